@@ -1,0 +1,60 @@
+"""POST /v1/gradients: the question itself, for one minibatch."""
+
+from typing import Any
+
+from pydantic import Field
+
+from batchgrad.contract.model import Loss, Model, Precision, Wire
+from batchgrad.contract.views import Answer, LayeredShortcut
+
+Array = list[Any]
+"""Nested JSON lists of numbers; checked for shape and finiteness by the service."""
+
+
+class GradientsRequest(Wire):
+    """One minibatch and one network; parameters come from `seed` where they are not given."""
+
+    model: Model
+    loss: Loss
+    inputs: Array = Field(min_length=1, description="(n, …)")
+    targets: Array = Field(min_length=1, description="classes (n,), or values (n,) or (n, out)")
+    weights: Array | None = Field(default=None, description="(n,), at least 0, not all 0")
+    parameters: dict[str, Array] | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    precision: Precision = "float64"
+    microbatch_size: int | None = Field(default=None, ge=1, le=2**20)
+    per_example: bool = False
+
+
+class GradientShortcut(LayeredShortcut):
+    """A shortcut with the gradient it gives."""
+
+    gradient: dict[str, Array]
+
+
+class Depth(Answer):
+    """Relative error of the whole gradient when averaging starts at this layer's output."""
+
+    name: str
+    relative_error: float | None
+
+
+class NoiseScale(Answer):
+    """McCandlish et al. 2018, equations 2.7 to 2.9; null where undetermined."""
+
+    trace: float | None
+    signal: float | None
+    simple: float | None
+
+
+class GradientsResponse(Answer):
+    """Exact mean gradient, what each shortcut makes of it, and every example's norm."""
+
+    loss: float
+    examples: int
+    mean_gradient: dict[str, Array]
+    norms: list[float]
+    per_example: list[dict[str, Array]] | None = None
+    shortcuts: dict[str, GradientShortcut]
+    depths: list[Depth]
+    noise_scale: NoiseScale

@@ -1,0 +1,146 @@
+"""A training job as a client asks for it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from batchgrad.contract.model import Loss, Model, Precision, ShortcutName, Wire
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128),
+]
+LabelText = Annotated[str, StringConstraints(max_length=256)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Sgd(Wire):
+    """Stochastic gradient descent, as torch.optim.SGD (weight decay is added to G)."""
+
+    kind: Literal["sgd"]
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0; set momentum, or nesterov: false.")
+        return self
+
+
+class Adam(Wire):
+    """Adam, as torch.optim.Adam (weight decay is added to G)."""
+
+    kind: Literal["adam"]
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class AdamW(Wire):
+    """Adam with decoupled weight decay, as torch.optim.AdamW."""
+
+    kind: Literal["adamw"]
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
+
+
+class WorkerRange(Wire):
+    """As many Ray workers as the cluster has room for, within these bounds."""
+
+    min: int = Field(ge=1, le=4096)
+    max: int = Field(ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min}, max is {self.max}: min must not exceed max.")
+        return self
+
+
+class InitialParameters(Wire):
+    """Where θ starts; exactly one key.
+
+    `job` takes another job's final parameters; `safetensors` carries a file's bytes in base64,
+    which the service stores and replaces by `digest`.
+    """
+
+    job: str | None = None
+    safetensors: str | None = None
+    digest: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [k for k in ("job", "safetensors", "digest") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"got {' and '.join(given) or 'none'}: give exactly one of job, safetensors, "
+                "digest (in a spec file, `file: PATH` is read for you)."
+            )
+        return self
+
+
+class JobSpec(Wire):
+    """Everything that decides the bits of a run, and where it runs (which does not)."""
+
+    name: Name
+    dataset: Name
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    labels: dict[Name, LabelText] = Field(default_factory=dict, max_length=32)
+    batch_size: int = Field(ge=1, le=2**24, description="N, the examples in a minibatch")
+    microbatch_size: int | None = Field(
+        default=None, ge=1, le=2**20, description="B; default min(N, 128)"
+    )
+    epochs: int | None = Field(default=None, ge=1, le=10**7)
+    steps: int | None = Field(default=None, ge=1, le=10**9)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    precision: Precision = "float32"
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] | WorkerRange = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    shortcuts: list[ShortcutName] | None = Field(
+        default=None,
+        description="measured at every step; default averaged_error and mean_example, and "
+        "mean_of_means when weights differ",
+    )
+    class_weights: Literal["balanced"] | dict[int, float] | None = None
+    validation_fraction: float = Field(default=0.0, ge=0, lt=1)
+    standardize: bool = False
+    nonfinite: Literal["fail", "drop"] = "fail"
+    checkpoint_seconds: float = Field(default=30.0, gt=0)
+    max_restarts: int = Field(default=3, ge=0, le=100)
+    initial_parameters: InitialParameters | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            both = "both" if self.epochs is not None else "neither"
+            raise ValueError(f"got {both} of epochs and steps: give exactly one.")
+        return self
+
+    @model_validator(mode="after")
+    def _sane_class_weights(self) -> Self:
+        if isinstance(self.class_weights, dict):
+            for label, weight in self.class_weights.items():
+                if label < 0 or not 0 <= weight < float("inf"):
+                    raise ValueError(
+                        f"class_weights[{label}] is {weight}: classes are 0, 1, …, weights finite "
+                        "and at least 0."
+                    )
+        return self
+
+    @property
+    def microbatch(self) -> int:
+        """B: the microbatch size, from the spec alone."""
+        return min(self.batch_size, self.microbatch_size or 128)

@@ -1,0 +1,236 @@
+"""What the service answers about jobs, steps, events, datasets and itself."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from batchgrad.contract.spec import JobSpec
+
+JobStatus = Literal[
+    "queued",
+    "starting",
+    "running",
+    "recovering",
+    "pausing",
+    "paused",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+JOB_STATUSES: tuple[JobStatus, ...] = (
+    "queued",
+    "starting",
+    "running",
+    "recovering",
+    "pausing",
+    "paused",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
+TERMINAL: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
+EventType = Literal[
+    "state",
+    "plan",
+    "progress",
+    "evaluation",
+    "checkpoint",
+    "worker_joined",
+    "worker_lost",
+    "retry",
+    "warning",
+    "end",
+]
+
+
+class Answer(BaseModel):
+    """What the service sends: a newer service may add keys, an older client ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Shortcut(Answer):
+    """How far one shortcut's gradient is from the mean gradient G; null where undefined."""
+
+    relative_error: float | None
+    cosine_similarity: float | None
+    norm_ratio: float | None
+
+
+class ShortcutLayer(Answer):
+    """One layer's share of the gap: covariance opened here, propagation was lost above."""
+
+    name: str
+    relative_error: float | None
+    covariance_norm: float | None
+    propagation_norm: float | None
+
+
+class LayeredShortcut(Shortcut):
+    """A shortcut with its layers; mean_of_means has none."""
+
+    layers: list[ShortcutLayer] | None = None
+
+
+class LargestNorm(Answer):
+    """An example whose gradient was among the largest of a step."""
+
+    example: int
+    norm: float
+
+
+class Norms(Answer):
+    """Per-example gradient norms of one step."""
+
+    quantiles: dict[str, float]
+    largest: list[LargestNorm]
+
+
+class StepRow(Answer):
+    """One step: loss and gradient are those at the parameters before the update."""
+
+    step: int
+    epoch: int
+    time: datetime
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    noise_scale: float | None
+    norms: Norms
+    shortcuts: dict[str, LayeredShortcut]
+    phases: dict[str, float]
+    workers: int
+
+
+class Job(Answer):
+    """A job as it stands."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    status: JobStatus
+    reason: str | None
+    queued_because: str | None
+    step: int
+    steps_planned: int
+    epoch: int
+    loss: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    noise_scale: float | None
+    shortcuts: dict[str, Shortcut]
+    workers: int | None
+    threads: int | None
+    executor: Literal["inline", "ray"] | None
+    examples_per_second: float | None
+    parameters_digest: str | None
+    attempts: int
+    warnings: list[str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    spec: JobSpec
+
+
+class Event(Answer):
+    """Something that happened to a job; `seq` starts at 1 and has no gaps."""
+
+    seq: int
+    time: datetime
+    type: EventType
+    data: dict[str, Any]
+
+
+class Checkpoint(Answer):
+    """A state a job can go on from."""
+
+    step: int
+    time: datetime
+    bytes: int
+    digest: str
+    parameters_digest: str
+
+
+class PlannedLayer(Answer):
+    """A layer with the shapes the dataset gives it."""
+
+    name: str
+    kind: str
+    output_shape: list[int]
+    parameters: int
+
+
+class Plan(Answer):
+    """What a job would do, worked out from its spec and dataset without running it."""
+
+    dataset_digest: str
+    training_examples: int
+    validation_examples: int
+    parameters: int
+    layers: list[PlannedLayer]
+    steps_planned: int
+    steps_per_epoch: int
+    microbatches_per_step: int
+    microbatch_size: int
+    shortcuts: list[str]
+    gradient_bytes: int
+    warnings: list[str]
+
+
+class Dataset(Answer):
+    """A named dataset; its content is addressed by `digest`."""
+
+    name: str
+    digest: str
+    examples: int
+    input_shape: list[int]
+    input_dtype: str
+    target_kind: Literal["classes", "values"]
+    classes: int | None
+    weighted: bool
+    bytes: int
+    created_at: datetime
+
+
+class Version(Answer):
+    """The service's own version and what decides the bits of a run."""
+
+    version: str
+    api: str
+    python: str
+    numpy: str
+    cpu_architecture: str
+
+
+class ProblemError(Answer):
+    """One wrong field: an RFC 6901 pointer into the request body, and what to do."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Answer):
+    """An error, as application/problem+json (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[ProblemError] = []
+    request_id: str | None = None
+
+
+Item = TypeVar("Item")
+
+
+class Page(Answer, Generic[Item]):
+    """One page of a list; `next` is the cursor for `after`, or null."""
+
+    data: list[Item]
+    next: str | None = None

@@ -1,0 +1,1 @@
+"""The service: HTTP, store and supervisor; each running job has an engine process."""

@@ -1,0 +1,1 @@
+"""The engine process of one job: the coordinator of its workers."""

@@ -1,0 +1,133 @@
+"""What service and engine say to each other: one JSON object a line on the engine's pipes.
+
+The first line on the engine's stdin is a `Start`, later ones are `Command`s; stdin's end means
+"write a checkpoint and go". Everything that the engine prints on stdout is an `EngineMessage`.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from batchgrad.contract import EventType, JobSpec, StepRow
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Message(BaseModel):
+    """One line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Start(Message):
+    """One attempt at a job. `ray_private` says that the cluster is this service's own."""
+
+    job_id: str
+    attempt: int
+    spec: JobSpec
+    dataset: Path
+    job_directory: Path
+    initial_parameters: Path | None = None
+    ray_address: str | None = None
+    ray_private: bool = True
+
+
+class Command(Message):
+    """What the engine shall do at the next step boundary."""
+
+    command: Literal["pause", "cancel"]
+
+
+class Started(Message):
+    """The engine is training: where, and from which step."""
+
+    type: Literal["started"] = "started"
+    executor: Literal["inline", "ray"]
+    workers: int
+    threads: int
+    step: int
+    steps_planned: int
+    resumed_from: int | None = None
+
+
+class Observed(Message):
+    """Counts since the last report, for the service's metrics.
+
+    `norm_buckets` has one count per bound of EXAMPLE_NORM_BOUNDS and one above them (not
+    cumulative); `phase_seconds` lists every step's seconds by phase.
+    """
+
+    examples: int = 0
+    norm_buckets: list[int] = Field(default_factory=list)
+    norm_sum: float = 0.0
+    phase_seconds: dict[str, list[float]] = Field(default_factory=dict)
+    retries: dict[str, int] = Field(default_factory=dict)
+    workers_lost: int = 0
+    nonfinite_examples: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    transport: str = "none"
+
+
+class Report(Message):
+    """Progress, at most every quarter of a second: every step since the last report."""
+
+    type: Literal["report"] = "report"
+    step: int
+    epoch: int
+    workers: int
+    threads: int
+    executor: Literal["inline", "ray"]
+    examples_per_second: float
+    rows: list[StepRow]
+    observed: Observed
+
+
+class Evaluated(Message):
+    """Figures on the validation split."""
+
+    type: Literal["evaluated"] = "evaluated"
+    step: int
+    epoch: int
+    validation_loss: float
+    validation_accuracy: float | None
+
+
+class Checkpointed(Message):
+    """A checkpoint is on disk, complete; `file` is its name in the job's directory."""
+
+    type: Literal["checkpointed"] = "checkpointed"
+    step: int
+    time: datetime
+    file: str
+    bytes: int
+    digest: str
+    parameters_digest: str
+
+
+class Happened(Message):
+    """An event for people: a worker that came or went, a retry, a warning."""
+
+    type: Literal["happened"] = "happened"
+    event: EventType
+    data: dict[str, Any]
+
+
+class Finished(Message):
+    """The engine's last word. `interrupted`: its stdin closed; it can be resumed."""
+
+    type: Literal["finished"] = "finished"
+    outcome: Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
+    reason: str | None = None
+    detail: str | None = None
+    step: int
+    parameters_digest: str | None = None
+
+
+AnyEngineMessage = Started | Report | Evaluated | Checkpointed | Happened | Finished
+EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
+    Annotated[AnyEngineMessage, Field(discriminator="type")]
+)
+
+EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
+    base * 10.0**power for power in range(-4, 4) for base in (1.0, 2.0, 5.0)
+)

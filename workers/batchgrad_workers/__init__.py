@@ -1,0 +1,1 @@
+"""Per-example gradients, their sums and the canonical tree; Ray only in `worker`."""
