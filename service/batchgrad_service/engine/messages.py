@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from batchgrad.contract import EventType, JobSpec, StepRow
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from batchgrad.contract import EventType, JobSpec, StepRow
 
 
 class Message(BaseModel):
