@@ -1,0 +1,99 @@
+"""Names of datasets, and the digests of the contents that they name."""
+
+from sqlalchemy import delete, insert, select, update
+
+from batchgrad.contract import TERMINAL, Dataset, Page
+from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.store.database import Database
+from batchgrad_service.store.records import PutOutcome, dataset_of, from_cursor, to_cursor
+from batchgrad_service.store.schema import datasets, jobs
+
+
+def no_dataset(name: str) -> NotFound:
+    """The problem to raise for an unknown dataset."""
+    return NotFound(
+        f"There is no dataset {name!r}; GET /v1/datasets lists those there are, "
+        "PUT /v1/datasets/{name} stores one.",
+        code="dataset_not_found",
+    )
+
+
+class DatasetRows(Database):
+    """The table `datasets`: a name points at a content."""
+
+    def put_dataset(self, dataset: Dataset, *, replace: bool) -> PutOutcome:
+        """Give the content its name; `conflict`, and no change, when the name means another."""
+        with self.writing() as connection:
+            known = connection.execute(
+                select(datasets.c.digest).where(datasets.c.name == dataset.name)
+            ).scalar_one_or_none()
+            if known is None:
+                connection.execute(insert(datasets).values(**dataset.model_dump()))
+                return "created"
+            if known == dataset.digest:
+                return "same"
+            if not replace:
+                return "conflict"
+            connection.execute(
+                update(datasets)
+                .where(datasets.c.name == dataset.name)
+                .values(**dataset.model_dump(exclude={"name"}))
+            )
+            return "replaced"
+
+    def dataset(self, name: str) -> Dataset:
+        """One dataset; NotFound when nothing has the name."""
+        with self.reading() as connection:
+            query = select(datasets).where(datasets.c.name == name)
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise no_dataset(name)
+        return dataset_of(row)
+
+    def datasets(self, after: str | None = None, limit: int = 50) -> Page[Dataset]:
+        """Datasets by name, at most `limit`; `after` is the cursor of the page before."""
+        query = select(datasets).order_by(datasets.c.name).limit(limit + 1)
+        if after is not None:
+            query = query.where(datasets.c.name > from_cursor(after))
+        with self.reading() as connection:
+            found = [dataset_of(row) for row in connection.execute(query).mappings()]
+        more = len(found) > limit
+        return Page[Dataset](
+            data=found[:limit], next=to_cursor(found[limit - 1].name) if more else None
+        )
+
+    def delete_dataset(self, name: str) -> None:
+        """Take the name away; Conflict while a job that has not ended trains on the content."""
+        with self.writing() as connection:
+            digest = connection.execute(
+                select(datasets.c.digest).where(datasets.c.name == name)
+            ).scalar_one_or_none()
+            if digest is None:
+                raise no_dataset(name)
+            user = (
+                connection.execute(
+                    select(jobs.c.id).where(
+                        jobs.c.dataset_digest == digest, jobs.c.status.not_in(TERMINAL)
+                    )
+                )
+                .scalars()
+                .first()
+            )
+            if user is not None:
+                raise Conflict(
+                    f"Job {user} trains on dataset {name!r} and has not ended: "
+                    "wait for it or cancel it, then delete.",
+                    code="dataset_in_use",
+                )
+            connection.execute(delete(datasets).where(datasets.c.name == name))
+
+    def dataset_digest_in_use(self, digest: str) -> bool:
+        """Whether a name means this content, or a job that has not ended trains on it."""
+        named = select(datasets.c.name).where(datasets.c.digest == digest).limit(1)
+        trained = select(jobs.c.id).where(
+            jobs.c.dataset_digest == digest, jobs.c.status.not_in(TERMINAL)
+        )
+        with self.reading() as connection:
+            if connection.execute(named).first() is not None:
+                return True
+            return connection.execute(trained.limit(1)).first() is not None

@@ -1,0 +1,180 @@
+"""Jobs: created, read, listed, counted, deleted."""
+
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
+from batchgrad_service.problems import Conflict, IdempotencyConflict
+from batchgrad_service.store.database import Database
+from batchgrad_service.store.records import (
+    JobInputs,
+    append_event,
+    from_cursor,
+    job_of,
+    job_row,
+    to_cursor,
+)
+from batchgrad_service.store.schema import idempotency_keys, job_labels, jobs
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as its values do
+
+
+def new_job_id(milliseconds: int, random: int) -> str:
+    """Sixteen base-32 characters: 48 bits of time, so that ids sort by age, then 32 random bits."""
+    number = (milliseconds << 32) | random
+    return "job_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(75, -1, -5))
+
+
+class JobRows(Database):
+    """The table `jobs` and what hangs on it."""
+
+    _newest_id_time: int = 0  # milliseconds; guarded by the write lock
+
+    def _next_id(self, now: datetime) -> str:
+        self._newest_id_time = max(int(now.timestamp() * 1000), self._newest_id_time + 1)
+        return new_job_id(self._newest_id_time, secrets.randbits(32))
+
+    def create_job(
+        self,
+        spec: JobSpec,
+        *,
+        dataset_digest: str,
+        steps_planned: int,
+        warnings: list[str],
+        plan: Plan,
+        initial_parameters: str | None,
+        idempotency_key: str | None,
+        body_digest: str,
+    ) -> tuple[Job, bool]:
+        """A queued job with its first two events, and whether it was created now.
+
+        The same `idempotency_key` with the same `body_digest` gives the job of the first time;
+        with another body it raises IdempotencyConflict.
+        """
+        with self.writing() as connection:
+            earlier = _replayed(connection, idempotency_key, body_digest)
+            if earlier is not None:
+                return earlier, False
+            now = self._clock()
+            job_id = self._next_id(now)
+            connection.execute(
+                insert(jobs).values(
+                    id=job_id,
+                    name=spec.name,
+                    status="queued",
+                    spec=spec.model_dump(mode="json"),
+                    dataset_digest=dataset_digest,
+                    initial_parameters=initial_parameters,
+                    warnings=warnings,
+                    attempts=0,
+                    last_event=0,
+                    created_at=now,
+                    step=0,
+                    steps_planned=steps_planned,
+                    epoch=0,
+                    shortcuts={},
+                )
+            )
+            if spec.labels:
+                connection.execute(
+                    insert(job_labels),
+                    [{"job_id": job_id, "label": k, "value": v} for k, v in spec.labels.items()],
+                )
+            if idempotency_key is not None:
+                connection.execute(
+                    insert(idempotency_keys).values(
+                        key=idempotency_key, body_digest=body_digest, job_id=job_id
+                    )
+                )
+            append_event(connection, job_id, "state", {"status": "queued", "reason": None}, now)
+            append_event(connection, job_id, "plan", plan.model_dump(mode="json"), now)
+            return job_of(job_row(connection, job_id)), True
+
+    def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:
+        """The job that this key created, if any; IdempotencyConflict as in `create_job`."""
+        with self.reading() as connection:
+            return _replayed(connection, idempotency_key, body_digest)
+
+    def job(self, job_id: str) -> Job:
+        """One job; NotFound when there is none."""
+        with self.reading() as connection:
+            return job_of(job_row(connection, job_id))
+
+    def job_inputs(self, job_id: str) -> JobInputs:
+        """What an engine needs for the current attempt; NotFound when there is no such job."""
+        with self.reading() as connection:
+            row = job_row(connection, job_id)
+        return JobInputs(
+            spec=JobSpec.model_validate(row["spec"]),
+            dataset_digest=row["dataset_digest"],
+            initial_parameters=row["initial_parameters"],
+            attempt=row["attempts"],
+        )
+
+    def jobs(
+        self,
+        *,
+        statuses: Collection[JobStatus] | None = None,
+        label: tuple[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page[Job]:
+        """Jobs, the newest first, at most `limit`; `after` is the cursor of the page before."""
+        query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
+        if statuses is not None:
+            query = query.where(jobs.c.status.in_(statuses))
+        if label is not None:
+            marked = select(job_labels.c.job_id).where(
+                job_labels.c.label == label[0], job_labels.c.value == label[1]
+            )
+            query = query.where(jobs.c.id.in_(marked))
+        if after is not None:
+            query = query.where(jobs.c.id < from_cursor(after))
+        with self.reading() as connection:
+            found = [job_of(row) for row in connection.execute(query).mappings()]
+        more = len(found) > limit
+        return Page[Job](data=found[:limit], next=to_cursor(found[limit - 1].id) if more else None)
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a finished job and all its rows; its files are the caller's."""
+        with self.writing(job_id) as connection:
+            status = job_row(connection, job_id)["status"]
+            if status not in TERMINAL:
+                raise Conflict(
+                    f"Job {job_id} is {status}: only a finished job can be deleted; "
+                    "cancel it first.",
+                    code="job_not_finished",
+                )
+            connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+    def count_by_status(self) -> dict[JobStatus, int]:
+        """How many jobs are in each status; every status is there."""
+        query = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
+        with self.reading() as connection:
+            counts = {row.status: row.jobs for row in connection.execute(query)}
+        return {status: counts.get(status, 0) for status in JOB_STATUSES}
+
+    def parameters_in_use(self, digest: str) -> bool:
+        """Whether a job, finished or not, starts from these stored parameters."""
+        query = select(jobs.c.id).where(jobs.c.initial_parameters == digest).limit(1)
+        with self.reading() as connection:
+            return connection.execute(query).first() is not None
+
+
+def _replayed(connection: Connection, key: str | None, body_digest: str) -> Job | None:
+    if key is None:
+        return None
+    known = connection.execute(
+        select(idempotency_keys).where(idempotency_keys.c.key == key)
+    ).first()
+    if known is None:
+        return None
+    if known.body_digest != body_digest:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {key!r} came with another job before ({known.job_id}): "
+            "send the same body again, or a new key for a new job."
+        )
+    return job_of(job_row(connection, known.job_id))

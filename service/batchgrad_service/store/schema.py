@@ -1,0 +1,151 @@
+"""The tables. SQLite today; nothing here that PostgreSQL could not do."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware and in UTC on both sides, whether or not the database keeps the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """To the database: the same moment in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database: SQLite forgets the zone, which is always UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+
+def _of_job() -> Column[str]:
+    return Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("reason", Text),
+    Column("queued_because", Text),
+    Column("spec", JSON, nullable=False),
+    Column("dataset_digest", String(80), nullable=False, index=True),
+    Column("initial_parameters", String(80)),
+    Column("warnings", JSON, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_event", BigInteger, nullable=False),  # seq of the newest event
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    # The newest figures, repeated here so that reading a job is reading one row.
+    Column("step", BigInteger, nullable=False),
+    Column("steps_planned", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("loss", Float),
+    Column("validation_loss", Float),
+    Column("validation_accuracy", Float),
+    Column("learning_rate", Float),
+    Column("gradient_norm", Float),
+    Column("noise_scale", Float),
+    Column("shortcuts", JSON, nullable=False),
+    Column("workers", Integer),
+    Column("threads", Integer),
+    Column("executor", String(16)),
+    Column("examples_per_second", Float),
+    Column("parameters_digest", String(80)),
+)
+
+job_labels = Table(
+    "job_labels",
+    metadata,
+    _of_job(),
+    Column("label", String(128), primary_key=True),
+    Column("value", String(256), nullable=False),
+    Index("ix_job_labels_label_value", "label", "value"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _of_job(),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    _of_job(),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("loss", Float, nullable=False),
+    Column("learning_rate", Float, nullable=False),
+    Column("gradient_norm", Float, nullable=False),
+    Column("noise_scale", Float),
+    Column("workers", Integer, nullable=False),
+    Column("norms", JSON, nullable=False),
+    Column("shortcuts", JSON, nullable=False),
+    Column("phases", JSON, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _of_job(),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("file", String(255), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("parameters_digest", String(80), nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("digest", String(80), nullable=False, index=True),
+    Column("examples", BigInteger, nullable=False),
+    Column("input_shape", JSON, nullable=False),
+    Column("input_dtype", String(32), nullable=False),
+    Column("target_kind", String(16), nullable=False),
+    Column("classes", BigInteger),
+    Column("weighted", Boolean, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("body_digest", String(80), nullable=False),
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Index("ix_idempotency_keys_job_id", "job_id"),
+)
