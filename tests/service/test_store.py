@@ -137,13 +137,13 @@ def types(store: Store, job_id: str) -> list[str]:
     return [event.type for event in store.events(job_id).data]
 
 
-def test_migrations_and_tables_are_the_same(store: Store):
+def test_migrations_and_tables_are_the_same(store: Store) -> None:
     store.migrate()  # a second time changes nothing
     with store.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_a_created_job_reads_back_with_its_first_two_events(store: Store):
+def test_a_created_job_reads_back_with_its_first_two_events(store: Store) -> None:
     job = create(store, labels={"team": "blue"})
     assert store.job(job.id) == job
     assert (job.status, job.step, job.steps_planned, job.attempts) == ("queued", 0, 20, 0)
@@ -155,7 +155,7 @@ def test_a_created_job_reads_back_with_its_first_two_events(store: Store):
     assert Plan.model_validate(events[1].data) == PLAN
 
 
-def test_the_same_idempotency_key_gives_the_same_job(store: Store):
+def test_the_same_idempotency_key_gives_the_same_job(store: Store) -> None:
     first = create(store, key="k")
     assert create(store, key="k") == first
     assert store.replayed_job("k", "b") == first
@@ -165,7 +165,7 @@ def test_the_same_idempotency_key_gives_the_same_job(store: Store):
     assert len(store.jobs().data) == 1
 
 
-def test_a_transition_needs_its_condition(store: Store):
+def test_a_transition_needs_its_condition(store: Store) -> None:
     job = create(store)
     assert store.transition(job.id, to="paused", allowed=["running"]) is None
     assert store.begin_attempt(job.id) == 1
@@ -177,7 +177,7 @@ def test_a_transition_needs_its_condition(store: Store):
     assert types(store, job.id) == ["state", "plan", "state", "state"]
 
 
-def test_a_terminal_state_is_followed_by_the_last_event(store: Store):
+def test_a_terminal_state_is_followed_by_the_last_event(store: Store) -> None:
     job_id, attempt = started(store)
     job = store.transition(
         job_id, to="failed", allowed=["running"], reason="nonfinite", data={"examples": [4]}
@@ -191,7 +191,7 @@ def test_a_terminal_state_is_followed_by_the_last_event(store: Store):
     assert types(store, job_id)[-1] == "end"
 
 
-def test_started_at_is_that_of_the_first_run(tmp_path: Path):
+def test_started_at_is_that_of_the_first_run(tmp_path: Path) -> None:
     times = iter(NOW + timedelta(seconds=n) for n in range(100))
     store = Store(f"sqlite:///{tmp_path}/s.sqlite3", clock=lambda: next(times))
     store.migrate()
@@ -204,7 +204,7 @@ def test_started_at_is_that_of_the_first_run(tmp_path: Path):
     store.close()
 
 
-def test_a_report_updates_the_job_and_stores_each_step_once(store: Store):
+def test_a_report_updates_the_job_and_stores_each_step_once(store: Store) -> None:
     job_id, attempt = started(store)
     assert store.record_started(
         job_id,
@@ -233,14 +233,14 @@ def test_a_report_updates_the_job_and_stores_each_step_once(store: Store):
     }
 
 
-def test_a_report_without_steps_makes_no_event(store: Store):
+def test_a_report_without_steps_makes_no_event(store: Store) -> None:
     job_id, attempt = started(store)
     before = types(store, job_id)
     assert store.record_report(job_id, attempt, report())
     assert types(store, job_id) == before
 
 
-def test_a_stale_attempt_changes_nothing(store: Store):
+def test_a_stale_attempt_changes_nothing(store: Store) -> None:
     job_id, attempt = started(store)
     store.transition(job_id, to="queued", allowed=["running"])
     assert store.begin_attempt(job_id) == attempt + 1
@@ -257,7 +257,7 @@ def test_a_stale_attempt_changes_nothing(store: Store):
     assert store.steps(job_id, after=None, limit=5).data == []
 
 
-def test_evaluations_and_checkpoints(store: Store):
+def test_evaluations_and_checkpoints(store: Store) -> None:
     job_id, attempt = started(store)
     evaluated = Evaluated(step=5, epoch=1, validation_loss=0.5, validation_accuracy=None)
     assert store.record_evaluation(job_id, attempt, evaluated)
@@ -275,7 +275,9 @@ def test_evaluations_and_checkpoints(store: Store):
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 100])
 @pytest.mark.parametrize("points", [2, 3, 5])
-def test_thinning_keeps_the_first_the_last_and_the_number(store: Store, count: int, points: int):
+def test_thinning_keeps_the_first_the_last_and_the_number(
+    store: Store, count: int, points: int
+) -> None:
     job_id, attempt = started(store)
     store.record_report(job_id, attempt, report(*(row(step) for step in range(1, count + 1))))
     kept = [step.step for step in store.thinned_steps(job_id, points)]
@@ -286,12 +288,12 @@ def test_thinning_keeps_the_first_the_last_and_the_number(store: Store, count: i
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
-def test_thinning_to_less_than_two_is_refused(store: Store):
+def test_thinning_to_less_than_two_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="max_points is 1"):
         store.thinned_steps(create(store).id, 1)
 
 
-def test_jobs_come_newest_first_in_pages(store: Store):
+def test_jobs_come_newest_first_in_pages(store: Store) -> None:
     made = [create(store).id for _ in range(5)]
     page = store.jobs(limit=2)
     seen = list(page.data)
@@ -303,7 +305,7 @@ def test_jobs_come_newest_first_in_pages(store: Store):
         store.jobs(after="é")
 
 
-def test_jobs_are_found_by_status_and_label(store: Store):
+def test_jobs_are_found_by_status_and_label(store: Store) -> None:
     blue = create(store, labels={"team": "blue"})
     create(store, labels={"team": "red"})
     store.begin_attempt(blue.id)
@@ -314,7 +316,7 @@ def test_jobs_are_found_by_status_and_label(store: Store):
     assert (counts["starting"], counts["queued"], counts["failed"]) == (1, 1, 0)
 
 
-def test_only_a_finished_job_can_be_deleted(store: Store):
+def test_only_a_finished_job_can_be_deleted(store: Store) -> None:
     job_id, attempt = started(store, key="k")
     store.record_report(job_id, attempt, report(row(1)))
     with pytest.raises(Conflict, match="running"):
@@ -328,7 +330,7 @@ def test_only_a_finished_job_can_be_deleted(store: Store):
     assert store.replayed_job("k", "b") is None
 
 
-def test_a_queued_job_says_why_it_waits_and_forgets_it_when_it_starts(store: Store):
+def test_a_queued_job_says_why_it_waits_and_forgets_it_when_it_starts(store: Store) -> None:
     job = create(store)
     store.set_queued_because(job.id, "4 jobs are running, which is the limit")
     assert store.job(job.id).queued_because == "4 jobs are running, which is the limit"
@@ -351,7 +353,7 @@ def dataset(name: str = "digits", digest: str = DIGEST) -> Dataset:
     )
 
 
-def test_a_dataset_keeps_its_content_unless_replaced(store: Store):
+def test_a_dataset_keeps_its_content_unless_replaced(store: Store) -> None:
     other = dataset(digest="sha256:" + "c" * 64)
     assert store.put_dataset(dataset(), replace=False) == "created"
     assert store.put_dataset(dataset(), replace=False) == "same"
@@ -365,7 +367,7 @@ def test_a_dataset_keeps_its_content_unless_replaced(store: Store):
     assert [found.name for found in store.datasets(after=first.next).data] == ["digits"]
 
 
-def test_a_dataset_stays_while_a_job_needs_it(store: Store):
+def test_a_dataset_stays_while_a_job_needs_it(store: Store) -> None:
     store.put_dataset(dataset(), replace=False)
     job = create(store)
     with pytest.raises(Conflict, match=job.id):
@@ -377,7 +379,7 @@ def test_a_dataset_stays_while_a_job_needs_it(store: Store):
         store.delete_dataset("digits")
 
 
-def test_subscribers_hear_of_each_commit_and_only_inside_the_block(store: Store):
+def test_subscribers_hear_of_each_commit_and_only_inside_the_block(store: Store) -> None:
     job_id, attempt = started(store)
     heard: list[int] = []
     with store.subscribe(job_id, lambda: heard.append(len(store.events(job_id).data))):
@@ -388,7 +390,7 @@ def test_subscribers_hear_of_each_commit_and_only_inside_the_block(store: Store)
     assert len(heard) == 1
 
 
-def test_threads_leave_no_gap_in_the_events(store: Store):
+def test_threads_leave_no_gap_in_the_events(store: Store) -> None:
     job_id, attempt = started(store)
     base = len(store.events(job_id).data)
 
