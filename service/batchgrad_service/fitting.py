@@ -1,0 +1,99 @@
+"""Do model, loss and targets fit together? Asked of a job's dataset and of a single minibatch."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad.contract import Loss, Model
+from batchgrad_service.problems import Invalid
+from batchgrad_workers.arrays import Shape
+from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.network import LayerMismatch, Network
+
+
+def bind(model: Model, input_shape: Shape) -> Network:
+    """The network on inputs of this shape.
+
+    Raises:
+        Invalid: a layer can't take what the one below it gives.
+    """
+    try:
+        return Network(model, input_shape)
+    except LayerMismatch as mismatch:
+        raise Invalid.field(f"/model/layers/{mismatch.layer}", str(mismatch)) from None
+
+
+def check_targets(
+    loss: Loss, targets: npt.NDArray[Any], *, examples: int, outputs: int, pointer: str = "/targets"
+) -> None:
+    """Refuse targets (n,) or (n, out) that do not fit `loss` on a network with `outputs`.
+
+    Raises:
+        Invalid: wrong count, wrong kind, or a class out of range.
+    """
+    if len(targets) != examples:
+        raise Invalid.field(
+            pointer,
+            f"targets has {len(targets)} rows, inputs has {examples}: each example needs one "
+            "target.",
+        )
+    if LOSSES[loss].targets == "classes":
+        _check_classes(loss, targets, outputs, pointer)
+    else:
+        check_value_targets(loss, targets.shape[1:], outputs, pointer)
+        if loss == "sigmoid_cross_entropy" and len(targets):
+            outside = np.flatnonzero(
+                ((targets < 0) | (targets > 1)).reshape(len(targets), -1).any(1)
+            )
+            if len(outside):
+                raise Invalid.field(
+                    pointer,
+                    f"targets[{outside[0]}] is {targets[outside[0]].tolist()}; "
+                    "sigmoid_cross_entropy takes probabilities, 0 to 1.",
+                )
+
+
+def check_value_targets(loss: Loss, shape: Shape, outputs: int, pointer: str) -> None:
+    """Refuse targets of `shape` per example unless they are `outputs` numbers.
+
+    Raises:
+        Invalid: another shape.
+    """
+    if shape not in {(outputs,), () if outputs == 1 else (outputs,)}:
+        got = shape[0] if len(shape) == 1 else 1 if not shape else list(shape)
+        raise Invalid.field(
+            pointer,
+            f"targets has {got} value(s) per example, the network has {outputs} output(s): "
+            f"{loss} compares them one by one, so give the last layer out_features: {got}.",
+        )
+
+
+def check_class_count(loss: Loss, classes: int, outputs: int, pointer: str) -> None:
+    """Refuse classes 0 … `classes` - 1 when the network has fewer `outputs`.
+
+    Raises:
+        Invalid: a class without an output.
+    """
+    if classes > outputs:
+        raise Invalid.field(
+            pointer,
+            f"targets holds class {classes - 1}, the network has {outputs} output(s), classes 0 "
+            f"to {outputs - 1}: {loss} needs out_features: {classes} in the last layer.",
+        )
+
+
+def _check_classes(loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer: str) -> None:
+    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise Invalid.field(
+            pointer,
+            f"targets are {targets.dtype.name} of shape {list(targets.shape)}; {loss} takes one "
+            "integer class per example, (n,).",
+        )
+    negative = np.flatnonzero(targets < 0)
+    if len(negative):
+        raise Invalid.field(
+            f"{pointer}/{negative[0]}",
+            f"targets[{negative[0]}] is {targets[negative[0]]}; classes are 0, 1, 2, …",
+        )
+    check_class_count(loss, int(targets.max()) + 1, outputs, pointer)

@@ -1,0 +1,237 @@
+"""POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
+
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import (
+    Depth,
+    GradientShortcut,
+    GradientsRequest,
+    GradientsResponse,
+    LayeredShortcut,
+    NoiseScale,
+    ShortcutLayer,
+)
+from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement, compare
+from batchgrad_service.engine.statistics import noise_scale
+from batchgrad_service.fitting import bind, check_targets
+from batchgrad_service.nested import numbers
+from batchgrad_service.problems import Invalid
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.gradients import (
+    LOSS,
+    WEIGHING,
+    WEIGHT,
+    Differentiator,
+    GradientSums,
+    Microbatch,
+)
+from batchgrad_workers.losses import LOSSES, target_rows
+from batchgrad_workers.means import Means, MeansLayout
+from batchgrad_workers.network import Network
+from batchgrad_workers.partial import Tree
+from batchgrad_workers.shard import microbatches
+
+MAX_NUMBERS = 2**26
+"""Bound on P times the gradients that an answer holds: 512 MiB in float64."""
+
+
+def answer(request: GradientsRequest) -> GradientsResponse:
+    """The exact mean gradient of the minibatch beside every shortcut.
+
+    Raises:
+        Invalid: a field does not fit; the problem names it, its value and the remedy.
+    """
+    network, batch, parameters = _read(request)
+    loss = LOSSES[request.loss]
+    layout = MeansLayout(network)
+    differentiator = Differentiator(network, loss, layout, with_microbatch_means=True)
+    views = network.views(parameters)
+    with np.errstate(all="ignore"):
+        sums, losses, squared_norms = _sums(
+            differentiator, parameters, batch, request.microbatch_size
+        )
+    _refuse_overflow(losses, squared_norms)
+
+    weight = float(sums.totals[WEIGHT])
+    exact = sums.gradient / sums.gradient.dtype.type(weight)
+    means = layout.means(sums.means, weight)
+    shortcuts = Shortcuts(network, loss)
+    frozen = shortcuts.frozen(means)
+    averaged = shortcuts.averaged_error(views, means)
+    at_mean = shortcuts.mean_example(views, means)
+    of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
+    noise = noise_scale(squared_norms, batch.weights, float(np.dot(exact, exact)))
+    return GradientsResponse(
+        loss=float(sums.totals[LOSS]) / weight,
+        examples=len(losses),
+        mean_gradient=_lists(network, exact),
+        norms=np.sqrt(squared_norms).tolist(),
+        per_example=_per_example(differentiator, views, batch) if request.per_example else None,
+        shortcuts={
+            "averaged_error": _shortcut(
+                network, averaged, compare(network, exact, frozen, averaged)
+            ),
+            "mean_example": _shortcut(network, at_mean, compare(network, exact, frozen, at_mean)),
+            "mean_of_means": _shortcut(
+                network, of_means, Comparison(agreement(exact, of_means), None)
+            ),
+        },
+        depths=_depths(network, shortcuts, parameters, means, exact),
+        noise_scale=NoiseScale(trace=noise.trace, signal=noise.signal, simple=noise.simple),
+    )
+
+
+def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
+    dtype = np.dtype(request.precision)
+    inputs = numbers(request.inputs, "/inputs", dtype)
+    if inputs.ndim < 2:
+        raise Invalid.field(
+            "/inputs",
+            f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
+            "put each example's numbers in a list.",
+        )
+    network = bind(request.model, inputs.shape[1:])
+    targets = np.asarray(numbers(request.targets, "/targets", None))
+    check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
+    gradients = 5 + (len(inputs) if request.per_example else 0)
+    if network.size * gradients > MAX_NUMBERS:
+        raise Invalid.field(
+            "/model",
+            f"The answer would hold {gradients} gradients of {network.size} numbers, at most "
+            f"{MAX_NUMBERS} numbers are allowed: use a smaller model, "
+            + ("or per_example: false." if request.per_example else "or submit a job."),
+        )
+    weights = np.ones(len(inputs), dtype)
+    if request.weights is not None:
+        weights = numbers(request.weights, "/weights", dtype)
+        _check_weights(weights, len(inputs))
+    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
+    return network, Microbatch(inputs, rows, weights), _parameters(request, network)
+
+
+def _check_weights(weights: Array, examples: int) -> None:
+    if weights.shape != (examples,):
+        raise Invalid.field(
+            "/weights",
+            f"weights has shape {list(weights.shape)}; expected [{examples}]: one per example.",
+        )
+    negative = np.flatnonzero(weights < 0)
+    if len(negative):
+        raise Invalid.field(
+            f"/weights/{negative[0]}",
+            f"weights[{negative[0]}] is {weights[negative[0]]}; weights must be at least 0.",
+        )
+    if not weights.any():
+        raise Invalid.field(
+            "/weights",
+            "All weights are 0, so there is no mean: give at least one example a positive weight.",
+        )
+
+
+def _parameters(request: GradientsRequest, network: Network) -> Array:
+    if request.parameters is None:
+        return network.initial_parameters(request.seed, request.precision)
+    expected, got = {slot.name for slot in network.slots}, set(request.parameters)
+    if expected != got:
+        raise Invalid.field(
+            "/parameters", f"parameters has {sorted(got)}; this network has {sorted(expected)}."
+        )
+    flat = np.empty(network.size, request.precision)
+    for slot in network.slots:
+        pointer = f"/parameters/{slot.name}"
+        value = numbers(request.parameters[slot.name], pointer, flat.dtype)
+        if value.shape != slot.shape:
+            raise Invalid.field(
+                pointer,
+                f"{slot.name} has shape {list(value.shape)}; expected {list(slot.shape)}.",
+            )
+        flat[slot.start : slot.start + slot.size] = value.ravel()
+    return flat
+
+
+def _sums(
+    differentiator: Differentiator, parameters: Array, batch: Microbatch, size: int | None
+) -> tuple[GradientSums, Array, Array]:
+    """Sums over the whole minibatch by the canonical tree, as a job's workers make them."""
+    examples = len(batch.inputs)
+    size = min(examples, size or 128)
+    views = differentiator.network.views(parameters)
+    tree: Tree[GradientSums] = Tree(microbatches(examples, size), GradientSums.join)
+    parts = []
+    for index in range(microbatches(examples, size)):
+        rows = slice(index * size, (index + 1) * size)
+        part = Microbatch(batch.inputs[rows], batch.targets[rows], batch.weights[rows])
+        sums, losses, squared_norms = differentiator.sums(views, part)
+        tree.add(0, index, sums)
+        parts.append((losses, squared_norms))
+    losses, squared_norms = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return tree.root(), losses, squared_norms
+
+
+def _refuse_overflow(losses: Array, squared_norms: Array) -> None:
+    bad = np.flatnonzero(~(np.isfinite(losses) & np.isfinite(squared_norms)))
+    if len(bad):
+        first = [int(example) for example in bad[:5]]
+        raise Invalid.field(
+            f"/inputs/{first[0]}",
+            f"Loss or gradient is not finite for examples {first}"
+            f"{' and others' if len(bad) > 5 else ''}: scale inputs or parameters down, or use "
+            "precision: float64.",
+        )
+
+
+def _depths(
+    network: Network, shortcuts: Shortcuts, parameters: Array, means: Means, exact: Array
+) -> list[Depth]:
+    views = network.views(parameters)
+    return [
+        Depth(
+            name=str(layer),
+            relative_error=agreement(
+                exact, shortcuts.from_depth(views, means, exact, layer)
+            ).relative_error,
+        )
+        for layer in network.learning
+    ]
+
+
+def _per_example(
+    differentiator: Differentiator, views: Any, batch: Microbatch
+) -> list[dict[str, list[Any]]]:
+    each = differentiator.each(views, batch)
+    return [
+        {name: gradients[example].tolist() for name, gradients in each.items()}
+        for example in range(len(batch.inputs))
+    ]
+
+
+def _shortcut(network: Network, gradient: Array, comparison: Comparison) -> GradientShortcut:
+    measured = layered(comparison)
+    return GradientShortcut(gradient=_lists(network, gradient), **dict(measured))
+
+
+def layered(comparison: Comparison) -> LayeredShortcut:
+    """A comparison as it travels."""
+    layers = comparison.layers
+    return LayeredShortcut(
+        relative_error=comparison.agreement.relative_error,
+        cosine_similarity=comparison.agreement.cosine_similarity,
+        norm_ratio=comparison.agreement.norm_ratio,
+        layers=None
+        if layers is None
+        else [
+            ShortcutLayer(
+                name=gap.name,
+                relative_error=gap.relative_error,
+                covariance_norm=gap.covariance_norm,
+                propagation_norm=gap.propagation_norm,
+            )
+            for gap in layers
+        ],
+    )
+
+
+def _lists(network: Network, flat: Array) -> dict[str, list[Any]]:
+    return {name: array.tolist() for name, array in network.named(flat).items()}

@@ -1,0 +1,104 @@
+"""A stored dataset: one directory, one .npy file per array, mapped into memory, never loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.gradients import Microbatch
+from batchgrad_workers.losses import Loss, target_rows
+
+AnyArray = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """inputs (n, …), targets (n,) or (n, out), weights (n,) or None."""
+
+    inputs: AnyArray
+    targets: AnyArray
+    weights: AnyArray | None
+
+    @classmethod
+    def open(cls, directory: Path) -> "StoredDataset":
+        """Map the arrays in `directory`: inputs.npy, targets.npy and, if there, weights.npy."""
+        weights = directory / "weights.npy"
+        return cls(
+            np.load(directory / "inputs.npy", mmap_mode="r", allow_pickle=False),
+            np.load(directory / "targets.npy", mmap_mode="r", allow_pickle=False),
+            np.load(weights, mmap_mode="r", allow_pickle=False) if weights.exists() else None,
+        )
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Mean and deviation of each input number over the training rows, float64, input shape."""
+
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, inputs: AnyArray, rows: Integers, chunk: int = 4096) -> "Standardization":
+        """Two passes over `inputs[rows]`, chunk by chunk; a zero deviation becomes 1."""
+        chunks = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
+        total = np.zeros(inputs.shape[1:])
+        for ids in chunks:
+            total += inputs[ids].sum(axis=0, dtype=np.float64)
+        mean = total / len(rows)
+        squares = np.zeros(inputs.shape[1:])
+        for ids in chunks:
+            squares += np.square(inputs[ids] - mean).sum(axis=0)
+        deviation = np.sqrt(squares / len(rows))
+        return cls(mean, np.where(deviation == 0, 1.0, deviation))
+
+    def apply(self, inputs: AnyArray, dtype: Any) -> Array:
+        """(a - mean) / deviation: worked out in the inputs' own float type, given in `dtype`."""
+        own = inputs.dtype if inputs.dtype.kind == "f" else np.dtype(np.float64)
+        centred = inputs - self.mean.astype(own)
+        centred /= self.deviation.astype(own)
+        return centred.astype(dtype, copy=False)
+
+
+class Examples:
+    """Rows of a dataset as a network sees them: scaled, in θ's dtype, with their weights."""
+
+    def __init__(
+        self,
+        dataset: StoredDataset,
+        *,
+        loss: Loss,
+        outputs: int,
+        dtype: Any,
+        standardization: Standardization | None,
+        class_weights: Array | None,
+    ) -> None:
+        """`class_weights` (classes,) multiply the examples' own weights."""
+        self._dataset = dataset
+        self._loss = loss
+        self._outputs = outputs
+        self._dtype = np.dtype(dtype)
+        self._standardization = standardization
+        self._class_weights = class_weights
+
+    def rows(self, ids: Integers) -> Microbatch:
+        """The examples with these row numbers."""
+        inputs, targets = self._dataset.inputs[ids], self._dataset.targets[ids]
+        if self._standardization is not None:
+            inputs = self._standardization.apply(inputs, self._dtype)
+        return Microbatch(
+            np.ascontiguousarray(inputs, self._dtype),
+            target_rows(self._loss, targets, self._outputs, self._dtype),
+            self.weights(ids),
+        )
+
+    def weights(self, ids: Integers) -> Array:
+        """w_n (n,): the example's own weight times its class's."""
+        weights = np.ones(len(ids), self._dtype)
+        if self._dataset.weights is not None:
+            weights *= self._dataset.weights[ids].astype(self._dtype)
+        if self._class_weights is not None:
+            weights *= self._class_weights.astype(self._dtype)[self._dataset.targets[ids]]
+        return weights

@@ -1,0 +1,137 @@
+"""Per-example gradients of one microbatch: their sums and their norms, never N x P numbers.
+
+A layer's per-example gradient is a product of what the forward pass left there (its input a_n)
+and what the backward pass brings (its error δ_n), so sums and norms come from those two. All
+are sums over examples: the mean is divided once, by the coordinator. Symbols as in `layers`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.layers import Parameters
+from batchgrad_workers.losses import Loss
+from batchgrad_workers.means import MeansLayout
+from batchgrad_workers.network import Network
+
+AnyFloats = TypeVar("AnyFloats", Array, npt.NDArray[np.float64])
+
+LOSS, WEIGHT, WEIGHING = 0, 1, 2
+"""Places in `GradientSums.totals`."""
+
+
+@dataclass
+class GradientSums:
+    """Sums over a range of microbatches.
+
+    `gradient` (P,) is Σ w_n g_n. `totals` (3,) float64: Σ w_n ℓ_n, Σ w_n, and the microbatches
+    whose weights are not all 0. `microbatch_means` (P,) is Σ_m of microbatch m's own mean
+    gradient; `means` the sums of `MeansLayout`; each empty, (0,), when not asked for.
+    """
+
+    gradient: Array
+    totals: npt.NDArray[np.float64]
+    microbatch_means: Array
+    means: Array
+
+    @staticmethod
+    def join(left: "GradientSums", right: "GradientSums") -> "GradientSums":
+        """Left + right, in left's memory where that is writable."""
+        return GradientSums(
+            add(left.gradient, right.gradient),
+            add(left.totals, right.totals),
+            add(left.microbatch_means, right.microbatch_means),
+            add(left.means, right.means),
+        )
+
+
+@dataclass(frozen=True)
+class Microbatch:
+    """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype."""
+
+    inputs: Array
+    targets: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Differentiator:
+    """What turns microbatches into sums; `means` is None unless the mean inputs are wanted."""
+
+    network: Network
+    loss: Loss
+    means: MeansLayout | None
+    with_microbatch_means: bool
+
+    def sums(
+        self, views: Sequence[Parameters], batch: Microbatch
+    ) -> tuple[GradientSums, Array, Array]:
+        """Sums over one microbatch, and every example's loss ℓ_n (n,) and ‖g_n‖² (n,).
+
+        Losses and norms are the examples' own, without their weights.
+        """
+        network, weights = self.network, batch.weights
+        activations = network.forward(views, batch.inputs)
+        losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
+
+        gradient = np.empty(network.size, weights.dtype)
+        into = network.views(gradient)
+        means = np.empty(self.means.size if self.means else 0, weights.dtype)
+        squared_norms = np.zeros_like(losses)
+        lowest = network.learning[0] if network.learning else len(network.layers)
+        for index in reversed(range(len(network.layers))):
+            layer, inputs = network.layers[index], activations[index]
+            if self.means:
+                self.means.add_inputs(means, index, weights, inputs)
+                if index in self.means.error_layers:
+                    self.means.add_errors(means, index, weights, error)
+            if into[index]:
+                layer.gradient_sum(inputs, by_example(weights, error), into[index])
+                squared_norms += layer.squared_norms(inputs, error)
+            if index > lowest:
+                error = layer.backward(views[index], inputs, activations[index + 1], error)
+        if self.means:
+            self.means.add_targets(means, weights, batch.targets)
+
+        weight = float(weights.sum(dtype=np.float64))
+        weighted_loss = float(np.dot(losses.astype(np.float64), weights))
+        totals = np.array([weighted_loss, weight, float(weight > 0)])
+        own_mean = np.empty(0, weights.dtype)
+        if self.with_microbatch_means:
+            own_mean = gradient / gradient.dtype.type(weight) if weight else gradient.copy()
+        return GradientSums(gradient, totals, own_mean, means), losses, squared_norms
+
+    def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
+        """g_n of every example by parameter name, (n, *shape): N x P numbers, for small N only."""
+        activations = self.network.forward(views, batch.inputs)
+        _, error = loss_and_error(self.loss, activations[-1], batch.targets)
+        found: dict[str, Array] = {}
+        for index in reversed(range(len(self.network.layers))):
+            layer, inputs = self.network.layers[index], activations[index]
+            for name, gradients in layer.each_gradient(inputs, error).items():
+                found[f"{index}.{name}"] = gradients
+            error = layer.backward(views[index], inputs, activations[index + 1], error)
+        return {slot.name: found[slot.name] for slot in self.network.slots}
+
+
+def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """ℓ_n (n,) and ∂ℓ_n/∂outputs in the outputs' shape."""
+    losses, error = loss.function(outputs.reshape(len(outputs), -1), targets)
+    return losses, error.reshape(outputs.shape)
+
+
+def by_example(weights: Array, error: Array) -> Array:
+    """w_n δ_n for every example."""
+    return error * weights.reshape(-1, *([1] * (error.ndim - 1)))
+
+
+def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:
+    """Left + right, in left's memory where that is writable (Ray's results are not)."""
+    if left.flags.writeable:
+        left += right
+        return left
+    return left + right

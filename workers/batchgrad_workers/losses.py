@@ -1,0 +1,98 @@
+"""Losses: for each example its value ℓ_n, summed over outputs, and its error ∂ℓ_n/∂f.
+
+Shapes: outputs f and targets y are (n, outputs); values are (n,), errors (n, outputs).
+No loss has a hidden ½ (huber's is its definition) and none divides by N or by the outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import expit
+
+from batchgrad.contract import Loss as LossName
+from batchgrad_workers.arrays import Array
+
+LossFunction = Callable[[Array, Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with what it asks of targets.
+
+    `targets` says what the data must hold: "classes" are integers, turned into one-hot rows;
+    "values" are numbers. `correct` counts right answers per example, where that has a meaning.
+    """
+
+    targets: Literal["classes", "values"]
+    function: LossFunction
+    correct: Callable[[Array, Array], Any] | None = None
+
+
+def squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o (f - y)², error 2 (f - y)."""
+    difference = outputs - targets
+    return np.einsum("no,no->n", difference, difference), 2 * difference
+
+
+def absolute_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o |f - y|, error sign(f - y), 0 at 0."""
+    difference = outputs - targets
+    return np.abs(difference).sum(axis=1), np.sign(difference)
+
+
+def huber(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o of ½ r² where |r| ≤ 1, else |r| - ½, with r = f - y (Huber 1964, δ = 1)."""
+    difference = outputs - targets
+    size = np.abs(difference)
+    value = np.where(size <= 1, 0.5 * difference * difference, size - 0.5)
+    return value.sum(axis=1), np.clip(difference, -1, 1)
+
+
+def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o (y - f), error -1: a loss without a minimum, kept for what it teaches."""
+    return (targets - outputs).sum(axis=1), np.full_like(outputs, -1)
+
+
+def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y."""
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(axis=1, keepdims=True)
+    values = np.log(total[:, 0]) - np.einsum("no,no->n", targets, shifted)
+    return values, exponentials / total - targets
+
+
+def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o log(1 + e^f) - y f, on logits; error σ(f) - y."""
+    zero = np.zeros((), outputs.dtype)
+    values = np.logaddexp(outputs, zero) - targets * outputs
+    return values.sum(axis=1), expit(outputs) - targets
+
+
+def _same_class(outputs: Array, targets: Array) -> Any:
+    return outputs.argmax(axis=1) == targets.argmax(axis=1)
+
+
+def _same_side(outputs: Array, targets: Array) -> Any:
+    return ((outputs > 0) == (targets > 0.5)).all(axis=1)
+
+
+LOSSES: dict[LossName, Loss] = {
+    "squared_error": Loss("values", squared_error),
+    "absolute_error": Loss("values", absolute_error),
+    "huber": Loss("values", huber),
+    "linear_error": Loss("values", linear_error),
+    "softmax_cross_entropy": Loss("classes", softmax_cross_entropy, _same_class),
+    "sigmoid_cross_entropy": Loss("values", sigmoid_cross_entropy, _same_side),
+}
+
+
+def target_rows(loss: Loss, targets: Any, outputs: int, dtype: Any) -> Array:
+    """Targets as rows (n, outputs): classes as one-hot, values (n,) as one column."""
+    if loss.targets == "values":
+        return np.ascontiguousarray(targets, dtype).reshape(len(targets), -1)
+    rows = np.zeros((len(targets), outputs), dtype)
+    rows[np.arange(len(targets)), targets] = 1
+    return rows

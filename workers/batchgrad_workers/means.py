@@ -1,0 +1,69 @@
+"""Mean inputs, mean errors and mean targets of a minibatch, which the shortcuts start from."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.network import Network
+
+
+@dataclass(frozen=True)
+class Means:
+    """Averages over the minibatch, w-weighted; every array has a leading axis of 1.
+
+    `inputs[l]` is layer l's mean input; `errors[l]` the mean error at layer l's output, for each
+    layer with parameters and the last one; `targets` (1, outputs) the mean target row.
+    """
+
+    inputs: list[Array]
+    errors: dict[int, Array]
+    targets: Array
+
+
+class MeansLayout:
+    """How those sums stand in one flat vector, so that joining them is one addition."""
+
+    def __init__(self, network: Network) -> None:
+        """Lay out the sums that `network` needs."""
+        shapes: list[Shape] = [network.input_shape]
+        shapes += [layer.output_shape for layer in network.layers]
+        last = len(network.layers) - 1
+        self.error_layers = sorted({*network.learning, last})
+        self._inputs: list[tuple[slice, Shape]] = []
+        self._errors: dict[int, tuple[slice, Shape]] = {}
+        self.size = 0
+        for shape in shapes[:-1]:
+            self._inputs.append((self._take(prod(shape)), shape))
+        for layer in self.error_layers:
+            self._errors[layer] = (self._take(prod(shapes[layer + 1])), shapes[layer + 1])
+        self._targets = self._take(network.outputs)
+
+    def _take(self, size: int) -> slice:
+        self.size += size
+        return slice(self.size - size, self.size)
+
+    def add_inputs(self, flat: Array, layer: int, weights: Array, inputs: Array) -> None:
+        """Write Σ_n w_n a_n of one layer."""
+        np.matmul(weights, inputs.reshape(len(inputs), -1), out=flat[self._inputs[layer][0]])
+
+    def add_errors(self, flat: Array, layer: int, weights: Array, error: Array) -> None:
+        """Write Σ_n w_n δ_n at one layer's output."""
+        np.matmul(weights, error.reshape(len(error), -1), out=flat[self._errors[layer][0]])
+
+    def add_targets(self, flat: Array, weights: Array, targets: Array) -> None:
+        """Write Σ_n w_n y_n."""
+        np.matmul(weights, targets, out=flat[self._targets])
+
+    def means(self, flat: Array, weight: float) -> Means:
+        """The means, from the sums over a minibatch that weighs `weight`."""
+        mean = flat / flat.dtype.type(weight)
+        return Means(
+            inputs=[mean[span].reshape(1, *shape) for span, shape in self._inputs],
+            errors={
+                layer: mean[span].reshape(1, *shape)
+                for layer, (span, shape) in self._errors.items()
+            },
+            targets=mean[self._targets].reshape(1, -1),
+        )

@@ -1,0 +1,126 @@
+"""A network on inputs of a known shape: its layers, and where each parameter stands in θ.
+
+θ is one flat vector, in layer order; layers see views of it. Names are PyTorch's for
+torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import Model, Precision
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.layers import Layer, Parameters, ShapeMismatch, build_layer
+from batchgrad_workers.randomness import generator
+
+
+class LayerMismatch(ShapeMismatch):
+    """Layer number `layer` can't take what the one below it gives."""
+
+    def __init__(self, layer: int, reason: str) -> None:
+        super().__init__(reason)
+        self.layer = layer
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one parameter stands in θ."""
+
+    name: str
+    layer: int
+    local_name: str
+    shape: Shape
+    start: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return prod(self.shape)
+
+
+class Network:
+    """Layers bound to an input shape; holds no parameters."""
+
+    def __init__(self, model: Model, input_shape: Shape) -> None:
+        """Bind `model` to inputs of `input_shape` (one example's, without the axis n).
+
+        Raises:
+            LayerMismatch: a layer can't take what the layer below gives.
+        """
+        self.input_shape = input_shape
+        self.layers: list[Layer] = []
+        self.slots: list[Slot] = []
+        self.size = 0
+        shape = input_shape
+        for index, spec in enumerate(model.layers):
+            try:
+                layer = build_layer(spec, shape)
+            except ShapeMismatch as mismatch:
+                raise LayerMismatch(index, str(mismatch)) from None
+            self.layers.append(layer)
+            for local_name, parameter_shape in layer.parameter_shapes.items():
+                slot = Slot(f"{index}.{local_name}", index, local_name, parameter_shape, self.size)
+                self.slots.append(slot)
+                self.size += slot.size
+            shape = layer.output_shape
+        self.output_shape = shape
+        self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per example that the loss sees."""
+        return prod(self.output_shape)
+
+    def views(self, flat: Array) -> list[Parameters]:
+        """One mapping per layer, local name to a view of `flat` (P,) in its shape."""
+        views: list[dict[str, Array]] = [{} for _ in self.layers]
+        for slot in self.slots:
+            part = flat[slot.start : slot.start + slot.size]
+            views[slot.layer][slot.local_name] = part.reshape(slot.shape)
+        return list(views)
+
+    def named(self, flat: Array) -> dict[str, Array]:
+        """Full names to views of `flat` (P,), in layer order."""
+        return {
+            slot.name: flat[slot.start : slot.start + slot.size].reshape(slot.shape)
+            for slot in self.slots
+        }
+
+    def layer_span(self, layer: int) -> slice:
+        """Where the parameters of one layer stand in θ."""
+        slots = [slot for slot in self.slots if slot.layer == layer]
+        return slice(slots[0].start, slots[-1].start + slots[-1].size)
+
+    def initial_parameters(self, seed: int, precision: Precision) -> Array:
+        """θ (P,) as PyTorch starts it: uniform within each layer's bound, drawn in float64."""
+        random = generator(seed, "parameters")
+        flat = np.empty(self.size)
+        for slot in self.slots:
+            bound = self.layers[slot.layer].initial_bound()
+            flat[slot.start : slot.start + slot.size] = random.uniform(-bound, bound, slot.size)
+        return flat.astype(precision)
+
+    def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:
+        """Inputs of every layer, then the network's output (n, …): one more than layers."""
+        activations = [inputs]
+        for layer, parameters in zip(self.layers, views, strict=True):
+            activations.append(layer.forward(parameters, activations[-1]))
+        return activations
+
+    def digest(self, flat: Array) -> str:
+        """SHA-256 over name, dtype, shape and little-endian bytes of each parameter, in order."""
+        sha = hashlib.sha256()
+        for name, parameter in self.named(flat).items():
+            hash_array(sha, name, parameter)
+        return "sha256:" + sha.hexdigest()
+
+
+def hash_array(sha: Any, name: str, array: Any) -> None:
+    """Feed name, dtype, shape and the little-endian C-order bytes of `array` into `sha`."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    sha.update(f"{name}\0{little.dtype.name}\0{list(array.shape)}\0".encode())
+    sha.update(little.data)

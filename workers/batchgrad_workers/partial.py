@@ -1,0 +1,74 @@
+"""The canonical tree: sums of microbatches joined in one order, whoever computed them.
+
+Over M leaves, node (level j, index k) is the sum of leaves [k·2^j, (k+1)·2^j) ∩ [0, M): its two
+halves added, or, where the right half is empty, its left half unchanged. Floating-point sums
+depend on the order of additions; this order depends on M alone, so the root has the same bits
+for any number of workers and threads. Whoever holds a contiguous range of leaves reduces it to
+the maximal nodes inside it, at most 2·log₂ M of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Generic, TypeVar
+
+Sum = TypeVar("Sum")
+
+
+@dataclass(frozen=True)
+class Node(Generic[Sum]):
+    """A partial sum and its place in the tree."""
+
+    level: int
+    index: int
+    sum: Sum
+
+
+class Tree(Generic[Sum]):
+    """Collects nodes in any order, joins siblings as soon as both are there; thread-safe."""
+
+    def __init__(self, leaves: int, join: Callable[[Sum, Sum], Sum]) -> None:
+        """A tree over `leaves` microbatches; `join(left, right)` may reuse left's memory."""
+        self._leaves = leaves
+        self._join = join
+        self._open: dict[tuple[int, int], Sum] = {}
+        self._lock = Lock()
+
+    def add(self, level: int, index: int, addend: Sum) -> None:
+        """Put in one node and join upwards as far as siblings are there.
+
+        Joining happens outside the lock: two threads never hold the same pair.
+        """
+        while 1 << level < self._leaves:
+            sibling = index ^ 1
+            if sibling << level < self._leaves:
+                with self._lock:
+                    other = self._open.pop((level, sibling), None)
+                    if other is None:
+                        self._open[level, index] = addend
+                        return
+                left, right = (addend, other) if index < sibling else (other, addend)
+                addend = self._join(left, right)
+            level, index = level + 1, index >> 1
+        self._open[level, index] = addend
+
+    def nodes(self) -> list[Node[Sum]]:
+        """What could not be joined further, from left to right."""
+        return [
+            Node(level, index, addend)
+            for (level, index), addend in sorted(
+                self._open.items(), key=lambda item: item[0][1] << item[0][0]
+            )
+        ]
+
+    def root(self) -> Sum:
+        """The sum of all leaves.
+
+        Raises:
+            ValueError: some leaves have not arrived.
+        """
+        nodes = self.nodes()
+        if len(nodes) != 1 or 1 << nodes[0].level < self._leaves:
+            places = [(node.level, node.index) for node in nodes]
+            raise ValueError(f"The tree over {self._leaves} leaves is not whole: it has {places}.")
+        return nodes[0].sum

@@ -1,0 +1,13 @@
+"""Random numbers that depend on (seed, purpose, epoch) and on nothing else."""
+
+from typing import Literal
+
+import numpy as np
+
+Purpose = Literal["parameters", "split", "order"]
+_PURPOSES: dict[Purpose, int] = {"parameters": 0, "split": 1, "order": 2}
+
+
+def generator(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:
+    """A fresh generator; the same three arguments always give the same numbers."""
+    return np.random.Generator(np.random.PCG64([seed, _PURPOSES[purpose], epoch]))

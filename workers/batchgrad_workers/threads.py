@@ -1,0 +1,58 @@
+"""Threads over microbatches: numpy lets go of the GIL inside, so they share the cores."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from threadpoolctl import threadpool_limits
+
+
+def single_threaded_blas() -> None:
+    """Hold BLAS to one thread in this process, for good.
+
+    One microbatch is one computation: its bits must not depend on how many cores there are.
+    """
+    threadpool_limits(limits=1)
+
+
+class ThreadTeam:
+    """A fixed number of threads that take work items in order."""
+
+    def __init__(self, threads: int) -> None:
+        """With one thread, the caller itself works."""
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
+
+    def run(self, items: range, work: Callable[[int], None]) -> None:
+        """Call `work(item)` for every item, each once, on any thread; the first error is raised."""
+        remaining = iter(items)
+
+        def take() -> None:
+            for item in remaining:
+                work(item)
+
+        helpers = []
+        if self._pool is not None:
+            helpers = [self._pool.submit(take) for _ in range(self.threads - 1)]
+        try:
+            take()
+        finally:
+            for helper in helpers:
+                helper.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
