@@ -1,0 +1,113 @@
+"""The private cluster's process: `python -m batchgrad_service.keeper`.
+
+Reads one JSON line (`KeeperOrder`) from stdin, starts a Ray head for this machine alone, prints
+`{"address": ...}` on stdout and keeps it up until its stdin closes, so that the cluster ends with
+the service however that ends. Ray is imported here, in the ray executor and in the actor, only.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import BaseModel, ConfigDict
+
+from batchgrad_service.processes import end_session
+
+LEAVE_SECONDS = 5.0
+
+
+class KeeperOrder(BaseModel):
+    """What the service asks of its keeper; `temp_dir` is the keeper's to remove."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_cpus: int
+    object_store_bytes: int
+    temp_dir: Path
+    token_path: Path
+
+
+def client_environment(temp_dir: Path, token_path: Path) -> dict[str, str]:
+    """What a driver of the private cluster needs in its environment, and the cluster itself too.
+
+    The name of RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER misleads: 0 makes Ray live on 127.0.0.1 on every
+    system, and only then do its servers not listen on all interfaces.
+    """
+    return {
+        "HOME": str(temp_dir),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+    }
+
+
+def head_environment() -> dict[str, str]:
+    """Settings of the head: notice a dead process in seconds, start no worker before its need."""
+    return {
+        "RAY_health_check_initial_delay_ms": "1000",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "1000",
+        "RAY_health_check_failure_threshold": "3",
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+    }
+
+
+def keep(order: KeeperOrder) -> None:
+    """Start the head, say where it is, wait for stdin's end, leave nothing behind."""
+    os.environ.update(client_environment(order.temp_dir, order.token_path) | head_environment())
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Ray prints is no answer
+
+    import ray  # noqa: PLC0415  (it reads the environment when it is imported)
+
+    try:
+        context = ray.init(
+            num_cpus=order.num_cpus,
+            object_store_memory=order.object_store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(order.temp_dir),
+            _node_ip_address="127.0.0.1",
+        )
+        signal.signal(signal.SIGTERM, _leave)  # ray.init put its own handler there
+        with answer:
+            answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
+        sys.stdin.buffer.read()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ray.shutdown()
+        end_session(os.getpid(), wait_seconds=LEAVE_SECONDS, but=frozenset({os.getpid()}))
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
+def main() -> None:
+    """Obey one order; needs to lead a session, because it ends with everything in it."""
+    if os.getsid(0) != os.getpid():
+        sys.exit("The keeper is started by the service, as the leader of a session of its own.")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the service stops first, in order
+    signal.signal(signal.SIGTERM, _leave)
+    line = sys.stdin.buffer.readline()
+    if not line:  # the service died before it could say what it wants
+        return
+    order = KeeperOrder.model_validate_json(line)
+    try:
+        keep(order)
+    finally:
+        # The service removes it too, perhaps at this very moment.
+        shutil.rmtree(order.temp_dir, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The private cluster: up, used, and gone, however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from batchgrad_service.processes import session_members, wait_for_session
+from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError, RayCluster
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only listed)
+
+DRIVER = """
+import os, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)
+actor = ray.remote(num_cpus=0)(type("Actor", (), {"nice": lambda self: os.nice(0)}))
+print(ray.get([actor.remote().nice.remote() for _ in range(3)]))
+"""
+
+SERVICE = """
+import sys, time
+from pathlib import Path
+from batchgrad_service.ray_cluster import RayCluster
+RayCluster(Path(sys.argv[1])).address(1)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def record(data_dir: Path) -> tuple[int, Path]:
+    kept = json.loads((data_dir / "keeper.json").read_text())
+    return kept["session"], Path(kept["temp_dir"])
+
+
+def assert_nothing_left(session: int, temp_dir: Path, shared_memory: set[Path]) -> None:
+    assert wait_for_session(session, 15.0), f"still there: {session_members(session)}"
+    deadline = time.monotonic() + 5.0
+    while temp_dir.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not temp_dir.exists()
+    assert set(SHARED_MEMORY.iterdir()) <= shared_memory
+
+
+@pytest.fixture
+def shared_memory() -> set[Path]:
+    return set(SHARED_MEMORY.iterdir())
+
+
+def drive(cluster: ClusterAddress, command: list[str]) -> str:
+    return subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | cluster.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.ray
+def test_a_driver_connects_more_actors_than_cpus_and_a_clean_stop_leaves_nothing(
+    tmp_path: Path, shared_memory: set[Path]
+) -> None:
+    cluster = RayCluster(tmp_path)
+    try:
+        first = cluster.address(1)
+        assert first.private
+        assert first.address.startswith("127.0.0.1:")
+        assert cluster.address(7) == first, "one cluster, however many jobs"
+        session, temp_dir = record(tmp_path)
+        assert (temp_dir / "token").stat().st_mode & 0o777 == 0o600
+        assert drive(first, ["-c", DRIVER, first.address]).strip() == "[0, 0, 0]"
+        refused = subprocess.run(
+            [sys.executable, "-c", DRIVER, first.address],
+            env=os.environ | first.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "other")},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert refused.returncode != 0
+    finally:
+        cluster.stop()
+    assert_nothing_left(session, temp_dir, shared_memory)
+    assert not (tmp_path / "keeper.json").exists()
+    with pytest.raises(ClusterUnavailableError, match="stopping"):
+        cluster.address(1)
+
+
+@pytest.mark.ray
+def test_a_killed_keeper_leaves_nothing_and_the_next_job_gets_a_new_cluster(
+    tmp_path: Path, shared_memory: set[Path]
+) -> None:
+    cluster = RayCluster(tmp_path)
+    try:
+        first = cluster.address(1)
+        session, temp_dir = record(tmp_path)
+        os.kill(session, signal.SIGKILL)
+        assert_nothing_left(session, temp_dir, shared_memory)
+        second = cluster.address(1)
+        assert second.address != first.address
+        session, temp_dir = record(tmp_path)
+    finally:
+        cluster.stop()
+    assert_nothing_left(session, temp_dir, shared_memory)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("keeper_too", [False, True])
+def test_a_killed_service_leaves_nothing(
+    tmp_path: Path, shared_memory: set[Path], *, keeper_too: bool
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE
+    ) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == b"up\n"
+        session, temp_dir = record(tmp_path)
+        service.kill()
+    if keeper_too:
+        os.kill(session, signal.SIGKILL)
+        RayCluster(tmp_path, leave_seconds=2.0).remove_leftovers()  # what the next boot does
+        assert not (tmp_path / "keeper.json").exists()
+    assert_nothing_left(session, temp_dir, shared_memory)
+
+
+def test_a_keeper_that_fails_says_why(tmp_path: Path) -> None:
+    cluster = RayCluster(
+        tmp_path, keeper_command=[sys.executable, "-c", "import sys; sys.exit('no room')"]
+    )
+    with pytest.raises(ClusterUnavailableError, match="no room"):
+        cluster.address(1)
+    cluster.stop()
+
+
+def test_a_named_cluster_needs_no_keeper(tmp_path: Path) -> None:
+    cluster = RayCluster(tmp_path, "203.0.113.7:6379", keeper_command=["/nowhere"])
+    assert cluster.address(3) == ClusterAddress("203.0.113.7:6379", private=False)
+    cluster.stop()
+
+
+def test_leftovers_of_strangers_are_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
+    )
+    keep = tmp_path / "batchgrad-not-ours"
+    keep.mkdir()
+    try:
+        (tmp_path / "keeper.json").write_text(
+            json.dumps({"session": stranger.pid, "temp_dir": str(keep)})
+        )
+        RayCluster(tmp_path).remove_leftovers()
+        assert stranger.poll() is None
+        assert keep.exists(), "only folders that we could have made are removed"
+    finally:
+        stranger.kill()
+        stranger.wait()
