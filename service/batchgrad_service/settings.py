@@ -1,0 +1,95 @@
+"""What an operator may set: by flag, or as BATCHGRAD_… in the environment."""
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 2**20
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """The service's settings. A host that others can reach needs a token."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHGRAD_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8711, ge=0, le=65535, description="0 takes any free port")
+    data_dir: Path = Field(default_factory=lambda: Path.home() / ".local/share/batchgrad")
+    database_url: str = Field(default="", description="default: a SQLite file in data_dir")
+    ray_address: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BATCHGRAD_RAY_ADDRESS", "RAY_ADDRESS"),
+        description="a Ray cluster's address; without one a private local cluster is started",
+    )
+    token_file: Path | None = Field(default=None, description="a file with the bearer token")
+    max_request_bytes: int = Field(default=64 * _MIB, ge=1024, description="of a JSON body")
+    max_dataset_bytes: int = Field(
+        default=4096 * _MIB, ge=1024, description="of an upload, and of what is in it"
+    )
+    max_running_jobs: int = Field(default=4, ge=1, le=256)
+    grace_seconds: float = Field(
+        default=30.0, gt=0, description="how long an engine may take to obey before it is killed"
+    )
+    object_store_bytes: int = Field(
+        default=256 * _MIB, ge=80 * _MIB, description="of the private Ray cluster's object store"
+    )
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absolute(cls, values: Any) -> Any:
+        """Paths are those of the directory that the service was started in."""
+        if isinstance(values, dict):
+            for name in ("data_dir", "token_file"):
+                if values.get(name) is not None:
+                    values = {**values, name: Path(values[name]).expanduser().absolute()}
+        return values
+
+    @model_validator(mode="after")
+    def _reachable_needs_a_token(self) -> Self:
+        if self.token_file is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"host is {self.host!r}, which others can reach, and there is no token: "
+                "set token_file (--token-file, BATCHGRAD_TOKEN_FILE) to a file that holds one, "
+                "or listen on 127.0.0.1."
+            )
+        return self
+
+    @property
+    def url_of_database(self) -> str:
+        """`database_url`, or the SQLite file in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'batchgrad.sqlite3'}"
+
+    def token(self) -> str | None:
+        """The bearer token, without surrounding white space; None when none is asked for.
+
+        Raises:
+            ValueError: the file is missing, unreadable or too short to protect anything.
+        """
+        if self.token_file is None:
+            return None
+        try:
+            token = self.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"token_file {self.token_file} cannot be read: {error}.") from error
+        if len(token) < 16 or not token.isascii() or any(c.isspace() for c in token):
+            raise ValueError(
+                f"token_file {self.token_file} must hold one token of 16 or more ASCII "
+                "characters without spaces; `openssl rand -hex 32` makes a good one."
+            )
+        return token
