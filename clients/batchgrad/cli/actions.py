@@ -1,0 +1,78 @@
+"""Commands that change a job, and the one that fetches what it learned."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from batchgrad.cli.common import JobId, connect, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (cancel, pause, resume, delete, download):
+        app.command()(command)
+
+
+def cancel(ctx: typer.Context, job: JobId) -> None:
+    """Cancel a job at its next step.
+
+    batchgrad cancel job_2x…
+    """
+    with connect(ctx) as client:
+        typer.echo(client.cancel(job).status)
+
+
+def pause(ctx: typer.Context, job: JobId) -> None:
+    """Pause a job at its next step.
+
+    batchgrad pause job_2x…
+    """
+    with connect(ctx) as client:
+        typer.echo(client.pause(job).status)
+    say(f"Next: batchgrad resume {job}")
+
+
+def resume(ctx: typer.Context, job: JobId) -> None:
+    """Let a paused job go on.
+
+    The result is the same, bit for bit, as if it had never paused.
+
+    batchgrad resume job_2x…
+    """
+    with connect(ctx) as client:
+        typer.echo(client.resume(job).status)
+    say(f"Next: batchgrad wait {job}")
+
+
+def delete(ctx: typer.Context, job: JobId) -> None:
+    """Delete a job that has ended.
+
+    Its steps and checkpoints go with it.
+
+    batchgrad delete job_2x…
+    """
+    with connect(ctx) as client:
+        client.delete(job)
+
+
+def download(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    to: Annotated[Path | None, typer.Option(help="The file; else JOB.safetensors, here.")] = None,
+    format: Annotated[  # noqa: A002 (the flag's name)
+        Literal["safetensors", "npz"] | None,
+        typer.Option(help="Default: npz if the file is named so, else safetensors."),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="An older checkpoint's step; else the newest.")
+    ] = None,
+) -> None:
+    """Write a job's parameters to a file.
+
+    batchgrad download job_2x… --to digits.npz
+    """
+    target = to or Path(f"{job}.{format or 'safetensors'}")
+    with connect(ctx) as client:
+        typer.echo(str(client.download(job, target, format=format, step=step)))

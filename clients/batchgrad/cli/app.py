@@ -1,0 +1,77 @@
+"""The commands, put together; what goes wrong becomes a sentence and an exit code."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from batchgrad.cli import actions, data, jobs, service
+from batchgrad.errors import (
+    BatchgradError,
+    JobCancelled,
+    JobFailed,
+    NotFinished,
+    NotFound,
+)
+
+HELP = """Train by the exact mean of per-example gradients, and see how far the shortcuts are off.
+
+\b
+  batchgrad demo                             train on the digits data, right here
+  batchgrad serve                            leave a service running
+  batchgrad datasets push digits digits.npz  give it data
+  batchgrad submit digits.yaml --watch       train
+
+\b
+The service is at BATCHGRAD_URL (http://127.0.0.1:8711); BATCHGRAD_TOKEN is its token, if any.
+Exit codes: 0 success, 1 error, 2 usage, 100 job failed, 101 not finished, 102 not found,
+103 cancelled.
+"""
+
+
+class Commands(TyperGroup):
+    """Turns the client's errors into a message on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BatchgradError as error:
+            typer.echo(f"batchgrad: {error}", err=True)
+            raise typer.Exit(exit_code(error)) from error
+
+
+def exit_code(error: BatchgradError) -> int:
+    """What the shell learns from an error."""
+    match error:
+        case JobFailed():
+            return 100
+        case NotFinished():
+            return 101
+        case NotFound():
+            return 102
+        case JobCancelled():
+            return 103
+    return 1
+
+
+app = typer.Typer(
+    cls=Commands,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: rich alone would take half of the time it may take
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for register in (service.register_demo_and_serve, jobs.register, actions.register):
+    register(app)
+app.add_typer(data.datasets, name="datasets")
+data.register(app)
+service.register_version(app)
+
+
+def main() -> None:
+    """The `batchgrad` command."""
+    app(prog_name="batchgrad")

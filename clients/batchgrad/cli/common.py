@@ -1,0 +1,89 @@
+"""What the commands share: the connection, and how results leave on stdout."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+    from batchgrad.client import Client
+
+Output = Annotated[
+    Literal["table", "json", "yaml"],
+    typer.Option("--output", "-o", help="How results are written."),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+
+def connect(ctx: typer.Context) -> "Client":
+    """A client for BATCHGRAD_URL, or what `app(obj=...)` injects."""
+    factory: Callable[[], Client] | None = ctx.find_root().obj
+    if factory is None:
+        from batchgrad import client
+
+        return client.Client()
+    return factory()
+
+
+def say(message: str) -> None:
+    """A line for people, on stderr."""
+    typer.echo(message, err=True)
+
+
+def console() -> "Console":
+    """Stdout for tables: as wide as it takes when it is no terminal, so nothing is cut off."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 1000
+    return Console(
+        file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
+
+
+def write(value: "BaseModel | Sequence[BaseModel] | Mapping[str, Any]", output: str) -> None:
+    """A result as one JSON or YAML document."""
+    if isinstance(value, Mapping):
+        plain: Any = value
+    elif isinstance(value, Sequence):
+        plain = [one.model_dump(mode="json") for one in value]
+    else:
+        plain = value.model_dump(mode="json")
+    if output == "json":
+        import json
+
+        typer.echo(json.dumps(plain, ensure_ascii=False))
+    else:
+        import yaml
+
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_start=True)
+        typer.echo(text, nl=False)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure in a table; "–" where it is not known or not defined."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under headings, on stdout."""
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in drawn.columns:
+        column.no_wrap = True
+    for row in rows:
+        drawn.add_row(*row)
+    console().print(drawn)
+
+
+def properties(pairs: Sequence[tuple[str, str]]) -> None:
+    """One thing's properties, a line each, on stdout."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        typer.echo(f"{name:<{width}}  {value}")

@@ -1,0 +1,92 @@
+"""Commands for datasets and for the gradients question."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from batchgrad.cli.common import Output, connect, write
+
+datasets = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Datasets of the service: push, list, delete."
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `gradients`."""
+    app.command()(gradients)
+
+
+@datasets.command()
+def push(
+    ctx: typer.Context,
+    name: Name,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, help="npz: inputs, targets, maybe weights."
+        ),
+    ],
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the name from other content.")
+    ] = False,
+    output: Output = "table",
+) -> None:
+    """Store an npz file under a name.
+
+    batchgrad datasets push digits digits.npz
+    """
+    from batchgrad.cli import shown
+
+    with connect(ctx) as client:
+        stored = client.put_dataset(name, file, replace=replace)
+    shown.show_datasets([stored]) if output == "table" else write(stored, output)
+
+
+@datasets.command("list")
+def list_datasets(ctx: typer.Context, *, output: Output = "table") -> None:
+    """List the datasets.
+
+    batchgrad datasets list --output json
+    """
+    from batchgrad.cli import shown
+
+    with connect(ctx) as client:
+        found = list(client.datasets())
+    shown.show_datasets(found) if output == "table" else write(found, output)
+
+
+@datasets.command()
+def delete(ctx: typer.Context, name: Name) -> None:
+    """Delete a dataset that no running job uses.
+
+    batchgrad datasets delete digits
+    """
+    with connect(ctx) as client:
+        client.delete_dataset(name)
+
+
+def gradients(
+    ctx: typer.Context,
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help='YAML or JSON; "-" reads standard input.')
+    ],
+    *,
+    output: Output = "table",
+) -> None:
+    """Ask about one minibatch's gradient.
+
+    The mean gradient, and how far each shortcut is from it.
+
+    batchgrad gradients minibatch.yaml --output json
+    """
+    from batchgrad.cli import shown
+    from batchgrad.specs import load_gradients
+
+    loaded = load_gradients(request)
+    with connect(ctx) as client:
+        answer = client.gradients(loaded)
+    shown.show_gradients(answer) if output == "table" else write(answer, output)

@@ -1,0 +1,179 @@
+"""Commands that start a job and look at jobs."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from batchgrad.cli.common import JobId, Output, connect, say, write
+
+if TYPE_CHECKING:
+    from batchgrad.client import Client
+    from batchgrad.contract import Job, JobStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (submit, get, wait, events):
+        app.command()(command)
+    app.command("list")(list_jobs)
+
+
+def submit(
+    ctx: typer.Context,
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help='YAML or JSON; "-" reads standard input.')
+    ],
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the job to its end; Ctrl-C lets it go on.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan; create nothing.")
+    ] = False,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; repeatable."),
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Submit a job and print its id.
+
+    batchgrad submit digits.yaml --watch --set optimizer.learning_rate=0.05
+    """
+    from batchgrad.cli import shown
+    from batchgrad.specs import load_job
+
+    loaded = load_job(spec, override or ())
+    with connect(ctx) as client:
+        if dry_run:
+            plan = client.plan(loaded)
+            shown.show_plan(plan) if output == "table" else write(plan, output)
+            return
+        job = client.submit(loaded)
+        for warning in job.warnings:
+            say(f"warning: {warning}")
+        if output == "table":
+            typer.echo(job.id)
+        if watch:
+            _watch(client, job.id, None, output)
+            return
+        if output != "table":
+            write(job, output)
+    say(f"Next: batchgrad wait {job.id}   (or get, events, cancel, download)")
+
+
+def get(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
+    """Show a job.
+
+    batchgrad get job_2x… --output json
+    """
+    with connect(ctx) as client:
+        _show(client.job(job), output)
+
+
+def list_jobs(
+    ctx: typer.Context,
+    *,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only jobs in this state; repeatable.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    output: Output = "table",
+) -> None:
+    """List jobs, newest first.
+
+    batchgrad list --status running --status queued
+    """
+    from itertools import islice
+
+    from batchgrad.cli import shown
+    from batchgrad.contract import JOB_STATUSES
+
+    unknown = set(status or ()) - set(JOB_STATUSES)
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: expected one of {', '.join(JOB_STATUSES)}.",
+            param_hint="--status",
+        )
+    statuses = cast("list[JobStatus]", status or [])
+    with connect(ctx) as client:
+        found = list(islice(client.jobs(status=statuses, label=label), limit))
+    shown.show_jobs(found) if output == "table" else write(found, output)
+
+
+def wait(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds; then exit with 101.")
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Follow a job to its end.
+
+    Ctrl-C lets it go on; the exit code says how it ended.
+
+    batchgrad wait job_2x… --timeout 600 && echo trained
+    """
+    with connect(ctx) as client:
+        _watch(client, job, timeout, output)
+
+
+def events(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
+    ] = False,
+    output: Literal["table", "json", "yaml"] = "table",
+) -> None:
+    """Print what happened to a job.
+
+    An event a line; with --output json, an object a line.
+
+    batchgrad events job_2x… --follow
+    """
+    from batchgrad.cli import shown
+
+    with connect(ctx) as client:
+        try:
+            for event in client.events(job, after=after, follow=follow):
+                shown.show_event(event) if output == "table" else write(event, output)
+        except KeyboardInterrupt:
+            _detached(job)
+
+
+def _watch(client: "Client", job_id: str, timeout: float | None, output: str) -> None:
+    """Progress on stderr while there is a terminal; the job as it ended on stdout."""
+    from batchgrad.errors import JobError
+    from batchgrad.following import succeeded
+    from batchgrad.progress import JobDisplay
+
+    try:
+        with JobDisplay() as display:
+            for job in client.watch(job_id, timeout=timeout):
+                display.update(job)
+    except KeyboardInterrupt:
+        _detached(job_id)
+    except JobError as error:
+        _show(error.job, output)
+        raise
+    _show(job, output)
+    succeeded(job)
+
+
+def _detached(job_id: str) -> None:
+    say(f"\nDetached; job {job_id} goes on. Watch it again: batchgrad wait {job_id}")
+    say(f"Stop it: batchgrad cancel {job_id}")
+    raise typer.Exit(101)
+
+
+def _show(job: "Job", output: str) -> None:
+    from batchgrad.cli import shown
+
+    shown.show_job(job) if output == "table" else write(job, output)

@@ -1,0 +1,286 @@
+"""The client: every resource of the service as a method, typed by `batchgrad.contract`."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+
+from batchgrad.answers import decode
+from batchgrad.arrays import npz_bytes
+from batchgrad.contract import (
+    Checkpoint,
+    Dataset,
+    Event,
+    GradientsRequest,
+    GradientsResponse,
+    Job,
+    JobSpec,
+    JobStatus,
+    Page,
+    Plan,
+    StepRow,
+    Version,
+)
+from batchgrad.contract.views import Answer
+from batchgrad.files import write_atomically
+from batchgrad.following import follow_events, succeeded, watch_job
+from batchgrad.retries import Retries
+from batchgrad.session import Params, Session
+
+DEFAULT_URL = "http://127.0.0.1:8711"
+LONG_SECONDS = 600.0  # a dataset is checked, a gradient computed, before the service answers
+
+ParametersFormat = Literal["safetensors", "npz"]
+Item = TypeVar("Item", bound=Answer)
+
+
+class Client:
+    """A synchronous client; use it as a context manager, or call `close`.
+
+    `url` and `token` default to BATCHGRAD_URL and BATCHGRAD_TOKEN. Requests are sent again, with
+    backoff, when the connection fails or the service answers 429, 502, 503 or 504; `retries`,
+    `sleep` and `transport` (httpx2's) are arguments so that tests need neither time nor network.
+    Everything that goes wrong is a `batchgrad.errors.BatchgradError`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        transport: httpx2.BaseTransport | None = None,
+        retries: Retries | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._session = Session(
+            url or os.environ.get("BATCHGRAD_URL") or DEFAULT_URL,
+            token or os.environ.get("BATCHGRAD_TOKEN"),
+            timeout_seconds=timeout,
+            transport=transport,
+            retries=retries,
+            sleep=sleep,
+        )
+        self._sleep = sleep
+        self._long = max(timeout, LONG_SECONDS)
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._session.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    # jobs
+
+    def submit(
+        self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Job:
+        """Create a job. The same key with the same spec gives the same job again."""
+        key = idempotency_key or uuid.uuid4().hex  # one for all sendings of this call
+        headers = {"Idempotency-Key": key}
+        return decode(
+            Job, self._session.send_json("POST", "/v1/jobs", _body(spec), headers=headers)
+        )
+
+    def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
+        """What `submit` would run, without running it."""
+        params = {"dry_run": "true"}
+        return decode(Plan, self._session.send_json("POST", "/v1/jobs", _body(spec), params=params))
+
+    def job(self, job_id: str) -> Job:
+        """A job as it stands."""
+        return decode(Job, self._session.send("GET", _job(job_id)))
+
+    def jobs(self, *, status: Sequence[JobStatus] = (), label: str | None = None) -> Iterator[Job]:
+        """Jobs, newest first, fetched page by page; `label` is KEY=VALUE."""
+        return self._pages(Page[Job], "/v1/jobs", {"status": list(status), "label": label})
+
+    def watch(
+        self, job_id: str, *, timeout: float | None = None, interval: float = 0.25
+    ) -> Iterator[Job]:
+        """The job each time it has changed, looked at every `interval` seconds, until it ends.
+
+        The last one is terminal; raises NotFinished after `timeout` seconds.
+        """
+        return watch_job(
+            lambda: self.job(job_id),
+            timeout_seconds=timeout,
+            interval_seconds=interval,
+            sleep=self._sleep,
+        )
+
+    def wait(self, job_id: str, *, timeout: float | None = None, interval: float = 0.25) -> Job:
+        """The job once it has succeeded; raises JobFailed, JobCancelled or NotFinished."""
+        *_, last = self.watch(job_id, timeout=timeout, interval=interval)
+        return succeeded(last)
+
+    def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> Iterator[Event]:
+        """What happened to a job after event `after`; with `follow`, also what is to come.
+
+        A followed stream ends with the event `end`, and reconnects by itself until then.
+        """
+        path = f"{_job(job_id)}/events"
+        if follow:
+            return follow_events(self._session, path, after)
+        return self._pages(Page[Event], path, {"after": after or None})
+
+    def steps(
+        self, job_id: str, *, after: int | None = None, max_points: int | None = None
+    ) -> Iterator[StepRow]:
+        """Step rows in order: all after `after`, or at most `max_points`, first and last among."""
+        params: Params = {"after": after, "max_points": max_points}
+        return self._pages(Page[StepRow], f"{_job(job_id)}/steps", params)
+
+    def last_step(self, job_id: str) -> StepRow | None:
+        """The newest step row; None before the first step."""
+        rows = list(self.steps(job_id, max_points=2))
+        return rows[-1] if rows else None
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """States that the job can go on from, newest first."""
+        return list(self._pages(Page[Checkpoint], f"{_job(job_id)}/checkpoints", {}))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel at the next step boundary; Conflict if the job has ended."""
+        return decode(Job, self._session.send("POST", f"{_job(job_id)}/cancel"))
+
+    def pause(self, job_id: str) -> Job:
+        """Checkpoint and stop at the next step boundary; `resume` goes on from there."""
+        return decode(Job, self._session.send("POST", f"{_job(job_id)}/pause"))
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again; it ends with the same bits as if it had never paused."""
+        return decode(Job, self._session.send("POST", f"{_job(job_id)}/resume"))
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended, with its steps and checkpoints."""
+        self._session.send("DELETE", _job(job_id))
+
+    def parameters(
+        self,
+        job_id: str,
+        *,
+        format: ParametersFormat = "safetensors",  # noqa: A002 (what the query calls it too)
+        step: int | None = None,
+    ) -> bytes:
+        """Trained parameters, of the newest checkpoint or of the one at `step`."""
+        params: Params = {"format": format, "step": step}
+        path = f"{_job(job_id)}/parameters"
+        headers = {"Accept": "*/*"}
+        return self._session.send(
+            "GET", path, params=params, headers=headers, timeout_seconds=self._long
+        ).content
+
+    def download(
+        self,
+        job_id: str,
+        path: str | Path,
+        *,
+        format: ParametersFormat | None = None,  # noqa: A002
+        step: int | None = None,
+    ) -> Path:
+        """Write the parameters to a file; by default npz if it is named so, else safetensors."""
+        target = Path(path)
+        kind = format or ("npz" if target.suffix == ".npz" else "safetensors")
+        write_atomically(target, self.parameters(job_id, format=kind, step=step))
+        return target
+
+    # datasets
+
+    def put_dataset(
+        self, name: str, content: str | Path | bytes, *, replace: bool = False
+    ) -> Dataset:
+        """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
+
+        The same content again changes nothing; other content is a Conflict unless `replace`.
+        """
+        body = content if isinstance(content, bytes) else Path(content)
+        response = self._session.send(
+            "PUT",
+            _dataset(name),
+            params={"replace": "true" if replace else None},
+            body=body,
+            headers={"Content-Type": "application/x-npz"},
+            timeout_seconds=self._long,
+        )
+        return decode(Dataset, response)
+
+    def put_arrays(
+        self, name: str, inputs: Any, targets: Any, weights: Any = None, *, replace: bool = False
+    ) -> Dataset:
+        """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,)."""
+        return self.put_dataset(name, npz_bytes(inputs, targets, weights), replace=replace)
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset's shape, kind and digest."""
+        return decode(Dataset, self._session.send("GET", _dataset(name)))
+
+    def datasets(self) -> Iterator[Dataset]:
+        """All datasets, fetched page by page."""
+        return self._pages(Page[Dataset], "/v1/datasets", {})
+
+    def delete_dataset(self, name: str) -> None:
+        """Forget a dataset; Conflict while a job uses it."""
+        self._session.send("DELETE", _dataset(name))
+
+    # the question, and the service itself
+
+    def gradients(self, request: GradientsRequest | Mapping[str, Any]) -> GradientsResponse:
+        """The mean gradient of one minibatch, and what each shortcut makes of it."""
+        response = self._session.send_json(
+            "POST", "/v1/gradients", _body(request), timeout_seconds=self._long
+        )
+        return decode(GradientsResponse, response)
+
+    def version(self) -> Version:
+        """The service's version, and what decides the bits of a run there."""
+        return decode(Version, self._session.send("GET", "/v1/version"))
+
+    def ready(self) -> bool:
+        """Whether the service takes jobs now; False too where nobody answers. Asks only once."""
+        return self._session.answers("/readyz")
+
+    def _pages(self, kind: type[Page[Item]], path: str, params: Params) -> Iterator[Item]:
+        after: str | None = None
+        while True:
+            query = params if after is None else {**params, "after": after}
+            page = decode(kind, self._session.send("GET", path, params=query))
+            yield from page.data
+            if page.next is None:
+                return
+            after = page.next
+
+
+def _body(value: JobSpec | GradientsRequest | Mapping[str, Any]) -> Any:
+    """What was set, no more: the service's own defaults hold for the rest."""
+    if isinstance(value, Mapping):
+        return value
+    return value.model_dump(mode="json", exclude_unset=True)
+
+
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _dataset(name: str) -> str:
+    return f"/v1/datasets/{quote(name, safe='')}"

@@ -1,0 +1,165 @@
+"""Everything that the client raises.
+
+* BatchgradError
+  x ConnectionFailed        nobody answered, or the connection broke
+  x Timeout                 the service took too long to answer
+  x UnexpectedAnswer        something answered that is not a batchgrad service
+  x ApiError                the service refused; it says why in `problem`
+    + InvalidRequest        400, 413, 415, 422: `errors` lists the fields
+    + Unauthorized          401, 403
+    + NotFound              404
+    + Conflict              409
+    + TooManyRequests       429
+    + ServerError           5xx
+  x InvalidSpec             a file that is no valid spec; `errors` lists the fields
+  x Unavailable             an extra that is not installed, a private service that did not start
+  x JobError                what waiting for a job ended with; the job is in `job`
+    + JobFailed
+    + JobCancelled
+    + NotFinished           the time to wait ran out first
+
+An error that belongs to a request carries it as `request`. All of them can be pickled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Job, Problem, ProblemError
+
+
+@dataclass(frozen=True)
+class SentRequest:
+    """What was asked: without headers, so that no token ends in a log."""
+
+    method: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}"
+
+
+class BatchgradError(Exception):
+    """Base of all; `request` is None where none was involved."""
+
+    def __init__(self, message: str, *, request: SentRequest | None = None) -> None:
+        super().__init__(message)
+        self.request = request
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by state: subclasses take other arguments than the message in `args`."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[BatchgradError], arguments: tuple[Any, ...], state: dict[str, Any]
+) -> BatchgradError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+class ConnectionFailed(BatchgradError):
+    """Nobody answered at the URL, or the connection broke."""
+
+
+class Timeout(BatchgradError):
+    """The service did not answer in time."""
+
+
+class UnexpectedAnswer(BatchgradError):
+    """The answer is not what a batchgrad service of this version sends."""
+
+
+class ApiError(BatchgradError):
+    """The service refused."""
+
+    def __init__(self, problem: "Problem", *, status: int, request: SentRequest) -> None:
+        super().__init__(_readable(problem.detail or problem.title, problem.errors))
+        self.problem = problem
+        self.status = status
+        self.request: SentRequest = request
+
+    @property
+    def errors(self) -> "Sequence[ProblemError]":
+        """The wrong fields, each a JSON pointer and a detail."""
+        return self.problem.errors
+
+
+class InvalidRequest(ApiError):
+    """The request is wrong, and says which fields."""
+
+
+class Unauthorized(ApiError):
+    """The token is missing or wrong."""
+
+
+class NotFound(ApiError):
+    """No such job, dataset or step."""
+
+
+class Conflict(ApiError):
+    """The state of things does not allow it."""
+
+
+class TooManyRequests(ApiError):
+    """The service asks for patience, and went on asking."""
+
+
+class ServerError(ApiError):
+    """The service failed."""
+
+
+class InvalidSpec(BatchgradError):
+    """A file that is no valid spec; nothing was sent."""
+
+    def __init__(self, message: str, errors: "Sequence[ProblemError]" = ()) -> None:
+        super().__init__(_readable(message, errors))
+        self.errors = list(errors)
+
+
+class Unavailable(BatchgradError):
+    """Something that this command needs is not installed or did not start."""
+
+
+class JobError(BatchgradError):
+    """Waiting ended otherwise than well."""
+
+    def __init__(self, message: str, job: "Job") -> None:
+        super().__init__(message)
+        self.job = job
+
+
+class JobFailed(JobError):
+    """The job failed; `job.reason` is the kind of failure."""
+
+
+class JobCancelled(JobError):
+    """Somebody cancelled the job."""
+
+
+class NotFinished(JobError):
+    """The job goes on, the waiting does not."""
+
+
+def _readable(message: str, errors: "Sequence[ProblemError]") -> str:
+    """The message, then a line for each wrong field."""
+    return "\n".join([message, *(f"  {e.pointer or '/'}: {e.detail}" for e in errors)])
+
+
+def api_error_type(status: int) -> type[ApiError]:
+    """The class that stands for an HTTP status of 400 or more."""
+    if status >= 500:
+        return ServerError
+    return {
+        400: InvalidRequest,
+        401: Unauthorized,
+        403: Unauthorized,
+        404: NotFound,
+        409: Conflict,
+        413: InvalidRequest,
+        415: InvalidRequest,
+        422: InvalidRequest,
+        429: TooManyRequests,
+    }.get(status, ApiError)

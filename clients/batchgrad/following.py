@@ -1,0 +1,102 @@
+"""Following a job: its events as they happen, and its figures until it ends."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx2
+
+from batchgrad.answers import decode_text
+from batchgrad.contract import TERMINAL, Event, Job
+from batchgrad.errors import (
+    BatchgradError,
+    ConnectionFailed,
+    JobCancelled,
+    JobFailed,
+    NotFinished,
+    ServerError,
+    TooManyRequests,
+    UnexpectedAnswer,
+)
+from batchgrad.session import Session
+
+
+def follow_events(session: Session, path: str, after: int) -> Iterator[Event]:
+    """Every event with a `seq` above `after`, up to and with `end`; reconnects where it left off.
+
+    Gives up with ConnectionFailed, or the service's own error, when `retries.attempts`
+    connections in a row gave nothing to read. One that opened and broke is simply opened again.
+    """
+    failures = 0
+    while True:
+        try:
+            with session.stream_events(path, after) as source:
+                failures = 0
+                for event in _new_events(source, after):
+                    after = event.seq
+                    yield event
+                    if event.type == "end":
+                        return
+            cause: BatchgradError = ConnectionFailed(f"{session.url}{path} ended before the job.")
+        except httpx2.SSEError as error:
+            raise UnexpectedAnswer(
+                f"{session.url}{path}: {error} Is this a batchgrad service?"
+            ) from error
+        except httpx2.TransportError as error:
+            cause = session.broken(error)
+        except (TooManyRequests, ServerError) as error:
+            cause = error
+        failures += 1
+        if session.retries.delay(failures) is None:
+            raise cause
+        session.sleep(session.retries.pause(failures))
+
+
+def _new_events(source: httpx2.EventSource, after: int) -> Iterator[Event]:
+    """The stream's events above `after`: a service may repeat what it sent before a break."""
+    for sent in source:
+        if sent.data:
+            event = decode_text(Event, sent.data, source.response)
+            if event.seq > after:
+                yield event
+
+
+def watch_job(
+    read: Callable[[], Job],
+    *,
+    timeout_seconds: float | None,
+    interval_seconds: float,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Job]:
+    """The job each time it is found changed; the last one is terminal.
+
+    Raises NotFinished when the time runs out first.
+    """
+    deadline = None if timeout_seconds is None else clock() + timeout_seconds
+    last: Job | None = None
+    while True:
+        job = read()
+        if job != last:
+            yield job
+            last = job
+        if job.status in TERMINAL:
+            return
+        if deadline is not None and clock() + interval_seconds > deadline:
+            raise NotFinished(
+                f"Job {job.id} is {job.status} after {timeout_seconds:g} s, at step {job.step} of "
+                f"{job.steps_planned}; it goes on.",
+                job,
+            )
+        sleep(interval_seconds)
+
+
+def succeeded(job: Job) -> Job:
+    """The job itself if it succeeded; raises JobFailed, JobCancelled or NotFinished if not."""
+    if job.status == "succeeded":
+        return job
+    where = f"at step {job.step} of {job.steps_planned}"
+    if job.status == "failed":
+        raise JobFailed(f"Job {job.id} failed {where}: {job.reason or 'no reason given'}.", job)
+    if job.status == "cancelled":
+        raise JobCancelled(f"Job {job.id} was cancelled {where}.", job)
+    raise NotFinished(f"Job {job.id} is {job.status} {where}.", job)

@@ -1,0 +1,129 @@
+"""A service of one's own: started for a while, gone without a trace whatever happens.
+
+It runs in its own session, so Ctrl-C reaches only us, and it holds the other end of a pipe on its
+stdin: when this process ends, even by SIGKILL, the pipe closes, the service stops and removes its
+data directory itself. When the service is killed instead, we remove the directory.
+"""
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from batchgrad.client import Client
+from batchgrad.errors import Unavailable
+
+COMMAND = (sys.executable, "-m", "batchgrad", "serve")
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@contextmanager
+def private_service(
+    command: Sequence[str] = COMMAND, *, start_seconds: float = START_SECONDS
+) -> Iterator[Client]:
+    """A client of a fresh service that ends, with its data, when the context does.
+
+    Raises Unavailable with the end of the service's log when it does not become ready.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-"))
+    log = directory / "service.log"
+    flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
+    # Settings meant for the user's own service must not leak into this one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
+    try:
+        with log.open("wb") as log_file:
+            process = subprocess.Popen(
+                [*command, *flags],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                env=environment,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + start_seconds
+            with Client(_announced_url(process, log, deadline)) as client:
+                while not client.ready():
+                    _still_starting(process, log, deadline)
+                    time.sleep(0.05)
+                yield client
+        finally:
+            _stop(process)
+    finally:
+        _remove(directory)
+
+
+def _announced_url(process: subprocess.Popen[bytes], log: Path, deadline: float) -> str:
+    """The URL that the service prints as {"url": …}, its first line on stdout."""
+    lines: queue.Queue[bytes] = queue.Queue()
+    stdout = process.stdout
+    if stdout is None:
+        raise Unavailable("The private service has no stdout.")
+    # Read to the end, so that a service that prints more never blocks on a full pipe.
+    threading.Thread(target=_drain, args=(stdout, lines), daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=0.1)
+        except queue.Empty:
+            _still_starting(process, log, deadline)
+            continue
+        try:
+            return str(json.loads(line)["url"])
+        except (ValueError, KeyError, TypeError) as error:
+            process.poll()
+            raise Unavailable(
+                f"The private service said {line!r} instead of its URL.{_tail(log)}"
+            ) from error
+
+
+def _drain(stdout: IO[bytes], lines: "queue.Queue[bytes]") -> None:
+    for line in stdout:
+        lines.put(line)
+    stdout.close()
+
+
+def _still_starting(process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+    code = process.poll()
+    if code is not None:
+        raise Unavailable(f"The private service ended at once, with status {code}.{_tail(log)}")
+    if time.monotonic() > deadline:
+        raise Unavailable(f"The private service did not become ready in time.{_tail(log)}")
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    try:
+        said = log.read_text(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:  # the service has removed its directory already
+        return ""
+    return "\n".join([" Its log ends:", *said]) if said else ""
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask by closing stdin; after a while, by force, and the whole group."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _remove(directory: Path, patience_seconds: float = 5.0) -> None:
+    """Remove the data, which an engine that outlives a killed service may still write to."""
+    deadline = time.monotonic() + patience_seconds
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=time.monotonic() < deadline)
+        if directory.exists():
+            time.sleep(0.1)

@@ -1,0 +1,103 @@
+"""A job's progress for people, on stderr: drawn in place on a terminal, or in lines."""
+
+import sys
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchgrad.contract import TERMINAL, Job
+
+
+class JobDisplay:
+    """Shows a job while it changes; a context manager, fed by `update`.
+
+    Off a terminal nothing is shown, unless `lines_every_epochs` asks for lines.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, lines_every_epochs: int | None = None
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._lines_every_epochs = lines_every_epochs
+        self._live: Live | None = None
+        self._shown: tuple[str, int] | None = None
+        if self._stream.isatty():
+            console = Console(file=self._stream, markup=False, highlight=False, emoji=False)
+            self._live = Live(console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, job: Job) -> None:
+        """Show the job as it now stands."""
+        if self._live is not None:
+            self._live.update(drawn(job), refresh=job.status in TERMINAL)
+        elif self._lines_every_epochs is not None:
+            due = (job.status, job.epoch // self._lines_every_epochs)
+            if due != self._shown:
+                self._shown = due
+                print(line(job), file=self._stream, flush=True)
+
+
+def drawn(job: Job) -> RenderableType:
+    """A bar, then the figures: loss, accuracy, each shortcut's gap, speed."""
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(job.name, style="bold"),
+        Text(job.status, style=_style(job)),
+        ProgressBar(total=max(job.steps_planned, 1), completed=job.step, width=36),
+        Text(f"step {job.step}/{job.steps_planned}  epoch {job.epoch}"),
+    )
+    figures = Table.grid(padding=(0, 2))
+    for name, value in _figures(job):
+        figures.add_row(Text(name, style="dim"), Text(value))
+    return Group(head, figures)
+
+
+def line(job: Job) -> str:
+    """The same in one line."""
+    figures = "  ".join(f"{name} {value}" for name, value in _figures(job))
+    at = f"epoch {job.epoch:>3}  step {job.step}/{job.steps_planned}"
+    return f"{job.status:<9}  {at}  {figures}".rstrip()
+
+
+def _figures(job: Job) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    if job.queued_because and job.status == "queued":
+        pairs.append(("waits", job.queued_because))
+    if job.loss is not None:
+        pairs.append(("loss", f"{job.loss:.4f}"))
+    if job.validation_accuracy is not None:
+        pairs.append(("validation accuracy", f"{job.validation_accuracy:.1%}"))
+    elif job.validation_loss is not None:
+        pairs.append(("validation loss", f"{job.validation_loss:.4f}"))
+    pairs += [
+        (f"gap of {name}", f"{shortcut.relative_error:.3f}")
+        for name, shortcut in job.shortcuts.items()
+        if shortcut.relative_error is not None
+    ]
+    if job.examples_per_second is not None:
+        pairs.append(("examples/s", f"{job.examples_per_second:,.0f}"))
+    if job.executor == "ray":
+        pairs.append(("ray workers", f"{job.workers} × {job.threads} threads"))
+    return pairs
+
+
+def _style(job: Job) -> str:
+    return {"succeeded": "green", "failed": "red", "cancelled": "yellow"}.get(job.status, "cyan")
