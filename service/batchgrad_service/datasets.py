@@ -1,0 +1,138 @@
+"""Datasets: contents on the disk, named in the store. Equal contents are kept once."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from batchgrad.contract import Dataset
+from batchgrad_service.contents import inspect
+from batchgrad_service.files import hex_of, new_name, sync
+from batchgrad_service.npz import unpack
+from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.store import PutOutcome, Store, utc_now
+
+
+class Datasets:
+    """Stores, finds and removes datasets below `data_dir`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        store: Store,
+        *,
+        max_bytes: int,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self._contents = data_dir / "datasets"
+        self._uploads = data_dir / "uploads"
+        self._store = store
+        self._clock = clock
+        self._lock = threading.RLock()  # names and directories change together
+        for directory in (self._contents, self._uploads):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def clean(self) -> None:
+        """At start: remove what an interrupted upload or removal has left."""
+        with self._lock:
+            for upload in self._uploads.iterdir():
+                upload.unlink()
+            for directory in self._contents.iterdir():
+                digest = f"sha256:{directory.name}"
+                if directory.suffix == ".tmp" or not self._store.dataset_digest_in_use(digest):
+                    shutil.rmtree(directory)
+
+    @contextmanager
+    def upload(self) -> Iterator[Path]:
+        """A path for an upload's bytes; whatever is there goes when the block ends."""
+        path = self._uploads / new_name()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, name: str, archive: Path, *, replace: bool) -> tuple[Dataset, PutOutcome]:
+        """Store the npz `archive` under `name`.
+
+        Raises:
+            Invalid, TooLarge: the content cannot be trained on; nothing is stored.
+            Conflict: the name has another content, and `replace` is False; nothing is stored.
+        """
+        temporary = self._contents / new_name()
+        temporary.mkdir()
+        try:
+            unpack(archive, temporary, max_bytes=self.max_bytes)
+            content = inspect(temporary)
+            for file in temporary.iterdir():
+                sync(file)
+            sync(temporary)
+            dataset = Dataset(name=name, created_at=self._clock(), **asdict(content))
+            with self._lock:
+                return self._name(dataset, temporary, replace=replace)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _name(
+        self, dataset: Dataset, temporary: Path, *, replace: bool
+    ) -> tuple[Dataset, PutOutcome]:
+        before = self._find(dataset.name)
+        final = self.directory(dataset.digest)
+        if not final.exists():
+            temporary.rename(final)
+            sync(self._contents)
+        outcome = self._store.put_dataset(dataset, replace=replace)
+        if before is not None and outcome in {"replaced", "conflict"}:
+            self._drop_unused(before.digest)
+            self._drop_unused(dataset.digest)
+        if outcome == "conflict":
+            raise Conflict(
+                f"Dataset {dataset.name!r} already has another content: send ?replace=true to "
+                "give the name this one, or choose another name.",
+                code="dataset_exists",
+            )
+        return self._store.dataset(dataset.name), outcome
+
+    def _find(self, name: str) -> Dataset | None:
+        try:
+            return self._store.dataset(name)
+        except NotFound:
+            return None
+
+    def directory(self, digest: str) -> Path:
+        """Where the content with this digest is."""
+        return self._contents / hex_of(digest)
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[tuple[Dataset, Path]]:
+        """A dataset and its directory, which stay inside the block. NotFound if there is none."""
+        with self._lock:
+            dataset = self._store.dataset(name)
+            yield dataset, self.directory(dataset.digest)
+
+    def delete(self, name: str) -> None:
+        """Remove the name, and the content when no other name and no job needs it.
+
+        Raises:
+            NotFound: nothing has the name.
+            Conflict: a job that has not ended trains on it.
+        """
+        with self._lock:
+            dataset = self._store.dataset(name)
+            self._store.delete_dataset(name)
+            self._drop_unused(dataset.digest)
+
+    def drop_unused(self, digest: str) -> None:
+        """Remove a content that no name and no job needs any more."""
+        with self._lock:
+            self._drop_unused(digest)
+
+    def _drop_unused(self, digest: str) -> None:
+        directory = self.directory(digest)
+        if directory.exists() and not self._store.dataset_digest_in_use(digest):
+            doomed = self._contents / new_name()
+            directory.rename(doomed)  # at once, so that nobody finds half a content
+            shutil.rmtree(doomed)

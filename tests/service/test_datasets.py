@@ -1,0 +1,236 @@
+import io
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad_service.datasets import Datasets
+from batchgrad_service.problems import Conflict, Invalid, NotFound, Problem, TooLarge
+from batchgrad_service.store import Store
+
+INPUTS = np.arange(12, dtype=np.float32).reshape(4, 3)
+CLASSES = np.array([0, 1, 2, 1])
+Put = Callable[..., Any]
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, store: Store) -> Datasets:
+    return Datasets(tmp_path, store, max_bytes=3_000_000)
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.fixture
+def put(datasets: Datasets) -> Put:
+    def put(content: bytes, name: str = "d", *, replace: bool = False) -> Any:
+        with datasets.upload() as path:
+            path.write_bytes(content)
+            return datasets.put(name, path, replace=replace)
+
+    return put
+
+
+def left_over(root: Path) -> list[str]:
+    return [p.name for folder in ("datasets", "uploads") for p in (root / folder).iterdir()]
+
+
+def test_a_dataset_is_stored_as_it_came(put: Put, datasets: Datasets) -> None:
+    weights = np.array([0, 1, 2, 0.5])
+    dataset, outcome = put(npz(inputs=INPUTS, targets=CLASSES, weights=weights))
+    assert outcome == "created"
+    assert (dataset.examples, dataset.input_shape, dataset.input_dtype) == (4, [3], "float32")
+    assert (dataset.target_kind, dataset.classes, dataset.weighted) == ("classes", 3, True)
+    assert dataset.bytes == INPUTS.nbytes + CLASSES.nbytes + weights.nbytes
+    directory = datasets.directory(dataset.digest)
+    assert sorted(file.name for file in directory.iterdir()) == [
+        "inputs.npy",
+        "targets.npy",
+        "weights.npy",
+    ]
+    np.testing.assert_array_equal(np.load(directory / "inputs.npy"), INPUTS)
+    np.testing.assert_array_equal(np.load(directory / "weights.npy"), weights)
+
+
+def test_the_digest_is_that_of_the_content_not_of_the_archive(put: Put) -> None:
+    plain, _ = put(npz(inputs=INPUTS, targets=CLASSES))
+    big_endian = INPUTS.astype(">f4")
+    columns = np.asfortranarray(INPUTS)
+    for same in (
+        npz(targets=CLASSES, inputs=INPUTS),
+        npz(inputs=big_endian, targets=CLASSES.astype(">i8")),
+        npz(inputs=columns, targets=CLASSES),
+        zipped({"inputs.npy": npy(INPUTS), "targets.npy": npy(CLASSES)}, zipfile.ZIP_DEFLATED),
+    ):
+        assert put(same) == (plain, "same")
+    other_shape, _ = put(npz(inputs=INPUTS.reshape(4, 1, 3), targets=CLASSES), "e")
+    assert other_shape.digest != plain.digest
+
+
+def test_fortran_order_is_turned_around_in_chunks(put: Put, datasets: Datasets) -> None:
+    inputs = np.asfortranarray(np.arange(300_000, dtype=">f8").reshape(3000, 50, 2))
+    dataset, _ = put(npz(inputs=inputs, targets=np.zeros(3000)))
+    stored = np.load(datasets.directory(dataset.digest) / "inputs.npy")
+    np.testing.assert_array_equal(stored, inputs)
+    assert stored.dtype.str == "<f8"
+    assert stored.flags.c_contiguous
+
+
+def test_equal_contents_are_kept_once(put: Put, tmp_path: Path) -> None:
+    content = npz(inputs=INPUTS, targets=CLASSES)
+    first, _ = put(content, "a")
+    second, outcome = put(content, "b")
+    assert outcome == "created"
+    assert first.digest == second.digest
+    assert len(left_over(tmp_path)) == 1
+
+
+def test_another_content_needs_replace_and_the_old_one_goes(
+    put: Put, datasets: Datasets, tmp_path: Path
+) -> None:
+    first, _ = put(npz(inputs=INPUTS, targets=CLASSES))
+    with pytest.raises(Conflict, match="replace=true"):
+        put(npz(inputs=INPUTS + 1, targets=CLASSES))
+    assert left_over(tmp_path) == [datasets.directory(first.digest).name]
+    second, outcome = put(npz(inputs=INPUTS + 1, targets=CLASSES), replace=True)
+    assert outcome == "replaced"
+    assert left_over(tmp_path) == [datasets.directory(second.digest).name]
+    datasets.delete("d")
+    assert left_over(tmp_path) == []
+    with pytest.raises(NotFound):
+        datasets.delete("d")
+
+
+def test_what_a_crash_left_is_removed_at_start(
+    put: Put, datasets: Datasets, tmp_path: Path
+) -> None:
+    kept, _ = put(npz(inputs=INPUTS, targets=CLASSES))
+    (tmp_path / "uploads" / "x.tmp").write_bytes(b"half")
+    (tmp_path / "datasets" / "y.tmp").mkdir()
+    (tmp_path / "datasets" / ("0" * 64)).mkdir()
+    datasets.clean()
+    assert left_over(tmp_path) == [datasets.directory(kept.digest).name]
+
+
+NAN = INPUTS.copy()
+NAN[2, 1] = np.nan
+INFINITE = np.full((4, 3), -np.inf)
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer", "said"),
+    [
+        (b"hello", "", "not a readable npz"),
+        (b"", "", "not a readable npz"),
+        (zipped({}), "/inputs", "holds nothing"),
+        (npz(inputs=INPUTS), "/targets", "not targets"),
+        (npz(inputs=INPUTS, targets=CLASSES, more=CLASSES), "", "'more.npy'"),
+        (zipped({"inputs": npy(INPUTS)}), "", "'inputs'"),
+        (zipped({"inputs.npy": b"", "targets.npy": b""}), "/inputs", "no readable .npy header"),
+        (
+            npz(inputs=np.array([{}]), targets=CLASSES),
+            "/inputs",
+            "inputs holds Python objects (pickled)",
+        ),
+        (npz(inputs=INPUTS, targets=np.array(["a"] * 4)), "/targets", "targets holds <U1"),
+        (npz(inputs=INPUTS + 1j, targets=CLASSES), "/inputs", "complex64"),
+        (npz(inputs=INPUTS > 1, targets=CLASSES), "/inputs", "bool"),
+        (npz(inputs=INPUTS.astype(np.longdouble), targets=CLASSES), "/inputs", "float128"),
+        (npz(inputs=np.zeros((4, 1), "f4,i4"), targets=CLASSES), "/inputs", "('f0', '<f4')"),
+        (npz(inputs=INPUTS[:0], targets=CLASSES[:0]), "/inputs", "shape [0, 3]"),
+        (npz(inputs=INPUTS[:, 0], targets=CLASSES), "/inputs", "one row per example"),
+        (npz(inputs=np.float32(1), targets=CLASSES), "/inputs", "shape []"),
+        (
+            npz(inputs=INPUTS[:3], targets=CLASSES),
+            "/targets",
+            "targets has 4 rows, inputs has 3: each example needs one target.",
+        ),
+        (
+            npz(inputs=INPUTS, targets=CLASSES, weights=np.ones(3)),
+            "/weights",
+            "weights has 3 rows, inputs has 4: each example needs one weight.",
+        ),
+        (npz(inputs=NAN, targets=CLASSES), "/inputs", "inputs[2, 1] is nan:"),
+        (
+            npz(inputs=INFINITE, targets=CLASSES),
+            "/inputs",
+            "inputs[0, 0] is -inf; inputs[0, 1] is -inf; inputs[0, 2] is -inf, among others",
+        ),
+        (npz(inputs=INPUTS, targets=NAN[:, 1]), "/targets", "targets[2] is nan"),
+        (npz(inputs=INPUTS, targets=CLASSES - 1), "/targets", "targets[0] is -1: classes are"),
+        (npz(inputs=INPUTS, targets=CLASSES + 2**40), "/targets", "number classes 0, 1, 2"),
+        (npz(inputs=INPUTS, targets=INPUTS.astype(int)), "/targets", "integers of shape [4, 3]"),
+        (npz(inputs=INPUTS, targets=INPUTS[..., None]), "/targets", "shape [4, 3, 1]"),
+        (npz(inputs=INPUTS, targets=CLASSES, weights=-np.ones(4)), "/weights", "weights[0] is -1"),
+        (npz(inputs=INPUTS, targets=CLASSES, weights=np.zeros(4)), "/weights", "All weights are 0"),
+        (npz(inputs=INPUTS, targets=CLASSES, weights=np.ones((4, 1))), "/weights", "(n,)"),
+    ],
+)
+def test_bad_content_is_named_and_leaves_nothing(
+    put: Put, tmp_path: Path, store: Store, content: bytes, pointer: str, said: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        put(content)
+    [error] = caught.value.errors
+    assert error.pointer == pointer
+    assert said in error.detail
+    assert left_over(tmp_path) == []
+    assert store.datasets().data == []
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(put: Put, tmp_path: Path) -> None:
+    bomb = zipped(
+        {"inputs.npy": npy(np.zeros((1000, 500))), "targets.npy": npy(np.zeros(1000))},
+        zipfile.ZIP_DEFLATED,
+    )
+    assert len(bomb) < 10_000
+    with pytest.raises(TooLarge, match="unpacks to 4008256 bytes, this service takes 3000000"):
+        put(bomb)
+    assert left_over(tmp_path) == []
+
+
+def test_a_member_that_lies_about_its_size_is_refused(put: Put) -> None:
+    content = npz(inputs=INPUTS, targets=CLASSES)
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    size = struct.pack("<I", archive.getinfo("inputs.npy").file_size)
+    smaller = struct.pack("<I", archive.getinfo("inputs.npy").file_size - 12)
+    assert content.count(size) >= 1
+    with pytest.raises(Problem, match=r"not a readable npz|bytes follow"):
+        put(content.replace(size, smaller))
+
+
+def test_a_header_that_lies_about_the_shape_is_refused(put: Put) -> None:
+    lying = npy(INPUTS).replace(b"(4, 3), ", b"(4000,3)")
+    with pytest.raises(Invalid, match=r"48000 bytes, but 48 bytes follow"):
+        put(zipped({"inputs.npy": lying, "targets.npy": npy(CLASSES)}))
+
+
+def test_a_header_or_directory_that_claims_to_be_huge_costs_no_memory(put: Put) -> None:
+    huge_header = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{" * 200
+    with pytest.raises(Invalid, match=r"no readable \.npy header"):
+        put(zipped({"inputs.npy": huge_header, "targets.npy": npy(CLASSES)}))
+    padding = bytes(6 * 2**20)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(padding), 0, 0)
+    with pytest.raises(Invalid, match="directory claims 6291456 bytes"):
+        put(padding + end)
