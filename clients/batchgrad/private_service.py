@@ -30,13 +30,18 @@ STOP_SECONDS = 30.0
 
 @contextmanager
 def private_service(
-    command: Sequence[str] = COMMAND, *, start_seconds: float = START_SECONDS
+    command: Sequence[str] = COMMAND,
+    *,
+    folder: Path | None = None,
+    start_seconds: float = START_SECONDS,
+    stop_seconds: float = STOP_SECONDS,
 ) -> Iterator[Client]:
     """A client of a fresh service that ends, with its data, when the context does.
 
-    Raises Unavailable with the end of the service's log when it does not become ready.
+    The data directory is made in `folder`, or where the system keeps temporary files. Raises
+    Unavailable with the end of the service's log when it does not become ready.
     """
-    directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-"))
+    directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-", dir=folder))
     log = directory / "service.log"
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
     # Settings meant for the user's own service must not leak into this one.
@@ -59,7 +64,7 @@ def private_service(
                     time.sleep(0.05)
                 yield client
         finally:
-            _stop(process)
+            _stop(process, stop_seconds)
     finally:
         _remove(directory)
 
@@ -81,7 +86,6 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path, deadline: float)
         try:
             return str(json.loads(line)["url"])
         except (ValueError, KeyError, TypeError) as error:
-            process.poll()
             raise Unavailable(
                 f"The private service said {line!r} instead of its URL.{_tail(log)}"
             ) from error
@@ -109,12 +113,12 @@ def _tail(log: Path, lines: int = 20) -> str:
     return "\n".join([" Its log ends:", *said]) if said else ""
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     """Ask by closing stdin; after a while, by force, and the whole group."""
     if process.stdin is not None:
         process.stdin.close()
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,7 +1,7 @@
 """Commands that start a job and look at jobs."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -130,7 +130,7 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
     ] = False,
-    output: Literal["table", "json", "yaml"] = "table",
+    output: Output = "table",
 ) -> None:
     """Print what happened to a job.
 

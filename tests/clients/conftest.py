@@ -1,0 +1,140 @@
+"""A service that exists only as a function: what it is asked is kept, what it answers is given."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from batchgrad.client import Client
+from batchgrad.retries import Retries
+
+TIME = "2026-01-02T03:04:05Z"
+SPEC: dict[str, Any] = {
+    "name": "digits",
+    "dataset": "digits",
+    "model": {"layers": [{"kind": "linear", "out_features": 10}]},
+    "loss": "softmax_cross_entropy",
+    "optimizer": {"kind": "sgd", "learning_rate": 0.1},
+    "batch_size": 256,
+    "epochs": 3,
+}
+SHORTCUT = {"relative_error": 0.5, "cosine_similarity": 0.9, "norm_ratio": 0.7}
+JOB: dict[str, Any] = {
+    "id": "job_1",
+    "name": "digits",
+    "labels": {},
+    "status": "running",
+    "reason": None,
+    "queued_because": None,
+    "step": 7,
+    "steps_planned": 18,
+    "epoch": 1,
+    "loss": 0.25,
+    "validation_loss": 0.5,
+    "validation_accuracy": 0.975,
+    "learning_rate": 0.1,
+    "gradient_norm": 1.5,
+    "noise_scale": None,
+    "shortcuts": {"averaged_error": SHORTCUT},
+    "workers": 2,
+    "threads": 1,
+    "executor": "ray",
+    "examples_per_second": 12345.0,
+    "parameters_digest": None,
+    "attempts": 1,
+    "warnings": [],
+    "created_at": TIME,
+    "started_at": TIME,
+    "finished_at": None,
+    "spec": SPEC,
+}
+STEP: dict[str, Any] = {
+    "step": 18,
+    "epoch": 2,
+    "time": TIME,
+    "loss": 0.2,
+    "learning_rate": 0.1,
+    "gradient_norm": 1.5,
+    "noise_scale": None,
+    "norms": {"quantiles": {"0.5": 1.0}, "largest": [{"example": 3, "norm": 9.0}]},
+    "shortcuts": {
+        "averaged_error": {
+            **SHORTCUT,
+            "layers": [
+                {
+                    "name": "0",
+                    "relative_error": 0.99,
+                    "covariance_norm": 1.25,
+                    "propagation_norm": 0.125,
+                }
+            ],
+        }
+    },
+    "phases": {"compute": 0.1},
+    "workers": 2,
+}
+
+Answer = httpx2.Response | Exception | Callable[[httpx2.Request], httpx2.Response]
+
+
+class Script:
+    """Answers in order, the last one for ever; `seen` and `slept` tell what happened."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.seen: list[httpx2.Request] = []
+        self.slept: list[float] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.seen.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx2.Response) else answer(request)
+
+    def client(self, **more: Any) -> Client:
+        """A client whose network is this script and whose sleep takes no time."""
+        more.setdefault("retries", Retries(jitter=lambda: 1.0))
+        transport = httpx2.MockTransport(self)
+        return Client("http://service", transport=transport, sleep=self.slept.append, **more)
+
+
+def answer(status: int, body: Any = None, **headers: str) -> httpx2.Response:
+    """A JSON answer."""
+    return httpx2.Response(status, content=json.dumps(body).encode(), headers=headers)
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    """A job as the service writes it."""
+    return {**JOB, **changes}
+
+
+def problem(status: int, code: str, detail: str, *errors: tuple[str, str]) -> httpx2.Response:
+    """A refusal."""
+    body = {
+        "title": code,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": [{"pointer": pointer, "detail": said} for pointer, said in errors],
+    }
+    return answer(status, body)
+
+
+class Kit:
+    """The above for tests, which cannot import their conftest."""
+
+    Script = Script
+    SPEC = SPEC
+    STEP = STEP
+    TIME = TIME
+    answer = staticmethod(answer)
+    job = staticmethod(job)
+    problem = staticmethod(problem)
+
+
+@pytest.fixture
+def kit() -> type[Kit]:
+    return Kit

@@ -1,0 +1,241 @@
+"""The command line against a scripted service: outputs, messages and exit codes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from batchgrad.cli.app import app
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def run(script: Any, *arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(app, list(arguments), obj=script.client, **more)
+
+    return run
+
+
+@pytest.fixture
+def spec_file(kit: Any, tmp_path: Path) -> str:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(kit.SPEC))
+    return str(path)
+
+
+def test_submit_prints_the_id_alone_and_the_next_commands_aside(
+    kit: Any, run: Any, spec_file: str
+) -> None:
+    created = kit.answer(201, kit.job(warnings=["No minimum."]))
+    done = run(kit.Script(created), "submit", spec_file, "--set", "seed=4")
+    assert (done.exit_code, done.stdout) == (0, "job_1\n")
+    assert "warning: No minimum." in done.stderr
+    assert "batchgrad wait job_1" in done.stderr
+
+
+def test_submit_sends_the_spec_with_its_overrides(kit: Any, run: Any, spec_file: str) -> None:
+    script = kit.Script(kit.answer(201, kit.job()))
+    done = run(script, "submit", spec_file, "--set", "seed=4", "--output", "json")
+    assert json.loads(script.seen[0].content) == {**kit.SPEC, "seed": 4}
+    assert json.loads(done.stdout)["id"] == "job_1"
+
+
+def test_submit_from_standard_input(kit: Any, run: Any) -> None:
+    script = kit.Script(kit.answer(201, kit.job()))
+    assert run(script, "submit", "-", input=yaml.safe_dump(kit.SPEC)).exit_code == 0
+    assert json.loads(script.seen[0].content) == kit.SPEC
+
+
+def test_a_wrong_spec_sends_nothing(kit: Any, run: Any, spec_file: str) -> None:
+    script = kit.Script(kit.answer(201, kit.job()))
+    done = run(script, "submit", spec_file, "--set", "batch_size=0")
+    assert done.exit_code == 1
+    assert "/batch_size: got 0" in done.stderr
+    assert script.seen == []
+
+
+def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
+    plan = {
+        "dataset_digest": "sha256:0",
+        "training_examples": 1438,
+        "validation_examples": 359,
+        "parameters": 650,
+        "layers": [{"name": "0", "kind": "linear", "output_shape": [10], "parameters": 650}],
+        "steps_planned": 18,
+        "steps_per_epoch": 6,
+        "microbatches_per_step": 2,
+        "microbatch_size": 128,
+        "shortcuts": ["averaged_error"],
+        "gradient_bytes": 2600,
+        "warnings": [],
+    }
+    script = kit.Script(kit.answer(200, plan))
+    done = run(script, "submit", spec_file, "--dry-run")
+    assert script.seen[0].url.params["dry_run"] == "true"
+    assert "1438 to train, 359 to validate" in done.stdout
+    as_yaml = run(script, "submit", spec_file, "--dry-run", "-o", "yaml")
+    assert yaml.safe_load(as_yaml.stdout) == plan
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("succeeded", 0), ("failed", 100), ("cancelled", 103)]
+)
+def test_wait_and_watch_exit_as_the_job_ended(
+    kit: Any, run: Any, spec_file: str, status: str, code: int
+) -> None:
+    running = kit.answer(200, kit.job())
+    ended = kit.answer(200, kit.job(status=status, step=18, reason=None))
+    waited = run(kit.Script(running, ended), "wait", "job_1", "--output", "json")
+    assert waited.exit_code == code
+    assert json.loads(waited.stdout)["status"] == status
+    watched = run(kit.Script(running, running, ended), "submit", spec_file, "--watch")
+    assert watched.exit_code == code
+    assert watched.stdout.startswith("job_1\n")
+    assert status in watched.stdout
+    assert "loss" not in watched.stderr  # no terminal, no progress
+
+
+def test_wait_gives_up_with_101(kit: Any, run: Any) -> None:
+    done = run(kit.Script(kit.answer(200, kit.job())), "wait", "job_1", "--timeout", "0")
+    assert done.exit_code == 101
+    assert "it goes on" in done.stderr
+    assert "running" in done.stdout
+
+
+def test_ctrl_c_detaches_and_never_cancels(kit: Any, run: Any) -> None:
+    def interrupt(_: httpx2.Request) -> httpx2.Response:
+        raise KeyboardInterrupt
+
+    for arguments in (["wait", "job_1"], ["events", "job_1", "--follow"]):
+        script = kit.Script(interrupt)
+        done = run(script, *arguments)
+        assert done.exit_code == 101
+        assert "batchgrad wait job_1" in done.stderr
+        assert [request.method for request in script.seen] == ["GET"]
+
+
+def test_errors_are_sentences_with_their_exit_codes(kit: Any, run: Any) -> None:
+    missing = run(kit.Script(kit.problem(404, "not_found", "No job job_9.")), "get", "job_9")
+    assert (missing.exit_code, missing.stderr) == (102, "batchgrad: No job job_9.\n")
+    refused = run(kit.Script(kit.problem(409, "ended", "It has ended.")), "cancel", "job_1")
+    assert refused.exit_code == 1
+    silent = run(kit.Script(httpx2.ConnectError("refused")), "get", "job_1")
+    assert silent.exit_code == 1
+    assert "batchgrad serve" in silent.stderr
+    for usage in (["get"], ["list", "--status", "odd"], ["nonsense"], ["get", "x", "-o", "xml"]):
+        assert run(kit.Script(kit.answer(200)), *usage).exit_code == 2
+
+
+def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
+    shown = run(kit.Script(kit.answer(200, kit.job())), "get", "job_1").stdout
+    assert "7 of 18" in shown
+    assert "97.50%" in shown
+    assert "gap of averaged_error  0.5 (cosine 0.9)" in shown
+    page = {"data": [kit.job(name="n" * 90), kit.job(id="job_2")], "next": None}
+    listed = run(kit.Script(kit.answer(200, page)), "list", "--limit", "1")
+    assert "n" * 90 in listed.stdout  # nothing is cut off where no terminal is
+    assert "job_2" not in listed.stdout
+    as_yaml = run(kit.Script(kit.answer(200, page)), "list", "-o", "yaml", "--status", "running")
+    assert [job["id"] for job in yaml.safe_load(as_yaml.stdout)] == ["job_1", "job_2"]
+
+
+def test_events_are_lines(kit: Any, run: Any) -> None:
+    events = [
+        {"seq": n, "time": kit.TIME, "type": "state", "data": {"status": "queued"}} for n in (1, 2)
+    ]
+    script = kit.Script(kit.answer(200, {"data": events, "next": None}))
+    table = run(script, "events", "job_1").stdout.splitlines()
+    assert "status=queued" in table[1]
+    lines = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2]
+
+
+def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
+    for action, status in [("cancel", "cancelling"), ("pause", "pausing"), ("resume", "queued")]:
+        script = kit.Script(kit.answer(202, kit.job(status=status)))
+        assert run(script, action, "job_1").stdout == f"{status}\n"
+        assert script.seen[0].url.path == f"/v1/jobs/job_1/{action}"
+    script = kit.Script(httpx2.Response(204))
+    assert run(script, "delete", "job_1").exit_code == 0
+    assert script.seen[0].method == "DELETE"
+    target = tmp_path / "theta.npz"
+    script = kit.Script(httpx2.Response(200, content=b"bytes"))
+    assert run(script, "download", "job_1", "--to", str(target)).stdout == f"{target}\n"
+    assert script.seen[0].url.params["format"] == "npz"
+
+
+def test_datasets_are_pushed_listed_deleted(kit: Any, run: Any, tmp_path: Path) -> None:
+    stored = {
+        "name": "digits",
+        "digest": "sha256:0",
+        "examples": 2,
+        "input_shape": [64],
+        "input_dtype": "float32",
+        "target_kind": "classes",
+        "classes": 10,
+        "weighted": False,
+        "bytes": 3,
+        "created_at": kit.TIME,
+    }
+    file = tmp_path / "digits.npz"
+    file.write_bytes(b"npz")
+    pushed = run(kit.Script(kit.answer(201, stored)), "datasets", "push", "digits", str(file))
+    assert "10 classes" in pushed.stdout
+    page = kit.answer(200, {"data": [stored], "next": None})
+    listed = run(kit.Script(page), "datasets", "list", "-o", "json")
+    assert json.loads(listed.stdout)[0]["name"] == "digits"
+    script = kit.Script(httpx2.Response(204))
+    assert run(script, "datasets", "delete", "digits").exit_code == 0
+    assert script.seen[0].url.path == "/v1/datasets/digits"
+
+
+def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
+    request = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "inputs": [[1.0]],
+        "targets": [1.0],
+    }
+    answered = {
+        "loss": 0.5,
+        "examples": 1,
+        "mean_gradient": {"0.weight": [[1.0]]},
+        "norms": [1.0],
+        "shortcuts": {
+            "averaged_error": {**kit.STEP["shortcuts"]["averaged_error"], "gradient": {}},
+        },
+        "depths": [],
+        "noise_scale": {"trace": None, "signal": None, "simple": None},
+    }
+    script = kit.Script(kit.answer(200, answered))
+    shown = run(script, "gradients", "-", input=json.dumps(request))
+    assert json.loads(script.seen[0].content) == request
+    assert "averaged_error" in shown.stdout
+    assert "0.125" in shown.stdout
+
+
+def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
+    known = {
+        "version": "0.1.0",
+        "api": "1",
+        "python": "3.11",
+        "numpy": "2",
+        "cpu_architecture": "Zen",
+    }
+    shown = run(kit.Script(kit.answer(200, known)), "version", "-o", "json")
+    assert json.loads(shown.stdout)["service"] == known
+    alone = run(kit.Script(httpx2.ConnectError("refused")), "version")
+    assert alone.exit_code == 0
+    assert alone.stdout.startswith("client")
+    assert "No answer" in alone.stderr
+
+
+def test_later_commands_are_not_promised() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    for name in ("compare", "predict", "examples"):
+        assert f"  {name}" not in shown

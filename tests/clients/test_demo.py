@@ -1,0 +1,115 @@
+"""The demo with a scripted service: what it asks, tells and prints."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from batchgrad import Client, demo
+from batchgrad.contract import JobSpec
+from batchgrad.errors import JobCancelled, JobFailed
+
+DIGEST = "sha256:" + "1" * 64
+
+
+def service_of(script: Any) -> Callable[[], AbstractContextManager[Client]]:
+    @contextmanager
+    def service() -> Iterator[Client]:
+        with script.client() as client:
+            yield client
+
+    return service
+
+
+def few_digits() -> tuple[list[list[float]], list[int]]:
+    return [[0.0] * 64] * 2, [0, 1]
+
+
+def stored(kit: Any) -> httpx2.Response:
+    dataset = {
+        "name": "digits",
+        "digest": "sha256:0",
+        "examples": 2,
+        "input_shape": [64],
+        "input_dtype": "float32",
+        "target_kind": "classes",
+        "classes": 10,
+        "weighted": False,
+        "bytes": 3,
+        "created_at": kit.TIME,
+    }
+    response: httpx2.Response = kit.answer(201, dataset)
+    return response
+
+
+def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = kit.job(status="succeeded", step=18, epoch=2, parameters_digest=DIGEST)
+    script = kit.Script(
+        stored(kit),
+        kit.answer(201, kit.job(status="queued", queued_because="a worker is starting")),
+        kit.answer(200, kit.job()),
+        kit.answer(200, ended),
+        kit.answer(200, {"data": [kit.STEP, kit.STEP], "next": None}),
+    )
+    told: list[str] = []
+    result = demo.train(
+        demo.spec(2, 1, 3), told.append, data=few_digits, service=service_of(script)
+    )
+    sent = JobSpec.model_validate_json(script.seen[1].content)
+    assert (sent.workers, sent.threads, sent.epochs, sent.standardize) == (2, 1, 3, True)
+    report = demo.report(result)
+    assert "Validation accuracy 97.50%" in report
+    assert "0.99" in report  # the first layer's own gap
+    assert DIGEST in report
+    assert json.loads(json.dumps(demo.summary(result))) == {
+        "id": "job_1",
+        "status": "succeeded",
+        "steps": 18,
+        "loss": 0.25,
+        "validation_accuracy": 0.975,
+        "workers": 2,
+        "executor": "ray",
+        "examples_per_second": 12345.0,
+        "parameters_digest": DIGEST,
+        "shortcuts": {
+            "averaged_error": {
+                "relative_error": 0.5,
+                "cosine_similarity": 0.9,
+                "norm_ratio": 0.7,
+            }
+        },
+    }
+    lines = capsys.readouterr().err.splitlines()
+    assert "gap of averaged_error 0.500" in lines[0]
+    assert lines[-1].startswith("succeeded")
+
+
+def test_a_demo_that_fails_says_so(kit: Any) -> None:
+    failed = kit.job(status="failed", reason="nonfinite")
+    script = kit.Script(stored(kit), kit.answer(201, kit.job()), kit.answer(200, failed))
+    with pytest.raises(JobFailed, match="nonfinite"):
+        demo.train(
+            demo.spec(0, None, 3), lambda _: None, data=few_digits, service=service_of(script)
+        )
+
+
+def test_ctrl_c_cancels_the_job_before_the_service_goes(kit: Any) -> None:
+    def interrupt(_: httpx2.Request) -> httpx2.Response:
+        raise KeyboardInterrupt
+
+    cancelling = kit.answer(202, kit.job(status="cancelling"))
+    script = kit.Script(stored(kit), kit.answer(201, kit.job()), interrupt, cancelling)
+    with pytest.raises(JobCancelled):
+        demo.train(
+            demo.spec(2, None, 3), lambda _: None, data=few_digits, service=service_of(script)
+        )
+    assert script.seen[-1].url.path == "/v1/jobs/job_1/cancel"
+
+
+def test_the_digits_are_the_real_ones() -> None:
+    inputs, targets = demo.digits()
+    assert (inputs.shape, str(inputs.dtype), inputs.max()) == ((1797, 64), "float32", 16.0)
+    assert sorted(set(targets.tolist())) == list(range(10))

@@ -1,0 +1,112 @@
+"""Following a job: event streams that break, and waiting that ends."""
+
+import json
+import pickle
+from typing import Any
+
+import httpx2
+import pytest
+
+from batchgrad import errors
+
+
+def stream(*events: dict[str, Any], broken: bool = False) -> httpx2.Response:
+    """An event stream with these events, which may break off after them."""
+
+    def chunks() -> Any:
+        yield b": hello\n\n"
+        for event in events:
+            text = f"id: {event['seq']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
+            yield text.encode()
+        if broken:
+            raise httpx2.ReadError("reset")
+
+    return httpx2.Response(200, content=chunks(), headers={"Content-Type": "text/event-stream"})
+
+
+def event(kit: Any, seq: int, kind: str = "progress") -> dict[str, Any]:
+    return {"seq": seq, "time": kit.TIME, "type": kind, "data": {"step": seq}}
+
+
+def test_a_broken_stream_goes_on_after_the_last_event(kit: Any) -> None:
+    script = kit.Script(
+        stream(event(kit, 1), event(kit, 2), broken=True),
+        httpx2.ConnectError("refused"),
+        kit.answer(503),
+        stream(event(kit, 2), event(kit, 3)),  # repeats one, then ends too early
+        stream(event(kit, 4), event(kit, 5, "end"), event(kit, 6)),
+    )
+    with script.client() as client:
+        assert [e.seq for e in client.events("job_1")] == [1, 2, 3, 4, 5]
+    ids = [request.headers.get("Last-Event-ID") for request in script.seen]
+    assert ids == [None, "2", "2", "2", "3"]
+    assert script.slept == [0.2, 0.4, 0.8, 0.2]
+
+
+def test_a_stream_starts_after_the_event_that_is_known(kit: Any) -> None:
+    script = kit.Script(stream(event(kit, 8, "end")))
+    with script.client() as client:
+        assert [e.seq for e in client.events("job_1", after=7)] == [8]
+    assert script.seen[0].headers["Last-Event-ID"] == "7"
+    assert script.seen[0].headers["Accept"] == "text/event-stream"
+
+
+def test_a_stream_that_cannot_be_opened_is_given_up(kit: Any) -> None:
+    script = kit.Script(httpx2.ConnectError("refused"))
+    with script.client() as client, pytest.raises(errors.ConnectionFailed):
+        list(client.events("job_1"))
+    assert len(script.seen) == 5
+    script = kit.Script(kit.problem(404, "not_found", "No such job."))
+    with script.client() as client, pytest.raises(errors.NotFound):
+        list(client.events("job_1"))
+    assert len(script.seen) == 1
+
+
+def test_a_stream_that_is_none_is_no_service_of_ours(kit: Any) -> None:
+    script = kit.Script(httpx2.Response(200, text="<h1>It works!</h1>"))
+    with script.client() as client, pytest.raises(errors.UnexpectedAnswer):
+        list(client.events("job_1"))
+
+
+def test_events_so_far_are_a_list(kit: Any) -> None:
+    script = kit.Script(
+        kit.answer(200, {"data": [event(kit, 4)], "next": "4"}),
+        kit.answer(200, {"data": [event(kit, 5)], "next": None}),
+    )
+    with script.client() as client:
+        assert [e.seq for e in client.events("job_1", after=3, follow=False)] == [4, 5]
+    assert [request.url.params["after"] for request in script.seen] == ["3", "4"]
+    assert script.seen[0].headers["Accept"] == "application/json"
+
+
+def test_watch_yields_changes_until_the_end(kit: Any) -> None:
+    script = kit.Script(
+        kit.answer(200, kit.job(step=1)),
+        kit.answer(200, kit.job(step=1)),
+        kit.answer(200, kit.job(step=2)),
+        kit.answer(200, kit.job(step=18, status="succeeded")),
+    )
+    with script.client() as client:
+        assert [job.step for job in client.watch("job_1")] == [1, 2, 18]
+    assert script.slept == [0.25] * 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("failed", errors.JobFailed), ("cancelled", errors.JobCancelled)]
+)
+def test_waiting_for_a_job_that_ends_badly(
+    kit: Any, status: str, kind: type[errors.JobError]
+) -> None:
+    script = kit.Script(kit.answer(200, kit.job(status=status, reason="nonfinite")))
+    with script.client() as client, pytest.raises(kind) as caught:
+        client.wait("job_1")
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own bytes)
+    assert again.job == caught.value.job
+    assert "step 7 of 18" in str(again)
+
+
+def test_waiting_has_a_limit(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    with script.client() as client, pytest.raises(errors.NotFinished, match="it goes on"):
+        client.wait("job_1", timeout=0.0)
+    assert script.slept == []

@@ -1,0 +1,79 @@
+"""A private service ends with its owner, however that one ends, and leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchgrad import Client
+from batchgrad.errors import Unavailable
+from batchgrad.private_service import private_service
+
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_serve.py")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where the data directories are made; it must end up empty."""
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def answers(url: str) -> bool:
+    with Client(url) as client:
+        return client.ready()
+
+
+def test_it_serves_and_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHGRAD_DATABASE_URL", "sqlite:///the-users-own")
+    with private_service((*FAKE, "good"), folder=folder) as client:
+        assert answers(client.url)
+        (directory,) = folder.iterdir()
+        environment = json.loads((directory / "environment.json").read_text())
+    assert not answers(client.url)
+    assert "BATCHGRAD_DATABASE_URL" not in environment
+
+
+def test_one_that_dies_at_the_start_is_quoted(folder: Path) -> None:
+    service = private_service((*FAKE, "dies"), folder=folder)
+    with pytest.raises(Unavailable, match=r"status 1.*\n.*the port is taken"), service:
+        pytest.fail("it never started")
+
+
+def test_one_that_is_not_ready_in_time_is_ended(folder: Path) -> None:
+    service = private_service((*FAKE, "mute"), folder=folder, start_seconds=0.2, stop_seconds=0.1)
+    with pytest.raises(Unavailable, match="did not become ready"), service:
+        pytest.fail("it never started")
+
+
+def test_one_that_will_not_go_is_killed(folder: Path) -> None:
+    with private_service((*FAKE, "deaf"), folder=folder, stop_seconds=0.2) as client:
+        assert answers(client.url)
+    assert not answers(client.url)
+
+
+def test_a_killed_owner_leaves_nothing(folder: Path) -> None:
+    code = (
+        "import pathlib, time\n"
+        "from batchgrad.private_service import private_service\n"
+        f"folder = pathlib.Path({str(folder)!r})\n"
+        f"with private_service({(*FAKE, 'good')!r}, folder=folder) as client:\n"
+        "    print(client.url, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    with owner.stdout:
+        assert owner.stdout.readline().startswith(b"http://")
+    assert list(folder.iterdir())
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    deadline = time.monotonic() + 20
+    while list(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)

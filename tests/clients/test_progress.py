@@ -1,0 +1,34 @@
+"""What a watched job looks like on a terminal, and off it."""
+
+import io
+from typing import Any
+
+from batchgrad.contract import Job
+from batchgrad.progress import JobDisplay
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_figures_are_drawn_in_place(kit: Any) -> None:
+    terminal = Terminal()
+    with JobDisplay(terminal) as display:
+        display.update(Job.model_validate(kit.job()))
+        display.update(Job.model_validate(kit.job(status="succeeded", step=18)))
+    drawn = terminal.getvalue()
+    assert "step 18/18" in drawn
+    for text in ("0.2500", "97.5%", "gap of averaged_error", "0.500", "12,345"):
+        assert text in drawn
+
+
+def test_off_a_terminal_nothing_is_shown_unless_lines_are_asked_for(kit: Any) -> None:
+    silent, lines = io.StringIO(), io.StringIO()
+    jobs = [kit.job(epoch=epoch) for epoch in range(12)]
+    for stream, every in ((silent, None), (lines, 5)):
+        with JobDisplay(stream, lines_every_epochs=every) as display:
+            for job in jobs:
+                display.update(Job.model_validate(job))
+    assert silent.getvalue() == ""
+    assert [line.split()[2] for line in lines.getvalue().splitlines()] == ["0", "5", "10"]

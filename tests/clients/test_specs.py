@@ -1,0 +1,126 @@
+"""Spec files: what is read, and how their mistakes are named."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgrad.errors import InvalidSpec
+from batchgrad.specs import load_gradients, load_job
+
+YAML = """\
+name: digits
+dataset: digits
+model:
+  layers:
+    - {kind: linear, out_features: 64}
+    - kind: relu
+    - {kind: linear, out_features: 10}
+loss: softmax_cross_entropy
+optimizer: {kind: sgd, learning_rate: 1e-1, momentum: 0.9}
+batch_size: 256
+epochs: 3
+"""
+
+
+def write(folder: Path, text: str, name: str = "spec.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_yaml_and_json_say_the_same(kit: Any, tmp_path: Path) -> None:
+    spec = load_job(write(tmp_path, YAML))
+    assert (spec.optimizer.learning_rate, spec.epochs) == (0.1, 3)
+    as_json = spec.model_dump_json(exclude_unset=True)
+    assert load_job(write(tmp_path, as_json, "spec.json")) == spec
+
+
+def test_overrides_reach_into_the_spec(tmp_path: Path) -> None:
+    overrides = [
+        "optimizer.learning_rate=0.5",
+        "model.layers.0.out_features=3",
+        "labels.team=a",
+        "workers={min: 1, max: 2}",
+    ]
+    spec = load_job(write(tmp_path, YAML), overrides)
+    dumped = spec.model_dump(exclude_unset=True)
+    assert dumped["optimizer"]["learning_rate"] == 0.5
+    assert dumped["model"]["layers"][0]["out_features"] == 3
+    assert dumped["labels"] == {"team": "a"}
+    assert dumped["workers"] == {"min": 1, "max": 2}
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "model.layers.9=1", "model.layers.x.kind=1"])
+def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -> None:
+    with pytest.raises(InvalidSpec, match=re.escape(override)):
+        load_job(write(tmp_path, YAML), [override])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pointer", "said"),
+    [
+        ("kind: relu", "kind: rleu", "/model/layers/1/kind", "got 'rleu'; expected one of"),
+        ("out_features: 10", "out_features: 0", "/model/layers/2/out_features", "got 0; "),
+        ("batch_size: 256", "batchsize: 256", "/batchsize", "no such key"),
+        ("batch_size: 256", "batchsize: 256", "/batch_size", "missing"),
+        ("epochs: 3", "steps: 0", "/steps", "got 0; "),
+        ("epochs: 3", "", "", "give exactly one"),
+        ("kind: relu", "kind: batch_norm2d", "/model/layers/1", "mixes the examples"),
+        ("epochs: 3", "epochs: 3\nworkers: many", "/workers", "got 'many'; "),
+    ],
+)
+def test_mistakes_are_named_by_key(
+    tmp_path: Path, old: str, new: str, pointer: str, said: str
+) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        load_job(write(tmp_path, YAML.replace(old, new)))
+    details = {error.pointer: error.detail for error in caught.value.errors}
+    assert said in details[pointer]
+
+
+def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match=r"/model/layers/1/kind: .* \(line 6\)"):
+        load_job(write(tmp_path, YAML.replace("kind: relu", "kind: rleu")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("spec.yaml", "name: [", "is no YAML"),
+        ("spec.json", "{'name': 1}", "is no JSON"),
+        ("spec.yaml", "- 1", "holds list"),
+        ("spec.yaml", "", "holds NoneType"),
+    ],
+)
+def test_files_that_hold_no_spec(tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(InvalidSpec, match=said):
+        load_job(write(tmp_path, text, name))
+    with pytest.raises(InvalidSpec, match="cannot be read"):
+        load_job(tmp_path / "missing.yaml")
+
+
+def test_initial_parameters_are_read_from_beside_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "theta.safetensors").write_bytes(b"\x00theta")
+    text = YAML + "initial_parameters: {file: theta.safetensors}\n"
+    start = load_job(write(tmp_path, text)).initial_parameters
+    assert start is not None
+    assert start.safetensors == base64.b64encode(b"\x00theta").decode()
+    with pytest.raises(InvalidSpec, match=r"initial_parameters.file is 'other'"):
+        load_job(write(tmp_path, YAML + "initial_parameters: {file: other}\n"))
+    with pytest.raises(InvalidSpec, match="safetensors and digest: give exactly one"):
+        load_job(write(tmp_path, text.replace("}\n", f", digest: 'sha256:{'0' * 64}'}}\n")))
+
+
+def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
+    request = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "inputs": [[1.0], [2.0]],
+        "targets": [1.0, 2.0],
+    }
+    loaded = load_gradients(write(tmp_path, json.dumps(request), "minibatch.json"))
+    assert loaded.inputs == [[1.0], [2.0]]
