@@ -1,0 +1,168 @@
+"""Networks and their gradients on a second road: loops over layers and units, no arrays.
+
+Derivatives are complex steps, Im f(x + ih)/h, exact to machine precision (Squire and Trapp 1998).
+A function in pieces chooses its piece by the real part.
+"""
+
+import cmath
+from collections.abc import Callable, Sequence
+from math import sqrt
+from typing import Any
+
+from scipy.special import erf
+
+STEP = 1e-30
+Vector = list[complex]
+
+
+def derivative(function: Callable[[Vector], complex], point: Sequence[float]) -> list[float]:
+    """∂f/∂x_i for every i, by one complex step each."""
+    slopes = []
+    for i in range(len(point)):
+        moved: Vector = [complex(x) for x in point]
+        moved[i] += 1j * STEP
+        slopes.append(function(moved).imag / STEP)
+    return slopes
+
+
+SMOOTH: dict[str, Callable[[complex], complex]] = {
+    "identity": lambda a: a,
+    "flatten": lambda a: a,
+    "tanh": cmath.tanh,
+    "sigmoid": lambda a: 1 / (1 + cmath.exp(-a)),
+    "silu": lambda a: a / (1 + cmath.exp(-a)),
+    "softplus": lambda a: cmath.log(1 + cmath.exp(a)),
+    "gelu": lambda a: a * (1 + complex(erf(a / sqrt(2)))) / 2,
+}
+
+
+def activation(spec: dict[str, Any], a: complex) -> complex:
+    """One unit."""
+    kind = spec["kind"]
+    if kind in SMOOTH:
+        return SMOOTH[kind](a)
+    below = {
+        "relu": 0j,
+        "leaky_relu": spec.get("negative_slope", 0.01) * a,
+        "elu": spec.get("alpha", 1.0) * (cmath.exp(a) - 1),
+    }
+    return a if a.real > 0 else below[kind]
+
+
+def loss_of(name: str, outputs: Vector, target: Sequence[float]) -> complex:
+    """ℓ of one example; `target` has a number per output, a one-hot row for classes."""
+    if name == "softmax_cross_entropy":
+        log_total = cmath.log(sum(cmath.exp(f) for f in outputs))
+        return sum((y * (log_total - f) for f, y in zip(outputs, target, strict=True)), 0j)
+    total = 0j
+    for f, y in zip(outputs, target, strict=True):
+        r = f - y
+        size = r if r.real > 0 else -r if r.real < 0 else 0j
+        total += {
+            "squared_error": r * r,
+            "absolute_error": size,
+            "huber": r * r / 2 if abs(r.real) <= 1 else size - 0.5,
+            "linear_error": -r,
+            "sigmoid_cross_entropy": cmath.log(1 + cmath.exp(f)) - y * f,
+        }[name]
+    return total
+
+
+class Slow:
+    """A network at θ, given as one list per layer: weight by rows, then bias."""
+
+    def __init__(self, layers: list[dict[str, Any]], parameters: dict[str, Any], loss: str) -> None:
+        """Flatten the parameters, layer by layer."""
+        self.layers, self.loss = layers, loss
+        self.theta: list[list[float]] = []
+        for k in range(len(layers)):
+            rows = parameters.get(f"{k}.weight", [])
+            self.theta.append([x for row in rows for x in row] + parameters.get(f"{k}.bias", []))
+        self.learning = [k for k, own in enumerate(self.theta) if own]
+
+    def layer(self, k: int, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+        """Output of layer k with parameters `own` at input a."""
+        spec = self.layers[k]
+        if spec["kind"] != "linear":
+            return [activation(spec, each) for each in a]
+        outputs = []
+        for o in range(spec["out_features"]):
+            z = complex(own[spec["out_features"] * len(a) + o]) if spec.get("bias", True) else 0j
+            for i in range(len(a)):
+                z += own[o * len(a) + i] * a[i]
+            outputs.append(z)
+        return outputs
+
+    def inputs(self, x: Sequence[complex], start: int = 0) -> list[Vector]:
+        """Every layer's input from layer `start`, given x, and at the end the output."""
+        found = [list(x)]
+        for k in range(start, len(self.layers)):
+            found.append(self.layer(k, self.theta[k], found[-1]))
+        return found
+
+    def error(self, k: int, x: Sequence[float], y: Sequence[float]) -> list[float]:
+        """δ: derivative of this example's loss by layer k's output."""
+        here = [a.real for a in self.inputs(x)[k + 1]]
+        return derivative(lambda z: loss_of(self.loss, self.inputs(z, k + 1)[-1], y), here)
+
+    def loss_value(self, x: Sequence[float], y: Sequence[float]) -> float:
+        """ℓ of one example."""
+        return loss_of(self.loss, self.inputs(x)[-1], y).real
+
+    def gradient(self, x: Sequence[float], y: Sequence[float]) -> list[list[float]]:
+        """One example's g, one list per layer."""
+
+        def moved(k: int) -> Callable[[Vector], complex]:
+            a = self.inputs(x)[k]
+
+            def loss(own: Vector) -> complex:
+                return loss_of(self.loss, self.inputs(self.layer(k, own, a), k + 1)[-1], y)
+
+            return loss
+
+        return [derivative(moved(k), own) for k, own in enumerate(self.theta)]
+
+    def vjp(
+        self, k: int, a: Sequence[float], delta: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """From δ at layer k's output: its parameters' gradient, and the error at its input."""
+
+        def product(z: Vector) -> complex:
+            return sum((d * each for d, each in zip(delta, z, strict=True)), 0j)
+
+        own = derivative(lambda theta: product(self.layer(k, theta, a)), self.theta[k])
+        return own, derivative(lambda x: product(self.layer(k, self.theta[k], x)), a)
+
+
+def mean(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """Σ w_n row_n / Σ w_n."""
+    return [
+        sum(w * x for w, x in zip(weights, column, strict=True)) / sum(weights)
+        for column in zip(*rows, strict=True)
+    ]
+
+
+def norm(vector: Sequence[float]) -> float:
+    """‖v‖."""
+    return sqrt(sum(x * x for x in vector))
+
+
+def minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
+    """The difference."""
+    return [a - b for a, b in zip(left, right, strict=True)]
+
+
+def joined(layers: Sequence[Sequence[float]]) -> list[float]:
+    """One list of all layers."""
+    return [x for layer in layers for x in layer]
+
+
+def agreement(exact: list[float], shortcut: list[float]) -> dict[str, float | None]:
+    """The three figures of a shortcut."""
+    size, own = norm(exact), norm(shortcut)
+    inner = sum(a * b for a, b in zip(exact, shortcut, strict=True))
+    return {
+        "relative_error": norm(minus(exact, shortcut)) / size if size else None,
+        "cosine_similarity": inner / (size * own) if size and own else None,
+        "norm_ratio": own / size if size else None,
+    }
