@@ -9,11 +9,10 @@ from batchgrad.contract import (
     GradientShortcut,
     GradientsRequest,
     GradientsResponse,
-    LayeredShortcut,
     NoiseScale,
-    ShortcutLayer,
 )
 from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement, compare
+from batchgrad_service.engine.rows import layered
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_targets
 from batchgrad_service.nested import numbers
@@ -210,27 +209,6 @@ def _per_example(
 def _shortcut(network: Network, gradient: Array, comparison: Comparison) -> GradientShortcut:
     measured = layered(comparison)
     return GradientShortcut(gradient=_lists(network, gradient), **dict(measured))
-
-
-def layered(comparison: Comparison) -> LayeredShortcut:
-    """A comparison as it travels."""
-    layers = comparison.layers
-    return LayeredShortcut(
-        relative_error=comparison.agreement.relative_error,
-        cosine_similarity=comparison.agreement.cosine_similarity,
-        norm_ratio=comparison.agreement.norm_ratio,
-        layers=None
-        if layers is None
-        else [
-            ShortcutLayer(
-                name=gap.name,
-                relative_error=gap.relative_error,
-                covariance_norm=gap.covariance_norm,
-                propagation_norm=gap.propagation_norm,
-            )
-            for gap in layers
-        ],
-    )
 
 
 def _lists(network: Network, flat: Array) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Loss as LossName
-from batchgrad.contract import Model, Precision
+from batchgrad.contract import Model, Precision, ShortcutName
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
 from batchgrad_workers.gradients import (
@@ -48,8 +48,7 @@ class Setup:
     microbatch_size: int
     class_weights: Array | None
     standardization: Standardization | None
-    with_means: bool
-    with_microbatch_means: bool
+    shortcuts: tuple[ShortcutName, ...]
     drop_nonfinite: bool
 
 
@@ -69,6 +68,11 @@ class RangeSums(Generic[Sums]):
     seconds: float
 
 
+def wants_means(shortcuts: Sequence[ShortcutName]) -> bool:
+    """Whether mean inputs and errors are needed: mean_of_means alone can do without."""
+    return any(name != "mean_of_means" for name in shortcuts)
+
+
 def microbatches(examples: int, microbatch_size: int) -> int:
     """M, the microbatches that `examples` make; the last may be shorter."""
     return ceil(examples / microbatch_size)
@@ -86,8 +90,8 @@ class Shard:
         self._differentiator = Differentiator(
             self.network,
             loss,
-            MeansLayout(self.network) if setup.with_means else None,
-            setup.with_microbatch_means,
+            MeansLayout(self.network) if wants_means(setup.shortcuts) else None,
+            "mean_of_means" in setup.shortcuts,
         )
         self._examples = Examples(
             dataset,

@@ -95,7 +95,7 @@ class StepRow(Answer):
     step: int
     epoch: int
     time: datetime
-    loss: float
+    loss: float | None
     learning_rate: float
     gradient_norm: float
     noise_scale: float | None

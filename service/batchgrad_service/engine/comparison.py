@@ -8,6 +8,7 @@ taken of the explicit difference: the factored form loses half the digits and ca
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from batchgrad_workers.network import Network
 
 @dataclass(frozen=True)
 class Agreement:
-    """A shortcut's gradient s against G; None where G or s is zero.
+    """A shortcut's gradient s against G; None where a norm is zero or not finite.
 
     relative_error ‖G - s‖/‖G‖, cosine_similarity ⟨G, s⟩/(‖G‖‖s‖), norm_ratio ‖s‖/‖G‖.
     """
@@ -127,7 +128,7 @@ def norm(vector: Array) -> float:
 def agreement(exact: Array, shortcut: Array) -> Agreement:
     """How far `shortcut` (P,) is from `exact` (P,)."""
     exact_norm, shortcut_norm = norm(exact), norm(shortcut)
-    if not exact_norm:
+    if not exact_norm or not isfinite(shortcut_norm):
         return Agreement(None, None, None)
     cosine = None
     if shortcut_norm:

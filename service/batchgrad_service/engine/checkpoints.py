@@ -1,0 +1,174 @@
+"""Checkpoints: one safetensors file a checkpoint, complete or not there at all.
+
+Tensors are named parameters/NAME, optimizer/NAME and standardization/NAME; the metadata holds
+one JSON object with the step, the digests and what decides the bits of a run. A file is written
+beside its place, synced, and renamed. A torn or changed file is found by its digest and skipped.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save, save_file
+
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.dataset import Standardization
+from batchgrad_workers.network import hash_array
+
+KEY = "batchgrad"
+FORMAT = 1
+
+
+class BadCheckpoint(Exception):
+    """A checkpoint file is torn, changed, or of a format that this version can't read."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state to go on from: `step` steps are done."""
+
+    step: int
+    parameters: dict[str, Array]
+    optimizer: dict[str, Array]
+    standardization: Standardization | None
+    parameters_digest: str
+    build: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint on disk; `digest` is of the whole file."""
+
+    path: Path
+    bytes: int
+    digest: str
+
+
+def write(directory: Path, snapshot: Snapshot) -> Written:
+    """Write step-N.safetensors into `directory`; when this returns, it survives a power cut."""
+    path = directory / f"step-{snapshot.step:010d}.safetensors"
+    tensors = dict(_tensors(snapshot))
+    about = {
+        "format": FORMAT,
+        "step": snapshot.step,
+        "parameters_digest": snapshot.parameters_digest,
+        "tensors_digest": _digest(tensors),
+        "parameters": list(snapshot.parameters),
+        "build": snapshot.build,
+    }
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, {KEY: json.dumps(about)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = temporary.stat().st_size
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return Written(path, size, f"sha256:{digest}")
+
+
+def read(path: Path) -> Snapshot:
+    """The snapshot in a file.
+
+    Raises:
+        BadCheckpoint: it is not whole, or not what was written.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            about = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path.name} can't be read: {error}") from error
+    if about.get("format") != FORMAT:
+        raise BadCheckpoint(f"{path.name} has format {about.get('format')}, expected {FORMAT}.")
+    if _digest(tensors) != about["tensors_digest"]:
+        raise BadCheckpoint(f"{path.name} does not hold what was written into it.")
+    standardization = None
+    if "standardization/mean" in tensors:
+        standardization = Standardization(
+            tensors["standardization/mean"], tensors["standardization/deviation"]
+        )
+    return Snapshot(
+        step=about["step"],
+        parameters={name: tensors[f"parameters/{name}"] for name in about["parameters"]},
+        optimizer={
+            name.removeprefix("optimizer/"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("optimizer/")
+        },
+        standardization=standardization,
+        parameters_digest=about["parameters_digest"],
+        build=about["build"],
+    )
+
+
+def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
+    """The newest snapshot in `directory` that is whole, and what was wrong with newer ones."""
+    complaints: list[str] = []
+    for path in sorted(directory.glob("step-*.safetensors"), reverse=True):
+        try:
+            return read(path), complaints
+        except BadCheckpoint as bad:
+            complaints.append(str(bad))
+    return None, complaints
+
+
+def parameters_as_safetensors(path: Path) -> bytes:
+    """The parameters alone, under PyTorch's names: loads into torch.nn.Sequential as it is.
+
+    The metadata hold the step, the digest and, if inputs are standardized, mean and deviation.
+    """
+    snapshot = read(path)
+    about: dict[str, Any] = {
+        "step": snapshot.step,
+        "parameters_digest": snapshot.parameters_digest,
+    }
+    if snapshot.standardization:
+        about["standardization"] = {
+            "mean": snapshot.standardization.mean.tolist(),
+            "deviation": snapshot.standardization.deviation.tolist(),
+        }
+    return save(snapshot.parameters, {KEY: json.dumps(about)})
+
+
+def parameters_as_npz(path: Path) -> bytes:
+    """The parameters by name as .npz, with standardize.mean and standardize.deviation if used."""
+    snapshot = read(path)
+    arrays: dict[str, Any] = dict(snapshot.parameters)
+    if snapshot.standardization:
+        arrays["standardize.mean"] = snapshot.standardization.mean
+        arrays["standardize.deviation"] = snapshot.standardization.deviation
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
+    for name, array in snapshot.parameters.items():
+        yield f"parameters/{name}", np.ascontiguousarray(array)
+    for name, array in snapshot.optimizer.items():
+        yield f"optimizer/{name}", np.ascontiguousarray(array)
+    if snapshot.standardization:
+        yield "standardization/mean", snapshot.standardization.mean
+        yield "standardization/deviation", snapshot.standardization.deviation
+
+
+def _digest(tensors: Mapping[str, Array]) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        hash_array(sha, name, tensors[name])
+    return sha.hexdigest()

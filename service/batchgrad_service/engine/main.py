@@ -1,0 +1,80 @@
+"""`python -m batchgrad_service.engine.main`: the engine process of one attempt at a job."""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+from typing import TextIO
+
+from batchgrad_service.engine import session
+from batchgrad_service.engine.executors import ClusterLost
+from batchgrad_service.engine.messages import AnyEngineMessage, Start
+from batchgrad_service.engine.orders import Orders
+
+CLUSTER_LOST = 75
+"""Exit code (EX_TEMPFAIL): Ray is gone; a new attempt can go on from the checkpoint."""
+
+LOCKED = 73
+"""Exit code: another engine still works on this job."""
+
+
+class Outlet:
+    """The pipe to the service. When nobody reads any more, the engine goes on to its end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._open = True
+
+    def send(self, message: AnyEngineMessage) -> None:
+        """Write one line."""
+        with self._lock:
+            if not self._open:
+                return
+            try:
+                self._stream.write(message.model_dump_json() + "\n")
+                self._stream.flush()
+            except BrokenPipeError:
+                self._open = False
+
+
+def main() -> int:
+    """Read `Start`, take the job's lock, train."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
+    outlet = Outlet(_keep_stdout_for_messages())
+    start = Start.model_validate_json(sys.stdin.readline())
+    with (start.job_directory / "engine.lock").open("a+") as lock:
+        if not _take(lock, start):
+            sys.stderr.write("Another engine holds this job's lock.\n")
+            return LOCKED
+        try:
+            session.run(start, Orders(sys.stdin), outlet.send)
+        except ClusterLost as error:
+            sys.stderr.write(f"The Ray cluster is gone: {error}\n")
+            return CLUSTER_LOST
+    return 0
+
+
+def _keep_stdout_for_messages() -> TextIO:
+    """A stream on the real stdout; whatever else prints goes to stderr from now on."""
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return messages
+
+
+def _take(lock: TextIO, start: Start) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    lock.truncate(0)
+    owner = {"pid": os.getpid(), "pgid": os.getpgid(0), "attempt": start.attempt}
+    lock.write(json.dumps(owner) + "\n")
+    lock.flush()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

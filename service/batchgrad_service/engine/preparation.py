@@ -1,0 +1,150 @@
+"""From a job's spec and dataset to a coordinator that is ready for its next step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from batchgrad.contract import JobSpec
+from batchgrad_service.engine import optimizers
+from batchgrad_service.engine.checkpoints import Snapshot
+from batchgrad_service.engine.coordinator import Coordinator
+from batchgrad_service.engine.executors import Executor
+from batchgrad_service.planning import wanted_shortcuts
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.build import build
+from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
+from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.network import Network
+from batchgrad_workers.order import Order
+from batchgrad_workers.shard import Setup
+
+
+class BadInitialParameters(Exception):
+    """The file with initial parameters does not fit this network."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one attempt works with; nothing in it depends on workers or threads."""
+
+    spec: JobSpec
+    network: Network
+    order: Order
+    examples: Examples
+    setup: Setup
+    steps_planned: int
+
+    def coordinator(
+        self, executor: Executor, snapshot: Snapshot | None, initial: Path | None
+    ) -> Coordinator:
+        """A coordinator at `snapshot`, or at the start.
+
+        Raises:
+            BadInitialParameters: `initial` does not fit.
+        """
+        optimizer = optimizers.build(self.spec.optimizer)
+        if snapshot:
+            optimizer.restore(snapshot.optimizer)
+            parameters = _flat(self.network, snapshot.parameters, self.spec.precision)
+        elif initial:
+            parameters = _initial_from(initial, self.network, self.spec.precision)
+        else:
+            parameters = self.network.initial_parameters(self.spec.seed, self.spec.precision)
+        return Coordinator(
+            network=self.network,
+            loss=LOSSES[self.spec.loss],
+            order=self.order,
+            examples=self.examples,
+            executor=executor,
+            optimizer=optimizer,
+            parameters=parameters,
+            microbatch_size=self.setup.microbatch_size,
+            shortcuts=self.setup.shortcuts,
+            drop_nonfinite=self.setup.drop_nonfinite,
+        )
+
+    def snapshot(self, coordinator: Coordinator, step: int) -> Snapshot:
+        """The state after `step` steps."""
+        return Snapshot(
+            step=step,
+            parameters=self.network.named(coordinator.parameters),
+            optimizer=coordinator.optimizer.state(),
+            standardization=self.setup.standardization,
+            parameters_digest=self.network.digest(coordinator.parameters),
+            build=build(),
+        )
+
+
+def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepared:
+    """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any."""
+    dataset = StoredDataset.open(directory)
+    network = Network(spec.model, dataset.inputs.shape[1:])
+    order = Order(
+        seed=spec.seed,
+        examples=len(dataset.inputs),
+        validation_fraction=spec.validation_fraction,
+        batch_size=spec.batch_size,
+    )
+    standardization = snapshot.standardization if snapshot else None
+    if spec.standardize and standardization is None:
+        standardization = Standardization.of(dataset.inputs, order.training)
+    shortcuts = wanted_shortcuts(spec, weighted=dataset.weights is not None)
+    class_weights = _class_weights(spec, dataset, order, network.outputs)
+    setup = Setup(
+        model=spec.model,
+        loss=spec.loss,
+        precision=spec.precision,
+        dataset=directory,
+        seed=spec.seed,
+        validation_fraction=spec.validation_fraction,
+        batch_size=spec.batch_size,
+        microbatch_size=spec.microbatch,
+        class_weights=class_weights,
+        standardization=standardization,
+        shortcuts=shortcuts,
+        drop_nonfinite=spec.nonfinite == "drop",
+    )
+    examples = Examples(
+        dataset,
+        loss=LOSSES[spec.loss],
+        outputs=network.outputs,
+        dtype=spec.precision,
+        standardization=standardization,
+        class_weights=class_weights,
+    )
+    steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
+    return Prepared(spec, network, order, examples, setup, steps)
+
+
+def _class_weights(
+    spec: JobSpec, dataset: StoredDataset, order: Order, outputs: int
+) -> Array | None:
+    """One weight a class (outputs,); "balanced" is n / (classes · n_c), over the training rows."""
+    if spec.class_weights is None:
+        return None
+    if isinstance(spec.class_weights, dict):
+        return np.array([spec.class_weights.get(label, 1.0) for label in range(outputs)])
+    counts = np.bincount(dataset.targets[order.training], minlength=outputs)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(order.training) / (present * np.maximum(counts, 1)), 1.0)
+
+
+def _initial_from(path: Path, network: Network, precision: str) -> Array:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadInitialParameters(f"The initial parameters can't be read: {error}") from error
+    expected = {slot.name: list(slot.shape) for slot in network.slots}
+    got = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if got != expected:
+        raise BadInitialParameters(
+            f"The initial parameters are {got}; this network has {expected}."
+        )
+    return _flat(network, tensors, precision)
+
+
+def _flat(network: Network, tensors: dict[str, Array], precision: str) -> Array:
+    return np.concatenate([tensors[slot.name].ravel() for slot in network.slots]).astype(precision)

@@ -1,0 +1,121 @@
+"""From step reports to messages: one `Report` for all steps of a quarter of a second."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from time import monotonic
+
+import numpy as np
+
+from batchgrad.contract import StepRow
+from batchgrad_service.engine.coordinator import StepReport
+from batchgrad_service.engine.executors import Executor, Happening
+from batchgrad_service.engine.messages import (
+    EXAMPLE_NORM_BOUNDS,
+    AnyEngineMessage,
+    Happened,
+    Observed,
+    Report,
+)
+from batchgrad_service.engine.rows import step_row
+
+REPORT_SECONDS = 0.2
+SPEED_WINDOW = 32
+"""Reports that the examples per second are averaged over."""
+
+
+class Reporter:
+    """Collects what steps did and sends it on, at most every REPORT_SECONDS."""
+
+    def __init__(self, send: Callable[[AnyEngineMessage], None], executor: Executor) -> None:
+        self._send = send
+        self._executor = executor
+        self._rows: list[StepRow] = []
+        self._sent_at = monotonic()
+        self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
+        self._examples = 0
+        self._clear()
+
+    def add(self, report: StepReport) -> None:
+        """Take in one step; send if it is time."""
+        self._rows.append(step_row(report))
+        self._examples += report.examples
+        self._observed_examples += report.examples
+        buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, report.norms)
+        self._norm_buckets += np.bincount(buckets, minlength=len(EXAMPLE_NORM_BOUNDS) + 1)
+        self._norm_sum += float(report.norms.sum(dtype=np.float64))
+        for phase, seconds in report.phases.items():
+            self.phase(phase, seconds)
+        if report.dropped:
+            self._nonfinite += len(report.dropped)
+            text = (
+                f"Step {report.step}: {len(report.dropped)} example(s) left out, their loss or "
+                f"gradient is not finite; first {report.dropped[:10]}."
+            )
+            self._send(Happened(event="warning", data={"detail": text}))
+        if report.loss is None:
+            text = f"Step {report.step}: all weights are 0, so there is no mean and no update."
+            self._send(Happened(event="warning", data={"detail": text}))
+        if monotonic() - self._sent_at >= REPORT_SECONDS:
+            self.flush()
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """Note how long a phase took."""
+        self._phases[phase].append(seconds)
+
+    def pass_on(self) -> None:
+        """Send what happened in the executor."""
+        for happening in self._executor.drain():
+            self._count(happening)
+            self._send(Happened(event=happening.event, data=happening.data))
+
+    def flush(self) -> None:
+        """Send every step since the last report."""
+        self.pass_on()
+        if not self._rows:
+            return
+        now = monotonic()
+        self._speeds.append((now, self._examples))
+        (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
+        newest = self._rows[-1]
+        bytes_in, bytes_out = self._executor.traffic()
+        self._send(
+            Report(
+                step=newest.step,
+                epoch=newest.epoch,
+                workers=self._executor.workers,
+                threads=self._executor.threads,
+                executor=self._executor.kind,
+                examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
+                rows=self._rows,
+                observed=Observed(
+                    examples=self._observed_examples,
+                    norm_buckets=self._norm_buckets.tolist(),
+                    norm_sum=self._norm_sum,
+                    phase_seconds=dict(self._phases),
+                    retries=dict(self._retries),
+                    workers_lost=self._workers_lost,
+                    nonfinite_examples=self._nonfinite,
+                    bytes_in=bytes_in,
+                    bytes_out=bytes_out,
+                    transport=self._executor.kind,
+                ),
+            )
+        )
+        self._sent_at = now
+        self._clear()
+
+    def _count(self, happening: Happening) -> None:
+        if happening.event == "worker_lost":
+            self._workers_lost += 1
+        if happening.event == "retry":
+            self._retries[happening.data["reason"]] += happening.data["microbatches"]
+
+    def _clear(self) -> None:
+        self._rows = []
+        self._observed_examples = 0
+        self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)
+        self._norm_sum = 0.0
+        self._phases: defaultdict[str, list[float]] = defaultdict(list)
+        self._retries: Counter[str] = Counter()
+        self._workers_lost = 0
+        self._nonfinite = 0

@@ -1,0 +1,137 @@
+"""What a job would do, and whether it can: worked out from spec and dataset, nothing is run."""
+
+from pathlib import Path
+
+import numpy as np
+
+from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer, ShortcutName
+from batchgrad_service.fitting import bind, check_class_count, check_targets, check_value_targets
+from batchgrad_service.problems import Invalid
+from batchgrad_workers.dataset import StoredDataset
+from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.network import Network
+from batchgrad_workers.order import Order
+from batchgrad_workers.shard import microbatches
+
+CHUNK = 1 << 16
+
+
+def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
+    """The plan of `spec` on the dataset stored in `directory`.
+
+    Raises:
+        Invalid: spec and dataset do not fit; the problem names the field and the remedy.
+    """
+    network = bind(spec.model, tuple(dataset.input_shape))
+    if not network.learning:
+        raise Invalid.field(
+            "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
+        )
+    _check_targets(spec, dataset, directory, network)
+    _check_class_weights(spec, dataset)
+    order = Order(
+        seed=spec.seed,
+        examples=dataset.examples,
+        validation_fraction=spec.validation_fraction,
+        batch_size=spec.batch_size,
+    )
+    if not len(order.training):
+        raise Invalid.field(
+            "/validation_fraction",
+            f"validation_fraction is {spec.validation_fraction:g}, which leaves none of "
+            f"{dataset.examples} examples to train on: lower it.",
+        )
+    return Plan(
+        dataset_digest=dataset.digest,
+        training_examples=len(order.training),
+        validation_examples=len(order.validation),
+        parameters=network.size,
+        layers=_layers(spec, network),
+        steps_planned=spec.steps or (spec.epochs or 0) * order.steps_per_epoch,
+        steps_per_epoch=order.steps_per_epoch,
+        microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
+        microbatch_size=spec.microbatch,
+        shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
+        gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
+        warnings=_warnings(spec, len(order.training)),
+    )
+
+
+def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
+    """The shortcuts to measure: those asked for, or those that say something on this data."""
+    if spec.shortcuts is not None:
+        return tuple(dict.fromkeys(spec.shortcuts))
+    if weighted or spec.class_weights is not None:
+        return ("averaged_error", "mean_example", "mean_of_means")
+    return ("averaged_error", "mean_example")
+
+
+def _check_targets(spec: JobSpec, dataset: Dataset, directory: Path, network: Network) -> None:
+    loss, outputs = spec.loss, network.outputs
+    targets = StoredDataset.open(directory).targets
+    if LOSSES[loss].targets == "classes":
+        if dataset.classes is None:
+            raise Invalid.field(
+                "/loss",
+                f"{loss} takes integer classes, dataset {dataset.name} has {targets.dtype.name} "
+                "targets: store integer targets (n,), or choose a loss for numbers.",
+            )
+        check_class_count(loss, dataset.classes, outputs, "/model/layers")
+        return
+    check_value_targets(loss, targets.shape[1:], outputs, "/model/layers")
+    if loss == "sigmoid_cross_entropy":
+        for start in range(0, len(targets), CHUNK):
+            chunk = targets[start : start + CHUNK]
+            check_targets(loss, chunk, examples=len(chunk), outputs=outputs, pointer="/dataset")
+
+
+def _check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
+    if spec.class_weights is None:
+        return
+    if dataset.classes is None:
+        raise Invalid.field(
+            "/class_weights",
+            f"class_weights need classes, dataset {dataset.name} has targets that are numbers: "
+            "leave class_weights out, or give the dataset weights.",
+        )
+    if isinstance(spec.class_weights, dict):
+        unknown = sorted(label for label in spec.class_weights if label >= dataset.classes)
+        if unknown:
+            raise Invalid.field(
+                f"/class_weights/{unknown[0]}",
+                f"dataset {dataset.name} has no class {unknown[0]}; it has 0 to "
+                f"{dataset.classes - 1}.",
+            )
+        if not any(spec.class_weights.get(label, 1.0) for label in range(dataset.classes)):
+            raise Invalid.field(
+                "/class_weights", "All class weights are 0, so there is no mean: make one positive."
+            )
+
+
+def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
+    return [
+        PlannedLayer(
+            name=str(index),
+            kind=layer_spec.kind,
+            output_shape=list(layer.output_shape),
+            parameters=sum(slot.size for slot in network.slots if slot.layer == index),
+        )
+        for index, (layer_spec, layer) in enumerate(
+            zip(spec.model.layers, network.layers, strict=True)
+        )
+    ]
+
+
+def _warnings(spec: JobSpec, training_examples: int) -> list[str]:
+    warnings = []
+    if spec.loss == "linear_error":
+        warnings.append(
+            "linear_error has no minimum: the loss falls for ever as outputs grow. The averaged "
+            "error is exact here, which is what this loss can show; it cannot train a model."
+        )
+    if spec.batch_size > training_examples:
+        warnings.append(
+            f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
+            "every step uses all of them."
+        )
+    return warnings

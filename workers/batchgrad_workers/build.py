@@ -1,0 +1,19 @@
+"""What decides the bits besides the job: numpy's build and the CPU's kernels."""
+
+import platform
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+
+def build() -> dict[str, str]:
+    """Numpy's version and the kernels that its BLAS chose for this CPU: equal means equal bits."""
+    infos: list[dict[str, Any]] = threadpool_info()
+    blas = next((info for info in infos if info["user_api"] == "blas"), {})
+    return {
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "blas": f"{blas.get('internal_api', 'unknown')} {blas.get('version', '')}".strip(),
+        "architecture": str(blas.get("architecture", platform.machine())),
+    }
