@@ -12,7 +12,7 @@ import httpx2
 
 from batchgrad import __version__
 from batchgrad.answers import refusal, sent
-from batchgrad.errors import BatchgradError, ConnectionFailed, Timeout
+from batchgrad.errors import BatchgradError, ConnectionFailed, InvalidSpec, Timeout
 from batchgrad.retries import RETRIED_STATUSES, Retries, retry_after_seconds
 
 Body = bytes | Path | None
@@ -105,7 +105,10 @@ class Session:
 
     def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
         """`send` with a JSON body; arrays that know `tolist` (numpy's) are welcome."""
-        text = json.dumps(body, allow_nan=False, default=_plain)
+        try:
+            text = json.dumps(body, allow_nan=False, default=_plain)
+        except ValueError as error:
+            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {error}.") from error
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.send(method, path, body=text.encode(), headers=headers, **more)
 

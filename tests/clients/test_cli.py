@@ -167,6 +167,9 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     script = kit.Script(httpx2.Response(200, content=b"bytes"))
     assert run(script, "download", "job_1", "--to", str(target)).stdout == f"{target}\n"
     assert script.seen[0].url.params["format"] == "npz"
+    nowhere = run(script, "download", "job_1", "--to", str(tmp_path / "none" / "theta.npz"))
+    assert nowhere.exit_code == 1
+    assert "No such file" in nowhere.stderr
 
 
 def test_datasets_are_pushed_listed_deleted(kit: Any, run: Any, tmp_path: Path) -> None:

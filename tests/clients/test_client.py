@@ -181,6 +181,8 @@ def test_gradients_takes_arrays_and_refuses_what_json_cannot_say(kit: Any) -> No
             client.gradients({"inputs": Array()})
         with pytest.raises(TypeError, match="object is not JSON"):
             client.gradients({"inputs": object()})
+        with pytest.raises(errors.InvalidSpec, match="Nothing was sent"):
+            client.gradients({"inputs": [[float("nan")]]})
     assert json.loads(script.seen[0].content) == {"inputs": [1.0, 2.0]}
 
 

@@ -39,6 +39,11 @@ class Commands(TyperGroup):
         except BatchgradError as error:
             typer.echo(f"batchgrad: {error}", err=True)
             raise typer.Exit(exit_code(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read our output has seen enough; typer ends quietly
+        except OSError as error:  # a file that cannot be read or written
+            typer.echo(f"batchgrad: {error}", err=True)
+            raise typer.Exit(1) from error
 
 
 def exit_code(error: BatchgradError) -> int:

@@ -88,7 +88,7 @@ def serve(
     try:
         code = _service("server").run(settings, stop_when_stdin_closes=stop_with_stdin)
     finally:
-        if remove_data_dir:
+        if remove_data_dir and settings.data_dir.exists():
             shutil.rmtree(settings.data_dir)
     raise typer.Exit(code)
 
@@ -134,10 +134,14 @@ def _settings(given: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _service("settings").Settings(**given)
+        settings = _service("settings").Settings(**given)
+        settings.token()  # a token file that is missing is a usage error too
     except ValidationError as error:
         said = [
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ")
             for one in error.errors()
         ]
         raise typer.BadParameter("; ".join(said)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return settings
