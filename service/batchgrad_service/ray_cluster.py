@@ -24,7 +24,7 @@ TEMP_PREFIX = "batchgrad-"
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
 LEAVE_SECONDS = 10.0
-OBJECT_STORE_BYTES = 512 * 2**20
+OBJECT_STORE_BYTES = 256 * 2**20
 LOG_TAIL_BYTES = 2000
 _FOREIGN_CLUSTER = frozenset({"RAY_ADDRESS", "RAY_AUTH_TOKEN"})
 
@@ -61,11 +61,13 @@ class RayCluster:
         data_dir: Path,
         ray_address: str | None = None,
         *,
+        object_store_bytes: int = OBJECT_STORE_BYTES,
         keeper_command: Sequence[str] = KEEPER_COMMAND,
         leave_seconds: float = LEAVE_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._ray_address = ray_address
+        self._object_store_bytes = object_store_bytes
         self._keeper_command = keeper_command
         self._leave_seconds = leave_seconds
         self._starting = threading.Lock()
@@ -135,7 +137,7 @@ class RayCluster:
         token_path.write_text(secrets.token_hex(32))
         order = KeeperOrder(
             num_cpus=num_cpus,
-            object_store_bytes=OBJECT_STORE_BYTES,
+            object_store_bytes=self._object_store_bytes,
             temp_dir=temp_dir,
             token_path=token_path,
         )

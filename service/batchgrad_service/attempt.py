@@ -1,0 +1,218 @@
+"""One attempt at a job: an engine from its start to its end, and everything that it says."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from batchgrad.contract import JobSpec, WorkerRange
+from batchgrad_service.engine.messages import (
+    AnyEngineMessage,
+    Command,
+    Finished,
+    Start,
+)
+from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
+from batchgrad_service.recovery import EngineStillThereError, await_engine
+from batchgrad_service.reports import Reports
+from batchgrad_service.settling import Settling
+from batchgrad_service.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Cluster(Protocol):
+    """Where engines find Ray workers."""
+
+    def address(self, workers_asked: int) -> ClusterAddress:
+        """Where to connect; may take seconds. Raises ClusterUnavailableError."""
+
+    def remove_leftovers(self) -> None:
+        """End what an earlier service left."""
+
+    def stop(self) -> None:
+        """End the cluster if it is the service's own."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all attempts share. `grace_seconds`: from a request to the use of force."""
+
+    store: Store
+    metrics: Metrics
+    reports: Reports
+    settling: Settling
+    cluster: Cluster
+    data_dir: Path
+    engine_command: Sequence[str]
+    grace_seconds: float
+
+
+class Attempt:
+    """A thread that starts an engine, stores what it reports, and settles the job at its end.
+
+    `ask`, `interrupt` and `kill` may come from any thread, also before the engine is there.
+    """
+
+    def __init__(
+        self, job_id: str, number: int, around: Surroundings, on_end: Callable[["Attempt"], None]
+    ) -> None:
+        self.job_id = job_id
+        self.number = number
+        self._around = around
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._engine: EngineProcess | None = None
+        self._asked: Literal["pause", "cancel"] | None = None
+        self._interrupted = False
+        self._killed = False
+        self._settled = False
+        self._over = False
+        self._force: threading.Timer | None = None
+        self._thread = threading.Thread(target=self._run, name=f"attempt-{job_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the job was moved on; false after a failure of the service itself."""
+        return self._settled
+
+    def join(self, seconds: float) -> bool:
+        """Whether the attempt was over within that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def ask(self, command: Literal["pause", "cancel"]) -> None:
+        """Pass on what the user wants; by force if the engine does not obey in time."""
+        with self._lock:
+            self._asked = command
+            if self._engine is not None:
+                self._engine.send(Command(command=command))
+        self._force_later()
+
+    def interrupt(self) -> None:
+        """The service stops: ask the engine for a checkpoint and an end."""
+        with self._lock:
+            self._interrupted = True
+            if self._engine is not None:
+                self._engine.close_stdin()
+
+    def kill(self) -> None:
+        """End the engine and everything in its process group now."""
+        with self._lock:
+            self._killed = True
+            if self._engine is not None:
+                self._engine.kill()
+
+    def _run(self) -> None:
+        try:
+            self._train()
+        except (ClusterUnavailableError, EngineStillThereError) as error:
+            self._died("cluster_unavailable", str(error), [])
+        except Exception:
+            log.exception("Job %s, attempt %d", self.job_id, self.number)
+            self._died("internal_error", "The service failed; its log has the traceback.", [])
+        finally:
+            with self._lock:
+                self._over = True
+                if self._force is not None:
+                    self._force.cancel()
+            self._around.metrics.forget(self.job_id)
+            self._on_end(self)
+
+    def _train(self) -> None:
+        engine = self._start_engine()
+        if engine is None:
+            self._died("engine_died", "The engine was ended before it started.", [])
+            return
+        broken: EngineProtocolError | None = None
+        try:
+            engine.begin()
+            for message in engine.messages():
+                self._hear(message)
+        except EngineProtocolError as error:
+            broken = error
+            self.kill()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self._force_later()  # its output ended: so must the process
+            ended = engine.wait()
+        self._died("engine_died", str(broken or ended), ended.log)
+
+    def _start_engine(self) -> EngineProcess | None:
+        inputs = self._around.store.job_inputs(self.job_id)
+        folder = self._around.data_dir / "jobs" / self.job_id
+        folder.mkdir(parents=True, exist_ok=True)
+        await_engine(folder / "engine.lock", self._around.grace_seconds)
+        workers = _ray_workers(inputs.spec)
+        cluster = self._around.cluster.address(workers) if workers else None
+        start = Start(
+            job_id=self.job_id,
+            attempt=self.number,
+            spec=inputs.spec,
+            dataset=self._around.data_dir / "datasets" / _hex(inputs.dataset_digest),
+            job_directory=folder,
+            initial_parameters=None
+            if inputs.initial_parameters is None
+            else self._around.data_dir
+            / "parameters"
+            / f"{_hex(inputs.initial_parameters)}.safetensors",
+            ray_address=None if cluster is None else cluster.address,
+            ray_private=True if cluster is None else cluster.private,
+        )
+        with self._lock:
+            if self._asked or self._interrupted or self._killed:
+                return None
+            self._engine = EngineProcess(
+                start,
+                command=self._around.engine_command,
+                environment={} if cluster is None else cluster.environment,
+            )
+            return self._engine
+
+    def _hear(self, message: AnyEngineMessage) -> None:
+        if isinstance(message, Finished):
+            self._settled = self._around.settling.finished(self.job_id, self.number, message)
+            self._force_later()  # it has said all: now it ends
+        elif not self._around.reports.take(self.job_id, self.number, message):
+            # Another attempt goes on with the job, or the job ended: nothing to do here.
+            log.warning("Job %s: attempt %d is stale, its engine ends.", self.job_id, self.number)
+            self._settled = True
+            self.kill()
+
+    def _died(self, reason: str, detail: str, engine_log: list[str]) -> None:
+        """Settle a job whose engine ended without a last word that decides anything."""
+        if self._settled:
+            return
+        if self._interrupted:
+            self._around.settling.interrupted(self.job_id, self.number)
+        else:
+            self._around.settling.died(self.job_id, self.number, reason, detail, engine_log)
+        self._settled = True
+
+    def _force_later(self) -> None:
+        with self._lock:
+            if self._force is None and not self._over:
+                self._force = threading.Timer(self._around.grace_seconds, self.kill)
+                self._force.daemon = True
+                self._force.start()
+
+
+def _ray_workers(spec: JobSpec) -> int:
+    """How many Ray workers the job may have; 0 when it needs no cluster."""
+    if isinstance(spec.workers, WorkerRange):
+        return spec.workers.max
+    return 0 if spec.workers == "auto" else spec.workers
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")

@@ -1,0 +1,175 @@
+"""One engine as a process: started with its order, heard line by line, ended with its group."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from batchgrad_service.engine.messages import AnyEngineMessage, Command, EngineMessage, Start
+from batchgrad_service.processes import kill_group
+
+ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_service.engine.main")
+LOG_BYTES = 2**20
+LOG_TAIL_BYTES = 4000
+LOG_TAIL_LINES = 20
+ENVIRONMENT = {
+    # One microbatch is one computation on one BLAS thread: the same bits everywhere (DESIGN §4).
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONFAULTHANDLER": "1",  # a crash in native code leaves a traceback in the log
+}
+
+
+class EngineProtocolError(Exception):
+    """The engine printed something that is no EngineMessage."""
+
+
+@dataclass(frozen=True)
+class EngineExit:
+    """How a process ended: its exit code, negative for a signal, and the end of its log."""
+
+    code: int
+    log: list[str]
+
+    def __str__(self) -> str:
+        if self.code >= 0:
+            return f"The engine ended with exit code {self.code}."
+        return f"The engine was ended by {signal.Signals(-self.code).name}."
+
+
+class EngineProcess:
+    """A running engine, leader of a session and process group of its own.
+
+    `begin`, `messages` and `wait` belong to one thread; `send`, `close_stdin` and `kill` to any.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        command: Sequence[str] = ENGINE_COMMAND,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._start = start
+        self._log = start.job_directory / "engine.log"
+        _bound(self._log)
+        self._stdin_lock = threading.Lock()
+        self._begun = False
+        self._waiting: list[Command] = []  # commands that came before the order was written
+        self._closing = False
+        self._alive = threading.Lock()  # held while the process may be signalled or is reaped
+        with self._log.open("ab") as stderr:
+            self._log_start = stderr.tell()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                start_new_session=True,
+                env=_environment(environment or {}),
+            )
+        self._reaper = threading.Thread(target=self._reap, name="engine-reaper", daemon=True)
+        self._reaper.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's number, which is its group's too."""
+        return self._process.pid
+
+    def begin(self) -> None:
+        """Give the engine its order. May block while the engine does not read; `kill` ends that."""
+        self._write(self._start)
+        with self._stdin_lock:
+            self._begun = True
+            for command in self._waiting:
+                self._write(command)
+            if self._closing:
+                self._close()
+
+    def messages(self) -> Iterator[AnyEngineMessage]:
+        """What the engine says until its stdout ends. Raises EngineProtocolError."""
+        if self._process.stdout is None:
+            raise TypeError("The engine needs a pipe for stdout.")
+        with self._process.stdout as pipe, open(pipe.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                try:
+                    yield EngineMessage.validate_json(line)
+                except ValidationError as error:
+                    raise EngineProtocolError(
+                        f"The engine printed {line[:200]!r}, which is no engine message: "
+                        f"{error.errors(include_url=False)[0]['msg']}"
+                    ) from error
+
+    def send(self, command: Command) -> None:
+        """Tell the engine what to do at its next step boundary; nothing if it is gone."""
+        with self._stdin_lock:
+            if self._begun and not self._closing:
+                self._write(command)
+            else:
+                self._waiting.append(command)
+
+    def close_stdin(self) -> None:
+        """Ask for a checkpoint and an end."""
+        with self._stdin_lock:
+            self._closing = True
+            if self._begun:
+                self._close()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, unless it ended already."""
+        with self._alive:
+            if self._process.returncode is None:
+                kill_group(self._process.pid)
+
+    def wait(self) -> EngineExit:
+        """How the process ended; nothing of its group is left then."""
+        self._reaper.join()
+        self._close()
+        with self._log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(self._log_start, end - LOG_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        return EngineExit(self._process.returncode, lines[-LOG_TAIL_LINES:])
+
+    def _write(self, message: Start | Command) -> None:
+        if self._process.stdin is None or self._process.stdin.closed:
+            return
+        data = memoryview(message.model_dump_json().encode() + b"\n")
+        try:
+            while data:
+                data = data[self._process.stdin.write(data) :]
+        except BrokenPipeError:
+            return  # it is gone; `wait` says how
+
+    def _close(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def _reap(self) -> None:
+        # Look without reaping: until then the group's number cannot become another's, and what
+        # the engine left in its group would hold our end of its stdout open.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with self._alive:
+            kill_group(self._process.pid)
+            self._process.wait()
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    environment = os.environ | ENVIRONMENT | dict(more)
+    if "RAY_AUTH_TOKEN_PATH" in more:
+        environment.pop("RAY_AUTH_TOKEN", None)  # a token by value would win over the file
+    return environment
+
+
+def _bound(log: Path) -> None:
+    """Keep a job's log from growing with every attempt: one earlier part, one current."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))

@@ -1,0 +1,92 @@
+"""What becomes of a job when an attempt at it is over."""
+
+from collections.abc import Collection
+from typing import Any
+
+from batchgrad.contract import TERMINAL, Job, JobStatus
+from batchgrad_service.engine.messages import Finished
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.restarts import RestartBudget
+from batchgrad_service.store import Store
+
+UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
+ACTIVE: frozenset[JobStatus] = UNDER_WAY | {"pausing", "cancelling"}
+
+
+class Settling:
+    """Moves jobs on by what their engines said last, or by their silence.
+
+    Each method is safe against a cancel or pause that comes at the same time: every change is
+    conditional, and what was asked meanwhile wins over a restart.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, budget: RestartBudget) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._budget = budget
+
+    def finished(self, job_id: str, attempt: int, said: Finished) -> bool:
+        """Carry out an engine's last word; False for `interrupted`, which decides nothing."""
+        data = {"detail": said.detail} if said.detail else {}
+        match said.outcome:
+            case "succeeded" | "failed" | "cancelled":
+                self._to(job_id, attempt, said.outcome, ACTIVE, said.reason, data)
+            case "paused":
+                self._to(job_id, attempt, "cancelled", {"cancelling"})
+                self._to(job_id, attempt, "paused", UNDER_WAY | {"pausing"})
+            case "interrupted":
+                return False
+        return True
+
+    def interrupted(self, job_id: str, attempt: int) -> None:
+        """The service ended the engine, to stop itself: the job goes on when it is back."""
+        detail = "The service was stopped; the job goes on from its checkpoint when it is back."
+        self._stopped(job_id, attempt, "recovering", "service_stopped", {"detail": detail})
+
+    def died(self, job_id: str, attempt: int, reason: str, detail: str, log: list[str]) -> None:
+        """The engine ended unasked: try again from the newest checkpoint, or give the job up."""
+        steps = [stored.checkpoint.step for stored in self._store.checkpoints(job_id)]
+        at_most = self._store.job_inputs(job_id).spec.max_restarts
+        spent = self._budget.spend(job_id, max(steps, default=-1), at_most)
+        data: dict[str, Any] = {"detail": detail, "log": log}
+        if spent.allowed:
+            data |= {"restart": spent.restarts, "max_restarts": at_most}
+            self._stopped(job_id, attempt, "recovering", reason, data)
+        else:
+            self._stopped(job_id, attempt, "failed", reason, data)
+
+    def cancelled(self, job: Job) -> None:
+        """Account for a job that ended without an engine."""
+        self._budget.forget(job.id)
+        self._metrics.finished("cancelled", job.reason)
+
+    def _stopped(
+        self, job_id: str, attempt: int, to: JobStatus, reason: str, data: dict[str, Any]
+    ) -> None:
+        while True:
+            if (
+                self._to(job_id, attempt, "cancelled", {"cancelling"}, None, data)
+                or self._to(job_id, attempt, "paused", {"pausing"}, None, data)
+                or self._to(job_id, attempt, to, UNDER_WAY, reason, data)
+            ):
+                return
+            job = self._store.job(job_id)
+            if job.attempts != attempt or job.status not in ACTIVE:
+                return  # settled already
+
+    def _to(
+        self,
+        job_id: str,
+        attempt: int,
+        to: JobStatus,
+        allowed: Collection[JobStatus],
+        reason: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> bool:
+        job = self._store.transition(
+            job_id, to=to, allowed=allowed, reason=reason, attempt=attempt, data=data
+        )
+        if job is not None and to in TERMINAL:
+            self._budget.forget(job_id)
+            self._metrics.finished(to, reason)
+        return job is not None

@@ -1,0 +1,248 @@
+"""Which job runs when: starts attempts, passes on what users ask, and leaves no engine behind."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Literal, NoReturn
+
+from batchgrad.contract import TERMINAL, Job
+from batchgrad_service.attempt import Attempt, Cluster, Surroundings
+from batchgrad_service.engine_process import ENGINE_COMMAND
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.problems import Conflict
+from batchgrad_service.ray_cluster import RayCluster
+from batchgrad_service.recovery import DataDirectoryLock, all_jobs, reconcile
+from batchgrad_service.reports import Reports
+from batchgrad_service.restarts import RestartBudget
+from batchgrad_service.settings import Settings
+from batchgrad_service.settling import UNDER_WAY, Settling
+from batchgrad_service.store import Store, utc_now
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 5.0
+KILLED_SECONDS = 10.0
+
+
+class Supervisor:
+    """Runs at most `settings.max_running_jobs` jobs, first come first served.
+
+    `start` and `stop` once each; `cancel`, `pause`, `resume`, `notify` and `ready` from any
+    thread. The database decides: every change of a job is conditional, so what two threads want
+    at the same time has one outcome.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        *,
+        engine_command: Sequence[str] = ENGINE_COMMAND,
+        cluster: Cluster | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._cluster = cluster or RayCluster(
+            settings.data_dir,
+            settings.ray_address,
+            object_store_bytes=settings.object_store_bytes,
+        )
+        self._budget = RestartBudget()
+        self._settling = Settling(store, metrics, self._budget)
+        self._around = Surroundings(
+            store=store,
+            metrics=metrics,
+            reports=Reports(store, metrics, settings.data_dir),
+            settling=self._settling,
+            cluster=self._cluster,
+            data_dir=settings.data_dir,
+            engine_command=engine_command,
+            grace_seconds=settings.grace_seconds,
+        )
+        self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it
+        self._attempts: dict[str, Attempt] = {}
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._reconciled = threading.Event()
+        self._booted = False
+        self._directory = DataDirectoryLock(settings.data_dir)
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to run jobs; those of an earlier service first end or go on.
+
+        Raises DataDirectoryInUseError.
+        """
+        self._directory.acquire()
+        self._thread.start()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Let every engine write its checkpoint, for `grace` seconds at most; leave nothing."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.interrupt()
+        deadline = time.monotonic() + (self._settings.grace_seconds if grace is None else grace)
+        for attempt in attempts:
+            if not attempt.join(max(0.0, deadline - time.monotonic())):
+                attempt.kill()
+        self._cluster.stop()  # also ends the wait of attempts that have no engine yet
+        for attempt in attempts:
+            if not attempt.join(KILLED_SECONDS):
+                log.error("Job %s: its engine does not end.", attempt.job_id)
+        self._directory.release()
+
+    def ready(self) -> bool:
+        """Whether jobs are being run."""
+        alive = self._thread.is_alive() and not self._stopping.is_set()
+        return alive and self._reconciled.is_set()
+
+    def notify(self) -> None:
+        """Something may have changed in what waits: look soon."""
+        self._wake.set()
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job at its next step boundary, at once if it has no engine. Idempotent.
+
+        Raises NotFound, and Conflict when it has ended.
+        """
+        while True:
+            with self._lock:
+                job = self._store.job(job_id)
+                if job.status in TERMINAL:
+                    _refuse(job, "cancelled")
+                if job.status == "cancelling":
+                    return job
+                changed = self._store.transition(
+                    job_id, to="cancelled", allowed={"queued", "paused", "recovering"}
+                )
+                if changed is not None:
+                    self._settling.cancelled(changed)
+                    return changed
+                changed = self._ask(job_id, "cancel")
+            if changed is not None:
+                return changed
+
+    def pause(self, job_id: str) -> Job:
+        """Stop a job at its next step boundary, to go on later. Idempotent.
+
+        Raises NotFound, and Conflict when it has ended or is being cancelled.
+        """
+        while True:
+            with self._lock:
+                job = self._store.job(job_id)
+                if job.status in TERMINAL or job.status == "cancelling":
+                    _refuse(job, "paused")
+                if job.status in {"pausing", "paused"}:
+                    return job
+                changed = self._store.transition(
+                    job_id, to="paused", allowed={"queued", "recovering"}
+                ) or self._ask(job_id, "pause")
+            if changed is not None:
+                return changed
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again; nothing happens to one that goes on anyway.
+
+        Raises NotFound, and Conflict when it has ended, is being cancelled, or is not paused yet.
+        """
+        job = self._store.transition(job_id, to="queued", allowed={"paused"})
+        if job is None:
+            job = self._store.job(job_id)
+            if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
+                _refuse(job, "resumed")
+            return job
+        self._budget.forget(job_id)  # who asks for more gives it its restarts back
+        self.notify()
+        return job
+
+    def _ask(self, job_id: str, command: Literal["pause", "cancel"]) -> Job | None:
+        """Mark an active job, and tell its engine; without one, `reconcile` sees the mark."""
+        changed = (
+            self._store.transition(job_id, to="pausing", allowed=UNDER_WAY)
+            if command == "pause"
+            else self._store.transition(job_id, to="cancelling", allowed={*UNDER_WAY, "pausing"})
+        )
+        attempt = self._attempts.get(job_id)
+        if changed is not None and attempt is not None:
+            attempt.ask(command)
+        return changed
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self._reconciled.is_set():
+                    self._reconcile()
+                self._start_waiting()
+            except Exception:  # the next look may go better; a dead supervisor helps nobody
+                log.exception("The supervisor failed; it looks again.")
+                self._stopping.wait(LOOK_AGAIN_SECONDS)
+            self._wake.wait(LOOK_AGAIN_SECONDS)
+            self._wake.clear()
+
+    def _reconcile(self) -> None:
+        with self._lock:
+            ours = set(self._attempts)
+        grace = self._settings.grace_seconds
+        cancelled = reconcile(self._store, self._settings.data_dir, grace, self._stopping, but=ours)
+        for job in cancelled:
+            self._settling.cancelled(job)
+        if not self._booted:
+            self._cluster.remove_leftovers()
+            self._booted = True
+        self._reconciled.set()
+
+    def _start_waiting(self) -> None:
+        most = self._settings.max_running_jobs
+        because = (
+            f"{most} {'job runs' if most == 1 else 'jobs run'} already, as many as this service "
+            f"runs at once (max_running_jobs = {most}); this one starts when one of them ends."
+        )
+        waiting = list(all_jobs(self._store, {"queued", "recovering"}))
+        for job in reversed(waiting):
+            if self._stopping.is_set():
+                return
+            with self._lock:
+                if job.id in self._attempts:
+                    continue  # its last engine is leaving; its end wakes us
+                if len(self._attempts) < most:
+                    self._begin(job)
+                elif job.queued_because != because:
+                    self._store.set_queued_because(job.id, because)
+
+    def _begin(self, job: Job) -> None:
+        number = self._store.begin_attempt(job.id, allowed=("queued", "recovering"))
+        if number is None:  # cancelled or paused meanwhile
+            return
+        if number == 1:
+            self._metrics.queue_wait((self._clock() - job.created_at).total_seconds())
+        attempt = Attempt(job.id, number, self._around, self._ended)
+        self._attempts[job.id] = attempt
+        attempt.start()
+
+    def _ended(self, attempt: Attempt) -> None:
+        with self._lock:
+            del self._attempts[attempt.job_id]
+            if not attempt.settled:
+                self._reconciled.clear()  # the service failed; look after the job again
+        self.notify()
+
+
+def _refuse(job: Job, what: str) -> NoReturn:
+    remedy = {
+        "pausing": "wait until it is paused.",
+        "cancelling": "submit it again instead.",
+    }.get(job.status, "it has ended; submit it again instead.")
+    raise Conflict(
+        f"Job {job.id} is {job.status} and cannot be {what}: {remedy}", code=f"job_{job.status}"
+    )

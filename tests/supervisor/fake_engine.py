@@ -1,0 +1,151 @@
+"""An engine that trains nothing and does what its job's labels say; the protocol is the real one.
+
+Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a
+command or stdin's end), hang_at (the same, deaf), crash_at (SIGKILL to itself), crash_attempts
+(crash only in so many first attempts), fail_at, garbage_at, linger (stay after the last word),
+child (leave a process in the group that holds stdout).
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+DIGEST = "sha256:" + "0" * 64
+NOW = datetime.now(UTC).isoformat()
+start: dict[str, Any] = json.loads(sys.stdin.readline())
+labels: dict[str, str] = start["spec"]["labels"]
+folder = Path(start["job_directory"])
+heard = threading.Event()
+wish: list[str] = []
+
+
+def label(name: str, default: int) -> int:
+    return int(labels.get(name, default))
+
+
+def out(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say(kind: str, **fields: Any) -> None:
+    out(json.dumps({"type": kind, **fields}))
+
+
+def finish(outcome: str, step: int, reason: str | None = None, detail: str | None = None) -> None:
+    say("finished", outcome=outcome, step=step, reason=reason, detail=detail)
+    if "linger" in labels:
+        time.sleep(600)
+    sys.exit(0)
+
+
+def listen() -> None:
+    for line in sys.stdin:
+        wish.append({"pause": "paused", "cancel": "cancelled"}[json.loads(line)["command"]])
+        heard.set()
+    wish.append("interrupted")
+    heard.set()
+
+
+def row(step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "epoch": 0,
+        "time": NOW,
+        "loss": 1.0 / step,
+        "learning_rate": 0.1,
+        "gradient_norm": 1.0,
+        "noise_scale": None,
+        "norms": {"quantiles": {}, "largest": []},
+        "shortcuts": {},
+        "phases": {},
+        "workers": 0,
+    }
+
+
+def report(step: int) -> None:
+    say(
+        "report",
+        step=step,
+        epoch=0,
+        workers=0,
+        threads=1,
+        executor="inline",
+        examples_per_second=1.0,
+        rows=[row(step)],
+        observed={"examples": 4},
+    )
+
+
+def checkpoint(step: int) -> None:
+    file = f"step-{step:06d}.safetensors"
+    (folder / file).write_text(str(step))
+    say(
+        "checkpointed",
+        step=step,
+        time=NOW,
+        file=file,
+        bytes=1,
+        digest=DIGEST,
+        parameters_digest=DIGEST,
+    )
+
+
+def crash() -> NoReturn:
+    sys.stderr.write("about to crash\n")
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def main() -> None:
+    lock = (folder / "engine.lock").open("a+")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    holder = {"pid": os.getpid(), "pgid": os.getpgid(0), "attempt": start["attempt"]}
+    (folder / "engine.lock").write_text(json.dumps(holder))
+    (folder / f"start-{start['attempt']}.json").write_text(json.dumps(start))
+    if "child" in labels:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (folder / "child").write_text(str(child.pid))
+    threading.Thread(target=listen, daemon=True).start()
+    steps, every = label("steps", 5), label("checkpoint_every", 1)
+    kept = sorted(folder.glob("step-*.safetensors"))
+    resumed = int(kept[-1].read_text()) if kept else None
+    say(
+        "started",
+        executor="inline",
+        workers=0,
+        threads=1,
+        step=resumed or 0,
+        steps_planned=steps,
+        resumed_from=resumed,
+    )
+    for step in range((resumed or 0) + 1, steps + 1):
+        may_crash = start["attempt"] <= label("crash_attempts", 99)
+        if label("crash_at", 0) == step and may_crash:
+            crash()
+        if label("fail_at", 0) == step:
+            finish("failed", step, "nonfinite", "The loss is inf.")
+        if label("garbage_at", 0) == step:
+            out("hello")
+        report(step)
+        if every and step % every == 0:
+            checkpoint(step)
+        if label("hang_at", 0) == step:
+            time.sleep(600)
+        if label("hold_at", 0) == step:
+            heard.wait()
+        if wish:
+            finish(wish[0], step)
+    finish("succeeded", steps)
+
+
+main()
