@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class StoredParameters:
         self._store = store
         self._export = export
         self._directory.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.RLock()
+        """Held from `keep` until the job is stored, so that the file stays meanwhile."""
 
     def clean(self) -> None:
         """At start: remove what no job starts from."""
@@ -59,8 +62,9 @@ class StoredParameters:
 
     def drop_unused(self, digest: str | None) -> None:
         """Remove a file that no job starts from any more."""
-        if digest is not None and not self._store.parameters_in_use(digest):
-            self.path(digest).unlink(missing_ok=True)
+        with self.lock:
+            if digest is not None and not self._store.parameters_in_use(digest):
+                self.path(digest).unlink(missing_ok=True)
 
     def _read(self, given: InitialParameters) -> tuple[str, bytes]:
         if given.job is not None:

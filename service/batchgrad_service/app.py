@@ -1,0 +1,136 @@
+"""The HTTP application, put together from what it is given."""
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry
+from starlette.types import Scope
+from threadpoolctl import threadpool_info
+
+from batchgrad import __version__
+from batchgrad.contract import API_VERSION, Problem, Version
+from batchgrad_service.datasets import Datasets
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.parameters import Exporter, StoredParameters
+from batchgrad_service.routes import about, answers, datasets, docs, events, history, jobs
+from batchgrad_service.routes.edge import OPEN, Edge
+from batchgrad_service.routes.services import (
+    Answerer,
+    Closing,
+    Planner,
+    Services,
+    Supervisor,
+)
+from batchgrad_service.settings import Settings
+from batchgrad_service.store import Store
+
+_ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    supervisor: Supervisor,
+    registry: CollectorRegistry,
+    *,
+    metrics: Metrics,
+    planner: Planner,
+    answer: Answerer,
+    exporters: Mapping[str, Exporter],
+    closing: Closing | None = None,
+    keep_alive_seconds: float = 15.0,
+) -> FastAPI:
+    """The application. `exporters` has "safetensors" and "npz", from a checkpoint file's path.
+
+    `closing.begin()` ends the event streams, so that a server can stop at once.
+    """
+    app = FastAPI(
+        title="batchgrad",
+        version=__version__,
+        description="Trains by the exact mean of per-example gradients and measures the shortcuts.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = Services(
+        data_dir=settings.data_dir,
+        store=store,
+        supervisor=supervisor,
+        datasets=Datasets(settings.data_dir, store, max_bytes=settings.max_dataset_bytes),
+        parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
+        planner=planner,
+        answer=answer,
+        exporters=exporters,
+        registry=registry,
+        version=describe_version(),
+        closing=closing or Closing(),
+        keep_alive_seconds=keep_alive_seconds,
+    )
+    token = settings.token()
+    app.add_middleware(
+        Edge, token=token, limit_bytes=_limits(settings), observe=metrics.http_request
+    )
+    answers.install(app)
+    for part in (about, jobs, events, history, datasets, docs):
+        app.include_router(part.router)
+    app.openapi = lambda: _openapi(app, with_token=token is not None)  # type: ignore[method-assign]
+    return app
+
+
+def describe_version() -> Version:
+    """This service's version and machine."""
+    found = [library["architecture"] for library in threadpool_info() if "architecture" in library]
+    return Version(
+        version=__version__,
+        api=API_VERSION,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        cpu_architecture=found[0] if found else platform.machine(),
+    )
+
+
+def _limits(settings: Settings) -> Callable[[Scope], int]:
+    def limit_bytes(scope: Scope) -> int:
+        if scope["method"] == "PUT" and scope["path"].startswith("/v1/datasets/"):
+            return settings.max_dataset_bytes + _ARCHIVE_OVERHEAD_BYTES
+        return settings.max_request_bytes
+
+    return limit_bytes
+
+
+def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
+    """The description, in which every error is a Problem."""
+    if app.openapi_schema is None:
+        described = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        components = described.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        for replaced in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(replaced, None)
+        template = "#/components/schemas/{model}"
+        problem = Problem.model_json_schema(ref_template=template, mode="serialization")
+        schemas |= problem.pop("$defs", {})
+        schemas["Problem"] = problem
+        for path, operations in described["paths"].items():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = _PROBLEM
+                if with_token and path not in OPEN:
+                    operation["security"] = [{"token": []}]
+        if with_token:
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        app.openapi_schema = described
+    return app.openapi_schema
+
+
+_PROBLEM = {
+    "description": "A problem, RFC 9457",
+    "content": {answers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}

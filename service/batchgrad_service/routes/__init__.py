@@ -1,0 +1,1 @@
+"""The HTTP resources, one file for each kind."""

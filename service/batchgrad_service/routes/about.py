@@ -1,0 +1,55 @@
+"""The question itself, and what the service says of itself: version, health, metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from batchgrad.contract import GradientsRequest, GradientsResponse, Version
+from batchgrad_service.problems import Unavailable
+from batchgrad_service.routes.services import Served, as_json
+
+router = APIRouter()
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.post("/v1/gradients", response_model=GradientsResponse, tags=["gradients"])
+def compare_gradients(request: GradientsRequest, served: Served) -> Response:
+    """One minibatch: the exact mean gradient, and how far each shortcut is from it."""
+    return as_json(served.answer(request))
+
+
+@router.get("/v1/version", response_model=Version, tags=["service"])
+def read_version(served: Served) -> Response:
+    """The service's version, and what decides the bits of a run."""
+    return as_json(served.version)
+
+
+@router.get("/healthz", tags=["service"])
+def read_health() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["service"])
+def read_readiness(served: Served) -> dict[str, str]:
+    """Jobs can be run; 503 before that, and while the service stops."""
+    if served.closing.begun or not served.supervisor.ready():
+        raise Unavailable("The service is not ready: it is starting or stopping.", code="not_ready")
+    served.store.count_by_status()
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=Response, responses=_TEXT, tags=["service"])
+def read_metrics(served: Served) -> Response:
+    """What Prometheus reads."""
+    return Response(generate_latest(served.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+def read_root() -> RedirectResponse:
+    """Where to look first."""
+    return RedirectResponse("/docs")

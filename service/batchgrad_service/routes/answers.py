@@ -1,0 +1,112 @@
+"""Every error leaves as application/problem+json (RFC 9457), whoever raised it."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from batchgrad import contract
+from batchgrad_service.problems import (
+    BadRequest,
+    Invalid,
+    NotFound,
+    Problem,
+    TooLarge,
+    UnsupportedMedia,
+)
+from batchgrad_service.routes.pointers import field_errors
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str | None,
+    *,
+    errors: list[contract.ProblemError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem, as it travels."""
+    problem = contract.Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors or [],
+        request_id=request_id,
+    )
+    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def as_response(problem: Problem, request_id: str | None) -> Response:
+    """The response for a problem that was raised."""
+    return problem_response(
+        problem.status,
+        problem.code,
+        problem.detail,
+        request_id,
+        errors=problem.errors,
+        headers=problem.headers,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer problems, the framework's own errors and validation errors alike."""
+    app.add_exception_handler(Problem, _raised)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(RequestValidationError, _validation)
+
+
+def _request_id(request: Request) -> str | None:
+    return getattr(request.state, "request_id", None)
+
+
+def _raised(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - Starlette's signature is wider than its promise
+    return as_response(error, _request_id(request))
+
+
+def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    method, path = request.method, request.url.path
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        code, detail = NotFound.default_code, f"There is nothing at {path:.200}; see /docs."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        code, detail = "method_not_allowed", f"{path:.200} takes {allowed}, not {method}."
+    elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        code, detail = TooLarge.default_code, error.detail
+    else:
+        code, detail = BadRequest.default_code, f"{error.detail}: the request cannot be read."
+    return problem_response(
+        error.status_code, code, detail, _request_id(request), headers=error.headers
+    )
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return as_response(_understand(request, error), _request_id(request))
+
+
+def _understand(request: Request, error: RequestValidationError) -> Problem:
+    findings = error.errors()
+    for finding in findings:
+        if finding["type"] == "json_invalid":
+            reason = finding.get("ctx", {}).get("error", "it cannot be parsed")
+            return BadRequest(
+                f"The body is not JSON: {reason} at character {finding['loc'][-1]}.",
+                code="not_json",
+            )
+    if isinstance(error.body, bytes):
+        kind = request.headers.get("content-type", "no content type")
+        return UnsupportedMedia(f"Got {kind:.100}; send JSON with content-type application/json.")
+    errors = field_errors(findings, error.body)
+    first = errors[0]
+    detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
+    if len(errors) > 1:
+        detail += f" ({len(errors) - 1} more in errors.)"
+    return Invalid(detail, errors=errors)

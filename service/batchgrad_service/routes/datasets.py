@@ -1,0 +1,82 @@
+"""/v1/datasets: put an npz under a name, list, read, delete."""
+
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from batchgrad.contract import Dataset, Page
+from batchgrad_service.problems import UnsupportedMedia
+from batchgrad_service.routes.services import Served, as_json
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+_WRITE_BYTES = 2**20
+_NPZ = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/x-npz": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.put(
+    "/{name}",
+    status_code=201,
+    response_model=Dataset,
+    responses={200: {"model": Dataset, "description": "The same content again, or replaced"}},
+    openapi_extra=_NPZ,
+)
+async def put_dataset(
+    name: Name, served: Served, request: Request, replace: bool = False
+) -> Response:
+    """Store an npz: `inputs` (n, …), `targets`, optional `weights` (n,).
+
+    201 for a new name; 200 when it has this content already, or with ?replace=true gets it.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind.startswith(("multipart/", "application/json")):
+        raise UnsupportedMedia(
+            f"Got {kind:.100}; send the bytes of an npz file as the body, "
+            "with content-type application/x-npz."
+        )
+    with served.datasets.upload() as path:
+        await _receive(request, path)
+        dataset, outcome = await run_in_threadpool(served.datasets.put, name, path, replace=replace)
+    if outcome == "created":
+        return as_json(dataset, 201, {"Location": f"/v1/datasets/{name}"})
+    return as_json(dataset)
+
+
+async def _receive(request: Request, path: FilePath) -> None:
+    """Write the body to `path` as it comes; the edge bounds its length."""
+    with path.open("xb") as file:
+        waiting = bytearray()
+        async for chunk in request.stream():
+            waiting += chunk
+            if len(waiting) >= _WRITE_BYTES:
+                await run_in_threadpool(file.write, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(file.write, bytes(waiting))
+
+
+@router.get("", response_model=Page[Dataset])
+def list_datasets(
+    served: Served, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> Response:
+    """Datasets by name."""
+    return as_json(served.store.datasets(after, limit))
+
+
+@router.get("/{name}", response_model=Dataset)
+def read_dataset(name: Name, served: Served) -> Response:
+    """One dataset: what it is, not its bytes."""
+    return as_json(served.store.dataset(name))
+
+
+@router.delete("/{name}", status_code=204)
+def delete_dataset(name: Name, served: Served) -> Response:
+    """Remove a dataset that no job needs any more."""
+    served.datasets.delete(name)
+    return Response(status_code=204)

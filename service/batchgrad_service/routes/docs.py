@@ -1,0 +1,88 @@
+"""/docs: the OpenAPI description as one page that needs no other host, and no script."""
+
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+router = APIRouter()
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code{font-size:.95em}section{border-top:1px solid #8886;padding:.5rem 0}"
+    "h2{font-size:1.05rem;margin:.4rem 0}p,ul{margin:.3rem 0}"
+    ":root{color-scheme:light dark}"
+)
+
+
+@router.get("/docs", include_in_schema=False)
+def read_docs(request: Request) -> HTMLResponse:
+    """Every route with its parameters, body and answers."""
+    return HTMLResponse(render(request.app.openapi()))
+
+
+def render(openapi: dict[str, Any]) -> str:
+    """The description as HTML."""
+    title = escape(f"{openapi['info']['title']} {openapi['info']['version']}")
+    routes = [
+        _route(method, path, operation)
+        for path, operations in openapi["paths"].items()
+        for method, operation in operations.items()
+    ]
+    schemas = [
+        _schema(name, schema)
+        for name, schema in sorted(openapi.get("components", {}).get("schemas", {}).items())
+    ]
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
+        f'Machines read <a href="/openapi.json">/openapi.json</a>.</p>'
+        f"{''.join(routes)}<h1>Schemas</h1>{''.join(schemas)}</html>"
+    )
+
+
+def _route(method: str, path: str, operation: dict[str, Any]) -> str:
+    lines = [
+        f"<code>{escape(given['name'])}</code> ({given['in']}) {_type(given['schema'])}"
+        for given in operation.get("parameters", [])
+    ]
+    for kind, body in operation.get("requestBody", {}).get("content", {}).items():
+        lines.append(f"body: <code>{escape(kind)}</code> {_type(body['schema'])}")
+    for status, answer in operation["responses"].items():
+        for kind, body in answer.get("content", {"nothing": {"schema": {}}}).items():
+            lines.append(
+                f"answers {escape(status)}: <code>{escape(kind)}</code> "
+                f"{_type(body.get('schema', {}))}"
+            )
+    items = "".join(f"<li>{line}</li>" for line in lines)
+    return (
+        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"
+        f"<p>{escape(operation.get('description', ''))}</p><ul>{items}</ul></section>"
+    )
+
+
+def _schema(name: str, schema: dict[str, Any]) -> str:
+    required = set(schema.get("required", []))
+    items = "".join(
+        f"<li><code>{escape(key)}</code> {_type(value)}{'' if key in required else ', optional'}"
+        f" {escape(value.get('description', ''))}</li>"
+        for key, value in schema.get("properties", {}).items()
+    )
+    return (
+        f'<section id="{escape(name)}"><h2><code>{escape(name)}</code></h2>'
+        f"<p>{escape(schema.get('description', ''))}</p><ul>{items}</ul></section>"
+    )
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rsplit("/", 1)[-1])
+        return f'<a href="#{name}">{name}</a>'
+    for union in ("anyOf", "oneOf"):
+        if union in schema:
+            return " or ".join(_type(member) for member in schema[union])
+    if "const" in schema or "enum" in schema:
+        return escape(" | ".join(map(str, schema.get("enum", [schema.get("const")]))))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return escape(str(schema.get("type", "")))

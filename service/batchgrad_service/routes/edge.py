@@ -1,0 +1,158 @@
+"""The edge: what happens to every request before and after its route.
+
+It gets an id and a log line, is timed, must show the token, may not send too much, and when its
+route breaks, it gets an answer that tells nothing but the id.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from hmac import compare_digest
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from batchgrad_service.problems import Problem, TooLarge, Unauthorized
+from batchgrad_service.routes.answers import as_response, problem_response
+
+OPEN = frozenset({"/healthz", "/readyz"})
+"""Answered without a token: who starts the service has to know when it is up."""
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.stdlib.get_logger("batchgrad.http")
+Observe = Callable[[str, str, int, float], None]
+"""method, route template, status, seconds."""
+
+
+class Edge:
+    """ASGI middleware, outermost. `limit_bytes` gives the most a request's body may hold."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        limit_bytes: Callable[[Scope], int],
+        observe: Observe,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._limit_bytes = limit_bytes
+        self._observe = observe
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; anything but HTTP is passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        exchange = _Exchange(send, request_id, self._clock)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._guarded(scope, headers, receive, exchange)
+            except ClientDisconnect:
+                _log.info("client left", method=scope["method"], path=scope["path"])
+            except Exception:  # noqa: BLE001 - the last line of defence; logged with its traceback
+                _log.exception("request failed", method=scope["method"], path=scope["path"])
+                if exchange.status is None:
+                    detail = f"Something broke inside; the service's log has {request_id}."
+                    broken = problem_response(500, "internal_error", detail, request_id)
+                    await broken(scope, receive, exchange.send)
+            self._report(scope, exchange)
+
+    async def _guarded(
+        self, scope: Scope, headers: Headers, receive: Receive, exchange: "_Exchange"
+    ) -> None:
+        limit = self._limit_bytes(scope)
+        try:
+            self._check_token(scope, headers)
+            if int(headers.get("content-length", "0")) > limit:
+                raise _too_large(limit)
+        except Problem as problem:
+            response = as_response(problem, exchange.request_id)
+            await response(scope, receive, exchange.send)
+            return
+        await self._app(scope, _bounded(receive, limit), exchange.send)
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if self._token is None or scope["path"] in OPEN:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not compare_digest(
+            given.strip().encode(), self._token.encode()
+        ):
+            raise Unauthorized(
+                "This service asks for a token: send `Authorization: Bearer TOKEN` "
+                "(clients: set BATCHGRAD_TOKEN).",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    def _report(self, scope: Scope, exchange: "_Exchange") -> None:
+        if exchange.status is None:
+            return
+        route = getattr(scope.get("route"), "path", "unmatched")
+        seconds = exchange.seconds()
+        method = scope["method"] if exchange.status != 405 else "other"  # anybody may invent one
+        self._observe(method, route, exchange.status, seconds)
+        _log.info(
+            "request", method=method, route=route, status=exchange.status, seconds=round(seconds, 4)
+        )
+
+
+class _Exchange:
+    """One answer on its way out: its status, its id, and how long it took."""
+
+    def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
+        self.status: int | None = None
+        self.request_id = request_id
+        self._send = send
+        self._clock = clock
+        self._start = clock()
+        self._first_byte: float | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            self.status = message["status"]
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                self._first_byte = self._clock()
+        await self._send(message)
+
+    def seconds(self) -> float:
+        """Until the answer's end; for an event stream, which lasts as its job does, its start."""
+        end = self._clock() if self._first_byte is None else self._first_byte
+        return end - self._start
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            # Starlette's own class: FastAPI, which reads the body, lets only that one through.
+            raise HTTPException(413, _too_large(limit).detail)
+        return message
+
+    return bounded
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is longer than {limit} bytes, the most this service takes: send less, or raise "
+        "max_request_bytes (for a dataset, max_dataset_bytes).",
+        headers={"Connection": "close"},
+    )

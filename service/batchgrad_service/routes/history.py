@@ -1,0 +1,79 @@
+"""/v1/jobs/{id}/steps, checkpoints and parameters."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from batchgrad.contract import Checkpoint, Page, StepRow
+from batchgrad_service.problems import Conflict, Invalid, NotFound
+from batchgrad_service.routes.services import Served, as_json
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get("/{job_id}/steps", response_model=Page[StepRow])
+def read_steps(
+    job_id: str,
+    served: Served,
+    after: StepNumber = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    max_points: Annotated[int | None, Query(ge=2, le=10_000)] = None,
+) -> Response:
+    """Every step, in pages; or with max_points some of them, evenly apart, first and last too."""
+    if max_points is None:
+        return as_json(served.store.steps(job_id, after=after, limit=limit))
+    if after is not None:
+        raise Invalid("after and max_points were both given: max_points thins the whole job.")
+    return as_json(Page[StepRow](data=served.store.thinned_steps(job_id, max_points)))
+
+
+@router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])
+def read_checkpoints(job_id: str, served: Served) -> Response:
+    """The checkpoints that are kept, the newest first."""
+    kept = served.store.checkpoints(job_id)
+    return as_json(Page[Checkpoint](data=[stored.checkpoint for stored in kept]))
+
+
+@router.get(
+    "/{job_id}/parameters",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": _BINARY}}},
+)
+def read_parameters(
+    job_id: str,
+    served: Served,
+    file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
+    step: StepNumber = None,
+) -> Response:
+    """θ as a safetensors or npz file: of the newest checkpoint, or of the one at `step`."""
+    name = served.store.job(job_id).name
+    kept = served.store.checkpoints(job_id)
+    if not kept:
+        raise Conflict(
+            f"Job {job_id} has no checkpoint yet: wait for its first one.", code="no_checkpoint"
+        )
+    steps = {stored.checkpoint.step: stored for stored in kept}
+    chosen = kept[0] if step is None else steps.get(step)
+    if chosen is None:
+        raise NotFound(
+            f"Job {job_id} keeps checkpoints of the steps {sorted(steps)}, none of {step}.",
+            code="checkpoint_not_found",
+        )
+    at = chosen.checkpoint.step
+    try:
+        content = served.exporters[file_format](served.job_directory(job_id) / chosen.file)
+    except FileNotFoundError:
+        raise NotFound(
+            f"The checkpoint of step {at} has just made room for a newer one: ask again.",
+            code="checkpoint_not_found",
+        ) from None
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}-step-{at}.{file_format}"',
+            "ETag": f'"{chosen.checkpoint.parameters_digest}-{file_format}"',
+        },
+    )

@@ -1,0 +1,136 @@
+"""/v1/jobs: submit, list, read, delete, cancel, pause, resume."""
+
+import hashlib
+import shutil
+from typing import Annotated, get_args
+
+from fastapi import APIRouter, Header, Query, Response
+
+from batchgrad.contract import InitialParameters, Job, JobSpec, JobStatus, Page, Plan
+from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.routes.services import Served, Services, as_json
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Key = Annotated[str | None, Header(min_length=1, max_length=255)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Job,
+    responses={200: {"model": Job | Plan, "description": "The same job again, or the plan"}},
+)
+def submit_job(
+    spec: JobSpec, served: Served, idempotency_key: Key = None, dry_run: bool = False
+) -> Response:
+    """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200.
+
+    With ?dry_run=true nothing is queued; the answer is what the job would do.
+    """
+    body_digest = f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
+    if dry_run:
+        return as_json(_plan_or_submit(spec, served, None, body_digest, dry_run=True)[0])
+    if idempotency_key is not None:
+        earlier = served.store.replayed_job(idempotency_key, body_digest)
+        if earlier is not None:
+            return as_json(earlier)
+    job, created = _plan_or_submit(spec, served, idempotency_key, body_digest, dry_run=False)
+    if not created or not isinstance(job, Job):
+        return as_json(job)
+    served.supervisor.notify()
+    return as_json(job, 201, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _plan_or_submit(
+    spec: JobSpec, served: Services, key: str | None, body_digest: str, *, dry_run: bool
+) -> tuple[Job | Plan, bool]:
+    try:
+        served.store.dataset(spec.dataset)
+    except NotFound as missing:
+        raise Invalid.field("/dataset", missing.detail, code=missing.code) from None
+    with served.datasets.using(spec.dataset) as (dataset, directory), served.parameters.lock:
+        plan = served.planner(spec, dataset, directory)
+        content = None
+        if spec.initial_parameters is not None:
+            content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
+        if dry_run:
+            return plan, False
+        digest = None
+        if content is not None:
+            digest = served.parameters.keep(content)
+            start = InitialParameters(digest=digest)
+            spec = spec.model_copy(update={"initial_parameters": start})
+        return served.store.create_job(
+            spec,
+            dataset_digest=dataset.digest,
+            steps_planned=plan.steps_planned,
+            warnings=plan.warnings,
+            plan=plan,
+            initial_parameters=digest,
+            idempotency_key=key,
+            body_digest=body_digest,
+        )
+
+
+@router.get("", response_model=Page[Job])
+def list_jobs(
+    served: Served,
+    status: Annotated[list[str] | None, Query()] = None,
+    label: Annotated[str | None, Query(description="KEY=VALUE")] = None,
+    after: str | None = None,
+    limit: Limit = 50,
+) -> Response:
+    """Jobs, the newest first; `status` may come several times or as a list with commas."""
+    wanted = None if status is None else _statuses(status)
+    pair = None
+    if label is not None:
+        name, equals, value = label.partition("=")
+        if not equals:
+            raise Invalid(f"label is {label!r:.100}; expected KEY=VALUE.")
+        pair = (name, value)
+    return as_json(served.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
+
+
+def _statuses(given: list[str]) -> list[JobStatus]:
+    known: dict[str, JobStatus] = {status: status for status in get_args(JobStatus)}
+    words = [word for text in given for word in text.split(",") if word]
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise Invalid(f"status is {unknown[0]!r:.100}; expected one of {', '.join(known)}.")
+    return [known[word] for word in words]
+
+
+@router.get("/{job_id}", response_model=Job)
+def read_job(job_id: str, served: Served) -> Response:
+    """One job as it stands."""
+    return as_json(served.store.job(job_id))
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job_id: str, served: Served) -> Response:
+    """Forget a finished job with its history, checkpoints and files."""
+    inputs = served.store.job_inputs(job_id)
+    served.store.delete_job(job_id)
+    shutil.rmtree(served.job_directory(job_id), ignore_errors=True)
+    served.parameters.drop_unused(inputs.initial_parameters)
+    served.datasets.drop_unused(inputs.dataset_digest)
+    return Response(status_code=204)
+
+
+@router.post("/{job_id}/cancel", status_code=202, response_model=Job)
+def cancel_job(job_id: str, served: Served) -> Response:
+    """End a job at its next step boundary; asking twice does no harm."""
+    return as_json(served.supervisor.cancel(job_id), 202)
+
+
+@router.post("/{job_id}/pause", status_code=202, response_model=Job)
+def pause_job(job_id: str, served: Served) -> Response:
+    """Set a job aside at its next step boundary, with a checkpoint."""
+    return as_json(served.supervisor.pause(job_id), 202)
+
+
+@router.post("/{job_id}/resume", status_code=202, response_model=Job)
+def resume_job(job_id: str, served: Served) -> Response:
+    """Queue a paused job again; it goes on where it stopped."""
+    return as_json(served.supervisor.resume(job_id), 202)

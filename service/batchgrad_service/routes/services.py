@@ -1,0 +1,112 @@
+"""What the routes work with: one frozen bundle, made once, handed in by `create_app`."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request, Response
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from batchgrad.contract import (
+    Dataset,
+    GradientsRequest,
+    GradientsResponse,
+    Job,
+    JobSpec,
+    Plan,
+    Version,
+)
+from batchgrad_service.datasets import Datasets
+from batchgrad_service.parameters import Exporter, StoredParameters
+from batchgrad_service.store import Store
+
+Planner = Callable[[JobSpec, Dataset, Path], Plan]
+Answerer = Callable[[GradientsRequest], GradientsResponse]
+
+
+class Supervisor(Protocol):
+    """Who runs the jobs. `cancel`, `pause`, `resume` raise NotFound and Conflict."""
+
+    def notify(self) -> None:
+        """Something was queued."""
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job at its next step boundary."""
+
+    def pause(self, job_id: str) -> Job:
+        """Set a job aside at its next step boundary."""
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again."""
+
+    def ready(self) -> bool:
+        """Whether jobs can be run."""
+
+
+class Closing:
+    """The moment the service stops: long answers end themselves then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wakes: list[Callable[[], None]] = []
+        self.begun = False
+
+    def begin(self) -> None:
+        """Wake every long answer; each looks at `begun` and ends."""
+        with self._lock:
+            self.begun = True
+            wakes = list(self._wakes)
+        for wake in wakes:
+            wake()
+
+    @contextmanager
+    def subscribe(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Inside the block `wake` is called when the service begins to stop."""
+        with self._lock:
+            self._wakes.append(wake)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wakes.remove(wake)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route may need. `exporters` make a download from a checkpoint file."""
+
+    data_dir: Path
+    store: Store
+    supervisor: Supervisor
+    datasets: Datasets
+    parameters: StoredParameters
+    planner: Planner
+    answer: Answerer
+    exporters: Mapping[str, Exporter]
+    registry: CollectorRegistry
+    version: Version
+    closing: Closing
+    keep_alive_seconds: float = 15.0
+
+    def job_directory(self, job_id: str) -> Path:
+        """Where a job's files are; `job_id` must be one that the store knows."""
+        return self.data_dir / "jobs" / job_id
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Served = Annotated[Services, Depends(_services)]
+
+
+def as_json(
+    model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer, written by pydantic itself: quick, and what is not finite becomes null."""
+    return Response(model.model_dump_json(), status, headers=headers, media_type="application/json")
