@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_info
 def build() -> dict[str, str]:
     """Numpy's version and the kernels that its BLAS chose for this CPU: equal means equal bits."""
     infos: list[dict[str, Any]] = threadpool_info()
-    blas = next((info for info in infos if info["user_api"] == "blas"), {})
+    of_numpy = [i for i in infos if i["user_api"] == "blas" and "numpy" in i["filepath"]]
+    blas = (of_numpy or [i for i in infos if i["user_api"] == "blas"] or [{}])[0]
     return {
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -2,11 +2,23 @@
 
 import sys
 import threading
-from typing import Literal, TextIO
+from typing import Literal, Protocol, TextIO
 
 from pydantic import ValidationError
 
 from batchgrad_service.engine.messages import Command
+
+
+class Told(Protocol):
+    """What a session looks at before every step."""
+
+    @property
+    def command(self) -> Literal["pause", "cancel"] | None:
+        """What to do instead of the next step."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the engine has to go."""
 
 
 class Orders:

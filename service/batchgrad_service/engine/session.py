@@ -24,7 +24,7 @@ from batchgrad_service.engine.messages import (
     Start,
     Started,
 )
-from batchgrad_service.engine.orders import Orders
+from batchgrad_service.engine.orders import Told
 from batchgrad_service.engine.preparation import BadInitialParameters, Prepared, prepare
 from batchgrad_service.engine.reporter import Reporter
 from batchgrad_workers.threads import single_threaded_blas
@@ -32,7 +32,7 @@ from batchgrad_workers.threads import single_threaded_blas
 Send = Callable[[AnyEngineMessage], None]
 
 
-def run(start: Start, orders: Orders, send: Send) -> None:
+def run(start: Start, orders: Told, send: Send) -> None:
     """Train as `start` says; every end but a lost cluster is told by a `Finished`.
 
     Raises:
@@ -81,7 +81,7 @@ class Session:
         prepared: Prepared,
         executor: Executor,
         snapshot: Snapshot | None,
-        orders: Orders,
+        orders: Told,
         send: Send,
     ) -> None:
         self._start = start

@@ -1,0 +1,38 @@
+# Each of demo, serve, test and check works as the first command on a machine that has
+# Python 3.11 or newer, make and git: everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo serve test check format clean
+
+demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
+	$(BIN)/batchgrad demo
+
+serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
+	$(BIN)/batchgrad serve
+
+test: $(READY)  ## All tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis dist
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
+	  f"batchgrad needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[service,demo,dev]'
+	@touch $@

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A stored dataset: 101 examples of 6 numbers, 3 classes, with weights."""
+    random = np.random.default_rng(3)
+    directory = tmp_path / "dataset"
+    directory.mkdir()
+    inputs = random.normal(size=(101, 6)).astype(np.float32)
+    scores = inputs @ random.normal(size=(6, 3))
+    np.save(directory / "inputs.npy", inputs)
+    np.save(directory / "targets.npy", scores.argmax(axis=1))
+    np.save(directory / "weights.npy", random.uniform(0.5, 2, 101))
+    return directory
+
+
+@pytest.fixture
+def job_directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    return directory

@@ -1,0 +1,88 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from batchgrad_service.engine import checkpoints
+from batchgrad_service.engine.checkpoints import BadCheckpoint, Snapshot
+from batchgrad_workers.dataset import Standardization
+
+
+def snapshot(step: int = 7) -> Snapshot:
+    random = np.random.default_rng(step)
+    return Snapshot(
+        step=step,
+        parameters={
+            "0.weight": random.normal(size=(3, 2)).astype(np.float32),
+            "0.bias": random.normal(size=3).astype(np.float32),
+        },
+        optimizer={"velocity": random.normal(size=9).astype(np.float32)},
+        standardization=Standardization(random.normal(size=2), random.uniform(1, 2, size=2)),
+        parameters_digest="sha256:" + "0" * 64,
+        build={"numpy": "2"},
+    )
+
+
+def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    given = snapshot()
+    written = checkpoints.write(tmp_path, given)
+    found = checkpoints.read(written.path)
+    assert list(found.parameters) == ["0.weight", "0.bias"]
+    for name, array in given.parameters.items():
+        assert found.parameters[name].tobytes() == array.tobytes()
+    assert found.optimizer["velocity"].tobytes() == given.optimizer["velocity"].tobytes()
+    assert found.standardization is not None
+    assert given.standardization is not None
+    np.testing.assert_array_equal(found.standardization.mean, given.standardization.mean)
+    assert (found.step, found.build) == (7, {"numpy": "2"})
+    assert written.bytes == written.path.stat().st_size
+
+
+def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
+    written = checkpoints.write(tmp_path, snapshot())
+    assert list(tmp_path.iterdir()) == [written.path]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, -1])
+def test_torn_file_is_skipped_with_a_complaint(tmp_path: Path, keep: int) -> None:
+    checkpoints.write(tmp_path, snapshot(7))
+    newer = checkpoints.write(tmp_path, snapshot(12)).path
+    newer.write_bytes(newer.read_bytes()[:keep])
+    found, complaints = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.step == 7
+    assert newer.name in complaints[0]
+
+
+def test_changed_number_is_noticed(tmp_path: Path) -> None:
+    path = checkpoints.write(tmp_path, snapshot()).path
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match="does not hold what was written"):
+        checkpoints.read(path)
+
+
+def test_no_checkpoint_at_all(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path) == (None, [])
+
+
+def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "step-1.safetensors"
+    path.write_bytes(
+        checkpoints.parameters_as_safetensors(checkpoints.write(tmp_path, snapshot()).path)
+    )
+    with pytest.raises(BadCheckpoint, match="format"):
+        checkpoints.read(path)
+
+
+def test_download_holds_the_parameters_under_their_names(tmp_path: Path) -> None:
+    given = snapshot()
+    path = checkpoints.write(tmp_path, given).path
+    tensors = load(checkpoints.parameters_as_safetensors(path))
+    assert set(tensors) == {"0.weight", "0.bias"}
+    with np.load(io.BytesIO(checkpoints.parameters_as_npz(path))) as arrays:
+        assert set(arrays) == {"0.weight", "0.bias", "standardize.mean", "standardize.deviation"}
+        np.testing.assert_array_equal(arrays["0.weight"], given.parameters["0.weight"])

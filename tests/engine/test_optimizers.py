@@ -1,0 +1,101 @@
+"""Every rule against its published formula, one number at a time, in Python floats."""
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad.contract import Adam, AdamW, Sgd
+from batchgrad_service.engine import optimizers
+
+RANDOM = np.random.default_rng(0)
+START = RANDOM.normal(size=7)
+GRADIENTS = RANDOM.normal(size=(6, 7))
+
+
+def by_hand_sgd(spec: Sgd) -> Callable[[float, list[float]], float]:
+    def run(theta: float, gradients: list[float]) -> float:
+        velocity = None
+        for given in gradients:
+            gradient = given + spec.weight_decay * theta
+            if spec.momentum:
+                velocity = gradient if velocity is None else spec.momentum * velocity + gradient
+                gradient = gradient + spec.momentum * velocity if spec.nesterov else velocity
+            theta -= spec.learning_rate * gradient
+        return theta
+
+    return run
+
+
+def by_hand_adam(spec: Adam | AdamW) -> Callable[[float, list[float]], float]:
+    def run(theta: float, gradients: list[float]) -> float:
+        first = second = 0.0
+        for t, given in enumerate(gradients, start=1):
+            gradient = given
+            if spec.kind == "adamw":
+                theta -= spec.learning_rate * spec.weight_decay * theta
+            else:
+                gradient += spec.weight_decay * theta
+            first = spec.beta1 * first + (1 - spec.beta1) * gradient
+            second = spec.beta2 * second + (1 - spec.beta2) * gradient**2
+            corrected = first / (1 - spec.beta1**t)
+            scale = sqrt(second / (1 - spec.beta2**t)) + spec.eps
+            theta -= spec.learning_rate * corrected / scale
+        return theta
+
+    return run
+
+
+SGDS = [
+    Sgd(kind="sgd", learning_rate=0.1),
+    Sgd(kind="sgd", learning_rate=0.1, momentum=0.9),
+    Sgd(kind="sgd", learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+]
+ADAMS: list[Adam | AdamW] = [
+    Adam(kind="adam", learning_rate=0.01),
+    Adam(kind="adam", learning_rate=0.01, weight_decay=0.1, beta1=0.5),
+    AdamW(kind="adamw", learning_rate=0.01, weight_decay=0.1),
+]
+Rule = Sgd | Adam | AdamW
+SPECS: list[Rule] = [*SGDS, *ADAMS]
+RULES: list[tuple[Rule, Callable[[float, list[float]], float]]] = [
+    *((spec, by_hand_sgd(spec)) for spec in SGDS),
+    *((spec, by_hand_adam(spec)) for spec in ADAMS),
+]
+
+
+@pytest.mark.parametrize(("spec", "by_hand"), RULES)
+def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]], float]) -> None:
+    parameters, rule = START.copy(), optimizers.build(spec)
+    for gradient in GRADIENTS:
+        rule.update(parameters, gradient)
+    expected = [by_hand(START[k], list(GRADIENTS[:, k])) for k in range(len(START))]
+    np.testing.assert_allclose(parameters, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) -> None:
+    whole, first_half = START.astype(dtype), START.astype(dtype)
+    rule, before = optimizers.build(spec), optimizers.build(spec)
+    for gradient in GRADIENTS.astype(dtype):
+        rule.update(whole, gradient)
+    for gradient in GRADIENTS[:3].astype(dtype):
+        before.update(first_half, gradient)
+    after = optimizers.build(spec)
+    after.restore(before.state())
+    for gradient in GRADIENTS[3:].astype(dtype):
+        after.update(first_half, gradient)
+    assert first_half.dtype == dtype
+    assert first_half.tobytes() == whole.tobytes()
+
+
+def test_gradient_is_left_alone() -> None:
+    for spec in SPECS:
+        gradient = GRADIENTS[0].copy()
+        rule = optimizers.build(spec)
+        for _ in range(2):
+            rule.update(START.copy(), gradient)
+        np.testing.assert_array_equal(gradient, GRADIENTS[0])

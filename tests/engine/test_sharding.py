@@ -1,0 +1,49 @@
+from itertools import pairwise
+from math import ceil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgrad_service.engine.sharding import assign, split
+from batchgrad_workers.partial import Tree
+
+MICROBATCHES = st.integers(1, 500)
+WORKERS = st.integers(1, 70)
+
+
+@given(MICROBATCHES, WORKERS)
+def test_ranges_cover_everything_once_in_order(microbatches: int, workers: int) -> None:
+    ranges = assign(microbatches, workers)
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == microbatches
+    assert all(left[1] == right[0] for left, right in pairwise(ranges))
+
+
+@given(MICROBATCHES, WORKERS)
+def test_nobody_gets_more_than_a_fair_share_rounded_up(microbatches: int, workers: int) -> None:
+    ranges = assign(microbatches, workers)
+    assert len(ranges) <= workers
+    assert max(stop - start for start, stop in ranges) == ceil(microbatches / workers)
+
+
+def nodes(start: int, stop: int, microbatches: int) -> int:
+    tree: Tree[int] = Tree(microbatches, lambda left, right: left + right)
+    for index in range(start, stop):
+        tree.add(0, index, 1)
+    return len(tree.nodes())
+
+
+def test_boundaries_are_aligned_where_balance_allows() -> None:
+    assert assign(8, 2) == [(0, 4), (4, 8)]
+    assert assign(7, 3) == [(0, 2), (2, 4), (4, 7)]
+    assert [nodes(*each, 8) for each in assign(8, 4)] == [1, 1, 1, 1]
+    # Equal cuts of 16 by 3 would make [0,5) [5,10) [10,16): 2 + 3 + 2 sums instead of 1 + 1 + 2.
+    assert sum(nodes(*each, 16) for each in assign(16, 3)) == 5
+
+
+@given(st.integers(0, 50), MICROBATCHES, WORKERS)
+def test_a_lost_range_is_cut_up_whole(start: int, length: int, workers: int) -> None:
+    pieces = split(start, start + length, workers)
+    assert [i for low, high in pieces for i in range(low, high)] == list(
+        range(start, start + length)
+    )
