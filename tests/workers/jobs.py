@@ -1,0 +1,85 @@
+"""A stored dataset and the setup of a job on it, for tests of a worker's share."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import Model
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.gradients import GradientSums
+from batchgrad_workers.partial import Tree
+from batchgrad_workers.shard import RangeSums, Setup, Shard, microbatches
+
+EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
+MODEL = Model.model_validate(
+    {
+        "layers": [
+            {"kind": "linear", "out_features": 7},
+            {"kind": "tanh"},
+            {"kind": "linear", "out_features": 3},
+        ]
+    }
+)
+
+
+def store(directory: Path, **arrays: Any) -> Path:
+    """61 examples of 5 numbers in 3 classes; `arrays` replace or add to them."""
+    random = np.random.default_rng(11)
+    rows = {
+        "inputs": random.normal(2, 3, size=(EXAMPLES, 5)),
+        "targets": random.integers(0, 3, EXAMPLES),
+        **arrays,
+    }
+    for name, array in rows.items():
+        np.save(directory / f"{name}.npy", array)
+    return directory
+
+
+def setup(directory: Path, **changes: Any) -> Setup:
+    """A job of 45 examples a step in microbatches of 4, so the last one holds a single one."""
+    fields: dict[str, Any] = {
+        "model": MODEL,
+        "loss": "softmax_cross_entropy",
+        "precision": "float64",
+        "dataset": directory,
+        "seed": 7,
+        "validation_fraction": 0.2,
+        "batch_size": BATCH,
+        "microbatch_size": MICROBATCH,
+        "class_weights": None,
+        "standardization": None,
+        "shortcuts": ("averaged_error", "mean_example", "mean_of_means"),
+        "drop_nonfinite": False,
+        **changes,
+    }
+    return Setup(**fields)
+
+
+def theta(of: Setup) -> Array:
+    """Some parameters for `of`."""
+    with closing(Shard(of, 1)) as shard:
+        return shard.network.initial_parameters(1, of.precision)
+
+
+def whole(
+    of: Setup, parts: Sequence[tuple[int, int]] | None = None, threads: int = 1, step: int = 0
+) -> tuple[GradientSums, list[RangeSums[GradientSums]]]:
+    """The root of one step, computed in `parts` (or at once), each by a shard of its own."""
+    total = microbatches(BATCH, of.microbatch_size)
+    tree: Tree[GradientSums] = Tree(total, GradientSums.join)
+    found = []
+    for start, stop in parts or [(0, total)]:
+        with closing(Shard(of, threads)) as shard:
+            found.append(shard.gradient_sums(step, theta(of), start, stop))
+        for node in found[-1].nodes:
+            tree.add(node.level, node.index, node.sum)
+    return tree.root(), found
+
+
+def bits(sums: GradientSums) -> list[bytes]:
+    """The exact contents."""
+    parts: list[Any] = [sums.gradient, sums.totals, sums.microbatch_means, sums.means]
+    return [part.tobytes() for part in parts]

@@ -1,0 +1,90 @@
+"""Rows of a stored dataset as a network sees them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
+from batchgrad_workers.losses import LOSSES
+from tests.workers.jobs import store
+
+
+def examples(directory: Path, **changes: Any) -> Examples:
+    fields: dict[str, Any] = {
+        "loss": LOSSES["softmax_cross_entropy"],
+        "outputs": 3,
+        "dtype": "float32",
+        "standardization": None,
+        "class_weights": None,
+        **changes,
+    }
+    return Examples(StoredDataset.open(directory), **fields)
+
+
+def test_arrays_are_mapped_not_loaded(tmp_path: Path) -> None:
+    dataset = StoredDataset.open(store(tmp_path))
+
+    assert isinstance(dataset.inputs, np.memmap)
+    assert isinstance(dataset.targets, np.memmap)
+    assert dataset.weights is None
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    store(tmp_path)
+    np.save(tmp_path / "targets.npy", np.array([{}], object), allow_pickle=True)
+
+    with pytest.raises(ValueError, match="objects"):
+        StoredDataset.open(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int64"])
+def test_rows_have_theta_s_dtype_and_classes_are_one_hot(tmp_path: Path, dtype: str) -> None:
+    inputs = np.arange(15).reshape(3, 5).astype(dtype)
+    store(tmp_path, inputs=inputs, targets=np.array([2, 0, 1]), weights=np.array([1, 0, 3]))
+
+    batch = examples(tmp_path).rows(np.array([2, 0]))
+
+    assert {part.dtype for part in (batch.inputs, batch.targets, batch.weights)} == {
+        np.dtype("float32")
+    }
+    assert batch.inputs.tolist() == inputs[[2, 0]].tolist()
+    assert batch.targets.tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert batch.weights.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_one_value_per_example_is_one_column(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    store(tmp_path, targets=np.array([5, 6, 7]).reshape(shape))
+
+    batch = examples(tmp_path, loss=LOSSES["squared_error"], outputs=1).rows(np.array([1, 2]))
+
+    assert batch.targets.tolist() == [[6], [7]]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
+@pytest.mark.parametrize("chunk", [1, 4, 1000])
+def test_standardization_is_over_the_given_rows(tmp_path: Path, dtype: str, chunk: int) -> None:
+    inputs = np.random.default_rng(0).integers(0, 200, (20, 3)).astype(dtype)
+    inputs[:, 1] = 7
+    rows = np.array([0, 2, 3, 5, 8, 13, 19])
+    scaling = Standardization.of(inputs, rows, chunk)
+    store(tmp_path, inputs=inputs, targets=np.zeros(20, int))
+
+    scaled = examples(tmp_path, dtype="float64", standardization=scaling).rows(rows).inputs
+
+    assert scaling.mean == pytest.approx(inputs[rows].astype(float).mean(axis=0), rel=1e-13)
+    assert scaling.deviation[1] == 1
+    # Training rows alone have mean 0 and deviation 1; a constant number becomes 0.
+    assert scaled.mean(axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert scaled.std(axis=0) == pytest.approx([1, 0, 1], abs=1e-6)
+    assert np.load(tmp_path / "inputs.npy").tolist() == inputs.tolist()
+
+
+def test_a_large_mean_costs_no_digits_of_the_deviation() -> None:
+    inputs = np.array([[1e8 - 1], [1e8], [1e8 + 1]])
+
+    scaling = Standardization.of(inputs, np.arange(3))
+
+    assert scaling.deviation == pytest.approx([np.sqrt(2 / 3)], rel=1e-12)

@@ -1,0 +1,38 @@
+"""Forward passes over the validation examples."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batchgrad_workers.order import Order
+from batchgrad_workers.partial import Tree
+from batchgrad_workers.shard import EvaluationSums, Shard, microbatches
+from tests.workers.jobs import EXAMPLES, MICROBATCH, setup, store, theta
+
+
+def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path: Path) -> None:
+    weights = np.arange(EXAMPLES) % 3
+    of = setup(store(tmp_path, weights=weights))
+    ids = Order(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
+    inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
+    values = theta(of)
+    with closing(Shard(of, 2)) as shard:
+        named = shard.network.named(values)
+        tree: Tree[EvaluationSums] = Tree(microbatches(len(ids), MICROBATCH), np.add)
+        for start, stop in ((0, 2), (2, 3)):
+            part = shard.evaluation_sums(values, start, stop)
+            for node in part.nodes:
+                tree.add(node.level, node.index, node.sum)
+
+    hidden = np.tanh(inputs @ named["0.weight"].T + named["0.bias"])
+    outputs = hidden @ named["2.weight"].T + named["2.bias"]
+    likelihood = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    losses = -np.log(likelihood[np.arange(len(ids)), targets])
+    right = (outputs.argmax(axis=1) == targets).sum()
+    assert len(ids) == 12
+    assert tree.root() == pytest.approx(
+        [losses @ weights[ids], weights[ids].sum(), right, len(ids)], rel=1e-12
+    )
+    assert 0 < right < len(ids)

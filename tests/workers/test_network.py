@@ -1,0 +1,114 @@
+"""Names, places, starting values and the digest of a network's parameters."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchgrad.contract import Model
+from batchgrad_workers.network import LayerMismatch, Network
+
+SMALL: list[dict[str, Any]] = [
+    {"kind": "flatten"},
+    {"kind": "linear", "out_features": 3},
+    {"kind": "relu"},
+    {"kind": "linear", "out_features": 2, "bias": False},
+]
+
+
+def network(layers: list[dict[str, Any]], *input_shape: int) -> Network:
+    return Network(Model.model_validate({"layers": layers}), input_shape)
+
+
+def test_names_and_shapes_are_those_of_a_torch_sequential() -> None:
+    bound = network(SMALL, 2, 2)
+
+    assert [(slot.name, slot.shape) for slot in bound.slots] == [
+        ("1.weight", (3, 4)),
+        ("1.bias", (3,)),
+        ("3.weight", (2, 3)),
+    ]
+    assert bound.size == 12 + 3 + 6
+    assert bound.learning == [1, 3]
+    assert bound.layer_span(1) == slice(0, 15)
+    assert bound.layer_span(3) == slice(15, 21)
+
+
+def test_views_share_theta_s_memory() -> None:
+    bound, theta = network(SMALL, 2, 2), np.arange(21.0)
+
+    bound.views(theta)[3]["weight"][1, 2] = -1
+    bound.named(theta)["1.bias"][0] = -2
+
+    assert theta[20] == -1
+    assert theta[12] == -2
+
+
+def test_a_layer_that_does_not_fit_is_numbered() -> None:
+    with pytest.raises(LayerMismatch, match=r"shape \[2, 2\].*flatten") as caught:
+        network([{"kind": "relu"}, {"kind": "linear", "out_features": 1}], 2, 2)
+
+    assert caught.value.layer == 1
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**63 - 1), st.integers(1, 40), st.integers(1, 40))
+def test_parameters_start_uniform_within_the_root_of_the_inputs(
+    seed: int, inputs: int, outputs: int
+) -> None:
+    bound = network([{"kind": "linear", "out_features": outputs}], inputs)
+
+    theta = bound.initial_parameters(seed, "float64")
+
+    assert np.abs(theta).max() <= 1 / np.sqrt(inputs)
+    assert theta.tobytes() == bound.initial_parameters(seed, "float64").tobytes()
+    single = bound.initial_parameters(seed, "float32")
+    assert single.tobytes() == theta.astype(np.float32).tobytes()
+
+
+def test_the_start_fills_its_interval_layer_by_layer() -> None:
+    layers = [{"kind": "linear", "out_features": 400}, {"kind": "linear", "out_features": 100}]
+    bound = network(layers, 25)
+    named = bound.named(bound.initial_parameters(0, "float64"))
+
+    for name, edge in {"0.weight": 0.2, "0.bias": 0.2, "1.weight": 0.05, "1.bias": 0.05}.items():
+        values = named[name].ravel()
+        assert 0.95 * edge < np.abs(values).max() < edge
+        assert np.abs(values.mean()) < 4 * edge / np.sqrt(3 * values.size)
+        assert values.std() == pytest.approx(edge / np.sqrt(3), rel=0.15)
+
+
+def test_the_digest_is_sha_256_of_name_dtype_shape_and_little_endian_bytes() -> None:
+    layers: list[dict[str, Any]] = [{"kind": "linear", "out_features": 2}, {"kind": "tanh"}]
+    theta = np.array([1.0, 2.0, 3.0, 4.0, 0.5, -0.5], np.float32)
+    by_hand = hashlib.sha256(
+        b"0.weight\0float32\0[2, 2]\0"
+        + bytes.fromhex("0000803f000000400000404000008040")
+        + b"0.bias\0float32\0[2]\0"
+        + bytes.fromhex("0000003f000000bf")
+    )
+
+    digest = network(layers, 2).digest(theta)
+
+    assert digest == "sha256:" + by_hand.hexdigest()
+    assert digest == network(layers, 2).digest(theta.astype(">f4"))
+
+
+def test_the_digest_sees_values_names_dtypes_and_shapes() -> None:
+    theta = np.zeros(6)
+    other = theta.copy()
+    other[5] = -0.0
+    linear = {"kind": "linear", "out_features": 2}
+    digests = [
+        network([linear], 2).digest(theta),
+        network([linear], 2).digest(other),
+        network([linear], 2).digest(theta.astype(np.float32)),
+        network([{"kind": "identity"}, linear], 2).digest(theta),
+        network([{**linear, "bias": False}], 3).digest(theta),
+        network([{"kind": "linear", "out_features": 3, "bias": False}], 2).digest(theta),
+    ]
+
+    assert len(set(digests)) == 6

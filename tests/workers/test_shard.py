@@ -1,0 +1,196 @@
+"""A worker's share of a step: the same bits however it is cut, and the right examples."""
+
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from batchgrad.contract import GradientsRequest
+from batchgrad_service.question import answer
+from batchgrad_workers.gradients import LOSS, WEIGHING, WEIGHT
+from batchgrad_workers.order import Order
+from batchgrad_workers.shard import Setup, Shard, microbatches
+from tests.workers.jobs import (
+    BATCH,
+    EXAMPLES,
+    MICROBATCH,
+    MODEL,
+    bits,
+    setup,
+    store,
+    theta,
+    whole,
+)
+
+M = microbatches(BATCH, MICROBATCH)
+
+
+def minibatch(of: Setup, step: int = 0) -> Any:
+    return Order(
+        seed=of.seed,
+        examples=EXAMPLES,
+        validation_fraction=of.validation_fraction,
+        batch_size=of.batch_size,
+    ).minibatch(step)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("edges", [[], [5], [1, 2, 11], [4, 8], list(range(1, M))])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
+    tmp_path: Path, precision: str, edges: list[int], threads: int
+) -> None:
+    of = setup(store(tmp_path), precision=precision)
+    expected, [alone] = whole(of)
+
+    sums, parts = whole(of, list(pairwise([0, *edges, M])), threads)
+
+    assert BATCH % MICROBATCH
+    assert bits(sums) == bits(expected)
+    losses = np.concatenate([part.losses for part in parts])
+    norms = np.concatenate([part.squared_norms for part in parts])
+    assert losses.tobytes() == alone.losses.tobytes()
+    assert norms.tobytes() == alone.squared_norms.tobytes()
+    assert len(losses) == BATCH
+
+
+def test_another_size_of_microbatch_gives_the_same_to_rounding(tmp_path: Path) -> None:
+    first, _ = whole(setup(store(tmp_path)))
+    second, _ = whole(setup(tmp_path, microbatch_size=10))
+
+    assert first.gradient == pytest.approx(second.gradient, rel=1e-11, abs=1e-12)
+    assert first.gradient.tobytes() != second.gradient.tobytes()
+
+
+def test_threads_can_change_between_steps(tmp_path: Path) -> None:
+    of = setup(store(tmp_path))
+    with closing(Shard(of, 1)) as shard:
+        before = shard.gradient_sums(0, theta(of), 0, M)
+        shard.use_threads(3)
+        after = shard.gradient_sums(0, theta(of), 0, M)
+
+        assert shard.threads == 3
+    assert bits(before.nodes[0].sum) == bits(after.nodes[0].sum)
+
+
+def test_blas_is_single_threaded_here() -> None:
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
+    tmp_path: Path, precision: str, weighted: bool
+) -> None:
+    weights = np.arange(EXAMPLES) % 4
+    store(tmp_path, **({"weights": weights} if weighted else {}))
+    of = setup(tmp_path, precision=precision, batch_size=20)
+    ids, values = minibatch(of, 1), theta(of)
+    inputs = np.load(tmp_path / "inputs.npy")
+    with closing(Shard(of, 1)) as shard:
+        names = {name: array.tolist() for name, array in shard.network.named(values).items()}
+        part = shard.gradient_sums(1, values, 0, 5)
+        mean = part.nodes[0].sum.gradient / values.dtype.type(part.nodes[0].sum.totals[WEIGHT])
+        named = {name: array.tolist() for name, array in shard.network.named(mean).items()}
+
+    response = answer(
+        GradientsRequest(
+            model=MODEL,
+            loss="softmax_cross_entropy",
+            inputs=inputs[ids].tolist(),
+            targets=np.load(tmp_path / "targets.npy")[ids].tolist(),
+            weights=weights[ids].tolist() if weighted else None,
+            parameters=names,
+            microbatch_size=MICROBATCH,
+            precision=of.precision,
+        )
+    )
+
+    assert response.mean_gradient == named
+    assert response.norms == np.sqrt(part.squared_norms).tolist()
+
+
+def test_class_weights_multiply_the_examples_own(tmp_path: Path) -> None:
+    own, by_class = np.arange(EXAMPLES) % 3 + 0.5, np.array([1.0, 0.0, 4.0])
+    store(tmp_path, weights=own)
+    targets = np.load(tmp_path / "targets.npy")
+    weighed, [ranges] = whole(setup(tmp_path, class_weights=by_class))
+    ids = minibatch(setup(tmp_path))
+    expected = own[ids] * by_class[targets[ids]]
+
+    np.save(tmp_path / "weights.npy", own * by_class[targets])
+    multiplied, _ = whole(setup(tmp_path))
+
+    assert weighed.totals[WEIGHT] == pytest.approx(expected.sum())
+    assert weighed.totals[LOSS] == pytest.approx(expected @ ranges.losses)
+    assert bits(weighed) == bits(multiplied)
+
+
+def test_microbatches_without_weight_are_not_averaged(tmp_path: Path) -> None:
+    of = setup(store(tmp_path))
+    weights = np.ones(EXAMPLES)
+    weights[minibatch(of)[8:16]] = 0
+    np.save(tmp_path / "weights.npy", weights)
+
+    sums, _ = whole(of)
+
+    assert sums.totals[WEIGHING] == M - 2
+
+
+@pytest.mark.parametrize("shortcuts", [(), ("mean_of_means",), ("averaged_error",)])
+def test_only_what_is_asked_for_is_summed(tmp_path: Path, shortcuts: tuple[str, ...]) -> None:
+    everything, _ = whole(setup(store(tmp_path)))
+
+    sums, _ = whole(setup(tmp_path, shortcuts=shortcuts))
+
+    assert sums.gradient.tobytes() == everything.gradient.tobytes()
+    assert bool(sums.microbatch_means.size) == ("mean_of_means" in shortcuts)
+    assert bool(sums.means.size) == ("averaged_error" in shortcuts)
+
+
+def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
+    of = setup(store(tmp_path), validation_fraction=0.0)
+    with closing(Shard(of, 2)) as shard:
+        part = shard.gradient_sums(1, theta(of), 0, microbatches(EXAMPLES - BATCH, MICROBATCH))
+
+    assert len(part.losses) == EXAMPLES - BATCH
+    assert part.nodes[0].sum.totals[WEIGHT] == EXAMPLES - BATCH
+
+
+def overflowing(tmp_path: Path, **changes: Any) -> tuple[Setup, int]:
+    """A job whose first step holds one example that overflows; which place it has there."""
+    of = setup(store(tmp_path), **changes)
+    inputs = np.load(tmp_path / "inputs.npy")
+    inputs[minibatch(of)[6]] = 1e200
+    np.save(tmp_path / "inputs.npy", inputs)
+    return of, 6
+
+
+def test_an_example_that_overflows_spoils_the_sum_and_shows(tmp_path: Path) -> None:
+    of, place = overflowing(tmp_path)
+
+    sums, [part] = whole(of)
+
+    finite = np.isfinite(part.losses) & np.isfinite(part.squared_norms)
+    assert np.flatnonzero(~finite).tolist() == [place]
+    assert sums.totals[WEIGHT] == BATCH
+
+
+def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> None:
+    of, place = overflowing(tmp_path, drop_nonfinite=True)
+    sums, [part] = whole(of)
+    weights = np.ones(EXAMPLES)
+    weights[minibatch(of)[place]] = 0
+    store(tmp_path, weights=weights)
+    without, _ = whole(setup(tmp_path))
+
+    finite = np.isfinite(part.losses) & np.isfinite(part.squared_norms)
+    assert np.flatnonzero(~finite).tolist() == [place]
+    assert sums.totals[WEIGHT] == BATCH - 1
+    assert np.isfinite(sums.means).all()
+    assert sums.gradient == pytest.approx(without.gradient, rel=1e-12, abs=1e-14)
+    assert sums.totals == pytest.approx(without.totals, rel=1e-12)
