@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.store import Store
 
 Exporter = Callable[[Path], bytes]
-_PARAMETER = re.compile(r"\d+\.(weight|bias)")
 _FLOATS = {"F32", "F64"}
 
 
@@ -125,10 +123,10 @@ def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> 
             raise Invalid.field(
                 pointer, f"{name} is {tensors[name]['dtype']}; expected one of {sorted(_FLOATS)}."
             )
-    surplus = [name for name in got if name not in expected and _PARAMETER.fullmatch(name)]
+    surplus = sorted(got.keys() - expected.keys())
     if surplus:
         raise Invalid.field(
             pointer,
-            f"The file has {surplus[0]}, which this model has not: take the file of a model with "
-            "the same layers.",
+            f"The file has {surplus[0]!r:.100}, which this model has not: take the file of a model "
+            "with the same layers.",
         )

@@ -7,9 +7,9 @@ from pydantic_core import PydanticCustomError
 
 
 class Wire(BaseModel):
-    """What travels: unknown keys are a mistake, values never change after validation."""
+    """What travels: unknown keys are a mistake, numbers are finite, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Linear(Wire):

@@ -1,0 +1,188 @@
+"""The service as a process: built, started, and stopped in order."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TextIO
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from batchgrad import __version__
+from batchgrad_service import logs, planning, question
+from batchgrad_service.app import create_app
+from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.recovery import DataDirectoryInUseError
+from batchgrad_service.routes.services import Closing, Services
+from batchgrad_service.settings import Settings
+from batchgrad_service.store import Store
+from batchgrad_service.supervisor import Supervisor
+
+STOP_SECONDS = 5
+"""How long answers under way may take to end when the service stops."""
+
+_log = structlog.stdlib.get_logger("batchgrad")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it listens, ends long answers first, and leaves signals to us."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, on_listening: Callable[[], None], closing: Closing
+    ) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+        self._closing = closing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing.begin()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # uvicorn would raise the signal again afterwards, before engines have ended
+
+    def stop(self) -> None:
+        """Begin to stop; from any thread, or a signal handler."""
+        self.should_exit = True
+
+
+def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
+    """Serve until SIGTERM, Ctrl-C or, if asked, the end of stdin; the process's exit status.
+
+    With port 0 a free port is taken, and the line {"url": …} goes to stdout.
+    """
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        return _refuse(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
+            "choose another --port or --host."
+        )
+    with listening:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(settings.url_of_database)
+        try:
+            store.migrate()
+            return _serve(settings, store, listening, stop_when_stdin_closes)
+        except DataDirectoryInUseError as error:
+            return _refuse(str(error))
+        finally:
+            store.close()
+
+
+def _serve(
+    settings: Settings, store: Store, listening: socket.socket, stop_when_stdin_closes: bool
+) -> int:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, version=__version__, count_jobs=store.count_by_status)
+    supervisor = Supervisor(settings, store, metrics)
+    closing = Closing()
+    app = create_app(
+        settings,
+        store,
+        supervisor,
+        registry,
+        metrics=metrics,
+        planner=planning.plan,
+        answer=question.answer,
+        exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
+        closing=closing,
+    )
+    url = _url(settings.host, listening.getsockname()[1])
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=STOP_SECONDS,
+        ),
+        on_listening=lambda: _announce(url, settings),
+        closing=closing,
+    )
+    with _stopped_by_signals(server.stop):
+        supervisor.start()
+        try:
+            services: Services = app.state.services
+            services.datasets.clean()
+            services.parameters.clean()
+            if stop_when_stdin_closes:
+                _watch_stdin(server.stop)
+            asyncio.run(server.serve(sockets=[listening]))
+        finally:
+            _log.info("stopping; engines write their checkpoints")
+            supervisor.stop()
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
+def _url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _announce(url: str, settings: Settings) -> None:
+    _say(sys.stderr, f"batchgrad is ready on {url} (data in {settings.data_dir})")
+    if settings.port == 0:
+        _say(sys.stdout, json.dumps({"url": url}))
+
+
+def _refuse(reason: str) -> int:
+    _say(sys.stderr, f"batchgrad: {reason}")
+    return 1
+
+
+def _say(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+def _watch_stdin(stop: Callable[[], None]) -> None:
+    """Call `stop` when stdin ends: who started this service holds the other end."""
+
+    def watch() -> None:
+        # The bare descriptor: a thread inside sys.stdin's lock would break the interpreter's exit.
+        while os.read(0, 4096):
+            pass
+        stop()
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Inside the block SIGTERM and Ctrl-C call `stop`, however often they come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
