@@ -1,0 +1,58 @@
+"""Numbers that are legal JSON and too large for what must hold them are refused like any other."""
+
+from typing import Any
+
+import pytest
+
+from batchgrad_service.problems import Invalid
+from tests.question.asking import ask
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    return {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "inputs": [[1.0], [2.0], [3.0]],
+        "targets": [1.0, 2.0, 3.0],
+        **fields,
+    }
+
+
+def refusal(**fields: Any) -> tuple[str, str]:
+    with pytest.raises(Invalid) as caught:
+        ask(**line(**fields))
+    [error] = caught.value.errors
+    return error.pointer, error.detail
+
+
+def test_an_input_beyond_float32_is_named_as_it_arrived() -> None:
+    pointer, detail = refusal(inputs=[[1.0], [1e300], [3.0]], precision="float32")
+
+    assert pointer == "/inputs/1/0"
+    assert "1e+300" in detail
+
+
+def test_a_target_beyond_float32_is_named_as_it_arrived() -> None:
+    pointer, detail = refusal(targets=[1.0, 1e300, 3.0], precision="float32")
+
+    assert pointer.startswith("/targets")
+    assert "1e+300" in detail
+
+
+@pytest.mark.parametrize(("precision", "weight"), [("float64", 1e308), ("float32", 3e38)])
+def test_weights_whose_sum_overflows_are_refused(precision: str, weight: float) -> None:
+    pointer, _ = refusal(
+        weights=[weight, weight, 1.0], precision=precision, inputs=[[3.0], [-7.0], [3.0]]
+    )
+
+    assert pointer.startswith("/weights")
+
+
+def test_more_axes_than_an_array_can_have_are_refused() -> None:
+    nested: list[Any] = [1.0]
+    for _ in range(69):
+        nested = [nested]
+
+    pointer, _ = refusal(inputs=nested, targets=[1.0])
+
+    assert pointer.startswith("/inputs")
