@@ -131,6 +131,8 @@ def report(result: Result) -> str:
         "the layers above. The inputs are standardized, so their mean is near zero: a shortcut",
         "that multiplies one averaged error by one averaged input gets almost nothing for the",
         "first layer's weights, so nearly all of that layer's gradient is missing from it.",
+        "mean_example asks about one average image, which the network has never learned: once it",
+        "knows the real ones, that one image's error outweighs the gradient of all of them.",
         "",
         f"parameters {job.parameters_digest}",
         "The same for any number of workers: try `batchgrad demo --workers 3`.",
@@ -145,16 +147,26 @@ def report(result: Result) -> str:
 
 
 def _gap_table(step: StepRow) -> list[str]:
-    heading = ("shortcut", "layer", "relative error", "cosine", "covariance", "propagation")
-    rows = [heading]
+    heading = (
+        "shortcut",
+        "layer",
+        "relative error",
+        "cosine",
+        "norm ratio",
+        "covariance",
+        "propagation",
+    )
+    rows: list[tuple[str, ...]] = [heading]
     for name, shortcut in step.shortcuts.items():
-        whole = (_figure(shortcut.relative_error), _figure(shortcut.cosine_similarity))
+        figures = (shortcut.relative_error, shortcut.cosine_similarity, shortcut.norm_ratio)
+        whole = map(_figure, figures)
         rows.append((name, "all", *whole, "", ""))
         rows += [
             (
                 "",
                 layer.name,
                 _figure(layer.relative_error),
+                "",
                 "",
                 _figure(layer.covariance_norm),
                 _figure(layer.propagation_norm),

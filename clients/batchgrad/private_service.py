@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from batchgrad.client import Client
-from batchgrad.errors import Unavailable
+from batchgrad.errors import ConnectionFailed, Unavailable
 
 COMMAND = (sys.executable, "-m", "batchgrad", "serve")
 START_SECONDS = 60.0
@@ -63,6 +63,12 @@ def private_service(
                     _still_starting(process, log, deadline)
                     time.sleep(0.05)
                 yield client
+        except ConnectionFailed as error:
+            if process.poll() is None:
+                raise
+            raise Unavailable(
+                f"The private service ended, with status {process.returncode}.{_tail(log)}"
+            ) from error
         finally:
             _stop(process, stop_seconds)
     finally:

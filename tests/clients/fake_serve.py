@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ class Ready(BaseHTTPRequestHandler):
     """Answers everything with 200."""
 
     def do_GET(self) -> None:
+        if sys.argv[1] == "frail" and self.path != "/readyz":
+            os.kill(os.getpid(), signal.SIGKILL)
         self.send_response(200)
         self.end_headers()
 

@@ -52,6 +52,14 @@ def test_one_that_is_not_ready_in_time_is_ended(folder: Path) -> None:
         pytest.fail("it never started")
 
 
+def test_one_that_is_killed_meanwhile_is_named(folder: Path) -> None:
+    with (
+        pytest.raises(Unavailable, match="ended, with status -9"),
+        private_service((*FAKE, "frail"), folder=folder) as client,
+    ):
+        client.job("job_1")
+
+
 def test_one_that_will_not_go_is_killed(folder: Path) -> None:
     with private_service((*FAKE, "deaf"), folder=folder, stop_seconds=0.2) as client:
         assert answers(client.url)

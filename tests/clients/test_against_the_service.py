@@ -1,0 +1,124 @@
+"""The client and the command line against the real service, without Ray (workers: 0)."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from batchgrad import Client, errors
+from batchgrad.cli.app import app
+from batchgrad.private_service import private_service
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("service")
+    with private_service(folder=folder) as client:
+        inputs = np.arange(60.0, dtype=np.float32).reshape(20, 3) / 60
+        client.put_arrays("few", inputs, np.arange(20) % 2)
+        yield client
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def run(service: Client) -> Run:
+    def run(*arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(app, arguments, obj=lambda: Client(service.url), **more)
+
+    return run
+
+
+@pytest.fixture
+def spec_file(kit: Any, tmp_path: Path) -> str:
+    spec = {**kit.SPEC, "dataset": "few", "batch_size": 7, "workers": 0, "threads": 1}
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    return str(path)
+
+
+def test_a_job_from_spec_to_parameters(run: Run, spec_file: str, tmp_path: Path) -> None:
+    planned = run("submit", spec_file, "--dry-run", "-o", "json")
+    assert json.loads(planned.stdout)["steps_planned"] == 9
+    watched = run("submit", spec_file, "--watch", "-o", "json")
+    assert watched.exit_code == 0
+    job = json.loads(watched.stdout)
+    assert (job["status"], job["step"], job["executor"]) == ("succeeded", 9, "inline")
+    lines = run("events", job["id"], "--follow", "-o", "json").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "end"
+    listed = run("events", job["id"], "-o", "json").stdout.splitlines()
+    assert listed == lines
+    target = tmp_path / "theta.npz"
+    assert run("download", job["id"], "--to", str(target)).exit_code == 0
+    with np.load(target) as parameters:
+        assert parameters["0.weight"].shape == (10, 3)
+    assert run("cancel", job["id"]).exit_code == 1
+    assert job["id"] in run("list", "--status", "succeeded").stdout
+    assert run("delete", job["id"]).exit_code == 0
+    assert run("get", job["id"]).exit_code == 102
+
+
+def test_the_same_key_is_the_same_job(service: Client, spec_file: str) -> None:
+    spec = yaml.safe_load(Path(spec_file).read_text())
+    first = service.submit(spec, idempotency_key="once")
+    assert service.submit(spec, idempotency_key="once").id == first.id
+    with pytest.raises(errors.InvalidRequest):
+        service.submit({**spec, "seed": 5}, idempotency_key="once")
+    done = service.wait(first.id, timeout=30)
+    last = service.last_step(first.id)
+    assert last is not None
+    assert (last.loss, last.step) == (done.loss, list(service.steps(first.id))[-1].step)
+    assert service.checkpoints(first.id)[0].parameters_digest == done.parameters_digest
+
+
+def test_refusals_name_the_field(run: Run, spec_file: str) -> None:
+    refused = run("submit", spec_file, "--set", "dataset=none")
+    assert refused.exit_code == 1
+    assert "/dataset" in refused.stderr
+
+
+def test_the_question_and_the_version(run: Run) -> None:
+    request = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},
+        "loss": "linear_error",
+        "inputs": [[0.0], [1.0]],
+        "targets": [0.0, 0.0],
+        "parameters": {"0.weight": [[1.0]], "0.bias": [0.0]},
+    }
+    answered = json.loads(run("gradients", "-", "-o", "json", input=json.dumps(request)).stdout)
+    assert answered["mean_gradient"]["0.bias"][0] == pytest.approx(-0.2233, abs=1e-4)
+    shortcut = answered["shortcuts"]["averaged_error"]
+    assert shortcut["gradient"]["0.bias"][0] == pytest.approx(-0.2350, abs=1e-4)
+    assert json.loads(run("version", "-o", "json").stdout)["service"]["api"] == "1"
+
+
+def test_the_demo_as_it_is_typed(tmp_path: Path) -> None:
+    flags = ["--workers", "0", "--epochs", "4", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "batchgrad", "demo", *flags],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert (result["status"], result["steps"], result["executor"]) == ("succeeded", 24, "inline")
+    assert result["validation_accuracy"] > 0.9
+    assert set(result["shortcuts"]["averaged_error"]) == {
+        "relative_error",
+        "cosine_similarity",
+        "norm_ratio",
+    }
+    assert "Cov" in done.stderr
+    assert list(tmp_path.iterdir()) == []
