@@ -117,7 +117,11 @@ def summary(result: Result) -> dict[str, Any]:
 def report(result: Result) -> str:
     """What a person reads at the end."""
     job = result.job
-    where = f"{job.workers} Ray workers" if job.executor == "ray" else "the engine itself"
+    where = (
+        f"{job.workers} Ray worker{'' if job.workers == 1 else 's'}"
+        if job.executor == "ray"
+        else "the engine itself"
+    )
     accuracy = "–" if job.validation_accuracy is None else f"{job.validation_accuracy:.2%}"
     lines = [
         "",
