@@ -1,8 +1,20 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from starlette.testclient import TestClient
 
+from batchgrad.contract import TERMINAL, Job
+from batchgrad_service import planning, question
+from batchgrad_service.app import create_app
+from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.problems import Conflict
+from batchgrad_service.routes.services import Closing
+from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 
 
@@ -12,3 +24,90 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.migrate()
     yield opened
     opened.close()
+
+
+@dataclass
+class FakeSupervisor:
+    """Changes the store as the real one does, and runs nothing."""
+
+    store: Store
+    notified: int = 0
+    is_ready: bool = True
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def notify(self) -> None:
+        self.notified += 1
+
+    def cancel(self, job_id: str) -> Job:
+        return self._move("cancel", job_id)
+
+    def pause(self, job_id: str) -> Job:
+        return self._move("pause", job_id)
+
+    def resume(self, job_id: str) -> Job:
+        return self._move("resume", job_id)
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def _move(self, action: str, job_id: str) -> Job:
+        self.asked.append((action, job_id))
+        job = self.store.job(job_id)
+        if job.status in TERMINAL:
+            raise Conflict(f"Job {job_id} is {job.status}.", code="job_finished")
+        if action == "cancel":
+            self.store.transition(job_id, to="cancelled", allowed=[job.status])
+        return self.store.job(job_id)
+
+
+@dataclass
+class Bench:
+    """An application with a fake supervisor, and a client of it."""
+
+    data_dir: Path
+    store: Store
+    supervisor: FakeSupervisor
+    registry: CollectorRegistry
+    metrics: Metrics
+    closing: Closing
+    app: Any
+    http: TestClient
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
+    """Makes a Bench; arguments are settings, or `planner` and the like for `create_app`."""
+    clients: list[TestClient] = []
+
+    def make(**changes: Any) -> Bench:
+        injected: dict[str, Any] = {
+            "planner": planning.plan,
+            "answer": question.answer,
+            "exporters": {"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
+            "keep_alive_seconds": 15.0,
+        }
+        injected |= {name: changes.pop(name) for name in tuple(changes) if name in injected}
+        settings = Settings(data_dir=tmp_path, **changes)
+        registry = CollectorRegistry()
+        metrics = Metrics(registry, version="0", count_jobs=store.count_by_status)
+        supervisor, closing = FakeSupervisor(store), Closing()
+        app = create_app(
+            settings, store, supervisor, registry, metrics=metrics, closing=closing, **injected
+        )
+        client = TestClient(app, base_url="http://127.0.0.1")
+        clients.append(client)
+        return Bench(tmp_path, store, supervisor, registry, metrics, closing, app, client)
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
+
+@pytest.fixture
+def http(bench: Bench) -> TestClient:
+    return bench.http

@@ -1,136 +1,28 @@
 import itertools
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from batchgrad.contract import Checkpoint, Dataset, Job, JobSpec, Plan, StepRow
-from batchgrad_service.engine.messages import (
-    Checkpointed,
-    Evaluated,
-    Happened,
-    Observed,
-    Report,
-    Started,
-)
+from batchgrad.contract import Checkpoint, Plan
+from batchgrad_service.engine.messages import Evaluated, Happened, Started
 from batchgrad_service.problems import Conflict, IdempotencyConflict, Invalid, NotFound
 from batchgrad_service.store import Store
 from batchgrad_service.store.schema import metadata
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
-DIGEST = "sha256:" + "a" * 64
-PLAN = Plan(
-    dataset_digest=DIGEST,
-    training_examples=10,
-    validation_examples=0,
-    parameters=3,
-    layers=[],
-    steps_planned=20,
-    steps_per_epoch=1,
-    microbatches_per_step=1,
-    microbatch_size=10,
-    shortcuts=["averaged_error"],
-    gradient_bytes=12,
-    warnings=[],
+from tests.service.building import (
+    DIGEST,
+    NOW,
+    PLAN,
+    checkpointed,
+    create,
+    dataset,
+    report,
+    row,
+    started,
 )
-
-
-def spec(**changes: Any) -> JobSpec:
-    return JobSpec.model_validate(
-        {
-            "name": "digits",
-            "dataset": "digits",
-            "model": {"layers": [{"kind": "linear", "out_features": 2}]},
-            "loss": "softmax_cross_entropy",
-            "optimizer": {"kind": "sgd", "learning_rate": 0.1},
-            "batch_size": 10,
-            "steps": 20,
-            **changes,
-        }
-    )
-
-
-def create(store: Store, key: str | None = None, body: str = "b", **changes: Any) -> Job:
-    job, _ = store.create_job(
-        spec(**changes),
-        dataset_digest=DIGEST,
-        steps_planned=20,
-        warnings=["watch out"],
-        plan=PLAN,
-        initial_parameters=None,
-        idempotency_key=key,
-        body_digest=body,
-    )
-    return job
-
-
-def row(step: int, loss: float = 1.0) -> StepRow:
-    return StepRow.model_validate(
-        {
-            "step": step,
-            "epoch": 1,
-            "time": NOW,
-            "loss": loss,
-            "learning_rate": 0.1,
-            "gradient_norm": 2.0,
-            "noise_scale": None,
-            "norms": {"quantiles": {"0.5": 1.5}, "largest": [{"example": 3, "norm": 9.0}]},
-            "shortcuts": {
-                "averaged_error": {
-                    "relative_error": 0.25,
-                    "cosine_similarity": 0.5,
-                    "norm_ratio": None,
-                    "layers": [
-                        {
-                            "name": "0",
-                            "relative_error": 0.25,
-                            "covariance_norm": 0.1,
-                            "propagation_norm": 0.0,
-                        }
-                    ],
-                }
-            },
-            "phases": {"compute": 0.001},
-            "workers": 2,
-        }
-    )
-
-
-def report(*rows: StepRow) -> Report:
-    return Report(
-        step=rows[-1].step if rows else 0,
-        epoch=1,
-        workers=2,
-        threads=3,
-        executor="ray",
-        examples_per_second=1000.0,
-        rows=list(rows),
-        observed=Observed(),
-    )
-
-
-def checkpointed(step: int) -> Checkpointed:
-    return Checkpointed(
-        step=step,
-        time=NOW,
-        file=f"step-{step}.safetensors",
-        bytes=100,
-        digest=DIGEST,
-        parameters_digest="sha256:" + "b" * 64,
-    )
-
-
-def started(store: Store, **changes: Any) -> tuple[str, int]:
-    """A running job and its attempt."""
-    job = create(store, **changes)
-    attempt = store.begin_attempt(job.id)
-    assert attempt is not None
-    store.transition(job.id, to="running", allowed=["starting"], attempt=attempt)
-    return job.id, attempt
 
 
 def types(store: Store, job_id: str) -> list[str]:
@@ -336,21 +228,6 @@ def test_a_queued_job_says_why_it_waits_and_forgets_it_when_it_starts(store: Sto
     assert store.job(job.id).queued_because == "4 jobs are running, which is the limit"
     store.begin_attempt(job.id)
     assert store.job(job.id).queued_because is None
-
-
-def dataset(name: str = "digits", digest: str = DIGEST) -> Dataset:
-    return Dataset(
-        name=name,
-        digest=digest,
-        examples=10,
-        input_shape=[4],
-        input_dtype="float32",
-        target_kind="classes",
-        classes=2,
-        weighted=False,
-        bytes=100,
-        created_at=NOW,
-    )
 
 
 def test_a_dataset_keeps_its_content_unless_replaced(store: Store) -> None:

@@ -17,10 +17,23 @@ def field_errors(findings: Sequence[Any], body: Any) -> list[ProblemError]:
     by_pointer: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:
         by_pointer.setdefault(_pointer(finding, body), []).append(finding)
+    # A union whose one member was meant and got something wrong inside: the others are no news.
+    whole = [
+        pointer
+        for pointer, found in by_pointer.items()
+        if any(other.startswith(f"{pointer}/") for other in by_pointer)
+        and all(_is_member(finding) for finding in found)
+    ]
     return [
         ProblemError(pointer=pointer, detail=_detail(found))
         for pointer, found in by_pointer.items()
+        if pointer not in whole
     ]
+
+
+def _is_member(finding: dict[str, Any]) -> bool:
+    """Whether this is about one member of a union, such as ("body", "workers", "int")."""
+    return len(finding["loc"]) > 2 and finding["type"] not in {"value_error", "mixes_examples"}
 
 
 def _pointer(finding: dict[str, Any], body: Any) -> str:

@@ -1,0 +1,178 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from batchgrad_service.problems import Invalid
+from tests.service.building import npz, problem, push
+from tests.service.conftest import Bench
+
+JSON = {"content-type": "application/json"}
+TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def guarded(make_bench: Make, tmp_path: Path) -> TestClient:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return make_bench(token_file=file).http
+
+
+def test_a_token_opens_the_service(guarded: TestClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
+        answer = guarded.get("/v1/jobs", headers=headers)
+        assert "BATCHGRAD_TOKEN" in problem(answer, 401)["detail"]
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert guarded.get("/v1/jobs", headers={"Authorization": f"bearer {TOKEN}"}).is_success
+    for path in ("/healthz", "/readyz"):
+        assert guarded.get(path).status_code == 200
+    for path in ("/metrics", "/docs", "/openapi.json", "/"):
+        problem(guarded.get(path), 401)
+
+
+def test_a_request_keeps_its_sane_id(http: TestClient) -> None:
+    assert http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
+    for odd in ("a b", "x" * 65, ""):
+        answer = http.get("/v1/jobs/none", headers={"X-Request-ID": odd})
+        assert problem(answer, 404)["request_id"] != odd
+
+
+def test_unknown_paths_and_methods(http: TestClient) -> None:
+    assert "/docs" in problem(http.get("/nothing"), 404)["detail"]
+    answer = http.delete("/v1/version")
+    assert problem(answer, 405)["code"] == "method_not_allowed"
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", JSON, 400),
+        (b"\xff\xfe{}", JSON, 400),
+        (b"[" * 100_000, JSON, 400),
+        (b'{"batch_size": ' + b"9" * 5000 + b"}", JSON, 400),
+        (b"{}", {"content-type": "text/plain"}, 415),
+        (b"", JSON, 422),
+        (b"[]", JSON, 422),
+        (b"null", JSON, 422),
+        (b'"text"', JSON, 422),
+        (b"NaN", JSON, 422),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])
+def test_bodies_that_are_no_request(
+    http: TestClient, path: str, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    problem(http.post(path, content=content, headers=headers), status)
+
+
+def test_a_body_that_is_too_long_is_refused_with_and_without_its_length(make_bench: Make) -> None:
+    http = make_bench(max_request_bytes=1024, max_dataset_bytes=2048).http
+
+    def in_pieces() -> Iterator[bytes]:
+        for _ in range(2000):
+            yield b" " * 1000
+
+    long = http.post("/v1/jobs", content=b" " * 1025, headers=JSON)
+    assert "max_request_bytes" in problem(long, 413)["detail"]
+    problem(http.post("/v1/gradients", content=in_pieces(), headers=JSON), 413)
+    problem(http.put("/v1/datasets/d", content=in_pieces()), 413)
+    push(http)
+
+
+def test_a_dataset_that_is_too_large_leaves_nothing(make_bench: Make) -> None:
+    bench = make_bench(max_dataset_bytes=1024)
+    answer = bench.http.put("/v1/datasets/d", content=b"x" * (2**20 + 1025))
+    problem(answer, 413)
+    assert list((bench.data_dir / "uploads").iterdir()) == []
+
+
+def test_what_breaks_inside_stays_inside(
+    make_bench: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_request: object) -> None:
+        raise RuntimeError("secret")
+
+    http = make_bench(answer=broken).http
+    body = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "inputs": [[1.0]],
+        "targets": [1.0],
+    }
+    answer = http.post("/v1/gradients", json=body)
+    found = problem(answer, 500)
+    assert "secret" not in answer.text
+    assert found["request_id"] in found["detail"]
+    assert http.get("/healthz").status_code == 200
+
+
+def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
+    def refuse(_request: object) -> None:
+        raise Invalid.field("/inputs", "inputs[0] is odd: make it even.", code="odd")
+
+    body = {
+        "model": {"layers": [{"kind": "relu"}]},
+        "loss": "squared_error",
+        "inputs": [[1.0]],
+        "targets": [1.0],
+    }
+    found = problem(make_bench(answer=refuse).http.post("/v1/gradients", json=body), 422)
+    assert found["code"] == "odd"
+    assert found["errors"] == [{"pointer": "/inputs", "detail": "inputs[0] is odd: make it even."}]
+
+
+def test_gradients_are_answered(http: TestClient) -> None:
+    body = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},
+        "loss": "linear_error",
+        "inputs": [[0.0], [1.0]],
+        "targets": [0.0, 0.0],
+        "parameters": {"0.weight": [[1.0]], "0.bias": [0.0]},
+    }
+    answer = http.post("/v1/gradients", json=body)
+    assert answer.status_code == 200
+    assert answer.json()["mean_gradient"]["0.bias"][0] == pytest.approx(-0.2233, abs=1e-4)
+    for value in ("NaN", "Infinity"):
+        text = answer.request.content.decode().replace("[1.0]]", f"[{value}]]", 1)
+        problem(http.post("/v1/gradients", content=text, headers=JSON), 422)
+
+
+def test_datasets_over_http(bench: Bench) -> None:
+    http = bench.http
+    stored = push(http)
+    assert http.get("/v1/datasets/digits").json() == stored
+    assert http.get("/v1/datasets").json() == {"data": [stored], "next": None}
+    assert problem(http.put("/v1/datasets/digits", content=b"no"), 422)["code"] == "not_npz"
+    other = npz(inputs=[[1.0], [2.0]], targets=[1.0, 2.0])
+    assert problem(http.put("/v1/datasets/digits", content=other), 409)["code"] == "dataset_exists"
+    replaced = http.put("/v1/datasets/digits?replace=true", content=other)
+    assert (replaced.status_code, replaced.json()["target_kind"]) == (200, "values")
+    assert http.put("/v1/datasets/digits", content=other).status_code == 200
+    problem(http.put("/v1/datasets/..", content=other), 404)
+    problem(http.put("/v1/datasets/-x", content=other), 422)
+    problem(http.put("/v1/datasets/x", content=b"{}", headers=JSON), 415)
+    assert http.delete("/v1/datasets/digits").status_code == 204
+    problem(http.get("/v1/datasets/digits"), 404)
+
+
+def test_readiness_is_the_supervisors(bench: Bench) -> None:
+    assert bench.http.get("/readyz").status_code == 200
+    bench.supervisor.is_ready = False
+    assert problem(bench.http.get("/readyz"), 503)["code"] == "not_ready"
+
+
+def test_the_docs_need_no_other_host(http: TestClient) -> None:
+    page = http.get("/", follow_redirects=True)
+    assert page.status_code == 200
+    assert "/v1/jobs/{job_id}/events" in page.text
+    for word in ("http://", "https://", "<script"):
+        assert word not in page.text
+
+
+def test_version(http: TestClient) -> None:
+    found = http.get("/v1/version").json()
+    assert found["api"] == "1"
+    assert found["cpu_architecture"]

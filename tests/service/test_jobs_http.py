@@ -1,0 +1,293 @@
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from starlette.testclient import TestClient
+
+from batchgrad.contract import Job, Plan
+from batchgrad_service.engine.checkpoints import Snapshot, write
+from batchgrad_service.engine.messages import Checkpointed
+from tests.service.building import NOW, npz, problem, push, spec
+from tests.service.conftest import Bench
+
+JSON = {"content-type": "application/json"}
+WEIGHTS = {
+    "0.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "0.bias": np.zeros(2, np.float32),
+}
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {**spec().model_dump(mode="json"), **changes}
+    return made
+
+
+def submit(http: TestClient, **changes: Any) -> Job:
+    answer = http.post("/v1/jobs", json=body(**changes))
+    assert answer.status_code == 201, answer.text
+    return Job.model_validate(answer.json())
+
+
+def test_a_job_is_queued_and_the_supervisor_told(bench: Bench) -> None:
+    dataset = push(bench.http)
+    answer = bench.http.post("/v1/jobs", json=body(labels={"team": "blue"}))
+    assert answer.status_code == 201
+    job = Job.model_validate(answer.json())
+    assert answer.headers["location"] == f"/v1/jobs/{job.id}"
+    assert (job.status, job.steps_planned) == ("queued", 20)
+    assert bench.supervisor.notified == 1
+    assert bench.http.get(f"/v1/jobs/{job.id}").json() == answer.json()
+    assert bench.store.job_inputs(job.id).dataset_digest == dataset["digest"]
+
+
+def test_an_idempotency_key_submits_once(bench: Bench) -> None:
+    push(bench.http)
+    headers = {"Idempotency-Key": "k"}
+    first = bench.http.post("/v1/jobs", json=body(), headers=headers)
+    bench.store.transition(first.json()["id"], to="cancelled", allowed=["queued"])
+    bench.http.delete("/v1/datasets/digits")  # even now the answer is the job of the first time
+    again = bench.http.post("/v1/jobs", json=body(), headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert bench.supervisor.notified == 1
+    other = bench.http.post("/v1/jobs", json=body(seed=1), headers=headers)
+    assert problem(other, 422)["code"] == "idempotency_key_reused"
+
+
+def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
+    dataset = push(bench.http)
+    answer = bench.http.post("/v1/jobs?dry_run=true", json=body())
+    assert answer.status_code == 200
+    plan = Plan.model_validate(answer.json())
+    assert (plan.dataset_digest, plan.parameters, plan.steps_planned) == (dataset["digest"], 8, 20)
+    assert bench.store.jobs().data == []
+    assert bench.supervisor.notified == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "said"),
+    [
+        ({"dataset": "nothing"}, "/dataset", "no dataset 'nothing'"),
+        ({"batch_size": 0}, "/batch_size", "got 0; it should be greater than or equal to 1."),
+        ({"steps": None}, "", "got neither of epochs and steps: give exactly one."),
+        ({"bach_size": 3}, "/bach_size", "'bach_size' is no key here"),
+        (
+            {"model": {"layers": [{"kind": "foo"}]}},
+            "/model/layers/0/kind",
+            "got 'foo'; expected one of linear, flatten,",
+        ),
+        ({"model": {"layers": [{}]}}, "/model/layers/0/kind", "'kind' is required"),
+        (
+            {"model": {"layers": [{"kind": "linear"}]}},
+            "/model/layers/0/out_features",
+            "out_features is required: add it.",
+        ),
+        (
+            {"model": {"layers": [{"kind": "linear", "out_features": 2, "linear": 1}]}},
+            "/model/layers/0/linear",
+            "'linear' is no key here",
+        ),
+        ({"model": {"layers": [{"kind": "batch_norm"}]}}, "/model/layers/0", "mixes the examples"),
+        (
+            {"model": {"layers": [{"kind": "linear", "out_features": 1}]}},
+            "/model/layers",
+            "class 1",
+        ),
+        (
+            {"optimizer": {"kind": "sgd", "learning_rate": 1, "nesterov": True}},
+            "/optimizer",
+            "nesterov needs momentum",
+        ),
+        ({"workers": {"min": 3, "max": 1}}, "/workers", "min must not exceed max"),
+        ({"workers": {"min": 3}}, "/workers/max", "max is required"),
+        ({"workers": -1}, "/workers", "got -1; it should be 'auto', or it should be greater"),
+        ({"labels": {"a/b": "x"}}, "/labels/a~1b", "got 'a/b'"),
+        ({"name": "\ud800"}, "/name", "unicode"),
+        ({"initial_parameters": {"job": "nothing"}}, "/initial_parameters/job", "no job 'nothing'"),
+        (
+            {"initial_parameters": {"digest": "sha256:" + "0" * 64}},
+            "/initial_parameters/digest",
+            "No stored parameters",
+        ),
+        (
+            {"initial_parameters": {"safetensors": "?"}},
+            "/initial_parameters/safetensors",
+            "Not base64",
+        ),
+        (
+            {"initial_parameters": {"safetensors": "aGVsbG8gaGVsbG8="}},
+            "/initial_parameters/safetensors",
+            "Not a safetensors file",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(
+    bench: Bench, changes: dict[str, Any], pointer: str, said: str
+) -> None:
+    push(bench.http)
+    content = json.dumps(body(**changes))
+    answer = bench.http.post("/v1/jobs", content=content, headers=JSON)
+    found = problem(answer, 422)
+    assert [error["pointer"] for error in found["errors"]] == [pointer]
+    assert said in found["errors"][0]["detail"]
+    assert bench.store.jobs().data == []
+    assert list((bench.data_dir / "parameters").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(http: TestClient, number: str) -> None:
+    push(http)
+    text = spec().model_dump_json().replace('"checkpoint_seconds":30.0', '"checkpoint_seconds":X')
+    answer = http.post(
+        "/v1/jobs",
+        content=text.replace("X", number),
+        headers=JSON,
+    )
+    [error] = problem(answer, 422)["errors"]
+    assert error["pointer"] == "/checkpoint_seconds"
+    assert "finite" in error["detail"]
+
+
+def initial(tensors: dict[str, Any]) -> dict[str, str]:
+    return {"safetensors": base64.b64encode(save(tensors)).decode()}
+
+
+def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http, initial_parameters=initial(WEIGHTS))
+    again = submit(bench.http, initial_parameters=initial(WEIGHTS))
+    start = job.spec.initial_parameters
+    assert start is not None
+    assert start.digest is not None
+    assert start.safetensors is None
+    file = bench.data_dir / "parameters" / f"{start.digest.removeprefix('sha256:')}.safetensors"
+    assert file.read_bytes() == save(WEIGHTS)
+    assert bench.store.job_inputs(job.id).initial_parameters == start.digest
+    by_digest = submit(bench.http, initial_parameters={"digest": start.digest})
+    for one in (job, again, by_digest):
+        assert file.exists()
+        bench.supervisor.cancel(one.id)
+        assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({**WEIGHTS, "0.weight": np.zeros((2, 4), np.float32)}, "0.weight [2, 4]"),
+        ({"0.weight": WEIGHTS["0.weight"]}, "no 0.bias; this model needs 0.bias [2]"),
+        ({**WEIGHTS, "2.bias": WEIGHTS["0.bias"]}, "'2.bias', which this model has not"),
+        ({**WEIGHTS, "0.bias": np.zeros(2, np.int64)}, "0.bias is I64"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(
+    http: TestClient, tensors: dict[str, Any], said: str
+) -> None:
+    push(http)
+    answer = http.post("/v1/jobs", json=body(initial_parameters=initial(tensors)))
+    [error] = problem(answer, 422)["errors"]
+    assert error["pointer"] == "/initial_parameters/safetensors"
+    assert said in error["detail"]
+
+
+def checkpoint(bench: Bench, job_id: str, step: int) -> None:
+    """A real checkpoint file and its row."""
+    directory: Path = bench.data_dir / "jobs" / job_id
+    directory.mkdir(parents=True, exist_ok=True)
+    parameters = {name: value + step for name, value in WEIGHTS.items()}
+    digest = "sha256:" + "d" * 64
+    written = write(directory, Snapshot(step, parameters, {}, None, digest, {}))
+    attempt = bench.store.begin_attempt(job_id) or bench.store.job_inputs(job_id).attempt
+    assert bench.store.record_checkpoint(
+        job_id,
+        attempt,
+        Checkpointed(
+            step=step,
+            time=NOW,
+            file=written.path.name,
+            bytes=written.bytes,
+            digest=written.digest,
+            parameters_digest=digest,
+        ),
+    )
+
+
+def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    url = f"/v1/jobs/{job.id}/parameters"
+    assert problem(bench.http.get(url), 409)["code"] == "no_checkpoint"
+    for step in (5, 10):
+        checkpoint(bench, job.id, step)
+    listed = bench.http.get(f"/v1/jobs/{job.id}/checkpoints").json()
+    assert [one["step"] for one in listed["data"]] == [10, 5]
+    (bench.data_dir / "got.npz").write_bytes(bench.http.get(f"{url}?format=npz&step=5").content)
+    with np.load(bench.data_dir / "got.npz") as got:
+        np.testing.assert_array_equal(got["0.weight"], WEIGHTS["0.weight"] + 5)
+    newest = bench.http.get(url)
+    assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
+    assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
+    assert problem(bench.http.get(f"{url}?format=pickle"), 422)
+
+
+def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
+    push(bench.http)
+    first = submit(bench.http)
+    answer = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": first.id}))
+    assert "no checkpoint yet" in problem(answer, 422)["detail"]
+    checkpoint(bench, first.id, 10)
+    second = submit(bench.http, initial_parameters={"job": first.id})
+    assert second.spec.initial_parameters is not None
+    assert second.spec.initial_parameters.job is None
+    third = submit(bench.http, initial_parameters={"digest": second.spec.initial_parameters.digest})
+    assert third.spec.initial_parameters == second.spec.initial_parameters
+
+
+def test_jobs_are_listed_in_pages_and_filtered(bench: Bench) -> None:
+    push(bench.http)
+    made = [submit(bench.http, labels={"n": str(n % 2)}).id for n in range(3)]
+    bench.store.begin_attempt(made[0])
+    first = bench.http.get("/v1/jobs?limit=2").json()
+    rest = bench.http.get("/v1/jobs", params={"limit": 2, "after": first["next"]}).json()
+    assert [job["id"] for job in first["data"] + rest["data"]] == made[::-1]
+    assert rest["next"] is None
+    for query, expected in [
+        ("status=starting", [made[0]]),
+        ("status=starting&status=queued&label=n=0", [made[2], made[0]]),
+        ("status=failed,cancelled", []),
+    ]:
+        found = bench.http.get(f"/v1/jobs?{query}").json()["data"]
+        assert [job["id"] for job in found] == expected
+    for query in ("status=done", "label=n", "after=!", "limit=0", "limit=1001"):
+        problem(bench.http.get(f"/v1/jobs?{query}"), 422)
+
+
+def test_actions_are_the_supervisors(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    for action in ("pause", "resume", "cancel"):
+        assert bench.http.post(f"/v1/jobs/{job.id}/{action}").status_code == 202
+    assert bench.supervisor.asked == [(a, job.id) for a in ("pause", "resume", "cancel")]
+    problem(bench.http.post(f"/v1/jobs/{job.id}/cancel"), 409)
+    problem(bench.http.post("/v1/jobs/nothing/cancel"), 404)
+
+
+def test_deleting_a_finished_job_removes_all_that_was_its_own(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    assert "cancel it first" in problem(bench.http.delete(f"/v1/jobs/{job.id}"), 409)["detail"]
+    assert problem(bench.http.delete("/v1/datasets/digits"), 409)["code"] == "dataset_in_use"
+    checkpoint(bench, job.id, 5)
+    content = npz(inputs=np.ones((2, 3), np.float32), targets=np.array([0, 1]))
+    replaced = bench.http.put("/v1/datasets/digits?replace=true", content=content)
+    assert replaced.status_code == 200
+    assert len(list((bench.data_dir / "datasets").iterdir())) == 2  # the job still needs the old
+    bench.store.transition(job.id, to="cancelled", allowed=["starting"])
+    assert bench.http.delete(f"/v1/jobs/{job.id}").status_code == 204
+    problem(bench.http.get(f"/v1/jobs/{job.id}"), 404)
+    assert not (bench.data_dir / "jobs" / job.id).exists()
+    assert len(list((bench.data_dir / "datasets").iterdir())) == 1
