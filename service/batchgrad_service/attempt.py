@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 from batchgrad.contract import JobSpec, WorkerRange
@@ -19,6 +18,7 @@ from batchgrad_service.metrics import Metrics
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.recovery import EngineStillThereError, await_engine
 from batchgrad_service.reports import Reports
+from batchgrad_service.settings import Settings
 from batchgrad_service.settling import Settling
 from batchgrad_service.store import Store
 
@@ -40,16 +40,15 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all attempts share. `grace_seconds`: from a request to the use of force."""
+    """What all attempts share."""
 
     store: Store
     metrics: Metrics
     reports: Reports
     settling: Settling
     cluster: Cluster
-    data_dir: Path
+    settings: Settings
     engine_command: Sequence[str]
-    grace_seconds: float
 
 
 class Attempt:
@@ -150,24 +149,26 @@ class Attempt:
 
     def _start_engine(self) -> EngineProcess | None:
         inputs = self._around.store.job_inputs(self.job_id)
-        folder = self._around.data_dir / "jobs" / self.job_id
+        folder = self._around.settings.data_dir / "jobs" / self.job_id
         folder.mkdir(parents=True, exist_ok=True)
-        await_engine(folder / "engine.lock", self._around.grace_seconds)
+        await_engine(folder / "engine.lock", self._around.settings.grace_seconds)
         workers = _ray_workers(inputs.spec)
         cluster = self._around.cluster.address(workers) if workers else None
         start = Start(
             job_id=self.job_id,
             attempt=self.number,
             spec=inputs.spec,
-            dataset=self._around.data_dir / "datasets" / _hex(inputs.dataset_digest),
+            dataset=self._around.settings.data_dir / "datasets" / _hex(inputs.dataset_digest),
             job_directory=folder,
             initial_parameters=None
             if inputs.initial_parameters is None
-            else self._around.data_dir
+            else self._around.settings.data_dir
             / "parameters"
             / f"{_hex(inputs.initial_parameters)}.safetensors",
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
+            worker_silence_seconds=self._around.settings.worker_silence_seconds,
+            worker_start_seconds=self._around.settings.worker_start_seconds,
         )
         with self._lock:
             if self._asked or self._interrupted or self._killed:
@@ -202,7 +203,7 @@ class Attempt:
     def _force_later(self) -> None:
         with self._lock:
             if self._force is None and not self._over:
-                self._force = threading.Timer(self._around.grace_seconds, self.kill)
+                self._force = threading.Timer(self._around.settings.grace_seconds, self.kill)
                 self._force.daemon = True
                 self._force.start()
 

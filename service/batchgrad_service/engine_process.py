@@ -19,7 +19,7 @@ LOG_BYTES = 2**20
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 20
 ENVIRONMENT = {
-    # One microbatch is one computation on one BLAS thread: the same bits everywhere (DESIGN §4).
+    # One microbatch is one computation on one BLAS thread: the same bits everywhere.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

@@ -7,22 +7,27 @@ the service however that ends. Ray is imported here, in the ray executor and in 
 
 import json
 import os
+import selectors
 import shutil
 import signal
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
-from batchgrad_service.processes import end_session
+from batchgrad_service.processes import end_session, session_members
 
 LEAVE_SECONDS = 5.0
+ENGINES_SECONDS = 1.0
+"""Losing Ray ends an engine without an exception, so it gets time for its checkpoint first."""
 
 
 class KeeperOrder(BaseModel):
-    """What the service asks of its keeper; `temp_dir` is the keeper's to remove."""
+    """What the service, process number `service`, asks; `temp_dir` is the keeper's to remove."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +35,7 @@ class KeeperOrder(BaseModel):
     object_store_bytes: int
     temp_dir: Path
     token_path: Path
+    service: int
 
 
 def client_environment(temp_dir: Path, token_path: Path) -> dict[str, str]:
@@ -82,10 +88,28 @@ def keep(order: KeeperOrder) -> None:
         with answer:
             answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
         sys.stdin.buffer.read()
+        if os.getppid() != order.service:  # it was killed: its engines write their checkpoints now
+            time.sleep(ENGINES_SECONDS)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ray.shutdown()
         end_session(os.getpid(), wait_seconds=LEAVE_SECONDS, but=frozenset({os.getpid()}))
+
+
+def _wait_for_the_end() -> str | None:
+    """Until stdin closes (None), or a process is gone without which there is no cluster.
+
+    Ray itself would wait a minute for a dead gcs_server, while new drivers came and failed.
+    """
+    with ExitStack() as open_files, selectors.DefaultSelector() as watched:
+        for name in ("gcs_server", "raylet"):
+            for pid in session_members(os.getpid(), named=name):
+                descriptor = os.pidfd_open(pid)
+                open_files.callback(os.close, descriptor)
+                watched.register(descriptor, selectors.EVENT_READ, name)
+        watched.register(sys.stdin.fileno(), selectors.EVENT_READ, None)
+        gone: list[str | None] = [key.data for key, _ in watched.select()]
+        return None if None in gone else gone[0]
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:

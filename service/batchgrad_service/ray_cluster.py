@@ -140,6 +140,7 @@ class RayCluster:
             object_store_bytes=self._object_store_bytes,
             temp_dir=temp_dir,
             token_path=token_path,
+            service=os.getpid(),
         )
         log_path = self._data_dir / "keeper.log"
         process = _spawn(self._keeper_command, log_path)

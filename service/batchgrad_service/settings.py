@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(
         default=30.0, gt=0, description="how long an engine may take to obey before it is killed"
     )
+    worker_silence_seconds: float = Field(
+        default=10.0, gt=0, description="a Ray worker that answers nothing for so long is replaced"
+    )
+    worker_start_seconds: float = Field(
+        default=60.0, gt=0, description="how long a job waits for its first Ray worker"
+    )
     object_store_bytes: int = Field(
         default=256 * _MIB, ge=80 * _MIB, description="of the private Ray cluster's object store"
     )

@@ -61,9 +61,8 @@ class Supervisor:
             reports=Reports(store, metrics, settings.data_dir),
             settling=self._settling,
             cluster=self._cluster,
-            data_dir=settings.data_dir,
+            settings=settings,
             engine_command=engine_command,
-            grace_seconds=settings.grace_seconds,
         )
         self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it
         self._attempts: dict[str, Attempt] = {}

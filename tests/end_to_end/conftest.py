@@ -1,0 +1,38 @@
+"""One real service for all tests here, with a real Ray cluster of its own."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchgrad.client import Client
+from batchgrad.demo import digits
+from batchgrad.private_service import private_service
+
+COMMAND = (
+    "env",
+    "BATCHGRAD_WORKER_SILENCE_SECONDS=2",
+    sys.executable,
+    "-m",
+    "batchgrad",
+    "serve",
+)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="session")
+def client(data_folder: Path) -> Iterator[Client]:
+    with private_service(COMMAND, folder=data_folder) as client:
+        client.put_arrays("digits", *digits())
+        yield client
+
+
+@pytest.fixture(scope="session")
+def jobs_folder(client: Client, data_folder: Path) -> Path:
+    (folder,) = data_folder.glob("*/jobs")
+    return folder

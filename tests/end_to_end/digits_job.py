@@ -1,0 +1,50 @@
+"""The demo's job, in the variants that must all end with the same bits."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from batchgrad import demo
+from batchgrad.client import Client
+from batchgrad.contract import Event, Job
+
+PATIENCE_SECONDS = 60.0
+
+
+def spec(workers: Any = 0, **changes: Any) -> dict[str, Any]:
+    """Digits, 250 examples a step: no multiple of the microbatch of 64, nor of the dataset."""
+    return {**demo.spec(0, None, 12), "workers": workers, "batch_size": 250, **changes}
+
+
+def digest(client: Client, **changes: Any) -> str:
+    """Train to the end; the digest of the parameters."""
+    job = client.wait(client.submit(spec(**changes)).id, timeout=PATIENCE_SECONDS)
+    assert job.parameters_digest is not None
+    return job.parameters_digest
+
+
+@contextmanager
+def under_way(client: Client, steps: int, **changes: Any) -> Iterator[Job]:
+    """A long job once it has done some steps; cancelled if the test fails."""
+    job = client.submit(spec(**changes))
+    try:
+        yield until(client, job.id, lambda job: job.step >= steps)
+    finally:
+        if client.job(job.id).status not in {"succeeded", "failed", "cancelled"}:
+            client.cancel(job.id)
+
+
+def until(client: Client, job_id: str, condition: Any) -> Job:
+    """The job as soon as the condition holds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition(job := client.job(job_id)):
+        assert job.status not in {"failed", "cancelled", "succeeded"}, job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.02)
+    return job
+
+
+def happened(client: Client, job_id: str, kind: str) -> list[Event]:
+    """Events of one type."""
+    return [event for event in client.events(job_id, follow=False) if event.type == kind]

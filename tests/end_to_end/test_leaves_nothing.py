@@ -1,0 +1,112 @@
+"""However a service ends, nothing of it is left; and the next one goes on with its jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from batchgrad.client import Client
+from batchgrad.demo import digits
+from tests.end_to_end.digits_job import PATIENCE_SECONDS, digest, spec, until
+
+pytestmark = pytest.mark.ray
+
+LONG = {"epochs": 60}
+
+
+@contextmanager
+def service(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchgrad", "serve", "--port", "0", "--data-dir", str(data_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with Client(url) as client:
+            yield process, client
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes that this one started, and theirs."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found: set[int] = set()
+    new = {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that still run; zombies wait for somebody's attention and do nothing."""
+    found = set()
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "ZX":
+            found.add(pid)
+    return found
+
+
+def traces(pids: set[int], data_dir: Path) -> set[Path]:
+    """What these processes keep outside the data directory: Ray's folder, shared memory."""
+    found = {Path(json.loads((data_dir / "keeper.json").read_text())["temp_dir"])}
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.add(descriptor.readlink())
+    return {path for path in found if path.is_relative_to("/dev/shm") or path.is_dir()}  # noqa: S108
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
+    client: Client, tmp_path: Path, sent: signal.Signals
+) -> None:
+    expected = digest(client, **LONG)
+    with service(tmp_path) as (process, mine):
+        mine.put_arrays("digits", *digits())
+        job = mine.submit(spec(workers=2, **LONG))
+        until(mine, job.id, lambda job: job.step >= 30)
+        started = descendants(process.pid)
+        assert len(started) > 5  # keeper, Ray's own processes, engine, workers
+        kept = {path for path in traces(started, tmp_path) if not tmp_path.is_relative_to(path)}
+        assert kept
+        os.kill(process.pid, sent)
+        process.wait(timeout=PATIENCE_SECONDS)
+        deadline = time.monotonic() + 15
+        while (left := alive(started)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not left
+        assert not {path for path in kept if path.exists()}
+    with service(tmp_path) as (process, mine):
+        done = mine.wait(job.id, timeout=PATIENCE_SECONDS)
+        assert done.parameters_digest == expected
+        assert done.attempts == 2
+        resumed = [event for event in mine.events(job.id, follow=False) if event.type == "plan"]
+        assert resumed
+        process.terminate()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
+        assert not (tmp_path / "keeper.json").exists()

@@ -1,0 +1,101 @@
+"""Workers, threads, deaths, pauses and restarts decide how fast a job is, never what it learns."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgrad.client import Client
+from tests.end_to_end.digits_job import digest, happened, under_way, until
+
+pytestmark = pytest.mark.ray
+
+LONG = {"epochs": 60}
+"""Some 360 steps: enough to be still going when a test interferes."""
+
+
+@pytest.fixture(scope="module")
+def short_digest(client: Client) -> str:
+    return digest(client, workers=0, threads=1)
+
+
+@pytest.fixture(scope="module")
+def long_digest(client: Client) -> str:
+    return digest(client, workers=0, threads=1, **LONG)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 1},
+        {"workers": 2},
+        {"workers": 3},
+        {"workers": 0, "threads": 2},
+        {"workers": "auto"},
+        {"workers": 2, "threads": 2},
+        {"workers": {"min": 1, "max": 2}},
+    ],
+    ids=str,
+)
+def test_any_number_of_workers_and_threads(
+    client: Client, short_digest: str, changes: dict[str, Any]
+) -> None:
+    assert digest(client, **changes) == short_digest
+
+
+def test_that_many_real_actors_run(client: Client) -> None:
+    with under_way(client, 1, workers=3, **LONG) as job:
+        assert (job.executor, job.workers) == ("ray", 3)
+        pids = {event.data["pid"] for event in happened(client, job.id, "worker_joined")}
+        assert len(pids) == 3
+        for pid in pids:
+            assert "GradientWorker" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"), [(signal.SIGKILL, "died"), (signal.SIGSTOP, "silent")], ids=str
+)
+def test_worker_that_is_killed_or_stopped(
+    client: Client, long_digest: str, sent: signal.Signals, reason: str
+) -> None:
+    with under_way(client, 30, workers=2, **LONG) as job:
+        victim = happened(client, job.id, "worker_joined")[0].data["pid"]
+        os.kill(victim, sent)
+        done = client.wait(job.id, timeout=60)
+    assert done.parameters_digest == long_digest
+    assert done.attempts == 1
+    (lost,) = happened(client, job.id, "worker_lost")
+    assert (lost.data["pid"], lost.data["reason"]) == (victim, reason)
+    assert happened(client, job.id, "retry")
+    assert len(happened(client, job.id, "worker_joined")) == 3
+    assert not Path(f"/proc/{victim}").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_engine_that_is_killed(
+    client: Client, long_digest: str, jobs_folder: Path, workers: int
+) -> None:
+    changes = {**LONG, "workers": workers, "checkpoint_seconds": 0.05}
+    with under_way(client, 30, **changes) as job:
+        engine = json.loads((jobs_folder / job.id / "engine.lock").read_text())["pid"]
+        os.kill(engine, signal.SIGKILL)
+        done = client.wait(job.id, timeout=60)
+    assert done.parameters_digest == long_digest
+    assert done.attempts == 2
+    states = [event.data["status"] for event in happened(client, job.id, "state")]
+    assert "recovering" in states
+    rows = [row.step for row in client.steps(job.id)]
+    assert rows == list(range(1, 361))
+
+
+def test_pause_and_resume(client: Client, long_digest: str) -> None:
+    with under_way(client, 30, workers=2, **LONG) as job:
+        client.pause(job.id)
+        paused = until(client, job.id, lambda job: job.status == "paused")
+        assert paused.step < 360
+        client.resume(job.id)
+        done = client.wait(job.id, timeout=60)
+    assert done.parameters_digest == long_digest
