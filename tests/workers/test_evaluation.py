@@ -36,3 +36,11 @@ def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path:
         [losses @ weights[ids], weights[ids].sum(), right, len(ids)], rel=1e-12
     )
     assert 0 < right < len(ids)
+
+
+def test_values_have_no_right_answers(tmp_path: Path) -> None:
+    of = setup(store(tmp_path, targets=np.zeros((EXAMPLES, 3))), loss="squared_error")
+    with closing(Shard(of, 1)) as shard:
+        [node] = shard.evaluation_sums(theta(of), 0, 3).nodes
+
+    assert node.sum[1:].tolist() == [12, 0, 12]
