@@ -13,10 +13,12 @@ from batchgrad_service.routes.services import Served, as_json
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 _WRITE_BYTES = 2**20
+_BINARY = {"type": "string", "format": "binary"}
+_KINDS = ("application/x-npz", "application/octet-stream")
 _NPZ = {
     "requestBody": {
         "required": True,
-        "content": {"application/x-npz": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {kind: {"schema": _BINARY} for kind in _KINDS},
     }
 }
 

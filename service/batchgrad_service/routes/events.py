@@ -15,6 +15,12 @@ from batchgrad_service.routes.services import Served, Services, as_json
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Seq = Annotated[int, Query(ge=0, lt=2**63)]
 _BATCH = 500
+_TEXT = {"type": "string"}
+_FRAME = {  # of each event in the stream; `data` holds an Event as JSON
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
+    "required": ["data"],
+}
 
 
 @router.get(
@@ -23,7 +29,7 @@ _BATCH = 500
     responses={
         200: {
             "description": "A stream; by Accept: application/json one page",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _FRAME}},
         }
     },
 )

@@ -1,0 +1,157 @@
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from batchgrad.contract import JOB_STATUSES, StepRow
+from batchgrad_service.engine.messages import EXAMPLE_NORM_BOUNDS, Evaluated, Observed, Report
+from batchgrad_service.live_metrics import MAX_JOBS, MAX_LAYERS
+from batchgrad_service.metrics import PHASES, Metrics
+from batchgrad_service.store import Store
+from tests.service.building import create, report, row, spec
+from tests.service.conftest import Bench
+
+REPORTED = report(row(7, loss=0.5))
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry, store: Store) -> Metrics:
+    return Metrics(registry, version="1.2", count_jobs=store.count_by_status, clock=lambda: 99.0)
+
+
+def observed(**counts: Any) -> Report:
+    return REPORTED.model_copy(update={"observed": Observed(**counts)})
+
+
+def value(registry: CollectorRegistry, name: str, /, **labels: str) -> float | None:
+    return registry.get_sample_value(f"batchgrad_{name}", labels)
+
+
+def test_known_series_start_at_zero(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for state in JOB_STATUSES:
+        assert value(registry, "jobs", state=state) == 0
+    for phase in PHASES:
+        assert value(registry, "step_phase_duration_seconds_count", phase=phase) == 0
+    assert value(registry, "jobs_finished_total", outcome="succeeded", reason="") == 0
+    assert value(registry, "workers_lost_total") == 0
+    assert value(registry, "example_gradient_norm_count") == 0
+    assert value(registry, "job_queue_wait_seconds_count") == 0
+    assert value(registry, "bytes_transferred_total", direction="in", transport="ray") == 0
+
+
+def test_a_running_job_is_shown_until_it_is_forgotten(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    job = create(store)
+    metrics.begin(job)
+    metrics.observe(job.id, observed(examples=10))
+    metrics.observe(job.id, observed(examples=5))
+    evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=None)
+    metrics.observe_evaluation(job.id, evaluated)
+    assert value(registry, "jobs", state="queued") == 1
+    assert value(registry, "workers", state="running") == 2
+    mine = {"job_id": job.id}
+    assert value(registry, "job_info", **mine, name="digits", dataset="digits") == 1
+    assert value(registry, "job_loss", **mine, split="train") == 0.5
+    assert value(registry, "job_loss", **mine, split="validation") == 0.75
+    assert value(registry, "job_step", **mine) == 7
+    assert value(registry, "job_steps_planned", **mine) == 20
+    assert value(registry, "job_examples_total", **mine) == 15
+    assert value(registry, "job_gradient_norm", **mine) == 2.0
+    short = {**mine, "shortcut": "averaged_error"}
+    assert value(registry, "job_shortcut_relative_error", **short) == 0.25
+    assert value(registry, "job_layer_shortcut_relative_error", **short, layer="0") == 0.25
+    # undefined figures have no series
+    assert value(registry, "job_shortcut_norm_ratio", **short) is None
+    assert value(registry, "job_gradient_noise_scale", **mine) is None
+    metrics.forget(job.id)
+    metrics.observe(job.id, REPORTED)  # a late report does not bring it back
+    assert value(registry, "job_step", **mine) is None
+    assert value(registry, "workers", state="running") == 0
+
+
+def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics) -> None:
+    buckets = [0] * (len(EXAMPLE_NORM_BOUNDS) + 1)
+    buckets[3], buckets[-1] = 2, 1
+    for _ in range(2):
+        metrics.observe(
+            "any",
+            observed(
+                norm_buckets=buckets,
+                norm_sum=5.5,
+                phase_seconds={"compute": [0.001, 0.2]},
+                retries={"worker died": 1, "deadline": 2},
+                workers_lost=1,
+                nonfinite_examples=3,
+                bytes_in=10,
+                bytes_out=20,
+                transport="ray",
+            ),
+        )
+    metrics.observe("any", REPORTED)
+    assert value(registry, "example_gradient_norm_bucket", le="0.0005") == 0
+    assert value(registry, "example_gradient_norm_bucket", le="0.001") == 4
+    assert value(registry, "example_gradient_norm_bucket", le="+Inf") == 6
+    assert value(registry, "example_gradient_norm_sum") == 11.0
+    assert value(registry, "step_phase_duration_seconds_count", phase="compute") == 4
+    assert value(registry, "microbatch_retries_total", reason="deadline") == 4
+    assert value(registry, "microbatch_retries_total", reason="other") == 2
+    assert value(registry, "workers_lost_total") == 2
+    assert value(registry, "nonfinite_examples_total") == 6
+    assert value(registry, "bytes_transferred_total", direction="in", transport="ray") == 20
+    assert value(registry, "bytes_transferred_total", direction="out", transport="ray") == 40
+    with pytest.raises(ValueError, match="got 1 norm buckets, expected 25"):
+        metrics.observe("any", observed(norm_buckets=[1]))
+
+
+def test_the_supervisors_events_are_counted(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.finished("failed", "nonfinite")
+    metrics.finished("failed", "Something long, with a comma")
+    metrics.queue_wait(3.0)
+    metrics.workers_lost(2)
+    metrics.checkpointed()
+    assert value(registry, "jobs_finished_total", outcome="failed", reason="nonfinite") == 1
+    assert value(registry, "jobs_finished_total", outcome="failed", reason="other") == 1
+    assert value(registry, "job_queue_wait_seconds_sum") == 3.0
+    assert value(registry, "workers_lost_total") == 2
+    assert value(registry, "checkpoint_last_success_timestamp_seconds") == 99.0
+
+
+def test_jobs_and_layers_are_bounded(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    job = create(store)
+    layer = row(1).shortcuts["averaged_error"].layers
+    assert layer is not None
+    many = [layer[0].model_copy(update={"name": str(n)}) for n in range(MAX_LAYERS + 8)]
+    shortcut = row(1).shortcuts["averaged_error"].model_copy(update={"layers": many})
+    wide: StepRow = row(1).model_copy(update={"shortcuts": {"averaged_error": shortcut}})
+    for n in range(MAX_JOBS + 3):
+        job_id = f"job_{n}"
+        metrics.begin(job.model_copy(update={"id": job_id, "spec": spec()}))
+        metrics.observe(job_id, report(wide))
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert sum(sample.name == "batchgrad_job_step" for sample in samples) == MAX_JOBS
+    layers = [s for s in samples if s.name == "batchgrad_job_layer_shortcut_relative_error"]
+    assert len(layers) == MAX_JOBS * MAX_LAYERS
+
+
+def test_requests_are_timed_by_route_template(bench: Bench) -> None:
+    for path in ("/v1/jobs/a", "/v1/jobs/b", "/nothing/at/all"):
+        bench.http.get(path)
+    answer = bench.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    name = "batchgrad_http_request_duration_seconds"
+    counted = {
+        sample.labels["route"]: sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == f"{name}_count"
+    }
+    assert counted == {"/v1/jobs/{job_id}": 2, "unmatched": 1}

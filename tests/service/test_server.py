@@ -1,0 +1,89 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+CODE = """
+import sys
+from batchgrad_service.server import run
+from batchgrad_service.settings import Settings
+sys.exit(run(Settings(data_dir=sys.argv[1], port=int(sys.argv[2])), stop_when_stdin_closes=True))
+"""
+PATIENCE_SECONDS = 30
+
+
+@contextmanager
+def serving(data_dir: Path, port: int = 0) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, str(data_dir), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("BATCHGRAD_", "RAY_"))},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def url_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return str(json.loads(process.stdout.readline())["url"])
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "stdin"])
+def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
+    with serving(tmp_path / "data") as process:
+        url = url_of(process)
+        assert httpx2.get(f"{url}/healthz").json() == {"status": "ok"}
+        with httpx2.stream("GET", f"{url}/v1/jobs/none/events") as answer:
+            assert answer.status_code == 404
+        assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+        if end == "stdin":
+            assert process.stdin is not None
+            process.stdin.close()
+            process.stdin = None
+        else:
+            process.send_signal(signal.Signals[end])
+        code, said = ended(process)
+    assert code == 0
+    assert f"batchgrad is ready on {url} (data in " in said
+    assert "Traceback" not in said
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(url)
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving(tmp_path, port) as process:
+            code, said = ended(process)
+    assert code == 1
+    assert said.startswith(f"batchgrad: cannot listen on 127.0.0.1 port {port}")
+
+
+def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        url_of(first)
+        with serving(tmp_path) as second:
+            code, said = ended(second)
+    assert code == 1
+    assert str(tmp_path) in said
+    assert "Traceback" not in said

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from batchgrad_service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BATCHGRAD_RAY_ADDRESS", "RAY_ADDRESS", "BATCHGRAD_PORT", "BATCHGRAD_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_environment_sets_what_flags_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHGRAD_PORT", "9000")
+    monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
+    assert (Settings().port, Settings().ray_address) == (9000, "ray-head:6379")
+    assert Settings(port=0).port == 0
+    monkeypatch.setenv("BATCHGRAD_RAY_ADDRESS", "mine:6379")
+    assert Settings().ray_address == "mine:6379"
+    assert Settings(ray_address="flag:1").ray_address == "flag:1"
+
+
+def test_the_database_is_in_the_data_directory_unless_said(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert settings.url_of_database == f"sqlite:///{tmp_path}/batchgrad.sqlite3"
+    url = "postgresql://somewhere/batchgrad"
+    assert Settings(data_dir=tmp_path, database_url=url).url_of_database == url
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert Settings(host=host).token() is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])  # noqa: S104
+def test_any_other_host_needs_one(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="set token_file"):
+        Settings(host=host)
+    assert Settings(host=host, token_file=tmp_path / "token").host == host
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"two words in one file", b"\xff" * 20])
+def test_a_token_that_protects_nothing_is_refused(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    settings = Settings(token_file=file)
+    with pytest.raises(ValueError, match="cannot be read"):
+        settings.token()
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="token_file"):
+        settings.token()
