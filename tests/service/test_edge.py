@@ -2,7 +2,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from batchgrad_service.problems import Invalid
 from tests.service.building import npz, problem, push
@@ -89,9 +91,7 @@ def test_a_dataset_that_is_too_large_leaves_nothing(make_bench: Make) -> None:
     assert list((bench.data_dir / "uploads").iterdir()) == []
 
 
-def test_what_breaks_inside_stays_inside(
-    make_bench: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None:
     def broken(_request: object) -> None:
         raise RuntimeError("secret")
 
@@ -102,8 +102,12 @@ def test_what_breaks_inside_stays_inside(
         "inputs": [[1.0]],
         "targets": [1.0],
     }
-    answer = http.post("/v1/gradients", json=body)
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logged:
+        answer = http.post("/v1/gradients", json=body)
     found = problem(answer, 500)
+    [failure] = [line for line in logged if line["event"] == "request failed"]
+    assert failure["exc_info"]
+    assert failure["request_id"] == found["request_id"]
     assert "secret" not in answer.text
     assert found["request_id"] in found["detail"]
     assert http.get("/healthz").status_code == 200

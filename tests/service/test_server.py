@@ -15,7 +15,8 @@ CODE = """
 import sys
 from batchgrad_service.server import run
 from batchgrad_service.settings import Settings
-sys.exit(run(Settings(data_dir=sys.argv[1], port=int(sys.argv[2])), stop_when_stdin_closes=True))
+settings = Settings(data_dir=sys.argv[1], port=int(sys.argv[2]), log_format="json")
+sys.exit(run(settings, stop_when_stdin_closes=True))
 """
 PATIENCE_SECONDS = 30
 
@@ -65,6 +66,10 @@ def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
         code, said = ended(process)
     assert code == 0
     assert f"batchgrad is ready on {url} (data in " in said
+    logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    [request] = [line for line in logged if line.get("job_id") == "none"]
+    assert request["request_id"] == answer.headers["x-request-id"]
+    assert request["route"] == "/v1/jobs/{job_id}/events"
     assert "Traceback" not in said
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url)

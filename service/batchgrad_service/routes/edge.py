@@ -103,8 +103,14 @@ class Edge:
         seconds = exchange.seconds()
         method = scope["method"] if exchange.status != 405 else "other"  # anybody may invent one
         self._observe(method, route, exchange.status, seconds)
+        about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
         _log.info(
-            "request", method=method, route=route, status=exchange.status, seconds=round(seconds, 4)
+            "request",
+            method=method,
+            route=route,
+            status=exchange.status,
+            seconds=round(seconds, 4),
+            **about,
         )
 
 
