@@ -3,8 +3,6 @@
 n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,).
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +12,11 @@ import numpy.typing as npt
 
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.dataset import StoredDataset
+from batchgrad_workers.digests import digest
 
 _CHUNK_NUMBERS = 2**18
 _MAX_CLASSES = 2**31
+_MAX_WEIGHT = 1e30
 _SHOWN = 3
 _Array = npt.NDArray[Any]
 
@@ -52,7 +52,7 @@ def inspect(directory: Path) -> Content:
     if stored.weights is not None:
         _check_weights(stored.weights)
     return Content(
-        digest=_digest(arrays),
+        digest=digest(arrays),
         examples=len(stored.inputs),
         input_shape=list(stored.inputs.shape[1:]),
         input_dtype=stored.inputs.dtype.name,
@@ -119,6 +119,12 @@ def _check_weights(weights: _Array) -> None:
             "/weights", f"weights has shape {list(weights.shape)}; expected one per example, (n,)."
         )
     _refuse_where("weights", weights, lambda chunk: chunk < 0, "weights are 0 or more")
+    _refuse_where(
+        "weights",
+        weights,
+        lambda chunk: chunk > _MAX_WEIGHT,
+        f"weights are at most {_MAX_WEIGHT:g}: divide all by the largest, which changes no mean",
+    )
     if not weights.any():
         raise Invalid.field(
             "/weights",
@@ -139,15 +145,3 @@ def _refuse_where(name: str, array: _Array, wrong: Any, remedy: str) -> None:
             shown.append(f"{name}[{where}] is {chunk[index]}")
         more = ", among others" if len(found) > _SHOWN else ""
         raise Invalid.field(f"/{name}", f"{'; '.join(shown)}{more}: {remedy}.")
-
-
-def _digest(arrays: dict[str, _Array]) -> str:
-    """SHA-256 over each array's name, dtype, shape and little-endian C-order bytes."""
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        described = [name, array.dtype.newbyteorder("<").str, list(array.shape)]
-        digest.update(json.dumps(described).encode() + b"\n")
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, _CHUNK_NUMBERS):
-            digest.update(flat[start : start + _CHUNK_NUMBERS].data)
-    return f"sha256:{digest.hexdigest()}"

@@ -60,8 +60,14 @@ def check_value_targets(loss: Loss, shape: Shape, outputs: int, pointer: str) ->
     Raises:
         Invalid: another shape.
     """
-    if shape not in {(outputs,), () if outputs == 1 else (outputs,)}:
-        got = shape[0] if len(shape) == 1 else 1 if not shape else list(shape)
+    if len(shape) > 1:
+        raise Invalid.field(
+            pointer,
+            f"targets has shape {list(shape)} per example; {loss} takes one row of numbers: "
+            "flatten the targets.",
+        )
+    got = shape[0] if shape else 1
+    if got != outputs:
         raise Invalid.field(
             pointer,
             f"targets has {got} value(s) per example, the network has {outputs} output(s): "

@@ -67,7 +67,10 @@ class LiveJobs(Collector):
             live.examples += report.observed.examples
             if report.rows:
                 last = report.rows[-1]
-                live.losses["train"] = last.loss
+                if last.loss is None:
+                    live.losses.pop("train", None)
+                else:
+                    live.losses["train"] = last.loss
                 live.gradient_norm = last.gradient_norm
                 live.noise_scale = last.noise_scale
                 live.shortcuts = last.shortcuts

@@ -7,42 +7,61 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_service.problems import Invalid
+from batchgrad_workers.arrays import Array
+
+MAX_AXES = 16
+INT64 = np.iinfo(np.int64)
 
 
-def numbers(nested: list[Any], pointer: str, dtype: npt.DTypeLike | None) -> npt.NDArray[Any]:
-    """The array that `nested` spells; integers stay integers when `dtype` is None.
+def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
+    """The array that `nested` spells, float64, or int64 where all its numbers are integers.
 
     Raises:
         Invalid: ragged lists, something that is no number, or a number that is not finite.
     """
-    shape, level = [], nested
+    name = pointer[1:]
+    shape: list[int] = []
+    level: Any = nested
     while isinstance(level, list):
         shape.append(len(level))
         if not level:
-            raise Invalid.field(pointer, f"{pointer[1:]} holds an empty list: give it numbers.")
+            raise Invalid.field(pointer, f"{name} holds an empty list: give it numbers.")
+        if len(shape) > MAX_AXES:
+            raise Invalid.field(pointer, f"{name} is nested more than {MAX_AXES} lists deep.")
         level = level[0]
     for place, leaf in _leaves(nested, pointer, tuple(shape)):
         if isinstance(leaf, bool) or not isinstance(leaf, int | float):
             raise Invalid.field(place, f"got {leaf!r}; expected a number.")
-    try:
-        array = np.array(nested, dtype)
-    except OverflowError:
-        raise Invalid.field(
-            pointer, f"{pointer[1:]} holds a number too large for {dtype}."
-        ) from None
-    if array.dtype.kind == "f":
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            place = "".join(f"/{index}" for index in bad[0])
-            value = array[tuple(bad[0])]
-            raise Invalid.field(
-                pointer + place,
-                f"got {value} ({len(bad)} such values in {pointer[1:]}); expected finite numbers: "
-                "remove or repair these examples.",
-            )
-    elif array.dtype.kind not in "iu":
-        raise Invalid.field(pointer, f"{pointer[1:]} holds an integer too large for 64 bits.")
+        if isinstance(leaf, int) and not INT64.min <= leaf <= INT64.max:
+            raise Invalid.field(place, "got an integer too large for 64 bits; expected a number.")
+    array = np.array(nested)
+    _refuse_nonfinite(array, array, pointer, "finite numbers")
     return array
+
+
+def cast(array: npt.NDArray[Any], pointer: str, dtype: npt.DTypeLike) -> Array:
+    """`array` in a float type.
+
+    Raises:
+        Invalid: a number is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        rounded = array.astype(dtype)
+    _refuse_nonfinite(rounded, array, pointer, f"numbers that {np.dtype(dtype).name} can hold")
+    return rounded
+
+
+def _refuse_nonfinite(
+    checked: npt.NDArray[Any], given: npt.NDArray[Any], pointer: str, expected: str
+) -> None:
+    bad = np.argwhere(~np.isfinite(checked))
+    if len(bad):
+        place = "".join(f"/{index}" for index in bad[0])
+        raise Invalid.field(
+            pointer + place,
+            f"got {given[tuple(bad[0])]} ({len(bad)} such values in {pointer[1:]}); expected "
+            f"{expected}: remove or repair these examples.",
+        )
 
 
 def _leaves(level: Any, place: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:

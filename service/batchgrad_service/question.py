@@ -1,10 +1,12 @@
 """POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from batchgrad.contract import (
+    DEFAULT_MICROBATCH,
     Depth,
     GradientShortcut,
     GradientsRequest,
@@ -15,7 +17,7 @@ from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement
 from batchgrad_service.engine.rows import layered
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_targets
-from batchgrad_service.nested import numbers
+from batchgrad_service.nested import cast, numbers
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import (
@@ -33,7 +35,7 @@ from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import microbatches
 
 MAX_NUMBERS = 2**26
-"""Bound on P times the gradients that an answer holds: 512 MiB in float64."""
+"""Bound on the gradients of an answer, and on a microbatch's activations: 512 MiB in float64."""
 
 
 def answer(request: GradientsRequest) -> GradientsResponse:
@@ -54,6 +56,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     _refuse_overflow(losses, squared_norms)
 
     weight = float(sums.totals[WEIGHT])
+    _refuse_heavy(sums, weight, batch.weights)
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
@@ -84,7 +87,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
 
 def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
     dtype = np.dtype(request.precision)
-    inputs = numbers(request.inputs, "/inputs", dtype)
+    inputs = cast(numbers(request.inputs, "/inputs"), "/inputs", dtype)
     if inputs.ndim < 2:
         raise Invalid.field(
             "/inputs",
@@ -92,9 +95,22 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
             "put each example's numbers in a list.",
         )
     network = bind(request.model, inputs.shape[1:])
-    targets = np.asarray(numbers(request.targets, "/targets", None))
+    targets = numbers(request.targets, "/targets")
     check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
-    gradients = 5 + (len(inputs) if request.per_example else 0)
+    _refuse_large(request, network, len(inputs))
+    weights = np.ones(len(inputs), dtype)
+    if request.weights is not None:
+        weights = cast(numbers(request.weights, "/weights"), "/weights", dtype)
+        _check_weights(weights, len(inputs))
+    if LOSSES[request.loss].targets == "values":
+        targets = cast(targets, "/targets", dtype)
+    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
+    return network, Microbatch(inputs, rows, weights), _parameters(request, network)
+
+
+def _refuse_large(request: GradientsRequest, network: Network, examples: int) -> None:
+    """Bound what an answer holds, and what one microbatch holds on the way, before it is spent."""
+    gradients = 5 + (examples if request.per_example else 0)
     if network.size * gradients > MAX_NUMBERS:
         raise Invalid.field(
             "/model",
@@ -102,12 +118,14 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
             f"{MAX_NUMBERS} numbers are allowed: use a smaller model, "
             + ("or per_example: false." if request.per_example else "or submit a job."),
         )
-    weights = np.ones(len(inputs), dtype)
-    if request.weights is not None:
-        weights = numbers(request.weights, "/weights", dtype)
-        _check_weights(weights, len(inputs))
-    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
-    return network, Microbatch(inputs, rows, weights), _parameters(request, network)
+    rows = min(examples, request.microbatch_size or DEFAULT_MICROBATCH)
+    width = sum(prod(layer.output_shape) for layer in network.layers)
+    if rows * width > MAX_NUMBERS:
+        raise Invalid.field(
+            "/model",
+            f"A microbatch of {rows} examples has {width} activations each, at most "
+            f"{MAX_NUMBERS} numbers are allowed: use narrower layers or a smaller microbatch_size.",
+        )
 
 
 def _check_weights(weights: Array, examples: int) -> None:
@@ -140,7 +158,7 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
     flat = np.empty(network.size, request.precision)
     for slot in network.slots:
         pointer = f"/parameters/{slot.name}"
-        value = numbers(request.parameters[slot.name], pointer, flat.dtype)
+        value = cast(numbers(request.parameters[slot.name], pointer), pointer, flat.dtype)
         if value.shape != slot.shape:
             raise Invalid.field(
                 pointer,
@@ -155,7 +173,7 @@ def _sums(
 ) -> tuple[GradientSums, Array, Array]:
     """Sums over the whole minibatch by the canonical tree, as a job's workers make them."""
     examples = len(batch.inputs)
-    size = min(examples, size or 128)
+    size = min(examples, size or DEFAULT_MICROBATCH)
     views = differentiator.network.views(parameters)
     tree: Tree[GradientSums] = Tree(microbatches(examples, size), GradientSums.join)
     parts = []
@@ -178,6 +196,16 @@ def _refuse_overflow(losses: Array, squared_norms: Array) -> None:
             f"Loss or gradient is not finite for examples {first}"
             f"{' and others' if len(bad) > 5 else ''}: scale inputs or parameters down, or use "
             "precision: float64.",
+        )
+
+
+def _refuse_heavy(sums: GradientSums, weight: float, weights: Array) -> None:
+    """Finite examples can have sums that are not, if their weights are huge."""
+    if weight > float(np.finfo(weights.dtype).max) or not np.isfinite(sums.gradient).all():
+        raise Invalid.field(
+            "/weights",
+            f"Weights up to {weights.max():g} make sums that are not finite: divide all weights "
+            "by the largest one, which changes no mean.",
         )
 
 

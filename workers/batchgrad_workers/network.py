@@ -4,16 +4,15 @@
 torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from batchgrad.contract import Model, Precision
 from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.digests import digest
 from batchgrad_workers.layers import Layer, Parameters, ShapeMismatch, build_layer
 from batchgrad_workers.randomness import generator
 
@@ -113,14 +112,4 @@ class Network:
 
     def digest(self, flat: Array) -> str:
         """SHA-256 over name, dtype, shape and little-endian bytes of each parameter, in order."""
-        sha = hashlib.sha256()
-        for name, parameter in self.named(flat).items():
-            hash_array(sha, name, parameter)
-        return "sha256:" + sha.hexdigest()
-
-
-def hash_array(sha: Any, name: str, array: Any) -> None:
-    """Feed name, dtype, shape and the little-endian C-order bytes of `array` into `sha`."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    sha.update(f"{name}\0{little.dtype.name}\0{list(array.shape)}\0".encode())
-    sha.update(little.data)
+        return digest(self.named(flat))

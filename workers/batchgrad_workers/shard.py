@@ -151,9 +151,8 @@ class Shard:
 
         def leaf(index: int) -> EvaluationSums:
             batch = self._examples.rows(ids[index * size : (index + 1) * size])
-            with np.errstate(all="ignore"):
-                outputs = self.network.forward(views, batch.inputs)[-1]
-                losses, _ = loss_and_error(loss, outputs, batch.targets)
+            outputs = self.network.forward(views, batch.inputs)[-1]
+            losses, _ = loss_and_error(loss, outputs, batch.targets)
             rows = outputs.reshape(len(outputs), -1)
             right = 0.0 if loss.correct is None else loss.correct(rows, batch.targets).sum()
             weighted = float(np.dot(losses.astype(np.float64), batch.weights))
@@ -178,7 +177,12 @@ class Shard:
     ) -> tuple[list[Node[Sums]], float]:
         started = perf_counter()
         tree: Tree[Sums] = Tree(total, join)
-        self._team.run(leaves, lambda index: tree.add(0, index, leaf(index)))
+
+        def work(index: int) -> None:
+            with np.errstate(all="ignore"):  # the coordinator reports overflow, by example
+                tree.add(0, index, leaf(index))
+
+        self._team.run(leaves, work)
         return tree.nodes(), perf_counter() - started
 
     def _differentiate(
@@ -187,20 +191,19 @@ class Shard:
         """Sums of one microbatch; with `drop_nonfinite`, without the examples that overflow.
 
         Their losses or norms stay non-finite in what is returned, which is how the coordinator
-        learns of them. Overflow is reported there, by example, so numpy need not warn here.
+        learns of them.
         """
-        with np.errstate(all="ignore"):
-            sums, losses, squared_norms = self._differentiator.sums(views, batch)
-            if not self._setup.drop_nonfinite:
-                return sums, losses, squared_norms
-            finite = np.isfinite(losses) & np.isfinite(squared_norms)
-            if finite.all():
-                return sums, losses, squared_norms
-            keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
-            kept = Microbatch(
-                np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
-                batch.targets,
-                np.where(finite, batch.weights, batch.weights.dtype.type(0)),
-            )
-            sums, _, _ = self._differentiator.sums(views, kept)
+        sums, losses, squared_norms = self._differentiator.sums(views, batch)
+        if not self._setup.drop_nonfinite:
             return sums, losses, squared_norms
+        finite = np.isfinite(losses) & np.isfinite(squared_norms)
+        if finite.all():
+            return sums, losses, squared_norms
+        keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
+        kept = Microbatch(
+            np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
+            np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
+            np.where(finite, batch.weights, batch.weights.dtype.type(0)),
+        )
+        sums, _, _ = self._differentiator.sums(views, kept)
+        return sums, losses, squared_norms

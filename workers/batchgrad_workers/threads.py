@@ -1,7 +1,7 @@
 """Threads over microbatches: numpy lets go of the GIL inside, so they share the cores."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
@@ -38,8 +38,9 @@ class ThreadTeam:
         try:
             take()
         finally:
-            for helper in helpers:
-                helper.result()
+            wait(helpers)  # nobody may still write into the caller's arrays
+        for helper in helpers:
+            helper.result()
 
     def close(self) -> None:
         """End the threads."""

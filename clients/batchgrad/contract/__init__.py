@@ -28,6 +28,7 @@ from batchgrad.contract.model import (
     Tanh,
 )
 from batchgrad.contract.spec import (
+    DEFAULT_MICROBATCH,
     Adam,
     AdamW,
     InitialParameters,
@@ -63,6 +64,7 @@ API_VERSION = "1"
 
 __all__ = [
     "API_VERSION",
+    "DEFAULT_MICROBATCH",
     "JOB_STATUSES",
     "SHORTCUT_NAMES",
     "TERMINAL",

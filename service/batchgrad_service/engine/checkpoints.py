@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from safetensors.numpy import save, save_file
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import Standardization
-from batchgrad_workers.network import hash_array
+from batchgrad_workers.digests import digest
 
 KEY = "batchgrad"
 FORMAT = 1
@@ -54,12 +54,12 @@ class Written:
 def write(directory: Path, snapshot: Snapshot) -> Written:
     """Write step-N.safetensors into `directory`; when this returns, it survives a power cut."""
     path = directory / f"step-{snapshot.step:010d}.safetensors"
-    tensors = dict(_tensors(snapshot))
+    tensors = dict(sorted(_tensors(snapshot), key=lambda named: named[0]))
     about = {
         "format": FORMAT,
         "step": snapshot.step,
         "parameters_digest": snapshot.parameters_digest,
-        "tensors_digest": _digest(tensors),
+        "tensors_digest": digest(tensors),
         "parameters": list(snapshot.parameters),
         "build": snapshot.build,
     }
@@ -68,7 +68,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         save_file(tensors, temporary, {KEY: json.dumps(about)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file_digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = temporary.stat().st_size
         temporary.rename(path)
     finally:
@@ -78,7 +78,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return Written(path, size, f"sha256:{digest}")
+    return Written(path, size, f"sha256:{file_digest}")
 
 
 def read(path: Path) -> Snapshot:
@@ -90,12 +90,12 @@ def read(path: Path) -> Snapshot:
     try:
         with safe_open(path, "numpy") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} can't be read: {error}") from error
     if about.get("format") != FORMAT:
         raise BadCheckpoint(f"{path.name} has format {about.get('format')}, expected {FORMAT}.")
-    if _digest(tensors) != about["tensors_digest"]:
+    if digest(tensors) != about["tensors_digest"]:
         raise BadCheckpoint(f"{path.name} does not hold what was written into it.")
     standardization = None
     if "standardization/mean" in tensors:
@@ -159,16 +159,9 @@ def parameters_as_npz(path: Path) -> bytes:
 
 def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
     for name, array in snapshot.parameters.items():
-        yield f"parameters/{name}", np.ascontiguousarray(array)
+        yield f"parameters/{name}", array
     for name, array in snapshot.optimizer.items():
-        yield f"optimizer/{name}", np.ascontiguousarray(array)
+        yield f"optimizer/{name}", array
     if snapshot.standardization:
         yield "standardization/mean", snapshot.standardization.mean
         yield "standardization/deviation", snapshot.standardization.deviation
-
-
-def _digest(tensors: Mapping[str, Array]) -> str:
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        hash_array(sha, name, tensors[name])
-    return sha.hexdigest()
