@@ -34,7 +34,7 @@ _log = structlog.stdlib.get_logger("batchgrad")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which says when it listens, ends long answers first, and leaves signals to us."""
+    """uvicorn, which says when it listens, and ends long answers first when it stops."""
 
     def __init__(
         self, config: uvicorn.Config, *, on_listening: Callable[[], None], closing: Closing
@@ -50,10 +50,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._closing.begin()
         await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # uvicorn would raise the signal again afterwards, before engines have ended
 
     def stop(self) -> None:
         """Begin to stop; from any thread, or a signal handler."""
@@ -172,7 +168,11 @@ def _watch_stdin(stop: Callable[[], None]) -> None:
 
 @contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside the block SIGTERM and Ctrl-C call `stop`, however often they come."""
+    """Inside the block SIGTERM and Ctrl-C call `stop`, however often they come.
+
+    While uvicorn serves it has handlers of its own; afterwards it raises the signal again, which
+    must not end the process before engines have ended.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -11,6 +11,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from batchgrad_service.store import Store
+from tests.service.building import create
+
 CODE = """
 import sys
 from batchgrad_service.server import run
@@ -73,6 +76,24 @@ def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
     assert "Traceback" not in said
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url)
+
+
+def test_a_stream_does_not_hold_the_end_up(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
+    store.migrate()
+    job = create(store)
+    store.transition(job.id, to="paused", allowed=["queued"])  # nothing will happen to it
+    store.close()
+    with serving(tmp_path) as process:
+        url = url_of(process)
+        with httpx2.stream("GET", f"{url}/v1/jobs/{job.id}/events") as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            list(lines)  # ends without an error: the answer is complete
+        code, said = ended(process)
+    assert code == 0
+    assert "timeout graceful shutdown exceeded" not in said
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
