@@ -12,7 +12,8 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -81,13 +82,19 @@ def keep(order: KeeperOrder) -> None:
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
-            _temp_dir=str(order.temp_dir),
+            _temp_dir=str(order.temp_dir / "ray"),  # Ray opens its folder to all users
             _node_ip_address="127.0.0.1",
         )
         signal.signal(signal.SIGTERM, _leave)  # ray.init put its own handler there
-        with answer:
-            answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
-        sys.stdin.buffer.read()
+        with _watch() as end:
+            with answer:
+                answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
+            lost = _first(end)
+        if lost:
+            sys.stderr.write(f"{lost} is gone: the cluster ends.\n")
+            end_session(os.getpid(), wait_seconds=0.0, but=frozenset({os.getpid()}))
+            shutil.rmtree(order.temp_dir, ignore_errors=True)
+            os._exit(1)  # ray.shutdown would wait a minute for what is gone
         if os.getppid() != order.service:  # it was killed: its engines write their checkpoints now
             time.sleep(ENGINES_SECONDS)
     finally:
@@ -96,20 +103,26 @@ def keep(order: KeeperOrder) -> None:
         end_session(os.getpid(), wait_seconds=LEAVE_SECONDS, but=frozenset({os.getpid()}))
 
 
-def _wait_for_the_end() -> str | None:
-    """Until stdin closes (None), or a process is gone without which there is no cluster.
+@contextmanager
+def _watch() -> Iterator[selectors.BaseSelector]:
+    """What ends the cluster: stdin's end, or the end of a process without which there is none.
 
     Ray itself would wait a minute for a dead gcs_server, while new drivers came and failed.
     """
     with ExitStack() as open_files, selectors.DefaultSelector() as watched:
-        for name in ("gcs_server", "raylet"):
-            for pid in session_members(os.getpid(), named=name):
-                descriptor = os.pidfd_open(pid)
-                open_files.callback(os.close, descriptor)
-                watched.register(descriptor, selectors.EVENT_READ, name)
         watched.register(sys.stdin.fileno(), selectors.EVENT_READ, None)
-        gone: list[str | None] = [key.data for key, _ in watched.select()]
-        return None if None in gone else gone[0]
+        for name in ("gcs_server", "raylet"):
+            [pid] = session_members(os.getpid(), named=name)
+            descriptor = os.pidfd_open(pid)
+            open_files.callback(os.close, descriptor)
+            watched.register(descriptor, selectors.EVENT_READ, name)
+        yield watched
+
+
+def _first(watched: selectors.BaseSelector) -> str | None:
+    """Wait; the name of the process that ended, None when stdin did."""
+    ended: list[str | None] = [key.data for key, _ in watched.select()]
+    return None if None in ended else ended[0]
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -13,13 +13,21 @@ PROC = Path("/proc")
 POLL_SECONDS = 0.05
 
 
-def session_members(session: int) -> list[int]:
-    """Living processes of a session, zombies left out."""
+def session_members(session: int, *, named: str | None = None) -> list[int]:
+    """Living processes of a session, or those of them with that name; zombies left out."""
     return [
         int(entry.name)
         for entry in PROC.iterdir()
-        if entry.name.isdigit() and _living_session(entry) == session
+        if entry.name.isdigit()
+        and (found := _living(entry)) is not None
+        and found[0] == session
+        and named in {None, found[1]}
     ]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    return _living(PROC / str(pid)) is not None
 
 
 def session_uses(session: int, folder: Path) -> bool:
@@ -71,14 +79,16 @@ def kill_group(group: int) -> None:
         return
 
 
-def _living_session(entry: Path) -> int | None:
+def _living(entry: Path) -> tuple[int, str] | None:
+    """Session and name of a process; None if it is a zombie, or ended while we looked."""
     try:
         stat = (entry / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+    except (FileNotFoundError, ProcessLookupError):
         return None
-    # "pid (any name) state ppid pgrp session ...": the name may hold spaces and brackets.
-    state, _parent, _group, session = stat.rpartition(")")[2].split()[:4]
-    return None if state in {"Z", "X"} else int(session)
+    # "pid (name) state ppid pgrp session ...": the name may hold spaces and brackets.
+    before, _, after = stat.rpartition(")")
+    state, _parent, _group, session = after.split()[:4]
+    return None if state in {"Z", "X"} else (int(session), before.partition("(")[2])
 
 
 def _uses(entry: Path, folder: str) -> bool:

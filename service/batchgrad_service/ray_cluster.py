@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchgrad_service.keeper import KeeperOrder, client_environment
-from batchgrad_service.processes import end_session, kill, session_uses
+from batchgrad_service.processes import end_session, is_alive, kill, session_uses
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class RayCluster:
         if self._ray_address is not None:
             return ClusterAddress(self._ray_address, private=False)
         with self._starting:
-            if self._keeper is not None and self._keeper.process.poll() is not None:
+            if self._keeper is not None and not is_alive(self._keeper.process.pid):
                 log.warning("The Ray cluster's keeper died; a new cluster is started.")
                 self._leave(self._keeper)
                 self._keeper = None

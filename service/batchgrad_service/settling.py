@@ -27,15 +27,16 @@ class Settling:
 
     def finished(self, job_id: str, attempt: int, said: Finished) -> bool:
         """Carry out an engine's last word; False for `interrupted`, which decides nothing."""
+        if said.outcome == "interrupted":
+            return False
         data = {"detail": said.detail} if said.detail else {}
+        self._metrics.forget(job_id)  # before its status says so: who sees that sees no series
         match said.outcome:
             case "succeeded" | "failed" | "cancelled":
                 self._to(job_id, attempt, said.outcome, ACTIVE, said.reason, data)
             case "paused":
                 self._to(job_id, attempt, "cancelled", {"cancelling"})
                 self._to(job_id, attempt, "paused", UNDER_WAY | {"pausing"})
-            case "interrupted":
-                return False
         return True
 
     def interrupted(self, job_id: str, attempt: int) -> None:
@@ -63,6 +64,7 @@ class Settling:
     def _stopped(
         self, job_id: str, attempt: int, to: JobStatus, reason: str, data: dict[str, Any]
     ) -> None:
+        self._metrics.forget(job_id)
         while True:
             if (
                 self._to(job_id, attempt, "cancelled", {"cancelling"}, None, data)

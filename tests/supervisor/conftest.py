@@ -1,3 +1,4 @@
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -136,6 +137,16 @@ class Bench:
 
     def folder(self, job_id: str) -> Path:
         return self.data_dir / "jobs" / job_id
+
+    def engine(self, job_id: str) -> int:
+        """The engine's process id, as its lock file tells."""
+        holder: dict[str, int] = json.loads((self.folder(job_id) / "engine.lock").read_text())
+        return holder["pid"]
+
+    def until_gone(self, pid: int) -> None:
+        """Wait for a process's end; a zombie, which nobody reaped yet, has ended."""
+        stat = Path("/proc") / str(pid) / "stat"
+        self.until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2][1] == "Z")
 
     def ended(self, outcome: str, reason: str = "") -> float:
         """batchgrad_jobs_finished_total."""

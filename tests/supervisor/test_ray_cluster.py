@@ -74,6 +74,7 @@ def test_a_driver_connects_more_actors_than_cpus_and_a_clean_stop_leaves_nothing
         assert cluster.address(7) == first, "one cluster, however many jobs"
         session, temp_dir = record(tmp_path)
         assert (temp_dir / "token").stat().st_mode & 0o777 == 0o600
+        assert temp_dir.stat().st_mode & 0o777 == 0o700
         assert drive(first, ["-c", DRIVER, first.address]).strip() == "[0, 0, 0]"
         refused = subprocess.run(
             [sys.executable, "-c", DRIVER, first.address],
@@ -92,14 +93,16 @@ def test_a_driver_connects_more_actors_than_cpus_and_a_clean_stop_leaves_nothing
 
 
 @pytest.mark.ray
-def test_a_killed_keeper_leaves_nothing_and_the_next_job_gets_a_new_cluster(
-    tmp_path: Path, shared_memory: set[Path]
+@pytest.mark.parametrize("victim", ["keeper", "gcs_server", "raylet"])
+def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
+    tmp_path: Path, shared_memory: set[Path], victim: str
 ) -> None:
     cluster = RayCluster(tmp_path)
     try:
         first = cluster.address(1)
         session, temp_dir = record(tmp_path)
-        os.kill(session, signal.SIGKILL)
+        [pid] = [session] if victim == "keeper" else session_members(session, named=victim)
+        os.kill(pid, signal.SIGKILL)
         assert_nothing_left(session, temp_dir, shared_memory)
         second = cluster.address(1)
         assert second.address != first.address
@@ -117,10 +120,12 @@ def test_a_killed_service_leaves_nothing(
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE
     ) as service:
-        assert service.stdout is not None
-        assert service.stdout.readline() == b"up\n"
-        session, temp_dir = record(tmp_path)
-        service.kill()
+        try:
+            assert service.stdout is not None
+            assert service.stdout.readline() == b"up\n"
+            session, temp_dir = record(tmp_path)
+        finally:
+            service.kill()
     if keeper_too:
         os.kill(session, signal.SIGKILL)
         RayCluster(tmp_path, leave_seconds=2.0).remove_leftovers()  # what the next boot does

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +26,7 @@ def test_a_job_runs_to_its_end(bench: Bench) -> None:
     assert [row.step for row in bench.store.steps(job_id, after=None, limit=10).data] == [
         *range(1, 7)
     ]
-    assert bench.ended("succeeded") == 1
+    bench.until(lambda: bench.ended("succeeded") == 1)
     waits = bench.registry.get_sample_value("batchgrad_job_queue_wait_seconds_count")
     assert waits == 1
     assert supervisor.ready()
@@ -66,7 +65,7 @@ def test_a_queued_job_is_cancelled_or_paused_without_an_engine(bench: Bench) -> 
     assert supervisor.pause(paused).status == "paused"
     assert supervisor.cancel(paused).status == "cancelled"
     assert not bench.folder(cancelled).exists()
-    assert bench.ended("cancelled") == 2
+    bench.until(lambda: bench.ended("cancelled") == 2)
 
 
 def test_cancel_ends_a_running_job_at_its_step(bench: Bench) -> None:
@@ -153,8 +152,7 @@ def test_an_engine_that_stays_after_its_last_word_is_ended(bench: Bench) -> None
     bench.supervisor(grace=0.3)
     job_id = bench.submit(linger=1, child=1)
     bench.until_status(job_id, "succeeded")
-    child = Path("/proc") / (bench.folder(job_id) / "child").read_text()
-    bench.until(lambda: not child.exists() or "Z" in (child / "stat").read_text().split()[2])
+    bench.until_gone(int((bench.folder(job_id) / "child").read_text()))
     assert bench.path(job_id)[-1] == "succeeded"
 
 
