@@ -125,6 +125,14 @@ def test_a_report_updates_the_job_and_stores_each_step_once(store: Store) -> Non
     }
 
 
+def test_a_step_without_a_loss_is_a_step(store: Store) -> None:
+    job_id, attempt = started(store)
+    empty = row(1).model_copy(update={"loss": None})
+    assert store.record_report(job_id, attempt, report(empty))
+    assert store.steps(job_id, after=None, limit=1).data == [empty]
+    assert store.job(job_id).loss is None
+
+
 def test_a_report_without_steps_makes_no_event(store: Store) -> None:
     job_id, attempt = started(store)
     before = types(store, job_id)

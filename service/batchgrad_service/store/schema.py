@@ -104,7 +104,7 @@ steps = Table(
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
     Column("time", UtcDateTime, nullable=False),
-    Column("loss", Float, nullable=False),
+    Column("loss", Float),
     Column("learning_rate", Float, nullable=False),
     Column("gradient_norm", Float, nullable=False),
     Column("noise_scale", Float),

@@ -84,7 +84,7 @@ def _history() -> None:
         sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("time", MOMENT, nullable=False),
-        sa.Column("loss", sa.Float, nullable=False),
+        sa.Column("loss", sa.Float),
         sa.Column("learning_rate", sa.Float, nullable=False),
         sa.Column("gradient_norm", sa.Float, nullable=False),
         sa.Column("noise_scale", sa.Float),
