@@ -17,6 +17,7 @@ from batchgrad_service.live_metrics import LiveJobs, NormHistogram
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
 ENDS = (("succeeded", ""), ("cancelled", ""), ("failed", "nonfinite"), ("failed", "engine_died"))
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 _SECONDS = (1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0)
 _WAITS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -150,4 +151,5 @@ class Metrics:
 
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; `route` is a template such as /v1/jobs/{job_id}."""
-        self._http.labels(method, route, str(status)).observe(seconds)
+        known = method if method in METHODS else "other"  # anybody may invent one
+        self._http.labels(known, route, str(status)).observe(seconds)

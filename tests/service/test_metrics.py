@@ -145,13 +145,20 @@ def test_jobs_and_layers_are_bounded(
 def test_requests_are_timed_by_route_template(bench: Bench) -> None:
     for path in ("/v1/jobs/a", "/v1/jobs/b", "/nothing/at/all"):
         bench.http.get(path)
+    bench.http.request("INVENTED", "/v1/jobs/c")
+    bench.http.request("INVENTED", "/nothing")
     answer = bench.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     name = "batchgrad_http_request_duration_seconds"
     counted = {
-        sample.labels["route"]: sample.value
+        (sample.labels["method"], sample.labels["route"]): sample.value
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
         if sample.name == f"{name}_count"
     }
-    assert counted == {"/v1/jobs/{job_id}": 2, "unmatched": 1}
+    assert counted == {
+        ("GET", "/v1/jobs/{job_id}"): 2,
+        ("GET", "unmatched"): 1,
+        ("other", "/v1/jobs/{job_id}"): 1,
+        ("other", "unmatched"): 1,
+    }
