@@ -35,8 +35,7 @@ class Settling:
             case "succeeded" | "failed" | "cancelled":
                 self._to(job_id, attempt, said.outcome, ACTIVE, said.reason, data)
             case "paused":
-                self._to(job_id, attempt, "cancelled", {"cancelling"})
-                self._to(job_id, attempt, "paused", UNDER_WAY | {"pausing"})
+                self._stopped(job_id, attempt, "paused", None, data)
         return True
 
     def interrupted(self, job_id: str, attempt: int) -> None:
@@ -62,10 +61,10 @@ class Settling:
         self._metrics.finished("cancelled", job.reason)
 
     def _stopped(
-        self, job_id: str, attempt: int, to: JobStatus, reason: str, data: dict[str, Any]
+        self, job_id: str, attempt: int, to: JobStatus, reason: str | None, data: dict[str, Any]
     ) -> None:
         self._metrics.forget(job_id)
-        while True:
+        while True:  # a pause or cancel may come between two of these
             if (
                 self._to(job_id, attempt, "cancelled", {"cancelling"}, None, data)
                 or self._to(job_id, attempt, "paused", {"pausing"}, None, data)
