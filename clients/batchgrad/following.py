@@ -96,7 +96,8 @@ def succeeded(job: Job) -> Job:
         return job
     where = f"at step {job.step} of {job.steps_planned}"
     if job.status == "failed":
-        raise JobFailed(f"Job {job.id} failed {where}: {job.reason or 'no reason given'}.", job)
+        why = f"{job.reason or 'no reason given'}." + (f" {job.detail}" if job.detail else "")
+        raise JobFailed(f"Job {job.id} failed {where}: {why}", job)
     if job.status == "cancelled":
         raise JobCancelled(f"Job {job.id} was cancelled {where}.", job)
     raise NotFinished(f"Job {job.id} is {job.status} {where}.", job)

@@ -210,7 +210,10 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
         "mean_gradient": {"0.weight": [[1.0]]},
         "norms": [1.0],
         "shortcuts": {
-            "averaged_error": {**kit.STEP["shortcuts"]["averaged_error"], "gradient": {}},
+            "averaged_error": {
+                **kit.STEP["shortcuts"]["averaged_error"],
+                "gradient": {"0.weight": [[1.75]]},
+            },
         },
         "depths": [],
         "noise_scale": {"trace": None, "signal": None, "simple": None},
@@ -220,6 +223,8 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
     assert json.loads(script.seen[0].content) == request
     assert "averaged_error" in shown.stdout
     assert "0.125" in shown.stdout
+    row = next(line for line in shown.stdout.splitlines() if "0.weight" in line)
+    assert row.split() == ["0.weight", "1", "1.75"]
 
 
 def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:

@@ -1,6 +1,6 @@
 """Jobs and answers as people read them on a terminal."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -9,6 +9,8 @@ from batchgrad.cli.common import number, properties, table
 if TYPE_CHECKING:
     from batchgrad.contract import Dataset, Event, GradientsResponse, Job, Plan
     from batchgrad.contract.views import LayeredShortcut
+
+MOST_NUMBERS = 16
 
 
 def show_job(job: "Job") -> None:
@@ -19,6 +21,7 @@ def show_job(job: "Job") -> None:
         ("name", job.name),
         ("status", job.status),
         ("reason", job.reason),
+        ("detail", job.detail),
         ("queued because", job.queued_because),
         ("step", f"{job.step} of {job.steps_planned} (epoch {job.epoch})"),
         ("loss", job.loss is not None and number(job.loss, 6)),
@@ -110,7 +113,7 @@ def show_datasets(datasets: "list[Dataset]") -> None:
 
 
 def show_gradients(answer: "GradientsResponse") -> None:
-    """How far each shortcut is off, in all and layer by layer."""
+    """How far each shortcut is off, in all and layer by layer; small gradients number by number."""
     properties(
         [
             ("loss", number(answer.loss, 6)),
@@ -118,6 +121,8 @@ def show_gradients(answer: "GradientsResponse") -> None:
             ("noise scale", number(answer.noise_scale.simple)),
         ]
     )
+    if _small(answer):
+        table(["parameter", "mean gradient", *answer.shortcuts], _gradient_rows(answer))
     table(
         [
             "shortcut",
@@ -130,6 +135,27 @@ def show_gradients(answer: "GradientsResponse") -> None:
         ],
         [row for name, shortcut in answer.shortcuts.items() for row in _shortcut(name, shortcut)],
     )
+
+
+def _small(answer: "GradientsResponse") -> bool:
+    """Whether the gradients themselves can be read at a glance."""
+    return sum(len(_numbers(values)) for values in answer.mean_gradient.values()) <= MOST_NUMBERS
+
+
+def _gradient_rows(answer: "GradientsResponse") -> list[list[str]]:
+    """A row for each number of the gradient: its place, the exact one, the shortcuts'."""
+    columns = [answer.mean_gradient, *(s.gradient for s in answer.shortcuts.values())]
+    rows = []
+    for name in answer.mean_gradient:
+        flat = [_numbers(column[name]) for column in columns]
+        for index, values in enumerate(zip(*flat, strict=True)):
+            place = name if len(flat[0]) == 1 else f"{name} #{index}"
+            rows.append([place, *map(number, values)])
+    return rows
+
+
+def _numbers(nested: Any) -> list[float]:
+    return [x for item in nested for x in _numbers(item)] if isinstance(nested, list) else [nested]
 
 
 def _shortcut(name: str, shortcut: "LayeredShortcut") -> list[list[str]]:

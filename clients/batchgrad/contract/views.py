@@ -106,13 +106,14 @@ class StepRow(Answer):
 
 
 class Job(Answer):
-    """A job as it stands."""
+    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words."""
 
     id: str
     name: str
     labels: dict[str, str]
     status: JobStatus
     reason: str | None
+    detail: str | None = None
     queued_because: str | None
     step: int
     steps_planned: int

@@ -4,6 +4,7 @@ It gets an id and a log line, is timed, must show the token, may not send too mu
 route breaks, it gets an answer that tells nothing but the id.
 """
 
+import logging
 import re
 import secrets
 import time
@@ -104,7 +105,9 @@ class Edge:
         method = scope["method"] if exchange.status != 405 else "other"  # anybody may invent one
         self._observe(method, route, exchange.status, seconds)
         about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
-        _log.info(
+        quiet = method in {"GET", "HEAD"} and exchange.status < 400  # pollers would fill the log
+        _log.log(
+            logging.DEBUG if quiet else logging.INFO,
             "request",
             method=method,
             route=route,

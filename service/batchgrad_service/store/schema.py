@@ -50,6 +50,7 @@ jobs = Table(
     Column("name", String(128), nullable=False),
     Column("status", String(16), nullable=False, index=True),
     Column("reason", Text),
+    Column("detail", Text),
     Column("queued_because", Text),
     Column("spec", JSON, nullable=False),
     Column("dataset_digest", String(80), nullable=False, index=True),

@@ -60,6 +60,7 @@ class Transitions(Database):
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.status.in_(allowed))
                 .values(status=to, reason=reason, queued_because=None, **more)
+                .values(detail=(data or {}).get("detail"))
             )
             if attempt is not None:
                 change = change.where(jobs.c.attempts == attempt)

@@ -25,6 +25,7 @@ def _jobs() -> None:
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("status", sa.String(16), nullable=False, index=True),
         sa.Column("reason", sa.Text),
+        sa.Column("detail", sa.Text),
         sa.Column("queued_because", sa.Text),
         sa.Column("spec", sa.JSON, nullable=False),
         sa.Column("dataset_digest", sa.String(80), nullable=False, index=True),
