@@ -23,6 +23,7 @@ check: $(READY)  ## Format, lint, types
 	$(BIN)/mypy
 
 format: $(READY)  ## Put the code in shape
+	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from batchgrad.contract import Job, JobStatus
-from batchgrad_service.engine.messages import Evaluated, Report
+from batchgrad_service.engine.messages import RETRY_REASONS, Evaluated, Report
 from batchgrad_service.live_metrics import LiveJobs, NormHistogram
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
@@ -99,6 +99,8 @@ class Metrics:
         )
         for outcome, reason in ENDS:
             self._finished.labels(outcome, reason)
+        for why in RETRY_REASONS:
+            self._retries.labels(why)
         for phase in PHASES:
             self._phases.labels(phase)
         for direction in ("in", "out"):

@@ -41,7 +41,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "null": (line(targets=[1.0, None, 3.0]), "/targets/1", ["None", "expected a number"]),
     "NaN": (line(inputs=[[1.0], [math.nan], [3.0]]), "/inputs/1/0", ["nan", "finite", "remove"]),
     "infinity": (line(targets=[1.0, 2.0, -math.inf]), "/targets/2", ["-inf", "finite", "remove"]),
-    "huge integer": (line(inputs=[[1.0], [10**400], [3.0]]), "/inputs/1/0", ["too large", "64 bits"]),
+    "huge integer": (
+        line(inputs=[[1.0], [10**400], [3.0]]),
+        "/inputs/1/0",
+        ["too large", "64 bits"],
+    ),
     "huge target": (line(targets=[1, 2, 2**70]), "/targets/2", ["too large", "64 bits"]),
     "huge class": (classes(targets=[0, 10**400]), "/targets/1", ["too large", "64 bits"]),
     "flat inputs": (line(inputs=[1.0, 2.0, 3.0]), "/inputs", ["[3]", "one row per example"]),

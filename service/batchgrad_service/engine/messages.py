@@ -134,3 +134,6 @@ EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
 EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
     base * 10.0**power for power in range(-4, 4) for base in (1.0, 2.0, 5.0)
 )
+
+RETRY_REASONS = ("died", "silent")
+"""Why microbatches are computed again: their worker ended, or answered nothing."""
