@@ -33,7 +33,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         seed=spec.seed,
         examples=dataset.examples,
         validation_fraction=spec.validation_fraction,
-        batch_size=spec.batch_size,
+        batch_size=spec.minibatch(dataset.examples),
     )
     if not len(order.training):
         raise Invalid.field(
@@ -129,7 +129,7 @@ def _warnings(spec: JobSpec, training_examples: int) -> list[str]:
             "linear_error has no minimum: the loss falls for ever as outputs grow. The averaged "
             "error is exact here, which is what this loss can show; it cannot train a model."
         )
-    if spec.batch_size > training_examples:
+    if spec.batch_size != "full" and spec.batch_size > training_examples:
         warnings.append(
             f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
             "every step uses all of them."

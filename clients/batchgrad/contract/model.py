@@ -1,8 +1,8 @@
 """The network and its loss, as a client writes them: layer kinds are PyTorch's, in lower case."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -13,7 +13,7 @@ class Wire(BaseModel):
 
 
 class Linear(Wire):
-    """z = a Wᵀ + b, weight (out_features, in_features); initialised as torch.nn.Linear."""
+    """z = a Wᵀ + b on the last axis, weight (out_features, in_features), as torch.nn.Linear."""
 
     kind: Literal["linear"]
     out_features: int = Field(ge=1, le=2**20)
@@ -82,8 +82,86 @@ class Elu(Wire):
     alpha: float = Field(default=1.0, gt=0)
 
 
+Side = Annotated[int, Field(ge=0, le=2**16)]
+PositiveSide = Annotated[int, Field(ge=1, le=2**16)]
+Sides = PositiveSide | tuple[PositiveSide, PositiveSide]
+"""One number for both, or (height, width)."""
+
+Paddings = Side | tuple[Side, Side]
+
+
+class Conv2d(Wire):
+    """As torch.nn.Conv2d on (channels, height, width), padded with zeros."""
+
+    kind: Literal["conv2d"]
+    out_channels: int = Field(ge=1, le=2**20)
+    kernel_size: Sides
+    stride: Sides = 1
+    padding: Paddings = 0
+    dilation: Sides = 1
+    groups: int = Field(default=1, ge=1, le=2**20)
+    bias: bool = True
+
+
+class MaxPool2d(Wire):
+    """As torch.nn.MaxPool2d; of equal numbers the first gets the gradient."""
+
+    kind: Literal["max_pool2d"]
+    kernel_size: Sides
+    stride: Sides | None = None
+    padding: Paddings = 0
+
+
+class AvgPool2d(Wire):
+    """As torch.nn.AvgPool2d: padding counts as zeros."""
+
+    kind: Literal["avg_pool2d"]
+    kernel_size: Sides
+    stride: Sides | None = None
+    padding: Paddings = 0
+
+
+class LayerNorm(Wire):
+    """Over the last axis, as torch.nn.LayerNorm, weight and bias included."""
+
+    kind: Literal["layer_norm"]
+    eps: float = Field(default=1e-5, gt=0)
+
+
+class Embedding(Wire):
+    """As torch.nn.Embedding on integer ids; `padding_idx`'s row starts at 0 and never learns."""
+
+    kind: Literal["embedding"]
+    num_embeddings: int = Field(ge=1, le=2**31)
+    embedding_dim: int = Field(ge=1, le=2**20)
+    padding_idx: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _padding_is_a_row(self) -> Self:
+        if self.padding_idx is not None and self.padding_idx >= self.num_embeddings:
+            raise ValueError(
+                f"padding_idx is {self.padding_idx}, rows are 0 to {self.num_embeddings - 1}."
+            )
+        return self
+
+
 AnyLayer = (
-    Linear | Flatten | Identity | Relu | LeakyRelu | Tanh | Sigmoid | Gelu | Silu | Softplus | Elu
+    Linear
+    | Conv2d
+    | MaxPool2d
+    | AvgPool2d
+    | LayerNorm
+    | Embedding
+    | Flatten
+    | Identity
+    | Relu
+    | LeakyRelu
+    | Tanh
+    | Sigmoid
+    | Gelu
+    | Silu
+    | Softplus
+    | Elu
 )
 
 

@@ -17,7 +17,47 @@ DEFAULT_MICROBATCH = 128
 """B where it is not given: at this size GEMMs run at full speed."""
 
 
-class Sgd(Wire):
+class Constant(Wire):
+    """The learning rate as it is, after a linear warm-up from 0 over `warmup_steps`."""
+
+    kind: Literal["constant"]
+    warmup_steps: int = Field(default=0, ge=0)
+
+
+class Cosine(Wire):
+    """Half a cosine from the learning rate to `final_fraction` of it, until the last step.
+
+    Loshchilov and Hutter 2017, without restarts.
+    """
+
+    kind: Literal["cosine"]
+    warmup_steps: int = Field(default=0, ge=0)
+    final_fraction: float = Field(default=0.0, ge=0, le=1)
+
+
+class StepDecay(Wire):
+    """Times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR."""
+
+    kind: Literal["step"]
+    every: int = Field(ge=1)
+    factor: float = Field(default=0.1, gt=0, le=1)
+    warmup_steps: int = Field(default=0, ge=0)
+
+
+Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
+
+
+class Rule(Wire):
+    """What every update rule has besides its own numbers.
+
+    `clip_norm` scales the mean gradient G down to this norm where it is larger.
+    """
+
+    schedule: Schedule = Constant(kind="constant")
+    clip_norm: float | None = Field(default=None, gt=0)
+
+
+class Sgd(Rule):
     """Stochastic gradient descent, as torch.optim.SGD (weight decay is added to G)."""
 
     kind: Literal["sgd"]
@@ -33,7 +73,7 @@ class Sgd(Wire):
         return self
 
 
-class Adam(Wire):
+class Adam(Rule):
     """Adam, as torch.optim.Adam (weight decay is added to G)."""
 
     kind: Literal["adam"]
@@ -44,7 +84,7 @@ class Adam(Wire):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-class AdamW(Wire):
+class AdamW(Rule):
     """Adam with decoupled weight decay, as torch.optim.AdamW."""
 
     kind: Literal["adamw"]
@@ -93,6 +133,14 @@ class InitialParameters(Wire):
         return self
 
 
+class EarlyStopping(Wire):
+    """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""
+
+    metric: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: int = Field(default=5, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
 class JobSpec(Wire):
     """Everything that decides the bits of a run, and where it runs (which does not)."""
 
@@ -102,7 +150,9 @@ class JobSpec(Wire):
     loss: Loss
     optimizer: Optimizer
     labels: dict[Name, LabelText] = Field(default_factory=dict, max_length=32)
-    batch_size: int = Field(ge=1, le=2**24, description="N, the examples in a minibatch")
+    batch_size: Literal["full"] | Annotated[int, Field(ge=1, le=2**24)] = Field(
+        description="N, the examples in a minibatch"
+    )
     microbatch_size: int | None = Field(
         default=None, ge=1, le=2**20, description="B; default min(N, 128)"
     )
@@ -117,6 +167,10 @@ class JobSpec(Wire):
         description="measured at every step; default averaged_error and mean_example, and "
         "mean_of_means when weights differ",
     )
+    update: Literal["mean_gradient"] | ShortcutName = Field(
+        default="mean_gradient", description="a shortcut's name trains on the shortcut instead"
+    )
+    early_stopping: EarlyStopping | None = None
     class_weights: Literal["balanced"] | dict[int, float] | None = None
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     standardize: bool = False
@@ -133,6 +187,15 @@ class JobSpec(Wire):
         return self
 
     @model_validator(mode="after")
+    def _early_stopping_needs_validation(self) -> Self:
+        if self.early_stopping is not None and self.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping looks at validation figures, validation_fraction is 0: set it, "
+                "to 0.1 for example."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sane_class_weights(self) -> Self:
         if isinstance(self.class_weights, dict):
             for label, weight in self.class_weights.items():
@@ -143,7 +206,14 @@ class JobSpec(Wire):
                     )
         return self
 
+    def minibatch(self, training_examples: int) -> int:
+        """N: the examples of a full minibatch."""
+        if self.batch_size == "full":
+            return training_examples
+        return min(self.batch_size, training_examples)
+
     @property
     def microbatch(self) -> int:
         """B: the microbatch size, from the spec alone."""
-        return min(self.batch_size, self.microbatch_size or DEFAULT_MICROBATCH)
+        wanted = self.microbatch_size or DEFAULT_MICROBATCH
+        return wanted if self.batch_size == "full" else min(self.batch_size, wanted)

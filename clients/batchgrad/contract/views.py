@@ -83,14 +83,33 @@ class LargestNorm(Answer):
 
 
 class Norms(Answer):
-    """Per-example gradient norms of one step."""
+    """Per-example gradient norms of one step.
+
+    `histogram` counts them: at most EXAMPLE_NORM_BOUNDS[0], up to each further bound, above all.
+    """
 
     quantiles: dict[str, float]
+    histogram: list[int] = []
     largest: list[LargestNorm]
 
 
+class NormTest(Answer):
+    """Is the minibatch large enough? Byrd et al. 2012, by per-example norms.
+
+    `ratio` is √(trace S / N) / ‖G‖: the test holds for θ ≥ ratio. `batch_size` is the N that
+    makes it hold for θ = ½.
+    """
+
+    ratio: float | None
+    batch_size: float | None
+
+
 class StepRow(Answer):
-    """One step: loss and gradient are those at the parameters before the update."""
+    """One step: loss and gradient are those at the parameters before the update.
+
+    `noise_scale` is smoothed over steps, null while undetermined; `gradient_checksum` fingerprints
+    the bits of the mean gradient, so that a replay can be checked.
+    """
 
     step: int
     epoch: int
@@ -99,6 +118,8 @@ class StepRow(Answer):
     learning_rate: float
     gradient_norm: float
     noise_scale: float | None
+    norm_test: NormTest | None = None
+    gradient_checksum: str | None = None
     norms: Norms
     shortcuts: dict[str, LayeredShortcut]
     phases: dict[str, float]

@@ -86,7 +86,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
         seed=spec.seed,
         examples=len(dataset.inputs),
         validation_fraction=spec.validation_fraction,
-        batch_size=spec.batch_size,
+        batch_size=spec.minibatch(len(dataset.inputs)),
     )
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
@@ -100,7 +100,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
         dataset=directory,
         seed=spec.seed,
         validation_fraction=spec.validation_fraction,
-        batch_size=spec.batch_size,
+        batch_size=spec.minibatch(len(dataset.inputs)),
         microbatch_size=spec.microbatch,
         class_weights=class_weights,
         standardization=standardization,

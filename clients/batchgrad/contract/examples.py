@@ -1,0 +1,58 @@
+"""What single examples did: over a whole run, and in one step."""
+
+from batchgrad.contract.views import Answer
+
+
+class LedgerEntry(Answer):
+    """One training example over the whole run; `target` is its class, where it has one.
+
+    Losses and gradient norms are the example's own, without its weight, as they were whenever a
+    minibatch held it.
+    """
+
+    example: int
+    target: int | None
+    times_seen: int
+    mean_loss: float | None
+    mean_norm: float | None
+    last_loss: float | None
+    last_norm: float | None
+
+
+class Ledger(Answer):
+    """What every training example did, up to `step`, in the order asked for."""
+
+    step: int
+    order: str
+    data: list[LedgerEntry]
+    next: str | None = None
+
+
+class ExampleShare(Answer):
+    """One example's part in a step.
+
+    share: ⟨w_n g_n, G⟩ / (Σw ‖G‖²), which sum to 1; norm: ‖g_n‖; alignment: the cosine of g_n
+    and G; leave_one_out_distance: ‖G₋ₙ - G‖ with G₋ₙ the mean gradient without this example.
+    """
+
+    example: int
+    weight: float
+    loss: float
+    share: float | None
+    norm: float
+    alignment: float | None
+    leave_one_out_distance: float | None
+
+
+class StepExamples(Answer):
+    """Who drove a step: recomputed from the checkpoint at `replayed_from`, bit for bit.
+
+    `verified` says that the replayed gradient has the checksum that the run recorded.
+    """
+
+    step: int
+    replayed_from: int
+    gradient_norm: float
+    gradient_checksum: str
+    verified: bool
+    data: list[ExampleShare]
