@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Loss, Model
+from batchgrad.contract import Embedding, Loss, Model
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.losses import LOSSES
@@ -22,6 +22,32 @@ def bind(model: Model, input_shape: Shape) -> Network:
         return Network(model, input_shape)
     except LayerMismatch as mismatch:
         raise Invalid.field(f"/model/layers/{mismatch.layer}", str(mismatch)) from None
+
+
+def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str) -> None:
+    """Refuse inputs (n, …) that are no ids of the embedding that `model` begins with.
+
+    Raises:
+        Invalid: numbers that are no integers, or an id without a row.
+    """
+    first = model.layers[0]
+    if not isinstance(first, Embedding):
+        return
+    rows = first.num_embeddings
+    if inputs.dtype.kind not in "iu":
+        raise Invalid.field(
+            pointer,
+            f"inputs are {inputs.dtype.name}; embedding takes integer ids, 0 to {rows - 1}: "
+            "store them as integers.",
+        )
+    outside = np.argwhere((inputs < 0) | (inputs >= rows))
+    if len(outside):
+        place = ", ".join(str(index) for index in outside[0])
+        raise Invalid.field(
+            pointer,
+            f"inputs[{place}] is {inputs[tuple(outside[0])]}; ids are 0 to {rows - 1}: set "
+            f"num_embeddings to the largest id and one, or repair these examples.",
+        )
 
 
 def check_targets(

@@ -1,11 +1,19 @@
 """What a job would do, and whether it can: worked out from spec and dataset, nothing is run."""
 
+import os
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer, ShortcutName
-from batchgrad_service.fitting import bind, check_class_count, check_targets, check_value_targets
+from batchgrad_service.fitting import (
+    bind,
+    check_class_count,
+    check_ids,
+    check_targets,
+    check_value_targets,
+)
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.losses import LOSSES
@@ -14,6 +22,8 @@ from batchgrad_workers.order import Order
 from batchgrad_workers.shard import microbatches
 
 CHUNK = 1 << 16
+VECTORS = 8
+"""Arrays of P numbers that an engine holds: θ twice, G, sums, means, the optimizer's state."""
 
 
 def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
@@ -27,6 +37,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         raise Invalid.field(
             "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
         )
+    _refuse_large(spec, network)
+    _check_inputs(spec, directory, network)
     _check_targets(spec, dataset, directory, network)
     _check_class_weights(spec, dataset)
     order = Order(
@@ -61,9 +73,44 @@ def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
     """The shortcuts to measure: those asked for, or those that say something on this data."""
     if spec.shortcuts is not None:
         return tuple(dict.fromkeys(spec.shortcuts))
-    if weighted or spec.class_weights is not None:
+    if weighted or spec.class_weights is not None or spec.update == "mean_of_means":
         return ("averaged_error", "mean_example", "mean_of_means")
     return ("averaged_error", "mean_example")
+
+
+def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
+    """The shortcuts whose sums workers return: those measured, and the one that is trained on."""
+    wanted = wanted_shortcuts(spec, weighted=weighted)
+    return (
+        wanted if spec.update == "mean_gradient" else tuple(dict.fromkeys([*wanted, spec.update]))
+    )
+
+
+def _refuse_large(spec: JobSpec, network: Network) -> None:
+    """Refuse what this machine cannot hold: θ, G and their like, a microbatch's activations."""
+    itemsize = np.dtype(spec.precision).itemsize
+    widths = sum(prod(layer.output_shape) for layer in network.layers)
+    needed = itemsize * (VECTORS * network.size + 2 * spec.microbatch * widths)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise Invalid.field(
+            "/model",
+            f"{network.size} parameters and {spec.microbatch} x {widths} activations need about "
+            f"{needed / 2**30:.0f} GiB, this machine has {memory / 2**30:.0f} GiB: use narrower "
+            "layers or a smaller microbatch_size.",
+        )
+
+
+def _check_inputs(spec: JobSpec, directory: Path, network: Network) -> None:
+    if not network.takes_ids:
+        return
+    if spec.standardize:
+        raise Invalid.field(
+            "/standardize", "embedding takes ids, which have no mean: set standardize: false."
+        )
+    inputs = StoredDataset.open(directory).inputs
+    for start in range(0, len(inputs), CHUNK):
+        check_ids(spec.model, inputs[start : start + CHUNK], "/dataset")
 
 
 def _check_targets(spec: JobSpec, dataset: Dataset, directory: Path, network: Network) -> None:

@@ -16,7 +16,7 @@ from batchgrad.contract import (
 from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement, compare
 from batchgrad_service.engine.rows import layered
 from batchgrad_service.engine.statistics import noise_scale
-from batchgrad_service.fitting import bind, check_targets
+from batchgrad_service.fitting import bind, check_ids, check_targets
 from batchgrad_service.nested import cast, numbers
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Array
@@ -87,7 +87,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
 
 def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
     dtype = np.dtype(request.precision)
-    inputs = cast(numbers(request.inputs, "/inputs"), "/inputs", dtype)
+    inputs = numbers(request.inputs, "/inputs")
     if inputs.ndim < 2:
         raise Invalid.field(
             "/inputs",
@@ -95,6 +95,10 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
             "put each example's numbers in a list.",
         )
     network = bind(request.model, inputs.shape[1:])
+    if network.takes_ids:
+        check_ids(request.model, inputs, "/inputs")
+    else:
+        inputs = cast(inputs, "/inputs", dtype)
     targets = numbers(request.targets, "/targets")
     check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
     _refuse_large(request, network, len(inputs))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.gradients import Microbatch
 from batchgrad_workers.losses import Loss, target_rows
+from batchgrad_workers.network import Network
 
 AnyArray = npt.NDArray[Any]
 
@@ -63,14 +64,14 @@ class Standardization:
 
 
 class Examples:
-    """Rows of a dataset as a network sees them: scaled, in θ's dtype, with their weights."""
+    """Rows of a dataset as a network sees them: scaled, in θ's dtype (ids stay), with weights."""
 
     def __init__(
         self,
         dataset: StoredDataset,
         *,
+        network: Network,
         loss: Loss,
-        outputs: int,
         dtype: Any,
         standardization: Standardization | None,
         class_weights: Array | None,
@@ -78,7 +79,7 @@ class Examples:
         """`class_weights` (classes,) multiply the examples' own weights."""
         self._dataset = dataset
         self._loss = loss
-        self._outputs = outputs
+        self._network = network
         self._dtype = np.dtype(dtype)
         self._standardization = standardization
         self._class_weights = class_weights
@@ -89,8 +90,8 @@ class Examples:
         if self._standardization is not None:
             inputs = self._standardization.apply(inputs, self._dtype)
         return Microbatch(
-            np.ascontiguousarray(inputs, self._dtype),
-            target_rows(self._loss, targets, self._outputs, self._dtype),
+            np.ascontiguousarray(inputs, None if self._network.takes_ids else self._dtype),
+            target_rows(self._loss, targets, self._network.outputs, self._dtype),
             self.weights(ids),
         )
 

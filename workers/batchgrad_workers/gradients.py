@@ -90,8 +90,7 @@ class Differentiator:
                 if index in self.means.error_layers:
                     self.means.add_errors(means, index, weights, error)
             if into[index]:
-                layer.gradient_sum(inputs, by_example(weights, error), into[index])
-                squared_norms += layer.squared_norms(inputs, error)
+                squared_norms += layer.gradient_sums(inputs, error, weights, into[index])
             if index > lowest:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
         if self.means:
@@ -114,7 +113,8 @@ class Differentiator:
             layer, inputs = self.network.layers[index], activations[index]
             for name, gradients in layer.each_gradient(inputs, error).items():
                 found[f"{index}.{name}"] = gradients
-            error = layer.backward(views[index], inputs, activations[index + 1], error)
+            if index:
+                error = layer.backward(views[index], inputs, activations[index + 1], error)
         return {slot.name: found[slot.name] for slot in self.network.slots}
 
 
@@ -122,11 +122,6 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
     """ℓ_n (n,) and ∂ℓ_n/∂outputs in the outputs' shape."""
     losses, error = loss.function(outputs.reshape(len(outputs), -1), targets)
     return losses, error.reshape(outputs.shape)
-
-
-def by_example(weights: Array, error: Array) -> Array:
-    """w_n δ_n for every example."""
-    return error * weights.reshape(-1, *([1] * (error.ndim - 1)))
 
 
 def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:

@@ -27,17 +27,17 @@ class MeansLayout:
 
     def __init__(self, network: Network) -> None:
         """Lay out the sums that `network` needs."""
-        shapes: list[Shape] = [network.input_shape]
-        shapes += [layer.output_shape for layer in network.layers]
+        self._layers = network.layers
         last = len(network.layers) - 1
         self.error_layers = sorted({*network.learning, last})
         self._inputs: list[tuple[slice, Shape]] = []
         self._errors: dict[int, tuple[slice, Shape]] = {}
         self.size = 0
-        for shape in shapes[:-1]:
-            self._inputs.append((self._take(prod(shape)), shape))
-        for layer in self.error_layers:
-            self._errors[layer] = (self._take(prod(shapes[layer + 1])), shapes[layer + 1])
+        for layer in network.layers:
+            self._inputs.append((self._take(prod(layer.mean_shape)), layer.mean_shape))
+        for index in self.error_layers:
+            shape = network.layers[index].output_shape
+            self._errors[index] = (self._take(prod(shape)), shape)
         self._targets = self._take(network.outputs)
 
     def _take(self, size: int) -> slice:
@@ -46,7 +46,8 @@ class MeansLayout:
 
     def add_inputs(self, flat: Array, layer: int, weights: Array, inputs: Array) -> None:
         """Write Σ_n w_n a_n of one layer."""
-        np.matmul(weights, inputs.reshape(len(inputs), -1), out=flat[self._inputs[layer][0]])
+        span, shape = self._inputs[layer]
+        self._layers[layer].input_sum(inputs, weights, flat[span].reshape(shape))
 
     def add_errors(self, flat: Array, layer: int, weights: Array, error: Array) -> None:
         """Write Σ_n w_n δ_n at one layer's output."""

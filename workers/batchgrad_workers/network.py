@@ -14,6 +14,7 @@ from batchgrad.contract import Model, Precision
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.digests import digest
 from batchgrad_workers.layers import Layer, Parameters, ShapeMismatch, build_layer
+from batchgrad_workers.layers.embedding import Embedding
 from batchgrad_workers.randomness import generator
 
 
@@ -57,7 +58,7 @@ class Network:
         shape = input_shape
         for index, spec in enumerate(model.layers):
             try:
-                layer = build_layer(spec, shape)
+                layer = build_layer(spec, shape, first=not index)
             except ShapeMismatch as mismatch:
                 raise LayerMismatch(index, str(mismatch)) from None
             self.layers.append(layer)
@@ -68,6 +69,11 @@ class Network:
             shape = layer.output_shape
         self.output_shape = shape
         self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether inputs are integer ids, which an embedding looks up."""
+        return isinstance(self.layers[0], Embedding)
 
     @property
     def outputs(self) -> int:
@@ -95,12 +101,12 @@ class Network:
         return slice(slots[0].start, slots[-1].start + slots[-1].size)
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
-        """θ (P,) as PyTorch starts it: uniform within each layer's bound, drawn in float64."""
+        """θ (P,) as PyTorch starts each layer, drawn in float64."""
         random = generator(seed, "parameters")
         flat = np.empty(self.size)
-        for slot in self.slots:
-            bound = self.layers[slot.layer].initial_bound()
-            flat[slot.start : slot.start + slot.size] = random.uniform(-bound, bound, slot.size)
+        for layer, into in zip(self.layers, self.views(flat), strict=True):
+            for name, parameter in layer.initial(random).items():
+                into[name][...] = parameter
         return flat.astype(precision)
 
     def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:

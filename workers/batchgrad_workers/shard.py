@@ -95,8 +95,8 @@ class Shard:
         )
         self._examples = Examples(
             dataset,
+            network=self.network,
             loss=loss,
-            outputs=self.network.outputs,
             dtype=setup.precision,
             standardization=setup.standardization,
             class_weights=setup.class_weights,

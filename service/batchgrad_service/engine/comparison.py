@@ -80,9 +80,10 @@ class Shortcuts:
         """F (P,): every layer's vjp at its exact mean input and exact mean error."""
         gradient = np.empty(self._network.size, means.targets.dtype)
         into = self._network.views(gradient)
+        one = np.ones(1, gradient.dtype)
         for layer in self._network.learning:
-            self._network.layers[layer].gradient_sum(
-                means.inputs[layer], means.errors[layer], into[layer]
+            self._network.layers[layer].gradient_sums(
+                means.inputs[layer], means.errors[layer], one, into[layer]
             )
         return gradient
 
@@ -112,11 +113,13 @@ class Shortcuts:
         """Carry `error`, one row at layer `top`'s output, down to layer 0; gradients (P,)."""
         gradient = np.zeros(self._network.size, error.dtype)
         into = self._network.views(gradient)
+        one = np.ones(1, error.dtype)
         for index in range(top, -1, -1):
             layer = self._network.layers[index]
             if into[index]:
-                layer.gradient_sum(inputs[index], error, into[index])
-            error = layer.backward(views[index], inputs[index], outputs[index], error)
+                layer.gradient_sums(inputs[index], error, one, into[index])
+            if index:
+                error = layer.backward(views[index], inputs[index], outputs[index], error)
         return gradient
 
 

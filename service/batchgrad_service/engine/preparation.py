@@ -1,18 +1,19 @@
 """From a job's spec and dataset to a coordinator that is ready for its next step."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from batchgrad.contract import JobSpec
-from batchgrad_service.engine import optimizers
+from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad_service.engine import optimizers, schedules
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.executors import Executor
-from batchgrad_service.planning import wanted_shortcuts
+from batchgrad_service.planning import needed_shortcuts, wanted_shortcuts
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.build import build
 from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
@@ -35,6 +36,7 @@ class Prepared:
     order: Order
     examples: Examples
     setup: Setup
+    shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
 
     def coordinator(
@@ -62,8 +64,13 @@ class Prepared:
             optimizer=optimizer,
             parameters=parameters,
             microbatch_size=self.setup.microbatch_size,
-            shortcuts=self.setup.shortcuts,
+            shortcuts=self.shortcuts,
             drop_nonfinite=self.setup.drop_nonfinite,
+            learning_rate=partial(
+                schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
+            ),
+            clip_norm=self.spec.optimizer.clip_norm,
+            update=self.spec.update,
         )
 
     def snapshot(self, coordinator: Coordinator, step: int) -> Snapshot:
@@ -91,7 +98,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
         standardization = Standardization.of(dataset.inputs, order.training)
-    shortcuts = wanted_shortcuts(spec, weighted=dataset.weights is not None)
+    weighted = dataset.weights is not None
     class_weights = _class_weights(spec, dataset, order, network.outputs)
     setup = Setup(
         model=spec.model,
@@ -104,19 +111,20 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
         microbatch_size=spec.microbatch,
         class_weights=class_weights,
         standardization=standardization,
-        shortcuts=shortcuts,
+        shortcuts=needed_shortcuts(spec, weighted=weighted),
         drop_nonfinite=spec.nonfinite == "drop",
     )
     examples = Examples(
         dataset,
+        network=network,
         loss=LOSSES[spec.loss],
-        outputs=network.outputs,
         dtype=spec.precision,
         standardization=standardization,
         class_weights=class_weights,
     )
     steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
-    return Prepared(spec, network, order, examples, setup, steps)
+    shortcuts = wanted_shortcuts(spec, weighted=weighted)
+    return Prepared(spec, network, order, examples, setup, shortcuts, steps)
 
 
 def _class_weights(

@@ -1,0 +1,74 @@
+"""The linear layer, on vectors or on the last axis of anything longer."""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.layers.products import bias_sums, weight_sums
+from batchgrad_workers.layers.protocol import Parameters, Plain
+
+
+@dataclass(frozen=True)
+class Linear(Plain):
+    """z_nto = Σ_i W_oi a_nti + b_o."""
+
+    input_shape: Shape
+    out_features: int
+    bias: bool
+
+    @property
+    def in_features(self) -> int:
+        """Numbers at each position."""
+        return self.input_shape[-1]
+
+    @property
+    def output_shape(self) -> Shape:
+        return (*self.input_shape[:-1], self.out_features)
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.out_features, self.in_features)}
+        if self.bias:
+            shapes["bias"] = (self.out_features,)
+        return shapes
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        """Uniform within 1/√in, weight and bias alike (torch.nn.Linear.reset_parameters)."""
+        bound = 1.0 / sqrt(self.in_features)
+        return {
+            name: random.uniform(-bound, bound, shape)
+            for name, shape in self.parameter_shapes.items()
+        }
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        outputs = inputs @ parameters["weight"].T
+        if self.bias:
+            outputs += parameters["bias"]
+        return outputs
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """Σ_o δ_nto W_oi."""
+        del inputs, outputs
+        return error @ parameters["weight"]
+
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+        """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
+        inputs, error = self._positions(inputs), self._positions(error)
+        norms = weight_sums(inputs, error, weights, into["weight"])
+        if self.bias:
+            norms += bias_sums(error, weights, into["bias"])
+        return norms
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        inputs, error = self._positions(inputs), self._positions(error)
+        found = {"weight": np.einsum("nto,nti->noi", error, inputs)}
+        return {**found, "bias": error.sum(axis=1)} if self.bias else found
+
+    def _positions(self, array: Array) -> Array:
+        """(n, T, last axis), T = 1 for vectors."""
+        return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])

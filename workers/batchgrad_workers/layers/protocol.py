@@ -1,0 +1,97 @@
+"""What a network asks of a layer.
+
+Symbols, used everywhere in this package: n example · t position · i input · o output · a layer
+input (n, …) · z layer output (n, …) · δ error ∂ℓ_n/∂z_n at the layer's output, for each example's
+own loss, never divided by N · w example weight · g_n per-example gradient.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Shape
+
+Parameters = Mapping[str, Array]
+"""One layer's parameters, or their gradients, by local name ("weight", "bias")."""
+
+
+class ShapeMismatch(ValueError):
+    """A layer can't take what the layer below gives."""
+
+
+class Layer(Protocol):
+    """One layer of a network on inputs of a known shape (without the axis of examples)."""
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one example's output."""
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Shapes by local name, in PyTorch's order; empty for a layer that learns nothing."""
+
+    @property
+    def mean_shape(self) -> Shape:
+        """Shape of a mean input: the input's own, or one-hot rows where inputs are ids."""
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        """Parameters as PyTorch starts them, float64."""
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """Outputs z from inputs a."""
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """Error at the layer's input from the error δ at its output."""
+
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+        """Write Σ_n w_n g_n into the given arrays; ‖g_n‖² (n,) over this layer's parameters.
+
+        From a (n, …), δ (n, …) and w (n,). No N x P array is formed.
+        """
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """g_n themselves, (n, *parameter shape): for a few examples only."""
+
+    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
+        """Write Σ_n w_n a_n, in the shape of a mean input."""
+
+
+class Plain:
+    """What holds for layers whose inputs are numbers to be averaged as they are."""
+
+    input_shape: Shape
+
+    @property
+    def mean_shape(self) -> Shape:
+        return self.input_shape
+
+    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
+        np.matmul(weights, inputs.reshape(len(inputs), -1), out=into.reshape(-1))
+
+
+class Parameterless(Plain):
+    """What a layer without parameters answers."""
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        return {}
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        del random
+        return {}
+
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+        del error, weights, into
+        return np.zeros(len(inputs), inputs.dtype)
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        del inputs, error
+        return {}
+
+
+def by_example(weights: Array, error: Array) -> Array:
+    """w_n δ_n for every example."""
+    return error * weights.reshape(-1, *([1] * (error.ndim - 1)))
