@@ -15,15 +15,18 @@ START = RANDOM.normal(size=7)
 GRADIENTS = RANDOM.normal(size=(6, 7))
 
 
+RATES = [0.1, 0.2, 0.05, 0.05, 0.3, 0.01]
+
+
 def by_hand_sgd(spec: Sgd) -> Callable[[float, list[float]], float]:
     def run(theta: float, gradients: list[float]) -> float:
         velocity = None
-        for given in gradients:
+        for given, rate in zip(gradients, RATES, strict=True):
             gradient = given + spec.weight_decay * theta
             if spec.momentum:
                 velocity = gradient if velocity is None else spec.momentum * velocity + gradient
                 gradient = gradient + spec.momentum * velocity if spec.nesterov else velocity
-            theta -= spec.learning_rate * gradient
+            theta -= rate * gradient
         return theta
 
     return run
@@ -32,17 +35,17 @@ def by_hand_sgd(spec: Sgd) -> Callable[[float, list[float]], float]:
 def by_hand_adam(spec: Adam | AdamW) -> Callable[[float, list[float]], float]:
     def run(theta: float, gradients: list[float]) -> float:
         first = second = 0.0
-        for t, given in enumerate(gradients, start=1):
+        for t, (given, rate) in enumerate(zip(gradients, RATES, strict=True), start=1):
             gradient = given
             if spec.kind == "adamw":
-                theta -= spec.learning_rate * spec.weight_decay * theta
+                theta -= rate * spec.weight_decay * theta
             else:
                 gradient += spec.weight_decay * theta
             first = spec.beta1 * first + (1 - spec.beta1) * gradient
             second = spec.beta2 * second + (1 - spec.beta2) * gradient**2
             corrected = first / (1 - spec.beta1**t)
             scale = sqrt(second / (1 - spec.beta2**t)) + spec.eps
-            theta -= spec.learning_rate * corrected / scale
+            theta -= rate * corrected / scale
         return theta
 
     return run
@@ -69,8 +72,8 @@ RULES: list[tuple[Rule, Callable[[float, list[float]], float]]] = [
 @pytest.mark.parametrize(("spec", "by_hand"), RULES)
 def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]], float]) -> None:
     parameters, rule = START.copy(), optimizers.build(spec)
-    for gradient in GRADIENTS:
-        rule.update(parameters, gradient)
+    for gradient, rate in zip(GRADIENTS, RATES, strict=True):
+        rule.update(parameters, gradient, rate)
     expected = [by_hand(START[k], list(GRADIENTS[:, k])) for k in range(len(START))]
     np.testing.assert_allclose(parameters, expected, rtol=1e-13)
 
@@ -80,14 +83,15 @@ def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]],
 def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) -> None:
     whole, first_half = START.astype(dtype), START.astype(dtype)
     rule, before = optimizers.build(spec), optimizers.build(spec)
-    for gradient in GRADIENTS.astype(dtype):
-        rule.update(whole, gradient)
-    for gradient in GRADIENTS[:3].astype(dtype):
-        before.update(first_half, gradient)
+    steps = list(zip(GRADIENTS.astype(dtype), RATES, strict=True))
+    for gradient, rate in steps:
+        rule.update(whole, gradient, rate)
+    for gradient, rate in steps[:3]:
+        before.update(first_half, gradient, rate)
     after = optimizers.build(spec)
     after.restore(before.state())
-    for gradient in GRADIENTS[3:].astype(dtype):
-        after.update(first_half, gradient)
+    for gradient, rate in steps[3:]:
+        after.update(first_half, gradient, rate)
     assert first_half.dtype == dtype
     assert first_half.tobytes() == whole.tobytes()
 
@@ -97,5 +101,20 @@ def test_gradient_is_left_alone() -> None:
         gradient = GRADIENTS[0].copy()
         rule = optimizers.build(spec)
         for _ in range(2):
-            rule.update(START.copy(), gradient)
+            rule.update(START.copy(), gradient, 0.1)
         np.testing.assert_array_equal(gradient, GRADIENTS[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clipping_is_its_formula(dtype: type[Any]) -> None:
+    gradient = np.array([3.0, 0.0, -4.0], dtype)
+    np.testing.assert_array_equal(optimizers.clipped(gradient, 2.5), gradient / 2)
+    assert optimizers.clipped(gradient, 2.5).dtype == dtype
+    np.testing.assert_array_equal(gradient, [3.0, 0.0, -4.0])
+    for limit in (None, 5.0, 6.0):
+        assert optimizers.clipped(gradient, limit) is gradient
+
+
+def test_what_is_not_finite_is_not_clipped_away() -> None:
+    gradient = np.array([np.inf, 1.0])
+    assert optimizers.clipped(gradient, 1.0) is gradient

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file a checkpoint, complete or not there at all.
 
-Tensors are named parameters/NAME, optimizer/NAME and standardization/NAME; the metadata holds
-one JSON object with the step, the digests and what decides the bits of a run. A file is written
+Tensors are named parameters/NAME, optimizer/NAME, standardization/NAME and ledger/NAME; the
+metadata hold one JSON object with the step, the digests and what decides the bits of a run. A file is written
 beside its place, synced, and renamed. A torn or changed file is found by its digest and skipped.
 """
 
@@ -9,8 +9,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 
+from batchgrad_service.engine.ledger import Columns
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import Standardization
 from batchgrad_workers.digests import digest
@@ -32,7 +33,10 @@ class BadCheckpoint(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state to go on from: `step` steps are done."""
+    """A state to go on from: `step` steps are done.
+
+    `ledger` is the example ledger's columns. `progress` is what else the run must remember, by who remembers it: values that JSON can hold.
+    """
 
     step: int
     parameters: dict[str, Array]
@@ -40,6 +44,8 @@ class Snapshot:
     standardization: Standardization | None
     parameters_digest: str
     build: dict[str, str]
+    ledger: Columns = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         "tensors_digest": digest(tensors),
         "parameters": list(snapshot.parameters),
         "build": snapshot.build,
+        "progress": snapshot.progress,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -105,14 +112,12 @@ def read(path: Path) -> Snapshot:
     return Snapshot(
         step=about["step"],
         parameters={name: tensors[f"parameters/{name}"] for name in about["parameters"]},
-        optimizer={
-            name.removeprefix("optimizer/"): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("optimizer/")
-        },
+        optimizer=_group(tensors, "optimizer/"),
         standardization=standardization,
         parameters_digest=about["parameters_digest"],
         build=about["build"],
+        ledger=_group(tensors, "ledger/"),
+        progress=about.get("progress", {}),
     )
 
 
@@ -157,6 +162,14 @@ def parameters_as_npz(path: Path) -> bytes:
     return buffer.getvalue()
 
 
+def _group(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
 def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
     for name, array in snapshot.parameters.items():
         yield f"parameters/{name}", array
@@ -165,3 +178,5 @@ def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
     if snapshot.standardization:
         yield "standardization/mean", snapshot.standardization.mean
         yield "standardization/deviation", snapshot.standardization.deviation
+    for name, column in snapshot.ledger.items():
+        yield f"ledger/{name}", column

@@ -1,6 +1,7 @@
 """One step of training: shard, compute, reduce, update, compare."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
@@ -10,11 +11,20 @@ import numpy as np
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement, compare
 from batchgrad_service.engine.executors import Executor
-from batchgrad_service.engine.optimizers import Optimizer
+from batchgrad_service.engine.optimizers import Optimizer, clipped
 from batchgrad_service.engine.sharding import assign
-from batchgrad_service.engine.statistics import NoiseScale, largest, noise_scale, quantiles
+from batchgrad_service.engine.statistics import (
+    NoiseScale,
+    NormTest,
+    histogram,
+    largest,
+    noise_scale,
+    norm_test,
+    quantiles,
+)
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
+from batchgrad_workers.digests import checksum
 from batchgrad_workers.gradients import LOSS, WEIGHING, WEIGHT, GradientSums, add
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
@@ -24,6 +34,7 @@ from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import EvaluationSums, RangeSums, microbatches
 
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
+Update = Literal["mean_gradient"] | ShortcutName
 
 
 class NonFiniteExamples(Exception):
@@ -44,7 +55,8 @@ class StepReport:
     """What one step did. Loss and gradient are at the parameters before the update.
 
     `loss` is None when all weights in the minibatch are 0: there is no mean then and no update.
-    `norms` (n,) are the finite ‖g_n‖; `dropped` the examples that were left out.
+    `gradient` (P,) is G. `ids`, `losses` and `norms` (n,) are the examples that count, their ℓ_n
+    and ‖g_n‖, all finite; `dropped` are the others, which were left out.
     """
 
     step: int
@@ -52,10 +64,16 @@ class StepReport:
     examples: int
     loss: float | None
     learning_rate: float
+    gradient: Array
     gradient_norm: float
+    gradient_checksum: str
     noise_scale: NoiseScale
+    norm_test: NormTest
+    ids: Integers
+    losses: Array
     norms: Array
     norm_quantiles: dict[str, float]
+    norm_histogram: list[int]
     largest_norms: list[tuple[int, float]]
     shortcuts: dict[ShortcutName, Comparison]
     phases: dict[Phase, float]
@@ -80,17 +98,25 @@ class Totals:
     squared_norms: Array
 
 
+@dataclass(frozen=True)
+class Averages:
+    """What averaging early gives at one θ: each shortcut's gradient (P,), and F (P,) if needed."""
+
+    shortcuts: dict[ShortcutName, Array]
+    frozen: Array | None
+
+
 class Stopwatch:
     """Seconds by phase."""
 
     def __init__(self) -> None:
-        self.phases: dict[Phase, float] = {}
+        self.phases: defaultdict[Phase, float] = defaultdict(float)
         self._last = perf_counter()
 
     def lap(self, phase: Phase) -> None:
         """The time since the last lap belongs to `phase`."""
         now = perf_counter()
-        self.phases[phase] = now - self._last
+        self.phases[phase] += now - self._last
         self._last = now
 
 
@@ -110,11 +136,20 @@ class Coordinator:
         microbatch_size: int,
         shortcuts: Sequence[ShortcutName],
         drop_nonfinite: bool,
+        learning_rate: Callable[[int], float],
+        clip_norm: float | None,
+        update: Update,
     ) -> None:
-        """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on."""
+        """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
+
+        `learning_rate` gives each step number's rate, from 0; `update` names the gradient that θ
+        moves along, `shortcuts` those that are measured.
+        """
         self.parameters = parameters
         self.optimizer = optimizer
-        self._before = parameters.copy()
+        self._learning_rate = learning_rate
+        self._clip_norm = clip_norm
+        self._direction: Update = update
         self._network = network
         self._loss = loss
         self._order = order
@@ -142,9 +177,11 @@ class Coordinator:
         dropped = self._refuse_nonfinite(step, ids, totals)
         gradient = self._mean_gradient(totals.sums)
         watch.lap("reduce")
-        self._update(gradient, totals.sums)
+        averages = self._average(totals.sums)
+        watch.lap("compare")
+        self._update(step, gradient, averages)
         watch.lap("update")
-        shortcuts = self._compare(gradient, totals.sums)
+        shortcuts = self._compare(gradient, averages)
         return self._report(step, ids, totals, gradient, shortcuts, dropped, watch)
 
     def evaluate(self) -> Evaluation:
@@ -196,33 +233,51 @@ class Coordinator:
         weight = sums.totals[WEIGHT]
         return sums.gradient / sums.gradient.dtype.type(weight or 1)
 
-    def _update(self, gradient: Array, sums: GradientSums) -> None:
-        """A new θ; the one before stays in `_before` for the comparison."""
-        self.parameters, self._before = self._before, self.parameters
-        np.copyto(self.parameters, self._before)
-        if sums.totals[WEIGHT]:
-            with np.errstate(all="ignore"):  # an overflow shows in the next step's losses
-                self.optimizer.update(self.parameters, gradient)
-
-    def _compare(self, gradient: Array, sums: GradientSums) -> dict[ShortcutName, Comparison]:
-        """Every wanted shortcut beside G, at the parameters before the update."""
-        if not sums.totals[WEIGHT] or not self._names:
-            return {}
-        found: dict[ShortcutName, Comparison] = {}
-        views = self._network.views(self._before)
+    def _average(self, sums: GradientSums) -> Averages | None:
+        """The shortcuts' gradients that are measured or trained on; None without any weight."""
+        if not sums.totals[WEIGHT]:
+            return None
+        wanted = {*self._names, self._direction}
+        found: dict[ShortcutName, Array] = {}
+        frozen = None
+        views = self._network.views(self.parameters)
         with np.errstate(all="ignore"):
             if sums.means.size:
                 means = self._means.means(sums.means, sums.totals[WEIGHT])
                 frozen = self._shortcuts.frozen(means)
-                if "averaged_error" in self._names:
-                    shortcut = self._shortcuts.averaged_error(views, means)
-                    found["averaged_error"] = compare(self._network, gradient, frozen, shortcut)
-                if "mean_example" in self._names:
-                    shortcut = self._shortcuts.mean_example(views, means)
-                    found["mean_example"] = compare(self._network, gradient, frozen, shortcut)
-            if "mean_of_means" in self._names:
-                mean = sums.microbatch_means / gradient.dtype.type(sums.totals[WEIGHING])
-                found["mean_of_means"] = Comparison(agreement(gradient, mean), None)
+                if "averaged_error" in wanted:
+                    found["averaged_error"] = self._shortcuts.averaged_error(views, means)
+                if "mean_example" in wanted:
+                    found["mean_example"] = self._shortcuts.mean_example(views, means)
+            if "mean_of_means" in wanted:
+                microbatches = sums.microbatch_means.dtype.type(sums.totals[WEIGHING])
+                found["mean_of_means"] = sums.microbatch_means / microbatches
+        return Averages(found, frozen)
+
+    def _update(self, step: int, gradient: Array, averages: Averages | None) -> None:
+        """A new θ, in place, along G or the shortcut that is trained on."""
+        if averages is None:
+            return
+        if self._direction != "mean_gradient":
+            gradient = averages.shortcuts[self._direction]
+        with np.errstate(all="ignore"):  # an overflow shows in the next step's losses
+            rate = self._learning_rate(step)
+            self.optimizer.update(self.parameters, clipped(gradient, self._clip_norm), rate)
+
+    def _compare(
+        self, gradient: Array, averages: Averages | None
+    ) -> dict[ShortcutName, Comparison]:
+        """Every measured shortcut beside G, both at the parameters before the update."""
+        if averages is None:
+            return {}
+        found: dict[ShortcutName, Comparison] = {}
+        with np.errstate(all="ignore"):
+            for name in self._names:
+                shortcut = averages.shortcuts[name]
+                if name == "mean_of_means" or averages.frozen is None:
+                    found[name] = Comparison(agreement(gradient, shortcut), None)
+                else:
+                    found[name] = compare(self._network, gradient, averages.frozen, shortcut)
         return found
 
     def _report(
@@ -236,26 +291,34 @@ class Coordinator:
         watch: Stopwatch,
     ) -> StepReport:
         finite = np.isfinite(totals.losses) & np.isfinite(totals.squared_norms)
-        kept = ids if not dropped else ids[finite]
-        squared_norms = totals.squared_norms if not dropped else totals.squared_norms[finite]
+        kept, losses, squared_norms = ids, totals.losses, totals.squared_norms
+        if dropped:
+            kept, losses, squared_norms = ids[finite], losses[finite], squared_norms[finite]
         norms = np.sqrt(squared_norms)
         weight = totals.sums.totals[WEIGHT]
         squared = float(np.dot(gradient, gradient))
         noise = noise_scale(squared_norms, self._examples.weights(kept), squared)
+        fingerprint = checksum(gradient)
         watch.lap("compare")
         return StepReport(
             step=step + 1,
             epoch=self._order.epoch(step) + 1,
             examples=len(ids),
             loss=float(totals.sums.totals[LOSS] / weight) if weight else None,
-            learning_rate=self.optimizer.learning_rate,
+            learning_rate=self._learning_rate(step),
+            gradient=gradient,
             gradient_norm=float(np.sqrt(squared)),
+            gradient_checksum=fingerprint,
             noise_scale=noise,
+            norm_test=norm_test(noise.trace, len(kept), squared),
+            ids=kept,
+            losses=losses,
             norms=norms,
             norm_quantiles=quantiles(norms),
+            norm_histogram=histogram(norms),
             largest_norms=largest(kept, norms),
             shortcuts=shortcuts,
-            phases=watch.phases,
+            phases=dict(watch.phases),
             workers=self._executor.workers,
             dropped=dropped,
         )

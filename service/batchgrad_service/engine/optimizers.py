@@ -1,14 +1,16 @@
-"""Update rules on flat vectors, in place; the same formulas as torch.optim.
+"""Update rules on flat vectors, in place, and clipping; the same formulas as torch.optim.
 
 θ parameters (P,) · G mean gradient (P,) · α learning rate · λ weight decay.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Protocol
 
 import numpy as np
 
 from batchgrad import contract
+from batchgrad_service.engine.comparison import norm
 from batchgrad_workers.arrays import Array
 
 State = dict[str, Array]
@@ -17,10 +19,8 @@ State = dict[str, Array]
 class Optimizer(Protocol):
     """One update rule with its memory."""
 
-    learning_rate: float
-
-    def update(self, parameters: Array, gradient: Array) -> None:
-        """Change θ in place by one step along G; G is left as it is."""
+    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        """Change θ in place by one step along G with rate α; G is left as it is."""
 
     def state(self) -> State:
         """What a checkpoint keeps, by name; the arrays themselves, not copies."""
@@ -33,11 +33,10 @@ class Sgd:
     """g = G + λθ; v = μv + g (v = g at first); θ -= α (g + μv if nesterov else v)."""
 
     def __init__(self, spec: contract.Sgd) -> None:
-        self.learning_rate = spec.learning_rate
         self._spec = spec
         self._velocity: Array | None = None
 
-    def update(self, parameters: Array, gradient: Array) -> None:
+    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         scalar = parameters.dtype.type
         momentum = scalar(self._spec.momentum)
         if self._spec.weight_decay:
@@ -52,7 +51,7 @@ class Sgd:
             direction = self._velocity
             if self._spec.nesterov:
                 direction = gradient + momentum * self._velocity
-        parameters -= scalar(self.learning_rate) * direction
+        parameters -= scalar(learning_rate) * direction
 
     def state(self) -> State:
         return {} if self._velocity is None else {"velocity": self._velocity}
@@ -69,20 +68,19 @@ class Adam:
     """
 
     def __init__(self, spec: contract.Adam | contract.AdamW) -> None:
-        self.learning_rate = spec.learning_rate
         self._spec = spec
         self._decoupled = spec.kind == "adamw"
         self._first: Array | None = None
         self._second: Array | None = None
         self._updates = 0
 
-    def update(self, parameters: Array, gradient: Array) -> None:
+    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         spec, scalar = self._spec, parameters.dtype.type
         if self._first is None or self._second is None:
             self._first, self._second = np.zeros_like(parameters), np.zeros_like(parameters)
         self._updates += 1
         if spec.weight_decay and self._decoupled:
-            parameters *= scalar(1 - self.learning_rate * spec.weight_decay)
+            parameters *= scalar(1 - learning_rate * spec.weight_decay)
         elif spec.weight_decay:
             gradient = gradient + scalar(spec.weight_decay) * parameters
         self._first *= scalar(spec.beta1)
@@ -94,7 +92,7 @@ class Adam:
         denominator = np.sqrt(self._second)
         denominator /= scalar(np.sqrt(second_bias))
         denominator += scalar(spec.eps)
-        parameters -= scalar(self.learning_rate / first_bias) * (self._first / denominator)
+        parameters -= scalar(learning_rate / first_bias) * (self._first / denominator)
 
     def state(self) -> State:
         if self._first is None or self._second is None:
@@ -111,3 +109,16 @@ class Adam:
 def build(spec: contract.Optimizer) -> Optimizer:
     """The update rule that `spec` names."""
     return Sgd(spec) if isinstance(spec, contract.Sgd) else Adam(spec)
+
+
+def clipped(gradient: Array, limit: float | None) -> Array:
+    """G, or G · limit/‖G‖ where ‖G‖ > limit: torch's clip_grad_norm_ without its 1e-6.
+
+    A norm that is not finite clips nothing: the next step's losses will tell.
+    """
+    if limit is None:
+        return gradient
+    length = norm(gradient)
+    if length <= limit or not isfinite(length):
+        return gradient
+    return gradient * gradient.dtype.type(limit / length)

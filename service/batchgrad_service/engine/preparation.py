@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -13,6 +14,7 @@ from batchgrad_service.engine import optimizers, schedules
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.executors import Executor
+from batchgrad_service.engine.ledger import Columns
 from batchgrad_service.planning import needed_shortcuts, wanted_shortcuts
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.build import build
@@ -38,6 +40,7 @@ class Prepared:
     setup: Setup
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
+    dataset_examples: int
 
     def coordinator(
         self, executor: Executor, snapshot: Snapshot | None, initial: Path | None
@@ -73,8 +76,10 @@ class Prepared:
             update=self.spec.update,
         )
 
-    def snapshot(self, coordinator: Coordinator, step: int) -> Snapshot:
-        """The state after `step` steps."""
+    def snapshot(
+        self, coordinator: Coordinator, step: int, ledger: Columns, progress: dict[str, Any]
+    ) -> Snapshot:
+        """The state after `step` steps; `ledger` and `progress` as in `Snapshot`."""
         return Snapshot(
             step=step,
             parameters=self.network.named(coordinator.parameters),
@@ -82,6 +87,8 @@ class Prepared:
             standardization=self.setup.standardization,
             parameters_digest=self.network.digest(coordinator.parameters),
             build=build(),
+            ledger=ledger,
+            progress=progress,
         )
 
 
@@ -124,7 +131,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
     )
     steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
-    return Prepared(spec, network, order, examples, setup, shortcuts, steps)
+    return Prepared(spec, network, order, examples, setup, shortcuts, steps, len(dataset.inputs))
 
 
 def _class_weights(

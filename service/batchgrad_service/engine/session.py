@@ -3,11 +3,13 @@
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import isfinite
 from time import monotonic, perf_counter
 
 from batchgrad_service.engine import checkpoints
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator, NonFiniteExamples
+from batchgrad_service.engine.early_stopping import EarlyStopping
 from batchgrad_service.engine.executors import (
     ClusterLost,
     Executor,
@@ -15,18 +17,21 @@ from batchgrad_service.engine.executors import (
     NoWorkers,
     executor_for,
 )
+from batchgrad_service.engine.ledger import Ledger
 from batchgrad_service.engine.messages import (
     AnyEngineMessage,
     Checkpointed,
     Evaluated,
     Finished,
     Happened,
+    LedgerWritten,
     Start,
     Started,
 )
 from batchgrad_service.engine.orders import Told
 from batchgrad_service.engine.preparation import BadInitialParameters, Prepared, prepare
 from batchgrad_service.engine.reporter import Reporter
+from batchgrad_service.engine.statistics import SmoothedNoise
 from batchgrad_workers.threads import single_threaded_blas
 
 Send = Callable[[AnyEngineMessage], None]
@@ -72,6 +77,16 @@ def _failed(reason: str, error: BaseException, step: int) -> Finished:
     return Finished(outcome="failed", reason=reason, detail=detail, step=step)
 
 
+class NonFiniteEvaluation(Exception):
+    """The validation loss is not finite: the last update went astray, or an example is broken."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"The validation loss is not finite after step {step}. Lower the learning rate, "
+            "standardize the inputs, or look at the validation examples."
+        )
+
+
 class Session:
     """The training loop with what surrounds a step: evaluation, checkpoints, orders."""
 
@@ -97,6 +112,16 @@ class Session:
         self._orders = orders
         self._send = send
         self._reporter = Reporter(send, executor)
+        self._ledger = Ledger(prepared.dataset_examples)
+        self._noise = SmoothedNoise()
+        if snapshot:
+            self._ledger.restore(snapshot.ledger)
+            self._noise.restore(snapshot.progress["noise"])
+        self._stopping = EarlyStopping(start.spec.early_stopping)
+        self._evaluated_step = 0
+        if snapshot and (progress := snapshot.progress.get("evaluation")):
+            self._evaluated_step = progress["step"]
+            self._stopping.restore(progress["early_stopping"])
 
     def train(self) -> Finished:
         """Steps until the planned end, an order, or an example that is not finite."""
@@ -112,18 +137,22 @@ class Session:
         )
         self._reporter.pass_on()
         try:
-            while self._step < self._prepared.steps_planned:
+            self._evaluate_if_due()  # an attempt may have ended between a step and its evaluation
+            while self._step < self._prepared.steps_planned and not self._stopping.reason:
                 if self._orders.interrupted:
                     return self._end("interrupted")
                 if self._orders.command:
                     return self._obey(self._orders.command)
-                self._reporter.add(self._coordinator.step(self._step))
+                if self._orders.ledger_wanted():
+                    self._write_ledger()
+                report = self._coordinator.step(self._step)
+                self._ledger.add(report.ids, report.losses, report.norms)
+                self._reporter.add(report, self._noise.add(report.noise_scale))
                 self._step += 1
-                if self._epoch_ended():
-                    self._evaluate()
+                self._evaluate_if_due()
                 if monotonic() - self._saved_at >= self._start.spec.checkpoint_seconds:
                     self._checkpoint()
-        except NonFiniteExamples as error:
+        except (NonFiniteExamples, NonFiniteEvaluation) as error:
             self._reporter.flush()
             return _failed("nonfinite", error, self._step)
         except NoWorkers as error:
@@ -134,39 +163,71 @@ class Session:
             raise
         except Interrupted:
             return self._end("interrupted")
-        return self._end("succeeded")
+        early = self._step < self._prepared.steps_planned
+        return self._end("succeeded", self._stopping.reason if early else None)
 
     def _obey(self, command: str) -> Finished:
         return self._end("paused" if command == "pause" else "cancelled")
 
-    def _end(self, outcome: str) -> Finished:
+    def _end(self, outcome: str, detail: str | None = None) -> Finished:
         digest = self._checkpoint()
         return Finished.model_validate(
-            {"outcome": outcome, "step": self._step, "parameters_digest": digest}
+            {
+                "outcome": outcome,
+                "detail": detail,
+                "step": self._step,
+                "parameters_digest": digest,
+            }
         )
 
-    def _epoch_ended(self) -> bool:
+    def _evaluate_if_due(self) -> None:
+        """Evaluate once after an epoch's last step, and after the run's."""
         last = self._step == self._prepared.steps_planned
-        return last or self._step % self._prepared.order.steps_per_epoch == 0
+        ended = last or self._step % self._prepared.order.steps_per_epoch == 0
+        if ended and self._step > self._evaluated_step:
+            self._evaluate()
+            self._evaluated_step = self._step
 
     def _evaluate(self) -> None:
+        """Figures on the validation examples; the job may stop early for them.
+
+        Raises:
+            NonFiniteEvaluation: unless such examples are to be dropped.
+        """
         evaluation = self._coordinator.evaluate()
         if evaluation.loss is None:
             return
         self._reporter.flush()
+        if not isfinite(evaluation.loss):
+            problem = NonFiniteEvaluation(self._step)
+            if self._start.spec.nonfinite == "fail":
+                raise problem
+            self._send(Happened(event="warning", data={"detail": str(problem)}))
+            return
+        epoch = self._prepared.order.epoch(self._step - 1) + 1
         self._send(
             Evaluated(
                 step=self._step,
-                epoch=self._prepared.order.epoch(self._step - 1) + 1,
+                epoch=epoch,
                 validation_loss=evaluation.loss,
                 validation_accuracy=evaluation.accuracy,
             )
         )
+        self._stopping.observe(epoch, evaluation.loss, evaluation.accuracy)
+
+    def _write_ledger(self) -> None:
+        """Let the service read the ledger as it is now, without a whole checkpoint."""
+        checkpoints.write_ledger(self._start.job_directory, self._step, self._ledger.state())
+        self._send(LedgerWritten(step=self._step))
 
     def _checkpoint(self) -> str:
         """Write θ and all that goes with it, unless this step's is there; its digest."""
         self._reporter.flush()
-        snapshot = self._prepared.snapshot(self._coordinator, self._step)
+        evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}
+        progress = {"evaluation": evaluation, "noise": self._noise.state()}
+        snapshot = self._prepared.snapshot(
+            self._coordinator, self._step, self._ledger.state(), progress
+        )
         if self._saved_step == self._step:
             return snapshot.parameters_digest
         started = perf_counter()
