@@ -4,13 +4,16 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.engine.messages import (
+    LEDGER_FILE,
     AnyEngineMessage,
     Command,
     Finished,
+    LedgerWritten,
     Start,
 )
 from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
@@ -54,7 +57,8 @@ class Surroundings:
 class Attempt:
     """A thread that starts an engine, stores what it reports, and settles the job at its end.
 
-    `ask`, `interrupt` and `kill` may come from any thread, also before the engine is there.
+    `ask`, `ledger`, `interrupt` and `kill` may come from any thread, also before the engine is
+    there.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Attempt:
         self.job_id = job_id
         self.number = number
         self._around = around
+        self._folder = around.settings.data_dir / "jobs" / job_id
         self._on_end = on_end
         self._lock = threading.Lock()
         self._engine: EngineProcess | None = None
@@ -72,6 +77,8 @@ class Attempt:
         self._settled = False
         self._over = False
         self._force: threading.Timer | None = None
+        self._ledgers = 0  # that the engine wrote so far
+        self._ledger_news = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job_id}", daemon=True)
 
     def start(self) -> None:
@@ -95,6 +102,20 @@ class Attempt:
             if self._engine is not None:
                 self._engine.send(Command(command=command))
         self._force_later()
+
+    def ledger(self, seconds: float) -> Path | None:
+        """The example ledger as it is now, once the engine has written it.
+
+        None if there is no engine, or its step takes longer than that.
+        """
+        with self._ledger_news:
+            if self._engine is None or self._over:
+                return None
+            before = self._ledgers
+            self._engine.send(Command(command="ledger"))
+            self._ledger_news.wait_for(lambda: self._over or self._ledgers > before, seconds)
+            written = self._ledgers > before
+        return self._folder / LEDGER_FILE if written else None
 
     def interrupt(self) -> None:
         """The service stops: ask the engine for a checkpoint and an end."""
@@ -121,6 +142,7 @@ class Attempt:
         finally:
             with self._lock:
                 self._over = True
+                self._ledger_news.notify_all()
                 if self._force is not None:
                     self._force.cancel()
             self._around.metrics.forget(self.job_id)
@@ -149,9 +171,8 @@ class Attempt:
 
     def _start_engine(self) -> EngineProcess | None:
         inputs = self._around.store.job_inputs(self.job_id)
-        folder = self._around.settings.data_dir / "jobs" / self.job_id
-        folder.mkdir(parents=True, exist_ok=True)
-        await_engine(folder / "engine.lock", self._around.settings.grace_seconds)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
         workers = _ray_workers(inputs.spec)
         cluster = self._around.cluster.address(workers) if workers else None
         start = Start(
@@ -159,7 +180,7 @@ class Attempt:
             attempt=self.number,
             spec=inputs.spec,
             dataset=self._around.settings.data_dir / "datasets" / _hex(inputs.dataset_digest),
-            job_directory=folder,
+            job_directory=self._folder,
             initial_parameters=None
             if inputs.initial_parameters is None
             else self._around.settings.data_dir
@@ -181,7 +202,11 @@ class Attempt:
             return self._engine
 
     def _hear(self, message: AnyEngineMessage) -> None:
-        if isinstance(message, Finished):
+        if isinstance(message, LedgerWritten):
+            with self._ledger_news:
+                self._ledgers += 1
+                self._ledger_news.notify_all()
+        elif isinstance(message, Finished):
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
             self._force_later()  # it has said all: now it ends
         elif not self._around.reports.take(self.job_id, self.number, message):

@@ -13,8 +13,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batchgrad.contract import Job, JobStatus, LayeredShortcut
-from batchgrad_service.engine.messages import EXAMPLE_NORM_BOUNDS, Evaluated, Report
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, Job, JobStatus, LayeredShortcut
+from batchgrad_service.engine.messages import Evaluated, Report
 
 MAX_JOBS = 50
 MAX_LAYERS = 32

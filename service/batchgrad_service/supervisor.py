@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from batchgrad.contract import TERMINAL, Job
@@ -29,9 +30,9 @@ KILLED_SECONDS = 10.0
 class Supervisor:
     """Runs at most `settings.max_running_jobs` jobs, first come first served.
 
-    `start` and `stop` once each; `cancel`, `pause`, `resume`, `notify` and `ready` from any
-    thread. The database decides: every change of a job is conditional, so what two threads want
-    at the same time has one outcome.
+    `start` and `stop` once each; `cancel`, `pause`, `resume`, `ledger`, `notify` and `ready`
+    from any thread. The database decides: every change of a job is conditional, so what two
+    threads want at the same time has one outcome.
     """
 
     def __init__(
@@ -164,6 +165,12 @@ class Supervisor:
         self._budget.forget(job_id)  # who asks for more gives it its restarts back
         self.notify()
         return job
+
+    def ledger(self, job_id: str, seconds: float) -> Path | None:
+        """A running job's example ledger, fresh; None if it does not run or takes longer."""
+        with self._lock:
+            attempt = self._attempts.get(job_id)
+        return None if attempt is None else attempt.ledger(seconds)
 
     def _ask(self, job_id: str, command: Literal["pause", "cancel"]) -> Job | None:
         """Mark an active job, and tell its engine; without one, `reconcile` sees the mark."""

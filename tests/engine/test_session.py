@@ -35,6 +35,9 @@ class StopAfter:
         self._left -= 1
         return self._kind == "interrupt" and self._left < 0
 
+    def ledger_wanted(self) -> bool:
+        return False
+
     @property
     def command(self) -> Literal["pause", "cancel"] | None:
         return self._kind if self._kind != "interrupt" and self._left < 0 else None

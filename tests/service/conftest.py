@@ -34,6 +34,7 @@ class FakeSupervisor:
     notified: int = 0
     is_ready: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
+    ledgers: dict[str, Path] = field(default_factory=dict)
 
     def notify(self) -> None:
         self.notified += 1
@@ -46,6 +47,9 @@ class FakeSupervisor:
 
     def resume(self, job_id: str) -> Job:
         return self._move("resume", job_id)
+
+    def ledger(self, job_id: str, seconds: float) -> Path | None:  # noqa: ARG002
+        return self.ledgers.get(job_id)
 
     def ready(self) -> bool:
         return self.is_ready

@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from batchgrad.contract import JOB_STATUSES, StepRow
-from batchgrad_service.engine.messages import EXAMPLE_NORM_BOUNDS, Evaluated, Observed, Report
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
+from batchgrad_service.engine.messages import Evaluated, Observed, Report
 from batchgrad_service.live_metrics import MAX_JOBS, MAX_LAYERS
 from batchgrad_service.metrics import PHASES, Metrics
 from batchgrad_service.store import Store

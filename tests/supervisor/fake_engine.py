@@ -49,6 +49,10 @@ def finish(outcome: str, step: int, reason: str | None = None, detail: str | Non
 
 def listen() -> None:
     for line in sys.stdin:
+        if json.loads(line)["command"] == "ledger":
+            (folder / "ledger.safetensors").write_text("the ledger")
+            say("ledger_written", step=0)
+            continue
         wish.append({"pause": "paused", "cancel": "cancelled"}[json.loads(line)["command"]])
         heard.set()
     wish.append("interrupted")

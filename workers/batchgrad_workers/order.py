@@ -24,6 +24,7 @@ class Order:
         held_out = floor(validation_fraction * examples)
         self.validation: Integers = np.sort(permutation[:held_out])
         self.training: Integers = np.sort(permutation[held_out:])
+        self.examples = examples
         self.batch_size = min(batch_size, max(len(self.training), 1))
         self.steps_per_epoch = max(1, ceil(len(self.training) / self.batch_size))
         self._seed = seed

@@ -49,6 +49,7 @@ from batchgrad.contract.spec import (
     WorkerRange,
 )
 from batchgrad.contract.views import (
+    EXAMPLE_NORM_BOUNDS,
     JOB_STATUSES,
     TERMINAL,
     Checkpoint,
@@ -77,6 +78,7 @@ API_VERSION = "1"
 __all__ = [
     "API_VERSION",
     "DEFAULT_MICROBATCH",
+    "EXAMPLE_NORM_BOUNDS",
     "JOB_STATUSES",
     "SHORTCUT_NAMES",
     "TERMINAL",

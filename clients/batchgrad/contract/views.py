@@ -45,6 +45,11 @@ EventType = Literal[
     "end",
 ]
 
+EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
+    base * 10.0**power for power in range(-4, 4) for base in (1.0, 2.0, 5.0)
+)
+"""Upper bounds of the buckets that per-example gradient norms are counted in."""
+
 
 class Answer(BaseModel):
     """What the service sends: a newer service may add keys, an older client ignores them."""

@@ -1,8 +1,9 @@
 """Checkpoints: one safetensors file a checkpoint, complete or not there at all.
 
 Tensors are named parameters/NAME, optimizer/NAME, standardization/NAME and ledger/NAME; the
-metadata hold one JSON object with the step, the digests and what decides the bits of a run. A file is written
-beside its place, synced, and renamed. A torn or changed file is found by its digest and skipped.
+metadata hold one JSON object with the step, the digests and what decides the bits of a run. A
+file is written beside its place, synced, and renamed. A torn or changed file is found by its
+digest and skipped.
 """
 
 import hashlib
@@ -35,7 +36,8 @@ class BadCheckpoint(Exception):
 class Snapshot:
     """A state to go on from: `step` steps are done.
 
-    `ledger` is the example ledger's columns. `progress` is what else the run must remember, by who remembers it: values that JSON can hold.
+    `ledger` is the example ledger's columns. `progress` is what else the run must remember, by
+    who remembers it: values that JSON can hold.
     """
 
     step: int

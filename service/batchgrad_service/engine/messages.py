@@ -35,9 +35,12 @@ class Start(Message):
 
 
 class Command(Message):
-    """What the engine shall do at the next step boundary."""
+    """What the engine shall do at the next step boundary.
 
-    command: Literal["pause", "cancel"]
+    `ledger`: write the example ledger beside the checkpoints, say `LedgerWritten`, and go on.
+    """
+
+    command: Literal["pause", "cancel", "ledger"]
 
 
 class Started(Message):
@@ -107,6 +110,13 @@ class Checkpointed(Message):
     parameters_digest: str
 
 
+class LedgerWritten(Message):
+    """The example ledger after `step` steps is on disk, complete, as LEDGER_FILE."""
+
+    type: Literal["ledger_written"] = "ledger_written"
+    step: int
+
+
 class Happened(Message):
     """An event for people: a worker that came or went, a retry, a warning."""
 
@@ -126,14 +136,12 @@ class Finished(Message):
     parameters_digest: str | None = None
 
 
-AnyEngineMessage = Started | Report | Evaluated | Checkpointed | Happened | Finished
+AnyEngineMessage = Started | Report | Evaluated | Checkpointed | LedgerWritten | Happened | Finished
 EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )
 
-EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
-    base * 10.0**power for power in range(-4, 4) for base in (1.0, 2.0, 5.0)
-)
+LEDGER_FILE = "ledger.safetensors"
 
 RETRY_REASONS = ("died", "silent")
 """Why microbatches are computed again: their worker ended, or answered nothing."""

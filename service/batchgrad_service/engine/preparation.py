@@ -40,7 +40,6 @@ class Prepared:
     setup: Setup
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
-    dataset_examples: int
 
     def coordinator(
         self, executor: Executor, snapshot: Snapshot | None, initial: Path | None
@@ -131,7 +130,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
     )
     steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
-    return Prepared(spec, network, order, examples, setup, shortcuts, steps, len(dataset.inputs))
+    return Prepared(spec, network, order, examples, setup, shortcuts, steps)
 
 
 def _class_weights(

@@ -6,17 +6,17 @@ from time import monotonic
 
 import numpy as np
 
-from batchgrad.contract import StepRow
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, StepRow
 from batchgrad_service.engine.coordinator import StepReport
 from batchgrad_service.engine.executors import Executor, Happening
 from batchgrad_service.engine.messages import (
-    EXAMPLE_NORM_BOUNDS,
     AnyEngineMessage,
     Happened,
     Observed,
     Report,
 )
 from batchgrad_service.engine.rows import step_row
+from batchgrad_service.engine.statistics import NoiseScale
 
 REPORT_SECONDS = 0.2
 SPEED_WINDOW = 32
@@ -35,13 +35,12 @@ class Reporter:
         self._examples = 0
         self._clear()
 
-    def add(self, report: StepReport) -> None:
-        """Take in one step; send if it is time."""
-        self._rows.append(step_row(report))
+    def add(self, report: StepReport, smoothed: NoiseScale) -> None:
+        """Take in one step, with the noise scale smoothed up to it; send if it is time."""
+        self._rows.append(step_row(report, smoothed))
         self._examples += report.examples
         self._observed_examples += report.examples
-        buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, report.norms)
-        self._norm_buckets += np.bincount(buckets, minlength=len(EXAMPLE_NORM_BOUNDS) + 1)
+        self._norm_buckets += report.norm_histogram
         self._norm_sum += float(report.norms.sum(dtype=np.float64))
         for phase, seconds in report.phases.items():
             self.phase(phase, seconds)

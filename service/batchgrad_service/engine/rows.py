@@ -3,13 +3,21 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from batchgrad.contract import LargestNorm, LayeredShortcut, Norms, ShortcutLayer, StepRow
+from batchgrad.contract import (
+    LargestNorm,
+    LayeredShortcut,
+    Norms,
+    NormTest,
+    ShortcutLayer,
+    StepRow,
+)
 from batchgrad_service.engine.comparison import Comparison
 from batchgrad_service.engine.coordinator import StepReport
+from batchgrad_service.engine.statistics import NoiseScale
 
 
-def step_row(report: StepReport) -> StepRow:
-    """A step as it travels and is stored."""
+def step_row(report: StepReport, smoothed: NoiseScale) -> StepRow:
+    """A step as it travels and is stored; its noise scale is `smoothed` over the steps so far."""
     return StepRow(
         step=report.step,
         epoch=report.epoch,
@@ -17,9 +25,12 @@ def step_row(report: StepReport) -> StepRow:
         loss=report.loss,
         learning_rate=report.learning_rate,
         gradient_norm=report.gradient_norm,
-        noise_scale=report.noise_scale.simple,
+        noise_scale=smoothed.simple,
+        norm_test=NormTest(ratio=report.norm_test.ratio, batch_size=report.norm_test.batch_size),
+        gradient_checksum=report.gradient_checksum,
         norms=Norms(
             quantiles=report.norm_quantiles,
+            histogram=report.norm_histogram,
             largest=[LargestNorm(example=n, norm=norm) for n, norm in report.largest_norms],
         ),
         shortcuts={name: layered(each) for name, each in report.shortcuts.items()},

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from time import monotonic, perf_counter
 
-from batchgrad_service.engine import checkpoints
+from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator, NonFiniteExamples
 from batchgrad_service.engine.early_stopping import EarlyStopping
@@ -112,7 +112,7 @@ class Session:
         self._orders = orders
         self._send = send
         self._reporter = Reporter(send, executor)
-        self._ledger = Ledger(prepared.dataset_examples)
+        self._ledger = Ledger(prepared.order.examples)
         self._noise = SmoothedNoise()
         if snapshot:
             self._ledger.restore(snapshot.ledger)
@@ -217,7 +217,7 @@ class Session:
 
     def _write_ledger(self) -> None:
         """Let the service read the ledger as it is now, without a whole checkpoint."""
-        checkpoints.write_ledger(self._start.job_directory, self._step, self._ledger.state())
+        ledger_files.write(self._start.job_directory, self._step, self._ledger.state())
         self._send(LedgerWritten(step=self._step))
 
     def _checkpoint(self) -> str:

@@ -1,12 +1,20 @@
 """What the norms of a minibatch's per-example gradients tell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS
 from batchgrad_workers.arrays import Array, Integers
 
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+DECAY = 0.95
+"""How much of the smoothed noise scale each step keeps: a memory of some 20 steps."""
+
+WANTED_RATIO = 0.5
+"""θ of the norm test whose batch size is reported."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,67 @@ def noise_scale(squared_norms: Array, weights: Array, mean_squared_norm: float) 
     mean = float(squared_norms.mean(dtype=np.float64))
     trace = count * (mean - mean_squared_norm) / (count - 1)
     signal = (count * mean_squared_norm - mean) / (count - 1)
-    return NoiseScale(trace, signal, trace / signal if signal > 0 else None)
+    return NoiseScale(trace, signal, _simple(trace, signal))
+
+
+def _simple(trace: float, signal: float) -> float | None:
+    return trace / signal if signal > 0 else None
+
+
+class SmoothedNoise:
+    """Trace and signal over steps, each x̄ = Σ β^age x / Σ β^age (McCandlish et al. 2018, A.1).
+
+    Smoothed apart because a ratio of means has far less bias than a mean of ratios. The division
+    corrects the bias of the first steps, as Adam's does. Undetermined steps change nothing.
+    """
+
+    def __init__(self) -> None:
+        self._trace = self._signal = self._weight = 0.0  # Σ β^age x, and Σ β^age
+
+    def add(self, noise: NoiseScale) -> NoiseScale:
+        """Take in one step; the smoothed figures, all None while there are none."""
+        if noise.trace is not None and noise.signal is not None:
+            self._trace = DECAY * self._trace + noise.trace
+            self._signal = DECAY * self._signal + noise.signal
+            self._weight = DECAY * self._weight + 1.0
+        if not self._weight:
+            return NoiseScale(None, None, None)
+        trace, signal = self._trace / self._weight, self._signal / self._weight
+        return NoiseScale(trace, signal, _simple(trace, signal))
+
+    def state(self) -> list[float]:
+        """What a checkpoint keeps, as JSON; floats come back with the same bits."""
+        return [self._trace, self._signal, self._weight]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take up what `state` gave."""
+        self._trace, self._signal, self._weight = state
+
+
+@dataclass(frozen=True)
+class NormTest:
+    """Byrd et al. 2012, Sample Size Selection in Optimization Methods, section 3.
+
+    The test asks for tr S / N ≤ θ² ‖G‖². ratio: the least θ that passes, √(tr S / N) / ‖G‖.
+    batch_size: the N at which θ = ½ passes. Both None where the trace is, and for G = 0.
+    """
+
+    ratio: float | None
+    batch_size: float | None
+
+
+def norm_test(trace: float | None, count: int, mean_squared_norm: float) -> NormTest:
+    """From this step's unbiased tr S, N and ‖G‖²."""
+    if trace is None or not mean_squared_norm > 0:
+        return NormTest(None, None)
+    relative = max(trace, 0.0) / mean_squared_norm  # rounding may put it below 0
+    return NormTest(sqrt(relative / count), relative / WANTED_RATIO**2)
+
+
+def histogram(norms: Array) -> list[int]:
+    """How many ‖g_n‖ (n,) are at most each of EXAMPLE_NORM_BOUNDS and above the one before."""
+    buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, norms)
+    return np.bincount(buckets, minlength=len(EXAMPLE_NORM_BOUNDS) + 1).tolist()
 
 
 def quantiles(norms: Array) -> dict[str, float]:

@@ -43,6 +43,9 @@ class Supervisor(Protocol):
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again."""
 
+    def ledger(self, job_id: str, seconds: float) -> Path | None:
+        """A running job's example ledger, just written; None if that takes longer."""
+
     def ready(self) -> bool:
         """Whether jobs can be run."""
 

@@ -109,6 +109,8 @@ steps = Table(
     Column("learning_rate", Float, nullable=False),
     Column("gradient_norm", Float, nullable=False),
     Column("noise_scale", Float),
+    Column("norm_test", JSON),
+    Column("gradient_checksum", String(64)),
     Column("workers", Integer, nullable=False),
     Column("norms", JSON, nullable=False),
     Column("shortcuts", JSON, nullable=False),

@@ -89,6 +89,8 @@ def _history() -> None:
         sa.Column("learning_rate", sa.Float, nullable=False),
         sa.Column("gradient_norm", sa.Float, nullable=False),
         sa.Column("noise_scale", sa.Float),
+        sa.Column("norm_test", sa.JSON),
+        sa.Column("gradient_checksum", sa.String(64)),
         sa.Column("workers", sa.Integer, nullable=False),
         sa.Column("norms", sa.JSON, nullable=False),
         sa.Column("shortcuts", sa.JSON, nullable=False),
