@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer, ShortcutName
+from batchgrad_service.advice import warnings
 from batchgrad_service.fitting import (
     bind,
     check_class_count,
@@ -53,19 +54,26 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
             f"validation_fraction is {spec.validation_fraction:g}, which leaves none of "
             f"{dataset.examples} examples to train on: lower it.",
         )
+    _check_early_stopping(spec, dataset, len(order.validation))
+    steps_planned = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
         training_examples=len(order.training),
         validation_examples=len(order.validation),
         parameters=network.size,
         layers=_layers(spec, network),
-        steps_planned=spec.steps or (spec.epochs or 0) * order.steps_per_epoch,
+        steps_planned=steps_planned,
         steps_per_epoch=order.steps_per_epoch,
         microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
         microbatch_size=spec.microbatch,
         shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
-        warnings=_warnings(spec, len(order.training)),
+        warnings=warnings(
+            spec,
+            training_examples=len(order.training),
+            steps_planned=steps_planned,
+            steps_per_epoch=order.steps_per_epoch,
+        ),
     )
 
 
@@ -155,6 +163,22 @@ def _check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
             )
 
 
+def _check_early_stopping(spec: JobSpec, dataset: Dataset, validation_examples: int) -> None:
+    if spec.early_stopping is None:
+        return
+    if not validation_examples:
+        raise Invalid.field(
+            "/validation_fraction",
+            f"early_stopping looks at validation figures, but {spec.validation_fraction:g} of "
+            f"{dataset.examples} examples is none: raise validation_fraction.",
+        )
+    if spec.early_stopping.metric == "validation_accuracy" and not LOSSES[spec.loss].correct:
+        raise Invalid.field(
+            "/early_stopping/metric",
+            f"{spec.loss} has no accuracy: set metric: validation_loss.",
+        )
+
+
 def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
     return [
         PlannedLayer(
@@ -167,18 +191,3 @@ def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
             zip(spec.model.layers, network.layers, strict=True)
         )
     ]
-
-
-def _warnings(spec: JobSpec, training_examples: int) -> list[str]:
-    warnings = []
-    if spec.loss == "linear_error":
-        warnings.append(
-            "linear_error has no minimum: the loss falls for ever as outputs grow. The averaged "
-            "error is exact here, which is what this loss can show; it cannot train a model."
-        )
-    if spec.batch_size != "full" and spec.batch_size > training_examples:
-        warnings.append(
-            f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
-            "every step uses all of them."
-        )
-    return warnings

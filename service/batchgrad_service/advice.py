@@ -1,0 +1,74 @@
+"""What a job's owner should know before it runs: legal, but perhaps not what was meant."""
+
+from collections.abc import Iterator
+
+from batchgrad.contract import Cosine, JobSpec, StepDecay
+
+
+def warnings(
+    spec: JobSpec, *, training_examples: int, steps_planned: int, steps_per_epoch: int
+) -> list[str]:
+    """A sentence or two for each thing to know."""
+    return [
+        *_loss(spec),
+        *_batch(spec, training_examples),
+        *_update(spec),
+        *_schedule(spec, steps_planned),
+        *_early_stopping(spec, steps_planned, steps_per_epoch),
+    ]
+
+
+def _loss(spec: JobSpec) -> Iterator[str]:
+    if spec.loss == "linear_error":
+        yield (
+            "linear_error has no minimum: the loss falls for ever as outputs grow, so it cannot "
+            "train a model. What it can show: with linear layers alone the averaged error is exact."
+        )
+
+
+def _batch(spec: JobSpec, training_examples: int) -> Iterator[str]:
+    if spec.batch_size != "full" and spec.batch_size > training_examples:
+        yield (
+            f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
+            "every step uses all of them."
+        )
+
+
+def _update(spec: JobSpec) -> Iterator[str]:
+    if spec.update != "mean_gradient":
+        yield (
+            f"update is {spec.update}: θ moves along this shortcut, not along the mean gradient. "
+            "`batchgrad compare` trains both ways side by side."
+        )
+
+
+def _schedule(spec: JobSpec, steps_planned: int) -> Iterator[str]:
+    schedule = spec.optimizer.schedule
+    if schedule.warmup_steps >= steps_planned:
+        yield (
+            f"warmup_steps is {schedule.warmup_steps}, {steps_planned} steps are planned: the "
+            "learning rate rises to the end, and the schedule never begins."
+        )
+    elif isinstance(schedule, StepDecay):
+        steps = steps_planned - schedule.warmup_steps
+        if schedule.every >= steps:
+            yield (
+                f"The schedule lowers the learning rate after every {schedule.every} steps, but "
+                f"only {steps} follow the warm-up: it never falls."
+            )
+
+
+def _early_stopping(spec: JobSpec, steps_planned: int, steps_per_epoch: int) -> Iterator[str]:
+    if spec.early_stopping is None:
+        return
+    patience, epochs = spec.early_stopping.patience, -(-steps_planned // steps_per_epoch)
+    if patience >= epochs:
+        yield (
+            f"early_stopping.patience is {patience}, the job has {epochs} epochs: it will never "
+            "stop early."
+        )
+    if isinstance(spec.optimizer.schedule, Cosine):
+        yield (
+            "The cosine is laid out over all planned steps; if the job stops early, its learning "
+            "rate has not come down to the end."
+        )
