@@ -22,8 +22,13 @@ from batchgrad.contract import (
     Job,
     JobSpec,
     JobStatus,
+    Ledger,
+    LedgerEntry,
+    LedgerOrder,
     Page,
     Plan,
+    ShareOrder,
+    StepExamples,
     StepRow,
     Version,
 )
@@ -35,6 +40,7 @@ from batchgrad.session import Params, Session
 
 DEFAULT_URL = "http://127.0.0.1:8711"
 LONG_SECONDS = 600.0  # a dataset is checked, a gradient computed, before the service answers
+PAGE = 1000  # as many of a ledger's rows as the service gives at once
 
 ParametersFormat = Literal["safetensors", "npz"]
 Item = TypeVar("Item", bound=Answer)
@@ -159,6 +165,34 @@ class Client:
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """States that the job can go on from, newest first."""
         return list(self._pages(Page[Checkpoint], f"{_job(job_id)}/checkpoints", {}))
+
+    def examples(
+        self, job_id: str, *, order: LedgerOrder = "mean_norm", limit: int | None = 20
+    ) -> Ledger:
+        """What the training examples did so far, the first `limit` in that order; None for all."""
+        data: list[LedgerEntry] = []
+        after: str | None = None
+        while True:
+            most = PAGE if limit is None else min(PAGE, limit - len(data))
+            params: Params = {"order": order, "limit": most, "after": after}
+            page = decode(
+                Ledger, self._session.send("GET", f"{_job(job_id)}/examples", params=params)
+            )
+            data += page.data
+            after = page.next
+            if after is None or len(data) == limit:
+                return page.model_copy(update={"data": data})
+
+    def step_examples(
+        self, job_id: str, step: int, *, order: ShareOrder = "share", limit: int = 100
+    ) -> StepExamples:
+        """Who drove a step: the service computes it again, which may take a while."""
+        path = f"{_job(job_id)}/steps/{step}/examples"
+        params: Params = {"order": order, "limit": limit}
+        return decode(
+            StepExamples,
+            self._session.send("GET", path, params=params, timeout_seconds=self._long),
+        )
 
     def cancel(self, job_id: str) -> Job:
         """Cancel at the next step boundary; Conflict if the job has ended."""

@@ -16,7 +16,17 @@ from batchgrad.contract import API_VERSION, Problem, Version
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.parameters import Exporter, StoredParameters
-from batchgrad_service.routes import about, answers, datasets, docs, events, history, jobs
+from batchgrad_service.replays import Replays
+from batchgrad_service.routes import (
+    about,
+    answers,
+    datasets,
+    docs,
+    events,
+    examples,
+    history,
+    jobs,
+)
 from batchgrad_service.routes.edge import OPEN, Edge
 from batchgrad_service.routes.services import (
     Answerer,
@@ -55,6 +65,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    closing = closing or Closing()
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
@@ -63,10 +74,11 @@ def create_app(
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
         answer=answer,
+        replays=Replays(settings.replay_seconds, closing.subscribe),
         exporters=exporters,
         registry=registry,
         version=describe_version(),
-        closing=closing or Closing(),
+        closing=closing,
         keep_alive_seconds=keep_alive_seconds,
     )
     token = settings.token()
@@ -74,7 +86,7 @@ def create_app(
         Edge, token=token, limit_bytes=_limits(settings), observe=metrics.http_request
     )
     answers.install(app)
-    for part in (about, jobs, events, history, datasets, docs):
+    for part in (about, jobs, events, history, examples, datasets, docs):
         app.include_router(part.router)
     app.openapi = lambda: _openapi(app, with_token=token is not None)  # type: ignore[method-assign]
     return app

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     object_store_bytes: int = Field(
         default=256 * _MIB, ge=80 * _MIB, description="of the private Ray cluster's object store"
     )
+    replay_seconds: float = Field(
+        default=60.0, gt=0, description="how long the replay of a step may take"
+    )
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

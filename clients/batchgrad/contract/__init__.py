@@ -1,6 +1,13 @@
 """The wire, described once: what a client sends and what the service answers (version 1)."""
 
-from batchgrad.contract.examples import ExampleShare, Ledger, LedgerEntry, StepExamples
+from batchgrad.contract.examples import (
+    ExampleShare,
+    Ledger,
+    LedgerEntry,
+    LedgerOrder,
+    ShareOrder,
+    StepExamples,
+)
 from batchgrad.contract.gradients import (
     Array,
     Depth,
@@ -115,6 +122,7 @@ __all__ = [
     "LeakyRelu",
     "Ledger",
     "LedgerEntry",
+    "LedgerOrder",
     "Linear",
     "Loss",
     "MaxPool2d",
@@ -132,6 +140,7 @@ __all__ = [
     "Relu",
     "Schedule",
     "Sgd",
+    "ShareOrder",
     "Shortcut",
     "ShortcutLayer",
     "ShortcutName",

@@ -1,6 +1,14 @@
 """What single examples did: over a whole run, and in one step."""
 
+from typing import Literal
+
 from batchgrad.contract.views import Answer
+
+LedgerOrder = Literal["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
+"""The largest first, `example` the smallest; examples that no minibatch held come last."""
+
+ShareOrder = Literal["share", "norm", "alignment", "leave_one_out_distance", "loss", "example"]
+"""The largest first: shares by size, whatever their sign; alignments the most opposed first."""
 
 
 class LedgerEntry(Answer):

@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,33 @@ class NoLedger(Exception):
 
 
 class LedgerFile:
-    """An open file; a column is read when it is asked for, nothing else is."""
+    """A ledger or checkpoint file; a column is read when it is asked for, nothing else is.
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.step: int = json.loads((file.metadata() or {})[KEY])["step"]
+    It stays readable when the file is replaced or removed meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            NoLedger: there is none in it.
+        """
+        self._file = _open(path)
+        about = (self._file.metadata() or {}).get(KEY)
+        if about is None or not {f"ledger/{name}" for name in COLUMNS} <= set(self._file.keys()):
+            raise NoLedger(f"{path.name} holds no ledger.")
+        self.step: int = json.loads(about)["step"]
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One column, an entry an example of the dataset."""
+        """One of COLUMNS, an entry an example of the dataset."""
         return self._file.get_tensor(f"ledger/{name}")
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, "numpy")
+    except (OSError, SafetensorError) as error:
+        raise NoLedger(f"{path.name} can't be read: {error}") from error
 
 
 def write(directory: Path, step: int, columns: Columns) -> None:
@@ -47,19 +63,3 @@ def write(directory: Path, step: int, columns: Columns) -> None:
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[LedgerFile]:
-    """A ledger or checkpoint file, to read columns from; it may be replaced meanwhile.
-
-    Raises:
-        NoLedger: there is none in it.
-    """
-    try:
-        with safe_open(path, "numpy") as file:
-            if not {f"ledger/{name}" for name in COLUMNS} <= set(file.keys()):
-                raise NoLedger(f"{path.name} holds no ledger.")
-            yield LedgerFile(file)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise NoLedger(f"{path.name} can't be read: {error}") from error

@@ -22,6 +22,7 @@ from batchgrad.contract import (
 )
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.parameters import Exporter, StoredParameters
+from batchgrad_service.replays import Replays
 from batchgrad_service.store import Store
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
@@ -89,6 +90,7 @@ class Services:
     parameters: StoredParameters
     planner: Planner
     answer: Answerer
+    replays: Replays
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
     version: Version

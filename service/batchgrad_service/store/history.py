@@ -5,6 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import delete, func, select
 
 from batchgrad.contract import Event, Page, StepRow
+from batchgrad_service.problems import NotFound
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import (
     StoredCheckpoint,
@@ -44,6 +45,38 @@ class History(Database):
             found = [step_of(row) for row in rows]
         more = len(found) > limit
         return Page[StepRow](data=found[:limit], next=str(found[limit - 1].step) if more else None)
+
+    def step(self, job_id: str, step: int) -> StepRow:
+        """One step; NotFound when the job has not done it."""
+        query = select(steps).where(steps.c.job_id == job_id, steps.c.step == step)
+        with self.reading() as connection:
+            done = job_row(connection, job_id)["step"]
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NotFound(
+                f"Job {job_id} has no step {step}: it has done {done}, counted from 1.",
+                code="step_not_found",
+            )
+        return step_of(row)
+
+    def recorded_seconds(self, job_id: str, *, after: int, upto: int, most: float) -> float:
+        """What the steps after `after`, up to `upto`, would take one process, by their phases.
+
+        Workers' seconds are counted for each of them. Looks no further once it is over `most`.
+        """
+        query = (
+            select(steps.c.phases, steps.c.workers)
+            .where(steps.c.job_id == job_id, steps.c.step > after, steps.c.step <= upto)
+            .order_by(steps.c.step)
+        )
+        seconds = 0.0
+        with self.reading() as connection:
+            for phases, workers in connection.execute(query).yield_per(1000):
+                seconds += phases.get("compute", 0.0) * max(workers, 1)
+                seconds += sum(phases.get(name, 0.0) for name in ("shard", "reduce", "update"))
+                if seconds > most:
+                    break
+        return seconds
 
     def thinned_steps(self, job_id: str, max_points: int) -> list[StepRow]:
         """At most `max_points` (2 or more) steps, evenly apart, the first and the last included.

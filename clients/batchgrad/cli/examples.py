@@ -1,0 +1,95 @@
+"""The command that shows what single examples did."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from batchgrad.cli.common import JobId, Output, connect, number, properties, table, write
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Ledger, StepExamples
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(examples)
+
+
+def examples(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="mean_norm (default), mean_loss, last_norm, last_loss, times_seen, example; with "
+            "--step: share (default), norm, alignment, leave_one_out_distance, loss, example."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Who drove this step; computed again, exactly.")
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Show what single examples did: the suspects first.
+
+    Examples whose loss or gradient stayed large over the whole run are often mislabelled.
+
+    batchgrad examples job_2x… --order mean_loss --limit 50
+    """
+    from batchgrad.contract import LedgerOrder, ShareOrder
+
+    known = get_args(LedgerOrder if step is None else ShareOrder)
+    if order is not None and order not in known:
+        raise typer.BadParameter(
+            f"{order}: expected one of {', '.join(known)}{' (with --step)' if step else ''}.",
+            param_hint="--order",
+        )
+    chosen: Any = order or known[0]
+    with connect(ctx) as client:
+        if step is None:
+            ledger = client.examples(job, order=chosen, limit=limit)
+            _show_ledger(ledger) if output == "table" else write(ledger, output)
+        else:
+            parts = client.step_examples(job, step, order=chosen, limit=limit)
+            _show_step(parts) if output == "table" else write(parts, output)
+
+
+def _show_ledger(ledger: "Ledger") -> None:
+    properties([("up to step", str(ledger.step)), ("order", ledger.order)])
+    table(
+        ["example", "target", "seen", "mean norm", "mean loss", "last norm", "last loss"],
+        [
+            [
+                str(x.example),
+                "–" if x.target is None else str(x.target),
+                str(x.times_seen),
+                *map(number, (x.mean_norm, x.mean_loss, x.last_norm, x.last_loss)),
+            ]
+            for x in ledger.data
+        ],
+    )
+
+
+def _show_step(parts: "StepExamples") -> None:
+    checked = "the run's own" if parts.verified else "NOT the run's"
+    properties(
+        [
+            ("step", f"{parts.step}, replayed from step {parts.replayed_from}"),
+            ("gradient norm", number(parts.gradient_norm)),
+            ("gradient", f"{parts.gradient_checksum}, {checked}"),
+        ]
+    )
+    table(
+        ["example", "share", "norm", "alignment", "without it", "loss", "weight"],
+        [
+            [
+                str(x.example),
+                *map(number, (x.share, x.norm, x.alignment, x.leave_one_out_distance)),
+                *map(number, (x.loss, x.weight)),
+            ]
+            for x in parts.data
+        ],
+    )

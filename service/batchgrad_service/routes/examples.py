@@ -1,0 +1,125 @@
+"""/v1/jobs/{id}/examples and /v1/jobs/{id}/steps/{step}/examples: what single examples did."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi import Path as InPath
+
+from batchgrad.contract import Ledger, LedgerOrder, ShareOrder, StepExamples, StepRow
+from batchgrad_service.engine.ledger_files import LedgerFile, NoLedger
+from batchgrad_service.engine.replay import Request
+from batchgrad_service.files import hex_of
+from batchgrad_service.ledger_pages import ledger_page
+from batchgrad_service.problems import Conflict
+from batchgrad_service.routes.services import Served, Services, as_json
+from batchgrad_service.store import JobInputs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+LEDGER_SECONDS = 2.0
+"""How long to wait for a running job's next step; then its newest checkpoint will do."""
+
+
+@router.get("/{job_id}/examples", response_model=Ledger)
+def read_examples(
+    job_id: str,
+    served: Served,
+    order: LedgerOrder = "mean_norm",
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """What every training example did so far, the largest first; while a job runs, up to now."""
+    inputs = served.store.job_inputs(job_id)
+    dataset = served.datasets.directory(inputs.dataset_digest)
+    file = _newest_ledger(job_id, served)
+    page = ledger_page(file, inputs.spec, dataset, order=order, after=after, limit=limit)
+    return as_json(page)
+
+
+def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
+    fresh = served.supervisor.ledger(job_id, LEDGER_SECONDS)
+    folder = served.job_directory(job_id)
+    kept = [folder / stored.file for stored in served.store.checkpoints(job_id)]
+    for path in [*([] if fresh is None else [fresh]), *kept]:
+        try:
+            return LedgerFile(path)
+        except NoLedger:  # torn, or removed for a newer one: the next will do
+            continue
+    raise Conflict(
+        f"Job {job_id} has no example ledger yet: wait for its first step or checkpoint.",
+        code="no_ledger",
+    )
+
+
+@router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)
+def read_step_examples(
+    job_id: str,
+    served: Served,
+    step: Annotated[int, InPath(ge=1, lt=2**63)],
+    order: ShareOrder = "share",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+) -> Response:
+    """Who drove this step: it is computed again, exactly, and its gradient taken apart.
+
+    `share` orders by size, whatever its sign; `alignment` the most opposed first; the others the
+    largest first, `example` by number.
+    """
+    row = served.store.step(job_id, step)
+    inputs = served.store.job_inputs(job_id)
+    dataset = served.datasets.directory(inputs.dataset_digest)
+    if not dataset.exists():
+        raise Conflict(
+            f"Job {job_id}'s dataset was deleted, so its steps can't be replayed.",
+            code="dataset_gone",
+        )
+    for at, checkpoint in _starts(job_id, step, served):
+        _refuse_long(job_id, row, at, served)
+        answer = served.replays.run(
+            Request(
+                spec=inputs.spec,
+                dataset=dataset,
+                checkpoint=checkpoint,
+                initial_parameters=_initial(inputs, served),
+                step=step,
+                checksum=row.gradient_checksum,
+                order=order,
+                limit=limit,
+            )
+        )
+        if answer.examples is not None:
+            return as_json(answer.examples)
+    raise Conflict(
+        f"Step {step} of job {job_id} can't be replayed: {answer.bad_checkpoint}",
+        code="bad_checkpoint",
+    )
+
+
+def _starts(job_id: str, step: int, served: Services) -> list[tuple[int, Path | None]]:
+    """Where a replay can begin, the nearest first: checkpoints before the step, and the start."""
+    folder = served.job_directory(job_id)
+    before = [
+        (stored.checkpoint.step, folder / stored.file)
+        for stored in served.store.checkpoints(job_id)
+        if stored.checkpoint.step < step
+    ]
+    return [*before, (0, None)]
+
+
+def _initial(inputs: JobInputs, served: Services) -> Path | None:
+    if inputs.initial_parameters is None:
+        return None
+    return served.data_dir / "parameters" / f"{hex_of(inputs.initial_parameters)}.safetensors"
+
+
+def _refuse_long(job_id: str, row: StepRow, start: int, served: Services) -> None:
+    most = served.replays.seconds
+    seconds = served.store.recorded_seconds(job_id, after=start, upto=row.step, most=most)
+    if seconds <= most:
+        return
+    kept = [stored.checkpoint.step for stored in served.store.checkpoints(job_id)]
+    raise Conflict(
+        f"A replay of step {row.step} begins at step {start} and would take more than {most:g} s "
+        f"(replay_seconds), by the seconds that its steps took: ask for a step soon after one of "
+        f"the checkpoints, which are of the steps {sorted(kept)}.",
+        code="replay_too_long",
+    )
