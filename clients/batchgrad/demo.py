@@ -1,11 +1,11 @@
 """`batchgrad demo`: the main job on the real digits data, and what it shows."""
 
-import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from batchgrad import built_in
 from batchgrad.client import Client
 from batchgrad.contract import Job, StepRow
 from batchgrad.errors import JobCancelled, Unavailable
@@ -24,15 +24,7 @@ class Result:
 
 def digits() -> tuple[Any, Any]:
     """scikit-learn's digits: inputs (1797, 64) float32 in 0…16, classes (1797,) in 0…9."""
-    try:
-        datasets = importlib.import_module("sklearn.datasets")
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"The demo needs {error.name}, which is not installed: "
-            "pip install 'batchgrad[service,demo]'"
-        ) from error
-    inputs, targets = datasets.load_digits(return_X_y=True)
-    return inputs.astype("float32"), targets
+    return built_in.load("digits")
 
 
 def spec(workers: int, threads: int | None, epochs: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from batchgrad.cli import actions, data, jobs, service
+from batchgrad.cli import actions, compare, data, examples, jobs, service
 from batchgrad.errors import (
     BatchgradError,
     JobCancelled,
@@ -72,6 +72,8 @@ app = typer.Typer(
 
 for register in (service.register_demo_and_serve, jobs.register, actions.register):
     register(app)
+compare.register(app)
+examples.register(app)
 app.add_typer(data.datasets, name="datasets")
 data.register(app)
 service.register_version(app)

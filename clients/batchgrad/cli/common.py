@@ -35,13 +35,14 @@ def say(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def console() -> "Console":
+def console(*, err: bool = False) -> "Console":
     """Stdout for tables: as wide as it takes when it is no terminal, so nothing is cut off."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 1000
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else 1000
     return Console(
-        file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True
+        file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True
     )
 
 
@@ -69,8 +70,8 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under headings, on stdout."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
+    """Rows under headings, on stdout, or on stderr where stdout is for machines."""
     from rich import box
     from rich.table import Table
 
@@ -79,7 +80,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         column.no_wrap = True
     for row in rows:
         drawn.add_row(*row)
-    console().print(drawn)
+    console(err=err).print(drawn)
 
 
 def properties(pairs: Sequence[tuple[str, str]]) -> None:

@@ -1,0 +1,58 @@
+"""Small real datasets that come with scikit-learn, by name, so that examples need no download."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from batchgrad.errors import Unavailable
+
+Arrays = tuple[Any, Any]
+
+
+def _digits(sklearn: Any) -> Arrays:
+    """Handwritten digits: inputs (1797, 64) float32 in 0…16, classes (1797,) in 0…9."""
+    inputs, targets = sklearn.load_digits(return_X_y=True)
+    return inputs.astype("float32"), targets
+
+
+def _digits_images(sklearn: Any) -> Arrays:
+    """The same as images of one channel: inputs (1797, 1, 8, 8)."""
+    inputs, targets = _digits(sklearn)
+    return inputs.reshape(-1, 1, 8, 8), targets
+
+
+def _diabetes(sklearn: Any) -> Arrays:
+    """Ten measurements of patients (442, 10) float32; the disease a year on, 25…346 (442,)."""
+    inputs, targets = sklearn.load_diabetes(return_X_y=True, scaled=False)
+    return inputs.astype("float32"), targets.astype("float32")
+
+
+def _breast_cancer(sklearn: Any) -> Arrays:
+    """Thirty measurements of tumours (569, 30) float32; 1 benign, 0 malignant (569,)."""
+    inputs, targets = sklearn.load_breast_cancer(return_X_y=True)
+    return inputs.astype("float32"), targets
+
+
+_LOADERS: dict[str, Callable[[Any], Arrays]] = {
+    "digits": _digits,
+    "digits_images": _digits_images,
+    "diabetes": _diabetes,
+    "breast_cancer": _breast_cancer,
+}
+NAMES = tuple(_LOADERS)
+
+
+def load(name: str) -> Arrays:
+    """Inputs and targets of one of NAMES.
+
+    Raises:
+        Unavailable: scikit-learn is not installed.
+    """
+    try:
+        datasets = importlib.import_module("sklearn.datasets")
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"The {name} data come with {error.name}, which is not installed: "
+            "pip install 'batchgrad[service,demo]'"
+        ) from error
+    return _LOADERS[name](datasets)

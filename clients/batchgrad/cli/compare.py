@@ -1,0 +1,216 @@
+"""`batchgrad compare`: the command around `batchgrad.compare`."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from batchgrad.cli.common import connect, number, say, table
+
+if TYPE_CHECKING:
+    from batchgrad.client import Client
+    from batchgrad.compare import Arm, ArmName
+    from batchgrad.contract import Job, JobSpec
+
+
+def register(app: typer.Typer) -> None:
+    """Add `compare`."""
+    app.command()(compare)
+
+
+def compare(
+    ctx: typer.Context,
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help='YAML or JSON; "-" reads standard input.')
+    ],
+    *,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arm",
+            metavar="SHORTCUT",
+            help="Compare with this one only; repeatable. Else averaged_error and mean_example, "
+            "and mean_of_means when weights differ.",
+        ),
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; repeatable."),
+    ] = None,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="Use a private service, even if another one is running."),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the losses into this file (.png)."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON on stdout.")
+    ] = False,
+) -> None:
+    """Train a job by the mean gradient, and by each shortcut instead.
+
+    All from the same start, over the same order of examples, one after the other; `update` in
+    SPEC does not count. A shortcut that diverges is a result, not an error.
+
+    The jobs run on the service at BATCHGRAD_URL. If that is not set and no service runs on this
+    machine, they run in a private one that is gone afterwards. The datasets digits,
+    digits_images, diabetes and breast_cancer come with scikit-learn and are stored for you where
+    they are missing; any other has to be on the service (batchgrad datasets push).
+
+    batchgrad compare examples/mlp.yaml --plot losses.png
+    """
+    from batchgrad import compare as comparing
+    from batchgrad import plots
+    from batchgrad.specs import load_job
+
+    asked = _arm_names(arms or [])
+    if plot is not None:
+        try:
+            plots.check_file(plot)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--plot") from error
+    loaded = load_job(spec, override or ())
+    with _service(ctx, private=private) as (client, lasting):
+        comparing.store_if_built_in(client, loaded.dataset, say)
+        done = _train(client, loaded, asked, lasting=lasting)
+    _show(done, lasting=lasting, err=as_json)
+    if plot is not None:
+        plots.to_file(plot, {arm.name: arm.curve for arm in done}, loaded.name)
+        say(f"The losses are drawn in {plot}.")
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(comparing.summary(done)))
+
+
+def _arm_names(given: list[str]) -> "list[ArmName]":
+    from batchgrad.compare import ARM_NAMES
+
+    names = [name for text in given for name in text.split(",")]
+    unknown = sorted(set(names) - set(ARM_NAMES))
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: expected some of {', '.join(ARM_NAMES)}.", param_hint="--arm"
+        )
+    return [name for name in ARM_NAMES if name in names]
+
+
+@contextmanager
+def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bool]]":
+    """A client, and whether its service is there afterwards too."""
+    if not private:
+        with connect(ctx) as client:
+            if "BATCHGRAD_URL" in os.environ or ctx.find_root().obj or client.ready():
+                yield client, True
+                return
+    from batchgrad.private_service import private_service
+
+    say("Starting a private service …")
+    with private_service() as client:
+        yield client, False
+
+
+def _train(
+    client: "Client", spec: "JobSpec", asked: "list[ArmName]", *, lasting: bool
+) -> "list[Arm]":
+    """Every arm as it ended, with progress on stderr."""
+    from batchgrad import compare as comparing
+    from batchgrad.errors import JobCancelled
+
+    done: list[Arm] = []
+    with _Displays() as displays:
+        try:
+            for arm in comparing.compare(client, spec, asked, show=displays.show):
+                done.append(arm)
+                say(_ended(arm))
+        except KeyboardInterrupt as interrupt:
+            job = displays.job
+            if job is None:
+                raise
+            if lasting:
+                say(f"\nDetached; job {job.id} goes on, the arms after it were not submitted.")
+                say(f"Stop it: batchgrad cancel {job.id}")
+                raise typer.Exit(101) from interrupt
+            raise JobCancelled("Interrupted; the private service is gone.", job) from interrupt
+    return done
+
+
+class _Displays:
+    """A live display for each job in turn; the last picture of each stays."""
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self._display: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def show(self, job: "Job") -> None:
+        """Show a job as it stands."""
+        from batchgrad.contract import TERMINAL
+        from batchgrad.progress import JobDisplay
+
+        if self.job is None or self.job.id != job.id:
+            self._close()
+            self._display = JobDisplay().__enter__()
+        self.job = job
+        self._display.update(job)
+        if job.status in TERMINAL:
+            self._close()
+
+    def _close(self) -> None:
+        if self._display is not None:
+            self._display.__exit__(None, None, None)
+            self._display = None
+
+
+def _ended(arm: "Arm") -> str:
+    if arm.diverged:
+        return f"{arm.name} diverged at step {arm.job.step}."
+    return f"{arm.name} trained {arm.job.step} steps, training loss {number(arm.training_loss)}."
+
+
+def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
+    """Table, plot, and what became of each shortcut."""
+    import sys
+
+    from batchgrad import plots
+
+    stream = sys.stderr if err else sys.stdout
+    reference = arms[0].training_loss
+    rows = [
+        [
+            arm.name,
+            str(arm.job.step),
+            "diverged" if arm.diverged else number(arm.training_loss),
+            _times(arm.training_loss, reference),
+            number(arm.loss),
+            "–" if arm.diverged else number(arm.job.validation_loss),
+            "–"
+            if arm.diverged or arm.job.validation_accuracy is None
+            else f"{arm.job.validation_accuracy:.2%}",
+            *([arm.job.id] if lasting else []),
+        ]
+        for arm in arms
+    ]
+    columns = ["trained by", "steps", "training loss", "times", "last epoch's loss"]
+    columns += ["validation loss", "validation accuracy", *(["job"] if lasting else [])]
+    table(columns, rows, err=err)
+    curves: dict[str, plots.Curve] = {arm.name: arm.curve for arm in arms}
+    typer.echo(plots.on_terminal(curves, colours=stream.isatty()), err=err)
+
+
+def _times(loss: float | None, reference: float | None) -> str:
+    """How many times the mean gradient's loss."""
+    if loss is None or reference is None or reference <= 0 or loss < 0:
+        return "–"
+    return f"{loss / reference:.3g}"
