@@ -110,7 +110,8 @@ class Embedding:
 
 
 def _ids(inputs: Any) -> Integers:
-    return inputs
+    """Ids as signed integers of one size: uint64 mixed with int64 would become floats."""
+    return inputs.astype(np.intp, copy=False)
 
 
 def _are_ids(inputs: Any) -> bool:
