@@ -90,7 +90,7 @@ class Conv2d(Plain):
         for run in self._runs(inputs):
             patches, part = self._patches(inputs[run]), grouped[run]
             weighted = part * weights[run].reshape(-1, 1, 1, 1)
-            if 2 * self._places**2 < prod(total.shape):
+            if 2 * self.groups * self._places**2 < prod(total.shape):
                 for example in range(len(part)):
                     total += np.matmul(weighted[example], patches[example].transpose(0, 2, 1))
                 gram = np.matmul(patches.transpose(0, 1, 3, 2), patches)
