@@ -24,8 +24,10 @@ def bind(model: Model, input_shape: Shape) -> Network:
         raise Invalid.field(f"/model/layers/{mismatch.layer}", str(mismatch)) from None
 
 
-def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str) -> None:
+def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row: int = 0) -> None:
     """Refuse inputs (n, …) that are no ids of the embedding that `model` begins with.
+
+    `first_row` is what the first of these examples is called in the message.
 
     Raises:
         Invalid: numbers that are no integers, or an id without a row.
@@ -42,7 +44,7 @@ def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str) -> None:
         )
     outside = np.argwhere((inputs < 0) | (inputs >= rows))
     if len(outside):
-        place = ", ".join(str(index) for index in outside[0])
+        place = ", ".join(str(index) for index in (outside[0][0] + first_row, *outside[0][1:]))
         raise Invalid.field(
             pointer,
             f"inputs[{place}] is {inputs[tuple(outside[0])]}; ids are 0 to {rows - 1}: set "
@@ -51,9 +53,17 @@ def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str) -> None:
 
 
 def check_targets(
-    loss: Loss, targets: npt.NDArray[Any], *, examples: int, outputs: int, pointer: str = "/targets"
+    loss: Loss,
+    targets: npt.NDArray[Any],
+    *,
+    examples: int,
+    outputs: int,
+    pointer: str = "/targets",
+    first_row: int = 0,
 ) -> None:
     """Refuse targets (n,) or (n, out) that do not fit `loss` on a network with `outputs`.
+
+    `first_row` is what the first of these examples is called in the message.
 
     Raises:
         Invalid: wrong count, wrong kind, or a class out of range.
@@ -75,7 +85,7 @@ def check_targets(
             if len(outside):
                 raise Invalid.field(
                     pointer,
-                    f"targets[{outside[0]}] is {targets[outside[0]].tolist()}; "
+                    f"targets[{first_row + outside[0]}] is {targets[outside[0]].tolist()}; "
                     "sigmoid_cross_entropy takes probabilities, 0 to 1.",
                 )
 

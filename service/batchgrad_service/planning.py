@@ -118,7 +118,7 @@ def _check_inputs(spec: JobSpec, directory: Path, network: Network) -> None:
         )
     inputs = StoredDataset.open(directory).inputs
     for start in range(0, len(inputs), CHUNK):
-        check_ids(spec.model, inputs[start : start + CHUNK], "/dataset")
+        check_ids(spec.model, inputs[start : start + CHUNK], "/dataset", first_row=start)
 
 
 def _check_targets(spec: JobSpec, dataset: Dataset, directory: Path, network: Network) -> None:
@@ -137,7 +137,14 @@ def _check_targets(spec: JobSpec, dataset: Dataset, directory: Path, network: Ne
     if loss == "sigmoid_cross_entropy":
         for start in range(0, len(targets), CHUNK):
             chunk = targets[start : start + CHUNK]
-            check_targets(loss, chunk, examples=len(chunk), outputs=outputs, pointer="/dataset")
+            check_targets(
+                loss,
+                chunk,
+                examples=len(chunk),
+                outputs=outputs,
+                pointer="/dataset",
+                first_row=start,
+            )
 
 
 def _check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
