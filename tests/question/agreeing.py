@@ -40,9 +40,10 @@ def assert_agrees(
     got = response.model_dump()
     assert got["examples"] == want["examples"]
     for field in ("loss", "mean_gradient", "norms"):
-        assert_close(got[field], want[field], tolerance, field)
+        assert_close(got[field], want[field], tolerance, field, floor)
     for example, gradient in enumerate(want.get("per_example", [])):
-        assert_close(got["per_example"][example], gradient, tolerance, f"per_example/{example}")
+        own = got["per_example"][example]
+        assert_close(own, gradient, tolerance, f"per_example/{example}", floor)
     for name, shortcut in want["shortcuts"].items():
         _assert_shortcut(got["shortcuts"][name], shortcut, tolerance, floor, name)
     assert [depth["name"] for depth in got["depths"]] == [each["name"] for each in want["depths"]]

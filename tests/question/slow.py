@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-from scipy.special import erf
+from tests.question.slow_layers import Shape, Spec, Vector, output, shape_after
 
 STEP = 1e-30
-Vector = list[complex]
 
 
 def derivative(function: Callable[[Vector], complex], point: Sequence[float]) -> list[float]:
@@ -23,30 +22,6 @@ def derivative(function: Callable[[Vector], complex], point: Sequence[float]) ->
         moved[i] += 1j * STEP
         slopes.append(function(moved).imag / STEP)
     return slopes
-
-
-SMOOTH: dict[str, Callable[[complex], complex]] = {
-    "identity": lambda a: a,
-    "flatten": lambda a: a,
-    "tanh": cmath.tanh,
-    "sigmoid": lambda a: 1 / (1 + cmath.exp(-a)),
-    "silu": lambda a: a / (1 + cmath.exp(-a)),
-    "softplus": lambda a: cmath.log(1 + cmath.exp(a)),
-    "gelu": lambda a: a * (1 + complex(erf(a / sqrt(2)))) / 2,
-}
-
-
-def activation(spec: dict[str, Any], a: complex) -> complex:
-    """One unit."""
-    kind = spec["kind"]
-    if kind in SMOOTH:
-        return SMOOTH[kind](a)
-    below = {
-        "relu": 0j,
-        "leaky_relu": spec.get("negative_slope", 0.01) * a,
-        "elu": spec.get("alpha", 1.0) * (cmath.exp(a) - 1),
-    }
-    return a if a.real > 0 else below[kind]
 
 
 def loss_of(name: str, outputs: Vector, target: Sequence[float]) -> complex:
@@ -69,29 +44,25 @@ def loss_of(name: str, outputs: Vector, target: Sequence[float]) -> complex:
 
 
 class Slow:
-    """A network at θ, given as one list per layer: weight by rows, then bias."""
+    """A network at θ, given as one list per layer: weight in C order, then bias."""
 
-    def __init__(self, layers: list[dict[str, Any]], parameters: dict[str, Any], loss: str) -> None:
-        """Flatten the parameters, layer by layer."""
+    def __init__(
+        self, layers: list[Spec], shape: Shape, parameters: dict[str, Any], loss: str
+    ) -> None:
+        """Flatten the parameters, layer by layer; `shape` is one example's."""
         self.layers, self.loss = layers, loss
+        self.shapes: list[Shape] = []
         self.theta: list[list[float]] = []
-        for k in range(len(layers)):
-            rows = parameters.get(f"{k}.weight", [])
-            self.theta.append([x for row in rows for x in row] + parameters.get(f"{k}.bias", []))
+        for k, spec in enumerate(layers):
+            self.shapes.append(shape)
+            shape = shape_after(spec, shape)
+            named = [parameters.get(f"{k}.{name}", []) for name in ("weight", "bias")]
+            self.theta.append([x for value in named for x in numbers(value)])
         self.learning = [k for k, own in enumerate(self.theta) if own]
 
     def layer(self, k: int, own: Sequence[complex], a: Sequence[complex]) -> Vector:
         """Output of layer k with parameters `own` at input a."""
-        spec = self.layers[k]
-        if spec["kind"] != "linear":
-            return [activation(spec, each) for each in a]
-        outputs = []
-        for o in range(spec["out_features"]):
-            z = complex(own[spec["out_features"] * len(a) + o]) if spec.get("bias", True) else 0j
-            for i in range(len(a)):
-                z += own[o * len(a) + i] * a[i]
-            outputs.append(z)
-        return outputs
+        return output(self.layers[k], self.shapes[k], own, a)
 
     def inputs(self, x: Sequence[complex], start: int = 0) -> list[Vector]:
         """Every layer's input from layer `start`, given x, and at the end the output."""
@@ -120,7 +91,15 @@ class Slow:
 
             return loss
 
-        return [derivative(moved(k), own) for k, own in enumerate(self.theta)]
+        return [self.learned(k, derivative(moved(k), own)) for k, own in enumerate(self.theta)]
+
+    def learned(self, k: int, gradient: list[float]) -> list[float]:
+        """Without the padding row of an embedding, which never learns."""
+        spec = self.layers[k]
+        if spec.get("padding_idx") is None:
+            return gradient
+        row, dim = spec["padding_idx"], spec["embedding_dim"]
+        return gradient[: row * dim] + [0.0] * dim + gradient[(row + 1) * dim :]
 
     def vjp(
         self, k: int, a: Sequence[float], delta: Sequence[float]
@@ -131,7 +110,16 @@ class Slow:
             return sum((d * each for d, each in zip(delta, z, strict=True)), 0j)
 
         own = derivative(lambda theta: product(self.layer(k, theta, a)), self.theta[k])
-        return own, derivative(lambda x: product(self.layer(k, self.theta[k], x)), a)
+        return self.learned(k, own), derivative(
+            lambda x: product(self.layer(k, self.theta[k], x)), a
+        )
+
+
+def numbers(nested: Any) -> list[float]:
+    """The numbers of nested lists, in order."""
+    if not isinstance(nested, list):
+        return [nested]
+    return [x for part in nested for x in numbers(part)]
 
 
 def mean(rows: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:

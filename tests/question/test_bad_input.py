@@ -68,10 +68,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
         "/targets",
         ["targets[1]", "1.5", "0 to 1"],
     ),
-    "matrix into linear": (
-        line(inputs=[[[1.0]]] * 3),
-        "/model/layers/0",
-        ["[1, 1]", "flatten"],
+    "an output at every position": (
+        line(inputs=[[[1.0], [2.0]]] * 3),
+        "/targets",
+        ["1 value(s)", "2 output(s)"],
     ),
     "too few weights": (line(weights=[1, 1]), "/weights", ["[2]", "[3]", "one per example"]),
     "negative weight": (line(weights=[1, 1, -0.5]), "/weights/2", ["-0.5", "at least 0"]),

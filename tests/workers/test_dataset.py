@@ -6,21 +6,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from batchgrad.contract import Model
 from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
 from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.network import Network
 from tests.workers.jobs import store
 
 
 def examples(directory: Path, **changes: Any) -> Examples:
+    stored = StoredDataset.open(directory)
     fields: dict[str, Any] = {
+        "network": network(stored, {"kind": "linear", "out_features": 3}),
         "loss": LOSSES["softmax_cross_entropy"],
-        "outputs": 3,
         "dtype": "float32",
         "standardization": None,
         "class_weights": None,
         **changes,
     }
-    return Examples(StoredDataset.open(directory), **fields)
+    return Examples(stored, **fields)
+
+
+def network(stored: StoredDataset, *layers: dict[str, Any]) -> Network:
+    return Network(Model.model_validate({"layers": layers}), stored.inputs.shape[1:])
 
 
 def test_arrays_are_mapped_not_loaded(tmp_path: Path) -> None:
@@ -58,9 +65,25 @@ def test_rows_have_theta_s_dtype_and_classes_are_one_hot(tmp_path: Path, dtype: 
 def test_one_value_per_example_is_one_column(tmp_path: Path, shape: tuple[int, ...]) -> None:
     store(tmp_path, targets=np.array([5, 6, 7]).reshape(shape))
 
-    batch = examples(tmp_path, loss=LOSSES["squared_error"], outputs=1).rows(np.array([1, 2]))
+    batch = examples(tmp_path, loss=LOSSES["squared_error"]).rows(np.array([1, 2]))
 
     assert batch.targets.tolist() == [[6], [7]]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint64"])
+def test_ids_stay_what_they_are(tmp_path: Path, dtype: str) -> None:
+    """float32 has no whole numbers beyond 2**24: ids must not pass through it."""
+    ids = np.array([[0, 200], [7, 7]]).astype(dtype)
+    directory = store(tmp_path, inputs=ids, targets=np.array([0, 1]))
+    embedding = {"kind": "embedding", "num_embeddings": 201, "embedding_dim": 2}
+
+    own = network(StoredDataset.open(directory), embedding)
+    batch = examples(directory, network=own).rows(np.array([1, 0]))
+
+    assert batch.inputs.dtype == np.dtype(dtype)
+    assert batch.inputs.tolist() == [[7, 7], [0, 200]]
+    assert batch.inputs.flags.c_contiguous
+    assert batch.weights.dtype == np.dtype("float32")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])

@@ -48,8 +48,8 @@ def test_views_share_theta_s_memory() -> None:
 
 
 def test_a_layer_that_does_not_fit_is_numbered() -> None:
-    with pytest.raises(LayerMismatch, match=r"shape \[2, 2\].*flatten") as caught:
-        network([{"kind": "relu"}, {"kind": "linear", "out_features": 1}], 2, 2)
+    with pytest.raises(LayerMismatch, match=r"shape \[2, 2\].*\(n, channels, height") as caught:
+        network([{"kind": "relu"}, {"kind": "max_pool2d", "kernel_size": 1}], 2, 2)
 
     assert caught.value.layer == 1
 

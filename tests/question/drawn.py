@@ -1,0 +1,197 @@
+"""Drawn networks and minibatches, each as a request and as a problem for the slow road."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from batchgrad.contract import GradientsRequest
+from tests.question.slow import Slow
+from tests.question.slow_answer import SlowAnswer
+from tests.question.slow_layers import Shape, Spec, parameter_shapes, shape_after
+
+LOSSES = [
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "linear_error",
+    "softmax_cross_entropy",
+    "sigmoid_cross_entropy",
+]
+KINDS = ["identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu"]
+WEIGHTS = [0.0, 0.5, 1.0, 2.0, 3.25]
+FLATTEN = {"kind": "flatten"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A network, a loss and a minibatch's shape; its numbers come from `seed`.
+
+    `whole_numbers` makes inputs of few whole numbers, so that pooling meets ties. A network
+    that begins with an embedding gets ids of shape `input_shape`.
+    """
+
+    input_shape: Shape
+    layers: list[Spec]
+    loss: str
+    weights: list[float]
+    microbatch_size: int
+    seed: int
+    whole_numbers: bool = False
+
+
+def activation() -> st.SearchStrategy[Spec]:
+    leaky = st.just({"kind": "leaky_relu", "negative_slope": 0.3})
+    elu = st.just({"kind": "elu", "alpha": 0.7})
+    plain = st.sampled_from(KINDS).map(lambda kind: {"kind": kind})
+    return st.one_of(plain, leaky, elu)
+
+
+def linear() -> st.SearchStrategy[Spec]:
+    return st.fixed_dictionaries(
+        {"kind": st.just("linear"), "out_features": st.integers(2, 4), "bias": st.booleans()}
+    )
+
+
+def on_rows() -> st.SearchStrategy[Spec]:
+    """Layers that take anything with a last axis."""
+    norm = st.sampled_from([{"kind": "layer_norm", "eps": 0.1}, {"kind": "layer_norm"}])
+    return st.one_of(linear(), linear(), norm, activation())
+
+
+@st.composite
+def on_images(draw: st.DrawFn, shape: Shape) -> Spec:
+    """Convolution or pooling that fits `shape`, with fields as numbers or as pairs."""
+    kind = draw(st.sampled_from(["conv2d", "conv2d", "max_pool2d", "avg_pool2d"]))
+    side = st.integers(1, 2)
+    kernel = [draw(st.integers(1, min(3, size))) for size in shape[1:]]
+    spec: Spec = {"kind": kind, "kernel_size": kernel}
+    if draw(st.booleans()):
+        spec["stride"] = [draw(side), draw(side)]
+    if kind != "conv2d":
+        return {**spec, "padding": [draw(st.integers(0, k // 2)) for k in kernel]}
+    groups = draw(st.sampled_from([g for g in (1, 2, 3) if shape[0] % g == 0]))
+    dilation = draw(st.sampled_from([1, 2, [1, 2]]))
+    reach = [d * (k - 1) for d, k in zip(np.ravel([dilation] * 2)[:2], kernel, strict=True)]
+    return {
+        **spec,
+        "out_channels": groups * draw(side),
+        "groups": groups,
+        "bias": draw(st.booleans()),
+        "dilation": dilation,
+        "padding": [
+            draw(st.integers(max(0, -(-(r + 1 - size) // 2)), max(1, r)))
+            for r, size in zip(reach, shape[1:], strict=True)
+        ],
+    }
+
+
+@st.composite
+def minibatch(
+    draw: st.DrawFn, shape: Shape, layers: list[Spec], most: int, *, whole: bool = False
+) -> Drawn:
+    """Up to `most` examples for a network, weighted alike or not."""
+    examples = draw(st.integers(1, most))
+    equal = st.sampled_from(WEIGHTS[1:]).map(lambda each: [each] * examples)
+    weight = st.sampled_from(WEIGHTS)
+    unequal = st.lists(weight, min_size=examples, max_size=examples).filter(any)
+    return Drawn(
+        shape,
+        layers,
+        draw(st.sampled_from(LOSSES)),
+        draw(st.one_of(equal, unequal)),
+        draw(st.integers(1, examples + 1)),
+        draw(st.integers(0, 2**32)),
+        whole,
+    )
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> Drawn:
+    shape = draw(st.sampled_from([(2,), (3,), (4,), (2, 2)]))
+    layers = draw(st.lists(st.one_of(linear(), linear(), activation()), min_size=1, max_size=5))
+    if len(shape) > 1:
+        layers.insert(draw(st.integers(0, 1)) if layers[0]["kind"] != "linear" else 0, FLATTEN)
+    return draw(minibatch(shape, layers, 9))
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> Drawn:
+    """Numbers (T, width), or ids (T,) under an embedding."""
+    positions, rows = draw(st.integers(1, 4)), draw(st.integers(2, 4))
+    layers: list[Spec] = draw(st.lists(on_rows(), min_size=1, max_size=3))
+    shape: Shape = (positions, draw(st.integers(2, 3)))
+    if draw(st.booleans()):
+        padding = draw(st.one_of(st.none(), st.integers(0, rows - 1)))
+        dim = draw(st.integers(2, 3))
+        embedding = {"kind": "embedding", "num_embeddings": rows, "embedding_dim": dim}
+        layers.insert(0, {**embedding, "padding_idx": padding})
+        shape = draw(st.sampled_from([(positions,), (1, positions)]))
+    if draw(st.booleans()):
+        layers += [FLATTEN, {"kind": "linear", "out_features": 2}]
+    return draw(minibatch(shape, layers, 4))
+
+
+@st.composite
+def images(draw: st.DrawFn) -> Drawn:
+    shape = (draw(st.integers(1, 4)), draw(st.integers(2, 4)), draw(st.integers(1, 4)))
+    layers: list[Spec] = []
+    at: Shape = shape
+    for _ in range(draw(st.integers(1, 2))):
+        layers.append(draw(on_images(at)))
+        at = shape_after(layers[-1], at)
+        if draw(st.booleans()):
+            layers.append(draw(activation()))
+    if not 1 < prod(at) <= 8 or draw(st.booleans()):
+        layers += [FLATTEN, {"kind": "linear", "out_features": 2}]
+    pooled = layers[0]["kind"] == "max_pool2d"
+    return draw(minibatch(shape, layers, 3, whole=pooled and draw(st.booleans())))
+
+
+def problem(case: Drawn) -> tuple[GradientsRequest, SlowAnswer]:
+    """The request, and the same minibatch for the slow road."""
+    random = np.random.default_rng(case.seed)
+    examples = len(case.weights)
+    inputs, seen = _inputs(case, random)
+    parameters: dict[str, Any] = {}
+    shape = seen.shape[1:]
+    for k, spec in enumerate(case.layers):
+        for name, own in parameter_shapes(spec, shape).items():
+            parameters[f"{k}.{name}"] = random.normal(size=own).tolist()
+        shape = shape_after(spec, shape)
+    width = prod(shape)
+    if case.loss == "softmax_cross_entropy":
+        classes = random.integers(0, width, examples)
+        rows, targets = np.eye(width)[classes], classes.tolist()
+    else:
+        probabilities = case.loss == "sigmoid_cross_entropy"
+        rows = random.uniform(0 if probabilities else -2, 1, (examples, width))
+        targets = rows.tolist()
+    request = {
+        "model": {"layers": case.layers},
+        "loss": case.loss,
+        "inputs": inputs.tolist(),
+        "targets": targets,
+        "weights": case.weights,
+        "parameters": parameters,
+        "microbatch_size": case.microbatch_size,
+        "per_example": True,
+    }
+    slow = Slow(case.layers, seen.shape[1:], parameters, case.loss)
+    flat = seen.reshape(examples, -1).tolist()
+    return GradientsRequest.model_validate(request), SlowAnswer(
+        slow, flat, rows.tolist(), case.weights
+    )
+
+
+def _inputs(case: Drawn, random: np.random.Generator) -> tuple[Any, Any]:
+    """What the request holds, and what the slow road sees: the same, or one-hot rows of ids."""
+    size = (len(case.weights), *case.input_shape)
+    if case.layers[0]["kind"] == "embedding":
+        rows = case.layers[0]["num_embeddings"]
+        ids = random.integers(0, rows, size)
+        return ids, np.eye(rows)[ids]
+    inputs = random.integers(0, 3, size) if case.whole_numbers else random.normal(size=size)
+    return inputs, inputs

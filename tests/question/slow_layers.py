@@ -1,0 +1,189 @@
+"""Layers by explicit loops over places, channels and units, in complex numbers.
+
+An example is a flat list with a shape beside it. An embedding sees one-hot rows, (…, ids).
+"""
+
+import cmath
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from math import prod, sqrt
+from typing import Any
+
+from scipy.special import erf
+
+Vector = list[complex]
+Shape = tuple[int, ...]
+Spec = dict[str, Any]
+
+SMOOTH: dict[str, Callable[[complex], complex]] = {
+    "identity": lambda a: a,
+    "flatten": lambda a: a,
+    "tanh": cmath.tanh,
+    "sigmoid": lambda a: 1 / (1 + cmath.exp(-a)),
+    "silu": lambda a: a / (1 + cmath.exp(-a)),
+    "softplus": lambda a: cmath.log(1 + cmath.exp(a)),
+    "gelu": lambda a: a * (1 + complex(erf(a / sqrt(2)))) / 2,
+}
+
+
+def sides(spec: Spec, name: str, default: Any) -> tuple[int, int]:
+    """(height, width) of a field that may be one number or absent."""
+    value = spec.get(name, default)
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def geometry(spec: Spec) -> list[tuple[int, int, int, int]]:
+    """Kernel, stride, padding and dilation, for rows and for columns."""
+    pool = spec["kind"] != "conv2d"
+    fields = (
+        sides(spec, "kernel_size", None),
+        sides(spec, "stride", spec["kernel_size"] if pool else 1),
+        sides(spec, "padding", 0),
+        sides(spec, "dilation", 1),
+    )
+    return list(zip(*fields, strict=True))
+
+
+def shape_after(spec: Spec, shape: Shape) -> Shape:
+    """Shape of one example's output."""
+    match spec["kind"]:
+        case "linear":
+            return (*shape[:-1], spec["out_features"])
+        case "embedding":
+            return (*shape[:-1], spec["embedding_dim"])
+        case "flatten":
+            return (prod(shape),)
+        case "conv2d" | "max_pool2d" | "avg_pool2d":
+            places = [
+                (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+                for size, (kernel, stride, pad, dilation) in zip(
+                    shape[1:], geometry(spec), strict=True
+                )
+            ]
+            return (spec.get("out_channels", shape[0]), *places)
+        case _:
+            return shape
+
+
+def parameter_shapes(spec: Spec, shape: Shape) -> dict[str, Shape]:
+    """Weight and bias, as PyTorch shapes them."""
+    match spec["kind"]:
+        case "linear":
+            shapes: dict[str, Shape] = {"weight": (spec["out_features"], shape[-1])}
+            out = spec["out_features"]
+        case "conv2d":
+            channels = shape[0] // spec.get("groups", 1)
+            shapes = {"weight": (spec["out_channels"], channels, *sides(spec, "kernel_size", None))}
+            out = spec["out_channels"]
+        case "embedding":
+            return {"weight": (spec["num_embeddings"], spec["embedding_dim"])}
+        case "layer_norm":
+            return {"weight": (shape[-1],), "bias": (shape[-1],)}
+        case _:
+            return {}
+    return {**shapes, "bias": (out,)} if spec.get("bias", True) else shapes
+
+
+def output(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    """Output of a layer with parameters `own`, weight then bias, at input a."""
+    match spec["kind"]:
+        case "linear":
+            return _linear(spec, shape, own, a)
+        case "conv2d":
+            return _convolution(spec, shape, own, a)
+        case "max_pool2d" | "avg_pool2d":
+            return _pool(spec, shape, a)
+        case "layer_norm":
+            return _layer_norm(spec, shape, own, a)
+        case "embedding":
+            return _embedding(spec, own, a)
+        case _:
+            return [_activation(spec, each) for each in a]
+
+
+def _activation(spec: Spec, a: complex) -> complex:
+    kind = spec["kind"]
+    if kind in SMOOTH:
+        return SMOOTH[kind](a)
+    below = {
+        "relu": 0j,
+        "leaky_relu": spec.get("negative_slope", 0.01) * a,
+        "elu": spec.get("alpha", 1.0) * (cmath.exp(a) - 1),
+    }
+    return a if a.real > 0 else below[kind]
+
+
+def _linear(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    width, out = shape[-1], spec["out_features"]
+    outputs = []
+    for start in range(0, len(a), width):
+        for o in range(out):
+            z = complex(own[out * width + o]) if spec.get("bias", True) else 0j
+            for i in range(width):
+                z += own[o * width + i] * a[start + i]
+            outputs.append(z)
+    return outputs
+
+
+def _embedding(spec: Spec, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    rows, dim = spec["num_embeddings"], spec["embedding_dim"]
+    return [
+        sum((a[start + row] * own[row * dim + d] for row in range(rows)), 0j)
+        for start in range(0, len(a), rows)
+        for d in range(dim)
+    ]
+
+
+def _layer_norm(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    width = shape[-1]
+    outputs: Vector = []
+    for start in range(0, len(a), width):
+        row = a[start : start + width]
+        centre = sum(row, 0j) / width
+        variance = sum(((x - centre) ** 2 for x in row), 0j) / width
+        deviation = cmath.sqrt(variance + spec.get("eps", 1e-5))
+        outputs += [own[i] * (x - centre) / deviation + own[width + i] for i, x in enumerate(row)]
+    return outputs
+
+
+def _seen(spec: Spec, shape: Shape, row: int, column: int) -> Iterator[tuple[int, int | None]]:
+    """For each place in the kernel: its number, and the pixel that it meets, None in padding."""
+    (kh, sh, ph, dh), (kw, sw, pw, dw) = geometry(spec)
+    for number, (i, j) in enumerate(product(range(kh), range(kw))):
+        y, x = row * sh + i * dh - ph, column * sw + j * dw - pw
+        inside = 0 <= y < shape[1] and 0 <= x < shape[2]
+        yield number, y * shape[2] + x if inside else None
+
+
+def _convolution(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    out, down, across = shape_after(spec, shape)
+    groups, (kh, kw) = spec.get("groups", 1), sides(spec, "kernel_size", None)
+    channels, pixels = shape[0] // groups, shape[1] * shape[2]
+    outputs = []
+    for o, row, column in product(range(out), range(down), range(across)):
+        z = complex(own[out * channels * kh * kw + o]) if spec.get("bias", True) else 0j
+        first = o // (out // groups) * channels
+        for c in range(channels):
+            for number, pixel in _seen(spec, shape, row, column):
+                if pixel is not None:
+                    place = (o * channels + c) * kh * kw + number
+                    z += own[place] * a[(first + c) * pixels + pixel]
+        outputs.append(z)
+    return outputs
+
+
+def _pool(spec: Spec, shape: Shape, a: Sequence[complex]) -> Vector:
+    channels, down, across = shape_after(spec, shape)
+    (kh, kw), pixels = sides(spec, "kernel_size", None), shape[1] * shape[2]
+    outputs = []
+    for c, row, column in product(range(channels), range(down), range(across)):
+        window = [
+            a[c * pixels + pixel]
+            for _, pixel in _seen(spec, shape, row, column)
+            if pixel is not None
+        ]
+        if spec["kind"] == "avg_pool2d":
+            outputs.append(sum(window, 0j) / (kh * kw))
+        else:
+            outputs.append(max(window, key=lambda each: each.real))  # of equal ones the first
+    return outputs

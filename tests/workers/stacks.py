@@ -1,0 +1,88 @@
+"""A small network around every kind of layer, and minibatches for it."""
+
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import Model
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.gradients import Differentiator, Microbatch
+from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.means import MeansLayout
+from batchgrad_workers.network import Network
+
+Layers = list[dict[str, Any]]
+HEAD: dict[str, Any] = {"kind": "linear", "out_features": 3}
+BELOW: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3, "padding": 1}
+POOL = {"kernel_size": [3, 2], "stride": 2, "padding": [1, 0]}
+IDS = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 3}
+IMAGE: Shape = (2, 5, 4)
+ELEMENTWISE = [
+    "identity",
+    "relu",
+    "leaky_relu",
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "silu",
+    "softplus",
+    "elu",
+]
+
+STACKS: dict[str, tuple[Shape, Layers]] = {
+    "linear": ((5,), [{"kind": "linear", "out_features": 4}, HEAD]),
+    "linear without bias": ((5,), [{"kind": "linear", "out_features": 4, "bias": False}]),
+    "linear on few positions": ((2, 6), [{"kind": "linear", "out_features": 5}, HEAD]),
+    "linear on many positions": ((7, 3), [{"kind": "linear", "out_features": 2}, HEAD]),
+    "linear on images": (IMAGE, [{"kind": "linear", "out_features": 2}]),
+    "flatten": (IMAGE, [{"kind": "tanh"}, {"kind": "flatten"}, HEAD]),
+    "layer_norm": ((6,), [{"kind": "linear", "out_features": 4}, {"kind": "layer_norm"}, HEAD]),
+    "layer_norm on a sequence": ((4, 6), [{"kind": "layer_norm"}, HEAD]),
+    "conv2d": (IMAGE, [BELOW, {"kind": "tanh"}, {**BELOW, "padding": 0}]),
+    "conv2d, few places": ((3, 3, 3), [{**BELOW, "out_channels": 5, "padding": 0}]),
+    "conv2d, groups": (
+        (4, 6, 5),
+        [{**BELOW, "groups": 2, "stride": [2, 1], "dilation": [1, 2], "bias": False}],
+    ),
+    "conv2d, groups, few places": (
+        (4, 3, 3),
+        [{**BELOW, "groups": 2, "out_channels": 6, "padding": 0}, {"kind": "flatten"}, HEAD],
+    ),
+    "max_pool2d": (IMAGE, [BELOW, {"kind": "max_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
+    "avg_pool2d": (IMAGE, [BELOW, {"kind": "avg_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
+    "embedding": ((6,), [IDS, HEAD]),
+    "embedding with padding": ((2, 3), [{**IDS, "padding_idx": 2}, {"kind": "tanh"}, HEAD]),
+    **{kind: ((5,), [HEAD, {"kind": kind}, HEAD]) for kind in ELEMENTWISE},
+}
+
+
+def network(name: str) -> Network:
+    """The network of one stack."""
+    shape, layers = STACKS[name]
+    return Network(Model.model_validate({"layers": layers}), shape)
+
+
+def microbatch(
+    of: Network, examples: int, dtype: str = "float64", seed: int = 2
+) -> tuple[Array, Microbatch]:
+    """θ (P,) and some weighted examples with squared-error targets; ids repeat."""
+    random = np.random.default_rng(seed)
+    size = (examples, *of.input_shape)
+    inputs: Any = random.normal(size=size).astype(dtype)
+    if of.takes_ids:
+        inputs = random.integers(0, 5, size)
+    return random.normal(size=of.size).astype(dtype), Microbatch(
+        inputs,
+        random.normal(size=(examples, of.outputs)).astype(dtype),
+        random.integers(0, 4, examples).astype(dtype),
+    )
+
+
+def differentiator(of: Network) -> Differentiator:
+    """Sums with everything that can be asked for."""
+    return Differentiator(of, LOSSES["squared_error"], MeansLayout(of), True)
+
+
+def rows(each: dict[str, Array]) -> Array:
+    """g_n (n, P) from gradients by name."""
+    return np.concatenate([own.reshape(len(own), -1) for own in each.values()], axis=1)

@@ -1,0 +1,113 @@
+"""What must hold for every kind of layer: examples do not mix, and sums are those of g_n."""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from batchgrad.contract import Model
+from batchgrad.contract.model import AnyLayer
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.gradients import Microbatch
+from tests.workers.stacks import STACKS, differentiator, microbatch, network, rows
+
+
+def test_every_kind_of_layer_is_here() -> None:
+    kinds = {get_args(layer.model_fields["kind"].annotation)[0] for layer in get_args(AnyLayer)}
+    assert kinds == {layer["kind"] for _, layers in STACKS.values() for layer in layers}
+
+
+def everything(name: str, theta: Array, batch: Microbatch) -> list[Any]:
+    """Per-example losses, norms and gradients."""
+    of = network(name)
+    _, losses, squared_norms = differentiator(of).sums(of.views(theta), batch)
+    gradients = rows(differentiator(of).each(of.views(theta), batch))
+    return [losses, squared_norms, *(gradients[:, k] for k in range(of.size))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", STACKS)
+def test_perturbing_one_example_moves_no_other_by_one_bit(name: str, dtype: str) -> None:
+    theta, batch = microbatch(network(name), 5, dtype)
+    inputs, targets = batch.inputs.copy(), batch.targets.copy()
+    inputs[3] = (inputs[3] + 1) % 5 if network(name).takes_ids else 17 * inputs[3] + 1
+    targets[3] -= 2
+    other = replace(batch, inputs=inputs, targets=targets)
+
+    before, after = everything(name, theta, batch), everything(name, theta, other)
+
+    for was, now in zip(before, after, strict=True):
+        assert np.delete(was, 3).tobytes() == np.delete(now, 3).tobytes()
+    assert before[0][3] != after[0][3]
+    assert before[1][3] != after[1][3]
+
+
+@pytest.mark.parametrize("kind", ["batch_norm", "batch_norm1d", "batchnorm2d", "sync_batch_norm"])
+def test_what_mixes_examples_is_refused_with_the_reason(kind: str) -> None:
+    with pytest.raises(ValidationError, match="mixes the examples of a minibatch"):
+        Model.model_validate({"layers": [{"kind": kind}]})
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_sums_and_factored_norms_are_those_of_the_gradients_themselves(name: str) -> None:
+    of = network(name)
+    theta, batch = microbatch(of, 7)
+
+    sums, _, squared_norms = differentiator(of).sums(of.views(theta), batch)
+    gradients = rows(differentiator(of).each(of.views(theta), batch))
+
+    assert sums.gradient == pytest.approx(batch.weights @ gradients, rel=1e-11, abs=1e-12)
+    assert squared_norms == pytest.approx(np.square(gradients).sum(axis=1), rel=1e-11)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.sampled_from(sorted(STACKS)), st.integers(1, 9), st.integers(0, 2**32))
+def test_shares_make_up_the_whole_and_norms_are_explicit_ones(
+    name: str, examples: int, seed: int
+) -> None:
+    """Σ ⟨w_n g_n, G⟩ = Σw ‖G‖², in whatever way each layer has its norms."""
+    of = network(name)
+    theta, batch = microbatch(of, examples, seed=seed)
+    batch.weights[0] += 1
+    sums, _, squared_norms = differentiator(of).sums(of.views(theta), batch)
+    weight = batch.weights.sum()
+    mean = sums.gradient / weight
+
+    gradients = rows(differentiator(of).each(of.views(theta), batch))
+    shares = batch.weights * (gradients @ mean)
+
+    assert shares.sum() == pytest.approx(weight * np.dot(mean, mean), rel=1e-10, abs=1e-12)
+    assert squared_norms == pytest.approx(np.square(gradients).sum(axis=1), rel=1e-10, abs=1e-20)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", STACKS)
+def test_arguments_are_left_alone_and_the_dtype_stays(name: str, dtype: str) -> None:
+    of = network(name)
+    theta, batch = microbatch(of, 6, dtype)
+    parts = [theta, batch.inputs, batch.targets, batch.weights]
+    before = [part.copy() for part in parts]
+    for part in parts:
+        part.flags.writeable = False  # as Ray and memory maps hand them over
+
+    sums, losses, squared_norms = differentiator(of).sums(of.views(theta), batch)
+    each = differentiator(of).each(of.views(theta), batch)
+
+    found = [sums.gradient, sums.means, sums.microbatch_means, losses, squared_norms]
+    assert {array.dtype for array in (*found, *each.values())} == {np.dtype(dtype)}
+    for part, copy in zip(parts, before, strict=True):
+        assert part.tobytes() == copy.tobytes()
+    assert list(each) == [slot.name for slot in of.slots]
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_layers_start_as_in_torch(name: str) -> None:
+    of = network(name)
+    for layer, own in zip(of.layers, of.views(of.initial_parameters(3, "float64")), strict=True):
+        assert {key: value.shape for key, value in own.items()} == layer.parameter_shapes
+        again = layer.initial(np.random.default_rng(0))
+        assert {key: value.shape for key, value in again.items()} == layer.parameter_shapes

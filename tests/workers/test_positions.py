@@ -1,0 +1,133 @@
+"""Weights used at many positions: both ways to a norm, across several runs of examples."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.layers.chunks import CHUNK_BYTES, chunks
+from batchgrad_workers.layers.convolution import Conv2d
+from batchgrad_workers.layers.embedding import Embedding
+from batchgrad_workers.layers.products import weight_sums
+from batchgrad_workers.layers.windows import Windows
+
+
+def drawn(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+def assert_sums(found: Array, into: Array, each: Array, weights: Array) -> None:
+    """Σ w_n g_n and ‖g_n‖², against g_n (n, …) themselves."""
+    explicit = each.reshape(len(each), -1)
+    assert_allclose(found, np.square(explicit).sum(axis=1), rtol=1e-10)
+    assert_allclose(into.ravel(), weights @ explicit, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("examples", "positions", "width", "outputs", "gram"),
+    [
+        (5, 1, 3, 4, True),
+        (5, 2, 3, 4, True),
+        (5, 3, 4, 4, False),
+        (5, 9, 2, 3, False),
+        (7, 300, 520, 400, True),  # 1.4 MB of Gram matrices an example: several runs
+        (9, 400, 512, 512, False),  # 2 MB of gradients an example: several runs
+    ],
+)
+def test_both_ways_to_a_norm(
+    examples: int, positions: int, width: int, outputs: int, gram: bool
+) -> None:
+    inputs, error = drawn(examples, positions, width), drawn(examples, positions, outputs)
+    weights = np.arange(examples) % 4.0
+    into = np.full((outputs, width), np.nan)
+
+    found = weight_sums(inputs, error, weights, into)
+
+    assert (2 * positions**2 < outputs * width) == gram
+    assert_sums(found, into, error.transpose(0, 2, 1) @ inputs, weights)
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "out_channels", "groups", "examples"),
+    [
+        ((2, 3, 3), (3, 3), 4, 1, 5),  # one place: Gram
+        ((8, 4, 3), (2, 2), 8, 1, 5),  # 6 places: Gram
+        ((8, 4, 3), (2, 2), 8, 2, 5),  # of 2 groups: g_n
+        ((8, 3, 3), (2, 2), 8, 2, 5),  # 4 places, 2 groups: Gram
+        ((2, 6, 6), (2, 3), 4, 1, 5),  # 20 places: g_n
+        ((64, 12, 12), (3, 3), 64, 1, 12),  # 0.9 MB of patches an example: several runs
+        ((96, 8, 8), (3, 3), 96, 1, 24),  # the same by Gram matrices
+    ],
+)
+def test_convolutions_by_both_ways(
+    image: Any, kernel: Any, out_channels: int, groups: int, examples: int
+) -> None:
+    layer = Conv2d(Windows(image, kernel, (1, 1), (0, 0)), out_channels, groups, bias=True)
+    inputs, error = drawn(examples, *image), drawn(examples, *layer.output_shape)
+    weights = np.arange(examples) % 4.0
+    into = {name: np.full(shape, np.nan) for name, shape in layer.parameter_shapes.items()}
+
+    found = layer.gradient_sums(inputs, error, weights, into)
+
+    each = layer.each_gradient(inputs, error)
+    flat = np.concatenate([own.reshape(examples, -1) for own in each.values()], axis=1)
+    assert_sums(found, np.concatenate([own.ravel() for own in into.values()]), flat, weights)
+
+
+def test_large_convolutions_run_by_run_are_the_same_example_by_example() -> None:
+    layer = Conv2d(Windows((64, 12, 12), (3, 3), (1, 1), (1, 1)), 32, 1, bias=False)
+    inputs, error = drawn(16, 64, 12, 12), drawn(16, *layer.output_shape)
+    own = {"weight": drawn(*layer.parameter_shapes["weight"])}
+
+    outputs = layer.forward(own, inputs)
+    below = layer.backward(own, inputs, outputs, error)
+
+    assert CHUNK_BYTES < 16 * 2 * 64 * 9 * 144 * 8
+    for n in range(16):
+        one = slice(n, n + 1)
+        alone = layer.forward(own, inputs[one])
+        assert_allclose(outputs[one], alone, rtol=1e-10, atol=1e-10)
+        back = layer.backward(own, inputs[one], alone, error[one])
+        assert_allclose(below[one], back, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int32", "uint64"])
+@pytest.mark.parametrize("padding", [None, 0, 2])
+def test_repeated_ids_are_added_before_squaring(padding: int | None, dtype: str) -> None:
+    layer = Embedding((4,), 3, 2, padding)
+    ids: Any = np.array([[1, 1, 1, 0], [2, 1, 2, 0]]).astype(dtype)
+    error = np.ones((2, 4, 2))
+    into = {"weight": np.full((3, 2), np.nan)}
+    counts = np.array([[1.0, 3.0, 0.0], [1.0, 1.0, 2.0]])
+    if padding is not None:
+        counts[:, padding] = 0
+
+    found = layer.gradient_sums(ids, error, np.array([1.0, 10.0]), into)
+
+    assert found.tolist() == (2 * np.square(counts).sum(axis=1)).tolist()
+    assert into["weight"].tolist() == [[c, c] for c in (counts[0] + 10 * counts[1]).tolist()]
+
+
+def test_long_texts_run_by_run() -> None:
+    layer = Embedding((200,), 50, 400, 3)
+    ids: Any = np.random.default_rng(0).integers(0, 50, (30, 200))
+    error, weights = drawn(30, 200, 400), np.arange(30) % 4.0
+    into = {"weight": np.empty((50, 400))}
+
+    found = layer.gradient_sums(ids, error, weights, into)
+
+    assert CHUNK_BYTES < 2 * 30 * 200 * 400 * 8
+    assert_sums(found, into["weight"], layer.each_gradient(ids, error)["weight"], weights)
+
+
+@pytest.mark.parametrize("bytes_per_example", [0, 1, CHUNK_BYTES // 3, CHUNK_BYTES, 1 << 40])
+def test_runs_cover_every_example_once_within_the_budget(bytes_per_example: int) -> None:
+    runs = list(chunks(10, bytes_per_example))
+
+    assert [n for run in runs for n in range(10)[run]] == list(range(10))
+    for run in runs:
+        count = run.stop - run.start
+        assert count == 1 or count * bytes_per_example <= CHUNK_BYTES
+    assert list(chunks(0, bytes_per_example)) == []
