@@ -216,9 +216,14 @@ class Client:
         *,
         format: ParametersFormat = "safetensors",  # noqa: A002 (what the query calls it too)
         step: int | None = None,
+        fold: bool = False,
     ) -> bytes:
-        """Trained parameters, of the newest checkpoint or of the one at `step`."""
-        params: Params = {"format": format, "step": step}
+        """Trained parameters, of the newest checkpoint or of the one at `step`.
+
+        With `fold`, mean and deviation of standardized inputs are worked into the first layer, so
+        that the network takes raw inputs; InvalidRequest if that layer cannot take them up.
+        """
+        params: Params = {"format": format, "step": step, "fold": "true" if fold else None}
         path = f"{_job(job_id)}/parameters"
         headers = {"Accept": "*/*"}
         return self._session.send(
@@ -232,11 +237,12 @@ class Client:
         *,
         format: ParametersFormat | None = None,  # noqa: A002
         step: int | None = None,
+        fold: bool = False,
     ) -> Path:
         """Write the parameters to a file; by default npz if it is named so, else safetensors."""
         target = Path(path)
         kind = format or ("npz" if target.suffix == ".npz" else "safetensors")
-        write_atomically(target, self.parameters(job_id, format=kind, step=step))
+        write_atomically(target, self.parameters(job_id, format=kind, step=step, fold=fold))
         return target
 
     # datasets

@@ -4,8 +4,8 @@ import base64
 import binascii
 import hashlib
 import threading
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from safetensors import SafetensorError, deserialize
 
@@ -15,8 +15,14 @@ from batchgrad_service.fitting import bind
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.store import Store
 
-Exporter = Callable[[Path], bytes]
 _FLOATS = {"F32", "F64"}
+
+
+class Exporter(Protocol):
+    """Makes a download from a checkpoint file."""
+
+    def __call__(self, path: Path, fold_into: Model | None = None) -> bytes:
+        """The parameters; standardization folded into this model's first layer, if given."""
 
 
 class StoredParameters:

@@ -164,12 +164,32 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     assert run(script, "delete", "job_1").exit_code == 0
     assert script.seen[0].method == "DELETE"
     target = tmp_path / "theta.npz"
-    script = kit.Script(httpx2.Response(200, content=b"bytes"))
-    assert run(script, "download", "job_1", "--to", str(target)).stdout == f"{target}\n"
-    assert script.seen[0].url.params["format"] == "npz"
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
+    done = run(script, "download", "job_1", "--to", str(target))
+    assert (done.stdout, done.stderr) == (f"{target}\n", "")
+    assert script.seen[1].url.params["format"] == "npz"
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
     nowhere = run(script, "download", "job_1", "--to", str(tmp_path / "none" / "theta.npz"))
     assert nowhere.exit_code == 1
     assert "No such file" in nowhere.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "said"),
+    [
+        ("theta.safetensors", [], "safe_open(FILE, 'numpy').metadata()['batchgrad']"),
+        ("theta.npz", [], "standardize.mean and standardize.deviation"),
+        ("theta.npz", ["--fold"], "give the network raw inputs"),
+    ],
+)
+def test_a_download_says_how_inputs_were_standardized(
+    kit: Any, run: Any, tmp_path: Path, file: str, flags: list[str], said: str
+) -> None:
+    trained = kit.answer(200, kit.job(spec={**kit.SPEC, "standardize": True}))
+    script = kit.Script(trained, httpx2.Response(200, content=b"bytes"))
+    done = run(script, "download", "job_1", "--to", str(tmp_path / file), *flags)
+    assert said in done.stderr
+    assert script.seen[1].url.params.get("fold") == ("true" if flags else None)
 
 
 def test_datasets_are_pushed_listed_deleted(kit: Any, run: Any, tmp_path: Path) -> None:

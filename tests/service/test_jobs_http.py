@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 from starlette.testclient import TestClient
 
 from batchgrad.contract import Job, Plan
 from batchgrad_service.engine.checkpoints import Snapshot, write
 from batchgrad_service.engine.messages import Checkpointed
+from batchgrad_workers.dataset import Standardization
 from tests.service.building import NOW, npz, problem, push, spec
 from tests.service.conftest import Bench
 
@@ -194,13 +195,15 @@ def test_parameters_that_do_not_fit_are_refused(
     assert said in error["detail"]
 
 
-def checkpoint(bench: Bench, job_id: str, step: int) -> None:
+def checkpoint(
+    bench: Bench, job_id: str, step: int, standardization: Standardization | None = None
+) -> None:
     """A real checkpoint file and its row."""
     directory: Path = bench.data_dir / "jobs" / job_id
     directory.mkdir(parents=True, exist_ok=True)
     parameters = {name: value + step for name, value in WEIGHTS.items()}
     digest = "sha256:" + "d" * 64
-    written = write(directory, Snapshot(step, parameters, {}, None, digest, {}))
+    written = write(directory, Snapshot(step, parameters, {}, standardization, digest, {}))
     attempt = bench.store.begin_attempt(job_id) or bench.store.job_inputs(job_id).attempt
     assert bench.store.record_checkpoint(
         job_id,
@@ -232,6 +235,26 @@ def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -
     assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
     assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
     assert problem(bench.http.get(f"{url}?format=pickle"), 422)
+
+
+def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http, standardize=True)
+    known = Standardization(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))
+    checkpoint(bench, job.id, 5, known)
+    url = f"/v1/jobs/{job.id}/parameters"
+    plain, folded = bench.http.get(url), bench.http.get(url, params={"fold": True})
+    assert plain.headers["etag"] != folded.headers["etag"]
+    weight, bias = (load(plain.content)[name] for name in ("0.weight", "0.bias"))
+    raw = np.array([5.0, -1.0, 0.5])
+    expected = weight @ ((raw - known.mean) / known.deviation) + bias
+    found = load(folded.content)
+    np.testing.assert_allclose(found["0.weight"] @ raw + found["0.bias"], expected, rtol=1e-6)
+    unbiased = {"layers": [{"kind": "linear", "out_features": 2, "bias": False}]}
+    other = submit(bench.http, model=unbiased, standardize=True)
+    checkpoint(bench, other.id, 5, known)
+    refused = problem(bench.http.get(f"/v1/jobs/{other.id}/parameters?fold=true"), 422)
+    assert refused["code"] == "cannot_fold"
 
 
 def test_a_job_can_start_where_another_stands(bench: Bench) -> None:

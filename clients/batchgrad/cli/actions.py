@@ -68,11 +68,41 @@ def download(
     step: Annotated[
         int | None, typer.Option(min=0, help="An older checkpoint's step; else the newest.")
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold",
+            help="Work the standardization of inputs into the first layer: the network then takes "
+            "raw inputs.",
+        ),
+    ] = False,
 ) -> None:
     """Write a job's parameters to a file.
 
-    batchgrad download job_2x… --to digits.npz
+    Names are PyTorch's: they load into torch.nn.Sequential as they are.
+
+    batchgrad download job_2x… --to digits.safetensors --fold
     """
     target = to or Path(f"{job}.{format or 'safetensors'}")
     with connect(ctx) as client:
-        typer.echo(str(client.download(job, target, format=format, step=step)))
+        standardized = client.job(job).spec.standardize
+        typer.echo(str(client.download(job, target, format=format, step=step, fold=fold)))
+    if standardized:
+        say(_about_inputs(npz=(format or target.suffix.removeprefix(".")) == "npz", folded=fold))
+
+
+def _about_inputs(*, npz: bool, folded: bool) -> str:
+    """How inputs must be prepared for a network that was trained on standardized ones."""
+    if folded:
+        return "The standardization of inputs is in the first layer: give the network raw inputs."
+    place = (
+        "standardize.mean and standardize.deviation in the file."
+        if npz
+        else "in the file's metadata, JSON under the key batchgrad:\n"
+        "  json.loads(safetensors.safe_open(FILE, 'numpy').metadata()['batchgrad'])"
+        "['standardization']"
+    )
+    return (
+        "The network was trained on standardized inputs: give it (x - mean) / deviation, or "
+        f"download with --fold.\nMean and deviation are {place}"
+    )

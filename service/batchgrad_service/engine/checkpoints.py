@@ -19,6 +19,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 
+from batchgrad.contract import Model
+from batchgrad_service.engine.folding import fold
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import Standardization
@@ -123,6 +125,12 @@ def read(path: Path) -> Snapshot:
     )
 
 
+def sweep(directory: Path) -> None:
+    """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
+    for torn in directory.glob("*.tmp"):
+        torn.unlink()
+
+
 def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
     """The newest snapshot in `directory` that is whole, and what was wrong with newer ones."""
     complaints: list[str] = []
@@ -134,29 +142,39 @@ def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
     return None, complaints
 
 
-def parameters_as_safetensors(path: Path) -> bytes:
+def parameters_as_safetensors(path: Path, fold_into: Model | None = None) -> bytes:
     """The parameters alone, under PyTorch's names: loads into torch.nn.Sequential as it is.
 
-    The metadata hold the step, the digest and, if inputs are standardized, mean and deviation.
+    The metadata hold the step, the digest and, if inputs are standardized, mean and deviation;
+    with `fold_into`, the run's model, they are in its first layer instead (CannotFold).
     """
     snapshot = read(path)
     about: dict[str, Any] = {
         "step": snapshot.step,
         "parameters_digest": snapshot.parameters_digest,
     }
-    if snapshot.standardization:
+    parameters = snapshot.parameters
+    if snapshot.standardization and fold_into:
+        folded, parameters = fold(fold_into, parameters, snapshot.standardization)
+        about["standardization_folded_into"] = folded
+    elif snapshot.standardization:
         about["standardization"] = {
             "mean": snapshot.standardization.mean.tolist(),
             "deviation": snapshot.standardization.deviation.tolist(),
         }
-    return save(snapshot.parameters, {KEY: json.dumps(about)})
+    return save(parameters, {KEY: json.dumps(about)})
 
 
-def parameters_as_npz(path: Path) -> bytes:
-    """The parameters by name as .npz, with standardize.mean and standardize.deviation if used."""
+def parameters_as_npz(path: Path, fold_into: Model | None = None) -> bytes:
+    """The parameters by name as .npz, with standardize.mean and standardize.deviation if used.
+
+    With `fold_into`, the run's model, they are in its first layer instead (CannotFold).
+    """
     snapshot = read(path)
     arrays: dict[str, Any] = dict(snapshot.parameters)
-    if snapshot.standardization:
+    if snapshot.standardization and fold_into:
+        arrays = dict(fold(fold_into, snapshot.parameters, snapshot.standardization)[1])
+    elif snapshot.standardization:
         arrays["standardize.mean"] = snapshot.standardization.mean
         arrays["standardize.deviation"] = snapshot.standardization.deviation
     buffer = io.BytesIO()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 
 from batchgrad.contract import Checkpoint, Page, StepRow
+from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid, NotFound
 from batchgrad_service.routes.services import Served, as_json
 
@@ -46,9 +47,15 @@ def read_parameters(
     served: Served,
     file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
     step: StepNumber = None,
+    fold: bool = False,
 ) -> Response:
-    """θ as a safetensors or npz file: of the newest checkpoint, or of the one at `step`."""
-    name = served.store.job(job_id).name
+    """θ as a safetensors or npz file: of the newest checkpoint, or of the one at `step`.
+
+    Where inputs were standardized, the file says how. With ?fold=true mean and deviation are
+    folded into the first layer, (W / deviation) x + (b - W (mean / deviation)), and the network
+    takes raw inputs; that needs a linear layer with a bias there.
+    """
+    job = served.store.job(job_id)
     kept = served.store.checkpoints(job_id)
     if not kept:
         raise Conflict(
@@ -63,7 +70,11 @@ def read_parameters(
         )
     at = chosen.checkpoint.step
     try:
-        content = served.exporters[file_format](served.job_directory(job_id) / chosen.file)
+        content = served.exporters[file_format](
+            served.job_directory(job_id) / chosen.file, job.spec.model if fold else None
+        )
+    except CannotFold as reason:
+        raise Invalid(str(reason), code="cannot_fold") from None
     except FileNotFoundError:
         raise NotFound(
             f"The checkpoint of step {at} has just made room for a newer one: ask again.",
@@ -73,7 +84,8 @@ def read_parameters(
         content,
         media_type="application/octet-stream",
         headers={
-            "Content-Disposition": f'attachment; filename="{name}-step-{at}.{file_format}"',
-            "ETag": f'"{chosen.checkpoint.parameters_digest}-{file_format}"',
+            "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
+            "ETag": f'"{chosen.checkpoint.parameters_digest}-{file_format}'
+            f'{"-folded" if fold else ""}"',
         },
     )
