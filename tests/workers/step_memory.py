@@ -1,0 +1,63 @@
+"""Run as a process of its own: how far one step raises a worker's memory. Prints JSON.
+
+Arguments: the model as JSON, the dataset's directory, N, B.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from batchgrad.contract import Model
+from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_workers.threads import single_threaded_blas
+
+
+def status(field: str) -> int:
+    """A figure of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
+def main(model: str, directory: str, batch: str, microbatch: str) -> None:
+    """One step with norms, and means for both shortcuts."""
+    single_threaded_blas()
+    setup = Setup(
+        model=Model.model_validate_json(model),
+        loss="softmax_cross_entropy",
+        precision="float32",
+        dataset=Path(directory),
+        seed=0,
+        validation_fraction=0.0,
+        batch_size=int(batch),
+        microbatch_size=int(microbatch),
+        class_weights=None,
+        standardization=None,
+        shortcuts=("averaged_error", "mean_example"),
+        drop_nonfinite=False,
+    )
+    shard = Shard(setup, 1)
+    theta = shard.network.initial_parameters(0, "float32")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, proc(5)
+    before = status("VmRSS")
+    found = shard.gradient_sums(0, theta, 0, microbatches(int(batch), int(microbatch)))
+    grown = status("VmHWM") - before
+    shard.close()
+    finite = bool(np.isfinite(found.nodes[0].sum.gradient).all())
+    sys.stdout.write(
+        json.dumps(
+            {
+                "grown": grown,
+                "parameters": shard.network.size,
+                "finite": finite,
+                "examples": len(found.squared_norms),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

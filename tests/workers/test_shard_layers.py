@@ -1,0 +1,135 @@
+"""A worker's share of a step on images and ids: the same bits however it is cut."""
+
+from contextlib import closing
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad.contract import GradientsRequest, Model
+from batchgrad_service.question import answer
+from batchgrad_workers.gradients import WEIGHT
+from batchgrad_workers.layers.chunks import CHUNK_BYTES
+from batchgrad_workers.order import Order
+from batchgrad_workers.shard import Setup, Shard, microbatches
+from tests.workers.jobs import BATCH, EXAMPLES, bits, setup, store, theta, whole
+
+MICROBATCH = 12
+M = microbatches(BATCH, MICROBATCH)
+WIDE: dict[str, Any] = {"kind": "conv2d", "out_channels": 16, "kernel_size": 5, "padding": 2}
+NETS: dict[str, list[dict[str, Any]]] = {
+    "convnet": [
+        {**WIDE, "groups": 2},
+        {"kind": "relu"},
+        {**WIDE, "padding": 4, "dilation": 2},
+        {"kind": "max_pool2d", "kernel_size": 2},
+        {"kind": "avg_pool2d", "kernel_size": 3, "padding": 1},
+        {"kind": "layer_norm"},
+        {"kind": "flatten"},
+        {"kind": "linear", "out_features": 3},
+    ],
+    "texts": [
+        {"kind": "embedding", "num_embeddings": 20, "embedding_dim": 8, "padding_idx": 0},
+        {"kind": "linear", "out_features": 6},
+        {"kind": "layer_norm"},
+        {"kind": "gelu"},
+        {"kind": "flatten"},
+        {"kind": "linear", "out_features": 3},
+    ],
+}
+
+
+def job(directory: Path, net: str, precision: str) -> Setup:
+    """61 weighted examples: images of 4 x 16 x 16, or texts of 9 words."""
+    random = np.random.default_rng(4)
+    inputs: Any = random.normal(size=(EXAMPLES, 4, 16, 16))
+    if net == "texts":
+        inputs = random.integers(0, 20, (EXAMPLES, 9))
+    store(directory, inputs=inputs, weights=np.arange(EXAMPLES) % 4)
+    return setup(
+        directory,
+        model=Model.model_validate({"layers": NETS[net]}),
+        microbatch_size=MICROBATCH,
+        precision=precision,
+    )
+
+
+def test_a_microbatch_of_images_takes_several_runs() -> None:
+    """The second convolution's, in float64: not all patches fit at once, several examples' do."""
+    patches = 2 * prod((16, 5, 5, 16, 16)) * 8
+    assert 4 * patches < CHUNK_BYTES < MICROBATCH * patches
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("net", NETS)
+def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
+    tmp_path: Path, net: str, precision: str
+) -> None:
+    of = job(tmp_path, net, precision)
+    expected, [alone] = whole(of)
+
+    for threads, edges in ((2, []), (4, [1]), (1, [1, 2, 3]), (2, [3])):
+        sums, parts = whole(of, list(pairwise([0, *edges, M])), threads)
+
+        assert bits(sums) == bits(expected)
+        losses = np.concatenate([part.losses for part in parts])
+        norms = np.concatenate([part.squared_norms for part in parts])
+        assert losses.tobytes() == alone.losses.tobytes()
+        assert norms.tobytes() == alone.squared_norms.tobytes()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("net", NETS)
+def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
+    tmp_path: Path, net: str, precision: str
+) -> None:
+    of = job(tmp_path, net, precision)
+    ids = Order(
+        seed=of.seed,
+        examples=EXAMPLES,
+        validation_fraction=of.validation_fraction,
+        batch_size=of.batch_size,
+    ).minibatch(0)
+    values = theta(of)
+    root, [part] = whole(of)
+    mean = root.gradient / values.dtype.type(root.totals[WEIGHT])
+    with closing(Shard(of, 1)) as shard:
+        names = {name: array.tolist() for name, array in shard.network.named(values).items()}
+        named = {name: array.tolist() for name, array in shard.network.named(mean).items()}
+
+    response = answer(
+        GradientsRequest(
+            model=of.model,
+            loss=of.loss,
+            inputs=np.load(tmp_path / "inputs.npy")[ids].tolist(),
+            targets=np.load(tmp_path / "targets.npy")[ids].tolist(),
+            weights=np.load(tmp_path / "weights.npy")[ids].tolist(),
+            parameters=names,
+            microbatch_size=MICROBATCH,
+            precision=of.precision,
+        )
+    )
+
+    assert response.mean_gradient == named
+    assert response.norms == np.sqrt(part.squared_norms).tolist()
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_dropped_examples_count_for_nothing_there_too(tmp_path: Path, net: str) -> None:
+    of = job(tmp_path, net, "float64")
+    targets = np.load(tmp_path / "targets.npy").astype(float)
+    rows = np.stack([targets, targets, targets], axis=1)
+    rows[1::2] = 1e200  # its square overflows
+    np.save(tmp_path / "targets.npy", rows)
+    fields = {**vars(of), "loss": "squared_error"}
+
+    spoiled, _ = whole(Setup(**fields))
+    dropped, [part] = whole(Setup(**{**fields, "drop_nonfinite": True}))
+
+    assert not np.isfinite(spoiled.totals).all()
+    assert np.isfinite(dropped.gradient).all()
+    assert np.isfinite(dropped.means).all()
+    assert 0 < np.isfinite(part.squared_norms).sum() < BATCH
