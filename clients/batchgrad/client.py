@@ -34,7 +34,7 @@ from batchgrad.contract import (
 )
 from batchgrad.contract.views import Answer
 from batchgrad.files import write_atomically
-from batchgrad.following import follow_events, succeeded, watch_job
+from batchgrad.following import Patience, Tell, follow_events, succeeded, watch_job
 from batchgrad.retries import Retries
 from batchgrad.session import Params, Session
 
@@ -46,12 +46,18 @@ ParametersFormat = Literal["safetensors", "npz"]
 Item = TypeVar("Item", bound=Answer)
 
 
+def _ignore(_: object) -> None:
+    """Nobody wants to know."""
+
+
 class Client:
     """A synchronous client; use it as a context manager, or call `close`.
 
     `url` and `token` default to BATCHGRAD_URL and BATCHGRAD_TOKEN. Requests are sent again, with
-    backoff, when the connection fails or the service answers 429, 502, 503 or 504; `retries`,
-    `sleep` and `transport` (httpx2's) are arguments so that tests need neither time nor network.
+    backoff, when the connection fails or the service answers 429, 502, 503 or 504. A job that is
+    watched outlives a restart of its service: so long as that takes no longer than
+    `patience_seconds`, watching goes on. `retries`, `sleep`, `clock` and `transport` (httpx2's)
+    are arguments so that tests need neither time nor network.
     Everything that goes wrong is a `batchgrad.errors.BatchgradError`.
     """
 
@@ -61,9 +67,11 @@ class Client:
         token: str | None = None,
         *,
         timeout: float = 30.0,
+        patience_seconds: float = 60.0,
         transport: httpx2.BaseTransport | None = None,
         retries: Retries | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = Session(
             url or os.environ.get("BATCHGRAD_URL") or DEFAULT_URL,
@@ -74,6 +82,8 @@ class Client:
             sleep=sleep,
         )
         self._sleep = sleep
+        self._clock = clock
+        self._patience_seconds = patience_seconds
         self._long = max(timeout, LONG_SECONDS)
 
     @property
@@ -122,16 +132,23 @@ class Client:
         return self._pages(Page[Job], "/v1/jobs", {"status": list(status), "label": label})
 
     def watch(
-        self, job_id: str, *, timeout: float | None = None, interval: float = 0.25
+        self,
+        job_id: str,
+        *,
+        timeout: float | None = None,
+        interval: float = 0.25,
+        on_silence: Tell = _ignore,
     ) -> Iterator[Job]:
         """The job each time it has changed, looked at every `interval` seconds, until it ends.
 
-        The last one is terminal; raises NotFinished after `timeout` seconds.
+        The last one is terminal; raises NotFinished after `timeout` seconds, or when the service
+        is gone for longer than the client's patience. `on_silence` is told when it goes.
         """
         return watch_job(
             lambda: self.job(job_id),
             timeout_seconds=timeout,
             interval_seconds=interval,
+            patience=self._patience(on_silence),
             sleep=self._sleep,
         )
 
@@ -140,14 +157,21 @@ class Client:
         *_, last = self.watch(job_id, timeout=timeout, interval=interval)
         return succeeded(last)
 
-    def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> Iterator[Event]:
+    def events(
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        follow: bool = True,
+        on_silence: Tell = _ignore,
+    ) -> Iterator[Event]:
         """What happened to a job after event `after`; with `follow`, also what is to come.
 
         A followed stream ends with the event `end`, and reconnects by itself until then.
         """
         path = f"{_job(job_id)}/events"
         if follow:
-            return follow_events(self._session, path, after)
+            return follow_events(self._session, path, after, self._patience(on_silence))
         return self._pages(Page[Event], path, {"after": after or None})
 
     def steps(
@@ -299,6 +323,9 @@ class Client:
     def ready(self) -> bool:
         """Whether the service takes jobs now; False too where nobody answers. Asks only once."""
         return self._session.answers("/readyz")
+
+    def _patience(self, tell: Tell) -> Patience:
+        return Patience(self._patience_seconds, tell, self._clock)
 
     def _pages(self, kind: type[Page[Item]], path: str, params: Params) -> Iterator[Item]:
         after: str | None = None

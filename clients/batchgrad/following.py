@@ -1,7 +1,7 @@
 """Following a job: its events as they happen, and its figures until it ends."""
 
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import httpx2
 
@@ -14,23 +14,51 @@ from batchgrad.errors import (
     JobFailed,
     NotFinished,
     ServerError,
+    Timeout,
     TooManyRequests,
     UnexpectedAnswer,
 )
 from batchgrad.session import Session
 
+Tell = Callable[[BatchgradError], None]
+"""Told once each time the service falls silent, with what was the last answer."""
 
-def follow_events(session: Session, path: str, after: int) -> Iterator[Event]:
+
+@dataclass
+class Patience:
+    """How long a service that answered before may be silent: it is being restarted, perhaps."""
+
+    seconds: float
+    tell: Tell
+    clock: Callable[[], float]
+    _since: float | None = None
+
+    def answered(self) -> None:
+        """The service is there."""
+        self._since = None
+
+    def lasts(self, error: BatchgradError) -> bool:
+        """Whether to try again after `error`."""
+        if self._since is None:
+            self._since = self.clock()
+            if self.seconds > 0:
+                self.tell(error)
+        return self.clock() - self._since < self.seconds
+
+
+def follow_events(session: Session, path: str, after: int, patience: Patience) -> Iterator[Event]:
     """Every event with a `seq` above `after`, up to and with `end`; reconnects where it left off.
 
     Gives up with ConnectionFailed, or the service's own error, when `retries.attempts`
-    connections in a row gave nothing to read. One that opened and broke is simply opened again.
+    connections in a row gave nothing to read and, once a stream has opened, `patience` has run
+    out. One that opened and broke is simply opened again.
     """
-    failures = 0
+    failures, opened = 0, False
     while True:
         try:
             with session.stream_events(path, after) as source:
-                failures = 0
+                failures, opened = 0, True
+                patience.answered()
                 for event in _new_events(source, after):
                     after = event.seq
                     yield event
@@ -46,7 +74,8 @@ def follow_events(session: Session, path: str, after: int) -> Iterator[Event]:
         except (TooManyRequests, ServerError) as error:
             cause = error
         failures += 1
-        if session.retries.delay(failures) is None:
+        given_up = session.retries.delay(failures) is None
+        if given_up and not (opened and patience.lasts(cause)):
             raise cause
         session.sleep(session.retries.pause(failures))
 
@@ -65,17 +94,32 @@ def watch_job(
     *,
     timeout_seconds: float | None,
     interval_seconds: float,
+    patience: Patience,
     sleep: Callable[[float], None],
-    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Job]:
     """The job each time it is found changed; the last one is terminal.
 
-    Raises NotFinished when the time runs out first.
+    Raises NotFinished when the time runs out first, or when the service falls silent for longer
+    than `patience`; without any patience the error itself.
     """
+    clock = patience.clock
     deadline = None if timeout_seconds is None else clock() + timeout_seconds
     last: Job | None = None
     while True:
-        job = read()
+        try:
+            job = read()
+        except (ConnectionFailed, Timeout, ServerError) as error:
+            if last is None or patience.seconds <= 0:
+                raise
+            if not patience.lasts(error):
+                raise NotFinished(
+                    f"{error} Nothing was heard for {patience.seconds:g} s. Job {last.id} goes on "
+                    "when the service is back.",
+                    last,
+                ) from error
+            job = last
+        else:
+            patience.answered()
         if job != last:
             yield job
             last = job

@@ -58,7 +58,8 @@ def private_service(
             )
         try:
             deadline = time.monotonic() + start_seconds
-            with Client(_announced_url(process, log, deadline)) as client:
+            # It is ours: once silent it is gone, and nobody starts it again.
+            with Client(_announced_url(process, log, deadline), patience_seconds=0) as client:
                 while not client.ready():
                     _still_starting(process, log, deadline)
                     time.sleep(0.05)

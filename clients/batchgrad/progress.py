@@ -1,6 +1,8 @@
 """A job's progress for people, on stderr: drawn in place on a terminal, or in lines."""
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -16,14 +18,23 @@ from batchgrad.contract import TERMINAL, Job
 class JobDisplay:
     """Shows a job while it changes; a context manager, fed by `update`.
 
-    Off a terminal nothing is shown, unless `lines_every_epochs` asks for lines.
+    Off a terminal nothing is shown, unless `lines_every_epochs` or `lines_every_seconds` asks for
+    lines: one whenever the status changes, and one each so many epochs or seconds.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, *, lines_every_epochs: int | None = None
+        self,
+        stream: TextIO | None = None,
+        *,
+        lines_every_epochs: int | None = None,
+        lines_every_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
         self._lines_every_epochs = lines_every_epochs
+        self._lines_every_seconds = lines_every_seconds
+        self._clock = clock
+        self._started = clock()
         self._live: Live | None = None
         self._shown: tuple[str, int] | None = None
         if self._stream.isatty():
@@ -48,11 +59,23 @@ class JobDisplay:
         """Show the job as it now stands."""
         if self._live is not None:
             self._live.update(drawn(job), refresh=job.status in TERMINAL)
-        elif self._lines_every_epochs is not None:
-            due = (job.status, job.epoch // self._lines_every_epochs)
-            if due != self._shown:
-                self._shown = due
-                print(line(job), file=self._stream, flush=True)
+            return
+        if self._lines_every_epochs is not None:
+            turn = job.epoch // self._lines_every_epochs
+        elif self._lines_every_seconds is not None:
+            turn = int((self._clock() - self._started) // self._lines_every_seconds)
+        else:
+            return
+        if (job.status, turn) != self._shown:
+            self._shown = (job.status, turn)
+            print(line(job), file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        """A line for people, above the live picture if there is one."""
+        if self._live is not None:
+            self._live.console.print(text)
+        else:
+            print(text, file=self._stream, flush=True)
 
 
 def drawn(job: Job) -> RenderableType:

@@ -98,7 +98,13 @@ class Script:
         """A client whose network is this script and whose sleep takes no time."""
         more.setdefault("retries", Retries(jitter=lambda: 1.0))
         transport = httpx2.MockTransport(self)
-        return Client("http://service", transport=transport, sleep=self.slept.append, **more)
+        return Client(
+            "http://service",
+            transport=transport,
+            sleep=self.slept.append,
+            clock=lambda: sum(self.slept),
+            **more,
+        )
 
 
 def answer(status: int, body: Any = None, **headers: str) -> httpx2.Response:

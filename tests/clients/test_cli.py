@@ -97,7 +97,7 @@ def test_wait_and_watch_exit_as_the_job_ended(
     assert watched.exit_code == code
     assert watched.stdout.startswith("job_1\n")
     assert status in watched.stdout
-    assert "loss" not in watched.stderr  # no terminal, no progress
+    assert "step 7/18" in watched.stderr  # lines, where no terminal is
 
 
 def test_wait_gives_up_with_101(kit: Any, run: Any) -> None:
@@ -263,7 +263,26 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
     assert "No answer" in alone.stderr
 
 
-def test_later_commands_are_not_promised() -> None:
-    shown = CliRunner().invoke(app, ["--help"]).stdout
-    for name in ("compare", "predict", "examples"):
-        assert f"  {name}" not in shown
+def test_a_failed_job_tells_why_once(kit: Any, run: Any) -> None:
+    failed = kit.job(status="failed", reason="nonfinite", detail="Example 3 has no finite loss.")
+    table = run(kit.Script(kit.answer(200, failed)), "wait", "job_1")
+    assert (table.stdout + table.stderr).count("Example 3") == 1
+    assert "failed at step 7: nonfinite" in table.stderr
+    data = run(kit.Script(kit.answer(200, failed)), "wait", "job_1", "-o", "json")
+    assert "Example 3" in data.stderr
+
+
+def test_a_paused_job_is_not_waited_for(kit: Any, run: Any) -> None:
+    paused = kit.answer(200, kit.job(status="paused"))
+    done = run(kit.Script(kit.answer(200, kit.job()), paused), "wait", "job_1")
+    assert done.exit_code == 101
+    assert "batchgrad resume job_1" in done.stderr
+
+
+def test_a_service_that_went_away_leaves_the_way_back(kit: Any, run: Any) -> None:
+    gone = httpx2.ConnectError("refused")
+    waited = run(kit.Script(kit.answer(200, kit.job()), gone), "wait", "job_1")
+    assert waited.exit_code == 101
+    assert waited.stderr.count("trying again for a minute") == 1
+    assert "goes on when the service is back" in waited.stderr
+    assert "batchgrad wait job_1" in waited.stderr

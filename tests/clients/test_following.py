@@ -110,3 +110,40 @@ def test_waiting_has_a_limit(kit: Any) -> None:
     with script.client() as client, pytest.raises(errors.NotFinished, match="it goes on"):
         client.wait("job_1", timeout=0.0)
     assert script.slept == []
+
+
+def test_a_restart_of_the_service_is_waited_for(kit: Any) -> None:
+    told: list[errors.BatchgradError] = []
+    away = [httpx2.ConnectError("refused")] * 12
+    ended = kit.answer(200, kit.job(step=18, status="succeeded"))
+    script = kit.Script(kit.answer(200, kit.job(step=1)), *away, ended)
+    with script.client() as client:
+        assert [job.step for job in client.watch("job_1", on_silence=told.append)] == [1, 18]
+    assert len(told) == 1
+    assert isinstance(told[0], errors.ConnectionFailed)
+
+
+def test_a_service_that_stays_away_is_waited_for_no_longer_than_a_while(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
+    with script.client() as client, pytest.raises(errors.NotFinished, match="when the service is"):
+        client.wait("job_1")
+    assert 60 <= sum(script.slept) < 70
+    script = kit.Script(httpx2.ConnectError("refused"))  # never there at all
+    with script.client() as client, pytest.raises(errors.ConnectionFailed):
+        client.wait("job_1")
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
+    with script.client(patience_seconds=0) as client, pytest.raises(errors.ConnectionFailed):
+        client.wait("job_1")
+
+
+def test_an_open_stream_outlives_a_restart_of_the_service(kit: Any) -> None:
+    told: list[errors.BatchgradError] = []
+    away = [httpx2.ConnectError("refused")] * 9
+    script = kit.Script(stream(event(kit, 1), broken=True), *away, stream(event(kit, 2, "end")))
+    with script.client() as client:
+        assert [e.seq for e in client.events("job_1", on_silence=told.append)] == [1, 2]
+    assert len(told) == 1
+    script = kit.Script(stream(event(kit, 1), broken=True), httpx2.ConnectError("refused"))
+    with script.client() as client, pytest.raises(errors.ConnectionFailed):
+        list(client.events("job_1"))
+    assert 60 <= sum(script.slept) < 75

@@ -32,3 +32,16 @@ def test_off_a_terminal_nothing_is_shown_unless_lines_are_asked_for(kit: Any) ->
                 display.update(Job.model_validate(job))
     assert silent.getvalue() == ""
     assert [line.split()[2] for line in lines.getvalue().splitlines()] == ["0", "5", "10"]
+
+
+def test_off_a_terminal_a_line_now_and_then(kit: Any) -> None:
+    lines, now = io.StringIO(), 0.0
+    with JobDisplay(lines, lines_every_seconds=5.0, clock=lambda: now) as display:
+        for step in range(1, 13):
+            display.update(Job.model_validate(kit.job(step=step)))
+            now += 1.0
+        display.update(Job.model_validate(kit.job(step=18, status="succeeded")))
+        display.note("Something else.")
+    said = lines.getvalue().splitlines()
+    assert [line.split()[4] for line in said[:-1]] == ["1/18", "6/18", "11/18", "18/18"]
+    assert said[-1] == "Something else."

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from batchgrad.cli import watching
 from batchgrad.cli.common import JobId, Output, connect, say, write
 
 if TYPE_CHECKING:
-    from batchgrad.client import Client
-    from batchgrad.contract import Job, JobStatus
+    from batchgrad.contract import Event, JobStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +56,7 @@ def submit(
         if output == "table":
             typer.echo(job.id)
         if watch:
-            _watch(client, job.id, None, output)
+            watching.watch(client, job.id, None, output)
             return
         if output != "table":
             write(job, output)
@@ -69,7 +69,7 @@ def get(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     batchgrad get job_2x… --output json
     """
     with connect(ctx) as client:
-        _show(client.job(job), output)
+        watching.show(client.job(job), output)
 
 
 def list_jobs(
@@ -119,7 +119,7 @@ def wait(
     batchgrad wait job_2x… --timeout 600 && echo trained
     """
     with connect(ctx) as client:
-        _watch(client, job, timeout, output)
+        watching.watch(client, job, timeout, output)
 
 
 def events(
@@ -140,40 +140,12 @@ def events(
     """
     from batchgrad.cli import shown
 
+    def take(event: "Event") -> None:
+        shown.show_event(event) if output == "table" else write(event, output)
+
     with connect(ctx) as client:
-        try:
-            for event in client.events(job, after=after, follow=follow):
-                shown.show_event(event) if output == "table" else write(event, output)
-        except KeyboardInterrupt:
-            _detached(job)
-
-
-def _watch(client: "Client", job_id: str, timeout: float | None, output: str) -> None:
-    """Progress on stderr while there is a terminal; the job as it ended on stdout."""
-    from batchgrad.errors import JobError
-    from batchgrad.following import succeeded
-    from batchgrad.progress import JobDisplay
-
-    try:
-        with JobDisplay() as display:
-            for job in client.watch(job_id, timeout=timeout):
-                display.update(job)
-    except KeyboardInterrupt:
-        _detached(job_id)
-    except JobError as error:
-        _show(error.job, output)
-        raise
-    _show(job, output)
-    succeeded(job)
-
-
-def _detached(job_id: str) -> None:
-    say(f"\nDetached; job {job_id} goes on. Watch it again: batchgrad wait {job_id}")
-    say(f"Stop it: batchgrad cancel {job_id}")
-    raise typer.Exit(101)
-
-
-def _show(job: "Job", output: str) -> None:
-    from batchgrad.cli import shown
-
-    shown.show_job(job) if output == "table" else write(job, output)
+        if follow:
+            watching.follow(client, job, after, take)
+            return
+        for event in client.events(job, after=after, follow=False):
+            take(event)

@@ -1,0 +1,102 @@
+"""Following a job on the command line: progress on stderr, and what to type when it stops."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from batchgrad.cli.common import say, write
+
+if TYPE_CHECKING:
+    from batchgrad.client import Client
+    from batchgrad.contract import Event, Job
+    from batchgrad.errors import BatchgradError
+
+LINES_EVERY_SECONDS = 5.0
+NOT_FINISHED = 101
+
+
+def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> None:
+    """Progress on stderr; the job as it ended on stdout, and its end as an exit code.
+
+    A paused job is waited for no longer: somebody has to resume it.
+    """
+    from batchgrad.errors import JobFailed, NotFinished
+    from batchgrad.following import succeeded
+    from batchgrad.progress import JobDisplay
+
+    try:
+        with _detaching(job_id), JobDisplay(lines_every_seconds=LINES_EVERY_SECONDS) as display:
+            tell = _about_silence(client, display.note)
+            for job in client.watch(job_id, timeout=timeout, on_silence=tell):
+                display.update(job)
+                if job.status == "paused":
+                    break
+    except NotFinished as error:
+        show(error.job, output)
+        say(f"batchgrad: {error}")
+        _again(job_id)
+    show(job, output)
+    if job.status == "paused":
+        say(f"Job {job_id} is paused at step {job.step} of {job.steps_planned}; it waits for you.")
+        say(f"Let it go on: batchgrad resume {job_id} && batchgrad wait {job_id}")
+        raise typer.Exit(NOT_FINISHED)
+    try:
+        succeeded(job)
+    except JobFailed as error:
+        if output != "table":
+            raise
+        # The table has just told why.
+        raise JobFailed(f"Job {job_id} failed at step {job.step}: {job.reason}.", job) from error
+
+
+def follow(client: "Client", job_id: str, after: int, take: "Callable[[Event], None]") -> None:
+    """Every event until the job ends; exits with 101 if the service goes for good."""
+    from batchgrad.errors import ConnectionFailed, ServerError
+
+    seen = after
+    with _detaching(job_id):
+        try:
+            for event in client.events(job_id, after=after, on_silence=_about_silence(client, say)):
+                take(event)
+                seen = event.seq
+        except (ConnectionFailed, ServerError) as error:
+            if seen == after:
+                raise
+            say(f"batchgrad: {error} The job goes on when the service is back.")
+            say(f"Follow it again: batchgrad events {job_id} --follow --after {seen}")
+            raise typer.Exit(NOT_FINISHED) from error
+
+
+def show(job: "Job", output: str) -> None:
+    """A job on stdout."""
+    from batchgrad.cli import shown
+
+    shown.show_job(job) if output == "table" else write(job, output)
+
+
+@contextmanager
+def _detaching(job_id: str) -> Iterator[None]:
+    """Ctrl-C lets the job go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nDetached; job {job_id} goes on.")
+        _again(job_id)
+
+
+def _again(job_id: str) -> NoReturn:
+    say(f"Watch it again: batchgrad wait {job_id}")
+    say(f"Stop it: batchgrad cancel {job_id}")
+    raise typer.Exit(NOT_FINISHED)
+
+
+def _about_silence(
+    client: "Client", tell: Callable[[str], None]
+) -> "Callable[[BatchgradError], None]":
+    def said(_: "BatchgradError") -> None:
+        tell(f"No answer from {client.url}: trying again for a minute; the job is not lost.")
+
+    return said
