@@ -1,0 +1,57 @@
+"""Whole attempts in this process, inline, and what they leave."""
+
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from batchgrad.contract import JobSpec, StepRow
+from batchgrad_service.engine import checkpoints, session
+from batchgrad_service.engine.checkpoints import Snapshot
+from batchgrad_service.engine.messages import AnyEngineMessage, Report, Start
+
+
+class Orders:
+    """Gives its order before that many steps and one are done; the engine asks before each."""
+
+    def __init__(self, steps: float = inf, kind: Any = None, *, ledger: bool = False) -> None:
+        self._left = steps
+        self._kind = kind
+        self._ledger = ledger
+
+    @property
+    def interrupted(self) -> bool:
+        self._left -= 1
+        return self._kind == "interrupt" and self._left < 0
+
+    @property
+    def command(self) -> Literal["pause", "cancel"] | None:
+        return self._kind if self._kind != "interrupt" and self._left < 0 else None
+
+    def ledger_wanted(self) -> bool:
+        return self._ledger
+
+
+def attempt(
+    job: JobSpec, dataset: Path, directory: Path, orders: Orders | None = None, **start: Any
+) -> list[AnyEngineMessage]:
+    """Everything that an attempt says."""
+    directory.mkdir(exist_ok=True)
+    messages: list[AnyEngineMessage] = []
+    session.run(
+        Start(job_id="j", attempt=1, spec=job, dataset=dataset, job_directory=directory, **start),
+        orders or Orders(),
+        messages.append,
+    )
+    return messages
+
+
+def rows(messages: list[AnyEngineMessage]) -> list[StepRow]:
+    """The steps that were reported."""
+    return [row for message in messages if isinstance(message, Report) for row in message.rows]
+
+
+def newest(directory: Path) -> Snapshot:
+    """The newest checkpoint."""
+    found, complaints = checkpoints.newest(directory)
+    assert found is not None, complaints
+    return found

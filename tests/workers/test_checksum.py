@@ -1,0 +1,22 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgrad_workers.digests import checksum
+
+
+@given(st.integers(1, 9000), st.integers(0, 2**63), st.sampled_from([np.float32, np.float64]))
+def test_one_changed_bit_shows(size: int, place: int, dtype: type[np.floating]) -> None:
+    vector = np.random.default_rng(size).normal(size=size).astype(dtype)
+    before = checksum(vector)
+    assert checksum(vector.copy()) == before
+    content = vector.view(np.uint8)
+    content[place // 8 % len(content)] ^= 1 << place % 8
+    assert checksum(vector) != before
+
+
+def test_order_kind_and_length_show() -> None:
+    vector = np.arange(5000, dtype=np.float32)
+    others = [vector[::-1].copy(), vector.astype(np.float64), vector[:-1], np.roll(vector, 2)]
+    assert len({checksum(each) for each in [vector, *others]}) == 5
+    assert len(checksum(vector)) == 32
