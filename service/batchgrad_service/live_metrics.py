@@ -14,7 +14,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, Job, JobStatus, LayeredShortcut
-from batchgrad_service.engine.messages import Evaluated, Report
+from batchgrad_service.engine.messages import Report
 
 MAX_JOBS = 50
 MAX_LAYERS = 32
@@ -62,11 +62,13 @@ class LiveJobs(Collector):
             live = self._jobs.get(job_id)
             if live is None:
                 return
-            live.step = report.step
             live.workers = report.workers if report.executor == "ray" else 0
             live.examples += report.observed.examples
+            if report.evaluations:
+                live.losses["validation"] = report.evaluations[-1].validation_loss
             if report.rows:
                 last = report.rows[-1]
+                live.step = last.step
                 if last.loss is None:
                     live.losses.pop("train", None)
                 else:
@@ -74,13 +76,6 @@ class LiveJobs(Collector):
                 live.gradient_norm = last.gradient_norm
                 live.noise_scale = last.noise_scale
                 live.shortcuts = last.shortcuts
-
-    def observe_evaluation(self, job_id: str, evaluated: Evaluated) -> None:
-        """Newest validation loss of a job that is shown."""
-        with self._lock:
-            live = self._jobs.get(job_id)
-            if live is not None:
-                live.losses["validation"] = evaluated.validation_loss
 
     def forget(self, job_id: str) -> None:
         """Show the job no longer."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from batchgrad.contract import Job, JobStatus
-from batchgrad_service.engine.messages import RETRY_REASONS, Evaluated, Report
+from batchgrad_service.engine.messages import RETRY_REASONS, Report
 from batchgrad_service.live_metrics import LiveJobs, NormHistogram
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
@@ -126,10 +126,6 @@ class Metrics:
         if seen.transport != "none":
             self._bytes.labels("in", _word(seen.transport)).inc(seen.bytes_in)
             self._bytes.labels("out", _word(seen.transport)).inc(seen.bytes_out)
-
-    def observe_evaluation(self, job_id: str, evaluated: Evaluated) -> None:
-        """Validation figures have come from the job's engine."""
-        self._live.observe_evaluation(job_id, evaluated)
 
     def checkpointed(self) -> None:
         """A checkpoint was completed just now."""

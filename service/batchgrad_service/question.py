@@ -1,6 +1,6 @@
 """POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
 
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,8 @@ def _refuse_overflow(losses: Array, squared_norms: Array) -> None:
 
 def _refuse_heavy(sums: GradientSums, weight: float, weights: Array) -> None:
     """Finite examples can have sums that are not, if their weights are huge."""
-    if weight > float(np.finfo(weights.dtype).max) or not np.isfinite(sums.gradient).all():
+    sound = weight <= float(np.finfo(weights.dtype).max) and isfinite(sums.totals[LOSS])
+    if not sound or not np.isfinite(sums.gradient).all():
         raise Invalid.field(
             "/weights",
             f"Weights up to {weights.max():g} make sums that are not finite: divide all weights "

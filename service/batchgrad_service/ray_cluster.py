@@ -118,9 +118,12 @@ class RayCluster:
         """End what an earlier service and its keeper left, both killed. Called at boot."""
         try:
             record = json.loads(self._record.read_bytes())
+            session, temp_dir = int(record["session"]), Path(record["temp_dir"])
         except FileNotFoundError:
             return
-        session, temp_dir = int(record["session"]), Path(record["temp_dir"])
+        except (ValueError, KeyError, TypeError):  # torn by a power cut: no process outlived that
+            self._record.unlink()
+            return
         if session_uses(session, temp_dir):
             end_session(session, wait_seconds=self._leave_seconds)
         if temp_dir.parent == TEMP_PARENT and temp_dir.name.startswith(TEMP_PREFIX):

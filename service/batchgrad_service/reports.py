@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from batchgrad_service.engine.messages import Checkpointed, Evaluated, Happened, Report, Started
+from batchgrad_service.engine.messages import Checkpointed, Happened, Report, Started
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.store import Store
 
 CHECKPOINTS_KEPT = 3
 
-AnyReport = Started | Report | Evaluated | Checkpointed | Happened
+AnyReport = Started | Report | Checkpointed | Happened
 
 
 class Reports:
@@ -30,9 +30,6 @@ class Reports:
             case Report():
                 if current := store.record_report(job_id, attempt, message):
                     metrics.observe(job_id, message)
-            case Evaluated():
-                if current := store.record_evaluation(job_id, attempt, message):
-                    metrics.observe_evaluation(job_id, message)
             case Checkpointed():
                 if current := store.record_checkpoint(job_id, attempt, message):
                     metrics.checkpointed()

@@ -13,7 +13,6 @@ from batchgrad_service.engine.checkpoints import parameters_as_safetensors
 from batchgrad_service.engine.messages import (
     AnyEngineMessage,
     Checkpointed,
-    Evaluated,
     Finished,
     Happened,
     Report,
@@ -60,6 +59,10 @@ def finished(messages: list[AnyEngineMessage]) -> Finished:
     return messages[-1]
 
 
+def evaluations(messages: list[AnyEngineMessage]) -> list[Any]:
+    return [e for message in messages if isinstance(message, Report) for e in message.evaluations]
+
+
 def rows(messages: list[AnyEngineMessage]) -> list[Any]:
     return [row for message in messages if isinstance(message, Report) for row in message.rows]
 
@@ -73,7 +76,7 @@ def test_run_reports_every_step_evaluates_every_epoch_and_ends(
     assert isinstance(messages[0], Started)
     assert messages[0].steps_planned == 20
     assert [row.step for row in rows(messages)] == list(range(1, 21))
-    assert [m.step for m in messages if isinstance(m, Evaluated)] == [5, 10, 15, 20]
+    assert [each.step for each in evaluations(messages)] == [5, 10, 15, 20]
     saved = [m for m in messages if isinstance(m, Checkpointed)]
     assert saved[-1].parameters_digest == end.parameters_digest
     losses = [row.loss for row in rows(messages)]
@@ -198,7 +201,7 @@ def test_learning_rate_that_overflows_ends_with_the_remedy(
     changes = HOT | {"optimizer": {"kind": "sgd", "learning_rate": 1e20}}
     end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "nonfinite")
-    assert "Lower the learning rate" in (end.detail or "")
+    assert "diverged: lower the learning rate" in (end.detail or "")
 
 
 def test_minibatch_without_weight_makes_no_update(dataset: Path, job_directory: Path) -> None:
@@ -240,3 +243,68 @@ def test_unexpected_error_fails_the_job_and_shows_in_the_log(
     assert (end.outcome, end.reason) == ("failed", "engine_error")
     assert "inputs.npy" in (end.detail or "")
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_finite_examples_whose_sum_overflows_end_with_the_remedy(
+    dataset: Path, job_directory: Path
+) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    np.save(dataset / "weights.npy", np.full(101, 3e38))
+    end = finished(attempt(spec(model=LINEAR, **HOT), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert "Divide weights" in (end.detail or "")
+
+
+def test_last_update_that_overflows_is_no_success(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    changes = HOT | {
+        "optimizer": {"kind": "sgd", "learning_rate": 3e38},
+        "epochs": None,
+        "steps": 1,
+    }
+    np.save(dataset / "inputs.npy", 1e3 * np.load(dataset / "inputs.npy"))
+    end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert "parameters are not finite after step 1" in (end.detail or "")
+    assert not list(job_directory.glob("step-*"))
+
+
+def test_resumed_at_its_last_step_the_checkpoint_is_told_again(
+    dataset: Path, job_directory: Path
+) -> None:
+    first = attempt(spec(), dataset, job_directory)
+    again = attempt(spec(), dataset, job_directory)
+    told = [
+        [(m.step, m.digest) for m in messages if isinstance(m, Checkpointed)]
+        for messages in (first, again)
+    ]
+    assert told[0][-1:] == told[1]
+    assert finished(again) == finished(first)
+
+
+def test_class_weights_go_with_a_loss_of_numbers(dataset: Path, job_directory: Path) -> None:
+    changes = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "class_weights": {0: 2.0},
+    }
+    assert finished(attempt(spec(**changes), dataset, job_directory)).outcome == "succeeded"
+
+
+def test_inputs_too_large_to_standardize_are_told(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "inputs.npy", 1e200 * np.load(dataset / "inputs.npy").astype(np.float64))
+    end = finished(attempt(spec(), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "bad_inputs")
+
+
+def test_a_broken_example_is_warned_of_once(hot: Path, job_directory: Path) -> None:
+    changes = HOT | {"epochs": 6}
+    messages = attempt(spec(model=LINEAR, nonfinite="drop", **changes), hot, job_directory)
+    assert 1 <= len([m for m in messages if isinstance(m, Happened)]) <= 2
+
+
+def test_leftovers_of_a_killed_engine_are_removed(dataset: Path, job_directory: Path) -> None:
+    torn = job_directory / "step-0000000001.999.tmp"
+    torn.write_bytes(b"half")
+    attempt(spec(), dataset, job_directory)
+    assert not torn.exists()

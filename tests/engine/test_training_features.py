@@ -8,9 +8,9 @@ import pytest
 
 from batchgrad_service.engine import checkpoints
 from batchgrad_service.engine.checkpoints import read
-from batchgrad_service.engine.messages import Evaluated, Started
+from batchgrad_service.engine.messages import Started
 from tests.engine.small_job import spec
-from tests.engine.test_session import StopAfter, attempt, finished, rows
+from tests.engine.test_session import StopAfter, attempt, evaluations, finished, rows
 
 COSINE = {"kind": "cosine", "warmup_steps": 3, "final_fraction": 0.1}
 ADAMW = {"kind": "adamw", "learning_rate": 0.05, "schedule": COSINE, "clip_norm": 0.3}
@@ -117,7 +117,7 @@ def test_early_stopping_ends_well_before_the_plan_and_says_why(
     messages = attempt(spec(**STOPPING), dataset, fresh(tmp_path, "job"))
     end = finished(messages)
     assert isinstance(messages[0], Started)
-    losses = [m.validation_loss for m in messages if isinstance(m, Evaluated)]
+    losses = [each.validation_loss for each in evaluations(messages)]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 4 < 30
     assert (end.outcome, end.reason, end.step) == ("succeeded", None, 5 * len(losses))
@@ -145,7 +145,7 @@ def test_evaluation_that_was_missed_is_made_up_for(dataset: Path, tmp_path: Path
     saved.progress["evaluation"]["step"] = 0
     checkpoints.write(directory, saved)
     again = attempt(spec(), dataset, directory, StopAfter(0, "pause"))
-    assert [m.step for m in again if isinstance(m, Evaluated)] == [5]
+    assert [each.step for each in evaluations(again)] == [5]
 
 
 def test_full_batch_is_one_step_an_epoch_of_small_microbatches(

@@ -1,6 +1,7 @@
 """Jobs, reports and datasets to test with."""
 
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from batchgrad.contract import Dataset, Job, JobSpec, Plan, StepRow
-from batchgrad_service.engine.messages import Checkpointed, Observed, Report
+from batchgrad_service.engine.messages import Checkpointed, Evaluated, Observed, Report
 from batchgrad_service.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
@@ -91,15 +92,14 @@ def row(step: int, loss: float = 1.0) -> StepRow:
     )
 
 
-def report(*rows: StepRow) -> Report:
+def report(*rows: StepRow, evaluations: Sequence[Evaluated] = ()) -> Report:
     return Report(
-        step=rows[-1].step if rows else 0,
-        epoch=1,
         workers=2,
         threads=3,
         executor="ray",
         examples_per_second=1000.0,
         rows=list(rows),
+        evaluations=list(evaluations),
         observed=Observed(),
     )
 

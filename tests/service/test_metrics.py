@@ -51,9 +51,9 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
     job = create(store)
     metrics.begin(job)
     metrics.observe(job.id, observed(examples=10))
-    metrics.observe(job.id, observed(examples=5))
     evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=None)
-    metrics.observe_evaluation(job.id, evaluated)
+    last = observed(examples=5).model_copy(update={"evaluations": [evaluated]})
+    metrics.observe(job.id, last)
     assert value(registry, "jobs", state="queued") == 1
     assert value(registry, "workers", state="running") == 2
     mine = {"job_id": job.id}

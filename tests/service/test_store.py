@@ -145,11 +145,9 @@ def test_a_stale_attempt_changes_nothing(store: Store) -> None:
     store.transition(job_id, to="queued", allowed=["running"])
     assert store.begin_attempt(job_id) == attempt + 1
     before = (store.job(job_id), store.events(job_id))
-    evaluated = Evaluated(step=1, epoch=1, validation_loss=1.0, validation_accuracy=0.5)
     started_again = Started(executor="inline", workers=0, threads=1, step=9, steps_planned=20)
     assert not store.record_started(job_id, attempt, started_again)
     assert not store.record_report(job_id, attempt, report(row(1)))
-    assert not store.record_evaluation(job_id, attempt, evaluated)
     assert not store.record_checkpoint(job_id, attempt, checkpointed(1))
     assert not store.record_event(job_id, attempt, Happened(event="warning", data={}))
     assert (store.job(job_id), store.events(job_id)) == before
@@ -160,7 +158,7 @@ def test_a_stale_attempt_changes_nothing(store: Store) -> None:
 def test_evaluations_and_checkpoints(store: Store) -> None:
     job_id, attempt = started(store)
     evaluated = Evaluated(step=5, epoch=1, validation_loss=0.5, validation_accuracy=None)
-    assert store.record_evaluation(job_id, attempt, evaluated)
+    assert store.record_report(job_id, attempt, report(row(5), evaluations=[evaluated]))
     for step in (5, 10, 10):
         assert store.record_checkpoint(job_id, attempt, checkpointed(step))
     job = store.job(job_id)

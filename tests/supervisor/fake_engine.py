@@ -78,8 +78,6 @@ def row(step: int) -> dict[str, Any]:
 def report(step: int) -> None:
     say(
         "report",
-        step=step,
-        epoch=0,
         workers=0,
         threads=1,
         executor="inline",

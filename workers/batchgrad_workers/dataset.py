@@ -43,17 +43,25 @@ class Standardization:
 
     @classmethod
     def of(cls, inputs: AnyArray, rows: Integers, chunk: int = 4096) -> "Standardization":
-        """Two passes over `inputs[rows]`, chunk by chunk; a zero deviation becomes 1."""
+        """Two passes over `inputs[rows]`, chunk by chunk; a constant's deviation becomes 1."""
         chunks = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
         total = np.zeros(inputs.shape[1:])
-        for ids in chunks:
-            total += inputs[ids].sum(axis=0, dtype=np.float64)
-        mean = total / len(rows)
         squares = np.zeros(inputs.shape[1:])
-        for ids in chunks:
-            squares += np.square(inputs[ids] - mean).sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for ids in chunks:
+                total += inputs[ids].sum(axis=0, dtype=np.float64)
+            mean = total / len(rows)
+            for ids in chunks:
+                squares += np.square(inputs[ids] - mean).sum(axis=0)
         deviation = np.sqrt(squares / len(rows))
-        return cls(mean, np.where(deviation == 0, 1.0, deviation))
+        # A constant column's deviation is not quite 0: its mean is rounded.
+        constant = deviation <= len(rows) * np.finfo(np.float64).eps * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, deviation))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the inputs' squares can be summed at all."""
+        return bool(np.isfinite(self.mean).all() and np.isfinite(self.deviation).all())
 
     def apply(self, inputs: AnyArray, dtype: Any) -> Array:
         """(a - mean) / deviation: worked out in the inputs' own float type, given in `dtype`."""

@@ -1,5 +1,6 @@
 """Which examples a step sees: from (seed, step) alone, so no index ever travels."""
 
+from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
 
@@ -21,7 +22,7 @@ class Order:
     ) -> None:
         """Split `examples` row numbers; `batch_size` is N."""
         permutation = generator(seed, "split").permutation(examples)
-        held_out = floor(validation_fraction * examples)
+        held_out = floor(Fraction(str(validation_fraction)) * examples)  # 0.29 of 100 is 29
         self.validation: Integers = np.sort(permutation[:held_out])
         self.training: Integers = np.sort(permutation[held_out:])
         self.examples = examples

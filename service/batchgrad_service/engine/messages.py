@@ -74,28 +74,26 @@ class Observed(Message):
     transport: str = "none"
 
 
-class Report(Message):
-    """Progress, at most every quarter of a second: every step since the last report."""
+class Evaluated(Message):
+    """Figures on the validation examples after `step` steps."""
 
-    type: Literal["report"] = "report"
     step: int
     epoch: int
+    validation_loss: float
+    validation_accuracy: float | None
+
+
+class Report(Message):
+    """Progress, at most every quarter of a second: all steps and evaluations since the last."""
+
+    type: Literal["report"] = "report"
     workers: int
     threads: int
     executor: Literal["inline", "ray"]
     examples_per_second: float
     rows: list[StepRow]
+    evaluations: list[Evaluated] = Field(default_factory=list)
     observed: Observed
-
-
-class Evaluated(Message):
-    """Figures on the validation split."""
-
-    type: Literal["evaluated"] = "evaluated"
-    step: int
-    epoch: int
-    validation_loss: float
-    validation_accuracy: float | None
 
 
 class Checkpointed(Message):
@@ -136,7 +134,7 @@ class Finished(Message):
     parameters_digest: str | None = None
 
 
-AnyEngineMessage = Started | Report | Evaluated | Checkpointed | LedgerWritten | Happened | Finished
+AnyEngineMessage = Started | Report | Checkpointed | LedgerWritten | Happened | Finished
 EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )

@@ -14,6 +14,7 @@ from batchgrad_service.engine import optimizers, schedules
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.executors import Executor
+from batchgrad_service.engine.failures import BadInitialParameters, BadInputs
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_service.planning import needed_shortcuts, wanted_shortcuts
 from batchgrad_workers.arrays import Array
@@ -23,10 +24,6 @@ from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import Setup
-
-
-class BadInitialParameters(Exception):
-    """The file with initial parameters does not fit this network."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,11 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
         standardization = Standardization.of(dataset.inputs, order.training)
+        if not standardization.is_finite:
+            raise BadInputs(
+                "The inputs' deviations are not finite, so they can't be standardized: scale the "
+                "inputs down, or set standardize: false."
+            )
     weighted = dataset.weights is not None
     class_weights = _class_weights(spec, dataset, order, network.outputs)
     setup = Setup(
@@ -136,12 +138,13 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
 def _class_weights(
     spec: JobSpec, dataset: StoredDataset, order: Order, outputs: int
 ) -> Array | None:
-    """One weight a class (outputs,); "balanced" is n / (classes · n_c), over the training rows."""
+    """One weight a class (classes,); "balanced" is n / (classes · n_c), over the training rows."""
     if spec.class_weights is None:
         return None
+    classes = max(outputs, int(dataset.targets.max()) + 1)
     if isinstance(spec.class_weights, dict):
-        return np.array([spec.class_weights.get(label, 1.0) for label in range(outputs)])
-    counts = np.bincount(dataset.targets[order.training], minlength=outputs)
+        return np.array([spec.class_weights.get(label, 1.0) for label in range(classes)])
+    counts = np.bincount(dataset.targets[order.training], minlength=classes)
     present = np.count_nonzero(counts)
     return np.where(counts > 0, len(order.training) / (present * np.maximum(counts, 1)), 1.0)
 

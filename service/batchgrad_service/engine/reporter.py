@@ -7,16 +7,17 @@ from time import monotonic
 import numpy as np
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, StepRow
-from batchgrad_service.engine.coordinator import StepReport
 from batchgrad_service.engine.executors import Executor, Happening
 from batchgrad_service.engine.messages import (
     AnyEngineMessage,
+    Evaluated,
     Happened,
     Observed,
     Report,
 )
 from batchgrad_service.engine.rows import step_row
 from batchgrad_service.engine.statistics import NoiseScale
+from batchgrad_service.engine.step_report import StepReport
 
 REPORT_SECONDS = 0.2
 SPEED_WINDOW = 32
@@ -33,6 +34,8 @@ class Reporter:
         self._sent_at = monotonic()
         self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
         self._examples = 0
+        self._warned_of: set[int] = set()
+        self._warned_of_weightless = False
         self._clear()
 
     def add(self, report: StepReport, smoothed: NoiseScale) -> None:
@@ -44,18 +47,25 @@ class Reporter:
         self._norm_sum += float(report.norms.sum(dtype=np.float64))
         for phase, seconds in report.phases.items():
             self.phase(phase, seconds)
-        if report.dropped:
-            self._nonfinite += len(report.dropped)
-            text = (
-                f"Step {report.step}: {len(report.dropped)} example(s) left out, their loss or "
-                f"gradient is not finite; first {report.dropped[:10]}."
+        self._nonfinite += len(report.dropped)
+        if new := [example for example in report.dropped if example not in self._warned_of]:
+            self._warned_of.update(new)
+            self._warn(
+                f"Step {report.step}: {len(new)} example(s) left out, their loss or gradient is "
+                f"not finite; first {new[:10]}. Each is named once."
             )
-            self._send(Happened(event="warning", data={"detail": text}))
-        if report.loss is None:
-            text = f"Step {report.step}: all weights are 0, so there is no mean and no update."
-            self._send(Happened(event="warning", data={"detail": text}))
+        if report.loss is None and not self._warned_of_weightless:
+            self._warned_of_weightless = True
+            self._warn(
+                f"Step {report.step}: all weights are 0, so there is no mean and no update. "
+                "Said once; such steps have no loss."
+            )
         if monotonic() - self._sent_at >= REPORT_SECONDS:
             self.flush()
+
+    def evaluated(self, evaluation: Evaluated) -> None:
+        """Take in figures on the validation examples; they travel with the next report."""
+        self._evaluations.append(evaluation)
 
     def phase(self, phase: str, seconds: float) -> None:
         """Note how long a phase took."""
@@ -70,22 +80,20 @@ class Reporter:
     def flush(self) -> None:
         """Send every step since the last report."""
         self.pass_on()
-        if not self._rows:
+        if not (self._rows or self._evaluations or self._phases or self._workers_lost):
             return
         now = monotonic()
         self._speeds.append((now, self._examples))
         (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
-        newest = self._rows[-1]
         bytes_in, bytes_out = self._executor.traffic()
         self._send(
             Report(
-                step=newest.step,
-                epoch=newest.epoch,
                 workers=self._executor.workers,
                 threads=self._executor.threads,
                 executor=self._executor.kind,
                 examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
                 rows=self._rows,
+                evaluations=self._evaluations,
                 observed=Observed(
                     examples=self._observed_examples,
                     norm_buckets=self._norm_buckets.tolist(),
@@ -103,6 +111,9 @@ class Reporter:
         self._sent_at = now
         self._clear()
 
+    def _warn(self, text: str) -> None:
+        self._send(Happened(event="warning", data={"detail": text}))
+
     def _count(self, happening: Happening) -> None:
         if happening.event == "worker_lost":
             self._workers_lost += 1
@@ -111,6 +122,7 @@ class Reporter:
 
     def _clear(self) -> None:
         self._rows = []
+        self._evaluations: list[Evaluated] = []
         self._observed_examples = 0
         self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)
         self._norm_sum = 0.0

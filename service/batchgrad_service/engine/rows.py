@@ -12,8 +12,8 @@ from batchgrad.contract import (
     StepRow,
 )
 from batchgrad_service.engine.comparison import Comparison
-from batchgrad_service.engine.coordinator import StepReport
 from batchgrad_service.engine.statistics import NoiseScale
+from batchgrad_service.engine.step_report import StepReport
 
 
 def step_row(report: StepReport, smoothed: NoiseScale) -> StepRow:

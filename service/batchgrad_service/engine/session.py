@@ -6,16 +6,23 @@ from datetime import UTC, datetime
 from math import isfinite
 from time import monotonic, perf_counter
 
+import numpy as np
+
 from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
-from batchgrad_service.engine.coordinator import Coordinator, NonFiniteExamples
+from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.early_stopping import EarlyStopping
 from batchgrad_service.engine.executors import (
     ClusterLost,
     Executor,
     Interrupted,
-    NoWorkers,
     executor_for,
+)
+from batchgrad_service.engine.failures import (
+    Failure,
+    NonFinite,
+    NonFiniteEvaluation,
+    NonFiniteParameters,
 )
 from batchgrad_service.engine.ledger import Ledger
 from batchgrad_service.engine.messages import (
@@ -29,7 +36,7 @@ from batchgrad_service.engine.messages import (
     Started,
 )
 from batchgrad_service.engine.orders import Told
-from batchgrad_service.engine.preparation import BadInitialParameters, Prepared, prepare
+from batchgrad_service.engine.preparation import Prepared, prepare
 from batchgrad_service.engine.reporter import Reporter
 from batchgrad_service.engine.statistics import SmoothedNoise
 from batchgrad_workers.threads import single_threaded_blas
@@ -46,6 +53,7 @@ def run(start: Start, orders: Told, send: Send) -> None:
     single_threaded_blas()
     step = 0
     try:
+        checkpoints.sweep(start.job_directory)
         snapshot, complaints = checkpoints.newest(start.job_directory)
         for complaint in complaints:
             send(Happened(event="warning", data={"detail": complaint}))
@@ -58,10 +66,8 @@ def run(start: Start, orders: Told, send: Send) -> None:
             executor.close()
     except Interrupted:
         send(Finished(outcome="interrupted", step=step))
-    except BadInitialParameters as error:
-        send(_failed("bad_initial_parameters", error, step))
-    except NoWorkers as error:
-        send(_failed("no_workers", error, step))
+    except Failure as failure:
+        send(_failed(failure.reason, failure, step))
     except MemoryError as error:
         traceback.print_exc()
         send(_failed("out_of_memory", error, step))
@@ -75,16 +81,6 @@ def run(start: Start, orders: Told, send: Send) -> None:
 def _failed(reason: str, error: BaseException, step: int) -> Finished:
     detail = str(error) or type(error).__name__
     return Finished(outcome="failed", reason=reason, detail=detail, step=step)
-
-
-class NonFiniteEvaluation(Exception):
-    """The validation loss is not finite: the last update went astray, or an example is broken."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(
-            f"The validation loss is not finite after step {step}. Lower the learning rate, "
-            "standardize the inputs, or look at the validation examples."
-        )
 
 
 class Session:
@@ -107,7 +103,7 @@ class Session:
         )
         self._step = snapshot.step if snapshot else 0
         self._resumed = snapshot is not None
-        self._saved_step = self._step if snapshot else -1
+        self._saved_step = -1  # what an earlier attempt wrote, the service may not have heard of
         self._saved_at = monotonic()
         self._orders = orders
         self._send = send
@@ -152,12 +148,12 @@ class Session:
                 self._evaluate_if_due()
                 if monotonic() - self._saved_at >= self._start.spec.checkpoint_seconds:
                     self._checkpoint()
-        except (NonFiniteExamples, NonFiniteEvaluation) as error:
+        except NonFinite as failure:  # θ led here: it is no good to go on from
             self._reporter.flush()
-            return _failed("nonfinite", error, self._step)
-        except NoWorkers as error:
+            return _failed(failure.reason, failure, self._step)
+        except Failure as failure:
             self._checkpoint()
-            return _failed("no_workers", error, self._step)
+            return _failed(failure.reason, failure, self._step)
         except ClusterLost:
             self._checkpoint()
             raise
@@ -197,7 +193,6 @@ class Session:
         evaluation = self._coordinator.evaluate()
         if evaluation.loss is None:
             return
-        self._reporter.flush()
         if not isfinite(evaluation.loss):
             problem = NonFiniteEvaluation(self._step)
             if self._start.spec.nonfinite == "fail":
@@ -205,7 +200,7 @@ class Session:
             self._send(Happened(event="warning", data={"detail": str(problem)}))
             return
         epoch = self._prepared.order.epoch(self._step - 1) + 1
-        self._send(
+        self._reporter.evaluated(
             Evaluated(
                 step=self._step,
                 epoch=epoch,
@@ -221,8 +216,14 @@ class Session:
         self._send(LedgerWritten(step=self._step))
 
     def _checkpoint(self) -> str:
-        """Write θ and all that goes with it, unless this step's is there; its digest."""
+        """Write θ and all that goes with it, unless this step's is there; its digest.
+
+        Raises:
+            NonFiniteParameters: θ is not worth going on from.
+        """
         self._reporter.flush()
+        if not np.isfinite(self._coordinator.parameters).all():
+            raise NonFiniteParameters(self._step)
         evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}
         progress = {"evaluation": evaluation, "noise": self._noise.state()}
         snapshot = self._prepared.snapshot(

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from batchgrad.contract import TERMINAL, EventType
-from batchgrad_service.engine.messages import Checkpointed, Evaluated, Happened, Report, Started
+from batchgrad.contract import TERMINAL
+from batchgrad_service.engine.messages import Checkpointed, Happened, Report, Started
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs, steps
@@ -37,10 +37,8 @@ class EngineReports(Database):
             return _update_current(connection, job_id, attempt, figures)
 
     def record_report(self, job_id: str, attempt: int, report: Report) -> bool:
-        """Store the report's steps, refresh the job's figures, add one `progress` event."""
+        """Store the report's steps, refresh the job's figures, add `progress` and `evaluation`s."""
         figures: dict[str, Any] = {
-            "step": report.step,
-            "epoch": report.epoch,
             "workers": report.workers,
             "threads": report.threads,
             "executor": report.executor,
@@ -49,12 +47,15 @@ class EngineReports(Database):
         rows = [row.model_dump() for row in report.rows]
         if rows:
             last = rows[-1]
-            named = ("loss", "learning_rate", "gradient_norm", "noise_scale")
+            named = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "noise_scale")
             figures |= {name: last[name] for name in named}
             figures["shortcuts"] = {
                 name: {figure: value for figure, value in shortcut.items() if figure != "layers"}
                 for name, shortcut in last["shortcuts"].items()
             }
+        if report.evaluations:
+            newest = report.evaluations[-1].model_dump()
+            figures |= {name: newest[name] for name in ("validation_loss", "validation_accuracy")}
         with self.writing(job_id) as connection:
             if not _update_current(connection, job_id, attempt, figures):
                 return False
@@ -63,13 +64,11 @@ class EngineReports(Database):
                 planned = job_row(connection, job_id)["steps_planned"]
                 data = {"steps_planned": planned, **_progress(figures)}
                 append_event(connection, job_id, "progress", data, self._clock())
+            for evaluation in report.evaluations:
+                append_event(
+                    connection, job_id, "evaluation", evaluation.model_dump(), self._clock()
+                )
         return True
-
-    def record_evaluation(self, job_id: str, attempt: int, evaluated: Evaluated) -> bool:
-        """The newest validation figures, and an `evaluation` event."""
-        data = evaluated.model_dump(exclude={"type"})
-        figures = {name: data[name] for name in ("validation_loss", "validation_accuracy")}
-        return self._record(job_id, attempt, figures, "evaluation", data)
 
     def record_checkpoint(self, job_id: str, attempt: int, checkpoint: Checkpointed) -> bool:
         """A checkpoint's row, the job's `parameters_digest`, and a `checkpoint` event."""
@@ -85,20 +84,10 @@ class EngineReports(Database):
 
     def record_event(self, job_id: str, attempt: int, happened: Happened) -> bool:
         """An event for people, as the engine tells it."""
-        return self._record(job_id, attempt, {}, happened.event, happened.data)
-
-    def _record(
-        self,
-        job_id: str,
-        attempt: int,
-        figures: dict[str, Any],
-        kind: EventType,
-        data: dict[str, Any],
-    ) -> bool:
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, figures):
+            if not _update_current(connection, job_id, attempt, {}):
                 return False
-            append_event(connection, job_id, kind, data, self._clock())
+            append_event(connection, job_id, happened.event, happened.data, self._clock())
         return True
 
 

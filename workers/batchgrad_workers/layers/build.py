@@ -15,6 +15,9 @@ from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
 from batchgrad_workers.layers.protocol import Layer, ShapeMismatch
 from batchgrad_workers.layers.windows import Windows, pair
 
+MAX_PADDED = 2**24
+"""Bound on the numbers of an image with its padding, if padding is most of it."""
+
 
 def build_layer(  # noqa: PLR0911  (a table of layers)
     spec: contract.Layer, input_shape: Shape, *, first: bool
@@ -96,6 +99,13 @@ def _check_places(kind: str, windows: Windows) -> None:
             f"{kind} with kernel {list(windows.kernel)} and dilation {list(windows.dilation)} does "
             f"not fit into images {list(windows.input_shape[1:])} with padding "
             f"{list(windows.padding)}."
+        )
+    padded = prod(windows.padded_shape)
+    if padded > max(MAX_PADDED, 2 * prod(windows.input_shape)):
+        raise ShapeMismatch(
+            f"{kind} with padding {list(windows.padding)} makes images "
+            f"{list(windows.input_shape)} into {list(windows.padded_shape)}, {padded} numbers each; "
+            f"at most {MAX_PADDED} are allowed: use less padding."
         )
 
 

@@ -120,11 +120,12 @@ class Conv2d(Plain):
         return prod(self.windows.places)
 
     def _runs(self, inputs: Array) -> Any:
-        """Runs of examples whose patches, Gram matrices or gradients fit the budget."""
+        """Runs of examples whose padded images, patches and products fit the budget."""
         matrix = self.out_channels * self._patch
         products = min(2 * self.groups * self._places**2, matrix)
         patches = 2 * self.groups * self._patch * self._places
-        return chunks(len(inputs), (patches + products) * inputs.itemsize)
+        numbers = prod(self.windows.padded_shape) + patches + products
+        return chunks(len(inputs), numbers * inputs.itemsize)
 
     def _patches(self, images: Array) -> Array:
         """(n, groups, patch, places), a copy."""

@@ -1,11 +1,16 @@
-"""Pooling: the largest, or the mean, of every window."""
+"""Pooling: the largest, or the mean, of every window.
 
+Images are padded a few examples at a time, within CHUNK_BYTES.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.layers.chunks import chunks
 from batchgrad_workers.layers.protocol import Parameterless, Parameters
 from batchgrad_workers.layers.windows import Windows
 
@@ -22,26 +27,40 @@ class _Pool(Parameterless):
     def output_shape(self) -> Shape:
         return (self.input_shape[0], *self.windows.places)
 
+    def _runs(self, inputs: Array) -> Iterator[slice]:
+        """Runs of examples whose padded images, and their errors, fit the budget."""
+        return chunks(len(inputs), 2 * prod(self.windows.padded_shape) * inputs.itemsize)
+
+    def _outputs(self, inputs: Array) -> Array:
+        return np.empty((len(inputs), *self.output_shape), inputs.dtype)
+
 
 class MaxPool2d(_Pool):
     """z = max over the window; the first of equal numbers gets the error."""
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         del parameters
-        return self.windows.look(inputs, fill=-np.inf).max(axis=(2, 3))
+        outputs = self._outputs(inputs)
+        for run in self._runs(inputs):
+            self.windows.look(inputs[run], fill=-np.inf).max(axis=(2, 3), out=outputs[run])
+        return outputs
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
         del parameters
-        unclaimed = np.ones(outputs.shape, np.bool_)
-        images = self.windows.padded_zeros(len(inputs), error.dtype)
-        seen = self.windows.look(inputs, fill=-np.inf)
-        for row, column, (rows, columns) in self.windows.offsets():
-            claimed = unclaimed & (seen[:, :, row, column] == outputs)
-            images[:, :, rows, columns] += np.where(claimed, error, 0)
-            unclaimed &= ~claimed
-        return self.windows.crop(images)
+        below = np.empty(inputs.shape, error.dtype)
+        for run in self._runs(inputs):
+            largest, delta = outputs[run], error[run]
+            unclaimed = np.ones(largest.shape, np.bool_)
+            images = self.windows.padded_zeros(len(largest), error.dtype)
+            seen = self.windows.look(inputs[run], fill=-np.inf)
+            for row, column, (rows, columns) in self.windows.offsets():
+                claimed = unclaimed & (seen[:, :, row, column] == largest)
+                images[:, :, rows, columns] += np.where(claimed, delta, 0)
+                unclaimed &= ~claimed
+            below[run] = self.windows.crop(images)
+        return below
 
 
 class AvgPool2d(_Pool):
@@ -49,14 +68,21 @@ class AvgPool2d(_Pool):
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         del parameters
-        return self.windows.look(inputs).mean(axis=(2, 3))
+        outputs = self._outputs(inputs)
+        for run in self._runs(inputs):
+            self.windows.look(inputs[run]).mean(axis=(2, 3), out=outputs[run])
+        return outputs
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
         del parameters, outputs
         share = error / error.dtype.type(prod(self.windows.kernel))
-        images = self.windows.padded_zeros(len(inputs), error.dtype)
-        for _, _, (rows, columns) in self.windows.offsets():
-            images[:, :, rows, columns] += share
-        return self.windows.crop(images)
+        below = np.empty(inputs.shape, error.dtype)
+        for run in self._runs(inputs):
+            part = share[run]
+            images = self.windows.padded_zeros(len(part), error.dtype)
+            for _, _, (rows, columns) in self.windows.offsets():
+                images[:, :, rows, columns] += part
+            below[run] = self.windows.crop(images)
+        return below

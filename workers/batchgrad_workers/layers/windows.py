@@ -34,6 +34,12 @@ class Windows:
         down, across = ((size + 2 * pad - span) // step + 1 for size, pad, span, step in sizes)
         return down, across
 
+    @property
+    def padded_shape(self) -> Shape:
+        """Shape of an image with its padding."""
+        channels, height, width = self.input_shape
+        return channels, height + 2 * self.padding[0], width + 2 * self.padding[1]
+
     def look(self, images: Array, fill: float = 0.0) -> Array:
         """A view (n, channels, kernel height, kernel width, down, across) of padded images."""
         (kh, kw), (dh, dw), (sh, sw) = self.kernel, self.dilation, self.stride
@@ -53,10 +59,7 @@ class Windows:
 
     def padded_zeros(self, images: int, dtype: np.dtype) -> Array:
         """Room for gradients of padded images."""
-        channels, height, width = self.input_shape
-        return np.zeros(
-            (images, channels, height + 2 * self.padding[0], width + 2 * self.padding[1]), dtype
-        )
+        return np.zeros((images, *self.padded_shape), dtype)
 
     def crop(self, padded: Array) -> Array:
         """Padded images without their padding."""

@@ -8,12 +8,11 @@ from batchgrad_service.engine.executors.protocol import (
     Executor,
     Happening,
     Interrupted,
-    NoWorkers,
 )
 from batchgrad_service.engine.messages import Start
 from batchgrad_workers.shard import Setup
 
-__all__ = ["ClusterLost", "Executor", "Happening", "Interrupted", "NoWorkers", "executor_for"]
+__all__ = ["ClusterLost", "Executor", "Happening", "Interrupted", "executor_for"]
 
 
 def executor_for(start: Start, setup: Setup, interrupted: Callable[[], bool]) -> Executor:

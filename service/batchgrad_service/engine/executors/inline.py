@@ -9,7 +9,7 @@ from typing import Literal
 from batchgrad_service.engine.executors.protocol import Happening, Range
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
-from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup, Shard
+from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup, Shard, microbatches
 
 TRIALS = 3
 """Steps that each number of threads is given to show its best time."""
@@ -25,6 +25,7 @@ class InlineExecutor:
     def __init__(self, setup: Setup, threads: int | Literal["auto"]) -> None:
         self._candidates = _candidates() if threads == "auto" else []
         self._best: dict[int, float] = {}
+        self._microbatches = microbatches(setup.batch_size, setup.microbatch_size)
         self._trials, self._fastest = 0, inf
         self._happenings: list[Happening] = []
         self._shard = Shard(setup, self._candidates[0] if threads == "auto" else threads)
@@ -38,7 +39,8 @@ class InlineExecutor:
     ) -> list[RangeSums[GradientSums]]:
         started = perf_counter()
         sums = [self._shard.gradient_sums(step, parameters, *each) for each in ranges]
-        if len(self._best) < len(self._candidates):
+        whole = ranges[-1][1] == self._microbatches  # a short last minibatch measures nothing
+        if whole and len(self._best) < len(self._candidates):
             self._try_threads(perf_counter() - started)
         return sums
 
@@ -81,4 +83,4 @@ class InlineExecutor:
 def _candidates() -> list[int]:
     """1, 2, 4, … and all the cores that this process may use."""
     cores = len(os.sched_getaffinity(0))
-    return sorted({cores, *(1 << power for power in range(cores.bit_length()))} - {0})
+    return sorted({cores, *(1 << power for power in range(cores.bit_length()))})

@@ -17,10 +17,6 @@ class Interrupted(Exception):
     """The engine was told to go while it waited for workers; the step did not happen."""
 
 
-class NoWorkers(Exception):
-    """Every worker was lost, and none came instead."""
-
-
 class ClusterLost(Exception):
     """Ray itself is gone; the step did not happen."""
 
@@ -57,7 +53,7 @@ class Executor(Protocol):
 
         Raises:
             Interrupted: the engine has to go.
-            NoWorkers: nobody is left to compute.
+            NoWorkers, ClusterLost: nobody is left to compute.
         """
 
     def evaluation_sums(
