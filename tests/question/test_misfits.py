@@ -52,6 +52,18 @@ MISFITS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]], str, list[str]]]
         "/model/layers/0",
         ["padding [1, 2]", "half of its kernel [2, 2]"],
     ),
+    "padding that would take all memory": (
+        IMAGE,
+        [{**CONV, "padding": 60_000, "stride": 60_000}],
+        "/model/layers/0",
+        ["[60000, 60000]", "[2, 120003, 120003]", "at most 16777216", "less padding"],
+    ),
+    "padding of a pool that would": (
+        IMAGE,
+        [{**POOL, "kernel_size": 60_000, "padding": 30_000}],
+        "/model/layers/0",
+        ["max_pool2d", "[2, 60003, 60003]", "less padding"],
+    ),
     "groups of input channels": (
         (3, 3, 3),
         [{**CONV, "groups": 2}],

@@ -33,7 +33,7 @@ def step(directory: Path, inputs: Any, layers: list[dict[str, Any]], microbatch:
 def test_a_step_on_4096_examples_at_once_takes_under_100_mib(tmp_path: Path) -> None:
     """Of 784-512-512-10; N x P numbers would be 10 GiB."""
     inputs = np.random.default_rng(0).normal(size=(4096, 784)).astype(np.float32)
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"kind": "linear", "out_features": 512},
         {"kind": "relu"},
         {"kind": "linear", "out_features": 512},
@@ -56,7 +56,7 @@ def test_a_convolution_stays_within_activations_sums_and_the_budget(tmp_path: Pa
     one is made at its input, with at most as much again on the way.
     """
     inputs = np.random.default_rng(0).normal(size=(256, 1, 28, 28)).astype(np.float32)
-    layers = [
+    layers: list[dict[str, Any]] = [
         WIDE,
         {"kind": "relu"},
         WIDE,

@@ -10,6 +10,7 @@ from batchgrad_workers.arrays import Array
 from batchgrad_workers.layers.chunks import CHUNK_BYTES, chunks
 from batchgrad_workers.layers.convolution import Conv2d
 from batchgrad_workers.layers.embedding import Embedding
+from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
 from batchgrad_workers.layers.products import weight_sums
 from batchgrad_workers.layers.windows import Windows
 
@@ -91,6 +92,25 @@ def test_large_convolutions_run_by_run_are_the_same_example_by_example() -> None
         assert_allclose(outputs[one], alone, rtol=1e-10, atol=1e-10)
         back = layer.backward(own, inputs[one], alone, error[one])
         assert_allclose(below[one], back, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [MaxPool2d, AvgPool2d])
+def test_large_pools_run_by_run_are_the_same_example_by_example(
+    kind: type[MaxPool2d | AvgPool2d],
+) -> None:
+    layer = kind(Windows((32, 60, 60), (3, 2), (2, 2), (1, 1)))
+    inputs, error = np.round(drawn(20, 32, 60, 60)), drawn(20, *layer.output_shape)
+
+    outputs = layer.forward({}, inputs)
+    below = layer.backward({}, inputs, outputs, error)
+
+    assert 20 * 2 * inputs[0].nbytes > CHUNK_BYTES
+    for n in range(20):
+        one = slice(n, n + 1)
+        alone = layer.forward({}, inputs[one])
+        back = layer.backward({}, inputs[one], alone, error[one])
+        assert_allclose(outputs[one], alone, rtol=1e-12, atol=1e-12)
+        assert_allclose(below[one], back, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "int32", "uint64"])
