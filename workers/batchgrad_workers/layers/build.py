@@ -103,8 +103,9 @@ def _check_places(kind: str, windows: Windows) -> None:
     padded = prod(windows.padded_shape)
     if padded > max(MAX_PADDED, 2 * prod(windows.input_shape)):
         raise ShapeMismatch(
-            f"{kind} with padding {list(windows.padding)} makes {list(windows.padded_shape)} of images "
-            f"{list(windows.input_shape)}, {padded} numbers each; at most {MAX_PADDED} are allowed: use less padding."
+            f"{kind} with padding {list(windows.padding)} makes images "
+            f"{list(windows.input_shape)} into {list(windows.padded_shape)}, {padded} numbers "
+            f"each; at most {MAX_PADDED} are allowed: use less padding."
         )
 
 
