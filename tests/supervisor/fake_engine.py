@@ -3,7 +3,7 @@
 Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a
 command or stdin's end), hang_at (the same, deaf), crash_at (SIGKILL to itself), crash_attempts
 (crash only in so many first attempts), fail_at, garbage_at, linger (stay after the last word),
-child (leave a process in the group that holds stdout).
+child (leave a process in the group that holds stdout), deaf (write no ledger).
 """
 
 import fcntl
@@ -50,6 +50,8 @@ def finish(outcome: str, step: int, reason: str | None = None, detail: str | Non
 def listen() -> None:
     for line in sys.stdin:
         if json.loads(line)["command"] == "ledger":
+            if "deaf" in labels:
+                continue
             (folder / "ledger.safetensors").write_text("the ledger")
             say("ledger_written", step=0)
             continue

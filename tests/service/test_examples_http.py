@@ -1,0 +1,275 @@
+"""What single examples did, over HTTP: the ledger in pages, and steps replayed."""
+
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from batchgrad.contract import Ledger, StepExamples
+from batchgrad_service.engine import checkpoints, ledger_files
+from batchgrad_service.engine.checkpoints import Snapshot
+from batchgrad_service.engine.ledger import Ledger as Columns
+from batchgrad_service.engine.messages import Finished, Start
+from batchgrad_service.engine.session import run
+from batchgrad_service.files import hex_of
+from batchgrad_service.reports import Reports
+from batchgrad_service.store.schema import steps
+from tests.engine.attempts import Orders
+from tests.service.building import checkpointed, npz, problem, spec, started
+from tests.service.conftest import Bench
+
+EXAMPLES, HELD_OUT = 50, 10
+
+
+def push(bench: Bench, **more: Any) -> None:
+    random = np.random.default_rng(5)
+    inputs = random.normal(size=(EXAMPLES, 4)).astype(np.float32)
+    arrays: dict[str, Any] = {"inputs": inputs, "targets": random.integers(0, 2, EXAMPLES), **more}
+    assert bench.http.put("/v1/datasets/digits", content=npz(**arrays)).status_code in {200, 201}
+
+
+def submit(bench: Bench, **changes: Any) -> str:
+    fields = {"validation_fraction": 0.2, "batch_size": 16, "threads": 1, **changes}
+    answer = bench.http.post("/v1/jobs", json=spec(**fields).model_dump(mode="json"))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
+    """One attempt at the job, in this process, with all that it says stored."""
+    attempt = bench.store.begin_attempt(job_id, allowed=["queued", "paused"])
+    assert attempt is not None
+    inputs = bench.store.job_inputs(job_id)
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = Reports(bench.store, bench.metrics, bench.data_dir)
+
+    def hear(message: Any) -> None:
+        if isinstance(message, Finished):
+            to: Any = message.outcome
+            bench.store.transition(job_id, to=to, allowed=["running"], attempt=attempt)
+        else:
+            assert reports.take(job_id, attempt, message)
+
+    start = Start(
+        job_id=job_id,
+        attempt=attempt,
+        spec=inputs.spec,
+        dataset=bench.data_dir / "datasets" / hex_of(inputs.dataset_digest),
+        job_directory=folder,
+    )
+    run(start, orders or Orders(), hear)
+
+
+@pytest.fixture
+def job(bench: Bench) -> str:
+    """A job that has done its 20 steps, with checkpoints after steps 7 and 20."""
+    push(bench)
+    job_id = submit(bench)
+    train(bench, job_id, Orders(7, "pause"))
+    train(bench, job_id)
+    return job_id
+
+
+def ledger(bench: Bench, job_id: str, **query: Any) -> Ledger:
+    answer = bench.http.get(f"/v1/jobs/{job_id}/examples", params=query)
+    assert answer.status_code == 200, answer.text
+    return Ledger.model_validate(answer.json())
+
+
+def newest(bench: Bench, job_id: str) -> Snapshot:
+    found, _ = checkpoints.newest(bench.data_dir / "jobs" / job_id)
+    assert found is not None
+    return found
+
+
+def test_every_training_example_with_its_figures(bench: Bench, job: str) -> None:
+    columns = newest(bench, job).ledger
+    targets = np.load(next(bench.data_dir.glob("datasets/*/targets.npy")))
+    found = ledger(bench, job, order="example")
+    assert (found.step, found.order, found.next) == (20, "example", None)
+    assert len(found.data) == EXAMPLES - HELD_OUT
+    assert [x.example for x in found.data] == list(np.flatnonzero(columns["times_seen"]))
+    for x in found.data:
+        n, seen = x.example, columns["times_seen"][x.example]
+        assert (x.times_seen, x.target) == (seen, targets[n])
+        assert (x.mean_loss, x.last_loss) == (
+            columns["loss_sum"][n] / seen,
+            columns["last_loss"][n],
+        )
+        assert (x.mean_norm, x.last_norm) == (
+            columns["norm_sum"][n] / seen,
+            columns["last_norm"][n],
+        )
+
+
+@pytest.mark.parametrize(
+    "order", ["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
+)
+@pytest.mark.parametrize("limit", [1, 7, 39, 40, 1000])
+def test_pages_together_are_the_whole_order(bench: Bench, job: str, order: str, limit: int) -> None:
+    whole = ledger(bench, job, order="example").data
+    sign = 1 if order == "example" else -1
+    expected = sorted(whole, key=lambda x: (sign * getattr(x, order), x.example))
+    found, after = [], None
+    while True:
+        page = ledger(bench, job, order=order, limit=limit, **({"after": after} if after else {}))
+        assert 0 < len(page.data) <= limit
+        found += page.data
+        after = page.next
+        if after is None:
+            break
+    assert found == expected
+
+
+def test_suspects_come_first_unless_asked_otherwise(bench: Bench, job: str) -> None:
+    assert ledger(bench, job) == ledger(bench, job, order="mean_norm")
+
+
+def test_unseen_examples_come_last_with_nothing_to_say(bench: Bench) -> None:
+    push(bench)
+    job_id = submit(bench)
+    train(bench, job_id, Orders(1, "pause"))  # one minibatch of 16 out of 40
+    for order in ("mean_loss", "last_norm", "times_seen"):
+        data = ledger(bench, job_id, order=order).data
+        assert [x.times_seen for x in data] == [1] * 16 + [0] * 24
+        assert {x.mean_loss for x in data[16:]} == {x.last_norm for x in data[16:]} == {None}
+        assert [x.example for x in data[16:]] == sorted(x.example for x in data[16:])
+
+
+def test_running_job_shows_what_its_engine_has_just_written(bench: Bench, job: str) -> None:
+    columns = Columns(EXAMPLES)
+    columns.add(np.array([3, 5]), np.array([1.0, 2.0]), np.array([4.0, 8.0]))
+    ledger_files.write(bench.data_dir, 33, columns.state())
+    bench.supervisor.ledgers[job] = bench.data_dir / "ledger.safetensors"
+    assert ledger(bench, job, limit=1).step == 33
+    (bench.data_dir / "ledger.safetensors").write_bytes(b"torn")
+    assert ledger(bench, job, limit=1).step == 20  # then the newest checkpoint will do
+
+
+def test_values_have_no_class(bench: Bench) -> None:
+    push(bench, targets=np.random.default_rng(0).normal(size=(EXAMPLES, 2)))
+    job_id = submit(bench, loss="squared_error")
+    train(bench, job_id)
+    assert {x.target for x in ledger(bench, job_id).data} == {None}
+
+
+def test_ledger_outlives_its_dataset(bench: Bench, job: str) -> None:
+    assert bench.http.delete("/v1/datasets/digits").status_code == 204
+    assert {x.target for x in ledger(bench, job).data} == {None}
+    gone = problem(bench.http.get(f"/v1/jobs/{job}/steps/3/examples"), 409)
+    assert gone["code"] == "dataset_gone"
+
+
+def test_job_without_a_ledger_says_so(bench: Bench) -> None:
+    push(bench)
+    found = problem(bench.http.get(f"/v1/jobs/{submit(bench)}/examples"), 409)
+    assert (found["code"], "checkpoint" in found["detail"]) == ("no_ledger", True)
+    assert problem(bench.http.get("/v1/jobs/job_0/examples"), 404)["code"] == "job_not_found"
+
+
+def test_cursor_of_another_order_is_refused(bench: Bench, job: str) -> None:
+    after = ledger(bench, job, order="mean_loss", limit=3).next
+    for wrong in (after, "?", "bm9uc2Vuc2U"):
+        answer = bench.http.get(
+            f"/v1/jobs/{job}/examples", params={"order": "last_loss", "after": wrong}
+        )
+        assert problem(answer, 422)["code"] == "invalid_cursor"
+
+
+def test_ledger_is_read_without_the_parameters_beside_it(bench: Bench) -> None:
+    job_id, attempt = started(bench.store)
+    examples, parameters = 100_000, 8_000_000
+    snapshot = Snapshot(
+        step=1,
+        parameters={"0.weight": np.zeros(parameters, np.float32)},  # 32 MB
+        optimizer={},
+        standardization=None,
+        parameters_digest="sha256:" + "0" * 64,
+        build={},
+        ledger=Columns(examples).state(),  # 4 MB
+    )
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True)
+    path = checkpoints.write(folder, snapshot).path
+    assert bench.store.record_checkpoint(
+        job_id, attempt, checkpointed(1).model_copy(update={"file": path.name})
+    )
+    tracemalloc.start()
+    try:
+        assert len(ledger(bench, job_id, limit=5).data) == 5
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 80 * examples  # some columns at a time, never the 32 MB
+
+
+def replayed(bench: Bench, job_id: str, step: int, **query: Any) -> StepExamples:
+    answer = bench.http.get(f"/v1/jobs/{job_id}/steps/{step}/examples", params=query)
+    assert answer.status_code == 200, answer.text
+    return StepExamples.model_validate(answer.json())
+
+
+def test_finished_job_shows_who_drove_its_steps(bench: Bench, job: str) -> None:
+    for step, origin in ((1, 0), (7, 0), (8, 7), (20, 7)):
+        found = replayed(bench, job, step)
+        assert (found.step, found.replayed_from, found.verified) == (step, origin, True)
+        assert sum(x.share or 0 for x in found.data) == pytest.approx(1, rel=1e-4)
+    assert len(replayed(bench, job, 20, order="norm", limit=3).data) == 3
+
+
+def test_replay_tells_a_row_that_was_tampered_with(bench: Bench, job: str) -> None:
+    with bench.store.writing() as connection:
+        connection.execute(
+            update(steps).where(steps.c.step == 9).values(gradient_checksum="0" * 32)
+        )
+    assert not replayed(bench, job, 9).verified
+
+
+def test_replay_goes_round_a_damaged_checkpoint(bench: Bench, job: str) -> None:
+    path = min((bench.data_dir / "jobs" / job).glob("step-*"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    found = replayed(bench, job, 9)
+    assert (found.replayed_from, found.verified) == (0, True)
+
+
+def test_step_that_was_not_done_is_not_found(bench: Bench, job: str) -> None:
+    found = problem(bench.http.get(f"/v1/jobs/{job}/steps/21/examples"), 404)
+    assert (found["code"], "has done 20" in found["detail"]) == ("step_not_found", True)
+
+
+def test_replay_that_would_take_too_long_says_where_checkpoints_are(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(replay_seconds=5.0)
+    push(bench)
+    job_id = submit(bench)
+    train(bench, job_id, Orders(7, "pause"))
+    train(bench, job_id)
+    with bench.store.writing() as connection:  # as on a slower machine, or a larger dataset
+        slow = {"compute": 0.25, "update": 0.25, "compare": 100.0}
+        connection.execute(update(steps).values(phases=slow, workers=2))
+    assert replayed(bench, job_id, 13).verified  # six steps of 0.75 s
+    found = problem(bench.http.get(f"/v1/jobs/{job_id}/steps/15/examples"), 409)
+    assert found["code"] == "replay_too_long"
+    assert "begins at step 7" in found["detail"]
+    assert "[7, 20]" in found["detail"]
+
+
+def test_replay_of_a_job_whose_files_are_gone_fails_aloud(
+    bench: Bench, job: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dataset: Path = next(bench.data_dir.glob("datasets/*"))
+    (dataset / "inputs.npy").unlink()
+    assert problem(bench.http.get(f"/v1/jobs/{job}/steps/9/examples"), 500)["code"] == (
+        "replay_failed"
+    )
+    assert "inputs.npy" in capfd.readouterr().err
+    shutil.rmtree(dataset)

@@ -1,0 +1,41 @@
+"""A running job's ledger, asked of its engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.supervisor.conftest import Bench
+
+
+def test_engine_writes_it_and_goes_on(bench: Bench) -> None:
+    supervisor = bench.supervisor()
+    job_id = bench.submit(hold_at=2)
+    bench.until_step(job_id, 2)
+    path = bench.folder(job_id) / "ledger.safetensors"
+    for _ in range(2):
+        assert supervisor.ledger(job_id, 20.0) == path
+        assert path.read_text() == "the ledger"
+        path.unlink()
+    assert bench.status(job_id) == "running"
+    supervisor.pause(job_id)
+    bench.until_status(job_id, "paused")
+    bench.until(lambda: not supervisor._attempts)
+    assert supervisor.ledger(job_id, 20.0) is None
+
+
+def test_engine_that_answers_nothing_is_not_waited_for_long(bench: Bench) -> None:
+    supervisor = bench.supervisor()
+    job_id = bench.submit(deaf=1, hold_at=1)
+    bench.until_step(job_id, 1)
+    assert supervisor.ledger(job_id, 0.2) is None
+    assert supervisor.ledger("job_unknown", 0.2) is None
+
+
+def test_engine_that_dies_is_not_waited_for(bench: Bench) -> None:
+    supervisor = bench.supervisor()
+    job_id = bench.submit(deaf=1, hold_at=1, max_restarts=0)
+    bench.until_step(job_id, 1)
+    attempt = supervisor._attempts[job_id]
+    attempt.kill()
+    assert attempt.ledger(60.0) is None
