@@ -21,7 +21,7 @@
 An error that belongs to a request carries it as `request`. All of them can be pickled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ class ApiError(BatchgradError):
     """The service refused."""
 
     def __init__(self, problem: "Problem", *, status: int, request: SentRequest) -> None:
-        super().__init__(_readable(problem.detail or problem.title, problem.errors))
+        super().__init__(readable(problem.detail or problem.title, problem.errors))
         self.problem = problem
         self.status = status
         self.request: SentRequest = request
@@ -115,7 +115,7 @@ class InvalidSpec(BatchgradError):
     """A file that is no valid spec; nothing was sent."""
 
     def __init__(self, message: str, errors: "Sequence[ProblemError]" = ()) -> None:
-        super().__init__(_readable(message, errors))
+        super().__init__(readable(message, errors))
         self.errors = list(errors)
 
 
@@ -143,9 +143,28 @@ class NotFinished(JobError):
     """The job goes on, the waiting does not."""
 
 
-def _readable(message: str, errors: "Sequence[ProblemError]") -> str:
-    """The message, then a line for each wrong field."""
-    return "\n".join([message, *(f"  {e.pointer or '/'}: {e.detail}" for e in errors)])
+def _pointer(error: "ProblemError") -> str:
+    return error.pointer
+
+
+def readable(
+    message: str,
+    errors: "Sequence[ProblemError]",
+    place: Callable[["ProblemError"], str] = _pointer,
+) -> str:
+    """The message, then a line for each wrong field, which `place` names.
+
+    A service's `detail` often is the first field's own: then the fields are all there is to say.
+    """
+    fields = [f"{place(e)}: {e.detail}" if e.pointer else e.detail for e in errors]
+    if fields and errors[0].detail.startswith(_fact(message, errors[0])):
+        return "\n".join(fields)
+    return "\n".join([message, *(f"  {field}" for field in fields)])
+
+
+def _fact(message: str, error: "ProblemError") -> str:
+    """The message without the field's name before it, and the count of others behind it."""
+    return message.removeprefix(f"{error.pointer}: ").partition(" (")[0]
 
 
 def api_error_type(status: int) -> type[ApiError]:

@@ -3,17 +3,17 @@
 import base64
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from batchgrad.contract import GradientsRequest, JobSpec
-from batchgrad.errors import InvalidSpec
-from batchgrad.validation import Path as KeyPath
-from batchgrad.validation import explain, problem_errors
+from batchgrad.contract import GradientsRequest, JobSpec, ProblemError
+from batchgrad.errors import InvalidRequest, InvalidSpec
+from batchgrad.validation import field_errors, parts_of
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -28,13 +28,30 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     for override in overrides:
         _override(data, override)
     _inline_parameters(data, folder)
-    return _validated(JobSpec, data, text, str(path))
+    return _validated(JobSpec, data, _Lines(text, str(path), overrides))
 
 
 def load_gradients(path: str | Path) -> GradientsRequest:
     """A minibatch and a network for POST /v1/gradients, from a file ("-": standard input)."""
     text, data, _ = _read(path)
-    return _validated(GradientsRequest, data, text, str(path))
+    return _validated(GradientsRequest, data, _Lines(text, str(path)))
+
+
+@contextmanager
+def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Inside the block, what a service refuses in the spec from `path` is named by line as well.
+
+    The file is read again; standard input cannot be, and has no lines then.
+    """
+    try:
+        yield
+    except InvalidRequest as error:
+        if str(path) == "-":
+            raise
+        lines = _Lines(Path(path).read_text(encoding="utf-8"), str(path), overrides)
+        told = [lines.name(one) for one in error.errors]
+        problem = error.problem.model_copy(update={"errors": told})
+        raise InvalidRequest(problem, status=error.status, request=error.request) from error
 
 
 def _read(path: str | Path) -> tuple[str, dict[str, Any], Path]:
@@ -49,7 +66,7 @@ def _read(path: str | Path) -> tuple[str, dict[str, Any], Path]:
         data = json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
-        raise InvalidSpec(f"{path} is no {kind}: {error}") from error
+        raise InvalidSpec(f"{path} is no {kind}: {_syntax(error)}.") from error
     if not isinstance(data, dict):
         raise InvalidSpec(
             f"{path} holds {type(data).__name__}, expected keys and values such as `name: digits`."
@@ -69,7 +86,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InvalidSpec(f"{override}: the value is no YAML: {error}") from error
+        raise InvalidSpec(f"{override}: the value is no YAML: {_syntax(error)}.") from error
     if isinstance(at, dict):
         at[parts[-1]] = parsed
     else:
@@ -97,33 +114,60 @@ def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
     data["initial_parameters"] = {"safetensors": encoded, **others}
 
 
-def _validated(kind: type[Spec], data: dict[str, Any], text: str, name: str) -> Spec:
+def _syntax(error: yaml.YAMLError | json.JSONDecodeError) -> str:
+    """What broke the syntax, and where."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"{said} at line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(error).split())
+
+
+def _validated(kind: type[Spec], data: dict[str, Any], lines: "_Lines") -> Spec:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        root = None if name.endswith(".json") else yaml.compose(text, Loader=yaml.SafeLoader)
-        explained = [
-            (path, _with_line(detail, _line(root, path))) for path, detail in explain(error, data)
+        findings = [
+            {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-        raise InvalidSpec(f"{name} is no valid spec:", problem_errors(explained)) from error
+        told = [lines.name(one) for one in field_errors(findings, data)]
+        raise InvalidSpec(f"{lines.path} is no valid spec:", told) from error
 
 
-def _with_line(detail: str, line: int | None) -> str:
-    return detail if line is None else f"{detail} (line {line})"
+class _Lines:
+    """Where the keys of a spec file are."""
 
+    def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:
+        self.path = path
+        self._root = None if path.endswith(".json") else yaml.compose(text, Loader=yaml.SafeLoader)
+        self._overridden = [override.partition("=")[0].split(".") for override in overrides]
 
-def _line(node: Any, path: KeyPath) -> int | None:
-    """The line of a YAML key, counted from 1; of the closest key around it if it is missing."""
-    line: int | None = None
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(k, v) for k, v in node.value if k.value == str(part)]
-            if not pairs:
-                break
-            line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
-        elif isinstance(node, yaml.SequenceNode) and int(part) < len(node.value):
-            node = node.value[int(part)]
-            line = node.start_mark.line + 1
+    def name(self, error: ProblemError) -> ProblemError:
+        """The same error, with the line of its key, or the --set that it comes from."""
+        parts = parts_of(error.pointer)
+        if any(parts[: len(key)] == key for key in self._overridden):
+            place = "by --set"
+        elif (line := self._line(parts)) is not None:
+            place = f"line {line}"
         else:
-            break
-    return line
+            return error
+        return error.model_copy(update={"detail": f"{error.detail} ({place})"})
+
+    def _line(self, parts: Sequence[str]) -> int | None:
+        """Of a YAML key, counted from 1; of the closest key around it if it is missing."""
+        node: Any = self._root
+        line: int | None = None
+        for part in parts:
+            if isinstance(node, yaml.MappingNode):
+                pairs = [(k, v) for k, v in node.value if k.value == part]
+                if not pairs:
+                    break
+                line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
+            elif isinstance(node, yaml.SequenceNode) and int(part) < len(node.value):
+                node = node.value[int(part)]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line

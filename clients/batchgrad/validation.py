@@ -1,63 +1,89 @@
-"""pydantic's complaints as the contract writes them: a pointer and what to do."""
+"""pydantic's complaints as the contract writes them: a pointer, what arrived, what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from batchgrad.contract import ProblemError
+from batchgrad.wording import expected, shown, unknown_key
 
-Path = tuple[str | int, ...]
-
-
-def explain(error: ValidationError, data: Any) -> list[tuple[Path, str]]:
-    """(path into `data`, what is wrong there), one for each path.
-
-    pydantic's paths also name the member of a union that it tried; only what is in the data, or
-    is missing from it, stays. The members' complaints about one value become one.
-    """
-    found: dict[Path, list[str]] = {}
-    for one in error.errors(include_url=False):
-        path, said = _path_in(data, one["loc"], missing=one["type"] == "missing"), _said(one)
-        if one["type"].startswith("union_tag"):  # the fault is in the key that names the kind
-            path = (*path, one["ctx"]["discriminator"].strip("'"))
-        details = found.setdefault(path, [])
-        if said not in details:
-            details.append(said)
-    return [(path, " or: ".join(details)) for path, details in found.items()]
+Finding = Mapping[str, Any]
+"""One of pydantic's `ErrorDetails`; its `loc` begins with "body" for what is in the body."""
 
 
-def _said(one: ErrorDetails) -> str:
-    value = one["input"]
-    match one["type"]:
-        case "missing" | "union_tag_not_found":
-            return "is required, and missing"
-        case "extra_forbidden":
-            return "there is no such key here; remove it, or correct its name"
+def field_errors(findings: Sequence[Finding], body: Any) -> list[ProblemError]:
+    """One error a field, in pydantic's order; branches of a union are told together."""
+    by_pointer: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_pointer.setdefault(_pointer(finding, body), []).append(finding)
+    # A union whose one member was meant and got something wrong inside: the others are no news.
+    whole = [
+        pointer
+        for pointer, found in by_pointer.items()
+        if any(other.startswith(f"{pointer}/") for other in by_pointer)
+        and all(_is_member(finding) for finding in found)
+    ]
+    return [
+        ProblemError(pointer=pointer, detail=_detail(found))
+        for pointer, found in by_pointer.items()
+        if pointer not in whole
+    ]
+
+
+def parts_of(pointer: str) -> list[str]:
+    """The keys that an RFC 6901 pointer goes through: "/a~1b/0" is ["a/b", "0"]."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _is_member(finding: Finding) -> bool:
+    """Whether this is about one member of a union, such as ("body", "workers", "int")."""
+    return len(finding["loc"]) > 2 and finding["type"] not in {"value_error", "mixes_examples"}
+
+
+def _pointer(finding: Finding, body: Any) -> str:
+    """RFC 6901, into the body as it arrived: pydantic's names of union members are left out."""
+    where, *path = finding["loc"]
+    if where != "body":
+        return ""
+    if finding["type"].startswith("union_tag"):
+        path.append(finding["ctx"]["discriminator"].strip("'"))
+    pointer, here = "", body
+    for index, part in enumerate(path):
+        last = index == len(path) - 1
+        inside = (isinstance(here, Mapping) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here)
+        )
+        absent = finding["type"] in {"missing", "union_tag_not_found"} and last
+        if inside or absent:
+            pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+            here = here[part] if inside else None
+    return pointer
+
+
+def _detail(found: list[Finding]) -> str:
+    first = found[0]
+    name = first["loc"][-1]
+    prefix = "" if first["loc"][0] == "body" else f"{first['loc'][0]} parameter {name}: "
+    for finding in found:
+        said = _said(finding)
+        if said:
+            return prefix + said
+    wanted = dict.fromkeys(expected(finding) for finding in found)
+    return f"{prefix}got {shown(first['input'])}; expected {', or '.join(wanted)}."
+
+
+def _said(finding: Finding) -> str | None:
+    """The whole sentence, for findings that are more than a wrong value."""
+    name, context = finding["loc"][-1], finding.get("ctx", {})
+    match finding["type"]:
+        case "missing":
+            return f"{name} is required: add it."
+        case "union_tag_not_found":
+            return f"{context['discriminator']} is required: it says which kind this is."
         case "union_tag_invalid":
-            return f"got {one['ctx']['tag']!r}; expected one of {one['ctx']['expected_tags']}"
-    said = one["msg"].removeprefix("Value error, ")
-    return said if isinstance(value, Mapping | list) else f"got {value!r}; {said}"
-
-
-def problem_errors(explained: list[tuple[Path, str]]) -> list[ProblemError]:
-    """The same with RFC 6901 pointers."""
-    return [ProblemError(pointer=pointer(path), detail=detail) for path, detail in explained]
-
-
-def pointer(path: Path) -> str:
-    """("a/b", 0) -> "/a~1b/0"."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
-def _path_in(data: Any, loc: Path, *, missing: bool) -> Path:
-    kept: list[str | int] = []
-    for i, part in enumerate(loc):
-        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
-        if in_list or (isinstance(data, Mapping) and part in data):
-            data = data[part]
-        elif not (missing and i == len(loc) - 1):
-            continue
-        kept.append(part)
-    return tuple(kept)
+            tags = context["expected_tags"].replace("'", "")
+            return f"got {shown(context['tag'])}; expected one of {tags}."
+        case "extra_forbidden":
+            return unknown_key(str(name), finding["loc"][:-1])
+        case "value_error" | "mixes_examples":
+            return str(finding["msg"]).removeprefix("Value error, ")
+    return None

@@ -83,8 +83,10 @@ def test_the_same_key_is_the_same_job(service: Client, spec_file: str) -> None:
 
 def test_refusals_name_the_field(run: Run, spec_file: str) -> None:
     refused = run("submit", spec_file, "--set", "dataset=none")
-    assert refused.exit_code == 1
-    assert "/dataset" in refused.stderr
+    assert refused.exit_code == 2
+    assert refused.stderr.count("'none'") == 1
+    assert "dataset: There is no dataset 'none': `batchgrad datasets list`" in refused.stderr
+    assert refused.stderr.endswith("(by --set)\n")
 
 
 def test_the_question_and_the_version(run: Run) -> None:

@@ -54,8 +54,8 @@ def test_submit_from_standard_input(kit: Any, run: Any) -> None:
 def test_a_wrong_spec_sends_nothing(kit: Any, run: Any, spec_file: str) -> None:
     script = kit.Script(kit.answer(201, kit.job()))
     done = run(script, "submit", spec_file, "--set", "batch_size=0")
-    assert done.exit_code == 1
-    assert "/batch_size: got 0" in done.stderr
+    assert done.exit_code == 2
+    assert "  batch_size: got 0; expected full, or at least 1. (by --set)\n" in done.stderr
     assert script.seen == []
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_detaches_and_never_cancels(kit: Any, run: Any) -> None:
 def test_errors_are_sentences_with_their_exit_codes(kit: Any, run: Any) -> None:
     missing = run(kit.Script(kit.problem(404, "not_found", "No job job_9.")), "get", "job_9")
     assert (missing.exit_code, missing.stderr) == (102, "batchgrad: No job job_9.\n")
-    refused = run(kit.Script(kit.problem(409, "ended", "It has ended.")), "cancel", "job_1")
+    refused = run(kit.Script(kit.problem(409, "odd", "It is odd.")), "cancel", "job_1")
     assert refused.exit_code == 1
     silent = run(kit.Script(httpx2.ConnectError("refused")), "get", "job_1")
     assert silent.exit_code == 1
@@ -286,3 +286,49 @@ def test_a_service_that_went_away_leaves_the_way_back(kit: Any, run: Any) -> Non
     assert waited.stderr.count("trying again for a minute") == 1
     assert "goes on when the service is back" in waited.stderr
     assert "batchgrad wait job_1" in waited.stderr
+
+
+def test_a_refused_spec_is_told_once_with_its_line(kit: Any, run: Any, spec_file: str) -> None:
+    said = "targets holds class 9, the network has 3 output(s)."
+    script = kit.Script(kit.problem(422, "invalid_request", said, ("/model/layers", said)))
+    done = run(script, "submit", spec_file)
+    line = Path(spec_file).read_text().splitlines().index("  layers:") + 1
+    assert (done.exit_code, done.stderr) == (2, f"batchgrad: model.layers: {said} (line {line})\n")
+
+
+@pytest.mark.parametrize(
+    ("problem", "arguments", "said"),
+    [
+        (
+            (404, "job_not_found", "There is no job 'j'; GET /v1/jobs lists those there are."),
+            ["get", "j"],
+            "There is no job 'j': `batchgrad list` shows those there are.",
+        ),
+        (
+            (409, "job_not_finished", "Job j is paused: only a finished job can be deleted."),
+            ["delete", "j"],
+            "`batchgrad cancel j`, or let it go on to its end with `batchgrad resume j`",
+        ),
+        (
+            (409, "job_not_finished", "Job j is running: only a finished job can be deleted."),
+            ["delete", "j"],
+            "`batchgrad cancel j`, or see it through with `batchgrad wait j`",
+        ),
+        (
+            (409, "dataset_in_use", "Job j trains on dataset 'd' and has not ended: wait."),
+            ["datasets", "delete", "d"],
+            "Job j trains on dataset 'd' and has not ended: wait for it with `batchgrad wait j`",
+        ),
+        (
+            (404, "dataset_not_found", "There is no dataset 'd'; PUT /v1/datasets/{name}."),
+            ["datasets", "delete", "d"],
+            "`batchgrad datasets push d FILE.npz`",
+        ),
+    ],
+)
+def test_remedies_are_commands(
+    kit: Any, run: Any, problem: tuple[int, str, str], arguments: list[str], said: str
+) -> None:
+    done = run(kit.Script(kit.problem(*problem)), *arguments)
+    assert said in done.stderr
+    assert "/v1" not in done.stderr

@@ -65,9 +65,11 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
     [
         ("kind: relu", "kind: rleu", "/model/layers/1/kind", "got 'rleu'; expected one of"),
         ("out_features: 10", "out_features: 0", "/model/layers/2/out_features", "got 0; "),
-        ("batch_size: 256", "batchsize: 256", "/batchsize", "no such key"),
-        ("batch_size: 256", "batchsize: 256", "/batch_size", "missing"),
-        ("epochs: 3", "steps: 0", "/steps", "got 0; "),
+        ("batch_size: 256", "batchsize: 256", "/batchsize", "did you mean batch_size?"),
+        ("batch_size: 256", "batchsize: 256", "/batch_size", "is required: add it."),
+        ("epochs: 3", "steps: 0", "/steps", "got 0; expected at least 1."),
+        ("learning_rate: 1e-1", "lr: 1", "/optimizer/lr", "did you mean learning_rate?"),
+        ("kind: relu", "{kind: relu, slope: 1}", "/model/layers/1/slope", "take one of kind."),
         ("epochs: 3", "", "", "give exactly one"),
         ("kind: relu", "kind: batch_norm2d", "/model/layers/1", "mixes the examples"),
         ("epochs: 3", "epochs: 3\nworkers: many", "/workers", "got 'many'; "),
@@ -90,8 +92,9 @@ def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("spec.yaml", "name: [", "is no YAML"),
-        ("spec.json", "{'name': 1}", "is no JSON"),
+        ("spec.yaml", "a: 1\nname: [", r"spec.yaml is no YAML: .*stream end.* at line 2, column 8\.$"),
+        ("spec.yaml", "name: \x00", "spec.yaml is no YAML: [^<]*special characters"),
+        ("spec.json", "{'name': 1}", r"spec.json is no JSON: .* at line 1, column 2\.$"),
         ("spec.yaml", "- 1", "holds list"),
         ("spec.yaml", "", "holds NoneType"),
     ],

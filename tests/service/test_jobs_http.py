@@ -73,13 +73,15 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
     ("changes", "pointer", "said"),
     [
         ({"dataset": "nothing"}, "/dataset", "no dataset 'nothing'"),
-        ({"batch_size": 0}, "/batch_size", "got 0; it should be greater than or equal to 1."),
+        ({"batch_size": 0}, "/batch_size", "got 0; expected full, or at least 1."),
         ({"steps": None}, "", "got neither of epochs and steps: give exactly one."),
-        ({"bach_size": 3}, "/bach_size", "'bach_size' is no key here"),
+        ({"bach_size": 3}, "/bach_size", "'bach_size' is no key here: did you mean batch_size?"),
+        ({"name": "a b"}, "/name", "expected letters, digits, '.', '_' and '-'"),
+        ({"standardize": None}, "/standardize", "got null; expected true or false."),
         (
             {"model": {"layers": [{"kind": "foo"}]}},
             "/model/layers/0/kind",
-            "got 'foo'; expected one of linear, flatten,",
+            "got 'foo'; expected one of linear, conv2d,",
         ),
         ({"model": {"layers": [{}]}}, "/model/layers/0/kind", "'kind' is required"),
         (
@@ -105,7 +107,7 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
         ),
         ({"workers": {"min": 3, "max": 1}}, "/workers", "min must not exceed max"),
         ({"workers": {"min": 3}}, "/workers/max", "max is required"),
-        ({"workers": -1}, "/workers", "got -1; it should be 'auto', or it should be greater"),
+        ({"workers": -1}, "/workers", "got -1; expected auto, or at least 0"),
         ({"labels": {"a/b": "x"}}, "/labels/a~1b", "got 'a/b'"),
         ({"name": "\ud800"}, "/name", "unicode"),
         ({"initial_parameters": {"job": "nothing"}}, "/initial_parameters/job", "no job 'nothing'"),

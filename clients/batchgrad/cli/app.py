@@ -8,6 +8,8 @@ from typer.core import TyperGroup
 from batchgrad.cli import actions, compare, data, examples, jobs, service
 from batchgrad.errors import (
     BatchgradError,
+    InvalidRequest,
+    InvalidSpec,
     JobCancelled,
     JobFailed,
     NotFinished,
@@ -37,7 +39,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BatchgradError as error:
-            typer.echo(f"batchgrad: {error}", err=True)
+            from batchgrad.cli.refusals import told  # noqa: PLC0415 (help must stay quick)
+
+            typer.echo(f"batchgrad: {told(error)}", err=True)
             raise typer.Exit(exit_code(error)) from error
         except BrokenPipeError:
             raise  # whoever read our output has seen enough; typer ends quietly
@@ -57,6 +61,8 @@ def exit_code(error: BatchgradError) -> int:
             return 102
         case JobCancelled():
             return 103
+        case InvalidSpec() | InvalidRequest():
+            return 2
     return 1
 
 

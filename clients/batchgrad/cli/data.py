@@ -84,9 +84,9 @@ def gradients(
     batchgrad gradients minibatch.yaml --output json
     """
     from batchgrad.cli import shown
-    from batchgrad.specs import load_gradients
+    from batchgrad.specs import load_gradients, naming_lines
 
     loaded = load_gradients(request)
-    with connect(ctx) as client:
+    with connect(ctx) as client, naming_lines(request):
         answer = client.gradients(loaded)
     shown.show_gradients(answer) if output == "table" else write(answer, output)

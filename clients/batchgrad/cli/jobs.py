@@ -42,10 +42,10 @@ def submit(
     batchgrad submit digits.yaml --watch --set optimizer.learning_rate=0.05
     """
     from batchgrad.cli import shown
-    from batchgrad.specs import load_job
+    from batchgrad.specs import load_job, naming_lines
 
     loaded = load_job(spec, override or ())
-    with connect(ctx) as client:
+    with connect(ctx) as client, naming_lines(spec, override or ()):
         if dry_run:
             plan = client.plan(loaded)
             shown.show_plan(plan) if output == "table" else write(plan, output)

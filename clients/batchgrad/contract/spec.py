@@ -6,12 +6,12 @@ from pydantic import Field, StringConstraints, model_validator
 
 from batchgrad.contract.model import Loss, Model, Precision, ShortcutName, Wire
 
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128),
-]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 LabelText = Annotated[str, StringConstraints(max_length=256)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
 DEFAULT_MICROBATCH = 128
 """B where it is not given: at this size GEMMs run at full speed."""

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from batchgrad import contract
+from batchgrad.validation import field_errors
 from batchgrad_service.problems import (
     BadRequest,
     Invalid,
@@ -16,7 +17,6 @@ from batchgrad_service.problems import (
     TooLarge,
     UnsupportedMedia,
 )
-from batchgrad_service.routes.pointers import field_errors
 
 MEDIA_TYPE = "application/problem+json"
 

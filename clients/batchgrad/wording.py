@@ -1,0 +1,111 @@
+"""pydantic's findings in plain words: what a field takes, and which key was probably meant."""
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from batchgrad import contract
+from batchgrad.contract.model import AnyLayer
+from batchgrad.contract.spec import NAME_PATTERN, SHA256_PATTERN
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
+_SHOWN.maxdict = _SHOWN.maxlist = 4
+_SHOWN.maxlevel = 3
+
+_ONE_KIND: dict[str, str] = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of at most 64 bits",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+}
+_LIMITS: dict[str, str] = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "literal_error": "{expected}",
+}
+_PATTERNS: dict[str, str] = {
+    NAME_PATTERN: "letters, digits, '.', '_' and '-', a letter or digit first",
+    SHA256_PATTERN: "sha256: and 64 hexadecimal digits",
+}
+_MEANT = {"lr": "learning_rate", "type": "kind"}  # what other libraries call it
+
+
+def expected(finding: Mapping[str, Any]) -> str:
+    """What would have been right, to follow "expected"; pydantic's own words as a last resort."""
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind in _ONE_KIND:
+        return _ONE_KIND[kind]
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(**context).replace("'", "")
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
+        return _PATTERNS[context["pattern"]]
+    words = str(finding["msg"]).removeprefix("Input should be ").rstrip(".")
+    return words[:1].lower() + words[1:]
+
+
+def shown(value: Any) -> str:
+    """A value that arrived, short, as JSON and YAML write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return _SHOWN.repr(value)
+
+
+def unknown_key(name: str, location: Sequence[str | int]) -> str:
+    """What to do about a key that is none; `location` is pydantic's, to its parent."""
+    known = next((_KEYS[part] for part in reversed(location) if part in _KEYS), [])
+    close = get_close_matches(_MEANT.get(name, name), known, 1)
+    if close:
+        return f"{name!r:.80} is no key here: did you mean {close[0]}?"
+    if known:
+        return f"{name!r:.80} is no key here: remove it, or take one of {', '.join(known)}."
+    return f"{name!r:.80} is no key here: remove it, or check its spelling."
+
+
+def _keys() -> dict[str | int, list[str]]:
+    """The keys of each object, by the part of pydantic's location that names it."""
+    kinds: list[type[BaseModel]] = [
+        *get_args(AnyLayer),
+        contract.Sgd,
+        contract.Adam,
+        contract.AdamW,
+        contract.Constant,
+        contract.Cosine,
+        contract.StepDecay,
+    ]
+    keys: dict[str | int, list[str]] = {
+        get_args(kind.model_fields["kind"].annotation)[0]: list(kind.model_fields) for kind in kinds
+    }
+    keys |= {
+        "body": list(
+            dict.fromkeys([*contract.JobSpec.model_fields, *contract.GradientsRequest.model_fields])
+        ),
+        "model": list(contract.Model.model_fields),
+        "WorkerRange": list(contract.WorkerRange.model_fields),
+        "early_stopping": list(contract.EarlyStopping.model_fields),
+        "initial_parameters": list(contract.InitialParameters.model_fields),
+    }
+    return keys
+
+
+_KEYS = _keys()
