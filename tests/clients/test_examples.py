@@ -1,0 +1,138 @@
+"""What single examples did: what client and command line ask for and show."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from batchgrad.cli.app import app
+
+
+def entry(example: int, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "example": example,
+        "target": 4,
+        "times_seen": 30,
+        "mean_loss": 1.974,
+        "mean_norm": 8.317,
+        "last_loss": 0.1271,
+        "last_norm": 2.477,
+        **changes,
+    }
+    return made
+
+
+def page(*examples: int, after: str | None = None, step: int = 180) -> dict[str, Any]:
+    return {
+        "step": step,
+        "order": "mean_norm",
+        "data": [entry(example) for example in examples],
+        "next": after,
+    }
+
+
+SHARE = {
+    "example": 69,
+    "weight": 1.0,
+    "loss": 0.1652,
+    "share": 0.2744,
+    "norm": 2.6525,
+    "alignment": 0.5816,
+    "leave_one_out_distance": None,
+}
+STEP = {
+    "step": 100,
+    "replayed_from": 90,
+    "gradient_norm": 0.0612,
+    "gradient_checksum": "5e2a",
+    "verified": True,
+    "data": [SHARE],
+}
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def run(script: Any, *arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), obj=script.client)
+
+    return run
+
+
+def test_as_many_pages_as_the_limit_takes(kit: Any) -> None:
+    script = kit.Script(
+        kit.answer(200, page(*range(1000), after="more")),
+        kit.answer(200, page(*range(1000, 1200), after="still more", step=190)),
+    )
+    with script.client() as client:
+        found = client.examples("job_1", order="mean_loss", limit=1200)
+    assert (len(found.data), found.step, found.next) == (1200, 190, "still more")
+    asked = [dict(request.url.params) for request in script.seen]
+    assert asked == [
+        {"order": "mean_loss", "limit": "1000"},
+        {"order": "mean_loss", "limit": "200", "after": "more"},
+    ]
+
+
+def test_without_a_limit_all_there_are(kit: Any) -> None:
+    script = kit.Script(
+        kit.answer(200, page(1, 2, after="more")), kit.answer(200, page(3, after=None))
+    )
+    with script.client() as client:
+        found = client.examples("job_1", limit=None)
+    assert [x.example for x in found.data] == [1, 2, 3]
+
+
+def test_step_examples_are_typed(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, STEP))
+    with script.client() as client:
+        found = client.step_examples("job_1", 100, order="norm", limit=7)
+    assert (found.verified, found.data[0].share) == (True, 0.2744)
+    assert script.seen[0].url.path == "/v1/jobs/job_1/steps/100/examples"
+    assert dict(script.seen[0].url.params) == {"order": "norm", "limit": "7"}
+
+
+def test_suspects_are_shown_first(kit: Any, run: Any) -> None:
+    script = kit.Script(kit.answer(200, page(1660, 7)))
+    done = run(script, "examples", "job_1", "--limit", "2")
+    assert done.exit_code == 0
+    assert dict(script.seen[0].url.params) == {"order": "mean_norm", "limit": "2"}
+    assert done.stdout.split()[:5] == ["up", "to", "step", "180", "order"]
+    assert "1660      4        30     8.317" in done.stdout
+    unseen = entry(5, target=None, times_seen=0, mean_norm=None, mean_loss=None)
+    script = kit.Script(kit.answer(200, {**page(), "data": [unseen]}))
+    assert "5         –        0      –" in run(script, "examples", "job_1").stdout
+
+
+def test_who_drove_a_step_is_shown_with_what_was_checked(kit: Any, run: Any) -> None:
+    script = kit.Script(kit.answer(200, STEP))
+    shown = run(script, "examples", "job_1", "--step", "100").stdout
+    assert dict(script.seen[0].url.params) == {"order": "share", "limit": "20"}
+    assert "100, replayed from step 90" in shown
+    assert "5e2a, the run's own" in shown
+    assert "69        0.2744   2.652   0.5816      –" in shown.replace("2.653", "2.652")
+    script = kit.Script(kit.answer(200, {**STEP, "verified": False}))
+    assert "NOT the run's" in run(script, "examples", "job_1", "--step", "100").stdout
+
+
+def test_json_is_the_answer_itself(kit: Any, run: Any) -> None:
+    script = kit.Script(kit.answer(200, page(1)))
+    done = run(script, "examples", "job_1", "--output", "json")
+    assert json.loads(done.stdout) == page(1)
+    script = kit.Script(kit.answer(200, STEP))
+    done = run(script, "examples", "job_1", "--step", "100", "--output", "json")
+    assert json.loads(done.stdout) == STEP
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--order", "share"], "mean_norm"), (["--step", "3", "--order", "mean_norm"], "alignment")],
+)
+def test_order_of_the_other_kind_asks_nobody(
+    kit: Any, run: Any, arguments: list[str], expected: str
+) -> None:
+    script = kit.Script(kit.answer(200, STEP))
+    done = run(script, "examples", "job_1", *arguments)
+    assert (done.exit_code, script.seen) == (2, [])
+    assert expected in done.stderr
