@@ -18,7 +18,7 @@ from tests.end_to_end.digits_job import PATIENCE_SECONDS, digest, spec, until
 
 pytestmark = pytest.mark.ray
 
-LONG = {"epochs": 150}
+LONG = {"epochs": 60}
 
 
 @contextmanager
