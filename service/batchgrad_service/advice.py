@@ -6,12 +6,18 @@ from batchgrad.contract import Cosine, JobSpec, StepDecay
 
 
 def warnings(
-    spec: JobSpec, *, training_examples: int, steps_planned: int, steps_per_epoch: int
+    spec: JobSpec,
+    *,
+    training_examples: int,
+    steps_planned: int,
+    steps_per_epoch: int,
+    microbatches_per_step: int,
 ) -> list[str]:
     """A sentence or two for each thing to know."""
     return [
         *_loss(spec),
         *_batch(spec, training_examples),
+        *_workers(spec, microbatches_per_step),
         *_update(spec),
         *_schedule(spec, steps_planned),
         *_early_stopping(spec, steps_planned, steps_per_epoch),
@@ -31,6 +37,20 @@ def _batch(spec: JobSpec, training_examples: int) -> Iterator[str]:
         yield (
             f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
             "every step uses all of them."
+        )
+
+
+def _workers(spec: JobSpec, microbatches_per_step: int) -> Iterator[str]:
+    if isinstance(spec.workers, int) and spec.workers > microbatches_per_step:
+        cut = (
+            "one microbatch"
+            if microbatches_per_step == 1
+            else f"{microbatches_per_step} microbatches"
+        )
+        yield (
+            f"workers is {spec.workers}, a step has {cut} of {spec.microbatch} examples: "
+            f"{spec.workers - microbatches_per_step} will idle. Take fewer workers, or a smaller "
+            "microbatch_size."
         )
 
 

@@ -100,8 +100,8 @@ def _count_classes(targets: _Array) -> int | None:
     if targets.ndim != 1:
         raise Invalid.field(
             "/targets",
-            f"targets are integers of shape {list(targets.shape)}; classes are (n,), and several "
-            "values per example are floats: targets.astype('float32').",
+            f"targets are integers of shape {list(targets.shape)}; classes are (n,), numbers are "
+            f"floats: {_remedy(targets)}.",
         )
     _refuse_where("targets", targets, lambda chunk: chunk < 0, "classes are 0, 1, 2, …")
     highest = int(targets.max())
@@ -111,6 +111,13 @@ def _count_classes(targets: _Array) -> int | None:
             f"targets holds class {highest}; number classes 0, 1, 2, …, or give values as floats.",
         )
     return highest + 1
+
+
+def _remedy(targets: _Array) -> str:
+    """What integers of more than one axis become."""
+    if targets.shape[1:] == (1,):
+        return "targets.ravel() for classes, targets.astype('float32') for numbers"
+    return "targets.argmax(1) for one-hot rows, targets.astype('float32') for numbers"
 
 
 def _check_weights(weights: _Array) -> None:

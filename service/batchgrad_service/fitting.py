@@ -77,7 +77,7 @@ def check_targets(
     if LOSSES[loss].targets == "classes":
         _check_classes(loss, targets, outputs, pointer)
     else:
-        check_value_targets(loss, targets.shape[1:], outputs, pointer)
+        check_value_targets(loss, targets, outputs, pointer)
         if loss == "sigmoid_cross_entropy" and len(targets):
             outside = np.flatnonzero(
                 ((targets < 0) | (targets > 1)).reshape(len(targets), -1).any(1)
@@ -90,17 +90,30 @@ def check_targets(
                 )
 
 
-def check_value_targets(loss: Loss, shape: Shape, outputs: int, pointer: str) -> None:
-    """Refuse targets of `shape` per example unless they are `outputs` numbers.
+def check_value_targets(
+    loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer: str, classes: int | None = None
+) -> None:
+    """Refuse targets (n, …) unless they are `outputs` numbers an example.
+
+    `classes` is how many there are, if that is known and targets are integers.
 
     Raises:
         Invalid: another shape.
     """
+    shape = targets.shape[1:]
     if len(shape) > 1:
         raise Invalid.field(
             pointer,
             f"targets has shape {list(shape)} per example; {loss} takes one row of numbers: "
             "flatten the targets.",
+        )
+    if not shape and outputs > 1 and targets.dtype.kind in "iu":
+        count = classes or max(int(targets.max()) + 1, outputs)
+        raise Invalid.field(
+            pointer,
+            f"targets are integers, one an example, and the network has {outputs} outputs: these "
+            f"are classes, {loss} compares numbers. Take loss: softmax_cross_entropy, or give "
+            f"one-hot numbers: numpy.eye({count}, dtype='float32')[targets].",
         )
     got = shape[0] if shape else 1
     if got != outputs:
@@ -109,6 +122,16 @@ def check_value_targets(loss: Loss, shape: Shape, outputs: int, pointer: str) ->
             f"targets has {got} value(s) per example, the network has {outputs} output(s): "
             f"{loss} compares them one by one, so give the last layer out_features: {got}.",
         )
+
+
+def as_classes(targets: npt.NDArray[Any]) -> str:
+    """How targets (n, …) that are no classes (n,) become some."""
+    whole = "" if targets.dtype.kind in "iu" else ".astype('int64')"
+    if targets.ndim == 1:
+        return f"targets{whole} if they number classes, or a loss for numbers"
+    if targets.shape[1:] == (1,):
+        return f"targets.ravel(){whole} if they number classes, or a loss for numbers"
+    return "targets.argmax(1) if the rows are one-hot, or a loss for numbers"
 
 
 def check_class_count(loss: Loss, classes: int, outputs: int, pointer: str) -> None:
@@ -130,7 +153,7 @@ def _check_classes(loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer:
         raise Invalid.field(
             pointer,
             f"targets are {targets.dtype.name} of shape {list(targets.shape)}; {loss} takes one "
-            "integer class per example, (n,).",
+            f"integer class per example, (n,): {as_classes(targets)}.",
         )
     negative = np.flatnonzero(targets < 0)
     if len(negative):

@@ -9,6 +9,7 @@ import numpy as np
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer, ShortcutName
 from batchgrad_service.advice import warnings
 from batchgrad_service.fitting import (
+    as_classes,
     bind,
     check_class_count,
     check_ids,
@@ -73,6 +74,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
             training_examples=len(order.training),
             steps_planned=steps_planned,
             steps_per_epoch=order.steps_per_epoch,
+            microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
         ),
     )
 
@@ -128,12 +130,14 @@ def _check_targets(spec: JobSpec, dataset: Dataset, directory: Path, network: Ne
         if dataset.classes is None:
             raise Invalid.field(
                 "/loss",
-                f"{loss} takes integer classes, dataset {dataset.name} has {targets.dtype.name} "
-                "targets: store integer targets (n,), or choose a loss for numbers.",
+                f"{loss} takes integer classes (n,), dataset {dataset.name} has "
+                f"{targets.dtype.name} targets of shape {list(targets.shape)}: store "
+                f"{as_classes(targets)}.",
             )
         check_class_count(loss, dataset.classes, outputs, "/model/layers")
         return
-    check_value_targets(loss, targets.shape[1:], outputs, "/model/layers")
+    pointer = "/loss" if dataset.classes is not None else "/model/layers"
+    check_value_targets(loss, targets, outputs, pointer, dataset.classes)
     if loss == "sigmoid_cross_entropy":
         for start in range(0, len(targets), CHUNK):
             chunk = targets[start : start + CHUNK]

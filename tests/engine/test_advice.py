@@ -41,6 +41,7 @@ def planned(directory: Path, **changes: Any) -> Plan:
     [
         ({"loss": "linear_error"}, "no minimum"),
         ({"batch_size": 92}, "91 training examples"),
+        ({"batch_size": 20, "microbatch_size": 10, "workers": 3}, "1 will idle"),
         ({"update": "averaged_error"}, "θ moves along this shortcut"),
         ({"optimizer": SGD | {"schedule": {"kind": "cosine", "warmup_steps": 20}}}, "never begins"),
         ({"optimizer": SGD | {"schedule": {"kind": "step", "every": 20}}}, "never falls"),
@@ -62,6 +63,8 @@ def test_warns(dataset: Path, changes: dict[str, Any], said: str) -> None:
         {},
         {"batch_size": "full"},
         {"early_stopping": STOPPING},
+        {"batch_size": 20, "microbatch_size": 10, "workers": 2},
+        {"workers": {"min": 1, "max": 90}},
         {"optimizer": SGD | {"schedule": {"kind": "step", "every": 19}}},
     ],
 )

@@ -62,7 +62,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     ),
     "negative class": (classes(targets=[0, -1]), "/targets/1", ["-1", "0, 1, 2"]),
     "classes as floats": (classes(targets=[0.0, 1.0]), "/targets", ["float64", "integer class"]),
-    "classes as rows": (classes(targets=[[0], [1]]), "/targets", ["[2, 1]", "(n,)"]),
+    "classes as rows": (
+        classes(targets=[[0], [1]]),
+        "/targets",
+        ["[2, 1]", "(n,): targets.ravel() if"],
+    ),
+    "classes as one-hot rows": (
+        classes(targets=[[0.0, 1.0], [1.0, 0.0]]),
+        "/targets",
+        ["[2, 2]", "targets.argmax(1) if the rows are one-hot"],
+    ),
+    "classes for a loss of numbers": (
+        classes(loss="squared_error"),
+        "/targets",
+        ["these are classes", "softmax_cross_entropy", "numpy.eye(3, dtype='float32')[targets]"],
+    ),
     "no probability": (
         line(loss="sigmoid_cross_entropy", targets=[0.0, 1.5, 1.0]),
         "/targets",

@@ -192,6 +192,11 @@ INFINITE = np.full((4, 3), -np.inf)
         (npz(inputs=INPUTS, targets=CLASSES - 1), "/targets", "targets[0] is -1: classes are"),
         (npz(inputs=INPUTS, targets=CLASSES + 2**40), "/targets", "number classes 0, 1, 2"),
         (npz(inputs=INPUTS, targets=INPUTS.astype(int)), "/targets", "integers of shape [4, 3]"),
+        (
+            npz(inputs=INPUTS, targets=np.zeros((4, 1), int)),
+            "/targets",
+            "targets.ravel() for classes",
+        ),
         (npz(inputs=INPUTS, targets=INPUTS[..., None]), "/targets", "shape [4, 3, 1]"),
         (npz(inputs=INPUTS, targets=CLASSES, weights=-np.ones(4)), "/weights", "weights[0] is -1"),
         (npz(inputs=INPUTS, targets=CLASSES, weights=np.zeros(4)), "/weights", "All weights are 0"),

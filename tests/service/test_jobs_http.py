@@ -100,6 +100,7 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
             "/model/layers",
             "class 1",
         ),
+        ({"loss": "squared_error"}, "/loss", "numpy.eye(2, dtype='float32')[targets]"),
         (
             {"optimizer": {"kind": "sgd", "learning_rate": 1, "nesterov": True}},
             "/optimizer",
@@ -257,6 +258,22 @@ def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Be
     checkpoint(bench, other.id, 5, known)
     refused = problem(bench.http.get(f"/v1/jobs/{other.id}/parameters?fold=true"), 422)
     assert refused["code"] == "cannot_fold"
+
+
+@pytest.mark.parametrize(
+    ("targets", "remedy"),
+    [
+        (np.eye(2, dtype=np.float32), "store targets.argmax(1) if the rows are one-hot"),
+        (np.ones((2, 1)), "store targets.ravel().astype('int64') if they number classes"),
+        (np.ones(2), "store targets.astype('int64') if they number classes"),
+    ],
+)
+def test_numbers_where_classes_belong_are_told_how_to_become_some(
+    bench: Bench, targets: Any, remedy: str
+) -> None:
+    stored = npz(inputs=np.ones((2, 3)), targets=targets)
+    assert bench.http.put("/v1/datasets/digits", content=stored).status_code == 201
+    assert remedy in problem(bench.http.post("/v1/jobs", json=body()), 422)["detail"]
 
 
 def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
