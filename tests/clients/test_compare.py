@@ -1,0 +1,244 @@
+"""Comparing arms on a service that exists only as a function: what is sent, told and printed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from batchgrad import Client
+from batchgrad import compare as comparing
+from batchgrad.cli.app import app
+from batchgrad.contract import JobSpec
+from batchgrad.errors import InvalidSpec, JobCancelled, JobFailed
+
+Outcome = dict[str, Any]
+SUCCESS: Outcome = {"status": "succeeded", "reason": None, "step": 4}
+DIVERGED: Outcome = {"status": "failed", "reason": "nonfinite", "step": 3}
+
+
+class Service:
+    """Jobs that are over at once, by the arm that they train; two steps an epoch."""
+
+    def __init__(self, kit: Any, *, weighted: bool = False, datasets: tuple[str, ...] = ()) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.submitted: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.stored: list[str] = []
+        self.datasets = set(datasets)
+        self._kit = kit
+        self._shortcuts = ["averaged_error", "mean_example", *["mean_of_means"] * weighted]
+
+    def client(self) -> Client:
+        return Client("http://service", transport=httpx2.MockTransport(self), sleep=lambda _: None)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        parts = request.url.path.split("/")[2:]
+        if parts[0] == "datasets":
+            return self._dataset(request.method, parts[1])
+        if request.method == "POST":
+            return self._submit(request)
+        number = int(parts[1].removeprefix("job_"))
+        if request.method == "DELETE":
+            self.deleted.append(parts[1])
+            return httpx2.Response(204)
+        if parts[2:] == ["steps"]:
+            return self._steps(request, self.submitted[number])
+        return self._kit.answer(200, self._job(number))
+
+    def _dataset(self, method: str, name: str) -> httpx2.Response:
+        if method == "PUT":
+            self.stored.append(name)
+            self.datasets.add(name)
+        elif name not in self.datasets:
+            return self._kit.problem(404, "not_found", f"no dataset {name}")
+        shape = {"input_shape": [2], "input_dtype": "float32", "target_kind": "values"}
+        counts = {"examples": 2, "classes": None, "weighted": False, "bytes": 3}
+        named = {"name": name, "digest": "sha256:0", "created_at": self._kit.TIME}
+        return self._kit.answer(200, named | shape | counts)
+
+    def _submit(self, request: httpx2.Request) -> httpx2.Response:
+        spec = json.loads(request.content)
+        if "dry_run" not in request.url.params:
+            self.submitted.append(spec)
+            return self._kit.answer(201, self._job(len(self.submitted) - 1))
+        sizes = {"training_examples": 10, "validation_examples": 2, "parameters": 3, "layers": []}
+        steps = {"steps_planned": 4, "steps_per_epoch": 2, "microbatches_per_step": 2}
+        rest = {"microbatch_size": 7, "gradient_bytes": 12, "warnings": []}
+        named = {"dataset_digest": "sha256:0", "shortcuts": self._shortcuts}
+        return self._kit.answer(200, named | sizes | steps | rest)
+
+    def _job(self, number: int) -> dict[str, Any]:
+        spec = self.submitted[number]
+        outcome = SUCCESS if "initial_parameters" in spec else self._outcome(spec)
+        job: dict[str, Any] = self._kit.job(id=f"job_{number}", name=spec["name"], **outcome)
+        return job
+
+    def _outcome(self, spec: dict[str, Any]) -> Outcome:
+        return self.outcomes.get(spec["update"], SUCCESS)
+
+    def _steps(self, request: httpx2.Request, spec: dict[str, Any]) -> httpx2.Response:
+        losses = [8.0, 4.0, 2.0, 1.0][: self._outcome(spec)["step"]]
+        if "initial_parameters" in spec:
+            losses = [0.5]
+        after = int(request.url.params.get("after", 0))
+        rows = [
+            self._kit.STEP | {"step": step, "epoch": (step + 1) // 2, "loss": loss}
+            for step, loss in enumerate(losses, start=1)
+            if step > after
+        ]
+        return self._kit.answer(200, {"data": rows, "next": None})
+
+
+def job_spec(kit: Any, **changes: Any) -> JobSpec:
+    return JobSpec.model_validate({**kit.SPEC, **changes})
+
+
+def arms_of(service: Service, spec: JobSpec, *asked: Any) -> dict[str, comparing.Arm]:
+    with service.client() as client:
+        return {arm.name: arm for arm in comparing.compare(client, spec, asked, run="run")}
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def run(service: Service, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["compare", *arguments], obj=service.client)
+
+    return run
+
+
+@pytest.fixture
+def spec_file(kit: Any, tmp_path: Path) -> str:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(kit.SPEC))
+    return str(path)
+
+
+def test_arms_differ_in_nothing_but_the_update(kit: Any) -> None:
+    service = Service(kit)
+    given = job_spec(kit, update="mean_example", labels={"mine": "yes"})
+    assert list(arms_of(service, given)) == ["mean_gradient", "averaged_error", "mean_example"]
+    trained = [sent for sent in service.submitted if "initial_parameters" not in sent]
+    for sent, name in zip(
+        trained, ["mean_gradient", "averaged_error", "mean_example"], strict=True
+    ):
+        labels = {"mine": "yes", "compare": "run", "arm": name}
+        changes = {"update": name, "name": f"digits.{name}", "labels": labels}
+        assert sent == {**kit.SPEC, **changes}
+
+
+def test_mean_of_means_is_an_arm_where_weights_differ_or_when_asked(kit: Any) -> None:
+    assert list(arms_of(Service(kit, weighted=True), job_spec(kit)))[-1] == "mean_of_means"
+    asked = arms_of(Service(kit), job_spec(kit), "mean_of_means")
+    assert list(asked) == ["mean_gradient", "mean_of_means"]
+
+
+def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
+    """Of steps 8, 4 | 2, 1 the last epoch's mean is 1.5; one more job measures all examples."""
+    service = Service(kit)
+    arm = arms_of(service, job_spec(kit))["mean_gradient"]
+    assert (arm.loss, arm.training_loss) == (1.5, 0.5)
+    assert arm.curve == [(1, 8.0), (2, 4.0), (3, 2.0), (4, 1.0)]
+    probe = service.submitted[1]
+    JobSpec.model_validate(probe)
+    assert probe["initial_parameters"] == {"job": "job_0"}
+    assert (probe["batch_size"], probe["microbatch_size"], probe["steps"]) == ("full", 7, 1)
+    assert service.deleted == ["job_1", "job_3", "job_5"]
+
+
+def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) -> None:
+    service = Service(kit, datasets=("digits",))
+    service.outcomes["mean_example"] = DIVERGED
+    done = run(service, spec_file, "--json")
+    assert done.exit_code == 0
+    arms = json.loads(done.stdout.splitlines()[-1])["arms"]
+    assert set(arms) == {"mean_gradient", "averaged_error", "mean_example"}
+    figures = {key: arms["mean_gradient"][key] for key in ("loss", "training_loss")}
+    assert figures == {"loss": 1.5, "training_loss": 0.5}
+    assert arms["mean_gradient"]["validation_accuracy"] == 0.975
+    assert arms["mean_example"]["status"] == "failed"
+    for key in ("loss", "training_loss", "validation_loss", "validation_accuracy"):
+        assert arms["mean_example"][key] is None
+    assert "mean_example diverged at step 3." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        ({"status": "failed", "reason": "no_workers", "step": 2}, JobFailed),
+        ({"status": "cancelled", "reason": None, "step": 2}, JobCancelled),
+    ],
+)
+def test_any_other_end_of_an_arm_is_an_error(kit: Any, outcome: Outcome, error: Any) -> None:
+    service = Service(kit)
+    service.outcomes["averaged_error"] = outcome
+    with pytest.raises(error):
+        arms_of(service, job_spec(kit))
+
+
+def test_built_in_data_are_stored_where_they_are_missing(kit: Any) -> None:
+    told: list[str] = []
+    service = Service(kit)
+    with service.client() as client:
+        for _ in range(2):
+            comparing.store_if_built_in(client, "diabetes", told.append)
+    assert service.stored == ["diabetes"]
+    assert len(told) == 1
+
+
+def test_other_data_must_be_there(kit: Any) -> None:
+    with (
+        Service(kit).client() as client,
+        pytest.raises(InvalidSpec, match=r"no dataset 'mine'.*datasets push mine"),
+    ):
+        comparing.store_if_built_in(client, "mine", lambda _: None)
+
+
+def test_table_and_plot_are_for_people(kit: Any, run: Any, spec_file: str) -> None:
+    service = Service(kit, datasets=("digits",))
+    service.outcomes["averaged_error"] = DIVERGED
+    done = run(service, spec_file, "--arm", "averaged_error")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    [exact] = [line for line in lines if line.startswith(" mean_gradient")]
+    assert exact.split() == ["mean_gradient", "4", "0.5", "1", "1.5", "0.5", "97.50%", "job_0"]
+    [wrong] = [line for line in lines if line.startswith(" averaged_error")]
+    assert wrong.split() == ["averaged_error", "3", "diverged", "–", "–", "–", "–", "job_2"]
+    assert "(step)" in done.stdout
+    assert "Legend" in done.stdout
+
+
+def test_plot_is_checked_before_anything_is_trained(
+    kit: Any, run: Any, spec_file: str, tmp_path: Path
+) -> None:
+    service = Service(kit, datasets=("digits",))
+    for name, said in (("losses.xyz", "expected .png"), ("nowhere/losses.png", "make it first")):
+        done = run(service, spec_file, "--plot", str(tmp_path / name))
+        assert done.exit_code == 2
+        assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert service.submitted == []
+    done = run(service, spec_file, "--plot", str(tmp_path / "losses.png"))
+    assert done.exit_code == 0
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_unknown_arm_is_a_usage_error(kit: Any, run: Any, spec_file: str) -> None:
+    done = run(Service(kit), spec_file, "--arm", "median")
+    assert done.exit_code == 2
+    assert "median" in done.stderr
+
+
+def test_ctrl_c_detaches_from_a_service_that_lasts(kit: Any, run: Any, spec_file: str) -> None:
+    class Interrupted(Service):
+        def __call__(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path.endswith("/steps"):
+                raise KeyboardInterrupt
+            return super().__call__(request)
+
+    done = run(Interrupted(kit, datasets=("digits",)), spec_file)
+    assert done.exit_code == 101
+    assert "Detached; job job_0 goes on" in done.stderr

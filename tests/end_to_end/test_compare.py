@@ -1,0 +1,53 @@
+"""The claim of `compare` on every ready example: no shortcut trains better than the gradient."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchgrad import Client
+from batchgrad import compare as comparing
+from batchgrad.private_service import private_service
+from batchgrad.specs import load_job
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service without any dataset."""
+    with private_service(folder=tmp_path_factory.mktemp("compare")) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "arms"),
+    [
+        ("line-fit", 20, 3),
+        ("logistic-regression", 10, 3),
+        ("mlp", 5, 3),
+        ("convnet", 3, 3),
+        ("class-weights", 30, 4),
+    ],
+)
+def test_mean_gradient_trains_no_worse_than_any_shortcut(
+    bare: Client, name: str, epochs: int, arms: int
+) -> None:
+    spec = load_job(EXAMPLES / f"{name}.yaml", [f"epochs={epochs}"])
+    comparing.store_if_built_in(bare, spec.dataset, lambda _: None)
+    exact, *shortcuts = comparing.compare(bare, spec)
+    assert len(shortcuts) == arms - 1
+    assert exact.loss is not None
+    assert exact.training_loss is not None
+    for shortcut in shortcuts:
+        assert exact.loss <= 1.01 * (shortcut.loss or float("inf"))
+        assert exact.training_loss <= 1.01 * (shortcut.training_loss or float("inf"))
+
+
+def test_training_loss_is_that_of_all_training_examples(bare: Client) -> None:
+    """With the whole set in one minibatch, the next step's loss is the same number."""
+    spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=3", "batch_size=full"])
+    comparing.store_if_built_in(bare, spec.dataset, lambda _: None)
+    [arm, _] = comparing.compare(bare, spec, ["averaged_error"])
+    longer = bare.wait(bare.submit(spec.model_copy(update={"epochs": 4})).id)
+    assert arm.training_loss == longer.loss
