@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from batchgrad import built_in
+from batchgrad import built_in, gaps
 from batchgrad.client import Client
 from batchgrad.contract import Job, StepRow
 from batchgrad.errors import JobCancelled, Unavailable
+from batchgrad.figures import number, percent
 from batchgrad.following import succeeded
 from batchgrad.private_service import private_service
 from batchgrad.progress import JobDisplay
@@ -114,19 +115,19 @@ def report(result: Result) -> str:
         if job.executor == "ray"
         else "the engine itself"
     )
-    accuracy = "–" if job.validation_accuracy is None else f"{job.validation_accuracy:.2%}"
     lines = [
         "",
         f"Trained {job.step} steps by the exact mean gradient, on {where}.",
-        f"Validation accuracy {accuracy}, last loss {_figure(job.loss)}.",
+        f"Validation accuracy {percent(job.validation_accuracy)}, last loss {number(job.loss)}.",
         "",
         "How far the shortcuts were from the gradient at the last step:",
         *_gap_table(result.last_step),
         "",
-        "Covariance is what averaging loses at this very layer, propagation what it had lost in",
-        "the layers above. The inputs are standardized, so their mean is near zero: a shortcut",
-        "that multiplies one averaged error by one averaged input gets almost nothing for the",
-        "first layer's weights, so nearly all of that layer's gradient is missing from it.",
+        gaps.HOW_TO_READ,
+        "",
+        "The inputs are standardized, so their mean is near zero: a shortcut that multiplies one",
+        "averaged error by one averaged input gets almost nothing for the first layer's weights,",
+        "so nearly all of that layer's gradient is missing from it.",
         "mean_example asks about one average image, which the network has never learned: once it",
         "knows the real ones, that one image's error outweighs the gradient of all of them.",
         "",
@@ -143,38 +144,9 @@ def report(result: Result) -> str:
 
 
 def _gap_table(step: StepRow) -> list[str]:
-    heading = (
-        "shortcut",
-        "layer",
-        "relative error",
-        "cosine",
-        "norm ratio",
-        "covariance",
-        "propagation",
-    )
-    rows: list[tuple[str, ...]] = [heading]
-    for name, shortcut in step.shortcuts.items():
-        figures = (shortcut.relative_error, shortcut.cosine_similarity, shortcut.norm_ratio)
-        whole = map(_figure, figures)
-        rows.append((name, "all", *whole, "", ""))
-        rows += [
-            (
-                "",
-                layer.name,
-                _figure(layer.relative_error),
-                "",
-                "",
-                _figure(layer.covariance_norm),
-                _figure(layer.propagation_norm),
-            )
-            for layer in shortcut.layers or ()
-        ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heading))]
+    rows = [list(gaps.HEADING), *gaps.rows(step.shortcuts)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(gaps.HEADING))]
     return [
         "  " + "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchgrad.contract import TERMINAL, Job
+from batchgrad.figures import learned, place
 
 
 class JobDisplay:
@@ -101,25 +102,9 @@ def line(job: Job) -> str:
 
 
 def _figures(job: Job) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    if job.queued_because and job.status == "queued":
-        pairs.append(("waits", job.queued_because))
-    if job.loss is not None:
-        pairs.append(("loss", f"{job.loss:.4f}"))
-    if job.validation_accuracy is not None:
-        pairs.append(("validation accuracy", f"{job.validation_accuracy:.1%}"))
-    elif job.validation_loss is not None:
-        pairs.append(("validation loss", f"{job.validation_loss:.4f}"))
-    pairs += [
-        (f"gap of {name}", f"{shortcut.relative_error:.3f}")
-        for name, shortcut in job.shortcuts.items()
-        if shortcut.relative_error is not None
-    ]
-    if job.examples_per_second is not None:
-        pairs.append(("examples/s", f"{job.examples_per_second:,.0f}"))
-    if job.executor == "ray":
-        pairs.append(("ray workers", f"{job.workers} × {job.threads} threads"))
-    return pairs
+    waits = [("waits", job.queued_because)] if job.queued_because and job.status == "queued" else []
+    where = place(job)
+    return [*waits, *learned(job), *([("runs on", where)] if where else [])]
 
 
 def _style(job: Job) -> str:

@@ -78,6 +78,9 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     done = run(script, "submit", spec_file, "--dry-run")
     assert script.seen[0].url.params["dry_run"] == "true"
     assert "1438 to train, 359 to validate" in done.stdout
+    assert "chosen by the service, threads chosen by measuring" in done.stdout
+    few = run(script, "submit", spec_file, "--dry-run", "--set", "workers=2", "--set", "threads=1")
+    assert "2 Ray workers, 1 thread each" in few.stdout
     as_yaml = run(script, "submit", spec_file, "--dry-run", "-o", "yaml")
     assert yaml.safe_load(as_yaml.stdout) == plan
 
@@ -135,7 +138,16 @@ def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
     shown = run(kit.Script(kit.answer(200, kit.job())), "get", "job_1").stdout
     assert "7 of 18" in shown
     assert "97.50%" in shown
-    assert "gap of averaged_error  0.5 (cosine 0.9)" in shown
+    for name, value in {
+        "gap of averaged_error": "0.5",
+        "cosine of averaged_error": "0.9",
+        "noise scale": "undetermined",
+        "runs on": "2 Ray workers, 1 thread each",
+        "examples/s": "12,345",
+    }.items():
+        assert f"{name:<24}  {value}\n" in shown
+    inline = kit.answer(200, kit.job(executor="inline", workers=0))
+    assert "  inline, 1 thread\n" in run(kit.Script(inline), "get", "job_1").stdout
     page = {"data": [kit.job(name="n" * 90), kit.job(id="job_2")], "next": None}
     listed = run(kit.Script(kit.answer(200, page)), "list", "--limit", "1")
     assert "n" * 90 in listed.stdout  # nothing is cut off where no terminal is
@@ -144,15 +156,58 @@ def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
     assert [job["id"] for job in yaml.safe_load(as_yaml.stdout)] == ["job_1", "job_2"]
 
 
-def test_events_are_lines(kit: Any, run: Any) -> None:
+def test_events_are_sentences(kit: Any, run: Any) -> None:
+    progress = {
+        "step": 7,
+        "steps_planned": 18,
+        "epoch": 1,
+        "loss": 0.25,
+        "shortcuts": {"averaged_error": 0.5},
+        "gradient_norm": 1.5,
+        "examples_per_second": 1234.5,
+    }
+    plan = {
+        "training_examples": 1438,
+        "parameters": 4810,
+        "steps_planned": 180,
+        "microbatches_per_step": 4,
+        "microbatch_size": 64,
+    }
+    happened = [
+        ("state", {"status": "queued", "reason": None}),
+        ("plan", plan),
+        ("progress", progress),
+        ("checkpoint", {"step": 7, "bytes": 40960, "parameters_digest": "sha256:" + "ab" * 32}),
+        ("evaluation", {"step": 7, "validation_loss": 0.5, "validation_accuracy": None}),
+        ("state", {"status": "failed", "reason": "nonfinite", "detail": "Example 3 overflowed."}),
+        ("retry", {"new": {"from": None}}),
+    ]
     events = [
-        {"seq": n, "time": kit.TIME, "type": "state", "data": {"status": "queued"}} for n in (1, 2)
+        {"seq": seq, "time": kit.TIME, "type": kind, "data": data}
+        for seq, (kind, data) in enumerate(happened, start=1)
     ]
     script = kit.Script(kit.answer(200, {"data": events, "next": None}))
-    table = run(script, "events", "job_1").stdout.splitlines()
-    assert "status=queued" in table[1]
-    lines = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in lines] == [1, 2]
+    lines = run(script, "events", "job_1").stdout.splitlines()
+    assert lines[0].split() == ["1", "2026-01-02", "03:04:05", "state", "queued"]
+    assert [line.split(None, 4)[-1] for line in lines] == [
+        "queued",
+        "180 steps over 1438 examples, 4810 parameters, 4 microbatches of 64 a step",
+        "step 7: 40 KiB, parameters sha256:abababababab",
+        "step 7: validation loss 0.5",
+        "failed: nonfinite. Example 3 overflowed.",
+        'new {"from": null}',
+    ]
+    everything = run(script, "events", "job_1", "--all").stdout
+    assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
+    as_json = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in as_json] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_empty_lists_say_what_is_next(kit: Any, run: Any) -> None:
+    nothing = kit.answer(200, {"data": [], "next": None})
+    assert "batchgrad submit" in run(kit.Script(nothing), "list").stderr
+    assert "batchgrad datasets push" in run(kit.Script(nothing), "datasets", "list").stderr
+    assert run(kit.Script(nothing), "list", "-o", "json").stdout == "[]\n"
 
 
 def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
@@ -243,6 +298,9 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
     assert json.loads(script.seen[0].content) == request
     assert "averaged_error" in shown.stdout
     assert "0.125" in shown.stdout
+    assert "91% / 9%" in shown.stdout  # of 1.25 and 0.125
+    assert "0 is exact" in shown.stdout
+    assert "undetermined" in shown.stdout
     row = next(line for line in shown.stdout.splitlines() if "0.weight" in line)
     assert row.split() == ["0.weight", "1", "1.75"]
 

@@ -83,7 +83,7 @@ def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFix
         },
     }
     lines = capsys.readouterr().err.splitlines()
-    assert "gap of averaged_error 0.500" in lines[0]
+    assert "gap of averaged_error 0.5  " in lines[0]
     assert lines[-1].startswith("succeeded")
 
 

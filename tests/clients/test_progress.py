@@ -19,7 +19,7 @@ def test_on_a_terminal_the_figures_are_drawn_in_place(kit: Any) -> None:
         display.update(Job.model_validate(kit.job(status="succeeded", step=18)))
     drawn = terminal.getvalue()
     assert "step 18/18" in drawn
-    for text in ("0.2500", "97.5%", "gap of averaged_error", "0.500", "12,345"):
+    for text in ("0.25", "97.50%", "gap of averaged_error", "12,345", "2 Ray workers, 1 thread"):
         assert text in drawn
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from batchgrad.figures import number as number  # noqa: PLC0414 (every table needs it)
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
@@ -63,11 +65,6 @@ def write(value: "BaseModel | Sequence[BaseModel] | Mapping[str, Any]", output: 
 
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_start=True)
         typer.echo(text, nl=False)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A figure in a table; "–" where it is not known or not defined."""
-    return "–" if value is None else f"{value:.{digits}g}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:

@@ -48,7 +48,7 @@ def submit(
     with connect(ctx) as client, naming_lines(spec, override or ()):
         if dry_run:
             plan = client.plan(loaded)
-            shown.show_plan(plan) if output == "table" else write(plan, output)
+            shown.show_plan(plan, loaded) if output == "table" else write(plan, output)
             return
         job = client.submit(loaded)
         for warning in job.warnings:
@@ -130,18 +130,24 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the lines of progress, several a second.")
+    ] = False,
     output: Output = "table",
 ) -> None:
     """Print what happened to a job.
 
-    An event a line; with --output json, an object a line.
+    An event a line, times in UTC; with --output json an object a line, progress too.
 
     batchgrad events job_2x… --follow
     """
-    from batchgrad.cli import shown
+    from batchgrad.cli.happenings import show_event
 
     def take(event: "Event") -> None:
-        shown.show_event(event) if output == "table" else write(event, output)
+        if output != "table":
+            write(event, output)
+        elif everything or event.type != "progress":
+            show_event(event)
 
     with connect(ctx) as client:
         if follow:

@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from batchgrad.cli.common import number, properties, table
+from batchgrad import gaps
+from batchgrad.cli.common import number, properties, say, table
+from batchgrad.figures import counted, learned, percent, place, short, size
 
 if TYPE_CHECKING:
-    from batchgrad.contract import Dataset, Event, GradientsResponse, Job, Plan
-    from batchgrad.contract.views import LayeredShortcut
+    from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
 
 MOST_NUMBERS = 16
 
 
 def show_job(job: "Job") -> None:
     """A job's figures, one a line, without what it has none of."""
-    where = job.executor and f"{job.executor}, {job.workers} workers × {job.threads} threads"
     pairs = [
         ("id", job.id),
         ("name", job.name),
@@ -24,20 +24,15 @@ def show_job(job: "Job") -> None:
         ("detail", job.detail),
         ("queued because", job.queued_because),
         ("step", f"{job.step} of {job.steps_planned} (epoch {job.epoch})"),
-        ("loss", job.loss is not None and number(job.loss, 6)),
-        ("validation loss", job.validation_loss is not None and number(job.validation_loss, 6)),
-        (
-            "validation accuracy",
-            job.validation_accuracy is not None and f"{job.validation_accuracy:.2%}",
-        ),
+        *learned(job),
         ("gradient norm", job.gradient_norm is not None and number(job.gradient_norm)),
-        ("noise scale", job.noise_scale is not None and number(job.noise_scale)),
+        # A step was made, so there is a figure, or a reason why there is none.
+        ("noise scale", job.gradient_norm is not None and noise(job.noise_scale)),
         *(
-            (f"gap of {name}", f"{number(s.relative_error)} (cosine {number(s.cosine_similarity)})")
-            for name, s in job.shortcuts.items()
+            (f"cosine of {name}", number(shortcut.cosine_similarity))
+            for name, shortcut in job.shortcuts.items()
         ),
-        ("runs on", where),
-        ("examples/s", job.examples_per_second is not None and number(job.examples_per_second)),
+        ("runs on", place(job)),
         ("parameters", job.parameters_digest),
         ("attempts", str(job.attempts)),
         ("created", job.created_at.isoformat(timespec="seconds")),
@@ -47,8 +42,16 @@ def show_job(job: "Job") -> None:
     properties([(name, value) for name, value in pairs if value])
 
 
+def noise(scale: float | None) -> str:
+    """The noise scale; without one the minibatch was too small, or weights differed."""
+    return "undetermined" if scale is None else number(scale)
+
+
 def show_jobs(jobs: "list[Job]") -> None:
     """Jobs, a row each."""
+    if not jobs:
+        say("No jobs. Next: batchgrad submit SPEC.yaml --watch")
+        return
     table(
         ["id", "name", "status", "step", "loss", "validation accuracy", "created"],
         [
@@ -58,7 +61,7 @@ def show_jobs(jobs: "list[Job]") -> None:
                 job.status,
                 f"{job.step}/{job.steps_planned}",
                 number(job.loss),
-                "–" if job.validation_accuracy is None else f"{job.validation_accuracy:.2%}",
+                percent(job.validation_accuracy),
                 job.created_at.isoformat(timespec="seconds"),
             ]
             for job in jobs
@@ -66,7 +69,7 @@ def show_jobs(jobs: "list[Job]") -> None:
     )
 
 
-def show_plan(plan: "Plan") -> None:
+def show_plan(plan: "Plan", spec: "JobSpec") -> None:
     """What a job would do."""
     properties(
         [
@@ -81,31 +84,42 @@ def show_plan(plan: "Plan") -> None:
             ),
             ("steps", f"{plan.steps_planned} ({plan.steps_per_epoch} an epoch)"),
             ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
+            ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
 
 
-def show_event(event: "Event") -> None:
-    """An event on a line."""
-    time = event.time.isoformat(timespec="milliseconds")
-    said = "  ".join(f"{key}={value}" for key, value in event.data.items())
-    typer.echo(f"{event.seq:>6}  {time}  {event.type:<13} {said}".rstrip())
+def _workers(spec: "JobSpec") -> str:
+    threads = spec.threads if spec.threads == "auto" else counted(spec.threads, "thread")
+    threads = "threads chosen by measuring" if threads == "auto" else f"{threads} each"
+    match spec.workers:
+        case "auto":
+            return f"chosen by the service, {threads}"
+        case 0:
+            return f"none, inline in the engine, {threads.removesuffix(' each')}"
+        case int(count):
+            return f"{counted(count, 'Ray worker')}, {threads}"
+        case bounds:
+            return f"{bounds.min} to {bounds.max} Ray workers, {threads}"
 
 
 def show_datasets(datasets: "list[Dataset]") -> None:
     """Datasets, a row each."""
+    if not datasets:
+        say("No datasets. Next: batchgrad datasets push NAME FILE.npz")
+        return
     table(
-        ["name", "examples", "input", "targets", "bytes", "digest"],
+        ["name", "examples", "input", "targets", "size", "digest"],
         [
             [
                 x.name,
                 str(x.examples),
                 f"{x.input_dtype} {tuple(x.input_shape)}",
                 f"{x.classes} classes" if x.classes is not None else x.target_kind,
-                str(x.bytes),
-                x.digest,
+                size(x.bytes),
+                short(x.digest),
             ]
             for x in datasets
         ],
@@ -118,23 +132,13 @@ def show_gradients(answer: "GradientsResponse") -> None:
         [
             ("loss", number(answer.loss, 6)),
             ("examples", str(answer.examples)),
-            ("noise scale", number(answer.noise_scale.simple)),
+            ("noise scale", noise(answer.noise_scale.simple)),
         ]
     )
     if _small(answer):
         table(["parameter", "mean gradient", *answer.shortcuts], _gradient_rows(answer))
-    table(
-        [
-            "shortcut",
-            "layer",
-            "relative error",
-            "cosine",
-            "norm ratio",
-            "covariance",
-            "propagated",
-        ],
-        [row for name, shortcut in answer.shortcuts.items() for row in _shortcut(name, shortcut)],
-    )
+    table(gaps.HEADING, gaps.rows(answer.shortcuts))
+    typer.echo(gaps.HOW_TO_READ)
 
 
 def _small(answer: "GradientsResponse") -> bool:
@@ -156,12 +160,3 @@ def _gradient_rows(answer: "GradientsResponse") -> list[list[str]]:
 
 def _numbers(nested: Any) -> list[float]:
     return [x for item in nested for x in _numbers(item)] if isinstance(nested, list) else [nested]
-
-
-def _shortcut(name: str, shortcut: "LayeredShortcut") -> list[list[str]]:
-    whole = [shortcut.relative_error, shortcut.cosine_similarity, shortcut.norm_ratio]
-    rows = [[name, "all", *map(number, whole), "", ""]]
-    for layer in shortcut.layers or ():
-        split = [layer.covariance_norm, layer.propagation_norm]
-        rows.append(["", layer.name, number(layer.relative_error), "", "", *map(number, split)])
-    return rows

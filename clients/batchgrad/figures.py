@@ -1,0 +1,69 @@
+"""How figures are written for people: the same in tables, in the live view and in events."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Job
+
+NONE = "–"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure in a table; "–" where it is not known or not defined."""
+    return NONE if value is None else f"{value:.{digits}g}"
+
+
+def percent(value: float | None) -> str:
+    """A share of 1, as an accuracy is."""
+    return NONE if value is None else f"{value:.2%}"
+
+
+def counted(count: int, word: str) -> str:
+    """1 thread, 2 threads; 2 microbatches."""
+    plural = "es" if word.endswith("ch") else "s"
+    return f"{count} {word}{'' if count == 1 else plural}"
+
+
+def size(bytes_: int) -> str:
+    """512 B, 12.3 KiB, 4.56 MiB."""
+    value = float(bytes_)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} TiB"
+
+
+def short(digest: str) -> str:
+    """Enough of a digest to tell two apart: sha256:0123456789ab."""
+    kind, colon, digits = digest.partition(":")
+    return f"{kind}{colon}{digits[:12]}"
+
+
+def place(job: "Job") -> str | None:
+    """Where a job runs; None until that is known."""
+    if job.executor is None or job.workers is None or job.threads is None:
+        return None
+    threads = counted(job.threads, "thread")
+    if job.executor == "inline":
+        return f"inline, {threads}"
+    return f"{counted(job.workers, 'Ray worker')}, {threads}{' each' * (job.workers > 1)}"
+
+
+def learned(job: "Job") -> list[tuple[str, str]]:
+    """What a job's training shows, by name, without what it has none of."""
+    pairs: list[tuple[str, str]] = []
+    if job.loss is not None:
+        pairs.append(("loss", number(job.loss)))
+    if job.validation_loss is not None:
+        pairs.append(("validation loss", number(job.validation_loss)))
+    if job.validation_accuracy is not None:
+        pairs.append(("validation accuracy", percent(job.validation_accuracy)))
+    pairs += [
+        (f"gap of {name}", number(shortcut.relative_error))
+        for name, shortcut in job.shortcuts.items()
+        if shortcut.relative_error is not None
+    ]
+    if job.examples_per_second is not None:
+        pairs.append(("examples/s", f"{job.examples_per_second:,.0f}"))
+    return pairs
