@@ -4,7 +4,7 @@ Five per cent of the digits get a wrong label. Each method ranks all examples by
 precision is the share of truly wrong labels among the first five per cent. All figures come from
 the service: the example ledger of the run itself, and ledgers of passes that only measure.
 """
-# ruff: noqa: INP001, T201 - a script, which prints
+# ruff: noqa: T201 - a script, which prints
 
 import argparse
 import json

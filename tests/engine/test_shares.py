@@ -1,5 +1,6 @@
 """Each example's part in a step, against the mean gradient with and without it."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,27 @@ def test_gradients_held_at_once_stay_within_the_bytes() -> None:
     assert chunk_size(DIFFERENTIATOR, gradient, 10 * each) == 10
     assert chunk_size(DIFFERENTIATOR, gradient, 11 * each - 1) == 10
     assert chunk_size(DIFFERENTIATOR, gradient, 1) == 1
+
+
+def test_memory_is_that_of_a_few_examples_gradients() -> None:
+    wide = [{"kind": "linear", "out_features": width} for width in (512, 512, 10)]
+    network = Network(Model.model_validate({"layers": wide}), (784,))
+    random = np.random.default_rng(0)
+    stored = StoredDataset(random.normal(size=(64, 784)), random.integers(0, 10, 64), None)
+    of = Examples(
+        stored,
+        network=network,
+        loss=LOSS,
+        dtype="float32",
+        standardization=None,
+        class_weights=None,
+    )
+    differentiator = Differentiator(network, LOSS, None, with_microbatch_means=False)
+    parameters = network.initial_parameters(0, "float32")
+    tracemalloc.start()
+    try:
+        shares(differentiator, parameters, of, np.arange(64), parameters, chunk_bytes=2**25)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26 < 64 * parameters.nbytes / 2  # what all 64 gradients would take is 164 MiB

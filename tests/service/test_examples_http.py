@@ -111,20 +111,18 @@ def test_every_training_example_with_its_figures(bench: Bench, job: str) -> None
 @pytest.mark.parametrize(
     "order", ["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
 )
-@pytest.mark.parametrize("limit", [1, 7, 39, 40, 1000])
-def test_pages_together_are_the_whole_order(bench: Bench, job: str, order: str, limit: int) -> None:
+def test_pages_together_are_the_whole_order(bench: Bench, job: str, order: str) -> None:
     whole = ledger(bench, job, order="example").data
     sign = 1 if order == "example" else -1
     expected = sorted(whole, key=lambda x: (sign * getattr(x, order), x.example))
-    found, after = [], None
-    while True:
-        page = ledger(bench, job, order=order, limit=limit, **({"after": after} if after else {}))
-        assert 0 < len(page.data) <= limit
-        found += page.data
-        after = page.next
-        if after is None:
-            break
-    assert found == expected
+    for limit in (1, 7, 39, 40, 1000):
+        page = ledger(bench, job, order=order, limit=limit)
+        found = page.data
+        while page.next is not None:
+            assert len(page.data) == limit
+            page = ledger(bench, job, order=order, limit=limit, after=page.next)
+            found = [*found, *page.data]
+        assert found == expected, limit
 
 
 def test_suspects_come_first_unless_asked_otherwise(bench: Bench, job: str) -> None:
@@ -216,7 +214,7 @@ def replayed(bench: Bench, job_id: str, step: int, **query: Any) -> StepExamples
 
 
 def test_finished_job_shows_who_drove_its_steps(bench: Bench, job: str) -> None:
-    for step, origin in ((1, 0), (7, 0), (8, 7), (20, 7)):
+    for step, origin in ((7, 0), (8, 7), (20, 7)):
         found = replayed(bench, job, step)
         assert (found.step, found.replayed_from, found.verified) == (step, origin, True)
         assert sum(x.share or 0 for x in found.data) == pytest.approx(1, rel=1e-4)

@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchgrad_workers.arrays import Array
 from batchgrad_workers.digests import checksum
 
 
@@ -17,6 +18,7 @@ def test_one_changed_bit_shows(size: int, place: int, dtype: type[np.floating]) 
 
 def test_order_kind_and_length_show() -> None:
     vector = np.arange(5000, dtype=np.float32)
-    others = [vector[::-1].copy(), vector.astype(np.float64), vector[:-1], np.roll(vector, 2)]
+    others: list[Array] = [vector[::-1].copy(), vector.astype(np.float64), vector[:-1]]
+    others.append(np.roll(vector, 2))
     assert len({checksum(each) for each in [vector, *others]}) == 5
     assert len(checksum(vector)) == 32
