@@ -23,6 +23,7 @@ HELP = """Train by the exact mean of per-example gradients, and see how far the 
   batchgrad serve                            leave a service running
   batchgrad datasets push digits digits.npz  give it data
   batchgrad submit digits.yaml --watch       train
+  batchgrad compare digits.yaml              train by each shortcut too, and see
 
 \b
 The service is at BATCHGRAD_URL (http://127.0.0.1:8711); BATCHGRAD_TOKEN is its token, if any.

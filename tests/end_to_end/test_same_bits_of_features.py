@@ -1,0 +1,29 @@
+"""Training features leave the bits alone too, whoever computes and however often it stops."""
+
+from typing import Any
+
+import pytest
+
+from batchgrad.client import Client
+from tests.end_to_end.digits_job import digest
+
+pytestmark = pytest.mark.ray
+
+COSINE = {"kind": "cosine", "warmup_steps": 10}
+ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm": 0.5}
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"batch_size": "full", "optimizer": ADAMW},
+        {"update": "averaged_error", "shortcuts": []},
+        {"update": "mean_of_means", "early_stopping": {"patience": 1}, "epochs": 30},
+    ],
+)
+def test_workers_and_threads_do_not_change_the_bits(
+    client: Client, features: dict[str, Any]
+) -> None:
+    alone = digest(client, workers=0, threads=1, **features)
+    assert digest(client, workers=3, **features) == alone
+    assert digest(client, workers=0, threads=2, **features) == alone
