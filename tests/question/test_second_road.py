@@ -40,7 +40,8 @@ def test_every_field_agrees_with_the_slow_road(case: Drawn) -> None:
 
 
 IMAGE = {"kind": "conv2d", "out_channels": 2, "kernel_size": [2, 1], "padding": [1, 0]}
-TIED = [{"kind": "max_pool2d", "kernel_size": 2, "stride": 1, "padding": 1}, IMAGE]
+POINTS = {"kind": "conv2d", "out_channels": 2, "kernel_size": 1}  # equal pixels stay equal
+TIED = [POINTS, {"kind": "max_pool2d", "kernel_size": 2, "stride": 1, "padding": 1}, IMAGE]
 IDS = {"kind": "embedding", "num_embeddings": 3, "embedding_dim": 2, "padding_idx": 1}
 NORM = {"kind": "layer_norm"}
 
@@ -57,7 +58,7 @@ def test_images_agree_with_the_slow_road(case: Drawn) -> None:
     assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-12)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(sequences())
 @example(Drawn((4,), [IDS, {"kind": "tanh"}, DEEP[0]], "squared_error", [1.0, 3.0, 0.0], 2, 1))
 @example(Drawn((2, 2), [IDS, NORM], "absolute_error", [1.0, 2.0], 1, 2))
@@ -66,7 +67,8 @@ def test_sequences_and_ids_agree_with_the_slow_road(case: Drawn) -> None:
 
     response = answer(request)
 
-    assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-12)
+    # Where a layer norm has two numbers, nearly +1 and -1, the gradient below is nearly 0.
+    assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

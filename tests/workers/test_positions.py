@@ -11,7 +11,7 @@ from batchgrad_workers.layers.chunks import CHUNK_BYTES, chunks
 from batchgrad_workers.layers.convolution import Conv2d
 from batchgrad_workers.layers.embedding import Embedding
 from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
-from batchgrad_workers.layers.products import weight_sums
+from batchgrad_workers.layers.products import squared, weight_sums
 from batchgrad_workers.layers.windows import Windows
 
 
@@ -29,10 +29,10 @@ def assert_sums(found: Array, into: Array, each: Array, weights: Array) -> None:
 @pytest.mark.parametrize(
     ("examples", "positions", "width", "outputs", "gram"),
     [
-        (5, 1, 3, 4, True),
-        (5, 2, 3, 4, True),
-        (5, 3, 4, 4, False),
-        (5, 9, 2, 3, False),
+        (40, 2, 3, 4, True),
+        (40, 2, 30, 40, True),
+        (40, 3, 4, 4, False),
+        (40, 9, 2, 3, False),
         (7, 300, 520, 400, True),  # 1.4 MB of Gram matrices an example: several runs
         (9, 400, 512, 512, False),  # 2 MB of gradients an example: several runs
     ],
@@ -46,8 +46,10 @@ def test_both_ways_to_a_norm(
 
     found = weight_sums(inputs, error, weights, into)
 
-    assert (2 * positions**2 < outputs * width) == gram
-    assert_sums(found, into, error.transpose(0, 2, 1) @ inputs, weights)
+    each = error.transpose(0, 2, 1) @ inputs
+    assert_sums(found, into, each, weights)
+    if examples == 40:  # in one run: the two ways round differently
+        assert (found.tolist() != squared(each.reshape(examples, -1)).tolist()) == gram
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,28 @@ def test_large_convolutions_run_by_run_are_the_same_example_by_example() -> None
         assert_allclose(outputs[one], alone, rtol=1e-10, atol=1e-10)
         back = layer.backward(own, inputs[one], alone, error[one])
         assert_allclose(below[one], back, rtol=1e-10, atol=1e-10)
+
+
+def test_of_equal_pixels_the_first_gets_the_error_and_padding_never() -> None:
+    layer = MaxPool2d(Windows((1, 3, 3), (2, 2), (1, 1), (1, 1)))
+    inputs = np.array([[[[-1.0, -1.0, -2.0], [-1.0, -1.0, -1.0], [0.0, 0.0, 0.0]]]])
+    error = np.arange(1.0, 17.0).reshape(1, 1, 4, 4)
+
+    outputs = layer.forward({}, inputs)
+    below = layer.backward({}, inputs, outputs, error)
+
+    assert outputs.tolist() == [[[[-1, -1, -1, -2], [-1, -1, -1, -1], [0, 0, 0, 0], [0, 0, 0, 0]]]]
+    assert below.tolist() == [
+        [[[1 + 2 + 5 + 6, 3 + 7, 4], [0, 0, 8], [9 + 10 + 13 + 14, 11 + 15, 12 + 16]]]
+    ]
+
+
+def test_an_embedding_s_error_at_one_hot_rows_is_that_of_a_linear_layer() -> None:
+    layer, weight, error = Embedding((4,), 3, 2, None), drawn(3, 2), drawn(5, 4, 2)
+
+    below = layer.backward({"weight": weight}, drawn(5, 4, 3), drawn(5, 4, 2), error)
+
+    assert_allclose(below, np.einsum("ntd,vd->ntv", error, weight), rtol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [MaxPool2d, AvgPool2d])
