@@ -150,7 +150,9 @@ def training(client: Client) -> None:
         spec = demo.spec(0, None, 30) | {"update": update, "model": {"layers": MLP}}
         job = client.wait(client.submit(spec).id)
         rows = list(client.steps(job.id))
-        axes.plot([r.step for r in rows], [r.loss for r in rows], style, color=colour, label=update)
+        axes.plot(
+            [r.step for r in rows], [r.loss or 0.0 for r in rows], style, color=colour, label=update
+        )
         say(update, loss=job.loss, accuracy=job.validation_accuracy)
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")

@@ -19,11 +19,13 @@ from batchgrad_service.fitting import (
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
-from batchgrad_workers.shard import microbatches
+from batchgrad_workers.shard import microbatches, wants_means
 
 CHUNK = 1 << 16
+MAX_MEANS = 1 << 26
 VECTORS = 8
 """Arrays of P numbers that an engine holds: θ twice, G, sums, means, the optimizer's state."""
 
@@ -39,7 +41,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         raise Invalid.field(
             "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
         )
-    _refuse_large(spec, network)
+    _refuse_large(spec, network, weighted=dataset.weighted)
     _check_inputs(spec, directory, network)
     _check_targets(spec, dataset, directory, network)
     _check_class_weights(spec, dataset)
@@ -96,11 +98,22 @@ def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
     )
 
 
-def _refuse_large(spec: JobSpec, network: Network) -> None:
-    """Refuse what this machine cannot hold: θ, G and their like, a microbatch's activations."""
+def _refuse_large(spec: JobSpec, network: Network, *, weighted: bool) -> None:
+    """Refuse what this machine cannot hold: θ, G and their like, a microbatch's activations.
+
+    The shortcuts need mean inputs, which for an embedding are one number per position and id.
+    """
     itemsize = np.dtype(spec.precision).itemsize
     widths = sum(prod(layer.output_shape) for layer in network.layers)
-    needed = itemsize * (VECTORS * network.size + 2 * spec.microbatch * widths)
+    averaged = wants_means(needed_shortcuts(spec, weighted=weighted))
+    means = MeansLayout(network).size if averaged else 0
+    if means > MAX_MEANS:
+        raise Invalid.field(
+            "/shortcuts",
+            f"The shortcuts average {means} numbers at every step, at most {MAX_MEANS} are "
+            "allowed (an embedding has one for each position and id): set shortcuts: [].",
+        )
+    needed = itemsize * (VECTORS * (network.size + means) + 2 * spec.microbatch * widths)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
         raise Invalid.field(

@@ -114,6 +114,13 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
 
 def _refuse_large(request: GradientsRequest, network: Network, examples: int) -> None:
     """Bound what an answer holds, and what one microbatch holds on the way, before it is spent."""
+    means = MeansLayout(network).size
+    if means > MAX_NUMBERS:
+        raise Invalid.field(
+            "/model",
+            f"The shortcuts average {means} numbers, at most {MAX_NUMBERS} are allowed (an "
+            "embedding has one for each position and id): use fewer positions or ids.",
+        )
     gradients = 5 + (examples if request.per_example else 0)
     if network.size * gradients > MAX_NUMBERS:
         raise Invalid.field(

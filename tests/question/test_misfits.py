@@ -184,3 +184,13 @@ def test_examples_far_into_a_dataset_are_named_by_their_row(tmp_path: Path) -> N
 
     assert "inputs[69000, 0] is 4" in of_ids.detail
     assert "targets[69000] is [4.0]" in of_targets.detail
+
+
+def test_an_embedding_whose_means_are_too_many_is_refused() -> None:
+    layers = [
+        {"kind": "embedding", "num_embeddings": 2**23, "embedding_dim": 1},
+        {"kind": "flatten"},
+        {"kind": "linear", "out_features": 1},
+    ]
+    with pytest.raises(Invalid, match="one for each position and id"):
+        ask(model={"layers": layers}, loss="squared_error", inputs=[[0] * 1000], targets=[0.0])
