@@ -140,6 +140,16 @@ def test_unseen_examples_come_last_with_nothing_to_say(bench: Bench) -> None:
         assert [x.example for x in data[16:]] == sorted(x.example for x in data[16:])
 
 
+def test_unseen_examples_come_after_negative_losses(bench: Bench, job: str) -> None:
+    *_, one, other = np.flatnonzero(newest(bench, job).ledger["times_seen"])
+    columns = Columns(EXAMPLES)  # losses of linear_error have no lower bound
+    columns.add(np.array([one, other]), np.array([-9.0, -3.0]), np.array([1.0, 1.0]))
+    ledger_files.write(bench.data_dir, 1, columns.state())
+    bench.supervisor.ledgers[job] = bench.data_dir / "ledger.safetensors"
+    for order in ("last_loss", "mean_loss"):
+        assert [x.example for x in ledger(bench, job, order=order, limit=2).data] == [other, one]
+
+
 def test_running_job_shows_what_its_engine_has_just_written(bench: Bench, job: str) -> None:
     columns = Columns(EXAMPLES)
     columns.add(np.array([3, 5]), np.array([1.0, 2.0]), np.array([4.0, 8.0]))
