@@ -125,6 +125,7 @@ def _serve(
         finally:
             _log.info("stopping; engines write their checkpoints")
             supervisor.stop()
+            _log.info("stopped")
     return 0
 
 

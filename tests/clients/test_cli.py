@@ -1,16 +1,22 @@
 """The command line against a scripted service: outputs, messages and exit codes."""
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from batchgrad import __version__
 from batchgrad.cli.app import app
+from batchgrad.contract import GradientsRequest, JobSpec, Loss
+from batchgrad.contract.model import AnyLayer
+from batchgrad.reference import REQUEST_EXAMPLE
+from batchgrad.specs import load_gradients
 
 
 @pytest.fixture
@@ -390,3 +396,41 @@ def test_remedies_are_commands(
     done = run(kit.Script(kit.problem(*problem)), *arguments)
     assert said in done.stderr
     assert "/v1" not in done.stderr
+
+
+def test_a_cancelled_job_can_be_cancelled_again(kit: Any, run: Any) -> None:
+    script = kit.Script(kit.problem(409, "job_cancelled", "Job job_1 is cancelled: it has ended."))
+    done = run(script, "cancel", "job_1")
+    assert (done.exit_code, done.stdout) == (0, "cancelled\n")
+    assert "nothing has changed" in done.stderr
+    ended = kit.problem(409, "job_succeeded", "Job job_1 is succeeded and cannot be cancelled: no.")
+    assert run(kit.Script(ended), "cancel", "job_1").exit_code == 1
+
+
+def test_alone_it_says_what_there_is() -> None:
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 0
+    assert "batchgrad demo" in done.stdout
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"batchgrad {__version__}\n"
+
+
+def test_help_tells_every_key_layer_and_loss_with_its_default() -> None:
+    told = CliRunner().invoke(app, ["submit", "--help"]).stdout
+    words = set(told.replace("*", " ").replace(":", " ").split())
+    assert words.issuperset(JobSpec.model_fields)
+    for layer in get_args(AnyLayer):
+        assert words.issuperset(set(layer.model_fields) - {"kind"}), layer
+        assert get_args(layer.model_fields["kind"].annotation)[0] in words
+    assert words.issuperset(get_args(Loss))
+    assert "without a hidden ½" in told
+    assert "momentum: number ≥ 0, < 1 [0.0]" in told
+    asked = CliRunner().invoke(app, ["gradients", "--help"]).stdout
+    for key in GradientsRequest.model_fields:
+        assert f"\n  {key}" in asked
+    assert "inputs: [[0], [1]]" in asked
+
+
+def test_the_example_in_help_is_a_request(tmp_path: Path) -> None:
+    path = tmp_path / "request.yaml"
+    path.write_text(textwrap.dedent(REQUEST_EXAMPLE))
+    assert load_gradients(path).loss == "linear_error"

@@ -92,7 +92,11 @@ def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("spec.yaml", "a: 1\nname: [", r"spec.yaml is no YAML: .*stream end.* at line 2, column 8\.$"),
+        (
+            "spec.yaml",
+            "a: 1\nname: [",
+            r"spec.yaml is no YAML: .*stream end.* at line 2, column 8\.$",
+        ),
         ("spec.yaml", "name: \x00", "spec.yaml is no YAML: [^<]*special characters"),
         ("spec.json", "{'name': 1}", r"spec.json is no JSON: .* at line 1, column 2\.$"),
         ("spec.yaml", "- 1", "holds list"),

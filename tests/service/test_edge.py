@@ -22,6 +22,19 @@ def guarded(make_bench: Make, tmp_path: Path) -> TestClient:
     return make_bench(token_file=file).http
 
 
+def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
+    page = http.get("/docs").text
+    for said in (
+        "<code>squared_error</code> Σ (f − y)², without a hidden ½",
+        "has no minimum and can be negative",
+        "<code>out_features</code> integer 1 to 1048576, <b>required</b>.",
+        "<code>validation_fraction</code> number ≥ 0, &lt; 1, default 0.0.",
+        "<code>optimizer</code>",
+        "<code>limit</code> (query) integer 1 to 1000, default 50.",
+    ):
+        assert said in page, said
+
+
 def test_a_token_opens_the_service(guarded: TestClient) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
         answer = guarded.get("/v1/jobs", headers=headers)

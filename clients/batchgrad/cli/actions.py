@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from batchgrad.cli.common import JobId, connect, say
+from batchgrad.errors import Conflict
 
 
 def register(app: typer.Typer) -> None:
@@ -17,10 +18,18 @@ def register(app: typer.Typer) -> None:
 def cancel(ctx: typer.Context, job: JobId) -> None:
     """Cancel a job at its next step.
 
+    A job that is cancelled already stays so.
+
     batchgrad cancel job_2x…
     """
     with connect(ctx) as client:
-        typer.echo(client.cancel(job).status)
+        try:
+            typer.echo(client.cancel(job).status)
+        except Conflict as error:
+            if error.problem.code != "job_cancelled":
+                raise
+            typer.echo("cancelled")
+            say(f"Job {job} was cancelled before; nothing has changed.")
 
 
 def pause(ctx: typer.Context, job: JobId) -> None:
@@ -60,13 +69,16 @@ def download(
     ctx: typer.Context,
     job: JobId,
     *,
-    to: Annotated[Path | None, typer.Option(help="The file; else JOB.safetensors, here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file; else JOB.safetensors, here.")
+    ] = None,
     format: Annotated[  # noqa: A002 (the flag's name)
         Literal["safetensors", "npz"] | None,
         typer.Option(help="Default: npz if the file is named so, else safetensors."),
     ] = None,
     step: Annotated[
-        int | None, typer.Option(min=0, help="An older checkpoint's step; else the newest.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="An older checkpoint's step; else the newest."),
     ] = None,
     fold: Annotated[
         bool,

@@ -1,10 +1,11 @@
 """The commands, put together; what goes wrong becomes a sentence and an exit code."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from batchgrad import __version__
 from batchgrad.cli import actions, compare, data, examples, jobs, service
 from batchgrad.errors import (
     BatchgradError,
@@ -70,12 +71,25 @@ def exit_code(error: BatchgradError) -> int:
 app = typer.Typer(
     cls=Commands,
     help=HELP,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: rich alone would take half of the time it may take
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(invoke_without_command=True, help=HELP)
+def root(
+    ctx: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Without a command: say what there is."""
+    if version:
+        typer.echo(f"batchgrad {__version__}")
+    elif ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
 
 for register in (service.register_demo_and_serve, jobs.register, actions.register):
     register(app)

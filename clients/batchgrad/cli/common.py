@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from batchgrad.figures import number as number  # noqa: PLC0414 (every table needs it)
 
@@ -20,6 +21,32 @@ Output = Annotated[
     typer.Option("--output", "-o", help="How results are written."),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+
+class WithReference(TyperCommand):
+    """A command whose help ends with the keys of its file, read from the contract when asked."""
+
+    reference: str
+    """The function of `batchgrad.reference` that tells them."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """After everything else."""
+        super().format_epilog(ctx, formatter)
+        from batchgrad import reference
+
+        formatter.write(f"\n{getattr(reference, self.reference)()}")
+
+
+class JobSpecHelp(WithReference):
+    """A command that takes a job's spec."""
+
+    reference = "job_spec"
+
+
+class GradientsHelp(WithReference):
+    """The command that takes a minibatch."""
+
+    reference = "gradients_request"
 
 
 def connect(ctx: typer.Context) -> "Client":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from batchgrad.cli.common import Output, connect, write
+from batchgrad.cli.common import GradientsHelp, Output, connect, write
 
 datasets = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Datasets of the service: push, list, delete."
@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")
 
 def register(app: typer.Typer) -> None:
     """Add `gradients`."""
-    app.command()(gradients)
+    app.command(cls=GradientsHelp)(gradients)
 
 
 @datasets.command()

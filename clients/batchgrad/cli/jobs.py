@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from batchgrad.cli import watching
-from batchgrad.cli.common import JobId, Output, connect, say, write
+from batchgrad.cli.common import JobId, JobSpecHelp, Output, connect, say, write
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event, JobStatus
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (submit, get, wait, events):
+    app.command(cls=JobSpecHelp)(submit)
+    for command in (get, wait, events):
         app.command()(command)
     app.command("list")(list_jobs)
 
@@ -76,10 +77,15 @@ def list_jobs(
     ctx: typer.Context,
     *,
     status: Annotated[
-        list[str] | None, typer.Option(help="Only jobs in this state; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS", help="Only jobs in this state, such as running; repeatable."
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only these.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many, newest first.")
+    ] = 20,
     output: Output = "table",
 ) -> None:
     """List jobs, newest first.
@@ -108,7 +114,7 @@ def wait(
     job: JobId,
     *,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds; then exit with 101.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Then exit with 101.")
     ] = None,
     output: Output = "table",
 ) -> None:
@@ -126,7 +132,9 @@ def events(
     ctx: typer.Context,
     job: JobId,
     *,
-    after: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Only events after this number.")
+    ] = 0,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
     ] = False,

@@ -4,6 +4,7 @@
 import importlib
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +28,14 @@ def register_version(app: typer.Typer) -> None:
 
 def demo(
     *,
-    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 trains without Ray.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Ray workers; 0 trains without Ray.")
+    ] = 2,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each worker; else chosen for you.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads of each worker; else chosen for you."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How long to train.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="How long to train.")] = 30,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON on stdout.")
     ] = False,
@@ -54,18 +58,26 @@ def demo(
 def serve(
     *,
     host: Annotated[
-        str | None, typer.Option(help="Any but a loopback address needs a token file.")
+        str | None,
+        typer.Option(metavar="HOST", help="Any but a loopback address needs a token file."),
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+    ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Jobs, datasets, checkpoints and the database.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Jobs, datasets, checkpoints and the database."),
     ] = None,
-    database_url: Annotated[str | None, typer.Option(help="Default: SQLite, there.")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Default: SQLite, there.")
+    ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; else a private one on first need.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Ray cluster; else a private one on first need."),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="Holds the token that every request must bear.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Holds the token that every request must bear."),
     ] = None,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
     remove_data_dir: Annotated[bool, typer.Option("--remove-data-dir", hidden=True)] = False,
@@ -84,7 +96,7 @@ def serve(
         "ray_address": ray_address,
         "token_file": token_file,
     }
-    settings = _settings({key: value for key, value in given.items() if value is not None})
+    settings = _settings({key: value for key, value in given.items() if value is not None}, given)
     try:
         code = _service("server").run(settings, stop_when_stdin_closes=stop_with_stdin)
     finally:
@@ -129,19 +141,31 @@ def _service(module: str) -> Any:
         ) from error
 
 
-def _settings(given: dict[str, Any]) -> Any:
+def _settings(given: dict[str, Any], flags: Collection[str]) -> Any:
     """The service's settings, or a usage error that names the flag."""
     from pydantic import ValidationError
+
+    from batchgrad.validation import field_errors
 
     try:
         settings = _service("settings").Settings(**given)
         settings.token()  # a token file that is missing is a usage error too
     except ValidationError as error:
-        said = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ")
-            for one in error.errors()
-        ]
-        raise typer.BadParameter("; ".join(said)) from error
+        told = []
+        for one in error.errors():
+            location = ("body", *one["loc"])
+            [wrong] = field_errors([{**one, "loc": location}], None)
+            told.append(_setting(location[-1], flags) + wrong.detail)
+        raise typer.BadParameter(" ".join(told)) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return settings
+
+
+def _setting(name: str | int, flags: Collection[str]) -> str:
+    """A setting as whoever runs the service gave it; "" for what is about several."""
+    if name == "body":
+        return ""
+    plain = str(name).lower().removeprefix("batchgrad_")
+    variable = f"BATCHGRAD_{plain.upper()}"
+    return f"--{plain.replace('_', '-')} ({variable}): " if plain in flags else f"{variable}: "

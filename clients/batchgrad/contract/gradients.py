@@ -19,11 +19,13 @@ class GradientsRequest(Wire):
     inputs: Array = Field(min_length=1, description="(n, …)")
     targets: Array = Field(min_length=1, description="classes (n,), or values (n,) or (n, out)")
     weights: Array | None = Field(default=None, description="(n,), at least 0, not all 0")
-    parameters: dict[str, Array] | None = None
+    parameters: dict[str, Array] | None = Field(
+        default=None, description="{0.weight: …, 0.bias: …}; else drawn from seed"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
     precision: Precision = "float64"
     microbatch_size: int | None = Field(default=None, ge=1, le=2**20)
-    per_example: bool = False
+    per_example: bool = Field(default=False, description="answer every example's gradient too")
 
 
 class GradientShortcut(LayeredShortcut):

@@ -144,24 +144,32 @@ class EarlyStopping(Wire):
 class JobSpec(Wire):
     """Everything that decides the bits of a run, and where it runs (which does not)."""
 
-    name: Name
-    dataset: Name
+    name: Name = Field(description="letters, digits, '.', '_', '-'")
+    dataset: Name = Field(description="a dataset's name")
     model: Model
     loss: Loss
     optimizer: Optimizer
-    labels: dict[Name, LabelText] = Field(default_factory=dict, max_length=32)
+    labels: dict[Name, LabelText] = Field(
+        default_factory=dict, max_length=32, description="yours, to find jobs by"
+    )
     batch_size: Literal["full"] | Annotated[int, Field(ge=1, le=2**24)] = Field(
         description="N, the examples in a minibatch"
     )
     microbatch_size: int | None = Field(
-        default=None, ge=1, le=2**20, description="B; default min(N, 128)"
+        default=None, ge=1, le=2**20, description="B, the unit of work; default min(N, 128)"
     )
     epochs: int | None = Field(default=None, ge=1, le=10**7)
     steps: int | None = Field(default=None, ge=1, le=10**9)
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="of initial parameters, split and order"
+    )
     precision: Precision = "float32"
-    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] | WorkerRange = "auto"
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] | WorkerRange = Field(
+        default="auto", description="Ray workers; 0 trains in the engine itself"
+    )
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="auto", description="of each worker"
+    )
     shortcuts: list[ShortcutName] | None = Field(
         default=None,
         description="measured at every step; default averaged_error and mean_example, and "
@@ -170,14 +178,28 @@ class JobSpec(Wire):
     update: Literal["mean_gradient"] | ShortcutName = Field(
         default="mean_gradient", description="a shortcut's name trains on the shortcut instead"
     )
-    early_stopping: EarlyStopping | None = None
-    class_weights: Literal["balanced"] | dict[int, float] | None = None
-    validation_fraction: float = Field(default=0.0, ge=0, lt=1)
-    standardize: bool = False
-    nonfinite: Literal["fail", "drop"] = "fail"
-    checkpoint_seconds: float = Field(default=30.0, gt=0)
-    max_restarts: int = Field(default=3, ge=0, le=100)
-    initial_parameters: InitialParameters | None = None
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="stops when metric has not improved for patience epochs"
+    )
+    class_weights: Literal["balanced"] | dict[int, float] | None = Field(
+        default=None, description="multiply the examples' own weights"
+    )
+    validation_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="of the examples, held out"
+    )
+    standardize: bool = Field(
+        default=False, description="inputs to mean 0, deviation 1 over the training rows"
+    )
+    nonfinite: Literal["fail", "drop"] = Field(
+        default="fail", description="what becomes of examples whose gradient is not finite"
+    )
+    checkpoint_seconds: float = Field(default=30.0, gt=0, description="between checkpoints")
+    max_restarts: int = Field(
+        default=3, ge=0, le=100, description="of the engine, without progress between"
+    )
+    initial_parameters: InitialParameters | None = Field(
+        default=None, description="where θ starts; in a spec file {file: PATH} too"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -6,6 +6,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from batchgrad import described
+from batchgrad.formulas import LOSS_FORMULAS, LOSS_SCALE
+
 router = APIRouter()
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -37,13 +40,15 @@ def render(openapi: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
         f'Machines read <a href="/openapi.json">/openapi.json</a>.</p>'
-        f"{''.join(routes)}<h1>Schemas</h1>{''.join(schemas)}</html>"
+        f"{''.join(routes)}{_losses()}<h1>Schemas</h1>{''.join(schemas)}</html>"
     )
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> str:
     lines = [
         f"<code>{escape(given['name'])}</code> ({given['in']}) {_type(given['schema'])}"
+        f"{_default(given['schema'], required=given.get('required', False))}"
+        f" {escape(given.get('description', ''))}"
         for given in operation.get("parameters", [])
     ]
     for kind, body in operation.get("requestBody", {}).get("content", {}).items():
@@ -64,7 +69,7 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
 def _schema(name: str, schema: dict[str, Any]) -> str:
     required = set(schema.get("required", []))
     items = "".join(
-        f"<li><code>{escape(key)}</code> {_type(value)}{'' if key in required else ', optional'}"
+        f"<li><code>{escape(key)}</code> {_type(value)}{_default(value, required=key in required)}"
         f" {escape(value.get('description', ''))}</li>"
         for key, value in schema.get("properties", {}).items()
     )
@@ -72,6 +77,23 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
         f'<section id="{escape(name)}"><h2><code>{escape(name)}</code></h2>'
         f"<p>{escape(schema.get('description', ''))}</p><ul>{items}</ul></section>"
     )
+
+
+def _losses() -> str:
+    items = "".join(
+        f"<li><code>{escape(name)}</code> {escape(formula)}</li>"
+        for name, formula in LOSS_FORMULAS.items()
+    )
+    return (
+        f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul></section>'
+    )
+
+
+def _default(schema: dict[str, Any], *, required: bool) -> str:
+    if required:
+        return ", <b>required</b>."
+    value = described.default(schema)
+    return ", optional." if value == "none" else f", default {escape(value)}."
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -83,6 +105,8 @@ def _type(schema: dict[str, Any]) -> str:
             return " or ".join(_type(member) for member in schema[union])
     if "const" in schema or "enum" in schema:
         return escape(" | ".join(map(str, schema.get("enum", [schema.get("const")]))))
+    if "prefixItems" in schema:
+        return f"pair of {_type(schema['prefixItems'][0])}"
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    return escape(str(schema.get("type", "")))
+    return escape(f"{schema.get('type', '')} {described.bounds(schema)}".rstrip())

@@ -143,9 +143,12 @@ class JobRows(Database):
         with self.writing(job_id) as connection:
             status = job_row(connection, job_id)["status"]
             if status not in TERMINAL:
+                other = (
+                    "resume it and wait for its end" if status == "paused" else "wait for its end"
+                )
                 raise Conflict(
-                    f"Job {job_id} is {status}: only a finished job can be deleted; "
-                    "cancel it first.",
+                    f"Job {job_id} is {status}: only a job that has ended can be deleted. Cancel "
+                    f"it, or {other}, then delete.",
                     code="job_not_finished",
                 )
             connection.execute(delete(jobs).where(jobs.c.id == job_id))

@@ -1,0 +1,96 @@
+"""A JSON schema's fields in words: type, range, default. For /docs and for help."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Described:
+    """One field: `takes` is its type with its range; `default` is None where it is required."""
+
+    name: str
+    takes: str
+    default: str | None
+    about: str
+
+
+def fields(schema: Schema, definitions: Schema) -> Iterator[Described]:
+    """The fields of an object's schema, but for the `kind` that names the object itself."""
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        if "const" in field:
+            continue
+        yield Described(
+            name,
+            takes(field, definitions),
+            None if name in required else default(field),
+            field.get("description", ""),
+        )
+
+
+def default(field: Schema) -> str:
+    """The default as YAML writes it; "none" where nothing is assumed."""
+    value = field.get("default")
+    if isinstance(value, Mapping) and "kind" in value:
+        return str(value["kind"])
+    return "none" if value in (None, {}) else json.dumps(value).strip('"')
+
+
+def takes(field: Schema, definitions: Schema) -> str:
+    """What a field takes, in words."""
+    for union in ("anyOf", "oneOf"):
+        if union in field:
+            members = [one for one in field[union] if one.get("type") != "null"]
+            return " or ".join(dict.fromkeys(takes(member, definitions) for member in members))
+    match field:
+        case {"$ref": reference}:
+            name = reference.rsplit("/", 1)[-1]
+            return _object(name, definitions.get(name, {}))
+        case {"enum": _} | {"const": _}:
+            return " | ".join(map(str, field.get("enum", [field.get("const")])))
+        case {"prefixItems": _}:
+            return "a pair of them"
+        case {"type": "array"}:
+            return f"list of {takes(field.get('items', {}), definitions)}".removesuffix(" of ")
+    return " ".join(filter(None, [_TYPES.get(field.get("type", ""), ""), bounds(field)]))
+
+
+def bounds(field: Schema) -> str:
+    """The range of a number; "" without one."""
+    low, high = _plain(field.get("minimum")), _plain(field.get("maximum"))
+    if low and high:
+        return f"{low} to {high}"
+    above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
+    lower = f"≥ {low}" if low else f"> {_plain(above)}" if above is not None else ""
+    upper = f"≤ {high}" if high else ""
+    if below is not None and below < 2**31:  # the others only say that 64 bits hold it
+        upper = f"< {_plain(below)}"
+    return ", ".join(filter(None, [lower, upper]))
+
+
+def _plain(value: float | None) -> str:
+    """1048576, where a description says 1048576.0."""
+    if value is None:
+        return ""
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _object(name: str, schema: Schema) -> str:
+    """An object by its kind, or by its keys."""
+    properties = schema.get("properties", {})
+    if "const" in properties.get("kind", {}):
+        return str(properties["kind"]["const"])
+    return "{" + ", ".join(properties) + "}" if properties else name
+
+
+_TYPES = {
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true | false",
+    "string": "text",
+    "object": "keys and values",
+}
