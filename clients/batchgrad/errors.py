@@ -156,10 +156,15 @@ def readable(
 
     A service's `detail` often is the first field's own: then the fields are all there is to say.
     """
-    fields = [f"{place(e)}: {e.detail}" if e.pointer else e.detail for e in errors]
+    fields = [_named(place(e), e.detail) for e in errors]
     if fields and errors[0].detail.startswith(_fact(message, errors[0])):
         return "\n".join(fields)
     return "\n".join([message, *(f"  {field}" for field in fields)])
+
+
+def _named(name: str, detail: str) -> str:
+    """A field's name and what is wrong with it, the name once."""
+    return detail if not name or detail.startswith(f"{name} ") else f"{name}: {detail}"
 
 
 def _fact(message: str, error: "ProblemError") -> str:

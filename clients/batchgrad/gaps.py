@@ -16,9 +16,9 @@ HEADING = (
     "here / above",
 )
 HOW_TO_READ = (
-    "Relative error is ‖shortcut − G‖ / ‖G‖: 0 is exact. A layer's gap is its covariance, lost by "
-    "averaging\nat this very layer, plus its propagation, lost in the layers above; the norms are "
-    "absolute, and\nhere / above says which share of the two each has."
+    "Relative error is ‖shortcut − G‖ / ‖G‖, 0 is exact. A layer's gap is, as vectors, its "
+    "covariance (lost by\naveraging right here) plus its propagation (lost in the layers above); "
+    "both norms are absolute."
 )
 
 

@@ -122,5 +122,5 @@ def test_the_demo_as_it_is_typed(tmp_path: Path) -> None:
         "cosine_similarity",
         "norm_ratio",
     }
-    assert "Cov" in done.stderr
+    assert "‖covariance‖" in done.stderr
     assert list(tmp_path.iterdir()) == []

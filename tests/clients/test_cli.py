@@ -65,6 +65,15 @@ def test_a_wrong_spec_sends_nothing(kit: Any, run: Any, spec_file: str) -> None:
     assert script.seen == []
 
 
+def test_a_missing_key_is_named_once(kit: Any, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**kit.SPEC, "batchsize": kit.SPEC["batch_size"]}))
+    path.write_text(path.read_text().replace("batch_size: 256\n", ""))
+    done = run(kit.Script(kit.answer(201, kit.job())), "submit", str(path))
+    assert "  batch_size is required: add it.\n" in done.stderr
+    assert "did you mean batch_size? (line 1)" in done.stderr
+
+
 def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     plan = {
         "dataset_digest": "sha256:0",

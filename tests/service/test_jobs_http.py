@@ -321,7 +321,10 @@ def test_actions_are_the_supervisors(bench: Bench) -> None:
 def test_deleting_a_finished_job_removes_all_that_was_its_own(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)
-    assert "cancel it first" in problem(bench.http.delete(f"/v1/jobs/{job.id}"), 409)["detail"]
+    assert (
+        "Cancel it, or wait for its end"
+        in problem(bench.http.delete(f"/v1/jobs/{job.id}"), 409)["detail"]
+    )
     assert problem(bench.http.delete("/v1/datasets/digits"), 409)["code"] == "dataset_in_use"
     checkpoint(bench, job.id, 5)
     content = npz(inputs=np.ones((2, 3), np.float32), targets=np.array([0, 1]))

@@ -67,7 +67,7 @@ def compare(
     """
     from batchgrad import compare as comparing
     from batchgrad import plots
-    from batchgrad.specs import load_job
+    from batchgrad.specs import load_job, naming_lines
 
     asked = _arm_names(arms or [])
     if plot is not None:
@@ -76,7 +76,10 @@ def compare(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--plot") from error
     loaded = load_job(spec, override or ())
-    with _service(ctx, private=private) as (client, lasting):
+    with (
+        _service(ctx, private=private) as (client, lasting),
+        naming_lines(spec, override or ()),
+    ):
         comparing.store_if_built_in(client, loaded.dataset, say)
         done = _train(client, loaded, asked, lasting=lasting)
     _show(done, lasting=lasting, err=as_json)
