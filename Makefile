@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo serve test check format clean
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/ready
+
+.PHONY: demo serve test check format peers bench bench-quick clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -27,8 +30,16 @@ format: $(READY)  ## Put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+peers: $(PEERS_READY)  ## What the benchmarks compare with, in .venv-peers
+
+bench: $(READY) $(PEERS_READY)  ## Measure everything, write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(READY) $(PEERS_READY)  ## Under three minutes, a short table
+	$(BIN)/python -m benchmarks --quick
+
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis dist
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
@@ -36,4 +47,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[service,demo,dev]'
+	@touch $@
+
+# torch first and alone, with what it asks for; the others without: some would bring another one.
+$(PEERS_READY): benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(grep '^torch==' benchmarks/peers.txt)"
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --requirement benchmarks/peers.txt
 	@touch $@

@@ -1,0 +1,92 @@
+"""Who takes part, and on which workloads: a process of its own each, or a job of the service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from benchmarks.workloads import LEARNING_RATE, MOMENTUM, Workload
+
+Venv = Literal["own", "peers"]
+EVERYWHERE = ("tiny", "medium", "wide", "convnet")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A module of `benchmarks.programs`, kept running and asked for bursts (see `bursts`)."""
+
+    name: str
+    title: str
+    module: str
+    threads: int = 1
+    method: str | None = None
+    venv: Venv = "peers"
+    workloads: tuple[str, ...] = EVERYWHERE
+
+    @property
+    def arguments(self) -> list[str]:
+        """What its command line says after the workload."""
+        method = ["--method", self.method] if self.method else []
+        return ["--threads", str(self.threads), *method]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A job through the whole service; `settings` are added to its spec."""
+
+    name: str
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    warm_seconds: float = 1.0
+    workloads: tuple[str, ...] = EVERYWHERE
+
+
+Contestant = Program | Ours
+
+INLINE = {"workers": 0, "threads": 1}
+
+TRAINING: tuple[Contestant, ...] = (
+    # `auto` may try what is fastest before it settles: it gets longer to warm up.
+    Ours("ours-auto", "batchgrad, auto", {}, warm_seconds=3.0),
+    Ours("ours-inline-1", "batchgrad, inline, 1 thread", INLINE),
+    Ours("ours-inline-2", "batchgrad, inline, 2 threads", {"workers": 0, "threads": 2}),
+    Ours("ours-ray-2", "batchgrad, 2 Ray workers", {"workers": 2}),
+    Ours("ours-plain-1", "batchgrad, inline, 1 thread, no shortcuts", INLINE | {"shortcuts": []}),
+    Program("torch-1", "PyTorch loop, 1 thread", "torch_loop"),
+    Program("torch-2", "PyTorch loop, 2 threads", "torch_loop", threads=2),
+    Program("ddp-2", "PyTorch DDP (gloo), 2 processes", "torch_ddp"),
+    Program("sklearn", "MLPClassifier.partial_fit", "sklearn_mlp", workloads=("tiny",)),
+    Program("gemm-1", "bare GEMMs, 1 thread", "numpy_gemms", method="blas", venv="own"),
+    Program("gemm-2", "bare GEMMs, 2 BLAS threads", "numpy_gemms", 2, method="blas", venv="own"),
+    Program("gemm-halves", "bare GEMMs, 2 threads, half each", "numpy_gemms", 2, "halves", "own"),
+)
+"""Everything on, through the service, beside peers that compute the plain mean gradient."""
+
+PER_EXAMPLE: tuple[Contestant, ...] = (
+    Program("ours-norms", "batchgrad's worker alone", "own_norms", venv="own"),
+    Ours("ours-inline-1", "batchgrad, the whole service, shortcuts on, update", INLINE),
+    Program("torch-1", "PyTorch loop: mean gradient alone, update", "torch_loop"),
+    Program("backpack-l2", "BackPACK BatchL2Grad", "backpack_norms", method="l2"),
+    Program("opacus-ghost", "Opacus ghost norms", "opacus_norms", method="ghost"),
+    Program("backpack-grad", "BackPACK BatchGrad", "backpack_norms", method="grad"),
+    Program("opacus-grad", "Opacus grad_sample", "opacus_norms", method="grad_sample"),
+    Program("torch-vmap", "torch.func vmap(grad)", "torch_vmap"),
+    Program("jax-vmap", "JAX vmap(grad), jitted", "jax_vmap"),
+)
+"""The mean gradient and every example's norm, one thread each; no update unless it says so."""
+
+GROUPS: dict[str, tuple[Contestant, ...]] = {"training": TRAINING, "per-example": PER_EXAMPLE}
+QUICK = ("ours-auto", "ours-inline-1", "torch-1", "torch-2", "ddp-2", "gemm-1", "gemm-2")
+
+
+def spec(ours: Ours, workload: Workload, dataset: str) -> dict[str, Any]:
+    """The job that `ours` submits: a user's defaults, but for its `settings`."""
+    return {
+        "name": f"bench-{workload.name}",
+        "dataset": dataset,
+        "model": {"layers": list(workload.layers)},
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"kind": "sgd", "learning_rate": LEARNING_RATE, "momentum": MOMENTUM},
+        "batch_size": workload.batch_size,
+        "steps": 10**7,  # it is cancelled long before
+        **ours.settings,
+    }

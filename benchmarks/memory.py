@@ -1,0 +1,51 @@
+"""Peak memory of processes and their descendants, from /proc."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def descendants(pid: int, proc: Path = PROC) -> list[int]:
+    """`pid` and every process below it."""
+    children: dict[int, list[int]] = {}
+    for entry in proc.iterdir():
+        if entry.name.isdigit() and (parent := _parent(entry)) is not None:
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        current = todo.pop()
+        found.append(current)
+        todo += children.get(current, [])
+    return found
+
+
+def peak_bytes(pid: int, proc: Path = PROC) -> int:
+    """The most memory that `pid` ever had resident (VmHWM); 0 when it is gone."""
+    try:
+        status = (proc / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def peak_bytes_below(pid: int, wanted: Callable[[str], bool] = lambda _: True) -> int:
+    """The sum of the peaks of `pid`'s tree, over processes whose command line is `wanted`."""
+    return sum(peak_bytes(each) for each in descendants(pid) if wanted(_command(each)))
+
+
+def _parent(entry: Path) -> int | None:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _command(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,118 @@
+"""A contestant in a process of its own, asked for bursts over its pipes."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import Program, Venv
+from benchmarks.memory import peak_bytes_below
+from benchmarks.results import Burst
+from benchmarks.workloads import Workload
+
+ROOT = Path(__file__).parent.parent
+PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+START_SECONDS = 300.0  # importing, compiling, and a first step that may take a minute
+ANSWER_SECONDS = 300.0
+
+
+class ContestantFailed(Exception):
+    """A contestant's process ended, or said nothing; its last words are in the message."""
+
+
+def interpreter(venv: Venv) -> str:
+    """The Python that has what the program imports.
+
+    Raises:
+        ContestantFailed: the peers are not installed.
+    """
+    if venv == "own":
+        return sys.executable
+    if not PEERS_PYTHON.exists():
+        raise ContestantFailed(f"{PEERS_PYTHON} is not there: run `make peers` first.")
+    return str(PEERS_PYTHON)
+
+
+class Running:
+    """A program that is prepared and waits to be asked; a context manager that ends it."""
+
+    placement = ""
+
+    def __init__(self, program: Program, workload: Workload) -> None:
+        self._name = program.name
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
+        threads = str(program.threads)
+        self._process = subprocess.Popen(
+            [
+                interpreter(program.venv),
+                "-m",
+                f"benchmarks.programs.{program.module}",
+                workload.name,
+                *program.arguments,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+        )
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self.versions: dict[str, str] = self._answer(START_SECONDS)["versions"]
+        except ContestantFailed:
+            self.close()
+            raise
+
+    def burst(self, seconds: float) -> Burst:
+        """Let it run for `seconds`."""
+        stdin = self._process.stdin
+        if stdin is None or self._process.poll() is not None:
+            raise self._failed("has ended")
+        stdin.write(json.dumps({"seconds": seconds}).encode() + b"\n")
+        stdin.flush()
+        answer = self._answer(ANSWER_SECONDS + seconds)
+        return Burst(answer["steps"], answer["seconds"])
+
+    def peak_bytes(self) -> int:
+        """Peak memory of the process and its children."""
+        return peak_bytes_below(self._process.pid)
+
+    def close(self) -> None:
+        """End it: its stdin closes, and by force if that does not do."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _read(self) -> None:
+        if self._process.stdout is not None:
+            for line in self._process.stdout:
+                self._lines.put(line)
+            self._process.stdout.close()
+        self._lines.put(b"")
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            self._process.kill()
+            raise self._failed(f"said nothing for {seconds:g} s") from None
+        if not line:
+            raise self._failed("ended")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _failed(self, what: str) -> ContestantFailed:
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").splitlines()[-15:]
+        return ContestantFailed("\n".join([f"{self._name} {what}. It said:", *said]))

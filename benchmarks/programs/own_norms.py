@@ -1,0 +1,71 @@
+"""Our worker alone, in this process: the mean gradient and every example's norm, gather included.
+
+No service, no optimizer, no shortcuts: what the per-example peers do, and nothing else.
+"""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from batchgrad.contract import Model
+from batchgrad_workers.gradients import WEIGHT, GradientSums
+from batchgrad_workers.partial import Tree
+from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_workers.threads import single_threaded_blas
+from benchmarks.bursts import Bursts, serve
+from benchmarks.programs.arguments import parse
+from benchmarks.workloads import Workload, data
+
+MICROBATCH = 128  # the service's default
+
+
+def setup(workload: Workload, directory: Path) -> Setup:
+    """The dataset in `directory`, and what a worker is told of a job on it."""
+    inputs, targets = data(workload)
+    np.save(directory / "inputs.npy", inputs)
+    np.save(directory / "targets.npy", targets)
+    return Setup(
+        model=Model.model_validate({"layers": list(workload.layers)}),
+        loss="softmax_cross_entropy",
+        precision="float32",
+        dataset=directory,
+        seed=0,
+        validation_fraction=0.0,
+        batch_size=workload.batch_size,
+        microbatch_size=min(workload.batch_size, MICROBATCH),
+        class_weights=None,
+        standardization=None,
+        shortcuts=(),
+        drop_nonfinite=False,
+    )
+
+
+def main() -> None:
+    workload, threads, _ = parse()
+    single_threaded_blas()
+    with tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder:
+        job = setup(workload, Path(folder))
+        shard = Shard(job, threads)
+        parameters = shard.network.initial_parameters(0, "float32")
+        count = microbatches(job.batch_size, job.microbatch_size)
+        number = 0
+
+        def step() -> None:
+            nonlocal number
+            part = shard.gradient_sums(number, parameters, 0, count)
+            tree: Tree[GradientSums] = Tree(count, GradientSums.join)
+            for node in part.nodes:
+                tree.add(node.level, node.index, node.sum)
+            sums = tree.root()
+            sums.gradient /= np.float32(sums.totals[WEIGHT])
+            np.sqrt(part.squared_norms, out=part.squared_norms)
+            number += 1
+
+        serve(Bursts(step).run, {"batchgrad": version("batchgrad")})
+        shard.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Ours, as a user has it: a private service, and a job for every burst.
+
+A job starts, warms up, runs, and is cancelled; its step rows then say when each step ended. Only
+what lies after the warm-up counts, so that neither the start of a process nor of Ray does.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from batchgrad import Client
+from batchgrad.contract import TERMINAL, Job, StepRow
+from batchgrad.private_service import private_service
+from benchmarks.contestants import Ours, spec
+from benchmarks.memory import peak_bytes, peak_bytes_below
+from benchmarks.peers import ContestantFailed
+from benchmarks.results import Burst
+from benchmarks.workloads import Workload, data
+
+START_SECONDS = 60.0
+END_SECONDS = 60.0
+POINTS = 4000
+"""Step rows that are fetched of a burst, evenly apart: a tiny job makes thousands a second."""
+
+
+class Service:
+    """A private service with the workloads' data."""
+
+    def __init__(self, client: Client, directory: Path) -> None:
+        self.client = client
+        self._directory = directory
+        self._pushed: set[str] = set()
+
+    def dataset(self, workload: Workload) -> str:
+        """The name of the workload's dataset, which is there now."""
+        if workload.name not in self._pushed:
+            self.client.put_arrays(workload.name, *data(workload))
+            self._pushed.add(workload.name)
+        return workload.name
+
+    def peak_bytes(self, job: Job) -> int:
+        """Peak memory of the job's engine and, if it has them, of its Ray workers."""
+        locks = list(self._directory.glob(f"*/jobs/{job.id}/engine.lock"))
+        if not locks:
+            return 0
+        engine = peak_bytes(int(json.loads(locks[0].read_text())["pid"]))
+        if job.executor != "ray":
+            return engine
+        return engine + peak_bytes_below(os.getpid(), lambda line: line.startswith("ray::Gradient"))
+
+
+@contextmanager
+def service() -> Iterator[Service]:
+    """A service that is gone with its data afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder,
+        private_service(folder=Path(folder)) as client,
+    ):
+        yield Service(client, Path(folder))
+
+
+class Jobs:
+    """One contestant: the same job again for every burst."""
+
+    def __init__(self, ours: Ours, workload: Workload, service: Service) -> None:
+        self._ours = ours
+        self._service = service
+        self._spec = spec(ours, workload, service.dataset(workload))
+        self._peak = 0
+        self.placement = ""
+        self.versions = {"batchgrad": service.client.version().version}
+
+    def burst(self, seconds: float) -> Burst:
+        """Run a job until it has done steps for `seconds` after its warm-up."""
+        client = self._service.client
+        job = client.submit(self._spec)
+        try:
+            self._first_step(job.id)
+            time.sleep(self._ours.warm_seconds + seconds)
+            job = client.job(job.id)
+            self._peak = max(self._peak, self._service.peak_bytes(job))
+            self.placement = f"{job.executor}, {job.workers} × {job.threads} threads"
+        finally:
+            self._end(job.id)
+        rows = list(client.steps(job.id, max_points=POINTS))
+        client.delete(job.id)
+        return steady(rows, self._ours.warm_seconds)
+
+    def peak_bytes(self) -> int:
+        """Peak memory of the engine and its workers."""
+        return self._peak
+
+    def close(self) -> None:
+        """Nothing is left between bursts."""
+
+    def _first_step(self, job_id: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while (job := self._service.client.job(job_id)).step == 0:
+            if job.status in TERMINAL or time.monotonic() > deadline:
+                raise ContestantFailed(
+                    f"{self._ours.name}: job {job.status} before its first step "
+                    f"({job.reason}: {job.detail})."
+                )
+            time.sleep(0.1)
+
+    def _end(self, job_id: str) -> None:
+        """Cancel and wait: nobody else may start before it is gone."""
+        client = self._service.client
+        job = client.job(job_id)
+        if job.status in TERMINAL:
+            raise ContestantFailed(f"{self._ours.name}: job {job.status} ({job.detail}).")
+        client.cancel(job_id)
+        deadline = time.monotonic() + END_SECONDS
+        while client.job(job_id).status not in TERMINAL:
+            if time.monotonic() > deadline:
+                raise ContestantFailed(f"{self._ours.name}: the job does not end.")
+            time.sleep(0.1)
+
+
+def steady(rows: list[StepRow], warm_seconds: float) -> Burst:
+    """Steps and seconds between the first row after the warm-up and the last row of all."""
+    start = rows[0].time + timedelta(seconds=warm_seconds) if rows else None
+    counted = [row for row in rows if start is not None and row.time >= start]
+    if len(counted) < 2 or counted[-1].time <= counted[0].time:
+        raise ContestantFailed(
+            f"{len(counted)} of {len(rows)} step rows lie after a warm-up of {warm_seconds:g} s: "
+            "let it run for longer (--seconds)."
+        )
+    first, last = counted[0], counted[-1]
+    names = sorted({name for row in counted for name in row.phases})
+    phases = {
+        name: sum(row.phases.get(name, 0.0) for row in counted) / len(counted) for name in names
+    }
+    return Burst(last.step - first.step, (last.time - first.time).total_seconds(), phases)
