@@ -50,10 +50,10 @@ class Bursts:
 
 def serve(run: Callable[[float], tuple[int, float]], versions: dict[str, str]) -> None:
     """Warm up, then answer requests until stdin ends; whatever prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    run(WARM_SECONDS)
-    print(json.dumps({"ready": True, "versions": versions}), file=answers, flush=True)
-    for line in sys.stdin:
-        steps, seconds = run(float(json.loads(line)["seconds"]))
-        print(json.dumps({"steps": steps, "seconds": seconds}), file=answers, flush=True)
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answers:
+        os.dup2(2, 1)
+        run(WARM_SECONDS)
+        print(json.dumps({"ready": True, "versions": versions}), file=answers)
+        for line in sys.stdin:
+            steps, seconds = run(float(json.loads(line)["seconds"]))
+            print(json.dumps({"steps": steps, "seconds": seconds}), file=answers)

@@ -75,7 +75,7 @@ PER_EXAMPLE: tuple[Contestant, ...] = (
 """The mean gradient and every example's norm, one thread each; no update unless it says so."""
 
 GROUPS: dict[str, tuple[Contestant, ...]] = {"training": TRAINING, "per-example": PER_EXAMPLE}
-QUICK = ("ours-auto", "ours-inline-1", "torch-1", "torch-2", "ddp-2", "gemm-1", "gemm-2")
+QUICK = ("ours-auto", "torch-1", "torch-2", "ddp-2", "gemm-1")
 
 
 def spec(ours: Ours, workload: Workload, dataset: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores this process may use, memory, system."""
+    """CPU model, cores this process may use, memory, how busy it is, system."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     total = Path("/proc/meminfo").read_text().split()[1]
@@ -16,6 +16,7 @@ def describe() -> dict[str, Any]:
         "cpu": ", ".join(sorted(models)) or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": int(total) * 1024,
+        "load_at_start": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.release()}",
     }
 

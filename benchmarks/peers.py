@@ -39,7 +39,7 @@ def interpreter(venv: Venv) -> str:
 
 
 class Running:
-    """A program that is prepared and waits to be asked; a context manager that ends it."""
+    """A program that runs and waits to be asked; `close` ends it."""
 
     placement = ""
 
@@ -63,11 +63,11 @@ class Running:
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        try:
-            self.versions: dict[str, str] = self._answer(START_SECONDS)["versions"]
-        except ContestantFailed:
-            self.close()
-            raise
+
+    def prepare(self) -> dict[str, str]:
+        """Wait until it is ready; its libraries' versions."""
+        found: dict[str, str] = self._answer(START_SECONDS)["versions"]
+        return found
 
     def burst(self, seconds: float) -> Burst:
         """Let it run for `seconds`."""

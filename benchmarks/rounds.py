@@ -14,13 +14,16 @@ from benchmarks.workloads import Workload
 SETTLE_SECONDS = 0.1
 """Between turns: a thread pool may spin for a moment after its last work."""
 
+LARGE = frozenset({"per-example"})
+"""Groups that get ready one after the other: N × P numbers each, all at once, is too much."""
+
 
 class Ready(Protocol):
     """A contestant that waits for its turn."""
 
-    versions: dict[str, str]
     placement: str
 
+    def prepare(self) -> dict[str, str]: ...
     def burst(self, seconds: float) -> Burst: ...
     def peak_bytes(self) -> int: ...
     def close(self) -> None: ...
@@ -39,6 +42,7 @@ def compare(
     """Let `contestants` run alternately; what they found, and their libraries' versions."""
     with ExitStack() as stack:
         ready: dict[str, Ready] = {}
+        versions: dict[str, str] = {}
         for each in contestants:
             tell(f"{workload.name}: preparing {each.name}")
             made: Ready = (
@@ -46,6 +50,11 @@ def compare(
             )
             stack.callback(made.close)
             ready[each.name] = made
+            if group in LARGE:
+                versions |= made.prepare()
+        if group not in LARGE:
+            for made in ready.values():
+                versions |= made.prepare()
         bursts = take_turns(ready, rounds, seconds, tell)
         measured = {
             each.name: Measured(
@@ -55,9 +64,6 @@ def compare(
                 ready[each.name].placement,
             )
             for each in contestants
-        }
-        versions = {
-            name: version for each in ready.values() for name, version in each.versions.items()
         }
     return Comparison(workload.name, group, workload.batch_size, measured), versions
 

@@ -38,10 +38,11 @@ class Service:
 
     def dataset(self, workload: Workload) -> str:
         """The name of the workload's dataset, which is there now."""
-        if workload.name not in self._pushed:
-            self.client.put_arrays(workload.name, *data(workload))
-            self._pushed.add(workload.name)
-        return workload.name
+        name = "x".join(map(str, workload.input_shape))
+        if name not in self._pushed:
+            self.client.put_arrays(name, *data(workload))
+            self._pushed.add(name)
+        return name
 
     def peak_bytes(self, job: Job) -> int:
         """Peak memory of the job's engine and, if it has them, of its Ray workers."""
@@ -73,7 +74,10 @@ class Jobs:
         self._spec = spec(ours, workload, service.dataset(workload))
         self._peak = 0
         self.placement = ""
-        self.versions = {"batchgrad": service.client.version().version}
+
+    def prepare(self) -> dict[str, str]:
+        """The service's version; it is there already."""
+        return {"batchgrad": self._service.client.version().version}
 
     def burst(self, seconds: float) -> Burst:
         """Run a job until it has done steps for `seconds` after its warm-up."""
@@ -84,7 +88,7 @@ class Jobs:
             time.sleep(self._ours.warm_seconds + seconds)
             job = client.job(job.id)
             self._peak = max(self._peak, self._service.peak_bytes(job))
-            self.placement = f"{job.executor}, {job.workers} × {job.threads} threads"
+            self.placement = placement(job)
         finally:
             self._end(job.id)
         rows = list(client.steps(job.id, max_points=POINTS))
@@ -120,6 +124,12 @@ class Jobs:
             if time.monotonic() > deadline:
                 raise ContestantFailed(f"{self._ours.name}: the job does not end.")
             time.sleep(0.1)
+
+
+def placement(job: Job) -> str:
+    """Where a job runs, in words."""
+    threads = f"{job.threads} thread{'s' if job.threads != 1 else ''}"
+    return f"inline, {threads}" if job.executor == "inline" else f"Ray, {job.workers} × {threads}"
 
 
 def steady(rows: list[StepRow], warm_seconds: float) -> Burst:

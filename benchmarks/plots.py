@@ -1,0 +1,78 @@
+"""The figures of RESULTS.md."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from benchmarks.results import Comparison, Results
+from benchmarks.statistics import Spread, step_seconds
+
+OURS, THEIRS, BARE = "#1f6f8b", "#b8b8b8", "#e3c567"
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """One figure a group, and one of growth; only of what was run."""
+    folder.mkdir(exist_ok=True)
+    drawn: list[Path] = []
+    for group in dict.fromkeys(c.group for c in results.comparisons):
+        wanted = [c for c in results.comparisons if c.group == group]
+        figure = Figure(figsize=(11, 3.6 * ((len(wanted) + 1) // 2)), layout="constrained")
+        for place, comparison in enumerate(wanted, 1):
+            axes = figure.add_subplot((len(wanted) + 1) // 2, 2, place)
+            _bars(axes, comparison, log=group == "per-example")
+        drawn.append(folder / f"{group}.png")
+        figure.savefig(drawn[-1], dpi=110)
+    if results.growth:
+        drawn.append(folder / "growth.png")
+        _growth(results).savefig(drawn[-1], dpi=110)
+    return drawn
+
+
+def _bars(axes: Any, comparison: Comparison, *, log: bool) -> None:
+    """Median milliseconds a step, the fastest on top; whiskers from smallest to largest."""
+    spreads = {n: step_seconds(m) for n, m in comparison.contestants.items()}
+    names = sorted(spreads, key=lambda name: -spreads[name].median)
+    medians = [spreads[n].median * 1e3 for n in names]
+    low = [(spreads[n].median - spreads[n].low) * 1e3 for n in names]
+    high = [(spreads[n].high - spreads[n].median) * 1e3 for n in names]
+    titles = [comparison.contestants[n].title for n in names]
+    axes.barh(titles, medians, xerr=[low, high], color=[_color(n) for n in names], capsize=2)
+    axes.set_title(f"{comparison.workload}, N = {comparison.batch_size}")
+    axes.set_xlabel("ms a step" + (", logarithmic" if log else ""))
+    axes.tick_params(axis="y", labelsize=7)
+    if log:
+        axes.set_xscale("log")
+
+
+def _color(name: str) -> str:
+    if name.startswith("ours"):
+        return OURS
+    return BARE if name.startswith("gemm") else THEIRS
+
+
+def _growth(results: Results) -> Figure:
+    """One panel a variable."""
+    variables = list(dict.fromkeys(point.variable for point in results.growth))
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for place, variable in enumerate(variables, 1):
+        axes = figure.add_subplot(2, (len(variables) + 1) // 2, place)
+        points = [point for point in results.growth if point.variable == variable]
+        values = [point.value for point in points]
+        spreads = [Spread.of(point.step_seconds) for point in points]
+        errors = [
+            [(s.median - s.low) * 1e3 for s in spreads],
+            [(s.high - s.median) * 1e3 for s in spreads],
+        ]
+        medians = [s.median * 1e3 for s in spreads]
+        axes.errorbar(values, medians, yerr=errors, marker="o", color=OURS, capsize=2)
+        axes.set_title(points[0].series, fontsize=9)
+        axes.set_xlabel(variable)
+        axes.set_ylabel("ms a step")
+        if variable in {"P", "N"}:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        else:
+            axes.set_xticks(values)
+            axes.set_ylim(bottom=0)
+    return figure
