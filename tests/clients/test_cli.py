@@ -347,7 +347,8 @@ def test_a_failed_job_tells_why_once(kit: Any, run: Any) -> None:
 
 def test_a_paused_job_is_not_waited_for(kit: Any, run: Any) -> None:
     paused = kit.answer(200, kit.job(status="paused"))
-    done = run(kit.Script(kit.answer(200, kit.job()), paused), "wait", "job_1")
+    script = kit.Script(kit.answer(200, kit.job()), paused)
+    done = run(script, "wait", "job_1", "--timeout", "9")
     assert done.exit_code == 101
     assert "batchgrad resume job_1" in done.stderr
 

@@ -123,6 +123,19 @@ def test_a_restart_of_the_service_is_waited_for(kit: Any) -> None:
     assert isinstance(told[0], errors.ConnectionFailed)
 
 
+def test_each_restart_has_the_whole_patience(kit: Any) -> None:
+    told: list[errors.BatchgradError] = []
+    away = [httpx2.ConnectError("refused")] * 50  # ten looks of five sendings, some 35 s
+    back = kit.answer(200, kit.job(step=2))
+    script = kit.Script(
+        kit.answer(200, kit.job(step=1)), *away, back, *away, kit.answer(200, kit.job(step=3))
+    )
+    with script.client() as client:
+        seen = client.watch("job_1", on_silence=told.append)
+        assert [next(seen).step for _ in range(3)] == [1, 2, 3]
+    assert len(told) == 2
+
+
 def test_a_service_that_stays_away_is_waited_for_no_longer_than_a_while(kit: Any) -> None:
     script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
     with script.client() as client, pytest.raises(errors.NotFinished, match="when the service is"):
