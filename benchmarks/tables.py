@@ -34,7 +34,7 @@ def figure(value: float) -> str:
     if abs(value) >= 100:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
-    return f"{value:#.3g}"
+    return f"{value:#.3g}".rstrip(".")
 
 
 def spread(value: Spread, scale: float = 1.0) -> str:
