@@ -13,7 +13,8 @@ from batchgrad.contract import (
     GradientsResponse,
     NoiseScale,
 )
-from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement, compare
+from batchgrad_service.engine.averaging import PLACES
+from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement
 from batchgrad_service.engine.rows import layered
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_ids, check_targets
@@ -60,9 +61,8 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
-    frozen = shortcuts.frozen(means)
-    averaged = shortcuts.averaged_error(views, means)
-    at_mean = shortcuts.mean_example(views, means)
+    rows = shortcuts.rows(views, means)
+    compared = shortcuts.compare(exact, rows)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
     noise = noise_scale(squared_norms, batch.weights, float(np.dot(exact, exact)))
     return GradientsResponse(
@@ -72,10 +72,10 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         norms=np.sqrt(squared_norms).tolist(),
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
-            "averaged_error": _shortcut(
-                network, averaged, compare(network, exact, frozen, averaged)
-            ),
-            "mean_example": _shortcut(network, at_mean, compare(network, exact, frozen, at_mean)),
+            **{
+                name: _shortcut(network, shortcuts.gradient(rows, place), compared[name])
+                for name, place in PLACES.items()
+            },
             "mean_of_means": _shortcut(
                 network, of_means, Comparison(agreement(exact, of_means), None)
             ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from batchgrad.contract import GradientsResponse
-from batchgrad_service.engine.comparison import Shortcuts
+from batchgrad_service.engine.comparison import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
 from batchgrad_service.question import answer
 from batchgrad_workers.gradients import WEIGHT
 from tests.question.agreeing import flat
@@ -74,7 +74,8 @@ def test_covariance_and_propagation_are_vectors_that_make_up_the_gap(name: str) 
     weight = float(sums.totals[WEIGHT])
     means = own.means.means(sums.means, weight)
     shortcuts = Shortcuts(of, own.loss)
-    exact, frozen = sums.gradient / weight, shortcuts.frozen(means)
+    rows = shortcuts.rows(views, means)
+    exact, frozen = sums.gradient / weight, shortcuts.gradient(rows, FROZEN)
     covariance = np.zeros_like(exact)
     activations = of.forward(views, batch.inputs)
     errors = dict(_errors(of, views, activations, batch))
@@ -85,7 +86,8 @@ def test_covariance_and_propagation_are_vectors_that_make_up_the_gap(name: str) 
 
     assert_allclose(exact - frozen, covariance, atol=1e-11 * np.abs(exact).max())
     assert np.linalg.norm(covariance) > 1e-3 * np.linalg.norm(exact)
-    for shortcut in (shortcuts.averaged_error(views, means), shortcuts.mean_example(views, means)):
+    for place in (AVERAGED_ERROR, MEAN_EXAMPLE):
+        shortcut = shortcuts.gradient(rows, place)
         propagation = frozen - shortcut
         assert_allclose(
             covariance + propagation, exact - shortcut, atol=1e-11 * np.abs(exact).max()

@@ -33,8 +33,8 @@ def network(stored: StoredDataset, *layers: dict[str, Any]) -> Network:
 def test_arrays_are_mapped_not_loaded(tmp_path: Path) -> None:
     dataset = StoredDataset.open(store(tmp_path))
 
-    assert isinstance(dataset.inputs, np.memmap)
-    assert isinstance(dataset.targets, np.memmap)
+    assert isinstance(dataset.inputs.base, np.memmap)
+    assert isinstance(dataset.targets.base, np.memmap)
     assert dataset.weights is None
 
 

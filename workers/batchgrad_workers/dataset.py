@@ -28,10 +28,15 @@ class StoredDataset:
         """Map the arrays in `directory`: inputs.npy, targets.npy and, if there, weights.npy."""
         weights = directory / "weights.npy"
         return cls(
-            np.load(directory / "inputs.npy", mmap_mode="r", allow_pickle=False),
-            np.load(directory / "targets.npy", mmap_mode="r", allow_pickle=False),
-            np.load(weights, mmap_mode="r", allow_pickle=False) if weights.exists() else None,
+            _mapped(directory / "inputs.npy"),
+            _mapped(directory / "targets.npy"),
+            _mapped(weights) if weights.exists() else None,
         )
+
+
+def _mapped(file: Path) -> AnyArray:
+    """The array in a .npy file, read when it is touched; plain, because a memmap indexes slowly."""
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,10 @@ class ThreadTeam:
             for item in remaining:
                 work(item)
 
-        helpers = []
-        if self._pool is not None:
-            helpers = [self._pool.submit(take) for _ in range(self.threads - 1)]
+        if self._pool is None:
+            take()
+            return
+        helpers = [self._pool.submit(take) for _ in range(self.threads - 1)]
         try:
             take()
         finally:

@@ -6,15 +6,17 @@ at this layer, plus (F - s), the *propagation* of what was lost above. Norms of 
 taken of the explicit difference: the factored form loses half the digits and can go negative.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 
 import numpy as np
 
+from batchgrad.contract import ShortcutName
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import loss_and_error
-from batchgrad_workers.layers import Parameters
+from batchgrad_workers.layers import Layer, Parameters
+from batchgrad_workers.layers.linear import Linear
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import Means
 from batchgrad_workers.network import Network
@@ -50,40 +52,62 @@ class Comparison:
     layers: list[LayerGap] | None
 
 
+FROZEN, AVERAGED_ERROR, MEAN_EXAMPLE = 0, 1, 2
+"""Places in `Rows`: what F_l, averaged_error and mean_example take as a layer's (a, δ)."""
+
+BLOCK_BYTES = 1 << 20
+"""How much of a layer's gradient is compared at once, so that it stays in the cache."""
+
+Rows = dict[int, tuple[Array, Array]]
+"""For each layer with parameters its inputs (3, …) and errors (3, …): one row a shortcut."""
+
+
 class Shortcuts:
-    """The gradients that averaging early gives, for one network and loss."""
+    """The gradients that averaging early gives, for one network and loss.
+
+    Each is one example's gradient in every layer, vjp(a, δ), so it is kept as the pair (a, δ) and
+    formed only where it has to be.
+    """
 
     def __init__(self, network: Network, loss: Loss) -> None:
         """Bind them."""
         self._network = network
         self._loss = loss
 
-    def averaged_error(self, views: Sequence[Parameters], means: Means) -> Array:
-        """One backward pass (P,) of the mean output error, each layer at its mean input."""
-        outputs = [
-            layer.forward(parameters, inputs)
-            for layer, parameters, inputs in zip(
-                self._network.layers, views, means.inputs, strict=True
-            )
-        ]
-        last = len(outputs) - 1
-        return self._backward(views, means.inputs, outputs, means.errors[last], last)
+    def rows(self, views: Sequence[Parameters], means: Means) -> Rows:
+        """One forward and one backward pass of two made-up examples.
 
-    def mean_example(self, views: Sequence[Parameters], means: Means) -> Array:
-        """The ordinary gradient (P,) at the one example (mean input, mean target)."""
-        activations = self._network.forward(views, means.inputs[0])
-        _, error = loss_and_error(self._loss, activations[-1], means.targets)
-        last = len(activations) - 2
-        return self._backward(views, activations[:-1], activations[1:], error, last)
+        averaged_error: the mean output error, each layer at its exact mean input. mean_example:
+        the ordinary passes of the one example (mean input, mean target).
+        """
+        layers = self._network.layers
+        example = means.inputs[0]
+        inputs, outputs = [], []
+        for layer, parameters, mean in zip(layers, views, means.inputs, strict=True):
+            inputs.append(np.concatenate([mean, example]))
+            outputs.append(layer.forward(parameters, inputs[-1]))
+            example = outputs[-1][1:]
+        _, error = loss_and_error(self._loss, example, means.targets)
+        errors = np.concatenate([means.errors[len(layers) - 1], error])
+        found: Rows = {}
+        for index in range(len(layers) - 1, -1, -1):
+            if index in means.errors and self._network.layers[index].parameter_shapes:
+                found[index] = (
+                    np.concatenate([means.inputs[index], inputs[index]]),
+                    np.concatenate([means.errors[index], errors]),
+                )
+            if index:
+                errors = layers[index].backward(views[index], inputs[index], outputs[index], errors)
+        return found
 
-    def frozen(self, means: Means) -> Array:
-        """F (P,): every layer's vjp at its exact mean input and exact mean error."""
-        gradient = np.empty(self._network.size, means.targets.dtype)
+    def gradient(self, rows: Rows, place: int) -> Array:
+        """The gradient (P,) of one of `rows`."""
+        dtype = next(iter(rows.values()))[1].dtype if rows else np.float64
+        gradient, one = np.empty(self._network.size, dtype), np.ones(1, dtype)
         into = self._network.views(gradient)
-        one = np.ones(1, gradient.dtype)
-        for layer in self._network.learning:
-            self._network.layers[layer].gradient_sums(
-                means.inputs[layer], means.errors[layer], one, into[layer]
+        for index, (inputs, errors) in rows.items():
+            self._network.layers[index].gradient_sums(
+                inputs[place : place + 1], errors[place : place + 1], one, into[index]
             )
         return gradient
 
@@ -91,68 +115,98 @@ class Shortcuts:
         self, views: Sequence[Parameters], means: Means, exact: Array, layer: int
     ) -> Array:
         """The gradient (P,) when averaging starts at `layer`'s output: exact above it."""
-        outputs = [
-            self._network.layers[k].forward(views[k], means.inputs[k]) for k in range(layer + 1)
-        ]
-        below = self._backward(views, means.inputs, outputs, means.errors[layer], layer)
         gradient = exact.copy()
-        for k in self._network.learning:
-            if k <= layer:
-                span = self._network.layer_span(k)
-                gradient[span] = below[span]
-        return gradient
-
-    def _backward(
-        self,
-        views: Sequence[Parameters],
-        inputs: Sequence[Array],
-        outputs: Sequence[Array],
-        error: Array,
-        top: int,
-    ) -> Array:
-        """Carry `error`, one row at layer `top`'s output, down to layer 0; gradients (P,)."""
-        gradient = np.zeros(self._network.size, error.dtype)
         into = self._network.views(gradient)
-        one = np.ones(1, error.dtype)
-        for index in range(top, -1, -1):
-            layer = self._network.layers[index]
+        error, one = means.errors[layer], np.ones(1, exact.dtype)
+        for index in range(layer, -1, -1):
+            below, mean = self._network.layers[index], means.inputs[index]
             if into[index]:
-                layer.gradient_sums(inputs[index], error, one, into[index])
+                below.gradient_sums(mean, error, one, into[index])
             if index:
-                error = layer.backward(views[index], inputs[index], outputs[index], error)
+                error = below.backward(views[index], mean, below.forward(views[index], mean), error)
         return gradient
 
+    def compare(self, exact: Array, rows: Rows) -> dict[ShortcutName, Comparison]:
+        """averaged_error and mean_example against G = `exact` (P,), whole and by layer."""
+        views = self._network.views(exact)
+        products = {
+            index: _products(self._network.layers[index], views[index], *rows[index])
+            for index in self._network.learning
+        }
+        names: dict[ShortcutName, int] = {
+            "averaged_error": AVERAGED_ERROR,
+            "mean_example": MEAN_EXAMPLE,
+        }
+        return {name: _comparison(products, place) for name, place in names.items()}
 
-def norm(vector: Array) -> float:
-    """‖v‖."""
-    return float(np.sqrt(np.dot(vector, vector)))
+
+EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
+"""Rows of `_products`: ‖G_l‖², ‖G_l - v‖², ‖F_l - v‖², ⟨G_l, v⟩ and ‖v‖², by place (3,)."""
+
+
+def _products(layer: Layer, exact: Parameters, inputs: Array, errors: Array) -> list[list[float]]:
+    """Form the rows' gradients v block by block, and compare each while it is in the cache."""
+    found = np.zeros((5, 3))
+    for block in _blocks(layer, inputs.itemsize):
+        for name, formed in layer.each_gradient(inputs, errors[:, block]).items():
+            gradients, part = formed.reshape(3, -1), exact[name][block].reshape(-1)
+            lost = gradients[FROZEN] - gradients
+            gap = part - gradients
+            found[EXACT] += np.vecdot(part, part)
+            found[DIFFERENCE] += np.vecdot(gap, gap)
+            found[PROPAGATION] += np.vecdot(lost, lost)
+            found[INNER] += gradients @ part
+            found[OWN] += np.vecdot(gradients, gradients)
+    products: list[list[float]] = found.tolist()
+    return products
+
+
+def _blocks(layer: Layer, itemsize: int) -> Iterator[slice]:
+    """Runs of outputs of a linear layer, whose gradients are apart; other layers at once."""
+    if not isinstance(layer, Linear) or len(layer.input_shape) != 1:
+        yield slice(None)
+        return
+    rows = max(1, BLOCK_BYTES // (3 * layer.in_features * itemsize))
+    for start in range(0, layer.out_features, rows):
+        yield slice(start, start + rows)
+
+
+def _comparison(products: dict[int, list[list[float]]], place: int) -> Comparison:
+    gaps = [
+        LayerGap(
+            name=str(index),
+            relative_error=_ratio(each[DIFFERENCE][place], each[EXACT][place]),
+            covariance_norm=sqrt(each[DIFFERENCE][FROZEN]),
+            propagation_norm=sqrt(each[PROPAGATION][place]),
+        )
+        for index, each in products.items()
+    ]
+    exact, difference, inner, own = (
+        sum(each[figure][place] for each in products.values())
+        for figure in (EXACT, DIFFERENCE, INNER, OWN)
+    )
+    return Comparison(_agreement(exact, difference, inner, own), gaps)
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return sqrt(numerator / denominator) if denominator else None
+
+
+def _agreement(exact: float, difference: float, inner: float, own: float) -> Agreement:
+    """From ‖G‖², ‖G - s‖², ⟨G, s⟩ and ‖s‖²."""
+    if not exact or not isfinite(own):
+        return Agreement(None, None, None)
+    cosine = min(1.0, max(-1.0, inner / sqrt(exact * own))) if own else None
+    return Agreement(sqrt(difference / exact), cosine, sqrt(own / exact))
 
 
 def agreement(exact: Array, shortcut: Array) -> Agreement:
     """How far `shortcut` (P,) is from `exact` (P,)."""
-    exact_norm, shortcut_norm = norm(exact), norm(shortcut)
-    if not exact_norm or not isfinite(shortcut_norm):
-        return Agreement(None, None, None)
-    cosine = None
-    if shortcut_norm:
-        inner = float(np.dot(exact, shortcut)) / (exact_norm * shortcut_norm)
-        cosine = min(1.0, max(-1.0, inner))
-    return Agreement(norm(exact - shortcut) / exact_norm, cosine, shortcut_norm / exact_norm)
+    gap = exact - shortcut
+    figures = ((exact, exact), (gap, gap), (exact, shortcut), (shortcut, shortcut))
+    return _agreement(*(float(np.dot(left, right)) for left, right in figures))
 
 
-def compare(network: Network, exact: Array, frozen: Array, shortcut: Array) -> Comparison:
-    """Measure one shortcut, whole and by layer; all arguments (P,)."""
-    gaps = []
-    for layer in network.learning:
-        span = network.layer_span(layer)
-        layer_norm = norm(exact[span])
-        error = norm(exact[span] - shortcut[span])
-        gaps.append(
-            LayerGap(
-                str(layer),
-                error / layer_norm if layer_norm else None,
-                norm(exact[span] - frozen[span]),
-                norm(frozen[span] - shortcut[span]),
-            )
-        )
-    return Comparison(agreement(exact, shortcut), gaps)
+def norm(vector: Array) -> float:
+    """‖v‖."""
+    return sqrt(float(np.dot(vector, vector)))

@@ -82,7 +82,7 @@ class Coordinator:
         self._learning_rate = learning_rate
         self._clip_norm = clip_norm
         self._direction: Update = update
-        self._averaging = Averaging(network, loss, shortcuts, update)
+        self._averaging = Averaging(network, loss, shortcuts)
         self._loss = loss
         self._order = order
         self._examples = examples
@@ -163,17 +163,17 @@ class Coordinator:
         return gradient
 
     def _average(self, minibatch: Minibatch) -> Averages | None:
-        """The shortcuts' gradients; None without any weight."""
+        """The shortcuts at the old θ; None without any weight."""
         if not minibatch.weight:
             return None
-        return self._averaging.gradients(self.parameters, minibatch.sums)
+        return self._averaging.averages(self.parameters, minibatch.sums)
 
     def _update(self, step: int, gradient: Array, averages: Averages | None) -> None:
         """A new θ, in place, along G or the shortcut that is trained on."""
         if averages is None:
             return
         if self._direction != "mean_gradient":
-            gradient = averages.shortcuts[self._direction]
+            gradient = self._averaging.gradient(averages, self._direction)
         with np.errstate(all="ignore"):  # an overflow shows in the next step's losses
             rate = self._learning_rate(step)
             self.optimizer.update(self.parameters, clipped(gradient, self._clip_norm), rate)

@@ -106,11 +106,18 @@ def histogram(norms: Array) -> list[int]:
 
 
 def quantiles(norms: Array) -> dict[str, float]:
-    """Quantiles of ‖g_n‖ (n,) by name; empty when there are none."""
+    """Quantiles of ‖g_n‖ (n,) by name, linear between neighbours; empty when there are none."""
     if not len(norms):
         return {}
-    values = np.quantile(norms, list(QUANTILES.values()))
-    return {name: float(value) for name, value in zip(QUANTILES, values, strict=True)}
+    ordered = np.sort(norms)
+    found = {}
+    for name, fraction in QUANTILES.items():
+        below, beyond = divmod(fraction * (len(ordered) - 1), 1)
+        low = float(ordered[int(below)])
+        found[name] = low
+        if beyond:
+            found[name] += beyond * (float(ordered[int(below) + 1]) - low)
+    return found
 
 
 def largest(ids: Integers, norms: Array, count: int = 5) -> list[tuple[int, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.layers.products import bias_sums, weight_sums
+from batchgrad_workers.layers.products import bias_sums, squared, weight_sums
 from batchgrad_workers.layers.protocol import Parameters, Plain
 
 
@@ -58,6 +58,8 @@ class Linear(Plain):
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
         """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
+        if len(self.input_shape) == 1:
+            return self._vector_sums(inputs, error, weights, into)
         inputs, error = self._positions(inputs), self._positions(error)
         norms = weight_sums(inputs, error, weights, into["weight"])
         if self.bias:
@@ -65,9 +67,20 @@ class Linear(Plain):
         return norms
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        if len(self.input_shape) == 1:
+            found: dict[str, Array] = {"weight": error[:, :, None] * inputs[:, None, :]}
+            return {**found, "bias": error.copy()} if self.bias else found
         inputs, error = self._positions(inputs), self._positions(error)
-        found = {"weight": np.einsum("nto,nti->noi", error, inputs)}
+        found = {"weight": np.matmul(error.transpose(0, 2, 1), inputs)}
         return {**found, "bias": error.sum(axis=1)} if self.bias else found
+
+    def _vector_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+        np.matmul((error * weights[:, None]).T, inputs, out=into["weight"])
+        input_part = squared(inputs)
+        if self.bias:
+            np.matmul(weights, error, out=into["bias"])
+            input_part += 1
+        return squared(error) * input_part
 
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""

@@ -18,10 +18,6 @@ def weight_sums(inputs: Array, error: Array, weights: Array, into: Array) -> Arr
     """
     examples, positions, width = inputs.shape
     outputs = error.shape[2]
-    if positions == 1:
-        flat_inputs, flat_error = inputs[:, 0], error[:, 0]
-        np.matmul((flat_error * weights[:, None]).T, flat_inputs, out=into)
-        return squared(flat_error) * squared(flat_inputs)
     if 2 * positions**2 < outputs * width:
         weighted = (error * weights[:, None, None]).reshape(-1, outputs)
         np.matmul(weighted.T, inputs.reshape(-1, width), out=into)
@@ -37,14 +33,14 @@ def weight_sums(inputs: Array, error: Array, weights: Array, into: Array) -> Arr
 
 def bias_sums(error: Array, weights: Array, into: Array) -> Array:
     """Write Σ_n w_n Σ_t δ_nt (o,) into `into`; ‖Σ_t δ_nt‖² (n,). From error (n, T, o)."""
-    each = error[:, 0] if error.shape[1] == 1 else error.sum(axis=1)
+    each = error.sum(axis=1)
     np.matmul(weights, each, out=into)
     return squared(each)
 
 
 def squared(rows: Array) -> Array:
     """‖row‖² of every row (n, m)."""
-    return np.einsum("nm,nm->n", rows, rows)
+    return np.vecdot(rows, rows)
 
 
 def _by_gram(inputs: Array, error: Array) -> Array:
