@@ -98,7 +98,10 @@ TARGETS: tuple[Target, ...] = (
     *_norms("wide", "opacus-grad", "wide, mean + norms: 100× Opacus grad_sample", 100),
     *_norms("wide", "torch-vmap", "wide, mean + norms: 100× torch.func vmap", 100),
     *_norms("wide", "jax-vmap", "wide, mean + norms: 100× JAX vmap", 100),
-    *_norms("wide", "opacus-ghost", "wide, mean + norms: 1.5× Opacus ghost", 1.5),
+    *_norms("wide", "opacus-ghost", "wide, mean + norms: 1.5× Opacus ghost, one pass", 1.5),
+    *_norms(
+        "wide", "opacus-ghost-loop", "wide, mean + norms: 1.5× Opacus ghost, its two passes", 1.5,
+    ),
     *_norms(
         "wide", "backpack-l2", "wide, mean + norms: within 10% of BackPACK BatchL2Grad",
         AS_FAST_WITHIN_10,
