@@ -20,7 +20,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
         figure = Figure(figsize=(11, 3.6 * ((len(wanted) + 1) // 2)), layout="constrained")
         for place, comparison in enumerate(wanted, 1):
             axes = figure.add_subplot((len(wanted) + 1) // 2, 2, place)
-            _bars(axes, comparison, log=group == "per-example")
+            _bars(axes, comparison)
         drawn.append(folder / f"{group}.png")
         figure.savefig(drawn[-1], dpi=110)
     if results.growth:
@@ -29,7 +29,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return drawn
 
 
-def _bars(axes: Any, comparison: Comparison, *, log: bool) -> None:
+def _bars(axes: Any, comparison: Comparison) -> None:
     """Median milliseconds a step, the fastest on top; whiskers from smallest to largest."""
     spreads = {n: step_seconds(m) for n, m in comparison.contestants.items()}
     names = sorted(spreads, key=lambda name: -spreads[name].median)
@@ -39,10 +39,9 @@ def _bars(axes: Any, comparison: Comparison, *, log: bool) -> None:
     titles = [comparison.contestants[n].title for n in names]
     axes.barh(titles, medians, xerr=[low, high], color=[_color(n) for n in names], capsize=2)
     axes.set_title(f"{comparison.workload}, N = {comparison.batch_size}")
-    axes.set_xlabel("ms a step" + (", logarithmic" if log else ""))
+    axes.set_xlabel("ms a step, logarithmic")
+    axes.set_xscale("log")
     axes.tick_params(axis="y", labelsize=7)
-    if log:
-        axes.set_xscale("log")
 
 
 def _color(name: str) -> str:
@@ -73,6 +72,7 @@ def _growth(results: Results) -> Figure:
             axes.set_xscale("log")
             axes.set_yscale("log")
         else:
-            axes.set_xticks(values)
             axes.set_ylim(bottom=0)
+        axes.set_xticks(values, [f"{value:,.0f}" for value in values], fontsize=8)
+        axes.set_xticks([], minor=True)
     return figure

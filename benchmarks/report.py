@@ -70,7 +70,7 @@ def _targets(found: list[Outcome], reasons: Mapping[str, str]) -> str:
             (target.words, f"{sign} {target.wanted:.3g}", spread(outcome.measured), met, why)
         )
     missed = sum(not outcome.met for outcome in found)
-    table = markdown(("target", "wanted", "measured ratio", "met", "why not"), rows)
+    table = markdown(("target", "wanted", "measured ratio", "met", "why not"), rows, (0, 3, 4))
     return f"{len(found) - missed} of {len(found)} are met.\n\n{table}"
 
 

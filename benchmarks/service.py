@@ -142,8 +142,7 @@ def steady(rows: list[StepRow], warm_seconds: float) -> Burst:
             "let it run for longer (--seconds)."
         )
     first, last = counted[0], counted[-1]
-    names = sorted({name for row in counted for name in row.phases})
-    phases = {
-        name: sum(row.phases.get(name, 0.0) for row in counted) / len(counted) for name in names
-    }
+    timed = counted[1:]  # the first one's row is where the clock starts: its own step is not in
+    names = sorted({name for row in timed for name in row.phases})
+    phases = {name: sum(row.phases.get(name, 0.0) for row in timed) / len(timed) for name in names}
     return Burst(last.step - first.step, (last.time - first.time).total_seconds(), phases)

@@ -8,9 +8,9 @@ from benchmarks.statistics import Spread, step_seconds, times_as_fast
 Row = Sequence[str]
 
 
-def markdown(heading: Row, rows: Sequence[Row]) -> str:
-    """A table; the first column is words, the others are figures."""
-    rule = ["---", *["---:"] * (len(heading) - 1)]
+def markdown(heading: Row, rows: Sequence[Row], words: Sequence[int] = (0,)) -> str:
+    """A table; the columns `words` are text, the others figures."""
+    rule = ["---" if column in words else "---:" for column in range(len(heading))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
