@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.results import Comparison, Results
 from benchmarks.statistics import Spread, step_seconds
 
-OURS, THEIRS, BARE = "#1f6f8b", "#b8b8b8", "#e3c567"
+OURS, THEIRS, BARE = "#1f6f8b", "#8a8a8a", "#d9a520"
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
@@ -20,7 +21,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
         figure = Figure(figsize=(11, 3.6 * ((len(wanted) + 1) // 2)), layout="constrained")
         for place, comparison in enumerate(wanted, 1):
             axes = figure.add_subplot((len(wanted) + 1) // 2, 2, place)
-            _bars(axes, comparison)
+            _points(axes, comparison)
         drawn.append(folder / f"{group}.png")
         figure.savefig(drawn[-1], dpi=110)
     if results.growth:
@@ -29,7 +30,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return drawn
 
 
-def _bars(axes: Any, comparison: Comparison) -> None:
+def _points(axes: Any, comparison: Comparison) -> None:
     """Median milliseconds a step, the fastest on top; whiskers from smallest to largest."""
     spreads = {n: step_seconds(m) for n, m in comparison.contestants.items()}
     names = sorted(spreads, key=lambda name: -spreads[name].median)
@@ -37,10 +38,18 @@ def _bars(axes: Any, comparison: Comparison) -> None:
     low = [(spreads[n].median - spreads[n].low) * 1e3 for n in names]
     high = [(spreads[n].high - spreads[n].median) * 1e3 for n in names]
     titles = [comparison.contestants[n].title for n in names]
-    axes.barh(titles, medians, xerr=[low, high], color=[_color(n) for n in names], capsize=2)
+    # Points, not bars: a bar's length means nothing where the axis does not start at 0.
+    for place, name in enumerate(names):
+        whiskers = [[low[place]], [high[place]]]
+        axes.errorbar(medians[place], place, xerr=whiskers, fmt="o", color=_color(name), capsize=3)
+    axes.set_yticks(range(len(names)), titles)
+    axes.grid(axis="x", which="both", alpha=0.25)
     axes.set_title(f"{comparison.workload}, N = {comparison.batch_size}")
     axes.set_xlabel("ms a step, logarithmic")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="y", labelsize=7)
 
 
