@@ -10,7 +10,7 @@ from batchgrad_workers.arrays import Array
 from batchgrad_workers.build import build
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup, Shard
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class GradientWorker:
 
     def __init__(self, setup: Setup, threads: int) -> None:
         single_threaded_blas()
+        keep_freed_memory()
         self._shard = Shard(setup, threads)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -6,7 +6,7 @@ at this layer, plus (F - s), the *propagation* of what was lost above. Norms of 
 taken of the explicit difference: the factored form loses half the digits and can go negative.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
@@ -141,37 +141,63 @@ class Shortcuts:
 
 
 EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
-"""Rows of `_products`: ‖G_l‖², ‖G_l - v‖², ‖F_l - v‖², ⟨G_l, v⟩ and ‖v‖², by place (3,)."""
+"""Rows of `Products`: ‖G_l‖², ‖G_l - v‖², ‖F_l - v‖², ⟨G_l, v⟩ and ‖v‖², by place (3,)."""
+
+Products = list[list[float]]
 
 
-def _products(layer: Layer, exact: Parameters, inputs: Array, errors: Array) -> list[list[float]]:
-    """Form the rows' gradients v block by block, and compare each while it is in the cache."""
+def _products(layer: Layer, exact: Parameters, inputs: Array, errors: Array) -> Products:
+    """Form the rows' gradients v = vjp(a, δ), and compare them."""
+    if isinstance(layer, Linear) and len(layer.input_shape) == 1:
+        return _linear_products(exact, inputs, errors)
     found = np.zeros((5, 3))
-    for block in _blocks(layer, inputs.itemsize):
-        for name, formed in layer.each_gradient(inputs, errors[:, block]).items():
-            gradients, part = formed.reshape(3, -1), exact[name][block].reshape(-1)
-            lost = gradients[FROZEN] - gradients
-            gap = part - gradients
-            found[EXACT] += np.vecdot(part, part)
-            found[DIFFERENCE] += np.vecdot(gap, gap)
-            found[PROPAGATION] += np.vecdot(lost, lost)
-            found[INNER] += gradients @ part
-            found[OWN] += np.vecdot(gradients, gradients)
-    products: list[list[float]] = found.tolist()
+    for name, formed in layer.each_gradient(inputs, errors).items():
+        gradients, part = formed.reshape(3, -1), exact[name].reshape(-1)
+        lost = gradients[FROZEN] - gradients
+        gap = part - gradients
+        found[EXACT] += np.vecdot(part, part)
+        found[DIFFERENCE] += np.vecdot(gap, gap)
+        found[PROPAGATION] += np.vecdot(lost, lost)
+        found[INNER] += gradients @ part
+        found[OWN] += np.vecdot(gradients, gradients)
+    products: Products = found.tolist()
     return products
 
 
-def _blocks(layer: Layer, itemsize: int) -> Iterator[slice]:
-    """Runs of outputs of a linear layer, whose gradients are apart; other layers at once."""
-    if not isinstance(layer, Linear) or len(layer.input_shape) != 1:
-        yield slice(None)
-        return
-    rows = max(1, BLOCK_BYTES // (3 * layer.in_features * itemsize))
-    for start in range(0, layer.out_features, rows):
-        yield slice(start, start + rows)
+def _linear_products(exact: Parameters, inputs: Array, errors: Array) -> Products:
+    """The same where v is δ aᵀ: only differences are formed, a block at a time in the cache.
+
+    ‖v‖² = ‖δ‖² (‖a‖² + 1) and ⟨G, v⟩ = δᵀ (G a) are factored. averaged_error has the mean input
+    that F has, so F - v = (δ̄ - δ) āᵀ is factored too, after the difference was taken.
+    """
+    weight, bias = exact["weight"], exact.get("bias")
+    lost = errors[FROZEN] - errors
+    sizes = np.vecdot(inputs, inputs).astype(np.float64) + (bias is not None)
+    found = np.zeros((5, 3))
+    found[EXACT] = np.vdot(weight, weight)
+    found[INNER] = np.vecdot(errors, inputs @ weight.T)
+    found[OWN] = np.vecdot(errors, errors) * sizes
+    if bias is not None:
+        gap = bias - errors
+        found[EXACT] += np.vecdot(bias, bias)
+        found[INNER] += errors @ bias
+        found[DIFFERENCE] = np.vecdot(gap, gap)
+        found[PROPAGATION] = np.vecdot(lost, lost)
+    found[PROPAGATION, AVERAGED_ERROR] = np.vecdot(lost, lost)[AVERAGED_ERROR] * sizes[FROZEN]
+    rows = max(1, BLOCK_BYTES // (3 * weight.shape[1] * weight.itemsize))
+    for start in range(0, len(weight), rows):
+        block = slice(start, start + rows)
+        gradients = errors[:, block, None] * inputs[:, None, :]
+        apart = (gradients[FROZEN] - gradients[MEAN_EXAMPLE]).reshape(-1)
+        found[PROPAGATION, MEAN_EXAMPLE] += np.dot(apart, apart)
+        np.subtract(weight[block], gradients, out=gradients)
+        gaps = gradients.reshape(3, -1)
+        found[DIFFERENCE] += np.vecdot(gaps, gaps)
+    products: Products = found.tolist()
+    return products
 
 
-def _comparison(products: dict[int, list[list[float]]], place: int) -> Comparison:
+def _comparison(products: dict[int, Products], place: int) -> Comparison:
     gaps = [
         LayerGap(
             name=str(index),

@@ -39,7 +39,7 @@ from batchgrad_service.engine.orders import Told
 from batchgrad_service.engine.preparation import Prepared, prepare
 from batchgrad_service.engine.reporter import Reporter
 from batchgrad_service.engine.statistics import SmoothedNoise
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
 
 Send = Callable[[AnyEngineMessage], None]
 
@@ -51,6 +51,7 @@ def run(start: Start, orders: Told, send: Send) -> None:
         ClusterLost: Ray is gone; a checkpoint was written, another attempt can go on.
     """
     single_threaded_blas()
+    keep_freed_memory()
     step = 0
     try:
         checkpoints.sweep(start.job_directory)

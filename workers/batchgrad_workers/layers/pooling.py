@@ -42,7 +42,10 @@ class MaxPool2d(_Pool):
         del parameters
         outputs = self._outputs(inputs)
         for run in self._runs(inputs):
-            self.windows.look(inputs[run], fill=-np.inf).max(axis=(2, 3), out=outputs[run])
+            seen, largest = self.windows.look(inputs[run], fill=-np.inf), outputs[run]
+            largest[...] = seen[:, :, 0, 0]
+            for row, column, _ in self.windows.offsets():
+                np.maximum(largest, seen[:, :, row, column], out=largest)
         return outputs
 
     def backward(
@@ -56,9 +59,10 @@ class MaxPool2d(_Pool):
             images = self.windows.padded_zeros(len(largest), error.dtype)
             seen = self.windows.look(inputs[run], fill=-np.inf)
             for row, column, (rows, columns) in self.windows.offsets():
-                claimed = unclaimed & (seen[:, :, row, column] == largest)
-                images[:, :, rows, columns] += np.where(claimed, delta, 0)
-                unclaimed &= ~claimed
+                claimed = seen[:, :, row, column] == largest
+                claimed &= unclaimed
+                unclaimed ^= claimed
+                images[:, :, rows, columns] += delta * claimed
             below[run] = self.windows.crop(images)
         return below
 
@@ -70,7 +74,11 @@ class AvgPool2d(_Pool):
         del parameters
         outputs = self._outputs(inputs)
         for run in self._runs(inputs):
-            self.windows.look(inputs[run]).mean(axis=(2, 3), out=outputs[run])
+            seen, total = self.windows.look(inputs[run]), outputs[run]
+            total[...] = 0
+            for row, column, _ in self.windows.offsets():
+                total += seen[:, :, row, column]
+            total /= prod(self.windows.kernel)
         return outputs
 
     def backward(
