@@ -18,7 +18,7 @@ serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 	$(BIN)/batchgrad serve
 
 test: $(READY)  ## All tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .

@@ -202,11 +202,11 @@ def _ask(process: subprocess.Popen[bytes], order: KeeperOrder) -> bytes:
     """The keeper's answer; empty if it died or took too long."""
     if process.stdin is None or process.stdout is None:
         raise TypeError("The keeper needs pipes for stdin and stdout.")
-    try:
-        process.stdin.write(order.model_dump_json().encode() + b"\n")
-        process.stdin.flush()
-    except (BrokenPipeError, ValueError):  # it died, or `stop` closed the pipe
-        return b""
     with process.stdout as answer, selectors.DefaultSelector() as selector:
+        try:
+            process.stdin.write(order.model_dump_json().encode() + b"\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # it died, or `stop` closed the pipe
+            return b""
         selector.register(answer, selectors.EVENT_READ)
         return answer.readline() if selector.select(START_SECONDS) else b""
