@@ -1,8 +1,11 @@
-"""What DESIGN states of the mean gradient and its shortcuts, and what can't change it."""
+"""What holds of the mean gradient and its shortcuts, and what can't change it."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
+from batchgrad import demo
 from batchgrad.contract import GradientsResponse
 from tests.question.agreeing import flat
 from tests.question.asking import ask, digits
@@ -167,3 +170,30 @@ def test_where_the_gradient_is_zero_no_ratio_is_made_up() -> None:
         assert shortcut.cosine_similarity is None
         assert shortcut.norm_ratio is None
     assert [depth.relative_error for depth in response.depths] == [None]
+
+
+@pytest.mark.parametrize(
+    ("weights", "error"),
+    [
+        (np.ones(256), 0.0),
+        ((np.arange(256) % 32 < np.repeat(np.arange(4, 33, 4), 32)).astype(float), 0.3155),
+    ],
+    ids=["equal", "masked"],
+)
+def test_eight_ranks_that_average_their_means(weights: Any, error: float) -> None:
+    """Fact 6 on a digits MLP: exact for equal weights, a third off for masks of 4, 8, … 32."""
+    inputs, targets = demo.digits()
+    deviation = inputs.std(axis=0)
+    inputs = (inputs - inputs.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+    widths = (64, 64, 10)
+    layers = [{"kind": "linear", "out_features": width} for width in widths]
+    response = ask(
+        model={"layers": [layers[0], {"kind": "relu"}, layers[1], {"kind": "relu"}, layers[2]]},
+        loss="softmax_cross_entropy",
+        inputs=inputs[:256].tolist(),
+        targets=targets[:256].tolist(),
+        weights=weights.tolist(),
+        microbatch_size=32,
+    )
+    found = response.shortcuts["mean_of_means"].relative_error
+    assert found == pytest.approx(error, abs=5e-4)
