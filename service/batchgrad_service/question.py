@@ -13,8 +13,7 @@ from batchgrad.contract import (
     GradientsResponse,
     NoiseScale,
 )
-from batchgrad_service.engine.averaging import PLACES
-from batchgrad_service.engine.comparison import Comparison, Shortcuts, agreement
+from batchgrad_service.engine.comparison import PLACES, Comparison, Shortcuts, agreement
 from batchgrad_service.engine.rows import layered
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_ids, check_targets

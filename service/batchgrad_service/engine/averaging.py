@@ -8,8 +8,7 @@ import numpy as np
 
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.comparison import (
-    AVERAGED_ERROR,
-    MEAN_EXAMPLE,
+    PLACES,
     Comparison,
     Rows,
     Shortcuts,
@@ -22,9 +21,6 @@ from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
 
 Update = Literal["mean_gradient"] | ShortcutName
-
-
-PLACES: dict[ShortcutName, int] = {"averaged_error": AVERAGED_ERROR, "mean_example": MEAN_EXAMPLE}
 
 
 @dataclass(frozen=True)

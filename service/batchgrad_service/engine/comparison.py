@@ -55,6 +55,8 @@ class Comparison:
 FROZEN, AVERAGED_ERROR, MEAN_EXAMPLE = 0, 1, 2
 """Places in `Rows`: what F_l, averaged_error and mean_example take as a layer's (a, δ)."""
 
+PLACES: dict[ShortcutName, int] = {"averaged_error": AVERAGED_ERROR, "mean_example": MEAN_EXAMPLE}
+
 BLOCK_BYTES = 1 << 20
 """How much of a layer's gradient is compared at once, so that it stays in the cache."""
 
@@ -133,11 +135,7 @@ class Shortcuts:
             index: _products(self._network.layers[index], views[index], *rows[index])
             for index in self._network.learning
         }
-        names: dict[ShortcutName, int] = {
-            "averaged_error": AVERAGED_ERROR,
-            "mean_example": MEAN_EXAMPLE,
-        }
-        return {name: _comparison(products, place) for name, place in names.items()}
+        return {name: _comparison(products, place) for name, place in PLACES.items()}
 
 
 EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
