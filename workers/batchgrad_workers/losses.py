@@ -58,10 +58,13 @@ def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
 def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y."""
     shifted = outputs - outputs.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    total = exponentials.sum(axis=1, keepdims=True)
-    values = np.log(total[:, 0]) - np.einsum("no,no->n", targets, shifted)
-    return values, exponentials / total - targets
+    probabilities = np.exp(shifted)
+    total = probabilities.sum(axis=1, keepdims=True)
+    probabilities /= total
+    values = np.log(total[:, 0])
+    values -= np.vecdot(targets, shifted)
+    probabilities -= targets
+    return values, probabilities
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:

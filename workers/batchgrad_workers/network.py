@@ -68,6 +68,10 @@ class Network:
                 self.size += slot.size
             shape = layer.output_shape
         self.output_shape = shape
+        self._places = [
+            (slot.layer, slot.local_name, slot.start, slot.start + slot.size, slot.shape)
+            for slot in self.slots
+        ]
         self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
 
     @property
@@ -83,9 +87,8 @@ class Network:
     def views(self, flat: Array) -> list[Parameters]:
         """One mapping per layer, local name to a view of `flat` (P,) in its shape."""
         views: list[dict[str, Array]] = [{} for _ in self.layers]
-        for slot in self.slots:
-            part = flat[slot.start : slot.start + slot.size]
-            views[slot.layer][slot.local_name] = part.reshape(slot.shape)
+        for layer, local_name, start, stop, shape in self._places:
+            views[layer][local_name] = flat[start:stop].reshape(shape)
         return list(views)
 
     def named(self, flat: Array) -> dict[str, Array]:
