@@ -2,9 +2,13 @@
 
 For a layer with inputs (rows, i) and errors (rows, o): forward, the weights' gradient, and, but
 for the first layer, the error at its input. A convolution's rows are its positions, its inputs
-its patches. `--method blas` leaves threads to BLAS; `halves` gives each thread its rows.
+its patches. `--method blas` leaves threads to BLAS; `halves` gives each thread its rows. OpenBLAS's
+kernels are those that ours take, which on some CPUs are faster than its own choice.
 """
 
+import batchgrad_workers  # noqa: F401  # it chooses the kernels, so it must come before numpy
+
+# isort: split
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
