@@ -13,6 +13,7 @@ from batchgrad.contract import Model
 from batchgrad_workers.gradients import WEIGHT, GradientSums
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_workers.source import DatasetSource
 from batchgrad_workers.threads import single_threaded_blas
 from benchmarks.bursts import Bursts, serve
 from benchmarks.programs.arguments import parse
@@ -30,7 +31,7 @@ def setup(workload: Workload, directory: Path) -> Setup:
         model=Model.model_validate({"layers": list(workload.layers)}),
         loss="softmax_cross_entropy",
         precision="float32",
-        dataset=directory,
+        dataset=DatasetSource(directory),
         seed=0,
         validation_fraction=0.0,
         batch_size=workload.batch_size,

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info
 
 from batchgrad import __version__
 from batchgrad.contract import API_VERSION, Problem, Version
+from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.parameters import Exporter, StoredParameters
@@ -25,6 +26,7 @@ from batchgrad_service.routes import (
     events,
     examples,
     history,
+    job_dataset,
     jobs,
 )
 from batchgrad_service.routes.edge import OPEN, Edge
@@ -36,6 +38,7 @@ from batchgrad_service.routes.services import (
     Supervisor,
 )
 from batchgrad_service.settings import Settings
+from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 
 _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
@@ -51,6 +54,7 @@ def create_app(
     planner: Planner,
     answer: Answerer,
     exporters: Mapping[str, Exporter],
+    sources: Sources | None = None,
     closing: Closing | None = None,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
@@ -70,7 +74,13 @@ def create_app(
         data_dir=settings.data_dir,
         store=store,
         supervisor=supervisor,
-        datasets=Datasets(settings.data_dir, store, max_bytes=settings.max_dataset_bytes),
+        datasets=Datasets(
+            settings.data_dir,
+            store,
+            max_bytes=settings.max_dataset_bytes,
+            blobs=BlobStore(settings.blob_store) if settings.blob_store else None,
+        ),
+        sources=sources or Sources(settings),
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
         answer=answer,
@@ -86,7 +96,7 @@ def create_app(
         Edge, token=token, limit_bytes=_limits(settings), observe=metrics.http_request
     )
     answers.install(app)
-    for part in (about, jobs, events, history, examples, datasets, docs):
+    for part in (about, jobs, events, history, examples, datasets, job_dataset, docs):
         app.include_router(part.router)
     app.openapi = lambda: _openapi(app, with_token=token is not None)  # type: ignore[method-assign]
     return app

@@ -23,6 +23,7 @@ from batchgrad_service.recovery import EngineStillThereError, await_engine
 from batchgrad_service.reports import Reports
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import Settling
+from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Surroundings:
     settling: Settling
     cluster: Cluster
     settings: Settings
+    sources: Sources
     engine_command: Sequence[str]
 
 
@@ -179,7 +181,7 @@ class Attempt:
             job_id=self.job_id,
             attempt=self.number,
             spec=inputs.spec,
-            dataset=self._around.settings.data_dir / "datasets" / _hex(inputs.dataset_digest),
+            dataset=self._around.sources.of(self.job_id, inputs.dataset_digest),
             job_directory=self._folder,
             initial_parameters=None
             if inputs.initial_parameters is None

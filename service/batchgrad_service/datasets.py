@@ -1,5 +1,6 @@
 """Datasets: contents on the disk, named in the store. Equal contents are kept once."""
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -9,11 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 from batchgrad.contract import Dataset
+from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.contents import inspect
 from batchgrad_service.files import hex_of, new_name, sync
 from batchgrad_service.npz import unpack
-from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.problems import Conflict, NotFound, Unavailable
 from batchgrad_service.store import PutOutcome, Store, utc_now
+
+log = logging.getLogger(__name__)
 
 
 class Datasets:
@@ -25,9 +29,11 @@ class Datasets:
         store: Store,
         *,
         max_bytes: int,
+        blobs: BlobStore | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.max_bytes = max_bytes
+        self._blobs = blobs
         self._contents = data_dir / "datasets"
         self._uploads = data_dir / "uploads"
         self._store = store
@@ -43,8 +49,10 @@ class Datasets:
                 upload.unlink()
             for directory in self._contents.iterdir():
                 digest = f"sha256:{directory.name}"
-                if directory.suffix == ".tmp" or not self._store.dataset_digest_in_use(digest):
+                if directory.suffix == ".tmp":
                     shutil.rmtree(directory)
+                else:
+                    self._drop_unused(digest)
 
     @contextmanager
     def upload(self) -> Iterator[Path]:
@@ -61,6 +69,7 @@ class Datasets:
         Raises:
             Invalid, TooLarge: the content cannot be trained on; nothing is stored.
             Conflict: the name has another content, and `replace` is False; nothing is stored.
+            Unavailable: there is a blob store, and it does not take the content.
         """
         temporary = self._contents / new_name()
         temporary.mkdir()
@@ -71,6 +80,8 @@ class Datasets:
                 sync(file)
             sync(temporary)
             dataset = Dataset(name=name, created_at=self._clock(), **asdict(content))
+            if self._blobs is not None:  # before the name is given: what jobs find is complete
+                self._blobs.publish(dataset.digest, temporary)
             with self._lock:
                 return self._name(dataset, temporary, replace=replace)
         finally:
@@ -136,3 +147,12 @@ class Datasets:
             doomed = self._contents / new_name()
             directory.rename(doomed)  # at once, so that nobody finds half a content
             shutil.rmtree(doomed)
+            self._drop_blob(digest)
+
+    def _drop_blob(self, digest: str) -> None:
+        if self._blobs is None:
+            return
+        try:
+            self._blobs.remove(digest)
+        except Unavailable as error:  # the dataset is deleted all the same
+            log.warning("%s stays in the blob store: %s", digest, error)

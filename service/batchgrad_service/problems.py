@@ -5,6 +5,7 @@ Problem
 │   └── IdempotencyConflict 422  the same Idempotency-Key came with another body
 ├── BadRequest            400  the request itself cannot be read
 ├── Unauthorized          401  no token, or a wrong one
+├── Forbidden             403  not with this secret
 ├── NotFound              404  there is no such thing
 ├── Conflict              409  it exists, but not in a state that allows this
 ├── TooLarge              413  more bytes than this service takes
@@ -69,6 +70,13 @@ class Unauthorized(Problem):
 
     status = 401
     default_code = "unauthorized"
+
+
+class Forbidden(Problem):
+    """The secret does not open this, or no longer."""
+
+    status = 403
+    default_code = "forbidden"
 
 
 class NotFound(Problem):

@@ -24,6 +24,7 @@ from batchgrad_service.metrics import Metrics
 from batchgrad_service.recovery import DataDirectoryInUseError
 from batchgrad_service.routes.services import Closing, Services
 from batchgrad_service.settings import Settings
+from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 from batchgrad_service.supervisor import Supervisor
 
@@ -86,7 +87,9 @@ def _serve(
 ) -> int:
     registry = CollectorRegistry()
     metrics = Metrics(registry, version=__version__, count_jobs=store.count_by_status)
-    supervisor = Supervisor(settings, store, metrics)
+    url = _url(settings.host, listening.getsockname()[1])
+    sources = Sources(settings, url)
+    supervisor = Supervisor(settings, store, metrics, sources=sources)
     closing = Closing()
     app = create_app(
         settings,
@@ -97,9 +100,9 @@ def _serve(
         planner=planning.plan,
         answer=question.answer,
         exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
+        sources=sources,
         closing=closing,
     )
-    url = _url(settings.host, listening.getsockname()[1])
     server = _Server(
         uvicorn.Config(
             app,

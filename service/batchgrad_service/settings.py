@@ -4,8 +4,11 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from batchgrad_service.blob_store import check_url
+from batchgrad_workers.source import CACHE_BYTES
 
 _MIB = 2**20
 
@@ -36,6 +39,22 @@ class Settings(BaseSettings):
         description="a Ray cluster's address; without one a private local cluster is started",
     )
     token_file: Path | None = Field(default=None, description="a file with the bearer token")
+    advertised_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
+        description="where workers on other nodes reach this service; default: where it listens",
+    )
+    blob_store: str | None = Field(
+        default=None,
+        description="an fsspec URL such as s3://bucket/prefix, from which nodes fetch datasets",
+    )
+    node_cache_dir: Path | None = Field(
+        default=None,
+        description="where a node keeps fetched datasets; default: its temporary directory",
+    )
+    node_cache_bytes: int = Field(
+        default=CACHE_BYTES, ge=1, description="of fetched datasets that a node keeps"
+    )
     max_request_bytes: int = Field(default=64 * _MIB, ge=1024, description="of a JSON body")
     max_dataset_bytes: int = Field(
         default=4096 * _MIB, ge=1024, description="of an upload, and of what is in it"
@@ -64,10 +83,20 @@ class Settings(BaseSettings):
     def _absolute(cls, values: Any) -> Any:
         """Paths are those of the directory that the service was started in."""
         if isinstance(values, dict):
-            for name in ("data_dir", "token_file"):
+            for name in ("data_dir", "token_file", "node_cache_dir"):
                 if values.get(name) is not None:
                     values = {**values, name: Path(values[name]).expanduser().absolute()}
         return values
+
+    @field_validator("blob_store")
+    @classmethod
+    def _store_can_be_opened(cls, value: str | None) -> str | None:
+        return None if value is None else check_url(value)
+
+    @field_validator("advertised_url")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return None if value is None else value.rstrip("/")
 
     @model_validator(mode="after")
     def _reachable_needs_a_token(self) -> Self:

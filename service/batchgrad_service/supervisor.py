@@ -19,6 +19,7 @@ from batchgrad_service.reports import Reports
 from batchgrad_service.restarts import RestartBudget
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import UNDER_WAY, Settling
+from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store, utc_now
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Supervisor:
         *,
         engine_command: Sequence[str] = ENGINE_COMMAND,
         cluster: Cluster | None = None,
+        sources: Sources | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
@@ -63,6 +65,7 @@ class Supervisor:
             settling=self._settling,
             cluster=self._cluster,
             settings=settings,
+            sources=sources or Sources(settings),
             engine_command=engine_command,
         )
         self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it

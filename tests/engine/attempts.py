@@ -8,6 +8,7 @@ from batchgrad.contract import JobSpec, StepRow
 from batchgrad_service.engine import checkpoints, session
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.messages import AnyEngineMessage, Report, Start
+from batchgrad_workers.source import DatasetSource
 
 
 class Orders:
@@ -38,7 +39,14 @@ def attempt(
     directory.mkdir(exist_ok=True)
     messages: list[AnyEngineMessage] = []
     session.run(
-        Start(job_id="j", attempt=1, spec=job, dataset=dataset, job_directory=directory, **start),
+        Start(
+            job_id="j",
+            attempt=1,
+            spec=job,
+            dataset=DatasetSource(dataset),
+            job_directory=directory,
+            **start,
+        ),
         orders or Orders(),
         messages.append,
     )

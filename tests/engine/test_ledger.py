@@ -18,6 +18,7 @@ from batchgrad_service.engine.orders import Orders as RealOrders
 from batchgrad_service.engine.preparation import prepare
 from batchgrad_workers.gradients import Differentiator, loss_and_error
 from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.source import DatasetSource
 from tests.engine.attempts import Orders, attempt, newest, rows
 from tests.engine.small_job import spec
 
@@ -26,7 +27,7 @@ EXACT = {"precision": "float64"}
 
 def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]]]:
     """(ℓ_n, ‖g_n‖) of every time that a step saw example n, from the gradients themselves."""
-    prepared = prepare(spec(**changes), dataset, None)
+    prepared = prepare(spec(**changes), DatasetSource(dataset), None)
     network, loss = prepared.network, LOSSES[prepared.spec.loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)

@@ -19,6 +19,7 @@ from batchgrad_service.engine.messages import (
     Start,
     Started,
 )
+from batchgrad_workers.source import DatasetSource
 from tests.engine.small_job import spec
 
 
@@ -47,7 +48,14 @@ def attempt(
 ) -> list[AnyEngineMessage]:
     messages: list[AnyEngineMessage] = []
     session.run(
-        Start(job_id="j", attempt=1, spec=job, dataset=dataset, job_directory=directory, **start),
+        Start(
+            job_id="j",
+            attempt=1,
+            spec=job,
+            dataset=DatasetSource(dataset),
+            job_directory=directory,
+            **start,
+        ),
         orders or StopAfter(),
         messages.append,
     )

@@ -16,7 +16,6 @@ from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.ledger import Ledger as Columns
 from batchgrad_service.engine.messages import Finished, Start
 from batchgrad_service.engine.session import run
-from batchgrad_service.files import hex_of
 from batchgrad_service.reports import Reports
 from batchgrad_service.store.schema import steps
 from tests.engine.attempts import Orders
@@ -60,7 +59,7 @@ def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
         job_id=job_id,
         attempt=attempt,
         spec=inputs.spec,
-        dataset=bench.data_dir / "datasets" / hex_of(inputs.dataset_digest),
+        dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
     run(start, orders or Orders(), hear)

@@ -12,6 +12,7 @@ from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import RangeSums, Setup, Shard, microbatches
+from batchgrad_workers.source import DatasetSource
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
 MODEL = Model.model_validate(
@@ -44,7 +45,7 @@ def setup(directory: Path, **changes: Any) -> Setup:
         "model": MODEL,
         "loss": "softmax_cross_entropy",
         "precision": "float64",
-        "dataset": directory,
+        "dataset": DatasetSource(directory),
         "seed": 7,
         "validation_fraction": 0.2,
         "batch_size": BATCH,

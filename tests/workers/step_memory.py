@@ -11,6 +11,7 @@ import numpy as np
 
 from batchgrad.contract import Model
 from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_workers.source import DatasetSource
 from batchgrad_workers.threads import single_threaded_blas
 
 
@@ -29,7 +30,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         model=Model.model_validate_json(model),
         loss="softmax_cross_entropy",
         precision="float32",
-        dataset=Path(directory),
+        dataset=DatasetSource(Path(directory)),
         seed=0,
         validation_fraction=0.0,
         batch_size=int(batch),

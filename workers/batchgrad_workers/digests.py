@@ -1,7 +1,7 @@
 """What arrays hold, as one short name: equal digests mean equal bits."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,14 @@ def digest(arrays: Mapping[str, Any]) -> str:
     sha = hashlib.sha256()
     for name, array in arrays.items():
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        sha.update(f"{name}\0{little.dtype.name}\0{list(array.shape)}\0".encode())
+        sha.update(heading(name, little.dtype, array.shape))
         sha.update(little.data)
     return f"sha256:{sha.hexdigest()}"
+
+
+def heading(name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
+    """What `digest` hashes before an array's bytes."""
+    return f"{name}\0{dtype.name}\0{list(shape)}\0".encode()
 
 
 def checksum(vector: Array) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName
 from batchgrad_workers.arrays import Array, Integers
-from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
+from batchgrad_workers.dataset import Examples, Standardization
 from batchgrad_workers.gradients import (
     Differentiator,
     GradientSums,
@@ -27,6 +26,7 @@ from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.partial import Node, Tree
+from batchgrad_workers.source import DatasetSource, open_dataset
 from batchgrad_workers.threads import ThreadTeam
 
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
@@ -41,7 +41,7 @@ class Setup:
     model: Model
     loss: LossName
     precision: Precision
-    dataset: Path
+    dataset: DatasetSource
     seed: int
     validation_fraction: float
     batch_size: int
@@ -84,7 +84,7 @@ class Shard:
     def __init__(self, setup: Setup, threads: int) -> None:
         """Map the dataset and bind the network."""
         self._setup = setup
-        dataset = StoredDataset.open(setup.dataset)
+        dataset = open_dataset(setup.dataset)
         self.network = Network(setup.model, dataset.inputs.shape[1:])
         loss = LOSSES[setup.loss]
         self._differentiator = Differentiator(

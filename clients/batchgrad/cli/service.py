@@ -75,6 +75,18 @@ def serve(
         str | None,
         typer.Option(metavar="ADDRESS", help="A Ray cluster; else a private one on first need."),
     ] = None,
+    advertised_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where a cluster's nodes reach this service; else where it listens."
+        ),
+    ] = None,
+    blob_store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Nodes fetch datasets from there: s3://bucket/prefix, file:///…"
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Holds the token that every request must bear."),
@@ -94,6 +106,8 @@ def serve(
         "data_dir": data_dir,
         "database_url": database_url,
         "ray_address": ray_address,
+        "advertised_url": advertised_url,
+        "blob_store": blob_store,
         "token_file": token_file,
     }
     settings = _settings({key: value for key, value in given.items() if value is not None}, given)

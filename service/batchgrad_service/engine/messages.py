@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from batchgrad.contract import EventType, JobSpec, StepRow
+from batchgrad_workers.source import DatasetSource
 
 
 class Message(BaseModel):
@@ -25,7 +26,7 @@ class Start(Message):
     job_id: str
     attempt: int
     spec: JobSpec
-    dataset: Path
+    dataset: DatasetSource
     job_directory: Path
     initial_parameters: Path | None = None
     ray_address: str | None = None

@@ -24,6 +24,7 @@ from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import Setup
+from batchgrad_workers.source import DatasetSource
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ class Prepared:
         )
 
 
-def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepared:
+def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> Prepared:
     """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any."""
-    dataset = StoredDataset.open(directory)
+    dataset = StoredDataset.open(source.path)
     network = Network(spec.model, dataset.inputs.shape[1:])
     order = Order(
         seed=spec.seed,
@@ -112,7 +113,7 @@ def prepare(spec: JobSpec, directory: Path, snapshot: Snapshot | None) -> Prepar
         model=spec.model,
         loss=spec.loss,
         precision=spec.precision,
-        dataset=directory,
+        dataset=source,
         seed=spec.seed,
         validation_fraction=spec.validation_fraction,
         batch_size=spec.minibatch(len(dataset.inputs)),

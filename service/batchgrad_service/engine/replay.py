@@ -23,6 +23,7 @@ from batchgrad_service.engine.preparation import prepare
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
 from batchgrad_workers.gradients import Differentiator
 from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.source import DatasetSource
 from batchgrad_workers.threads import single_threaded_blas
 
 
@@ -59,7 +60,7 @@ def replay(request: Request) -> StepExamples:
     if first >= request.step:
         raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
-    prepared = prepare(spec, request.dataset, snapshot)
+    prepared = prepare(spec, DatasetSource(request.dataset), snapshot)
     with closing(InlineExecutor(prepared.setup, spec.threads)) as executor:
         coordinator = prepared.coordinator(executor, snapshot, request.initial_parameters)
         for step in range(first, request.step - 1):

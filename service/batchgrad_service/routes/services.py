@@ -23,6 +23,7 @@ from batchgrad.contract import (
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.parameters import Exporter, StoredParameters
 from batchgrad_service.replays import Replays
+from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
@@ -87,6 +88,7 @@ class Services:
     store: Store
     supervisor: Supervisor
     datasets: Datasets
+    sources: Sources
     parameters: StoredParameters
     planner: Planner
     answer: Answerer
