@@ -12,9 +12,10 @@ from batchgrad.contract import (
     GradientsRequest,
     GradientsResponse,
     NoiseScale,
+    ShortcutLayer,
 )
-from batchgrad_service.engine.comparison import PLACES, Comparison, Shortcuts, agreement
-from batchgrad_service.engine.rows import layered
+from batchgrad_service.engine.comparison import Comparison, agreements, compare
+from batchgrad_service.engine.shortcuts import PLACES, Shortcuts
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_ids, check_targets
 from batchgrad_service.nested import cast, numbers
@@ -33,6 +34,7 @@ from batchgrad_workers.means import Means, MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import microbatches
+from batchgrad_workers.threads import ThreadTeam
 
 MAX_NUMBERS = 2**26
 """Bound on the gradients of an answer, and on a microbatch's activations: 512 MiB in float64."""
@@ -60,8 +62,9 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
-    rows = shortcuts.rows(views, means)
-    compared = shortcuts.compare(exact, rows)
+    with np.errstate(all="ignore"), ThreadTeam(1) as team:
+        rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
+        compared = compare(network, exact[None], rows, team)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
     noise = noise_scale(squared_norms, batch.weights, float(np.dot(exact, exact)))
     return GradientsResponse(
@@ -72,11 +75,11 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
             **{
-                name: _shortcut(network, shortcuts.gradient(rows, place), compared[name])
+                name: _shortcut(network, shortcuts.gradient(rows, place), compared[name][0])
                 for name, place in PLACES.items()
             },
             "mean_of_means": _shortcut(
-                network, of_means, Comparison(agreement(exact, of_means), None)
+                network, of_means, {**agreements(exact[None], of_means[None])[0], "layers": None}
             ),
         },
         depths=_depths(network, shortcuts, parameters, means, exact),
@@ -227,9 +230,11 @@ def _depths(
     return [
         Depth(
             name=str(layer),
-            relative_error=agreement(
-                exact, shortcuts.from_depth(views, means, exact, layer)
-            ).relative_error,
+            relative_error=_defined(
+                agreements(exact[None], shortcuts.from_depth(views, means, exact, layer)[None])[0][
+                    "relative_error"
+                ]
+            ),
         )
         for layer in network.learning
     ]
@@ -246,8 +251,28 @@ def _per_example(
 
 
 def _shortcut(network: Network, gradient: Array, comparison: Comparison) -> GradientShortcut:
-    measured = layered(comparison)
-    return GradientShortcut(gradient=_lists(network, gradient), **dict(measured))
+    layers = comparison["layers"]
+    return GradientShortcut(
+        gradient=_lists(network, gradient),
+        relative_error=_defined(comparison["relative_error"]),
+        cosine_similarity=_defined(comparison["cosine_similarity"]),
+        norm_ratio=_defined(comparison["norm_ratio"]),
+        layers=None
+        if layers is None
+        else [
+            ShortcutLayer(
+                name=gap["name"],
+                relative_error=_defined(gap["relative_error"]),
+                covariance_norm=_defined(gap["covariance_norm"]),
+                propagation_norm=_defined(gap["propagation_norm"]),
+            )
+            for gap in layers
+        ],
+    )
+
+
+def _defined(figure: float) -> float | None:
+    return figure if isfinite(figure) else None
 
 
 def _lists(network: Network, flat: Array) -> dict[str, list[Any]]:

@@ -7,7 +7,13 @@ from typing import Any, Literal
 from batchgrad.contract import JobSpec, StepRow
 from batchgrad_service.engine import checkpoints, session
 from batchgrad_service.engine.checkpoints import Snapshot
-from batchgrad_service.engine.messages import AnyEngineMessage, Report, Start
+from batchgrad_service.engine.messages import (
+    AnyEngineMessage,
+    EngineMessage,
+    Report,
+    Start,
+    encode,
+)
 from batchgrad_workers.source import DatasetSource
 
 
@@ -35,7 +41,7 @@ class Orders:
 def attempt(
     job: JobSpec, dataset: Path, directory: Path, orders: Orders | None = None, **start: Any
 ) -> list[AnyEngineMessage]:
-    """Everything that an attempt says."""
+    """Everything that an attempt says, as the service hears it."""
     directory.mkdir(exist_ok=True)
     messages: list[AnyEngineMessage] = []
     session.run(
@@ -48,7 +54,7 @@ def attempt(
             **start,
         ),
         orders or Orders(),
-        messages.append,
+        lambda message: messages.append(EngineMessage.validate_json(encode(message))),
     )
     return messages
 

@@ -19,6 +19,7 @@ from batchgrad_service.engine.preparation import prepare
 from batchgrad_workers.gradients import Differentiator, loss_and_error
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.threads import ThreadTeam
 from tests.engine.attempts import Orders, attempt, newest, rows
 from tests.engine.small_job import spec
 
@@ -31,8 +32,8 @@ def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]
     network, loss = prepared.network, LOSSES[prepared.spec.loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor:
-        coordinator = prepared.coordinator(executor, None, None)
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+        coordinator = prepared.coordinator(executor, team, None, None)
         for step in range(prepared.steps_planned):
             ids = prepared.order.minibatch(step)
             batch, views = prepared.examples.rows(ids), network.views(coordinator.parameters)

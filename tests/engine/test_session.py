@@ -13,11 +13,13 @@ from batchgrad_service.engine.checkpoints import parameters_as_safetensors
 from batchgrad_service.engine.messages import (
     AnyEngineMessage,
     Checkpointed,
+    EngineMessage,
     Finished,
     Happened,
     Report,
     Start,
     Started,
+    encode,
 )
 from batchgrad_workers.source import DatasetSource
 from tests.engine.small_job import spec
@@ -57,7 +59,7 @@ def attempt(
             **start,
         ),
         orders or StopAfter(),
-        messages.append,
+        lambda message: messages.append(EngineMessage.validate_json(encode(message))),
     )
     return messages
 

@@ -12,7 +12,7 @@ from batchgrad_service.engine.statistics import (
     DECAY,
     NoiseScale,
     SmoothedNoise,
-    histogram,
+    histograms,
     noise_scale,
     norm_test,
 )
@@ -22,7 +22,7 @@ FINITE = st.floats(0, 1e6)
 
 @given(st.lists(st.one_of(FINITE, st.sampled_from(EXAMPLE_NORM_BOUNDS))))
 def test_histogram_counts_up_to_each_bound(norms: list[float]) -> None:
-    counts = histogram(np.array(norms))
+    counts = histograms(np.array([norms], float))[0]
     assert len(counts) == len(EXAMPLE_NORM_BOUNDS) + 1
     for place, bound in enumerate(EXAMPLE_NORM_BOUNDS):
         assert sum(counts[: place + 1]) == sum(norm <= bound for norm in norms)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from batchgrad.contract import GradientsResponse
-from batchgrad_service.engine.comparison import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
+from batchgrad_service.engine.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
 from batchgrad_service.question import answer
 from batchgrad_workers.gradients import WEIGHT
 from tests.question.agreeing import flat
@@ -74,7 +74,7 @@ def test_covariance_and_propagation_are_vectors_that_make_up_the_gap(name: str) 
     weight = float(sums.totals[WEIGHT])
     means = own.means.means(sums.means, weight)
     shortcuts = Shortcuts(of, own.loss)
-    rows = shortcuts.rows(views, means)
+    rows = shortcuts.rows(theta[None], own.means.means(sums.means[None], weight))
     exact, frozen = sums.gradient / weight, shortcuts.gradient(rows, FROZEN)
     covariance = np.zeros_like(exact)
     activations = of.forward(views, batch.inputs)

@@ -4,14 +4,20 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.layers.protocol import weighted_sum
 from batchgrad_workers.network import Network
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Means:
     """Averages over the minibatch, w-weighted; every array has a leading axis of 1.
+
+    Those of S steps at once have S in front of it.
 
     `inputs[l]` is layer l's mean input; `errors[l]` the mean error at layer l's output, for each
     layer with parameters and the last one; `targets` (1, outputs) the mean target row.
@@ -51,20 +57,24 @@ class MeansLayout:
 
     def add_errors(self, flat: Array, layer: int, weights: Array, error: Array) -> None:
         """Write Σ_n w_n δ_n at one layer's output."""
-        np.matmul(weights, error.reshape(len(error), -1), out=flat[self._errors[layer][0]])
+        weighted_sum(weights, error, flat[self._errors[layer][0]])
 
     def add_targets(self, flat: Array, weights: Array, targets: Array) -> None:
         """Write Σ_n w_n y_n."""
         np.matmul(weights, targets, out=flat[self._targets])
 
-    def means(self, flat: Array, weight: float) -> Means:
-        """The means, from the sums over a minibatch that weighs `weight`."""
-        mean = flat / flat.dtype.type(weight)
+    def means(self, flat: Array, weight: Floats | float) -> Means:
+        """The means, from the sums over a minibatch that weighs `weight`.
+
+        Of S steps at once: `flat` (S, size) and `weight` (S, 1).
+        """
+        mean = flat / np.asarray(weight, flat.dtype)
+        steps = flat.shape[:-1]
         return Means(
-            inputs=[mean[span].reshape(1, *shape) for span, shape in self._inputs],
+            inputs=[mean[..., span].reshape(*steps, 1, *shape) for span, shape in self._inputs],
             errors={
-                layer: mean[span].reshape(1, *shape)
+                layer: mean[..., span].reshape(*steps, 1, *shape)
                 for layer, (span, shape) in self._errors.items()
             },
-            targets=mean[self._targets].reshape(1, -1),
+            targets=mean[..., self._targets].reshape(*steps, 1, -1),
         )

@@ -1,69 +1,69 @@
-"""The shortcuts at one θ: their gradients, for the update that is trained on one, and measured."""
+"""The shortcuts that a job wants: one that θ moves along, and those that are measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from batchgrad.contract import ShortcutName
-from batchgrad_service.engine.comparison import (
-    PLACES,
-    Comparison,
-    Rows,
-    Shortcuts,
-    agreement,
-)
+from batchgrad_service.engine.comparison import Comparison, agreements, compare
+from batchgrad_service.engine.shortcuts import PLACES, Shortcuts
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import WEIGHING, WEIGHT, GradientSums
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
+from batchgrad_workers.threads import ThreadTeam
 
 Update = Literal["mean_gradient"] | ShortcutName
-
-
-@dataclass(frozen=True)
-class Averages:
-    """What averaging early gives at one θ: pairs (a, δ) by layer, and Σ_m ḡ_m / M (P,)."""
-
-    rows: Rows
-    mean_of_means: Array
+Floats = npt.NDArray[np.float64]
 
 
 class Averaging:
-    """Works out the shortcuts that are measured, and the one that is trained on."""
+    """Works out the shortcuts of one step for its update, and of several to measure them."""
 
-    def __init__(self, network: Network, loss: Loss, measured: Sequence[ShortcutName]) -> None:
+    def __init__(
+        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], team: ThreadTeam
+    ) -> None:
         self._network = network
         self._means = MeansLayout(network)
         self._shortcuts = Shortcuts(network, loss)
         self._measured = tuple(measured)
+        self._team = team
+        self.compares_passes = not PLACES.keys().isdisjoint(measured)
+        self.compares_means = "mean_of_means" in measured
 
-    def averages(self, parameters: Array, sums: GradientSums) -> Averages:
-        """The shortcuts at θ = `parameters` (P,), from the sums over a minibatch."""
-        rows: Rows = {}
+    def gradient(self, parameters: Array, sums: GradientSums, name: ShortcutName) -> Array:
+        """One shortcut's gradient (P,) at θ = `parameters` (P,), for an update along it."""
         with np.errstate(all="ignore"):
-            if sums.means.size:
-                means = self._means.means(sums.means, sums.totals[WEIGHT])
-                rows = self._shortcuts.rows(self._network.views(parameters), means)
-            weighing = sums.microbatch_means.dtype.type(sums.totals[WEIGHING])
-            return Averages(rows, sums.microbatch_means / weighing)
+            if name == "mean_of_means":
+                total = sums.microbatch_means
+                return total / total.dtype.type(sums.totals[WEIGHING])
+            means = self._means.means(sums.means[None], sums.totals[WEIGHT])
+            rows = self._shortcuts.rows(parameters[None], means)
+            return self._shortcuts.gradient(rows, PLACES[name])
 
-    def gradient(self, averages: Averages, name: ShortcutName) -> Array:
-        """One shortcut's gradient (P,), for an update along it."""
-        if name == "mean_of_means":
-            return averages.mean_of_means
-        with np.errstate(all="ignore"):
-            return self._shortcuts.gradient(averages.rows, PLACES[name])
+    def compare(
+        self,
+        gradients: Array,
+        parameters: Array,
+        means: Array,
+        microbatch_means: Array,
+        totals: Floats,
+    ) -> list[dict[ShortcutName, Comparison]]:
+        """Every measured shortcut beside G = `gradients` (s, P), for each step.
 
-    def compare(self, gradient: Array, averages: Averages) -> dict[ShortcutName, Comparison]:
-        """Every measured shortcut beside G = `gradient` (P,)."""
-        found: dict[ShortcutName, Comparison] = {}
+        `parameters` (s, P) are its θ, the others its `GradientSums`, each with the axis s.
+        """
+        found: dict[ShortcutName, list[Comparison]] = {}
         with np.errstate(all="ignore"):
-            if not PLACES.keys().isdisjoint(self._measured):
-                found = self._shortcuts.compare(gradient, averages.rows)
-            if "mean_of_means" in self._measured:
-                apart = agreement(gradient, averages.mean_of_means)
-                found["mean_of_means"] = Comparison(apart, None)
-        return {name: found[name] for name in self._measured}
+            if self.compares_passes:
+                averages = self._means.means(means, totals[:, WEIGHT, None])
+                rows = self._shortcuts.rows(parameters, averages)
+                found |= compare(self._network, gradients, rows, self._team)
+            if self.compares_means:
+                weighing = totals[:, WEIGHING, None].astype(microbatch_means.dtype)
+                apart = agreements(gradients, microbatch_means / weighing)
+                found["mean_of_means"] = [{**figures, "layers": None} for figures in apart]
+        return [{name: found[name][s] for name in self._measured} for s in range(len(gradients))]

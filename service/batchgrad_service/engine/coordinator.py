@@ -1,55 +1,28 @@
-"""One step of training: shard, compute, reduce, update, compare."""
+"""One step of training: shard, compute, reduce, compare, update."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
-import numpy.typing as npt
 
 from batchgrad.contract import ShortcutName
-from batchgrad_service.engine.averaging import Averages, Averaging, Update
-from batchgrad_service.engine.comparison import Comparison
+from batchgrad_service.engine.averaging import Averaging, Update
 from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import NonFiniteExamples, NonFiniteSums
+from batchgrad_service.engine.measuring import MOST_TOGETHER, Measured, Measurements, Step
 from batchgrad_service.engine.optimizers import Optimizer, clipped
 from batchgrad_service.engine.sharding import assign
-from batchgrad_service.engine.statistics import (
-    histogram,
-    largest,
-    noise_scale,
-    norm_test,
-    quantiles,
-)
-from batchgrad_service.engine.step_report import Evaluation, StepReport, Stopwatch
+from batchgrad_service.engine.statistics import SmoothedNoise
+from batchgrad_service.engine.step_report import Evaluation, Minibatch, Stopwatch
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
-from batchgrad_workers.digests import checksum
 from batchgrad_workers.gradients import LOSS, WEIGHT, GradientSums, add
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import EvaluationSums, RangeSums, microbatches
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """A whole minibatch: its sums, and each example's loss and ‖g_n‖², both (N,).
-
-    `finite` (N,) says which examples count; the others were left out of the sums.
-    """
-
-    ids: Integers
-    sums: GradientSums
-    losses: Array
-    squared_norms: Array
-    finite: npt.NDArray[np.bool_]
-
-    @property
-    def weight(self) -> float:
-        """Σ w_n."""
-        return float(self.sums.totals[WEIGHT])
+from batchgrad_workers.threads import ThreadTeam
 
 
 class Coordinator:
@@ -71,27 +44,35 @@ class Coordinator:
         learning_rate: Callable[[int], float],
         clip_norm: float | None,
         update: Update,
+        team: ThreadTeam,
+        measure_together: int = MOST_TOGETHER,
     ) -> None:
         """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
 
         `learning_rate` gives each step number's rate, from 0; `update` names the gradient that θ
-        moves along, `shortcuts` those that are measured.
+        moves along, `shortcuts` those that are measured. At most `measure_together` steps wait to
+        be measured, fewer where they are large; with 0 nothing is measured.
         """
         self.parameters = parameters
         self.optimizer = optimizer
         self._learning_rate = learning_rate
         self._clip_norm = clip_norm
         self._direction: Update = update
-        self._averaging = Averaging(network, loss, shortcuts)
+        self._averaging = Averaging(network, loss, shortcuts, team)
+        self._measurements = Measurements(
+            self._averaging,
+            examples,
+            step_bytes=4 * parameters.nbytes + 24 * order.batch_size,
+            together=measure_together,
+        )
         self._loss = loss
         self._order = order
-        self._examples = examples
         self._executor = executor
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
 
-    def step(self, step: int) -> StepReport:
-        """Do step number `step`, from 0.
+    def step(self, step: int) -> Minibatch:
+        """Do step number `step`, from 0; what it is worth is in `measured`, later.
 
         Raises:
             NonFinite: unless the examples are to be dropped; θ is unchanged.
@@ -103,14 +84,21 @@ class Coordinator:
         parts = self._executor.gradient_sums(step, self.parameters, ranges)
         watch.lap("compute")
         minibatch = self._reduce(step, ids, parts)
-        gradient = self._mean_gradient(step, minibatch)
         watch.lap("reduce")
-        averages = self._average(minibatch)
+        self._compare(step, minibatch, watch)
         watch.lap("compare")
-        self._update(step, gradient, averages)
+        self._update(step, minibatch)
         watch.lap("update")
-        shortcuts = self._averaging.compare(gradient, averages) if averages else {}
-        return self._report(step, minibatch, gradient, shortcuts, watch)
+        return minibatch
+
+    def measured(self) -> list[Measured]:
+        """What the steps since the last call were worth, in order."""
+        return self._measurements.measured()
+
+    @property
+    def noise(self) -> SmoothedNoise:
+        """The noise scale over the steps that were measured."""
+        return self._measurements.noise
 
     def evaluate(self) -> Evaluation:
         """Loss and accuracy of θ on the validation examples, through the same workers."""
@@ -146,77 +134,56 @@ class Coordinator:
         parts = sorted(parts, key=lambda part: part.start)
         losses = np.concatenate([part.losses for part in parts])
         squared_norms = np.concatenate([part.squared_norms for part in parts])
+        examples, dropped = len(ids), []
         finite = np.isfinite(losses) & np.isfinite(squared_norms)
-        if not finite.all() and not (self._drop_nonfinite and finite.any()):
-            bad = [int(example) for example in ids[~finite]]
-            raise NonFiniteExamples(step + 1, bad, len(ids), dropping=self._drop_nonfinite)
-        return Minibatch(ids, tree.root(), losses, squared_norms, finite)
+        if not finite.all():
+            dropped = ids[~finite].tolist()
+            if not self._drop_nonfinite or not finite.any():
+                raise NonFiniteExamples(step + 1, dropped, examples, dropping=self._drop_nonfinite)
+            ids, losses, squared_norms = ids[finite], losses[finite], squared_norms[finite]
+        sums = tree.root()
+        return Minibatch(
+            examples,
+            ids,
+            losses,
+            squared_norms,
+            dropped,
+            sums,
+            *self._means(step, sums),
+        )
 
-    def _mean_gradient(self, step: int, minibatch: Minibatch) -> Array:
-        """G (P,) = Σ w_n g_n / Σ w_n: the one place where a sum becomes the mean."""
-        total = minibatch.sums.gradient
+    def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
+        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖²: where sums become means."""
+        total, weight = sums.gradient, float(sums.totals[WEIGHT])
         with np.errstate(all="ignore"):
-            gradient = total / total.dtype.type(minibatch.weight or 1)
+            gradient = total / total.dtype.type(weight or 1)
             squared = float(np.dot(gradient, gradient))
-        if not isfinite(squared) or not isfinite(minibatch.sums.totals[LOSS]):
+        weighted_loss = float(sums.totals[LOSS])
+        if not isfinite(squared) or not isfinite(weighted_loss):
             raise NonFiniteSums(step + 1)
-        return gradient
+        return weighted_loss / weight if weight else None, gradient, squared
 
-    def _average(self, minibatch: Minibatch) -> Averages | None:
-        """The shortcuts at the old θ; None without any weight."""
-        if not minibatch.weight:
-            return None
-        return self._averaging.averages(self.parameters, minibatch.sums)
+    def _compare(self, step: int, minibatch: Minibatch, watch: Stopwatch) -> None:
+        """How far the shortcuts are from G, both at the old θ; and what the norms tell."""
+        self._measurements.take(
+            Step(
+                number=step + 1,
+                epoch=self._order.epoch(step) + 1,
+                learning_rate=self._learning_rate(step),
+                workers=self._executor.workers,
+                minibatch=minibatch,
+                parameters=self.parameters,
+                watch=watch,
+            )
+        )
 
-    def _update(self, step: int, gradient: Array, averages: Averages | None) -> None:
+    def _update(self, step: int, minibatch: Minibatch) -> None:
         """A new θ, in place, along G or the shortcut that is trained on."""
-        if averages is None:
+        if minibatch.loss is None:
             return
+        gradient = minibatch.gradient
         if self._direction != "mean_gradient":
-            gradient = self._averaging.gradient(averages, self._direction)
+            gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
         with np.errstate(all="ignore"):  # an overflow shows in the next step's losses
             rate = self._learning_rate(step)
             self.optimizer.update(self.parameters, clipped(gradient, self._clip_norm), rate)
-
-    def _report(
-        self,
-        step: int,
-        minibatch: Minibatch,
-        gradient: Array,
-        shortcuts: dict[ShortcutName, Comparison],
-        watch: Stopwatch,
-    ) -> StepReport:
-        ids, losses, squared_norms = minibatch.ids, minibatch.losses, minibatch.squared_norms
-        dropped: list[int] = []
-        if not minibatch.finite.all():
-            dropped = [int(example) for example in ids[~minibatch.finite]]
-            ids = ids[minibatch.finite]
-            losses, squared_norms = losses[minibatch.finite], squared_norms[minibatch.finite]
-        norms = np.sqrt(squared_norms)
-        squared = float(np.dot(gradient, gradient))
-        noise = noise_scale(squared_norms, self._examples.weights(ids), squared)
-        total_loss = float(minibatch.sums.totals[LOSS])
-        fingerprint = checksum(gradient)
-        watch.lap("compare")
-        return StepReport(
-            step=step + 1,
-            epoch=self._order.epoch(step) + 1,
-            examples=len(minibatch.ids),
-            loss=total_loss / minibatch.weight if minibatch.weight else None,
-            learning_rate=self._learning_rate(step),
-            gradient=gradient,
-            gradient_norm=sqrt(squared),
-            gradient_checksum=fingerprint,
-            noise_scale=noise,
-            norm_test=norm_test(noise.trace, len(ids), squared),
-            ids=ids,
-            losses=losses,
-            norms=norms,
-            norm_quantiles=quantiles(norms),
-            norm_histogram=histogram(norms),
-            largest_norms=largest(ids, norms),
-            shortcuts=shortcuts,
-            phases=dict(watch.phases),
-            workers=self._executor.workers,
-            dropped=dropped,
-        )

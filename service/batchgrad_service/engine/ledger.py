@@ -31,11 +31,15 @@ class Ledger:
         self._columns: Columns = {name: np.zeros(examples, kind) for name, kind in COLUMNS.items()}
 
     def add(self, ids: Integers, losses: Array, norms: Array) -> None:
-        """Enter a minibatch: examples `ids` (n,), none twice, their ℓ_n (n,) and ‖g_n‖ (n,)."""
+        """Enter examples `ids` (n,), their ℓ_n (n,) and ‖g_n‖ (n,).
+
+        They may be several steps' in a row: of an example that comes again the last figures stay.
+        """
         columns = self._columns
-        columns["times_seen"][ids] += 1
-        columns["loss_sum"][ids] += losses
-        columns["norm_sum"][ids] += norms
+        losses, norms = losses.astype(np.float64), norms.astype(np.float64)
+        np.add.at(columns["times_seen"], ids, 1)
+        np.add.at(columns["loss_sum"], ids, losses)
+        np.add.at(columns["norm_sum"], ids, norms)
         columns["last_loss"][ids] = losses
         columns["last_norm"][ids] = norms
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from batchgrad_service.engine import session
 from batchgrad_service.engine.executors import ClusterLost
-from batchgrad_service.engine.messages import AnyEngineMessage, Start
+from batchgrad_service.engine.messages import Sent, Start, encode
 from batchgrad_service.engine.orders import Orders
 
 CLUSTER_LOST = 75
@@ -28,13 +28,13 @@ class Outlet:
         self._lock = threading.Lock()
         self._open = True
 
-    def send(self, message: AnyEngineMessage) -> None:
+    def send(self, message: Sent) -> None:
         """Write one line."""
         with self._lock:
             if not self._open:
                 return
             try:
-                self._stream.write(message.model_dump_json() + "\n")
+                self._stream.write(encode(message) + "\n")
                 self._stream.flush()
             except BrokenPipeError:
                 self._open = False

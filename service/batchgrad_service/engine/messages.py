@@ -4,11 +4,14 @@ The first line on the engine's stdin is a `Start`, later ones are `Command`s; st
 "write a checkpoint and go". Everything that the engine prints on stdout is an `EngineMessage`.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import to_json
 
 from batchgrad.contract import EventType, JobSpec, StepRow
 from batchgrad_workers.source import DatasetSource
@@ -75,6 +78,17 @@ class Observed(Message):
     transport: str = "none"
 
 
+class ClusterSeen(Message):
+    """The Ray cluster as the engine sees it.
+
+    Ids of its nodes, and of those with a worker of this job; `starting` workers are waited for.
+    """
+
+    nodes: list[str] = Field(default_factory=list)
+    busy: list[str] = Field(default_factory=list)
+    starting: int = 0
+
+
 class Evaluated(Message):
     """Figures on the validation examples after `step` steps."""
 
@@ -95,6 +109,24 @@ class Report(Message):
     rows: list[StepRow]
     evaluations: list[Evaluated] = Field(default_factory=list)
     observed: Observed
+    cluster: ClusterSeen = ClusterSeen()
+
+
+@dataclass(frozen=True)
+class SentReport:
+    """A `Report` as the engine says it: each of `rows` has a `StepRow`'s keys, nan for null.
+
+    Thousands of rows a second are checked once, by the service, and cost the engine nothing.
+    """
+
+    workers: int
+    threads: int
+    executor: Literal["inline", "ray"]
+    examples_per_second: float
+    rows: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Evaluated]
+    observed: Observed
+    type: Literal["report"] = "report"
 
 
 class Checkpointed(Message):
@@ -139,6 +171,13 @@ AnyEngineMessage = Started | Report | Checkpointed | LedgerWritten | Happened | 
 EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )
+Sent = Started | SentReport | Checkpointed | LedgerWritten | Happened | Finished
+
+
+def encode(message: Sent) -> str:
+    """One line without its end, which `EngineMessage` reads; JSON has no nan, so it is null."""
+    return to_json(message, inf_nan_mode="null").decode()
+
 
 LEDGER_FILE = "ledger.safetensors"
 

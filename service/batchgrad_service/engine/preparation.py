@@ -16,6 +16,7 @@ from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import BadInitialParameters, BadInputs
 from batchgrad_service.engine.ledger import Columns
+from batchgrad_service.engine.measuring import MOST_TOGETHER
 from batchgrad_service.planning import needed_shortcuts, wanted_shortcuts
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.build import build
@@ -25,6 +26,7 @@ from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import Setup
 from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.threads import ThreadTeam
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,14 @@ class Prepared:
     steps_planned: int
 
     def coordinator(
-        self, executor: Executor, snapshot: Snapshot | None, initial: Path | None
+        self,
+        executor: Executor,
+        team: ThreadTeam,
+        snapshot: Snapshot | None,
+        initial: Path | None,
+        measure_together: int = MOST_TOGETHER,
     ) -> Coordinator:
-        """A coordinator at `snapshot`, or at the start.
+        """A coordinator at `snapshot`, or at the start; `measure_together` as it explains.
 
         Raises:
             BadInitialParameters: `initial` does not fit.
@@ -71,6 +78,8 @@ class Prepared:
             ),
             clip_norm=self.spec.optimizer.clip_norm,
             update=self.spec.update,
+            team=team,
+            measure_together=measure_together,
         )
 
     def snapshot(

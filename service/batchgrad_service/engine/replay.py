@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from math import isnan
+from math import isnan, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from batchgrad_service.engine.executors.inline import InlineExecutor
 from batchgrad_service.engine.messages import Message
 from batchgrad_service.engine.preparation import prepare
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
+from batchgrad_workers.digests import checksum
 from batchgrad_workers.gradients import Differentiator
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.threads import ThreadTeam, single_threaded_blas
 
 
 class Request(Message):
@@ -61,12 +62,14 @@ def replay(request: Request) -> StepExamples:
         raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
     prepared = prepare(spec, DatasetSource(request.dataset), snapshot)
-    with closing(InlineExecutor(prepared.setup, spec.threads)) as executor:
-        coordinator = prepared.coordinator(executor, snapshot, request.initial_parameters)
+    with closing(InlineExecutor(prepared.setup, spec.threads)) as executor, ThreadTeam(1) as team:
+        coordinator = prepared.coordinator(
+            executor, team, snapshot, request.initial_parameters, measure_together=0
+        )
         for step in range(first, request.step - 1):
             coordinator.step(step)
         parameters = coordinator.parameters.copy()
-        report = coordinator.step(request.step - 1)
+        minibatch = coordinator.step(request.step - 1)
     differentiator = Differentiator(
         prepared.network, LOSSES[spec.loss], None, with_microbatch_means=False
     )
@@ -75,19 +78,20 @@ def replay(request: Request) -> StepExamples:
             differentiator,
             parameters,
             prepared.examples,
-            report.ids,
-            report.gradient,
+            minibatch.ids,
+            minibatch.gradient,
             request.chunk_bytes,
         )
-    losses = report.losses.astype(np.float64)
-    order = _order(request.order, report.ids.astype(np.float64), losses, parts)[: request.limit]
+    losses = minibatch.losses.astype(np.float64)
+    fingerprint = checksum(minibatch.gradient)
+    order = _order(request.order, minibatch.ids.astype(np.float64), losses, parts)[: request.limit]
     return StepExamples(
         step=request.step,
         replayed_from=first,
-        gradient_norm=report.gradient_norm,
-        gradient_checksum=report.gradient_checksum,
-        verified=report.gradient_checksum == request.checksum,
-        data=[_share(int(report.ids[n]), float(losses[n]), parts, n) for n in order],
+        gradient_norm=sqrt(minibatch.squared_norm),
+        gradient_checksum=fingerprint,
+        verified=fingerprint == request.checksum,
+        data=[_share(int(minibatch.ids[n]), float(losses[n]), parts, n) for n in order],
     )
 
 

@@ -1,23 +1,23 @@
-"""From step reports to messages: one `Report` for all steps of a quarter of a second."""
+"""From measured steps to messages: one report for all steps of a quarter of a second."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from time import monotonic
+from datetime import UTC, datetime, timedelta
+from time import monotonic, perf_counter
+from typing import Any
 
 import numpy as np
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, StepRow
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS
 from batchgrad_service.engine.executors import Executor, Happening
+from batchgrad_service.engine.measuring import Measured
 from batchgrad_service.engine.messages import (
-    AnyEngineMessage,
     Evaluated,
     Happened,
     Observed,
-    Report,
+    Sent,
+    SentReport,
 )
-from batchgrad_service.engine.rows import step_row
-from batchgrad_service.engine.statistics import NoiseScale
-from batchgrad_service.engine.step_report import StepReport
 
 REPORT_SECONDS = 0.2
 SPEED_WINDOW = 32
@@ -27,10 +27,9 @@ SPEED_WINDOW = 32
 class Reporter:
     """Collects what steps did and sends it on, at most every REPORT_SECONDS."""
 
-    def __init__(self, send: Callable[[AnyEngineMessage], None], executor: Executor) -> None:
+    def __init__(self, send: Callable[[Sent], None], executor: Executor) -> None:
         self._send = send
         self._executor = executor
-        self._rows: list[StepRow] = []
         self._sent_at = monotonic()
         self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
         self._examples = 0
@@ -38,30 +37,31 @@ class Reporter:
         self._warned_of_weightless = False
         self._clear()
 
-    def add(self, report: StepReport, smoothed: NoiseScale) -> None:
-        """Take in one step, with the noise scale smoothed up to it; send if it is time."""
-        self._rows.append(step_row(report, smoothed))
-        self._examples += report.examples
-        self._observed_examples += report.examples
-        self._norm_buckets += report.norm_histogram
-        self._norm_sum += float(report.norms.sum(dtype=np.float64))
-        for phase, seconds in report.phases.items():
-            self.phase(phase, seconds)
-        self._nonfinite += len(report.dropped)
-        if new := [example for example in report.dropped if example not in self._warned_of]:
-            self._warned_of.update(new)
-            self._warn(
-                f"Step {report.step}: {len(new)} example(s) left out, their loss or gradient is "
-                f"not finite; first {new[:10]}. Each is named once."
-            )
-        if report.loss is None and not self._warned_of_weightless:
-            self._warned_of_weightless = True
-            self._warn(
-                f"Step {report.step}: all weights are 0, so there is no mean and no update. "
-                "Said once; such steps have no loss."
-            )
-        if monotonic() - self._sent_at >= REPORT_SECONDS:
-            self.flush()
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a report."""
+        return monotonic() - self._sent_at >= REPORT_SECONDS
+
+    def add(self, measured: Measured) -> None:
+        """Take in some steps."""
+        now, clock = datetime.now(UTC), perf_counter()
+        for figures, watch in zip(measured.figures, measured.watches, strict=True):
+            time = now - timedelta(seconds=clock - watch.last)
+            self._rows.append({**figures, "time": time, "phases": watch.phases})
+            for phase, seconds in watch.phases.items():
+                self._phases[phase].append(seconds)
+            if figures["loss"] is None and not self._warned_of_weightless:
+                self._warned_of_weightless = True
+                self._warn(
+                    f"Step {figures['step']}: all weights are 0, so there is no mean and no "
+                    "update. Said once; such steps have no loss."
+                )
+        self._examples += measured.examples
+        self._observed_examples += measured.examples
+        self._norm_buckets += measured.histogram
+        self._norm_sum += float(measured.norms.sum(dtype=np.float64))
+        for step, dropped in measured.dropped:
+            self._left_out(step, dropped)
 
     def evaluated(self, evaluation: Evaluated) -> None:
         """Take in figures on the validation examples; they travel with the next report."""
@@ -87,7 +87,7 @@ class Reporter:
         (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
         bytes_in, bytes_out = self._executor.traffic()
         self._send(
-            Report(
+            SentReport(
                 workers=self._executor.workers,
                 threads=self._executor.threads,
                 executor=self._executor.kind,
@@ -111,6 +111,15 @@ class Reporter:
         self._sent_at = now
         self._clear()
 
+    def _left_out(self, step: int, dropped: list[int]) -> None:
+        self._nonfinite += len(dropped)
+        if new := [example for example in dropped if example not in self._warned_of]:
+            self._warned_of.update(new)
+            self._warn(
+                f"Step {step}: {len(new)} example(s) left out, their loss or gradient is "
+                f"not finite; first {new[:10]}. Each is named once."
+            )
+
     def _warn(self, text: str) -> None:
         self._send(Happened(event="warning", data={"detail": text}))
 
@@ -121,7 +130,7 @@ class Reporter:
             self._retries[happening.data["reason"]] += happening.data["microbatches"]
 
     def _clear(self) -> None:
-        self._rows = []
+        self._rows: list[dict[str, Any]] = []
         self._evaluations: list[Evaluated] = []
         self._observed_examples = 0
         self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)

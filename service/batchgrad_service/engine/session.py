@@ -1,13 +1,16 @@
 """One attempt at a job: from the newest checkpoint, step by step, until it ends or has to go."""
 
+import os
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from math import isfinite
 from time import monotonic, perf_counter
 
 import numpy as np
 
+from batchgrad.contract import JobSpec
 from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
@@ -26,22 +29,21 @@ from batchgrad_service.engine.failures import (
 )
 from batchgrad_service.engine.ledger import Ledger
 from batchgrad_service.engine.messages import (
-    AnyEngineMessage,
     Checkpointed,
     Evaluated,
     Finished,
     Happened,
     LedgerWritten,
+    Sent,
     Start,
     Started,
 )
 from batchgrad_service.engine.orders import Told
 from batchgrad_service.engine.preparation import Prepared, prepare
 from batchgrad_service.engine.reporter import Reporter
-from batchgrad_service.engine.statistics import SmoothedNoise
-from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
+from batchgrad_workers.threads import ThreadTeam, keep_freed_memory, single_threaded_blas
 
-Send = Callable[[AnyEngineMessage], None]
+Send = Callable[[Sent], None]
 
 
 def run(start: Start, orders: Told, send: Send) -> None:
@@ -61,10 +63,8 @@ def run(start: Start, orders: Told, send: Send) -> None:
         step = snapshot.step if snapshot else 0
         prepared = prepare(start.spec, start.dataset, snapshot)
         executor = executor_for(start, prepared.setup, lambda: orders.interrupted)
-        try:
-            send(Session(start, prepared, executor, snapshot, orders, send).train())
-        finally:
-            executor.close()
+        with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
+            send(Session(start, prepared, executor, team, snapshot, orders, send).train())
     except Interrupted:
         send(Finished(outcome="interrupted", step=step))
     except Failure as failure:
@@ -77,6 +77,11 @@ def run(start: Start, orders: Told, send: Send) -> None:
     except Exception as error:  # noqa: BLE001  # whatever it is, the job must learn of it
         traceback.print_exc()
         send(_failed("engine_error", error, step))
+
+
+def own_threads(spec: JobSpec) -> int:
+    """Threads for what the engine does between the workers' sums."""
+    return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
 
 
 def _failed(reason: str, error: BaseException, step: int) -> Finished:
@@ -92,6 +97,7 @@ class Session:
         start: Start,
         prepared: Prepared,
         executor: Executor,
+        team: ThreadTeam,
         snapshot: Snapshot | None,
         orders: Told,
         send: Send,
@@ -100,7 +106,7 @@ class Session:
         self._prepared = prepared
         self._executor = executor
         self._coordinator: Coordinator = prepared.coordinator(
-            executor, snapshot, start.initial_parameters
+            executor, team, snapshot, start.initial_parameters
         )
         self._step = snapshot.step if snapshot else 0
         self._resumed = snapshot is not None
@@ -110,10 +116,9 @@ class Session:
         self._send = send
         self._reporter = Reporter(send, executor)
         self._ledger = Ledger(prepared.order.examples)
-        self._noise = SmoothedNoise()
         if snapshot:
             self._ledger.restore(snapshot.ledger)
-            self._noise.restore(snapshot.progress["noise"])
+            self._coordinator.noise.restore(snapshot.progress["noise"])
         self._stopping = EarlyStopping(start.spec.early_stopping)
         self._evaluated_step = 0
         if snapshot and (progress := snapshot.progress.get("evaluation")):
@@ -142,15 +147,12 @@ class Session:
                     return self._obey(self._orders.command)
                 if self._orders.ledger_wanted():
                     self._write_ledger()
-                report = self._coordinator.step(self._step)
-                self._ledger.add(report.ids, report.losses, report.norms)
-                self._reporter.add(report, self._noise.add(report.noise_scale))
+                self._coordinator.step(self._step)
                 self._step += 1
                 self._evaluate_if_due()
-                if monotonic() - self._saved_at >= self._start.spec.checkpoint_seconds:
-                    self._checkpoint()
+                self._report_if_due()
         except NonFinite as failure:  # θ led here: it is no good to go on from
-            self._reporter.flush()
+            self._report()
             return _failed(failure.reason, failure, self._step)
         except Failure as failure:
             self._checkpoint()
@@ -211,8 +213,23 @@ class Session:
         )
         self._stopping.observe(epoch, evaluation.loss, evaluation.accuracy)
 
+    def _report_if_due(self) -> None:
+        """A report several times a second, a checkpoint now and then."""
+        if self._reporter.due:
+            self._report()
+        if monotonic() - self._saved_at >= self._start.spec.checkpoint_seconds:
+            self._checkpoint()
+
+    def _report(self) -> None:
+        """Bring the ledger up to this step, and say what was measured since the last report."""
+        for measured in self._coordinator.measured():
+            self._ledger.add(measured.ids, measured.losses, measured.norms)
+            self._reporter.add(measured)
+        self._reporter.flush()
+
     def _write_ledger(self) -> None:
         """Let the service read the ledger as it is now, without a whole checkpoint."""
+        self._report()
         ledger_files.write(self._start.job_directory, self._step, self._ledger.state())
         self._send(LedgerWritten(step=self._step))
 
@@ -222,11 +239,11 @@ class Session:
         Raises:
             NonFiniteParameters: θ is not worth going on from.
         """
-        self._reporter.flush()
+        self._report()
         if not np.isfinite(self._coordinator.parameters).all():
             raise NonFiniteParameters(self._step)
         evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}
-        progress = {"evaluation": evaluation, "noise": self._noise.state()}
+        progress = {"evaluation": evaluation, "noise": self._coordinator.noise.state()}
         snapshot = self._prepared.snapshot(
             self._coordinator, self._step, self._ledger.state(), progress
         )

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
 from batchgrad_workers.arrays import Array, Integers
@@ -32,17 +34,29 @@ class NoiseScale:
 
 
 def noise_scale(squared_norms: Array, weights: Array, mean_squared_norm: float) -> NoiseScale:
-    """From ‖g_n‖² (N,), w (N,) and ‖G‖².
+    """From ‖g_n‖² (N,), w (N,) and ‖G‖², of one step."""
+    return noise_scales(squared_norms[None], weights[None], [mean_squared_norm])[0]
+
+
+def noise_scales(
+    squared_norms: Array, weights: Array, mean_squared_norms: Sequence[float]
+) -> list[NoiseScale]:
+    """For each step, from ‖g_n‖² (s, N), w (s, N) and ‖G‖².
 
     trace = N (mean‖g_n‖² - ‖G‖²)/(N-1), signal = (N ‖G‖² - mean‖g_n‖²)/(N-1).
     """
-    count = len(squared_norms)
-    if count < 2 or not weights[0] > 0 or (weights != weights[0]).any():
-        return NoiseScale(None, None, None)
-    mean = float(squared_norms.mean(dtype=np.float64))
-    trace = count * (mean - mean_squared_norm) / (count - 1)
-    signal = (count * mean_squared_norm - mean) / (count - 1)
-    return NoiseScale(trace, signal, _simple(trace, signal))
+    steps, count = squared_norms.shape
+    undetermined = NoiseScale(None, None, None)
+    if count < 2:
+        return [undetermined] * steps
+    means = (squared_norms.astype(np.float64).sum(axis=1) / count).tolist()
+    holds = (weights[:, 0] > 0) & (weights == weights[:, :1]).all(axis=1)
+    found = []
+    for mean, squared, equal in zip(means, mean_squared_norms, holds.tolist(), strict=True):
+        trace = count * (mean - squared) / (count - 1)
+        signal = (count * squared - mean) / (count - 1)
+        found.append(NoiseScale(trace, signal, _simple(trace, signal)) if equal else undetermined)
+    return found
 
 
 def _simple(trace: float, signal: float) -> float | None:
@@ -99,28 +113,56 @@ def norm_test(trace: float | None, count: int, mean_squared_norm: float) -> Norm
     return NormTest(sqrt(relative / count), relative / WANTED_RATIO**2)
 
 
-def histogram(norms: Array) -> list[int]:
-    """How many ‖g_n‖ (n,) are at most each of EXAMPLE_NORM_BOUNDS and above the one before."""
-    buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, norms)
-    return np.bincount(buckets, minlength=len(EXAMPLE_NORM_BOUNDS) + 1).tolist()
+def histograms(norms: Array) -> npt.NDArray[np.int64]:
+    """How many of each step's ‖g_n‖ (s, n) lie in each bucket: (s, bounds + 1).
+
+    At most EXAMPLE_NORM_BOUNDS[0], up to each further bound, above all.
+    """
+    steps, width = len(norms), len(EXAMPLE_NORM_BOUNDS) + 1
+    buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, norms.reshape(-1)).reshape(norms.shape)
+    buckets += width * np.arange(steps)[:, None]
+    return np.bincount(buckets.reshape(-1), minlength=steps * width).reshape(steps, width)
 
 
-def quantiles(norms: Array) -> dict[str, float]:
-    """Quantiles of ‖g_n‖ (n,) by name, linear between neighbours; empty when there are none."""
-    if not len(norms):
-        return {}
-    ordered = np.sort(norms)
-    found = {}
-    for name, fraction in QUANTILES.items():
-        below, beyond = divmod(fraction * (len(ordered) - 1), 1)
-        low = float(ordered[int(below)])
-        found[name] = low
+def quantiles(ordered: Array) -> list[dict[str, float]]:
+    """Quantiles of every row of ascending norms (s, n) by name, linear between neighbours.
+
+    Empty when there are none.
+    """
+    steps, count = ordered.shape
+    if not count:
+        return [{} for _ in range(steps)]
+    found = np.empty((steps, len(QUANTILES)))
+    for place, fraction in enumerate(QUANTILES.values()):
+        below, beyond = divmod(fraction * (count - 1), 1)
+        low = ordered[:, int(below)].astype(np.float64)
+        found[:, place] = low
         if beyond:
-            found[name] += beyond * (float(ordered[int(below) + 1]) - low)
-    return found
+            found[:, place] += beyond * (ordered[:, int(below) + 1] - low)
+    return [dict(zip(QUANTILES, row, strict=True)) for row in found.tolist()]
 
 
-def largest(ids: Integers, norms: Array, count: int = 5) -> list[tuple[int, float]]:
-    """(example, norm) of the largest norms, largest first; ties by example number."""
-    order = np.lexsort((ids, -norms))[:count]
-    return [(int(ids[k]), float(norms[k])) for k in order]
+class LargestNorm(TypedDict):
+    """An example whose gradient was among the largest of a step."""
+
+    example: int
+    norm: float
+
+
+def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list[list[LargestNorm]]:
+    """The largest of each step's norms (s, n), largest first; ties by example number.
+
+    `ids` (s, n) are the examples, `ordered` (s, n) the norms in ascending order.
+    """
+    count = min(count, norms.shape[1])
+    if not count:
+        return [[] for _ in norms]
+    step, place = np.nonzero(norms >= ordered[:, -count, None])
+    examples, high = ids[step, place], norms[step, place]
+    order = np.lexsort((examples, -high, step))
+    starts = np.searchsorted(step, np.arange(len(norms)))  # np.nonzero goes step by step
+    chosen = order[starts[:, None] + np.arange(count)]
+    return [
+        [{"example": n, "norm": size} for n, size in zip(*row, strict=True)]
+        for row in zip(examples[chosen].tolist(), high[chosen].tolist(), strict=True)
+    ]

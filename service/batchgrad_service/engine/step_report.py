@@ -1,47 +1,35 @@
-"""What one step, and one evaluation, gave: frozen results of the coordinator."""
+"""What one step, and one evaluation, gave: results of the coordinator."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from batchgrad.contract import ShortcutName
-from batchgrad_service.engine.comparison import Comparison
-from batchgrad_service.engine.statistics import NoiseScale, NormTest
 from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.gradients import GradientSums
 
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """What one step did. Loss and gradient are at the parameters before the update.
+class Minibatch(NamedTuple):
+    """A whole minibatch at the parameters before the update.
 
-    `loss` is None when all weights in the minibatch are 0: there is no mean then and no update.
-    `gradient` (P,) is G. `ids`, `losses` and `norms` (n,) are the examples that count, their ℓ_n
-    and ‖g_n‖, all finite; `dropped` are the others, which were left out.
+    `gradient` (P,) is G, `squared_norm` ‖G‖²; `loss` is None when all weights are 0: there is no
+    mean then and no update. `ids`, `losses` and `squared_norms` (n,) are the examples that count,
+    their ℓ_n and ‖g_n‖², all finite; `dropped` are the others, which were left out of the sums.
+    `examples` counts both.
     """
 
-    step: int
-    epoch: int
     examples: int
-    loss: float | None
-    learning_rate: float
-    gradient: Array
-    gradient_norm: float
-    gradient_checksum: str
-    noise_scale: NoiseScale
-    norm_test: NormTest
     ids: Integers
     losses: Array
-    norms: Array
-    norm_quantiles: dict[str, float]
-    norm_histogram: list[int]
-    largest_norms: list[tuple[int, float]]
-    shortcuts: dict[ShortcutName, Comparison]
-    phases: dict[Phase, float]
-    workers: int
+    squared_norms: Array
     dropped: list[int]
+    sums: GradientSums
+    loss: float | None
+    gradient: Array
+    squared_norm: float
 
 
 @dataclass(frozen=True)
@@ -53,14 +41,24 @@ class Evaluation:
 
 
 class Stopwatch:
-    """Seconds by phase."""
+    """Seconds by phase; `last` is the time of the last lap, by `perf_counter`."""
 
     def __init__(self) -> None:
         self.phases: defaultdict[Phase, float] = defaultdict(float)
-        self._last = perf_counter()
+        self.last = perf_counter()
 
     def lap(self, phase: Phase) -> None:
         """The time since the last lap belongs to `phase`."""
         now = perf_counter()
-        self.phases[phase] += now - self._last
-        self._last = now
+        self.phases[phase] += now - self.last
+        self.last = now
+
+    def share(self, among: Sequence["Stopwatch"], phase: Phase) -> None:
+        """The time since the last lap belongs to `phase` of all those watches, in equal parts.
+
+        The newest of them goes on from now.
+        """
+        now = perf_counter()
+        for watch in among:
+            watch.phases[phase] += (now - self.last) / len(among)
+        among[-1].last = now

@@ -1,0 +1,127 @@
+"""Figures have the same bits however many steps are measured together, and travel whole."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad.contract import StepRow
+from batchgrad_service.engine.executors.inline import InlineExecutor
+from batchgrad_service.engine.ledger import Ledger
+from batchgrad_service.engine.measuring import Measured
+from batchgrad_service.engine.messages import (
+    EngineMessage,
+    Observed,
+    Report,
+    SentReport,
+    encode,
+)
+from batchgrad_service.engine.preparation import prepare
+from batchgrad_service.engine.reporter import Reporter
+from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.threads import ThreadTeam
+from tests.engine.small_job import spec
+
+
+def measured(dataset: Path, together: int, **changes: Any) -> list[Measured]:
+    """All steps of the small job."""
+    prepared = prepare(spec(**changes), DatasetSource(dataset), None)
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+        coordinator = prepared.coordinator(executor, team, None, None, measure_together=together)
+        for step in range(prepared.steps_planned):
+            coordinator.step(step)
+        return coordinator.measured()
+
+
+def linear(out: int, **more: Any) -> dict[str, Any]:
+    return {"kind": "linear", "out_features": out, **more}
+
+
+STACKS: dict[str, list[dict[str, Any]]] = {
+    "tanh": [linear(5), {"kind": "tanh"}, linear(3)],
+    "gelu, no bias": [linear(6, bias=False), {"kind": "gelu"}, linear(3, bias=False)],
+    "smooth": [linear(9), {"kind": "softplus"}, linear(4), {"kind": "sigmoid"}, linear(3)],
+    "normalized": [linear(8), {"kind": "layer_norm"}, {"kind": "silu"}, linear(3)],
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_same_figures_one_by_one_and_many_at_once(
+    dataset: Path, stack: str, precision: str
+) -> None:
+    changes = {"model": {"layers": STACKS[stack]}, "precision": precision}
+    if stack != "tanh":  # else there are weights, and mean_of_means is measured too
+        (dataset / "weights.npy").unlink()
+    single = measured(dataset, 1, **changes)
+    assert len(single) == 20
+    for together in (3, 64):
+        several = measured(dataset, together, **changes)
+        assert len(several) < 20  # the last minibatch of an epoch is short, and waits apart
+        assert [f for each in several for f in each.figures] == [
+            f for each in single for f in each.figures
+        ]
+        for name in ("ids", "losses", "norms"):
+            columns = [np.concatenate([getattr(m, name) for m in of]) for of in (single, several)]
+            assert columns[0].tobytes() == columns[1].tobytes()
+
+
+def test_large_steps_do_not_wait(dataset: Path) -> None:
+    model = {"layers": [linear(20_000), {"kind": "relu"}, linear(3)]}
+    assert len(measured(dataset, 64, model=model, epochs=1)) == 5
+
+
+def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
+    assert measured(dataset, 0) == []
+
+
+def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
+    weights = np.zeros(101, np.float32)
+    weights[:7] = 1
+    np.save(dataset / "weights.npy", weights)
+    figures = [f for each in measured(dataset, 64, batch_size=5) for f in each.figures]
+    without = [f for f in figures if f["loss"] is None]
+    assert 0 < len(without) < len(figures)
+    for each in figures:
+        assert (each["shortcuts"] == {}) == (each["loss"] is None)
+        assert (each["gradient_norm"] == 0) == (each["loss"] is None)
+
+
+def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> None:
+    sent: list[Any] = []
+    prepared = prepare(spec(), DatasetSource(dataset), None)
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+        coordinator = prepared.coordinator(executor, team, None, None)
+        reporter = Reporter(sent.append, executor)
+        coordinator.step(0)
+        (first,) = coordinator.measured()
+        first.figures[0]["shortcuts"]["averaged_error"]["cosine_similarity"] = float("nan")
+        reporter.add(first)
+        reporter.flush()
+    assert isinstance(sent[0], SentReport)
+    assert sent[0].rows[0].keys() == StepRow.model_fields.keys()
+    heard = EngineMessage.validate_json(encode(sent[0]))
+    assert isinstance(heard, Report)
+    row = heard.rows[0]
+    assert row.gradient_checksum == first.figures[0]["gradient_checksum"]
+    assert row.norms.histogram == first.histogram.tolist()
+    assert sum(row.norms.histogram) == heard.observed.examples == 20
+    assert row.shortcuts["averaged_error"].cosine_similarity is None
+    assert row.shortcuts["averaged_error"].layers is not None
+    assert set(row.phases) == {"shard", "compute", "reduce", "compare", "update"}
+    assert isinstance(sent[0].observed, Observed)
+
+
+def test_ledger_of_several_steps_is_that_of_each_in_turn() -> None:
+    random = np.random.default_rng(3)
+    ids = np.stack([random.permutation(30)[:8] for _ in range(50)])
+    losses, norms = random.normal(size=(2, 50, 8)).astype(np.float32)
+    together, by_step = Ledger(30), Ledger(30)
+    together.add(ids.reshape(-1), losses.reshape(-1), norms.reshape(-1))
+    for step in range(50):
+        by_step.add(ids[step], losses[step], norms[step])
+    for name, column in by_step.state().items():
+        assert column.tobytes() == together.state()[name].tobytes()
+    assert by_step.state()["last_loss"][ids[-1]].tolist() == losses[-1].tolist()
