@@ -5,33 +5,49 @@ The supervisor calls the methods of `Metrics`; they are quick and safe between t
 """
 
 import platform
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from batchgrad.contract import Job, JobStatus
 from batchgrad_service.engine.messages import RETRY_REASONS, Report
-from batchgrad_service.live_metrics import LiveJobs, NormHistogram
+from batchgrad_service.live_job import PHASES
+from batchgrad_service.live_metrics import LiveJobs
 
-PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
-ENDS = (("succeeded", ""), ("cancelled", ""), ("failed", "nonfinite"), ("failed", "engine_died"))
+FAILURES = (
+    "nonfinite",
+    "bad_inputs",
+    "bad_initial_parameters",
+    "no_workers",
+    "out_of_memory",
+    "engine_error",
+    "engine_died",
+    "cluster_unavailable",
+    "internal_error",
+    "other",
+)
+TRANSPORTS = ("ray",)
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 _SECONDS = (1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0)
 _WAITS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
-
-
-def _word(text: str | None) -> str:
-    """`text` as a label's value: one of few short words, so that series stay few."""
-    if not text:
-        return ""
-    return text if _WORD.fullmatch(text) else "other"
 
 
 class Metrics:
-    """The catalogue. `count_jobs` is asked at every scrape; `registry` is fresh in each test."""
+    """The catalogue. `count_jobs` is asked at every scrape; `registry` is fresh in each test.
+
+    `last_checkpoint` (Unix seconds, 0 for never) is that of an earlier service; `jobs_limit` is
+    how many jobs may run at once.
+    """
 
     def __init__(
         self,
@@ -39,72 +55,89 @@ class Metrics:
         *,
         version: str,
         count_jobs: Callable[[], dict[JobStatus, int]],
+        jobs_limit: int = 1,
+        last_checkpoint: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # It would be a second series for each counter and histogram, of no use.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
-        self._live = LiveJobs(count_jobs)
-        self._norms = NormHistogram()
+        self._live = LiveJobs(count_jobs, clock)
         registry.register(self._live)
-        registry.register(self._norms)
+        ProcessCollector(registry=registry)
         Gauge(
             "batchgrad_build_info",
             "1, labelled by what runs",
             ["version", "python"],
             registry=registry,
         ).labels(version, platform.python_version()).set(1)
+        Gauge(
+            "batchgrad_jobs_limit",
+            "Jobs that may run at once (max_running_jobs)",
+            registry=registry,
+        ).set(jobs_limit)
         self._finished = Counter(
-            "batchgrad_jobs_finished", "Jobs that ended", ["outcome", "reason"], registry=registry
+            "batchgrad_jobs_finished",
+            "Jobs that ended, since the service started",
+            ["outcome", "reason"],
+            registry=registry,
         )
         self._queue_wait = Histogram(
             "batchgrad_job_queue_wait_seconds",
-            "From queued to starting",
+            "Seconds from a job's submission to its first start",
             buckets=_WAITS,
             registry=registry,
         )
         self._http = Histogram(
             "batchgrad_http_request_duration_seconds",
-            "Requests by route template",
+            "Seconds until a request was answered, by route template; of an event stream, until "
+            "it began",
             ["method", "route", "status"],
             registry=registry,
         )
         self._phases = Histogram(
             "batchgrad_step_phase_duration_seconds",
-            "Each step's phases",
+            "Seconds of each phase of each step, all jobs",
             ["phase"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._retries = Counter(
             "batchgrad_microbatch_retries",
-            "Microbatches computed again, by why",
+            "Microbatches computed again, by what became of their worker",
             ["reason"],
             registry=registry,
         )
-        self._lost = Counter("batchgrad_workers_lost", "Workers that went", registry=registry)
+        self._lost = Counter(
+            "batchgrad_workers_lost", "Ray workers that went without being asked", registry=registry
+        )
         self._nonfinite = Counter(
             "batchgrad_nonfinite_examples",
-            "Examples with a non-finite loss or gradient",
+            "Examples left out because their loss or gradient was not finite",
             registry=registry,
         )
         self._checkpoint = Gauge(
             "batchgrad_checkpoint_last_success_timestamp_seconds",
-            "When a checkpoint was last completed; 0 when never",
+            "Unix time at which a job's checkpoint was last completed; 0 when never",
             registry=registry,
         )
+        self._checkpoint.set(last_checkpoint)
         self._bytes = Counter(
             "batchgrad_bytes_transferred",
-            "Between engines and workers",
+            "Bytes between engines and their workers: parameters out, sums in",
             ["direction", "transport"],
             registry=registry,
         )
-        for outcome, reason in ENDS:
-            self._finished.labels(outcome, reason)
+        for outcome, reasons in (("succeeded", [""]), ("cancelled", [""]), ("failed", FAILURES)):
+            for reason in reasons:
+                self._finished.labels(outcome, reason)
         for why in RETRY_REASONS:
             self._retries.labels(why)
         for phase in PHASES:
             self._phases.labels(phase)
-        for direction in ("in", "out"):
-            self._bytes.labels(direction, "ray")
+        for transport in TRANSPORTS:
+            for direction in ("in", "out"):
+                self._bytes.labels(direction, transport)
 
     def begin(self, job: Job) -> None:
         """A job is starting to run: its series appear."""
@@ -114,21 +147,21 @@ class Metrics:
         """A report has come from the job's engine."""
         self._live.observe(job_id, report)
         seen = report.observed
-        self._norms.add(seen.norm_buckets, seen.norm_sum)
         for phase, durations in seen.phase_seconds.items():
-            histogram = self._phases.labels(_word(phase))
+            histogram = self._phases.labels(_known(phase, PHASES))
             for seconds in durations:
                 histogram.observe(seconds)
         for reason, count in seen.retries.items():
-            self._retries.labels(_word(reason)).inc(count)
+            self._retries.labels(_known(reason, RETRY_REASONS)).inc(count)
         self._lost.inc(seen.workers_lost)
         self._nonfinite.inc(seen.nonfinite_examples)
-        if seen.transport != "none":
-            self._bytes.labels("in", _word(seen.transport)).inc(seen.bytes_in)
-            self._bytes.labels("out", _word(seen.transport)).inc(seen.bytes_out)
+        if seen.transport in TRANSPORTS:
+            self._bytes.labels("in", seen.transport).inc(seen.bytes_in)
+            self._bytes.labels("out", seen.transport).inc(seen.bytes_out)
 
-    def checkpointed(self) -> None:
-        """A checkpoint was completed just now."""
+    def checkpointed(self, job_id: str) -> None:
+        """A checkpoint of the job was completed just now."""
+        self._live.checkpointed(job_id)
         self._checkpoint.set(self._clock())
 
     def forget(self, job_id: str) -> None:
@@ -137,17 +170,31 @@ class Metrics:
 
     def finished(self, outcome: str, reason: str | None) -> None:
         """A job ended: `outcome` succeeded, failed or cancelled; `reason` is a failure's kind."""
-        self._finished.labels(_word(outcome), _word(reason)).inc()
+        failure = _known(reason or "", FAILURES) if outcome == "failed" else ""
+        self._finished.labels(outcome, failure).inc()
 
     def queue_wait(self, seconds: float) -> None:
         """A job waited this long before it was started."""
         self._queue_wait.observe(seconds)
 
-    def workers_lost(self, count: int = 1) -> None:
-        """Workers went with their engine, so that no report can tell."""
-        self._lost.inc(count)
-
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; `route` is a template such as /v1/jobs/{job_id}."""
         known = method if method in METHODS else "other"  # anybody may invent one
         self._http.labels(known, route, str(status)).observe(seconds)
+
+
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """One scrape, in the format that the Accept header asks for, and its media type."""
+    encode, media_type = choose_encoder(accept)
+    if media_type.startswith("application/openmetrics-text"):
+        # No name of ours needs escaping; to look at each letter took half of the time.
+        text: bytes = openmetrics.generate_latest(  # type: ignore[no-untyped-call]
+            registry, escaping=openmetrics.ALLOWUTF8
+        )
+        return text, media_type
+    return encode(registry), media_type
+
+
+def _known(word: str, words: Collection[str]) -> str:
+    """`word` as a label's value: one of `words`, so that series stay few and start at 0."""
+    return word if word in words else "other"

@@ -32,7 +32,7 @@ class Reports:
                     metrics.observe(job_id, message)
             case Checkpointed():
                 if current := store.record_checkpoint(job_id, attempt, message):
-                    metrics.checkpointed()
+                    metrics.checkpointed(job_id)
                     self._drop_old_checkpoints(job_id)
             case Happened():
                 current = store.record_event(job_id, attempt, message)

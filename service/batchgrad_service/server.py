@@ -86,7 +86,13 @@ def _serve(
     settings: Settings, store: Store, listening: socket.socket, stop_when_stdin_closes: bool
 ) -> int:
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version=__version__, count_jobs=store.count_by_status)
+    metrics = Metrics(
+        registry,
+        version=__version__,
+        count_jobs=store.count_by_status,
+        jobs_limit=settings.max_running_jobs,
+        last_checkpoint=store.last_checkpoint_time(),
+    )
     url = _url(settings.host, listening.getsockname()[1])
     sources = Sources(settings, url)
     supervisor = Supervisor(settings, store, metrics, sources=sources)

@@ -2,17 +2,24 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
-from batchgrad_service.engine.messages import Evaluated, Observed, Report
+from batchgrad_service.engine import failures
+from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Observed, Report
+from batchgrad_service.live_job import PHASES
 from batchgrad_service.live_metrics import MAX_JOBS, MAX_LAYERS
-from batchgrad_service.metrics import PHASES, Metrics
+from batchgrad_service.metrics import FAILURES, Metrics
 from batchgrad_service.store import Store
-from tests.service.building import create, report, row, spec
+from tests.service.building import NOW, checkpointed, create, report, row, spec, started
 from tests.service.conftest import Bench
 
 REPORTED = report(row(7, loss=0.5))
+BUCKETS = [0] * (len(EXAMPLE_NORM_BOUNDS) + 1)
+BUCKETS[3], BUCKETS[-1] = 2, 1
 
 
 @pytest.fixture
@@ -39,6 +46,8 @@ def test_known_series_start_at_zero(registry: CollectorRegistry, metrics: Metric
     for phase in PHASES:
         assert value(registry, "step_phase_duration_seconds_count", phase=phase) == 0
     assert value(registry, "jobs_finished_total", outcome="succeeded", reason="") == 0
+    for reason in FAILURES:
+        assert value(registry, "jobs_finished_total", outcome="failed", reason=reason) == 0
     assert value(registry, "workers_lost_total") == 0
     assert value(registry, "example_gradient_norm_count") == 0
     assert value(registry, "job_queue_wait_seconds_count") == 0
@@ -51,15 +60,23 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
     job = create(store)
     metrics.begin(job)
     metrics.observe(job.id, observed(examples=10))
-    evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=None)
-    last = observed(examples=5).model_copy(update={"evaluations": [evaluated]})
-    metrics.observe(job.id, last)
+    evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=0.9)
+    last = observed(examples=5, phase_seconds={"compute": [0.5, 0.25]}, norm_buckets=BUCKETS)
+    metrics.observe(job.id, last.model_copy(update={"evaluations": [evaluated]}))
     assert value(registry, "jobs", state="queued") == 1
     assert value(registry, "workers", state="running") == 2
     mine = {"job_id": job.id}
     assert value(registry, "job_info", **mine, name="digits", dataset="digits") == 1
     assert value(registry, "job_loss", **mine, split="train") == 0.5
     assert value(registry, "job_loss", **mine, split="validation") == 0.75
+    assert value(registry, "job_accuracy", **mine, split="validation") == 0.9
+    assert value(registry, "job_phase_seconds_total", **mine, phase="compute") == 0.75
+    assert value(registry, "job_phase_seconds_total", **mine, phase="update") == 0
+    assert value(registry, "job_example_gradient_norm_bucket", **mine, le="0.0005") == 0
+    assert value(registry, "job_example_gradient_norm_bucket", **mine, le="0.001") == 2
+    assert value(registry, "job_example_gradient_norm_count", **mine) == 3
+    assert value(registry, "job_batch_size", **mine) == 10
+    assert value(registry, "job_checkpoint_interval_seconds", **mine) == 30
     assert value(registry, "job_step", **mine) == 7
     assert value(registry, "job_steps_planned", **mine) == 20
     assert value(registry, "job_examples_total", **mine) == 15
@@ -77,16 +94,14 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
 
 
 def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics) -> None:
-    buckets = [0] * (len(EXAMPLE_NORM_BOUNDS) + 1)
-    buckets[3], buckets[-1] = 2, 1
     for _ in range(2):
         metrics.observe(
             "any",
             observed(
-                norm_buckets=buckets,
+                norm_buckets=BUCKETS,
                 norm_sum=5.5,
                 phase_seconds={"compute": [0.001, 0.2]},
-                retries={"worker died": 1, "deadline": 2},
+                retries={"worker died": 1, "silent": 2},
                 workers_lost=1,
                 nonfinite_examples=3,
                 bytes_in=10,
@@ -100,7 +115,7 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
     assert value(registry, "example_gradient_norm_bucket", le="+Inf") == 6
     assert value(registry, "example_gradient_norm_sum") == 11.0
     assert value(registry, "step_phase_duration_seconds_count", phase="compute") == 4
-    assert value(registry, "microbatch_retries_total", reason="deadline") == 4
+    assert value(registry, "microbatch_retries_total", reason="silent") == 4
     assert value(registry, "microbatch_retries_total", reason="other") == 2
     assert value(registry, "workers_lost_total") == 2
     assert value(registry, "nonfinite_examples_total") == 6
@@ -114,12 +129,12 @@ def test_the_supervisors_events_are_counted(registry: CollectorRegistry, metrics
     metrics.finished("failed", "nonfinite")
     metrics.finished("failed", "Something long, with a comma")
     metrics.queue_wait(3.0)
-    metrics.workers_lost(2)
-    metrics.checkpointed()
+    metrics.finished("cancelled", "engine_died")  # what went before a cancel says nothing of it
+    metrics.checkpointed("any")
     assert value(registry, "jobs_finished_total", outcome="failed", reason="nonfinite") == 1
     assert value(registry, "jobs_finished_total", outcome="failed", reason="other") == 1
     assert value(registry, "job_queue_wait_seconds_sum") == 3.0
-    assert value(registry, "workers_lost_total") == 2
+    assert value(registry, "jobs_finished_total", outcome="cancelled", reason="") == 1
     assert value(registry, "checkpoint_last_success_timestamp_seconds") == 99.0
 
 
@@ -142,13 +157,85 @@ def test_jobs_and_layers_are_bounded(
     assert len(layers) == MAX_JOBS * MAX_LAYERS
 
 
+def test_a_place_that_gets_free_is_the_next_jobs(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    job = create(store)
+    for n in range(MAX_JOBS + 1):
+        metrics.begin(job.model_copy(update={"id": f"job_{n}"}))
+        metrics.observe(f"job_{n}", observed(examples=5))
+    late = {"job_id": f"job_{MAX_JOBS}"}
+    assert value(registry, "job_examples_total", **late) is None
+    assert value(registry, "workers", state="running") == 2 * (MAX_JOBS + 1)
+    metrics.forget("job_3")
+    assert value(registry, "job_examples_total", **late) == 5
+
+
+def test_a_full_batch_is_as_large_as_its_steps(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    job = create(store, batch_size="full")
+    metrics.begin(job)
+    assert value(registry, "job_batch_size", job_id=job.id) is None
+    two = report(row(1), row(2)).model_copy(update={"observed": Observed(examples=14)})
+    metrics.observe(job.id, two)
+    assert value(registry, "job_batch_size", job_id=job.id) == 7
+
+
+def test_checkpoints_are_told_by_job_and_outlast_the_service(
+    registry: CollectorRegistry, store: Store
+) -> None:
+    times = iter([10.0, 20.0, 30.0, 30.0])
+    metrics = Metrics(
+        registry,
+        version="1",
+        count_jobs=store.count_by_status,
+        last_checkpoint=5.0,
+        clock=lambda: next(times),
+    )
+    name = "checkpoint_last_success_timestamp_seconds"
+    assert value(registry, name) == 5.0
+    for job_id in ("a", "b"):
+        metrics.begin(create(store).model_copy(update={"id": job_id}))
+    metrics.checkpointed("b")
+    assert value(registry, name) == 30.0
+    assert value(registry, f"job_{name}", job_id="a") == 10.0
+    assert value(registry, f"job_{name}", job_id="b") == 30.0
+
+
+def test_the_store_knows_the_last_checkpoint(store: Store) -> None:
+    assert store.last_checkpoint_time() == 0.0
+    job_id, attempt = started(store)
+    store.record_checkpoint(job_id, attempt, checkpointed(3))
+    assert store.last_checkpoint_time() == NOW.timestamp()
+
+
+def test_nodes_are_counted_once_however_many_jobs_see_them(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    for job_id, busy in (("a", ["1", "2"]), ("b", ["2"])):
+        metrics.begin(create(store).model_copy(update={"id": job_id}))
+        cluster = ClusterSeen(nodes=["1", "2", "3"], busy=busy, starting=2)
+        metrics.observe(job_id, REPORTED.model_copy(update={"cluster": cluster}))
+    assert value(registry, "cluster_nodes", state="busy") == 2
+    assert value(registry, "cluster_nodes", state="idle") == 1
+    assert value(registry, "workers", state="starting") == 4
+
+
+def test_every_failure_is_a_known_reason() -> None:
+    known = vars(failures).values()
+    words = {each.reason for each in known if hasattr(each, "reason")}
+    assert "nonfinite" in words
+    assert words <= set(FAILURES)
+
+
 def test_requests_are_timed_by_route_template(bench: Bench) -> None:
     for path in ("/v1/jobs/a", "/v1/jobs/b", "/nothing/at/all"):
         bench.http.get(path)
     bench.http.request("INVENTED", "/v1/jobs/c")
     bench.http.request("INVENTED", "/nothing")
-    answer = bench.http.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
+    answer = bench.http.get("/metrics", headers={"Accept": "text/plain"})
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     name = "batchgrad_http_request_duration_seconds"
     counted = {
         (sample.labels["method"], sample.labels["route"]): sample.value
@@ -162,3 +249,19 @@ def test_requests_are_timed_by_route_template(bench: Bench) -> None:
         ("other", "/v1/jobs/{job_id}"): 1,
         ("other", "unmatched"): 1,
     }
+
+
+@pytest.mark.parametrize("escaping", ["", "; escaping=allow-utf-8"])
+def test_openmetrics_if_asked(bench: Bench, escaping: str) -> None:
+    job = create(bench.store)
+    bench.metrics.begin(job)
+    bench.metrics.observe(job.id, observed(norm_buckets=BUCKETS))
+    accept = f"application/openmetrics-text;version=1.0.0{escaping},text/plain;q=0.5"
+    answer = bench.http.get("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    parsed = openmetrics_families(answer.text)  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
+    assert families["batchgrad_job_step"].samples[0].value == 7
+    samples = [sample for family in families.values() for sample in family.samples]
+    assert not [sample for sample in samples if sample.exemplar]
+    assert not [sample for sample in samples if sample.name.endswith("_created")]

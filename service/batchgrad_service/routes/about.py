@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
+from batchgrad_service.metrics import exposition
 from batchgrad_service.problems import Unavailable
 from batchgrad_service.routes.services import Served, as_json
 
@@ -44,9 +44,10 @@ def read_readiness(served: Served) -> dict[str, str]:
 
 
 @router.get("/metrics", response_class=Response, responses=_TEXT, tags=["service"])
-def read_metrics(served: Served) -> Response:
-    """What Prometheus reads."""
-    return Response(generate_latest(served.registry), media_type=CONTENT_TYPE_LATEST)
+def read_metrics(served: Served, request: Request) -> Response:
+    """What Prometheus reads: as OpenMetrics if it asks for that, else in its own text format."""
+    text, media_type = exposition(served.registry, request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
 
 
 @router.get("/", include_in_schema=False)

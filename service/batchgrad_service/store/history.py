@@ -110,6 +110,12 @@ class History(Database):
             job_row(connection, job_id)
             return [checkpoint_of(row) for row in connection.execute(query).mappings()]
 
+    def last_checkpoint_time(self) -> float:
+        """When any job's newest checkpoint was completed, in Unix seconds; 0 if there is none."""
+        with self.reading() as connection:
+            newest = connection.execute(select(func.max(checkpoints.c.time))).scalar_one()
+        return newest.timestamp() if newest else 0.0
+
     def drop_checkpoints(self, job_id: str, files: Collection[str]) -> None:
         """Forget these checkpoints; removing the files is the caller's."""
         with self.writing() as connection:

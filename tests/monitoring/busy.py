@@ -1,0 +1,70 @@
+"""Metrics of a busy service: many jobs with all figures there are."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client import CollectorRegistry
+
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, LayeredShortcut, ShortcutLayer
+from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Observed, Report
+from batchgrad_service.live_job import PHASES
+from batchgrad_service.metrics import Metrics
+from batchgrad_service.store import Store
+from tests.service.building import create, report, row
+
+LAYERS = 8
+SHORTCUT = LayeredShortcut(
+    relative_error=0.123456789,
+    cosine_similarity=0.9876543,
+    norm_ratio=1.23456,
+    layers=[
+        ShortcutLayer(
+            name=str(2 * n), relative_error=0.1234567, covariance_norm=0.1, propagation_norm=0.2
+        )
+        for n in range(LAYERS)
+    ],
+)
+
+
+def everything() -> Report:
+    """A report in which each figure is defined."""
+    step = row(7).model_copy(
+        update={
+            "noise_scale": 123.456,
+            "shortcuts": {"averaged_error": SHORTCUT, "mean_example": SHORTCUT},
+        }
+    )
+    evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=0.9)
+    observed = Observed(
+        examples=10,
+        norm_buckets=[1] * (len(EXAMPLE_NORM_BOUNDS) + 1),
+        norm_sum=12.3456789,
+        phase_seconds={phase: [0.00123456] for phase in PHASES},
+    )
+    cluster = ClusterSeen(nodes=["a", "b"], busy=["a"], starting=1)
+    return report(step, evaluations=[evaluated]).model_copy(
+        update={"observed": observed, "cluster": cluster}
+    )
+
+
+def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
+    """A service that has just started, and has no job."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, version="1.2", count_jobs=lambda: dict.fromkeys(JOB_STATUSES, 0))
+    return registry, metrics
+
+
+def busy_registry(jobs: int) -> CollectorRegistry:
+    """A service on which `jobs` jobs run and a request was answered."""
+    registry, metrics = quiet_registry()
+    with TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{Path(folder)}/store.sqlite3")
+        store.migrate()
+        job = create(store)
+        store.close()
+    for number in range(jobs):
+        job_id = f"job_01234567890{number:05d}"
+        metrics.begin(job.model_copy(update={"id": job_id}))
+        metrics.observe(job_id, everything())
+    metrics.http_request("GET", "/v1/jobs/{job_id}", 200, 0.001)
+    return registry

@@ -1,0 +1,69 @@
+"""`python -m tests.monitoring.metrics_page` writes docs/metrics.md, from the registry itself."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from tests.monitoring.busy import busy_registry, quiet_registry
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+_HEAD = """\
+# Metrics
+
+What `GET /metrics` says, in Prometheus's text format or, if asked, as OpenMetrics. Written by \
+`python -m tests.monitoring.metrics_page` from the registry; a test compares.
+
+- Units are in the names: seconds, bytes, Unix times. Norms and losses have no unit of their own.
+- Jobs are labelled `job_id`; `batchgrad_job_info` joins their names to it. At most 50 jobs have \
+series of their own, those that have run longest, and a job's series end when it stops running: \
+its history is in the API.
+- An undefined figure has no series: the noise scale while its signal is not positive, a \
+shortcut's cosine when a gradient is zero, the accuracy of a regression.
+- Counters and histograms begin at 0 when the service starts, those of a job when it begins to run \
+or goes on; `rate` and `increase` see to it. Label values that are known before they happen are \
+there from the start, at 0.
+
+The dashboards in `deploy/grafana` and the alerts in `deploy/prometheus` show how to ask; \
+[runbooks.md](runbooks.md) says what to do when one fires.
+
+"""
+
+
+def page() -> str:
+    """The text of docs/metrics.md."""
+    known = _label_values(quiet_registry()[0])
+    lines = [_HEAD, "| metric | type | labels | what |\n|---|---|---|---|\n"]
+    registry = busy_registry(1)
+    labels_of = _label_values(registry)
+    for family in sorted(registry.collect(), key=lambda family: family.name):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(
+            _label(label, known[family.name].get(label, [])) for label in labels_of[family.name]
+        )
+        lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |\n")
+    return "".join(lines)
+
+
+def _label(name: str, values: list[str]) -> str:
+    enumerated = len(values) > 1
+    return (
+        f"`{name}`: {' '.join(value or '(none)' for value in values)}"
+        if enumerated
+        else f"`{name}`"
+    )
+
+
+def _label_values(registry: CollectorRegistry) -> dict[str, dict[str, list[str]]]:
+    """By metric and label, the values that are there, in their order."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for family in registry.collect():
+        labels = found.setdefault(family.name, {})
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                if label != "le" and value not in labels.setdefault(label, []):
+                    labels[label].append(value)
+    return found
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
