@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.layers.chunks import CHUNK_BYTES, chunks
+from batchgrad_workers.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.layers.convolution import Conv2d
 from batchgrad_workers.layers.embedding import Embedding
 from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
@@ -60,8 +60,8 @@ def test_both_ways_to_a_norm(
         ((8, 4, 3), (2, 2), 8, 2, 5),  # of 2 groups: g_n
         ((8, 3, 3), (2, 2), 8, 2, 5),  # 4 places, 2 groups: Gram
         ((2, 6, 6), (2, 3), 4, 1, 5),  # 20 places: g_n
-        ((64, 12, 12), (3, 3), 64, 1, 12),  # 0.9 MB of patches an example: several runs
-        ((96, 8, 8), (3, 3), 96, 1, 24),  # the same by Gram matrices
+        ((64, 12, 12), (3, 3), 64, 1, 30),  # 0.7 MB an example by Gram matrices: several runs
+        ((96, 8, 8), (3, 3), 96, 1, 60),  # 0.3 MB
     ],
 )
 def test_convolutions_by_both_ways(
@@ -79,21 +79,36 @@ def test_convolutions_by_both_ways(
     assert_sums(found, np.concatenate([own.ravel() for own in into.values()]), flat, weights)
 
 
-def test_large_convolutions_run_by_run_are_the_same_example_by_example() -> None:
-    layer = Conv2d(Windows((64, 12, 12), (3, 3), (1, 1), (1, 1)), 32, 1, bias=False)
-    inputs, error = drawn(16, 64, 12, 12), drawn(16, *layer.output_shape)
-    own = {"weight": drawn(*layer.parameter_shapes["weight"])}
+@pytest.mark.parametrize(
+    ("image", "out_channels", "groups"),
+    [((64, 12, 12), 32, 1), ((4, 48, 48), 6, 2)],  # patches number by number in the second
+)
+def test_large_convolutions_run_by_run_are_the_same_example_by_example(
+    image: Any, out_channels: int, groups: int
+) -> None:
+    layer = Conv2d(Windows(image, (3, 3), (1, 1), (1, 1)), out_channels, groups, bias=True)
+    inputs, error = drawn(17, *image), drawn(17, *layer.output_shape)
+    own = {name: drawn(*shape) for name, shape in layer.parameter_shapes.items()}
+    into = {name: np.empty(shape) for name, shape in layer.parameter_shapes.items()}
 
     outputs = layer.forward(own, inputs)
     below = layer.backward(own, inputs, outputs, error)
+    norms = layer.gradient_sums(inputs, error, np.ones(17), into)
+    rest = {name: total.copy() for name, total in into.items()}
 
-    assert CHUNK_BYTES < 16 * 2 * 64 * 9 * 144 * 8
-    for n in range(16):
+    assert 17 * 9 * inputs[0].nbytes > CACHE_BYTES
+    for n in range(17):
         one = slice(n, n + 1)
         alone = layer.forward(own, inputs[one])
         assert_allclose(outputs[one], alone, rtol=1e-10, atol=1e-10)
         back = layer.backward(own, inputs[one], alone, error[one])
         assert_allclose(below[one], back, rtol=1e-10, atol=1e-10)
+        norm = layer.gradient_sums(inputs[one], error[one], np.ones(1), into)
+        assert_allclose(norms[one], norm, rtol=1e-10)
+        for name, own_gradient in into.items():
+            rest[name] -= own_gradient
+    for left in rest.values():
+        assert_allclose(left, 0, atol=1e-9)
 
 
 def test_of_equal_pixels_the_first_gets_the_error_and_padding_never() -> None:
@@ -118,17 +133,21 @@ def test_an_embedding_s_error_at_one_hot_rows_is_that_of_a_linear_layer() -> Non
     assert_allclose(below, np.einsum("ntd,vd->ntv", error, weight), rtol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "padding"),
+    [((3, 2), (1, 1)), ((2, 2), (0, 0))],  # windows that overlap, and tiles
+)
 @pytest.mark.parametrize("kind", [MaxPool2d, AvgPool2d])
 def test_large_pools_run_by_run_are_the_same_example_by_example(
-    kind: type[MaxPool2d | AvgPool2d],
+    kind: type[MaxPool2d | AvgPool2d], kernel: Any, padding: Any
 ) -> None:
-    layer = kind(Windows((32, 60, 60), (3, 2), (2, 2), (1, 1)))
-    inputs, error = np.round(drawn(20, 32, 60, 60)), drawn(20, *layer.output_shape)
+    layer = kind(Windows((32, 30, 30), kernel, (2, 2), padding))
+    inputs, error = np.round(drawn(20, 32, 30, 30)), drawn(20, *layer.output_shape)
 
     outputs = layer.forward({}, inputs)
     below = layer.backward({}, inputs, outputs, error)
 
-    assert 20 * 2 * inputs[0].nbytes > CHUNK_BYTES
+    assert 20 * 2 * inputs[0].nbytes > CACHE_BYTES
     for n in range(20):
         one = slice(n, n + 1)
         alone = layer.forward({}, inputs[one])

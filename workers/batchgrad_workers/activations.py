@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Shape, memory_order
 
 SQRT_HALF = float(np.sqrt(0.5))
 INVERSE_SQRT_TAU = float(1.0 / np.sqrt(2.0 * np.pi))
@@ -35,7 +35,7 @@ def relu() -> Activation:
     """Z = max(a, 0); the derivative at 0 is 0."""
 
     def forward(a: Array) -> Array:
-        return np.maximum(a, _zeros(a.shape[1:], a.dtype))
+        return np.maximum(a, _zeros(a.shape[1:], a.strides[1:], a.dtype))
 
     return Activation(forward, lambda delta, a, _z: delta * (a > 0))
 
@@ -97,8 +97,12 @@ def elu(alpha: float) -> Activation:
 
 
 @lru_cache(maxsize=64)
-def _zeros(shape: Shape, dtype: Any) -> Array:
-    """One example's zeros: numpy takes the maximum with an array faster than with a number."""
-    zeros: Array = np.zeros(shape, dtype)
+def _zeros(shape: Shape, strides: Shape, dtype: Any) -> Array:
+    """One example's zeros, in memory as its numbers are.
+
+    numpy takes the maximum with such an array faster than with a number.
+    """
+    order = memory_order(strides)
+    zeros: Array = np.zeros([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
     zeros.flags.writeable = False
     return zeros

@@ -3,14 +3,15 @@
 How it is cut depends on shapes alone, so it never changes the bits.
 """
 
-from collections.abc import Iterator
-
 CHUNK_BYTES = 1 << 24
 """What a layer may hold beside activations and sums: patches, per-example gradients, products."""
 
+CACHE_BYTES = 1 << 22
+"""The same where what is written, read once and written anew should stay in the cache."""
 
-def chunks(examples: int, bytes_per_example: int) -> Iterator[slice]:
-    """Runs of examples that stay within CHUNK_BYTES, of one example at least."""
-    size = max(1, CHUNK_BYTES // max(1, bytes_per_example))
-    for start in range(0, examples, size):
-        yield slice(start, min(start + size, examples))
+
+def chunks(examples: int, bytes_per_example: int, budget_bytes: int = CHUNK_BYTES) -> list[slice]:
+    """Runs of examples within the budget, at least one example each; none longer than the first."""
+    size = max(1, budget_bytes // max(1, bytes_per_example))
+    starts = range(0, examples, size)
+    return [slice(start, min(start + size, examples)) for start in starts]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from batchgrad_workers.activations import Activation
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.layers.protocol import Parameterless, Parameters
@@ -25,8 +27,13 @@ class Flatten(Parameterless):
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
+        """In memory as the inputs are, so that what is below meets numbers in its own order."""
         del parameters, outputs
-        return error.reshape(inputs.shape)
+        if inputs.flags.c_contiguous:
+            return error.reshape(inputs.shape)
+        below = np.empty_like(inputs, error.dtype)
+        below[...] = error.reshape(inputs.shape)
+        return below
 
 
 @dataclass(frozen=True)

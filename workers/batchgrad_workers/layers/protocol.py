@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Shape, memory_order
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
@@ -69,7 +69,7 @@ class Plain:
         return self.input_shape
 
     def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
-        np.matmul(weights, inputs.reshape(len(inputs), -1), out=into.reshape(-1))
+        weighted_sum(weights, inputs, into)
 
 
 class Parameterless(Plain):
@@ -90,6 +90,14 @@ class Parameterless(Plain):
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         del inputs, error
         return {}
+
+
+def weighted_sum(weights: Array, rows: Array, into: Array) -> None:
+    """Write Σ_n w_n of the rows (n, …), read in the order in which they lie in memory."""
+    order = memory_order(rows.strides[1:])
+    ordered = rows.transpose(0, *(axis + 1 for axis in order))
+    total = (weights @ ordered.reshape(len(rows), -1)).reshape(ordered.shape[1:])
+    into.reshape(rows.shape[1:]).transpose(order)[...] = total
 
 
 def by_example(weights: Array, error: Array) -> Array:

@@ -1,6 +1,11 @@
-"""Windows over images: which pixels a kernel sees at each place, and the way back."""
+"""Windows over images: which pixels a kernel sees at each place, and the way back.
 
-from collections.abc import Iterator
+Inside, images are (n, height, width, channels): a pixel's channels lie side by side in memory, and
+so do the pixels of a window's row, which makes copying windows a matter of long runs. Layers give
+such arrays on as views (n, channels, height, width), and elementwise functions keep the order.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +19,16 @@ Pair = tuple[int, int]
 def pair(sides: int | Pair) -> Pair:
     """One number for both sides, or (height, width)."""
     return (sides, sides) if isinstance(sides, int) else sides
+
+
+def channels_last(images: Array) -> Array:
+    """(n, channels, height, width) as (n, height, width, channels): a view."""
+    return images.transpose(0, 2, 3, 1)
+
+
+def channels_first(images: Array) -> Array:
+    """The way back: (n, height, width, channels) as (n, channels, height, width), a view."""
+    return images.transpose(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -40,34 +55,55 @@ class Windows:
         channels, height, width = self.input_shape
         return channels, height + 2 * self.padding[0], width + 2 * self.padding[1]
 
-    def look(self, images: Array, fill: float = 0.0) -> Array:
-        """A view (n, channels, kernel height, kernel width, down, across) of padded images."""
-        (kh, kw), (dh, dw), (sh, sw) = self.kernel, self.dilation, self.stride
-        padded = self._pad(images, fill)
-        spans = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
-        seen = sliding_window_view(padded, spans, axis=(2, 3))
-        return seen[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
+    def frames(
+        self, images: int, dtype: np.dtype, fill: float = 0.0, by_channel: bool = False
+    ) -> tuple[Array, Array]:
+        """Room for images with `fill` around them, and the view to put them in.
 
-    def offsets(self) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
-        """For each kernel place (row, column): the padded pixels that it meets, as slices."""
+        Shapes (n, padded height, padded width, channels) and (n, channels, height, width); in
+        memory a pixel's channels, or with `by_channel` a channel's pixels, lie side by side.
+        """
+        channels, height, width = self.padded_shape
+        if by_channel:
+            padded = channels_last(np.full((images, channels, height, width), fill, dtype))
+        else:
+            padded = np.full((images, height, width, channels), fill, dtype)
+        (ph, pw), (_, height, width) = self.padding, self.input_shape
+        return padded, channels_first(padded[:, ph : ph + height, pw : pw + width])
+
+    def look(self, padded: Array) -> Array:
+        """A view (n, down, across, kernel height, kernel width, channels) of padded images."""
+        (kh, kw), (dh, dw), (sh, sw) = self.kernel, self.dilation, self.stride
+        spans = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
+        seen = sliding_window_view(padded, spans, axis=(1, 2))
+        return seen[:, ::sh, ::sw, :, ::dh, ::dw].transpose(0, 1, 2, 4, 5, 3)
+
+    def offsets(self) -> Iterator[tuple[slice, slice]]:
+        """For each kernel place, row by row: the padded pixels that it meets, down and across."""
         (sh, sw), (dh, dw), (down, across) = self.stride, self.dilation, self.places
         for row in range(self.kernel[0]):
             for column in range(self.kernel[1]):
                 rows = slice(row * dh, row * dh + sh * (down - 1) + 1, sh)
                 columns = slice(column * dw, column * dw + sw * (across - 1) + 1, sw)
-                yield row, column, (rows, columns)
+                yield rows, columns
 
-    def padded_zeros(self, images: int, dtype: np.dtype) -> Array:
-        """Room for gradients of padded images."""
-        return np.zeros((images, *self.padded_shape), dtype)
+    def spread(self, shares: Iterable[Array], below: Array) -> None:
+        """Write what each kernel place's shares (n, down, across, channels) add up to, by pixel.
 
-    def crop(self, padded: Array) -> Array:
-        """Padded images without their padding."""
-        (ph, pw), (_, height, width) = self.padding, self.input_shape
-        return padded[:, :, ph : ph + height, pw : pw + width]
+        `below` is (n, height, width, channels); one share for each of `offsets`.
+        """
+        if self._tiles:
+            for met, share in zip(self.offsets(), shares, strict=True):
+                below[:, *met] = share
+            return
+        images, inside = self.frames(len(below), below.dtype)
+        for met, share in zip(self.offsets(), shares, strict=True):
+            images[:, *met] += share
+        channels_first(below)[...] = inside
 
-    def _pad(self, images: Array, fill: float) -> Array:
-        (ph, pw) = self.padding
-        if not ph and not pw:
-            return images
-        return np.pad(images, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=fill)
+    @property
+    def _tiles(self) -> bool:
+        """Whether every pixel lies in exactly one window."""
+        (kh, kw), (down, across) = self.kernel, self.places
+        covered = (self.input_shape[0], down * kh, across * kw)
+        return self.padding == (0, 0) and self.stride == self.kernel and covered == self.input_shape
