@@ -19,6 +19,8 @@ FORBIDDEN = {
 RAY = {
     "workers/batchgrad_workers/worker.py",
     "service/batchgrad_service/keeper.py",
+    "service/batchgrad_service/engine/executors/ray_calls.py",
+    "service/batchgrad_service/engine/executors/ray_connection.py",
     "service/batchgrad_service/engine/executors/ray_crew.py",
     "service/batchgrad_service/engine/executors/ray_workers.py",
 }
@@ -32,12 +34,17 @@ PURE = [  # the mathematics, and the step itself: no files, clock of the wall, H
         f"service/batchgrad_service/engine/{name}.py"
         for name in (
             "averaging",
+            "blocks",
             "comparison",
             "coordinator",
             "ledger",
+            "measuring",
             "optimizers",
+            "products",
             "schedules",
             "sharding",
+            "shortcuts",
+            "stacked",
             "statistics",
         )
     ),

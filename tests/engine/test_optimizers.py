@@ -9,7 +9,10 @@ import pytest
 
 from batchgrad.contract import Adam, AdamW, Sgd
 from batchgrad_service.engine import optimizers
+from batchgrad_service.engine.blocks import BLOCK
+from batchgrad_workers.threads import ThreadTeam
 
+ALONE = ThreadTeam(1)
 RANDOM = np.random.default_rng(0)
 START = RANDOM.normal(size=7)
 GRADIENTS = RANDOM.normal(size=(6, 7))
@@ -71,7 +74,7 @@ RULES: list[tuple[Rule, Callable[[float, list[float]], float]]] = [
 
 @pytest.mark.parametrize(("spec", "by_hand"), RULES)
 def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]], float]) -> None:
-    parameters, rule = START.copy(), optimizers.build(spec)
+    parameters, rule = START.copy(), optimizers.build(spec, ALONE)
     for gradient, rate in zip(GRADIENTS, RATES, strict=True):
         rule.update(parameters, gradient, rate)
     expected = [by_hand(START[k], list(GRADIENTS[:, k])) for k in range(len(START))]
@@ -82,13 +85,13 @@ def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]],
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) -> None:
     whole, first_half = START.astype(dtype), START.astype(dtype)
-    rule, before = optimizers.build(spec), optimizers.build(spec)
+    rule, before = optimizers.build(spec, ALONE), optimizers.build(spec, ALONE)
     steps = list(zip(GRADIENTS.astype(dtype), RATES, strict=True))
     for gradient, rate in steps:
         rule.update(whole, gradient, rate)
     for gradient, rate in steps[:3]:
         before.update(first_half, gradient, rate)
-    after = optimizers.build(spec)
+    after = optimizers.build(spec, ALONE)
     after.restore(before.state())
     for gradient, rate in steps[3:]:
         after.update(first_half, gradient, rate)
@@ -96,10 +99,26 @@ def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) 
     assert first_half.tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize("spec", [*SGDS, *ADAMS])
+def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) -> None:
+    size = 5 * BLOCK + 3
+    start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
+    pieces = [slice(None, 2), slice(2, BLOCK + 1), slice(BLOCK + 1, None)]
+    with ThreadTeam(3) as team:
+        rule, whole = optimizers.build(spec, team), start.copy()
+        for gradient in gradients:
+            rule.update(whole, gradient, 0.1)
+    for piece in pieces:
+        apart, rule = start[piece].copy(), optimizers.build(spec, ALONE)
+        for gradient in gradients:
+            rule.update(apart, gradient[piece].copy(), 0.1)
+        assert apart.tobytes() == whole[piece].tobytes()
+
+
 def test_gradient_is_left_alone() -> None:
     for spec in SPECS:
         gradient = GRADIENTS[0].copy()
-        rule = optimizers.build(spec)
+        rule = optimizers.build(spec, ALONE)
         for _ in range(2):
             rule.update(START.copy(), gradient, 0.1)
         np.testing.assert_array_equal(gradient, GRADIENTS[0])

@@ -7,6 +7,7 @@ import numpy as np
 
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.averaging import Averaging, Update
+from batchgrad_service.engine.blocks import over
 from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_service.engine.measuring import MOST_TOGETHER, Measured, Measurements, Step
@@ -65,6 +66,7 @@ class Coordinator:
             step_bytes=4 * parameters.nbytes + 24 * order.batch_size,
             together=measure_together,
         )
+        self._team = team
         self._loss = loss
         self._order = order
         self._executor = executor
@@ -156,8 +158,16 @@ class Coordinator:
         """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖²: where sums become means."""
         total, weight = sums.gradient, float(sums.totals[WEIGHT])
         with np.errstate(all="ignore"):
-            gradient = total / total.dtype.type(weight or 1)
-            squared = float(np.dot(gradient, gradient))
+            divisor = total.dtype.type(weight or 1)
+        gradient = np.empty_like(total)
+        squares: dict[int, float] = {}
+
+        def work(block: slice) -> None:
+            part = np.divide(total[block], divisor, out=gradient[block])
+            squares[block.start] = float(np.dot(part, part))
+
+        over(self._team, len(total), work, of_bytes=total.nbytes)
+        squared = sum(squares[start] for start in sorted(squares))
         weighted_loss = float(sums.totals[LOSS])
         if not isfinite(squared) or not isfinite(weighted_loss):
             raise NonFiniteSums(step + 1)
@@ -184,6 +194,7 @@ class Coordinator:
         gradient = minibatch.gradient
         if self._direction != "mean_gradient":
             gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
-        with np.errstate(all="ignore"):  # an overflow shows in the next step's losses
-            rate = self._learning_rate(step)
-            self.optimizer.update(self.parameters, clipped(gradient, self._clip_norm), rate)
+        with np.errstate(all="ignore"):
+            gradient = clipped(gradient, self._clip_norm)
+        rate = self._learning_rate(step)  # an overflow shows in the next step's losses
+        self.optimizer.update(self.parameters, gradient, rate)

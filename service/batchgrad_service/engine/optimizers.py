@@ -10,8 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from batchgrad import contract
+from batchgrad_service.engine.blocks import over
 from batchgrad_service.engine.comparison import norm
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.threads import ThreadTeam
 
 State = dict[str, Array]
 
@@ -32,26 +34,38 @@ class Optimizer(Protocol):
 class Sgd:
     """g = G + λθ; v = μv + g (v = g at first); θ -= α (g + μv if nesterov else v)."""
 
-    def __init__(self, spec: contract.Sgd) -> None:
+    def __init__(self, spec: contract.Sgd, team: ThreadTeam) -> None:
         self._spec = spec
+        self._team = team
         self._velocity: Array | None = None
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
-        scalar = parameters.dtype.type
-        momentum = scalar(self._spec.momentum)
-        if self._spec.weight_decay:
-            gradient = gradient + scalar(self._spec.weight_decay) * parameters
-        direction = gradient
-        if self._spec.momentum:
-            if self._velocity is None:
-                self._velocity = gradient.copy()
-            else:
-                self._velocity *= momentum
-                self._velocity += gradient
-            direction = self._velocity
-            if self._spec.nesterov:
-                direction = gradient + momentum * self._velocity
-        parameters -= scalar(learning_rate) * direction
+        spec, scalar = self._spec, parameters.dtype.type
+        rate, momentum, decay = (
+            scalar(number) for number in (learning_rate, spec.momentum, spec.weight_decay)
+        )
+        first = self._velocity is None
+        if first and spec.momentum:
+            self._velocity = np.empty_like(parameters)
+        velocity = self._velocity
+
+        def work(block: slice) -> None:
+            theta, change = parameters[block], gradient[block]
+            if spec.weight_decay:
+                change = change + decay * theta
+            direction = change
+            if velocity is not None:
+                direction = velocity[block]
+                if first:
+                    np.copyto(direction, change)
+                else:
+                    direction *= momentum
+                    direction += change
+                if spec.nesterov:
+                    direction = change + momentum * direction
+            theta -= rate * direction
+
+        over(self._team, len(parameters), work, of_bytes=parameters.nbytes)
 
     def state(self) -> State:
         return {} if self._velocity is None else {"velocity": self._velocity}
@@ -67,8 +81,9 @@ class Adam:
     Adam adds λθ to g; AdamW first shrinks θ by 1 - αλ.
     """
 
-    def __init__(self, spec: contract.Adam | contract.AdamW) -> None:
+    def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadTeam) -> None:
         self._spec = spec
+        self._team = team
         self._decoupled = spec.kind == "adamw"
         self._first: Array | None = None
         self._second: Array | None = None
@@ -78,21 +93,28 @@ class Adam:
         spec, scalar = self._spec, parameters.dtype.type
         if self._first is None or self._second is None:
             self._first, self._second = np.zeros_like(parameters), np.zeros_like(parameters)
+        firsts, seconds = self._first, self._second
         self._updates += 1
-        if spec.weight_decay and self._decoupled:
-            parameters *= scalar(1 - learning_rate * spec.weight_decay)
-        elif spec.weight_decay:
-            gradient = gradient + scalar(spec.weight_decay) * parameters
-        self._first *= scalar(spec.beta1)
-        self._first += scalar(1 - spec.beta1) * gradient
-        self._second *= scalar(spec.beta2)
-        self._second += scalar(1 - spec.beta2) * (gradient * gradient)
         first_bias = 1 - spec.beta1**self._updates
-        second_bias = 1 - spec.beta2**self._updates
-        denominator = np.sqrt(self._second)
-        denominator /= scalar(np.sqrt(second_bias))
-        denominator += scalar(spec.eps)
-        parameters -= scalar(learning_rate / first_bias) * (self._first / denominator)
+        root_bias = scalar(np.sqrt(1 - spec.beta2**self._updates))
+
+        def work(block: slice) -> None:
+            theta, change = parameters[block], gradient[block]
+            first, second = firsts[block], seconds[block]
+            if spec.weight_decay and self._decoupled:
+                theta *= scalar(1 - learning_rate * spec.weight_decay)
+            elif spec.weight_decay:
+                change = change + scalar(spec.weight_decay) * theta
+            first *= scalar(spec.beta1)
+            first += scalar(1 - spec.beta1) * change
+            second *= scalar(spec.beta2)
+            second += scalar(1 - spec.beta2) * (change * change)
+            denominator = np.sqrt(second)
+            denominator /= root_bias
+            denominator += scalar(spec.eps)
+            theta -= scalar(learning_rate / first_bias) * (first / denominator)
+
+        over(self._team, len(parameters), work, of_bytes=parameters.nbytes)
 
     def state(self) -> State:
         if self._first is None or self._second is None:
@@ -106,9 +128,9 @@ class Adam:
             self._updates = int(state["updates"][0])
 
 
-def build(spec: contract.Optimizer) -> Optimizer:
-    """The update rule that `spec` names."""
-    return Sgd(spec) if isinstance(spec, contract.Sgd) else Adam(spec)
+def build(spec: contract.Optimizer, team: ThreadTeam) -> Optimizer:
+    """The update rule that `spec` names; `team` shares long vectors."""
+    return Sgd(spec, team) if isinstance(spec, contract.Sgd) else Adam(spec, team)
 
 
 def clipped(gradient: Array, limit: float | None) -> Array:

@@ -54,7 +54,7 @@ class Prepared:
         Raises:
             BadInitialParameters: `initial` does not fit.
         """
-        optimizer = optimizers.build(self.spec.optimizer)
+        optimizer = optimizers.build(self.spec.optimizer, team)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
             parameters = _flat(self.network, snapshot.parameters, self.spec.precision)

@@ -5,12 +5,11 @@ loses half the digits and can go negative. Where v is rank one, one difference i
 and what lies between F and v is a difference of vectors. Symbols as in `stacked`.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from batchgrad_service.engine import stacked
+from batchgrad_service.engine.blocks import run
 from batchgrad_service.engine.shortcuts import FROZEN, MEAN_EXAMPLE
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.layers import Layer, Parameters
@@ -23,9 +22,6 @@ EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
 
 BLOCK_BYTES = 1 << 18
 """How much of a layer's gradient is compared at once, so that it stays in the cache."""
-
-THREADED_BYTES = 1 << 20
-"""A layer from which on threads gain more than it costs to wake them."""
 
 CANCELLED = 1e-2
 """A sum so much smaller than its terms is not trusted; the difference itself is formed then."""
@@ -119,26 +115,17 @@ def _covariance(
 
     def work(number: int) -> None:
         of, place, block = blocks[number]
-        with np.errstate(all="ignore"):  # a thread does not inherit the caller's
-            apart = error[of, block, None] * mean[of, None]
-            np.subtract(weight[of, block], apart, out=apart)
-            along_mean[of, block] = np.matvec(apart, mean[of])
-            along_shift[of, block] = np.matvec(apart, shift[of])
-            flat = apart.reshape(len(apart), -1)
-            squares[place, of] = np.vecdot(flat, flat)
+        apart = error[of, block, None] * mean[of, None]
+        np.subtract(weight[of, block], apart, out=apart)
+        along_mean[of, block] = np.matvec(apart, mean[of])
+        along_shift[of, block] = np.matvec(apart, shift[of])
+        flat = apart.reshape(len(apart), -1)
+        squares[place, of] = np.vecdot(flat, flat)
 
-    _run(team if weight.nbytes >= THREADED_BYTES else None, len(blocks), work)
+    run(team, len(blocks), work, of_bytes=weight.nbytes)
     square, along = sum(squares[1:], squares[0]), along_mean.astype(np.float64)
     if (bias := exact.get("bias")) is not None:
         apart = bias - error
         square += np.vecdot(apart, apart)
         along += apart
     return square, along, along_shift.astype(np.float64)
-
-
-def _run(team: ThreadTeam | None, items: int, work: Callable[[int], None]) -> None:
-    if team is not None:
-        team.run(range(items), work)
-        return
-    for item in range(items):
-        work(item)
