@@ -11,6 +11,8 @@ from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.engine.messages import (
     LEDGER_FILE,
     AnyEngineMessage,
+    ClusterFound,
+    ClusterWanted,
     Command,
     Finished,
     LedgerWritten,
@@ -176,7 +178,8 @@ class Attempt:
         self._folder.mkdir(parents=True, exist_ok=True)
         await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
         workers = _ray_workers(inputs.spec)
-        cluster = self._around.cluster.address(workers) if workers else None
+        named = self._around.settings.ray_address is not None and inputs.spec.workers == "auto"
+        cluster = self._around.cluster.address(workers) if workers or named else None
         start = Start(
             job_id=self.job_id,
             attempt=self.number,
@@ -208,6 +211,13 @@ class Attempt:
             with self._ledger_news:
                 self._ledgers += 1
                 self._ledger_news.notify_all()
+        elif isinstance(message, ClusterWanted):
+            threading.Thread(
+                target=self._find_cluster,
+                args=(message.workers,),
+                name=f"cluster-{self.job_id}",
+                daemon=True,  # it may take a while; reports come in meanwhile
+            ).start()
         elif isinstance(message, Finished):
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
             self._force_later()  # it has said all: now it ends
@@ -216,6 +226,17 @@ class Attempt:
             log.warning("Job %s: attempt %d is stale, its engine ends.", self.job_id, self.number)
             self._settled = True
             self.kill()
+
+    def _find_cluster(self, workers: int) -> None:
+        """Tell a running engine where the private cluster is, starting it if there is none."""
+        try:
+            found = self._around.cluster.address(workers)
+            answer = ClusterFound(address=found.address, environment=found.environment)
+        except ClusterUnavailableError as error:
+            answer = ClusterFound(address=None, detail=str(error))
+        with self._lock:
+            if self._engine is not None and not self._over:
+                self._engine.send(answer)
 
     def _died(self, reason: str, detail: str, engine_log: list[str]) -> None:
         """Settle a job whose engine ended without a last word that decides anything."""

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from batchgrad_service.engine.messages import AnyEngineMessage, Command, EngineMessage, Start
+from batchgrad_service.engine.messages import (
+    AnyEngineMessage,
+    ClusterFound,
+    Command,
+    EngineMessage,
+    Start,
+)
 from batchgrad_service.processes import kill_group
 
 ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_service.engine.main")
@@ -62,7 +68,7 @@ class EngineProcess:
         _bound(self._log)
         self._stdin_lock = threading.Lock()
         self._begun = False
-        self._waiting: list[Command] = []  # commands that came before the order was written
+        self._waiting: list[Command | ClusterFound] = []  # what came before the order was written
         self._closing = False
         self._alive = threading.Lock()  # held while the process may be signalled or is reaped
         with self._log.open("ab") as stderr:
@@ -108,7 +114,7 @@ class EngineProcess:
                         f"{error.errors(include_url=False)[0]['msg']}"
                     ) from error
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command | ClusterFound) -> None:
         """Tell the engine what to do at its next step boundary; nothing if it is gone."""
         with self._stdin_lock:
             if self._begun and not self._closing:
@@ -139,7 +145,7 @@ class EngineProcess:
             lines = file.read().decode(errors="replace").splitlines()
         return EngineExit(self._process.returncode, lines[-LOG_TAIL_LINES:])
 
-    def _write(self, message: Start | Command) -> None:
+    def _write(self, message: Start | Command | ClusterFound) -> None:
         if self._process.stdin is None or self._process.stdin.closed:
             return
         data = memoryview(message.model_dump_json().encode() + b"\n")

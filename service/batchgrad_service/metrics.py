@@ -36,7 +36,7 @@ FAILURES = (
     "internal_error",
     "other",
 )
-TRANSPORTS = ("ray",)
+TRANSPORTS = ("ray", "shared_memory")
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 _SECONDS = (1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0)
 _WAITS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -155,9 +155,9 @@ class Metrics:
             self._retries.labels(_known(reason, RETRY_REASONS)).inc(count)
         self._lost.inc(seen.workers_lost)
         self._nonfinite.inc(seen.nonfinite_examples)
-        if seen.transport in TRANSPORTS:
-            self._bytes.labels("in", seen.transport).inc(seen.bytes_in)
-            self._bytes.labels("out", seen.transport).inc(seen.bytes_out)
+        for direction, transferred in (("in", seen.bytes_in), ("out", seen.bytes_out)):
+            for transport, size_bytes in transferred.items():
+                self._bytes.labels(direction, _known(transport, TRANSPORTS)).inc(size_bytes)
 
     def checkpointed(self, job_id: str) -> None:
         """A checkpoint of the job was completed just now."""

@@ -104,9 +104,8 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
                 retries={"worker died": 1, "silent": 2},
                 workers_lost=1,
                 nonfinite_examples=3,
-                bytes_in=10,
-                bytes_out=20,
-                transport="ray",
+                bytes_in={"ray": 10},
+                bytes_out={"ray": 20, "shared_memory": 5},
             ),
         )
     metrics.observe("any", REPORTED)
@@ -121,6 +120,8 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
     assert value(registry, "nonfinite_examples_total") == 6
     assert value(registry, "bytes_transferred_total", direction="in", transport="ray") == 20
     assert value(registry, "bytes_transferred_total", direction="out", transport="ray") == 40
+    shared = {"direction": "out", "transport": "shared_memory"}
+    assert value(registry, "bytes_transferred_total", **shared) == 10
     with pytest.raises(ValueError, match="got 1 norm buckets, expected 25"):
         metrics.observe("any", observed(norm_buckets=[1]))
 

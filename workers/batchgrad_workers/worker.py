@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 from dataclasses import dataclass
 
 import ray
@@ -11,32 +12,51 @@ from batchgrad_workers.build import build
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup, Shard
 from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
+from batchgrad_workers.wire import Offer, connect, serve
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Where a worker runs, and what decides the bits that it computes."""
+    """Where a worker runs, and what decides the bits that it computes.
+
+    `unconnected` says why a worker on the engine's own node could not reach its socket.
+    """
 
     pid: int
     node: str
     host: str
     build: dict[str, str]
+    unconnected: str | None
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
 class GradientWorker:
-    """Computes ranges of microbatches; a second thread answers `ping` while it does."""
+    """Computes ranges of microbatches; a second thread answers `ping` while it does.
 
-    def __init__(self, setup: Setup, threads: int) -> None:
+    On the engine's own node it is asked through the engine's socket, elsewhere by remote calls.
+    """
+
+    def __init__(self, setup: Setup, threads: int, offer: Offer | None) -> None:
         single_threaded_blas()
         keep_freed_memory()
         self._shard = Shard(setup, threads)
+        self._unconnected: str | None = None
+        if offer is None or offer.node != ray.get_runtime_context().get_node_id():
+            return
+        try:
+            connection = connect(offer)
+        except OSError as error:
+            self._unconnected = str(error)
+            return
+        threading.Thread(
+            target=serve, args=(connection, self._shard, setup.precision), daemon=True
+        ).start()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def ping(self) -> Identity:
         """Say who and where; a worker that is stopped or cut off stays silent."""
         node = ray.get_runtime_context().get_node_id()
-        return Identity(os.getpid(), node, platform.node(), build())
+        return Identity(os.getpid(), node, platform.node(), build(), self._unconnected)
 
     def gradient_sums(
         self, step: int, parameters: Array, start: int, stop: int

@@ -40,12 +40,12 @@ def _state(data: Data) -> str:
 
 
 def _plan(data: Data) -> str:
-    if "milliseconds_by_threads" in data:
-        tried = ", ".join(
-            f"{threads}: {number(milliseconds)} ms"
-            for threads, milliseconds in data["milliseconds_by_threads"].items()
-        )
-        return f"{counted(data['threads'], 'thread')} (a step took, by threads, {tried})"
+    if "milliseconds" in data:
+        tried = ", ".join(f"{plan}: {number(ms)} ms" for plan, ms in data["milliseconds"].items())
+        threads = counted(data["threads"], "thread")
+        chosen = f"{counted(data['workers'], 'Ray worker')} x {threads}"
+        where = chosen if data["workers"] else f"inline, {threads}"
+        return f"{where}: {data['because']} (a step took, {tried})"
     micro = f"{counted(data['microbatches_per_step'], 'microbatch')} of {data['microbatch_size']}"
     return (
         f"{counted(data['steps_planned'], 'step')} over {data['training_examples']} examples, "

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from batchgrad_service.engine import session
 from batchgrad_service.engine.executors import ClusterLost
-from batchgrad_service.engine.messages import Sent, Start, encode
+from batchgrad_service.engine.messages import ClusterFound, ClusterWanted, Sent, Start, encode
 from batchgrad_service.engine.orders import Orders
 
 CLUSTER_LOST = 75
@@ -50,7 +50,13 @@ def main() -> int:
             sys.stderr.write("Another engine holds this job's lock.\n")
             return LOCKED
         try:
-            session.run(start, Orders(sys.stdin), outlet.send)
+            orders = Orders(sys.stdin)
+
+            def find_cluster(workers: int) -> ClusterFound:
+                outlet.send(ClusterWanted(workers=workers))
+                return orders.cluster()
+
+            session.run(start, orders, outlet.send, find_cluster)
         except ClusterLost as error:
             sys.stderr.write(f"The Ray cluster is gone: {error}\n")
             return CLUSTER_LOST

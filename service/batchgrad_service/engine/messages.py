@@ -1,7 +1,8 @@
 """What service and engine say to each other: one JSON object a line on the engine's pipes.
 
-The first line on the engine's stdin is a `Start`, later ones are `Command`s; stdin's end means
-"write a checkpoint and go". Everything that the engine prints on stdout is an `EngineMessage`.
+The first line on the engine's stdin is a `Start`, later ones are `Command`s and `ClusterFound`;
+stdin's end means "write a checkpoint and go". Everything that the engine prints on stdout is an
+`EngineMessage`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,27 @@ class Command(Message):
     command: Literal["pause", "cancel", "ledger"]
 
 
+class ClusterFound(Message):
+    """The service's answer to `ClusterWanted`: where a driver connects; `detail` says why not.
+
+    `environment` is what Ray needs there, and reads when it is imported.
+    """
+
+    address: str | None
+    environment: dict[str, str] = Field(default_factory=dict)
+    detail: str = ""
+
+
+ToEngine: TypeAdapter[Command | ClusterFound] = TypeAdapter(Command | ClusterFound)
+
+
+class ClusterWanted(Message):
+    """A job with `workers: auto` would try the service's private cluster, with so many workers."""
+
+    type: Literal["cluster_wanted"] = "cluster_wanted"
+    workers: int
+
+
 class Started(Message):
     """The engine is training: where, and from which step."""
 
@@ -63,7 +85,7 @@ class Observed(Message):
     """Counts since the last report, for the service's metrics.
 
     `norm_buckets` has one count per bound of EXAMPLE_NORM_BOUNDS and one above them (not
-    cumulative); `phase_seconds` lists every step's seconds by phase.
+    cumulative); `phase_seconds` lists every step's seconds by phase; bytes are by transport.
     """
 
     examples: int = 0
@@ -73,9 +95,8 @@ class Observed(Message):
     retries: dict[str, int] = Field(default_factory=dict)
     workers_lost: int = 0
     nonfinite_examples: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    transport: str = "none"
+    bytes_in: dict[str, int] = Field(default_factory=dict)
+    bytes_out: dict[str, int] = Field(default_factory=dict)
 
 
 class ClusterSeen(Message):
@@ -167,11 +188,13 @@ class Finished(Message):
     parameters_digest: str | None = None
 
 
-AnyEngineMessage = Started | Report | Checkpointed | LedgerWritten | Happened | Finished
+AnyEngineMessage = (
+    Started | Report | Checkpointed | LedgerWritten | Happened | ClusterWanted | Finished
+)
 EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )
-Sent = Started | SentReport | Checkpointed | LedgerWritten | Happened | Finished
+Sent = Started | SentReport | Checkpointed | LedgerWritten | Happened | ClusterWanted | Finished
 
 
 def encode(message: Sent) -> str:

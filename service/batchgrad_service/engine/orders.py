@@ -1,12 +1,17 @@
 """What the service tells a running engine, read from stdin by a thread of its own."""
 
+import queue
 import sys
 import threading
+from contextlib import suppress
 from typing import Literal, Protocol, TextIO
 
 from pydantic import ValidationError
 
-from batchgrad_service.engine.messages import Command
+from batchgrad_service.engine.executors import Interrupted
+from batchgrad_service.engine.messages import ClusterFound, ToEngine
+
+POLL_SECONDS = 0.2
 
 
 class Told(Protocol):
@@ -31,6 +36,7 @@ class Orders:
         self.command: Literal["pause", "cancel"] | None = None
         self.interrupted = False
         self._ledger_wanted = threading.Event()
+        self._cluster: queue.SimpleQueue[ClusterFound] = queue.SimpleQueue()
         self._stream = stream
         threading.Thread(target=self._read, name="orders", daemon=True).start()
 
@@ -41,15 +47,24 @@ class Orders:
         self._ledger_wanted.clear()  # what is asked from here on gets a ledger of its own
         return True
 
+    def cluster(self) -> ClusterFound:
+        """Wait for the service's answer to `ClusterWanted`. Raises Interrupted."""
+        while not self.interrupted:
+            with suppress(queue.Empty):
+                return self._cluster.get(timeout=POLL_SECONDS)
+        raise Interrupted
+
     def _read(self) -> None:
         for line in self._stream:
             try:
-                command = Command.model_validate_json(line).command
+                order = ToEngine.validate_json(line)
             except ValidationError as error:
                 sys.stderr.write(f"not a command: {line!r}: {error}\n")
                 continue
-            if command == "ledger":
+            if isinstance(order, ClusterFound):
+                self._cluster.put(order)
+            elif order.command == "ledger":
                 self._ledger_wanted.set()
             else:
-                self.command = command
+                self.command = order.command
         self.interrupted = True

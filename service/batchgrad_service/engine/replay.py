@@ -20,6 +20,7 @@ from batchgrad_service.engine.checkpoints import BadCheckpoint
 from batchgrad_service.engine.executors.inline import InlineExecutor
 from batchgrad_service.engine.messages import Message
 from batchgrad_service.engine.preparation import prepare
+from batchgrad_service.engine.session import own_threads
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
 from batchgrad_workers.digests import checksum
 from batchgrad_workers.gradients import Differentiator
@@ -62,7 +63,8 @@ def replay(request: Request) -> StepExamples:
         raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
     prepared = prepare(spec, DatasetSource(request.dataset), snapshot)
-    with closing(InlineExecutor(prepared.setup, spec.threads)) as executor, ThreadTeam(1) as team:
+    executor = InlineExecutor(prepared.setup, own_threads(spec))
+    with closing(executor), ThreadTeam(1) as team:
         coordinator = prepared.coordinator(
             executor, team, snapshot, request.initial_parameters, measure_together=0
         )

@@ -85,7 +85,7 @@ class Reporter:
         now = monotonic()
         self._speeds.append((now, self._examples))
         (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
-        bytes_in, bytes_out = self._executor.traffic()
+        traffic = self._executor.traffic()
         self._send(
             SentReport(
                 workers=self._executor.workers,
@@ -102,9 +102,8 @@ class Reporter:
                     retries=dict(self._retries),
                     workers_lost=self._workers_lost,
                     nonfinite_examples=self._nonfinite,
-                    bytes_in=bytes_in,
-                    bytes_out=bytes_out,
-                    transport=self._executor.kind,
+                    bytes_in={way: n for (to, way), n in traffic.items() if to == "in"},
+                    bytes_out={way: n for (to, way), n in traffic.items() if to == "out"},
                 ),
             )
         )

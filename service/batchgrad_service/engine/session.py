@@ -18,6 +18,7 @@ from batchgrad_service.engine.early_stopping import EarlyStopping
 from batchgrad_service.engine.executors import (
     ClusterLost,
     Executor,
+    FindCluster,
     Interrupted,
     executor_for,
 )
@@ -46,8 +47,10 @@ from batchgrad_workers.threads import ThreadTeam, keep_freed_memory, single_thre
 Send = Callable[[Sent], None]
 
 
-def run(start: Start, orders: Told, send: Send) -> None:
+def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None = None) -> None:
     """Train as `start` says; every end but a lost cluster is told by a `Finished`.
+
+    `find_cluster` lets `workers: auto` try the service's private cluster.
 
     Raises:
         ClusterLost: Ray is gone; a checkpoint was written, another attempt can go on.
@@ -62,7 +65,13 @@ def run(start: Start, orders: Told, send: Send) -> None:
             send(Happened(event="warning", data={"detail": complaint}))
         step = snapshot.step if snapshot else 0
         prepared = prepare(start.spec, start.dataset, snapshot)
-        executor = executor_for(start, prepared.setup, lambda: orders.interrupted)
+        executor = executor_for(
+            start,
+            prepared.setup,
+            prepared.steps_planned,
+            find_cluster=find_cluster,
+            interrupted=lambda: orders.interrupted,
+        )
         with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
             send(Session(start, prepared, executor, team, snapshot, orders, send).train())
     except Interrupted:

@@ -1,5 +1,6 @@
 """What the coordinator asks of an executor."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -12,6 +13,14 @@ from batchgrad_workers.shard import EvaluationSums, RangeSums
 Range = tuple[int, int]
 """Microbatches [start, stop) of a step."""
 
+Kind = Literal["inline", "ray"]
+
+Way = tuple[Literal["in", "out"], Literal["shared_memory", "ray"]]
+"""Sums come in and θ goes out, through memory that both see or through Ray's objects."""
+
+Traffic = Counter[Way]
+"""Bytes."""
+
 
 class Interrupted(Exception):
     """The engine was told to go while it waited for workers; the step did not happen."""
@@ -23,7 +32,7 @@ class ClusterLost(Exception):
 
 @dataclass(frozen=True)
 class Happening:
-    """A worker that came or went, or a range that was computed again."""
+    """A worker that came or went, a range that was computed again, or a plan that was made."""
 
     event: EventType
     data: dict[str, Any]
@@ -32,7 +41,9 @@ class Happening:
 class Executor(Protocol):
     """Computes ranges of microbatches; what it answers has the same bits wherever it runs."""
 
-    kind: Literal["inline", "ray"]
+    @property
+    def kind(self) -> Kind:
+        """Where it computes at present."""
 
     @property
     def workers(self) -> int:
@@ -51,6 +62,9 @@ class Executor(Protocol):
     ) -> list[RangeSums[GradientSums]]:
         """The sums of all `ranges` of step number `step` at θ = `parameters` (P,), in any order.
 
+        The caller may add up in them, and is done with them before it calls again: they may
+        stand in memory that the next call overwrites.
+
         Raises:
             Interrupted: the engine has to go.
             NoWorkers, ClusterLost: nobody is left to compute.
@@ -59,13 +73,13 @@ class Executor(Protocol):
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
-        """Loss and right answers over `ranges` of the validation examples."""
+        """Loss and right answers over `ranges` of the validation examples; the same holds."""
 
     def drain(self) -> list[Happening]:
         """What happened since the last call."""
 
-    def traffic(self) -> tuple[int, int]:
-        """Bytes of sums that came in and of parameters that went out since the last call."""
+    def traffic(self) -> Traffic:
+        """Bytes that travelled since the last call."""
 
     def close(self) -> None:
         """Let go of threads and workers."""

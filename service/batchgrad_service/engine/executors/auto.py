@@ -1,0 +1,270 @@
+"""`auto`: measures on the job's own steps what is fastest, and changes over to that.
+
+First the engine alone, with 1, 2, 4, … threads; then Ray, if that can win more than it costs. A
+crew comes in the background while the engine goes on by itself. There is never more than one: a
+cluster may have no room for two. The bits are the same whoever computes, so a change between two
+steps is a matter of speed alone; nor can Ray's failure be more than a warning.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
+from time import monotonic, perf_counter
+from typing import Any, Literal, TypeVar
+
+from batchgrad_service.engine.executors.background import background
+from batchgrad_service.engine.executors.cluster import Cluster
+from batchgrad_service.engine.executors.inline import InlineExecutor
+from batchgrad_service.engine.executors.plans import (
+    Plan,
+    could_win_seconds,
+    fastest,
+    inline_plans,
+    ray_plans,
+)
+from batchgrad_service.engine.executors.protocol import (
+    Executor,
+    Happening,
+    Interrupted,
+    Kind,
+    Range,
+    Traffic,
+)
+from batchgrad_service.engine.executors.trials import Trials
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.gradients import GradientSums
+from batchgrad_workers.shard import EvaluationSums, RangeSums
+
+LOOK_SECONDS = 1.0
+"""How often the cluster's nodes are looked at."""
+
+LEAVE_SECONDS = 10.0
+
+Answer = TypeVar("Answer")
+Nodes = Mapping[str, int]
+
+
+class AutoExecutor:
+    """The engine alone, or a crew on Ray, whichever is faster at present."""
+
+    def __init__(
+        self,
+        inline: InlineExecutor,
+        cluster: Cluster | None,
+        *,
+        threads: int | Literal["auto"],
+        cores: int,
+        microbatches: int,
+        steps_planned: int,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        """Without a `cluster` only the number of threads is chosen."""
+        self._inline = inline
+        self._cluster = cluster
+        self._wanted_threads = threads
+        self._microbatches = microbatches
+        self._steps_planned = steps_planned
+        self._closing = threading.Event()
+        self._interrupted = lambda: self._closing.is_set() or interrupted()
+        self._trials = Trials(inline_plans(threads, cores))
+        self._plan: Plan = self._trials.next() or Plan(0, 1)
+        self._trying = True
+        self._crew: tuple[Plan, Executor] | None = None
+        self._nodes: Nodes | None = None
+        self._survey: Future[Nodes] | None = None
+        self._surveyed_at = 0.0
+        self._coming: tuple[Plan, Future[Executor]] | None = None
+        self._happenings: list[Happening] = []
+        self._traffic = Traffic()
+        inline.use_threads(self._plan.threads)
+
+    @property
+    def _current(self) -> Executor:
+        return self._crew[1] if self._crew and self._plan.workers else self._inline
+
+    @property
+    def kind(self) -> Kind:
+        return self._current.kind
+
+    @property
+    def workers(self) -> int:
+        return self._current.workers
+
+    @property
+    def threads(self) -> int:
+        return self._current.threads
+
+    @property
+    def shares(self) -> int:
+        return self._run(lambda executor: executor.shares)
+
+    def gradient_sums(
+        self, step: int, parameters: Array, ranges: Sequence[Range]
+    ) -> list[RangeSums[GradientSums]]:
+        before, started = self._current, perf_counter()
+        sums = self._run(lambda executor: executor.gradient_sums(step, parameters, ranges))
+        seconds = perf_counter() - started
+        # A short last minibatch measures nothing, nor does a step that was begun twice.
+        if ranges[-1][1] == self._microbatches and self._current is before:
+            self._consider(seconds, self._steps_planned - step - 1)
+        return sums
+
+    def evaluation_sums(
+        self, parameters: Array, ranges: Sequence[Range]
+    ) -> list[RangeSums[EvaluationSums]]:
+        return self._run(lambda executor: executor.evaluation_sums(parameters, ranges))
+
+    def drain(self) -> list[Happening]:
+        found, self._happenings = self._happenings, []
+        return [*found, *(self._crew[1].drain() if self._crew else [])]
+
+    def traffic(self) -> Traffic:
+        found, self._traffic = self._traffic, Traffic()
+        return found + (self._crew[1].traffic() if self._crew else Traffic())
+
+    def close(self) -> None:
+        """Dismiss everybody, also those who are still coming."""
+        self._closing.set()
+        pending: list[Future[Any]] = [self._survey] if self._survey else []
+        wait([*pending, *([self._coming[1]] if self._coming else [])], LEAVE_SECONDS)
+        if self._coming and self._coming[1].done() and not self._coming[1].exception():
+            self._crew = self._coming[0], self._coming[1].result()
+        self._dismiss()
+        if self._cluster:
+            self._cluster.leave()
+        self._inline.close()
+
+    def _run(self, work: Callable[[Executor], Answer]) -> Answer:
+        """By the crew, if it has its turn; by the engine alone, if the crew fails."""
+        if self._current is self._inline:
+            return work(self._inline)
+        try:
+            return work(self._current)
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the engine can do without
+            self._give_up(error)
+            return work(self._inline)
+
+    def _consider(self, seconds: float, steps_left: int) -> None:
+        """After a step: note its time, or see who has come; perhaps change over."""
+        if self._trying:
+            if self._trials.note(self._plan, seconds):
+                self._next(steps_left)
+            return
+        try:
+            self._look(steps_left)
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001  # Ray's failure is no failure of the job
+            self._give_up(error)
+
+    def _next(self, steps_left: int) -> None:
+        """After a turn: the next one; or Ray, if that can pay; or an end of trying."""
+        plan = self._trials.next()
+        if plan is not None:
+            self._change_to(plan)
+            self._trying = self._coming is None
+        elif self._cluster is None or self._nodes is not None:
+            self._settle("the fastest of what was measured")
+        elif (won := self._could_win(steps_left, self._cluster.cpus)) < self._cluster.cost_seconds:
+            self._settle(_not_worth(won, self._cluster))
+        else:
+            self._alone()
+            self._survey = background(self._cluster.nodes)
+
+    def _look(self, steps_left: int) -> None:
+        """Outside of any trial: has somebody come, have the nodes changed?"""
+        if self._coming:
+            plan, crew = self._coming
+            if crew.done():
+                self._coming = None
+                self._crew, self._plan = (plan, crew.result()), plan
+                self._trying = plan not in self._trials.seconds
+        elif self._survey:
+            if self._survey.done():
+                survey, self._survey, self._surveyed_at = self._survey, None, monotonic()
+                self._learn(survey.result(), steps_left)
+        elif self._nodes is None or not self._cluster or not self._cluster.changes:
+            return
+        elif monotonic() - self._surveyed_at > LOOK_SECONDS:
+            self._survey = background(self._cluster.nodes)
+
+    def _learn(self, nodes: Nodes, steps_left: int) -> None:
+        """Other nodes than before: measure again what they can do, if that can pay."""
+        if nodes == self._nodes or self._cluster is None:
+            return
+        first, self._nodes = self._nodes is None, nodes
+        won = self._could_win(steps_left, sum(nodes.values()))
+        if won < self._cluster.cost_seconds:
+            if first:
+                self._settle(_not_worth(won, self._cluster))
+            return
+        plans = ray_plans(self._wanted_threads, list(nodes.values()), self._microbatches)
+        self._trials.challenge(plans)
+        self._next(steps_left)
+
+    def _could_win(self, steps_left: int, cpus: int | None) -> float:
+        alone, microbatches = self._trials.alone, self._microbatches
+        return could_win_seconds(alone, steps_left=steps_left, microbatches=microbatches, cpus=cpus)
+
+    def _settle(self, because: str) -> None:
+        """Change to the best plan for good, and say why."""
+        seconds = self._trials.seconds
+        best = fastest(seconds)
+        self._change_to(best)
+        self._trying = False
+        if not best.workers:
+            self._dismiss()
+        data: dict[str, Any] = {
+            "executor": "ray" if best.workers else "inline",
+            "workers": best.workers,
+            "threads": best.threads,
+            "because": because,
+            "milliseconds": {str(plan): 1e3 * seconds[plan] for plan in sorted(seconds)},
+        }
+        self._happenings.append(Happening("plan", data))
+
+    def _change_to(self, plan: Plan) -> None:
+        """From the next step on; a crew that is not there yet is called, and comes later."""
+        if not plan.workers:
+            self._inline.use_threads(plan.threads)
+            self._plan = plan
+        elif self._crew and self._crew[0] == plan:
+            self._plan = plan
+        elif self._cluster:
+            hire = partial(self._cluster.hire, plan, self._interrupted)
+            self._alone()
+            self._coming = plan, background(hire)
+
+    def _alone(self) -> None:
+        """Go on without anybody, in the best way that is known."""
+        self._change_to(fastest(self._trials.alone))
+        self._trying = False
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self._crew is not None:
+            (_, crew), self._crew = self._crew, None
+            self._happenings += crew.drain()
+            self._traffic += crew.traffic()
+            crew.close()
+
+    def _give_up(self, error: Exception) -> None:
+        """Without Ray from now on."""
+        text = (
+            f"Ray was of no use ({type(error).__name__}: {error}): the engine goes on by itself. "
+            "The result is the same; see whether the cluster is well, or set workers: 0."
+        )
+        self._happenings.append(Happening("warning", {"detail": text}))
+        self._nodes = None
+        self._trials.without_ray()
+        self._settle("Ray failed")
+
+
+def _not_worth(won: float, cluster: Cluster) -> str:
+    return (
+        f"Ray was not tried: it could save {won:.1f} s of what is left at the very best, and to "
+        f"try it costs about {cluster.cost_seconds:g} s"
+    )

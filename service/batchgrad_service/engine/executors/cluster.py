@@ -1,0 +1,105 @@
+"""Ray as `auto` needs it: asked for, imported and connected to only when it may be of use."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from batchgrad_service.engine.executors.plans import Plan
+from batchgrad_service.engine.executors.protocol import ClusterLost, Executor
+from batchgrad_service.engine.messages import ClusterFound, Start
+from batchgrad_workers.shard import Setup
+
+PRIVATE_COST_SECONDS = 10.0
+"""A head, the import of Ray and the actors, on the cores that train meanwhile."""
+
+NAMED_COST_SECONDS = 4.0
+
+FindCluster = Callable[[int], ClusterFound]
+"""Asks the service for its private cluster, with room for so many workers. Raises Interrupted."""
+
+
+class Cluster(Protocol):
+    """Every call may take seconds; there is one at a time, from changing threads."""
+
+    @property
+    def cost_seconds(self) -> float:
+        """About how much training time is lost by trying it."""
+
+    @property
+    def cpus(self) -> int | None:
+        """How many there are, where that is known before anything is started."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether nodes may come and go."""
+
+    def nodes(self) -> Mapping[str, int]:
+        """CPUs of every node. Raises ClusterLost, Interrupted."""
+
+    def hire(self, plan: Plan, interrupted: Callable[[], bool]) -> Executor:
+        """A crew as planned, once `nodes` was asked. Raises NoWorkers, ClusterLost, Interrupted."""
+
+    def leave(self) -> None:
+        """End the connection, if there is one."""
+
+
+class RayWhenNeeded:
+    """The cluster that `start` names, or else the service's private one."""
+
+    def __init__(
+        self, start: Start, setup: Setup, find_private: FindCluster | None, cores: int
+    ) -> None:
+        """`cores` are this process's own."""
+        self._start = start
+        self._setup = setup
+        self._find_private = find_private
+        self._cores = cores
+        self._private = start.ray_address is None
+        self._connected = False
+        self.cost_seconds = PRIVATE_COST_SECONDS if self._private else NAMED_COST_SECONDS
+        self.cpus = cores if self._private else None
+        self.changes = not self._private
+
+    def nodes(self) -> Mapping[str, int]:
+        if not self._connected:
+            self._connect()
+        from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
+
+        return ray_connection.cpus_by_node(private=self._private)
+
+    def hire(self, plan: Plan, interrupted: Callable[[], bool]) -> Executor:
+        from batchgrad_service.engine.executors.ray_workers import (  # noqa: PLC0415  # slow
+            RayExecutor,
+        )
+
+        return RayExecutor(
+            self._setup,
+            workers=plan.workers,
+            threads=plan.threads,
+            private=self._private,
+            silence_seconds=self._start.worker_silence_seconds,
+            start_seconds=self._start.worker_start_seconds,
+            interrupted=interrupted,
+        )
+
+    def leave(self) -> None:
+        if self._connected:
+            from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
+
+            ray_connection.leave()
+
+    def _connect(self) -> None:
+        address = self._start.ray_address
+        if address is None:
+            if self._find_private is None:
+                raise ClusterLost("no cluster was named, and there is nobody to ask for one.")
+            found = self._find_private(self._cores)
+            if found.address is None:
+                raise ClusterLost(found.detail)
+            address = found.address
+            os.environ.update(found.environment)  # Ray reads it when it is imported
+            os.environ.pop("RAY_AUTH_TOKEN", None)  # by value it would win over the token's file
+        from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
+
+        self._connected = True
+        ray_connection.connect(address, f"batchgrad-{self._start.job_id}-{self._start.attempt}")

@@ -1,0 +1,153 @@
+"""Lines to workers on the engine's own machine: commands by socket, arrays in shared memory."""
+
+import json
+import mmap
+import os
+import secrets
+import socket
+import struct
+from typing import Any
+
+import numpy as np
+
+from batchgrad_service.engine.executors.dispatch import Call, Lost
+from batchgrad_service.engine.executors.protocol import Range, Traffic
+from batchgrad_workers import wire
+from batchgrad_workers.shard import RangeSums
+from batchgrad_workers.shared_memory import allocate, mapped
+
+GONE = "its connection ended: the process is gone"
+PEER = struct.Struct("3i")
+"""SO_PEERCRED: process, user, group."""
+
+
+class MemoryLines:
+    """Where workers of this machine connect to; θ lies in one piece of memory for all of them.
+
+    The socket is an abstract one: it has no file, and ends with this process. Anybody on the
+    machine may connect, so only this user's processes are heard, and only with a token that the
+    engine itself gave away.
+    """
+
+    def __init__(self, node: str) -> None:
+        """`node` is this machine's name in Ray.
+
+        Raises:
+            OSError: this system has no such sockets.
+        """
+        self.traffic: Traffic = Traffic()
+        self._node = node
+        self._address = f"batchgrad-{secrets.token_hex(16)}"
+        self._arrived: dict[bytes, socket.socket] = {}
+        self._theta: mmap.mmap | None = None
+        self._theta_descriptor = -1
+        self._published = 0
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.setblocking(False)
+        self._listener.bind("\0" + self._address)
+        self._listener.listen(128)
+
+    def offer(self) -> wire.Offer:
+        """For one worker, which may turn out to be on another machine."""
+        return wire.Offer(self._node, self._address, secrets.token_bytes(16))
+
+    def line(self, offer: wire.Offer) -> "MemoryLine | None":
+        """The line to the worker that took the offer; None if none did."""
+        self._accept()
+        connection = self._arrived.pop(offer.token, None)
+        return None if connection is None else MemoryLine(connection, self)
+
+    def publish(self, call: Call) -> int:
+        """Put this call's θ into the shared memory, once; its descriptor.
+
+        Raises:
+            MemoryError: there is no room for it.
+        """
+        theta = call.parameters
+        if self._theta is None:
+            self._theta_descriptor = allocate(theta.nbytes)
+            self._theta = mapped(self._theta_descriptor)
+        if self._published != call.number:
+            self._published = call.number
+            np.frombuffer(self._theta, theta.dtype, len(theta))[:] = theta
+            self.traffic["out", "shared_memory"] += theta.nbytes
+        return self._theta_descriptor
+
+    def close(self) -> None:
+        """Let nobody come any more."""
+        self._listener.close()
+        for connection in self._arrived.values():
+            connection.close()
+        if self._theta is not None:
+            os.close(self._theta_descriptor)
+            self._theta = None
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+            _, user, _ = PEER.unpack(credentials)
+            token = _first_packet(connection) if user == os.getuid() else b""
+            if token:
+                self._arrived[token] = connection
+            else:
+                connection.close()
+
+
+class MemoryLine:
+    """One worker's connection, and the memory that it answers in."""
+
+    def __init__(self, connection: socket.socket, lines: MemoryLines) -> None:
+        self._connection = connection
+        self._lines = lines
+        self._knows_theta = False
+        self._memory: mmap.mmap | None = None
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def ask(self, call: Call, work: Range) -> None:
+        theta = self._lines.publish(call)
+        command = wire.Command(call.number, call.work, call.step, *work)
+        handed = [] if self._knows_theta else [theta]
+        try:
+            socket.send_fds(self._connection, [json.dumps(command).encode()], handed)
+        except ConnectionError as error:
+            raise Lost(GONE) from error
+        self._knows_theta = True
+
+    def answers(self, call: Call) -> list[RangeSums[Any]]:
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._connection, wire.PACKET_BYTES, 1)
+        except ConnectionError as error:
+            raise Lost(GONE) from error
+        if not packet:
+            raise Lost(GONE)
+        for descriptor in descriptors:
+            self._memory = mapped(descriptor)
+            os.close(descriptor)
+        reply = wire.read(packet)
+        if reply.call != call.number:
+            return []
+        answer = wire.result(reply, call.work, self._memory)
+        self._lines.traffic["in", "shared_memory"] += sum(
+            array.nbytes for array in wire.flat(answer)
+        )
+        return [answer]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _first_packet(connection: socket.socket) -> bytes:
+    """What a newcomer has said; nobody who means us well connects without a word."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(64)
+    except (BlockingIOError, ConnectionError):
+        return b""
+    finally:
+        connection.setblocking(True)
