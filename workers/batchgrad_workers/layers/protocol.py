@@ -3,6 +3,9 @@
 Symbols, used everywhere in this package: n example · t position · i input · o output · a layer
 input (n, …) · z layer output (n, …) · δ error ∂ℓ_n/∂z_n at the layer's output, for each example's
 own loss, never divided by N · w example weight · g_n per-example gradient.
+
+Images are (n, channels, height, width), but mostly views of memory where a pixel's channels lie
+side by side: what works on them keeps the order it finds.
 """
 
 from collections.abc import Mapping
