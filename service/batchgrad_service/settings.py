@@ -1,6 +1,7 @@
 """What an operator may set: by flag, or as BATCHGRAD_… in the environment."""
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -41,7 +42,6 @@ class Settings(BaseSettings):
     token_file: Path | None = Field(default=None, description="a file with the bearer token")
     advertised_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
         description="where workers on other nodes reach this service; default: where it listens",
     )
     blob_store: str | None = Field(
@@ -95,8 +95,12 @@ class Settings(BaseSettings):
 
     @field_validator("advertised_url")
     @classmethod
-    def _without_slash(cls, value: str | None) -> str | None:
-        return None if value is None else value.rstrip("/")
+    def _address_of_a_service(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value):
+            raise ValueError(f"{value!r} is no address of a service: give http://HOST:PORT.")
+        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _reachable_needs_a_token(self) -> Self:

@@ -193,8 +193,8 @@ def test_a_dataset_is_deleted_though_the_blob_store_does_not_let_go(
         ("blob_store", "/shared/folder", "file:///shared/folder"),
         ("blob_store", "https://host/x", "no store to write to"),
         ("blob_store", "nonsense://x", "can't be opened"),
-        ("advertised_url", "head:8711", "advertised_url"),
-        ("advertised_url", "http://head:8711/?a=1", "advertised_url"),
+        ("advertised_url", "head:8711", "give http://HOST:PORT"),
+        ("advertised_url", "http://head:8711/?a=1", "give http://HOST:PORT"),
         ("node_cache_bytes", 0, "node_cache_bytes"),
     ],
 )
