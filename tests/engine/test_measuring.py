@@ -69,7 +69,7 @@ def test_same_figures_one_by_one_and_many_at_once(
 
 
 def test_large_steps_do_not_wait(dataset: Path) -> None:
-    model = {"layers": [linear(20_000), {"kind": "relu"}, linear(3)]}
+    model = {"layers": [linear(80_000), {"kind": "relu"}, linear(3)]}
     assert len(measured(dataset, 64, model=model, epochs=1)) == 5
 
 

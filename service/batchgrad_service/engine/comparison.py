@@ -3,7 +3,7 @@
 Exact: G_l = mean_n vjp(a_n, δ_n). Frozen: F_l = vjp(ā, δ̄), the exact mean input and mean error
 of this layer. Shortcut: s_l. The gap G - s is (G - F), the *covariance* that averaging destroys
 at this layer, plus (F - s), the *propagation* of what was lost above. Everything is worked out for
-several steps at once, the first axis s; figures that are not defined are nan, and null in JSON.
+several steps at once, the first axis s. What is not defined is not finite, and null in JSON.
 """
 
 from math import sqrt
@@ -86,11 +86,12 @@ def _comparisons(by_layer: dict[str, Floats], place: int, steps: int) -> list[Co
     layers: list[list[LayerGap]] = [[] for _ in range(steps)]
     for name, each in by_layer.items():
         whole += each[:, :, place]
-        relative_errors = _root_ratio(each[DIFFERENCE, :, place], each[EXACT, :, place])
+        with np.errstate(all="ignore"):  # G is 0 in some layers
+            relative_errors = np.sqrt(each[DIFFERENCE, :, place] / each[EXACT, :, place]).tolist()
         covariances = np.sqrt(each[DIFFERENCE, :, FROZEN]).tolist()
         propagations = np.sqrt(each[PROPAGATION, :, place]).tolist()
         for gaps, relative_error, covariance, propagation in zip(
-            layers, relative_errors.tolist(), covariances, propagations, strict=True
+            layers, relative_errors, covariances, propagations, strict=True
         ):
             gaps.append(
                 {
@@ -106,21 +107,13 @@ def _comparisons(by_layer: dict[str, Floats], place: int, steps: int) -> list[Co
 
 def _agreements(exact: Floats, difference: Floats, inner: Floats, own: Floats) -> list[Agreement]:
     """From ‖G‖², ‖G - s‖², ⟨G, s⟩ and ‖s‖², each (s,)."""
-    cosine = np.clip(_ratio(inner, np.sqrt(exact * own)), -1, 1)
-    figures = _root_ratio(difference, exact), cosine, _root_ratio(own, exact)
+    with np.errstate(all="ignore"):
+        cosine = np.clip(inner / np.sqrt(exact * own), -1, 1)
+        figures = np.sqrt(difference / exact), cosine, np.sqrt(own / exact)
+    undefined = ~np.isfinite(own) | (exact == 0)
     for figure in figures:
-        figure[~np.isfinite(own)] = np.nan
+        figure[undefined] = np.nan
     return [
         {"relative_error": error, "cosine_similarity": alike, "norm_ratio": ratio}
         for error, alike, ratio in zip(*(figure.tolist() for figure in figures), strict=True)
     ]
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    return np.divide(
-        numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0
-    )
-
-
-def _root_ratio(numerator: Floats, denominator: Floats) -> Floats:
-    return np.sqrt(_ratio(numerator, denominator))

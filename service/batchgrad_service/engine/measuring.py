@@ -33,8 +33,8 @@ from batchgrad_workers.dataset import Examples
 from batchgrad_workers.digests import checksum
 from batchgrad_workers.gradients import GradientSums
 
-WAITING_BYTES = 1 << 20
-"""How much steps may hold while they wait: what the cache of a core still has afterwards."""
+WAITING_BYTES = 8 << 20
+"""How much steps may hold while they wait; more would leave the processor's cache meanwhile."""
 
 MOST_TOGETHER = 64
 """How many steps may wait: more of them gain nothing."""
