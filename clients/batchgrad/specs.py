@@ -28,13 +28,23 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     for override in overrides:
         _override(data, override)
     _inline_parameters(data, folder)
-    return _validated(JobSpec, data, _Lines(text, str(path), overrides))
+    return _validated(JobSpec, data, Lines(text, str(path), overrides))
 
 
 def load_gradients(path: str | Path) -> GradientsRequest:
     """A minibatch and a network for POST /v1/gradients, from a file ("-": standard input)."""
     text, data, _ = _read(path)
-    return _validated(GradientsRequest, data, _Lines(text, str(path)))
+    return _validated(GradientsRequest, data, Lines(text, str(path)))
+
+
+def parse_job(text: str) -> JobSpec:
+    """A job spec from YAML text; no file is read for it, whatever it names.
+
+    Raises InvalidSpec, whose `errors` point at each wrong key; `Lines` knows their lines.
+    """
+    if any(isinstance(token, yaml.AliasToken) for token in _scanned(text)):
+        raise InvalidSpec("the text has an alias (*name): write out what it stands for.")
+    return _validated(JobSpec, _parsed(text, "the text"), None)
 
 
 @contextmanager
@@ -48,7 +58,7 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
     except InvalidRequest as error:
         if str(path) == "-":
             raise
-        lines = _Lines(Path(path).read_text(encoding="utf-8"), str(path), overrides)
+        lines = Lines(Path(path).read_text(encoding="utf-8"), str(path), overrides)
         told = [lines.name(one) for one in error.errors]
         problem = error.problem.model_copy(update={"errors": told})
         raise InvalidRequest(problem, status=error.status, request=error.request) from error
@@ -62,16 +72,29 @@ def _read(path: str | Path) -> tuple[str, dict[str, Any], Path]:
             text, folder = Path(path).read_text(encoding="utf-8"), Path(path).parent
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"{path} cannot be read: {error}.") from error
+    return text, _parsed(text, str(path)), folder
+
+
+def _scanned(text: str) -> list[yaml.Token]:
     try:
-        data = json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML"
+        return list(yaml.scan(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise InvalidSpec(f"the text is no YAML: {_syntax(error)}.") from error
+
+
+def _parsed(text: str, path: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except RecursionError as error:
+        raise InvalidSpec(f"{path} is nested too deep.") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-31, too
+        kind = "JSON" if path.endswith(".json") else "YAML"
         raise InvalidSpec(f"{path} is no {kind}: {_syntax(error)}.") from error
     if not isinstance(data, dict):
         raise InvalidSpec(
             f"{path} holds {type(data).__name__}, expected keys and values such as `name: digits`."
         )
-    return text, data, folder
+    return data
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -114,7 +137,7 @@ def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
     data["initial_parameters"] = {"safetensors": encoded, **others}
 
 
-def _syntax(error: yaml.YAMLError | json.JSONDecodeError) -> str:
+def _syntax(error: Exception) -> str:
     """What broke the syntax, and where."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
@@ -125,18 +148,21 @@ def _syntax(error: yaml.YAMLError | json.JSONDecodeError) -> str:
     return " ".join(str(error).split())
 
 
-def _validated(kind: type[Spec], data: dict[str, Any], lines: "_Lines") -> Spec:
+def _validated(kind: type[Spec], data: dict[str, Any], lines: "Lines | None") -> Spec:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         findings = [
             {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-        told = [lines.name(one) for one in field_errors(findings, data)]
-        raise InvalidSpec(f"{lines.path} is no valid spec:", told) from error
+        told = field_errors(findings, data)
+        if lines is None:
+            raise InvalidSpec("the text is no valid spec:", told) from error
+        named = [lines.name(one) for one in told]
+        raise InvalidSpec(f"{lines.path} is no valid spec:", named) from error
 
 
-class _Lines:
+class Lines:
     """Where the keys of a spec file are."""
 
     def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:
@@ -149,17 +175,17 @@ class _Lines:
         parts = parts_of(error.pointer)
         if any(parts[: len(key)] == key for key in self._overridden):
             place = "by --set"
-        elif (line := self._line(parts)) is not None:
+        elif (line := self.line_of(error.pointer)) is not None:
             place = f"line {line}"
         else:
             return error
         return error.model_copy(update={"detail": f"{error.detail} ({place})"})
 
-    def _line(self, parts: Sequence[str]) -> int | None:
+    def line_of(self, pointer: str) -> int | None:
         """Of a YAML key, counted from 1; of the closest key around it if it is missing."""
         node: Any = self._root
         line: int | None = None
-        for part in parts:
+        for part in parts_of(pointer):
             if isinstance(node, yaml.MappingNode):
                 pairs = [(k, v) for k, v in node.value if k.value == part]
                 if not pairs:

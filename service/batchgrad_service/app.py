@@ -40,6 +40,8 @@ from batchgrad_service.routes.services import (
 from batchgrad_service.settings import Settings
 from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
+from batchgrad_service.web import assets, login, pages, submit
+from batchgrad_service.web.session import Session
 
 _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
 
@@ -70,6 +72,8 @@ def create_app(
         redoc_url=None,
     )
     closing = closing or Closing()
+    token = settings.token()
+    session = None if token is None else Session(token)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
@@ -88,17 +92,18 @@ def create_app(
         exporters=exporters,
         registry=registry,
         version=describe_version(),
+        session=session,
         closing=closing,
         keep_alive_seconds=keep_alive_seconds,
     )
-    token = settings.token()
     app.add_middleware(
-        Edge, token=token, limit_bytes=_limits(settings), observe=metrics.http_request
+        Edge, session=session, limit_bytes=_limits(settings), observe=metrics.http_request
     )
     answers.install(app)
-    for part in (about, jobs, events, history, examples, datasets, job_dataset, docs):
+    api = (about, jobs, events, history, examples, datasets, job_dataset, docs)
+    for part in (*api, assets, login, pages, submit):
         app.include_router(part.router)
-    app.openapi = lambda: _openapi(app, with_token=token is not None)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, with_token=session is not None)  # type: ignore[method-assign]
     return app
 
 

@@ -46,10 +46,12 @@ def spec(**changes: Any) -> JobSpec:
     )
 
 
-def create(store: Store, key: str | None = None, body: str = "b", **changes: Any) -> Job:
+def create(
+    store: Store, key: str | None = None, body: str = "b", digest: str = DIGEST, **changes: Any
+) -> Job:
     job, _ = store.create_job(
         spec(**changes),
-        dataset_digest=DIGEST,
+        dataset_digest=digest,
         steps_planned=20,
         warnings=["watch out"],
         plan=PLAN,

@@ -149,13 +149,14 @@ def events(
 
     batchgrad events job_2x… --follow
     """
-    from batchgrad.cli.happenings import show_event
+    from batchgrad.happenings import said
 
     def take(event: "Event") -> None:
         if output != "table":
             write(event, output)
         elif everything or event.type != "progress":
-            show_event(event)
+            when = event.time.strftime("%Y-%m-%d %H:%M:%S")
+            typer.echo(f"{event.seq:>6}  {when}  {event.type:<13}  {said(event)}".rstrip())
 
     with connect(ctx) as client:
         if follow:

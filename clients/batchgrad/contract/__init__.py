@@ -1,6 +1,7 @@
 """The wire, described once: what a client sends and what the service answers (version 1)."""
 
 from batchgrad.contract.examples import (
+    ExampleInput,
     ExampleShare,
     Ledger,
     LedgerEntry,
@@ -104,6 +105,7 @@ __all__ = [
     "Embedding",
     "Event",
     "EventType",
+    "ExampleInput",
     "ExampleShare",
     "Flatten",
     "Gelu",

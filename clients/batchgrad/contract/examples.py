@@ -1,6 +1,6 @@
 """What single examples did: over a whole run, and in one step."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from batchgrad.contract.views import Answer
 
@@ -25,6 +25,14 @@ class LedgerEntry(Answer):
     mean_norm: float | None
     last_loss: float | None
     last_norm: float | None
+
+
+class ExampleInput(Answer):
+    """One example of a dataset: nested lists of numbers, as they were pushed."""
+
+    example: int
+    input: Any
+    target: Any
 
 
 class Ledger(Answer):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
 
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
 from batchgrad_service.metrics import exposition
@@ -48,9 +47,3 @@ def read_metrics(served: Served, request: Request) -> Response:
     """What Prometheus reads: as OpenMetrics if it asks for that, else in its own text format."""
     text, media_type = exposition(served.registry, request.headers.get("accept", ""))
     return Response(text, media_type=media_type)
-
-
-@router.get("/", include_in_schema=False)
-def read_root() -> RedirectResponse:
-    """Where to look first."""
-    return RedirectResponse("/docs")

@@ -9,19 +9,24 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from hmac import compare_digest
+from urllib.parse import urlencode
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchgrad_service.problems import Problem, TooLarge, Unauthorized
 from batchgrad_service.routes.answers import as_response, problem_response
+from batchgrad_service.web.session import Session, refuse_other_sites
 
-OPEN = frozenset({"/healthz", "/readyz"})
+OPEN = frozenset({"/healthz", "/readyz", "/login"})
 """Answered without a token: who starts the service has to know when it is up."""
+
+OPEN_BELOW = "/static/"
+"""The page's files, which the login needs and which hold nothing of anybody's."""
 
 WITH_OWN_SECRET = re.compile(r"/v1/jobs/[^/]+/dataset/[^/]+")
 """Asked by workers, which have their job's secret and never the token: see job_dataset.py."""
@@ -39,13 +44,13 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        token: str | None,
+        session: Session | None,
         limit_bytes: Callable[[Scope], int],
         observe: Observe,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
-        self._token = token
+        self._session = session
         self._limit_bytes = limit_bytes
         self._observe = observe
         self._clock = clock
@@ -78,23 +83,24 @@ class Edge:
     ) -> None:
         limit = self._limit_bytes(scope)
         try:
+            refuse_other_sites(scope["method"], headers)
             self._check_token(scope, headers)
             if int(headers.get("content-length", "0")) > limit:
                 raise _too_large(limit)
         except Problem as problem:
-            response = as_response(problem, exchange.request_id)
+            response = _refusal(problem, scope, headers, exchange)
             await response(scope, receive, exchange.send)
             return
         await self._app(scope, _bounded(receive, limit), exchange.send)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
-        if self._token is None or path in OPEN or WITH_OWN_SECRET.fullmatch(path):
+        if self._session is None or path in OPEN or path.startswith(OPEN_BELOW):
+            return
+        if WITH_OWN_SECRET.fullmatch(path) or self._session.opens(headers.get("cookie", "")):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not compare_digest(
-            given.strip().encode(), self._token.encode()
-        ):
+        if scheme.lower() != "bearer" or not self._session.fits(given):
             raise Unauthorized(
                 "This service asks for a token: send `Authorization: Bearer TOKEN` "
                 "(clients: set BATCHGRAD_TOKEN).",
@@ -119,6 +125,16 @@ class Edge:
             seconds=round(seconds, 4),
             **about,
         )
+
+
+def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Exchange") -> Response:
+    """A problem; a person who has not shown the token yet is asked for it."""
+    asks_for_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+    if not (isinstance(problem, Unauthorized) and asks_for_page):
+        return as_response(problem, exchange.request_id)
+    query = scope["query_string"].decode("latin-1")
+    there = urlencode({"next": scope["path"] + (f"?{query}" if query else "")})
+    return RedirectResponse(f"/login?{there}", 303)
 
 
 class _Exchange:

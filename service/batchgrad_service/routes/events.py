@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import TERMINAL, Event, Page
+from batchgrad.contract import TERMINAL, Event, EventType, Page
 from batchgrad_service.problems import BadRequest, NotFound
 from batchgrad_service.routes.services import Served, Services, as_json
 
@@ -40,12 +40,19 @@ async def read_events(
     after: Seq = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     last_event_id: Annotated[str | None, Header()] = None,
+    kind: Annotated[EventType | None, Query(alias="type")] = None,
+    max_points: Annotated[int, Query(ge=2, le=10_000)] = 1000,
 ) -> Response:
     """What happens to a job, from the event after `after` (or Last-Event-ID) on.
+
+    With `type`, a list of all its events of one type, thinned to max_points, evenly apart.
 
     The stream's last event is `end`. It also closes when the service stops: connect again with
     Last-Event-ID, as browsers do by themselves.
     """
+    if kind is not None:
+        found = await run_in_threadpool(served.store.thinned_events, job_id, kind, max_points)
+        return as_json(Page[Event](data=found))
     accept = request.headers.get("accept", "")
     if "application/json" in accept and "text/event-stream" not in accept:
         return as_json(

@@ -1,21 +1,32 @@
 """/v1/jobs/{id}/examples and /v1/jobs/{id}/steps/{step}/examples: what single examples did."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 
-from batchgrad.contract import Ledger, LedgerOrder, ShareOrder, StepExamples, StepRow
+from batchgrad.contract import (
+    ExampleInput,
+    Ledger,
+    LedgerOrder,
+    ShareOrder,
+    StepExamples,
+    StepRow,
+)
 from batchgrad_service.engine.ledger_files import LedgerFile, NoLedger
 from batchgrad_service.engine.replay import Request
 from batchgrad_service.files import hex_of
 from batchgrad_service.ledger_pages import ledger_page
-from batchgrad_service.problems import Conflict
+from batchgrad_service.problems import Conflict, Invalid, NotFound
 from batchgrad_service.routes.services import Served, Services, as_json
 from batchgrad_service.store import JobInputs
+from batchgrad_service.web.pictures import picture_shape, png
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Array = npt.NDArray[np.generic]
 LEDGER_SECONDS = 2.0
 """How long to wait for a running job's next step; then its newest checkpoint will do."""
 
@@ -29,11 +40,17 @@ def read_examples(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """What every training example did so far, the largest first; while a job runs, up to now."""
+    return as_json(newest_ledger(job_id, served, order, after, limit))
+
+
+def newest_ledger(
+    job_id: str, served: Services, order: LedgerOrder, after: str | None, limit: int
+) -> Ledger:
+    """A page of the newest ledger that there is."""
     inputs = served.store.job_inputs(job_id)
     dataset = served.datasets.directory(inputs.dataset_digest)
     file = _newest_ledger(job_id, served)
-    page = ledger_page(file, inputs.spec, dataset, order=order, after=after, limit=limit)
-    return as_json(page)
+    return ledger_page(file, inputs.spec, dataset, order=order, after=after, limit=limit)
 
 
 def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
@@ -49,6 +66,49 @@ def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
         f"Job {job_id} has no example ledger yet: wait for its first step or checkpoint.",
         code="no_ledger",
     )
+
+
+@router.get(
+    "/{job_id}/examples/{example}",
+    response_model=ExampleInput,
+    responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def read_example(
+    job_id: str,
+    served: Served,
+    example: Annotated[int, InPath(ge=0, lt=2**63)],
+    file_format: Annotated[Literal["json", "png"], Query(alias="format")] = "json",
+) -> Response:
+    """One example of the job's dataset: its input and target; or its input as a picture.
+
+    Pictures are of inputs (height, width) and (1 or 3, height, width), and of k² numbers, k ≥ 8.
+    """
+    inputs, targets = arrays_of(job_id, served)
+    if example >= len(inputs):
+        raise NotFound(
+            f"Job {job_id}'s dataset has the examples 0 to {len(inputs) - 1}, no {example}.",
+            code="example_not_found",
+        )
+    if file_format == "json":
+        values, target = inputs[example].tolist(), targets[example].tolist()
+        return as_json(ExampleInput(example=example, input=values, target=target))
+    shape = picture_shape(inputs.shape[1:])
+    if shape is None:
+        raise Invalid(f"Inputs of shape {inputs.shape[1:]} are no pictures: ask for format=json.")
+    return Response(png(inputs[example], shape), media_type="image/png")
+
+
+def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:
+    """Inputs (n, …) and targets of a job's dataset, mapped; Conflict when it was deleted."""
+    directory = served.datasets.directory(served.store.job_inputs(job_id).dataset_digest)
+    try:
+        inputs, targets = (
+            np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("inputs", "targets")
+        )
+    except FileNotFoundError:
+        raise Conflict(f"Job {job_id}'s dataset was deleted.", code="dataset_gone") from None
+    return inputs, targets
 
 
 @router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)

@@ -22,12 +22,14 @@ def read_steps(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     max_points: Annotated[int | None, Query(ge=2, le=10_000)] = None,
 ) -> Response:
-    """Every step, in pages; or with max_points some of them, evenly apart, first and last too."""
+    """Every step beyond `after`, in pages; or with max_points that many of them, evenly apart.
+
+    Thinned, the first and the last are among them.
+    """
     if max_points is None:
         return as_json(served.store.steps(job_id, after=after, limit=limit))
-    if after is not None:
-        raise Invalid("after and max_points were both given: max_points thins the whole job.")
-    return as_json(Page[StepRow](data=served.store.thinned_steps(job_id, max_points)))
+    thinned = served.store.thinned_steps(job_id, max_points, after=after)
+    return as_json(Page[StepRow](data=thinned))
 
 
 @router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])

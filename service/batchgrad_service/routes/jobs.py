@@ -28,18 +28,25 @@ def submit_job(
 
     With ?dry_run=true nothing is queued; the answer is what the job would do.
     """
+    answer, created = plan_or_queue(spec, served, idempotency_key, dry_run=dry_run)
+    if not created or not isinstance(answer, Job):
+        return as_json(answer)
+    return as_json(answer, 201, {"Location": f"/v1/jobs/{answer.id}"})
+
+
+def plan_or_queue(
+    spec: JobSpec, served: Services, key: str | None, *, dry_run: bool
+) -> tuple[Job | Plan, bool]:
+    """The plan of a dry run; else the job, queued, and whether it is new under this `key`."""
     body_digest = f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
-    if dry_run:
-        return as_json(_plan_or_submit(spec, served, None, body_digest, dry_run=True)[0])
-    if idempotency_key is not None:
-        earlier = served.store.replayed_job(idempotency_key, body_digest)
+    if key is not None and not dry_run:
+        earlier = served.store.replayed_job(key, body_digest)
         if earlier is not None:
-            return as_json(earlier)
-    job, created = _plan_or_submit(spec, served, idempotency_key, body_digest, dry_run=False)
-    if not created or not isinstance(job, Job):
-        return as_json(job)
-    served.supervisor.notify()
-    return as_json(job, 201, {"Location": f"/v1/jobs/{job.id}"})
+            return earlier, False
+    answer, created = _plan_or_submit(spec, served, key, body_digest, dry_run=dry_run)
+    if created:
+        served.supervisor.notify()
+    return answer, created
 
 
 def _plan_or_submit(

@@ -25,6 +25,7 @@ from batchgrad_service.parameters import Exporter, StoredParameters
 from batchgrad_service.replays import Replays
 from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
+from batchgrad_service.web.session import Session
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
 Answerer = Callable[[GradientsRequest], GradientsResponse]
@@ -96,6 +97,7 @@ class Services:
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
     version: Version
+    session: Session | None
     closing: Closing
     keep_alive_seconds: float = 15.0
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Column, ColumnElement, RowMapping, delete, func, select
 
-from batchgrad.contract import Event, Page, StepRow
+from batchgrad.contract import Event, EventType, Page, StepRow
 from batchgrad_service.problems import NotFound
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import (
@@ -78,8 +78,27 @@ class History(Database):
                     break
         return seconds
 
-    def thinned_steps(self, job_id: str, max_points: int) -> list[StepRow]:
-        """At most `max_points` (2 or more) steps, evenly apart, the first and the last included.
+    def thinned_steps(
+        self, job_id: str, max_points: int, *, after: int | None = None
+    ) -> list[StepRow]:
+        """At most `max_points` (2 or more) of the steps beyond `after`, evenly apart.
+
+        The first and the last are among them.
+        """
+        kept = steps.c.job_id == job_id
+        if after is not None:
+            kept &= steps.c.step > after
+        return [step_of(row) for row in self._thinned(job_id, steps.c.step, kept, max_points)]
+
+    def thinned_events(self, job_id: str, kind: EventType, max_points: int) -> list[Event]:
+        """At most `max_points` (2 or more) events of one type, as in `thinned_steps`."""
+        kept = (events.c.job_id == job_id) & (events.c.type == kind)
+        return [event_of(row) for row in self._thinned(job_id, events.c.seq, kept, max_points)]
+
+    def _thinned(
+        self, job_id: str, key: Column[int], kept: ColumnElement[bool], max_points: int
+    ) -> list[RowMapping]:
+        """Rows of `key`'s table for which `kept` holds, in the key's order, at most `max_points`.
 
         Of n rows numbered i from 0 it takes those where i·(max_points - 1)/(n - 1) has just
         passed a whole number: exactly `max_points` of them.
@@ -88,16 +107,34 @@ class History(Database):
             raise ValueError(f"max_points is {max_points}: it must be 2 or more.")
         with self.reading() as connection:
             job_row(connection, job_id)
-            mine = steps.c.job_id == job_id
-            count = connection.execute(select(func.count()).where(mine)).scalar_one()
-            query = select(steps).where(mine).order_by(steps.c.step)
+            count = connection.execute(
+                select(func.count()).select_from(key.table).where(kept)
+            ).scalar_one()
+            query = select(key.table).where(kept).order_by(key)
             if count > max_points:
-                index = func.row_number().over(order_by=steps.c.step) - 1
-                numbered = select(steps.c.step, index.label("i")).where(mine).subquery()
+                index = func.row_number().over(order_by=key) - 1
+                numbered = select(key, index.label("i")).where(kept).subquery()
                 gaps = max_points - 1
-                kept = select(numbered.c.step).where((numbered.c.i * gaps) % (count - 1) < gaps)
-                query = query.where(steps.c.step.in_(kept))
-            return [step_of(row) for row in connection.execute(query).mappings()]
+                chosen = select(numbered.c[key.name]).where(
+                    (numbered.c.i * gaps) % (count - 1) < gaps
+                )
+                query = query.where(key.in_(chosen))
+            return list(connection.execute(query).mappings())
+
+    def newest_events(self, job_id: str, limit: int) -> tuple[list[Event], int]:
+        """The last `limit` events, the newest first, and the last event's seq.
+
+        `progress` and `evaluation` are left out, of which there are thousands.
+        """
+        query = (
+            select(events)
+            .where(events.c.job_id == job_id, events.c.type.not_in(["progress", "evaluation"]))
+            .order_by(events.c.seq.desc())
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            last: int = job_row(connection, job_id)["last_event"]
+            return [event_of(row) for row in connection.execute(query).mappings()], last
 
     def checkpoints(self, job_id: str) -> list[StoredCheckpoint]:
         """The checkpoints that are kept, the newest first."""

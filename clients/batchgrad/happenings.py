@@ -1,10 +1,8 @@
-"""Events as sentences, a line each."""
+"""Events as sentences, a line each: for the command line and for the page."""
 
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from batchgrad.figures import counted, number, percent, short, size
 
@@ -12,12 +10,6 @@ if TYPE_CHECKING:
     from batchgrad.contract import Event
 
 Data = Mapping[str, Any]
-
-
-def show_event(event: "Event") -> None:
-    """An event on a line: its number, its time in UTC, its type, what happened."""
-    time = event.time.strftime("%Y-%m-%d %H:%M:%S")
-    typer.echo(f"{event.seq:>6}  {time}  {event.type:<13}  {said(event)}".rstrip())
 
 
 def said(event: "Event") -> str:

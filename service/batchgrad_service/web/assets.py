@@ -1,0 +1,86 @@
+"""The page's files: this package's own, and Plotly's script from the installed package."""
+
+import gzip
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from importlib.resources import files
+
+from fastapi import APIRouter, Request, Response
+
+from batchgrad_service.problems import NotFound
+
+router = APIRouter(include_in_schema=False)
+PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOREVER = "public, max-age=31536000, immutable"  # a file that carries its version in its name
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it travels, plain and compressed."""
+
+    plain: bytes
+    compressed: bytes
+    media_type: str
+    etag: str
+
+
+@router.get("/static/{name}")
+def read_asset(name: str, request: Request) -> Response:
+    """One file; 304 to a browser that has it."""
+    asset = _asset(name)
+    if asset is None:
+        raise NotFound(f"There is no file {name!r:.100}.")
+    headers = {
+        "ETag": asset.etag,
+        "Cache-Control": _FOREVER if name == PLOTLY else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(asset.compressed, headers=headers, media_type=asset.media_type)
+    return Response(asset.plain, headers=headers, media_type=asset.media_type)
+
+
+def _asset(name: str) -> Asset | None:
+    return _load(name) if name == PLOTLY or name in _own_files() else None
+
+
+@cache
+def _own_files() -> frozenset[str]:
+    return frozenset(file.name for file in files(__package__).joinpath("static").iterdir())
+
+
+@cache
+def _load(name: str) -> Asset:
+    plain = _plotly() if name == PLOTLY else _static(name)
+    return Asset(
+        plain=plain,
+        compressed=gzip.compress(plain, 6, mtime=0),
+        media_type=_KINDS[name[name.rindex(".") :]],
+        etag=f'"{hashlib.sha256(plain).hexdigest()[:16]}"',
+    )
+
+
+def _static(name: str) -> bytes:
+    return files(__package__).joinpath("static", name).read_bytes()
+
+
+def _plotly() -> bytes:
+    return files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+
+
+@cache
+def plotly_style_ids() -> list[str]:
+    """Ids of the style elements that Plotly's script adds unless there are such elements already.
+
+    They style its maps, which the page does not use, and no Content-Security-Policy without
+    'unsafe-inline' lets them in: so the page brings empty elements with these ids.
+    """
+    found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', _plotly())
+    return sorted({name.decode() for name in found})

@@ -1,0 +1,49 @@
+"""/login and /logout: the token once, then a cookie."""
+
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import RedirectResponse
+
+from batchgrad_service.routes.services import Served
+from batchgrad_service.web.rendering import PageRoute, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+@router.get("/login")
+def read_login(served: Served, request: Request) -> Response:
+    """Ask for the token; without one there is nothing to ask."""
+    there = _own_path(request.query_params.get("next", "/"))
+    if served.session is None:
+        return RedirectResponse(there, 303)
+    return page("login.html", served, next=there, wrong=False)
+
+
+@router.post("/login")
+async def log_in(served: Served, request: Request) -> Response:
+    """Exchange the token for the cookie."""
+    fields = parse_qs((await request.body()).decode(errors="replace"))
+    there = _own_path(fields.get("next", ["/"])[0])
+    if served.session is None:
+        return RedirectResponse(there, 303)
+    if not served.session.fits(fields.get("token", [""])[0]):
+        return page("login.html", served, 401, next=there, wrong=True)
+    answer = RedirectResponse(there, 303)
+    served.session.begin(answer, secure=request.url.scheme == "https")
+    return answer
+
+
+@router.post("/logout")
+def log_out(served: Served) -> Response:
+    """Take the cookie back."""
+    answer = RedirectResponse("/login", 303)
+    if served.session is not None:
+        served.session.end(answer)
+    return answer
+
+
+def _own_path(path: str) -> str:
+    r"""`path`, if it stays on this service; browsers read //host and /\host as other hosts."""
+    stays = path.startswith("/") and path[1:2] not in {"/", "\\"} and path.isprintable()
+    return path if stays else "/"

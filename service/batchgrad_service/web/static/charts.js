@@ -1,0 +1,64 @@
+// Charts that are drawn when they can be seen, and again when their data or the theme changed.
+
+const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
+export const colour = (name) =>
+  getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+const charts = new Map(); // element → { make, stale, seen }
+
+// `make()` gives { traces, layout } from the data as they are then; null: nothing to show.
+export function chart(id, make) {
+  const element = document.getElementById(id);
+  charts.set(element, { make, stale: true, seen: false });
+}
+
+// The data changed: what can be seen is drawn now, the rest when it comes into sight.
+
+export function changed() {
+  for (const [element, one] of charts) {
+    one.stale = true;
+    watcher.observe(element);
+    const figure = element.closest("figure");
+    if (figure.hidden) figure.hidden = one.make() === null;
+    else if (one.seen) draw(element, one);
+  }
+}
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const one = charts.get(entry.target);
+    one.seen = entry.isIntersecting;
+    if (one.seen && one.stale) draw(entry.target, one);
+  }
+}, { rootMargin: "200px" });
+
+document.addEventListener("theme", changed);
+
+function draw(element, one) {
+  const made = one.make();
+  element.closest("figure").hidden = made === null;
+  one.stale = false;
+  if (made === null) return;
+  Plotly.react(element, made.traces, layout(made), CONFIG);
+  element.dataset.drawn = performance.now(); // milliseconds after the navigation began
+  element.dataset.points = Math.max(0, ...made.traces.map((trace) => trace.x.length));
+}
+
+function layout({ traces, layout: { xaxis, yaxis, ...rest } }) {
+  const [text, grid, edge, raised] = ["text", "grid", "edge", "raised"].map(colour);
+  const axis = { gridcolor: grid, linecolor: edge, zerolinecolor: edge, automargin: true };
+  const plain = { exponentformat: "e", minexponent: 4 }; // "power" would need inline styles
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: text, family: "system-ui, sans-serif", size: 12 },
+    margin: { l: 8, r: 8, t: 8, b: 8 },
+    showlegend: traces.length > 1,
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: raised, bordercolor: edge, font: { color: text } },
+    xaxis: { ...axis, ...xaxis },
+    yaxis: { ...axis, ...plain, ...yaxis },
+    ...rest,
+  };
+}

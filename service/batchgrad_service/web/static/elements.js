@@ -1,0 +1,33 @@
+// Elements from values; text is always text, never HTML.
+
+export function build(tag, attributes = {}, children = []) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// An input for one number; `changed` gets it whenever it is one.
+export function number(label, value, changed, step = 0.1, limits = {}) {
+  const input = build("input", { type: "number", step: "any", "aria-label": label, ...limits });
+  if (step === 1) input.step = 1;
+  input.value = value;
+  input.addEventListener("input", () => {
+    if (input.value !== "" && input.validity.valid) changed(Number(input.value));
+  });
+  input.addEventListener("keydown", (event) => { // with step "any" browsers step by 1
+    const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!direction || step === 1) return;
+    event.preventDefault();
+    input.value = Number((Number(input.value) + direction * step).toFixed(10));
+    changed(Number(input.value));
+  });
+  return input;
+}
+
+// Four decimals, a true minus sign, and powers where four decimals say nothing.
+export function signed(value) {
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? size.toExponential(2) : size.toFixed(4);
+  return value < 0 ? `−${text}` : text;
+}

@@ -1,0 +1,139 @@
+import { changed, chart, colour } from "./charts.js";
+import { History } from "./history.js";
+import { atMostEvery, refresh } from "./live.js";
+
+const { job, liveJob, lastEvent, batchSize, normBounds } = document.getElementById("charts").dataset;
+const history = new History(job);
+const bounds = JSON.parse(normBounds);
+const PHASES = ["shard", "compute", "reduce", "update", "compare", "checkpoint"];
+const last = () => history.rows.at(-1);
+const log = { yaxis: { type: "log" } };
+const steps = { title: { text: "step" } };
+
+function line(name, of, rows = history.rows, tone = name, more = {}) {
+  return {
+    name, mode: "lines", x: rows.map((row) => row.step), y: rows.map(of),
+    line: { color: colour(tone), width: 1.8 }, ...more,
+  };
+}
+
+function chartLines(id, traces, layout = {}) {
+  chart(id, () => {
+    const made = traces().filter((trace) => trace.y.some((value) => value !== null));
+    return made.length ? { traces: made, layout: { xaxis: steps, ...layout } } : null;
+  });
+}
+
+const shortcuts = () => Object.keys(last()?.shortcuts ?? {});
+const ofEach = (figure) => () =>
+  shortcuts().map((name) => line(name, (row) => row.shortcuts[name]?.[figure] ?? null));
+
+const logLoss = document.getElementById("log-loss");
+chart("loss", () => ({
+  traces: [
+    line("training", (row) => row.loss, history.rows, "truth"),
+    line("validation", (one) => one.validation_loss, history.evaluations, "averaged_error"),
+  ].filter((trace) => trace.x.length),
+  layout: { xaxis: steps, yaxis: { type: logLoss.checked ? "log" : "linear" } },
+}));
+chartLines("accuracy", () => [
+  line("validation", (one) => one.validation_accuracy, history.evaluations, "averaged_error"),
+], { yaxis: { tickformat: ".0%" } });
+// What is exact to the last bits has no place on a log scale; the figures above say 0.
+const positive = (value) => (value > 0 ? value : null);
+chartLines("gap", () => shortcuts().map((name) =>
+  line(name, (row) => positive(row.shortcuts[name]?.relative_error))), log);
+chartLines("cosine", ofEach("cosine_similarity"));
+chartLines("gradient", () => [line("‖G‖", (row) => row.gradient_norm, history.rows, "truth")], log);
+chartLines("noise", () => {
+  const noise = line("noise scale", (row) => row.noise_scale, history.rows, "truth");
+  const size = Number(batchSize);
+  if (!size || !noise.y.some((value) => value !== null)) return [noise];
+  const ends = [history.rows[0], last()];
+  const dashed = { line: { color: colour("averaged_error"), dash: "dash", width: 1.8 } };
+  return [noise, line(`batch size ${size}`, () => size, ends, "averaged_error", dashed)];
+}, log);
+chartLines("phases", () => PHASES.map((phase, index) => ({
+  ...line(phase, (row) => (row.phases[phase] === undefined ? null : row.phases[phase] * 1000)),
+  stackgroup: "phases",
+  line: { width: 0.8, color: colour(["mean_of_means", "truth", "averaged_error", "mean_example",
+    "still", "bad"][index]) },
+})), { yaxis: { ticksuffix: " ms" } });
+
+const layersOf = document.getElementById("layers-of");
+chart("layers", () => {
+  const layers = last()?.shortcuts[layersOf.value]?.layers;
+  if (!layers) return null;
+  const bar = (name, tone) => ({
+    type: "bar", name, x: layers.map((layer) => layer.name), y: layers.map((layer) => layer[`${name}_norm`]),
+    marker: { color: colour(tone) },
+  });
+  return {
+    traces: [bar("covariance", "averaged_error"), bar("propagation", "mean_example")],
+    layout: { barmode: "group", xaxis: { type: "category", title: { text: `layer, at step ${last().step}` } } },
+  };
+});
+chart("norms", () => {
+  const counts = last()?.norms.histogram ?? [];
+  const first = counts.findIndex((count) => count > 0);
+  if (first < 0) return null;
+  const end = counts.findLastIndex((count) => count > 0) + 1;
+  const name = (index) => (index < bounds.length ? String(bounds[index]) : "more");
+  return {
+    traces: [{
+      type: "bar", name: "examples", x: counts.slice(first, end).map((_, index) => name(first + index)),
+      y: counts.slice(first, end), marker: { color: colour("truth") },
+    }],
+    layout: { bargap: 0.05, xaxis: { type: "category", title: { text: `‖g‖ up to, at step ${last().step}` } } },
+  };
+});
+logLoss.addEventListener("change", changed);
+layersOf.addEventListener("change", changed);
+
+function show() {
+  document.getElementById("no-steps").hidden = history.rows.length > 0;
+  document.getElementById("charts").hidden = history.rows.length === 0;
+  for (const name of shortcuts()) {
+    if (![...layersOf.options].some((option) => option.value === name)) layersOf.add(new Option(name));
+  }
+  changed();
+}
+
+const append = atMostEvery(500, async () => { await history.append(); show(); });
+const redo = atMostEvery(1000, refresh);
+
+// Hidden pages let go of their stream: a browser has few connections to one host.
+let stream = null, seen = Number(lastEvent), ended = liveJob === "false";
+function follow() {
+  if (ended || stream || document.hidden) return;
+  stream = new EventSource(`/v1/jobs/${job}/events?after=${seen}`);
+  for (const type of ["state", "plan", "progress", "evaluation", "checkpoint", "worker_joined",
+    "worker_lost", "retry", "warning", "end"]) {
+    stream.addEventListener(type, (event) => {
+      seen = Number(event.lastEventId);
+      if (type === "evaluation") history.evaluated(JSON.parse(event.data).data);
+      if (type === "progress" || type === "end") append();
+      redo();
+      if (type === "end") { ended = true; leave(); }
+    });
+  }
+}
+function leave() { stream?.close(); stream = null; }
+document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
+
+document.addEventListener("click", async (event) => {
+  const action = event.target.closest("[data-do]")?.dataset.do;
+  if (!action) return;
+  if (action === "cancel" && !confirm("Cancel this job? It can't be resumed.")) return;
+  const answer = await fetch(`/v1/jobs/${job}/${action}`, { method: "POST" });
+  await refresh();
+  if (!answer.ok) {
+    const refused = document.getElementById("refused");
+    refused.textContent = (await answer.json()).detail;
+    refused.hidden = false;
+  }
+});
+
+await history.load();
+show();
+follow();

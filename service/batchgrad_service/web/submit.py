@@ -1,0 +1,119 @@
+"""/submit: a job from YAML text, with what is wrong at its line."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+import yaml
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse
+
+from batchgrad.contract import Job, Plan, ProblemError
+from batchgrad.errors import InvalidSpec
+from batchgrad.specs import Lines, parse_job
+from batchgrad_service.problems import Problem
+from batchgrad_service.routes.jobs import plan_or_queue
+from batchgrad_service.routes.services import Served, Services
+from batchgrad_service.web.rendering import PageRoute, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+MAX_CHARACTERS = 100_000
+EXAMPLE = """\
+name: first
+dataset: {dataset}
+model:
+  layers:
+    - {{kind: linear, out_features: 64}}
+    - {{kind: relu}}
+    - {{kind: linear, out_features: {outputs}}}
+loss: {loss}
+optimizer: {{kind: sgd, learning_rate: 0.1, momentum: 0.9}}
+batch_size: 256            # N, the examples in a minibatch
+epochs: 30                 # or steps
+validation_fraction: 0.2
+standardize: true
+"""
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong, and at which line of the text, if at any."""
+
+    detail: str
+    line: int | None = None
+
+
+@router.get("/submit")
+def read_form(served: Served) -> Response:
+    """An empty form: a spec for the first dataset there is."""
+    found = served.store.datasets(limit=1).data
+    known = found[0] if found else None
+    classes = known is None or known.target_kind == "classes"
+    text = EXAMPLE.format(
+        dataset=known.name if known else "digits",
+        outputs=(known.classes if known else None) or (10 if classes else 1),
+        loss="softmax_cross_entropy" if classes else "squared_error",
+    )
+    return _form(served, text, key=secrets.token_hex(16))
+
+
+@router.post("/submit")
+async def submit(served: Served, request: Request) -> Response:
+    """Queue the job and show it, or show the plan, or what is wrong; the text stays."""
+    fields = parse_qs((await request.body()).decode(errors="replace"))
+    text, key, action = (fields.get(name, [""])[0] for name in ("spec", "key", "action"))
+    text = text.replace("\r\n", "\n")
+    answer = await run_in_threadpool(_try, served, text, key, dry_run=action == "check")
+    if isinstance(answer, Job):
+        return RedirectResponse(f"/jobs/{answer.id}", 303)
+    if isinstance(answer, Plan):
+        return _form(served, text, key=key, plan=answer)
+    return _form(served, text, 422, key=secrets.token_hex(16), complaints=answer)
+
+
+def _try(
+    served: Services, text: str, key: str, *, dry_run: bool
+) -> Job | Plan | Sequence[Complaint]:
+    if len(text) > MAX_CHARACTERS:
+        return [Complaint(f"The text is longer than {MAX_CHARACTERS} characters.")]
+    try:
+        spec = parse_job(text)
+    except InvalidSpec as refused:
+        if refused.errors:
+            return _at_lines(text, refused.errors)
+        mark = getattr(refused.__cause__, "problem_mark", None)
+        line = mark.line + 1 if isinstance(mark, yaml.Mark) else None
+        return [Complaint(str(refused), line)]
+    try:
+        return plan_or_queue(spec, served, key or None, dry_run=dry_run)[0]
+    except Problem as problem:
+        return _at_lines(text, problem.errors) or [Complaint(problem.detail)]
+
+
+def _at_lines(text: str, errors: Sequence[ProblemError]) -> list[Complaint]:
+    lines = Lines(text, "the text")
+    return [Complaint(one.detail, lines.line_of(one.pointer)) for one in errors]
+
+
+def _form(
+    served: Services,
+    text: str,
+    status: int = 200,
+    *,
+    key: str,
+    plan: Plan | None = None,
+    complaints: Sequence[Complaint] = (),
+) -> Response:
+    return page(
+        "submit.html",
+        served,
+        status,
+        text=text,
+        key=key,
+        plan=plan,
+        complaints=complaints,
+        wrong_lines={one.line for one in complaints},
+        datasets=served.store.datasets(limit=100).data,
+    )

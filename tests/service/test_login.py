@@ -1,0 +1,152 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.service.building import create, problem
+from tests.service.conftest import Bench
+
+Make = Callable[..., Bench]
+TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
+PAGE = {"accept": "text/html,*/*"}
+
+
+@pytest.fixture
+def guarded(make_bench: Make, tmp_path: Path) -> Bench:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return make_bench(token_file=file)
+
+
+def log_in(http: TestClient, token: str = TOKEN, **fields: str) -> str:
+    """Where the login leads to."""
+    answer = http.post("/login", data={"token": token, **fields}, follow_redirects=False)
+    assert answer.status_code == 303
+    return answer.headers["location"]
+
+
+def test_a_person_is_asked_for_the_token_and_comes_back(guarded: Bench) -> None:
+    http = guarded.http
+    asked = http.get("/jobs/a?b=c%26d", headers=PAGE, follow_redirects=False)
+    assert asked.status_code == 303
+    assert asked.headers["location"] == "/login?next=%2Fjobs%2Fa%3Fb%3Dc%2526d"
+    form = http.get(asked.headers["location"])
+    assert 'name="next" value="/jobs/a?b=c%26d"' in form.text
+    assert log_in(http, next="/jobs/a?b=c%26d") == "/jobs/a?b=c%26d"
+    assert http.get("/", headers=PAGE).status_code == 200
+    assert http.get("/v1/jobs").status_code == 200
+    assert "Log out" in http.get("/", headers=PAGE).text
+
+
+def test_programs_get_a_problem_instead(guarded: Bench) -> None:
+    problem(guarded.http.get("/"), 401)
+    problem(guarded.http.post("/submit", headers=PAGE), 401)
+    assert guarded.http.get("/static/style.css").status_code == 200
+
+
+def test_the_cookie_is_no_ones_but_the_browsers(guarded: Bench) -> None:
+    answer = guarded.http.post("/login", data={"token": TOKEN}, follow_redirects=False)
+    cookie = answer.headers["set-cookie"]
+    parts = cookie.lower().split("; ")
+    assert {"httponly", "samesite=strict", "path=/"} <= set(parts)
+    assert "secure" not in parts
+    assert TOKEN not in cookie
+    over_tls = guarded.http.post(
+        "https://127.0.0.1/login", data={"token": TOKEN}, follow_redirects=False
+    )
+    assert "secure" in over_tls.headers["set-cookie"].lower().split("; ")
+
+
+def test_a_wrong_token_or_cookie_opens_nothing(guarded: Bench) -> None:
+    http = guarded.http
+    for token in ("", "wrong", TOKEN[:-1], "ünïcode"):
+        refused = http.post("/login", data={"token": token})
+        assert refused.status_code == 401
+        assert "not this service" in refused.text
+        assert "set-cookie" not in refused.headers
+    log_in(http)
+    [(name, value)] = http.cookies.items()
+    http.cookies.clear()
+    for odd in (f"{name}=", f"{name}={value[:-1]}", f"{name}={TOKEN}", f"other={value}", "\x01=;"):
+        problem(http.get("/v1/jobs", headers={"cookie": odd}), 401)
+
+
+def test_a_new_token_ends_the_sessions_of_the_old(make_bench: Make, tmp_path: Path) -> None:
+    cookies = []
+    for number in range(2):
+        file = tmp_path / f"token-{number}"
+        file.write_text(f"{number}-{TOKEN}")
+        http = make_bench(token_file=file).http
+        log_in(http, f"{number}-{TOKEN}")
+        cookies.append(http.cookies)
+        assert http.get("/v1/jobs").status_code == 200
+    http.cookies.clear()
+    http.cookies.update(cookies[0])
+    problem(http.get("/v1/jobs"), 401)
+
+
+def test_logging_out_ends_the_session(guarded: Bench) -> None:
+    log_in(guarded.http)
+    assert "Log in" in guarded.http.post("/logout").text
+    problem(guarded.http.get("/v1/jobs"), 401)
+
+
+@pytest.mark.parametrize(
+    "there", ["//evil.example", "https://evil.example", "/\\evil", "x", "/\n/e"]
+)
+def test_the_login_leads_to_no_other_host(guarded: Bench, there: str) -> None:
+    assert log_in(guarded.http, next=there) == "/"
+
+
+def test_without_a_token_there_is_no_login(bench: Bench) -> None:
+    assert "Log out" not in bench.http.get("/").text
+    for answer in (bench.http.get("/login"), bench.http.post("/login"), bench.http.post("/logout")):
+        assert (answer.status_code, answer.url.path) == (200, "/")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "origin": "http://127.0.0.1:81"},
+        {"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:81"},
+        {"origin": "null"},
+    ],
+)
+@pytest.mark.parametrize("with_token", [False, True])
+def test_another_site_changes_nothing(
+    make_bench: Make, tmp_path: Path, headers: dict[str, str], with_token: bool
+) -> None:
+    changes = {}
+    if with_token:
+        changes["token_file"] = tmp_path / "token"
+        changes["token_file"].write_text(TOKEN)
+    bench = make_bench(**changes)
+    if with_token:
+        log_in(bench.http)
+    job_id = create(bench.store).id
+    paths = (f"/v1/jobs/{job_id}/cancel", "/v1/jobs", "/submit", "/login", "/logout")
+    for path in paths:
+        refused = problem(bench.http.post(path, headers=headers), 403)
+        assert refused["code"] == "other_site"
+    problem(bench.http.delete(f"/v1/jobs/{job_id}", headers=headers), 403)
+    assert bench.store.job(job_id).status == "queued"
+    assert bench.http.get("/v1/jobs", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://127.0.0.1"},
+        {},
+    ],
+)
+def test_the_own_page_and_programs_may(bench: Bench, headers: dict[str, str]) -> None:
+    job_id = create(bench.store).id
+    assert bench.http.post(f"/v1/jobs/{job_id}/cancel", headers=headers).status_code == 202
+    assert bench.store.job(job_id).status == "cancelled"

@@ -1,0 +1,93 @@
+import re
+
+import pytest
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from tests.service.building import push
+from tests.service.conftest import Bench
+
+SPEC = """\
+name: first
+dataset: digits
+model: {layers: [{kind: linear, out_features: 2}]}
+loss: softmax_cross_entropy
+optimizer: {kind: sgd, learning_rate: 0.1}
+batch_size: 10
+steps: 3
+"""
+
+
+def post(http: TestClient, spec: str, action: str = "submit", key: str = "k") -> Response:
+    fields = {"spec": spec, "action": action, "key": key}
+    return http.post("/submit", data=fields, follow_redirects=False)
+
+
+def complaints(answer: Response) -> tuple[list[int], str]:
+    """The lines that are marked, and what is said."""
+    assert answer.status_code == 422, answer.text
+    gutter = re.search(r'<ol aria-hidden="true" id="lines">(.*?)</ol>', answer.text, re.DOTALL)
+    said = re.search(r'id="complaints">(.*?)</div>', answer.text, re.DOTALL)
+    assert gutter
+    assert said
+    items = re.findall(r"<li( class=.wrong.)?>", gutter.group(1))
+    return [line for line, wrong in enumerate(items, 1) if wrong], said.group(1)
+
+
+def test_a_job_is_submitted_once(bench: Bench) -> None:
+    push(bench.http)
+    first = post(bench.http, SPEC)
+    assert first.status_code == 303
+    job = bench.http.get(f"/v1{first.headers['location']}").json()
+    assert (job["name"], job["steps_planned"]) == ("first", 3)
+    assert bench.supervisor.notified == 1
+    assert post(bench.http, SPEC).headers["location"] == first.headers["location"]
+    assert post(bench.http, SPEC, key="l").headers["location"] != first.headers["location"]
+
+
+def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
+    push(bench.http)
+    page = bench.http.get("/submit").text
+    text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)
+    assert text
+    assert "dataset: digits" in text.group(1)
+    assert post(bench.http, text.group(1)).status_code == 303
+
+
+def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
+    push(bench.http)
+    answer = post(bench.http, SPEC, action="check")
+    assert answer.status_code == 200
+    assert "would train 8 parameters for 3 steps on 10 examples" in answer.text
+    assert bench.http.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines", "said"),
+    [
+        ("batch_size: 10", "batch_siz: 10", [6], "did you mean batch_size?"),
+        ("learning_rate: 0.1", "learning_rate: -1", [5], "expected more than 0.0"),
+        ("dataset: digits", "dataset: none", [2], "There is no dataset"),
+        ("out_features: 2", "out_features: 1", [3], "out_features"),
+        ("loss: softmax", "loss: [softmax", [5], "is no YAML"),
+        ("steps: 3", "steps: &a 3\nseed: *a", [], "alias"),
+        ("steps: 3", "steps: 2026-02-31", [], "is no YAML"),
+        ("steps: 3", "initial_parameters: {file: /etc/hostname}\nsteps: 3", [7], "file"),
+        (SPEC, "- a list", [], "expected keys and values"),
+        (SPEC, "", [], "expected keys and values"),
+        (SPEC, "[" * 5000, [], "nested too deep"),
+        (SPEC, "#" * 100_001, [], "longer than"),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_line_and_the_text_stays(
+    bench: Bench, old: str, new: str, lines: list[int], said: str
+) -> None:
+    push(bench.http)
+    text = SPEC.replace(old, new)
+    assert text != SPEC
+    answer = post(bench.http, text)
+    marked, told = complaints(answer)
+    assert marked == lines
+    assert said in told
+    assert text.rstrip("\n").rsplit("\n", 1)[-1][:50] in answer.text
+    assert bench.http.get("/v1/jobs").json()["data"] == []
