@@ -3,7 +3,8 @@
 Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a
 command or stdin's end), hang_at (the same, deaf), crash_at (SIGKILL to itself), crash_attempts
 (crash only in so many first attempts), fail_at, garbage_at, linger (stay after the last word),
-child (leave a process in the group that holds stdout), deaf (write no ledger).
+child (leave a process in the group that holds stdout), deaf (write no ledger), wants_cluster
+(ask for one with so many workers, and write the answer down).
 """
 
 import fcntl
@@ -49,6 +50,10 @@ def finish(outcome: str, step: int, reason: str | None = None, detail: str | Non
 
 def listen() -> None:
     for line in sys.stdin:
+        if "address" in json.loads(line):
+            (folder / "cluster").write_text(line)
+            heard.set()
+            continue
         if json.loads(line)["command"] == "ledger":
             if "deaf" in labels:
                 continue
@@ -103,6 +108,12 @@ def checkpoint(step: int) -> None:
     )
 
 
+def ask_for_cluster() -> None:
+    if workers := label("wants_cluster", 0):
+        say("cluster_wanted", workers=workers)
+        heard.wait()
+
+
 def crash() -> NoReturn:
     sys.stderr.write("about to crash\n")
     sys.stderr.flush()
@@ -132,6 +143,7 @@ def main() -> None:
         steps_planned=steps,
         resumed_from=resumed,
     )
+    ask_for_cluster()
     for step in range((resumed or 0) + 1, steps + 1):
         may_crash = start["attempt"] <= label("crash_attempts", 99)
         if label("crash_at", 0) == step and may_crash:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,19 @@ def test_only_a_job_with_workers_needs_a_cluster(
     start = (bench.folder(job_id) / "start-1.json").read_text()
     assert ('"ray_address": "127.0.0.1:1"' in start) == bool(asked)
     assert os.environ.get("SEEN") is None
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_running_engine_may_ask_for_the_cluster(bench: Bench, broken: bool) -> None:
+    bench.cluster.broken = broken
+    bench.supervisor()
+    job_id = bench.submit(workers="auto", wants_cluster=7)
+    bench.until_status(job_id, "succeeded")
+    assert bench.cluster.asked == [7]
+    answer = json.loads((bench.folder(job_id) / "cluster").read_text())
+    assert answer["address"] == (None if broken else "127.0.0.1:1")
+    assert answer["environment"] == ({} if broken else {"SEEN": "yes"})
+    assert answer["detail"] == ("no room for Ray" if broken else "")
 
 
 def test_a_range_asks_for_its_most_workers(bench: Bench) -> None:

@@ -38,7 +38,8 @@ class Orders:
         self._ledger_wanted = threading.Event()
         self._cluster: queue.SimpleQueue[ClusterFound] = queue.SimpleQueue()
         self._stream = stream
-        threading.Thread(target=self._read, name="orders", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, name="orders", daemon=True)
+        self._thread.start()
 
     def ledger_wanted(self) -> bool:
         """Whether the ledger was asked for since the last call."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 from batchgrad_service.engine.executors.background import background
@@ -58,8 +58,10 @@ class AutoExecutor:
         microbatches: int,
         steps_planned: int,
         interrupted: Callable[[], bool],
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         """Without a `cluster` only the number of threads is chosen."""
+        self._clock = clock
         self._inline = inline
         self._cluster = cluster
         self._wanted_threads = threads
@@ -102,9 +104,9 @@ class AutoExecutor:
     def gradient_sums(
         self, step: int, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[GradientSums]]:
-        before, started = self._current, perf_counter()
+        before, started = self._current, self._clock()
         sums = self._run(lambda executor: executor.gradient_sums(step, parameters, ranges))
-        seconds = perf_counter() - started
+        seconds = self._clock() - started
         # A short last minibatch measures nothing, nor does a step that was begun twice.
         if ranges[-1][1] == self._microbatches and self._current is before:
             self._consider(seconds, self._steps_planned - step - 1)
@@ -184,11 +186,11 @@ class AutoExecutor:
                 self._trying = plan not in self._trials.seconds
         elif self._survey:
             if self._survey.done():
-                survey, self._survey, self._surveyed_at = self._survey, None, monotonic()
+                survey, self._survey, self._surveyed_at = self._survey, None, self._clock()
                 self._learn(survey.result(), steps_left)
         elif self._nodes is None or not self._cluster or not self._cluster.changes:
             return
-        elif monotonic() - self._surveyed_at > LOOK_SECONDS:
+        elif self._clock() - self._surveyed_at > LOOK_SECONDS:
             self._survey = background(self._cluster.nodes)
 
     def _learn(self, nodes: Nodes, steps_left: int) -> None:

@@ -1,0 +1,72 @@
+"""Workers on threads of this process, at the other end of real sockets and shared memory."""
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchgrad_service.engine.executors.memory_lines import MemoryLine, MemoryLines
+from batchgrad_service.engine.failures import NoWorkers
+from batchgrad_workers import wire
+from batchgrad_workers.shard import Setup, Shard
+
+Serve = Callable[[socket.socket, Shard, str], None]
+
+
+@dataclass
+class Threaded:
+    """A worker; its thread ends when the connection does."""
+
+    number: int
+    line: MemoryLine
+    thread: threading.Thread
+    heard_at: float = 0.0
+
+
+@dataclass
+class Team:
+    """As many workers as `serve` has ways to serve; nobody comes in a lost one's place."""
+
+    alive: list[Threaded] = field(default_factory=list)
+    lost: list[tuple[int, str, str]] = field(default_factory=list)
+    silent_ones: set[int] = field(default_factory=set)
+    lines: MemoryLines = field(default_factory=lambda: MemoryLines("here"))
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def hire(self, of: Setup, serve: Serve = wire.serve) -> None:
+        """One more."""
+        offer = self.lines.offer()
+        connection = wire.connect(offer)
+
+        def work() -> None:
+            with closing(Shard(of, 1)) as shard:
+                serve(connection, shard, of.precision)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        self._threads.append(thread)
+        line = self.lines.line(offer)
+        assert line is not None
+        self.alive.append(Threaded(len(self._threads), line, thread))
+
+    def somebody(self) -> None:
+        if not self.alive:
+            raise NoWorkers("nobody is left.")
+
+    def silent(self, workers: Sequence[Any]) -> list[Any]:
+        return [worker for worker in workers if worker.number in self.silent_ones]
+
+    def lose(self, worker: Any, reason: str, detail: str) -> None:
+        self.alive.remove(worker)
+        worker.line.close()
+        self.lost.append((worker.number, reason, detail))
+
+    def close(self) -> None:
+        for worker in self.alive:
+            worker.line.close()
+        self.lines.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()

@@ -1,0 +1,270 @@
+"""Ranges through sockets and shared memory, and what happens when somebody is lost; no Ray."""
+
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError
+from threadpoolctl import threadpool_limits
+
+from batchgrad_service.engine.executors.dispatch import Call, Dispatch, Lost
+from batchgrad_service.engine.executors.memory_lines import MemoryLines
+from batchgrad_service.engine.executors.protocol import Interrupted
+from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
+from batchgrad_service.engine.failures import NoWorkers
+from batchgrad_service.engine.sharding import assign
+from batchgrad_workers import wire
+from batchgrad_workers.gradients import GradientSums
+from batchgrad_workers.partial import Tree
+from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_workers.shared_memory import Outbox, allocate, array_at, mapped
+from tests.engine.lines import Team
+from tests.workers.jobs import BATCH, MICROBATCH, bits, setup, store, theta, whole
+
+M = microbatches(BATCH, MICROBATCH)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Setup:
+    return setup(store(tmp_path))
+
+
+@pytest.fixture
+def team() -> Iterator[Team]:
+    with threadpool_limits(limits=1), closing(Team()) as made:
+        yield made
+
+
+def dispatch(team: Team, interrupted: Any = lambda: False) -> Dispatch:
+    return Dispatch(team, interrupted, silence_seconds=1.0)
+
+
+def root(parts: list[Any]) -> list[bytes]:
+    tree: Tree[GradientSums] = Tree(M, GradientSums.join)
+    for part in parts:
+        for node in part.nodes:
+            tree.add(node.level, node.index, node.sum)
+    return bits(tree.root())
+
+
+def dies(connection: socket.socket, shard: Shard, dtype: str) -> None:
+    """Takes its work to the grave."""
+    connection.recv(wire.PACKET_BYTES)
+    connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_sums_have_the_same_bits_step_after_step(team: Team, job: Setup, workers: int) -> None:
+    for _ in range(workers):
+        team.hire(job)
+    given = dispatch(team)
+    ranges = assign(M, workers)
+    for step in (0, 2, 4):  # the others are short
+        parts = given.compute("gradient", step, theta(job), ranges)
+        expected, [alone] = whole(job, step=step)
+        for name in ("losses", "squared_norms"):
+            joined = [getattr(p, name) for p in sorted(parts, key=lambda part: part.start)]
+            assert np.concatenate(joined).tobytes() == getattr(alone, name).tobytes()
+        assert root(parts) == bits(expected)
+    assert team.lines.traffic["out", "shared_memory"] == 3 * theta(job).nbytes
+    assert team.lines.traffic["in", "shared_memory"] > 3 * theta(job).nbytes
+
+
+def test_evaluation_goes_the_same_way(team: Team, job: Setup) -> None:
+    team.hire(job)
+    [part] = dispatch(team).compute("evaluation", 0, theta(job), [(0, 3)])
+    with closing(Shard(job, 1)) as shard:
+        alone = shard.evaluation_sums(theta(job), 0, 3)
+    assert [n.sum.tobytes() for n in part.nodes] == [n.sum.tobytes() for n in alone.nodes]
+
+
+def test_what_the_dead_had_the_living_compute_in_the_same_step(team: Team, job: Setup) -> None:
+    team.hire(job)
+    team.hire(job, dies)
+    given = dispatch(team)
+    for step in (0, 2):
+        expected, _ = whole(job, step=step)
+        parts = given.compute("gradient", step, theta(job), assign(M, 2))
+        assert len(parts) == 2  # one worker has answered twice, the first answer is still whole
+        assert root(parts) == bits(expected)
+    assert [(number, reason) for number, reason, _ in team.lost] == [(2, "died")]
+    [retry] = given.happenings
+    assert (retry.event, retry.data["reason"], retry.data["pieces"]) == ("retry", "died", 1)
+
+
+def test_who_died_between_two_steps_is_found_when_asked(team: Team, job: Setup) -> None:
+    for _ in range(2):
+        team.hire(job)
+    given = dispatch(team)
+    given.compute("gradient", 0, theta(job), assign(M, 2))
+    with socket.socket(fileno=team.alive[0].line.fileno()) as own:
+        own.shutdown(socket.SHUT_RDWR)  # as the kernel does it for a process that is gone
+        own.detach()
+    expected, _ = whole(job, step=2)
+    assert root(given.compute("gradient", 2, theta(job), assign(M, 2))) == bits(expected)
+    assert [number for number, _, _ in team.lost] == [1]
+
+
+def test_who_falls_silent_is_replaced_by_the_others(team: Team, job: Setup) -> None:
+    released = threading.Event()
+
+    def stuck(connection: socket.socket, shard: Shard, dtype: str) -> None:
+        with connection:
+            released.wait(30)
+
+    team.hire(job)
+    team.hire(job, stuck)
+    team.silent_ones = {2}
+    expected, _ = whole(job)
+    try:
+        assert root(dispatch(team).compute("gradient", 0, theta(job), assign(M, 2))) == bits(
+            expected
+        )
+    finally:
+        released.set()
+    assert team.lost == [(2, "silent", "no sign of life for 1 s")]
+
+
+def test_nobody_left(team: Team, job: Setup) -> None:
+    team.hire(job, dies)
+    with pytest.raises(NoWorkers):
+        dispatch(team).compute("gradient", 0, theta(job), [(0, M)])
+
+
+def test_late_answers_to_an_earlier_call_are_dropped(team: Team, job: Setup) -> None:
+    team.hire(job)
+    line, expected = team.alive[0].line, whole(job, step=2)[0]
+    first, second = (Call(step, "gradient", step, theta(job)) for step in (0, 2))
+    line.ask(first, (0, M))
+    line.ask(second, (0, M))
+    assert line.answers(second) == []
+    assert root(line.answers(second)) == bits(expected)
+
+
+def test_an_engine_that_has_to_go_waits_for_nobody(team: Team, job: Setup) -> None:
+    released = threading.Event()
+
+    def stuck(connection: socket.socket, shard: Shard, dtype: str) -> None:
+        with connection:
+            released.wait(30)
+
+    team.hire(job, stuck)
+    try:
+        with pytest.raises(Interrupted):
+            dispatch(team, lambda: True).compute("gradient", 0, theta(job), [(0, M)])
+    finally:
+        released.set()
+
+
+def test_trouble_at_work_is_told_with_its_traceback(team: Team, job: Setup) -> None:
+    team.hire(job)
+    with pytest.raises(RuntimeError, match=r"A worker failed: Traceback[\s\S]*shard\.py"):
+        dispatch(team).compute("gradient", 0, theta(job), [(99, 100)])
+
+
+@contextmanager
+def files_at_most(size_bytes: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_too_little_memory_is_an_error_and_not_a_crash(team: Team, job: Setup) -> None:
+    team.hire(job)
+    given = dispatch(team)
+    given.compute("evaluation", 0, theta(job), [(0, 1)])  # θ has its place
+    with files_at_most(4096), pytest.raises(MemoryError, match="bytes of shared memory can't be"):
+        allocate(1 << 20)
+    with files_at_most(512), pytest.raises(MemoryError, match="A worker ran out of memory: "):
+        given.compute("gradient", 0, theta(job), [(0, M)])
+    expected, _ = whole(job)
+    assert root(given.compute("gradient", 0, theta(job), [(0, M)])) == bits(expected)
+
+
+def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> None:
+    outbox = Outbox()
+    first, [descriptor] = outbox.put(1, [np.arange(3.0)])
+    memory = mapped(descriptor)
+    assert outbox.put(2, [np.arange(3.0) + 1])[1] == []
+    assert array_at(memory, first[0]).tolist() == [1, 2, 3]
+    [place], [more] = outbox.put(2, [np.arange(100.0)])
+    assert array_at(memory, first[0]).tolist() == [1, 2, 3]
+    assert array_at(mapped(more), place).tolist() == list(range(100))
+    places, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit from now on
+    assert not none
+    assert [offset % 64 for _, offset, _ in places] == [0, 0]
+    for each in (descriptor, more):
+        socket.close(each)
+
+
+def test_only_who_was_given_a_token_is_heard() -> None:
+    with closing(MemoryLines("here")) as lines:
+        offer = lines.offer()
+        stranger = wire.connect(offer._replace(token=b"guessed"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
+            mute.connect("\0" + offer.address)
+            assert lines.line(offer) is None
+            mute.settimeout(5)
+            assert mute.recv(1) == b""  # it was shown the door
+        with wire.connect(offer):
+            line = lines.line(offer)
+            assert line is not None
+            line.close()
+        assert lines.line(offer) is None  # a token is good once
+    with stranger:
+        stranger.settimeout(5)
+        assert stranger.recv(1) == b""
+    with pytest.raises(OSError, match="refused"):
+        wire.connect(offer)
+
+
+class FakeActor:
+    """Answers as Ray does: with futures, from elsewhere."""
+
+    def __init__(self, answer: Any) -> None:
+        self.futures: list[Future[Any]] = []
+        self.asked: list[Any] = []
+        self.gradient_sums = self.evaluation_sums = self
+        self.answer = answer
+
+    def remote(self, *arguments: Any) -> Any:
+        self.asked.append(arguments)
+        self.futures.append(Future())
+        return self
+
+    def future(self) -> Future[Any]:
+        return self.futures[-1]
+
+
+def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Setup) -> None:
+    with closing(Shard(job, 1)) as shard:
+        sums = shard.gradient_sums(0, theta(job), 0, M)
+    actor, lines = FakeActor(sums), RayLines()
+    with closing(RayLine(actor, "there", lines)) as line:
+        for number in (1, 2, 3):
+            line.ask(Call(number, "gradient", 5, theta(job)), (0, M))
+        assert [a[2:] for a in actor.asked] == [(0, M)] * 3
+        third = Call(3, "gradient", 5, theta(job))
+        actor.futures[0].set_result(sums)
+        assert line.answers(third) == []
+        actor.futures[2].set_result(sums)
+        assert line.answers(third) == [sums]
+        assert lines.traffic["in", "ray"] > theta(job).nbytes
+        line.ask(third, (0, 1))
+        actor.futures[3].set_exception(ActorDiedError())
+        with pytest.raises(Lost, match="died unexpectedly"):
+            line.answers(third)
+    actor.futures[1].set_result(sums)  # nobody listens any more

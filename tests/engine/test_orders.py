@@ -1,0 +1,42 @@
+"""What an engine reads on its stdin."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
+
+import pytest
+
+from batchgrad_service.engine.executors import Interrupted
+from batchgrad_service.engine.messages import ClusterFound, Command
+from batchgrad_service.engine.orders import Orders
+
+
+def pipe() -> tuple[TextIO, TextIO]:
+    reading, writing = os.pipe()
+    return os.fdopen(reading), os.fdopen(writing, "w", buffering=1)
+
+
+def test_a_cluster_is_waited_for_while_orders_go_on() -> None:
+    found = ClusterFound(address="127.0.0.1:1", environment={"A": "b"})
+    reading, writing = pipe()
+    with reading, writing, ThreadPoolExecutor(1) as pool:
+        orders = Orders(reading)
+        cluster = pool.submit(orders.cluster)
+        for message in (Command(command="ledger"), found, Command(command="pause")):
+            writing.write(message.model_dump_json() + "\n")
+        assert cluster.result(10) == found
+        writing.close()
+        orders._thread.join(10)
+        assert orders.ledger_wanted()
+        assert orders.command == "pause"
+        assert orders.interrupted
+
+
+def test_nobody_waits_for_a_cluster_when_the_engine_has_to_go() -> None:
+    reading, writing = pipe()
+    with reading, ThreadPoolExecutor(1) as pool:
+        orders = Orders(reading)
+        cluster = pool.submit(orders.cluster)
+        writing.close()
+        with pytest.raises(Interrupted):
+            cluster.result(10)
