@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.engine.messages import (
+    CLUSTER_LOST,
     LEDGER_FILE,
     AnyEngineMessage,
     ClusterFound,
@@ -171,7 +172,8 @@ class Attempt:
         finally:
             self._force_later()  # its output ended: so must the process
             ended = engine.wait()
-        self._died("engine_died", str(broken or ended), ended.log)
+        reason = "cluster_lost" if ended.code == CLUSTER_LOST else "engine_died"
+        self._died(reason, str(broken or ended), ended.log)
 
     def _start_engine(self) -> EngineProcess | None:
         inputs = self._around.store.job_inputs(self.job_id)

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from batchgrad_service.engine.messages import (
+    CLUSTER_LOST,
     AnyEngineMessage,
     ClusterFound,
     Command,
@@ -45,6 +46,8 @@ class EngineExit:
     log: list[str]
 
     def __str__(self) -> str:
+        if self.code == CLUSTER_LOST:
+            return "The Ray cluster is gone, or its head is out of reach: ray status tells more."
         if self.code >= 0:
             return f"The engine ended with exit code {self.code}."
         return f"The engine was ended by {signal.Signals(-self.code).name}."

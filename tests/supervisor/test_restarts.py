@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchgrad.contract import JobStatus
+from batchgrad_service.engine.messages import CLUSTER_LOST
 from batchgrad_service.recovery import DataDirectoryInUseError
 from batchgrad_service.restarts import RestartBudget
 
@@ -49,6 +50,23 @@ def test_a_dead_engine_is_replaced_and_goes_on_from_the_checkpoint(bench: Bench)
     assert recovering["restart"] == 1
     steps = [row.step for row in bench.store.steps(job_id, after=None, limit=10).data]
     assert steps == [1, 2, 3, 4, 5]
+
+
+def test_a_lost_cluster_is_told_as_such(bench: Bench) -> None:
+    bench.engine_command = (
+        *(sys.executable, "-c"),
+        f"import sys; input(); sys.stderr.write('no Ray'); sys.exit({CLUSTER_LOST})",
+    )
+    bench.supervisor()
+    job_id = bench.submit(max_restarts=1)
+    bench.until_status(job_id, "failed")
+    assert bench.path(job_id) == [
+        *("queued", "starting", "recovering", "starting", "failed"),
+    ]
+    for state in (bench.states(job_id)[2], bench.states(job_id)[4]):
+        assert state.data["reason"] == "cluster_lost"
+        assert state.data["detail"].startswith("The Ray cluster is gone")
+        assert state.data["log"] == ["no Ray"]
 
 
 def test_what_a_dead_engine_leaves_in_its_group_is_ended(bench: Bench) -> None:

@@ -10,11 +10,15 @@ from typing import TextIO
 
 from batchgrad_service.engine import session
 from batchgrad_service.engine.executors import ClusterLost
-from batchgrad_service.engine.messages import ClusterFound, ClusterWanted, Sent, Start, encode
+from batchgrad_service.engine.messages import (
+    CLUSTER_LOST,
+    ClusterFound,
+    ClusterWanted,
+    Sent,
+    Start,
+    encode,
+)
 from batchgrad_service.engine.orders import Orders
-
-CLUSTER_LOST = 75
-"""Exit code (EX_TEMPFAIL): Ray is gone; a new attempt can go on from the checkpoint."""
 
 LOCKED = 73
 """Exit code: another engine still works on this job."""

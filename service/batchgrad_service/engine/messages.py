@@ -206,3 +206,6 @@ LEDGER_FILE = "ledger.safetensors"
 
 RETRY_REASONS = ("died", "silent")
 """Why microbatches are computed again: their worker ended, or answered nothing."""
+
+CLUSTER_LOST = 75
+"""An engine's exit code (EX_TEMPFAIL): Ray is gone; a new attempt can go on from the checkpoint."""
