@@ -32,6 +32,7 @@ FAILURES = (
     "out_of_memory",
     "engine_error",
     "engine_died",
+    "cluster_lost",
     "cluster_unavailable",
     "internal_error",
     "other",
