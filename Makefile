@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
-.PHONY: demo serve test check format peers bench bench-quick clean
+.PHONY: demo serve test test-cluster check format peers bench bench-quick clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -19,6 +19,9 @@ serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 
 test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-cluster: $(READY)  ## Jobs on three hosts, network namespaces of this machine; needs root
+	$(BIN)/python -m tests.cluster
 
 check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,180 @@
+"""A Ray cluster over several hosts, and the service on its head, as an operator would start them.
+
+Whatever is started here ends with its host, and every host with pytest.
+"""
+
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+from prometheus_client.parser import text_string_to_metric_families
+
+from batchgrad.client import Client
+from tests.cluster.hosts import RAY_FOLDER, SHARED_MEMORY, Host, make_bridge, run
+
+MOUNTED = Path("/mnt")
+"""A tmpfs of this run, which all hosts see."""
+
+MIB = 2**20
+OBJECT_STORE_BYTES = 256 * MIB
+SHARED_MEMORY_BYTES = 320 * MIB
+CPUS = 2
+RAY_PORT = 6379
+PORT = 8711
+START_SECONDS = 30.0
+BIN = Path(sys.executable).parent
+
+Found = TypeVar("Found")
+
+
+def until(what: Callable[[], Found], seconds: float, why: str) -> Found:
+    """`what()` as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
+    return found
+
+
+class Cluster:
+    """`hosts[0]` is the head, with the service; `client` talks to it from outside."""
+
+    client: Client
+
+    def __init__(self) -> None:
+        run("mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", str(MOUNTED))
+        self.tokens = {name: self._token(name) for name in ("ray", "service")}
+        make_bridge()
+        self.hosts: list[Host] = []
+        self.data_dir = MOUNTED / "data"
+        self.digests: dict[str, str] = {}  # of jobs that nothing happened to
+        self._service: subprocess.Popen[bytes] | None = None
+
+    @property
+    def head(self) -> Host:
+        return self.hosts[0]
+
+    def add_host(self) -> Host:
+        """One more, on which nothing runs yet."""
+        number = len(self.hosts) + 1
+        name = "head" if number == 1 else f"worker-{number - 1}"
+        self.hosts.append(Host(number, name, SHARED_MEMORY_BYTES))
+        return self.hosts[-1]
+
+    def join(self, host: Host) -> None:
+        """Start Ray on a host: the head's, or that of a node that joins it."""
+        where = (
+            ("--head", f"--port={RAY_PORT}", "--include-dashboard=false")
+            if host is self.head
+            else (f"--address={self.head.address}:{RAY_PORT}",)
+        )
+        host.run(
+            *self.ray("start", *where, f"--node-ip-address={host.address}"),
+            *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+        )
+
+    def restart(self, *hosts: Host) -> None:
+        """Start Ray afresh, as whoever watches over the nodes does when it has died on one."""
+        for host in hosts:
+            self.leave(host)
+        for host in hosts:
+            self.join(host)
+
+    def leave(self, host: Host) -> None:
+        """End Ray on a host at once, as if its machine had died: nobody says goodbye."""
+
+        def gone() -> bool:
+            pids = host.processes("/ray/") + host.processes("ray::")
+            if pids:
+                with suppress(RuntimeError):  # some end by themselves meanwhile
+                    host.send(signal.SIGKILL, pids)
+            return not pids
+
+        until(gone, START_SECONDS, f"Ray does not end on {host.name}")
+        host.run("find", SHARED_MEMORY, RAY_FOLDER, "-mindepth", "1", "-delete")
+
+    def serve(self) -> None:
+        """Start the service on the head."""
+        self._service = self.head.start(
+            *self._environment(),
+            "BATCHGRAD_WORKER_SILENCE_SECONDS=2",
+            *(str(BIN / "batchgrad"), "serve", f"--host={self.head.address}", f"--port={PORT}"),
+            *(f"--data-dir={self.data_dir}", f"--token-file={MOUNTED / 'service'}"),
+            f"--ray-address={self.head.address}:{RAY_PORT}",
+            log=MOUNTED / "service.log",
+        )
+        self.client = Client(f"http://{self.head.address}:{PORT}", self.tokens["service"])
+        until(self.client.ready, START_SECONDS, "the service is not ready")
+
+    def ray(self, *arguments: str) -> tuple[str, ...]:
+        """Ray's own command line, with what it needs to be let in."""
+        return (*self._environment(), str(BIN / "ray"), *arguments)
+
+    def python(self, program: str) -> tuple[str, ...]:
+        """A program that may connect to Ray; its arguments follow."""
+        return (*self._environment(), sys.executable, "-c", program)
+
+    @contextmanager
+    def driver(self, program: str) -> Iterator[None]:
+        """Python of somebody else on the head, once it has printed something."""
+        log = MOUNTED / "driver.log"
+        log.unlink(missing_ok=True)
+        process = self.head.start(*self.python(program), log=log)
+        try:
+            until(lambda: log.stat().st_size, START_SECONDS, "the driver did not start")
+            yield
+        finally:
+            self.head.send(signal.SIGKILL, self.head.processes(program.strip().splitlines()[0]))
+            process.wait()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels, as Prometheus would read it."""
+        token = {"Authorization": f"Bearer {self.tokens['service']}"}
+        text = httpx2.get(f"{self.client.url}/metrics", headers=token).raise_for_status().text
+        families = text_string_to_metric_families(text)
+        return sum(
+            sample.value
+            for sample in chain.from_iterable(family.samples for family in families)
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def end(self) -> None:
+        """End everything; the kernel would do it too."""
+        for host in self.hosts:
+            host.end()
+        if self._service is not None:
+            self.client.close()
+            self._service.wait()
+
+    def _token(self, name: str) -> str:
+        token = secrets.token_hex(32)
+        file = MOUNTED / name
+        file.touch(mode=0o600)
+        file.write_text(token)
+        return token
+
+    def _environment(self) -> list[str]:
+        """A node's, the service's and therefore each driver's: DESIGN's quick detection."""
+        return [
+            "env",
+            "HOME=/tmp/home",
+            "RAY_AUTH_MODE=token",
+            f"RAY_AUTH_TOKEN_PATH={MOUNTED / 'ray'}",
+            "RAY_USAGE_STATS_ENABLED=0",
+            "RAY_DISABLE_IMPORT_WARNING=1",
+            "RAY_worker_niceness=0",
+            "RAY_prestart_worker_first_driver=0",
+            "RAY_health_check_initial_delay_ms=1000",
+            "RAY_health_check_period_ms=1000",
+            "RAY_health_check_timeout_ms=1000",
+            "RAY_health_check_failure_threshold=3",
+            "RAY_gcs_rpc_server_reconnect_timeout_s=5",
+        ]
