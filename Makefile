@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
-.PHONY: demo serve test test-cluster check format peers bench bench-quick clean
+.PHONY: demo serve test test-monitoring test-cluster check format peers bench bench-quick clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -22,6 +22,12 @@ test: $(READY)  ## All tests
 
 test-cluster: $(READY)  ## Jobs on three hosts, network namespaces of this machine; needs root
 	$(BIN)/python -m tests.cluster
+
+test-monitoring: $(READY)  ## Dashboards, alerts: a real Prometheus and Alertmanager, Grafana's types
+	@command -v npm > /dev/null || test "$$(id -u)" != 0 \
+	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
+	       --yes --no-install-recommends nodejs npm > /dev/null; } || true
+	$(BIN)/python -m tests.monitoring
 
 check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .

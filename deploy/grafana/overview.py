@@ -1,0 +1,225 @@
+"""The dashboard of the whole service."""
+
+from deploy.grafana.layout import Dashboard
+from deploy.grafana.panels import NAMED, RATE, Query, bars, curves, quantile, value
+
+OVERVIEW = Dashboard(
+    "batchgrad-overview",
+    "batchgrad: overview",
+    "Is the service well, what does it do, how fast?",
+    (
+        (
+            "Jobs",
+            (
+                value(
+                    "Service",
+                    "1 while Prometheus reaches the service, 0 while it does not.",
+                    "short",
+                    Query('up{job="batchgrad"}'),
+                    color="bad",
+                    above={1: "ok"},
+                ),
+                value(
+                    "Running",
+                    "Jobs with an engine. At most as many as 'at once' says.",
+                    "short",
+                    Query(
+                        "sum(batchgrad_jobs"
+                        '{state=~"starting|running|recovering|pausing|cancelling"})'
+                    ),
+                ),
+                value(
+                    "At once",
+                    "How many jobs may run at the same time: the setting max_running_jobs.",
+                    "short",
+                    Query("batchgrad_jobs_limit"),
+                ),
+                value(
+                    "Queued",
+                    "Jobs that wait for a place. GET /v1/jobs/{id} says why, in queued_because.",
+                    "short",
+                    Query('sum(batchgrad_jobs{state="queued"})'),
+                    above={1: "warn"},
+                ),
+                value(
+                    "Succeeded, 24 h",
+                    "Jobs that reached their end in the last day.",
+                    "short",
+                    Query('sum(increase(batchgrad_jobs_finished_total{outcome="succeeded"}[24h]))'),
+                    color="ok",
+                ),
+                value(
+                    "Failed, 24 h",
+                    "Jobs that failed in the last day; below, by reason.",
+                    "short",
+                    Query('sum(increase(batchgrad_jobs_finished_total{outcome="failed"}[24h]))'),
+                    color="ok",
+                    above={0.5: "bad"},
+                ),
+                curves(
+                    "Jobs by state",
+                    "Recovering jobs had their engine or the service die, and go on by themselves.",
+                    "short",
+                    Query(
+                        'sum by (state) (batchgrad_jobs{state!~"succeeded|failed|cancelled"})',
+                        "{{state}}",
+                    ),
+                    stacked=True,
+                ),
+                bars(
+                    "Progress",
+                    "Steps done of those planned. Early stopping may end a job sooner.",
+                    "percentunit",
+                    Query(
+                        f"batchgrad_job_step / batchgrad_job_steps_planned {NAMED}",
+                        "{{name}} {{job_id}}",
+                    ),
+                ),
+                curves(
+                    "Wait in the queue",
+                    "How long jobs waited that were started in the last hour: half of them less "
+                    "than the lower curve, all but a twentieth less than the upper one.",
+                    "s",
+                    *(
+                        Query(
+                            f"histogram_quantile({part}, sum by (le) "
+                            "(increase(batchgrad_job_queue_wait_seconds_bucket[1h])))",
+                            name,
+                        )
+                        for part, name in ((0.5, "median"), (0.95, "95%"))
+                    ),
+                ),
+            ),
+        ),
+        (
+            "Throughput and gap",
+            (
+                curves(
+                    "Examples a second",
+                    "Per-example gradients computed, by job. A drop with the same workers is a "
+                    "slow worker, a full machine, or evaluation and checkpoints in between.",
+                    "ops",
+                    Query(
+                        f"rate(batchgrad_job_examples_total{RATE}) {NAMED}", "{{name}} {{job_id}}"
+                    ),
+                ),
+                curves(
+                    "Loss",
+                    "The newest minibatch's mean loss. Losses of jobs with other loss functions "
+                    "cannot be compared.",
+                    "short",
+                    Query(f'batchgrad_job_loss{{split="train"}} {NAMED}', "{{name}} {{job_id}}"),
+                    log=True,
+                ),
+                curves(
+                    "Gap of averaged_error",
+                    "How far the gradient of 'average the errors, then backpropagate once' is "
+                    "from the exact mean gradient: 1 is as far as no gradient at all.",
+                    "percentunit",
+                    Query(
+                        'batchgrad_job_shortcut_relative_error{shortcut="averaged_error"} '
+                        f"{NAMED}",
+                        "{{name}} {{job_id}}",
+                    ),
+                    log=True,
+                ),
+            ),
+        ),
+        (
+            "Workers and errors",
+            (
+                curves(
+                    "Ray workers",
+                    "Workers of running jobs; those starting are waited for. A job that runs "
+                    "inline has none.",
+                    "short",
+                    Query("sum by (state) (batchgrad_workers)", "{{state}}"),
+                    width=6,
+                    stacked=True,
+                ),
+                curves(
+                    "Failures by reason",
+                    "Jobs that failed within 10 minutes. docs/runbooks.md says what to do.",
+                    "short",
+                    Query(
+                        "sum by (reason) "
+                        '(increase(batchgrad_jobs_finished_total{outcome="failed"}[10m]))',
+                        "{{reason}}",
+                    ),
+                    width=6,
+                ),
+                curves(
+                    "What was not smooth",
+                    "Within 10 minutes: workers that went, microbatches that others computed "
+                    "again, examples left out because their gradient was not finite. None of it "
+                    "changes a result; much of it costs time.",
+                    "short",
+                    Query("sum(increase(batchgrad_workers_lost_total[10m]))", "workers lost"),
+                    Query(
+                        "sum(increase(batchgrad_microbatch_retries_total[10m]))",
+                        "microbatches again",
+                    ),
+                    Query(
+                        "sum(increase(batchgrad_nonfinite_examples_total[10m]))",
+                        "examples left out",
+                    ),
+                    width=6,
+                ),
+                curves(
+                    "Age of the last checkpoint",
+                    "How much work a job would do again if its engine died now.",
+                    "s",
+                    Query(
+                        f"time() - batchgrad_job_checkpoint_last_success_timestamp_seconds {NAMED}",
+                        "{{name}} {{job_id}}",
+                    ),
+                    width=6,
+                ),
+            ),
+        ),
+        (
+            "API",
+            (
+                curves(
+                    "Requests a second",
+                    "By route template. Prometheus itself is /metrics.",
+                    "reqps",
+                    Query(
+                        "sum by (method, route) "
+                        f"(rate(batchgrad_http_request_duration_seconds_count{RATE}))",
+                        "{{method}} {{route}}",
+                    ),
+                    width=6,
+                ),
+                curves(
+                    "Time to answer, 95%",
+                    "All but a twentieth of requests were answered faster. An event stream counts "
+                    "until it begins.",
+                    "s",
+                    quantile(0.95, "batchgrad_http_request_duration_seconds", "route"),
+                    width=6,
+                    log=True,
+                ),
+                curves(
+                    "Refused and failed",
+                    "Answers of 400 and above: 4xx is what the client sent, 5xx is the service.",
+                    "reqps",
+                    Query(
+                        "sum by (status, route) (rate(batchgrad_http_request_duration_seconds_count"
+                        f'{{status=~"[45].."}}{RATE}))',
+                        "{{status}} {{route}}",
+                    ),
+                    width=6,
+                ),
+                curves(
+                    "The service's own processor",
+                    "CPU seconds a second of the process that answers HTTP, engines not included. "
+                    "Near 1 it is what holds jobs up.",
+                    "short",
+                    Query(f'rate(process_cpu_seconds_total{{job="batchgrad"}}{RATE})', "cores"),
+                    width=6,
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,18 @@
+"""What needs a real Prometheus is collected by `make test-monitoring` alone."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.monitoring.programs import FOLDER_VARIABLE
+from tests.monitoring.watched import Watched
+
+collect_ignore_glob = [] if FOLDER_VARIABLE in os.environ else ["test_live_*.py"]
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A service with jobs, and a Prometheus and an Alertmanager that watch it."""
+    with Watched(tmp_path_factory.mktemp("watched")) as made:
+        yield made

@@ -1,0 +1,100 @@
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.grafana.build import DASHBOARDS, FOLDER, files
+from deploy.grafana.layout import WIDTH
+from tests.monitoring.busy import busy_registry
+
+ROOT = Path(__file__).parents[2]
+ALERTS = yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yml").read_text("utf-8"))
+RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+_METRIC = re.compile(r"\b(?:batchgrad|process)_[a-z_]+")
+
+
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    """Names of all series that a busy service has."""
+    return {sample.name for family in busy_registry(1).collect() for sample in family.samples}
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    return [each for each in DASHBOARDS[name].json()["panels"] if each["type"] != "row"]
+
+
+def test_what_is_committed_is_what_build_makes() -> None:
+    committed = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir()}
+    assert committed == files(), "Write them again: python -m deploy.grafana.build"
+
+
+def test_each_dashboard_has_its_own_uid() -> None:
+    assert len({dashboard.uid for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_ids_are_unique_and_nothing_overlaps(name: str) -> None:
+    placed = DASHBOARDS[name].json()["panels"]
+    assert len({each["id"] for each in placed}) == len(placed)
+    for panel in placed:
+        at = panel["gridPos"]
+        assert at["x"] >= 0
+        assert at["x"] + at["w"] <= WIDTH
+    for one, other in combinations([each["gridPos"] for each in placed], 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below, (one, other)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_panel_says_its_unit_and_how_to_read_it(name: str, known: set[str]) -> None:
+    for panel in panels(name):
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["description"].endswith((".", "?"))
+        assert panel["datasource"]["uid"] == "${datasource}"
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert set(_METRIC.findall(target["expr"])) <= known
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_the_data_source_is_the_one_that_is_provisioned(name: str) -> None:
+    file = ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml"
+    provisioned = yaml.safe_load(file.read_text("utf-8"))["datasources"][0]
+    variable = DASHBOARDS[name].json()["templating"]["list"][0]
+    assert variable["name"] == "datasource"
+    assert variable["query"] == provisioned["type"]
+    assert variable["current"]["value"] == provisioned["uid"]
+    assert variable["current"]["text"] == provisioned["name"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_to_do(rule: dict[str, Any], known: set[str]) -> None:
+    said = rule["annotations"]
+    assert said["summary"]
+    assert said["description"]
+    page, _, anchor = said["runbook_url"].partition("#")
+    assert anchor in _anchors(ROOT / page)
+    assert set(_METRIC.findall(rule["expr"])) <= known
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
+    file = ROOT / "deploy/prometheus/alerts_test.yml"
+    cases = [
+        bool(case.get("exp_alerts"))
+        for test in yaml.safe_load(file.read_text("utf-8"))["tests"]
+        for case in test["alert_rule_test"]
+        if case["alertname"] == rule["alert"]
+    ]
+    assert True in cases
+    assert False in cases
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of a page's headings, as forges make them: small letters, and a dash for a space."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}

@@ -1,0 +1,54 @@
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+
+from batchgrad.errors import JobCancelled
+from deploy.grafana.build import DASHBOARDS
+from tests.monitoring.watched import Watched, until
+
+PANELS = [
+    pytest.param(panel, id=f"{name}: {panel['title']}")
+    for name, dashboard in DASHBOARDS.items()
+    for panel in dashboard.json()["panels"]
+    if panel["type"] != "row"
+]
+RANGE = "10s"
+
+
+@pytest.fixture(scope="module")
+def busy(watched: Watched) -> Watched:
+    """With a bad request, and after enough steps for every figure."""
+    httpx2.get(f"{watched.client.url}/v1/jobs/none")
+    series = f'batchgrad_job_accuracy{{job_id="{watched.job.id}"}}'
+    until(lambda: watched.ask(series), f"no accuracy of {watched.job.id}: see its engine.log")
+    return watched
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_every_panel_has_data(busy: Watched, panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        expr = target["expr"].replace("$__rate_interval", RANGE).replace("$job_id", busy.job.id)
+        assert "$" not in expr
+        httpx2.get(f"{busy.client.url}/v1/jobs/none")  # rates of bad requests are there at any time
+        until(partial(busy.ask, expr), f"no data: {expr}")
+
+
+def test_the_job_can_be_chosen(busy: Watched) -> None:
+    (variable,) = DASHBOARDS["job"].variables
+    metric, label = variable["query"]["query"].removeprefix("label_values(")[:-1].split(", ")
+    address = f"{busy.prometheus}/api/v1/label/{label}/values"
+    answer = httpx2.get(address, params={"match[]": metric}).json()
+    assert busy.job.id in answer["data"]
+
+
+def test_series_end_with_the_job(busy: Watched) -> None:
+    job = busy.client.submit(busy.job.spec)
+    series = f'batchgrad_job_step{{job_id="{job.id}"}}'
+    until(lambda: busy.ask(series), "the job's series do not begin")
+    busy.client.cancel(job.id)
+    with pytest.raises(JobCancelled):
+        busy.client.wait(job.id)
+    until(lambda: not busy.ask(series), "the job's series do not end")
+    assert busy.ask(f'batchgrad_job_step{{job_id="{busy.job.id}"}}')

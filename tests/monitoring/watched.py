@@ -1,0 +1,155 @@
+"""A real service with real jobs, which a real Prometheus scrapes and asks an Alertmanager for."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from batchgrad.client import Client
+from batchgrad.contract import Job
+from batchgrad.demo import digits
+from batchgrad.private_service import private_service
+from tests.monitoring.programs import program
+
+RULES = Path(__file__).parents[2] / "deploy/prometheus/rules/alerts.yml"
+PATIENCE_SECONDS = 60.0
+DIGITS = {
+    "name": "digits",
+    "dataset": "digits",
+    "model": {
+        "layers": [
+            {"kind": "linear", "out_features": 32},
+            {"kind": "relu"},
+            {"kind": "linear", "out_features": 10},
+        ]
+    },
+    "loss": "softmax_cross_entropy",
+    "optimizer": {"kind": "sgd", "learning_rate": 0.05},
+    "batch_size": 64,
+    "microbatch_size": 32,
+    "steps": 1_000_000,
+    "validation_fraction": 0.2,
+    "checkpoint_seconds": 2,
+}
+
+Found = TypeVar("Found")
+
+
+def until(what: Callable[[], Found], why: str) -> Found:
+    """`what()` as soon as it is true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := what()):
+        assert time.monotonic() < deadline, why
+        time.sleep(0.25)
+    return found
+
+
+class Watched:
+    """Everything together; a context, which leaves nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self.prometheus = f"http://127.0.0.1:{_free_port()}"
+        self.alertmanager = f"http://127.0.0.1:{_free_port()}"
+        self.client: Client
+        self.job: Job
+
+    def __enter__(self) -> Self:
+        try:
+            self.client = self._stack.enter_context(private_service(folder=self._folder))
+            self._watch()
+            self.client.put_arrays("digits", *digits())
+            self.job = self.client.submit(DIGITS | {"workers": 2})
+            self.client.submit(DIGITS | {"workers": 0, "steps": 50, "batch_size": "full"})
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def ask(self, expr: str) -> list[dict[str, Any]]:
+        """What Prometheus answers to PromQL now: series with a finite value."""
+        answer = httpx2.get(f"{self.prometheus}/api/v1/query", params={"query": expr}).json()
+        assert answer["status"] == "success", (expr, answer)
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return [each for each in result if each["value"][1] not in {"NaN", "+Inf", "-Inf"}]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What fires, as Alertmanager has it."""
+        answer = httpx2.get(f"{self.alertmanager}/api/v2/alerts")
+        found: list[dict[str, Any]] = answer.raise_for_status().json()
+        return found
+
+    def _watch(self) -> None:
+        """Start Alertmanager, and Prometheus with the committed rules at a quick pace."""
+        service, alertmanager = (
+            {"static_configs": [{"targets": [url.removeprefix("http://")]}]}
+            for url in (self.client.url, self.alertmanager)
+        )
+        settings = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [{"job_name": "batchgrad", **service}],
+            "alerting": {"alertmanagers": [alertmanager]},
+        }
+        config = self._folder / "prometheus.yml"
+        config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+        routes = self._folder / "alertmanager.yml"
+        routes.write_text(
+            json.dumps({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}),
+            encoding="utf-8",
+        )
+        self._start(
+            "prometheus-alertmanager",
+            f"--config.file={routes}",
+            f"--storage.path={self._folder / 'alertmanager'}",
+            f"--web.listen-address={self.alertmanager.removeprefix('http://')}",
+            "--cluster.listen-address=",
+        )
+        self._start(
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={self._folder / 'prometheus'}",
+            f"--web.listen-address={self.prometheus.removeprefix('http://')}",
+        )
+        for url in (self.prometheus, self.alertmanager):
+            until(partial(_healthy, url), f"{url} does not answer; see {self._folder}/*.log")
+        until(lambda: self.ask('up{job="batchgrad"} == 1'), "Prometheus does not reach the service")
+
+    def _start(self, name: str, *flags: str) -> None:
+        # setpriv: it ends with this process, however that ends.
+        command: Sequence[str] = ("setpriv", "--pdeathsig", "KILL", "--", program(name), *flags)
+        log = self._stack.enter_context((self._folder / f"{name}.log").open("wb"))
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.terminate)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/-/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
