@@ -165,7 +165,8 @@ class JobSpec(Wire):
     )
     precision: Precision = "float32"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] | WorkerRange = Field(
-        default="auto", description="Ray workers; 0 trains in the engine itself"
+        default="auto",
+        description="Ray workers; 0 trains in the engine itself, auto measures what is fastest",
     )
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
         default="auto", description="of each worker"
