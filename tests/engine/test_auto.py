@@ -95,13 +95,18 @@ class Cluster:
     changes: bool = False
     cpus_by_node: dict[str, int] = field(default_factory=lambda: {"a": 4})
     breaks_at: int = -1
+    unheard: bool = False
     looks: int = 0
     left: bool = False
     crews: list[Crew] = field(default_factory=list)
     comes: threading.Event = field(default_factory=threading.Event)
 
-    def nodes(self) -> Mapping[str, int]:
+    def nodes(self, interrupted: Callable[[], bool]) -> Mapping[str, int]:
         self.looks += 1
+        while self.unheard and not interrupted():
+            threading.Event().wait(0.01)
+        if self.unheard:
+            raise Interrupted
         if not self.cpus_by_node:
             raise ClusterLost("no room for Ray.")
         return dict(self.cpus_by_node)
@@ -259,6 +264,16 @@ def test_other_nodes_are_a_reason_to_look_again(job: Setup) -> None:
         assert sorted(plan["milliseconds"]) == sorted([*measured, *ray])
     assert len(cluster.crews) == 4  # of 4; of 8; of 2 x 4; and those of 8 again
     assert all(crew.closed for crew in cluster.crews)
+
+
+def test_nobody_waits_for_a_cluster_at_the_end(job: Setup) -> None:
+    clock = Clock()
+    cluster = Cluster(job, clock, {}, unheard=True)
+    with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
+        train(job, executor, lambda _: cluster.looks)
+        survey = executor._survey
+    assert survey is not None
+    assert isinstance(survey.exception(0), Interrupted)
 
 
 def test_who_is_still_coming_is_sent_away_at_the_end(job: Setup) -> None:

@@ -21,7 +21,7 @@ def test_a_cluster_is_waited_for_while_orders_go_on() -> None:
     reading, writing = pipe()
     with reading, writing, ThreadPoolExecutor(1) as pool:
         orders = Orders(reading)
-        cluster = pool.submit(orders.cluster)
+        cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
         for message in (Command(command="ledger"), found, Command(command="pause")):
             writing.write(message.model_dump_json() + "\n")
         assert cluster.result(10) == found
@@ -36,7 +36,7 @@ def test_nobody_waits_for_a_cluster_when_the_engine_has_to_go() -> None:
     reading, writing = pipe()
     with reading, ThreadPoolExecutor(1) as pool:
         orders = Orders(reading)
-        cluster = pool.submit(orders.cluster)
+        cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
         writing.close()
         with pytest.raises(Interrupted):
             cluster.result(10)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import TextIO
 
 from batchgrad_service.engine import session
@@ -56,9 +57,9 @@ def main() -> int:
         try:
             orders = Orders(sys.stdin)
 
-            def find_cluster(workers: int) -> ClusterFound:
+            def find_cluster(workers: int, interrupted: Callable[[], bool]) -> ClusterFound:
                 outlet.send(ClusterWanted(workers=workers))
-                return orders.cluster()
+                return orders.cluster(interrupted)
 
             session.run(start, orders, outlet.send, find_cluster)
         except ClusterLost as error:

@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, Protocol, TextIO
 
@@ -48,9 +49,9 @@ class Orders:
         self._ledger_wanted.clear()  # what is asked from here on gets a ledger of its own
         return True
 
-    def cluster(self) -> ClusterFound:
+    def cluster(self, interrupted: Callable[[], bool]) -> ClusterFound:
         """Wait for the service's answer to `ClusterWanted`. Raises Interrupted."""
-        while not self.interrupted:
+        while not interrupted():
             with suppress(queue.Empty):
                 return self._cluster.get(timeout=POLL_SECONDS)
         raise Interrupted

@@ -174,7 +174,7 @@ class AutoExecutor:
             self._settle(_not_worth(won, self._cluster))
         else:
             self._alone()
-            self._survey = background(self._cluster.nodes)
+            self._survey = background(partial(self._cluster.nodes, self._interrupted))
 
     def _look(self, steps_left: int) -> None:
         """Outside of any trial: has somebody come, have the nodes changed?"""
@@ -191,7 +191,7 @@ class AutoExecutor:
         elif self._nodes is None or not self._cluster or not self._cluster.changes:
             return
         elif self._clock() - self._surveyed_at > LOOK_SECONDS:
-            self._survey = background(self._cluster.nodes)
+            self._survey = background(partial(self._cluster.nodes, self._interrupted))
 
     def _learn(self, nodes: Nodes, steps_left: int) -> None:
         """Other nodes than before: measure again what they can do, if that can pay."""

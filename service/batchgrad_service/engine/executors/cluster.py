@@ -14,7 +14,10 @@ PRIVATE_COST_SECONDS = 10.0
 
 NAMED_COST_SECONDS = 4.0
 
-FindCluster = Callable[[int], ClusterFound]
+Going = Callable[[], bool]
+"""Whether nobody wants to wait any more."""
+
+FindCluster = Callable[[int, Going], ClusterFound]
 """Asks the service for its private cluster, with room for so many workers. Raises Interrupted."""
 
 
@@ -33,10 +36,10 @@ class Cluster(Protocol):
     def changes(self) -> bool:
         """Whether nodes may come and go."""
 
-    def nodes(self) -> Mapping[str, int]:
+    def nodes(self, interrupted: Going) -> Mapping[str, int]:
         """CPUs of every node. Raises ClusterLost, Interrupted."""
 
-    def hire(self, plan: Plan, interrupted: Callable[[], bool]) -> Executor:
+    def hire(self, plan: Plan, interrupted: Going) -> Executor:
         """A crew as planned, once `nodes` was asked. Raises NoWorkers, ClusterLost, Interrupted."""
 
     def leave(self) -> None:
@@ -60,14 +63,14 @@ class RayWhenNeeded:
         self.cpus = cores if self._private else None
         self.changes = not self._private
 
-    def nodes(self) -> Mapping[str, int]:
+    def nodes(self, interrupted: Going) -> Mapping[str, int]:
         if not self._connected:
-            self._connect()
+            self._connect(interrupted)
         from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
 
         return ray_connection.cpus_by_node(private=self._private)
 
-    def hire(self, plan: Plan, interrupted: Callable[[], bool]) -> Executor:
+    def hire(self, plan: Plan, interrupted: Going) -> Executor:
         from batchgrad_service.engine.executors.ray_workers import (  # noqa: PLC0415  # slow
             RayExecutor,
         )
@@ -88,12 +91,12 @@ class RayWhenNeeded:
 
             ray_connection.leave()
 
-    def _connect(self) -> None:
+    def _connect(self, interrupted: Going) -> None:
         address = self._start.ray_address
         if address is None:
             if self._find_private is None:
                 raise ClusterLost("no cluster was named, and there is nobody to ask for one.")
-            found = self._find_private(self._cores)
+            found = self._find_private(self._cores, interrupted)
             if found.address is None:
                 raise ClusterLost(found.detail)
             address = found.address
