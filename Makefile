@@ -9,7 +9,9 @@ READY := $(VENV)/ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
-.PHONY: demo serve test test-monitoring test-cluster check format peers bench bench-quick clean
+CONTAINER_TOOLS := docker.io docker-compose iptables mmdebstrap
+
+.PHONY: demo serve test test-containers test-monitoring test-cluster check format peers bench bench-quick clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -28,6 +30,13 @@ test-monitoring: $(READY)  ## Dashboards, alerts: a real Prometheus and Alertman
 	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
 	       --yes --no-install-recommends nodejs npm > /dev/null; } || true
 	$(BIN)/python -m tests.monitoring
+
+test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
+	@dpkg-query --show $(CONTAINER_TOOLS) > /dev/null 2>&1 || test "$$(id -u)" != 0 \
+	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
+	       --yes --no-install-recommends $(CONTAINER_TOOLS) > /dev/null; } \
+	  || echo "Not all of $(CONTAINER_TOOLS) could be installed."
+	BATCHGRAD_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
 
 check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,37 @@
+"""One engine and one stack for all tests here. Collected by `make test-containers` alone."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from batchgrad.demo import digits
+from tests.containers.engine import Engine, EngineUnavailableError, make_images
+from tests.containers.stack import Stack
+
+collect_ignore_glob = [] if os.environ.get("BATCHGRAD_TEST_CONTAINERS") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    try:
+        engine = Engine()
+    except EngineUnavailableError as error:
+        pytest.skip(f"no containers here: {error}")
+    try:
+        yield engine
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="session")
+def stack(engine: Engine) -> Iterator[Stack]:
+    make_images(engine)
+    stack = Stack(engine)
+    try:
+        stack.up()
+        with stack.client() as client:
+            client.put_arrays("digits", *digits())
+        yield stack
+    finally:
+        stack.down()

@@ -1,0 +1,181 @@
+"""A Docker engine for the tests alone, and images that nobody has to pull for it.
+
+It shares nothing with an engine that may run here: own folder, own socket, no bridge, no firewall
+rule. What a registry would give is made from Debian's packages, under the name that the Dockerfile
+and docker-compose.yml ask for.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.deploy.deployed import ROOT
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Debian's own docker, which builds with BuildKit; another one may come first in PATH."""
+
+TOOLS = ("dockerd", "docker", "docker-compose", "iptables", "mmdebstrap", "setpriv")
+START_SECONDS = 60
+STOP_SECONDS = 60
+FOLDER_PREFIX = "batchgrad-docker-"
+_FOR_PIP = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+class EngineUnavailableError(Exception):
+    """No engine can run here; the message says why."""
+
+
+class Engine:
+    """`dockerd`, which ends with the process that started it."""
+
+    def __init__(self) -> None:
+        """Start it.
+
+        Raises:
+            EngineUnavailableError: root, a tool or something of the kernel is missing.
+        """
+        if os.geteuid() != 0:
+            raise EngineUnavailableError("only root can start a Docker engine")
+        missing = [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]
+        if missing:
+            raise EngineUnavailableError(
+                f"{', '.join(missing)} not found in {PATH}: `make test-containers` installs them "
+                "with apt-get"
+            )
+        _remove_leftovers()
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self.environment = {
+            "PATH": PATH,
+            "HOME": str(self.folder),
+            "DOCKER_HOST": f"unix://{self.folder}/docker.sock",
+            "DOCKER_BUILDKIT": "1",
+        }
+        self._log = self.folder / "dockerd.log"
+        for driver in ("overlay2", "vfs"):
+            self._process = self._start(driver)
+            if self._answers():
+                return
+            self._end()
+        last = self._log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+        self.remove()
+        raise EngineUnavailableError(f"dockerd does not start here; the end of its log:\n{last}")
+
+    def run(self, *command: str | Path, seconds: float = 120, stdin: int | None = None) -> str:
+        """What the command says; its errors become the test's. For docker and docker-compose."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=self.environment,
+            cwd=ROOT,
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if done.returncode != 0:
+            told = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+            raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{told}")
+        return done.stdout.strip()
+
+    def import_debian(self, name: str, *options: str, changes: tuple[str, ...] = ()) -> None:
+        """A small Debian under the name of an image that would be pulled elsewhere."""
+        archive = self.folder / "debian.tar"
+        self.run(
+            "mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", archive, seconds=300
+        )
+        settings = [part for change in changes for part in ("--change", change)]
+        self.run("docker", "import", *settings, archive, name, seconds=300)
+        archive.unlink()
+
+    def remove(self) -> None:
+        """Stop it; nothing of it stays."""
+        self._end()
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+        for point in sorted((line.split()[1] for line in mounts), reverse=True):
+            if point.startswith(f"{self.folder}/"):
+                self.run("umount", point)
+        for group in sorted(
+            Path("/sys/fs/cgroup").glob(f"**/{self.folder.name}/**/"), reverse=True
+        ):
+            group.rmdir()
+        shutil.rmtree(self.folder)
+
+    def _start(self, driver: str) -> subprocess.Popen[bytes]:
+        own = {
+            "host": self.environment["DOCKER_HOST"],
+            "data-root": self.folder / "data",
+            "exec-root": self.folder / "exec",
+            "pidfile": self.folder / "docker.pid",
+        }
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "TERM", "dockerd"),
+                    *("--iptables=false", "--ip6tables=false", "--ip-forward=false"),
+                    *("--bridge=none", f"--storage-driver={driver}"),
+                    f"--cgroup-parent=/{self.folder.name}",
+                    *(f"--{option}={value}" for option, value in own.items()),
+                ],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _answers(self) -> bool:
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                self.run("docker", "version")
+            except AssertionError:
+                time.sleep(0.2)
+            else:
+                return True
+        return False
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def make_images(engine: Engine) -> None:
+    """What the Dockerfile and docker-compose.yml start from, then the project's own image."""
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    (base,) = set(re.findall(r"^FROM (\S+:\S+)", dockerfile, re.MULTILINE))
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    (prometheus,) = re.findall(r"image: (prom/prometheus:\S+)", compose)
+    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    known = [f"{name}={os.environ[name]}" for name in _FOR_PIP if name in os.environ]
+    engine.import_debian(
+        base,
+        "--include=ca-certificates",
+        *([f"--customize-hook=upload {certificates} /opt/ca.pem"] if certificates.exists() else []),
+        changes=tuple(f"ENV {setting}" for setting in ["PIP_CERT=/opt/ca.pem", *known]),
+    )
+    engine.import_debian(
+        prometheus,
+        "--include=prometheus,wget",
+        "--customize-hook=install --directory --owner=65534 --group=65534 $1/prometheus",
+        changes=('ENTRYPOINT ["/usr/bin/prometheus"]', "USER 65534"),
+    )
+    engine.run(
+        *("docker", "build", "--quiet", "--network=host"),
+        *("--file", "deploy/Dockerfile", "--tag", "batchgrad", "."),
+        seconds=900,
+    )
+
+
+def _remove_leftovers() -> None:
+    """Folders of engines whose tests were killed; the engines ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        pid_file = folder / "docker.pid"
+        if not (pid_file.exists() and Path("/proc", pid_file.read_text().strip()).exists()):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,7 @@
+"""Where the files are, and the versions that the image gets."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+CONSTRAINTS = dict(line.split("==") for line in _PINS if "==" in line)
