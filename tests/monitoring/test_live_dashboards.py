@@ -52,3 +52,8 @@ def test_series_end_with_the_job(busy: Watched) -> None:
         busy.client.wait(job.id)
     until(lambda: not busy.ask(series), "the job's series do not end")
     assert busy.ask(f'batchgrad_job_step{{job_id="{busy.job.id}"}}')
+
+
+def test_the_node_that_the_workers_are_on_is_seen(busy: Watched) -> None:
+    assert busy.ask('batchgrad_cluster_nodes{state="busy"} == 1')
+    assert busy.ask('batchgrad_workers{state="running"} == 2')

@@ -147,6 +147,7 @@ class SentReport:
     rows: Sequence[Mapping[str, Any]]
     evaluations: Sequence[Evaluated]
     observed: Observed
+    cluster: ClusterSeen
     type: Literal["report"] = "report"
 
 

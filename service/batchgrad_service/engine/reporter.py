@@ -94,6 +94,7 @@ class Reporter:
                 examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
                 rows=self._rows,
                 evaluations=self._evaluations,
+                cluster=self._executor.cluster(),
                 observed=Observed(
                     examples=self._observed_examples,
                     norm_buckets=self._norm_buckets.tolist(),

@@ -72,7 +72,8 @@ def _crew(
     if start.ray_address is None:
         raise ClusterLost("the service named none.")
     ray_connection.connect(start.ray_address, f"batchgrad-{start.job_id}-{start.attempt}")
-    cpus = ray_connection.cpus_by_node(private=start.ray_private).values()
+    nodes = ray_connection.cpus_by_node(private=start.ray_private)
+    cpus = nodes.values()
     total, largest_node = max(1, sum(cpus)), max([1, *cpus])
     if isinstance(workers, WorkerRange):
         workers = min(max(total, workers.min), workers.max)
@@ -85,5 +86,6 @@ def _crew(
         silence_seconds=start.worker_silence_seconds,
         start_seconds=start.worker_start_seconds,
         interrupted=interrupted,
+        nodes=[node for node in nodes if node],  # a private cluster's has no name
         leave=ray_connection.leave,
     )

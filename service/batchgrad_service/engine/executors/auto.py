@@ -32,6 +32,7 @@ from batchgrad_service.engine.executors.protocol import (
     Traffic,
 )
 from batchgrad_service.engine.executors.trials import Trials
+from batchgrad_service.engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums
@@ -124,6 +125,11 @@ class AutoExecutor:
     def traffic(self) -> Traffic:
         found, self._traffic = self._traffic, Traffic()
         return found + (self._crew[1].traffic() if self._crew else Traffic())
+
+    def cluster(self) -> ClusterSeen:
+        seen = self._crew[1].cluster() if self._crew else ClusterSeen()
+        nodes = [node for node in self._nodes or () if node]  # a private cluster's has no name
+        return seen.model_copy(update={"nodes": nodes or seen.nodes})
 
     def close(self) -> None:
         """Dismiss everybody, also those who are still coming."""

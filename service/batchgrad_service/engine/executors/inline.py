@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from batchgrad_service.engine.executors.protocol import Happening, Kind, Range, Traffic
+from batchgrad_service.engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup, Shard
@@ -42,6 +43,9 @@ class InlineExecutor:
 
     def traffic(self) -> Traffic:
         return Traffic()
+
+    def cluster(self) -> ClusterSeen:
+        return ClusterSeen()
 
     def close(self) -> None:
         self._shard.close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from batchgrad.contract import EventType
+from batchgrad_service.engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums
@@ -80,6 +81,9 @@ class Executor(Protocol):
 
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
+
+    def cluster(self) -> ClusterSeen:
+        """Ray's nodes as they were looked at last, and where the workers are now."""
 
     def close(self) -> None:
         """Let go of threads and workers."""

@@ -138,6 +138,11 @@ class Crew:
         self.happenings.append(Happening("worker_lost", data))
         self.fill()
 
+    def places(self) -> tuple[list[str], int]:
+        """Nodes that a worker is on, and how many workers are still coming."""
+        busy = {worker.identity.node for worker in self.alive if worker.identity}
+        return sorted(busy), len(self._coming)
+
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
         found = Traffic(self._ray_lines.traffic)

@@ -8,6 +8,7 @@ from batchgrad_service.engine.executors.dispatch import Dispatch
 from batchgrad_service.engine.executors.protocol import Happening, Kind, Range, Traffic
 from batchgrad_service.engine.executors.ray_connection import cluster_errors
 from batchgrad_service.engine.executors.ray_crew import Crew
+from batchgrad_service.engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup
@@ -28,9 +29,12 @@ class RayExecutor:
         silence_seconds: float,
         start_seconds: float,
         interrupted: Callable[[], bool],
+        nodes: Sequence[str] = (),
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the actors; returns when all of them are there. `leave` is called at the end.
+
+        `nodes` are the cluster's, for whoever watches it.
 
         Raises:
             NoWorkers: not one came within `start_seconds`.
@@ -38,6 +42,7 @@ class RayExecutor:
             ClusterLost: there is no cluster.
         """
         self.threads = threads
+        self._nodes = list(nodes)
         self._leave = leave
         with cluster_errors():
             self._crew = Crew(
@@ -88,6 +93,10 @@ class RayExecutor:
 
     def traffic(self) -> Traffic:
         return self._crew.traffic()
+
+    def cluster(self) -> ClusterSeen:
+        busy, starting = self._crew.places()
+        return ClusterSeen(nodes=self._nodes, busy=busy, starting=starting)
 
     def close(self) -> None:
         """Kill the actors."""
