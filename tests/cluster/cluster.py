@@ -55,6 +55,7 @@ class Cluster:
         make_bridge()
         self.hosts: list[Host] = []
         self.data_dir = MOUNTED / "data"
+        self.data_dir.mkdir()
         self.digests: dict[str, str] = {}  # of jobs that nothing happened to
         self._service: subprocess.Popen[bytes] | None = None
 
@@ -63,11 +64,14 @@ class Cluster:
         return self.hosts[0]
 
     def add_host(self) -> Host:
-        """One more, on which nothing runs yet."""
+        """One more, on which nothing runs yet; only the head sees the service's data."""
         number = len(self.hosts) + 1
         name = "head" if number == 1 else f"worker-{number - 1}"
-        self.hosts.append(Host(number, name, SHARED_MEMORY_BYTES))
-        return self.hosts[-1]
+        host = Host(number, name, SHARED_MEMORY_BYTES)
+        if number > 1:
+            host.run("mount", "-t", "tmpfs", "tmpfs", str(self.data_dir))
+        self.hosts.append(host)
+        return host
 
     def join(self, host: Host) -> None:
         """Start Ray on a host: the head's, or that of a node that joins it."""

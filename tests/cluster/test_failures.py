@@ -165,7 +165,7 @@ def test_slow_node(cluster: Cluster) -> None:
                 host.send(signal.SIGCONT, [pid])
             over.wait(0.02)
 
-    with running(cluster) as job:
+    with running(cluster, epochs=60) as job:
         thread = threading.Thread(target=slow_down, args=(job.worker_on(host),))
         thread.start()
         try:

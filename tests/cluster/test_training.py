@@ -12,3 +12,5 @@ def test_all_hosts_compute_and_the_bits_are_those_of_one_process(cluster: Cluste
     assert {event.data["host"] for event in joined} == {host.name for host in cluster.hosts}
     assert {row.workers for row in cluster.client.steps(job.id)} == {3}
     assert done.parameters_digest == alone
+    for host in cluster.hosts[1:]:  # they had to fetch the dataset
+        assert not host.files(str(cluster.data_dir))
