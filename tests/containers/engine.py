@@ -64,13 +64,13 @@ class Engine:
         self.remove()
         raise EngineUnavailableError(f"dockerd does not start here; the end of its log:\n{last}")
 
-    def run(self, *command: str | Path, seconds: float = 120, stdin: int | None = None) -> str:
-        """What the command says; its errors become the test's. For docker and docker-compose."""
+    def run(self, *command: str | Path, seconds: float = 120) -> str:
+        """What a tool says, in the repository's root; its refusal is an AssertionError."""
         done = subprocess.run(
             [str(part) for part in command],
             env=self.environment,
             cwd=ROOT,
-            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=seconds,
