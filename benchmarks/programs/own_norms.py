@@ -3,6 +3,9 @@
 No service, no optimizer, no shortcuts: what the per-example peers do, and nothing else.
 """
 
+import batchgrad_workers  # noqa: F401  # it chooses the kernels, so it must come before numpy
+
+# isort: split
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +17,7 @@ from batchgrad_workers.gradients import WEIGHT, GradientSums
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import Setup, Shard, microbatches
 from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
 from benchmarks.bursts import Bursts, serve
 from benchmarks.programs.arguments import parse
 from benchmarks.workloads import Workload, data
@@ -46,6 +49,7 @@ def setup(workload: Workload, directory: Path) -> Setup:
 def main() -> None:
     workload, threads, _ = parse()
     single_threaded_blas()
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder:
         job = setup(workload, Path(folder))
         shard = Shard(job, threads)
