@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+import structlog
+
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.engine.messages import (
     CLUSTER_LOST,
@@ -137,12 +139,14 @@ class Attempt:
                 self._engine.kill()
 
     def _run(self) -> None:
+        # A thread's context is its own: what is bound here stands on each line logged from it.
+        structlog.contextvars.bind_contextvars(job_id=self.job_id, attempt=self.number)
         try:
             self._train()
         except (ClusterUnavailableError, EngineStillThereError) as error:
             self._died("cluster_unavailable", str(error), [])
         except Exception:
-            log.exception("Job %s, attempt %d", self.job_id, self.number)
+            log.exception("the attempt failed")
             self._died("internal_error", "The service failed; its log has the traceback.", [])
         finally:
             with self._lock:
@@ -160,6 +164,7 @@ class Attempt:
             return
         broken: EngineProtocolError | None = None
         try:
+            log.info("engine started, pid %d", engine.pid)
             engine.begin()
             for message in engine.messages():
                 self._hear(message)
@@ -172,11 +177,13 @@ class Attempt:
         finally:
             self._force_later()  # its output ended: so must the process
             ended = engine.wait()
+            log.info("%s", ended)
         reason = "cluster_lost" if ended.code == CLUSTER_LOST else "engine_died"
         self._died(reason, str(broken or ended), ended.log)
 
     def _start_engine(self) -> EngineProcess | None:
         inputs = self._around.store.job_inputs(self.job_id)
+        structlog.contextvars.bind_contextvars(request_id=inputs.request_id)
         self._folder.mkdir(parents=True, exist_ok=True)
         await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
         workers = _ray_workers(inputs.spec)
@@ -185,6 +192,7 @@ class Attempt:
         start = Start(
             job_id=self.job_id,
             attempt=self.number,
+            request_id=inputs.request_id,
             spec=inputs.spec,
             dataset=self._around.sources.of(self.job_id, inputs.dataset_digest),
             job_directory=self._folder,
@@ -225,7 +233,7 @@ class Attempt:
             self._force_later()  # it has said all: now it ends
         elif not self._around.reports.take(self.job_id, self.number, message):
             # Another attempt goes on with the job, or the job ended: nothing to do here.
-            log.warning("Job %s: attempt %d is stale, its engine ends.", self.job_id, self.number)
+            log.warning("the attempt is stale, its engine ends")
             self._settled = True
             self.kill()
 

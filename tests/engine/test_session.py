@@ -246,13 +246,13 @@ def test_initial_parameters_are_where_training_starts(dataset: Path, tmp_path: P
 
 
 def test_unexpected_error_fails_the_job_and_shows_in_the_log(
-    dataset: Path, job_directory: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Path, job_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (dataset / "inputs.npy").unlink()
     end = finished(attempt(spec(), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "engine_error")
     assert "inputs.npy" in (end.detail or "")
-    assert "Traceback" in capsys.readouterr().err
+    assert "Traceback" in caplog.text
 
 
 def test_finite_examples_whose_sum_overflows_end_with_the_remedy(

@@ -1,3 +1,4 @@
+import json
 from functools import partial
 from typing import Any
 
@@ -57,3 +58,12 @@ def test_series_end_with_the_job(busy: Watched) -> None:
 def test_the_node_that_the_workers_are_on_is_seen(busy: Watched) -> None:
     assert busy.ask('batchgrad_cluster_nodes{state="busy"} == 1')
     assert busy.ask('batchgrad_workers{state="running"} == 2')
+
+
+def test_the_job_can_be_followed_to_its_workers(busy: Watched) -> None:
+    """The engine's log names each worker's process beside the request that submitted the job."""
+    lines = [json.loads(line) for line in busy.engine_log().splitlines() if line[:1] == "{"]
+    joined = [line for line in lines if line["event"] == "worker_joined"]
+    assert len({(line["host"], line["pid"]) for line in joined}) == 2
+    assert {line["job_id"] for line in joined} == {busy.job.id}
+    assert all(line["request_id"] for line in joined)

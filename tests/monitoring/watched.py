@@ -96,6 +96,11 @@ class Watched:
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 
+    def engine_log(self) -> str:
+        """What the job's engine logged."""
+        (log,) = self._folder.glob(f"*/jobs/{self.job.id}/engine.log")
+        return log.read_text("utf-8")
+
     def _watch(self) -> None:
         """Start Alertmanager, and Prometheus with the committed rules at a quick pace."""
         service, alertmanager = (

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import sys
@@ -9,20 +10,26 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-from batchgrad_service.engine import session
+from batchgrad_service.engine import log, session
 from batchgrad_service.engine.executors import ClusterLost
 from batchgrad_service.engine.messages import (
     CLUSTER_LOST,
     ClusterFound,
     ClusterWanted,
+    Finished,
+    Happened,
     Sent,
     Start,
+    Started,
     encode,
 )
 from batchgrad_service.engine.orders import Orders
 
 LOCKED = 73
 """Exit code: another engine still works on this job."""
+
+
+_log = logging.getLogger("batchgrad.engine")
 
 
 class Outlet:
@@ -34,7 +41,11 @@ class Outlet:
         self._open = True
 
     def send(self, message: Sent) -> None:
-        """Write one line."""
+        """Write one line; what is rare goes to the log too."""
+        if isinstance(message, Started | Happened | Finished):
+            data = message.model_dump(mode="json", exclude={"type", "event"})
+            name = message.event if isinstance(message, Happened) else message.type
+            _log.info(name, extra={"data": data.pop("data", data)})
         with self._lock:
             if not self._open:
                 return
@@ -50,9 +61,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
+    log.configure(start)
     with (start.job_directory / "engine.lock").open("a+") as lock:
         if not _take(lock, start):
-            sys.stderr.write("Another engine holds this job's lock.\n")
+            _log.error("another engine holds this job's lock")
             return LOCKED
         try:
             orders = Orders(sys.stdin)
@@ -63,7 +75,7 @@ def main() -> int:
 
             session.run(start, orders, outlet.send, find_cluster)
         except ClusterLost as error:
-            sys.stderr.write(f"The Ray cluster is gone: {error}\n")
+            _log.error("the Ray cluster is gone: %s", error)  # it says all
             return CLUSTER_LOST
     return 0
 

@@ -25,10 +25,14 @@ class Message(BaseModel):
 
 
 class Start(Message):
-    """One attempt at a job. `ray_private` says that the cluster is this service's own."""
+    """One attempt at a job. `ray_private` says that the cluster is this service's own.
+
+    `request_id` is that of the request that submitted the job, for the log.
+    """
 
     job_id: str
     attempt: int
+    request_id: str | None = None
     spec: JobSpec
     dataset: DatasetSource
     job_directory: Path

@@ -1,7 +1,7 @@
 """One attempt at a job: from the newest checkpoint, step by step, until it ends or has to go."""
 
+import logging
 import os
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -47,6 +47,9 @@ from batchgrad_workers.threads import ThreadTeam, keep_freed_memory, single_thre
 Send = Callable[[Sent], None]
 
 
+_log = logging.getLogger(__name__)
+
+
 def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None = None) -> None:
     """Train as `start` says; every end but a lost cluster is told by a `Finished`.
 
@@ -79,12 +82,12 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
     except Failure as failure:
         send(_failed(failure.reason, failure, step))
     except MemoryError as error:
-        traceback.print_exc()
+        _log.exception("out of memory")
         send(_failed("out_of_memory", error, step))
     except ClusterLost:
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, the job must learn of it
-        traceback.print_exc()
+        _log.exception("the engine failed")
         send(_failed("engine_error", error, step))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from typing import Annotated, get_args
 
+import structlog
 from fastapi import APIRouter, Header, Query, Response
 
 from batchgrad.contract import InitialParameters, Job, JobSpec, JobStatus, Page, Plan
@@ -77,6 +78,7 @@ def _plan_or_submit(
             initial_parameters=digest,
             idempotency_key=key,
             body_digest=body_digest,
+            request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
 
 

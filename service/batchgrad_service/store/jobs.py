@@ -48,6 +48,7 @@ class JobRows(Database):
         initial_parameters: str | None,
         idempotency_key: str | None,
         body_digest: str,
+        request_id: str | None = None,
     ) -> tuple[Job, bool]:
         """A queued job with its first two events, and whether it was created now.
 
@@ -68,6 +69,7 @@ class JobRows(Database):
                     spec=spec.model_dump(mode="json"),
                     dataset_digest=dataset_digest,
                     initial_parameters=initial_parameters,
+                    request_id=request_id,
                     warnings=warnings,
                     attempts=0,
                     last_event=0,
@@ -111,6 +113,7 @@ class JobRows(Database):
             spec=JobSpec.model_validate(row["spec"]),
             dataset_digest=row["dataset_digest"],
             initial_parameters=row["initial_parameters"],
+            request_id=row["request_id"],
             attempt=row["attempts"],
         )
 

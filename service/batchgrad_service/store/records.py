@@ -22,6 +22,7 @@ class JobInputs:
     spec: JobSpec
     dataset_digest: str
     initial_parameters: str | None
+    request_id: str | None
     attempt: int
 
 

@@ -55,6 +55,7 @@ jobs = Table(
     Column("spec", JSON, nullable=False),
     Column("dataset_digest", String(80), nullable=False, index=True),
     Column("initial_parameters", String(80)),
+    Column("request_id", String(64)),  # of the request that submitted the job
     Column("warnings", JSON, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_event", BigInteger, nullable=False),  # seq of the newest event
