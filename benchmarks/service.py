@@ -8,9 +8,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from batchgrad import Client
@@ -84,7 +84,7 @@ class Jobs:
         client = self._service.client
         job = client.submit(self._spec)
         try:
-            self._first_step(job.id)
+            since = self._chosen(job.id) if self._ours.chooses else self._first_step(job.id)
             time.sleep(self._ours.warm_seconds + seconds)
             job = client.job(job.id)
             self._peak = max(self._peak, self._service.peak_bytes(job))
@@ -93,7 +93,7 @@ class Jobs:
             self._end(job.id)
         rows = list(client.steps(job.id, max_points=POINTS))
         client.delete(job.id)
-        return steady(rows, self._ours.warm_seconds)
+        return steady(rows, since + timedelta(seconds=self._ours.warm_seconds))
 
     def peak_bytes(self) -> int:
         """Peak memory of the engine and its workers."""
@@ -102,15 +102,33 @@ class Jobs:
     def close(self) -> None:
         """Nothing is left between bursts."""
 
-    def _first_step(self, job_id: str) -> None:
+    def _first_step(self, job_id: str) -> datetime:
+        """When the first step ended."""
+        return self._await(job_id, "first step", self._first_row)
+
+    def _chosen(self, job_id: str) -> datetime:
+        """When the job said how it runs."""
+        return self._await(job_id, "choice of an executor", self._choice)
+
+    def _await(self, job_id: str, what: str, look: Callable[[str], datetime | None]) -> datetime:
         deadline = time.monotonic() + START_SECONDS
-        while (job := self._service.client.job(job_id)).step == 0:
+        while (found := look(job_id)) is None:
+            job = self._service.client.job(job_id)
             if job.status in TERMINAL or time.monotonic() > deadline:
                 raise ContestantFailed(
-                    f"{self._ours.name}: job {job.status} before its first step "
+                    f"{self._ours.name}: job {job.status} before its {what} "
                     f"({job.reason}: {job.detail})."
                 )
             time.sleep(0.1)
+        return found
+
+    def _first_row(self, job_id: str) -> datetime | None:
+        return next((row.time for row in self._service.client.steps(job_id, max_points=2)), None)
+
+    def _choice(self, job_id: str) -> datetime | None:
+        events = self._service.client.events(job_id, follow=False)
+        chosen = (e.time for e in events if e.type == "plan" and "because" in e.data)
+        return next(chosen, None)
 
     def _end(self, job_id: str) -> None:
         """Cancel and wait: nobody else may start before it is gone."""
@@ -132,14 +150,13 @@ def placement(job: Job) -> str:
     return f"inline, {threads}" if job.executor == "inline" else f"Ray, {job.workers} × {threads}"
 
 
-def steady(rows: list[StepRow], warm_seconds: float) -> Burst:
-    """Steps and seconds between the first row after the warm-up and the last row of all."""
-    start = rows[0].time + timedelta(seconds=warm_seconds) if rows else None
-    counted = [row for row in rows if start is not None and row.time >= start]
+def steady(rows: list[StepRow], start: datetime) -> Burst:
+    """Steps and seconds between the first row after `start` and the last row of all."""
+    counted = [row for row in rows if row.time >= start]
     if len(counted) < 2 or counted[-1].time <= counted[0].time:
         raise ContestantFailed(
-            f"{len(counted)} of {len(rows)} step rows lie after a warm-up of {warm_seconds:g} s: "
-            "let it run for longer (--seconds)."
+            f"{len(counted)} of {len(rows)} step rows lie after the warm-up: let it run for "
+            "longer (--seconds)."
         )
     first, last = counted[0], counted[-1]
     timed = counted[1:]  # the first one's row is where the clock starts: its own step is not in

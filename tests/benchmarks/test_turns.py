@@ -96,11 +96,15 @@ def test_slow_steps_are_not_warmed_up_again() -> None:
     assert forgotten == [4.0, 6.0]
 
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WARM = START + timedelta(seconds=1)
+
+
 def row(step: int, seconds: float, **phases: float) -> StepRow:
     return StepRow(
         step=step,
         epoch=1,
-        time=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds),
+        time=START + timedelta(seconds=seconds),
         loss=1.0,
         learning_rate=0.1,
         gradient_norm=1.0,
@@ -115,7 +119,7 @@ def row(step: int, seconds: float, **phases: float) -> StepRow:
 def test_only_steps_after_the_warm_up_count() -> None:
     rows = [row(1, 0.0, compute=9.0), row(5, 1.0, compute=0.1), row(25, 3.0, compute=0.3)]
 
-    found = steady(rows, 1.0)
+    found = steady(rows, WARM)
 
     assert (found.steps, found.seconds) == (20, 2.0)
     assert found.phases == pytest.approx({"compute": 0.3})  # of the steps within those seconds
@@ -124,7 +128,7 @@ def test_only_steps_after_the_warm_up_count() -> None:
 @pytest.mark.parametrize("rows", [[], [row(1, 0.0)], [row(1, 0.0), row(2, 1.5)]])
 def test_too_short_a_burst_is_refused(rows: list[StepRow]) -> None:
     with pytest.raises(ContestantFailed, match="let it run for longer"):
-        steady(rows, 1.0)
+        steady(rows, WARM)
 
 
 def test_memory_of_a_tree_of_processes() -> None:
