@@ -158,6 +158,23 @@ def test_jobs_and_layers_are_bounded(
     assert len(layers) == MAX_JOBS * MAX_LAYERS
 
 
+def test_a_job_that_goes_on_begins_at_its_checkpoints_step(
+    registry: CollectorRegistry, metrics: Metrics, store: Store
+) -> None:
+    job = create(store)
+    metrics.begin(job)
+    metrics.observe(job.id, observed(examples=10))
+    metrics.forget(job.id)  # paused, or its engine died
+    metrics.begin(job.model_copy(update={"step": 5}))
+    mine = {"job_id": job.id}
+    assert value(registry, "job_step", **mine) == 5
+    assert value(registry, "job_examples_total", **mine) == 0
+    assert value(registry, "job_loss", **mine, split="train") is None
+    metrics.observe(job.id, observed(examples=4))
+    assert value(registry, "job_step", **mine) == 7
+    assert value(registry, "job_examples_total", **mine) == 4
+
+
 def test_a_place_that_gets_free_is_the_next_jobs(
     registry: CollectorRegistry, metrics: Metrics, store: Store
 ) -> None:
