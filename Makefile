@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+BROWSER_READY := $(VENV)/browser-ready
+
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
 CONTAINER_TOOLS := docker.io docker-compose iptables mmdebstrap
 
-.PHONY: demo serve test test-containers test-monitoring test-cluster check format peers bench bench-quick clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser check format peers bench bench-quick clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -22,6 +24,13 @@ serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
+	@dpkg-query --show $(CONTAINER_TOOLS) > /dev/null 2>&1 || test "$$(id -u)" != 0 \
+	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
+	       --yes --no-install-recommends $(CONTAINER_TOOLS) > /dev/null; } \
+	  || echo "Not all of $(CONTAINER_TOOLS) could be installed."
+	BATCHGRAD_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
+
 test-cluster: $(READY)  ## Jobs on three hosts, network namespaces of this machine; needs root
 	$(BIN)/python -m tests.cluster
 
@@ -31,17 +40,13 @@ test-monitoring: $(READY)  ## Dashboards, alerts: a real Prometheus and Alertman
 	       --yes --no-install-recommends nodejs npm > /dev/null; } || true
 	$(BIN)/python -m tests.monitoring
 
-test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
-	@dpkg-query --show $(CONTAINER_TOOLS) > /dev/null 2>&1 || test "$$(id -u)" != 0 \
-	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
-	       --yes --no-install-recommends $(CONTAINER_TOOLS) > /dev/null; } \
-	  || echo "Not all of $(CONTAINER_TOOLS) could be installed."
-	BATCHGRAD_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
-
 check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+test-browser: $(BROWSER_READY)  ## The page in Debian's Chromium, which is installed if missing
+	$(BIN)/python -m tests.browser
 
 format: $(READY)  ## Put the code in shape
 	$(BIN)/ruff format .
@@ -74,4 +79,9 @@ $(PEERS_READY): benchmarks/peers.txt
 	  "$$(grep '^torch==' benchmarks/peers.txt)"
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --requirement benchmarks/peers.txt
+	@touch $@
+
+$(BROWSER_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[service,demo,dev,browser]'
 	@touch $@

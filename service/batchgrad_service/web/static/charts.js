@@ -1,4 +1,10 @@
 // Charts that are drawn when they can be seen, and again when their data or the theme changed.
+// A page's own script comes before Plotly's, so that its data travel while Plotly is compiled:
+// it awaits `ready` before the first `changed()`.
+
+export const ready = document.readyState === "complete" || globalThis.Plotly
+  ? Promise.resolve()
+  : new Promise((done) => { document.addEventListener("DOMContentLoaded", done, { once: true }); });
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
 export const colour = (name) =>
@@ -46,13 +52,13 @@ function draw(element, one) {
 
 function layout({ traces, layout: { xaxis, yaxis, ...rest } }) {
   const [text, grid, edge, raised] = ["text", "grid", "edge", "raised"].map(colour);
-  const axis = { gridcolor: grid, linecolor: edge, zerolinecolor: edge, automargin: true };
+  const axis = { gridcolor: grid, linecolor: edge, zerolinecolor: edge };
   const plain = { exponentformat: "e", minexponent: 4 }; // "power" would need inline styles
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: text, family: "system-ui, sans-serif", size: 12 },
-    margin: { l: 8, r: 8, t: 8, b: 8 },
+    margin: { l: 54, r: 10, t: 26, b: 40 }, // fixed: automargin draws everything twice
     showlegend: traces.length > 1,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     hovermode: "x unified",

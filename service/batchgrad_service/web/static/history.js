@@ -1,6 +1,6 @@
 // A job's steps and evaluations, fetched once and then appended to.
 
-const POINTS = 500; // at first; more than a chart has pixels shows nothing more
+const POINTS = 300; // at first: about as many as a chart has pixels
 const MOST = 2000;
 
 export class History {

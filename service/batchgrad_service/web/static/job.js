@@ -1,4 +1,4 @@
-import { changed, chart, colour } from "./charts.js";
+import { changed, chart, colour, ready } from "./charts.js";
 import { History } from "./history.js";
 import { atMostEvery, refresh } from "./live.js";
 
@@ -84,7 +84,7 @@ chart("norms", () => {
       type: "bar", name: "examples", x: counts.slice(first, end).map((_, index) => name(first + index)),
       y: counts.slice(first, end), marker: { color: colour("truth") },
     }],
-    layout: { bargap: 0.05, xaxis: { type: "category", title: { text: `‖g‖ up to, at step ${last().step}` } } },
+    layout: { bargap: 0.05, xaxis: { type: "category", automargin: true, title: { text: `‖g‖ up to, at step ${last().step}` } } },
   };
 });
 logLoss.addEventListener("change", changed);
@@ -134,6 +134,6 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-await history.load();
+await Promise.all([history.load(), ready]);
 show();
 follow();

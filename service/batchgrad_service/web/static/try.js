@@ -1,6 +1,6 @@
 // The question itself: examples and a network that can be edited, answered by POST /v1/gradients.
 
-import { changed, chart, colour } from "./charts.js";
+import { changed, chart, colour, ready } from "./charts.js";
 import { build, number, signed } from "./elements.js";
 import { atMostEvery } from "./live.js";
 import { ACTIVATIONS, LOSSES, PRESETS, shapes, start } from "./networks.js";
@@ -154,7 +154,7 @@ function showAnswer() {
     : ` Over all parameters it is off by ${(100 * shortcut.relative_error).toPrecision(3)} % of the gradient.`;
   at("said").textContent = `At ${name} the gradient is ${signed(value)}. Averaging the errors first `
     + `gives ${signed(theirs)}.${whole}`;
-  changed();
+  ready.then(changed);
 }
 
 chart("bars", () => {

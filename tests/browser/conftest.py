@@ -1,0 +1,136 @@
+"""A service and a browser for all tests here. Collected by `make test-browser` alone."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from batchgrad.client import Client
+from batchgrad.demo import digits
+from batchgrad.private_service import private_service
+from tests.browser.__main__ import CHROMIUM
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+collect_ignore_glob = [] if os.environ.get(CHROMIUM) else ["test_*.py"]
+SCREENSHOTS = Path("build/screenshots")
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service: its address, a client, and its database's file."""
+
+    url: str
+    client: Client
+    database: Path
+
+    def sql(self, statement: str, *values: object) -> None:
+        """Change the service's database behind its back."""
+        with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+            connection.execute(statement, values)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("service")
+    with private_service(folder=folder) as client:
+        client.put_arrays("digits", *digits())
+        [database] = folder.glob("*/*.sqlite3")
+        yield Running(client.url, client, database)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - make test has none
+
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=os.environ[CHROMIUM], args=["--no-sandbox"]
+        )
+        yield chromium
+        chromium.close()
+
+
+OpenPage = Callable[..., "Page"]
+Shot = Callable[..., None]
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
+    """Opens pages that may neither complain nor ask another host; arguments are the context's."""
+    wrong: list[str] = []
+    with ExitStack() as stack:
+
+        def opened(url: str, *, expected: str = "", width: int = 1280, height: int = 900) -> "Page":
+            context = browser.new_context(base_url=url, viewport={"width": width, "height": height})
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE_SECONDS * 1000)
+
+            def said(kind: str, text: str) -> None:
+                if kind in {"error", "warning"} and not (expected and expected in text):
+                    wrong.append(text)
+
+            def asked(address: str) -> None:
+                if urlsplit(address).netloc != urlsplit(url).netloc:
+                    wrong.append(f"asked {address}")
+
+            page.on("console", lambda message: said(message.type, message.text))
+            page.on("pageerror", lambda error: said("error", str(error)))
+            page.on("request", lambda request: asked(request.url))
+            return page
+
+        yield opened
+    assert wrong == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage, running: Running) -> "Page":
+    return open_page(running.url)
+
+
+@pytest.fixture(scope="session")
+def shot() -> Shot:
+    """Leaves a screenshot of a page from its top on, 1280 wide."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    def take(page: "Page", name: str, height: int = 900) -> None:
+        page.set_viewport_size({"width": 1280, "height": height})
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def trained(running: Running) -> str:
+    """The id of a job that has succeeded."""
+    job = running.client.submit(
+        {
+            "name": "digits",
+            "dataset": "digits",
+            "model": {
+                "layers": [
+                    {"kind": "linear", "out_features": 64},
+                    {"kind": "relu"},
+                    {"kind": "linear", "out_features": 10},
+                ]
+            },
+            "loss": "softmax_cross_entropy",
+            "optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+            "batch_size": 256,
+            "epochs": 30,
+            "validation_fraction": 0.2,
+            "standardize": True,
+            "workers": 0,
+        }
+    )
+    return running.client.wait(job.id).id

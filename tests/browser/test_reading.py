@@ -1,0 +1,130 @@
+"""Whether everybody can read and use it: widths, contrast, keyboard, themes, the login."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from batchgrad.private_service import COMMAND, private_service
+from tests.browser.conftest import OpenPage, Running
+
+PAGES = ("/", "/submit", "/try", "/jobs/{job}", "/jobs/{job}/examples", "/jobs/none")
+TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
+# WCAG 2.2, 1.4.3: contrast of every text that can be seen with what is behind it.
+CONTRAST = """() => {
+  const rgba = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((one) => one / 255)
+      .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = rgba(getComputedStyle(at).backgroundColor);
+      if ((colour[3] ?? 1) > 0.99) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
+      || ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
+    const box = element.getBoundingClientRect();
+    if (!own || element.disabled || box.width === 0 || box.right < 0) continue;
+    const style = getComputedStyle(element);
+    const colour = rgba(element instanceof SVGElement ? style.fill : style.color);
+    const [high, low] = [light(colour), light(behind(element))].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (high + 0.05) / (low + 0.05);
+    found.push({ ratio, enough: ratio >= (large ? 3 : 4.5),
+      text: (element.textContent || element.value || "").trim().slice(0, 40) });
+  }
+  return found;
+}"""
+
+
+def settled(page: Page, path: str) -> None:
+    """Go there, and wait until it shows what it has to."""
+    page.goto(path)
+    plots = page.locator(".plot")
+    if plots.count():
+        plots.first.scroll_into_view_if_needed()
+        expect(page.locator(".plot[data-drawn]").first).to_be_visible()
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_wider_than_the_window(
+    open_page: OpenPage, running: Running, trained: str, path: str, width: int
+) -> None:
+    page = open_page(running.url, expected="status of 404", width=width)
+    settled(page, path.format(job=trained))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_stands_out(
+    open_page: OpenPage, running: Running, trained: str, path: str, theme: str
+) -> None:
+    page = open_page(running.url, expected="status of 404")
+    page.emulate_media(color_scheme=theme)
+    settled(page, path.format(job=trained))
+    assert page.locator("html").get_attribute("data-theme") == theme
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 8
+    assert [one for one in found if not one["enough"]] == []
+
+
+def test_the_theme_is_switched_and_kept(page: Page, trained: str) -> None:
+    settled(page, f"/jobs/{trained}")
+    text = "getComputedStyle(document.querySelector('#loss text')).fill"
+    before = page.evaluate(text)
+    page.get_by_role("button", name="Dark").click()
+    page.wait_for_function(f"before => {text} !== before", arg=before)
+    page.goto("/")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.get_by_role("button", name="Light").click()
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    expect(focused).to_have_text("Skip to the content")
+    expect(focused).to_be_in_viewport()
+    for name in ("batchgrad", "Jobs", "Submit", "Try it"):
+        page.keyboard.press("Tab")
+        expect(focused).to_have_text(name)
+        assert focused.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/try")
+    said = page.locator("#said")
+    expect(said).to_contain_text("−0.2233")
+    while page.evaluate("document.activeElement.ariaLabel") != "x1 of example 2":
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")
+    expect(focused).to_have_value("1.1")
+    expect(said).not_to_contain_text("−0.2233")
+    expect(focused).to_have_value("1.1")  # the answer did not take the focus away
+
+
+def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    with private_service((*COMMAND, "--token-file", str(file)), folder=tmp_path) as client:
+        page = open_page(client.url, expected="status of 401")
+        page.goto("/try")
+        page.get_by_label("Token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("not this service's token")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/try")
+        expect(page.locator("#said")).to_contain_text("−0.2233")
+        assert page.evaluate("document.cookie") == ""
+        page.get_by_role("button", name="Log out").click()
+        page.goto("/")
+        page.wait_for_url("**/login?next=*")
