@@ -11,7 +11,6 @@ import structlog
 
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.engine.messages import (
-    CLUSTER_LOST,
     LEDGER_FILE,
     AnyEngineMessage,
     ClusterFound,
@@ -178,7 +177,7 @@ class Attempt:
             self._force_later()  # its output ended: so must the process
             ended = engine.wait()
             log.info("%s", ended)
-        reason = "cluster_lost" if ended.code == CLUSTER_LOST else "engine_died"
+        reason = "cluster_lost" if ended.cluster_lost else "engine_died"
         self._died(reason, str(broken or ended), ended.log)
 
     def _start_engine(self) -> EngineProcess | None:

@@ -22,6 +22,7 @@ from batchgrad_service.engine.messages import (
 from batchgrad_service.processes import kill_group
 
 ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_service.engine.main")
+RAY_HEAD_LOST = "Failed to connect to GCS within"
 LOG_BYTES = 2**20
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 20
@@ -45,8 +46,13 @@ class EngineExit:
     code: int
     log: list[str]
 
+    @property
+    def cluster_lost(self) -> bool:
+        """Whether it ended for want of Ray, which ends a driver itself and says so in its log."""
+        return self.code == CLUSTER_LOST or any(RAY_HEAD_LOST in line for line in self.log)
+
     def __str__(self) -> str:
-        if self.code == CLUSTER_LOST:
+        if self.cluster_lost:
             return "The Ray cluster is gone, or its head is out of reach: ray status tells more."
         if self.code >= 0:
             return f"The engine ended with exit code {self.code}."

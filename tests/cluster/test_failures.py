@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.cluster.hosts import SHARED_MEMORY, Host
 from tests.cluster.running import LOST, RETRIED, WIDE, Running, running
 
 RAYLET = "/raylet/raylet "
+GCS = "/gcs/gcs_server "
 
 
 def assert_one_lost(job: Running, host: Host, *reasons: str) -> None:
@@ -113,6 +115,20 @@ def test_engine_killed(cluster: Cluster) -> None:
         job.ends_well(attempts=2)
         recovering = [each for each in job.events("state") if each["status"] == "recovering"]
         assert [each["detail"] for each in recovering] == ["The engine was ended by SIGKILL."]
+
+
+def test_gcs_killed_and_the_cluster_started_afresh(cluster: Cluster) -> None:
+    """Ray ends the engine when the head stays away; the next one waits until it is back."""
+
+    def recovering() -> list[dict[str, Any]]:
+        return [each for each in job.events("state") if each["status"] == "recovering"]
+
+    with mended(cluster, *cluster.hosts), running(cluster, epochs=300) as job:
+        cluster.head.send(signal.SIGKILL, cluster.head.processes(GCS))
+        until(recovering, 30, "the engine does not notice")
+        cluster.restart(*cluster.hosts)
+        job.ends_well(attempts=2)
+        assert [each["reason"] for each in recovering()] == ["cluster_lost"]
 
 
 @contextmanager

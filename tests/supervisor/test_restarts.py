@@ -52,10 +52,14 @@ def test_a_dead_engine_is_replaced_and_goes_on_from_the_checkpoint(bench: Bench)
     assert steps == [1, 2, 3, 4, 5]
 
 
-def test_a_lost_cluster_is_told_as_such(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("no Ray", CLUSTER_LOST), ("Failed to connect to GCS within 5 seconds.", 1)],
+)
+def test_a_lost_cluster_is_told_as_such(bench: Bench, said: str, code: int) -> None:
     bench.engine_command = (
         *(sys.executable, "-c"),
-        f"import sys; input(); sys.stderr.write('no Ray'); sys.exit({CLUSTER_LOST})",
+        f"import sys; input(); sys.stderr.write('{said}'); sys.exit({code})",
     )
     bench.supervisor()
     job_id = bench.submit(max_restarts=1)
@@ -65,8 +69,8 @@ def test_a_lost_cluster_is_told_as_such(bench: Bench) -> None:
     ]
     for state in (bench.states(job_id)[2], bench.states(job_id)[4]):
         assert state.data["reason"] == "cluster_lost"
-        assert state.data["detail"].startswith("The Ray cluster is gone")
-        assert state.data["log"] == ["no Ray"]
+        assert state.data["detail"].startswith("The Ray cluster is gone, or")
+        assert state.data["log"] == [said]
 
 
 def test_what_a_dead_engine_leaves_in_its_group_is_ended(bench: Bench) -> None:
