@@ -54,12 +54,8 @@ class Tree(Generic[Sum]):
 
     def nodes(self) -> list[Node[Sum]]:
         """What could not be joined further, from left to right."""
-        return [
-            Node(level, index, addend)
-            for (level, index), addend in sorted(
-                self._open.items(), key=lambda item: item[0][1] << item[0][0]
-            )
-        ]
+        nodes = [Node(level, index, addend) for (level, index), addend in self._open.items()]
+        return sorted(nodes, key=lambda node: node.index << node.level)
 
     def root(self) -> Sum:
         """The sum of all leaves.

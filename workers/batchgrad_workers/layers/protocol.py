@@ -97,6 +97,9 @@ class Parameterless(Plain):
 
 def weighted_sum(weights: Array, rows: Array, into: Array) -> None:
     """Write Σ_n w_n of the rows (n, …), read in the order in which they lie in memory."""
+    if rows.flags.c_contiguous:
+        np.matmul(weights, rows.reshape(len(rows), -1), out=into.reshape(-1))
+        return
     order = memory_order(rows.strides[1:])
     ordered = rows.transpose(0, *(axis + 1 for axis in order))
     total = (weights @ ordered.reshape(len(rows), -1)).reshape(ordered.shape[1:])
