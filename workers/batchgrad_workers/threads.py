@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 
@@ -41,12 +42,16 @@ class ThreadTeam:
         self._pool = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
 
     def run(self, items: range, work: Callable[[int], None]) -> None:
-        """Call `work(item)` for every item, each once, on any thread; the first error is raised."""
+        """Call `work(item)` for every item, each once, on any thread; the first error is raised.
+
+        Overflow raises no warnings: whoever looks at the results tells of it.
+        """
         remaining = iter(items)
 
         def take() -> None:
-            for item in remaining:
-                work(item)
+            with np.errstate(all="ignore"):  # a thread does not inherit its caller's
+                for item in remaining:
+                    work(item)
 
         if self._pool is None:
             take()

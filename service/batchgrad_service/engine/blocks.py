@@ -21,16 +21,12 @@ def run(team: ThreadTeam, blocks: int, work: Callable[[int], None], *, of_bytes:
 
     Overflow raises no warnings: whoever looks at the result tells of it.
     """
-
-    def quiet(block: int) -> None:
-        with np.errstate(all="ignore"):  # a thread does not inherit its caller's
-            work(block)
-
     if of_bytes >= THREADED_BYTES:
-        team.run(range(blocks), quiet)
+        team.run(range(blocks), work)
         return
-    for block in range(blocks):
-        quiet(block)
+    with np.errstate(all="ignore"):
+        for block in range(blocks):
+            work(block)
 
 
 def over(team: ThreadTeam, size: int, work: Callable[[slice], None], *, of_bytes: int) -> None:
