@@ -1,7 +1,7 @@
-"""`python -m tests.monitoring`: finds Prometheus and Alertmanager, then runs pytest here.
+"""`python -m tests.monitoring`: sees to Prometheus and Alertmanager, then runs pytest here.
 
-What follows on the command line is pytest's. Programs and data are in one temporary directory,
-which goes with the run.
+What follows on the command line is pytest's. All data is in one temporary directory, which goes
+with the run.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.monitoring.programs import FOLDER_VARIABLE, ProgramsMissingError, find
+from tests.monitoring.programs import ASKED_FOR, ProgramsMissingError, install_missing
 
 LIMIT_SECONDS = "600"
 
@@ -19,15 +19,16 @@ def main() -> int:
     """Pytest's exit status."""
     with TemporaryDirectory(prefix="batchgrad-monitoring-") as folder:
         try:
-            find(Path(folder))
+            install_missing()
         except ProgramsMissingError as error:
             sys.stderr.write(f"make test-monitoring needs Prometheus and Alertmanager: {error}\n")
             return 1
         tests = str(Path(__file__).parent)
-        command = ("timeout", LIMIT_SECONDS, sys.executable, "-m", "pytest", tests, *sys.argv[1:])
+        pytest = (sys.executable, "-m", "pytest", tests, f"--basetemp={folder}/data")
+        command = ("timeout", LIMIT_SECONDS, *pytest, *sys.argv[1:])
         return subprocess.run(
             command,
-            env=os.environ | {FOLDER_VARIABLE: folder},
+            env=os.environ | {ASKED_FOR: "1"},
             check=False,
         ).returncode
 

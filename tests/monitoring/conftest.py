@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.monitoring.programs import FOLDER_VARIABLE
+from tests.monitoring.programs import ASKED_FOR
 from tests.monitoring.watched import Watched
 
-collect_ignore_glob = [] if FOLDER_VARIABLE in os.environ else ["test_live_*.py"]
+collect_ignore_glob = [] if ASKED_FOR in os.environ else ["test_live_*.py"]
 
 
 @pytest.fixture(scope="session")

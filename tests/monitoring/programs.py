@@ -1,12 +1,12 @@
-"""Prometheus, its promtool, and Alertmanager: those that are installed, or Debian's, unpacked."""
+"""Prometheus, its promtool, and Alertmanager, of Debian's packages where they are missing."""
 
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-FOLDER_VARIABLE = "BATCHGRAD_MONITORING_PROGRAMS"
-"""Names the folder that `find` made; without it tests that need the programs are not collected."""
+ASKED_FOR = "BATCHGRAD_TEST_MONITORING"
+"""In the environment of `make test-monitoring`; without it tests with a Prometheus wait."""
 
 PROGRAMS = {
     "prometheus": "prometheus",
@@ -15,46 +15,57 @@ PROGRAMS = {
 }
 """By program, Debian's package."""
 
+POLICY = Path("/usr/sbin/policy-rc.d")
+"""Debian's packages ask it whether they may start their daemons; 101 is no."""
+
 
 class ProgramsMissingError(Exception):
-    """A program is not installed and its package cannot be had."""
+    """A program is not installed and cannot be."""
 
 
-def find(folder: Path) -> None:
-    """Link every program into `folder`/bin.
+def install_missing() -> None:
+    """Install what is missing, without starting it.
 
-    Debian's packages are unpacked into `folder`, not installed: so they start no daemon, need no
-    root, and are gone with the folder.
+    To unpack the packages is not enough: Alertmanager wants its templates in /usr/share.
 
     Raises:
         ProgramsMissingError: with what apt-get said.
     """
-    found = {name: shutil.which(name) for name in PROGRAMS}
-    packages = sorted({PROGRAMS[name] for name, path in found.items() if path is None})
-    if packages:
-        _unpack(packages, folder)
-    (folder / "bin").mkdir()
-    for name, path in found.items():
-        (folder / "bin" / name).symlink_to(path or folder / "usr/bin" / name)
+    packages = sorted({package for name, package in PROGRAMS.items() if not shutil.which(name)})
+    if not packages:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise ProgramsMissingError(
+            f"{' and '.join(packages)} are missing; as root on Debian they would be installed."
+        )
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n", "utf-8")
+        POLICY.chmod(0o755)
+    try:
+        _apt("update")
+        _apt("install", "--yes", "--no-install-recommends", *packages)
+    finally:
+        if ours:
+            POLICY.unlink()
 
 
 def program(name: str) -> str:
-    """A program's path, in a run of `make test-monitoring`."""
-    return str(Path(os.environ[FOLDER_VARIABLE]) / "bin" / name)
+    """A program's path; raises ProgramsMissingError."""
+    path = shutil.which(name)
+    if path is None:
+        raise ProgramsMissingError(f"{name} is not installed.")
+    return path
 
 
-def _unpack(packages: list[str], folder: Path) -> None:
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise ProgramsMissingError(f"{packages} are not installed, and this is not Debian.")
-    said = _run(folder, "apt-get", "download", *packages)
-    if said.returncode and os.geteuid() == 0:  # there may be no list of packages yet
-        _run(folder, "apt-get", "update")
-        said = _run(folder, "apt-get", "download", *packages)
+def _apt(*arguments: str) -> None:
+    command = ("apt-get", "--quiet=2", *arguments)
+    said = subprocess.run(
+        command,
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if said.returncode:
-        raise ProgramsMissingError(f"{packages} are not installed: {said.stderr.strip()}")
-    for package in folder.glob("*.deb"):
-        _run(folder, "dpkg-deb", "--extract", str(package), str(folder)).check_returncode()
-
-
-def _run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        raise ProgramsMissingError(f"apt-get {arguments[0]}: {said.stderr.strip()}")
