@@ -14,7 +14,7 @@ from batchgrad.contract import Ledger, StepExamples
 from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.ledger import Ledger as Columns
-from batchgrad_service.engine.messages import Finished, Start
+from batchgrad_service.engine.messages import EngineMessage, Finished, Sent, Start, encode
 from batchgrad_service.engine.session import run
 from batchgrad_service.reports import Reports
 from batchgrad_service.store.schema import steps
@@ -48,7 +48,8 @@ def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
 
-    def hear(message: Any) -> None:
+    def hear(sent: Sent) -> None:
+        message: Any = EngineMessage.validate_json(encode(sent))
         if isinstance(message, Finished):
             to: Any = message.outcome
             bench.store.transition(job_id, to=to, allowed=["running"], attempt=attempt)
