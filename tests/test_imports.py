@@ -19,9 +19,11 @@ FORBIDDEN = {
 RAY = {
     "workers/batchgrad_workers/worker.py",
     "service/batchgrad_service/keeper.py",
+    "service/batchgrad_service/engine/executors/ray_actor.py",
     "service/batchgrad_service/engine/executors/ray_calls.py",
     "service/batchgrad_service/engine/executors/ray_connection.py",
     "service/batchgrad_service/engine/executors/ray_crew.py",
+    "service/batchgrad_service/engine/executors/ray_nodes.py",
     "service/batchgrad_service/engine/executors/ray_workers.py",
 }
 PURE = [  # the mathematics, and the step itself: no files, clock of the wall, HTTP or processes

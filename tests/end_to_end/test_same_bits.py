@@ -55,22 +55,30 @@ def test_that_many_real_actors_run(client: Client) -> None:
             assert "GradientWorker" in Path(f"/proc/{pid}/cmdline").read_text()
 
 
-@pytest.mark.parametrize(
-    ("sent", "reason"), [(signal.SIGKILL, "died"), (signal.SIGSTOP, "silent")], ids=str
-)
-def test_worker_that_is_killed_or_stopped(
-    client: Client, long_digest: str, sent: signal.Signals, reason: str
-) -> None:
+def test_worker_that_is_killed(client: Client, long_digest: str) -> None:
     with under_way(client, 30, workers=2, **LONG) as job:
         victim = happened(client, job.id, "worker_joined")[0].data["pid"]
-        os.kill(victim, sent)
+        os.kill(victim, signal.SIGKILL)
         done = client.wait(job.id, timeout=60)
     assert done.parameters_digest == long_digest
     assert done.attempts == 1
     (lost,) = happened(client, job.id, "worker_lost")
-    assert (lost.data["pid"], lost.data["reason"]) == (victim, reason)
+    assert (lost.data["pid"], lost.data["reason"]) == (victim, "died")
     assert happened(client, job.id, "retry")
     assert len(happened(client, job.id, "worker_joined")) == 3
+    assert not Path(f"/proc/{victim}").exists()
+
+
+def test_worker_that_is_stopped(client: Client, long_digest: str) -> None:
+    """The other one does its work too, until it is struck off, or the job is done."""
+    with under_way(client, 30, workers=2, **LONG) as job:
+        victim = happened(client, job.id, "worker_joined")[0].data["pid"]
+        os.kill(victim, signal.SIGSTOP)
+        done = client.wait(job.id, timeout=60)
+    assert done.parameters_digest == long_digest
+    assert done.attempts == 1
+    retried = {event.data["reason"] for event in happened(client, job.id, "retry")}
+    assert retried & {"slow", "silent"}
     assert not Path(f"/proc/{victim}").exists()
 
 

@@ -27,11 +27,12 @@ class Threaded:
 
 @dataclass
 class Team:
-    """As many workers as `serve` has ways to serve; nobody comes in a lost one's place."""
+    """Those who were hired; in a lost one's place one for the job `comes_instead`, if any."""
 
     alive: list[Threaded] = field(default_factory=list)
     lost: list[tuple[int, str, str]] = field(default_factory=list)
     silent_ones: set[int] = field(default_factory=set)
+    comes_instead: Setup | None = None
     lines: MemoryLines = field(default_factory=lambda: MemoryLines("here"))
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -62,6 +63,8 @@ class Team:
         self.alive.remove(worker)
         worker.line.close()
         self.lost.append((worker.number, reason, detail))
+        if self.comes_instead:
+            self.hire(self.comes_instead)
 
     def close(self) -> None:
         for worker in self.alive:

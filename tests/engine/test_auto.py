@@ -249,12 +249,12 @@ def test_no_cluster_to_be_had_is_a_warning(job: Setup) -> None:
 
 def test_other_nodes_are_a_reason_to_look_again(job: Setup) -> None:
     clock = Clock()
-    seconds = {Plan(4, 1): 0.1, Plan(8, 1): 0.05, Plan(2, 4): 0.2}
+    seconds = {Plan(4, 1): 0.29, Plan(8, 1): 0.05, Plan(2, 4): 0.2}
     cluster = Cluster(job, clock, seconds, changes=True, cpus=None)
     cluster.comes.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         train(job, executor, plans)
-        assert executor.workers == 4
+        assert executor.kind == "inline"
         cluster.cpus_by_node["b"] = 4
         [plan] = plans(train(job, executor, plans))
         assert plan["workers"] == 8
@@ -262,6 +262,11 @@ def test_other_nodes_are_a_reason_to_look_again(job: Setup) -> None:
         measured = ["inline, 1 thread", "inline, 2 threads"]
         ray = ["2 Ray workers x 4 threads", "8 Ray workers x 1 thread"]
         assert sorted(plan["milliseconds"]) == sorted([*measured, *ray])
+        # From now on its crew follows the cluster by itself.
+        cluster.cpus_by_node["c"] = 4
+        looks = cluster.looks
+        train(job, executor, lambda _: cluster.looks > looks + 1)
+        assert executor.workers == 8
     assert len(cluster.crews) == 4  # of 4; of 8; of 2 x 4; and those of 8 again
     assert all(crew.closed for crew in cluster.crews)
 

@@ -4,7 +4,8 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.shard import Setup, Shard, microbatches
 from batchgrad_workers.shared_memory import Outbox, allocate, array_at, mapped
-from tests.engine.lines import Team
+from tests.engine.lines import Serve, Team
 from tests.workers.jobs import BATCH, MICROBATCH, bits, setup, store, theta, whole
 
 M = microbatches(BATCH, MICROBATCH)
@@ -53,6 +54,24 @@ def root(parts: list[Any]) -> list[bytes]:
         for node in part.nodes:
             tree.add(node.level, node.index, node.sum)
     return bits(tree.root())
+
+
+def stuck(released: threading.Event) -> Serve:
+    """Computes nothing, and goes when it is let."""
+
+    def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+        with connection:
+            assert released.wait(30)
+
+    return serve
+
+
+def until(what: Callable[[], Any]) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def dies(connection: socket.socket, shard: Shard, dtype: str) -> None:
@@ -113,24 +132,60 @@ def test_who_died_between_two_steps_is_found_when_asked(team: Team, job: Setup) 
     assert [number for number, _, _ in team.lost] == [1]
 
 
-def test_who_falls_silent_is_replaced_by_the_others(team: Team, job: Setup) -> None:
-    released = threading.Event()
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What workers that are held up wait for; set at the end, so that they can go."""
+    event = threading.Event()
+    yield event
+    event.set()
 
-    def stuck(connection: socket.socket, shard: Shard, dtype: str) -> None:
-        with connection:
-            released.wait(30)
+
+def test_who_is_late_is_not_waited_for(team: Team, job: Setup, released: threading.Event) -> None:
+    def held_up(connection: socket.socket, shard: Shard, dtype: str) -> None:
+        assert released.wait(30)
+        wire.serve(connection, shard, dtype)
 
     team.hire(job)
-    team.hire(job, stuck)
+    team.hire(job, held_up)
+    given = dispatch(team)
+    for step, ranges in ((0, assign(M, 2)), (2, assign(M, 1))):
+        expected, _ = whole(job, step=step)
+        assert root(given.compute("gradient", step, theta(job), ranges)) == bits(expected)
+        assert [worker.number for worker in given.free()] == [1]  # until it has answered
+    [retry] = given.happenings
+    assert (retry.event, retry.data["reason"]) == ("retry", "slow")
+    assert retry.data["microbatches"] == M - assign(M, 2)[0][1]
+    released.set()
+    until(lambda: len(given.free()) == 2)
+    expected, _ = whole(job, step=4)
+    assert root(given.compute("gradient", 4, theta(job), assign(M, 2))) == bits(expected)
+    assert not team.lost
+
+
+def test_who_falls_silent_is_struck_off_while_others_work(
+    team: Team, job: Setup, released: threading.Event
+) -> None:
+    team.hire(job)
+    team.hire(job, stuck(released))
     team.silent_ones = {2}
+    given = dispatch(team)
     expected, _ = whole(job)
-    try:
-        assert root(dispatch(team).compute("gradient", 0, theta(job), assign(M, 2))) == bits(
-            expected
-        )
-    finally:
-        released.set()
+    assert root(given.compute("gradient", 0, theta(job), assign(M, 2))) == bits(expected)
+    until(lambda: given.free() and team.lost)
     assert team.lost == [(2, "silent", "no sign of life for 1 s")]
+    assert [each.data["reason"] for each in given.happenings] == ["slow"]  # nothing is missing
+
+
+def test_what_the_silent_had_a_newcomer_computes(
+    team: Team, job: Setup, released: threading.Event
+) -> None:
+    team.hire(job, stuck(released))
+    team.silent_ones = {1}
+    team.comes_instead = job
+    given = dispatch(team)
+    expected, _ = whole(job)
+    assert root(given.compute("gradient", 0, theta(job), [(0, M)])) == bits(expected)
+    assert [each.data["reason"] for each in given.happenings] == ["silent"]
 
 
 def test_nobody_left(team: Team, job: Setup) -> None:
@@ -145,23 +200,16 @@ def test_late_answers_to_an_earlier_call_are_dropped(team: Team, job: Setup) -> 
     first, second = (Call(step, "gradient", step, theta(job)) for step in (0, 2))
     line.ask(first, (0, M))
     line.ask(second, (0, M))
-    assert line.answers(second) == []
-    assert root(line.answers(second)) == bits(expected)
+    assert line.answer(second) is None
+    assert root([line.answer(second)]) == bits(expected)
 
 
-def test_an_engine_that_has_to_go_waits_for_nobody(team: Team, job: Setup) -> None:
-    released = threading.Event()
-
-    def stuck(connection: socket.socket, shard: Shard, dtype: str) -> None:
-        with connection:
-            released.wait(30)
-
-    team.hire(job, stuck)
-    try:
-        with pytest.raises(Interrupted):
-            dispatch(team, lambda: True).compute("gradient", 0, theta(job), [(0, M)])
-    finally:
-        released.set()
+def test_an_engine_that_has_to_go_waits_for_nobody(
+    team: Team, job: Setup, released: threading.Event
+) -> None:
+    team.hire(job, stuck(released))
+    with pytest.raises(Interrupted):
+        dispatch(team, lambda: True).compute("gradient", 0, theta(job), [(0, M)])
 
 
 def test_trouble_at_work_is_told_with_its_traceback(team: Team, job: Setup) -> None:
@@ -259,12 +307,14 @@ def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Set
         assert [a[2:] for a in actor.asked] == [(0, M)] * 3
         third = Call(3, "gradient", 5, theta(job))
         actor.futures[0].set_result(sums)
-        assert line.answers(third) == []
+        assert line.answer(third) is None
+        late = lines.traffic["in", "ray"]
+        assert late > theta(job).nbytes  # it has travelled all the same
         actor.futures[2].set_result(sums)
-        assert line.answers(third) == [sums]
-        assert lines.traffic["in", "ray"] > theta(job).nbytes
+        assert line.answer(third) is sums
+        assert lines.traffic["in", "ray"] == 2 * late
         line.ask(third, (0, 1))
         actor.futures[3].set_exception(ActorDiedError())
         with pytest.raises(Lost, match="died unexpectedly"):
-            line.answers(third)
+            line.answer(third)
     actor.futures[1].set_result(sums)  # nobody listens any more

@@ -17,16 +17,12 @@ from batchgrad_workers.wire import Offer, connect, serve
 
 @dataclass(frozen=True)
 class Identity:
-    """Where a worker runs, and what decides the bits that it computes.
-
-    `unconnected` says why a worker on the engine's own node could not reach its socket.
-    """
+    """Where a worker runs, and what decides the bits that it computes."""
 
     pid: int
     node: str
     host: str
     build: dict[str, str]
-    unconnected: str | None
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
@@ -36,27 +32,34 @@ class GradientWorker:
     On the engine's own node it is asked through the engine's socket, elsewhere by remote calls.
     """
 
-    def __init__(self, setup: Setup, threads: int, offer: Offer | None) -> None:
+    _shard: Shard
+
+    def __init__(self) -> None:
         single_threaded_blas()
         keep_freed_memory()
-        self._shard = Shard(setup, threads)
-        self._unconnected: str | None = None
-        if offer is None or offer.node != ray.get_runtime_context().get_node_id():
-            return
-        try:
-            connection = connect(offer)
-        except OSError as error:
-            self._unconnected = str(error)
-            return
-        threading.Thread(
-            target=serve, args=(connection, self._shard, setup.precision), daemon=True
-        ).start()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def ping(self) -> Identity:
         """Say who and where; a worker that is stopped or cut off stays silent."""
         node = ray.get_runtime_context().get_node_id()
-        return Identity(os.getpid(), node, platform.node(), build(), self._unconnected)
+        return Identity(os.getpid(), node, platform.node(), build())
+
+    def prepare(self, setup: Setup, threads: int, offer: Offer | None) -> str | None:
+        """Open the dataset, which may have to be fetched first, and take up work.
+
+        Returns why a worker on the engine's own node could not reach the engine's socket.
+        """
+        self._shard = Shard(setup, threads)
+        if offer is None or offer.node != ray.get_runtime_context().get_node_id():
+            return None
+        try:
+            connection = connect(offer)
+        except OSError as error:
+            return str(error)
+        threading.Thread(
+            target=serve, args=(connection, self._shard, setup.precision), daemon=True
+        ).start()
+        return None
 
     def gradient_sums(
         self, step: int, parameters: Array, start: int, stop: int

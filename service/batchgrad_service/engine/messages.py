@@ -209,8 +209,8 @@ def encode(message: Sent) -> str:
 
 LEDGER_FILE = "ledger.safetensors"
 
-RETRY_REASONS = ("died", "silent")
-"""Why microbatches are computed again: their worker ended, or answered nothing."""
+RETRY_REASONS = ("died", "silent", "slow")
+"""Why microbatches are computed again: their worker ended, answered nothing, or was late."""
 
 CLUSTER_LOST = 75
 """An engine's exit code (EX_TEMPFAIL): Ray is gone; a new attempt can go on from the checkpoint."""

@@ -124,7 +124,7 @@ class Reporter:
         self._send(Happened(event="warning", data={"detail": text}))
 
     def _count(self, happening: Happening) -> None:
-        if happening.event == "worker_lost":
+        if happening.event == "worker_lost" and happening.data["reason"] != "dismissed":
             self._workers_lost += 1
         if happening.event == "retry":
             self._retries[happening.data["reason"]] += happening.data["microbatches"]

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 
-from batchgrad.contract import WorkerRange
 from batchgrad_service.engine.executors.auto import AutoExecutor
 from batchgrad_service.engine.executors.cluster import FindCluster, RayWhenNeeded
 from batchgrad_service.engine.executors.inline import InlineExecutor
@@ -56,36 +55,6 @@ def executor_for(
             steps_planned=steps_planned,
             interrupted=interrupted,
         )
-    return _crew(start, setup, spec.workers, interrupted)
+    from batchgrad_service.engine.executors.ray_workers import crew  # noqa: PLC0415  # see above
 
-
-def _crew(
-    start: Start,
-    setup: Setup,
-    workers: int | WorkerRange,
-    interrupted: Callable[[], bool],
-) -> Executor:
-    """So many Ray workers on the cluster that `start` names."""
-    from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # see above
-    from batchgrad_service.engine.executors.ray_workers import RayExecutor  # noqa: PLC0415
-
-    if start.ray_address is None:
-        raise ClusterLost("the service named none.")
-    ray_connection.connect(start.ray_address, f"batchgrad-{start.job_id}-{start.attempt}")
-    nodes = ray_connection.cpus_by_node(private=start.ray_private)
-    cpus = nodes.values()
-    total, largest_node = max(1, sum(cpus)), max([1, *cpus])
-    if isinstance(workers, WorkerRange):
-        workers = min(max(total, workers.min), workers.max)
-    shared = max(1, min(largest_node, total // workers))
-    return RayExecutor(
-        setup,
-        workers=workers,
-        threads=shared if start.spec.threads == "auto" else start.spec.threads,
-        private=start.ray_private,
-        silence_seconds=start.worker_silence_seconds,
-        start_seconds=start.worker_start_seconds,
-        interrupted=interrupted,
-        nodes=[node for node in nodes if node],  # a private cluster's has no name
-        leave=ray_connection.leave,
-    )
+    return crew(start, setup, spec.workers, interrupted)

@@ -200,10 +200,12 @@ class AutoExecutor:
             self._survey = background(partial(self._cluster.nodes, self._interrupted))
 
     def _learn(self, nodes: Nodes, steps_left: int) -> None:
-        """Other nodes than before: measure again what they can do, if that can pay."""
+        """Other nodes than before: a crew follows them; without one, measure what they can do."""
         if nodes == self._nodes or self._cluster is None:
             return
         first, self._nodes = self._nodes is None, nodes
+        if self._plan.workers:
+            return
         won = self._could_win(steps_left, sum(nodes.values()))
         if won < self._cluster.cost_seconds:
             if first:

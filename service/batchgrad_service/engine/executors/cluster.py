@@ -2,17 +2,24 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from batchgrad_service.engine.executors.placement import Nodes, Seat, with_threads
 from batchgrad_service.engine.executors.plans import Plan
 from batchgrad_service.engine.executors.protocol import ClusterLost, Executor
 from batchgrad_service.engine.messages import ClusterFound, Start
-from batchgrad_workers.shard import Setup
+from batchgrad_workers.shard import Setup, microbatches
+
+if TYPE_CHECKING:
+    from batchgrad_service.engine.executors.ray_nodes import NodeWatch
 
 PRIVATE_COST_SECONDS = 10.0
 """A head, the import of Ray and the actors, on the cores that train meanwhile."""
 
 NAMED_COST_SECONDS = 4.0
+
+PATIENCE_SECONDS = 3.0
+"""For a new worker where all were lost: the engine can do without them."""
 
 Going = Callable[[], bool]
 """Whether nobody wants to wait any more."""
@@ -34,7 +41,7 @@ class Cluster(Protocol):
 
     @property
     def changes(self) -> bool:
-        """Whether nodes may come and go."""
+        """Whether nodes may come and go; crews follow them by themselves."""
 
     def nodes(self, interrupted: Going) -> Mapping[str, int]:
         """CPUs of every node. Raises ClusterLost, Interrupted."""
@@ -59,6 +66,7 @@ class RayWhenNeeded:
         self._cores = cores
         self._private = start.ray_address is None
         self._connected = False
+        self._watch: NodeWatch | None = None
         self.cost_seconds = PRIVATE_COST_SECONDS if self._private else NAMED_COST_SECONDS
         self.cpus = cores if self._private else None
         self.changes = not self._private
@@ -66,26 +74,30 @@ class RayWhenNeeded:
     def nodes(self, interrupted: Going) -> Mapping[str, int]:
         if not self._connected:
             self._connect(interrupted)
-        from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
-
-        return ray_connection.cpus_by_node(private=self._private)
+        return self._watch.nodes.cpus if self._watch else {"": self._cores}
 
     def hire(self, plan: Plan, interrupted: Going) -> Executor:
         from batchgrad_service.engine.executors.ray_workers import (  # noqa: PLC0415  # slow
             RayExecutor,
         )
 
+        watch, fixed = self._watch, [Seat("", plan.threads, 0)] * plan.workers
+        work = microbatches(self._setup.batch_size, self._setup.microbatch_size)
         return RayExecutor(
             self._setup,
-            workers=plan.workers,
-            threads=plan.threads,
-            private=self._private,
+            seats=(lambda nodes: with_threads(nodes, plan.threads, work))
+            if watch
+            else (lambda _: fixed),
+            nodes=(lambda: watch.nodes) if watch else Nodes,
             silence_seconds=self._start.worker_silence_seconds,
             start_seconds=self._start.worker_start_seconds,
+            patience_seconds=PATIENCE_SECONDS,
             interrupted=interrupted,
         )
 
     def leave(self) -> None:
+        if self._watch:
+            self._watch.close()
         if self._connected:
             from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
 
@@ -106,3 +118,7 @@ class RayWhenNeeded:
 
         self._connected = True
         ray_connection.connect(address, f"batchgrad-{self._start.job_id}-{self._start.attempt}")
+        if not self._private:
+            from batchgrad_service.engine.executors import ray_nodes  # noqa: PLC0415  # slow
+
+            self._watch = ray_nodes.watch()

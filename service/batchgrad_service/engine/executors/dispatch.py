@@ -1,8 +1,10 @@
-"""Who computes what, and who was lost; how the numbers travel is each worker's `Line`'s matter."""
+"""Who computes what, who is late, who was lost; how numbers travel is each `Line`'s matter."""
 
 import selectors
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +16,15 @@ from batchgrad_workers.wire import Work
 
 POLL_SECONDS = 0.25
 """How often a wait looks whether the engine has to go, and whether somebody fell silent."""
+
+LATE_FACTOR = 3.0
+"""A worker that takes so many times as long as the others for a microbatch is late."""
+
+LATE_SECONDS = 0.1
+"""Nobody is late before that: every machine has its hiccups."""
+
+TELL_SECONDS = 10.0
+"""How often events tell of late workers."""
 
 
 class Lost(Exception):
@@ -30,7 +41,7 @@ class Call(NamedTuple):
 
 
 class Line(Protocol):
-    """The way to one worker and back. A range that was asked for is answered in its time."""
+    """The way to one worker and back: an answer to every range that was asked for, in order."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when `answers` has something to say."""
@@ -38,8 +49,8 @@ class Line(Protocol):
     def ask(self, call: Call, work: Range) -> None:
         """Have a range computed. Raises Lost."""
 
-    def answers(self, call: Call) -> list[RangeSums[Any]]:
-        """What has come; answers to earlier calls are left out. Raises Lost, or what went wrong."""
+    def answer(self, call: Call | None) -> RangeSums[Any] | None:
+        """The next one; None if it is not to this call. Raises Lost, or what went wrong."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -70,8 +81,20 @@ class Team(Protocol):
         """Strike one off."""
 
 
+@dataclass
+class Piece:
+    """A range that is not answered yet: who computes it, and since when."""
+
+    holders: list[Any] = field(default_factory=list)
+    since: float = 0.0
+
+
 class Dispatch:
-    """Hands out ranges and gathers sums; what a lost worker held is cut up among the others."""
+    """Hands out ranges and gathers sums; what a lost worker held is cut up among the others.
+
+    A late worker's range is given to an idle one as well, and the first answer counts: the bits
+    are the same. Until the late one has answered, nothing more is asked of it.
+    """
 
     def __init__(self, team: Team, interrupted: Callable[[], bool], silence_seconds: float) -> None:
         self.happenings: list[Happening] = []
@@ -79,8 +102,19 @@ class Dispatch:
         self._interrupted = interrupted
         self._silence = silence_seconds
         self._calls = 0
-        self._todo: list[Range] = []
-        self._waiting: defaultdict[int, list[Range]] = defaultdict(list)
+        self._call: Call | None = None
+        self._owed: Counter[int] = Counter()
+        self._looked_at = monotonic()
+        self._missing: dict[Range, Piece] = {}
+        self._results: list[RangeSums[Any]] = []
+        self._paces: list[float] = []
+        self._doubled = 0
+        self._told_at = -TELL_SECONDS
+
+    def free(self) -> list[Any]:
+        """Workers who owe no answer; late ones that have come meanwhile are heard."""
+        self._gather(0)
+        return [worker for worker in self._team.alive if not self._owed[worker.number]]
 
     def compute(
         self, work: Work, step: int, parameters: Array, ranges: Sequence[Range]
@@ -92,57 +126,113 @@ class Dispatch:
             MemoryError, RuntimeError: a worker failed at its work.
         """
         self._calls += 1
-        call = Call(self._calls, work, step, parameters)
-        self._todo, self._waiting = list(ranges), defaultdict(list)
-        results: list[RangeSums[Any]] = []
-        while self._todo or self._waiting:
-            self._hand_out(call)
-            results += self._gather(call)
-        return results
+        call = self._call = Call(self._calls, work, step, parameters)
+        self._missing = {each: Piece() for each in ranges}
+        self._results, self._paces = [], []
+        try:
+            while self._missing:
+                self._hand_out(call)
+                self._gather(LATE_SECONDS / 2 if self._paces else POLL_SECONDS)
+                self._double(call)
+        finally:
+            self._call, self._missing = None, {}
+        return self._results
 
     def _hand_out(self, call: Call) -> None:
-        """Give away all that is to do, to everybody in turn."""
-        turn = 0
-        while self._todo:
+        """Give away what nobody computes, as far as somebody is free."""
+        while todo := [work for work, piece in self._missing.items() if not piece.holders]:
             self._team.somebody()
-            worker: Worker = self._team.alive[turn % len(self._team.alive)]
-            turn += 1
-            self._waiting[worker.number].append(self._todo.pop(0))
-            try:
-                worker.line.ask(call, self._waiting[worker.number][-1])
-                worker.heard_at = monotonic()
-            except Lost as loss:
-                self._lose(worker, "died", str(loss))
+            team = self.free()
+            if not team:
+                if len(todo) < len(self._missing):
+                    return
+                team = list(self._team.alive)  # all of them are late
+            for work, worker in zip(todo, team, strict=False):
+                self._ask(call, work, worker)
 
-    def _gather(self, call: Call) -> list[RangeSums[Any]]:
-        """Wait for what comes next, be it answers or the end of somebody; or a little while."""
-        busy = [worker for worker in self._team.alive if worker.number in self._waiting]
-        ready = _readable(busy)
-        results: list[RangeSums[Any]] = []
-        for worker in ready:
-            try:
-                answers = worker.line.answers(call)
-            except Lost as loss:
-                self._lose(worker, "died", str(loss))
-                continue
-            worker.heard_at = monotonic()
-            mine = self._waiting[worker.number]
-            for answer in answers:
-                mine.remove((answer.start, answer.stop))
-            if not mine:
-                del self._waiting[worker.number]
-            results += answers
-        if not ready:
+    def _ask(self, call: Call, work: Range, worker: Any) -> None:
+        """Have a range computed; nothing if one of both is gone meanwhile."""
+        if work not in self._missing or worker not in self._team.alive:
+            return
+        now = monotonic()
+        piece = self._missing[work]
+        piece.holders.append(worker)
+        piece.since = now
+        try:
+            worker.line.ask(call, work)
+        except Lost as loss:
+            self._lose(worker, "died", str(loss))
+        else:
+            self._owed[worker.number] += 1
+            worker.heard_at = now
+
+    def _gather(self, seconds: float) -> None:
+        """Hear those who have an answer, or who have ended; wait for the first one so long.
+
+        Raises:
+            Interrupted: the engine has to go, and somebody is waited for.
+        """
+        owing = [worker for worker in self._team.alive if self._owed[worker.number]]
+        if not owing:
+            return
+        for worker in _readable(owing, seconds):
+            self._hear(worker)
+        if monotonic() - self._looked_at > POLL_SECONDS:
+            self._looked_at = monotonic()
             if self._interrupted():
                 raise Interrupted
-            for worker in self._team.silent(busy):
+            owing = [worker for worker in self._team.alive if self._owed[worker.number]]
+            for worker in self._team.silent(owing):
                 self._lose(worker, "silent", f"no sign of life for {self._silence:g} s")
-        return results
 
-    def _lose(self, worker: Worker, reason: str, detail: str) -> None:
+    def _hear(self, worker: Any) -> None:
+        """Take in one answer, unless somebody else was quicker."""
+        self._owed[worker.number] -= 1
+        try:
+            answer = worker.line.answer(self._call)
+        except Lost as loss:
+            self._lose(worker, "died", str(loss))
+            return
+        worker.heard_at = monotonic()
+        piece = self._missing.pop((answer.start, answer.stop), None) if answer else None
+        if answer and piece:
+            self._paces.append((worker.heard_at - piece.since) / (answer.stop - answer.start))
+            self._results.append(answer)
+
+    def _double(self, call: Call) -> None:
+        """Let idle workers compute what is late."""
+        if not self._paces:
+            return
+        now, pace = monotonic(), median(self._paces)
+        late = [
+            work
+            for work, piece in self._missing.items()
+            if len(piece.holders) == 1
+            and now - piece.since > max(LATE_SECONDS, LATE_FACTOR * pace * (work[1] - work[0]))
+        ]
+        for work, worker in zip(late, self.free() if late else [], strict=False):
+            self._doubled += work[1] - work[0]
+            self._ask(call, work, worker)
+        if self._doubled and now - self._told_at > TELL_SECONDS:
+            text = (
+                "A worker was late; an idle one computed the same, and the first answer counts. "
+                f"Told at most every {TELL_SECONDS:g} s."
+            )
+            data = {"reason": "slow", "microbatches": self._doubled, "detail": text}
+            self.happenings.append(Happening("retry", data))
+            self._doubled, self._told_at = 0, now
+
+    def _lose(self, worker: Any, reason: str, detail: str) -> None:
+        """Strike a worker off; what it alone has computed is cut up for those who are left."""
         self._team.lose(worker, reason, detail)
-        for work in self._waiting.pop(worker.number, []):
-            self._todo += self._again(work, reason)
+        del self._owed[worker.number]
+        for work, piece in list(self._missing.items()):
+            if worker not in piece.holders:
+                continue
+            piece.holders.remove(worker)
+            if not piece.holders:
+                del self._missing[work]
+                self._missing |= {each: Piece() for each in self._again(work, reason)}
 
     def _again(self, work: Range, reason: str) -> list[Range]:
         """A lost range in pieces for those who are left."""
@@ -152,8 +242,8 @@ class Dispatch:
         return pieces
 
 
-def _readable(workers: Sequence[Any]) -> list[Any]:
+def _readable(workers: Sequence[Any], seconds: float) -> list[Any]:
     with selectors.PollSelector() as selector:
         for worker in workers:
             selector.register(worker.line, selectors.EVENT_READ, worker)
-        return [key.data for key, _ in selector.select(POLL_SECONDS)]
+        return [key.data for key, _ in selector.select(seconds)]

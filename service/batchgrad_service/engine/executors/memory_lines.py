@@ -119,7 +119,7 @@ class MemoryLine:
             raise Lost(GONE) from error
         self._knows_theta = True
 
-    def answers(self, call: Call) -> list[RangeSums[Any]]:
+    def answer(self, call: Call | None) -> RangeSums[Any] | None:
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._connection, wire.PACKET_BYTES, 1)
         except ConnectionError as error:
@@ -130,13 +130,13 @@ class MemoryLine:
             self._memory = mapped(descriptor)
             os.close(descriptor)
         reply = wire.read(packet)
-        if reply.call != call.number:
-            return []
+        if call is None or reply.call != call.number:
+            return None
         answer = wire.result(reply, call.work, self._memory)
         self._lines.traffic["in", "shared_memory"] += sum(
             array.nbytes for array in wire.flat(answer)
         )
-        return [answer]
+        return answer
 
     def close(self) -> None:
         self._connection.close()

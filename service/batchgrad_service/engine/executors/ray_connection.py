@@ -1,7 +1,6 @@
 """The engine's connection to a Ray cluster."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,19 +35,6 @@ def connect(address: str, namespace: str) -> None:
             logging_level=logging.WARNING,
             configure_logging=False,
         )
-
-
-def cpus_by_node(*, private: bool) -> dict[str, int]:
-    """CPUs of every node that is alive. A private cluster is this machine's cores.
-
-    Raises:
-        ClusterLost: it is gone.
-    """
-    if private:  # it was given more CPUs than there are cores, if more workers were asked for
-        return {"": len(os.sched_getaffinity(0))}
-    with cluster_errors():
-        nodes = {n["NodeID"]: int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]}
-    return {node: cpus for node, cpus in nodes.items() if cpus}
 
 
 def leave() -> None:

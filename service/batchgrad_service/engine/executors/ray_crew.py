@@ -1,147 +1,122 @@
-"""The Ray actors of one job: who is there, who is coming, who has fallen silent."""
+"""The Ray actors of one job: who is there, who is coming, who has to leave."""
 
 import os
-import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
 
 from batchgrad_service.engine.executors.dispatch import POLL_SECONDS, Line
 from batchgrad_service.engine.executors.memory_lines import MemoryLines
+from batchgrad_service.engine.executors.placement import Nodes, Seat
 from batchgrad_service.engine.executors.protocol import Happening, Interrupted, Traffic
+from batchgrad_service.engine.executors.ray_actor import Actor, NotStarted, silent
 from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers.build import build
-from batchgrad_workers.wire import Offer
-from batchgrad_workers.worker import GradientWorker, Identity
-
-ACTOR: Any = GradientWorker
+from batchgrad_workers.worker import Identity
 
 AGAIN_SECONDS = 2.0
 """How long to wait after a worker could not be started."""
 
-
-@dataclass
-class Actor:
-    """One worker. Its identity and line are there once it has answered its first ping, `asked`."""
-
-    number: int
-    actor: Any
-    offer: Offer | None
-    asked: Any
-    asked_at: float = field(default_factory=monotonic)
-    heard_at: float = field(default_factory=monotonic)
-    identity: Identity | None = None
-    line: Line | None = None
+EAGER_SECONDS = 5.0
+"""How long those who have come wait for the others, if they are enough."""
 
 
 class Crew:
-    """Keeps as many actors as are wanted; whoever is lost is replaced when the cluster can."""
+    """An actor in every seat; whoever is lost is replaced, and seats follow the cluster."""
 
     def __init__(
         self,
         setup: Any,
         *,
-        wanted: int,
-        threads: int,
-        cpus: float,
+        seats: Callable[[Nodes], Sequence[Seat]],
+        nodes: Callable[[], Nodes],
+        least: int,
         silence_seconds: float,
         start_seconds: float,
+        patience_seconds: float,
         interrupted: Callable[[], bool],
     ) -> None:
-        """`setup` is an ObjectRef of the job's Setup; `cpus` what Ray reserves for each actor."""
-        self.wanted = wanted
+        """`setup` is an ObjectRef of the job's Setup; `seats` are wanted on the cluster `nodes`.
+
+        At the start `least` workers are waited for, up to `start_seconds`; `patience_seconds` when
+        all of them are lost later.
+        """
         self.alive: list[Actor] = []
         self.happenings: list[Happening] = []
+        self._seats = seats
+        self._nodes = nodes
+        self._seen = nodes()
+        self._wanted = Counter(seats(self._seen))
+        self._least = least
         self._last_failure = ""
         self._coming: list[Actor] = []
         self._setup = setup
-        self._threads = threads
-        self._cpus = cpus
         self._silence = silence_seconds
         self._start_seconds = start_seconds
+        self._patience_seconds = patience_seconds
         self._interrupted = interrupted
         self._started = 0
         self._fill_again_at = 0.0
-        self._node = ray.get_runtime_context().get_node_id()
-        self._memory_lines = _memory_lines(self._node)
+        self._own_node = ray.get_runtime_context().get_node_id()
+        self._memory_lines = _memory_lines(self._own_node)
         self._ray_lines = RayLines()
 
     def everybody(self) -> None:
-        """Wait until all have come, or until it took too long and at least one is there.
+        """Wait until all have come, or enough of them, or until that took too long.
 
         Raises:
             NoWorkers: not one came within `start_seconds`.
             Interrupted: the engine has to go.
         """
-        self._wait(lambda: bool(self.alive) and not self._coming)
+        eager_until = monotonic() + EAGER_SECONDS
+
+        def enough() -> bool:
+            if len(self.alive) >= self._least and monotonic() > eager_until:
+                return True
+            return bool(self.alive) and not self._coming
+
+        self._wait(enough, self._start_seconds)
 
     def somebody(self) -> None:
-        """The same for one."""
+        """Wait until there is one. Raises NoWorkers, Interrupted."""
         if not self.alive:
-            self._wait(lambda: bool(self.alive))
+            self._wait(lambda: bool(self.alive), self._patience_seconds)
 
-    def fill(self) -> None:
-        """Start as many actors as are missing; after a failure, not at once again."""
-        if monotonic() < self._fill_again_at:
-            return
-        while len(self.alive) + len(self._coming) < self.wanted:
-            offer = self._memory_lines.offer() if self._memory_lines else None
-            actor = ACTOR.options(num_cpus=self._cpus).remote(self._setup, self._threads, offer)
-            self._coming.append(Actor(self._started, actor, offer, actor.ping.remote()))
-            self._started += 1
-
-    def admit(self, timeout_seconds: float) -> None:
-        """Take in actors that have answered; give up those that failed to start."""
-        if not self._coming:
-            return
-        asked = [worker.asked for worker in self._coming]
-        ready, _ = ray.wait(asked, num_returns=1, timeout=timeout_seconds)
-        for worker in list(self._coming):
-            if worker.asked in ready:
-                self._coming.remove(worker)
-                self._welcome(worker)
-            elif self._stuck(worker):
-                self._coming.remove(worker)
-                self._give_up(worker, f"it did not start within {self._start_seconds:g} s")
+    def follow(self) -> None:
+        """Between two steps: take in who has come, and be where the cluster has room now."""
+        self._admit(timeout_seconds=0)
+        nodes = self._nodes()
+        if nodes is not self._seen:
+            self._seen, self._wanted = nodes, Counter(self._seats(nodes))
+            left = self._wanted.copy()
+            for worker in [*self.alive, *self._coming]:
+                if worker.node in nodes.draining:
+                    self._dismiss(worker, "its node is being drained")
+                elif not left[worker.seat]:
+                    self._dismiss(worker, "the cluster has changed: its place is given up")
+                else:
+                    left[worker.seat] -= 1
+        self._fill()
 
     def silent(self, workers: Sequence[Actor]) -> list[Actor]:
-        """Ping those that compute for long; those that leave a ping unanswered are silent."""
-        found = []
-        now = monotonic()
-        for worker in workers:
-            if worker.asked is None:
-                if now - worker.heard_at > self._silence / 4:
-                    worker.asked, worker.asked_at = worker.actor.ping.remote(), now
-            elif ray.wait([worker.asked], timeout=0)[0]:
-                worker.asked, worker.heard_at = None, now
-            elif now - worker.asked_at > self._silence:
-                found.append(worker)
-        return found
+        """Those of them that leave a ping unanswered."""
+        return [worker for worker in workers if silent(worker, self._silence)]
 
     def lose(self, worker: Actor, reason: str, detail: str) -> None:
         """Strike a worker off and start another in its place; nothing if it is off already."""
         if worker not in self.alive:
             return
         self.alive.remove(worker)
-        if worker.line:
-            worker.line.close()
-        self._kill(worker)
-        data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
-        if worker.identity:
-            data |= {"host": worker.identity.host, "pid": worker.identity.pid}
-        self.happenings.append(Happening("worker_lost", data))
-        self.fill()
+        self._end(worker, reason, detail)
+        self._fill()
 
     def places(self) -> tuple[list[str], int]:
         """Nodes that a worker is on, and how many workers are still coming."""
-        busy = {worker.identity.node for worker in self.alive if worker.identity}
-        return sorted(busy), len(self._coming)
+        return sorted({worker.node for worker in self.alive}), len(self._coming)
 
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
@@ -155,39 +130,56 @@ class Crew:
     def dismiss(self) -> None:
         """End all actors."""
         for worker in [*self.alive, *self._coming]:
-            if worker.line:
-                worker.line.close()
-            with suppress(RayError):
-                ray.kill(worker.actor, no_restart=True)
+            worker.kill(self._own_node)
         if self._memory_lines:
             self._memory_lines.close()
 
-    def _wait(self, enough: Callable[[], bool]) -> None:
-        deadline = monotonic() + self._start_seconds
-        self.fill()
+    def _fill(self) -> None:
+        """Start who is missing; after a failure, not at once again."""
+        there = [*self.alive, *self._coming]
+        if len(there) >= self._wanted.total() or monotonic() < self._fill_again_at:
+            return
+        for seat in (self._wanted - Counter(worker.seat for worker in there)).elements():
+            offer = self._memory_lines.offer() if self._memory_lines else None
+            self._coming.append(Actor(self._started, seat, self._setup, offer))
+            self._started += 1
+
+    def _admit(self, timeout_seconds: float) -> None:
+        """Take in actors that are ready to work; give up those that failed to start."""
+        if not self._coming:
+            return
+        ray.wait([worker.awaited for worker in self._coming], timeout=timeout_seconds)
+        for worker in list(self._coming):
+            try:
+                if identity := worker.ready(self._silence, self._start_seconds):
+                    self._coming.remove(worker)
+                    self._welcome(worker, identity)
+            except NotStarted as error:
+                self._last_failure = str(error)
+                self._coming.remove(worker)
+                self._end(worker, "start_failed", str(error))
+                self._fill_again_at = monotonic() + AGAIN_SECONDS
+
+    def _wait(self, enough: Callable[[], bool], seconds: float) -> None:
+        deadline = monotonic() + seconds
         while not enough():
             if self._interrupted():
                 raise Interrupted
-            self.admit(timeout_seconds=POLL_SECONDS)
-            self.fill()
+            self.follow()
+            self._admit(timeout_seconds=POLL_SECONDS)
             if monotonic() > deadline:
                 if self.alive:
                     return
+                if any(worker.identity for worker in self._coming):
+                    continue  # they are alive and fetch the dataset, whatever that takes
                 why = self._last_failure or "the cluster had no room for them"
                 raise NoWorkers(
-                    f"None of {self.wanted} Ray workers started within {self._start_seconds:g} s "
+                    f"None of {self._wanted.total()} Ray workers started within {seconds:g} s "
                     f"({why}): look at the cluster (ray status), or ask for fewer workers."
                 )
 
-    def _welcome(self, worker: Actor) -> None:
-        try:
-            worker.identity = ray.get(worker.asked)
-        except RayActorError as error:
-            self._give_up(worker, str(error).strip().splitlines()[-1])
-            return
-        worker.asked = None
-        identity = worker.identity
-        worker.line = self._line(worker, identity)
+    def _welcome(self, worker: Actor, identity: Identity) -> None:
+        worker.line = self._line(worker)
         self.alive.append(worker)
         data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
         self.happenings.append(Happening("worker_joined", data))
@@ -198,39 +190,38 @@ class Crew:
             )
             self.happenings.append(Happening("warning", {"detail": text}))
 
-    def _line(self, worker: Actor, identity: Identity) -> Line:
+    def _line(self, worker: Actor) -> Line:
         """Through memory to a worker that has come to our socket, to others through Ray."""
         line = None
         if self._memory_lines and worker.offer:
             line = self._memory_lines.line(worker.offer)
-        if line is None and identity.unconnected:
+        if line is None and worker.unconnected:
             text = (
                 f"Worker {worker.number} is on the engine's node but can't reach its socket "
-                f"({identity.unconnected}): its arrays travel through Ray, which is slower."
+                f"({worker.unconnected}): its arrays travel through Ray, which is slower."
             )
             self.happenings.append(Happening("warning", {"detail": text}))
-        return line or RayLine(worker.actor, identity.node, self._ray_lines)
+        return line or RayLine(worker.actor, worker.node, self._ray_lines)
 
-    def _stuck(self, worker: Actor) -> bool:
-        """Whether an actor had CPUs for long and did not answer; without CPUs it just waits."""
-        late = monotonic() - worker.asked_at > self._start_seconds
-        return late and self._cpus == 0
+    def _dismiss(self, worker: Actor, detail: str) -> None:
+        """Send away somebody who has nothing to do."""
+        if worker in self._coming:
+            self._coming.remove(worker)
+            worker.kill(self._own_node)
+            return
+        self.alive.remove(worker)
+        gone = worker.node not in self._seen.cpus and worker.node not in self._seen.draining
+        if gone:
+            self._end(worker, "died", "its node is gone")
+        else:
+            self._end(worker, "dismissed", detail)
 
-    def _give_up(self, worker: Actor, detail: str) -> None:
-        self._last_failure = detail
-        data = {"worker": worker.number, "reason": "start_failed", "detail": detail}
+    def _end(self, worker: Actor, reason: str, detail: str) -> None:
+        worker.kill(self._own_node)
+        data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
+        if worker.identity:
+            data |= {"host": worker.identity.host, "pid": worker.identity.pid}
         self.happenings.append(Happening("worker_lost", data))
-        self._fill_again_at = monotonic() + AGAIN_SECONDS
-        with suppress(RayError):
-            ray.kill(worker.actor, no_restart=True)
-
-    def _kill(self, worker: Actor) -> None:
-        """End an actor for good. A stopped process does not hear Ray: on this node, by signal."""
-        with suppress(RayError):
-            ray.kill(worker.actor, no_restart=True)
-        if worker.identity and worker.identity.node == self._node:
-            with suppress(ProcessLookupError):
-                os.kill(worker.identity.pid, signal.SIGKILL)
 
 
 def _memory_lines(node: str) -> MemoryLines | None:

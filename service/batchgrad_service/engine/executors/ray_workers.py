@@ -1,14 +1,23 @@
-"""Ray actors compute: K of them, each with some threads."""
+"""Ray actors compute, each with some threads, wherever the cluster has a seat for one."""
 
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import ray
 
+from batchgrad.contract import WorkerRange
+from batchgrad_service.engine.executors import ray_connection, ray_nodes
 from batchgrad_service.engine.executors.dispatch import Dispatch
-from batchgrad_service.engine.executors.protocol import Happening, Kind, Range, Traffic
-from batchgrad_service.engine.executors.ray_connection import cluster_errors
+from batchgrad_service.engine.executors.placement import (
+    Nodes,
+    Seat,
+    most_threads,
+    one_a_node,
+)
+from batchgrad_service.engine.executors.protocol import ClusterLost, Happening, Kind, Range, Traffic
 from batchgrad_service.engine.executors.ray_crew import Crew
-from batchgrad_service.engine.messages import ClusterSeen
+from batchgrad_service.engine.messages import ClusterSeen, Start
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums, Setup
@@ -23,36 +32,35 @@ class RayExecutor:
         self,
         setup: Setup,
         *,
-        workers: int,
-        threads: int,
-        private: bool,
+        seats: Callable[[Nodes], Sequence[Seat]],
+        nodes: Callable[[], Nodes] = Nodes,
+        least: int = 1,
         silence_seconds: float,
         start_seconds: float,
+        patience_seconds: float,
         interrupted: Callable[[], bool],
-        nodes: Sequence[str] = (),
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the actors; returns when all of them are there. `leave` is called at the end.
 
-        `nodes` are the cluster's, for whoever watches it.
+        `nodes` tells of the cluster at present; the others are as in `Crew`.
 
         Raises:
             NoWorkers: not one came within `start_seconds`.
             Interrupted: the engine has to go.
             ClusterLost: there is no cluster.
         """
-        self.threads = threads
-        self._nodes = list(nodes)
+        self._nodes = nodes
         self._leave = leave
-        with cluster_errors():
+        with ray_connection.cluster_errors():
             self._crew = Crew(
                 ray.put(setup),
-                wanted=workers,
-                threads=threads,
-                # A private cluster is this machine: workers share it without reserving CPUs.
-                cpus=0 if private else threads,
+                seats=seats,
+                nodes=nodes,
+                least=least,
                 silence_seconds=silence_seconds,
                 start_seconds=start_seconds,
+                patience_seconds=patience_seconds,
                 interrupted=interrupted,
             )
             self._dispatch = Dispatch(self._crew, interrupted, silence_seconds)
@@ -67,23 +75,26 @@ class RayExecutor:
         return len(self._crew.alive)
 
     @property
+    def threads(self) -> int:
+        return max((worker.seat.threads for worker in self._crew.alive), default=1)
+
+    @property
     def shares(self) -> int:
-        """How many are there now; those that have come since the last step are counted in."""
-        with cluster_errors():
-            self._crew.admit(timeout_seconds=0)
-            self._crew.fill()
-        return max(1, self.workers)
+        """How many are free now; those that have come since the last step are counted in."""
+        with ray_connection.cluster_errors():
+            self._crew.follow()
+            return max(1, len(self._dispatch.free()))
 
     def gradient_sums(
         self, step: int, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[GradientSums]]:
-        with cluster_errors():
+        with ray_connection.cluster_errors():
             return self._dispatch.compute("gradient", step, parameters, ranges)
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
-        with cluster_errors():
+        with ray_connection.cluster_errors():
             return self._dispatch.compute("evaluation", 0, parameters, ranges)
 
     def drain(self) -> list[Happening]:
@@ -96,9 +107,57 @@ class RayExecutor:
 
     def cluster(self) -> ClusterSeen:
         busy, starting = self._crew.places()
-        return ClusterSeen(nodes=self._nodes, busy=busy, starting=starting)
+        return ClusterSeen(nodes=list(self._nodes().cpus), busy=busy, starting=starting)
 
     def close(self) -> None:
         """Kill the actors."""
         self._crew.dismiss()
         self._leave()
+
+
+def crew(
+    start: Start,
+    setup: Setup,
+    workers: int | WorkerRange,
+    interrupted: Callable[[], bool],
+) -> RayExecutor:
+    """So many workers on the cluster that `start` names; a range follows a cluster that changes.
+
+    Raises:
+        NoWorkers, Interrupted, ClusterLost: as `RayExecutor`.
+    """
+    if start.ray_address is None:
+        raise ClusterLost("the service named none.")
+    ray_connection.connect(start.ray_address, f"batchgrad-{start.job_id}-{start.attempt}")
+    spec = start.spec
+    watch = None if start.ray_private else ray_nodes.watch()
+    seats: Callable[[Nodes], Sequence[Seat]]
+    if watch and isinstance(workers, WorkerRange):
+        least = workers.min
+        seats = partial(one_a_node, least=least, most=workers.max, threads=spec.threads)
+    else:
+        nodes = watch.nodes if watch else Nodes({"": len(os.sched_getaffinity(0))})
+        if isinstance(workers, WorkerRange):
+            workers = min(max(sum(nodes.cpus.values()), workers.min), workers.max)
+        least = workers
+        threads = most_threads(nodes, least) if spec.threads == "auto" else spec.threads
+        # A private cluster is this machine: workers share it without reserving CPUs.
+        fixed = [Seat("", threads, threads if watch else 0)] * least
+        seats = lambda _: fixed  # noqa: E731
+
+    def leave() -> None:
+        if watch:
+            watch.close()
+        ray_connection.leave()
+
+    return RayExecutor(
+        setup,
+        seats=seats,
+        nodes=(lambda: watch.nodes) if watch else Nodes,
+        least=least,
+        silence_seconds=start.worker_silence_seconds,
+        start_seconds=start.worker_start_seconds,
+        patience_seconds=start.worker_start_seconds,
+        interrupted=interrupted,
+        leave=leave,
+    )
