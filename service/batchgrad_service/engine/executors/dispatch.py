@@ -1,14 +1,20 @@
 """Who computes what, who is late, who was lost; how numbers travel is each `Line`'s matter."""
 
 import selectors
-from collections import Counter
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from math import inf
+from statistics import median_low
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from batchgrad_service.engine.executors.protocol import Happening, Interrupted, Range
+from batchgrad_service.engine.executors.protocol import (
+    Happening,
+    Interrupted,
+    Range,
+    Transport,
+)
 from batchgrad_service.engine.sharding import split
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.shard import RangeSums
@@ -18,7 +24,8 @@ POLL_SECONDS = 0.25
 """How often a wait looks whether the engine has to go, and whether somebody fell silent."""
 
 LATE_FACTOR = 3.0
-"""A worker that takes so many times as long as the others for a microbatch is late."""
+"""Who takes so many times as long as usual, while somebody is idle, is late. Usual is what those
+take for a microbatch whose numbers travel the same way: through memory, or over a network."""
 
 LATE_SECONDS = 0.1
 """Nobody is late before that: every machine has its hiccups."""
@@ -42,6 +49,8 @@ class Call(NamedTuple):
 
 class Line(Protocol):
     """The way to one worker and back: an answer to every range that was asked for, in order."""
+
+    transport: Transport
 
     def fileno(self) -> int:
         """A descriptor that is readable when `answers` has something to say."""
@@ -81,6 +90,14 @@ class Team(Protocol):
         """Strike one off."""
 
 
+class Asked(NamedTuple):
+    """A range that a worker was asked for, at a time by `monotonic`."""
+
+    work: Work
+    microbatches: int
+    at: float
+
+
 @dataclass
 class Piece:
     """A range that is not answered yet: who computes it, and since when."""
@@ -103,11 +120,11 @@ class Dispatch:
         self._silence = silence_seconds
         self._calls = 0
         self._call: Call | None = None
-        self._owed: Counter[int] = Counter()
+        self._owed: defaultdict[int, deque[Asked]] = defaultdict(deque)
+        self._paces: dict[tuple[Work, int], float] = {}
         self._looked_at = monotonic()
         self._missing: dict[Range, Piece] = {}
         self._results: list[RangeSums[Any]] = []
-        self._paces: list[float] = []
         self._doubled = 0
         self._told_at = -TELL_SECONDS
 
@@ -128,11 +145,11 @@ class Dispatch:
         self._calls += 1
         call = self._call = Call(self._calls, work, step, parameters)
         self._missing = {each: Piece() for each in ranges}
-        self._results, self._paces = [], []
+        self._results = []
         try:
             while self._missing:
                 self._hand_out(call)
-                self._gather(LATE_SECONDS / 2 if self._paces else POLL_SECONDS)
+                self._gather(LATE_SECONDS / 2)
                 self._double(call)
         finally:
             self._call, self._missing = None, {}
@@ -163,7 +180,7 @@ class Dispatch:
         except Lost as loss:
             self._lose(worker, "died", str(loss))
         else:
-            self._owed[worker.number] += 1
+            self._owed[worker.number].append(Asked(call.work, work[1] - work[0], now))
             worker.heard_at = now
 
     def _gather(self, seconds: float) -> None:
@@ -187,28 +204,28 @@ class Dispatch:
 
     def _hear(self, worker: Any) -> None:
         """Take in one answer, unless somebody else was quicker."""
-        self._owed[worker.number] -= 1
+        asked = self._owed[worker.number].popleft()
         try:
             answer = worker.line.answer(self._call)
         except Lost as loss:
             self._lose(worker, "died", str(loss))
             return
         worker.heard_at = monotonic()
-        piece = self._missing.pop((answer.start, answer.stop), None) if answer else None
-        if answer and piece:
-            self._paces.append((worker.heard_at - piece.since) / (answer.stop - answer.start))
+        pace = (worker.heard_at - asked.at) / asked.microbatches
+        before = self._paces.get((asked.work, worker.number), pace)
+        self._paces[asked.work, worker.number] = (before + pace) / 2
+        if answer and self._missing.pop((answer.start, answer.stop), None):
             self._results.append(answer)
 
     def _double(self, call: Call) -> None:
         """Let idle workers compute what is late."""
-        if not self._paces:
-            return
-        now, pace = monotonic(), median(self._paces)
+        now = monotonic()
         late = [
             work
             for work, piece in self._missing.items()
             if len(piece.holders) == 1
-            and now - piece.since > max(LATE_SECONDS, LATE_FACTOR * pace * (work[1] - work[0]))
+            and now - piece.since > LATE_SECONDS
+            and now - piece.since > LATE_FACTOR * self._usual(call, work, piece.holders[0])
         ]
         for work, worker in zip(late, self.free() if late else [], strict=False):
             self._doubled += work[1] - work[0]
@@ -222,10 +239,20 @@ class Dispatch:
             self.happenings.append(Happening("retry", data))
             self._doubled, self._told_at = 0, now
 
+    def _usual(self, call: Call, work: Range, worker: Any) -> float:
+        """Seconds that workers like this one take for a range; inf if that is not known yet."""
+        paces = [
+            self._paces[call.work, other.number]
+            for other in self._team.alive
+            if other.line.transport == worker.line.transport
+            and (call.work, other.number) in self._paces
+        ]
+        return median_low(paces) * (work[1] - work[0]) if paces else inf
+
     def _lose(self, worker: Any, reason: str, detail: str) -> None:
         """Strike a worker off; what it alone has computed is cut up for those who are left."""
         self._team.lose(worker, reason, detail)
-        del self._owed[worker.number]
+        self._owed.pop(worker.number, None)
         for work, piece in list(self._missing.items()):
             if worker not in piece.holders:
                 continue

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad_service.engine.executors.dispatch import Call, Lost
-from batchgrad_service.engine.executors.protocol import Range, Traffic
+from batchgrad_service.engine.executors.protocol import Range, Traffic, Transport
 from batchgrad_workers import wire
 from batchgrad_workers.shard import RangeSums
 from batchgrad_workers.shared_memory import allocate, mapped
@@ -99,6 +99,8 @@ class MemoryLines:
 
 class MemoryLine:
     """One worker's connection, and the memory that it answers in."""
+
+    transport: Transport = "shared_memory"
 
     def __init__(self, connection: socket.socket, lines: MemoryLines) -> None:
         self._connection = connection

@@ -16,7 +16,9 @@ Range = tuple[int, int]
 
 Kind = Literal["inline", "ray"]
 
-Way = tuple[Literal["in", "out"], Literal["shared_memory", "ray"]]
+Transport = Literal["shared_memory", "ray"]
+
+Way = tuple[Literal["in", "out"], Transport]
 """Sums come in and θ goes out, through memory that both see or through Ray's objects."""
 
 Traffic = Counter[Way]

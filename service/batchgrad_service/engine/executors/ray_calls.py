@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError
 
 from batchgrad_service.engine.executors.dispatch import Call, Lost
-from batchgrad_service.engine.executors.protocol import Range, Traffic
+from batchgrad_service.engine.executors.protocol import Range, Traffic, Transport
 from batchgrad_workers import wire
 from batchgrad_workers.shard import RangeSums
 
@@ -44,6 +44,8 @@ class RayLines:
 
 class RayLine:
     """One actor. Ray's answers come on a thread of its own, which rings: so one can wait for it."""
+
+    transport: Transport = "ray"
 
     def __init__(self, actor: Any, node: str, lines: RayLines) -> None:
         self._actor = actor
