@@ -53,7 +53,7 @@ def test_worker_on_another_host_killed_or_stopped(
     cluster: Cluster, sent: signal.Signals, reason: str
 ) -> None:
     host = cluster.hosts[1]
-    with running(cluster) as job:
+    with running(cluster, epochs=300) as job:
         host.send(sent, [job.worker_on(host)])
         job.ends_well()
         assert_one_lost(job, host, reason)
@@ -103,7 +103,7 @@ def test_partition_that_heals_late(cluster: Cluster) -> None:
     host = cluster.hosts[2]
     with mended(cluster, host), running(cluster, epochs=300) as job:
         with host.unplugged():
-            job.goes_on()
+            until(lambda: job.events("worker_lost"), 30, "nobody misses it")
             time.sleep(6)
         job.ends_well()
         assert_one_lost(job, host, "died", "silent")

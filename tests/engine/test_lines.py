@@ -1,5 +1,6 @@
 """Ranges through sockets and shared memory, and what happens when somebody is lost; no Ray."""
 
+import json
 import resource
 import signal
 import socket
@@ -138,6 +139,28 @@ def released() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+def test_what_has_most_sums_is_computed_on_the_engines_machine(team: Team, job: Setup) -> None:
+    first: dict[str, list[int]] = {}
+
+    def noted(where: str) -> Serve:
+        def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+            packet = connection.recv(wire.PACKET_BYTES, socket.MSG_PEEK)
+            first[where] = list(wire.Command(*json.loads(packet))[-2:])
+            wire.serve(connection, shard, dtype)
+
+        return serve
+
+    team.hire(job, noted("elsewhere"))
+    team.alive[0].line.transport = "ray"
+    team.hire(job, noted("here"))
+    expected, _ = whole(job)
+    assert M == 12
+    assert root(dispatch(team).compute("gradient", 0, theta(job), [(0, 4), (4, 12)])) == bits(
+        expected
+    )
+    assert first == {"elsewhere": [0, 4], "here": [4, 12]}  # one sum, and two
 
 
 def test_who_is_late_is_not_waited_for(team: Team, job: Setup, released: threading.Event) -> None:

@@ -4,7 +4,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_service.engine.sharding import assign, split
+from batchgrad_service.engine.sharding import assign, split, sums
 from batchgrad_workers.partial import Tree
 
 MICROBATCHES = st.integers(1, 500)
@@ -39,6 +39,13 @@ def test_boundaries_are_aligned_where_balance_allows() -> None:
     assert [nodes(*each, 8) for each in assign(8, 4)] == [1, 1, 1, 1]
     # Equal cuts of 16 by 3 would make [0,5) [5,10) [10,16): 2 + 3 + 2 sums instead of 1 + 1 + 2.
     assert sum(nodes(*each, 16) for each in assign(16, 3)) == 5
+
+
+@given(MICROBATCHES, st.data())
+def test_sums_are_as_many_as_the_tree_has_nodes(microbatches: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, microbatches - 1))
+    stop = data.draw(st.integers(start + 1, microbatches))
+    assert sums(start, stop, microbatches) == nodes(start, stop, microbatches)
 
 
 @given(st.integers(0, 50), MICROBATCHES, WORKERS)

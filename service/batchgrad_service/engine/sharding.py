@@ -1,5 +1,6 @@
 """Which worker gets which microbatches: contiguous ranges, balanced, on aligned boundaries."""
 
+from functools import cache
 from itertools import pairwise
 from math import ceil
 
@@ -20,6 +21,19 @@ def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
         high = min(boundaries[-1] + longest, microbatches)
         boundaries.append(_most_even(low, high))
     return [(start, stop) for start, stop in pairwise(boundaries) if start < stop]
+
+
+@cache
+def sums(start: int, stop: int, microbatches: int) -> int:
+    """How many nodes of the canonical tree over M microbatches a worker returns for a range."""
+    count = 0
+    while start < stop:
+        node = start & -start or 1 << microbatches.bit_length()
+        while min(start + node, microbatches) > stop:
+            node >>= 1
+        start += node
+        count += 1
+    return count
 
 
 def split(start: int, stop: int, workers: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from batchgrad_service.engine.executors.protocol import (
     Range,
     Transport,
 )
-from batchgrad_service.engine.sharding import split
+from batchgrad_service.engine.sharding import split, sums
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.shard import RangeSums
 from batchgrad_workers.wire import Work
@@ -129,9 +129,13 @@ class Dispatch:
         self._told_at = -TELL_SECONDS
 
     def free(self) -> list[Any]:
-        """Workers who owe no answer; late ones that have come meanwhile are heard."""
+        """Workers who owe no answer; late ones that have come meanwhile are heard.
+
+        First those of this machine: what has many sums is best computed there.
+        """
         self._gather(0)
-        return [worker for worker in self._team.alive if not self._owed[worker.number]]
+        free = [worker for worker in self._team.alive if not self._owed[worker.number]]
+        return sorted(free, key=lambda worker: worker.line.transport != "shared_memory")
 
     def compute(
         self, work: Work, step: int, parameters: Array, ranges: Sequence[Range]
@@ -144,7 +148,9 @@ class Dispatch:
         """
         self._calls += 1
         call = self._call = Call(self._calls, work, step, parameters)
-        self._missing = {each: Piece() for each in ranges}
+        last = max((stop for _, stop in ranges), default=0)
+        dearest_first = sorted(ranges, key=lambda each: -sums(*each, last))
+        self._missing = {each: Piece() for each in dearest_first}
         self._results = []
         try:
             while self._missing:
