@@ -5,9 +5,10 @@ Playwright's own browsers are not used: they would be downloaded from another ho
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.debian import cannot, need
 
 CHROMIUM = "BATCHGRAD_TEST_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -16,26 +17,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 def main() -> None:
     """Become pytest, or say why not; what follows on the command line is pytest's."""
     if not _found():
-        _install()
-    os.environ[CHROMIUM] = _found() or sys.exit("make test-browser: Chromium was not installed.")
+        need("test-browser", {"chromium": "chromium"}, "fonts-dejavu-core")
+    os.environ[CHROMIUM] = _found() or cannot("test-browser", "Chromium was not installed.")
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - this very Python
 
 
 def _found() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
-def _install() -> None:
-    command = "apt-get install --no-install-recommends chromium"
-    if os.geteuid() or not shutil.which("apt-get"):
-        sys.exit(f"make test-browser needs Chromium: as root on Debian, {command}.")
-    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
-    subprocess.run([*quiet, "update"], check=True)
-    subprocess.run(
-        [*quiet, "install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
-        check=True,
-    )
 
 
 if __name__ == "__main__":

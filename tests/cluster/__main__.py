@@ -7,12 +7,12 @@ not meet, and no packet finds a way out.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.cluster.hosts import INSIDE, UNSHARE
+from tests.debian import cannot, need
 
 PACKAGES = {"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2", "tc": "iproute2"}
 LIMIT_SECONDS = 1200
@@ -22,31 +22,21 @@ TRIAL = "ip link add trial type bridge && tc qdisc add dev trial root tbf rate 1
 def main() -> None:
     """Become pytest inside, or say why not; what follows on the command line is pytest's."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps ip, and users do not look
-    missing = {PACKAGES[tool] for tool in PACKAGES if not shutil.which(tool)}
-    if missing:
-        _install(sorted(missing))
+    need("test-cluster", PACKAGES)
     trial = subprocess.run(
         [*UNSHARE, "sh", "-c", TRIAL], check=False, capture_output=True, text=True
     )
     if trial.returncode:
-        sys.exit(
-            "make test-cluster needs network, process and mount namespaces of its own, and may "
-            f"not have them here: {trial.stderr.strip()}\nRun it as root, on Linux, in a container "
-            "only with --privileged."
+        cannot(
+            "test-cluster",
+            "it needs network, process and mount namespaces of its own, and may not have them: "
+            f"{trial.stderr.strip()}\nRun it as root, on Linux, in a container only with "
+            "--privileged.",
         )
     os.environ[INSIDE] = "1"
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
     limit = ("timeout", "--foreground", "--signal=KILL", str(LIMIT_SECONDS))
     os.execvp(limit[0], [*limit, *UNSHARE, *command])  # noqa: S606  (without a shell on purpose)
-
-
-def _install(packages: list[str]) -> None:
-    command = f"apt-get install {' '.join(packages)}"
-    if os.geteuid() or not shutil.which("apt-get"):
-        sys.exit(f"make test-cluster needs the tools of {', '.join(packages)}: {command}, as root.")
-    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
-    subprocess.run([*quiet, "update"], check=True)
-    subprocess.run([*quiet, "install", "--yes", "--no-install-recommends", *packages], check=True)
 
 
 if __name__ == "__main__":

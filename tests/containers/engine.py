@@ -82,11 +82,17 @@ class Engine:
         return done.stdout.strip()
 
     def import_debian(self, name: str, *options: str, changes: tuple[str, ...] = ()) -> None:
-        """A small Debian under the name of an image that would be pulled elsewhere."""
+        """A small Debian under the name of an image that would be pulled elsewhere.
+
+        Raises:
+            EngineUnavailableError: there is no Debian to be had.
+        """
         archive = self.folder / "debian.tar"
-        self.run(
-            "mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", archive, seconds=300
-        )
+        make = ("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", archive)
+        try:
+            self.run(*make, seconds=300)
+        except AssertionError as error:
+            raise EngineUnavailableError(str(error)) from error
         settings = [part for change in changes for part in ("--change", change)]
         self.run("docker", "import", *settings, archive, name, seconds=300)
         archive.unlink()

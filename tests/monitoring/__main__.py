@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.monitoring.programs import ASKED_FOR, ProgramsMissingError, install_missing
+from tests.debian import need
+from tests.monitoring.programs import ASKED_FOR, PROGRAMS
 
 LIMIT_SECONDS = "600"
 
@@ -18,11 +19,7 @@ LIMIT_SECONDS = "600"
 def main() -> int:
     """Pytest's exit status."""
     with TemporaryDirectory(prefix="batchgrad-monitoring-") as folder:
-        try:
-            install_missing()
-        except ProgramsMissingError as error:
-            sys.stderr.write(f"make test-monitoring needs Prometheus and Alertmanager: {error}\n")
-            return 1
+        need("test-monitoring", PROGRAMS)
         tests = str(Path(__file__).parent)
         pytest = (sys.executable, "-m", "pytest", tests, f"--basetemp={folder}/data")
         command = ("timeout", LIMIT_SECONDS, *pytest, *sys.argv[1:])
