@@ -124,8 +124,9 @@ class Reporter:
         self._send(Happened(event="warning", data={"detail": text}))
 
     def _count(self, happening: Happening) -> None:
-        if happening.event == "worker_lost" and happening.data["reason"] != "dismissed":
-            self._workers_lost += 1
+        if happening.event == "worker_lost":
+            # Who never started was not there, who was dismissed is not missed.
+            self._workers_lost += happening.data["reason"] not in ("start_failed", "dismissed")
         if happening.event == "retry":
             self._retries[happening.data["reason"]] += happening.data["microbatches"]
 
