@@ -88,9 +88,9 @@ class Engine:
             EngineUnavailableError: there is no Debian to be had.
         """
         archive = self.folder / "debian.tar"
-        make = ("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", archive)
+        make = ("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm")
         try:
-            self.run(*make, seconds=300)
+            self.run(*make, archive, seconds=300)
         except AssertionError as error:
             raise EngineUnavailableError(str(error)) from error
         settings = [part for change in changes for part in ("--change", change)]
