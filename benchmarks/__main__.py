@@ -30,11 +30,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for; without any flag, everything."""
     names = sorted({each.name for group in GROUPS.values() for each in group})
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few contestants, 3 short rounds")
+    parser.add_argument("--quick", action="store_true", help="a few contestants, 2 short rounds")
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     parser.add_argument("--group", action="append", choices=list(GROUPS))
     parser.add_argument("--contestant", action="append", choices=names)
-    parser.add_argument("--rounds", type=int, help="at least 1; default 7, quick 3")
+    parser.add_argument("--rounds", type=int, help="at least 1; default 7, quick 2")
     parser.add_argument("--seconds", type=float, help="of a burst; default 1, quick 0.5")
     parser.add_argument(
         "--report", action="store_true", help="run nothing: RESULTS.md again from results.json"
@@ -59,7 +59,7 @@ def everything(told: argparse.Namespace) -> bool:
 
 def run(told: argparse.Namespace) -> Results:
     """Run what was asked for."""
-    rounds = told.rounds or (3 if told.quick else 7)
+    rounds = told.rounds or (2 if told.quick else 7)
     seconds = told.seconds or (0.5 if told.quick else 1.0)
     groups = told.group or (["training"] if told.quick else list(GROUPS))
     comparisons: list[Comparison] = []
