@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKOUT = Path(__file__).parents[2]
+"""Every host sees it, also where it lies below /tmp, of which each has its own."""
+
 INSIDE = "BATCHGRAD_TEST_NAMESPACES"
 """Set in the environment of a pytest that may make hosts."""
 
@@ -27,7 +30,10 @@ RUN_SECONDS = 60.0
 FIRST_PROCESS = """
 set -e
 hostname "$1"
+exec 9< "$3"
 mount -t tmpfs -o size=1g,mode=1777 tmpfs /tmp
+if ! [ -e "$3" ]; then mkdir -p "$3"; mount --no-canonicalize --bind /proc/self/fd/9 "$3"; fi
+exec 9<&-
 mount -t tmpfs -o "size=$2,mode=1777" tmpfs /dev/shm
 mkdir /tmp/home
 ip link set lo up
@@ -62,7 +68,7 @@ class Host:
         self.name = name
         self.address = f"{NETWORK}.{10 + number}"
         self._cable = f"cable{number}"
-        arguments = (name, str(shared_memory_bytes))
+        arguments = (name, str(shared_memory_bytes), str(CHECKOUT))
         self._parent = subprocess.Popen(
             [*UNSHARE, "bash", "-c", FIRST_PROCESS, "bash", *arguments],
             stdin=subprocess.PIPE,
