@@ -81,7 +81,7 @@ class Team(Protocol):
         """`Worker`s, none of them twice."""
 
     def somebody(self) -> None:
-        """Wait until at least one is alive. Raises NoWorkers, Interrupted."""
+        """Wait until at least one is alive. Raises NoWorkers, ClusterLost, Interrupted."""
 
     def silent(self, workers: Sequence[Any]) -> list[Any]:
         """Those of them who compute and give no sign of life."""

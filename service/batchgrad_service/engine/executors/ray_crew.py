@@ -11,7 +11,12 @@ import ray
 from batchgrad_service.engine.executors.dispatch import POLL_SECONDS, Line
 from batchgrad_service.engine.executors.memory_lines import MemoryLines
 from batchgrad_service.engine.executors.placement import Nodes, Seat
-from batchgrad_service.engine.executors.protocol import Happening, Interrupted, Traffic
+from batchgrad_service.engine.executors.protocol import (
+    ClusterLost,
+    Happening,
+    Interrupted,
+    Traffic,
+)
 from batchgrad_service.engine.executors.ray_actor import Actor, NotStarted, silent
 from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
 from batchgrad_service.engine.failures import NoWorkers
@@ -60,6 +65,7 @@ class Crew:
         self._patience_seconds = patience_seconds
         self._interrupted = interrupted
         self._started = 0
+        self._had_somebody = False
         self._fill_again_at = 0.0
         self._own_node = ray.get_runtime_context().get_node_id()
         self._memory_lines = _memory_lines(self._own_node)
@@ -82,7 +88,7 @@ class Crew:
         self._wait(enough, self._start_seconds)
 
     def somebody(self) -> None:
-        """Wait until there is one. Raises NoWorkers, Interrupted."""
+        """Wait until there is one. Raises ClusterLost, Interrupted."""
         if not self.alive:
             self._wait(lambda: bool(self.alive), self._patience_seconds)
 
@@ -173,14 +179,17 @@ class Crew:
                 if any(worker.identity for worker in self._coming):
                     continue  # they are alive and fetch the dataset, whatever that takes
                 why = self._last_failure or "the cluster had no room for them"
+                none = f"None of {self._wanted.total()} Ray workers started within {seconds:g} s"
+                if self._had_somebody:  # Ray may have started afresh, where an old driver gets none
+                    raise ClusterLost(f"{none} after all were lost ({why}).")
                 raise NoWorkers(
-                    f"None of {self._wanted.total()} Ray workers started within {seconds:g} s "
-                    f"({why}): look at the cluster (ray status), or ask for fewer workers."
+                    f"{none} ({why}): look at the cluster (ray status), or ask for fewer workers."
                 )
 
     def _welcome(self, worker: Actor, identity: Identity) -> None:
         worker.line = self._line(worker)
         self.alive.append(worker)
+        self._had_somebody = True
         data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
         self.happenings.append(Happening("worker_joined", data))
         if identity.build != (own := build()):
