@@ -13,7 +13,7 @@ PEERS_READY := $(PEERS)/ready
 
 CONTAINER_TOOLS := docker.io docker-compose iptables mmdebstrap
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser check format peers bench bench-quick clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser check format peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -60,6 +60,9 @@ bench: $(READY) $(PEERS_READY)  ## Measure everything, write benchmarks/RESULTS.
 
 bench-quick: $(READY) $(PEERS_READY)  ## Under three minutes, a short table
 	$(BIN)/python -m benchmarks --quick
+
+bench-scale: $(READY)  ## A step on three hosts, a model of it, docs/scale.md; needs root, six minutes
+	$(BIN)/python -m benchmarks.scale --measure
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis dist

@@ -9,7 +9,9 @@ not meet, and no packet finds a way out.
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.cluster.hosts import INSIDE, UNSHARE
 from tests.debian import cannot, need
@@ -20,21 +22,27 @@ TRIAL = "ip link add trial type bridge && tc qdisc add dev trial root tbf rate 1
 
 
 def main() -> None:
-    """Become pytest inside, or say why not; what follows on the command line is pytest's."""
+    """Become pytest inside; what follows on the command line is pytest's."""
+    become(
+        "test-cluster", [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
+    )
+
+
+def become(target: str, command: Sequence[str]) -> NoReturn:
+    """Become `command` in namespaces where it may make hosts, or end and say why not."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps ip, and users do not look
-    need("test-cluster", PACKAGES)
+    need(target, PACKAGES)
     trial = subprocess.run(
         [*UNSHARE, "sh", "-c", TRIAL], check=False, capture_output=True, text=True
     )
     if trial.returncode:
         cannot(
-            "test-cluster",
+            target,
             "it needs network, process and mount namespaces of its own, and may not have them: "
             f"{trial.stderr.strip()}\nRun it as root, on Linux, in a container only with "
             "--privileged.",
         )
     os.environ[INSIDE] = "1"
-    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
     limit = ("timeout", "--foreground", "--signal=KILL", str(LIMIT_SECONDS))
     os.execvp(limit[0], [*limit, *UNSHARE, *command])  # noqa: S606  (without a shell on purpose)
 

@@ -1,0 +1,27 @@
+"""docs/scale.md: written by hand, but for the tables between its markers."""
+
+import re
+from pathlib import Path
+
+from benchmarks.scaling import tables
+from benchmarks.scaling.measured import Measurements
+
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT, IMAGES = DOCS / "scale.md", DOCS / "images"
+TABLES = {
+    "checks": tables.checks,
+    "costs": tables.costs,
+    "fastest": tables.fastest,
+    "examples": tables.examples,
+}
+
+
+def renew(text: str, found: Measurements) -> str:
+    """`text` with its tables made anew. Raises ValueError if one has no place in it."""
+    for name, table in TABLES.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"docs/scale.md has no place for a table: {start} and its end.")
+        text = pattern.sub(f"{start}\n{table(found)}\n{end}", text)
+    return text

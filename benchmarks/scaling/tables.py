@@ -1,0 +1,122 @@
+"""docs/scale.md's tables, from what was measured."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from benchmarks.scaling.fitting import Checked, check, elsewhere, fit
+from benchmarks.scaling.measured import Measurements
+from benchmarks.scaling.model import Costs, Step
+from benchmarks.scaling.questions import GIGABITS, PARAMETERS, best, examples_for_half
+
+COUNTED = (2, 4, 8, 16, 32, 64)
+P_COUNTED = 10**7
+UNITS = {
+    "microbatch": ("a microbatch, one thread", 1e6, "µs"),
+    "microbatch_parameter": ("… and each parameter", 1e9, "ns"),
+    "example_parameter": ("an example and parameter", 1e12, "ps"),
+    "contention": ("a further thread slows each by", 100, "%"),
+    "rest": ("division, comparison, update, report", 1e6, "µs"),
+    "rest_parameter": ("… and each parameter", 1e9, "ns"),
+    "rest_example": ("… and each example", 1e9, "ns"),
+    "add_byte": ("joining two sums, a byte", 1e9, "ns"),
+    "link_share": ("the arrays' share of a link's bits", 100, "%"),
+    "overlap": ("θ out and sums in overlap by", 100, "% of what they could"),
+    "call": ("calls to other nodes, a step", 1e3, "ms"),
+    "call_worker": ("… and each worker there", 1e3, "ms"),
+    "objects": ("θ and sums above 100 kB, a step", 1e3, "ms"),
+    "objects_worker": ("… and each worker there", 1e3, "ms"),
+    "ray_byte": ("a byte through Ray", 1e9, "ns"),
+}
+
+
+def checks(found: Measurements) -> str:
+    """Measured and predicted, for the cases that the model was not fitted to."""
+    heads = (
+        "hosts",
+        "link, Mbit/s",
+        "P",
+        "N",
+        "B",
+        "threads",
+        "measured, ms",
+        "model, ms",
+        "ratio",
+        "other CPUs",
+    )
+    return _table(heads, map(_checked, check(found, fit(found))))
+
+
+def costs(found: Measurements) -> str:
+    """What things cost, here and on machines of their own."""
+    here, there = asdict(fit(found)), asdict(elsewhere(found))
+    return _table(
+        ("cost of", "hosts that share two cores", "nodes of their own"),
+        (
+            (text, *(f"{where[name] * factor:.3g} {unit}" for where in (here, there)))
+            for name, (text, factor, unit) in UNITS.items()
+        ),
+    )
+
+
+def fastest(found: Measurements) -> str:
+    """The best number of nodes for N = 65,536."""
+    there = elsewhere(found)
+    heads = ["P"]
+    heads += [f"{g} Gbit/s{more}" for g in GIGABITS for more in ("", ", siblings")]
+    return _table(heads, ((_power(p), *_fastest(there, p)) for p in PARAMETERS))
+
+
+def examples(found: Measurements) -> str:
+    """How large N must be for half of the nodes' speed."""
+    there = elsewhere(found)
+    heads = ["nodes"]
+    heads += [f"{g} Gbit/s{more}" for g in GIGABITS for more in ("", ", siblings")]
+    rows = []
+    for nodes in COUNTED:
+        row = [str(nodes)]
+        for gigabits in GIGABITS:
+            for siblings in (False, True):
+                size = examples_for_half(there, P_COUNTED, nodes, gigabits, siblings=siblings)
+                row.append(f"{size:,}" if size else "never")
+        rows.append(row)
+    return _table(heads, rows)
+
+
+def parts(step: Step) -> str:
+    """One step, part by part."""
+    own = {name: f"{seconds * 1e3:12.3f} ms  {name}" for name, seconds in step._asdict().items()}
+    return "\n".join([*own.values(), f"{step.seconds * 1e3:12.3f} ms  a step"])
+
+
+def _checked(each: Checked) -> tuple[str, ...]:
+    case = each.case
+    return (
+        str(case.hosts or "inline"),
+        str(case.megabits or "free"),
+        f"{case.parameters:,}",
+        str(case.batch_size),
+        str(case.microbatch_size),
+        str(case.threads),
+        f"{each.measured * 1e3:.1f}",
+        f"{each.predicted * 1e3:.1f}",
+        f"{each.ratio:.2f}",
+        f"{max(0, each.other_cpus):.1f}",
+    )
+
+
+def _fastest(there: Costs, parameters: int) -> list[str]:
+    cells = []
+    for gigabits in GIGABITS:
+        for siblings in (False, True):
+            found = best(there, parameters, gigabits, siblings=siblings)
+            cells.append(f"{found.nodes} ({found.speed_up:.1f}×)")
+    return cells
+
+
+def _power(number: int) -> str:
+    return f"10^{len(str(number)) - 1}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
