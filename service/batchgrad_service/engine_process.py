@@ -22,7 +22,9 @@ from batchgrad_service.engine.messages import (
 from batchgrad_service.processes import kill_group
 
 ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_service.engine.main")
-RAY_HEAD_LOST = "Failed to connect to GCS within"
+ENDED_BY_RAY = ("Failed to connect to GCS within", "_raylet.so(")
+"""What Ray prints when it ends a driver: its head stays away, or a check in its native code fails,
+as when a new head does not know the old one's nodes."""
 LOG_BYTES = 2**20
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 20
@@ -49,7 +51,9 @@ class EngineExit:
     @property
     def cluster_lost(self) -> bool:
         """Whether it ended for want of Ray, which ends a driver itself and says so in its log."""
-        return self.code == CLUSTER_LOST or any(RAY_HEAD_LOST in line for line in self.log)
+        return self.code == CLUSTER_LOST or any(
+            sign in line for line in self.log for sign in ENDED_BY_RAY
+        )
 
     def __str__(self) -> str:
         if self.cluster_lost:

@@ -54,7 +54,11 @@ def test_a_dead_engine_is_replaced_and_goes_on_from_the_checkpoint(bench: Bench)
 
 @pytest.mark.parametrize(
     ("said", "code"),
-    [("no Ray", CLUSTER_LOST), ("Failed to connect to GCS within 5 seconds.", 1)],
+    [
+        ("no Ray", CLUSTER_LOST),
+        ("Failed to connect to GCS within 5 seconds.", 1),
+        ("ray/_raylet.so(+0x114) [0x7f48] EventTracker::RecordExecution()", 1),
+    ],
 )
 def test_a_lost_cluster_is_told_as_such(bench: Bench, said: str, code: int) -> None:
     bench.engine_command = (
