@@ -134,6 +134,17 @@ def test_gcs_killed_and_the_cluster_started_afresh(cluster: Cluster) -> None:
         assert [each["reason"] for each in recovering()] == ["cluster_lost"]
 
 
+def test_gcs_killed_and_the_cluster_is_back_before_anybody_noticed(cluster: Cluster) -> None:
+    """The engine's old connection gets no workers any more; its next attempt makes a new one."""
+    with mended(cluster, *cluster.hosts), running(cluster, epochs=300) as job:
+        cluster.head.send(signal.SIGKILL, cluster.head.processes(GCS))
+        time.sleep(1)
+        cluster.restart(*cluster.hosts)
+        job.ends_well(attempts=2)
+        recovering = [each for each in job.events("state") if each["status"] == "recovering"]
+        assert [each["reason"] for each in recovering] == ["cluster_lost"]
+
+
 @contextmanager
 def full_shared_memory(host: Host) -> Iterator[None]:
     with suppress(RuntimeError):  # dd says that it is full
