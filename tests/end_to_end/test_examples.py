@@ -12,7 +12,7 @@ from tests.end_to_end.digits_job import spec, under_way
 
 pytestmark = pytest.mark.ray
 
-LONG = {"epochs": 60}
+LONG = {"epochs": 200}
 
 
 def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
@@ -31,7 +31,7 @@ def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
     ledgers = [client.examples(id_, limit=None, order="example") for id_ in (whole.id, done.id)]
     assert ledgers[0] == ledgers[1]
     assert len(ledgers[0].data) == 1438
-    assert {entry.times_seen for entry in ledgers[0].data} == {60}
+    assert {entry.times_seen for entry in ledgers[0].data} == {LONG["epochs"]}
     rows = [list(client.steps(id_)) for id_ in (whole.id, done.id)]
     for one, other in zip(*rows, strict=True):
         assert one.gradient_checksum == other.gradient_checksum

@@ -13,7 +13,7 @@ from tests.end_to_end.digits_job import digest, happened, under_way, until
 
 pytestmark = pytest.mark.ray
 
-LONG = {"epochs": 150}
+LONG = {"epochs": 600}
 """Some 900 steps: still going when a test interferes, and when a lost worker is replaced."""
 
 
@@ -96,7 +96,7 @@ def test_engine_that_is_killed(
     states = [event.data["status"] for event in happened(client, job.id, "state")]
     assert "recovering" in states
     rows = [row.step for row in client.steps(job.id)]
-    assert rows == list(range(1, 901))
+    assert rows == list(range(1, 6 * LONG["epochs"] + 1))
 
 
 def test_pause_and_resume(client: Client, long_digest: str) -> None:
