@@ -6,13 +6,13 @@ Everything is elementwise: shapes go through unchanged. Definitions and defaults
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.special import erf, expit
 
-from batchgrad_workers.arrays import Array, Shape, memory_order
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.compiling import elementwise
 
 SQRT_HALF = float(np.sqrt(0.5))
 INVERSE_SQRT_TAU = float(1.0 / np.sqrt(2.0 * np.pi))
@@ -33,11 +33,7 @@ def identity() -> Activation:
 
 def relu() -> Activation:
     """Z = max(a, 0); the derivative at 0 is 0."""
-
-    def forward(a: Array) -> Array:
-        return np.maximum(a, _zeros(a.shape[1:], a.strides[1:], a.dtype))
-
-    return Activation(forward, lambda delta, a, _z: delta * (a > 0))
+    return Activation(_relu, lambda delta, a, _z: _relu_error(delta, a))
 
 
 def leaky_relu(negative_slope: float) -> Activation:
@@ -96,13 +92,13 @@ def elu(alpha: float) -> Activation:
     )
 
 
-@lru_cache(maxsize=64)
-def _zeros(shape: Shape, strides: Shape, dtype: Any) -> Array:
-    """One example's zeros, in memory as its numbers are.
+@elementwise
+def _relu(a: Any) -> Any:
+    if a <= 0:  # so that NaN stays
+        return 0
+    return a
 
-    numpy takes the maximum with such an array faster than with a number.
-    """
-    order = memory_order(strides)
-    zeros: Array = np.zeros([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
-    zeros.flags.writeable = False
-    return zeros
+
+@elementwise
+def _relu_error(delta: Any, a: Any) -> Any:
+    return delta if a > 0 else 0

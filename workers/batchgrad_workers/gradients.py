@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Parameters
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
@@ -96,12 +97,12 @@ class Differentiator:
         if self.means:
             self.means.add_targets(means, weights, batch.targets)
 
-        weight = float(weights.sum(dtype=np.float64))
-        weighted_loss = float(np.dot(losses.astype(np.float64), weights))
-        totals = np.array([weighted_loss, weight, float(weight > 0)])
+        totals = np.zeros(3)
+        _total(losses, weights, totals)
         own_mean = np.empty(0, weights.dtype)
         if self.with_microbatch_means:
-            own_mean = gradient / gradient.dtype.type(weight) if weight else gradient.copy()
+            weight = gradient.dtype.type(totals[WEIGHT])
+            own_mean = gradient / weight if weight else gradient.copy()
         return GradientSums(gradient, totals, own_mean, means), losses, squared_norms
 
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
@@ -122,6 +123,16 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
     """ℓ_n (n,) and ∂ℓ_n/∂outputs in the outputs' shape."""
     losses, error = loss.function(outputs.reshape(len(outputs), -1), targets)
     return losses, error.reshape(outputs.shape)
+
+
+@compiled
+def _total(losses: Array, weights: Array, totals: npt.NDArray[np.float64]) -> None:
+    """Write Σ w_n ℓ_n, Σ w_n and whether that is more than 0."""
+    for n in range(len(losses)):
+        weight = np.float64(weights[n])
+        totals[0] += weight * losses[n]
+        totals[1] += weight
+    totals[2] = totals[1] > 0
 
 
 def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:

@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from batchgrad.contract import Loss as LossName
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.compiling import compiled
 
 LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -57,14 +58,28 @@ def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y."""
-    shifted = outputs - outputs.max(axis=1, keepdims=True)
-    probabilities = np.exp(shifted)
-    total = probabilities.sum(axis=1, keepdims=True)
-    probabilities /= total
-    values = np.log(total[:, 0])
-    values -= np.vecdot(targets, shifted)
-    probabilities -= targets
-    return values, probabilities
+    losses, error = np.empty(len(outputs), outputs.dtype), np.empty_like(outputs)
+    _softmax_cross_entropy(outputs, targets, losses, error)
+    return losses, error
+
+
+@compiled
+def _softmax_cross_entropy(outputs: Array, targets: Array, losses: Array, error: Array) -> None:
+    for n in range(len(outputs)):
+        f, y, p = outputs[n], targets[n], error[n]
+        largest = f[0]
+        for o in range(1, len(f)):
+            largest = max(largest, f[o])
+        total = f.dtype.type(0)
+        picked = f.dtype.type(0)
+        for o in range(len(f)):
+            shifted = f[o] - largest
+            picked += y[o] * shifted
+            p[o] = np.exp(shifted)
+            total += p[o]
+        losses[n] = np.log(total) - picked
+        for o in range(len(f)):
+            p[o] = p[o] / total - y[o]
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:

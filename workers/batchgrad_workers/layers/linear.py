@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.layers.products import bias_sums, squared, weight_sums
+from batchgrad_workers.compiling import compiled
+from batchgrad_workers.layers.products import bias_sums, weight_sums
 from batchgrad_workers.layers.protocol import Parameters, Plain
 
 
@@ -75,13 +76,29 @@ class Linear(Plain):
         return {**found, "bias": error.sum(axis=1)} if self.bias else found
 
     def _vector_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
-        np.matmul((error * weights[:, None]).T, inputs, out=into["weight"])
-        input_part = squared(inputs)
+        weighted, norms = np.empty_like(error), np.empty_like(weights)
+        _weigh(inputs, error, weights, self.bias, weighted, norms)
+        np.matmul(weighted.T, inputs, out=into["weight"])
         if self.bias:
             np.matmul(weights, error, out=into["bias"])
-            input_part += 1
-        return squared(error) * input_part
+        return norms
 
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""
         return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
+
+
+@compiled
+def _weigh(
+    inputs: Array, error: Array, weights: Array, bias: bool, weighted: Array, norms: Array
+) -> None:
+    """Write w_n δ_n and ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias."""
+    for n in range(len(error)):
+        errors = weights.dtype.type(0)
+        for o in range(error.shape[1]):
+            errors += error[n, o] * error[n, o]
+            weighted[n, o] = weights[n] * error[n, o]
+        squares = weights.dtype.type(bias)
+        for i in range(inputs.shape[1]):
+            squares += inputs[n, i] * inputs[n, i]
+        norms[n] = errors * squares
