@@ -86,12 +86,9 @@ class Differentiator:
         lowest = network.learning[0] if network.learning else len(network.layers)
         for index in reversed(range(len(network.layers))):
             layer, inputs = network.layers[index], activations[index]
-            if self.means:
-                self.means.add_inputs(means, index, weights, inputs)
-                if index in self.means.error_layers:
-                    self.means.add_errors(means, index, weights, error)
-            if into[index]:
-                squared_norms += layer.gradient_sums(inputs, error, weights, into[index])
+            room = self.means.room(means, index) if self.means else None
+            if room or into[index]:
+                squared_norms += layer.sums(inputs, error, weights, into[index], room)
             if index > lowest:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
         if self.means:

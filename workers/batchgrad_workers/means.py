@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.layers.protocol import weighted_sum
+from batchgrad_workers.layers.protocol import MeanSums
 from batchgrad_workers.network import Network
 
 Floats = npt.NDArray[np.float64]
@@ -33,15 +33,14 @@ class MeansLayout:
 
     def __init__(self, network: Network) -> None:
         """Lay out the sums that `network` needs."""
-        self._layers = network.layers
         last = len(network.layers) - 1
-        self.error_layers = sorted({*network.learning, last})
+        error_layers = sorted({*network.learning, last})
         self._inputs: list[tuple[slice, Shape]] = []
         self._errors: dict[int, tuple[slice, Shape]] = {}
         self.size = 0
         for layer in network.layers:
             self._inputs.append((self._take(prod(layer.mean_shape)), layer.mean_shape))
-        for index in self.error_layers:
+        for index in error_layers:
             shape = network.layers[index].output_shape
             self._errors[index] = (self._take(prod(shape)), shape)
         self._targets = self._take(network.outputs)
@@ -50,14 +49,11 @@ class MeansLayout:
         self.size += size
         return slice(self.size - size, self.size)
 
-    def add_inputs(self, flat: Array, layer: int, weights: Array, inputs: Array) -> None:
-        """Write Σ_n w_n a_n of one layer."""
+    def room(self, flat: Array, layer: int) -> MeanSums:
+        """Where one layer's sums stand in `flat`."""
         span, shape = self._inputs[layer]
-        self._layers[layer].input_sum(inputs, weights, flat[span].reshape(shape))
-
-    def add_errors(self, flat: Array, layer: int, weights: Array, error: Array) -> None:
-        """Write Σ_n w_n δ_n at one layer's output."""
-        weighted_sum(weights, error, flat[self._errors[layer][0]])
+        errors = self._errors.get(layer)
+        return MeanSums(flat[span].reshape(shape), flat[errors[0]] if errors else None)
 
     def add_targets(self, flat: Array, weights: Array, targets: Array) -> None:
         """Write Σ_n w_n y_n."""

@@ -13,11 +13,11 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Integers, Shape
 from batchgrad_workers.layers.chunks import chunks
 from batchgrad_workers.layers.products import squared
-from batchgrad_workers.layers.protocol import Parameters, by_example
+from batchgrad_workers.layers.protocol import Parameters, Summed, by_example
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Summed):
     """z_nt = W[a_nt]; with `padding_idx`, that row has no gradient."""
 
     input_shape: Shape

@@ -9,7 +9,7 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers.products import bias_sums, weight_sums
-from batchgrad_workers.layers.protocol import Parameters, Plain
+from batchgrad_workers.layers.protocol import MeanSums, Parameters, Plain
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,27 @@ class Linear(Plain):
         return error @ parameters["weight"]
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
-        """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
         if len(self.input_shape) == 1:
-            return self._vector_sums(inputs, error, weights, into)
+            return self.sums(inputs, error, weights, into, None)
         inputs, error = self._positions(inputs), self._positions(error)
         norms = weight_sums(inputs, error, weights, into["weight"])
         if self.bias:
             norms += bias_sums(error, weights, into["bias"])
+        return norms
+
+    def sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters, means: MeanSums | None
+    ) -> Array:
+        """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
+        if len(self.input_shape) > 1:
+            return super().sums(inputs, error, weights, into, means)
+        weighted, norms = np.empty_like(error), np.empty_like(weights)
+        error_sum = into["bias"] if self.bias else np.empty_like(error[0])
+        input_sum = means.inputs if means else error_sum[:0]
+        _vector_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
+        np.matmul(weighted.T, inputs, out=into["weight"])
+        if means and means.errors is not None:
+            means.errors[...] = error_sum
         return norms
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
@@ -75,30 +89,34 @@ class Linear(Plain):
         found = {"weight": np.matmul(error.transpose(0, 2, 1), inputs)}
         return {**found, "bias": error.sum(axis=1)} if self.bias else found
 
-    def _vector_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
-        weighted, norms = np.empty_like(error), np.empty_like(weights)
-        _weigh(inputs, error, weights, self.bias, weighted, norms)
-        np.matmul(weighted.T, inputs, out=into["weight"])
-        if self.bias:
-            np.matmul(weights, error, out=into["bias"])
-        return norms
-
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""
         return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
 
 
 @compiled
-def _weigh(
-    inputs: Array, error: Array, weights: Array, bias: bool, weighted: Array, norms: Array
+def _vector_sums(
+    inputs: Array,
+    error: Array,
+    weights: Array,
+    bias: bool,
+    weighted: Array,
+    norms: Array,
+    error_sum: Array,
+    input_sum: Array,
 ) -> None:
-    """Write w_n δ_n and ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias."""
+    """Write w_n δ_n, ‖δ_n‖² (‖a_n‖² + 1), Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n."""
+    error_sum[:] = 0
+    input_sum[:] = 0
     for n in range(len(error)):
-        errors = weights.dtype.type(0)
-        for o in range(error.shape[1]):
-            errors += error[n, o] * error[n, o]
-            weighted[n, o] = weights[n] * error[n, o]
-        squares = weights.dtype.type(bias)
-        for i in range(inputs.shape[1]):
-            squares += inputs[n, i] * inputs[n, i]
-        norms[n] = errors * squares
+        a, delta, weight = inputs[n], error[n], weights[n]
+        errors = squares = weights.dtype.type(0)
+        for o in range(len(delta)):
+            errors += delta[o] * delta[o]
+            weighted[n, o] = weight * delta[o]
+            error_sum[o] += weight * delta[o]
+        for i in range(len(a)):
+            squares += a[i] * a[i]
+        for i in range(len(input_sum)):
+            input_sum[i] += weight * a[i]
+        norms[n] = errors * (squares + bias)

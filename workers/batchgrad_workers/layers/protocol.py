@@ -9,6 +9,7 @@ side by side: what works on them keeps the order it finds.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,14 @@ from batchgrad_workers.arrays import Array, Shape, memory_order
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
+
+
+@dataclass(frozen=True)
+class MeanSums:
+    """Room for Σ_n w_n a_n, in the shape of a mean input, and if wanted for Σ_n w_n δ_n, flat."""
+
+    inputs: Array
+    errors: Array | None
 
 
 class ShapeMismatch(ValueError):
@@ -55,6 +64,11 @@ class Layer(Protocol):
         From a (n, …), δ (n, …) and w (n,). No N x P array is formed.
         """
 
+    def sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters, means: MeanSums | None
+    ) -> Array:
+        """`gradient_sums`, and the sums of `means` where those are asked for."""
+
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         """g_n themselves, (n, *parameter shape): for a few examples only."""
 
@@ -62,7 +76,25 @@ class Layer(Protocol):
         """Write Σ_n w_n a_n, in the shape of a mean input."""
 
 
-class Plain:
+class Summed:
+    """A layer's sums one after the other, for layers that don't make them in one go."""
+
+    def sums(
+        self: "Layer",
+        inputs: Array,
+        error: Array,
+        weights: Array,
+        into: Parameters,
+        means: MeanSums | None,
+    ) -> Array:
+        if means:
+            self.input_sum(inputs, weights, means.inputs)
+            if means.errors is not None:
+                weighted_sum(weights, error, means.errors)
+        return self.gradient_sums(inputs, error, weights, into)
+
+
+class Plain(Summed):
     """What holds for layers whose inputs are numbers to be averaged as they are."""
 
     input_shape: Shape
