@@ -6,13 +6,12 @@ Everything is elementwise: shapes go through unchanged. Definitions and defaults
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import erf, expit
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.compiling import elementwise
+from batchgrad_workers.compiling import compiled
 
 SQRT_HALF = float(np.sqrt(0.5))
 INVERSE_SQRT_TAU = float(1.0 / np.sqrt(2.0 * np.pi))
@@ -33,7 +32,21 @@ def identity() -> Activation:
 
 def relu() -> Activation:
     """Z = max(a, 0); the derivative at 0 is 0."""
-    return Activation(_relu, lambda delta, a, _z: _relu_error(delta, a))
+
+    def forward(a: Array) -> Array:
+        z = np.empty_like(a)
+        _relu(a.ravel("K"), z.ravel("K"))
+        return z
+
+    def backward(delta: Array, a: Array, _z: Array) -> Array:
+        below = np.empty_like(a)
+        if delta.strides != a.strides:
+            below[...] = delta
+            delta = below
+        _relu_error(delta.ravel("K"), a.ravel("K"), below.ravel("K"))
+        return below
+
+    return Activation(forward, backward)
 
 
 def leaky_relu(negative_slope: float) -> Activation:
@@ -92,13 +105,15 @@ def elu(alpha: float) -> Activation:
     )
 
 
-@elementwise
-def _relu(a: Any) -> Any:
-    if a <= 0:  # so that NaN stays
-        return 0
-    return a
+@compiled
+def _relu(a: Array, z: Array) -> None:
+    for k in range(len(a)):
+        z[k] = a[k]
+        if a[k] <= 0:  # NaN stays
+            z[k] = 0
 
 
-@elementwise
-def _relu_error(delta: Any, a: Any) -> Any:
-    return delta if a > 0 else 0
+@compiled
+def _relu_error(delta: Array, a: Array, below: Array) -> None:
+    for k in range(len(a)):
+        below[k] = delta[k] if a[k] > 0 else 0

@@ -1,15 +1,11 @@
 """Loops over numbers, compiled to machine code: for what takes numpy many passes."""
 
 from collections.abc import Callable
-from inspect import signature
 from typing import TypeVar, cast
 
-from numba import njit, vectorize
-
-from batchgrad_workers.arrays import Array
+from numba import njit
 
 Loop = TypeVar("Loop", bound=Callable[..., None])
-Formula = TypeVar("Formula", bound=Callable[..., Array])
 
 
 def compiled(loop: Loop) -> Loop:
@@ -24,16 +20,6 @@ def compiled(loop: Loop) -> Loop:
         return _compile(loop, keep=True)
     except RuntimeError:  # numba found no folder to write to
         return _compile(loop, keep=False)
-
-
-def elementwise(formula: Formula) -> Formula:
-    """Compile a formula of single numbers into a numpy ufunc, for float32 and for float64."""
-    arguments = len(signature(formula).parameters)
-    types = [f"{name}({', '.join([name] * arguments)})" for name in ("float32", "float64")]
-    try:
-        return cast("Formula", vectorize(types, cache=True)(formula))  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return cast("Formula", vectorize(types)(formula))  # type: ignore[no-untyped-call]
 
 
 def _compile(loop: Loop, *, keep: bool) -> Loop:
