@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import yaml
+from typer.testing import CliRunner, Result
 
+from batchgrad.cli.app import app
 from batchgrad.client import Client
 from batchgrad.retries import Retries
 
@@ -144,3 +148,20 @@ class Kit:
 @pytest.fixture
 def kit() -> type[Kit]:
     return Kit
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """The command line, against a script."""
+
+    def run(script: Any, *arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(app, list(arguments), obj=script.client, **more)
+
+    return run
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> str:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    return str(path)

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import yaml
 from typer.testing import CliRunner, Result
 
 from batchgrad import Client
@@ -109,13 +108,6 @@ def run() -> Callable[..., Result]:
         return CliRunner().invoke(app, ["compare", *arguments], obj=service.client)
 
     return run
-
-
-@pytest.fixture
-def spec_file(kit: Any, tmp_path: Path) -> str:
-    path = tmp_path / "spec.yaml"
-    path.write_text(yaml.safe_dump(kit.SPEC))
-    return str(path)
 
 
 def test_arms_differ_in_nothing_but_the_update(kit: Any) -> None:

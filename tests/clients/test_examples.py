@@ -1,13 +1,9 @@
 """What single examples did: what client and command line ask for and show."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from batchgrad.cli.app import app
 
 
 def entry(example: int, **changes: Any) -> dict[str, Any]:
@@ -50,14 +46,6 @@ STEP = {
     "verified": True,
     "data": [SHARE],
 }
-
-
-@pytest.fixture
-def run() -> Callable[..., Result]:
-    def run(script: Any, *arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments), obj=script.client)
-
-    return run
 
 
 def test_as_many_pages_as_the_limit_takes(kit: Any) -> None:

@@ -3,6 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from batchgrad_workers.shard import Setup
+from tests.workers.jobs import setup, store
+
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
@@ -23,3 +26,9 @@ def job_directory(tmp_path: Path) -> Path:
     directory = tmp_path / "job"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Setup:
+    """A job's setup on a dataset of its own, for executors that need no engine."""
+    return setup(store(tmp_path))

@@ -25,10 +25,9 @@ from batchgrad_service.engine.sharding import assign
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import RangeSums, Setup, microbatches
-from tests.workers.jobs import BATCH, MICROBATCH, bits, setup, store, theta, whole
+from batchgrad_workers.shard import RangeSums, Setup
+from tests.workers.jobs import M, bits, setup, store, theta, whole
 
-M = microbatches(BATCH, MICROBATCH)
 FULL = range(0, 400, 2)
 """Every other step has a short minibatch."""
 

@@ -7,36 +7,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError
 from threadpoolctl import threadpool_limits
 
-from batchgrad_service.engine.executors.dispatch import Call, Dispatch, Lost
-from batchgrad_service.engine.executors.memory_lines import MemoryLines
+from batchgrad_service.engine.executors.dispatch import Call, Dispatch
 from batchgrad_service.engine.executors.protocol import Interrupted
-from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_service.engine.sharding import assign
 from batchgrad_workers import wire
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import Setup, Shard, microbatches
-from batchgrad_workers.shared_memory import Outbox, allocate, array_at, mapped
+from batchgrad_workers.shard import Setup, Shard
+from batchgrad_workers.shared_memory import allocate
 from tests.engine.lines import Serve, Team
-from tests.workers.jobs import BATCH, MICROBATCH, bits, setup, store, theta, whole
-
-M = microbatches(BATCH, MICROBATCH)
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Setup:
-    return setup(store(tmp_path))
+from tests.workers.jobs import M, bits, theta, whole
 
 
 @pytest.fixture
@@ -263,81 +251,3 @@ def test_too_little_memory_is_an_error_and_not_a_crash(team: Team, job: Setup) -
         given.compute("gradient", 0, theta(job), [(0, M)])
     expected, _ = whole(job)
     assert root(given.compute("gradient", 0, theta(job), [(0, M)])) == bits(expected)
-
-
-def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> None:
-    outbox = Outbox()
-    first, [descriptor] = outbox.put(1, [np.arange(3.0)])
-    memory = mapped(descriptor)
-    assert outbox.put(2, [np.arange(3.0) + 1])[1] == []
-    assert array_at(memory, first[0]).tolist() == [1, 2, 3]
-    [place], [more] = outbox.put(2, [np.arange(100.0)])
-    assert array_at(memory, first[0]).tolist() == [1, 2, 3]
-    assert array_at(mapped(more), place).tolist() == list(range(100))
-    places, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit from now on
-    assert not none
-    assert [offset % 64 for _, offset, _ in places] == [0, 0]
-    for each in (descriptor, more):
-        socket.close(each)
-
-
-def test_only_who_was_given_a_token_is_heard() -> None:
-    with closing(MemoryLines("here")) as lines:
-        offer = lines.offer()
-        stranger = wire.connect(offer._replace(token=b"guessed"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
-            mute.connect("\0" + offer.address)
-            assert lines.line(offer) is None
-            mute.settimeout(5)
-            assert mute.recv(1) == b""  # it was shown the door
-        with wire.connect(offer):
-            line = lines.line(offer)
-            assert line is not None
-            line.close()
-        assert lines.line(offer) is None  # a token is good once
-    with stranger:
-        stranger.settimeout(5)
-        assert stranger.recv(1) == b""
-    with pytest.raises(OSError, match="refused"):
-        wire.connect(offer)
-
-
-class FakeActor:
-    """Answers as Ray does: with futures, from elsewhere."""
-
-    def __init__(self, answer: Any) -> None:
-        self.futures: list[Future[Any]] = []
-        self.asked: list[Any] = []
-        self.gradient_sums = self.evaluation_sums = self
-        self.answer = answer
-
-    def remote(self, *arguments: Any) -> Any:
-        self.asked.append(arguments)
-        self.futures.append(Future())
-        return self
-
-    def future(self) -> Future[Any]:
-        return self.futures[-1]
-
-
-def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Setup) -> None:
-    with closing(Shard(job, 1)) as shard:
-        sums = shard.gradient_sums(0, theta(job), 0, M)
-    actor, lines = FakeActor(sums), RayLines()
-    with closing(RayLine(actor, "there", lines)) as line:
-        for number in (1, 2, 3):
-            line.ask(Call(number, "gradient", 5, theta(job)), (0, M))
-        assert [a[2:] for a in actor.asked] == [(0, M)] * 3
-        third = Call(3, "gradient", 5, theta(job))
-        actor.futures[0].set_result(sums)
-        assert line.answer(third) is None
-        late = lines.traffic["in", "ray"]
-        assert late > theta(job).nbytes  # it has travelled all the same
-        actor.futures[2].set_result(sums)
-        assert line.answer(third) is sums
-        assert lines.traffic["in", "ray"] == 2 * late
-        line.ask(third, (0, 1))
-        actor.futures[3].set_exception(ActorDiedError())
-        with pytest.raises(Lost, match="died unexpectedly"):
-            line.answer(third)
-    actor.futures[1].set_result(sums)  # nobody listens any more

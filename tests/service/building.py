@@ -46,6 +46,12 @@ def spec(**changes: Any) -> JobSpec:
     )
 
 
+def body(**changes: Any) -> dict[str, Any]:
+    """The same as JSON, with what may be wrong in it."""
+    made: dict[str, Any] = {**spec().model_dump(mode="json"), **changes}
+    return made
+
+
 def create(
     store: Store, key: str | None = None, body: str = "b", digest: str = DIGEST, **changes: Any
 ) -> Job:
@@ -155,6 +161,13 @@ def push(http: TestClient, name: str = "digits", shift: int = 0) -> dict[str, An
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+def submit(http: TestClient, **changes: Any) -> Job:
+    """A job that the service has accepted."""
+    answer = http.post("/v1/jobs", json=body(**changes))
+    assert answer.status_code == 201, answer.text
+    return Job.model_validate(answer.json())
 
 
 def problem(answer: Response, status: int) -> dict[str, Any]:

@@ -1,36 +1,16 @@
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load, save
 from starlette.testclient import TestClient
 
 from batchgrad.contract import Job, Plan
-from batchgrad_service.engine.checkpoints import Snapshot, write
-from batchgrad_service.engine.messages import Checkpointed
-from batchgrad_workers.dataset import Standardization
-from tests.service.building import NOW, npz, problem, push, spec
+from tests.service.building import body, npz, problem, push, spec, submit
+from tests.service.checkpoint_files import checkpoint
 from tests.service.conftest import Bench
 
 JSON = {"content-type": "application/json"}
-WEIGHTS = {
-    "0.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
-    "0.bias": np.zeros(2, np.float32),
-}
-
-
-def body(**changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {**spec().model_dump(mode="json"), **changes}
-    return made
-
-
-def submit(http: TestClient, **changes: Any) -> Job:
-    answer = http.post("/v1/jobs", json=body(**changes))
-    assert answer.status_code == 201, answer.text
-    return Job.model_validate(answer.json())
 
 
 def test_a_job_is_queued_and_the_supervisor_told(bench: Bench) -> None:
@@ -156,110 +136,6 @@ def test_a_number_that_is_not_finite_is_refused(http: TestClient, number: str) -
     assert "finite" in error["detail"]
 
 
-def initial(tensors: dict[str, Any]) -> dict[str, str]:
-    return {"safetensors": base64.b64encode(save(tensors)).decode()}
-
-
-def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: Bench) -> None:
-    push(bench.http)
-    job = submit(bench.http, initial_parameters=initial(WEIGHTS))
-    again = submit(bench.http, initial_parameters=initial(WEIGHTS))
-    start = job.spec.initial_parameters
-    assert start is not None
-    assert start.digest is not None
-    assert start.safetensors is None
-    file = bench.data_dir / "parameters" / f"{start.digest.removeprefix('sha256:')}.safetensors"
-    assert file.read_bytes() == save(WEIGHTS)
-    assert bench.store.job_inputs(job.id).initial_parameters == start.digest
-    by_digest = submit(bench.http, initial_parameters={"digest": start.digest})
-    for one in (job, again, by_digest):
-        assert file.exists()
-        bench.supervisor.cancel(one.id)
-        assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
-    assert not file.exists()
-
-
-@pytest.mark.parametrize(
-    ("tensors", "said"),
-    [
-        ({**WEIGHTS, "0.weight": np.zeros((2, 4), np.float32)}, "0.weight [2, 4]"),
-        ({"0.weight": WEIGHTS["0.weight"]}, "no 0.bias; this model needs 0.bias [2]"),
-        ({**WEIGHTS, "2.bias": WEIGHTS["0.bias"]}, "'2.bias', which this model has not"),
-        ({**WEIGHTS, "0.bias": np.zeros(2, np.int64)}, "0.bias is I64"),
-    ],
-)
-def test_parameters_that_do_not_fit_are_refused(
-    http: TestClient, tensors: dict[str, Any], said: str
-) -> None:
-    push(http)
-    answer = http.post("/v1/jobs", json=body(initial_parameters=initial(tensors)))
-    [error] = problem(answer, 422)["errors"]
-    assert error["pointer"] == "/initial_parameters/safetensors"
-    assert said in error["detail"]
-
-
-def checkpoint(
-    bench: Bench, job_id: str, step: int, standardization: Standardization | None = None
-) -> None:
-    """A real checkpoint file and its row."""
-    directory: Path = bench.data_dir / "jobs" / job_id
-    directory.mkdir(parents=True, exist_ok=True)
-    parameters = {name: value + step for name, value in WEIGHTS.items()}
-    digest = "sha256:" + "d" * 64
-    written = write(directory, Snapshot(step, parameters, {}, standardization, digest, {}))
-    attempt = bench.store.begin_attempt(job_id) or bench.store.job_inputs(job_id).attempt
-    assert bench.store.record_checkpoint(
-        job_id,
-        attempt,
-        Checkpointed(
-            step=step,
-            time=NOW,
-            file=written.path.name,
-            bytes=written.bytes,
-            digest=written.digest,
-            parameters_digest=digest,
-        ),
-    )
-
-
-def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -> None:
-    push(bench.http)
-    job = submit(bench.http)
-    url = f"/v1/jobs/{job.id}/parameters"
-    assert problem(bench.http.get(url), 409)["code"] == "no_checkpoint"
-    for step in (5, 10):
-        checkpoint(bench, job.id, step)
-    listed = bench.http.get(f"/v1/jobs/{job.id}/checkpoints").json()
-    assert [one["step"] for one in listed["data"]] == [10, 5]
-    (bench.data_dir / "got.npz").write_bytes(bench.http.get(f"{url}?format=npz&step=5").content)
-    with np.load(bench.data_dir / "got.npz") as got:
-        np.testing.assert_array_equal(got["0.weight"], WEIGHTS["0.weight"] + 5)
-    newest = bench.http.get(url)
-    assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
-    assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
-    assert problem(bench.http.get(f"{url}?format=pickle"), 422)
-
-
-def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Bench) -> None:
-    push(bench.http)
-    job = submit(bench.http, standardize=True)
-    known = Standardization(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))
-    checkpoint(bench, job.id, 5, known)
-    url = f"/v1/jobs/{job.id}/parameters"
-    plain, folded = bench.http.get(url), bench.http.get(url, params={"fold": True})
-    assert plain.headers["etag"] != folded.headers["etag"]
-    weight, bias = (load(plain.content)[name] for name in ("0.weight", "0.bias"))
-    raw = np.array([5.0, -1.0, 0.5])
-    expected = weight @ ((raw - known.mean) / known.deviation) + bias
-    found = load(folded.content)
-    np.testing.assert_allclose(found["0.weight"] @ raw + found["0.bias"], expected, rtol=1e-6)
-    unbiased = {"layers": [{"kind": "linear", "out_features": 2, "bias": False}]}
-    other = submit(bench.http, model=unbiased, standardize=True)
-    checkpoint(bench, other.id, 5, known)
-    refused = problem(bench.http.get(f"/v1/jobs/{other.id}/parameters?fold=true"), 422)
-    assert refused["code"] == "cannot_fold"
-
-
 @pytest.mark.parametrize(
     ("targets", "remedy"),
     [
@@ -274,19 +150,6 @@ def test_numbers_where_classes_belong_are_told_how_to_become_some(
     stored = npz(inputs=np.ones((2, 3)), targets=targets)
     assert bench.http.put("/v1/datasets/digits", content=stored).status_code == 201
     assert remedy in problem(bench.http.post("/v1/jobs", json=body()), 422)["detail"]
-
-
-def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
-    push(bench.http)
-    first = submit(bench.http)
-    answer = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": first.id}))
-    assert "no checkpoint yet" in problem(answer, 422)["detail"]
-    checkpoint(bench, first.id, 10)
-    second = submit(bench.http, initial_parameters={"job": first.id})
-    assert second.spec.initial_parameters is not None
-    assert second.spec.initial_parameters.job is None
-    third = submit(bench.http, initial_parameters={"digest": second.spec.initial_parameters.digest})
-    assert third.spec.initial_parameters == second.spec.initial_parameters
 
 
 def test_jobs_are_listed_in_pages_and_filtered(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from batchgrad_workers.shard import RangeSums, Setup, Shard, microbatches
 from batchgrad_workers.source import DatasetSource
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
+M = microbatches(BATCH, MICROBATCH)
 MODEL = Model.model_validate(
     {
         "layers": [

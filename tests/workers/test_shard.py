@@ -19,14 +19,13 @@ from tests.workers.jobs import (
     EXAMPLES,
     MICROBATCH,
     MODEL,
+    M,
     bits,
     setup,
     store,
     theta,
     whole,
 )
-
-M = microbatches(BATCH, MICROBATCH)
 
 
 def minibatch(of: Setup, step: int = 0) -> Any:

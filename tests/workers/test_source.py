@@ -1,13 +1,8 @@
 """How a dataset comes to a node: from a shared folder, a blob store, or the service."""
 
-import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,66 +10,20 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
-from batchgrad_workers.digests import digest
 from batchgrad_workers.source import DatasetSource, open_dataset
 from batchgrad_workers.transfers import DatasetUnavailable, over_http
 from tests.workers.file_server import SECRET, FileServer, serving
-
-PATIENCE_SECONDS = 30
-ARRAYS: dict[str, Any] = {
-    "inputs": np.arange(90_000, dtype=np.float32).reshape(300, 300),
-    "targets": np.arange(300) % 3,
-    "weights": np.linspace(0, 1, 300),
-}
-
-
-def stored(directory: Path, arrays: dict[str, Any] = ARRAYS) -> Path:
-    directory.mkdir()
-    for name, array in arrays.items():
-        np.save(directory / f"{name}.npy", array)
-    return directory
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FileServer]:
-    with serving(stored(tmp_path / "service")) as server:
-        yield server
-
-
-def source_of(directory: Path, *urls: str, arrays: dict[str, Any] = ARRAYS) -> DatasetSource:
-    """A dataset of another host: the files are in `directory`, the path is not to be found."""
-    root = directory.parent
-    return DatasetSource(
-        path=root / "not-here",
-        digest=digest(arrays),
-        files={name: (directory / f"{name}.npy").stat().st_size for name in arrays},
-        urls=urls,
-        secret=SECRET,
-        cache_directory=root / "cache",
-    )
-
-
-@pytest.fixture
-def source(server: FileServer) -> DatasetSource:
-    return source_of(server.directory, server.url)
-
-
-def entry(source: DatasetSource) -> Path:
-    assert source.cache_directory is not None
-    [root] = source.cache_directory.glob("batchgrad-datasets-*")
-    return root / source.digest.removeprefix("sha256:")
-
-
-def open_in_vain(source: DatasetSource) -> str:
-    with pytest.raises(DatasetUnavailable) as caught:
-        open_dataset(source, {})
-    assert not [path for path in entry(source).iterdir() if path.is_dir()]
-    said = str(caught.value)
-    assert source.digest in said
-    assert "\n" not in said
-    return said
+from tests.workers.sources import (
+    ARRAYS,
+    PATIENCE_SECONDS,
+    as_json,
+    entry,
+    flip,
+    open_in_vain,
+    source_of,
+    stored,
+)
 
 
 def test_a_path_that_is_there_is_used_as_it_is(server: FileServer, source: DatasetSource) -> None:
@@ -178,12 +127,6 @@ def test_a_loopback_address_that_nobody_answers_says_what_to_set(
     assert "not-here can't be read here" in said
 
 
-def flip(file: Path, place: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[place] ^= 1
-    file.write_bytes(content)
-
-
 @pytest.mark.parametrize("place", [-1, 130, 0, 64, 20])
 def test_corrupted_content_is_refused_and_named(
     server: FileServer, source: DatasetSource, place: int
@@ -248,109 +191,3 @@ def test_a_missing_library_is_named(source: DatasetSource) -> None:
     said = open_in_vain(replace(source, urls=("lacking://host/prefix",)))
     assert "Install lackingfs to access it" in said
     assert "pip install it on every node" in said
-
-
-def test_a_torn_or_changed_entry_is_fetched_again(
-    server: FileServer, source: DatasetSource
-) -> None:
-    kept = open_dataset(source, {})  # somebody has it open: that must hold up nobody
-    inputs = entry(source) / "content" / "inputs.npy"
-    for spoil in (
-        lambda: flip(inputs, -1),
-        lambda: inputs.write_bytes(inputs.read_bytes()[:-1]),
-        (entry(source) / "content" / "weights.npy").unlink,
-        lambda: shutil.rmtree(entry(source) / "content"),
-    ):
-        server.requests.clear()
-        time.sleep(0.02)  # a file's time is as coarse as the kernel's tick
-        spoil()
-        assert open_dataset(source, {}).inputs.tobytes() == ARRAYS["inputs"].tobytes()
-        assert len(server.requests) == 3
-    assert kept.targets.tolist() == ARRAYS["targets"].tolist()
-    server.requests.clear()
-    open_dataset(source, {})
-    assert server.requests == []
-
-
-def test_a_directory_of_somebody_else_is_not_used(source: DatasetSource, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / f"batchgrad-datasets-{os.getuid()}").mkdir(mode=0o755)
-    with pytest.raises(DatasetUnavailable, match="not this user's private directory"):
-        open_dataset(source, {})
-
-
-def as_json(source: DatasetSource) -> str:
-    return TypeAdapter(DatasetSource).dump_json(source).decode()
-
-
-def opener(source: DatasetSource, *how: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.workers.fetched", as_json(source), *how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def first_line(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def test_processes_that_want_it_at_once_fetch_it_once(
-    server: FileServer, source: DatasetSource
-) -> None:
-    server.seconds = 0.2
-    processes = [opener(source) for _ in range(3)]
-    try:
-        said = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert said == ["300\n"] * 3
-    assert len(server.requests) == 3  # inputs, targets, weights
-
-
-def test_a_killed_fetcher_holds_up_nobody(server: FileServer, source: DatasetSource) -> None:
-    server.seconds = PATIENCE_SECONDS
-    with opener(source) as fetcher:
-        try:
-            while not server.requests:
-                assert fetcher.poll() is None
-        finally:
-            fetcher.send_signal(signal.SIGKILL)
-    assert (entry(source) / "partial").exists()
-    server.seconds = 0
-    open_dataset(source, {})
-    assert not (entry(source) / "partial").exists()
-
-
-def test_the_least_recently_used_that_nobody_holds_goes_first(
-    server: FileServer, tmp_path: Path
-) -> None:
-    def made(number: int) -> DatasetSource:
-        arrays = {**ARRAYS, "targets": ARRAYS["targets"] + number}
-        directory = stored(tmp_path / f"d{number}", arrays)
-        of = source_of(directory, f"file://{directory}", arrays=arrays)
-        return replace(of, cache_bytes=int(3.5 * sum(of.files.values())))
-
-    def here() -> list[bool]:
-        return [(entry(source) / "content").exists() for source in sources]
-
-    sources = [made(number) for number in range(5)]
-    with opener(sources[0], "stay") as holder:
-        try:
-            assert first_line(holder) == "300\n"
-            for number in (1, 2, 1, 3):  # 2 has waited longest when there is no more room
-                open_dataset(sources[number], {})
-            assert here() == [True, True, False, True, False]
-            small = replace(sources[4], cache_bytes=sum(sources[4].files.values()))
-            said = open_in_vain(small)
-            assert "the cache" in said
-            assert here() == [True, False, False, False, False]
-        finally:
-            holder.kill()
-    open_dataset(small, {})
-    assert here() == [False, False, False, False, True]

@@ -1,0 +1,107 @@
+"""Parameters over HTTP: where a job starts from, and what it leaves."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+from starlette.testclient import TestClient
+
+from batchgrad_workers.dataset import Standardization
+from tests.service.building import body, problem, push, submit
+from tests.service.checkpoint_files import WEIGHTS, checkpoint
+from tests.service.conftest import Bench
+
+
+def initial(tensors: dict[str, Any]) -> dict[str, str]:
+    return {"safetensors": base64.b64encode(save(tensors)).decode()}
+
+
+def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http, initial_parameters=initial(WEIGHTS))
+    again = submit(bench.http, initial_parameters=initial(WEIGHTS))
+    start = job.spec.initial_parameters
+    assert start is not None
+    assert start.digest is not None
+    assert start.safetensors is None
+    file = bench.data_dir / "parameters" / f"{start.digest.removeprefix('sha256:')}.safetensors"
+    assert file.read_bytes() == save(WEIGHTS)
+    assert bench.store.job_inputs(job.id).initial_parameters == start.digest
+    by_digest = submit(bench.http, initial_parameters={"digest": start.digest})
+    for one in (job, again, by_digest):
+        assert file.exists()
+        bench.supervisor.cancel(one.id)
+        assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({**WEIGHTS, "0.weight": np.zeros((2, 4), np.float32)}, "0.weight [2, 4]"),
+        ({"0.weight": WEIGHTS["0.weight"]}, "no 0.bias; this model needs 0.bias [2]"),
+        ({**WEIGHTS, "2.bias": WEIGHTS["0.bias"]}, "'2.bias', which this model has not"),
+        ({**WEIGHTS, "0.bias": np.zeros(2, np.int64)}, "0.bias is I64"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(
+    http: TestClient, tensors: dict[str, Any], said: str
+) -> None:
+    push(http)
+    answer = http.post("/v1/jobs", json=body(initial_parameters=initial(tensors)))
+    [error] = problem(answer, 422)["errors"]
+    assert error["pointer"] == "/initial_parameters/safetensors"
+    assert said in error["detail"]
+
+
+def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    url = f"/v1/jobs/{job.id}/parameters"
+    assert problem(bench.http.get(url), 409)["code"] == "no_checkpoint"
+    for step in (5, 10):
+        checkpoint(bench, job.id, step)
+    listed = bench.http.get(f"/v1/jobs/{job.id}/checkpoints").json()
+    assert [one["step"] for one in listed["data"]] == [10, 5]
+    (bench.data_dir / "got.npz").write_bytes(bench.http.get(f"{url}?format=npz&step=5").content)
+    with np.load(bench.data_dir / "got.npz") as got:
+        np.testing.assert_array_equal(got["0.weight"], WEIGHTS["0.weight"] + 5)
+    newest = bench.http.get(url)
+    assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
+    assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
+    assert problem(bench.http.get(f"{url}?format=pickle"), 422)
+
+
+def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http, standardize=True)
+    known = Standardization(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))
+    checkpoint(bench, job.id, 5, known)
+    url = f"/v1/jobs/{job.id}/parameters"
+    plain, folded = bench.http.get(url), bench.http.get(url, params={"fold": True})
+    assert plain.headers["etag"] != folded.headers["etag"]
+    weight, bias = (load(plain.content)[name] for name in ("0.weight", "0.bias"))
+    raw = np.array([5.0, -1.0, 0.5])
+    expected = weight @ ((raw - known.mean) / known.deviation) + bias
+    found = load(folded.content)
+    np.testing.assert_allclose(found["0.weight"] @ raw + found["0.bias"], expected, rtol=1e-6)
+    unbiased = {"layers": [{"kind": "linear", "out_features": 2, "bias": False}]}
+    other = submit(bench.http, model=unbiased, standardize=True)
+    checkpoint(bench, other.id, 5, known)
+    refused = problem(bench.http.get(f"/v1/jobs/{other.id}/parameters?fold=true"), 422)
+    assert refused["code"] == "cannot_fold"
+
+
+def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
+    push(bench.http)
+    first = submit(bench.http)
+    answer = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": first.id}))
+    assert "no checkpoint yet" in problem(answer, 422)["detail"]
+    checkpoint(bench, first.id, 10)
+    second = submit(bench.http, initial_parameters={"job": first.id})
+    assert second.spec.initial_parameters is not None
+    assert second.spec.initial_parameters.job is None
+    third = submit(bench.http, initial_parameters={"digest": second.spec.initial_parameters.digest})
+    assert third.spec.initial_parameters == second.spec.initial_parameters
