@@ -10,6 +10,8 @@ from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.messages import (
     AnyEngineMessage,
     EngineMessage,
+    Evaluated,
+    Finished,
     Report,
     Start,
     encode,
@@ -62,6 +64,17 @@ def attempt(
 def rows(messages: list[AnyEngineMessage]) -> list[StepRow]:
     """The steps that were reported."""
     return [row for message in messages if isinstance(message, Report) for row in message.rows]
+
+
+def finished(messages: list[AnyEngineMessage]) -> Finished:
+    """How the attempt ended."""
+    assert isinstance(messages[-1], Finished)
+    return messages[-1]
+
+
+def evaluations(messages: list[AnyEngineMessage]) -> list[Evaluated]:
+    """The evaluations that were reported."""
+    return [e for message in messages if isinstance(message, Report) for e in message.evaluations]
 
 
 def newest(directory: Path) -> Snapshot:

@@ -9,8 +9,8 @@ import pytest
 from batchgrad_service.engine import checkpoints
 from batchgrad_service.engine.checkpoints import read
 from batchgrad_service.engine.messages import Started
+from tests.engine.attempts import Orders, attempt, evaluations, finished, rows
 from tests.engine.small_job import spec
-from tests.engine.test_session import StopAfter, attempt, evaluations, finished, rows
 
 COSINE = {"kind": "cosine", "warmup_steps": 3, "final_fraction": 0.1}
 ADAMW = {"kind": "adamw", "learning_rate": 0.05, "schedule": COSINE, "clip_norm": 0.3}
@@ -23,12 +23,6 @@ STOPPING = {
 }
 
 
-def fresh(tmp_path: Path, name: str) -> Path:
-    directory = tmp_path / name
-    directory.mkdir()
-    return directory
-
-
 def theta(directory: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The parameters of the newest checkpoint as one vector."""
     parameters = read(max(directory.glob("step-*"))).parameters
@@ -39,10 +33,10 @@ def test_every_row_has_the_rate_that_was_used(dataset: Path, tmp_path: Path) -> 
     """SGD's first step moves θ by rate · ‖G‖, a third of the rate in a warm-up of 3."""
     schedule = {"kind": "step", "every": 8, "factor": 0.5, "warmup_steps": 3}
     job = spec(optimizer=PLAIN | {"schedule": schedule})
-    directory = fresh(tmp_path, "job")
-    attempt(job, dataset, directory, StopAfter(0, "pause"))
+    directory = tmp_path / "job"
+    attempt(job, dataset, directory, Orders(0, "pause"))
     start = theta(directory)
-    first = rows(attempt(job, dataset, directory, StopAfter(1, "pause")))
+    first = rows(attempt(job, dataset, directory, Orders(1, "pause")))
     moved = np.linalg.norm(theta(directory) - start)
     assert moved == pytest.approx(0.1 / 3 * first[0].gradient_norm, rel=1e-5)
     rates = [row.learning_rate for row in [*first, *rows(attempt(job, dataset, directory))]]
@@ -53,11 +47,11 @@ def test_every_row_has_the_rate_that_was_used(dataset: Path, tmp_path: Path) -> 
 def test_clipping_shortens_the_step_and_reports_the_norm_before(
     dataset: Path, tmp_path: Path
 ) -> None:
-    directory = fresh(tmp_path, "job")
+    directory = tmp_path / "job"
     job = spec(optimizer=PLAIN | {"clip_norm": 0.01})
-    attempt(job, dataset, directory, StopAfter(0, "pause"))
+    attempt(job, dataset, directory, Orders(0, "pause"))
     start = theta(directory)
-    [row] = rows(attempt(job, dataset, directory, StopAfter(1, "pause")))
+    [row] = rows(attempt(job, dataset, directory, Orders(1, "pause")))
     assert row.gradient_norm > 0.1
     assert np.linalg.norm(theta(directory) - start) == pytest.approx(0.1 * 0.01, rel=1e-4)
 
@@ -68,23 +62,25 @@ def test_update_moves_theta_along_the_shortcut(
     dataset: Path, tmp_path: Path, name: str, measured: list[str] | None
 ) -> None:
     """The step's length is rate · ‖s‖, and ‖s‖ = norm_ratio · ‖G‖ at the same θ."""
-    directory = fresh(tmp_path, "job")
+    directory = tmp_path / "job"
     job = spec(optimizer=PLAIN, update=name, shortcuts=measured)
-    attempt(job, dataset, directory, StopAfter(0, "pause"))
+    attempt(job, dataset, directory, Orders(0, "pause"))
     start = theta(directory)
-    [row] = rows(attempt(job, dataset, directory, StopAfter(1, "pause")))
+    [row] = rows(attempt(job, dataset, directory, Orders(1, "pause")))
     exact = spec(optimizer=PLAIN, shortcuts=["averaged_error", "mean_example", "mean_of_means"])
-    [beside] = rows(attempt(exact, dataset, fresh(tmp_path, "exact"), StopAfter(1, "pause")))
+    [beside] = rows(attempt(exact, dataset, tmp_path / "exact", Orders(1, "pause")))
     assert (row.loss, row.gradient_norm) == (beside.loss, beside.gradient_norm)
     for each in measured if measured is not None else beside.shortcuts:
         assert row.shortcuts[each] == beside.shortcuts[each]
-    length = beside.shortcuts[name].norm_ratio * beside.gradient_norm
+    ratio = beside.shortcuts[name].norm_ratio
+    assert ratio is not None
+    length = ratio * beside.gradient_norm
     assert np.linalg.norm(theta(directory) - start) == pytest.approx(0.1 * length, rel=1e-5)
 
 
 def test_only_what_was_asked_is_measured(dataset: Path, tmp_path: Path) -> None:
     job = spec(update="mean_of_means", shortcuts=["mean_example"], epochs=1)
-    measured = [set(row.shortcuts) for row in rows(attempt(job, dataset, fresh(tmp_path, "job")))]
+    measured = [set(row.shortcuts) for row in rows(attempt(job, dataset, tmp_path / "job"))]
     assert measured == [{"mean_example"}] * 5
 
 
@@ -104,9 +100,9 @@ def test_paused_run_goes_on_to_the_same_bits(
     dataset: Path, tmp_path: Path, changes: dict[str, Any], steps: int
 ) -> None:
     job = spec(**changes)
-    whole = finished(attempt(job, dataset, fresh(tmp_path, "whole")))
-    halves = fresh(tmp_path, "halves")
-    paused = finished(attempt(job, dataset, halves, StopAfter(steps, "pause")))
+    whole = finished(attempt(job, dataset, tmp_path / "whole"))
+    halves = tmp_path / "halves"
+    paused = finished(attempt(job, dataset, halves, Orders(steps, "pause")))
     assert paused.outcome == "paused"
     assert finished(attempt(job, dataset, halves)) == whole
 
@@ -114,7 +110,7 @@ def test_paused_run_goes_on_to_the_same_bits(
 def test_early_stopping_ends_well_before_the_plan_and_says_why(
     dataset: Path, tmp_path: Path
 ) -> None:
-    messages = attempt(spec(**STOPPING), dataset, fresh(tmp_path, "job"))
+    messages = attempt(spec(**STOPPING), dataset, tmp_path / "job")
     end = finished(messages)
     assert isinstance(messages[0], Started)
     losses = [each.validation_loss for each in evaluations(messages)]
@@ -128,23 +124,23 @@ def test_early_stopping_ends_well_before_the_plan_and_says_why(
 
 def test_pause_within_the_patience_forgets_nothing(dataset: Path, tmp_path: Path) -> None:
     job = spec(**STOPPING)
-    whole = finished(attempt(job, dataset, fresh(tmp_path, "whole")))
-    often, outcome = fresh(tmp_path, "often"), "paused"
+    whole = finished(attempt(job, dataset, tmp_path / "whole"))
+    often, outcome = tmp_path / "often", "paused"
     while outcome == "paused":  # every step a pause of its own, also the last ones
-        end = finished(attempt(job, dataset, often, StopAfter(1, "pause")))
+        end = finished(attempt(job, dataset, often, Orders(1, "pause")))
         outcome = end.outcome
     assert end == whole
 
 
 def test_evaluation_that_was_missed_is_made_up_for(dataset: Path, tmp_path: Path) -> None:
     """An attempt can end between an epoch's last step and its evaluation."""
-    directory = fresh(tmp_path, "job")
-    attempt(spec(), dataset, directory, StopAfter(5, "pause"))
+    directory = tmp_path / "job"
+    attempt(spec(), dataset, directory, Orders(5, "pause"))
     saved = read(max(directory.glob("step-*")))
     assert saved.progress["evaluation"]["step"] == 5
     saved.progress["evaluation"]["step"] = 0
     checkpoints.write(directory, saved)
-    again = attempt(spec(), dataset, directory, StopAfter(0, "pause"))
+    again = attempt(spec(), dataset, directory, Orders(0, "pause"))
     assert [each.step for each in evaluations(again)] == [5]
 
 
@@ -154,7 +150,7 @@ def test_full_batch_is_one_step_an_epoch_of_small_microbatches(
     digests, seen = set(), []
     for threads in (1, 3):
         job = spec(batch_size="full", microbatch_size=None, threads=threads)
-        messages = attempt(job, dataset, fresh(tmp_path, str(threads)))
+        messages = attempt(job, dataset, tmp_path / str(threads))
         seen = [(row.step, row.epoch) for row in rows(messages)]
         digests.add(finished(messages).parameters_digest)
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
@@ -171,6 +167,6 @@ def test_validation_loss_that_overflows_fails_the_job(dataset: Path, tmp_path: P
         epochs=None,
         steps=1,
     )
-    end = finished(attempt(job, dataset, fresh(tmp_path, "job")))
+    end = finished(attempt(job, dataset, tmp_path / "job"))
     assert (end.outcome, end.reason) == ("failed", "nonfinite")
     assert "validation loss" in (end.detail or "")

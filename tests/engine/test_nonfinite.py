@@ -1,0 +1,93 @@
+"""Numbers that are not finite, in whole attempts: dropped when asked, else told with the remedy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batchgrad_service.engine.messages import Happened, Report
+from tests.engine.attempts import attempt, finished, rows
+from tests.engine.small_job import spec
+
+LINEAR = {"layers": [{"kind": "linear", "out_features": 3}]}
+HOT = {
+    "standardize": False,
+    "validation_fraction": 0.0,
+    "loss": "squared_error",
+    "epochs": 1,
+    "optimizer": {"kind": "sgd", "learning_rate": 1e-3},
+}
+
+
+@pytest.fixture
+def hot(dataset: Path) -> Path:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    inputs = np.load(dataset / "inputs.npy")
+    inputs[[11, 42]] = 3e38
+    np.save(dataset / "inputs.npy", inputs)
+    return dataset
+
+
+def test_nonfinite_examples_stop_the_job_and_are_named(hot: Path, job_directory: Path) -> None:
+    end = finished(attempt(spec(model=LINEAR, **HOT), hot, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert end.detail is not None
+    assert "11" in end.detail or "42" in end.detail
+    assert "learning rate" in end.detail
+
+
+def test_nonfinite_examples_are_dropped_when_asked(hot: Path, job_directory: Path) -> None:
+    messages = attempt(spec(model=LINEAR, nonfinite="drop", **HOT), hot, job_directory)
+    assert finished(messages).outcome == "succeeded"
+    counted = sum(m.observed.nonfinite_examples for m in messages if isinstance(m, Report))
+    assert counted == 2
+    told = " ".join(m.data["detail"] for m in messages if isinstance(m, Happened))
+    assert "11" in told
+    assert "42" in told
+    assert np.isfinite(np.array([row.loss for row in rows(messages)], np.float64)).all()
+
+
+def test_learning_rate_that_overflows_ends_with_the_remedy(
+    dataset: Path, job_directory: Path
+) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    changes = HOT | {"optimizer": {"kind": "sgd", "learning_rate": 1e20}}
+    end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert "diverged: lower the learning rate" in (end.detail or "")
+
+
+def test_finite_examples_whose_sum_overflows_end_with_the_remedy(
+    dataset: Path, job_directory: Path
+) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    np.save(dataset / "weights.npy", np.full(101, 3e38))
+    end = finished(attempt(spec(model=LINEAR, **HOT), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert "Divide weights" in (end.detail or "")
+
+
+def test_last_update_that_overflows_is_no_success(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    changes = HOT | {
+        "optimizer": {"kind": "sgd", "learning_rate": 3e38},
+        "epochs": None,
+        "steps": 1,
+    }
+    np.save(dataset / "inputs.npy", 1e3 * np.load(dataset / "inputs.npy"))
+    end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert "parameters are not finite after step 1" in (end.detail or "")
+    assert not list(job_directory.glob("step-*"))
+
+
+def test_inputs_too_large_to_standardize_are_told(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "inputs.npy", 1e200 * np.load(dataset / "inputs.npy").astype(np.float64))
+    end = finished(attempt(spec(), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "bad_inputs")
+
+
+def test_a_broken_example_is_warned_of_once(hot: Path, job_directory: Path) -> None:
+    changes = HOT | {"epochs": 6}
+    messages = attempt(spec(model=LINEAR, nonfinite="drop", **changes), hot, job_directory)
+    assert 1 <= len([m for m in messages if isinstance(m, Happened)]) <= 2
