@@ -11,8 +11,6 @@ BROWSER_READY := $(VENV)/browser-ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
-CONTAINER_TOOLS := docker.io docker-compose iptables mmdebstrap
-
 .PHONY: demo serve test test-monitoring test-cluster test-containers test-browser check format peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
@@ -25,19 +23,12 @@ test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
-	@dpkg-query --show $(CONTAINER_TOOLS) > /dev/null 2>&1 || test "$$(id -u)" != 0 \
-	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
-	       --yes --no-install-recommends $(CONTAINER_TOOLS) > /dev/null; } \
-	  || echo "Not all of $(CONTAINER_TOOLS) could be installed."
-	BATCHGRAD_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
+	$(BIN)/python -m tests.containers
 
 test-cluster: $(READY)  ## Jobs on three hosts, network namespaces of this machine; needs root
 	$(BIN)/python -m tests.cluster
 
 test-monitoring: $(READY)  ## Dashboards, alerts: a real Prometheus and Alertmanager, Grafana's types
-	@command -v npm > /dev/null || test "$$(id -u)" != 0 \
-	  || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 \
-	       --yes --no-install-recommends nodejs npm > /dev/null; } || true
 	$(BIN)/python -m tests.monitoring
 
 check: $(READY)  ## Format, lint, types

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 SKIP_ALOUD = "BATCHGRAD_SKIP_ALOUD"
 """Set, a suite that cannot run on this machine says so and does not fail; .ci/run sets it."""
 
@@ -15,12 +17,15 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 """Debian's packages ask it whether they may start their daemons; 101 is no."""
 
 
-def need(target: str, programs: Mapping[str, str], *more: str) -> None:
+def need(target: str, programs: Mapping[str, str], *more: str, path: str | None = None) -> None:
     """See that every program is there; `programs` says the package of each, `more` come with them.
 
-    Ends the process, as `cannot` does, where they can't be had.
+    They are looked for in `path`, if given, else in PATH. Ends the process, as `cannot` does, where
+    they can't be had.
     """
-    packages = sorted({package for name, package in programs.items() if not shutil.which(name)})
+    packages = sorted(
+        {package for name, package in programs.items() if not shutil.which(name, path=path)}
+    )
     if not packages:
         return
     command = f"apt-get install {' '.join([*packages, *more])}"
@@ -44,6 +49,13 @@ def cannot(target: str, why: str) -> NoReturn:
     rule = "!" * 80
     sys.stderr.write(f"{rule}\nmake {target} CANNOT RUN HERE: {why}\n{rule}\n")
     sys.exit(0 if aloud else 1)
+
+
+def cannot_run(why: str) -> NoReturn:
+    """The same inside pytest, for what is found out there: its tests are skipped, or fail."""
+    if os.environ.get(SKIP_ALOUD):
+        pytest.skip(why)
+    pytest.fail(why)
 
 
 def _apt(target: str, *arguments: str) -> None:

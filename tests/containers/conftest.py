@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from batchgrad.demo import digits
+from tests.containers.__main__ import ASKED_FOR
 from tests.containers.engine import Engine, EngineUnavailableError, make_images
 from tests.containers.stack import Stack
+from tests.debian import cannot_run
 
-collect_ignore_glob = [] if os.environ.get("BATCHGRAD_TEST_CONTAINERS") else ["test_*.py"]
+collect_ignore_glob = [] if os.environ.get(ASKED_FOR) else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +19,7 @@ def engine() -> Iterator[Engine]:
     try:
         engine = Engine()
     except EngineUnavailableError as error:
-        pytest.skip(f"no containers here: {error}")
+        cannot_run(f"no containers here: {error}")
     try:
         yield engine
     finally:
@@ -29,7 +31,7 @@ def stack(engine: Engine) -> Iterator[Stack]:
     try:
         make_images(engine)
     except EngineUnavailableError as error:
-        pytest.skip(f"no images here: {error}")
+        cannot_run(f"no images here: {error}")
     stack = Stack(engine)
     try:
         stack.up()

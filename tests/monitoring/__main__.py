@@ -1,4 +1,4 @@
-"""`python -m tests.monitoring`: sees to Prometheus and Alertmanager, then runs pytest here.
+"""`python -m tests.monitoring`: sees to Prometheus, Alertmanager and npm, then runs pytest here.
 
 What follows on the command line is pytest's. All data is in one temporary directory, which goes
 with the run.

@@ -1,4 +1,4 @@
-"""Prometheus, its promtool, and Alertmanager, of Debian's packages where they are missing."""
+"""Prometheus, its promtool, Alertmanager, and npm for Grafana's types."""
 
 import shutil
 
@@ -9,6 +9,8 @@ PROGRAMS = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "npm": "npm",
+    "node": "nodejs",
 }
 """By program, Debian's package."""
 

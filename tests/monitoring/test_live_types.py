@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import pytest
 
 from deploy.grafana.build import DASHBOARDS
+from tests.debian import cannot_run
+from tests.monitoring.programs import program
 
 ROOT = Path(__file__).parents[2]
 TYPESCRIPT = "typescript@5.8.3"  # what @grafana/schema is made with
@@ -44,9 +45,6 @@ interface Query extends DataQuery {
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with TypeScript and Grafana's types."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("NO TYPE CHECK OF THE DASHBOARDS: npm is missing (apt-get install npm).")
     folder = tmp_path_factory.mktemp("schema")
     images = (ROOT / "docker-compose.yml").read_text("utf-8")
     version = re.search(r"grafana/grafana:([0-9.]+)", images)
@@ -54,10 +52,14 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted = (f"@grafana/schema@{version[1]}", TYPESCRIPT)
     flags = ("--no-audit", "--no-fund", "--ignore-scripts", "--cache", str(folder / "cache"))
     said = subprocess.run(
-        (npm, "install", *flags, *wanted), cwd=folder, capture_output=True, text=True, check=False
+        (program("npm"), "install", *flags, *wanted),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if said.returncode:
-        pytest.skip(f"NO TYPE CHECK OF THE DASHBOARDS: npm install {wanted}: {said.stderr[-500:]}")
+        cannot_run(f"NO TYPE CHECK OF THE DASHBOARDS: npm install {wanted}: {said.stderr[-500:]}")
     return folder
 
 
