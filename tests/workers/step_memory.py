@@ -23,8 +23,9 @@ def status(field: str) -> int:
     raise KeyError(field)
 
 
-def shard(model: str, directory: str, batch: int, microbatch: int) -> Shard:
-    """Computes with norms, and means for both shortcuts."""
+def main(model: str, directory: str, batch: str, microbatch: str) -> None:
+    """One step with norms, and means for both shortcuts."""
+    single_threaded_blas()
     setup = Setup(
         model=Model.model_validate_json(model),
         loss="softmax_cross_entropy",
@@ -32,33 +33,26 @@ def shard(model: str, directory: str, batch: int, microbatch: int) -> Shard:
         dataset=DatasetSource(Path(directory)),
         seed=0,
         validation_fraction=0.0,
-        batch_size=batch,
-        microbatch_size=microbatch,
+        batch_size=int(batch),
+        microbatch_size=int(microbatch),
         class_weights=None,
         standardization=None,
         shortcuts=("averaged_error", "mean_example"),
         drop_nonfinite=False,
     )
-    return Shard(setup, 1)
-
-
-def main(model: str, directory: str, batch: int, microbatch: int) -> None:
-    """One step, after one of two examples: the compiler's own memory is no part of a step."""
-    single_threaded_blas()
-    small = shard(model, directory, 2, 1)
-    theta = small.network.initial_parameters(0, "float32")
-    small.gradient_sums(0, theta, 0, 2)
-    own = shard(model, directory, batch, microbatch)
+    shard = Shard(setup, 1)
+    theta = shard.network.initial_parameters(0, "float32")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, proc(5)
     before = status("VmRSS")
-    found = own.gradient_sums(0, theta, 0, microbatches(batch, microbatch))
+    found = shard.gradient_sums(0, theta, 0, microbatches(int(batch), int(microbatch)))
     grown = status("VmHWM") - before
+    shard.close()
     finite = bool(np.isfinite(found.nodes[0].sum.gradient).all())
     sys.stdout.write(
         json.dumps(
             {
                 "grown": grown,
-                "parameters": own.network.size,
+                "parameters": shard.network.size,
                 "finite": finite,
                 "examples": len(found.squared_norms),
             }
@@ -67,4 +61,4 @@ def main(model: str, directory: str, batch: int, microbatch: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(*sys.argv[1:])

@@ -108,6 +108,7 @@ class Shard:
             batch_size=setup.batch_size,
         )
         self._team = ThreadTeam(threads)
+        self._warm_up()
 
     @property
     def threads(self) -> int:
@@ -167,6 +168,13 @@ class Shard:
     def close(self) -> None:
         """End the threads."""
         self._team.close()
+
+    def _warm_up(self) -> None:
+        """One example, for nothing: loops are loaded or compiled before a step waits for them."""
+        views = self.network.views(np.zeros(self.network.size, self._setup.precision))
+        first = self._examples.rows(self._order.minibatch(0)[:1])
+        with np.errstate(all="ignore"):
+            self._differentiator.sums(views, first)
 
     def _reduce(
         self,
