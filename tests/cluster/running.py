@@ -33,15 +33,28 @@ RETRIED = "batchgrad_microbatch_retries_total"
 class Running:
     """One job, past its first steps; `host_of` and `worker_on` know its workers."""
 
-    def __init__(self, cluster: Cluster, job: Job, undisturbed: str) -> None:
+    def __init__(
+        self, cluster: Cluster, job: Job, undisturbed: str, before: dict[str, float]
+    ) -> None:
         self._cluster = cluster
         self._undisturbed = undisturbed
-        self._before = {name: cluster.metric(name) for name in (LOST, RETRIED)}
+        self._before = before
         self.id = job.id
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What its events of one type say."""
         return [event.data for event in happened(self._cluster.client, self.id, kind)]
+
+    def losses(self) -> list[dict[str, Any]]:
+        """Its lost workers; not who was to come in their place.
+
+        Such a one may be sent to the same node before Ray knows that it is dead.
+        """
+        return [lost for lost in self.events("worker_lost") if lost["reason"] != "start_failed"]
+
+    def again(self) -> int:
+        """Microbatches that were computed again."""
+        return sum(retry["microbatches"] for retry in self.events("retry"))
 
     def worker_on(self, host: Host) -> int:
         """The number that the newest worker on a host has there."""
@@ -54,7 +67,7 @@ class Running:
         return int(json.loads(lock.read_text())["pid"])
 
     def counted(self, name: str) -> float:
-        """By how much a metric has grown since the job was under way."""
+        """By how much a metric has grown since the job was submitted."""
         return self._cluster.metric(name) - self._before[name]
 
     def goes_on(self) -> None:
@@ -86,5 +99,6 @@ def running(cluster: Cluster, **changes: Any) -> Iterator[Running]:
     alone = json.dumps({**changes, "workers": 0, "threads": 1})
     if alone not in cluster.digests:
         cluster.digests[alone] = digest(cluster.client, **json.loads(alone))
+    before = {name: cluster.metric(name) for name in (LOST, RETRIED)}
     with under_way(cluster.client, 20, **({"workers": 3, "threads": 2} | changes)) as job:
-        yield Running(cluster, job, cluster.digests[alone])
+        yield Running(cluster, job, cluster.digests[alone], before)

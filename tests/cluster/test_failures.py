@@ -19,17 +19,15 @@ GCS = "/gcs/gcs_server "
 
 def assert_one_lost(job: Running, host: Host, *reasons: str) -> None:
     """One worker of the host was lost, for one of the reasons, and that was told and counted."""
-    # Whoever comes in its place may be sent to the same node before Ray knows that it is dead.
-    losses = [each for each in job.events("worker_lost") if each["reason"] != "start_failed"]
+    losses = job.losses()
     assert len(losses) == 1, losses
     [lost] = losses
     assert lost["host"] == host.name
     assert lost["reason"] in reasons
     assert lost["detail"]
-    again = sum(retry["microbatches"] for retry in job.events("retry"))
-    assert again >= 1
+    assert job.again() >= 1
     assert job.counted(LOST) == 1
-    assert job.counted(RETRIED) == again
+    assert job.counted(RETRIED) == job.again()
 
 
 @contextmanager
@@ -163,7 +161,7 @@ def test_full_shared_memory(cluster: Cluster) -> None:
             job.goes_on()
             time.sleep(3)
         job.ends_well()
-        assert {lost["host"] for lost in job.events("worker_lost")} <= {host.name}
+        assert {lost["host"] for lost in job.losses()} <= {host.name}
 
 
 FILL = """
