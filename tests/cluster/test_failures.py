@@ -25,9 +25,8 @@ def assert_one_lost(job: Running, host: Host, *reasons: str) -> None:
     assert lost["host"] == host.name
     assert lost["reason"] in reasons
     assert lost["detail"]
-    assert job.again() >= 1
     assert job.counted(LOST) == 1
-    assert job.counted(RETRIED) == job.again()
+    assert job.counted(RETRIED) == job.again()  # 0 if it had nothing to do just then
 
 
 @contextmanager
@@ -58,6 +57,7 @@ def test_worker_on_another_host_killed_or_stopped(
         host.send(sent, [job.worker_on(host)])
         job.ends_well()
         assert_one_lost(job, host, reason)
+        assert job.again() or sent == signal.SIGKILL
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=str)
