@@ -1,10 +1,9 @@
-"""What a run found: plain data, to JSON and back."""
+"""What a run found."""
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import TypeAdapter
+from benchmarks.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class GrowthPoint:
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Stored):
     """A whole run."""
 
     machine: dict[str, Any]
@@ -68,13 +67,3 @@ class Results:
         return next(
             (c for c in self.comparisons if (c.workload, c.group) == (workload, group)), None
         )
-
-    def write(self, path: Path) -> None:
-        """Store as JSON."""
-        text = TypeAdapter(dict[str, Any]).dump_json(asdict(self), indent=1)
-        path.write_bytes(text + b"\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` stored."""
-        return TypeAdapter(cls).validate_json(path.read_bytes())

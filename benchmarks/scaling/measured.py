@@ -1,11 +1,9 @@
-"""What was measured for the model, to JSON and back; and which jobs it takes."""
+"""What was measured for the model, and which jobs it takes."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from pydantic import TypeAdapter
-
+from benchmarks.stored import Stored
 from benchmarks.workloads import Workload, mlp
 
 INPUTS, CLASSES = 64, 10
@@ -113,7 +111,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Measurements:
+class Measurements(Stored):
     """A whole run. `add_seconds_per_byte` is for a += b, by bytes of a, larger than the caches."""
 
     machine: dict[str, Any]
@@ -122,13 +120,3 @@ class Measurements:
     add_seconds_per_byte: float
     sent: list[Sent]
     timed: list[Timed]
-
-    def write(self, path: Path) -> None:
-        """Store as JSON."""
-        text = TypeAdapter(dict[str, Any]).dump_json(asdict(self), indent=1)
-        path.write_bytes(text + b"\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` stored."""
-        return TypeAdapter(cls).validate_json(path.read_bytes())

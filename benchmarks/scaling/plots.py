@@ -1,5 +1,6 @@
 """The figures of docs/scale.md."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,35 +61,36 @@ def _checks(checked: list[Checked]) -> Figure:
 
 def _steps(there: Costs) -> Figure:
     """A step of N = 65,536 on more and more nodes."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for place, gigabits in enumerate(GIGABITS, 1):
-        axes = figure.add_subplot(1, 3, place)
-        for parameters, color in SHOWN.items():
-            for siblings in (False, True):
-                times = [
-                    asked(there, parameters, FIXED, n, gigabits, siblings=siblings).seconds
-                    for n in NODES
-                ]
-                _line(axes, times, color, parameters, siblings)
-        axes.set_yscale("log")
-        _finish(axes, gigabits, "s a step, N = 65,536" if place == 1 else "")
-    return figure
+
+    def seconds(parameters: int, nodes: int, gigabits: float, siblings: bool) -> float:
+        return asked(there, parameters, FIXED, nodes, gigabits, siblings=siblings).seconds
+
+    return _on_nodes(seconds, "s a step, N = 65,536", yscale="log")
 
 
 def _efficiencies(there: Costs) -> Figure:
     """The nodes' speed as a share of so many times one node's, N growing with them."""
+
+    def share(parameters: int, nodes: int, gigabits: float, siblings: bool) -> float:
+        batch_size = 16 * A_NODE * nodes
+        return efficiency(there, parameters, batch_size, nodes, gigabits, siblings=siblings)
+
+    return _on_nodes(share, "efficiency", ylim=(0, 1.05))
+
+
+def _on_nodes(
+    value: Callable[[int, int, float, bool], float], what: str, **settings: Any
+) -> Figure:
+    """A plot for each bandwidth; `value` is of P, nodes, bandwidth, and whether siblings join."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for place, gigabits in enumerate(GIGABITS, 1):
         axes = figure.add_subplot(1, 3, place)
         for parameters, color in SHOWN.items():
             for siblings in (False, True):
-                shares = [
-                    efficiency(there, parameters, 16 * A_NODE * n, n, gigabits, siblings=siblings)
-                    for n in NODES
-                ]
-                _line(axes, shares, color, parameters, siblings)
-        axes.set_ylim(0, 1.05)
-        _finish(axes, gigabits, "efficiency" if place == 1 else "")
+                values = [value(parameters, n, gigabits, siblings) for n in NODES]
+                _line(axes, values, color, parameters, siblings)
+        axes.set(**settings)
+        _finish(axes, gigabits, what if place == 1 else "")
     return figure
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from batchgrad.contract import Dataset
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.contents import inspect
-from batchgrad_service.files import hex_of, new_name, sync
+from batchgrad_service.files import hex_of, new_name
 from batchgrad_service.npz import unpack
 from batchgrad_service.problems import Conflict, NotFound, Unavailable
 from batchgrad_service.store import PutOutcome, Store, utc_now
+from batchgrad_workers.disk import sync
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-
-def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a directory's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from batchgrad_workers.disk import sync
 
 
 def new_name() -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.demo import digits
+from batchgrad.demo import digits, spec
 from batchgrad.private_service import private_service
 from tests.browser.__main__ import CHROMIUM
 
@@ -113,24 +113,4 @@ def shot() -> Shot:
 @pytest.fixture(scope="session")
 def trained(running: Running) -> str:
     """The id of a job that has succeeded."""
-    job = running.client.submit(
-        {
-            "name": "digits",
-            "dataset": "digits",
-            "model": {
-                "layers": [
-                    {"kind": "linear", "out_features": 64},
-                    {"kind": "relu"},
-                    {"kind": "linear", "out_features": 10},
-                ]
-            },
-            "loss": "softmax_cross_entropy",
-            "optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},
-            "batch_size": 256,
-            "epochs": 30,
-            "validation_fraction": 0.2,
-            "standardize": True,
-            "workers": 0,
-        }
-    )
-    return running.client.wait(job.id).id
+    return running.client.wait(running.client.submit(spec(0, None, 30)).id).id

@@ -33,8 +33,7 @@ def test_names_and_shapes_are_those_of_a_torch_sequential() -> None:
     ]
     assert bound.size == 12 + 3 + 6
     assert bound.learning == [1, 3]
-    assert bound.layer_span(1) == slice(0, 15)
-    assert bound.layer_span(3) == slice(15, 21)
+    assert [slot.start for slot in bound.slots] == [0, 12, 15]
 
 
 def test_views_share_theta_s_memory() -> None:

@@ -98,11 +98,6 @@ class Network:
             for slot in self.slots
         }
 
-    def layer_span(self, layer: int) -> slice:
-        """Where the parameters of one layer stand in θ."""
-        slots = [slot for slot in self.slots if slot.layer == layer]
-        return slice(slots[0].start, slots[-1].start + slots[-1].size)
-
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as PyTorch starts each layer, drawn in float64."""
         random = generator(seed, "parameters")

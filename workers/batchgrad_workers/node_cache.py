@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from batchgrad_workers.disk import sync
 from batchgrad_workers.transfers import DatasetUnavailable
 
 
@@ -73,12 +74,12 @@ class NodeCache:
                     _reserve(partial / file, size_bytes)
             fetch(partial)
             for file in files:
-                _sync(partial / file)
+                sync(partial / file)
             os.utime(partial)  # no file in it is younger: see _is_whole
-            _sync(partial)
+            sync(partial)
             with _locked(self._root / "room.lock"):  # who counts bytes sees it once
                 partial.rename(entry / "content")
-            _sync(entry)
+            sync(entry)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -149,14 +150,6 @@ def _reserve(file: Path, size_bytes: int) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.posix_fallocate(handle, 0, size_bytes)
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -25,6 +25,7 @@ from batchgrad_service.engine.ledger import Columns
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import Standardization
 from batchgrad_workers.digests import digest
+from batchgrad_workers.disk import sync
 
 KEY = "batchgrad"
 FORMAT = 1
@@ -84,11 +85,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(directory)
     return Written(path, size, f"sha256:{file_digest}")
 
 
