@@ -77,9 +77,12 @@ def _lost(data: Data) -> str:
     return f"worker {data['worker']}: {data['reason']}. {data['detail']}"
 
 
+_BECAME = {"silent": "was silent", "slow": "was slow"}
+
+
 def _retry(data: Data) -> str:
     many = counted(data["microbatches"], "microbatch")
-    return f"{many} computed again: the worker was {data['reason']}"
+    return f"{many} computed again: a worker {_BECAME.get(data['reason'], data['reason'])}"
 
 
 _TELL: dict[str, Callable[[Data], str]] = {

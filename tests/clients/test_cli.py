@@ -76,6 +76,8 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         ("checkpoint", {"step": 7, "bytes": 40960, "parameters_digest": "sha256:" + "ab" * 32}),
         ("evaluation", {"step": 7, "validation_loss": 0.5, "validation_accuracy": None}),
         ("state", {"status": "failed", "reason": "nonfinite", "detail": "Example 3 overflowed."}),
+        ("retry", {"reason": "died", "microbatches": 3}),
+        ("retry", {"reason": "slow", "microbatches": 1}),
         ("retry", {"new": {"from": None}}),
     ]
     events = [
@@ -91,12 +93,14 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "step 7: 40 KiB, parameters sha256:abababababab",
         "step 7: validation loss 0.5",
         "failed: nonfinite. Example 3 overflowed.",
+        "3 microbatches computed again: a worker died",
+        "1 microbatch computed again: a worker was slow",
         'new {"from": null}',
     ]
     everything = run(script, "events", "job_1", "--all").stdout
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
     as_json = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in as_json] == [1, 2, 3, 4, 5, 6, 7]
+    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 10)]
 
 
 def test_empty_lists_say_what_is_next(kit: Any, run: Any) -> None:
