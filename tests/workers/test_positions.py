@@ -125,6 +125,21 @@ def test_of_equal_pixels_the_first_gets_the_error_and_padding_never() -> None:
     ]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_goes_on_from_the_pixel_to_its_windows_and_back(dtype: str) -> None:
+    layer = MaxPool2d(Windows((1, 2, 6), (2, 2), (2, 2), (0, 0)))
+    images = [[[[1, np.nan, 0, 0, -np.inf, -np.inf], [9, np.nan, 2, 0, -np.inf, -np.inf]]]]
+    inputs: Array = np.array(images, dtype)
+    error = np.array([[[[3, np.nan, 5]]]], dtype)
+
+    outputs = layer.forward({}, inputs)
+    below = layer.backward({}, inputs, outputs, error)
+
+    np.testing.assert_array_equal(outputs, [[[[np.nan, 2, -np.inf]]]])
+    np.testing.assert_array_equal(below, [[[[0, 3, 0, 0, 5, 0], [0, 0, np.nan, 0, 0, 0]]]])
+    assert outputs.dtype == below.dtype == dtype
+
+
 def test_an_embedding_s_error_at_one_hot_rows_is_that_of_a_linear_layer() -> None:
     layer, weight, error = Embedding((4,), 3, 2, None), drawn(3, 2), drawn(5, 4, 2)
 

@@ -6,7 +6,7 @@ How it is cut depends on shapes alone, so it never changes the bits.
 CHUNK_BYTES = 1 << 24
 """What a layer may hold beside activations and sums: patches, per-example gradients, products."""
 
-CACHE_BYTES = 1 << 22
+CACHE_BYTES = 1 << 21
 """The same where what is written, read once and written anew should stay in the cache."""
 
 

@@ -1,18 +1,14 @@
-"""Pooling: the largest, or the mean, of every window.
+"""Pooling: the largest, or the mean, of every window."""
 
-Images are padded a few examples at a time.
-"""
-
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.layers.chunks import CACHE_BYTES, chunks
+from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers.protocol import Parameterless, Parameters
-from batchgrad_workers.layers.windows import Windows, channels_first, channels_last
+from batchgrad_workers.layers.windows import Geometry, U, Windows, channels_first, channels_last
 
 
 @dataclass(frozen=True)
@@ -27,26 +23,14 @@ class _Pool(Parameterless):
     def output_shape(self) -> Shape:
         return (self.input_shape[0], *self.windows.places)
 
-    def _runs(self, inputs: Array) -> list[slice]:
-        """Runs of examples whose padded images, and their errors, fit the cache."""
-        numbers = 2 * prod(self.windows.padded_shape)
-        return chunks(len(inputs), numbers * inputs.itemsize, CACHE_BYTES)
-
-    def _padded(self, inputs: Array, fill: float) -> Iterator[tuple[slice, Array]]:
-        """Runs of examples with their padded images, channels last."""
-        runs = self._runs(inputs)
-        if self.windows.padding == (0, 0):
-            yield from ((run, channels_last(inputs[run])) for run in runs)
-            return
-        images, inside = self.windows.frames(runs[0].stop, inputs.dtype, fill)
-        for run in runs:
-            count = run.stop - run.start
-            inside[:count] = inputs[run]
-            yield run, images[:count]
-
     def _outputs(self, inputs: Array) -> Array:
         """Room for outputs, channels last."""
         return np.empty((len(inputs), *self.windows.places, self.input_shape[0]), inputs.dtype)
+
+    def _below(self, error: Array) -> Array:
+        """Room for the error at the inputs, channels last."""
+        channels, height, width = self.input_shape
+        return np.empty((len(error), height, width, channels), error.dtype)
 
 
 class MaxPool2d(_Pool):
@@ -55,30 +39,17 @@ class MaxPool2d(_Pool):
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         del parameters
         outputs = self._outputs(inputs)
-        for run, images in self._padded(inputs, -np.inf):
-            first, *others = self.windows.offsets()
-            outputs[run] = images[:, *first]
-            for met in others:
-                np.maximum(outputs[run], images[:, *met], out=outputs[run])
+        _largest(channels_last(inputs), self.windows.geometry, outputs)
         return channels_first(outputs)
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
         del parameters
-        below = np.empty_like(channels_last(inputs), error.dtype)
-        for run, seen in self._padded(inputs, -np.inf):
-            unclaimed = channels_last(error[run]).copy()
-            shares = self._claims(seen, channels_last(outputs[run]), unclaimed)
-            self.windows.spread(shares, below[run])
+        below, unclaimed = self._below(error), channels_last(error).copy()
+        images, largest = channels_last(inputs), channels_last(outputs)
+        _claim(images, self.windows.geometry, largest, unclaimed, below)
         return channels_first(below)
-
-    def _claims(self, seen: Array, largest: Array, unclaimed: Array) -> Iterator[Array]:
-        """For each kernel place the errors that it takes from what the ones before have left."""
-        for met in self.windows.offsets():
-            claimed = unclaimed * (seen[:, *met] == largest)
-            yield claimed
-            unclaimed -= claimed
 
 
 class AvgPool2d(_Pool):
@@ -87,21 +58,91 @@ class AvgPool2d(_Pool):
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         del parameters
         outputs = self._outputs(inputs)
-        for run, images in self._padded(inputs, 0.0):
-            first, *others = self.windows.offsets()
-            outputs[run] = images[:, *first]
-            for met in others:
-                outputs[run] += images[:, *met]
-            outputs[run] /= prod(self.windows.kernel)
+        _add_up(channels_last(inputs), self.windows.geometry, outputs)
+        outputs /= prod(self.windows.kernel)
         return channels_first(outputs)
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
-        del parameters, outputs
-        below = np.empty_like(channels_last(inputs), error.dtype)
-        places = prod(self.windows.kernel)
-        for run in self._runs(inputs):
-            share = channels_last(error[run]) / error.dtype.type(places)
-            self.windows.spread([share] * places, below[run])
+        del parameters, inputs, outputs
+        below, share = self._below(error), channels_last(error) / prod(self.windows.kernel)
+        _share_out(share, self.windows.geometry, below)
         return channels_first(below)
+
+
+@compiled
+def _largest(images: Array, geometry: Geometry, outputs: Array) -> None:
+    """Of NaN and a number NaN is the larger."""
+    kh, kw, sh, sw, ph, pw, _, _, down, across = geometry
+    height, width, channels = images.shape[1:]
+    for n in range(len(images)):
+        outputs[n] = -np.inf
+        for row in range(down):
+            for i in range(kh):
+                y = row * sh + i - ph
+                for j in range(kw):
+                    for column in range(across):
+                        x = column * sw + j - pw
+                        if 0 <= y < height and 0 <= x < width:
+                            for c in range(channels):
+                                a, z = images[n, U(y), U(x), c], outputs[n, row, column, c]
+                                outputs[n, row, column, c] = z if a <= z or np.isnan(z) else a
+
+
+@compiled
+def _claim(
+    images: Array, geometry: Geometry, outputs: Array, unclaimed: Array, below: Array
+) -> None:
+    """Write to the first pixel that is its window's largest, or NaN, what is unclaimed; leave 0."""
+    kh, kw, sh, sw, ph, pw, _, _, down, across = geometry
+    height, width, channels = images.shape[1:]
+    zero = below.dtype.type(0)
+    for n in range(len(images)):
+        below[n] = zero
+        for row in range(down):
+            for i in range(kh):
+                y = row * sh + i - ph
+                for j in range(kw):
+                    for column in range(across):
+                        x = column * sw + j - pw
+                        if 0 <= y < height and 0 <= x < width:
+                            for c in range(channels):
+                                a, left = images[n, U(y), U(x), c], unclaimed[n, row, column, c]
+                                met = a == outputs[n, row, column, c] or np.isnan(a)
+                                below[n, U(y), U(x), c] += left if met else zero
+                                unclaimed[n, row, column, c] = zero if met else left
+
+
+@compiled
+def _add_up(images: Array, geometry: Geometry, outputs: Array) -> None:
+    kh, kw, sh, sw, ph, pw, _, _, down, across = geometry
+    height, width, channels = images.shape[1:]
+    for n in range(len(images)):
+        outputs[n] = 0
+        for row in range(down):
+            for i in range(kh):
+                y = row * sh + i - ph
+                for j in range(kw):
+                    for column in range(across):
+                        x = column * sw + j - pw
+                        if 0 <= y < height and 0 <= x < width:
+                            for c in range(channels):
+                                outputs[n, row, column, c] += images[n, U(y), U(x), c]
+
+
+@compiled
+def _share_out(error: Array, geometry: Geometry, below: Array) -> None:
+    kh, kw, sh, sw, ph, pw, _, _, down, across = geometry
+    height, width, channels = below.shape[1:]
+    for n in range(len(below)):
+        below[n] = 0
+        for row in range(down):
+            for i in range(kh):
+                y = row * sh + i - ph
+                for j in range(kw):
+                    for column in range(across):
+                        x = column * sw + j - pw
+                        if 0 <= y < height and 0 <= x < width:
+                            for c in range(channels):
+                                below[n, U(y), U(x), c] += error[n, row, column, c]

@@ -1,19 +1,22 @@
 """Windows over images: which pixels a kernel sees at each place, and the way back.
 
-Inside, images are (n, height, width, channels): a pixel's channels lie side by side in memory, and
-so do the pixels of a window's row, which makes copying windows a matter of long runs. Layers give
-such arrays on as views (n, channels, height, width), and elementwise functions keep the order.
+Inside, images are (n, height, width, channels), a pixel's channels side by side in memory. Layers
+give such arrays on as views (n, channels, height, width), and elementwise functions keep the order.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.compiling import compiled
 
 Pair = tuple[int, int]
+U = np.uintp
+"""Of an index: it can't count from the end, which would keep a loop from the CPU's vectors."""
+
+Geometry = tuple[int, ...]
+"""Kernel, stride, padding, dilation, places: two numbers each, down and across."""
 
 
 def pair(sides: int | Pair) -> Pair:
@@ -22,8 +25,11 @@ def pair(sides: int | Pair) -> Pair:
 
 
 def channels_last(images: Array) -> Array:
-    """(n, channels, height, width) as (n, height, width, channels): a view."""
-    return images.transpose(0, 2, 3, 1)
+    """(n, channels, height, width) as (n, height, width, channels), one after the other in memory.
+
+    A view of what a layer here gave, a copy of anything else.
+    """
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def channels_first(images: Array) -> Array:
@@ -55,55 +61,79 @@ class Windows:
         channels, height, width = self.input_shape
         return channels, height + 2 * self.padding[0], width + 2 * self.padding[1]
 
-    def frames(
-        self, images: int, dtype: np.dtype, fill: float = 0.0, by_channel: bool = False
-    ) -> tuple[Array, Array]:
-        """Room for images with `fill` around them, and the view to put them in.
-
-        Shapes (n, padded height, padded width, channels) and (n, channels, height, width); in
-        memory a pixel's channels, or with `by_channel` a channel's pixels, lie side by side.
-        """
-        channels, height, width = self.padded_shape
-        if by_channel:
-            padded = channels_last(np.full((images, channels, height, width), fill, dtype))
-        else:
-            padded = np.full((images, height, width, channels), fill, dtype)
-        (ph, pw), (_, height, width) = self.padding, self.input_shape
-        return padded, channels_first(padded[:, ph : ph + height, pw : pw + width])
-
-    def look(self, padded: Array) -> Array:
-        """A view (n, down, across, kernel height, kernel width, channels) of padded images."""
-        (kh, kw), (dh, dw), (sh, sw) = self.kernel, self.dilation, self.stride
-        spans = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
-        seen = sliding_window_view(padded, spans, axis=(1, 2))
-        return seen[:, ::sh, ::sw, :, ::dh, ::dw].transpose(0, 1, 2, 4, 5, 3)
-
-    def offsets(self) -> Iterator[tuple[slice, slice]]:
-        """For each kernel place, row by row: the padded pixels that it meets, down and across."""
-        (sh, sw), (dh, dw), (down, across) = self.stride, self.dilation, self.places
-        for row in range(self.kernel[0]):
-            for column in range(self.kernel[1]):
-                rows = slice(row * dh, row * dh + sh * (down - 1) + 1, sh)
-                columns = slice(column * dw, column * dw + sw * (across - 1) + 1, sw)
-                yield rows, columns
-
-    def spread(self, shares: Iterable[Array], below: Array) -> None:
-        """Write what each kernel place's shares (n, down, across, channels) add up to, by pixel.
-
-        `below` is (n, height, width, channels); one share for each of `offsets`.
-        """
-        if self._tiles:
-            for met, share in zip(self.offsets(), shares, strict=True):
-                below[:, *met] = share
-            return
-        images, inside = self.frames(len(below), below.dtype)
-        for met, share in zip(self.offsets(), shares, strict=True):
-            images[:, *met] += share
-        channels_first(below)[...] = inside
-
     @property
-    def _tiles(self) -> bool:
-        """Whether every pixel lies in exactly one window."""
-        (kh, kw), (down, across) = self.kernel, self.places
-        covered = (self.input_shape[0], down * kh, across * kw)
-        return self.padding == (0, 0) and self.stride == self.kernel and covered == self.input_shape
+    def geometry(self) -> Geometry:
+        """All that the loops below must know beside shapes."""
+        return (*self.kernel, *self.stride, *self.padding, *self.dilation, *self.places)
+
+
+@compiled
+def look(images: Array, geometry: Geometry, patches: Array) -> None:
+    """Write what every window sees into patches (groups, n, places, numbers), 0 for padding.
+
+    Numbers are row by row, pixel by pixel, the group's channels; what is left of a patch becomes 1.
+    """
+    kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
+    height, width = images.shape[1:3]
+    channels, zero = images.shape[3] // len(patches), images.dtype.type(0)
+    for g in range(len(patches)):
+        for n in range(len(images)):
+            for row in range(down):
+                at = 0
+                for i in range(kh):
+                    y = row * sh + i * dh - ph
+                    for j in range(kw):
+                        for column in range(across):
+                            x, place = column * sw + j * dw - pw, row * across + column
+                            inside = 0 <= y < height and 0 <= x < width
+                            for c in range(channels):
+                                a = images[n, U(y), U(x), U(g * channels + c)] if inside else zero
+                                patches[g, n, U(place), U(at + c)] = a
+                        at += channels
+            patches[g, n, :, at:] = 1
+
+
+@compiled
+def look_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
+    """The same from images (n, channels, height, width) into (groups, numbers, n, places)."""
+    kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
+    height, width = images.shape[2:]
+    channels, zero = images.shape[1] // len(patches), images.dtype.type(0)
+    for g in range(len(patches)):
+        for n in range(len(images)):
+            at = 0
+            for i in range(kh):
+                for j in range(kw):
+                    for c in range(channels):
+                        for row in range(down):
+                            y = row * sh + i * dh - ph
+                            for column in range(across):
+                                x, place = column * sw + j * dw - pw, row * across + column
+                                inside = 0 <= y < height and 0 <= x < width
+                                a = images[n, U(g * channels + c), U(y), U(x)] if inside else zero
+                                patches[g, U(at), n, U(place)] = a
+                        at += 1
+            patches[g, at:, n] = 1
+
+
+@compiled
+def spread(patches: Array, geometry: Geometry, images: Array) -> None:
+    """Write what the numbers of patches (groups, n, places, numbers) add up to at every pixel."""
+    kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
+    height, width = images.shape[1:3]
+    channels = images.shape[3] // len(patches)
+    for n in range(len(images)):
+        images[n] = 0
+        for g in range(len(patches)):
+            for row in range(down):
+                at = 0
+                for i in range(kh):
+                    y = row * sh + i * dh - ph
+                    for j in range(kw):
+                        for column in range(across):
+                            x, place = column * sw + j * dw - pw, row * across + column
+                            if 0 <= y < height and 0 <= x < width:
+                                for c in range(channels):
+                                    share = patches[g, n, U(place), U(at + c)]
+                                    images[n, U(y), U(x), U(g * channels + c)] += share
+                        at += channels
