@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from batchgrad_service.engine.products import DIFFERENCE, PROPAGATION, products
+from batchgrad_service.engine.products import DIFFERENCE, OWN, PROPAGATION, products
 from batchgrad_service.engine.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.layers.linear import Linear
@@ -47,9 +47,11 @@ def by_hand(weight: Array, bias: Array | None, inputs: Array, errors: Array) -> 
 
 def measured(weight: Array, bias: Array | None, inputs: Array, errors: Array, threads: int) -> Any:
     layer = Linear((weight.shape[2],), weight.shape[1], bias is not None)
-    exact = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    parts = [weight.reshape(len(weight), -1), *([] if bias is None else [bias])]
+    padding = np.full((len(weight), 5), np.nan, weight.dtype)  # other layers' parameters
+    exact = np.concatenate([padding, *parts, padding], axis=1)
     with ThreadTeam(threads) as team:
-        return products(layer, exact, inputs, errors, team)
+        return products(layer, exact, 5, inputs, errors, team).transpose(1, 0, 2)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -86,9 +88,18 @@ def test_covariance_that_propagation_cancels_leaves_digits(dtype: Any, relative:
 
 
 def test_shortcut_scaled_to_and_fro_loses_nothing() -> None:
-    """A = 2ā and δ = δ̄/2: F and v are one, though their vectors differ."""
-    weight, bias, inputs, errors = drawn(1, 6, 8, np.float32)
+    """A = 2ā and δ = δ̄/2: F and v are one up to rounding, though their vectors differ."""
+    weight, _, inputs, errors = drawn(1, 6, 8, np.float32)
     inputs[:, MEAN_EXAMPLE], errors[:, MEAN_EXAMPLE] = 2 * inputs[:, 0], errors[:, 0] / 2
     found = measured(weight, None, inputs, errors, 1)
-    assert found[PROPAGATION, 0, MEAN_EXAMPLE] == 0
-    del bias
+    rounded = np.finfo(np.float32).eps * np.sqrt(found[OWN, 0, FROZEN])
+    assert np.sqrt(found[PROPAGATION, 0, MEAN_EXAMPLE]) <= rounded
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_equal_vectors_are_no_distance_apart(*, with_bias: bool) -> None:
+    weight, bias, inputs, errors = drawn(2, 6, 40, np.float32)
+    inputs[:, MEAN_EXAMPLE], errors[:, MEAN_EXAMPLE] = inputs[:, 0], errors[:, 0]
+    found = measured(weight, bias if with_bias else None, inputs, errors, 1)
+    assert (found[PROPAGATION, :, MEAN_EXAMPLE] == 0).all()
+    assert (found[DIFFERENCE, :, MEAN_EXAMPLE] == found[DIFFERENCE, :, FROZEN]).all()

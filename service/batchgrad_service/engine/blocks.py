@@ -1,35 +1,25 @@
-"""Work on long vectors, block by block: each stays in the cache, and threads share them.
+"""Work on long vectors, block by block, so that threads can share it.
 
-Blocks depend on the vectors' length alone, never on threads, so the bits of sums don't either.
+Blocks never depend on threads, so the bits of sums don't either.
 """
 
 from collections.abc import Callable
 
-import numpy as np
-
 from batchgrad_workers.threads import ThreadTeam
 
 BLOCK = 1 << 16
-"""Numbers in a block of a vector."""
+"""Numbers in a block."""
 
-THREADED_BYTES = 1 << 20
-"""How much there has to be for threads to gain more than it costs to wake them."""
+THREADED = 1 << 18
+"""How many numbers there have to be for threads to gain more than it costs to wake them."""
 
 
-def run(team: ThreadTeam, blocks: int, work: Callable[[int], None], *, of_bytes: int) -> None:
-    """Call `work` for every block number, once, in any order; `of_bytes` is how much they hold.
-
-    Overflow raises no warnings: whoever looks at the result tells of it.
-    """
-    if of_bytes >= THREADED_BYTES:
-        team.run(range(blocks), work)
+def over(team: ThreadTeam, size: int, work: Callable[[slice], None], *, numbers: int = 1) -> None:
+    """Call `work` for every block of `size` items, once, in any order; each has `numbers`."""
+    step = max(1, BLOCK // numbers)
+    if size * numbers >= THREADED:
+        blocks = range(-(-size // step))
+        team.run(blocks, lambda k: work(slice(k * step, min((k + 1) * step, size))))
         return
-    with np.errstate(all="ignore"):
-        for block in range(blocks):
-            work(block)
-
-
-def over(team: ThreadTeam, size: int, work: Callable[[slice], None], *, of_bytes: int) -> None:
-    """Call `work` for every block of a vector of `size` numbers."""
-    count = -(-size // BLOCK)
-    run(team, count, lambda k: work(slice(k * BLOCK, (k + 1) * BLOCK)), of_bytes=of_bytes)
+    for start in range(0, size, step):
+        work(slice(start, min(start + step, size)))

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import ShortcutName
-from batchgrad_service.engine import stacked
 from batchgrad_service.engine.products import (
     DIFFERENCE,
     EXACT,
@@ -60,9 +59,9 @@ def compare(
     network: Network, exact: Array, rows: Rows, team: ThreadTeam
 ) -> dict[ShortcutName, list[Comparison]]:
     """averaged_error and mean_example against G = `exact` (s, P): by name, for each step."""
-    views = stacked.views(network, exact)
+    starts = {slot.layer: slot.start for slot in reversed(network.slots)}
     by_layer = {
-        str(index): products(network.layers[index], views[index], *rows[index], team)
+        str(index): products(network.layers[index], exact, starts[index], *rows[index], team)
         for index in network.learning
     }
     return {name: _comparisons(by_layer, place, len(exact)) for name, place in PLACES.items()}
@@ -82,14 +81,14 @@ def norm(vector: Array) -> float:
 
 def _comparisons(by_layer: dict[str, Floats], place: int, steps: int) -> list[Comparison]:
     """One shortcut's figures, from the products of every layer."""
-    whole = np.zeros((5, steps))
+    whole = np.zeros((steps, 5))
     layers: list[list[LayerGap]] = [[] for _ in range(steps)]
     for name, each in by_layer.items():
         whole += each[:, :, place]
         with np.errstate(all="ignore"):  # G is 0 in some layers
-            relative_errors = np.sqrt(each[DIFFERENCE, :, place] / each[EXACT, :, place]).tolist()
-        covariances = np.sqrt(each[DIFFERENCE, :, FROZEN]).tolist()
-        propagations = np.sqrt(each[PROPAGATION, :, place]).tolist()
+            relative_errors = np.sqrt(each[:, DIFFERENCE, place] / each[:, EXACT, place]).tolist()
+        covariances = np.sqrt(each[:, DIFFERENCE, FROZEN]).tolist()
+        propagations = np.sqrt(each[:, PROPAGATION, place]).tolist()
         for gaps, relative_error, covariance, propagation in zip(
             layers, relative_errors, covariances, propagations, strict=True
         ):
@@ -101,7 +100,7 @@ def _comparisons(by_layer: dict[str, Floats], place: int, steps: int) -> list[Co
                     "propagation_norm": propagation,
                 }
             )
-    figures = _agreements(whole[EXACT], whole[DIFFERENCE], whole[INNER], whole[OWN])
+    figures = _agreements(*(whole[:, k] for k in (EXACT, DIFFERENCE, INNER, OWN)))
     return [{**each, "layers": gaps} for each, gaps in zip(figures, layers, strict=True)]
 
 

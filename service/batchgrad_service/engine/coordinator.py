@@ -7,14 +7,15 @@ import numpy as np
 
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.averaging import Averaging, Update
-from batchgrad_service.engine.blocks import over
+from batchgrad_service.engine.dividing import mean
 from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import NonFiniteExamples, NonFiniteSums
-from batchgrad_service.engine.measuring import MOST_TOGETHER, Measured, Measurements, Step
+from batchgrad_service.engine.measuring import MOST_TOGETHER, Measured, Measurements
 from batchgrad_service.engine.optimizers import Optimizer, clipped
 from batchgrad_service.engine.sharding import assign
 from batchgrad_service.engine.statistics import SmoothedNoise
 from batchgrad_service.engine.step_report import Evaluation, Minibatch, Stopwatch
+from batchgrad_service.engine.waiting import Step
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import LOSS, WEIGHT, GradientSums, add
@@ -81,15 +82,16 @@ class Coordinator:
             Interrupted, NoWorkers, ClusterLost: from the executor; θ is unchanged.
         """
         watch = Stopwatch()
+        rate = self._learning_rate(step)
         ids, ranges = self._shard(step)
         watch.lap("shard")
         parts = self._executor.gradient_sums(step, self.parameters, ranges)
         watch.lap("compute")
         minibatch = self._reduce(step, ids, parts)
         watch.lap("reduce")
-        self._compare(step, minibatch, watch)
+        self._compare(step, minibatch, rate, watch)
         watch.lap("compare")
-        self._update(step, minibatch)
+        self._update(minibatch, rate)
         watch.lap("update")
         return minibatch
 
@@ -156,39 +158,36 @@ class Coordinator:
 
     def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
         """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖²: where sums become means."""
-        total, weight = sums.gradient, float(sums.totals[WEIGHT])
-        with np.errstate(all="ignore"):
-            divisor = total.dtype.type(weight or 1)
-        gradient = np.empty_like(total)
-        squares: dict[int, float] = {}
-
-        def work(block: slice) -> None:
-            part = np.divide(total[block], divisor, out=gradient[block])
-            squares[block.start] = float(np.dot(part, part))
-
-        over(self._team, len(total), work, of_bytes=total.nbytes)
-        squared = sum(squares[start] for start in sorted(squares))
+        weight = float(sums.totals[WEIGHT])
+        gradient, squared = mean(sums.gradient, weight, self._team)
         weighted_loss = float(sums.totals[LOSS])
         if not isfinite(squared) or not isfinite(weighted_loss):
             raise NonFiniteSums(step + 1)
         return weighted_loss / weight if weight else None, gradient, squared
 
-    def _compare(self, step: int, minibatch: Minibatch, watch: Stopwatch) -> None:
+    def _compare(self, step: int, minibatch: Minibatch, rate: float, watch: Stopwatch) -> None:
         """How far the shortcuts are from G, both at the old θ; and what the norms tell."""
         self._measurements.take(
             Step(
-                number=step + 1,
-                epoch=self._order.epoch(step) + 1,
-                learning_rate=self._learning_rate(step),
-                workers=self._executor.workers,
-                minibatch=minibatch,
-                parameters=self.parameters,
-                watch=watch,
-            )
+                step + 1,
+                self._order.epoch(step) + 1,
+                rate,
+                self._executor.workers,
+                watch,
+                minibatch.examples,
+                minibatch.loss,
+                minibatch.squared_norm,
+                minibatch.dropped,
+            ),
+            minibatch,
+            self.parameters,
         )
 
-    def _update(self, step: int, minibatch: Minibatch) -> None:
-        """A new θ, in place, along G or the shortcut that is trained on."""
+    def _update(self, minibatch: Minibatch, rate: float) -> None:
+        """A new θ, in place, along G or the shortcut that is trained on.
+
+        An overflow shows in the next step's losses.
+        """
         if minibatch.loss is None:
             return
         gradient = minibatch.gradient
@@ -196,5 +195,4 @@ class Coordinator:
             gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
         with np.errstate(all="ignore"):
             gradient = clipped(gradient, self._clip_norm)
-        rate = self._learning_rate(step)  # an overflow shows in the next step's losses
         self.optimizer.update(self.parameters, gradient, rate)

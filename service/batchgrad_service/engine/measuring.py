@@ -8,7 +8,7 @@ figures have the same bits however many steps wait.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ import numpy.typing as npt
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.averaging import Averaging
 from batchgrad_service.engine.comparison import Comparison
-from batchgrad_service.engine.stacked import stack
 from batchgrad_service.engine.statistics import (
     LargestNorm,
     NormTest,
@@ -28,10 +27,10 @@ from batchgrad_service.engine.statistics import (
     quantiles,
 )
 from batchgrad_service.engine.step_report import Minibatch, Stopwatch
+from batchgrad_service.engine.waiting import Columns, Step, Waiting
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.digests import checksum
-from batchgrad_workers.gradients import GradientSums
 
 WAITING_BYTES = 8 << 20
 """How much steps may hold while they wait; more would leave the processor's cache meanwhile."""
@@ -62,18 +61,6 @@ class Figures(TypedDict):
     norms: Norms
     shortcuts: dict[ShortcutName, Comparison]
     workers: int
-
-
-class Step(NamedTuple):
-    """A step, numbered from 1, that waits: its minibatch, and θ before the update (P,)."""
-
-    number: int
-    epoch: int
-    learning_rate: float
-    workers: int
-    minibatch: Minibatch
-    parameters: Array
-    watch: Stopwatch
 
 
 @dataclass(frozen=True)
@@ -108,19 +95,17 @@ class Measurements:
         self._averaging = averaging
         self._examples = examples
         self._together = min(together, max(1, WAITING_BYTES // step_bytes))
-        self._waiting: list[Step] = []
+        self._waiting = Waiting(self._together)
         self._measured: list[Measured] = []
 
-    def take(self, step: Step) -> None:
-        """Let `step` wait; its arrays may change once this returns."""
+    def take(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:
+        """Let `step` wait, with θ (P,) before its update; arrays may change once this returns."""
         if not self._together:
             return
-        if self._waiting and not _alike(self._waiting[0].minibatch, step.minibatch):
+        if not self._waiting.takes(minibatch):
             self._measure()
-        if self._together > 1:
-            step = _kept(step)
-        self._waiting.append(step)
-        if len(self._waiting) == self._together:
+        self._waiting.add(step, minibatch, parameters)
+        if self._waiting.full:
             self._measure()
 
     def measured(self) -> list[Measured]:
@@ -132,79 +117,55 @@ class Measurements:
 
     def _measure(self) -> None:
         clock = Stopwatch()
-        steps, self._waiting = self._waiting, []
-        minibatches = [step.minibatch for step in steps]
-        ids = stack([each.ids for each in minibatches])
-        squared_norms = stack([each.squared_norms for each in minibatches])
-        norms = np.sqrt(squared_norms)
+        steps, of = self._waiting.clear()
+        norms = np.sqrt(of.squared_norms)
         ordered = np.sort(norms, axis=1)
-        squares = [each.squared_norm for each in minibatches]
-        weights = self._examples.weights(ids.reshape(-1)).reshape(ids.shape)
+        squares = [step.squared_norm for step in steps]
+        weights = self._examples.weights(of.ids.reshape(-1)).reshape(of.ids.shape)
         counts = histograms(norms)
         columns = zip(
             steps,
-            noise_scales(squared_norms, weights, squares),
+            noise_scales(of.squared_norms, weights, squares),
             quantiles(ordered),
             counts.tolist(),
-            largest(ids, norms, ordered),
-            self._compare(steps),
+            largest(of.ids, norms, ordered),
+            [checksum(gradient) for gradient in of.gradients],
+            self._compare(steps, of),
             strict=True,
         )
         figures: list[Figures] = [
             {
                 "step": step.number,
                 "epoch": step.epoch,
-                "loss": step.minibatch.loss,
+                "loss": step.loss,
                 "learning_rate": step.learning_rate,
-                "gradient_norm": sqrt(step.minibatch.squared_norm),
+                "gradient_norm": sqrt(step.squared_norm),
                 "noise_scale": self.noise.add(noise).simple,
-                "norm_test": norm_test(noise.trace, ids.shape[1], step.minibatch.squared_norm),
-                "gradient_checksum": checksum(step.minibatch.gradient),
+                "norm_test": norm_test(noise.trace, of.ids.shape[1], step.squared_norm),
+                "gradient_checksum": fingerprint,
                 "norms": {"quantiles": among, "histogram": histogram, "largest": most},
                 "shortcuts": shortcuts,
                 "workers": step.workers,
             }
-            for step, noise, among, histogram, most, shortcuts in columns
+            for step, noise, among, histogram, most, fingerprint, shortcuts in columns
         ]
         self._measured.append(
             Measured(
                 figures=figures,
                 watches=[step.watch for step in steps],
-                examples=sum(each.examples for each in minibatches),
-                ids=ids.reshape(-1),
-                losses=stack([each.losses for each in minibatches]).reshape(-1),
+                examples=sum(step.examples for step in steps),
+                ids=of.ids.reshape(-1),
+                losses=of.losses.reshape(-1),
                 norms=norms.reshape(-1),
                 histogram=counts.sum(axis=0),
-                dropped=[(step.number, of) for step in steps if (of := step.minibatch.dropped)],
+                dropped=[(step.number, step.dropped) for step in steps if step.dropped],
             )
         )
         clock.share([step.watch for step in steps], "compare")
 
-    def _compare(self, steps: Sequence[Step]) -> list[dict[ShortcutName, Comparison]]:
-        minibatches = [step.minibatch for step in steps]
-        if minibatches[0].loss is None:
+    def _compare(self, steps: Sequence[Step], of: Columns) -> list[dict[ShortcutName, Comparison]]:
+        if steps[0].loss is None:
             return [{} for _ in steps]
-        sums = [each.sums for each in minibatches]
         return self._averaging.compare(
-            stack([each.gradient for each in minibatches]),
-            stack([step.parameters for step in steps]),
-            stack([each.means for each in sums]),
-            stack([each.microbatch_means for each in sums]),
-            stack([each.totals for each in sums]),
+            of.gradients, of.parameters, of.means, of.microbatch_means, of.totals
         )
-
-
-def _alike(first: Minibatch, other: Minibatch) -> bool:
-    """Whether their arrays have the same shapes, and both have a loss or neither has."""
-    return len(first.ids) == len(other.ids) and (first.loss is None) == (other.loss is None)
-
-
-def _kept(step: Step) -> Step:
-    """The same in memory of its own, without the sum whose mean it has."""
-    sums = step.minibatch.sums
-    own = GradientSums(
-        sums.gradient[:0], sums.totals.copy(), sums.microbatch_means.copy(), sums.means.copy()
-    )
-    return step._replace(
-        minibatch=step.minibatch._replace(sums=own), parameters=step.parameters.copy()
-    )

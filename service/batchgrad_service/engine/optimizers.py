@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from batchgrad import contract
 from batchgrad_service.engine.blocks import over
 from batchgrad_service.engine.comparison import norm
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.compiling import compiled
 from batchgrad_workers.threads import ThreadTeam
 
 State = dict[str, Array]
+Number = np.floating[Any]
 
 
 class Optimizer(Protocol):
@@ -41,37 +43,41 @@ class Sgd:
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         spec, scalar = self._spec, parameters.dtype.type
-        rate, momentum, decay = (
-            scalar(number) for number in (learning_rate, spec.momentum, spec.weight_decay)
-        )
-        first = self._velocity is None
-        if first and spec.momentum:
-            self._velocity = np.empty_like(parameters)
+        if self._velocity is None:
+            self._velocity = np.zeros_like(parameters[: len(parameters) if spec.momentum else 0])
         velocity = self._velocity
+        numbers = scalar(learning_rate), scalar(spec.momentum), scalar(spec.weight_decay)
 
         def work(block: slice) -> None:
-            theta, change = parameters[block], gradient[block]
-            if spec.weight_decay:
-                change = change + decay * theta
-            direction = change
-            if velocity is not None:
-                direction = velocity[block]
-                if first:
-                    np.copyto(direction, change)
-                else:
-                    direction *= momentum
-                    direction += change
-                if spec.nesterov:
-                    direction = change + momentum * direction
-            theta -= rate * direction
+            _sgd(parameters[block], gradient[block], velocity[block], *numbers, spec.nesterov)
 
-        over(self._team, len(parameters), work, of_bytes=parameters.nbytes)
+        over(self._team, len(parameters), work)
 
     def state(self) -> State:
-        return {} if self._velocity is None else {"velocity": self._velocity}
+        if self._velocity is None or not self._spec.momentum:
+            return {}
+        return {"velocity": self._velocity}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         self._velocity = state["velocity"].copy() if "velocity" in state else None
+
+
+@compiled
+def _sgd(
+    parameters: Array,
+    gradient: Array,
+    velocity: Array,
+    rate: Number,
+    momentum: Number,
+    decay: Number,
+    nesterov: bool,
+) -> None:
+    for p in range(len(parameters)):
+        change = gradient[p] + decay * parameters[p]
+        if momentum:
+            velocity[p] = momentum * velocity[p] + change
+            change = change + momentum * velocity[p] if nesterov else velocity[p]
+        parameters[p] -= rate * change
 
 
 class Adam:
@@ -95,26 +101,23 @@ class Adam:
             self._first, self._second = np.zeros_like(parameters), np.zeros_like(parameters)
         firsts, seconds = self._first, self._second
         self._updates += 1
-        first_bias = 1 - spec.beta1**self._updates
-        root_bias = scalar(np.sqrt(1 - spec.beta2**self._updates))
+        decay = spec.weight_decay
+        numbers = (
+            scalar(learning_rate / (1 - spec.beta1**self._updates)),
+            scalar(spec.beta1),
+            scalar(1 - spec.beta1),
+            scalar(spec.beta2),
+            scalar(1 - spec.beta2),
+            scalar(np.sqrt(1 - spec.beta2**self._updates)),
+            scalar(spec.eps),
+            scalar(1 - learning_rate * decay if self._decoupled else 1),
+            scalar(0 if self._decoupled else decay),
+        )
 
         def work(block: slice) -> None:
-            theta, change = parameters[block], gradient[block]
-            first, second = firsts[block], seconds[block]
-            if spec.weight_decay and self._decoupled:
-                theta *= scalar(1 - learning_rate * spec.weight_decay)
-            elif spec.weight_decay:
-                change = change + scalar(spec.weight_decay) * theta
-            first *= scalar(spec.beta1)
-            first += scalar(1 - spec.beta1) * change
-            second *= scalar(spec.beta2)
-            second += scalar(1 - spec.beta2) * (change * change)
-            denominator = np.sqrt(second)
-            denominator /= root_bias
-            denominator += scalar(spec.eps)
-            theta -= scalar(learning_rate / first_bias) * (first / denominator)
+            _adam(parameters[block], gradient[block], firsts[block], seconds[block], *numbers)
 
-        over(self._team, len(parameters), work, of_bytes=parameters.nbytes)
+        over(self._team, len(parameters), work)
 
     def state(self) -> State:
         if self._first is None or self._second is None:
@@ -126,6 +129,32 @@ class Adam:
         if state:
             self._first, self._second = state["first"].copy(), state["second"].copy()
             self._updates = int(state["updates"][0])
+
+
+@compiled
+def _adam(
+    parameters: Array,
+    gradient: Array,
+    firsts: Array,
+    seconds: Array,
+    rate: Number,
+    keep_first: Number,
+    take_first: Number,
+    keep_second: Number,
+    take_second: Number,
+    root_bias: Number,
+    eps: Number,
+    shrink: Number,
+    decay: Number,
+) -> None:
+    """`rate` is α / (1 - β₁ᵗ), `root_bias` √(1 - β₂ᵗ)."""
+    for p in range(len(parameters)):
+        theta = shrink * parameters[p]
+        change = gradient[p] + decay * theta
+        firsts[p] = keep_first * firsts[p] + take_first * change
+        seconds[p] = keep_second * seconds[p] + take_second * (change * change)
+        denominator = np.sqrt(seconds[p]) / root_bias + eps
+        parameters[p] = theta - rate * (firsts[p] / denominator)
 
 
 def build(spec: contract.Optimizer, team: ThreadTeam) -> Optimizer:

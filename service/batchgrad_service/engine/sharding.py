@@ -5,6 +5,7 @@ from itertools import pairwise
 from math import ceil
 
 
+@cache
 def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
     """Ranges [start, stop) that cover 0 … M, one a worker; fewer when there is too little work.
 

@@ -1,9 +1,8 @@
 """What the norms of a minibatch's per-example gradients tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,7 @@ WANTED_RATIO = 0.5
 """θ of the norm test whose batch size is reported."""
 
 
-@dataclass(frozen=True)
-class NoiseScale:
+class NoiseScale(NamedTuple):
     """McCandlish et al. 2018, An Empirical Model of Large-Batch Training, section 2.2 and A.1.
 
     trace: tr Σ, unbiased. signal: ‖∇J‖², unbiased, so it can be negative. simple: their ratio,
@@ -93,8 +91,7 @@ class SmoothedNoise:
         self._trace, self._signal, self._weight = state
 
 
-@dataclass(frozen=True)
-class NormTest:
+class NormTest(TypedDict):
     """Byrd et al. 2012, Sample Size Selection in Optimization Methods, section 3.
 
     The test asks for tr S / N ≤ θ² ‖G‖². ratio: the least θ that passes, √(tr S / N) / ‖G‖.
@@ -108,9 +105,9 @@ class NormTest:
 def norm_test(trace: float | None, count: int, mean_squared_norm: float) -> NormTest:
     """From this step's unbiased tr S, N and ‖G‖²."""
     if trace is None or not mean_squared_norm > 0:
-        return NormTest(None, None)
+        return {"ratio": None, "batch_size": None}
     relative = max(trace, 0.0) / mean_squared_norm  # rounding may put it below 0
-    return NormTest(sqrt(relative / count), relative / WANTED_RATIO**2)
+    return {"ratio": sqrt(relative / count), "batch_size": relative / WANTED_RATIO**2}
 
 
 def histograms(norms: Array) -> npt.NDArray[np.int64]:
@@ -132,13 +129,10 @@ def quantiles(ordered: Array) -> list[dict[str, float]]:
     steps, count = ordered.shape
     if not count:
         return [{} for _ in range(steps)]
-    found = np.empty((steps, len(QUANTILES)))
-    for place, fraction in enumerate(QUANTILES.values()):
-        below, beyond = divmod(fraction * (count - 1), 1)
-        low = ordered[:, int(below)].astype(np.float64)
-        found[:, place] = low
-        if beyond:
-            found[:, place] += beyond * (ordered[:, int(below) + 1] - low)
+    place = np.array(list(QUANTILES.values())) * (count - 1)
+    below = place.astype(np.intp)
+    low, high = ordered[:, below].astype(np.float64), ordered[:, np.minimum(below + 1, count - 1)]
+    found = low + (place - below) * (high - low)
     return [dict(zip(QUANTILES, row, strict=True)) for row in found.tolist()]
 
 
