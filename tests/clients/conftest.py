@@ -24,6 +24,18 @@ SPEC: dict[str, Any] = {
     "batch_size": 256,
     "epochs": 3,
 }
+DATASET: dict[str, Any] = {
+    "name": "digits",
+    "digest": "sha256:0",
+    "examples": 2,
+    "input_shape": [64],
+    "input_dtype": "float32",
+    "target_kind": "classes",
+    "classes": 10,
+    "weighted": False,
+    "bytes": 3,
+    "created_at": TIME,
+}
 SHORTCUT = {"relative_error": 0.5, "cosine_similarity": 0.9, "norm_ratio": 0.7}
 JOB: dict[str, Any] = {
     "id": "job_1",
@@ -137,6 +149,7 @@ class Kit:
     """The above for tests, which cannot import their conftest."""
 
     Script = Script
+    DATASET = DATASET
     SPEC = SPEC
     STEP = STEP
     TIME = TIME

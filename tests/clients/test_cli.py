@@ -148,23 +148,11 @@ def test_a_download_says_how_inputs_were_standardized(
 
 
 def test_datasets_are_pushed_listed_deleted(kit: Any, run: Any, tmp_path: Path) -> None:
-    stored = {
-        "name": "digits",
-        "digest": "sha256:0",
-        "examples": 2,
-        "input_shape": [64],
-        "input_dtype": "float32",
-        "target_kind": "classes",
-        "classes": 10,
-        "weighted": False,
-        "bytes": 3,
-        "created_at": kit.TIME,
-    }
     file = tmp_path / "digits.npz"
     file.write_bytes(b"npz")
-    pushed = run(kit.Script(kit.answer(201, stored)), "datasets", "push", "digits", str(file))
+    pushed = run(kit.Script(kit.answer(201, kit.DATASET)), "datasets", "push", "digits", str(file))
     assert "10 classes" in pushed.stdout
-    page = kit.answer(200, {"data": [stored], "next": None})
+    page = kit.answer(200, {"data": [kit.DATASET], "next": None})
     listed = run(kit.Script(page), "datasets", "list", "-o", "json")
     assert json.loads(listed.stdout)[0]["name"] == "digits"
     script = kit.Script(httpx2.Response(204))

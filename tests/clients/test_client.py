@@ -136,19 +136,7 @@ def test_lists_are_fetched_page_by_page(kit: Any) -> None:
 def test_a_dataset_file_is_read_anew_for_each_attempt(kit: Any, tmp_path: Path) -> None:
     file = tmp_path / "digits.npz"
     file.write_bytes(b"npz" * 1000)
-    stored = {
-        "name": "digits",
-        "digest": "sha256:0",
-        "examples": 2,
-        "input_shape": [64],
-        "input_dtype": "float32",
-        "target_kind": "classes",
-        "classes": 10,
-        "weighted": False,
-        "bytes": 3000,
-        "created_at": kit.TIME,
-    }
-    script = kit.Script(kit.answer(503), kit.answer(201, stored))
+    script = kit.Script(kit.answer(503), kit.answer(201, kit.DATASET))
     with script.client() as client:
         assert client.put_dataset("digits", file, replace=True).classes == 10
     assert [request.content for request in script.seen] == [b"npz" * 1000] * 2

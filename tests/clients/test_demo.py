@@ -28,27 +28,10 @@ def few_digits() -> tuple[list[list[float]], list[int]]:
     return [[0.0] * 64] * 2, [0, 1]
 
 
-def stored(kit: Any) -> httpx2.Response:
-    dataset = {
-        "name": "digits",
-        "digest": "sha256:0",
-        "examples": 2,
-        "input_shape": [64],
-        "input_dtype": "float32",
-        "target_kind": "classes",
-        "classes": 10,
-        "weighted": False,
-        "bytes": 3,
-        "created_at": kit.TIME,
-    }
-    response: httpx2.Response = kit.answer(201, dataset)
-    return response
-
-
 def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ended = kit.job(status="succeeded", step=18, epoch=2, parameters_digest=DIGEST)
     script = kit.Script(
-        stored(kit),
+        kit.answer(201, kit.DATASET),
         kit.answer(201, kit.job(status="queued", queued_because="a worker is starting")),
         kit.answer(200, kit.job()),
         kit.answer(200, ended),
@@ -89,7 +72,9 @@ def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFix
 
 def test_a_demo_that_fails_says_so(kit: Any) -> None:
     failed = kit.job(status="failed", reason="nonfinite")
-    script = kit.Script(stored(kit), kit.answer(201, kit.job()), kit.answer(200, failed))
+    script = kit.Script(
+        kit.answer(201, kit.DATASET), kit.answer(201, kit.job()), kit.answer(200, failed)
+    )
     with pytest.raises(JobFailed, match="nonfinite"):
         demo.train(
             demo.spec(0, None, 3), lambda _: None, data=few_digits, service=service_of(script)
@@ -101,7 +86,9 @@ def test_ctrl_c_cancels_the_job_before_the_service_goes(kit: Any) -> None:
         raise KeyboardInterrupt
 
     cancelling = kit.answer(202, kit.job(status="cancelling"))
-    script = kit.Script(stored(kit), kit.answer(201, kit.job()), interrupt, cancelling)
+    script = kit.Script(
+        kit.answer(201, kit.DATASET), kit.answer(201, kit.job()), interrupt, cancelling
+    )
     with pytest.raises(JobCancelled):
         demo.train(
             demo.spec(2, None, 3), lambda _: None, data=few_digits, service=service_of(script)
