@@ -128,7 +128,7 @@ def test_of_equal_pixels_the_first_gets_the_error_and_padding_never() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_goes_on_from_the_pixel_to_its_windows_and_back(dtype: str) -> None:
     layer = MaxPool2d(Windows((1, 2, 6), (2, 2), (2, 2), (0, 0)))
-    images = [[[[1, np.nan, 0, 0, -np.inf, -np.inf], [9, np.nan, 2, 0, -np.inf, -np.inf]]]]
+    images = [[[[1, np.nan, 0, 0, -np.inf, -np.inf], [np.nan, 9, 2, 0, -np.inf, -np.inf]]]]
     inputs: Array = np.array(images, dtype)
     error = np.array([[[[3, np.nan, 5]]]], dtype)
 
