@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,15 @@ def test_that_many_real_actors_run(client: Client) -> None:
 def test_worker_that_is_killed_or_stopped(
     client: Client, sent: signal.Signals, reason: str
 ) -> None:
-    """The job is paused once another worker is there: no length is surely long enough for that."""
+    """The job is paused once another worker is there: no length is surely long enough for that.
+
+    It is stopped before it is killed, too, so that it owes an answer: a worker that dies between
+    two steps leaves nothing to compute again.
+    """
     with under_way(client, 30, workers=2, epochs=100_000) as job:
         victim = happened(client, job.id, "worker_joined")[0].data["pid"]
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(0.05)
         os.kill(victim, sent)
         until(client, job.id, lambda job: len(happened(client, job.id, "worker_joined")) == 3)
         client.pause(job.id)
