@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
+from batchgrad_workers.build import build
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Layer
 from batchgrad_workers.losses import softmax_cross_entropy
@@ -98,3 +99,18 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
         check=False,
     )
     assert process.stdout == "[0.69314718]\n", process.stderr
+
+
+def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:
+    """Their additions are grouped for its vectors, so another CPU may compute other bits."""
+    code = "from batchgrad_workers.build import build; print(build()['cpu'])"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "-avx"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.startswith("nehalem")
+    assert process.stdout.strip() != build()["cpu"]
+    assert process.stdout.split()[-1] != build()["cpu"].split()[-1]

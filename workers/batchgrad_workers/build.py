@@ -1,22 +1,30 @@
-"""What decides the bits besides the job: numpy's build, numba's, and the CPU's kernels."""
+"""What decides the bits besides the job: the libraries' builds, and what they take the CPU for."""
 
 import platform
+from hashlib import sha256
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import binding
 from threadpoolctl import threadpool_info
 
 
 def build() -> dict[str, str]:
-    """Versions, and the kernels that BLAS chose for this CPU: equal means equal bits."""
+    """Versions, BLAS's kernels, and the CPU that loops are compiled for: equal means equal bits."""
     infos: list[dict[str, Any]] = threadpool_info()
     of_numpy = [i for i in infos if i["user_api"] == "blas" and "numpy" in i["filepath"]]
     blas = (of_numpy or [i for i in infos if i["user_api"] == "blas"] or [{}])[0]
+    chosen: Any = numba.config
+    cpu = chosen.CPU_NAME or binding.get_host_cpu_name()
+    features = chosen.CPU_FEATURES
+    if features is None:
+        features = binding.get_host_cpu_features().flatten()
     return {
         "numpy": np.__version__,
         "numba": numba.__version__,
         "python": platform.python_version(),
         "blas": f"{blas.get('internal_api', 'unknown')} {blas.get('version', '')}".strip(),
         "architecture": str(blas.get("architecture", platform.machine())),
+        "cpu": f"{cpu}, features {sha256(features.encode()).hexdigest()[:8]}",
     }
