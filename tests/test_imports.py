@@ -39,6 +39,7 @@ PURE = [  # the mathematics, and the step itself: no files, clock of the wall, H
             "blocks",
             "comparison",
             "coordinator",
+            "dividing",
             "ledger",
             "measuring",
             "optimizers",
@@ -48,6 +49,7 @@ PURE = [  # the mathematics, and the step itself: no files, clock of the wall, H
             "shortcuts",
             "stacked",
             "statistics",
+            "waiting",
         )
     ),
 ]

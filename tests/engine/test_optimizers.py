@@ -9,7 +9,7 @@ import pytest
 
 from batchgrad.contract import Adam, AdamW, Sgd
 from batchgrad_service.engine import optimizers
-from batchgrad_service.engine.blocks import BLOCK
+from batchgrad_service.engine.blocks import BLOCK, THREADED
 from batchgrad_workers.threads import ThreadTeam
 
 ALONE = ThreadTeam(1)
@@ -101,7 +101,7 @@ def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) 
 
 @pytest.mark.parametrize("spec", [*SGDS, *ADAMS])
 def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) -> None:
-    size = 5 * BLOCK + 3
+    size = THREADED + BLOCK + 3
     start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
     pieces = [slice(None, 2), slice(2, BLOCK + 1), slice(BLOCK + 1, None)]
     with ThreadTeam(3) as team:

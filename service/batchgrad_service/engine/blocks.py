@@ -10,7 +10,7 @@ from batchgrad_workers.threads import ThreadTeam
 BLOCK = 1 << 16
 """Numbers in a block."""
 
-THREADED = 1 << 18
+THREADED = 1 << 20
 """How many numbers there have to be for threads to gain more than it costs to wake them."""
 
 
