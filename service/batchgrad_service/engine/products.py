@@ -114,7 +114,8 @@ def _rows(
             part = exact[s, begin : begin + width]
             _row(part, factors, inputs[s], input_shifts[s], input_squares[s], into)
         else:
-            factors[:] = 1
+            for place in range(3):
+                factors[place] = 1
             part = exact[s, begin : begin + outputs]
             _row(part, factors, errors[s], error_shifts[s], error_squares[s], into)
 
@@ -147,11 +148,11 @@ def _row(
         lost_1 += apart * apart
         apart = (f - f_2) * mean[i] + f_2 * shift_2[i]
         lost_2 += apart * apart
-    found[EXACT] = square
-    found[DIFFERENCE] = difference, difference_1, difference_2
-    found[PROPAGATION] = exact.dtype.type(0), lost_1, lost_2
-    found[INNER] = inner, inner_1, inner_2
+    found[DIFFERENCE, 0], found[PROPAGATION, 0], found[INNER, 0] = difference, 0, inner
+    found[DIFFERENCE, 1], found[PROPAGATION, 1], found[INNER, 1] = difference_1, lost_1, inner_1
+    found[DIFFERENCE, 2], found[PROPAGATION, 2], found[INNER, 2] = difference_2, lost_2, inner_2
     for place in range(3):
         factor = np.float64(factors[place])
+        found[EXACT, place] = square
         found[INNER, place] *= factor
         found[OWN, place] = factor * factor * squares[place]
