@@ -17,9 +17,10 @@ from batchgrad_workers.layers.windows import Windows
 
 Place = tuple[int, int]
 WINDOWS = [
-    Windows((6, 5, 4), (3, 3), (1, 1), (1, 1)),  # few channels: patches number by number
-    Windows((24, 5, 4), (3, 2), (1, 2), (2, 1), (1, 2)),  # many, in two groups, too
-    Windows((4, 5, 6), (2, 3), (1, 1), (0, 0)),
+    Windows((6, 5, 4), (3, 3), (1, 1), (1, 1)),  # 18 numbers in a window's row
+    Windows((4, 5, 6), (2, 3), (1, 1), (0, 0)),  # 12
+    Windows((24, 5, 4), (3, 2), (1, 2), (2, 1), (1, 2)),  # two times 12 or more apart
+    Windows((8, 2, 2), (3, 4), (1, 2), (5, 5), (2, 1)),  # whole rows in the padding
     Windows((6, 7, 6), (3, 3), (2, 1), (1, 2), (1, 2)),
     Windows((6, 6, 3), (2, 3), (1, 2), (1, 0), (3, 1)),
     Windows((16, 3, 4), (1, 1), (1, 1), (0, 0)),

@@ -81,7 +81,7 @@ def test_convolutions_by_both_ways(
 
 @pytest.mark.parametrize(
     ("image", "out_channels", "groups"),
-    [((64, 12, 12), 32, 1), ((4, 48, 48), 6, 2)],  # patches number by number in the second
+    [((64, 12, 12), 32, 1), ((64, 12, 12), 32, 2), ((4, 48, 48), 6, 2)],  # the last by number
 )
 def test_large_convolutions_run_by_run_are_the_same_example_by_example(
     image: Any, out_channels: int, groups: int

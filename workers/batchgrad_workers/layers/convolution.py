@@ -19,8 +19,8 @@ from batchgrad_workers.layers.windows import (
     spread,
 )
 
-SHORT_RUN = 12
-"""Where a group has fewer channels, patches are laid out number by number."""
+SHORT_RUN = 16
+"""Where a window's row has fewer numbers of a group, patches are laid out number by number."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ class Conv2d(Plain):
         products = min(2 * self.groups * places**2, self.out_channels * patch)
         numbers = each + products + places * self.out_channels
         runs = chunks(len(inputs), numbers * inputs.itemsize, budget_bytes)
-        memory = np.empty(each * runs[0].stop, inputs.dtype)
-        by_number = self._channels < SHORT_RUN
+        memory = np.zeros(each * runs[0].stop, inputs.dtype)
+        by_number = self._channels * self.windows.kernel[1] < SHORT_RUN
         images = np.ascontiguousarray(inputs) if by_number else channels_last(inputs)
         for run in runs:
             count = run.stop - run.start

@@ -69,33 +69,38 @@ class Windows:
 
 @compiled
 def look(images: Array, geometry: Geometry, patches: Array) -> None:
-    """Write what every window sees into patches (groups, n, places, numbers), 0 for padding.
+    """Write what every window sees into patches (groups, n, places, numbers).
 
     Numbers are row by row, pixel by pixel, the group's channels; what is left of a patch becomes 1.
+    Padding isn't written: it is where it was for other images, and the room starts as zeros.
+    Where pixels lie side by side, a whole row of the window is copied at once.
     """
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
-    height, width = images.shape[1:3]
-    channels, zero = images.shape[3] // len(patches), images.dtype.type(0)
+    height, width, channels = images.shape[1:]
+    pixels, size = kw if dw == 1 and len(patches) == 1 else 1, channels // len(patches)
+    rows = images.reshape(len(images), height, width * channels)
     for g in range(len(patches)):
         for n in range(len(images)):
             for row in range(down):
                 at = 0
                 for i in range(kh):
                     y = row * sh + i * dh - ph
-                    for j in range(kw):
-                        for column in range(across):
+                    for j in range(0, kw, pixels):
+                        for column in range(across if 0 <= y < height else 0):
                             x, place = column * sw + j * dw - pw, row * across + column
-                            inside = 0 <= y < height and 0 <= x < width
-                            for c in range(channels):
-                                a = images[n, U(y), U(x), U(g * channels + c)] if inside else zero
-                                patches[g, n, U(place), U(at + c)] = a
-                        at += channels
+                            start = x * channels + g * size
+                            for k in range(max(0, -x) * size, min(pixels, width - x) * size):
+                                patches[g, n, U(place), U(at + k)] = rows[n, U(y), U(start + k)]
+                        at += pixels * size
             patches[g, n, :, at:] = 1
 
 
 @compiled
 def look_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
-    """The same from images (n, channels, height, width) into (groups, numbers, n, places)."""
+    """The same from images (n, channels, height, width) into (groups, numbers, n, places).
+
+    Padding is written as well.
+    """
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
     height, width = images.shape[2:]
     channels, zero = images.shape[1] // len(patches), images.dtype.type(0)
@@ -120,20 +125,20 @@ def look_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
 def spread(patches: Array, geometry: Geometry, images: Array) -> None:
     """Write what the numbers of patches (groups, n, places, numbers) add up to at every pixel."""
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
-    height, width = images.shape[1:3]
-    channels = images.shape[3] // len(patches)
+    height, width, channels = images.shape[1:]
+    pixels, size = kw if dw == 1 and len(patches) == 1 else 1, channels // len(patches)
+    rows = images.reshape(len(images), height, width * channels)
     for n in range(len(images)):
-        images[n] = 0
+        rows[n] = 0
         for g in range(len(patches)):
             for row in range(down):
                 at = 0
                 for i in range(kh):
                     y = row * sh + i * dh - ph
-                    for j in range(kw):
-                        for column in range(across):
+                    for j in range(0, kw, pixels):
+                        for column in range(across if 0 <= y < height else 0):
                             x, place = column * sw + j * dw - pw, row * across + column
-                            if 0 <= y < height and 0 <= x < width:
-                                for c in range(channels):
-                                    share = patches[g, n, U(place), U(at + c)]
-                                    images[n, U(y), U(x), U(g * channels + c)] += share
-                        at += channels
+                            start = x * channels + g * size
+                            for k in range(max(0, -x) * size, min(pixels, width - x) * size):
+                                rows[n, U(y), U(start + k)] += patches[g, n, U(place), U(at + k)]
+                        at += pixels * size
