@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -13,8 +14,15 @@ def check_url(url: str) -> str:
     """`url` without a slash at its end.
 
     Raises:
-        ValueError: no protocol, one that can't be written to, or its library is missing.
+        ValueError: it carries a password, or has no protocol, one that can't be written to, or one
+            whose library is missing.
     """
+    if urlsplit(url).password is not None:  # it would stand in logs, problems and jobs' events
+        raise ValueError(
+            "The URL carries a password: leave it out, and give service and nodes the credentials "
+            "where the store's library looks for them (environment, files of its own, fsspec's "
+            "~/.config/fsspec)."
+        )
     protocol, there, _ = url.partition("://")
     if not there or protocol in {"http", "https"}:
         raise ValueError(

@@ -1,10 +1,9 @@
 """Datasets: contents on the disk, named in the store. Equal contents are kept once."""
 
-import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +13,10 @@ from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.contents import inspect
 from batchgrad_service.files import hex_of, new_name
 from batchgrad_service.npz import unpack
-from batchgrad_service.problems import Conflict, NotFound, Unavailable
+from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.published import Published
 from batchgrad_service.store import PutOutcome, Store, utc_now
 from batchgrad_workers.disk import sync
-
-log = logging.getLogger(__name__)
 
 
 class Datasets:
@@ -34,12 +32,14 @@ class Datasets:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.max_bytes = max_bytes
-        self._blobs = blobs
         self._contents = data_dir / "datasets"
         self._uploads = data_dir / "uploads"
         self._store = store
         self._clock = clock
-        self._lock = threading.RLock()  # names and directories change together
+        self._lock = threading.RLock()  # names and directories change together; no network
+        self._published = (
+            None if blobs is None else Published(blobs, data_dir / "published", self._in_use)
+        )
         for directory in (self._contents, self._uploads):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -49,11 +49,15 @@ class Datasets:
             for upload in self._uploads.iterdir():
                 upload.unlink()
             for directory in self._contents.iterdir():
-                digest = f"sha256:{directory.name}"
                 if directory.suffix == ".tmp":
                     shutil.rmtree(directory)
                 else:
-                    self._drop_unused(digest)
+                    self._drop_content(f"sha256:{directory.name}")
+
+    def clean_blobs(self) -> None:
+        """The same in the blob store, which may take its time."""
+        if self._published is not None:
+            self._published.clean()
 
     @contextmanager
     def upload(self) -> Iterator[Path]:
@@ -81,32 +85,34 @@ class Datasets:
                 sync(file)
             sync(temporary)
             dataset = Dataset(name=name, created_at=self._clock(), **asdict(content))
-            if self._blobs is not None:  # before the name is given: what jobs find is complete
-                self._blobs.publish(dataset.digest, temporary)
-            with self._lock:
-                return self._name(dataset, temporary, replace=replace)
+            published = (
+                self._published.holding(dataset.digest, temporary)
+                if self._published is not None
+                else nullcontext()
+            )
+            with published, self._lock:  # published first: what jobs find is complete
+                before = self._find(dataset.name)
+                outcome = self._name(dataset, temporary, replace=replace)
+                named = self._store.dataset(dataset.name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-    def _name(
-        self, dataset: Dataset, temporary: Path, *, replace: bool
-    ) -> tuple[Dataset, PutOutcome]:
-        before = self._find(dataset.name)
-        final = self.directory(dataset.digest)
-        if not final.exists():
-            temporary.rename(final)
-            sync(self._contents)
-        outcome = self._store.put_dataset(dataset, replace=replace)
         if before is not None and outcome in {"replaced", "conflict"}:
-            self._drop_unused(before.digest)
-            self._drop_unused(dataset.digest)
+            self.drop_unused(before.digest)
+            self.drop_unused(dataset.digest)
         if outcome == "conflict":
             raise Conflict(
                 f"Dataset {dataset.name!r} already has another content: send ?replace=true to "
                 "give the name this one, or choose another name.",
                 code="dataset_exists",
             )
-        return self._store.dataset(dataset.name), outcome
+        return named, outcome
+
+    def _name(self, dataset: Dataset, temporary: Path, *, replace: bool) -> PutOutcome:
+        final = self.directory(dataset.digest)
+        if not final.exists():
+            temporary.rename(final)
+            sync(self._contents)
+        return self._store.put_dataset(dataset, replace=replace)
 
     def _find(self, name: str) -> Dataset | None:
         try:
@@ -135,25 +141,23 @@ class Datasets:
         with self._lock:
             dataset = self._store.dataset(name)
             self._store.delete_dataset(name)
-            self._drop_unused(dataset.digest)
+        self.drop_unused(dataset.digest)
 
     def drop_unused(self, digest: str) -> None:
-        """Remove a content that no name and no job needs any more."""
+        """Remove a content that no name and no job needs any more, from the blob store too."""
         with self._lock:
-            self._drop_unused(digest)
+            dropped = self._drop_content(digest)
+        if dropped and self._published is not None:
+            self._published.drop(digest)
 
-    def _drop_unused(self, digest: str) -> None:
+    def _drop_content(self, digest: str) -> bool:
         directory = self.directory(digest)
-        if directory.exists() and not self._store.dataset_digest_in_use(digest):
-            doomed = self._contents / new_name()
-            directory.rename(doomed)  # at once, so that nobody finds half a content
-            shutil.rmtree(doomed)
-            self._drop_blob(digest)
+        if not directory.exists() or self._in_use(digest):
+            return False
+        doomed = self._contents / new_name()
+        directory.rename(doomed)  # at once, so that nobody finds half a content
+        shutil.rmtree(doomed)
+        return True
 
-    def _drop_blob(self, digest: str) -> None:
-        if self._blobs is None:
-            return
-        try:
-            self._blobs.remove(digest)
-        except Unavailable as error:  # the dataset is deleted all the same
-            log.warning("%s stays in the blob store: %s", digest, error)
+    def _in_use(self, digest: str) -> bool:
+        return self._store.dataset_digest_in_use(digest)

@@ -127,6 +127,9 @@ def _serve(
         try:
             services: Services = app.state.services
             services.datasets.clean()
+            threading.Thread(
+                target=services.datasets.clean_blobs, name="blobs", daemon=True
+            ).start()
             services.parameters.clean()
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     def _address_of_a_service(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        if "@" in value:  # it would stand in logs and jobs' events, and nodes would not use it
+            raise ValueError("It carries a user's name or password: give http://HOST:PORT alone.")
         if not re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value):
             raise ValueError(f"{value!r} is no address of a service: give http://HOST:PORT.")
         return value.rstrip("/")

@@ -65,6 +65,18 @@ def test_the_node_s_environment_comes_before_the_job_s(
         open_dataset(source, {"BATCHGRAD_NODE_CACHE_BYTES": "1000"})
 
 
+@pytest.mark.parametrize("given", ["32GiB", "0", "-1", "1e9"])
+def test_a_cache_size_that_is_no_number_of_bytes_is_named(
+    source: DatasetSource, given: str
+) -> None:
+    with pytest.raises(DatasetUnavailable) as caught:
+        open_dataset(source, {"BATCHGRAD_NODE_CACHE_BYTES": given})
+    assert f"BATCHGRAD_NODE_CACHE_BYTES is {given!r} in this node's environment" in str(
+        caught.value
+    )
+    assert "such as 34359738368" in str(caught.value)
+
+
 def test_a_broken_connection_goes_on_from_where_it_was(
     server: FileServer, source: DatasetSource
 ) -> None:

@@ -18,6 +18,7 @@ from batchgrad_workers.node_cache import NodeCache
 from batchgrad_workers.transfers import DatasetUnavailable
 
 CACHE_BYTES = 32 * 2**30
+_CACHE_BYTES_VARIABLE = "BATCHGRAD_NODE_CACHE_BYTES"
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,7 @@ def open_dataset(
 
 def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> StoredDataset:
     parent = environment.get("BATCHGRAD_NODE_CACHE_DIR") or source.cache_directory
-    most_bytes = int(environment.get("BATCHGRAD_NODE_CACHE_BYTES") or source.cache_bytes)
+    most_bytes = _cache_bytes(environment) or source.cache_bytes
     cache = NodeCache(Path(parent or tempfile.gettempdir()), most_bytes)
 
     def fill(into: Path) -> None:
@@ -82,6 +83,18 @@ def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> Stored
     dataset = StoredDataset.open(directory)
     weakref.finalize(dataset, os.close, held)  # evictable when the last process lets go
     return dataset
+
+
+def _cache_bytes(environment: Mapping[str, str]) -> int | None:
+    given = environment.get(_CACHE_BYTES_VARIABLE)
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise DatasetUnavailable(
+            f"{_CACHE_BYTES_VARIABLE} is {given!r} in this node's environment: give a whole number "
+            f"of bytes, such as {CACHE_BYTES}"
+        )
+    return int(given)
 
 
 def _advice(source: DatasetSource) -> str:

@@ -1,0 +1,166 @@
+"""Contents in the blob store while datasets come and go, and while the store has troubles."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batchgrad_service.blob_store import BlobStore
+from batchgrad_service.datasets import Datasets
+from batchgrad_service.problems import Unavailable
+from batchgrad_service.store import Store
+from tests.service.building import npz
+
+PATIENCE_SECONDS = 20
+
+
+class Blobs(BlobStore):
+    """`after_publish` and `before_remove` are what happens then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"file://{folder}")
+        self.after_publish: Callable[[], object] = lambda: None
+        self.before_remove: Callable[[], object] = lambda: None
+
+    def publish(self, digest: str, directory: Path) -> None:
+        super().publish(digest, directory)
+        self.after_publish()
+
+    def remove(self, digest: str) -> None:
+        self.before_remove()
+        super().remove(digest)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def blobs(folder: Path) -> Blobs:
+    return Blobs(folder)
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, store: Store, blobs: Blobs) -> Datasets:
+    return Datasets(tmp_path, store, max_bytes=10_000, blobs=blobs)
+
+
+def put(datasets: Datasets, name: str, shift: int = 0) -> str:
+    """The digest of what is stored under the name."""
+    with datasets.upload() as path:
+        path.write_bytes(npz(inputs=np.ones((2, 2)) + shift, targets=np.arange(2)))
+        dataset, _ = datasets.put(name, path, replace=True)
+        return dataset.digest
+
+
+def kept(folder: Path) -> set[str]:
+    """Digests of what is whole in the store."""
+    return {f"sha256:{file.parent.name}" for file in folder.glob("*/inputs.npy")}
+
+
+def test_a_content_that_gets_a_name_while_its_last_one_goes_stays(
+    datasets: Datasets, blobs: Blobs, folder: Path
+) -> None:
+    """Between publishing and naming, where the content was there already, for the name before."""
+    digest = put(datasets, "a")
+    deleting = threading.Thread(target=datasets.delete, args=("a",))
+
+    def delete_meanwhile() -> None:
+        blobs.after_publish = lambda: None
+        deleting.start()
+        deleting.join(0.2)  # it removes the content now, or waits until the name is given
+
+    blobs.after_publish = delete_meanwhile
+    assert put(datasets, "b") == digest
+    deleting.join(PATIENCE_SECONDS)
+    assert kept(folder) == {digest}
+
+
+def test_a_content_that_is_removed_while_it_is_put_again_is_there_in_the_end(
+    datasets: Datasets, blobs: Blobs, folder: Path
+) -> None:
+    digest = put(datasets, "a")
+    putting = threading.Thread(target=put, args=(datasets, "b"))
+
+    def put_meanwhile() -> None:
+        putting.start()
+        putting.join(0.2)
+
+    blobs.before_remove = put_meanwhile
+    datasets.delete("a")
+    putting.join(PATIENCE_SECONDS)
+    assert kept(folder) == {digest}
+
+
+def test_what_a_crash_left_in_the_store_goes_at_the_next_start(
+    tmp_path: Path, store: Store, datasets: Datasets, blobs: Blobs, folder: Path
+) -> None:
+    used = put(datasets, "a")
+    stranger = folder / ("0" * 64)  # of another service, which shares the prefix against advice
+    stranger.mkdir()
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    blobs.after_publish = crash
+    with pytest.raises(KeyboardInterrupt):
+        put(datasets, "b", shift=1)
+    assert len(kept(folder)) == 2
+    restarted = Datasets(tmp_path, store, max_bytes=10_000, blobs=blobs)
+    restarted.clean_blobs()
+    assert kept(folder) == {used}
+    assert stranger.exists()
+
+
+def test_a_dataset_is_deleted_though_the_store_does_not_let_go(
+    tmp_path: Path,
+    store: Store,
+    datasets: Datasets,
+    blobs: Blobs,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse() -> None:
+        raise Unavailable("no right to delete")
+
+    put(datasets, "d")
+    blobs.before_remove = refuse
+    datasets.delete("d")
+    assert store.datasets().data == []
+    assert "stays in the blob store: no right to delete" in caplog.text
+    blobs.before_remove = lambda: None
+    Datasets(tmp_path, store, max_bytes=10_000, blobs=blobs).clean_blobs()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_slow_store_holds_up_nobody_who_reads_names(datasets: Datasets, blobs: Blobs) -> None:
+    """POST /v1/jobs is such a reader: it is inside `using` while it makes its plan."""
+    put(datasets, "other")
+    removing, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        removing.set()
+        assert end.wait(PATIENCE_SECONDS)
+
+    put(datasets, "d", shift=1)
+    blobs.before_remove = hang
+    slow = threading.Thread(target=datasets.delete, args=("d",))
+    read = threading.Event()
+
+    def submit() -> None:
+        with datasets.using("other"):
+            read.set()
+
+    submitting = threading.Thread(target=submit)
+    slow.start()
+    try:
+        assert removing.wait(PATIENCE_SECONDS)
+        submitting.start()
+        assert read.wait(PATIENCE_SECONDS / 4)
+    finally:
+        end.set()
+        slow.join()
+        submitting.join()
