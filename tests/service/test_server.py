@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,11 @@ settings = Settings(data_dir=sys.argv[1], port=int(sys.argv[2]), log_format="jso
 sys.exit(run(settings, stop_when_stdin_closes=True))
 """
 PATIENCE_SECONDS = 30
+DIGEST = "0" * 64
 
 
 @contextmanager
-def serving(data_dir: Path, port: int = 0) -> Iterator["subprocess.Popen[str]"]:
+def serving(data_dir: Path, port: int = 0, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, str(data_dir), str(port)],
         stdin=subprocess.PIPE,
@@ -33,7 +35,8 @@ def serving(data_dir: Path, port: int = 0) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("BATCHGRAD_", "RAY_"))},
+        env={k: v for k, v in os.environ.items() if not k.startswith(("BATCHGRAD_", "RAY_"))}
+        | environment,
     )
     try:
         yield process
@@ -50,6 +53,20 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
     _, said = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, said
+
+
+def test_a_start_removes_what_a_crash_left_in_the_blob_store(tmp_path: Path) -> None:
+    marks, shared = tmp_path / "data/published", tmp_path / "shared"
+    for folder in (marks, shared / DIGEST):
+        folder.mkdir(parents=True)
+    (marks / DIGEST).touch()
+    with serving(tmp_path / "data", BATCHGRAD_BLOB_STORE=f"file://{shared}") as process:
+        url_of(process)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while list(marks.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert list(shared.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "stdin"])
