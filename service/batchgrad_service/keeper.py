@@ -21,8 +21,10 @@ from typing import NoReturn
 from pydantic import BaseModel, ConfigDict
 
 from batchgrad_service.processes import end_session, session_members
+from batchgrad_service.ray_logs import KEEP_SECONDS, ROTATION, prune
 
 LEAVE_SECONDS = 5.0
+PRUNE_SECONDS = 600.0
 ENGINES_SECONDS = 1.0
 """Losing Ray ends an engine without an exception, so it gets time for its checkpoint first."""
 
@@ -64,11 +66,16 @@ def head_environment() -> dict[str, str]:
         "RAY_health_check_failure_threshold": "3",
         "RAY_prestart_worker_first_driver": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
+        **ROTATION,
     }
 
 
-def keep(order: KeeperOrder) -> None:
-    """Start the head, say where it is, wait for stdin's end, leave nothing behind."""
+def keep(order: KeeperOrder, prune_seconds: float, log_seconds: float) -> None:
+    """Start the head, say where it is, wait for stdin's end, leave nothing behind.
+
+    Every `prune_seconds`, logs of dead workers go that are older than `log_seconds`.
+    """
+    ray_folder = order.temp_dir / "ray"
     os.environ.update(client_environment(order.temp_dir, order.token_path) | head_environment())
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Ray prints is no answer
@@ -82,14 +89,16 @@ def keep(order: KeeperOrder) -> None:
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
-            _temp_dir=str(order.temp_dir / "ray"),  # Ray opens its folder to all users
+            _temp_dir=str(ray_folder),  # Ray opens its folder to all users
             _node_ip_address="127.0.0.1",
         )
         signal.signal(signal.SIGTERM, _leave)  # ray.init put its own handler there
         with _watch() as end:
             with answer:
                 answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
-            lost = _first(end)
+            while not (ready := end.select(prune_seconds)):
+                prune(ray_folder, keep_seconds=log_seconds)
+            lost = _first(ready)
         if lost:
             sys.stderr.write(f"{lost} is gone: the cluster ends.\n")
             end_session(os.getpid(), wait_seconds=0.0, but=frozenset({os.getpid()}))
@@ -119,9 +128,9 @@ def _watch() -> Iterator[selectors.BaseSelector]:
         yield watched
 
 
-def _first(watched: selectors.BaseSelector) -> str | None:
-    """Wait; the name of the process that ended, None when stdin did."""
-    ended: list[str | None] = [key.data for key, _ in watched.select()]
+def _first(ready: list[tuple[selectors.SelectorKey, int]]) -> str | None:
+    """The name of a process that ended, None when stdin did."""
+    ended: list[str | None] = [key.data for key, _ in ready]
     return None if None in ended else ended[0]
 
 
@@ -129,7 +138,7 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def main() -> None:
+def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS) -> None:
     """Obey one order; needs to lead a session, because it ends with everything in it."""
     if os.getsid(0) != os.getpid():
         sys.exit("The keeper is started by the service, as the leader of a session of its own.")
@@ -140,7 +149,7 @@ def main() -> None:
         return
     order = KeeperOrder.model_validate_json(line)
     try:
-        keep(order)
+        keep(order, prune_seconds, log_seconds)
     finally:
         # The service removes it too, perhaps at this very moment.
         shutil.rmtree(order.temp_dir, ignore_errors=True)

@@ -23,6 +23,7 @@ def test_a_container_can_do_little_and_is_watched(name: str) -> None:
     assert service["networks"] == ["batchgrad"]
     assert service["healthcheck"]["test"][0] == "CMD"
     assert "mem_limit" in service
+    assert all("size=" in each for each in service.get("tmpfs", []))  # it is memory
     assert "privileged" not in service
 
 

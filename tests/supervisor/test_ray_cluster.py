@@ -31,6 +31,14 @@ print("up", flush=True)
 time.sleep(600)
 """
 
+TIDY = "from batchgrad_service.keeper import main; main(prune_seconds=0.2, log_seconds=0.5)"
+WORKERS = ("worker-", "python-core-worker-")
+
+
+def logs_in(temp_dir: Path) -> list[str]:
+    """Names of Ray's logs."""
+    return [file.name for file in temp_dir.glob("ray/session_2*/logs/*") if file.is_file()]
+
 
 def record(data_dir: Path) -> tuple[int, Path]:
     kept = json.loads((data_dir / "keeper.json").read_text())
@@ -131,6 +139,23 @@ def test_a_killed_service_leaves_nothing(
         RayCluster(tmp_path, leave_seconds=2.0).remove_leftovers()  # what the next boot does
         assert not (tmp_path / "keeper.json").exists()
     assert_nothing_left(session, temp_dir, shared_memory)
+
+
+@pytest.mark.ray
+def test_logs_of_dead_workers_go_while_the_cluster_lives(tmp_path: Path) -> None:
+    cluster = RayCluster(tmp_path, keeper_command=[sys.executable, "-c", TIDY])
+    try:
+        where = cluster.address(1)
+        _, temp_dir = record(tmp_path)
+        head = set(logs_in(temp_dir))
+        drive(where, ["-c", DRIVER, where.address])
+        deadline = time.monotonic() + 10.0
+        while left := [name for name in logs_in(temp_dir) if name.startswith(WORKERS)]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+        assert head <= set(logs_in(temp_dir))
+    finally:
+        cluster.stop()
 
 
 def test_a_keeper_that_fails_says_why(tmp_path: Path) -> None:
