@@ -81,6 +81,7 @@ class Attempt:
         self._interrupted = False
         self._killed = False
         self._settled = False
+        self._last_words: str | None = None
         self._over = False
         self._force: threading.Timer | None = None
         self._ledgers = 0  # that the engine wrote so far
@@ -177,8 +178,11 @@ class Attempt:
             self._force_later()  # its output ended: so must the process
             ended = engine.wait()
             log.info("%s", ended)
-        reason = "cluster_lost" if ended.cluster_lost else "engine_died"
-        self._died(reason, str(broken or ended), ended.log)
+        reason = "cluster_lost" if ended.cluster_lost and not broken else "engine_died"
+        detail = str(broken or ended)
+        if reason == "cluster_lost" and self._last_words:
+            detail = f"The Ray cluster is lost: {self._last_words}"
+        self._died(reason, detail, ended.log)
 
     def _start_engine(self) -> EngineProcess | None:
         inputs = self._around.store.job_inputs(self.job_id)
@@ -229,6 +233,7 @@ class Attempt:
             ).start()
         elif isinstance(message, Finished):
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
+            self._last_words = message.detail
             self._force_later()  # it has said all: now it ends
         elif not self._around.reports.take(self.job_id, self.number, message):
             # Another attempt goes on with the job, or the job ended: nothing to do here.
@@ -253,6 +258,8 @@ class Attempt:
             return
         if self._interrupted:
             self._around.settling.interrupted(self.job_id, self.number)
+        elif reason == "cluster_lost" and self._around.settings.ray_address is not None:
+            self._around.settling.cluster_away(self.job_id, self.number, detail, engine_log)
         else:
             self._around.settling.died(self.job_id, self.number, reason, detail, engine_log)
         self._settled = True

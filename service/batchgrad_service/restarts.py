@@ -1,7 +1,12 @@
-"""How often a job's engine may die before the job is given up."""
+"""How often a job's engine may die before the job is given up, and who is tried again when."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
+
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -34,5 +39,37 @@ class RestartBudget:
 
     def forget(self, job_id: str) -> None:
         """The job ended."""
+        with self._lock:
+            self._jobs.pop(job_id, None)
+
+
+class ClusterWaits:
+    """When jobs whose cluster is out of reach are tried again. Thread-safe.
+
+    A job waits twice as long each time, unless it got on meanwhile.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: dict[str, tuple[float, float, int]] = {}  # id: (until, seconds, newest step)
+
+    def begin(self, job_id: str, newest_step: int) -> float:
+        """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""
+        with self._lock:
+            _, before, step_before = self._jobs.get(job_id, (0.0, 0.0, newest_step))
+            seconds = min(2 * before, LONGEST_WAIT_SECONDS)
+            if not before or newest_step > step_before:
+                seconds = FIRST_WAIT_SECONDS
+            self._jobs[job_id] = (self._clock() + seconds, seconds, newest_step)
+        return seconds
+
+    def is_over(self, job_id: str) -> bool:
+        """Whether the job may be tried now."""
+        with self._lock:
+            return job_id not in self._jobs or self._clock() >= self._jobs[job_id][0]
+
+    def forget(self, job_id: str) -> None:
+        """The job ended, or somebody wants it now."""
         with self._lock:
             self._jobs.pop(job_id, None)

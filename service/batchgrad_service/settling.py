@@ -6,7 +6,7 @@ from typing import Any
 from batchgrad.contract import TERMINAL, Job, JobStatus
 from batchgrad_service.engine.messages import Finished
 from batchgrad_service.metrics import Metrics
-from batchgrad_service.restarts import RestartBudget
+from batchgrad_service.restarts import ClusterWaits, RestartBudget
 from batchgrad_service.store import Store
 
 UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
@@ -20,10 +20,13 @@ class Settling:
     conditional, and what was asked meanwhile wins over a restart.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, budget: RestartBudget) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, budget: RestartBudget, waits: ClusterWaits
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._budget = budget
+        self._waits = waits
 
     def finished(self, job_id: str, attempt: int, said: Finished) -> bool:
         """Carry out an engine's last word; False for `interrupted`, which decides nothing."""
@@ -55,10 +58,23 @@ class Settling:
         else:
             self._stopped(job_id, attempt, "failed", reason, data)
 
+    def cluster_away(self, job_id: str, attempt: int, detail: str, log: list[str]) -> None:
+        """A cluster of the user's own is out of reach: the job waits for it, however long."""
+        steps = [stored.checkpoint.step for stored in self._store.checkpoints(job_id)]
+        seconds = self._waits.begin(job_id, max(steps, default=-1))
+        detail = f"{detail} The job tries again in {seconds:g} s, until it is back."
+        data = {"detail": detail, "log": log, "again_seconds": seconds}
+        self._stopped(job_id, attempt, "recovering", "cluster_lost", data)
+
     def cancelled(self, job: Job) -> None:
         """Account for a job that ended without an engine."""
-        self._budget.forget(job.id)
+        self.forget(job.id)
         self._metrics.finished("cancelled", job.reason)
+
+    def forget(self, job_id: str) -> None:
+        """What went wrong so far counts no more."""
+        self._budget.forget(job_id)
+        self._waits.forget(job_id)
 
     def _stopped(
         self, job_id: str, attempt: int, to: JobStatus, reason: str | None, data: dict[str, Any]
@@ -88,6 +104,6 @@ class Settling:
             job_id, to=to, allowed=allowed, reason=reason, attempt=attempt, data=data
         )
         if job is not None and to in TERMINAL:
-            self._budget.forget(job_id)
+            self.forget(job_id)
             self._metrics.finished(to, reason)
         return job is not None

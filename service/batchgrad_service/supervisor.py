@@ -16,7 +16,7 @@ from batchgrad_service.problems import Conflict
 from batchgrad_service.ray_cluster import RayCluster
 from batchgrad_service.recovery import DataDirectoryLock, all_jobs, reconcile
 from batchgrad_service.reports import Reports
-from batchgrad_service.restarts import RestartBudget
+from batchgrad_service.restarts import ClusterWaits, RestartBudget
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import UNDER_WAY, Settling
 from batchgrad_service.sources import Sources
@@ -56,8 +56,8 @@ class Supervisor:
             settings.ray_address,
             object_store_bytes=settings.object_store_bytes,
         )
-        self._budget = RestartBudget()
-        self._settling = Settling(store, metrics, self._budget)
+        self._waits = ClusterWaits()
+        self._settling = Settling(store, metrics, RestartBudget(), self._waits)
         self._around = Surroundings(
             store=store,
             metrics=metrics,
@@ -165,7 +165,7 @@ class Supervisor:
             if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
                 _refuse(job, "resumed")
             return job
-        self._budget.forget(job_id)  # who asks for more gives it its restarts back
+        self._settling.forget(job_id)  # who asks for more gives it its restarts back
         self.notify()
         return job
 
@@ -224,6 +224,8 @@ class Supervisor:
             with self._lock:
                 if job.id in self._attempts:
                     continue  # its last engine is leaving; its end wakes us
+                if not self._waits.is_over(job.id):
+                    continue
                 if len(self._attempts) < most:
                     self._begin(job)
                 elif job.queued_because != because:

@@ -55,8 +55,15 @@ class Bench:
     supervisors: list[Supervisor] = field(default_factory=list)
     engine_command: tuple[str, ...] = FAKE_ENGINE
 
-    def supervisor(self, *, at_once: int = 4, grace: float = 20.0) -> Supervisor:
-        settings = Settings(data_dir=self.data_dir, max_running_jobs=at_once, grace_seconds=grace)
+    def supervisor(
+        self, *, at_once: int = 4, grace: float = 20.0, ray_address: str | None = None
+    ) -> Supervisor:
+        settings = Settings(
+            data_dir=self.data_dir,
+            max_running_jobs=at_once,
+            grace_seconds=grace,
+            ray_address=ray_address,
+        )
         made = Supervisor(
             settings,
             self.store,

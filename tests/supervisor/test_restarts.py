@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from batchgrad.contract import JobStatus
 from batchgrad_service.engine.messages import CLUSTER_LOST
 from batchgrad_service.recovery import DataDirectoryInUseError
-from batchgrad_service.restarts import RestartBudget
+from batchgrad_service.restarts import ClusterWaits, RestartBudget
 
 if TYPE_CHECKING:
     from tests.supervisor.conftest import Bench
@@ -75,6 +76,47 @@ def test_a_lost_cluster_is_told_as_such(bench: Bench, said: str, code: int) -> N
         assert state.data["reason"] == "cluster_lost"
         assert state.data["detail"].startswith("The Ray cluster is gone, or")
         assert state.data["log"] == [said]
+
+
+def test_a_cluster_of_ones_own_that_is_away_is_waited_for_and_costs_no_restart(
+    bench: Bench,
+) -> None:
+    word = {"type": "finished", "outcome": "interrupted", "detail": "nobody answers.", "step": 0}
+    program = f"import sys; input(); print({json.dumps(word)!r}); sys.exit({CLUSTER_LOST})"
+    bench.engine_command = (sys.executable, "-c", program)
+    supervisor = bench.supervisor(ray_address="head:6379")
+    job_id = bench.submit(workers=1, max_restarts=0)
+
+    def tried_again() -> bool:
+        supervisor.notify()  # as whatever else happens in a service
+        return bench.store.job(job_id).attempts == 3
+
+    bench.until(tried_again)
+    bench.until_status(job_id, "recovering")
+    lost = [state for state in bench.states(job_id) if state.data["status"] == "recovering"]
+    assert [state.data["reason"] for state in lost] == ["cluster_lost"] * 3
+    assert [state.data["again_seconds"] for state in lost] == [1, 2, 4]
+    assert lost[0].data["detail"] == (
+        "The Ray cluster is lost: nobody answers. The job tries again in 1 s, until it is back."
+    )
+    tries = [state for state in bench.states(job_id) if state.data["status"] == "starting"]
+    assert (tries[2].time - lost[1].time).total_seconds() >= 2
+    assert supervisor.cancel(job_id).status == "cancelled"  # at once: there is no engine
+
+
+def test_waits_for_a_cluster_grow_until_the_job_gets_on() -> None:
+    now = [100.0]
+    waits = ClusterWaits(lambda: now[0])
+    assert waits.is_over("a")
+    assert [waits.begin("a", -1) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    now[0] += 119
+    assert not waits.is_over("a")
+    assert waits.is_over("b")
+    now[0] += 2
+    assert waits.is_over("a")
+    assert [waits.begin("a", step) for step in (5, 5, 6)] == [1, 2, 1]
+    waits.forget("a")
+    assert waits.is_over("a")
 
 
 def test_what_a_dead_engine_leaves_in_its_group_is_ended(bench: Bench) -> None:
