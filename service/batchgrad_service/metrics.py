@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from batchgrad.contract import Job, JobStatus
-from batchgrad_service.engine.messages import RETRY_REASONS, Report
+from batchgrad_service.engine.messages import RETRY_REASONS, Happened, Report
 from batchgrad_service.live_job import PHASES
 from batchgrad_service.live_metrics import LiveJobs
 
@@ -29,6 +29,7 @@ FAILURES = (
     "bad_inputs",
     "bad_initial_parameters",
     "no_workers",
+    "workers_lost",
     "out_of_memory",
     "engine_error",
     "engine_died",
@@ -152,13 +153,19 @@ class Metrics:
             histogram = self._phases.labels(_known(phase, PHASES))
             for seconds in durations:
                 histogram.observe(seconds)
-        for reason, count in seen.retries.items():
-            self._retries.labels(_known(reason, RETRY_REASONS)).inc(count)
-        self._lost.inc(seen.workers_lost)
         self._nonfinite.inc(seen.nonfinite_examples)
         for direction, transferred in (("in", seen.bytes_in), ("out", seen.bytes_out)):
             for transport, size_bytes in transferred.items():
                 self._bytes.labels(direction, _known(transport, TRANSPORTS)).inc(size_bytes)
+
+    def happened(self, happened: Happened) -> None:
+        """An event has come from an engine; most are not counted."""
+        data = happened.data
+        if happened.event == "retry":
+            self._retries.labels(_known(data["reason"], RETRY_REASONS)).inc(data["microbatches"])
+        # Who never started was not there, who was dismissed is not missed.
+        if happened.event == "worker_lost" and data["reason"] not in ("start_failed", "dismissed"):
+            self._lost.inc()
 
     def checkpointed(self, job_id: str) -> None:
         """A checkpoint of the job was completed just now."""

@@ -35,7 +35,8 @@ class Reports:
                     metrics.checkpointed(job_id)
                     self._drop_old_checkpoints(job_id)
             case Happened():
-                current = store.record_event(job_id, attempt, message)
+                if current := store.record_event(job_id, attempt, message):
+                    metrics.happened(message)
         return current
 
     def _drop_old_checkpoints(self, job_id: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchgrad_service.engine.executors.memory_lines import MemoryLine, MemoryLines
+from batchgrad_service.engine.executors.protocol import Happening
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers import wire
 from batchgrad_workers.shard import Setup, Shard
@@ -27,12 +28,17 @@ class Threaded:
 
 @dataclass
 class Team:
-    """Those who were hired; in a lost one's place one for the job `comes_instead`, if any."""
+    """Those who were hired; in a lost one's place one for the job `comes_instead`, if any.
+
+    That one does as `who`. `told` is what a `Dispatch` tells.
+    """
 
     alive: list[Threaded] = field(default_factory=list)
     lost: list[tuple[int, str, str]] = field(default_factory=list)
+    told: list[Happening] = field(default_factory=list)
     silent_ones: set[int] = field(default_factory=set)
     comes_instead: Setup | None = None
+    who: Serve = wire.serve
     lines: MemoryLines = field(default_factory=lambda: MemoryLines("here"))
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -64,7 +70,7 @@ class Team:
         worker.line.close()
         self.lost.append((worker.number, reason, detail))
         if self.comes_instead:
-            self.hire(self.comes_instead)
+            self.hire(self.comes_instead, self.who)
 
     def close(self) -> None:
         for worker in self.alive:

@@ -26,6 +26,10 @@ def test_nobody_gets_more_than_a_fair_share_rounded_up(microbatches: int, worker
     assert max(stop - start for start, stop in ranges) == ceil(microbatches / workers)
 
 
+def test_a_job_of_many_steps_and_losses_does_not_fill_the_memory() -> None:
+    assert all(each.cache_info().maxsize for each in (assign, sums))
+
+
 def nodes(start: int, stop: int, microbatches: int) -> int:
     tree: Tree[int] = Tree(microbatches, lambda left, right: left + right)
     for index in range(start, stop):

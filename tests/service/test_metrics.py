@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
 from batchgrad_service.engine import failures
-from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Observed, Report
+from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Happened, Observed, Report
 from batchgrad_service.live_job import PHASES
 from batchgrad_service.live_metrics import MAX_JOBS, MAX_LAYERS
 from batchgrad_service.metrics import FAILURES, Metrics
@@ -101,13 +101,17 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
                 norm_buckets=BUCKETS,
                 norm_sum=5.5,
                 phase_seconds={"compute": [0.001, 0.2]},
-                retries={"worker died": 1, "silent": 2},
-                workers_lost=1,
                 nonfinite_examples=3,
                 bytes_in={"ray": 10},
                 bytes_out={"ray": 20, "shared_memory": 5},
             ),
         )
+        for reason, count in (("worker died", 1), ("silent", 2)):
+            metrics.happened(
+                Happened(event="retry", data={"reason": reason, "microbatches": count})
+            )
+        for reason in ("died", "start_failed", "dismissed"):  # the others are not missed
+            metrics.happened(Happened(event="worker_lost", data={"reason": reason}))
     metrics.observe("any", REPORTED)
     assert value(registry, "example_gradient_norm_bucket", le="0.0005") == 0
     assert value(registry, "example_gradient_norm_bucket", le="0.001") == 4

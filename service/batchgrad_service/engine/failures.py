@@ -8,7 +8,8 @@ Failure
 │   └── NonFiniteEvaluation    a validation loss that is not finite
 ├── BadInputs               bad_inputs
 ├── BadInitialParameters    bad_initial_parameters
-└── NoWorkers               no_workers
+├── NoWorkers               no_workers
+└── WorkersLost             workers_lost
 """
 
 from typing import ClassVar
@@ -88,3 +89,17 @@ class NoWorkers(Failure):
     """Every worker was lost, and none came instead."""
 
     reason = "no_workers"
+
+
+class WorkersLost(Failure):
+    """One worker after another ends at the same work."""
+
+    reason = "workers_lost"
+
+    def __init__(self, step: int, microbatches: tuple[int, int], losses: int, last: str) -> None:
+        start, stop = microbatches
+        super().__init__(
+            f"Step {step + 1}: {losses} workers were lost one after another with microbatches "
+            f"{start} to {stop - 1}; the last one {last}. Look at its node's memory (a smaller "
+            "microbatch_size needs less) and at the log of the worker there."
+        )

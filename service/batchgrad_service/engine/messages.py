@@ -96,8 +96,6 @@ class Observed(Message):
     norm_buckets: list[int] = Field(default_factory=list)
     norm_sum: float = 0.0
     phase_seconds: dict[str, list[float]] = Field(default_factory=dict)
-    retries: dict[str, int] = Field(default_factory=dict)
-    workers_lost: int = 0
     nonfinite_examples: int = 0
     bytes_in: dict[str, int] = Field(default_factory=dict)
     bytes_out: dict[str, int] = Field(default_factory=dict)

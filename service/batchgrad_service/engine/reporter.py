@@ -1,6 +1,6 @@
 """From measured steps to messages: one report for all steps of a quarter of a second."""
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
-from batchgrad_service.engine.executors import Executor, Happening
+from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.measuring import Measured
 from batchgrad_service.engine.messages import (
     Evaluated,
@@ -74,13 +74,12 @@ class Reporter:
     def pass_on(self) -> None:
         """Send what happened in the executor."""
         for happening in self._executor.drain():
-            self._count(happening)
             self._send(Happened(event=happening.event, data=happening.data))
 
     def flush(self) -> None:
         """Send every step since the last report."""
         self.pass_on()
-        if not (self._rows or self._evaluations or self._phases or self._workers_lost):
+        if not (self._rows or self._evaluations or self._phases):
             return
         now = monotonic()
         self._speeds.append((now, self._examples))
@@ -100,8 +99,6 @@ class Reporter:
                     norm_buckets=self._norm_buckets.tolist(),
                     norm_sum=self._norm_sum,
                     phase_seconds=dict(self._phases),
-                    retries=dict(self._retries),
-                    workers_lost=self._workers_lost,
                     nonfinite_examples=self._nonfinite,
                     bytes_in={way: n for (to, way), n in traffic.items() if to == "in"},
                     bytes_out={way: n for (to, way), n in traffic.items() if to == "out"},
@@ -123,13 +120,6 @@ class Reporter:
     def _warn(self, text: str) -> None:
         self._send(Happened(event="warning", data={"detail": text}))
 
-    def _count(self, happening: Happening) -> None:
-        if happening.event == "worker_lost":
-            # Who never started was not there, who was dismissed is not missed.
-            self._workers_lost += happening.data["reason"] not in ("start_failed", "dismissed")
-        if happening.event == "retry":
-            self._retries[happening.data["reason"]] += happening.data["microbatches"]
-
     def _clear(self) -> None:
         self._rows: list[dict[str, Any]] = []
         self._evaluations: list[Evaluated] = []
@@ -137,6 +127,4 @@ class Reporter:
         self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)
         self._norm_sum = 0.0
         self._phases: defaultdict[str, list[float]] = defaultdict(list)
-        self._retries: Counter[str] = Counter()
-        self._workers_lost = 0
         self._nonfinite = 0

@@ -74,6 +74,7 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
             prepared.steps_planned,
             find_cluster=find_cluster,
             interrupted=lambda: orders.interrupted,
+            tell=lambda each: send(Happened(event=each.event, data=each.data)),
         )
         with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
             send(Session(start, prepared, executor, team, snapshot, orders, send).train())

@@ -1,11 +1,11 @@
 """Which worker gets which microbatches: contiguous ranges, balanced, on aligned boundaries."""
 
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
 
-@cache
+@lru_cache(256)
 def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
     """Ranges [start, stop) that cover 0 … M, one a worker; fewer when there is too little work.
 
@@ -24,7 +24,7 @@ def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in pairwise(boundaries) if start < stop]
 
 
-@cache
+@lru_cache(4096)
 def sums(start: int, stop: int, microbatches: int) -> int:
     """How many nodes of the canonical tree over M microbatches a worker returns for a range."""
     count = 0

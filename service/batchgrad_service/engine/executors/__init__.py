@@ -11,6 +11,7 @@ from batchgrad_service.engine.executors.protocol import (
     Executor,
     Happening,
     Interrupted,
+    Tell,
 )
 from batchgrad_service.engine.messages import Start
 from batchgrad_workers.shard import Setup, microbatches
@@ -21,6 +22,7 @@ __all__ = [
     "FindCluster",
     "Happening",
     "Interrupted",
+    "Tell",
     "executor_for",
 ]
 
@@ -32,10 +34,12 @@ def executor_for(
     *,
     find_cluster: FindCluster | None,
     interrupted: Callable[[], bool],
+    tell: Tell,
 ) -> Executor:
     """The executor that a job asks for; Ray is not even imported for one that runs inline.
 
-    `auto` tries Ray if `start` names a cluster or `find_cluster` can ask for one.
+    `auto` tries Ray if `start` names a cluster or `find_cluster` can ask for one. What happens to
+    workers is told at once, also while they are waited for, and from whatever thread waits.
 
     Raises:
         Interrupted, NoWorkers, ClusterLost: while workers were being started.
@@ -48,7 +52,7 @@ def executor_for(
         with_ray = spec.workers != 0 and (start.ray_address or find_cluster)
         return AutoExecutor(
             InlineExecutor(setup, 1 if spec.threads == "auto" else spec.threads),
-            RayWhenNeeded(start, setup, find_cluster, cores) if with_ray else None,
+            RayWhenNeeded(start, setup, find_cluster, cores, tell) if with_ray else None,
             threads=spec.threads,
             cores=cores,
             microbatches=microbatches(setup.batch_size, setup.microbatch_size),
@@ -57,4 +61,4 @@ def executor_for(
         )
     from batchgrad_service.engine.executors.ray_workers import crew  # noqa: PLC0415  # see above
 
-    return crew(start, setup, spec.workers, interrupted)
+    return crew(start, setup, spec.workers, interrupted, tell)

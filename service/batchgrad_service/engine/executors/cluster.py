@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from batchgrad_service.engine.executors.placement import Nodes, Seat, with_threads
 from batchgrad_service.engine.executors.plans import Plan
-from batchgrad_service.engine.executors.protocol import ClusterLost, Executor
+from batchgrad_service.engine.executors.protocol import ClusterLost, Executor, Tell
 from batchgrad_service.engine.messages import ClusterFound, Start
 from batchgrad_workers.shard import Setup, microbatches
 
@@ -57,13 +57,19 @@ class RayWhenNeeded:
     """The cluster that `start` names, or else the service's private one."""
 
     def __init__(
-        self, start: Start, setup: Setup, find_private: FindCluster | None, cores: int
+        self,
+        start: Start,
+        setup: Setup,
+        find_private: FindCluster | None,
+        cores: int,
+        tell: Tell,
     ) -> None:
         """`cores` are this process's own."""
         self._start = start
         self._setup = setup
         self._find_private = find_private
         self._cores = cores
+        self._tell = tell
         self._private = start.ray_address is None
         self._connected = False
         self._watch: NodeWatch | None = None
@@ -93,6 +99,7 @@ class RayWhenNeeded:
             start_seconds=self._start.worker_start_seconds,
             patience_seconds=PATIENCE_SECONDS,
             interrupted=interrupted,
+            tell=self._tell,
         )
 
     def leave(self) -> None:

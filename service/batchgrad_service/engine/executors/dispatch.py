@@ -1,20 +1,21 @@
 """Who computes what, who is late, who was lost; how numbers travel is each `Line`'s matter."""
 
 import selectors
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from statistics import median_low
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
+from batchgrad_service.engine.executors.debts import Asked, Debts
 from batchgrad_service.engine.executors.protocol import (
     Happening,
     Interrupted,
     Range,
+    Tell,
     Transport,
 )
+from batchgrad_service.engine.failures import WorkersLost
 from batchgrad_service.engine.sharding import split, sums
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.shard import RangeSums
@@ -32,6 +33,9 @@ LATE_SECONDS = 0.1
 
 TELL_SECONDS = 10.0
 """How often events tell of late workers."""
+
+MOST_LOSSES = 5
+"""So many workers may be lost one after another with the same microbatches."""
 
 
 class Lost(Exception):
@@ -90,18 +94,11 @@ class Team(Protocol):
         """Strike one off."""
 
 
-class Asked(NamedTuple):
-    """A range that a worker was asked for, at a time by `monotonic`."""
-
-    work: Work
-    microbatches: int
-    at: float
-
-
 @dataclass
 class Piece:
-    """A range that is not answered yet: who computes it, and since when."""
+    """A range that is not answered yet: who computes it, since when; who was lost with it."""
 
+    losses: int = 0
     holders: list[Any] = field(default_factory=list)
     since: float = 0.0
 
@@ -113,15 +110,16 @@ class Dispatch:
     are the same. Until the late one has answered, nothing more is asked of it.
     """
 
-    def __init__(self, team: Team, interrupted: Callable[[], bool], silence_seconds: float) -> None:
-        self.happenings: list[Happening] = []
+    def __init__(
+        self, team: Team, interrupted: Callable[[], bool], silence_seconds: float, tell: Tell
+    ) -> None:
         self._team = team
         self._interrupted = interrupted
         self._silence = silence_seconds
+        self._tell = tell
         self._calls = 0
         self._call: Call | None = None
-        self._owed: defaultdict[int, deque[Asked]] = defaultdict(deque)
-        self._paces: dict[tuple[Work, int], float] = {}
+        self._debts = Debts(silence_seconds)
         self._looked_at = monotonic()
         self._missing: dict[Range, Piece] = {}
         self._results: list[RangeSums[Any]] = []
@@ -134,7 +132,7 @@ class Dispatch:
         First those of this machine: what has many sums is best computed there.
         """
         self._gather(0)
-        free = [worker for worker in self._team.alive if not self._owed[worker.number]]
+        free = [worker for worker in self._team.alive if not self._debts.owes(worker)]
         return sorted(free, key=lambda worker: worker.line.transport != "shared_memory")
 
     def compute(
@@ -144,8 +142,10 @@ class Dispatch:
 
         Raises:
             Interrupted, NoWorkers: as `Team.somebody`.
+            WorkersLost: some of it ends whoever computes it.
             MemoryError, RuntimeError: a worker failed at its work.
         """
+        self._debts.keep(self._team.alive)
         self._calls += 1
         call = self._call = Call(self._calls, work, step, parameters)
         last = max((stop for _, stop in ranges), default=0)
@@ -186,7 +186,7 @@ class Dispatch:
         except Lost as loss:
             self._lose(worker, "died", str(loss))
         else:
-            self._owed[worker.number].append(Asked(call.work, work[1] - work[0], now))
+            self._debts.add(worker, Asked(call.work, work, now, 2.0**piece.losses))
             worker.heard_at = now
 
     def _gather(self, seconds: float) -> None:
@@ -195,7 +195,7 @@ class Dispatch:
         Raises:
             Interrupted: the engine has to go, and somebody is waited for.
         """
-        owing = [worker for worker in self._team.alive if self._owed[worker.number]]
+        owing = self._owing()
         if not owing:
             return
         for worker in _readable(owing, seconds):
@@ -204,35 +204,46 @@ class Dispatch:
             self._looked_at = monotonic()
             if self._interrupted():
                 raise Interrupted
-            owing = [worker for worker in self._team.alive if self._owed[worker.number]]
-            for worker in self._team.silent(owing):
+            for worker in self._team.silent(self._owing()):
                 self._lose(worker, "silent", f"no sign of life for {self._silence:g} s")
+            for worker, since in self._debts.overdue(self._owing(), monotonic()):
+                detail = f"it answers pings, but has owed an answer for {since:.0f} s"
+                self._lose(worker, "silent", detail)
+
+    def _owing(self) -> list[Any]:
+        return [worker for worker in self._team.alive if self._debts.owes(worker)]
 
     def _hear(self, worker: Any) -> None:
         """Take in one answer, unless somebody else was quicker."""
-        asked = self._owed[worker.number].popleft()
+        asked = self._debts.settle(worker, monotonic())
         try:
             answer = worker.line.answer(self._call)
         except Lost as loss:
             self._lose(worker, "died", str(loss))
             return
+        except Exception as error:
+            piece = self._missing.get(asked.microbatches)
+            if piece and piece.holders == [worker]:
+                raise
+            detail = f"it failed at what another one computes as well: {type(error).__name__}"
+            self._lose(worker, "died", detail)
+            return
         worker.heard_at = monotonic()
-        pace = (worker.heard_at - asked.at) / asked.microbatches
-        before = self._paces.get((asked.work, worker.number), pace)
-        self._paces[asked.work, worker.number] = (before + pace) / 2
         if answer and self._missing.pop((answer.start, answer.stop), None):
             self._results.append(answer)
 
     def _double(self, call: Call) -> None:
         """Let idle workers compute what is late."""
         now = monotonic()
-        late = [
-            work
-            for work, piece in self._missing.items()
-            if len(piece.holders) == 1
-            and now - piece.since > LATE_SECONDS
-            and now - piece.since > LATE_FACTOR * self._usual(call, work, piece.holders[0])
-        ]
+        usual: dict[Transport, float] | None = None
+        late = []
+        for work, piece in self._missing.items():
+            if len(piece.holders) == 1 and now - piece.since > LATE_SECONDS:
+                if usual is None:
+                    usual = self._debts.usual(call.work, self._team.alive)
+                pace = usual.get(piece.holders[0].line.transport, inf)
+                if now - piece.since > LATE_FACTOR * pace * (work[1] - work[0]):
+                    late.append(work)
         for work, worker in zip(late, self.free() if late else [], strict=False):
             self._doubled += work[1] - work[0]
             self._ask(call, work, worker)
@@ -242,36 +253,35 @@ class Dispatch:
                 f"Told at most every {TELL_SECONDS:g} s."
             )
             data = {"reason": "slow", "microbatches": self._doubled, "detail": text}
-            self.happenings.append(Happening("retry", data))
+            self._tell(Happening("retry", data))
             self._doubled, self._told_at = 0, now
 
-    def _usual(self, call: Call, work: Range, worker: Any) -> float:
-        """Seconds that workers like this one take for a range; inf if that is not known yet."""
-        paces = [
-            self._paces[call.work, other.number]
-            for other in self._team.alive
-            if other.line.transport == worker.line.transport
-            and (call.work, other.number) in self._paces
-        ]
-        return median_low(paces) * (work[1] - work[0]) if paces else inf
-
     def _lose(self, worker: Any, reason: str, detail: str) -> None:
-        """Strike a worker off; what it alone has computed is cut up for those who are left."""
+        """Strike a worker off; what it alone has computed is cut up for those who are left.
+
+        That comes first from now on: if it ends everybody, few have to find out.
+
+        Raises:
+            WorkersLost: it was one too many.
+        """
         self._team.lose(worker, reason, detail)
-        self._owed.pop(worker.number, None)
         for work, piece in list(self._missing.items()):
             if worker not in piece.holders:
                 continue
             piece.holders.remove(worker)
+            piece.losses += 1
             if not piece.holders:
+                if self._call and piece.losses >= MOST_LOSSES:
+                    raise WorkersLost(self._call.step, work, piece.losses, f"{reason}: {detail}")
                 del self._missing[work]
-                self._missing |= {each: Piece() for each in self._again(work, reason)}
+                pieces = {each: Piece(piece.losses) for each in self._again(work, reason)}
+                self._missing = pieces | self._missing
 
     def _again(self, work: Range, reason: str) -> list[Range]:
         """A lost range in pieces for those who are left."""
         pieces = split(*work, max(1, len(self._team.alive)))
         data = {"reason": reason, "microbatches": work[1] - work[0], "pieces": len(pieces)}
-        self.happenings.append(Happening("retry", data))
+        self._tell(Happening("retry", data))
         return pieces
 
 

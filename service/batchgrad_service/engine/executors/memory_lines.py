@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class MemoryLines:
         self.traffic: Traffic = Traffic()
         self._node = node
         self._address = f"batchgrad-{secrets.token_hex(16)}"
+        self._unheard: list[socket.socket] = []
         self._arrived: dict[bytes, socket.socket] = {}
         self._theta: mmap.mmap | None = None
         self._theta_descriptor = -1
@@ -49,6 +51,7 @@ class MemoryLines:
 
     def offer(self) -> wire.Offer:
         """For one worker, which may turn out to be on another machine."""
+        self._accept()  # so that those who came and failed are forgotten
         return wire.Offer(self._node, self._address, secrets.token_bytes(16))
 
     def line(self, offer: wire.Offer) -> "MemoryLine | None":
@@ -76,25 +79,29 @@ class MemoryLines:
     def close(self) -> None:
         """Let nobody come any more."""
         self._listener.close()
-        for connection in self._arrived.values():
+        for connection in [*self._unheard, *self._arrived.values()]:
             connection.close()
         if self._theta is not None:
             os.close(self._theta_descriptor)
             self._theta = None
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-            _, user, _ = PEER.unpack(credentials)
-            token = _first_packet(connection) if user == os.getuid() else b""
-            if token:
+        """Take in who has come, hear who had not spoken yet, and forget who has gone again."""
+        with suppress(BlockingIOError):
+            while True:
+                self._unheard.append(self._listener.accept()[0])
+        unheard, self._unheard = self._unheard, []
+        for connection in unheard:
+            token = _said(connection) if _is_ours(connection) else b""
+            if token is None:
+                self._unheard.append(connection)
+            elif token:
                 self._arrived[token] = connection
             else:
                 connection.close()
+        for token, connection in list(self._arrived.items()):
+            if _said(connection, socket.MSG_PEEK) == b"":
+                self._arrived.pop(token).close()
 
 
 class MemoryLine:
@@ -144,12 +151,18 @@ class MemoryLine:
         self._connection.close()
 
 
-def _first_packet(connection: socket.socket) -> bytes:
-    """What a newcomer has said; nobody who means us well connects without a word."""
-    connection.setblocking(False)
+def _is_ours(connection: socket.socket) -> bool:
+    """Whether this user's process is at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+    _, user, _ = PEER.unpack(credentials)
+    return bool(user == os.getuid())
+
+
+def _said(connection: socket.socket, flags: int = 0) -> bytes | None:
+    """What has come; None if nothing has yet, b"" if nothing will: the other end is closed."""
     try:
-        return connection.recv(64)
-    except (BlockingIOError, ConnectionError):
+        return connection.recv(64, flags | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except ConnectionError:
         return b""
-    finally:
-        connection.setblocking(True)

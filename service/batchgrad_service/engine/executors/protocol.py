@@ -1,7 +1,7 @@
 """What the coordinator asks of an executor."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -39,6 +39,10 @@ class Happening:
 
     event: EventType
     data: dict[str, Any]
+
+
+Tell = Callable[[Happening], None]
+"""Passes something on at once; any thread may call it."""
 
 
 class Executor(Protocol):
@@ -79,7 +83,7 @@ class Executor(Protocol):
         """Loss and right answers over `ranges` of the validation examples; the same holds."""
 
     def drain(self) -> list[Happening]:
-        """What happened since the last call."""
+        """What happened since the last call, unless it was told at once."""
 
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""

@@ -32,11 +32,11 @@ class RayLines:
 
     def publish(self, call: Call, node: str) -> Any:
         """This call's θ, or a reference to it."""
+        large = call.parameters.nbytes > BY_VALUE_BYTES
         if self._published != call.number:
-            large = call.parameters.nbytes > BY_VALUE_BYTES
             self._theta = ray.put(call.parameters) if large else call.parameters
             self._published, self._nodes = call.number, set()
-        if node not in self._nodes:
+        if not large or node not in self._nodes:
             self._nodes.add(node)
             self.traffic["out", "ray"] += call.parameters.nbytes
         return self._theta

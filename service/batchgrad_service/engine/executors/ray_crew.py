@@ -15,6 +15,7 @@ from batchgrad_service.engine.executors.protocol import (
     ClusterLost,
     Happening,
     Interrupted,
+    Tell,
     Traffic,
 )
 from batchgrad_service.engine.executors.ray_actor import Actor, NotStarted, silent
@@ -44,6 +45,7 @@ class Crew:
         start_seconds: float,
         patience_seconds: float,
         interrupted: Callable[[], bool],
+        tell: Tell,
     ) -> None:
         """`setup` is an ObjectRef of the job's Setup; `seats` are wanted on the cluster `nodes`.
 
@@ -51,7 +53,6 @@ class Crew:
         all of them are lost later.
         """
         self.alive: list[Actor] = []
-        self.happenings: list[Happening] = []
         self._seats = seats
         self._nodes = nodes
         self._seen = nodes()
@@ -64,6 +65,7 @@ class Crew:
         self._start_seconds = start_seconds
         self._patience_seconds = patience_seconds
         self._interrupted = interrupted
+        self._tell = tell
         self._started = 0
         self._had_somebody = False
         self._fill_again_at = 0.0
@@ -191,13 +193,13 @@ class Crew:
         self.alive.append(worker)
         self._had_somebody = True
         data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
-        self.happenings.append(Happening("worker_joined", data))
+        self._tell(Happening("worker_joined", data))
         if identity.build != (own := build()):
             text = (
                 f"Worker {worker.number} on {identity.host} has {identity.build}, the engine "
                 f"{own}: results are right, but their last bits may depend on who computes what."
             )
-            self.happenings.append(Happening("warning", {"detail": text}))
+            self._tell(Happening("warning", {"detail": text}))
 
     def _line(self, worker: Actor) -> Line:
         """Through memory to a worker that has come to our socket, to others through Ray."""
@@ -209,7 +211,7 @@ class Crew:
                 f"Worker {worker.number} is on the engine's node but can't reach its socket "
                 f"({worker.unconnected}): its arrays travel through Ray, which is slower."
             )
-            self.happenings.append(Happening("warning", {"detail": text}))
+            self._tell(Happening("warning", {"detail": text}))
         return line or RayLine(worker.actor, worker.node, self._ray_lines)
 
     def _dismiss(self, worker: Actor, detail: str) -> None:
@@ -230,7 +232,7 @@ class Crew:
         data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
         if worker.identity:
             data |= {"host": worker.identity.host, "pid": worker.identity.pid}
-        self.happenings.append(Happening("worker_lost", data))
+        self._tell(Happening("worker_lost", data))
 
 
 def _memory_lines(node: str) -> MemoryLines | None:

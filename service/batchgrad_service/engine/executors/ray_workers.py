@@ -15,7 +15,14 @@ from batchgrad_service.engine.executors.placement import (
     most_threads,
     one_a_node,
 )
-from batchgrad_service.engine.executors.protocol import ClusterLost, Happening, Kind, Range, Traffic
+from batchgrad_service.engine.executors.protocol import (
+    ClusterLost,
+    Happening,
+    Kind,
+    Range,
+    Tell,
+    Traffic,
+)
 from batchgrad_service.engine.executors.ray_crew import Crew
 from batchgrad_service.engine.messages import ClusterSeen, Start
 from batchgrad_workers.arrays import Array
@@ -39,6 +46,7 @@ class RayExecutor:
         start_seconds: float,
         patience_seconds: float,
         interrupted: Callable[[], bool],
+        tell: Tell,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the actors; returns when all of them are there. `leave` is called at the end.
@@ -62,8 +70,9 @@ class RayExecutor:
                 start_seconds=start_seconds,
                 patience_seconds=patience_seconds,
                 interrupted=interrupted,
+                tell=tell,
             )
-            self._dispatch = Dispatch(self._crew, interrupted, silence_seconds)
+            self._dispatch = Dispatch(self._crew, interrupted, silence_seconds, tell)
             try:
                 self._crew.everybody()
             except BaseException:
@@ -98,9 +107,7 @@ class RayExecutor:
             return self._dispatch.compute("evaluation", 0, parameters, ranges)
 
     def drain(self) -> list[Happening]:
-        found = [*self._crew.happenings, *self._dispatch.happenings]
-        self._crew.happenings, self._dispatch.happenings = [], []
-        return found
+        return []
 
     def traffic(self) -> Traffic:
         return self._crew.traffic()
@@ -120,6 +127,7 @@ def crew(
     setup: Setup,
     workers: int | WorkerRange,
     interrupted: Callable[[], bool],
+    tell: Tell,
 ) -> RayExecutor:
     """So many workers on the cluster that `start` names; a range follows a cluster that changes.
 
@@ -159,5 +167,6 @@ def crew(
         start_seconds=start.worker_start_seconds,
         patience_seconds=start.worker_start_seconds,
         interrupted=interrupted,
+        tell=tell,
         leave=leave,
     )
