@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_service.engine.executors.dispatch import Call, Dispatch
+from batchgrad_service.engine.executors.dispatch import Dispatch
 from batchgrad_service.engine.executors.protocol import Interrupted
+from batchgrad_service.engine.executors.team import Call
 from batchgrad_service.engine.failures import NoWorkers, WorkersLost
 from batchgrad_service.engine.sharding import assign
 from batchgrad_workers import wire

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
-from batchgrad_service.engine.executors.dispatch import Call, Lost
 from batchgrad_service.engine.executors.memory_lines import MemoryLines
 from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
+from batchgrad_service.engine.executors.team import Call, Lost
 from batchgrad_workers import wire
 from batchgrad_workers.shard import Setup, Shard
 from batchgrad_workers.shared_memory import Outbox, array_at, mapped

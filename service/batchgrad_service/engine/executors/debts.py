@@ -84,6 +84,21 @@ class Debts:
                 paces.setdefault(worker.line.transport, []).append(pace)
         return {transport: median_low(each) for transport, each in paces.items()}
 
+    def late(
+        self, work: Work, held: Sequence[tuple[Range, Any, float]], workers: Sequence[Any]
+    ) -> list[Range]:
+        """What idle workers may compute as well; `held` says by whom ranges are, how many seconds.
+
+        `workers` tell what is usual.
+        """
+        old = [each for each in held if each[2] > LATE_SECONDS]
+        usual = self.usual(work, workers) if old else {}
+        return [
+            (start, stop)
+            for (start, stop), worker, seconds in old
+            if seconds > LATE_FACTOR * usual.get(worker.line.transport, inf) * (stop - start)
+        ]
+
     def overdue(self, workers: Sequence[Any], now: float) -> list[tuple[Any, float]]:
         """Who of these has owed something for too long, and for how many seconds."""
         late = [

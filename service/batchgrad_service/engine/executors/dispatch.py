@@ -1,20 +1,19 @@
-"""Who computes what, who is late, who was lost; how numbers travel is each `Line`'s matter."""
+"""Who computes what, who is late, who was lost; how numbers travel is each line's matter."""
 
 import selectors
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from batchgrad_service.engine.executors.debts import Asked, Debts
+from batchgrad_service.engine.executors.debts import LATE_SECONDS, Asked, Debts
 from batchgrad_service.engine.executors.protocol import (
     Happening,
     Interrupted,
     Range,
     Tell,
-    Transport,
 )
+from batchgrad_service.engine.executors.team import Call, Lost, Team
 from batchgrad_service.engine.failures import WorkersLost
 from batchgrad_service.engine.sharding import split, sums
 from batchgrad_workers.arrays import Array
@@ -24,74 +23,11 @@ from batchgrad_workers.wire import Work
 POLL_SECONDS = 0.25
 """How often a wait looks whether the engine has to go, and whether somebody fell silent."""
 
-LATE_FACTOR = 3.0
-"""Who takes so many times as long as usual, while somebody is idle, is late. Usual is what those
-take for a microbatch whose numbers travel the same way: through memory, or over a network."""
-
-LATE_SECONDS = 0.1
-"""Nobody is late before that: every machine has its hiccups."""
-
 TELL_SECONDS = 10.0
 """How often events tell of late workers."""
 
 MOST_LOSSES = 5
 """So many workers may be lost one after another with the same microbatches."""
-
-
-class Lost(Exception):
-    """The worker at the other end is gone; the text says how that was noticed."""
-
-
-class Call(NamedTuple):
-    """What all workers are asked at the same time; `number` tells late answers from its own."""
-
-    number: int
-    work: Work
-    step: int
-    parameters: Array
-
-
-class Line(Protocol):
-    """The way to one worker and back: an answer to every range that was asked for, in order."""
-
-    transport: Transport
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when `answers` has something to say."""
-
-    def ask(self, call: Call, work: Range) -> None:
-        """Have a range computed. Raises Lost."""
-
-    def answer(self, call: Call | None) -> RangeSums[Any] | None:
-        """The next one; None if it is not to this call. Raises Lost, or what went wrong."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class Worker(Protocol):
-    """Somebody who computes."""
-
-    number: int
-    line: Line
-    heard_at: float
-
-
-class Team(Protocol):
-    """Those who are there, and how they change."""
-
-    @property
-    def alive(self) -> Sequence[Any]:
-        """`Worker`s, none of them twice."""
-
-    def somebody(self) -> None:
-        """Wait until at least one is alive. Raises NoWorkers, ClusterLost, Interrupted."""
-
-    def silent(self, workers: Sequence[Any]) -> list[Any]:
-        """Those of them who compute and give no sign of life."""
-
-    def lose(self, worker: Any, reason: str, detail: str) -> None:
-        """Strike one off."""
 
 
 @dataclass
@@ -235,15 +171,12 @@ class Dispatch:
     def _double(self, call: Call) -> None:
         """Let idle workers compute what is late."""
         now = monotonic()
-        usual: dict[Transport, float] | None = None
-        late = []
-        for work, piece in self._missing.items():
-            if len(piece.holders) == 1 and now - piece.since > LATE_SECONDS:
-                if usual is None:
-                    usual = self._debts.usual(call.work, self._team.alive)
-                pace = usual.get(piece.holders[0].line.transport, inf)
-                if now - piece.since > LATE_FACTOR * pace * (work[1] - work[0]):
-                    late.append(work)
+        held = [
+            (work, piece.holders[0], now - piece.since)
+            for work, piece in self._missing.items()
+            if len(piece.holders) == 1
+        ]
+        late = self._debts.late(call.work, held, self._team.alive)
         for work, worker in zip(late, self.free() if late else [], strict=False):
             self._doubled += work[1] - work[0]
             self._ask(call, work, worker)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_service.engine.executors.dispatch import Call, Lost
 from batchgrad_service.engine.executors.protocol import Range, Traffic, Transport
+from batchgrad_service.engine.executors.team import Call, Lost
 from batchgrad_workers import wire
 from batchgrad_workers.shard import RangeSums
 from batchgrad_workers.shared_memory import allocate, mapped

@@ -17,8 +17,8 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from batchgrad_service.engine.executors.dispatch import Line
 from batchgrad_service.engine.executors.placement import Seat
+from batchgrad_service.engine.executors.team import Line
 from batchgrad_workers.wire import Offer
 from batchgrad_workers.worker import GradientWorker, Identity
 

@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError
 
-from batchgrad_service.engine.executors.dispatch import Call, Lost
 from batchgrad_service.engine.executors.protocol import Range, Traffic, Transport
+from batchgrad_service.engine.executors.team import Call, Lost
 from batchgrad_workers import wire
 from batchgrad_workers.shard import RangeSums
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from batchgrad_service.engine.executors.dispatch import POLL_SECONDS, Line
+from batchgrad_service.engine.executors.dispatch import POLL_SECONDS
 from batchgrad_service.engine.executors.memory_lines import MemoryLines
 from batchgrad_service.engine.executors.placement import Nodes, Seat
 from batchgrad_service.engine.executors.protocol import (
@@ -20,6 +20,7 @@ from batchgrad_service.engine.executors.protocol import (
 )
 from batchgrad_service.engine.executors.ray_actor import Actor, NotStarted, silent
 from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
+from batchgrad_service.engine.executors.team import Line
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers.build import build
 from batchgrad_workers.worker import Identity
