@@ -22,7 +22,6 @@ RAY = {
     "service/batchgrad_service/engine/executors/ray_actor.py",
     "service/batchgrad_service/engine/executors/ray_calls.py",
     "service/batchgrad_service/engine/executors/ray_connection.py",
-    "service/batchgrad_service/engine/executors/ray_crew.py",
     "service/batchgrad_service/engine/executors/ray_nodes.py",
     "service/batchgrad_service/engine/executors/ray_workers.py",
 }

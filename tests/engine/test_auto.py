@@ -237,6 +237,29 @@ def test_ray_that_fails_is_a_warning_and_the_step_is_done_without_it(job: Setup)
         assert cluster.crews[0].closed
 
 
+def test_a_cluster_that_comes_back_is_used_again(job: Setup) -> None:
+    clock = Clock()
+    cluster = Cluster(job, clock, {Plan(4, 1): 0.1}, changes=True, breaks_at=12)
+    cluster.comes.set()
+    with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
+        train(job, executor, lambda _: executor.kind == "ray")
+        nodes, cluster.cpus_by_node = cluster.cpus_by_node, {}
+        happened = train(job, executor, lambda all_: any(each.event == "warning" for each in all_))
+        [text] = [each.data["detail"] for each in happened if each.event == "warning"]
+        assert "looks at the cluster again in 30 s" in text
+        failed_at, looks = clock.now, cluster.looks
+        happened = train(job, executor, lambda all_: any(each.event == "warning" for each in all_))
+        assert clock.now - failed_at > 30
+        assert cluster.looks == looks + 1
+        assert "again in 60 s" in happened[0].data["detail"]
+        cluster.cpus_by_node, cluster.breaks_at = nodes, -1
+        clock.now += 50
+        [plan] = plans(train(job, executor, plans))
+        assert plan["executor"] == "ray"
+        assert clock.now - failed_at > 90
+        assert cluster.left  # by its old connection
+
+
 def test_no_cluster_to_be_had_is_a_warning(job: Setup) -> None:
     clock = Clock()
     cluster = Cluster(job, clock, {}, cpus_by_node={})

@@ -9,7 +9,8 @@ Failure
 ├── BadInputs               bad_inputs
 ├── BadInitialParameters    bad_initial_parameters
 ├── NoWorkers               no_workers
-└── WorkersLost             workers_lost
+├── WorkersLost             workers_lost
+└── ObjectStoreFull         out_of_memory
 """
 
 from typing import ClassVar
@@ -102,4 +103,18 @@ class WorkersLost(Failure):
             f"Step {step + 1}: {losses} workers were lost one after another with microbatches "
             f"{start} to {stop - 1}; the last one {last}. Look at its node's memory (a smaller "
             "microbatch_size needs less) and at the log of the worker there."
+        )
+
+
+class ObjectStoreFull(Failure):
+    """Ray has no room for θ or the job's setup, in memory or on disk."""
+
+    reason = "out_of_memory"
+
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"Ray's object store is full ({said}). It lies in /dev/shm, and in the disk of Ray's "
+            "temporary directory when that is full: make room there, give it more "
+            "(object_store_bytes for the service's private cluster, --object-store-memory of "
+            "ray start for another), or run fewer jobs at once."
         )

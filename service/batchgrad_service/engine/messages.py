@@ -181,7 +181,7 @@ class Happened(Message):
 
 
 class Finished(Message):
-    """The engine's last word. `interrupted`: its stdin closed; it can be resumed."""
+    """The engine's last word. `interrupted`: its stdin closed, or Ray is gone; it can go on."""
 
     type: Literal["finished"] = "finished"
     outcome: Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]

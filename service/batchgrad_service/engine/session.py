@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from math import isfinite
 from time import monotonic, perf_counter
+from typing import Literal
 
 import numpy as np
 
@@ -45,13 +46,14 @@ from batchgrad_service.engine.reporter import Reporter
 from batchgrad_workers.threads import ThreadTeam, keep_freed_memory, single_threaded_blas
 
 Send = Callable[[Sent], None]
+Outcome = Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
 
 
 _log = logging.getLogger(__name__)
 
 
 def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None = None) -> None:
-    """Train as `start` says; every end but a lost cluster is told by a `Finished`.
+    """Train as `start` says; every end is told by a `Finished`.
 
     `find_cluster` lets `workers: auto` try the service's private cluster.
 
@@ -60,7 +62,7 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
     """
     single_threaded_blas()
     keep_freed_memory()
-    step = 0
+    step, trains = 0, False
     try:
         checkpoints.sweep(start.job_directory)
         snapshot, complaints = checkpoints.newest(start.job_directory)
@@ -73,19 +75,22 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
             prepared.setup,
             prepared.steps_planned,
             find_cluster=find_cluster,
-            interrupted=lambda: orders.interrupted,
+            # Who waits for workers has no step to end before it obeys.
+            interrupted=lambda: orders.interrupted or not (trains or orders.command is None),
             tell=lambda each: send(Happened(event=each.event, data=each.data)),
         )
+        trains = True
         with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
             send(Session(start, prepared, executor, team, snapshot, orders, send).train())
     except Interrupted:
-        send(Finished(outcome="interrupted", step=step))
+        send(Finished(outcome=_outcome(orders), step=step))
     except Failure as failure:
         send(_failed(failure.reason, failure, step))
     except MemoryError as error:
         _log.exception("out of memory")
         send(_failed("out_of_memory", error, step))
-    except ClusterLost:
+    except ClusterLost as error:
+        send(Finished(outcome="interrupted", reason="cluster_lost", detail=str(error), step=step))
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, the job must learn of it
         _log.exception("the engine failed")
@@ -95,6 +100,13 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
 def own_threads(spec: JobSpec) -> int:
     """Threads for what the engine does between the workers' sums."""
     return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
+
+
+def _outcome(orders: Told) -> Outcome:
+    """What it is called when the engine does what it was told."""
+    if orders.interrupted or orders.command is None:
+        return "interrupted"
+    return "paused" if orders.command == "pause" else "cancelled"
 
 
 def _failed(reason: str, error: BaseException, step: int) -> Finished:
@@ -154,10 +166,8 @@ class Session:
         try:
             self._evaluate_if_due()  # an attempt may have ended between a step and its evaluation
             while self._step < self._prepared.steps_planned and not self._stopping.reason:
-                if self._orders.interrupted:
-                    return self._end("interrupted")
-                if self._orders.command:
-                    return self._obey(self._orders.command)
+                if self._orders.interrupted or self._orders.command:
+                    return self._end(_outcome(self._orders))
                 if self._orders.ledger_wanted():
                     self._write_ledger()
                 self._coordinator.step(self._step)
@@ -178,10 +188,7 @@ class Session:
         early = self._step < self._prepared.steps_planned
         return self._end("succeeded", self._stopping.reason if early else None)
 
-    def _obey(self, command: str) -> Finished:
-        return self._end("paused" if command == "pause" else "cancelled")
-
-    def _end(self, outcome: str, detail: str | None = None) -> Finished:
+    def _end(self, outcome: Outcome, detail: str | None = None) -> Finished:
         digest = self._checkpoint()
         return Finished.model_validate(
             {

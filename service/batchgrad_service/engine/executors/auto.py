@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +40,11 @@ from batchgrad_workers.shard import EvaluationSums, RangeSums
 
 LOOK_SECONDS = 1.0
 """How often the cluster's nodes are looked at."""
+
+AGAIN_SECONDS = 30.0
+"""After a failure of a cluster that may come back; twice as long after each, up to the longest."""
+
+LONGEST_SECONDS = 600.0
 
 LEAVE_SECONDS = 10.0
 
@@ -77,6 +83,8 @@ class AutoExecutor:
         self._nodes: Nodes | None = None
         self._survey: Future[Nodes] | None = None
         self._surveyed_at = 0.0
+        self._again_at = inf
+        self._again_seconds = AGAIN_SECONDS
         self._coming: tuple[Plan, Future[Executor]] | None = None
         self._happenings: list[Happening] = []
         self._traffic = Traffic()
@@ -194,8 +202,12 @@ class AutoExecutor:
             if self._survey.done():
                 survey, self._survey, self._surveyed_at = self._survey, None, self._clock()
                 self._learn(survey.result(), steps_left)
-        elif self._nodes is None or not self._cluster or not self._cluster.changes:
+        elif not self._cluster or not self._cluster.changes:
             return
+        elif self._nodes is None:
+            if self._clock() > self._again_at:
+                self._again_at = inf
+                self._survey = background(partial(_survey_anew, self._cluster, self._interrupted))
         elif self._clock() - self._surveyed_at > LOOK_SECONDS:
             self._survey = background(partial(self._cluster.nodes, self._interrupted))
 
@@ -262,15 +274,27 @@ class AutoExecutor:
             crew.close()
 
     def _give_up(self, error: Exception) -> None:
-        """Without Ray from now on."""
+        """Without Ray from now on; a cluster that may come back is looked at again."""
+        goes_on = "the engine goes on by itself"
+        if self._cluster and self._cluster.changes:
+            seconds = self._again_seconds
+            self._again_at = self._clock() + seconds
+            self._again_seconds = min(2 * seconds, LONGEST_SECONDS)
+            goes_on += f", and looks at the cluster again in {seconds:g} s"
         text = (
-            f"Ray was of no use ({type(error).__name__}: {error}): the engine goes on by itself. "
+            f"Ray was of no use ({type(error).__name__}: {error}): {goes_on}. "
             "The result is the same; see whether the cluster is well, or set workers: 0."
         )
         self._happenings.append(Happening("warning", {"detail": text}))
         self._nodes = None
         self._trials.without_ray()
         self._settle("Ray failed")
+
+
+def _survey_anew(cluster: Cluster, interrupted: Callable[[], bool]) -> Nodes:
+    """By a new connection: the old one gets nobody from a head that was started afresh."""
+    cluster.leave()
+    return cluster.nodes(interrupted)
 
 
 def _not_worth(won: float, cluster: Cluster) -> str:

@@ -18,7 +18,7 @@ PRIVATE_COST_SECONDS = 10.0
 
 NAMED_COST_SECONDS = 4.0
 
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 6.0
 """For a new worker where all were lost: the engine can do without them."""
 
 Going = Callable[[], bool]
@@ -50,7 +50,7 @@ class Cluster(Protocol):
         """A crew as planned, once `nodes` was asked. Raises NoWorkers, ClusterLost, Interrupted."""
 
     def leave(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one; `nodes` makes another."""
 
 
 class RayWhenNeeded:
@@ -105,7 +105,9 @@ class RayWhenNeeded:
     def leave(self) -> None:
         if self._watch:
             self._watch.close()
+            self._watch = None
         if self._connected:
+            self._connected = False
             from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
 
             ray_connection.leave()
@@ -124,7 +126,9 @@ class RayWhenNeeded:
         from batchgrad_service.engine.executors import ray_connection  # noqa: PLC0415  # slow
 
         self._connected = True
-        ray_connection.connect(address, f"batchgrad-{self._start.job_id}-{self._start.attempt}")
+        namespace = f"batchgrad-{self._start.job_id}-{self._start.attempt}"
+        patience = self._start.worker_start_seconds
+        ray_connection.connect(address, namespace, patience, interrupted)
         if not self._private:
             from batchgrad_service.engine.executors import ray_nodes  # noqa: PLC0415  # slow
 

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import ray
+from ray._private.state import actors  # the public way needs the dashboard's agent
 from ray.exceptions import (
     ActorUnschedulableError,
     NodeDiedError,
@@ -18,6 +20,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from batchgrad_service.engine.executors.placement import Seat
+from batchgrad_service.engine.executors.recruits import NotStarted
 from batchgrad_service.engine.executors.team import Line
 from batchgrad_workers.wire import Offer
 from batchgrad_workers.worker import GradientWorker, Identity
@@ -28,18 +31,39 @@ UNABLE = (ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorErro
 """What Ray says of an actor that could not start."""
 
 
-class NotStarted(Exception):
-    """It never will be ready; the text says why."""
+class Actors:
+    """How one job's actors are started and waited for."""
+
+    def __init__(self, setup: Any, silence_seconds: float, start_seconds: float) -> None:
+        """`setup` is an ObjectRef of the job's Setup.
+
+        With CPUs at hand an actor may take `start_seconds` to start; `silence_seconds` is how
+        long it may leave a ping unanswered.
+        """
+        self.own_node: str = ray.get_runtime_context().get_node_id()
+        self.setup = setup
+        self.silence_seconds = silence_seconds
+        self.start_seconds = start_seconds
+
+    def start(self, number: int, seat: Seat, offer: Offer | None) -> "Actor":
+        """Have a worker started in `seat`; returns at once."""
+        return Actor(number, seat, offer, self)
+
+    def wait(self, coming: Sequence["Actor"], seconds: float) -> None:
+        """Until one of them has answered; so long at most."""
+        if coming:
+            ray.wait([worker.awaited for worker in coming], timeout=seconds)
+        else:
+            sleep(seconds)
 
 
 class Actor:
     """Who it is is known once it has answered its first ping; then it opens the dataset.
 
-    `asked` is a ping that it has not answered yet.
+    `asked` is a ping that it has not answered yet; it `waits_for_room` while others have the CPUs.
     """
 
-    def __init__(self, number: int, seat: Seat, setup: Any, offer: Offer | None) -> None:
-        """Have it started in `seat`; `setup` is an ObjectRef of the job's Setup."""
+    def __init__(self, number: int, seat: Seat, offer: Offer | None, job: Actors) -> None:
         self.number = number
         self.seat = seat
         self.offer = offer
@@ -48,8 +72,9 @@ class Actor:
         self.line: Line | None = None
         self.actor = ACTOR.options(num_cpus=seat.cpus, scheduling_strategy=_where(seat)).remote()
         self.asked = self.actor.ping.remote()
-        self.asked_at = self.heard_at = monotonic()
-        self._setup = setup
+        self.asked_at = self.heard_at = self._looked_at = monotonic()
+        self.waits_for_room = False
+        self._job = job
         self._preparing: Any = None
 
     @property
@@ -62,7 +87,7 @@ class Actor:
         """Where it is, or will be; "" if that is not known yet."""
         return self.identity.node if self.identity else self.seat.node
 
-    def ready(self, silence_seconds: float, start_seconds: float) -> Identity | None:
+    def ready(self) -> Identity | None:
         """Its identity as soon as it can be given work; to be asked until then.
 
         Raises:
@@ -70,48 +95,59 @@ class Actor:
         """
         try:
             if self.identity is None:
-                self._introduce(start_seconds)
+                self._introduce()
             elif ray.wait([self._preparing], timeout=0)[0]:
                 self.unconnected = ray.get(self._preparing)
                 return self.identity
-            elif silent(self, silence_seconds):
-                raise NotStarted(f"no sign of life for {silence_seconds:g} s")
+            elif self.silent():
+                raise NotStarted(f"no sign of life for {self._job.silence_seconds:g} s")
         except UNABLE as error:
             raise NotStarted(str(error).strip().splitlines()[-1]) from error
         return None
 
-    def kill(self, own_node: str) -> None:
+    def kill(self) -> None:
         """End it for good. A stopped process does not hear Ray: on this node, by signal."""
         if self.line:
             self.line.close()
         with suppress(RayError):
             ray.kill(self.actor, no_restart=True)
-        if self.identity and self.identity.node == own_node:
+        if self.identity and self.identity.node == self._job.own_node:
             with suppress(ProcessLookupError):
                 os.kill(self.identity.pid, signal.SIGKILL)
 
-    def _introduce(self, start_seconds: float) -> None:
+    def silent(self) -> bool:
+        """Whether it has left a ping unanswered for too long; if it was not heard lately, ping."""
+        now = monotonic()
+        if self.asked is None:
+            if now - self.heard_at > self._job.silence_seconds / 4:
+                self.asked, self.asked_at = self.actor.ping.remote(), now
+        elif ray.wait([self.asked], timeout=0)[0]:
+            self.asked, self.heard_at = None, now
+        else:
+            return now - self.asked_at > self._job.silence_seconds
+        return False
+
+    def _introduce(self) -> None:
         """Take in the answer to its first ping, and have it open the dataset."""
         if ray.wait([self.asked], timeout=0)[0]:
             self.identity = ray.get(self.asked)
-            self.asked, self.heard_at = None, monotonic()
-            self._preparing = self.actor.prepare.remote(self._setup, self.seat.threads, self.offer)
-        # With CPUs to reserve it may have to wait for them; without, nothing keeps it.
-        elif not self.seat.cpus and monotonic() - self.asked_at > start_seconds:
-            raise NotStarted(f"it did not start within {start_seconds:g} s")
+            self.asked, self.heard_at, self.waits_for_room = None, monotonic(), False
+            self._preparing = self.actor.prepare.remote(
+                self._job.setup, self.seat.threads, self.offer
+            )
+            return
+        now = monotonic()
+        if self.seat.cpus and now - self._looked_at > self._job.start_seconds / 6:
+            self._looked_at = now
+            self.waits_for_room = not _has_process(self.actor)
+        if self.waits_for_room:
+            self.asked_at = now  # its time to start begins when it has CPUs
+        elif now - self.asked_at > self._job.start_seconds:
+            raise NotStarted(f"it did not start within {self._job.start_seconds:g} s")
 
 
-def silent(worker: Actor, seconds: float) -> bool:
-    """Whether a ping was left unanswered for so long; one is sent to whom was not heard lately."""
-    now = monotonic()
-    if worker.asked is None:
-        if now - worker.heard_at > seconds / 4:
-            worker.asked, worker.asked_at = worker.actor.ping.remote(), now
-    elif ray.wait([worker.asked], timeout=0)[0]:
-        worker.asked, worker.heard_at = None, now
-    else:
-        return now - worker.asked_at > seconds
-    return False
+def _has_process(actor: Any) -> bool:
+    return bool(actors(actor._actor_id.hex()).get("Pid"))  # noqa: SLF001  # its only name
 
 
 def _where(seat: Seat) -> Any:

@@ -2,32 +2,50 @@
 
 import gc
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
 
-from batchgrad_service.engine.executors.protocol import ClusterLost
+from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
+from batchgrad_service.engine.failures import ObjectStoreFull
+
+KNOCK_SECONDS = 3.0
+"""How long a head may take to accept a connection."""
+
+AGAIN_SECONDS = 0.5
 
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
-    """Ray's own errors mean that the cluster is lost; those of a worker's code stay as they are."""
+    """Ray's own errors mean that the cluster is lost; those of a worker's code stay as they are.
+
+    Raises:
+        ClusterLost, ObjectStoreFull: instead of Ray's own.
+    """
     try:
         yield
     except RayTaskError:
         raise
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise ObjectStoreFull(str(error).strip().splitlines()[0]) from error
     except (RayError, ConnectionError) as error:
         raise ClusterLost(str(error)) from error
 
 
-def connect(address: str, namespace: str) -> None:
-    """Become a driver of the cluster; once a process.
+def connect(
+    address: str, namespace: str, patience_seconds: float, interrupted: Callable[[], bool]
+) -> None:
+    """Become a driver of the cluster; once a process. A head that is away is waited for.
 
     Raises:
-        ClusterLost: there is no cluster.
+        ClusterLost: there is no cluster, nor came one.
+        Interrupted: nobody wants to wait any more.
     """
+    _await(address, patience_seconds, interrupted)
     with cluster_errors():
         ray.init(
             address=address,
@@ -42,3 +60,25 @@ def connect(address: str, namespace: str) -> None:
 def leave() -> None:
     """End the connection, and with it all actors of this engine."""
     ray.shutdown()
+
+
+def _await(address: str, seconds: float, interrupted: Callable[[], bool]) -> None:
+    """Until somebody listens at HOST:PORT; ray.init would try for 41 s, and hear nobody."""
+    deadline = monotonic() + seconds
+    while error := _refused(address):
+        if interrupted():
+            raise Interrupted
+        if monotonic() > deadline:
+            raise ClusterLost(f"no Ray head answers at {address} ({error}).") from error
+        sleep(AGAIN_SECONDS)
+
+
+def _refused(address: str) -> OSError | None:
+    """Why nobody can connect there; other forms of address are Ray's to understand."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+        except OSError as error:
+            return error
+    return None

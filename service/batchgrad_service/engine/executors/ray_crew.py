@@ -1,15 +1,12 @@
-"""The Ray actors of one job: who is there, who is coming, who has to leave."""
+"""The workers of one job on Ray: who is there, who is missing, who has to leave."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
-
-import ray
+from typing import Any, Protocol
 
 from batchgrad_service.engine.executors.dispatch import POLL_SECONDS
-from batchgrad_service.engine.executors.memory_lines import MemoryLines
+from batchgrad_service.engine.executors.lines import Lines
 from batchgrad_service.engine.executors.placement import Nodes, Seat
 from batchgrad_service.engine.executors.protocol import (
     ClusterLost,
@@ -18,75 +15,87 @@ from batchgrad_service.engine.executors.protocol import (
     Tell,
     Traffic,
 )
-from batchgrad_service.engine.executors.ray_actor import Actor, NotStarted, silent
-from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
-from batchgrad_service.engine.executors.team import Line
+from batchgrad_service.engine.executors.recruits import Recruits
+from batchgrad_service.engine.executors.shortage import NO_ROOM, could_hold, nobody_came
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers.build import build
-from batchgrad_workers.worker import Identity
-
-AGAIN_SECONDS = 2.0
-"""How long to wait after a worker could not be started."""
+from batchgrad_workers.wire import Offer
 
 EAGER_SECONDS = 5.0
 """How long those who have come wait for the others, if they are enough."""
 
+OVERLAP_SECONDS = 10.0
+"""How long the last worker in an old seat works on while nobody has come to a new one."""
+
+
+class Hire(Protocol):
+    """How workers are started and waited for: as by `ray_actor.Actors`."""
+
+    own_node: str
+
+    def start(self, number: int, seat: Seat, offer: Offer | None) -> Any:
+        """A worker that begins to come to `seat`."""
+
+    def wait(self, coming: Sequence[Any], seconds: float) -> None:
+        """Until one of them has news; so long at most."""
+
 
 class Crew:
-    """An actor in every seat; whoever is lost is replaced, and seats follow the cluster."""
+    """A worker in every seat; whoever is lost is replaced, and seats follow the cluster."""
 
     def __init__(
         self,
-        setup: Any,
+        hire: Hire,
         *,
         seats: Callable[[Nodes], Sequence[Seat]],
         nodes: Callable[[], Nodes],
         least: int,
-        silence_seconds: float,
         start_seconds: float,
         patience_seconds: float,
         interrupted: Callable[[], bool],
         tell: Tell,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`setup` is an ObjectRef of the job's Setup; `seats` are wanted on the cluster `nodes`.
+        """`seats` are wanted on the cluster `nodes`.
 
         At the start `least` workers are waited for, up to `start_seconds`; `patience_seconds` when
         all of them are lost later.
         """
-        self.alive: list[Actor] = []
+        self.alive: list[Any] = []
         self._seats = seats
         self._nodes = nodes
         self._seen = nodes()
         self._wanted = Counter(seats(self._seen))
         self._least = least
-        self._last_failure = ""
-        self._coming: list[Actor] = []
-        self._setup = setup
-        self._silence = silence_seconds
+        self._misplaced: list[Any] = []
+        self._overlap_until = 0.0
         self._start_seconds = start_seconds
         self._patience_seconds = patience_seconds
         self._interrupted = interrupted
         self._tell = tell
-        self._started = 0
+        self._clock = clock
         self._had_somebody = False
-        self._fill_again_at = 0.0
-        self._own_node = ray.get_runtime_context().get_node_id()
-        self._memory_lines = _memory_lines(self._own_node)
-        self._ray_lines = RayLines()
+        self._told_of_no_room = False
+        self._lines = Lines(hire.own_node)
+        self._recruits = Recruits(
+            lambda number, seat: hire.start(number, seat, self._lines.offer()), hire.wait, clock
+        )
 
     def everybody(self) -> None:
         """Wait until all have come, or enough of them, or until that took too long.
 
+        While others have the CPUs, that is as long as it takes.
+
         Raises:
-            NoWorkers: not one came within `start_seconds`.
+            NoWorkers: not one came within `start_seconds`, or the cluster is too small.
             Interrupted: the engine has to go.
         """
-        eager_until = monotonic() + EAGER_SECONDS
+        eager_until = self._clock() + EAGER_SECONDS
 
         def enough() -> bool:
-            if len(self.alive) >= self._least and monotonic() > eager_until:
+            if len(self.alive) >= self._least and self._clock() > eager_until:
                 return True
-            return bool(self.alive) and not self._coming
+            return bool(self.alive) and not self._recruits.coming
 
         self._wait(enough, self._start_seconds)
 
@@ -97,25 +106,21 @@ class Crew:
 
     def follow(self) -> None:
         """Between two steps: take in who has come, and be where the cluster has room now."""
-        self._admit(timeout_seconds=0)
+        self._admit(0)
         nodes = self._nodes()
         if nodes is not self._seen:
             self._seen, self._wanted = nodes, Counter(self._seats(nodes))
-            left = self._wanted.copy()
-            for worker in [*self.alive, *self._coming]:
-                if worker.node in nodes.draining:
-                    self._dismiss(worker, "its node is being drained")
-                elif not left[worker.seat]:
-                    self._dismiss(worker, "the cluster has changed: its place is given up")
-                else:
-                    left[worker.seat] -= 1
+            self._overlap_until = self._clock() + OVERLAP_SECONDS
+            self._sort_out()
+        if self._misplaced:
+            self._replace()
         self._fill()
 
-    def silent(self, workers: Sequence[Actor]) -> list[Actor]:
+    def silent(self, workers: Sequence[Any]) -> list[Any]:
         """Those of them that leave a ping unanswered."""
-        return [worker for worker in workers if silent(worker, self._silence)]
+        return [worker for worker in workers if worker.silent()]
 
-    def lose(self, worker: Actor, reason: str, detail: str) -> None:
+    def lose(self, worker: Any, reason: str, detail: str) -> None:
         """Strike a worker off and start another in its place; nothing if it is off already."""
         if worker not in self.alive:
             return
@@ -125,72 +130,93 @@ class Crew:
 
     def places(self) -> tuple[list[str], int]:
         """Nodes that a worker is on, and how many workers are still coming."""
-        return sorted({worker.node for worker in self.alive}), len(self._coming)
+        return sorted({worker.node for worker in self.alive}), len(self._recruits.coming)
 
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
-        found = Traffic(self._ray_lines.traffic)
-        self._ray_lines.traffic.clear()
-        if self._memory_lines:
-            found += self._memory_lines.traffic
-            self._memory_lines.traffic.clear()
-        return found
+        return self._lines.traffic()
 
     def dismiss(self) -> None:
-        """End all actors."""
-        for worker in [*self.alive, *self._coming]:
-            worker.kill(self._own_node)
-        if self._memory_lines:
-            self._memory_lines.close()
+        """End all workers."""
+        for worker in [*self.alive, *self._recruits.coming]:
+            worker.kill()
+        self._lines.close()
+
+    def _sort_out(self) -> None:
+        """The seats have changed: dismiss who can't stay, and see who sits where none is."""
+        left = self._wanted.copy()
+        self._misplaced = []
+        for worker in [*self.alive, *self._recruits.coming]:
+            if worker.node in self._seen.draining:
+                self._dismiss(worker, "its node is being drained")
+            elif left[worker.seat]:
+                left[worker.seat] -= 1
+            elif worker in self.alive and worker.node in self._seen.cpus:
+                self._misplaced.append(worker)
+            else:
+                self._dismiss(worker, "the cluster has changed: its place is given up")
+
+    def _replace(self) -> None:
+        """Dismiss who sits where no seat is; the last one not before somebody else is there."""
+        self._misplaced = [worker for worker in self._misplaced if worker in self.alive]
+        others = len(self.alive) > len(self._misplaced) or self._clock() > self._overlap_until
+        while len(self._misplaced) > (0 if others else 1):
+            detail = "the cluster has changed: its place is given up"
+            self._dismiss(self._misplaced.pop(), detail)
 
     def _fill(self) -> None:
-        """Start who is missing; after a failure, not at once again."""
-        there = [*self.alive, *self._coming]
-        if len(there) >= self._wanted.total() or monotonic() < self._fill_again_at:
-            return
-        for seat in (self._wanted - Counter(worker.seat for worker in there)).elements():
-            offer = self._memory_lines.offer() if self._memory_lines else None
-            self._coming.append(Actor(self._started, seat, self._setup, offer))
-            self._started += 1
+        """Start who is missing."""
+        there = [*self.alive, *self._recruits.coming]
+        if len(there) - len(self._misplaced) < self._wanted.total():
+            self._recruits.fill(self._wanted - Counter(worker.seat for worker in there))
 
-    def _admit(self, timeout_seconds: float) -> None:
-        """Take in actors that are ready to work; give up those that failed to start."""
-        if not self._coming:
-            return
-        ray.wait([worker.awaited for worker in self._coming], timeout=timeout_seconds)
-        for worker in list(self._coming):
-            try:
-                if identity := worker.ready(self._silence, self._start_seconds):
-                    self._coming.remove(worker)
-                    self._welcome(worker, identity)
-            except NotStarted as error:
-                self._last_failure = str(error)
-                self._coming.remove(worker)
-                self._end(worker, "start_failed", str(error))
-                self._fill_again_at = monotonic() + AGAIN_SECONDS
+    def _admit(self, seconds: float) -> None:
+        """Take in workers that are ready to work; tell of those that failed to start."""
+        ready, failed = self._recruits.admit(seconds)
+        for worker in ready:
+            self._welcome(worker)
+        for worker, why in failed:
+            self._tell_loss(worker, "start_failed", why)
 
     def _wait(self, enough: Callable[[], bool], seconds: float) -> None:
-        deadline = monotonic() + seconds
+        deadline = self._clock() + seconds
         while not enough():
             if self._interrupted():
                 raise Interrupted
             self.follow()
-            self._admit(timeout_seconds=POLL_SECONDS)
-            if monotonic() > deadline:
+            self._admit(POLL_SECONDS)
+            if not self.alive and (self._has_no_room() or self._is_preparing()):
+                deadline = max(deadline, self._clock() + seconds / 2)  # that takes what it takes
+            elif self._clock() > deadline:
                 if self.alive:
                     return
-                if any(worker.identity for worker in self._coming):
-                    continue  # they are alive and fetch the dataset, whatever that takes
-                why = self._last_failure or "the cluster had no room for them"
-                none = f"None of {self._wanted.total()} Ray workers started within {seconds:g} s"
-                if self._had_somebody:  # Ray may have started afresh, where an old driver gets none
-                    raise ClusterLost(f"{none} after all were lost ({why}).")
-                raise NoWorkers(
-                    f"{none} ({why}): look at the cluster (ray status), or ask for fewer workers."
+                why = nobody_came(
+                    self._seen,
+                    self._wanted,
+                    seconds,
+                    self._had_somebody,
+                    self._recruits.last_failure,
                 )
+                # When all were lost, Ray may have started afresh: an old driver gets nobody there.
+                raise ClusterLost(why) if self._had_somebody else NoWorkers(why)
 
-    def _welcome(self, worker: Actor, identity: Identity) -> None:
-        worker.line = self._line(worker)
+    def _has_no_room(self) -> bool:
+        """Whether workers wait only for CPUs that others have, or for nodes; told once."""
+        waits = any(worker.waits_for_room for worker in self._recruits.coming) or not self._wanted
+        if self._had_somebody or not waits or not could_hold(self._seen, self._wanted):
+            return False
+        if not self._told_of_no_room:
+            self._told_of_no_room = True
+            self._tell(Happening("warning", {"detail": NO_ROOM}))
+        return True
+
+    def _is_preparing(self) -> bool:
+        """Whether somebody is alive and fetches the dataset."""
+        return any(worker.identity for worker in self._recruits.coming)
+
+    def _welcome(self, worker: Any) -> None:
+        identity = worker.identity
+        worker.line = self._lines.line(worker)
         self.alive.append(worker)
         self._had_somebody = True
         data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
@@ -201,25 +227,17 @@ class Crew:
                 f"{own}: results are right, but their last bits may depend on who computes what."
             )
             self._tell(Happening("warning", {"detail": text}))
-
-    def _line(self, worker: Actor) -> Line:
-        """Through memory to a worker that has come to our socket, to others through Ray."""
-        line = None
-        if self._memory_lines and worker.offer:
-            line = self._memory_lines.line(worker.offer)
-        if line is None and worker.unconnected:
+        if worker.unconnected and worker.line.transport == "ray":
             text = (
                 f"Worker {worker.number} is on the engine's node but can't reach its socket "
                 f"({worker.unconnected}): its arrays travel through Ray, which is slower."
             )
             self._tell(Happening("warning", {"detail": text}))
-        return line or RayLine(worker.actor, worker.node, self._ray_lines)
 
-    def _dismiss(self, worker: Actor, detail: str) -> None:
+    def _dismiss(self, worker: Any, detail: str) -> None:
         """Send away somebody who has nothing to do."""
-        if worker in self._coming:
-            self._coming.remove(worker)
-            worker.kill(self._own_node)
+        if worker in self._recruits.coming:
+            self._recruits.dismiss(worker)
             return
         self.alive.remove(worker)
         gone = worker.node not in self._seen.cpus and worker.node not in self._seen.draining
@@ -228,19 +246,12 @@ class Crew:
         else:
             self._end(worker, "dismissed", detail)
 
-    def _end(self, worker: Actor, reason: str, detail: str) -> None:
-        worker.kill(self._own_node)
+    def _end(self, worker: Any, reason: str, detail: str) -> None:
+        worker.kill()
+        self._tell_loss(worker, reason, detail)
+
+    def _tell_loss(self, worker: Any, reason: str, detail: str) -> None:
         data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
         if worker.identity:
             data |= {"host": worker.identity.host, "pid": worker.identity.pid}
         self._tell(Happening("worker_lost", data))
-
-
-def _memory_lines(node: str) -> MemoryLines | None:
-    """None where the system has no abstract sockets or no memfd."""
-    if not hasattr(os, "memfd_create"):
-        return None
-    try:
-        return MemoryLines(node)
-    except OSError:
-        return None

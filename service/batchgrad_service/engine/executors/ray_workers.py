@@ -23,6 +23,7 @@ from batchgrad_service.engine.executors.protocol import (
     Tell,
     Traffic,
 )
+from batchgrad_service.engine.executors.ray_actor import Actors
 from batchgrad_service.engine.executors.ray_crew import Crew
 from batchgrad_service.engine.messages import ClusterSeen, Start
 from batchgrad_workers.arrays import Array
@@ -62,11 +63,10 @@ class RayExecutor:
         self._leave = leave
         with ray_connection.cluster_errors():
             self._crew = Crew(
-                ray.put(setup),
+                Actors(ray.put(setup), silence_seconds, start_seconds),
                 seats=seats,
                 nodes=nodes,
                 least=least,
-                silence_seconds=silence_seconds,
                 start_seconds=start_seconds,
                 patience_seconds=patience_seconds,
                 interrupted=interrupted,
@@ -136,7 +136,8 @@ def crew(
     """
     if start.ray_address is None:
         raise ClusterLost("the service named none.")
-    ray_connection.connect(start.ray_address, f"batchgrad-{start.job_id}-{start.attempt}")
+    namespace = f"batchgrad-{start.job_id}-{start.attempt}"
+    ray_connection.connect(start.ray_address, namespace, start.worker_start_seconds, interrupted)
     spec = start.spec
     watch = None if start.ray_private else ray_nodes.watch()
     seats: Callable[[Nodes], Sequence[Seat]]

@@ -1,0 +1,50 @@
+"""What Ray's own errors mean for a job, and a head that is not there; no cluster."""
+
+import socket
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from ray.exceptions import ActorDiedError, ObjectStoreFullError, OutOfDiskError, RayTaskError
+
+from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
+from batchgrad_service.engine.executors.ray_connection import cluster_errors, connect
+from batchgrad_service.engine.failures import ObjectStoreFull
+
+
+@pytest.mark.parametrize("error", [ObjectStoreFullError, OutOfDiskError])
+def test_a_full_object_store_is_no_lost_cluster(error: type[Exception]) -> None:
+    with (
+        pytest.raises(ObjectStoreFull, match=r"\(no room\).*/dev/shm.*object_store_bytes"),
+        cluster_errors(),
+    ):
+        raise error("no room")
+    assert ObjectStoreFull.reason == "out_of_memory"
+
+
+def test_other_errors_of_ray_are_one_and_those_of_a_workers_code_stay() -> None:
+    for error in (ActorDiedError(), ConnectionError("refused")):
+        with pytest.raises(ClusterLost), cluster_errors():
+            raise error
+    with pytest.raises(RayTaskError), cluster_errors():
+        raise RayTaskError("prepare", "Traceback", ValueError("hers"))
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
+    began = monotonic()
+    with pytest.raises(ClusterLost, match=f"no Ray head answers at {nobody} .*refused"):
+        connect(nobody, "test", 0.6, lambda: False)
+    assert 0.6 <= monotonic() - began < 5
+
+
+def test_who_waits_for_a_head_goes_when_told(nobody: str) -> None:
+    with pytest.raises(Interrupted):
+        connect(nobody, "test", 60, lambda: True)
