@@ -29,6 +29,9 @@ from batchgrad_service.engine.orders import Orders
 LOCKED = 73
 """Exit code: another engine still works on this job."""
 
+YOUNG_OBJECTS = 50_000
+"""How many new objects the garbage collector waits for: most are rows, gone with the next report."""
+
 
 _log = logging.getLogger("batchgrad.engine")
 
@@ -59,7 +62,7 @@ class Outlet:
 
 def main() -> int:
     """Read `Start`, take the job's lock, train."""
-    gc.freeze()  # what was imported stays; the rows of a quarter of a second are looked at alone
+    gc.set_threshold(YOUNG_OBJECTS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())

@@ -1,5 +1,6 @@
 """One attempt at a job: from the newest checkpoint, step by step, until it ends or has to go."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -152,6 +153,7 @@ class Session:
 
     def train(self) -> Finished:
         """Steps until the planned end, an order, or an example that is not finite."""
+        gc.freeze()  # what was imported, compiled and set up stays: no need to look at it again
         self._send(
             Started(
                 executor=self._executor.kind,
