@@ -30,7 +30,7 @@ LOCKED = 73
 """Exit code: another engine still works on this job."""
 
 YOUNG_OBJECTS = 50_000
-"""How many new objects the garbage collector waits for: most are rows, gone with the next report."""
+"""How many the garbage collector waits for: most are rows, which go with the next report."""
 
 
 _log = logging.getLogger("batchgrad.engine")
