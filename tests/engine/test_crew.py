@@ -10,6 +10,7 @@ import pytest
 from batchgrad_service.engine.executors.placement import Nodes, Seat, one_a_node
 from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
 from batchgrad_service.engine.executors.ray_crew import Crew
+from batchgrad_service.engine.executors.recruits import NotStarted, StartTime
 from batchgrad_service.engine.failures import NoWorkers
 from tests.engine.crews import World
 
@@ -192,3 +193,24 @@ def test_who_sits_where_nobody_else_has_room_makes_room_in_the_end() -> None:
         assert seats_of(crew) == [Seat("a", 2, 2)]
         world.passes(crew, 10)
         assert seats_of(crew) == [Seat("a", 1, 1)] * 2
+
+
+def test_who_has_its_cpus_and_hangs_is_given_up_and_who_waits_for_them_is_not() -> None:
+    world, process = World(TWO), [False]
+
+    def waits(time: StartTime, seconds: int) -> bool:
+        for _ in range(seconds):
+            world.wait([], 1)
+            time.check()
+        return time.waits_for_room
+
+    time = StartTime(60, lambda: process[0], lambda: world.now)
+    assert waits(time, 3600)
+    process[0] = True
+    assert not waits(time, 60)
+    with pytest.raises(NotStarted, match="did not start within 60 s"):
+        waits(time, 15)
+    free = StartTime(60, None, lambda: world.now)  # it needs no CPUs
+    assert not waits(free, 60)
+    with pytest.raises(NotStarted):
+        waits(free, 1)

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,7 +21,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from batchgrad_service.engine.executors.placement import Seat
-from batchgrad_service.engine.executors.recruits import NotStarted
+from batchgrad_service.engine.executors.recruits import NotStarted, StartTime
 from batchgrad_service.engine.executors.team import Line
 from batchgrad_workers.wire import Offer
 from batchgrad_workers.worker import GradientWorker, Identity
@@ -60,7 +61,7 @@ class Actors:
 class Actor:
     """Who it is is known once it has answered its first ping; then it opens the dataset.
 
-    `asked` is a ping that it has not answered yet; it `waits_for_room` while others have the CPUs.
+    `asked` is a ping that it has not answered yet.
     """
 
     def __init__(self, number: int, seat: Seat, offer: Offer | None, job: Actors) -> None:
@@ -72,8 +73,9 @@ class Actor:
         self.line: Line | None = None
         self.actor = ACTOR.options(num_cpus=seat.cpus, scheduling_strategy=_where(seat)).remote()
         self.asked = self.actor.ping.remote()
-        self.asked_at = self.heard_at = self._looked_at = monotonic()
-        self.waits_for_room = False
+        self.asked_at = self.heard_at = monotonic()
+        has_process = partial(_has_process, self.actor) if seat.cpus else None
+        self._start_time = StartTime(job.start_seconds, has_process)
         self._job = job
         self._preparing: Any = None
 
@@ -86,6 +88,11 @@ class Actor:
     def node(self) -> str:
         """Where it is, or will be; "" if that is not known yet."""
         return self.identity.node if self.identity else self.seat.node
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether others have the CPUs that it needs."""
+        return not self.identity and self._start_time.waits_for_room
 
     def ready(self) -> Identity | None:
         """Its identity as soon as it can be given work; to be asked until then.
@@ -131,19 +138,12 @@ class Actor:
         """Take in the answer to its first ping, and have it open the dataset."""
         if ray.wait([self.asked], timeout=0)[0]:
             self.identity = ray.get(self.asked)
-            self.asked, self.heard_at, self.waits_for_room = None, monotonic(), False
+            self.asked, self.heard_at = None, monotonic()
             self._preparing = self.actor.prepare.remote(
                 self._job.setup, self.seat.threads, self.offer
             )
-            return
-        now = monotonic()
-        if self.seat.cpus and now - self._looked_at > self._job.start_seconds / 6:
-            self._looked_at = now
-            self.waits_for_room = not _has_process(self.actor)
-        if self.waits_for_room:
-            self.asked_at = now  # its time to start begins when it has CPUs
-        elif now - self.asked_at > self._job.start_seconds:
-            raise NotStarted(f"it did not start within {self._job.start_seconds:g} s")
+        else:
+            self._start_time.check()
 
 
 def _has_process(actor: Any) -> bool:

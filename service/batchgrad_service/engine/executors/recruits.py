@@ -18,6 +18,34 @@ class NotStarted(Exception):
     """A worker never will be ready; the text says why."""
 
 
+class StartTime:
+    """How long a worker may take to start: its time begins when it has the CPUs that it needs."""
+
+    def __init__(
+        self,
+        seconds: float,
+        has_process: Callable[[], bool] | None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`has_process` tells whether it has got its CPUs; None if it needs none."""
+        self.waits_for_room = False
+        self._seconds = seconds
+        self._has_process = has_process
+        self._clock = clock
+        self._began = self._looked_at = clock()
+
+    def check(self) -> None:
+        """Raises NotStarted when it has had its time. Looks for its process now and then."""
+        now = self._clock()
+        if self._has_process and now - self._looked_at > self._seconds / 6:
+            self._looked_at = now
+            self.waits_for_room = not self._has_process()
+        if self.waits_for_room:
+            self._began = now
+        elif now - self._began > self._seconds:
+            raise NotStarted(f"it did not start within {self._seconds:g} s")
+
+
 @dataclass
 class Trouble:
     """What went wrong on one node since a worker was ready there."""
