@@ -73,9 +73,6 @@ class Crew(Timed):
             raise ClusterLost("the head is gone.")
         return super().gradient_sums(step, parameters, ranges)
 
-    def drain(self) -> list[Happening]:
-        return [] if self.closed else [Happening("worker_joined", {})]
-
     def close(self) -> None:
         assert not self.closed
         self.closed = True
@@ -129,6 +126,14 @@ def job(tmp_path: Path) -> Iterator[Setup]:
         yield setup(store(tmp_path))
 
 
+class Auto(AutoExecutor):
+    """Keeps what it tells."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.told: list[Happening] = []
+        super().__init__(*arguments, tell=self.told.append, **options)
+
+
 def auto(
     of: Setup,
     clock: Clock,
@@ -137,8 +142,8 @@ def auto(
     *,
     threads: Any = "auto",
     steps_planned: int = 10**6,
-) -> AutoExecutor:
-    return AutoExecutor(
+) -> Auto:
+    return Auto(
         Timed(of, clock, seconds),
         cluster,
         threads=threads,
@@ -150,11 +155,9 @@ def auto(
     )
 
 
-def train(
-    of: Setup, executor: AutoExecutor, until: Callable[[list[Happening]], Any]
-) -> list[Happening]:
+def train(of: Setup, executor: Auto, until: Callable[[list[Happening]], Any]) -> list[Happening]:
     """Steps, each compared bit by bit, until it has happened."""
-    happened: list[Happening] = []
+    executor.told.clear()
     pause = threading.Event()
     for step in FULL:
         parts = executor.gradient_sums(step, theta(of), assign(M, executor.shares))
@@ -163,11 +166,10 @@ def train(
             for node in part.nodes:
                 tree.add(node.level, node.index, node.sum)
         assert bits(tree.root()) == bits(whole(of, step=step)[0])
-        happened += executor.drain()
-        if until(happened):
-            return happened
+        if until(executor.told):
+            return [*executor.told]
         pause.wait(0.005)  # others work in the background
-    raise AssertionError(happened)
+    raise AssertionError(executor.told)
 
 
 def plans(happened: list[Happening]) -> list[dict[str, Any]]:

@@ -71,14 +71,8 @@ class Reporter:
         """Note how long a phase took."""
         self._phases[phase].append(seconds)
 
-    def pass_on(self) -> None:
-        """Send what happened in the executor."""
-        for happening in self._executor.drain():
-            self._send(Happened(event=happening.event, data=happening.data))
-
     def flush(self) -> None:
         """Send every step since the last report."""
-        self.pass_on()
         if not (self._rows or self._evaluations or self._phases):
             return
         now = monotonic()

@@ -164,7 +164,6 @@ class Session:
                 resumed_from=self._step if self._resumed else None,
             )
         )
-        self._reporter.pass_on()
         try:
             self._evaluate_if_due()  # an attempt may have ended between a step and its evaluation
             while self._step < self._prepared.steps_planned and not self._stopping.reason:

@@ -58,6 +58,7 @@ def executor_for(
             microbatches=microbatches(setup.batch_size, setup.microbatch_size),
             steps_planned=steps_planned,
             interrupted=interrupted,
+            tell=tell,
         )
     from batchgrad_service.engine.executors.ray_workers import crew  # noqa: PLC0415  # see above
 

@@ -30,6 +30,7 @@ from batchgrad_service.engine.executors.protocol import (
     Interrupted,
     Kind,
     Range,
+    Tell,
     Traffic,
 )
 from batchgrad_service.engine.executors.trials import Trials
@@ -65,6 +66,7 @@ class AutoExecutor:
         microbatches: int,
         steps_planned: int,
         interrupted: Callable[[], bool],
+        tell: Tell,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         """Without a `cluster` only the number of threads is chosen."""
@@ -86,7 +88,7 @@ class AutoExecutor:
         self._again_at = inf
         self._again_seconds = AGAIN_SECONDS
         self._coming: tuple[Plan, Future[Executor]] | None = None
-        self._happenings: list[Happening] = []
+        self._tell = tell
         self._traffic = Traffic()
         inline.use_threads(self._plan.threads)
 
@@ -125,10 +127,6 @@ class AutoExecutor:
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
         return self._run(lambda executor: executor.evaluation_sums(parameters, ranges))
-
-    def drain(self) -> list[Happening]:
-        found, self._happenings = self._happenings, []
-        return [*found, *(self._crew[1].drain() if self._crew else [])]
 
     def traffic(self) -> Traffic:
         found, self._traffic = self._traffic, Traffic()
@@ -246,7 +244,7 @@ class AutoExecutor:
             "because": because,
             "milliseconds": {str(plan): 1e3 * seconds[plan] for plan in sorted(seconds)},
         }
-        self._happenings.append(Happening("plan", data))
+        self._tell(Happening("plan", data))
 
     def _change_to(self, plan: Plan) -> None:
         """From the next step on; a crew that is not there yet is called, and comes later."""
@@ -269,7 +267,6 @@ class AutoExecutor:
     def _dismiss(self) -> None:
         if self._crew is not None:
             (_, crew), self._crew = self._crew, None
-            self._happenings += crew.drain()
             self._traffic += crew.traffic()
             crew.close()
 
@@ -285,7 +282,7 @@ class AutoExecutor:
             f"Ray was of no use ({type(error).__name__}: {error}): {goes_on}. "
             "The result is the same; see whether the cluster is well, or set workers: 0."
         )
-        self._happenings.append(Happening("warning", {"detail": text}))
+        self._tell(Happening("warning", {"detail": text}))
         self._nodes = None
         self._trials.without_ray()
         self._settle("Ray failed")

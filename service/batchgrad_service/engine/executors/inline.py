@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from batchgrad_service.engine.executors.protocol import Happening, Kind, Range, Traffic
+from batchgrad_service.engine.executors.protocol import Kind, Range, Traffic
 from batchgrad_service.engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
@@ -37,9 +37,6 @@ class InlineExecutor:
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
         return [self._shard.evaluation_sums(parameters, *each) for each in ranges]
-
-    def drain(self) -> list[Happening]:
-        return []
 
     def traffic(self) -> Traffic:
         return Traffic()

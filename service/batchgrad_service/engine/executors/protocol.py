@@ -82,9 +82,6 @@ class Executor(Protocol):
     ) -> list[RangeSums[EvaluationSums]]:
         """Loss and right answers over `ranges` of the validation examples; the same holds."""
 
-    def drain(self) -> list[Happening]:
-        """What happened since the last call, unless it was told at once."""
-
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
 

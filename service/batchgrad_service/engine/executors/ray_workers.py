@@ -17,7 +17,6 @@ from batchgrad_service.engine.executors.placement import (
 )
 from batchgrad_service.engine.executors.protocol import (
     ClusterLost,
-    Happening,
     Kind,
     Range,
     Tell,
@@ -105,9 +104,6 @@ class RayExecutor:
     ) -> list[RangeSums[EvaluationSums]]:
         with ray_connection.cluster_errors():
             return self._dispatch.compute("evaluation", 0, parameters, ranges)
-
-    def drain(self) -> list[Happening]:
-        return []
 
     def traffic(self) -> Traffic:
         return self._crew.traffic()
