@@ -1,0 +1,19 @@
+"""What engines report is stored and counted, unless their attempt is over."""
+
+from batchgrad_service.engine.messages import Happened
+from batchgrad_service.reports import Reports
+from tests.service.building import started
+from tests.service.conftest import Bench
+
+
+def test_a_loss_is_an_event_and_counts_at_once_but_not_from_a_stale_attempt(bench: Bench) -> None:
+    reports = Reports(bench.store, bench.metrics, bench.data_dir)
+    job_id, attempt = started(bench.store)
+    lost = Happened(event="worker_lost", data={"worker": 0, "reason": "died", "detail": "it fell"})
+    assert reports.take(job_id, attempt, lost)
+    assert not reports.take(job_id, attempt - 1, lost)
+    answer = bench.http.get(
+        f"/v1/jobs/{job_id}/events", headers={"Accept": "application/json"}
+    ).json()
+    assert [each["data"] for each in answer["data"] if each["type"] == "worker_lost"] == [lost.data]
+    assert bench.registry.get_sample_value("batchgrad_workers_lost_total") == 1
