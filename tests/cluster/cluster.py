@@ -30,6 +30,8 @@ CPUS = 2
 RAY_PORT = 6379
 PORT = 8711
 START_SECONDS = 30.0
+HEAD_AWAY_SECONDS = 20
+"""So long Ray waits for a head that is away; one that a test starts anew is back sooner."""
 BIN = Path(sys.executable).parent
 
 Found = TypeVar("Found")
@@ -128,12 +130,12 @@ class Cluster:
 
     @contextmanager
     def driver(self, program: str) -> Iterator[None]:
-        """Python of somebody else on the head, once it has printed something."""
+        """Python of somebody else on the head, once it has printed "ready"."""
         log = MOUNTED / "driver.log"
         log.unlink(missing_ok=True)
         process = self.head.start(*self.python(program), log=log)
         try:
-            until(lambda: log.stat().st_size, START_SECONDS, "the driver did not start")
+            until(lambda: b"ready" in log.read_bytes(), START_SECONDS, "the driver is not ready")
             yield
         finally:
             self.head.send(signal.SIGKILL, self.head.processes(program.strip().splitlines()[0]))
@@ -180,5 +182,5 @@ class Cluster:
             "RAY_health_check_period_ms=1000",
             "RAY_health_check_timeout_ms=1000",
             "RAY_health_check_failure_threshold=3",
-            "RAY_gcs_rpc_server_reconnect_timeout_s=5",
+            f"RAY_gcs_rpc_server_reconnect_timeout_s={HEAD_AWAY_SECONDS}",
         ]

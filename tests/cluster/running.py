@@ -1,7 +1,7 @@
 """A job on all hosts that something happens to, and how it must end nevertheless."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,19 @@ class Running:
         self._undisturbed = undisturbed
         self._before = before
         self.id = job.id
+        self._folder = cluster.data_dir / "jobs" / job.id
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What its events of one type say."""
         return [event.data for event in happened(self._cluster.client, self.id, kind)]
+
+    def recovering(self) -> list[dict[str, Any]]:
+        """Why it had to begin again from a checkpoint, each time."""
+        return [state for state in self.events("state") if state["status"] == "recovering"]
+
+    def log(self) -> str:
+        """What its engines and Ray in them have said."""
+        return (self._folder / "engine.log").read_text(errors="replace")
 
     def losses(self) -> list[dict[str, Any]]:
         """Its lost workers; not who was to come in their place.
@@ -63,8 +72,7 @@ class Running:
 
     def engine(self) -> int:
         """The number of its engine on the head."""
-        lock = self._cluster.data_dir / "jobs" / self.id / "engine.lock"
-        return int(json.loads(lock.read_text())["pid"])
+        return int(json.loads((self._folder / "engine.lock").read_text())["pid"])
 
     def counted(self, name: str) -> float:
         """By how much a metric has grown since the job was submitted."""
@@ -76,11 +84,11 @@ class Running:
         step = client.job(self.id).step
         until(lambda: client.job(self.id).step > step, JOB_SECONDS, "the job stands still")
 
-    def ends_well(self, *, attempts: int = 1) -> None:
+    def ends_well(self, *, attempts: Container[int] = (1,)) -> None:
         """To the end, with the bits of a job that nothing happened to; nothing is left of it."""
         done = self._cluster.client.wait(self.id, timeout=JOB_SECONDS)
         assert done.parameters_digest == self._undisturbed
-        assert done.attempts == attempts
+        assert done.attempts in attempts
         until(lambda: not self._left(), 10, f"still there: {self._left()}")
 
     def _left(self) -> dict[str, Any]:
