@@ -88,16 +88,22 @@ class Engine:
         """A small Debian under the name of an image that would be pulled elsewhere.
 
         Raises:
-            EngineUnavailableError: there is no Debian to be had.
+            EngineUnavailableError: there is no Debian to be had, or it can't run on a network of
+                its own: root has not all rights here, as in a container that is not privileged.
         """
         archive = self.folder / "debian.tar"
         make = ("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm")
+        settings = [part for change in changes for part in ("--change", change)]
         try:
             self.run(*make, archive, seconds=300)
+            self.run("docker", "import", *settings, archive, name, seconds=300)
+            self.run("docker", "network", "create", "trial")
+            try:
+                self.run("docker", "run", "--rm", "--network=trial", "--entrypoint=true", name)
+            finally:
+                self.run("docker", "network", "rm", "trial")
         except AssertionError as error:
             raise EngineUnavailableError(str(error)) from error
-        settings = [part for change in changes for part in ("--change", change)]
-        self.run("docker", "import", *settings, archive, name, seconds=300)
         archive.unlink()
 
     def remove(self) -> None:
