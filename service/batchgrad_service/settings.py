@@ -30,19 +30,28 @@ class Settings(BaseSettings):
         env_prefix="BATCHGRAD_", frozen=True, extra="forbid", populate_by_name=True
     )
 
-    host: str = "127.0.0.1"
+    host: str = Field(
+        default="127.0.0.1", description="where to listen; any but a loopback address needs a token"
+    )
     port: int = Field(default=8711, ge=0, le=65535, description="0 takes any free port")
-    data_dir: Path = Field(default_factory=lambda: Path.home() / ".local/share/batchgrad")
-    database_url: str = Field(default="", description="default: a SQLite file in data_dir")
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".local/share/batchgrad",
+        description="jobs, datasets, checkpoints and the database",
+    )
+    database_url: str = Field(
+        default="", description="an SQLAlchemy URL; without one, a SQLite file in data_dir"
+    )
     ray_address: str | None = Field(
         default=None,
         validation_alias=AliasChoices("BATCHGRAD_RAY_ADDRESS", "RAY_ADDRESS"),
-        description="a Ray cluster's address; without one a private local cluster is started",
+        description="a Ray cluster's address; without one, a private local cluster is started",
     )
-    token_file: Path | None = Field(default=None, description="a file with the bearer token")
+    token_file: Path | None = Field(
+        default=None, description="a file with the bearer token, 16 or more ASCII characters"
+    )
     advertised_url: str | None = Field(
         default=None,
-        description="where workers on other nodes reach this service; default: where it listens",
+        description="where workers on other nodes reach this service; else where it listens",
     )
     blob_store: str | None = Field(
         default=None,
@@ -50,16 +59,20 @@ class Settings(BaseSettings):
     )
     node_cache_dir: Path | None = Field(
         default=None,
-        description="where a node keeps fetched datasets; default: its temporary directory",
+        description="where a node keeps fetched datasets; else in its temporary directory",
     )
     node_cache_bytes: int = Field(
-        default=CACHE_BYTES, ge=1, description="of fetched datasets that a node keeps"
+        default=CACHE_BYTES, ge=1, description="how much of fetched datasets a node keeps"
     )
-    max_request_bytes: int = Field(default=64 * _MIB, ge=1024, description="of a JSON body")
+    max_request_bytes: int = Field(
+        default=64 * _MIB, ge=1024, description="the largest JSON body of a request"
+    )
     max_dataset_bytes: int = Field(
-        default=4096 * _MIB, ge=1024, description="of an upload, and of what is in it"
+        default=4096 * _MIB, ge=1024, description="the largest upload, and the arrays that it holds"
     )
-    max_running_jobs: int = Field(default=4, ge=1, le=256)
+    max_running_jobs: int = Field(
+        default=4, ge=1, le=256, description="how many jobs run at once; others stay queued"
+    )
     grace_seconds: float = Field(
         default=30.0, gt=0, description="how long an engine may take to obey before it is killed"
     )
@@ -67,16 +80,24 @@ class Settings(BaseSettings):
         default=10.0, gt=0, description="a Ray worker that answers nothing for so long is replaced"
     )
     worker_start_seconds: float = Field(
-        default=60.0, gt=0, description="how long a job waits for its first Ray worker"
+        default=60.0,
+        gt=0,
+        description="how long a start waits for a Ray head, and for workers that are missing",
     )
     object_store_bytes: int = Field(
-        default=256 * _MIB, ge=80 * _MIB, description="of the private Ray cluster's object store"
+        default=256 * _MIB,
+        ge=80 * _MIB,
+        description="the object store of the private Ray cluster, in /dev/shm",
     )
     replay_seconds: float = Field(
         default=60.0, gt=0, description="how long the replay of a step may take"
     )
-    log_format: Literal["console", "json"] = "console"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="console, or json: an object a line"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from batchgrad_service.settings import Settings
 
@@ -50,3 +51,23 @@ def test_a_token_that_protects_nothing_is_refused(content: bytes, tmp_path: Path
     file.write_bytes(content)
     with pytest.raises(ValueError, match="token_file"):
         settings.token()
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    """A setting as docs/settings.md tells it."""
+    value = field.default
+    if name == "data_dir":
+        default = "`~/.local/share/batchgrad`"
+    elif name.endswith("_bytes"):
+        default = f"`{value}` ({value // 2**20} MiB)"
+    elif name.endswith("_seconds"):
+        default = f"`{value:g}`"
+    else:
+        default = f"`{value}`" if value else "none"
+    return f"| `{name}` | {default} | {field.description} |"
+
+
+def test_docs_name_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    told = [line for line in text.splitlines() if line.startswith("| `")]
+    assert told == [_row(*setting) for setting in Settings.model_fields.items()]
