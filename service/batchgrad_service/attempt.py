@@ -259,6 +259,7 @@ class Attempt:
         if self._interrupted:
             self._around.settling.interrupted(self.job_id, self.number)
         elif reason == "cluster_lost" and self._around.settings.ray_address is not None:
+            log.warning("%s", detail)
             self._around.settling.cluster_away(self.job_id, self.number, detail, engine_log)
         else:
             self._around.settling.died(self.job_id, self.number, reason, detail, engine_log)

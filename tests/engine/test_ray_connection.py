@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 
-from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
+from batchgrad_service.engine.executors.protocol import ClusterLost, Happening, Interrupted
 from batchgrad_service.engine.executors.ray_connection import cluster_errors, connect
 from batchgrad_service.engine.failures import ObjectStoreFull
 
@@ -40,9 +40,12 @@ def nobody() -> Iterator[str]:
 
 def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
     began = monotonic()
+    told: list[Happening] = []
     with pytest.raises(ClusterLost, match=f"no Ray head answers at {nobody} .*refused"):
-        connect(nobody, "test", 0.6, lambda: False)
+        connect(nobody, "test", 0.6, lambda: False, told.append)
     assert 0.6 <= monotonic() - began < 5
+    [warning] = told  # though it knocked more than once
+    assert warning.data["detail"].startswith(f"No Ray head answers at {nobody} ")
 
 
 def test_who_waits_for_a_head_goes_when_told(nobody: str) -> None:

@@ -10,7 +10,12 @@ from time import monotonic, sleep
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
 
-from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
+from batchgrad_service.engine.executors.protocol import (
+    ClusterLost,
+    Happening,
+    Interrupted,
+    Tell,
+)
 from batchgrad_service.engine.failures import ObjectStoreFull
 
 KNOCK_SECONDS = 3.0
@@ -37,15 +42,21 @@ def cluster_errors() -> Iterator[None]:
 
 
 def connect(
-    address: str, namespace: str, patience_seconds: float, interrupted: Callable[[], bool]
+    address: str,
+    namespace: str,
+    patience_seconds: float,
+    interrupted: Callable[[], bool],
+    tell: Tell | None = None,
 ) -> None:
     """Become a driver of the cluster; once a process. A head that is away is waited for.
+
+    `tell` hears of it at once.
 
     Raises:
         ClusterLost: there is no cluster, nor came one.
         Interrupted: nobody wants to wait any more.
     """
-    _await(address, patience_seconds, interrupted)
+    _await(address, patience_seconds, interrupted, tell)
     with cluster_errors():
         ray.init(
             address=address,
@@ -62,10 +73,16 @@ def leave() -> None:
     ray.shutdown()
 
 
-def _await(address: str, seconds: float, interrupted: Callable[[], bool]) -> None:
+def _await(
+    address: str, seconds: float, interrupted: Callable[[], bool], tell: Tell | None
+) -> None:
     """Until somebody listens at HOST:PORT; ray.init would try for 41 s, and hear nobody."""
     deadline = monotonic() + seconds
     while error := _refused(address):
+        if tell:
+            text = f"No Ray head answers at {address} ({error}): the job waits for it."
+            tell(Happening("warning", {"detail": text}))
+            tell = None
         if interrupted():
             raise Interrupted
         if monotonic() > deadline:

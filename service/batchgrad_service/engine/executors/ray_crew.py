@@ -16,7 +16,12 @@ from batchgrad_service.engine.executors.protocol import (
     Traffic,
 )
 from batchgrad_service.engine.executors.recruits import Recruits
-from batchgrad_service.engine.executors.shortage import NO_ROOM, could_hold, nobody_came
+from batchgrad_service.engine.executors.shortage import (
+    NO_ROOM,
+    could_hold,
+    nobody_came,
+    some_room,
+)
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers.build import build
 from batchgrad_workers.wire import Offer
@@ -75,7 +80,7 @@ class Crew:
         self._tell = tell
         self._clock = clock
         self._had_somebody = False
-        self._told_of_no_room = False
+        self._told_of_room: set[bool] = set()
         self._lines = Lines(hire.own_node)
         self._recruits = Recruits(
             lambda number, seat: hire.start(number, seat, self._lines.offer()), hire.wait, clock
@@ -84,7 +89,7 @@ class Crew:
     def everybody(self) -> None:
         """Wait until all have come, or enough of them, or until that took too long.
 
-        While others have the CPUs, that is as long as it takes.
+        While others have all the CPUs, that is as long as it takes.
 
         Raises:
             NoWorkers: not one came within `start_seconds`, or the cluster is too small.
@@ -185,6 +190,8 @@ class Crew:
                 raise Interrupted
             self.follow()
             self._admit(POLL_SECONDS)
+            if self.alive and self._waits_for_room():
+                self._tell_of_room(some_room(len(self.alive), self._wanted.total(), seconds))
             if not self.alive and (self._has_no_room() or self._is_preparing()):
                 deadline = max(deadline, self._clock() + seconds / 2)  # that takes what it takes
             elif self._clock() > deadline:
@@ -202,13 +209,20 @@ class Crew:
 
     def _has_no_room(self) -> bool:
         """Whether workers wait only for CPUs that others have, or for nodes; told once."""
-        waits = any(worker.waits_for_room for worker in self._recruits.coming) or not self._wanted
+        waits = self._waits_for_room() or not self._wanted
         if self._had_somebody or not waits or not could_hold(self._seen, self._wanted):
             return False
-        if not self._told_of_no_room:
-            self._told_of_no_room = True
-            self._tell(Happening("warning", {"detail": NO_ROOM}))
+        self._tell_of_room(NO_ROOM)
         return True
+
+    def _waits_for_room(self) -> bool:
+        return any(worker.waits_for_room for worker in self._recruits.coming)
+
+    def _tell_of_room(self, text: str) -> None:
+        """Once while nobody is there, once when somebody is."""
+        if bool(self.alive) not in self._told_of_room:
+            self._told_of_room.add(bool(self.alive))
+            self._tell(Happening("warning", {"detail": text}))
 
     def _is_preparing(self) -> bool:
         """Whether somebody is alive and fetches the dataset."""

@@ -133,7 +133,8 @@ def crew(
     if start.ray_address is None:
         raise ClusterLost("the service named none.")
     namespace = f"batchgrad-{start.job_id}-{start.attempt}"
-    ray_connection.connect(start.ray_address, namespace, start.worker_start_seconds, interrupted)
+    patience = start.worker_start_seconds
+    ray_connection.connect(start.ray_address, namespace, patience, interrupted, tell)
     spec = start.spec
     watch = None if start.ray_private else ray_nodes.watch()
     seats: Callable[[Nodes], Sequence[Seat]]
@@ -161,8 +162,8 @@ def crew(
         nodes=(lambda: watch.nodes) if watch else Nodes,
         least=least,
         silence_seconds=start.worker_silence_seconds,
-        start_seconds=start.worker_start_seconds,
-        patience_seconds=start.worker_start_seconds,
+        start_seconds=patience,
+        patience_seconds=patience,
         interrupted=interrupted,
         tell=tell,
         leave=leave,

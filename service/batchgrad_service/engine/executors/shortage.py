@@ -10,6 +10,15 @@ NO_ROOM = (
 )
 
 
+def some_room(there: int, wanted: int, seconds: float) -> str:
+    """Fewer workers than were asked for have CPUs; the start waits for the others so long."""
+    return (
+        f"{there} of {wanted} Ray workers are there; for the others the cluster has no CPUs free. "
+        f"The job waits {seconds:g} s for them at most, then trains with those that are there; who "
+        "gets CPUs later joins."
+    )
+
+
 def could_hold(nodes: Nodes, seats: Counter[Seat]) -> bool:
     """Whether one of the seats has room when nobody else is there; to no nodes some may come."""
     largest = max(nodes.cpus.values(), default=0)
