@@ -9,7 +9,7 @@ from typing import Protocol
 
 from safetensors import SafetensorError, deserialize
 
-from batchgrad.contract import Dataset, InitialParameters, Model
+from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Model
 from batchgrad_service.files import hex_of, write_whole
 from batchgrad_service.fitting import bind
 from batchgrad_service.problems import Invalid, NotFound
@@ -100,9 +100,13 @@ class StoredParameters:
                 pointer, f"There is no job {job_id!r:.100}; GET /v1/jobs lists those there are."
             ) from None
         if not kept:
-            raise Invalid.field(
-                pointer, f"Job {job_id} has no checkpoint yet: wait for one, or start from a seed."
+            ended = self._store.job(job_id).status in TERMINAL
+            lacks = (
+                "ended without a checkpoint:"
+                if ended
+                else "has no checkpoint yet: wait for one, or"
             )
+            raise Invalid.field(pointer, f"Job {job_id} {lacks} start from a seed.")
         return self._export(self._jobs / job_id / kept[0].file)
 
 

@@ -42,6 +42,8 @@ def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
         "examples/s": "12,345",
     }.items():
         assert f"{name:<24}  {value}\n" in shown
+    further = kit.answer(200, kit.job(parameters_digest="sha256:ab", parameters_step=5))
+    assert "  sha256:ab at step 5\n" in run(kit.Script(further), "get", "job_1").stdout
     inline = kit.answer(200, kit.job(executor="inline", workers=0))
     assert "  inline, 1 thread\n" in run(kit.Script(inline), "get", "job_1").stdout
     page = {"data": [kit.job(name="n" * 90), kit.job(id="job_2")], "next": None}

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.messages import Happened, Report
+from batchgrad_service.engine.checkpoints import newest
+from batchgrad_service.engine.messages import Checkpointed, Happened, Report
 from tests.engine.attempts import attempt, finished, rows
 from tests.engine.small_job import spec
 
@@ -55,6 +56,26 @@ def test_learning_rate_that_overflows_ends_with_the_remedy(
     end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "nonfinite")
     assert "diverged: lower the learning rate" in (end.detail or "")
+
+
+def test_the_state_before_the_bad_step_is_kept(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
+    changes = HOT | {"optimizer": {"kind": "sgd", "learning_rate": 1e3}, "epochs": 9}
+    messages = attempt(spec(model=LINEAR, **changes), dataset, job_directory)
+    end = finished(messages)
+    assert (end.outcome, end.reason) == ("failed", "nonfinite")
+    assert end.step > 0
+    [saved] = [m for m in messages if isinstance(m, Checkpointed)]
+    kept, complaints = newest(job_directory)
+    assert kept is not None
+    assert (kept.step, kept.parameters_digest, complaints) == (
+        end.step,
+        saved.parameters_digest,
+        [],
+    )
+    assert all(np.isfinite(values).all() for values in kept.parameters.values())
+    again = attempt(spec(model=LINEAR, **changes), dataset, job_directory)
+    assert finished(again).detail == end.detail
 
 
 def test_finite_examples_whose_sum_overflows_end_with_the_remedy(

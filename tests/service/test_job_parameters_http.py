@@ -94,6 +94,18 @@ def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Be
     assert refused["code"] == "cannot_fold"
 
 
+def test_a_job_that_ended_without_a_checkpoint_is_not_to_be_waited_for(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    bench.http.post(f"/v1/jobs/{job.id}/cancel")
+    for path in ("parameters", "examples"):
+        refused = problem(bench.http.get(f"/v1/jobs/{job.id}/{path}"), 409)
+        assert refused["code"] == "ended_without_checkpoint"
+        assert "wait" not in refused["detail"]
+    answer = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": job.id}))
+    assert "ended without a checkpoint: start from a seed" in problem(answer, 422)["detail"]
+
+
 def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
     push(bench.http)
     first = submit(bench.http)

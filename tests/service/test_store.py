@@ -163,7 +163,7 @@ def test_evaluations_and_checkpoints(store: Store) -> None:
         assert store.record_checkpoint(job_id, attempt, checkpointed(step))
     job = store.job(job_id)
     assert (job.validation_loss, job.validation_accuracy) == (0.5, None)
-    assert job.parameters_digest == "sha256:" + "b" * 64
+    assert (job.parameters_digest, job.parameters_step) == ("sha256:" + "b" * 64, 10)
     newest, older = store.checkpoints(job_id)
     assert newest.file == "step-10.safetensors"
     assert older.checkpoint == Checkpoint.model_validate(checkpointed(5).model_dump())

@@ -33,13 +33,19 @@ def show_job(job: "Job") -> None:
             for name, shortcut in job.shortcuts.items()
         ),
         ("runs on", place(job)),
-        ("parameters", job.parameters_digest),
+        ("parameters", _parameters(job)),
         ("attempts", str(job.attempts)),
         ("created", job.created_at.isoformat(timespec="seconds")),
         ("finished", job.finished_at and job.finished_at.isoformat(timespec="seconds")),
         *(("warning", warning) for warning in job.warnings),
     ]
     properties([(name, value) for name, value in pairs if value])
+
+
+def _parameters(job: "Job") -> str | None:
+    """The newest checkpoint's digest, and of which step it is: the job may be further."""
+    at = "" if job.parameters_step is None else f" at step {job.parameters_step}"
+    return job.parameters_digest and f"{job.parameters_digest}{at}"
 
 
 def noise(scale: float | None) -> str:

@@ -132,7 +132,10 @@ class StepRow(Answer):
 
 
 class Job(Answer):
-    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words."""
+    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
+
+    `parameters_digest` is of the newest checkpoint, that of step `parameters_step`.
+    """
 
     id: str
     name: str
@@ -156,6 +159,7 @@ class Job(Answer):
     executor: Literal["inline", "ray"] | None
     examples_per_second: float | None
     parameters_digest: str | None
+    parameters_step: int | None = None
     attempts: int
     warnings: list[str]
     created_at: datetime

@@ -4,7 +4,7 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from math import isfinite
 from time import monotonic, perf_counter
@@ -175,8 +175,9 @@ class Session:
                 self._step += 1
                 self._evaluate_if_due()
                 self._report_if_due()
-        except NonFinite as failure:  # θ led here: it is no good to go on from
-            self._report()
+        except NonFinite as failure:
+            with suppress(NonFiniteParameters):  # then an earlier checkpoint is the last good one
+                self._checkpoint()
             return _failed(failure.reason, failure, self._step)
         except Failure as failure:
             self._checkpoint()

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 
 from batchgrad.contract import (
+    TERMINAL,
     ExampleInput,
     Ledger,
     LedgerOrder,
@@ -62,6 +63,12 @@ def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
             return LedgerFile(path)
         except NoLedger:  # torn, or removed for a newer one: the next will do
             continue
+    status = served.store.job(job_id).status
+    if status in TERMINAL:
+        raise Conflict(
+            f"Job {job_id} {status} before its first checkpoint: it has no example ledger.",
+            code="ended_without_checkpoint",
+        )
     raise Conflict(
         f"Job {job_id} has no example ledger yet: wait for its first step or checkpoint.",
         code="no_ledger",

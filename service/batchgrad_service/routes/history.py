@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from batchgrad.contract import Checkpoint, Page, StepRow
+from batchgrad.contract import TERMINAL, Checkpoint, Page, StepRow
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid, NotFound
 from batchgrad_service.routes.services import Served, as_json
@@ -59,6 +59,11 @@ def read_parameters(
     """
     job = served.store.job(job_id)
     kept = served.store.checkpoints(job_id)
+    if not kept and job.status in TERMINAL:
+        raise Conflict(
+            f"Job {job_id} {job.status} before its first checkpoint: it has no parameters.",
+            code="ended_without_checkpoint",
+        )
     if not kept:
         raise Conflict(
             f"Job {job_id} has no checkpoint yet: wait for its first one.", code="no_checkpoint"

@@ -71,9 +71,12 @@ class EngineReports(Database):
         return True
 
     def record_checkpoint(self, job_id: str, attempt: int, checkpoint: Checkpointed) -> bool:
-        """A checkpoint's row, the job's `parameters_digest`, and a `checkpoint` event."""
+        """A checkpoint's row, the digest of its parameters on the job, a `checkpoint` event."""
         row = checkpoint.model_dump(exclude={"type"})
-        figures = {"parameters_digest": checkpoint.parameters_digest}
+        figures = {
+            "parameters_digest": checkpoint.parameters_digest,
+            "parameters_step": checkpoint.step,
+        }
         with self.writing(job_id) as connection:
             if not _update_current(connection, job_id, attempt, figures):
                 return False

@@ -78,6 +78,7 @@ jobs = Table(
     Column("executor", String(16)),
     Column("examples_per_second", Float),
     Column("parameters_digest", String(80)),
+    Column("parameters_step", BigInteger),  # the step that the digest is of
 )
 
 job_labels = Table(
