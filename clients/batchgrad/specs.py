@@ -155,7 +155,7 @@ def _validated(kind: type[Spec], data: dict[str, Any], lines: "Lines | None") ->
         findings = [
             {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-        told = field_errors(findings, data)
+        told = field_errors(findings, data, kind)
         if lines is None:
             raise InvalidSpec("the text is no valid spec:", told) from error
         named = [lines.name(one) for one in told]

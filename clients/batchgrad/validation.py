@@ -3,15 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batchgrad.contract import ProblemError
+from pydantic import BaseModel
+
+from batchgrad.contract import JobSpec, ProblemError
 from batchgrad.wording import expected, shown, unknown_key
 
 Finding = Mapping[str, Any]
 """One of pydantic's `ErrorDetails`; its `loc` begins with "body" for what is in the body."""
 
 
-def field_errors(findings: Sequence[Finding], body: Any) -> list[ProblemError]:
-    """One error a field, in pydantic's order; branches of a union are told together."""
+def field_errors(
+    findings: Sequence[Finding], body: Any, kind: type[BaseModel] = JobSpec
+) -> list[ProblemError]:
+    """One error a field, in pydantic's order; branches of a union are told together.
+
+    `kind` is what the body was read as: its keys are the ones to take.
+    """
     by_pointer: dict[str, list[Finding]] = {}
     for finding in findings:
         by_pointer.setdefault(_pointer(finding, body), []).append(finding)
@@ -23,7 +30,7 @@ def field_errors(findings: Sequence[Finding], body: Any) -> list[ProblemError]:
         and all(_is_member(finding) for finding in found)
     ]
     return [
-        ProblemError(pointer=pointer, detail=_detail(found))
+        ProblemError(pointer=pointer, detail=_detail(found, kind))
         for pointer, found in by_pointer.items()
         if pointer not in whole
     ]
@@ -59,19 +66,19 @@ def _pointer(finding: Finding, body: Any) -> str:
     return pointer
 
 
-def _detail(found: list[Finding]) -> str:
+def _detail(found: list[Finding], kind: type[BaseModel]) -> str:
     first = found[0]
     name = first["loc"][-1]
     prefix = "" if first["loc"][0] == "body" else f"{first['loc'][0]} parameter {name}: "
     for finding in found:
-        said = _said(finding)
+        said = _said(finding, kind)
         if said:
             return prefix + said
     wanted = dict.fromkeys(expected(finding) for finding in found)
     return f"{prefix}got {shown(first['input'])}; expected {', or '.join(wanted)}."
 
 
-def _said(finding: Finding) -> str | None:
+def _said(finding: Finding, kind: type[BaseModel]) -> str | None:
     """The whole sentence, for findings that are more than a wrong value."""
     name, context = finding["loc"][-1], finding.get("ctx", {})
     match finding["type"]:
@@ -83,7 +90,7 @@ def _said(finding: Finding) -> str | None:
             tags = context["expected_tags"].replace("'", "")
             return f"got {shown(context['tag'])}; expected one of {tags}."
         case "extra_forbidden":
-            return unknown_key(str(name), finding["loc"][:-1])
+            return unknown_key(str(name), finding["loc"][:-1], kind)
         case "value_error" | "mixes_examples":
             return str(finding["msg"]).removeprefix("Value error, ")
     return None

@@ -49,6 +49,8 @@ _PATTERNS: dict[str, str] = {
     SHA256_PATTERN: "sha256: and 64 hexadecimal digits",
 }
 _MEANT = {"lr": "learning_rate", "type": "kind"}  # what other libraries call it
+_FOLLOWS = {"in_features", "in_channels", "normalized_shape"}  # what other libraries ask for
+_DATA = {"inputs", "targets", "weights"}
 
 
 def expected(finding: Mapping[str, Any]) -> str:
@@ -71,15 +73,25 @@ def shown(value: Any) -> str:
     return _SHOWN.repr(value)
 
 
-def unknown_key(name: str, location: Sequence[str | int]) -> str:
-    """What to do about a key that is none; `location` is pydantic's, to its parent."""
-    known = next((_KEYS[part] for part in reversed(location) if part in _KEYS), [])
-    close = get_close_matches(_MEANT.get(name, name), known, 1)
-    if close:
-        return f"{name!r:.80} is no key here: did you mean {close[0]}?"
+def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel]) -> str:
+    """What to do about a key that is none; `location` is pydantic's, to its parent in a `body`."""
+    refused = f"{name!r:.80} is no key here"
+    job = list(location) == ["body"] and body is contract.JobSpec
+    if job and name in _DATA:
+        return f"{refused}: {name} belong in the dataset's npz."
+    if name in _FOLLOWS:
+        return f"{refused}: remove it, it follows from the data and the layers before."
+    keys = _KEYS | {"body": list(body.model_fields)}
+    known = next((keys[part] for part in reversed(location) if part in keys), [])
+    below = _BELOW if job else {}
+    meant = _MEANT.get(name, name)
+    if meant in below:
+        return f"{refused}: did you mean {below[meant]}?"
+    if close := get_close_matches(meant, [*known, *below], 1):
+        return f"{refused}: did you mean {below.get(close[0], close[0])}?"
     if known:
-        return f"{name!r:.80} is no key here: remove it, or take one of {', '.join(known)}."
-    return f"{name!r:.80} is no key here: remove it, or check its spelling."
+        return f"{refused}: remove it, or take one of {', '.join(known)}."
+    return f"{refused}: remove it, or check its spelling."
 
 
 def _keys() -> dict[str | int, list[str]]:
@@ -97,9 +109,6 @@ def _keys() -> dict[str | int, list[str]]:
         get_args(kind.model_fields["kind"].annotation)[0]: list(kind.model_fields) for kind in kinds
     }
     keys |= {
-        "body": list(
-            dict.fromkeys([*contract.JobSpec.model_fields, *contract.GradientsRequest.model_fields])
-        ),
         "model": list(contract.Model.model_fields),
         "WorkerRange": list(contract.WorkerRange.model_fields),
         "early_stopping": list(contract.EarlyStopping.model_fields),
@@ -108,4 +117,22 @@ def _keys() -> dict[str | int, list[str]]:
     return keys
 
 
+def _below() -> dict[str, str]:
+    """Keys that stand deeper in a job's spec, by name: learning_rate is optimizer.learning_rate."""
+    objects: dict[str, list[type[BaseModel]]] = {
+        "early_stopping": [contract.EarlyStopping],
+        "optimizer.schedule": [contract.Constant, contract.Cosine, contract.StepDecay],
+        "optimizer": [contract.Sgd, contract.Adam, contract.AdamW],
+        "model": [contract.Model],
+    }
+    return {
+        name: f"{place}.{name}"
+        for place, kinds in objects.items()
+        for kind in kinds
+        for name in kind.model_fields
+        if name != "kind"
+    }
+
+
 _KEYS = _keys()
+_BELOW = _below()

@@ -70,6 +70,23 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
         ("epochs: 3", "steps: 0", "/steps", "got 0; expected at least 1."),
         ("learning_rate: 1e-1", "lr: 1", "/optimizer/lr", "did you mean learning_rate?"),
         ("kind: relu", "{kind: relu, slope: 1}", "/model/layers/1/slope", "take one of kind."),
+        (
+            "epochs: 3",
+            "learning_rate: 1",
+            "/learning_rate",
+            "did you mean optimizer.learning_rate?",
+        ),
+        ("epochs: 3", "lr: 1", "/lr", "did you mean optimizer.learning_rate?"),
+        ("epochs: 3", "weight_decy: 1", "/weight_decy", "did you mean optimizer.weight_decay?"),
+        ("epochs: 3", "warmup_steps: 1", "/warmup_steps", "optimizer.schedule.warmup_steps?"),
+        ("epochs: 3", "weights: [1]", "/weights", "weights belong in the dataset's npz."),
+        ("epochs: 3", "per_example: true", "/per_example", "initial_parameters."),
+        (
+            "out_features: 10",
+            "out_features: 10, in_features: 7",
+            "/model/layers/2/in_features",
+            "remove it, it follows from the data",
+        ),
         ("epochs: 3", "", "", "give exactly one"),
         ("kind: relu", "kind: batch_norm2d", "/model/layers/1", "mixes the examples"),
         ("epochs: 3", "epochs: 3\nworkers: many", "/workers", "got 'many'; "),
@@ -131,3 +148,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
     }
     loaded = load_gradients(write(tmp_path, json.dumps(request), "minibatch.json"))
     assert loaded.inputs == [[1.0], [2.0]]
+    with pytest.raises(InvalidSpec) as caught:
+        load_gradients(write(tmp_path, json.dumps(request | {"update": "averaged_error"})))
+    [error] = caught.value.errors
+    assert "'update' is no key here: remove it, or take one of model, loss, inputs," in error.detail

@@ -56,6 +56,11 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
         ({"batch_size": 0}, "/batch_size", "got 0; expected full, or at least 1."),
         ({"steps": None}, "", "got neither of epochs and steps: give exactly one."),
         ({"bach_size": 3}, "/bach_size", "'bach_size' is no key here: did you mean batch_size?"),
+        (
+            {"learning_rate": 0.1},
+            "/learning_rate",
+            "'learning_rate' is no key here: did you mean optimizer.learning_rate?",
+        ),
         ({"name": "a b"}, "/name", "expected letters, digits, '.', '_' and '-'"),
         ({"standardize": None}, "/standardize", "got null; expected true or false."),
         (
