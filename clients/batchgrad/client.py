@@ -33,7 +33,7 @@ from batchgrad.contract import (
     Version,
 )
 from batchgrad.contract.views import Answer
-from batchgrad.files import write_atomically
+from batchgrad.files import check_target, refuse_other_formats, write_atomically
 from batchgrad.following import Patience, Tell, follow_events, succeeded, watch_job
 from batchgrad.retries import Retries
 from batchgrad.session import Params, Session
@@ -263,8 +263,12 @@ class Client:
         step: int | None = None,
         fold: bool = False,
     ) -> Path:
-        """Write the parameters to a file; by default npz if it is named so, else safetensors."""
+        """Write the parameters to a file; by default npz if it is named so, else safetensors.
+
+        Parameters that are there are overwritten; anything else is a FileExistsError.
+        """
         target = Path(path)
+        check_target(target)
         kind = format or ("npz" if target.suffix == ".npz" else "safetensors")
         write_atomically(target, self.parameters(job_id, format=kind, step=step, fold=fold))
         return target
@@ -278,12 +282,14 @@ class Client:
 
         The same content again changes nothing; other content is a Conflict unless `replace`.
         """
-        body = content if isinstance(content, bytes) else Path(content)
+        if not isinstance(content, bytes):
+            content = Path(content)
+            refuse_other_formats(content)
         response = self._session.send(
             "PUT",
             _dataset(name),
             params={"replace": "true" if replace else None},
-            body=body,
+            body=content,
             headers={"Content-Type": "application/x-npz"},
             timeout_seconds=self._long,
         )

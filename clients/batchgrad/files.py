@@ -1,8 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that are what their names say."""
 
 import os
+import re
 import tempfile
+import zipfile
 from pathlib import Path
+
+from batchgrad.errors import InvalidSpec
+
+_PARAMETER = re.compile(r"(\d+|standardize)\.\w+\.npy")
+_OTHER_FORMATS = {
+    ".csv": "numpy.loadtxt({file!r}, delimiter=',', skiprows=1)",
+    ".tsv": "numpy.loadtxt({file!r}, delimiter='\\t', skiprows=1)",
+    ".txt": "numpy.loadtxt({file!r})",
+    ".npy": "numpy.load({file!r})",
+}
+"""What numpy reads such a file with."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,3 +32,47 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def check_target(path: Path) -> None:
+    """Raise where parameters cannot be written, or would take the place of something else.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        FileExistsError: the file is there, and holds no parameters.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder {path.parent} is not there: make it first.")
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder: name a file in it.")
+    if path.is_file() and path.stat().st_size and not _holds_parameters(path):
+        raise FileExistsError(
+            f"{path} is there and holds no parameters: nothing was overwritten. Choose another "
+            "name, or move the file away."
+        )
+
+
+def _holds_parameters(path: Path) -> bool:
+    """Whether a file is one that `download` writes: safetensors, or an npz of parameters."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return all(_PARAMETER.fullmatch(name) for name in archive.namelist())
+        except zipfile.BadZipFile:
+            return False
+    with path.open("rb") as file:  # safetensors: the header's length (8 bytes), then its JSON
+        length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and 8 + length <= path.stat().st_size
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise InvalidSpec where the file's name says that it is no npz, with what makes one of it."""
+    read = _OTHER_FORMATS.get(path.suffix.lower())
+    if read is not None:
+        raise InvalidSpec(
+            f"{path} is no npz; nothing was sent. Make one: "
+            f"rows = {read.format(file=str(path))}; "
+            f"numpy.savez({str(path.with_suffix('.npz'))!r}, inputs=rows[:, :-1], "
+            "targets=rows[:, -1].astype(int)), or .astype('float32') where targets are numbers and "
+            "no classes. README.md, 'From a CSV', has classes with names."
+        )

@@ -61,7 +61,7 @@ def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
                     _unpack_array(name, stream, member.file_size, into / f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as error:
         raise Invalid.field(
-            "", f"The body is not a readable npz ({error}); {_REMEDY}.", code="not_npz"
+            "", f"This is not a readable npz ({error}); {_REMEDY}.", code="not_npz"
         ) from error
 
 
@@ -69,9 +69,16 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
-        if name not in ARRAYS or name == info.filename or name in found:
-            twice = "twice" if name in found else "which is none of inputs, targets, weights"
-            raise Invalid.field("", f"The npz holds {info.filename!r:.100} {twice}; {_REMEDY}.")
+        if name in found:
+            raise Invalid.field("", f"The npz holds {name} twice; {_REMEDY}.")
+        if name == info.filename:
+            raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {_REMEDY}.")
+        if name not in ARRAYS:
+            raise Invalid.field(
+                "",
+                f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
+                "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
+            )
         if info.flag_bits & 1:
             raise Invalid.field(f"/{name}", f"{name} is encrypted; {_REMEDY}.")
         found[name] = info
@@ -137,8 +144,23 @@ def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
         raise Invalid.field(
             f"/{name}",
             f"{name} holds {kind:.100}; expected floats or integers of at most 64 bits: "
-            f"{name}.astype('float32'), or integers for classes and ids.",
+            f"{_numbers(name, dtype)}.",
         )
+
+
+def _numbers(name: str, dtype: np.dtype[np.generic]) -> str:
+    """How an array that holds something else becomes numbers."""
+    numbers = f"{name}.astype('float32')"
+    if name == "targets" and dtype.kind == "b":
+        return f"targets.astype('int64') for classes, {numbers} for numbers"
+    if dtype.kind in "USO" and name == "targets":
+        return (
+            f"numpy.unique(targets, return_inverse=True)[1] numbers named classes, {numbers} reads "
+            "numbers"
+        )
+    if dtype.kind in "USO":
+        return f"{numbers} reads numbers; what has names must be numbered first"
+    return f"{numbers}, or integers for classes and ids"
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:

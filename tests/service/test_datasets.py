@@ -1,6 +1,9 @@
 import hashlib
 import io
+import re
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +152,32 @@ NAN[2, 1] = np.nan
 INFINITE = np.full((4, 3), -np.inf)
 
 
+NAMED = np.array(["no", "yes", "no", "no"])
+
+
+@pytest.mark.parametrize(
+    "targets", [NAMED, NAMED.astype(object), NAMED == "yes", np.array(["0.5", "1", "2", "3"])]
+)
+def test_the_remedy_for_targets_that_are_no_numbers_works(put: Put, targets: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        put(npz(inputs=INPUTS, targets=targets))
+    remedies = re.findall(r"numpy\.unique\(.*?\)\[1\]|targets\.astype\('\w+'\)", str(caught.value))
+    assert len(remedies) == 2
+    for_classes = eval(remedies[0], {"numpy": np, "targets": targets})  # noqa: S307 (our own words)
+    stored, _ = put(npz(inputs=INPUTS, targets=for_classes))
+    assert stored.target_kind == "classes"
+
+
+def test_a_csv_becomes_a_dataset_as_the_readme_says(put: Put, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [code] = re.findall(r"```python\n([^`]*loadtxt[^`]*)```", readme)
+    lines = ["height,width,kind", "1.5,2,cat", '3,4,"dog"', "5,6,cat"]
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    stored, _ = put((tmp_path / "data.npz").read_bytes())
+    assert (stored.examples, stored.input_shape, stored.classes) == (3, [2], 2)
+
+
 @pytest.mark.parametrize(
     ("content", "pointer", "said"),
     [
@@ -156,8 +185,9 @@ INFINITE = np.full((4, 3), -np.inf)
         (b"", "", "not a readable npz"),
         (zipped({}), "/inputs", "holds nothing"),
         (npz(inputs=INPUTS), "/targets", "not targets"),
-        (npz(inputs=INPUTS, targets=CLASSES, more=CLASSES), "", "'more.npy'"),
-        (zipped({"inputs": npy(INPUTS)}), "", "'inputs'"),
+        (npz(inputs=INPUTS, targets=CLASSES, more=CLASSES), "", "'more', which is none of"),
+        (npz(X=INPUTS, y=CLASSES), "", "'X', which is none of inputs, targets, weights: name the"),
+        (zipped({"inputs": npy(INPUTS)}), "", "'inputs', which is no .npy"),
         (zipped({"inputs.npy": b"", "targets.npy": b""}), "/inputs", "no readable .npy header"),
         (
             npz(inputs=np.array([{}]), targets=CLASSES),
@@ -165,6 +195,7 @@ INFINITE = np.full((4, 3), -np.inf)
             "inputs holds Python objects (pickled)",
         ),
         (npz(inputs=INPUTS, targets=np.array(["a"] * 4)), "/targets", "targets holds <U1"),
+        (npz(inputs=INPUTS.astype(str), targets=CLASSES), "/inputs", "what has names must be"),
         (npz(inputs=INPUTS + 1j, targets=CLASSES), "/inputs", "complex64"),
         (npz(inputs=INPUTS > 1, targets=CLASSES), "/inputs", "bool"),
         (npz(inputs=INPUTS.astype(np.longdouble), targets=CLASSES), "/inputs", "float128"),
