@@ -128,7 +128,7 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
     nowhere = run(script, "download", "job_1", "--to", str(tmp_path / "none" / "theta.npz"))
     assert nowhere.exit_code == 1
-    assert "No such file" in nowhere.stderr
+    assert "is not there" in nowhere.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,10 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
     assert "undetermined" in shown.stdout
     row = next(line for line in shown.stdout.splitlines() if "0.weight" in line)
     assert row.split() == ["0.weight", "1", "1.75"]
+    assert "per_example" not in shown.stdout
+    answered["per_example"] = [{"0.weight": [[1.0]]}]
+    asked = run(kit.Script(kit.answer(200, answered)), "gradients", "-", input=json.dumps(request))
+    assert "own gradient: --output json, under per_example" in asked.stdout
 
 
 def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:

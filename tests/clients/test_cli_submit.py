@@ -71,6 +71,12 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     assert "chosen by the service, threads chosen by measuring" in done.stdout
     few = run(script, "submit", spec_file, "--dry-run", "--set", "workers=2", "--set", "threads=1")
     assert "2 Ray workers, 1 thread each" in few.stdout
+    changes = ["optimizer.learning_rate=0.05", "optimizer.momentum=0.9", "seed=7"]
+    sets = [text for change in changes for text in ("--set", change)]
+    changed = run(script, "submit", spec_file, "--dry-run", *sets)
+    rows = [line.split(maxsplit=1) for line in changed.stdout.splitlines()]
+    assert ["optimizer", "sgd, learning_rate 0.05, momentum 0.9, constant schedule"] in rows
+    assert [value for name, value in rows if name == "set"] == changes
     as_yaml = run(script, "submit", spec_file, "--dry-run", "-o", "yaml")
     assert yaml.safe_load(as_yaml.stdout) == plan
 

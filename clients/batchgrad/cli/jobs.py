@@ -49,7 +49,10 @@ def submit(
     with connect(ctx) as client, naming_lines(spec, override or ()):
         if dry_run:
             plan = client.plan(loaded)
-            shown.show_plan(plan, loaded) if output == "table" else write(plan, output)
+            if output == "table":
+                shown.show_plan(plan, loaded, override or ())
+            else:
+                write(plan, output)
             return
         job = client.submit(loaded)
         for warning in job.warnings:

@@ -9,6 +9,8 @@ from batchgrad.cli.common import number, properties, say, table
 from batchgrad.figures import counted, learned, percent, place, short, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
 
 MOST_NUMBERS = 16
@@ -75,8 +77,8 @@ def show_jobs(jobs: "list[Job]") -> None:
     )
 
 
-def show_plan(plan: "Plan", spec: "JobSpec") -> None:
-    """What a job would do."""
+def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) -> None:
+    """What a job would do, and what --set changed."""
     properties(
         [
             (
@@ -84,6 +86,7 @@ def show_plan(plan: "Plan", spec: "JobSpec") -> None:
                 f"{plan.training_examples} to train, {plan.validation_examples} to validate",
             ),
             ("parameters", str(plan.parameters)),
+            ("optimizer", _optimizer(spec)),
             (
                 "layers",
                 ", ".join(f"{x.name} {x.kind} → {tuple(x.output_shape)}" for x in plan.layers),
@@ -92,9 +95,18 @@ def show_plan(plan: "Plan", spec: "JobSpec") -> None:
             ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
             ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
+            *(("set", override) for override in overrides),
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
+
+
+def _optimizer(spec: "JobSpec") -> str:
+    """Its kind, then the settings that were given."""
+    rule = spec.optimizer
+    given = rule.model_dump(mode="json", exclude_unset=True, exclude={"kind", "schedule"})
+    settings = [f"{key} {value}" for key, value in given.items()]
+    return ", ".join([rule.kind, *settings, f"{rule.schedule.kind} schedule"])
 
 
 def _workers(spec: "JobSpec") -> str:
@@ -145,6 +157,8 @@ def show_gradients(answer: "GradientsResponse") -> None:
         table(["parameter", "mean gradient", *answer.shortcuts], _gradient_rows(answer))
     table(gaps.HEADING, gaps.rows(answer.shortcuts))
     typer.echo(gaps.HOW_TO_READ)
+    if answer.per_example is not None:
+        typer.echo("Every example's own gradient: --output json, under per_example.")
 
 
 def _small(answer: "GradientsResponse") -> bool:
