@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from batchgrad.errors import Unavailable
+from batchgrad.errors import Unavailable, extra
 
 Arrays = tuple[Any, Any]
 
@@ -53,6 +53,6 @@ def load(name: str) -> Arrays:
     except ModuleNotFoundError as error:
         raise Unavailable(
             f"The {name} data come with {error.name}, which is not installed: "
-            "pip install 'batchgrad[service,demo]'"
+            f"{extra('service,demo')}"
         ) from error
     return _LOADERS[name](datasets)

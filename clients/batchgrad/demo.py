@@ -1,8 +1,10 @@
 """`batchgrad demo`: the main job on the real digits data, and what it shows."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from batchgrad import built_in, gaps
@@ -107,8 +109,16 @@ def summary(result: Result) -> dict[str, Any]:
     }
 
 
-def report(result: Result) -> str:
-    """What a person reads at the end."""
+def command(python: Path, path: str, here: Path) -> str:
+    """What to type for batchgrad in the folder `here`: its name if PATH has it, else its path."""
+    beside = python.with_name("batchgrad")
+    if shutil.which("batchgrad", path=path) or not beside.exists():
+        return "batchgrad"
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+
+
+def report(result: Result, command: str = "batchgrad") -> str:
+    """What a person reads at the end; `command` is what to type for batchgrad."""
     job = result.job
     where = (
         f"{job.workers} Ray worker{'' if job.workers == 1 else 's'}"
@@ -132,13 +142,13 @@ def report(result: Result) -> str:
         "knows the real ones, that one image's error outweighs the gradient of all of them.",
         "",
         f"parameters {job.parameters_digest}",
-        "The same for any number of workers: try `batchgrad demo --workers 3`.",
+        f"The same for any number of workers: try `{command} demo --workers 3`.",
         "",
         "Next:",
-        "  batchgrad serve                             leave a service running",
-        "  batchgrad datasets push NAME FILE.npz       give it your data",
-        "  batchgrad submit SPEC.yaml --watch          train on it",
-        "  batchgrad gradients REQUEST.yaml            ask about one minibatch",
+        f"  {command} serve                             leave a service running",
+        f"  {command} datasets push NAME FILE.npz       give it your data",
+        f"  {command} submit SPEC.yaml --watch          train on it",
+        f"  {command} gradients REQUEST.yaml            ask about one minibatch",
     ]
     return "\n".join(lines)
 

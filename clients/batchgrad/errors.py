@@ -123,6 +123,11 @@ class Unavailable(BatchgradError):
     """Something that this command needs is not installed or did not start."""
 
 
+def extra(names: str) -> str:
+    """How to install extras: "service,demo", for instance."""
+    return f"pip install 'batchgrad[{names}]', or '.[{names}]' from a clone"
+
+
 class JobError(BatchgradError):
     """Waiting ended otherwise than well."""
 

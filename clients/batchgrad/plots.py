@@ -6,7 +6,7 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from batchgrad.errors import Unavailable
+from batchgrad.errors import Unavailable, extra
 
 Curve = Sequence[tuple[int, float]]
 """(step, loss) in order."""
@@ -105,6 +105,6 @@ def _canvas() -> Any:
         module = importlib.import_module("matplotlib.backends.backend_agg")
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"--plot needs {error.name}, which is not installed: pip install 'batchgrad[demo]'"
+            f"--plot needs {error.name}, which is not installed: {extra('demo')}"
         ) from error
     return module.FigureCanvasAgg

@@ -234,3 +234,20 @@ def test_ctrl_c_detaches_from_a_service_that_lasts(kit: Any, run: Any, spec_file
     done = run(Interrupted(kit, datasets=("digits",)), spec_file)
     assert done.exit_code == 101
     assert "Detached; job job_0 goes on" in done.stderr
+    assert "no job was submitted" not in done.stderr
+
+
+@pytest.mark.parametrize("place", ["/v1/datasets/digits", "/v1/jobs"])
+def test_ctrl_c_before_the_first_job_says_so(
+    kit: Any, run: Any, spec_file: str, place: str
+) -> None:
+    class Interrupted(Service):
+        def __call__(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path == place:
+                raise KeyboardInterrupt
+            return super().__call__(request)
+
+    service = Interrupted(kit, datasets=("digits",))
+    done = run(service, spec_file)
+    assert (done.exit_code, service.submitted) == (130, [])
+    assert done.stderr.endswith("Interrupted; no job was submitted.\n")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -47,6 +48,9 @@ def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFix
     assert "Validation accuracy 97.50%" in report
     assert "0.99" in report  # the first layer's own gap
     assert DIGEST in report
+    elsewhere = demo.report(result, ".venv/bin/batchgrad")
+    assert "`.venv/bin/batchgrad demo --workers 3`" in elsewhere
+    assert "\n  .venv/bin/batchgrad serve " in elsewhere
     assert json.loads(json.dumps(demo.summary(result))) == {
         "id": "job_1",
         "status": "succeeded",
@@ -94,6 +98,18 @@ def test_ctrl_c_cancels_the_job_before_the_service_goes(kit: Any) -> None:
             demo.spec(2, None, 3), lambda _: None, data=few_digits, service=service_of(script)
         )
     assert script.seen[-1].url.path == "/v1/jobs/job_1/cancel"
+
+
+def test_the_command_to_type_is_a_path_where_path_does_not_have_it(tmp_path: Path) -> None:
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    python, script = folder / "python", folder / "batchgrad"
+    assert demo.command(python, "", tmp_path) == "batchgrad"  # python -m batchgrad, without one
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert demo.command(python, "", tmp_path) == ".venv/bin/batchgrad"
+    assert demo.command(python, "", tmp_path / "other") == str(script)
+    assert demo.command(python, str(folder), tmp_path) == "batchgrad"
 
 
 def test_the_digits_are_the_real_ones() -> None:

@@ -50,5 +50,5 @@ def test_a_missing_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
     assert done.returncode == 1
-    assert "pip install 'batchgrad[service]'" in done.stderr
+    assert "pip install 'batchgrad[service]', or '.[service]' from a clone" in done.stderr
     assert "Traceback" not in done.stderr

@@ -76,12 +76,18 @@ def compare(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--plot") from error
     loaded = load_job(spec, override or ())
-    with (
-        _service(ctx, private=private) as (client, lasting),
-        naming_lines(spec, override or ()),
-    ):
-        comparing.store_if_built_in(client, loaded.dataset, say)
-        done = _train(client, loaded, asked, lasting=lasting)
+    displays = _Displays()
+    try:
+        with (
+            _service(ctx, private=private) as (client, lasting),
+            naming_lines(spec, override or ()),
+        ):
+            comparing.store_if_built_in(client, loaded.dataset, say)
+            done = _train(client, loaded, asked, displays, lasting=lasting)
+    except KeyboardInterrupt:
+        if displays.job is None:
+            say("\nInterrupted; no job was submitted.")
+        raise
     _show(done, lasting=lasting, err=as_json)
     if plot is not None:
         plots.to_file(plot, {arm.name: arm.curve for arm in done}, loaded.name)
@@ -120,14 +126,19 @@ def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bo
 
 
 def _train(
-    client: "Client", spec: "JobSpec", asked: "list[ArmName]", *, lasting: bool
+    client: "Client",
+    spec: "JobSpec",
+    asked: "list[ArmName]",
+    displays: "_Displays",
+    *,
+    lasting: bool,
 ) -> "list[Arm]":
     """Every arm as it ended, with progress on stderr."""
     from batchgrad import compare as comparing
     from batchgrad.errors import JobCancelled
 
     done: list[Arm] = []
-    with _Displays() as displays:
+    with displays:
         try:
             for arm in comparing.compare(client, spec, asked, show=displays.show):
                 done.append(arm)

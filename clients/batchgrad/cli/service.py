@@ -3,7 +3,9 @@
 
 import importlib
 import json
+import os
 import shutil
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,7 @@ import typer
 
 from batchgrad import __version__
 from batchgrad.cli.common import Output, connect, properties, say, write
-from batchgrad.errors import ConnectionFailed, Timeout, Unavailable
+from batchgrad.errors import ConnectionFailed, Timeout, Unavailable, extra
 
 
 def register_demo_and_serve(app: typer.Typer) -> None:
@@ -50,7 +52,8 @@ def demo(
     from batchgrad import demo as digits_demo
 
     result = digits_demo.train(digits_demo.spec(workers, threads, epochs), say)
-    typer.echo(digits_demo.report(result), err=as_json)
+    typed = digits_demo.command(Path(sys.executable), os.environ.get("PATH", ""), Path.cwd())
+    typer.echo(digits_demo.report(result, typed), err=as_json)
     if as_json:
         typer.echo(json.dumps(digits_demo.summary(result)))
 
@@ -150,8 +153,7 @@ def _service(module: str) -> Any:
         if (error.name or "").startswith("batchgrad_service."):
             raise  # an incomplete installation, which pip install would not mend
         raise Unavailable(
-            f"The service needs {error.name}, which is not installed: "
-            "pip install 'batchgrad[service]'"
+            f"The service needs {error.name}, which is not installed: {extra('service')}"
         ) from error
 
 
