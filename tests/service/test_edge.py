@@ -36,9 +36,17 @@ def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
 
 
 def test_a_token_opens_the_service(guarded: TestClient) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
-        answer = guarded.get("/v1/jobs", headers=headers)
-        assert "BATCHGRAD_TOKEN" in problem(answer, 401)["detail"]
+    missing, wrong = "This service asks for a token: ", "The token is not this service's: "
+    for authorization, fact in {
+        "": missing,
+        "Bearer ": missing,
+        TOKEN: missing,
+        "Bearer wrong": wrong,
+    }.items():
+        answer = guarded.get("/v1/jobs", headers={"Authorization": authorization})
+        detail = problem(answer, 401)["detail"]
+        assert detail.startswith(fact)
+        assert "BATCHGRAD_TOKEN" in detail
         assert answer.headers["www-authenticate"] == "Bearer"
     assert guarded.get("/v1/jobs", headers={"Authorization": f"bearer {TOKEN}"}).is_success
     for path in ("/healthz", "/readyz"):
@@ -155,6 +163,9 @@ def test_gradients_are_answered(http: TestClient) -> None:
     for value in ("NaN", "Infinity"):
         text = answer.request.content.decode().replace("[1.0]]", f"[{value}]]", 1)
         problem(http.post("/v1/gradients", content=text, headers=JSON), 422)
+    [error] = problem(http.post("/v1/gradients", json=body | {"update": "x"}), 422)["errors"]
+    assert "'update' is no key here: remove it, or take one of model, loss," in error["detail"]
+    assert "dataset" not in error["detail"]
 
 
 def test_datasets_over_http(bench: Bench) -> None:

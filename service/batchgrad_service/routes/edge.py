@@ -100,10 +100,11 @@ class Edge:
         if WITH_OWN_SECRET.fullmatch(path) or self._session.opens(headers.get("cookie", "")):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self._session.fits(given):
+        bears = scheme.lower() == "bearer" and given.strip() != ""
+        if not bears or not self._session.fits(given):
+            fact = "The token is not this service's" if bears else "This service asks for a token"
             raise Unauthorized(
-                "This service asks for a token: send `Authorization: Bearer TOKEN` "
-                "(clients: set BATCHGRAD_TOKEN).",
+                f"{fact}: send `Authorization: Bearer TOKEN` (clients: set BATCHGRAD_TOKEN).",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
