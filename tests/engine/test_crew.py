@@ -62,7 +62,7 @@ def test_who_waits_for_room_is_not_waited_for_when_another_one_is_there() -> Non
         assert len(crew.alive) == 1
     assert world.now < 1000 + 62
     [warning] = world.told("warning")
-    assert warning["detail"].startswith("1 of 2 Ray workers are there")
+    assert warning["detail"].startswith("Some of the 2 Ray workers have no CPUs")
 
 
 def test_a_cluster_without_nodes_is_waited_for() -> None:

@@ -21,6 +21,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from batchgrad_service.engine.executors.placement import Seat
+from batchgrad_service.engine.executors.ray_connection import check_head
 from batchgrad_service.engine.executors.recruits import NotStarted, StartTime
 from batchgrad_service.engine.executors.team import Line
 from batchgrad_workers.wire import Offer
@@ -147,6 +148,7 @@ class Actor:
 
 
 def _has_process(actor: Any) -> bool:
+    check_head()
     return bool(actors(actor._actor_id.hex()).get("Pid"))  # noqa: SLF001  # its only name
 
 

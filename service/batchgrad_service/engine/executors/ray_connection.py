@@ -68,6 +68,13 @@ def connect(
     gc.freeze()  # what Ray imported stays; a third more for each full collection to look at
 
 
+def check_head() -> None:
+    """Raises ClusterLost when nobody listens there any more: Ray's own calls wait, deaf to all."""
+    address = ray.get_runtime_context().gcs_address
+    if error := _refused(address):
+        raise ClusterLost(f"no Ray head answers at {address} any more ({error}).") from error
+
+
 def leave() -> None:
     """End the connection, and with it all actors of this engine."""
     ray.shutdown()

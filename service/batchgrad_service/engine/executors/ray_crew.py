@@ -191,7 +191,7 @@ class Crew:
             self.follow()
             self._admit(POLL_SECONDS)
             if self.alive and self._waits_for_room():
-                self._tell_of_room(some_room(len(self.alive), self._wanted.total(), seconds))
+                self._tell_of_room(some_room(self._wanted.total(), seconds))
             if not self.alive and (self._has_no_room() or self._is_preparing()):
                 deadline = max(deadline, self._clock() + seconds / 2)  # that takes what it takes
             elif self._clock() > deadline:

@@ -10,12 +10,12 @@ NO_ROOM = (
 )
 
 
-def some_room(there: int, wanted: int, seconds: float) -> str:
+def some_room(wanted: int, seconds: float) -> str:
     """Fewer workers than were asked for have CPUs; the start waits for the others so long."""
     return (
-        f"{there} of {wanted} Ray workers are there; for the others the cluster has no CPUs free. "
-        f"The job waits {seconds:g} s for them at most, then trains with those that are there; who "
-        "gets CPUs later joins."
+        f"Some of the {wanted} Ray workers have no CPUs yet (ray status shows who has them): the "
+        f"job waits {seconds:g} s for all of them at most, then trains with those that are there; "
+        "who gets CPUs later joins."
     )
 
 
