@@ -105,4 +105,7 @@ def _take(lock: TextIO, start: Start) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == CLUSTER_LOST:
+        os._exit(code)  # Ray's own end would wait for the head; all was written by now
+    sys.exit(code)

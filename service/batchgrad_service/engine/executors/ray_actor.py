@@ -21,6 +21,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from batchgrad_service.engine.executors.placement import Seat
+from batchgrad_service.engine.executors.protocol import ClusterLost
 from batchgrad_service.engine.executors.ray_connection import check_head
 from batchgrad_service.engine.executors.recruits import NotStarted, StartTime
 from batchgrad_service.engine.executors.team import Line
@@ -117,7 +118,8 @@ class Actor:
         """End it for good. A stopped process does not hear Ray: on this node, by signal."""
         if self.line:
             self.line.close()
-        with suppress(RayError):
+        with suppress(RayError, ClusterLost):
+            check_head()
             ray.kill(self.actor, no_restart=True)
         if self.identity and self.identity.node == self._job.own_node:
             with suppress(ProcessLookupError):

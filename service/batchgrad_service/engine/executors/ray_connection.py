@@ -4,7 +4,7 @@ import gc
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 
 import ray
@@ -76,8 +76,11 @@ def check_head() -> None:
 
 
 def leave() -> None:
-    """End the connection, and with it all actors of this engine."""
-    ray.shutdown()
+    """End the connection, and with it all actors of this engine; to no head there is none."""
+    if ray.is_initialized():
+        with suppress(ClusterLost):
+            check_head()
+            ray.shutdown()
 
 
 def _await(
