@@ -30,7 +30,7 @@ CPUS = 2
 RAY_PORT = 6379
 PORT = 8711
 START_SECONDS = 30.0
-HEAD_AWAY_SECONDS = 20
+HEAD_AWAY_SECONDS = 10
 """So long Ray waits for a head that is away; one that a test starts anew is back sooner."""
 BIN = Path(sys.executable).parent
 

@@ -124,7 +124,7 @@ def test_engine_killed(cluster: Cluster) -> None:
 
 def test_gcs_killed_and_the_cluster_started_afresh(cluster: Cluster) -> None:
     """Ray ends the engine when the head stays away; the next one waits until it is back."""
-    with mended(cluster, *cluster.hosts), running(cluster, epochs=300) as job:
+    with mended(cluster, *cluster.hosts), running(cluster, epochs=900) as job:  # outlasts a head
         cluster.head.send(signal.SIGKILL, cluster.head.processes(GCS))
         until(job.recovering, HEAD_AWAY_SECONDS + 30, "the engine does not notice")
         cluster.restart(*cluster.hosts)
@@ -135,7 +135,7 @@ def test_gcs_killed_and_the_cluster_started_afresh(cluster: Cluster) -> None:
 
 def test_gcs_killed_and_the_cluster_is_back_before_anybody_noticed(cluster: Cluster) -> None:
     """Ray ends the engine, for it is of the old cluster; the next one is of the new one."""
-    with mended(cluster, *cluster.hosts), running(cluster, epochs=300) as job:
+    with mended(cluster, *cluster.hosts), running(cluster, epochs=900) as job:  # outlasts a head
         cluster.head.send(signal.SIGKILL, cluster.head.processes(GCS))
         cluster.restart(cluster.head)
         cluster.restart(*cluster.hosts[1:])
