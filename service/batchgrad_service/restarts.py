@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from batchgrad_service.backoff import Backoff
+
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 120.0
 
@@ -52,22 +54,21 @@ class ClusterWaits:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[str, tuple[float, float, int]] = {}  # id: (until, seconds, newest step)
+        self._jobs: dict[str, tuple[Backoff, int]] = {}  # id: (…, newest checkpoint's step)
 
     def begin(self, job_id: str, newest_step: int) -> float:
         """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""
         with self._lock:
-            _, before, step_before = self._jobs.get(job_id, (0.0, 0.0, newest_step))
-            seconds = min(2 * before, LONGEST_WAIT_SECONDS)
-            if not before or newest_step > step_before:
-                seconds = FIRST_WAIT_SECONDS
-            self._jobs[job_id] = (self._clock() + seconds, seconds, newest_step)
-        return seconds
+            backoff, step_before = self._jobs.get(job_id, (None, newest_step))
+            if backoff is None or newest_step > step_before:
+                backoff = Backoff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+            self._jobs[job_id] = (backoff, newest_step)
+            return backoff.fail(self._clock())
 
     def is_over(self, job_id: str) -> bool:
         """Whether the job may be tried now."""
         with self._lock:
-            return job_id not in self._jobs or self._clock() >= self._jobs[job_id][0]
+            return job_id not in self._jobs or self._clock() >= self._jobs[job_id][0].until
 
     def forget(self, job_id: str) -> None:
         """The job ended, or somebody wants it now."""

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
-from math import inf
 from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 from batchgrad_service.engine.executors.background import background
 from batchgrad_service.engine.executors.cluster import Cluster
 from batchgrad_service.engine.executors.inline import InlineExecutor
+from batchgrad_service.engine.executors.lookout import Lookout
 from batchgrad_service.engine.executors.plans import (
     Plan,
     could_win_seconds,
@@ -39,18 +39,9 @@ from batchgrad_workers.arrays import Array
 from batchgrad_workers.gradients import GradientSums
 from batchgrad_workers.shard import EvaluationSums, RangeSums
 
-LOOK_SECONDS = 1.0
-"""How often the cluster's nodes are looked at."""
-
-AGAIN_SECONDS = 30.0
-"""After a failure of a cluster that may come back; twice as long after each, up to the longest."""
-
-LONGEST_SECONDS = 600.0
-
 LEAVE_SECONDS = 10.0
 
 Answer = TypeVar("Answer")
-Nodes = Mapping[str, int]
 
 
 class AutoExecutor:
@@ -82,11 +73,7 @@ class AutoExecutor:
         self._plan: Plan = self._trials.next() or Plan(0, 1)
         self._trying = True
         self._crew: tuple[Plan, Executor] | None = None
-        self._nodes: Nodes | None = None
-        self._survey: Future[Nodes] | None = None
-        self._surveyed_at = 0.0
-        self._again_at = inf
-        self._again_seconds = AGAIN_SECONDS
+        self._lookout = Lookout(cluster, self._interrupted, clock) if cluster else None
         self._coming: tuple[Plan, Future[Executor]] | None = None
         self._tell = tell
         self._traffic = Traffic()
@@ -134,13 +121,14 @@ class AutoExecutor:
 
     def cluster(self) -> ClusterSeen:
         seen = self._crew[1].cluster() if self._crew else ClusterSeen()
-        nodes = [node for node in self._nodes or () if node]  # a private cluster's has no name
+        known = self._lookout.nodes if self._lookout else None
+        nodes = [node for node in known or () if node]  # a private cluster's has no name
         return seen.model_copy(update={"nodes": nodes or seen.nodes})
 
     def close(self) -> None:
         """Dismiss everybody, also those who are still coming."""
         self._closing.set()
-        pending: list[Future[Any]] = [self._survey] if self._survey else []
+        pending: list[Future[Any]] = [*self._lookout.pending] if self._lookout else []
         wait([*pending, *([self._coming[1]] if self._coming else [])], LEAVE_SECONDS)
         if self._coming and self._coming[1].done() and not self._coming[1].exception():
             self._crew = self._coming[0], self._coming[1].result()
@@ -180,13 +168,13 @@ class AutoExecutor:
         if plan is not None:
             self._change_to(plan)
             self._trying = self._coming is None
-        elif self._cluster is None or self._nodes is not None:
+        elif not (self._cluster and self._lookout) or self._lookout.nodes is not None:
             self._settle("the fastest of what was measured")
         elif (won := self._could_win(steps_left, self._cluster.cpus)) < self._cluster.cost_seconds:
             self._settle(_not_worth(won, self._cluster))
         else:
             self._alone()
-            self._survey = background(partial(self._cluster.nodes, self._interrupted))
+            self._lookout.look()
 
     def _look(self, steps_left: int) -> None:
         """Outside of any trial: has somebody come, have the nodes changed?"""
@@ -196,25 +184,15 @@ class AutoExecutor:
                 self._coming = None
                 self._crew, self._plan = (plan, crew.result()), plan
                 self._trying = plan not in self._trials.seconds
-        elif self._survey:
-            if self._survey.done():
-                survey, self._survey, self._surveyed_at = self._survey, None, self._clock()
-                self._learn(survey.result(), steps_left)
-        elif not self._cluster or not self._cluster.changes:
-            return
-        elif self._nodes is None:
-            if self._clock() > self._again_at:
-                self._again_at = inf
-                self._survey = background(partial(_survey_anew, self._cluster, self._interrupted))
-        elif self._clock() - self._surveyed_at > LOOK_SECONDS:
-            self._survey = background(partial(self._cluster.nodes, self._interrupted))
+        elif self._lookout:
+            first = self._lookout.nodes is None
+            nodes = self._lookout.news()
+            if nodes is not None:
+                self._learn(nodes, steps_left, first=first)
 
-    def _learn(self, nodes: Nodes, steps_left: int) -> None:
+    def _learn(self, nodes: Mapping[str, int], steps_left: int, *, first: bool) -> None:
         """Other nodes than before: a crew follows them; without one, measure what they can do."""
-        if nodes == self._nodes or self._cluster is None:
-            return
-        first, self._nodes = self._nodes is None, nodes
-        if self._plan.workers:
+        if self._plan.workers or self._cluster is None:
             return
         won = self._could_win(steps_left, sum(nodes.values()))
         if won < self._cluster.cost_seconds:
@@ -273,25 +251,15 @@ class AutoExecutor:
     def _give_up(self, error: Exception) -> None:
         """Without Ray from now on; a cluster that may come back is looked at again."""
         goes_on = "the engine goes on by itself"
-        if self._cluster and self._cluster.changes:
-            seconds = self._again_seconds
-            self._again_at = self._clock() + seconds
-            self._again_seconds = min(2 * seconds, LONGEST_SECONDS)
+        if self._lookout and (seconds := self._lookout.fail()) is not None:
             goes_on += f", and looks at the cluster again in {seconds:g} s"
         text = (
             f"Ray was of no use ({type(error).__name__}: {error}): {goes_on}. "
             "The result is the same; see whether the cluster is well, or set workers: 0."
         )
         self._tell(Happening("warning", {"detail": text}))
-        self._nodes = None
         self._trials.without_ray()
         self._settle("Ray failed")
-
-
-def _survey_anew(cluster: Cluster, interrupted: Callable[[], bool]) -> Nodes:
-    """By a new connection: the old one gets nobody from a head that was started afresh."""
-    cluster.leave()
-    return cluster.nodes(interrupted)
 
 
 def _not_worth(won: float, cluster: Cluster) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from batchgrad_service.backoff import Backoff
 from batchgrad_service.engine.executors.placement import Seat
 
 AGAIN_SECONDS = 2.0
@@ -50,8 +51,7 @@ class StartTime:
 class Trouble:
     """What went wrong on one node since a worker was ready there."""
 
-    again_at: float = 0.0
-    seconds: float = AGAIN_SECONDS / 2
+    backoff: Backoff = field(default_factory=lambda: Backoff(AGAIN_SECONDS, AT_MOST_SECONDS))
     texts: set[str] = field(default_factory=set)
 
 
@@ -112,10 +112,9 @@ class Recruits:
     def _is_new(self, seat: Seat, text: str) -> bool:
         """Leave the seat empty for a while; whether this trouble was not told yet."""
         trouble, now = self._troubles.setdefault(seat.node, Trouble()), self._clock()
-        if now >= trouble.again_at:  # those who fail at the same time are one trouble
-            trouble.seconds = min(2 * trouble.seconds, AT_MOST_SECONDS)
-            trouble.again_at = now + trouble.seconds
-        self._empty.append((trouble.again_at, seat))
+        if now >= trouble.backoff.until:  # those who fail at the same time are one trouble
+            trouble.backoff.fail(now)
+        self._empty.append((trouble.backoff.until, seat))
         told = text in trouble.texts
         trouble.texts.add(text)
         return not told
