@@ -1,9 +1,14 @@
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from batchgrad_workers.shard import Setup
+from tests.engine.lines import Team
 from tests.workers.jobs import setup, store
 
 
@@ -32,3 +37,17 @@ def job_directory(tmp_path: Path) -> Path:
 def job(tmp_path: Path) -> Setup:
     """A job's setup on a dataset of its own, for executors that need no engine."""
     return setup(store(tmp_path))
+
+
+@pytest.fixture
+def team() -> Iterator[Team]:
+    with threadpool_limits(limits=1), closing(Team()) as made:
+        yield made
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What workers that are held up wait for; set at the end, so that they can go."""
+    event = threading.Event()
+    yield event
+    event.set()

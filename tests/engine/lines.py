@@ -2,16 +2,19 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchgrad_service.engine.executors.dispatch import Dispatch
 from batchgrad_service.engine.executors.memory_lines import MemoryLine, MemoryLines
 from batchgrad_service.engine.executors.protocol import Happening
 from batchgrad_service.engine.failures import NoWorkers
 from batchgrad_workers import wire
 from batchgrad_workers.shard import Setup, Shard
+from tests.workers.jobs import bits, joined
 
 Serve = Callable[[socket.socket, Shard, str], None]
 
@@ -79,3 +82,38 @@ class Team:
         for thread in self._threads:
             thread.join(10)
             assert not thread.is_alive()
+
+
+def dispatch(
+    team: Team, interrupted: Any = lambda: False, *, silence_seconds: float = 1.0
+) -> Dispatch:
+    return Dispatch(team, interrupted, silence_seconds, team.told.append)
+
+
+def root(parts: list[Any]) -> list[bytes]:
+    """The exact contents of what these parts add up to."""
+    return bits(joined(parts))
+
+
+def stuck(released: threading.Event) -> Serve:
+    """Computes nothing, and goes when it is let."""
+
+    def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+        with connection:
+            assert released.wait(30)
+
+    return serve
+
+
+def until(what: Callable[[], Any]) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def dies(connection: socket.socket, shard: Shard, dtype: str) -> None:
+    """Takes its work to the grave."""
+    connection.recv(wire.PACKET_BYTES)
+    connection.close()

@@ -71,14 +71,20 @@ def whole(
 ) -> tuple[GradientSums, list[RangeSums[GradientSums]]]:
     """The root of one step, computed in `parts` (or at once), each by a shard of its own."""
     total = microbatches(BATCH, of.microbatch_size)
-    tree: Tree[GradientSums] = Tree(total, GradientSums.join)
     found = []
     for start, stop in parts or [(0, total)]:
         with closing(Shard(of, threads)) as shard:
             found.append(shard.gradient_sums(step, theta(of), start, stop))
-        for node in found[-1].nodes:
+    return joined(found, total), found
+
+
+def joined(parts: Sequence[RangeSums[GradientSums]], leaves: int = M) -> GradientSums:
+    """The root of the canonical tree over these parts of a step."""
+    tree: Tree[GradientSums] = Tree(leaves, GradientSums.join)
+    for part in parts:
+        for node in part.nodes:
             tree.add(node.level, node.index, node.sum)
-    return tree.root(), found
+    return tree.root()
 
 
 def bits(sums: GradientSums) -> list[bytes]:
