@@ -48,9 +48,8 @@ class Settling:
 
     def died(self, job_id: str, attempt: int, reason: str, detail: str, log: list[str]) -> None:
         """The engine ended unasked: try again from the newest checkpoint, or give the job up."""
-        steps = [stored.checkpoint.step for stored in self._store.checkpoints(job_id)]
         at_most = self._store.job_inputs(job_id).spec.max_restarts
-        spent = self._budget.spend(job_id, max(steps, default=-1), at_most)
+        spent = self._budget.spend(job_id, self._newest_step(job_id), at_most)
         data: dict[str, Any] = {"detail": detail, "log": log}
         if spent.allowed:
             data |= {"restart": spent.restarts, "max_restarts": at_most}
@@ -60,8 +59,7 @@ class Settling:
 
     def cluster_away(self, job_id: str, attempt: int, detail: str, log: list[str]) -> None:
         """A cluster of the user's own is out of reach: the job waits for it, however long."""
-        steps = [stored.checkpoint.step for stored in self._store.checkpoints(job_id)]
-        seconds = self._waits.begin(job_id, max(steps, default=-1))
+        seconds = self._waits.begin(job_id, self._newest_step(job_id))
         detail = f"{detail} The job tries again in {seconds:g} s, until it is back."
         data = {"detail": detail, "log": log, "again_seconds": seconds}
         self._stopped(job_id, attempt, "recovering", "cluster_lost", data)
@@ -75,6 +73,11 @@ class Settling:
         """What went wrong so far counts no more."""
         self._budget.forget(job_id)
         self._waits.forget(job_id)
+
+    def _newest_step(self, job_id: str) -> int:
+        """The step of its newest checkpoint; -1 if it has none."""
+        steps = [stored.checkpoint.step for stored in self._store.checkpoints(job_id)]
+        return max(steps, default=-1)
 
     def _stopped(
         self, job_id: str, attempt: int, to: JobStatus, reason: str | None, data: dict[str, Any]

@@ -77,7 +77,7 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
             prepared.steps_planned,
             find_cluster=find_cluster,
             # Who waits for workers has no step to end before it obeys.
-            interrupted=lambda: orders.interrupted or not (trains or orders.command is None),
+            interrupted=lambda: orders.interrupted or bool(orders.command and not trains),
             tell=lambda each: send(Happened(event=each.event, data=each.data)),
         )
         trains = True
