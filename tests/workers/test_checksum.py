@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.digests import checksum
+from batchgrad_workers.digests import checksums
+
+
+def checksum(vector: Array) -> str:
+    """Of one alone."""
+    return checksums(vector[None])[0]
 
 
 @given(st.integers(1, 9000), st.integers(0, 2**63), st.sampled_from([np.float32, np.float64]))
@@ -14,6 +19,12 @@ def test_one_changed_bit_shows(size: int, place: int, dtype: type[np.floating]) 
     content = vector.view(np.uint8)
     content[place // 8 % len(content)] ^= 1 << place % 8
     assert checksum(vector) != before
+
+
+def test_vectors_together_have_the_checksums_that_each_has_alone() -> None:
+    for size in (1, 255, 256, 2410, 2411):
+        vectors = np.random.default_rng(size).normal(size=(3, size)).astype(np.float32)
+        assert checksums(vectors) == [checksum(each) for each in vectors]
 
 
 def test_order_kind_and_length_show() -> None:

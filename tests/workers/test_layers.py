@@ -1,6 +1,5 @@
 """What must hold for every kind of layer: examples do not mix, and sums are those of g_n."""
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -36,7 +35,7 @@ def test_perturbing_one_example_moves_no_other_by_one_bit(name: str, dtype: str)
     inputs, targets = batch.inputs.copy(), batch.targets.copy()
     inputs[3] = (inputs[3] + 1) % 5 if network(name).takes_ids else 17 * inputs[3] + 1
     targets[3] -= 2
-    other = replace(batch, inputs=inputs, targets=targets)
+    other = batch._replace(inputs=inputs, targets=targets)
 
     before, after = everything(name, theta, batch), everything(name, theta, other)
 

@@ -96,10 +96,12 @@ class Examples:
         self._dtype = np.dtype(dtype)
         self._standardization = standardization
         self._class_weights = class_weights
+        self._ones = np.ones(0, dtype)
 
     def rows(self, ids: Integers) -> Microbatch:
         """The examples with these row numbers."""
-        inputs, targets = self._dataset.inputs[ids], self._dataset.targets[ids]
+        # take, unlike indexing, lets go of the GIL: it does not hold up the other threads.
+        inputs, targets = self._dataset.inputs.take(ids, 0), self._dataset.targets.take(ids, 0)
         if self._standardization is not None:
             inputs = self._standardization.apply(inputs, self._dtype)
         return Microbatch(
@@ -109,7 +111,12 @@ class Examples:
         )
 
     def weights(self, ids: Integers) -> Array:
-        """w_n (n,): the example's own weight times its class's."""
+        """w_n (n,): the example's own weight times its class's; not to be written to."""
+        if self._dataset.weights is None and self._class_weights is None:
+            ones = self._ones
+            if len(ones) < len(ids):
+                ones = self._ones = np.ones(len(ids), self._dtype)
+            return ones[: len(ids)]
         weights = np.ones(len(ids), self._dtype)
         if self._dataset.weights is not None:
             weights *= self._dataset.weights[ids].astype(self._dtype)

@@ -7,7 +7,7 @@ are sums over examples: the mean is divided once, by the coordinator. Symbols as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,7 @@ class GradientSums:
         )
 
 
-@dataclass(frozen=True)
-class Microbatch:
+class Microbatch(NamedTuple):
     """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype."""
 
     inputs: Array
@@ -88,7 +87,7 @@ class Differentiator:
             layer, inputs = network.layers[index], activations[index]
             room = self.means.room(means, index) if self.means else None
             if room or into[index]:
-                squared_norms += layer.sums(inputs, error, weights, into[index], room)
+                layer.sums(inputs, error, weights, into[index], room, squared_norms)
             if index > lowest:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
         if self.means:

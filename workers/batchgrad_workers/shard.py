@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,7 @@ class Setup:
     drop_nonfinite: bool
 
 
-@dataclass(frozen=True)
-class RangeSums(Generic[Sums]):
+class RangeSums(NamedTuple, Generic[Sums]):
     """Microbatches [start, stop) of a step, reduced to the maximal nodes of the canonical tree.
 
     `losses` and `squared_norms` (n,) are per example, in the minibatch's order; empty after an

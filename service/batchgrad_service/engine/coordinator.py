@@ -81,23 +81,27 @@ class Coordinator:
             NonFinite: unless the examples are to be dropped; θ is unchanged.
             Interrupted, NoWorkers, ClusterLost: from the executor; θ is unchanged.
         """
-        watch = Stopwatch()
-        rate = self._learning_rate(step)
-        ids, ranges = self._shard(step)
-        watch.lap("shard")
-        parts = self._executor.gradient_sums(step, self.parameters, ranges)
-        watch.lap("compute")
-        minibatch = self._reduce(step, ids, parts)
-        watch.lap("reduce")
-        self._compare(step, minibatch, rate, watch)
-        watch.lap("compare")
-        self._update(minibatch, rate)
-        watch.lap("update")
-        return minibatch
+        with np.errstate(all="ignore"):  # whoever looks at the results tells of an overflow
+            watch = Stopwatch()
+            rate = self._learning_rate(step)
+            ids, ranges = self._shard(step)
+            watch.lap("shard")
+            parts = self._executor.gradient_sums(step, self.parameters, ranges)
+            watch.lap("compute")
+            minibatch = self._reduce(step, ids, parts)
+            watch.lap("reduce")
+            self._compare(step, minibatch, rate, watch)
+            watch.lap("compare")
+            self._update(minibatch, rate)
+            watch.lap("update")
+            return minibatch
 
-    def measured(self) -> list[Measured]:
-        """What the steps since the last call were worth, in order."""
-        return self._measurements.measured()
+    def measured(self, *, waiting: bool = True) -> list[Measured]:
+        """What the steps since the last call were worth, in order.
+
+        Without `waiting` only what is measured already.
+        """
+        return self._measurements.measured(waiting=waiting)
 
     @property
     def noise(self) -> SmoothedNoise:
@@ -139,10 +143,10 @@ class Coordinator:
         losses = np.concatenate([part.losses for part in parts])
         squared_norms = np.concatenate([part.squared_norms for part in parts])
         examples, dropped = len(ids), []
-        finite = np.isfinite(losses) & np.isfinite(squared_norms)
-        if not finite.all():
+        if not isfinite(np.dot(losses, squared_norms)):  # its own overflow costs a closer look
+            finite = np.isfinite(losses) & np.isfinite(squared_norms)
             dropped = ids[~finite].tolist()
-            if not self._drop_nonfinite or not finite.any():
+            if dropped and (not self._drop_nonfinite or not finite.any()):
                 raise NonFiniteExamples(step + 1, dropped, examples, dropping=self._drop_nonfinite)
             ids, losses, squared_norms = ids[finite], losses[finite], squared_norms[finite]
         sums = tree.root()
@@ -193,6 +197,5 @@ class Coordinator:
         gradient = minibatch.gradient
         if self._direction != "mean_gradient":
             gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
-        with np.errstate(all="ignore"):
-            gradient = clipped(gradient, self._clip_norm)
+        gradient = clipped(gradient, self._clip_norm)
         self.optimizer.update(self.parameters, gradient, rate)

@@ -30,7 +30,7 @@ from batchgrad_service.engine.step_report import Minibatch, Stopwatch
 from batchgrad_service.engine.waiting import Columns, Step, Waiting
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
-from batchgrad_workers.digests import checksum
+from batchgrad_workers.digests import checksums
 
 WAITING_BYTES = 8 << 20
 """How much steps may hold while they wait; more would leave the processor's cache meanwhile."""
@@ -108,9 +108,9 @@ class Measurements:
         if self._waiting.full:
             self._measure()
 
-    def measured(self) -> list[Measured]:
-        """All steps since the last call, in order."""
-        if self._waiting:
+    def measured(self, *, waiting: bool = True) -> list[Measured]:
+        """All steps since the last call, in order; or without those that still wait."""
+        if waiting and self._waiting:
             self._measure()
         measured, self._measured = self._measured, []
         return measured
@@ -129,7 +129,7 @@ class Measurements:
             quantiles(ordered),
             counts.tolist(),
             largest(of.ids, norms, ordered),
-            [checksum(gradient) for gradient in of.gradients],
+            checksums(of.gradients),
             self._compare(steps, of),
             strict=True,
         )

@@ -22,7 +22,7 @@ from batchgrad_service.engine.messages import Message
 from batchgrad_service.engine.preparation import prepare
 from batchgrad_service.engine.session import own_threads
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
-from batchgrad_workers.digests import checksum
+from batchgrad_workers.digests import checksums
 from batchgrad_workers.gradients import Differentiator
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.source import DatasetSource
@@ -85,7 +85,7 @@ def replay(request: Request) -> StepExamples:
             request.chunk_bytes,
         )
     losses = minibatch.losses.astype(np.float64)
-    fingerprint = checksum(minibatch.gradient)
+    fingerprint = checksums(minibatch.gradient[None])[0]
     order = _order(request.order, minibatch.ids.astype(np.float64), losses, parts)[: request.limit]
     return StepExamples(
         step=request.step,

@@ -59,7 +59,9 @@ class Linear(Plain):
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
         if len(self.input_shape) == 1:
-            return self.sums(inputs, error, weights, into, None)
+            norms = np.zeros_like(weights)
+            self.sums(inputs, error, weights, into, None, norms)
+            return norms
         inputs, error = self._positions(inputs), self._positions(error)
         norms = weight_sums(inputs, error, weights, into["weight"])
         if self.bias:
@@ -67,19 +69,25 @@ class Linear(Plain):
         return norms
 
     def sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters, means: MeanSums | None
-    ) -> Array:
+        self,
+        inputs: Array,
+        error: Array,
+        weights: Array,
+        into: Parameters,
+        means: MeanSums | None,
+        norms: Array,
+    ) -> None:
         """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
         if len(self.input_shape) > 1:
-            return super().sums(inputs, error, weights, into, means)
-        weighted, norms = np.empty_like(error), np.empty_like(weights)
+            super().sums(inputs, error, weights, into, means, norms)
+            return
+        weighted = np.empty_like(error)
         error_sum = into["bias"] if self.bias else np.empty_like(error[0])
         input_sum = means.inputs if means else error_sum[:0]
         _vector_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
         np.matmul(weighted.T, inputs, out=into["weight"])
         if means and means.errors is not None:
             means.errors[...] = error_sum
-        return norms
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         if len(self.input_shape) == 1:
@@ -105,7 +113,7 @@ def _vector_sums(
     error_sum: Array,
     input_sum: Array,
 ) -> None:
-    """Write w_n δ_n, ‖δ_n‖² (‖a_n‖² + 1), Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n."""
+    """Write w_n δ_n, Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n; add to the norms."""
     error_sum[:] = 0
     input_sum[:] = 0
     for n in range(len(error)):
@@ -119,4 +127,4 @@ def _vector_sums(
             squares += a[i] * a[i]
         for i in range(len(input_sum)):
             input_sum[i] += weight * a[i]
-        norms[n] = errors * (squares + bias)
+        norms[n] += errors * (squares + bias)

@@ -9,8 +9,7 @@ side by side: what works on them keeps the order it finds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,8 +19,7 @@ Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
 
 
-@dataclass(frozen=True)
-class MeanSums:
+class MeanSums(NamedTuple):
     """Room for Σ_n w_n a_n, in the shape of a mean input, and if wanted for Σ_n w_n δ_n, flat."""
 
     inputs: Array
@@ -65,9 +63,18 @@ class Layer(Protocol):
         """
 
     def sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters, means: MeanSums | None
-    ) -> Array:
-        """`gradient_sums`, and the sums of `means` where those are asked for."""
+        self,
+        inputs: Array,
+        error: Array,
+        weights: Array,
+        into: Parameters,
+        means: MeanSums | None,
+        norms: Array,
+    ) -> None:
+        """`gradient_sums`, and the sums of `means` where those are asked for.
+
+        ‖g_n‖² over this layer's parameters is added to `norms` (n,).
+        """
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         """g_n themselves, (n, *parameter shape): for a few examples only."""
@@ -86,12 +93,14 @@ class Summed:
         weights: Array,
         into: Parameters,
         means: MeanSums | None,
-    ) -> Array:
+        norms: Array,
+    ) -> None:
         if means:
             self.input_sum(inputs, weights, means.inputs)
             if means.errors is not None:
                 weighted_sum(weights, error, means.errors)
-        return self.gradient_sums(inputs, error, weights, into)
+        if into:
+            norms += self.gradient_sums(inputs, error, weights, into)
 
 
 class Plain(Summed):
