@@ -1,6 +1,7 @@
 """The service as a process: built, started, and stopped in order."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from batchgrad import __version__
-from batchgrad_service import logs, planning, question
+from batchgrad_service import garbage, logs, planning, question
 from batchgrad_service.app import create_app
 from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
@@ -63,6 +64,7 @@ def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
     With port 0 a free port is taken, and the line {"url": …} goes to stdout.
     """
     logs.configure(settings.log_format, settings.log_level)
+    garbage.collect_seldom()
     try:
         listening = _listen(settings.host, settings.port)
     except OSError as error:
@@ -133,6 +135,7 @@ def _serve(
             services.parameters.clean()
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)
+            gc.freeze()  # what was imported and set up stays: no need to look at it again
             asyncio.run(server.serve(sockets=[listening]))
         finally:
             _log.info("stopping; engines write their checkpoints")

@@ -1,7 +1,6 @@
 """`python -m batchgrad_service.engine.main`: the engine process of one attempt at a job."""
 
 import fcntl
-import gc
 import json
 import logging
 import os
@@ -9,8 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+from batchgrad_service import garbage
 from batchgrad_service.engine import log, session
 from batchgrad_service.engine.executors import ClusterLost
 from batchgrad_service.engine.messages import (
@@ -29,17 +29,13 @@ from batchgrad_service.engine.orders import Orders
 LOCKED = 73
 """Exit code: another engine still works on this job."""
 
-YOUNG_OBJECTS = 50_000
-"""How many the garbage collector waits for: most are rows, which go with the next report."""
-
-
 _log = logging.getLogger("batchgrad.engine")
 
 
 class Outlet:
     """The pipe to the service. When nobody reads any more, the engine goes on to its end."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self._open = True
@@ -54,7 +50,8 @@ class Outlet:
             if not self._open:
                 return
             try:
-                self._stream.write(encode(message) + "\n")
+                self._stream.write(encode(message))
+                self._stream.write(b"\n")
                 self._stream.flush()
             except BrokenPipeError:
                 self._open = False
@@ -62,7 +59,7 @@ class Outlet:
 
 def main() -> int:
     """Read `Start`, take the job's lock, train."""
-    gc.set_threshold(YOUNG_OBJECTS)
+    garbage.collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
@@ -85,9 +82,9 @@ def main() -> int:
     return 0
 
 
-def _keep_stdout_for_messages() -> TextIO:
+def _keep_stdout_for_messages() -> BinaryIO:
     """A stream on the real stdout; whatever else prints goes to stderr from now on."""
-    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return messages
 

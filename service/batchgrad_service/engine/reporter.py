@@ -4,9 +4,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
-from typing import Any
 
 import numpy as np
+import orjson
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
 from batchgrad_service.engine.executors import Executor
@@ -17,6 +17,7 @@ from batchgrad_service.engine.messages import (
     Observed,
     Sent,
     SentReport,
+    encode_row,
 )
 
 REPORT_SECONDS = 0.2
@@ -47,7 +48,8 @@ class Reporter:
         now, clock = datetime.now(UTC), perf_counter()
         for figures, watch in zip(measured.figures, measured.watches, strict=True):
             time = now - timedelta(seconds=clock - watch.last)
-            self._rows.append({**figures, "time": time, "phases": watch.phases})
+            row = {**figures, "time": time, "phases": watch.phases}
+            self._rows.append(encode_row(row))
             for phase, seconds in watch.phases.items():
                 self._phases[phase].append(seconds)
             if figures["loss"] is None and not self._warned_of_weightless:
@@ -115,7 +117,7 @@ class Reporter:
         self._send(Happened(event="warning", data={"detail": text}))
 
     def _clear(self) -> None:
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[orjson.Fragment] = []
         self._evaluations: list[Evaluated] = []
         self._observed_examples = 0
         self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)

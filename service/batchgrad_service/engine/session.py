@@ -173,6 +173,7 @@ class Session:
                     self._write_ledger()
                 self._coordinator.step(self._step)
                 self._step += 1
+                self._take_in(waiting=False)
                 self._evaluate_if_due()
                 self._report_if_due()
         except NonFinite as failure:
@@ -244,10 +245,14 @@ class Session:
 
     def _report(self) -> None:
         """Bring the ledger up to this step, and say what was measured since the last report."""
-        for measured in self._coordinator.measured():
+        self._take_in(waiting=True)
+        self._reporter.flush()
+
+    def _take_in(self, *, waiting: bool) -> None:
+        """What was measured, into ledger and report, while it is in the processor's cache."""
+        for measured in self._coordinator.measured(waiting=waiting):
             self._ledger.add(measured.ids, measured.losses, measured.norms)
             self._reporter.add(measured)
-        self._reporter.flush()
 
     def _write_ledger(self) -> None:
         """Let the service read the ledger as it is now, without a whole checkpoint."""
