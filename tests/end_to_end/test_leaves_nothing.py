@@ -18,7 +18,13 @@ from tests.end_to_end.digits_job import PATIENCE_SECONDS, digest, spec, until
 
 pytestmark = pytest.mark.ray
 
-LONG = {"epochs": 600}
+LONG = {"epochs": 300}
+
+
+@pytest.fixture(scope="module")
+def expected(client: Client) -> str:
+    """The digest of a run that nobody disturbed."""
+    return digest(client, **LONG)
 
 
 @contextmanager
@@ -84,9 +90,8 @@ def traces(pids: set[int], data_dir: Path) -> set[Path]:
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
-    client: Client, tmp_path: Path, sent: signal.Signals
+    expected: str, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    expected = digest(client, **LONG)
     with service(tmp_path) as (process, mine):
         mine.put_arrays("digits", *digits())
         job = mine.submit(spec(workers=2, **LONG))
