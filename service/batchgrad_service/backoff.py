@@ -13,7 +13,7 @@ class Backoff:
         self._longest = longest
 
     def fail(self, now: float) -> float:
-        """It failed `now`: how long to wait, which is `until` then."""
+        """It failed `now`: seconds to wait, until `until`."""
         seconds = self._next
         self._next = min(2 * seconds, self._longest)
         self.until = now + seconds

@@ -54,7 +54,7 @@ class ClusterWaits:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[str, tuple[Backoff, int]] = {}  # id: (…, newest checkpoint's step)
+        self._jobs: dict[str, tuple[Backoff, int]] = {}  # the step of its newest checkpoint
 
     def begin(self, job_id: str, newest_step: int) -> float:
         """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""

@@ -1,7 +1,6 @@
 """The service as a process: built, started, and stopped in order."""
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -124,6 +123,7 @@ def _serve(
         on_listening=lambda: _announce(url, settings),
         closing=closing,
     )
+    garbage.spare_what_is_here()
     with _stopped_by_signals(server.stop):
         supervisor.start()
         try:
@@ -135,7 +135,6 @@ def _serve(
             services.parameters.clean()
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)
-            gc.freeze()  # what was imported and set up stays: no need to look at it again
             asyncio.run(server.serve(sockets=[listening]))
         finally:
             _log.info("stopping; engines write their checkpoints")

@@ -18,7 +18,7 @@ from tests.end_to_end.digits_job import PATIENCE_SECONDS, digest, spec, until
 
 pytestmark = pytest.mark.ray
 
-LONG = {"epochs": 300}
+LONG = {"epochs": 600}
 
 
 @pytest.fixture(scope="module")

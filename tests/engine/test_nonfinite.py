@@ -48,6 +48,20 @@ def test_nonfinite_examples_are_dropped_when_asked(hot: Path, job_directory: Pat
     assert np.isfinite(np.array([row.loss for row in rows(messages)], np.float64)).all()
 
 
+@pytest.mark.parametrize("nonfinite", ["fail", "drop"])
+def test_finite_figures_that_overflow_only_together_are_no_trouble(
+    dataset: Path, job_directory: Path, nonfinite: str
+) -> None:
+    np.save(dataset / "targets.npy", np.full((101, 3), 1e10, np.float32))
+    changes = HOT | {"optimizer": {"kind": "sgd", "learning_rate": 1e-30}}
+    messages = attempt(spec(model=LINEAR, nonfinite=nonfinite, **changes), dataset, job_directory)
+    assert finished(messages).outcome == "succeeded"
+    assert {m.observed.nonfinite_examples for m in messages if isinstance(m, Report)} == {0}
+    for row in rows(messages):
+        assert row.loss is not None
+        assert row.loss * row.norms.largest[0].norm ** 2 > float(np.finfo(np.float32).max)
+
+
 def test_learning_rate_that_overflows_ends_with_the_remedy(
     dataset: Path, job_directory: Path
 ) -> None:

@@ -27,6 +27,10 @@ def test_vectors_together_have_the_checksums_that_each_has_alone() -> None:
         assert checksums(vectors) == [checksum(each) for each in vectors]
 
 
+def test_stored_checksums_stay_comparable() -> None:
+    assert checksum(np.arange(3000, dtype="<f4")) == "03404db6e7c84872b68181833dcbc456"
+
+
 def test_order_kind_and_length_show() -> None:
     vector = np.arange(5000, dtype=np.float32)
     others: list[Array] = [vector[::-1].copy(), vector.astype(np.float64), vector[:-1]]

@@ -179,6 +179,13 @@ def test_an_example_that_overflows_spoils_the_sum_and_shows(tmp_path: Path) -> N
     assert sums.totals[WEIGHT] == BATCH
 
 
+def test_a_step_leaves_nothing_behind(tmp_path: Path) -> None:
+    of, _ = overflowing(tmp_path, drop_nonfinite=True)
+    with closing(Shard(of, 1)) as shard:
+        first, other, again = (shard.gradient_sums(step, theta(of), 0, M) for step in (0, 2, 0))
+    assert bits(first.nodes[0].sum) == bits(again.nodes[0].sum) != bits(other.nodes[0].sum)
+
+
 def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> None:
     of, place = overflowing(tmp_path, drop_nonfinite=True)
     sums, [part] = whole(of)

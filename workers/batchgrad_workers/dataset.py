@@ -14,6 +14,9 @@ from batchgrad_workers.network import Network
 
 AnyArray = npt.NDArray[Any]
 
+ONES = 1 << 13
+"""Weights of 1 that are kept ready, for as many examples: one call less for most microbatches."""
+
 
 @dataclass(frozen=True)
 class StoredDataset:
@@ -96,11 +99,11 @@ class Examples:
         self._dtype = np.dtype(dtype)
         self._standardization = standardization
         self._class_weights = class_weights
-        self._ones = np.ones(0, dtype)
+        self._ones = np.ones(ONES, dtype)
 
     def rows(self, ids: Integers) -> Microbatch:
         """The examples with these row numbers."""
-        # take, unlike indexing, lets go of the GIL: it does not hold up the other threads.
+        # take, unlike indexing, lets go of the GIL. Stored arrays are in C order: it copies others.
         inputs, targets = self._dataset.inputs.take(ids, 0), self._dataset.targets.take(ids, 0)
         if self._standardization is not None:
             inputs = self._standardization.apply(inputs, self._dtype)
@@ -112,14 +115,12 @@ class Examples:
 
     def weights(self, ids: Integers) -> Array:
         """w_n (n,): the example's own weight times its class's; not to be written to."""
-        if self._dataset.weights is None and self._class_weights is None:
-            ones = self._ones
-            if len(ones) < len(ids):
-                ones = self._ones = np.ones(len(ids), self._dtype)
-            return ones[: len(ids)]
+        if self._dataset.weights is None and self._class_weights is None and len(ids) <= ONES:
+            return self._ones[: len(ids)]
         weights = np.ones(len(ids), self._dtype)
         if self._dataset.weights is not None:
-            weights *= self._dataset.weights[ids].astype(self._dtype)
+            weights *= self._dataset.weights.take(ids).astype(self._dtype)
         if self._class_weights is not None:
-            weights *= self._class_weights.astype(self._dtype)[self._dataset.targets[ids]]
+            classes = self._dataset.targets.take(ids)
+            weights *= self._class_weights.astype(self._dtype).take(classes)
         return weights

@@ -32,17 +32,18 @@ def heading(name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
 def checksums(vectors: Array) -> list[str]:
     """A quick fingerprint of each vector's bits, (s, P): 32 hex digits, at memory's speed.
 
-    The bytes as rows of 256 little-endian words, each column summed with wrap-around; SHA-256
-    over the sums and the rest. One changed bit always shows; it is no defence against forgery.
+    The bytes as rows of 256 little-endian words of 32 bits, each column summed with wrap-around;
+    SHA-256 over the sums and the rest. One changed bit always shows; it is no defence against
+    forgery.
     """
     content = np.ascontiguousarray(vectors, vectors.dtype.newbyteorder("<")).view(np.uint8)
     whole = content.shape[1] - content.shape[1] % ROW_BYTES
     rows = content[:, :whole].view("<u4").reshape(len(vectors), -1, ROW_BYTES // 4)
     columns = np.add.reduce(rows, axis=1, dtype=np.uint32)
-    heading = hashlib.sha256(f"{vectors.dtype.str}\0{vectors.shape[1]}\0".encode())
+    start = hashlib.sha256(f"{vectors.dtype.str}\0{vectors.shape[1]}\0".encode())
     found: list[str] = []
     for sums, rest in zip(columns, content[:, whole:], strict=True):
-        sha = heading.copy()
+        sha = start.copy()
         sha.update(sums)
         sha.update(rest)
         found.append(sha.hexdigest()[:32])

@@ -36,13 +36,12 @@ class Averaging:
 
     def gradient(self, parameters: Array, sums: GradientSums, name: ShortcutName) -> Array:
         """One shortcut's gradient (P,) at θ = `parameters` (P,), for an update along it."""
-        with np.errstate(all="ignore"):
-            if name == "mean_of_means":
-                total = sums.microbatch_means
-                return total / total.dtype.type(sums.totals[WEIGHING])
-            means = self._means.means(sums.means[None], sums.totals[WEIGHT])
-            rows = self._shortcuts.rows(parameters[None], means)
-            return self._shortcuts.gradient(rows, PLACES[name])
+        if name == "mean_of_means":
+            total = sums.microbatch_means
+            return total / total.dtype.type(sums.totals[WEIGHING])
+        means = self._means.means(sums.means[None], sums.totals[WEIGHT])
+        rows = self._shortcuts.rows(parameters[None], means)
+        return self._shortcuts.gradient(rows, PLACES[name])
 
     def compare(
         self,

@@ -96,12 +96,12 @@ class Coordinator:
             watch.lap("update")
             return minibatch
 
-    def measured(self, *, waiting: bool = True) -> list[Measured]:
+    def measured(self, *, also_waiting: bool = True) -> list[Measured]:
         """What the steps since the last call were worth, in order.
 
-        Without `waiting` only what is measured already.
+        Those that wait to be measured together are measured now, if they are wanted as well.
         """
-        return self._measurements.measured(waiting=waiting)
+        return self._measurements.measured(also_waiting=also_waiting)
 
     @property
     def noise(self) -> SmoothedNoise:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
-from batchgrad_service import garbage
 from batchgrad_service.engine import log, session
 from batchgrad_service.engine.executors import ClusterLost
 from batchgrad_service.engine.messages import (
@@ -59,7 +58,6 @@ class Outlet:
 
 def main() -> int:
     """Read `Start`, take the job's lock, train."""
-    garbage.collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())

@@ -108,9 +108,9 @@ class Measurements:
         if self._waiting.full:
             self._measure()
 
-    def measured(self, *, waiting: bool = True) -> list[Measured]:
-        """All steps since the last call, in order; or without those that still wait."""
-        if waiting and self._waiting:
+    def measured(self, *, also_waiting: bool = True) -> list[Measured]:
+        """All steps since the last call, in order; or only what is measured already."""
+        if also_waiting and self._waiting:
             self._measure()
         measured, self._measured = self._measured, []
         return measured

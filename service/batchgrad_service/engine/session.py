@@ -1,6 +1,5 @@
 """One attempt at a job: from the newest checkpoint, step by step, until it ends or has to go."""
 
-import gc
 import logging
 import os
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from batchgrad.contract import JobSpec
+from batchgrad_service import garbage
 from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
@@ -153,7 +153,7 @@ class Session:
 
     def train(self) -> Finished:
         """Steps until the planned end, an order, or an example that is not finite."""
-        gc.freeze()  # what was imported, compiled and set up stays: no need to look at it again
+        garbage.spare_what_is_here()
         self._send(
             Started(
                 executor=self._executor.kind,
@@ -173,7 +173,7 @@ class Session:
                     self._write_ledger()
                 self._coordinator.step(self._step)
                 self._step += 1
-                self._take_in(waiting=False)
+                self._take_in(also_waiting=False)
                 self._evaluate_if_due()
                 self._report_if_due()
         except NonFinite as failure:
@@ -245,12 +245,12 @@ class Session:
 
     def _report(self) -> None:
         """Bring the ledger up to this step, and say what was measured since the last report."""
-        self._take_in(waiting=True)
+        self._take_in(also_waiting=True)
         self._reporter.flush()
 
-    def _take_in(self, *, waiting: bool) -> None:
+    def _take_in(self, *, also_waiting: bool) -> None:
         """What was measured, into ledger and report, while it is in the processor's cache."""
-        for measured in self._coordinator.measured(waiting=waiting):
+        for measured in self._coordinator.measured(also_waiting=also_waiting):
             self._ledger.add(measured.ids, measured.losses, measured.norms)
             self._reporter.add(measured)
 

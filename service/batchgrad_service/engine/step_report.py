@@ -1,5 +1,6 @@
 """What one step, and one evaluation, gave: results of the coordinator."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -43,13 +44,13 @@ class Stopwatch:
     """Seconds by phase; `last` is the time of the last lap, by `perf_counter`."""
 
     def __init__(self) -> None:
-        self.phases: dict[Phase, float] = {}
+        self.phases: defaultdict[Phase, float] = defaultdict(float)
         self.last = perf_counter()
 
     def lap(self, phase: Phase) -> None:
         """The time since the last lap belongs to `phase`."""
         now = perf_counter()
-        self.phases[phase] = self.phases.get(phase, 0.0) + now - self.last
+        self.phases[phase] += now - self.last
         self.last = now
 
     def share(self, among: Sequence["Stopwatch"], phase: Phase) -> None:
@@ -59,5 +60,5 @@ class Stopwatch:
         """
         now = perf_counter()
         for watch in among:
-            watch.phases[phase] = watch.phases.get(phase, 0.0) + (now - self.last) / len(among)
+            watch.phases[phase] += (now - self.last) / len(among)
         among[-1].last = now

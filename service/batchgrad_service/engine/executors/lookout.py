@@ -30,7 +30,7 @@ class Lookout:
         self._cluster = cluster
         self._interrupted = interrupted
         self._clock = clock
-        self._look: Future[Nodes] | None = None
+        self._under_way: Future[Nodes] | None = None
         self._looked_at = 0.0
         self._backoff = Backoff(AGAIN_SECONDS, LONGEST_SECONDS)
         self._failed = False
@@ -38,11 +38,11 @@ class Lookout:
     @property
     def pending(self) -> list[Future[Nodes]]:
         """The look that is under way, if one is."""
-        return [self._look] if self._look else []
+        return [self._under_way] if self._under_way else []
 
     def look(self) -> None:
-        """Begin to look now, for the first time."""
-        self._look = background(partial(self._cluster.nodes, self._interrupted))
+        """Begin to look, in the background."""
+        self._under_way = background(partial(self._cluster.nodes, self._interrupted))
 
     def news(self) -> Nodes | None:
         """The nodes, if they are others than before; or begins the next look, if it is time.
@@ -50,9 +50,9 @@ class Lookout:
         Raises:
             ClusterLost, Interrupted: as the look did.
         """
-        if self._look:
-            if self._look.done():
-                look, self._look, self._looked_at = self._look, None, self._clock()
+        if self._under_way:
+            if self._under_way.done():
+                look, self._under_way, self._looked_at = self._under_way, None, self._clock()
                 if (nodes := look.result()) != self.nodes:
                     self.nodes = nodes
                     return nodes
@@ -63,7 +63,7 @@ class Lookout:
                 self.look()
         elif self._failed and self._clock() > self._backoff.until:
             self._failed = False
-            self._look = background(self._anew)
+            self._under_way = background(self._anew)
         return None
 
     def fail(self) -> float | None:
