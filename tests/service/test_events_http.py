@@ -158,7 +158,8 @@ def test_nobody_listens_after_a_client_has_left(live: Live) -> None:
     bench, client = live(15.0)
     job_id, _ = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # held: without it the client would leave at once
+        next(lines)
         assert bench.store._listeners
     deadline = time.monotonic() + PATIENCE_SECONDS
     while bench.store._listeners:
