@@ -104,8 +104,8 @@ def _understand(request: Request, error: RequestValidationError) -> Problem:
     if isinstance(error.body, bytes):
         kind = request.headers.get("content-type", "no content type")
         return UnsupportedMedia(f"Got {kind:.100}; send JSON with content-type application/json.")
-    asks = request.url.path.endswith("/gradients")
-    read_as = contract.GradientsRequest if asks else contract.JobSpec
+    body = request.scope["route"].body_field  # what FastAPI read the body as
+    read_as = body.field_info.annotation if body else contract.JobSpec
     errors = field_errors(findings, error.body, read_as)
     first = errors[0]
     detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail

@@ -63,7 +63,6 @@ class AutoExecutor:
         """Without a `cluster` only the number of threads is chosen."""
         self._clock = clock
         self._inline = inline
-        self._cluster = cluster
         self._wanted_threads = threads
         self._microbatches = microbatches
         self._steps_planned = steps_planned
@@ -133,8 +132,8 @@ class AutoExecutor:
         if self._coming and self._coming[1].done() and not self._coming[1].exception():
             self._crew = self._coming[0], self._coming[1].result()
         self._dismiss()
-        if self._cluster:
-            self._cluster.leave()
+        if self._lookout:
+            self._lookout.cluster.leave()
         self._inline.close()
 
     def _run(self, work: Callable[[Executor], Answer]) -> Answer:
@@ -164,17 +163,20 @@ class AutoExecutor:
 
     def _next(self, steps_left: int) -> None:
         """After a turn: the next one; or Ray, if that can pay; or an end of trying."""
-        plan = self._trials.next()
+        plan, lookout = self._trials.next(), self._lookout
         if plan is not None:
             self._change_to(plan)
             self._trying = self._coming is None
-        elif not (self._cluster and self._lookout) or self._lookout.nodes is not None:
+        elif lookout is None or lookout.nodes is not None:
             self._settle("the fastest of what was measured")
-        elif (won := self._could_win(steps_left, self._cluster.cpus)) < self._cluster.cost_seconds:
-            self._settle(_not_worth(won, self._cluster))
         else:
-            self._alone()
-            self._lookout.look()
+            cluster = lookout.cluster
+            won = self._could_win(steps_left, cluster.cpus)
+            if won < cluster.cost_seconds:
+                self._settle(_not_worth(won, cluster))
+            else:
+                self._alone()
+                lookout.look()
 
     def _look(self, steps_left: int) -> None:
         """Outside of any trial: has somebody come, have the nodes changed?"""
@@ -188,16 +190,18 @@ class AutoExecutor:
             first = self._lookout.nodes is None
             nodes = self._lookout.news()
             if nodes is not None:
-                self._learn(nodes, steps_left, first=first)
+                self._learn(self._lookout.cluster, nodes, steps_left, first=first)
 
-    def _learn(self, nodes: Mapping[str, int], steps_left: int, *, first: bool) -> None:
+    def _learn(
+        self, cluster: Cluster, nodes: Mapping[str, int], steps_left: int, *, first: bool
+    ) -> None:
         """Other nodes than before: a crew follows them; without one, measure what they can do."""
-        if self._plan.workers or self._cluster is None:
+        if self._plan.workers:
             return
         won = self._could_win(steps_left, sum(nodes.values()))
-        if won < self._cluster.cost_seconds:
+        if won < cluster.cost_seconds:
             if first:
-                self._settle(_not_worth(won, self._cluster))
+                self._settle(_not_worth(won, cluster))
             return
         plans = ray_plans(self._wanted_threads, list(nodes.values()), self._microbatches)
         self._trials.challenge(plans)
@@ -231,8 +235,8 @@ class AutoExecutor:
             self._plan = plan
         elif self._crew and self._crew[0] == plan:
             self._plan = plan
-        elif self._cluster:
-            hire = partial(self._cluster.hire, plan, self._interrupted)
+        elif self._lookout:
+            hire = partial(self._lookout.cluster.hire, plan, self._interrupted)
             self._alone()
             self._coming = plan, background(hire)
 

@@ -20,14 +20,14 @@ Nodes = Mapping[str, int]
 
 
 class Lookout:
-    """`nodes` are their CPUs as last seen; None before that, and after a failure."""
+    """`nodes` are the CPUs of `cluster`'s as last seen; None before that, and after a failure."""
 
     def __init__(
         self, cluster: Cluster, interrupted: Callable[[], bool], clock: Callable[[], float]
     ) -> None:
         """`interrupted` says that nobody wants to know any more."""
+        self.cluster = cluster
         self.nodes: Nodes | None = None
-        self._cluster = cluster
         self._interrupted = interrupted
         self._clock = clock
         self._under_way: Future[Nodes] | None = None
@@ -42,7 +42,7 @@ class Lookout:
 
     def look(self) -> None:
         """Begin to look, in the background."""
-        self._under_way = background(partial(self._cluster.nodes, self._interrupted))
+        self._under_way = background(partial(self.cluster.nodes, self._interrupted))
 
     def news(self) -> Nodes | None:
         """The nodes, if they are others than before; or begins the next look, if it is time.
@@ -56,7 +56,7 @@ class Lookout:
                 if (nodes := look.result()) != self.nodes:
                     self.nodes = nodes
                     return nodes
-        elif not self._cluster.changes:
+        elif not self.cluster.changes:
             return None
         elif self.nodes is not None:
             if self._clock() - self._looked_at > LOOK_SECONDS:
@@ -69,12 +69,12 @@ class Lookout:
     def fail(self) -> float | None:
         """The cluster was of no use: seconds until it is looked at again; None if it never is."""
         self.nodes = None
-        if not self._cluster.changes:
+        if not self.cluster.changes:
             return None
         self._failed = True
         return self._backoff.fail(self._clock())
 
     def _anew(self) -> Nodes:
         """By a new connection: the old one gets nobody from a head that was started afresh."""
-        self._cluster.leave()
-        return self._cluster.nodes(self._interrupted)
+        self.cluster.leave()
+        return self.cluster.nodes(self._interrupted)
