@@ -50,10 +50,7 @@ def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: S
     expect(page.locator("#head progress")).to_have_attribute("value", "6000")
     expect(page.locator("#events")).to_contain_text("succeeded")
     expect(page.get_by_role("link", name="Download")).to_be_visible()
-    last = page.locator("#charts").evaluate(
-        "() => document.getElementById('loss').data[0].x.at(-1)"
-    )
-    assert last == 6000
+    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 6000")
     shot(page, "job", height=1170)
     page.get_by_role("link", name="Jobs", exact=True).click()
     row = page.get_by_role("row").filter(has_text="watched")
