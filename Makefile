@@ -19,8 +19,9 @@ demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 	$(BIN)/batchgrad serve
 
+# In the files' own order the longest, end_to_end, come early; xdist's would leave them for the end.
 test: $(READY)  ## All tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
 	$(BIN)/python -m tests.containers

@@ -11,6 +11,9 @@ from batchgrad.contract import Event, Job
 
 PATIENCE_SECONDS = 60.0
 
+ENDLESS = {"epochs": 100_000}
+"""No other length is surely long enough to be still going when a test interferes."""
+
 
 def spec(workers: Any = 0, **changes: Any) -> dict[str, Any]:
     """Digits, 250 examples a step: no multiple of the microbatch of 64, nor of the dataset."""
@@ -43,6 +46,23 @@ def until(client: Client, job_id: str, condition: Any) -> Job:
         assert time.monotonic() < deadline, job
         time.sleep(0.02)
     return job
+
+
+def get_on(client: Client, job_id: str) -> None:
+    """Wait until the job has done thirty steps more, and runs."""
+    enough = client.job(job_id).step + 30
+    until(client, job_id, lambda job: job.status == "running" and job.step >= enough)
+
+
+def pause(client: Client, job_id: str) -> Job:
+    """The job once it is paused."""
+    client.pause(job_id)
+    return until(client, job_id, lambda job: job.status == "paused")
+
+
+def undisturbed(client: Client, steps: int) -> str:
+    """The digest after so many steps that nobody interferes with."""
+    return digest(client, workers=0, threads=1, epochs=None, steps=steps)
 
 
 def happened(client: Client, job_id: str, kind: str) -> list[Event]:

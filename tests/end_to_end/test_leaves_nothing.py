@@ -14,17 +14,17 @@ import pytest
 
 from batchgrad.client import Client
 from batchgrad.demo import digits
-from tests.end_to_end.digits_job import PATIENCE_SECONDS, digest, spec, until
+from tests.end_to_end.digits_job import (
+    ENDLESS,
+    PATIENCE_SECONDS,
+    get_on,
+    happened,
+    pause,
+    spec,
+    undisturbed,
+)
 
 pytestmark = pytest.mark.ray
-
-LONG = {"epochs": 600}
-
-
-@pytest.fixture(scope="module")
-def expected(client: Client) -> str:
-    """The digest of a run that nobody disturbed."""
-    return digest(client, **LONG)
 
 
 @contextmanager
@@ -88,31 +88,35 @@ def traces(pids: set[int], data_dir: Path) -> set[Path]:
     return {path for path in found if path.is_relative_to("/dev/shm") or path.is_dir()}  # noqa: S108
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
-    expected: str, tmp_path: Path, sent: signal.Signals
+    client: Client, tmp_path: Path
 ) -> None:
+    """One job over four services, paused in the last."""
+    job_id = ""
+    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with service(tmp_path) as (process, mine):
+            if not job_id:
+                mine.put_arrays("digits", *digits())
+                job_id = mine.submit(spec(workers=2, **ENDLESS)).id
+            get_on(mine, job_id)
+            started = descendants(process.pid)
+            assert len(started) > 5  # keeper, Ray's own processes, engine, workers
+            kept = {path for path in traces(started, tmp_path) if not tmp_path.is_relative_to(path)}
+            assert kept
+            os.kill(process.pid, sent)
+            process.wait(timeout=PATIENCE_SECONDS)
+            deadline = time.monotonic() + 15
+            while (left := alive(started)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not left, sent
+            assert not {path for path in kept if path.exists()}, sent
     with service(tmp_path) as (process, mine):
-        mine.put_arrays("digits", *digits())
-        job = mine.submit(spec(workers=2, **LONG))
-        until(mine, job.id, lambda job: job.step >= 30)
-        started = descendants(process.pid)
-        assert len(started) > 5  # keeper, Ray's own processes, engine, workers
-        kept = {path for path in traces(started, tmp_path) if not tmp_path.is_relative_to(path)}
-        assert kept
-        os.kill(process.pid, sent)
-        process.wait(timeout=PATIENCE_SECONDS)
-        deadline = time.monotonic() + 15
-        while (left := alive(started)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not left
-        assert not {path for path in kept if path.exists()}
-    with service(tmp_path) as (process, mine):
-        done = mine.wait(job.id, timeout=PATIENCE_SECONDS)
-        assert done.parameters_digest == expected
-        assert done.attempts == 2
-        states = [event.data.get("status") for event in mine.events(job.id, follow=False)]
-        assert "recovering" in states
+        get_on(mine, job_id)
+        done = pause(mine, job_id)
+        assert done.attempts == 4
+        states = [event.data["status"] for event in happened(mine, job_id, "state")]
+        assert states.count("recovering") == 3
         process.terminate()
         assert process.wait(timeout=PATIENCE_SECONDS) == 0
         assert not (tmp_path / "keeper.json").exists()
+    assert done.parameters_digest == undisturbed(client, done.step)

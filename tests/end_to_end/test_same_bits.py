@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 
 from batchgrad.client import Client
-from tests.end_to_end.digits_job import digest, happened, under_way, until
+from tests.end_to_end.digits_job import (
+    ENDLESS,
+    digest,
+    get_on,
+    happened,
+    pause,
+    under_way,
+    undisturbed,
+    until,
+)
 
 pytestmark = pytest.mark.ray
-
-LONG, STEPS = {"epochs": 600}, 3600
-"""Still going when a test interferes."""
 
 
 @pytest.fixture(scope="module")
 def short_digest(client: Client) -> str:
     return digest(client, workers=0, threads=1)
-
-
-@pytest.fixture(scope="module")
-def long_digest(client: Client) -> str:
-    return digest(client, workers=0, threads=1, **LONG)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_any_number_of_workers_and_threads(
 
 
 def test_that_many_real_actors_run(client: Client) -> None:
-    with under_way(client, 1, workers=3, **LONG) as job:
+    with under_way(client, 1, workers=3, **ENDLESS) as job:
         assert (job.executor, job.workers) == ("ray", 3)
         pids = {event.data["pid"] for event in happened(client, job.id, "worker_joined")}
         assert len(pids) == 3
@@ -64,51 +65,46 @@ def test_that_many_real_actors_run(client: Client) -> None:
 def test_worker_that_is_killed_or_stopped(
     client: Client, sent: signal.Signals, reason: str
 ) -> None:
-    """The job is paused once another worker is there: no length is surely long enough for that.
+    """It is stopped before it is killed, too, so that it owes an answer.
 
-    It is stopped before it is killed, too, so that it owes an answer: a worker that dies between
-    two steps leaves nothing to compute again.
+    A worker that dies between two steps leaves nothing to compute again.
     """
-    with under_way(client, 30, workers=2, epochs=100_000) as job:
+    with under_way(client, 30, workers=2, **ENDLESS) as job:
         victim = happened(client, job.id, "worker_joined")[0].data["pid"]
         os.kill(victim, signal.SIGSTOP)
         time.sleep(0.05)
         os.kill(victim, sent)
         until(client, job.id, lambda job: len(happened(client, job.id, "worker_joined")) == 3)
-        client.pause(job.id)
-        done = until(client, job.id, lambda job: job.status == "paused")
+        done = pause(client, job.id)
     assert done.attempts == 1
     (lost,) = happened(client, job.id, "worker_lost")
     assert (lost.data["pid"], lost.data["reason"]) == (victim, reason)
     assert happened(client, job.id, "retry")
     assert len(happened(client, job.id, "worker_joined")) == 3
     assert not Path(f"/proc/{victim}").exists()
-    alone = digest(client, workers=0, threads=1, epochs=None, steps=done.step)
-    assert done.parameters_digest == alone
+    assert done.parameters_digest == undisturbed(client, done.step)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_engine_that_is_killed(
-    client: Client, long_digest: str, jobs_folder: Path, workers: int
-) -> None:
-    changes = {**LONG, "workers": workers, "checkpoint_seconds": 0.05}
-    with under_way(client, 10, **changes) as job:
+def test_engine_that_is_killed(client: Client, jobs_folder: Path, workers: int) -> None:
+    with under_way(client, 10, workers=workers, checkpoint_seconds=0.05, **ENDLESS) as job:
         engine = json.loads((jobs_folder / job.id / "engine.lock").read_text())["pid"]
         os.kill(engine, signal.SIGKILL)
-        done = client.wait(job.id, timeout=60)
-    assert done.parameters_digest == long_digest
-    assert done.attempts == 2
+        until(client, job.id, lambda job: job.attempts == 2)
+        get_on(client, job.id)
+        done = pause(client, job.id)
+    assert done.parameters_digest == undisturbed(client, done.step)
     states = [event.data["status"] for event in happened(client, job.id, "state")]
     assert "recovering" in states
     rows = [row.step for row in client.steps(job.id)]
-    assert rows == list(range(1, STEPS + 1))
+    assert rows == list(range(1, done.step + 1))
 
 
-def test_pause_and_resume(client: Client, long_digest: str) -> None:
-    with under_way(client, 30, workers=2, **LONG) as job:
-        client.pause(job.id)
-        paused = until(client, job.id, lambda job: job.status == "paused")
-        assert paused.step < STEPS
+def test_pause_and_resume(client: Client) -> None:
+    with under_way(client, 30, workers=2, **ENDLESS) as job:
+        paused = pause(client, job.id)
         client.resume(job.id)
-        done = client.wait(job.id, timeout=60)
-    assert done.parameters_digest == long_digest
+        get_on(client, job.id)
+        done = pause(client, job.id)
+    assert done.step > paused.step
+    assert done.parameters_digest == undisturbed(client, done.step)
