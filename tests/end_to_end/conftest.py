@@ -30,9 +30,3 @@ def client(data_folder: Path) -> Iterator[Client]:
     with private_service(COMMAND, folder=data_folder) as client:
         client.put_arrays("digits", *digits())
         yield client
-
-
-@pytest.fixture(scope="session")
-def jobs_folder(client: Client, data_folder: Path) -> Path:
-    (folder,) = data_folder.glob("*/jobs")
-    return folder

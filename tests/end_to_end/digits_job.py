@@ -1,8 +1,12 @@
 """The demo's job, in the variants that must all end with the same bits."""
 
+import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from batchgrad import demo
@@ -58,6 +62,12 @@ def pause(client: Client, job_id: str) -> Job:
     """The job once it is paused."""
     client.pause(job_id)
     return until(client, job_id, lambda job: job.status == "paused")
+
+
+def kill_engine(data_folder: Path, job_id: str) -> None:
+    """End the process that trains a job, of a service with its data below `data_folder`."""
+    (lock,) = data_folder.glob(f"*/jobs/{job_id}/engine.lock")
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
 
 
 def undisturbed(client: Client, steps: int) -> str:

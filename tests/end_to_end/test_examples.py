@@ -1,14 +1,11 @@
 """What single examples did is the same whoever computed it, and whatever died meanwhile."""
 
-import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from batchgrad.client import Client
-from tests.end_to_end.digits_job import spec, under_way
+from tests.end_to_end.digits_job import kill_engine, spec, under_way
 
 pytestmark = pytest.mark.ray
 
@@ -24,8 +21,7 @@ def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
         assert during.step >= 30
         assert all(entry.times_seen > 0 for entry in during.data)
         assert client.examples(job.id, limit=3).step > during.step  # not only checkpoints'
-        (lock,) = data_folder.glob(f"*/jobs/{job.id}/engine.lock")
-        os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+        kill_engine(data_folder, job.id)
         done = client.wait(job.id, timeout=60)
     assert done.attempts == 2
     ledgers = [client.examples(id_, limit=None, order="example") for id_ in (whole.id, done.id)]

@@ -1,6 +1,5 @@
 """Workers, threads, deaths, pauses and restarts decide how fast a job is, never what it learns."""
 
-import json
 import os
 import signal
 import time
@@ -12,9 +11,11 @@ import pytest
 from batchgrad.client import Client
 from tests.end_to_end.digits_job import (
     ENDLESS,
+    PATIENCE_SECONDS,
     digest,
     get_on,
     happened,
+    kill_engine,
     pause,
     under_way,
     undisturbed,
@@ -86,13 +87,13 @@ def test_worker_that_is_killed_or_stopped(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_engine_that_is_killed(client: Client, jobs_folder: Path, workers: int) -> None:
+def test_engine_that_is_killed(client: Client, data_folder: Path, workers: int) -> None:
     with under_way(client, 10, workers=workers, checkpoint_seconds=0.05, **ENDLESS) as job:
-        engine = json.loads((jobs_folder / job.id / "engine.lock").read_text())["pid"]
-        os.kill(engine, signal.SIGKILL)
+        kill_engine(data_folder, job.id)
         until(client, job.id, lambda job: job.attempts == 2)
         get_on(client, job.id)
         done = pause(client, job.id)
+    assert done.attempts == 2
     assert done.parameters_digest == undisturbed(client, done.step)
     states = [event.data["status"] for event in happened(client, job.id, "state")]
     assert "recovering" in states
@@ -101,10 +102,10 @@ def test_engine_that_is_killed(client: Client, jobs_folder: Path, workers: int) 
 
 
 def test_pause_and_resume(client: Client) -> None:
-    with under_way(client, 30, workers=2, **ENDLESS) as job:
+    with under_way(client, 30, workers=2, epochs=600) as job:
         paused = pause(client, job.id)
+        assert paused.step < paused.steps_planned
         client.resume(job.id)
-        get_on(client, job.id)
-        done = pause(client, job.id)
-    assert done.step > paused.step
+        done = client.wait(job.id, timeout=PATIENCE_SECONDS)
+    assert done.step == done.steps_planned
     assert done.parameters_digest == undisturbed(client, done.step)
