@@ -99,15 +99,21 @@ class Dispatch:
 
     def _hand_out(self, call: Call) -> None:
         """Give away what nobody computes, as far as somebody is free."""
-        while todo := [work for work, piece in self._missing.items() if not piece.holders]:
+        while self._todo():
             self._team.somebody()
-            team = self.free()
+            team = self.free()  # who was lost is known only now
+            todo = self._todo()
             if not team:
                 if len(todo) < len(self._missing):
                     return
                 team = list(self._team.alive)  # all of them are late
             for work, worker in zip(todo, team, strict=False):
                 self._ask(call, work, worker)
+
+    def _todo(self) -> list[Range]:
+        """What nobody computes, first what lost most workers: if it ends all, few find out."""
+        todo = [work for work, piece in self._missing.items() if not piece.holders]
+        return sorted(todo, key=lambda work: -self._missing[work].losses)
 
     def _ask(self, call: Call, work: Range, worker: Any) -> None:
         """Have a range computed; nothing if one of both is gone meanwhile."""
@@ -192,8 +198,6 @@ class Dispatch:
     def _lose(self, worker: Any, reason: str, detail: str) -> None:
         """Strike a worker off; what it alone has computed is cut up for those who are left.
 
-        That comes first from now on: if it ends everybody, few have to find out.
-
         Raises:
             WorkersLost: it was one too many.
         """
@@ -207,8 +211,7 @@ class Dispatch:
                 if self._call and piece.losses >= MOST_LOSSES:
                     raise WorkersLost(self._call.step, work, piece.losses, f"{reason}: {detail}")
                 del self._missing[work]
-                pieces = {each: Piece(piece.losses) for each in self._again(work, reason)}
-                self._missing = pieces | self._missing
+                self._missing |= {each: Piece(piece.losses) for each in self._again(work, reason)}
 
     def _again(self, work: Range, reason: str) -> list[Range]:
         """A lost range in pieces for those who are left."""
