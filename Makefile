@@ -11,7 +11,7 @@ BROWSER_READY := $(VENV)/browser-ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser check format peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress check format peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -22,6 +22,9 @@ serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 # In the files' own order the longest, end_to_end, come early; xdist's would leave them for the end.
 test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
+	$(BIN)/python -m tests.stress
 
 test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
 	$(BIN)/python -m tests.containers
