@@ -1,30 +1,44 @@
-"""Unpacking an uploaded .npz without trusting a byte of it: no pickle, no surprise in size."""
+"""Unpack an uploaded .npz without trusting a byte of it: no pickle, no surprise in size."""
 
 import io
+import os
 import struct
-import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import numpy.lib.format as npy
 
+from batchgrad_service.npy_headers import (
+    MAX_HEADER_BYTES,
+    REMEDY,
+    Header,
+    read_header,
+    write_header,
+)
 from batchgrad_service.problems import Invalid, TooLarge
 
 ARRAYS = ("inputs", "targets", "weights")
 _CHUNK_BYTES = 2**20
 _MAX_READ_BYTES = 4 * _CHUNK_BYTES
-_MAX_HEADER_BYTES = 2**16
-_UNREADABLE = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
-_REMEDY = "numpy.savez(file, inputs=…, targets=…) makes what is expected"
+_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""What numpy writes. zipfile unpacks bzip2 and lzma without a limit on memory."""
+_OTHERS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    NotImplementedError,
+    UnicodeDecodeError,
+)
 
 
 class _CarefulFile(io.FileIO):
-    """A file of which zipfile cannot be talked into reading much at once."""
+    """A file of which zipfile can read neither much at once nor what lies outside."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read, unless a forged archive directory claims to be huge."""
@@ -32,19 +46,11 @@ class _CarefulFile(io.FileIO):
             raise zipfile.BadZipFile(f"its directory claims {size} bytes")
         return super().read(-1 if size is None else size)
 
-
-@dataclass(frozen=True)
-class _Header:
-    """A .npy header: C-order little-endian or not, decided by the flags."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    fortran_order: bool
-    offset_bytes: int
-
-    @property
-    def array_bytes(self) -> int:
-        return self.dtype.itemsize * prod(self.shape)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, unless a forged archive directory points outside."""
+        if whence == os.SEEK_SET and not 0 <= offset <= os.fstat(self.fileno()).st_size:
+            raise zipfile.BadZipFile("its directory points outside of the file")
+        return super().seek(offset, whence)
 
 
 def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
@@ -53,16 +59,39 @@ def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
     Raises:
         Invalid: not an npz, other arrays than expected, or dtypes that are not numbers.
         TooLarge: the arrays hold more than `max_bytes` together.
+        OSError: the disk does not take them.
     """
+    with _opened(archive) as unzipped:
+        for name, member in _members(unzipped, max_bytes).items():
+            pieces = _pieces(unzipped, member)
+            _unpack_array(name, pieces, member.file_size, into / f"{name}.npy")
+
+
+@contextmanager
+def _damage_is_invalid() -> Iterator[None]:
     try:
-        with _CarefulFile(archive) as file, zipfile.ZipFile(file) as unzipped:
-            for name, member in _members(unzipped, max_bytes).items():
-                with unzipped.open(member) as stream:
-                    _unpack_array(name, stream, member.file_size, into / f"{name}.npy")
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as error:
+        yield
+    except _DAMAGED as error:
         raise Invalid.field(
-            "", f"This is not a readable npz ({error}); {_REMEDY}.", code="not_npz"
+            "", f"This is not a readable npz ({error!s:.200}); {REMEDY}.", code="not_npz"
         ) from error
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    with _CarefulFile(archive) as file:
+        with _damage_is_invalid():
+            unzipped = zipfile.ZipFile(file)
+        with unzipped:
+            yield unzipped
+
+
+def _pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The member's bytes: first as many as hold a header, then a chunk at a time."""
+    with _damage_is_invalid(), archive.open(member) as stream:
+        yield stream.read(MAX_HEADER_BYTES)
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
@@ -70,9 +99,9 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name in found:
-            raise Invalid.field("", f"The npz holds {name} twice; {_REMEDY}.")
+            raise Invalid.field("", f"The npz holds {name} twice; {REMEDY}.")
         if name == info.filename:
-            raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {_REMEDY}.")
+            raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {REMEDY}.")
         if name not in ARRAYS:
             raise Invalid.field(
                 "",
@@ -80,12 +109,19 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
                 "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
             )
         if info.flag_bits & 1:
-            raise Invalid.field(f"/{name}", f"{name} is encrypted; {_REMEDY}.")
+            raise Invalid.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
+        if info.compress_type not in _COMPRESSIONS:
+            kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
+            raise Invalid.field(
+                f"/{name}",
+                f"{name} is compressed by {kind}; expected deflate, or none: numpy.savez_compressed"
+                " or numpy.savez.",
+            )
         found[name] = info
     for name in ("inputs", "targets"):
         if name not in found:
             raise Invalid.field(
-                f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {_REMEDY}."
+                f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {REMEDY}."
             )
     total = sum(info.file_size for info in found.values())
     if total > max_bytes:
@@ -96,86 +132,50 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
     return {name: found[name] for name in ARRAYS if name in found}
 
 
-def _unpack_array(name: str, stream: IO[bytes], size_bytes: int, target: Path) -> None:
-    start = stream.read(_MAX_HEADER_BYTES)
-    header = _read_header(name, start)
+def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: Path) -> None:
+    start = next(pieces)
+    header = read_header(name, start)
     if header.offset_bytes + header.array_bytes != size_bytes:
         raise Invalid.field(
             f"/{name}",
             f"{name} says {list(header.shape)} of {header.dtype.name}, {header.array_bytes} bytes, "
-            f"but {size_bytes - header.offset_bytes} bytes follow; {_REMEDY}.",
+            f"but {size_bytes - header.offset_bytes} bytes follow; {REMEDY}.",
         )
     dtype = header.dtype.newbyteorder("<")
     plain = not header.fortran_order and header.dtype == dtype
     raw = target if plain else target.with_suffix(".raw")
     with raw.open("xb") as file:
         if plain:
-            _write_header(file, dtype, header.shape)
-        file.write(start[header.offset_bytes :])
-        while chunk := stream.read(_CHUNK_BYTES):
-            file.write(chunk)
+            write_header(file, dtype, header.shape)
+        written = file.write(start[header.offset_bytes :])
+        for piece in pieces:
+            written += file.write(piece)
+    if written != header.array_bytes:
+        raise Invalid.field(
+            f"/{name}", f"{name} ends after {written} of {header.array_bytes} bytes; {REMEDY}."
+        )
     if not plain:
         _rearrange(raw, header, target)
         raw.unlink()
 
 
-def _read_header(name: str, start: bytes) -> _Header:
-    file = io.BytesIO(start)  # never the stream itself: a header may claim gigabytes
-    try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran_order, dtype = read(file)
-    except _UNREADABLE as error:
-        raise Invalid.field(
-            f"/{name}", f"{name} has no readable .npy header ({error!s:.200}); {_REMEDY}."
-        ) from error
-    _check_dtype(name, dtype)
-    if not shape or min(shape) < 1:
-        raise Invalid.field(
-            f"/{name}", f"{name} has shape {list(shape)}; expected at least one row and one value."
-        )
-    return _Header(tuple(int(axis) for axis in shape), dtype, fortran_order, file.tell())
+def _rearrange(raw: Path, header: Header, target: Path) -> None:
+    """Copy `raw` to C order and little-endian, some rows at a time.
 
-
-def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
-    numbers = dtype.kind in "fiu" and dtype.itemsize <= 8
-    if not numbers or dtype.hasobject or dtype.subdtype is not None:
-        kind = "Python objects (pickled)" if dtype.hasobject else str(dtype)
-        raise Invalid.field(
-            f"/{name}",
-            f"{name} holds {kind:.100}; expected floats or integers of at most 64 bits: "
-            f"{_numbers(name, dtype)}.",
-        )
-
-
-def _numbers(name: str, dtype: np.dtype[np.generic]) -> str:
-    """How an array that holds something else becomes numbers."""
-    numbers = f"{name}.astype('float32')"
-    if name == "targets" and dtype.kind == "b":
-        return f"targets.astype('int64') for classes, {numbers} for numbers"
-    if dtype.kind in "USO" and name == "targets":
-        return (
-            f"numpy.unique(targets, return_inverse=True)[1] numbers named classes, {numbers} reads "
-            "numbers"
-        )
-    if dtype.kind in "USO":
-        return f"{numbers} reads numbers; what has names must be numbered first"
-    return f"{numbers}, or integers for classes and ids"
-
-
-def _write_header(file: IO[bytes], dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
-    description = npy.dtype_to_descr(dtype)
-    npy.write_array_header_1_0(file, {"descr": description, "fortran_order": False, "shape": shape})
-
-
-def _rearrange(raw: Path, header: _Header, target: Path) -> None:
-    """Copy `raw` to C order and little-endian, some rows at a time."""
+    The copy is allocated before it is mapped: storing into a mapped hole of a file ends the
+    process when the disk is full, where an allocation is an OSError.
+    """
     order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     source: np.memmap[Any, np.dtype[Any]] = np.memmap(
         raw, header.dtype, "r", shape=header.shape, order=order
     )
-    copy = npy.open_memmap(
-        target, "w+", header.dtype.newbyteorder("<"), header.shape, fortran_order=False
+    dtype = header.dtype.newbyteorder("<")
+    with target.open("xb") as file:
+        write_header(file, dtype, header.shape)
+        offset = file.tell()
+        os.posix_fallocate(file.fileno(), offset, header.array_bytes)
+    copy: np.memmap[Any, np.dtype[Any]] = np.memmap(
+        target, dtype, "r+", offset=offset, shape=header.shape
     )
     rows = max(1, _CHUNK_BYTES * header.shape[0] // header.array_bytes)
     for first in range(0, header.shape[0], rows):

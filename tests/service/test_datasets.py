@@ -15,6 +15,7 @@ import pytest
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.problems import Conflict, Invalid, NotFound, Problem, TooLarge
 from batchgrad_service.store import Store
+from tests.service.npz_mutations import mutations
 
 INPUTS = np.arange(12, dtype=np.float32).reshape(4, 3)
 CLASSES = np.array([0, 1, 2, 1])
@@ -176,6 +177,67 @@ def test_a_csv_becomes_a_dataset_as_the_readme_says(put: Put, tmp_path: Path) ->
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     stored, _ = put((tmp_path / "data.npz").read_bytes())
     assert (stored.examples, stored.input_shape, stored.classes) == (3, [2], 2)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        np.zeros(4, [("a", "f4"), ("b", "i8")]),
+        np.array(["2026-01-01T00:00:01", "2026-01-01T00:00:59"] * 2, "M8[s]")[:, None],
+        np.array([["1.5"], ["2"], ["3"], ["4"]]),
+    ],
+)
+def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        put(npz(inputs=inputs, targets=CLASSES))
+    [remedy] = re.findall(r": (\S+\(.*\)|\(inputs -.*\)) (?:makes|reads)", str(caught.value))
+    numbers = eval(remedy, {"numpy": np, "inputs": inputs})  # noqa: S307 (our own words)
+    stored, _ = put(npz(inputs=numbers, targets=CLASSES))
+    assert stored.examples == 4
+    assert numbers[1, 0] - numbers[0, 0] == {"M": 58, "U": 0.5}.get(inputs.dtype.kind, 0)
+
+
+HEADERS = [
+    ("(4, 3)", "'descr': ()", "no readable .npy header"),
+    ("(4, 3)", "'descr': ('f4',)", "no readable .npy header"),
+    ("(4, 3)", "'descr': ((),)", "no readable .npy header"),
+    (f"(0x{'f' * 4000}, 3)", "'descr': '<f4'", "an axis of more than 2**63 rows"),
+    (f"({'1, ' * 65})", "'descr': '<f4'", "65 axes; expected at most 32"),
+    ("(4, 3), 'x': 1", "'descr': '<f4'", "no readable .npy header"),
+]
+
+
+@pytest.mark.parametrize(("shape", "descr", "said"), HEADERS)
+def test_a_header_that_says_what_none_says_is_refused(
+    put: Put, tmp_path: Path, shape: str, descr: str, said: str
+) -> None:
+    text = f"{{{descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + INPUTS.tobytes()
+    with pytest.raises(Invalid) as caught:
+        put(zipped({"inputs.npy": content, "targets.npy": npy(CLASSES)}))
+    assert said in caught.value.detail
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_unpack_without_a_bound_are_refused(put: Put, kind: int) -> None:
+    arrays = {"inputs.npy": npy(np.zeros((100, 3000))), "targets.npy": npy(np.zeros(100))}
+    with pytest.raises(Invalid, match=r"inputs is compressed by (bzip2|lzma); expected deflate"):
+        put(zipped(arrays, kind))
+
+
+@pytest.mark.filterwarnings("ignore")  # as in the service, where numpy's warnings end nothing
+def test_damaged_archives_are_read_or_refused(datasets: Datasets, put: Put) -> None:
+    read = 0
+    for content in mutations(600, seed=1):
+        try:
+            dataset, _ = put(content, replace=True)
+        except (Invalid, TooLarge) as problem:
+            problem.detail.encode()
+        else:
+            read += 1
+            assert np.load(datasets.directory(dataset.digest) / "inputs.npy").ndim > 1
+    assert 0 < read < 300
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Read and write .npy headers: the shape and dtype of an array, as an untrusted upload has them."""
+
+import io
+from dataclasses import dataclass
+from math import prod
+from typing import IO
+
+import numpy as np
+import numpy.lib.format as npy
+
+from batchgrad_service.problems import Invalid
+
+REMEDY = "numpy.savez(file, inputs=…, targets=…) makes what is expected"
+MAX_HEADER_BYTES = 2**16
+_MAX_AXES = 32
+_MAX_AXIS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a .npy header says; the numbers begin `offset_bytes` after the file's start."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    fortran_order: bool
+    offset_bytes: int
+
+    @property
+    def array_bytes(self) -> int:
+        """How many bytes the numbers take."""
+        return self.dtype.itemsize * prod(self.shape)
+
+
+def read_header(name: str, start: bytes) -> Header:
+    """The header of array `name`, whose file begins with `start` (MAX_HEADER_BYTES of it).
+
+    Raises:
+        Invalid: no header, a shape without numbers, or a dtype that is no number of 64 bits.
+    """
+    file = io.BytesIO(start)  # never the stream itself: a header may claim gigabytes
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran_order, dtype = read(file)
+    except Exception as error:  # numpy evaluates the text, and raises whatever it meets there
+        raise Invalid.field(
+            f"/{name}", f"{name} has no readable .npy header ({error!s:.200}); {REMEDY}."
+        ) from error
+    _check_shape(name, shape)
+    _check_dtype(name, dtype)
+    return Header(tuple(int(axis) for axis in shape), dtype, bool(fortran_order), file.tell())
+
+
+def write_header(file: IO[bytes], dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+    """Begin a .npy file of C order."""
+    description = npy.dtype_to_descr(dtype)
+    npy.write_array_header_1_0(file, {"descr": description, "fortran_order": False, "shape": shape})
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) > _MAX_AXES:
+        raise Invalid.field(
+            f"/{name}", f"{name} has {len(shape)} axes; expected at most {_MAX_AXES}."
+        )
+    if any(axis > _MAX_AXIS for axis in shape):
+        raise Invalid.field(f"/{name}", f"{name} has an axis of more than 2**63 rows; {REMEDY}.")
+    if not shape or min(shape) < 1:
+        raise Invalid.field(
+            f"/{name}", f"{name} has shape {list(shape)}; expected at least one row and one value."
+        )
+
+
+def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
+    numbers = dtype.kind in "fiu" and dtype.itemsize <= 8
+    if not numbers or dtype.hasobject or dtype.subdtype is not None:
+        kind = "Python objects (pickled)" if dtype.hasobject else str(dtype)
+        raise Invalid.field(
+            f"/{name}",
+            f"{name} holds {kind:.100}; expected floats or integers of at most 64 bits: "
+            f"{_numbers(name, dtype)}.",
+        )
+
+
+def _numbers(name: str, dtype: np.dtype[np.generic]) -> str:
+    """How an array that holds something else becomes numbers."""
+    numbers = f"{name}.astype('float32')"
+    if name == "targets" and dtype.kind == "b":
+        return f"targets.astype('int64') for classes, {numbers} for numbers"
+    if dtype.kind in "USO" and name == "targets":
+        return (
+            f"numpy.unique(targets, return_inverse=True)[1] numbers named classes, {numbers} reads "
+            "numbers"
+        )
+    if dtype.kind in "USO":
+        return f"{numbers} reads numbers; what has names must be numbered first"
+    if dtype.kind == "M":
+        return f"({name} - {name}.min()) / numpy.timedelta64(1, 's') makes seconds of times"
+    if dtype.names is not None:
+        columns = f"[{name}[field].astype('float32') for field in {name}.dtype.names]"
+        return f"numpy.stack({columns}, -1) makes columns of its fields"
+    return f"{numbers}, or integers for classes and ids"

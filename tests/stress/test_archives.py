@@ -1,0 +1,58 @@
+"""Datasets from hostile archives, and onto a disk that has no room for them."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batchgrad_service.contents import inspect
+from batchgrad_service.npz import unpack
+from batchgrad_service.problems import Invalid, TooLarge
+from tests.service.npz_mutations import mutations
+
+MUTATIONS = 20_000
+
+UNPACK = """
+import errno, sys
+from pathlib import Path
+from batchgrad_service.npz import unpack
+try:
+    unpack(Path(sys.argv[1]), Path(sys.argv[2]), max_bytes=2**30)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # as in the service, where numpy's warnings end nothing
+def test_no_archive_is_anything_but_read_or_refused(tmp_path: Path) -> None:
+    archive, into = tmp_path / "a.npz", tmp_path / "arrays"
+    refused = 0
+    for content in mutations(MUTATIONS, seed=20_261_128):
+        archive.write_bytes(content)
+        into.mkdir()
+        try:
+            unpack(archive, into, max_bytes=1_000_000)
+            inspect(into)
+        except (Invalid, TooLarge) as problem:
+            problem.detail.encode()  # it travels as UTF-8
+            refused += 1
+        shutil.rmtree(into)
+    assert MUTATIONS // 2 < refused < MUTATIONS
+
+
+def test_a_full_disk_is_an_error_and_no_dead_process(
+    disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    archive = tmp_path / "columns.npz"
+    inputs = np.asfortranarray(np.ones((1000, 500)))  # 4 MB, and as much again in C order
+    with archive.open("wb") as file:
+        np.savez(file, inputs=inputs, targets=np.zeros(1000))
+    command = [sys.executable, "-c", UNPACK, str(archive), str(disk(6_000_000))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != -signal.SIGBUS
+    assert (done.stdout, done.returncode) == ("ENOSPC\n", 0), done.stderr
