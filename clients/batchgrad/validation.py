@@ -1,12 +1,15 @@
 """pydantic's complaints as the contract writes them: a pointer, what arrived, what to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from batchgrad.contract import JobSpec, ProblemError
 from batchgrad.wording import expected, shown, unknown_key
+
+MOST_ERRORS = 100
+"""How many wrong fields are told one by one: nobody reads more, and each takes its time."""
 
 Finding = Mapping[str, Any]
 """One of pydantic's `ErrorDetails`; its `loc` begins with "body" for what is in the body."""
@@ -17,28 +20,41 @@ def field_errors(
 ) -> list[ProblemError]:
     """One error a field, in pydantic's order; branches of a union are told together.
 
-    `kind` is what the body was read as: its keys are the ones to take.
+    Beyond `MOST_ERRORS` fields the last error says how many others there are. `kind` is what the
+    body was read as: its keys are the ones to take.
     """
     by_pointer: dict[str, list[Finding]] = {}
     for finding in findings:
         by_pointer.setdefault(_pointer(finding, body), []).append(finding)
-    # A union whose one member was meant and got something wrong inside: the others are no news.
-    whole = [
-        pointer
+    above = _above(by_pointer)
+    told = [
+        (pointer, found)
         for pointer, found in by_pointer.items()
-        if any(other.startswith(f"{pointer}/") for other in by_pointer)
-        and all(_is_member(finding) for finding in found)
+        # A union whose one member was meant and got something wrong inside: the others are no news.
+        if not (pointer in above and all(_is_member(finding) for finding in found))
     ]
-    return [
+    errors = [
         ProblemError(pointer=pointer, detail=_detail(found, kind))
-        for pointer, found in by_pointer.items()
-        if pointer not in whole
+        for pointer, found in told[:MOST_ERRORS]
     ]
+    if untold := len(told) - len(errors):
+        detail = f"{untold} other fields are wrong as well: mend the {MOST_ERRORS} above first."
+        errors.append(ProblemError(pointer="", detail=detail))
+    return errors
 
 
 def parts_of(pointer: str) -> list[str]:
     """The keys that an RFC 6901 pointer goes through: "/a~1b/0" is ["a/b", "0"]."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _above(pointers: Iterable[str]) -> set[str]:
+    """Every pointer to something that holds what one of `pointers` points to."""
+    above: set[str] = set()
+    for pointer in pointers:
+        while pointer and (pointer := pointer.rpartition("/")[0]) not in above:
+            above.add(pointer)
+    return above
 
 
 def _is_member(finding: Finding) -> bool:

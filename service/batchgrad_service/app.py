@@ -1,14 +1,13 @@
 """The HTTP application, put together from what it is given."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
-from starlette.types import Scope
 from threadpoolctl import threadpool_info
 
 from batchgrad import __version__
@@ -30,6 +29,7 @@ from batchgrad_service.routes import (
     jobs,
 )
 from batchgrad_service.routes.edge import OPEN, Edge
+from batchgrad_service.routes.limits import body_limits
 from batchgrad_service.routes.services import (
     Answerer,
     Closing,
@@ -42,8 +42,6 @@ from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 from batchgrad_service.web import assets, login, pages, submit
 from batchgrad_service.web.session import Session
-
-_ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
 
 
 def create_app(
@@ -97,7 +95,7 @@ def create_app(
         keep_alive_seconds=keep_alive_seconds,
     )
     app.add_middleware(
-        Edge, session=session, limit_bytes=_limits(settings), observe=metrics.http_request
+        Edge, session=session, limit_of=body_limits(settings), observe=metrics.http_request
     )
     answers.install(app)
     api = (about, jobs, events, history, examples, datasets, job_dataset, docs)
@@ -117,15 +115,6 @@ def describe_version() -> Version:
         numpy=np.__version__,
         cpu_architecture=found[0] if found else platform.machine(),
     )
-
-
-def _limits(settings: Settings) -> Callable[[Scope], int]:
-    def limit_bytes(scope: Scope) -> int:
-        if scope["method"] == "PUT" and scope["path"].startswith("/v1/datasets/"):
-            return settings.max_dataset_bytes + _ARCHIVE_OVERHEAD_BYTES
-        return settings.max_request_bytes
-
-    return limit_bytes
 
 
 def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:

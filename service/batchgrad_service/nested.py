@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from batchgrad.wording import shown
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Array
 
@@ -31,7 +32,7 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
         level = level[0]
     for place, leaf in _leaves(nested, pointer, tuple(shape)):
         if isinstance(leaf, bool) or not isinstance(leaf, int | float):
-            raise Invalid.field(place, f"got {leaf!r}; expected a number.")
+            raise Invalid.field(place, f"got {shown(leaf)}; expected a number.")
         if isinstance(leaf, int) and not INT64.min <= leaf <= INT64.max:
             raise Invalid.field(place, "got an integer too large for 64 bits; expected a number.")
     array = np.array(nested)
@@ -69,7 +70,7 @@ def _leaves(level: Any, place: str, shape: tuple[int, ...]) -> Iterator[tuple[st
         yield place, level
         return
     if not isinstance(level, list) or len(level) != shape[0]:
-        got = f"a list of {len(level)}" if isinstance(level, list) else repr(level)
+        got = f"a list of {len(level)}" if isinstance(level, list) else shown(level)
         raise Invalid.field(
             place, f"got {got}; expected a list of {shape[0]}: all rows need the same length."
         )

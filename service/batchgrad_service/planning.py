@@ -26,6 +26,9 @@ from batchgrad_workers.shard import microbatches, wants_means
 
 CHUNK = 1 << 16
 MAX_MEANS = 1 << 26
+MAX_WEIGHTED_CLASSES = 1 << 20
+"""A table of so many weights is 8 MiB."""
+
 VECTORS = 8
 """Arrays of P numbers that an engine holds: θ twice, G, sums, means, the optimizer's state."""
 
@@ -172,6 +175,13 @@ def _check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
             "/class_weights",
             f"class_weights need classes, dataset {dataset.name} has targets that are numbers: "
             "leave class_weights out, or give the dataset weights.",
+        )
+    if dataset.classes > MAX_WEIGHTED_CLASSES:
+        raise Invalid.field(
+            "/class_weights",
+            f"class_weights need a table of all classes, dataset {dataset.name} has class "
+            f"{dataset.classes - 1}; at most {MAX_WEIGHTED_CLASSES} classes can be weighted: "
+            "number them 0, 1, 2, … without gaps, or leave class_weights out.",
         )
     if isinstance(spec.class_weights, dict):
         unknown = sorted(label for label in spec.class_weights if label >= dataset.classes)

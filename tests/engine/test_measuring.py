@@ -74,6 +74,16 @@ def test_large_steps_do_not_wait(dataset: Path) -> None:
     assert len(measured(dataset, 64, model=model, epochs=1)) == 5
 
 
+def test_steps_with_large_means_do_not_wait(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    np.save(tmp_path / "inputs.npy", random.integers(0, 100, (40, 1000)))
+    np.save(tmp_path / "targets.npy", random.integers(0, 3, 40))
+    embedding = {"kind": "embedding", "num_embeddings": 100, "embedding_dim": 1}
+    model = {"layers": [embedding, {"kind": "flatten"}, linear(3)]}  # 3,103 parameters
+    several = measured(tmp_path, 64, model=model, batch_size=10, epochs=3, standardize=False)
+    assert max(len(each.figures) for each in several) == 2  # 3 MiB for 100,000 means of each
+
+
 def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
     assert measured(dataset, 0) == []
 

@@ -36,9 +36,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "a number for a row": (line(inputs=[[1.0], 2.0, [3.0]]), "/inputs/1", ["2.0", "list of 1"]),
     "a row for a number": (line(targets=[1.0, [2.0], 3.0]), "/targets/1", ["[2.0]", "a number"]),
     "empty rows": (line(inputs=[[], [], []]), "/inputs", ["empty list"]),
-    "bool": (line(inputs=[[1.0], [True], [3.0]]), "/inputs/1/0", ["True", "expected a number"]),
+    "bool": (line(inputs=[[1.0], [True], [3.0]]), "/inputs/1/0", ["true", "expected a number"]),
     "string": (line(inputs=[[1.0], [2.0], ["x"]]), "/inputs/2/0", ["'x'", "expected a number"]),
-    "null": (line(targets=[1.0, None, 3.0]), "/targets/1", ["None", "expected a number"]),
+    "long text": (line(targets=[1.0, "x" * 10**6, 3.0]), "/targets/1", ["xxx...xxx", "number"]),
+    "null": (line(targets=[1.0, None, 3.0]), "/targets/1", ["null", "expected a number"]),
     "NaN": (line(inputs=[[1.0], [math.nan], [3.0]]), "/inputs/1/0", ["nan", "finite", "remove"]),
     "infinity": (line(targets=[1.0, 2.0, -math.inf]), "/targets/2", ["-inf", "finite", "remove"]),
     "huge integer": (

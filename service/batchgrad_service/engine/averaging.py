@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import DTypeLike
 
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.comparison import Comparison, agreements, compare
@@ -33,6 +34,11 @@ class Averaging:
         self._team = team
         self.compares_passes = not PLACES.keys().isdisjoint(measured)
         self.compares_means = "mean_of_means" in measured
+
+    def means_bytes(self, dtype: DTypeLike, update: Update) -> int:
+        """What a step's mean inputs and errors take; 0 where nothing needs them."""
+        needed = self.compares_passes or update in PLACES
+        return self._means.size * np.dtype(dtype).itemsize if needed else 0
 
     def gradient(self, parameters: Array, sums: GradientSums, name: ShortcutName) -> Array:
         """One shortcut's gradient (P,) at θ = `parameters` (P,), for an update along it."""

@@ -64,7 +64,9 @@ class Coordinator:
         self._measurements = Measurements(
             self._averaging,
             examples,
-            step_bytes=4 * parameters.nbytes + 24 * order.batch_size,
+            step_bytes=4 * parameters.nbytes
+            + 8 * self._averaging.means_bytes(parameters.dtype, update)  # and as rows of passes
+            + 24 * order.batch_size,
             together=measure_together,
         )
         self._team = team

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchgrad_service.problems import Problem, TooLarge, Unauthorized
 from batchgrad_service.routes.answers import as_response, problem_response
+from batchgrad_service.routes.limits import Limit
 from batchgrad_service.web.session import Session, refuse_other_sites
 
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
@@ -38,20 +39,20 @@ Observe = Callable[[str, str, int, float], None]
 
 
 class Edge:
-    """ASGI middleware, outermost. `limit_bytes` gives the most a request's body may hold."""
+    """ASGI middleware, outermost. `limit_of` gives what a request's body may hold."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         session: Session | None,
-        limit_bytes: Callable[[Scope], int],
+        limit_of: Callable[[Scope], Limit],
         observe: Observe,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._session = session
-        self._limit_bytes = limit_bytes
+        self._limit_of = limit_of
         self._observe = observe
         self._clock = clock
 
@@ -81,11 +82,11 @@ class Edge:
     async def _guarded(
         self, scope: Scope, headers: Headers, receive: Receive, exchange: "_Exchange"
     ) -> None:
-        limit = self._limit_bytes(scope)
+        limit = self._limit_of(scope)
         try:
             refuse_other_sites(scope["method"], headers)
             self._check_token(scope, headers)
-            if int(headers.get("content-length", "0")) > limit:
+            if int(headers.get("content-length", "0")) > limit.bytes:
                 raise _too_large(limit)
         except Problem as problem:
             response = _refusal(problem, scope, headers, exchange)
@@ -165,14 +166,14 @@ class _Exchange:
         return end - self._start
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
+def _bounded(receive: Receive, limit: Limit) -> Receive:
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > limit:
+        if received > limit.bytes:
             # Starlette's own class: FastAPI, which reads the body, lets only that one through.
             raise HTTPException(413, _too_large(limit).detail)
         return message
@@ -180,9 +181,9 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return bounded
 
 
-def _too_large(limit: int) -> TooLarge:
+def _too_large(limit: Limit) -> TooLarge:
     return TooLarge(
-        f"The body is longer than {limit} bytes, the most this service takes: send less, or raise "
-        "max_request_bytes (for a dataset, max_dataset_bytes).",
+        f"The body is longer than {limit.bytes} bytes, the most that is taken here: "
+        f"{limit.remedy}.",
         headers={"Connection": "close"},
     )

@@ -1,11 +1,10 @@
 """/login and /logout: the token once, then a cookie."""
 
-from urllib.parse import parse_qs
-
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from batchgrad_service.routes.services import Served
+from batchgrad_service.web.forms import form_fields
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -23,11 +22,11 @@ def read_login(served: Served, request: Request) -> Response:
 @router.post("/login")
 async def log_in(served: Served, request: Request) -> Response:
     """Exchange the token for the cookie."""
-    fields = parse_qs((await request.body()).decode(errors="replace"))
-    there = _own_path(fields.get("next", ["/"])[0])
+    fields = await form_fields(request)
+    there = _own_path(fields.get("next", "/"))
     if served.session is None:
         return RedirectResponse(there, 303)
-    if not served.session.fits(fields.get("token", [""])[0]):
+    if not served.session.fits(fields.get("token", "")):
         return page("login.html", served, 401, next=there, wrong=True)
     answer = RedirectResponse(there, 303)
     served.session.begin(answer, secure=request.url.scheme == "https")

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs
 
 import yaml
 from fastapi import APIRouter, Request, Response
@@ -16,6 +15,7 @@ from batchgrad.specs import Lines, parse_job
 from batchgrad_service.problems import Problem
 from batchgrad_service.routes.jobs import plan_or_queue
 from batchgrad_service.routes.services import Served, Services
+from batchgrad_service.web.forms import form_fields
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -62,8 +62,8 @@ def read_form(served: Served) -> Response:
 @router.post("/submit")
 async def submit(served: Served, request: Request) -> Response:
     """Queue the job and show it, or show the plan, or what is wrong; the text stays."""
-    fields = parse_qs((await request.body()).decode(errors="replace"))
-    text, key, action = (fields.get(name, [""])[0] for name in ("spec", "key", "action"))
+    fields = await form_fields(request)
+    text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
     text = text.replace("\r\n", "\n")
     answer = await run_in_threadpool(_try, served, text, key, dry_run=action == "check")
     if isinstance(answer, Job):

@@ -1,0 +1,73 @@
+"""What one request may cost: its length, its time, and what it makes the service hold."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from batchgrad.validation import MOST_ERRORS
+from batchgrad_service.problems import BadRequest
+from batchgrad_service.web.forms import form_fields
+from tests.service.building import body, npz, problem, push
+from tests.service.conftest import Bench
+
+Make = Callable[..., Bench]
+
+
+def test_many_wrong_fields_are_counted_and_take_no_time(http: TestClient) -> None:
+    unknown: dict[str, Any] = {f"x{number}": 0 for number in range(16_000)}
+    before = perf_counter()
+    found = problem(http.post("/v1/jobs", json=body(**unknown)), 422)
+    assert perf_counter() - before < 5  # 0.1 s; it was 36
+    assert len(found["errors"]) == MOST_ERRORS + 1
+    rest = found["errors"][-1]["detail"]
+    assert rest.startswith(f"{16_000 - MOST_ERRORS} other fields are wrong as well")
+
+
+def test_a_union_tells_of_the_member_that_was_meant(http: TestClient) -> None:
+    found = problem(http.post("/v1/jobs", json=body(workers={"min": 1, "max": "x"})), 422)
+    assert [error["pointer"] for error in found["errors"]] == ["/workers/max"]
+
+
+def test_class_weights_are_a_table_of_bounded_length(http: TestClient) -> None:
+    archive = npz(inputs=np.zeros((2, 3), "float32"), targets=np.array([0, 2**31 - 2]))
+    assert http.put("/v1/datasets/far", content=archive).status_code == 201
+    job = body(
+        dataset="far",
+        loss="squared_error",
+        model={"layers": [{"kind": "linear", "out_features": 1}]},
+        class_weights="balanced",
+    )
+    [error] = problem(http.post("/v1/jobs", json=job), 422)["errors"]
+    assert error["pointer"] == "/class_weights"
+    assert f"has class {2**31 - 2}; at most 1048576 classes" in error["detail"]
+
+
+def test_a_login_is_short(make_bench: Make, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef-token")
+    http = make_bench(token_file=tmp_path / "token").http
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = http.post("/login", content=b"a=b&" * 5000, headers=form)
+    assert "longer than 16384 bytes" in problem(answer, 413)["detail"]
+    assert http.post("/login", content=b"a=b&" * 100, headers=form).status_code == 400
+
+
+def test_other_bodies_are_short_too(http: TestClient) -> None:
+    push(http)
+    problem(http.post("/v1/jobs/none/cancel", content=b"x" * 20_000), 413)
+    problem(http.post("/submit", content=b"x" * 1_300_000), 413)
+
+
+def test_a_form_has_to_arrive() -> None:
+    async def never() -> Any:
+        await asyncio.sleep(3600)
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, never)
+    with pytest.raises(BadRequest, match="longer than"):
+        asyncio.run(form_fields(request, seconds=0.01))
