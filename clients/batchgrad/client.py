@@ -53,7 +53,8 @@ def _ignore(_: object) -> None:
 class Client:
     """A synchronous client; use it as a context manager, or call `close`.
 
-    `url` and `token` default to BATCHGRAD_URL and BATCHGRAD_TOKEN. Requests are sent again, with
+    `url` and `token` default to BATCHGRAD_URL and BATCHGRAD_TOKEN; the token of this user's own
+    service on this machine is found without them. Requests are sent again, with
     backoff, when the connection fails or the service answers 429, 502, 503 or 504. A job that is
     watched outlives a restart of its service: so long as that takes no longer than
     `patience_seconds`, watching goes on. `retries`, `sleep`, `clock` and `transport` (httpx2's)

@@ -58,8 +58,9 @@ def private_service(
             )
         try:
             deadline = time.monotonic() + start_seconds
+            url, token = _announced(process, log, deadline)
             # It is ours: once silent it is gone, and nobody starts it again.
-            with Client(_announced_url(process, log, deadline), patience_seconds=0) as client:
+            with Client(url, token, patience_seconds=0) as client:
                 while not client.ready():
                     _still_starting(process, log, deadline)
                     time.sleep(0.05)
@@ -76,8 +77,10 @@ def private_service(
         _remove(directory)
 
 
-def _announced_url(process: subprocess.Popen[bytes], log: Path, deadline: float) -> str:
-    """The URL that the service prints as {"url": …}, its first line on stdout."""
+def _announced(
+    process: subprocess.Popen[bytes], log: Path, deadline: float
+) -> tuple[str, str | None]:
+    """URL and token: the first line on stdout is {"url": …, "token_file": … or null}."""
     lines: queue.Queue[bytes] = queue.Queue()
     stdout = process.stdout
     if stdout is None:
@@ -91,7 +94,9 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path, deadline: float)
             _still_starting(process, log, deadline)
             continue
         try:
-            return str(json.loads(line)["url"])
+            said = json.loads(line)
+            file = said["token_file"]
+            return str(said["url"]), Path(file).read_text("utf-8").strip() if file else None
         except (ValueError, KeyError, TypeError) as error:
             raise Unavailable(
                 f"The private service said {line!r} instead of its URL.{_tail(log)}"

@@ -1,6 +1,7 @@
 """HTTP as this client speaks it: one request, sent again while that may help."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class Session:
             headers=headers,
             timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             transport=transport,
+            auth=None if token else _with_own_token,
             trust_env=not _is_loopback(_checked(self.url)),  # a proxy cannot see this machine
         )
 
@@ -176,6 +178,22 @@ class Session:
             "there? Start one with `batchgrad serve`, or set BATCHGRAD_URL.",
             request=sent(error.request),
         )
+
+
+def _with_own_token(request: httpx2.Request) -> httpx2.Request:
+    """The request with the token that a service of this user on this machine keeps in its file.
+
+    Looked for at each request: a service may have started, or ended, since the last.
+    """
+    if os.name == "posix":
+        from batchgrad import own_services  # noqa: PLC0415 (no locks of files elsewhere)
+
+        url = request.url
+        found = own_services.find(url.host, url.port or {"http": 80, "https": 443}[url.scheme])
+        if found is not None:
+            request.url = url.copy_with(host=found.address)
+            request.headers["Authorization"] = f"Bearer {found.token}"
+    return request
 
 
 def _plain(value: Any) -> Any:

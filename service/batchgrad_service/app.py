@@ -54,11 +54,14 @@ def create_app(
     planner: Planner,
     answer: Answerer,
     exporters: Mapping[str, Exporter],
+    token: str | None = None,
     sources: Sources | None = None,
     closing: Closing | None = None,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
     """The application. `exporters` has "safetensors" and "npz", from a checkpoint file's path.
+
+    Without a `token` it serves everybody.
 
     `closing.begin()` ends the event streams, so that a server can stop at once.
     """
@@ -70,7 +73,6 @@ def create_app(
         redoc_url=None,
     )
     closing = closing or Closing()
-    token = settings.token()
     session = None if token is None else Session(token)
     app.state.services = Services(
         data_dir=settings.data_dir,

@@ -12,11 +12,15 @@ def new_name() -> str:
     return f"{secrets.token_hex(8)}.tmp"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that no reader and no crash ever sees half of it."""
+def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that no reader and no crash ever sees half of it.
+
+    `mode` are its permissions, less the umask's.
+    """
     temporary = path.with_name(new_name())
     try:
-        with temporary.open("xb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

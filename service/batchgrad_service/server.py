@@ -1,23 +1,22 @@
 """The service as a process: built, started, and stopped in order."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import TextIO
 
 import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
 from batchgrad import __version__
-from batchgrad_service import garbage, logs, planning, question
+from batchgrad_service import access_token, garbage, logs, planning, question
+from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
 from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
@@ -60,7 +59,8 @@ class _Server(uvicorn.Server):
 def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
     """Serve until SIGTERM, Ctrl-C or, if asked, the end of stdin; the process's exit status.
 
-    With port 0 a free port is taken, and the line {"url": …} goes to stdout.
+    With port 0 a free port is taken, and the line {"url": …, "token_file": …} goes to stdout.
+    A service that stops with its stdin is a private one, whose owner knows its token.
     """
     logs.configure(settings.log_format, settings.log_level)
     garbage.collect_seldom()
@@ -86,6 +86,10 @@ def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
 def _serve(
     settings: Settings, store: Store, listening: socket.socket, stop_when_stdin_closes: bool
 ) -> int:
+    try:
+        token = access_token.obtain(settings)
+    except ValueError as error:
+        return _refuse(str(error))
     registry = CollectorRegistry()
     metrics = Metrics(
         registry,
@@ -94,7 +98,7 @@ def _serve(
         jobs_limit=settings.max_running_jobs,
         last_checkpoint=store.last_checkpoint_time(),
     )
-    url = _url(settings.host, listening.getsockname()[1])
+    url = url_of(settings.host, listening.getsockname()[1])
     sources = Sources(settings, url)
     supervisor = Supervisor(settings, store, metrics, sources=sources)
     closing = Closing()
@@ -107,6 +111,7 @@ def _serve(
         planner=planning.plan,
         answer=question.answer,
         exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
+        token=token,
         sources=sources,
         closing=closing,
     )
@@ -120,7 +125,7 @@ def _serve(
             ws="none",
             timeout_graceful_shutdown=STOP_SECONDS,
         ),
-        on_listening=lambda: _announce(url, settings),
+        on_listening=lambda: say_ready(url, settings, token),
         closing=closing,
     )
     garbage.spare_what_is_here()
@@ -135,7 +140,9 @@ def _serve(
             services.parameters.clean()
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)
-            asyncio.run(server.serve(sockets=[listening]))
+            private = stop_when_stdin_closes
+            with nullcontext() if private else found_by_clients(settings, listening):
+                asyncio.run(server.serve(sockets=[listening]))
         finally:
             _log.info("stopping; engines write their checkpoints")
             supervisor.stop()
@@ -148,25 +155,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=128)
 
 
-def _url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def _announce(url: str, settings: Settings) -> None:
-    _say(sys.stderr, f"batchgrad is ready on {url} (data in {settings.data_dir})")
-    if settings.port == 0:
-        _say(sys.stdout, json.dumps({"url": url}))
-
-
 def _refuse(reason: str) -> int:
-    _say(sys.stderr, f"batchgrad: {reason}")
+    say(sys.stderr, f"batchgrad: {reason}")
     return 1
-
-
-def _say(stream: TextIO, line: str) -> None:
-    stream.write(f"{line}\n")
-    stream.flush()
 
 
 def _watch_stdin(stop: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Settings(BaseSettings):
-    """The service's settings. A host that others can reach needs a token."""
+    """The service's settings."""
 
     model_config = SettingsConfigDict(
         env_prefix="BATCHGRAD_", frozen=True, extra="forbid", populate_by_name=True
@@ -47,7 +47,11 @@ class Settings(BaseSettings):
         description="a Ray cluster's address; without one, a private local cluster is started",
     )
     token_file: Path | None = Field(
-        default=None, description="a file with the bearer token, 16 or more ASCII characters"
+        default=None,
+        description="a file with the bearer token; else one is made, in `token` in data_dir",
+    )
+    no_token: bool = Field(
+        default=False, description="serve without a token every process of this machine"
     )
     advertised_url: str | None = Field(
         default=None,
@@ -126,12 +130,13 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @model_validator(mode="after")
-    def _reachable_needs_a_token(self) -> Self:
-        if self.token_file is None and not _is_loopback(self.host):
+    def _without_a_token_only_here(self) -> Self:
+        if self.no_token and self.token_file is not None:
+            raise ValueError("no_token and token_file contradict each other: give one of them.")
+        if self.no_token and not _is_loopback(self.host):
             raise ValueError(
-                f"host is {self.host!r}, which others can reach, and there is no token: "
-                "set token_file (--token-file, BATCHGRAD_TOKEN_FILE) to a file that holds one, "
-                "or listen on 127.0.0.1."
+                f"host is {self.host!r}, which others can reach, and no_token lets all of them in: "
+                "leave no_token (--no-token, BATCHGRAD_NO_TOKEN) out, or listen on 127.0.0.1."
             )
         return self
 
@@ -140,21 +145,7 @@ class Settings(BaseSettings):
         """`database_url`, or the SQLite file in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir / 'batchgrad.sqlite3'}"
 
-    def token(self) -> str | None:
-        """The bearer token, without surrounding white space; None when none is asked for.
-
-        Raises:
-            ValueError: the file is missing, unreadable or too short to protect anything.
-        """
-        if self.token_file is None:
-            return None
-        try:
-            token = self.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"token_file {self.token_file} cannot be read: {error}.") from error
-        if len(token) < 16 or not token.isascii() or any(c.isspace() for c in token):
-            raise ValueError(
-                f"token_file {self.token_file} must hold one token of 16 or more ASCII "
-                "characters without spaces; `openssl rand -hex 32` makes a good one."
-            )
-        return token
+    @property
+    def token_path(self) -> Path | None:
+        """The token's file; None without a token."""
+        return None if self.no_token else self.token_file or self.data_dir / "token"

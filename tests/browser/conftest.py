@@ -26,9 +26,9 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Running:
-    """A service: its address, a client, and its database's file."""
+    """A service: the link that logs in, a client, and its database's file."""
 
-    url: str
+    link: str
     client: Client
     database: Path
 
@@ -43,8 +43,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
     with private_service(folder=folder) as client:
         client.put_arrays("digits", *digits())
-        [database] = folder.glob("*/*.sqlite3")
-        yield Running(client.url, client, database)
+        [database], [token] = folder.glob("*/*.sqlite3"), folder.glob("*/token")
+        yield Running(f"{client.url}/login#token={token.read_text().strip()}", client, database)
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +66,17 @@ Shot = Callable[..., None]
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """Opens pages that may neither complain nor ask another host; arguments are the context's."""
+    """Opens pages that may neither complain nor ask another host; arguments are the context's.
+
+    A link that logs in is followed.
+    """
     wrong: list[str] = []
     with ExitStack() as stack:
 
-        def opened(url: str, *, expected: str = "", width: int = 1280, height: int = 900) -> "Page":
+        def opened(
+            link: str, *, expected: str = "", width: int = 1280, height: int = 900
+        ) -> "Page":
+            url = link.partition("/login")[0]
             context = browser.new_context(base_url=url, viewport={"width": width, "height": height})
             stack.callback(context.close)
             page = context.new_page()
@@ -87,6 +93,9 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
             page.on("console", lambda message: said(message.type, message.text))
             page.on("pageerror", lambda error: said("error", str(error)))
             page.on("request", lambda request: asked(request.url))
+            if link != url:
+                page.goto(link)
+                page.wait_for_url(f"{url}/")
             return page
 
         yield opened
@@ -95,7 +104,7 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage, running: Running) -> "Page":
-    return open_page(running.url)
+    return open_page(running.link)
 
 
 @pytest.fixture(scope="session")

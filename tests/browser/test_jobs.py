@@ -112,7 +112,7 @@ def test_examples_are_shown_with_their_pictures(page: Page, trained: str, shot: 
 def test_what_is_wrong_in_a_spec_is_shown_at_its_line(
     open_page: OpenPage, running: Running
 ) -> None:
-    page = open_page(running.url, expected="status of 422")  # Chromium says so of any such page
+    page = open_page(running.link, expected="status of 422")  # Chromium says so of any such page
     page.goto("/submit")
     text = page.get_by_label("The spec, as YAML")
     text.fill(text.input_value().replace("epochs: 30", "epochs: 0"))
@@ -155,7 +155,7 @@ def test_a_hundred_thousand_steps_draw_in_a_second(
         trained,
     )
     running.sql("UPDATE jobs SET step = ?, steps_planned = ? WHERE id = ?", STEPS, STEPS, trained)
-    page = open_page(running.url)
+    page = open_page(running.link)
     milliseconds: list[float] = []
     while len(milliseconds) < LOADS and min(milliseconds, default=1000) >= 1000:
         page.goto(f"/jobs/{trained}")

@@ -1,6 +1,7 @@
 """Whether everybody can read and use it: widths, contrast, keyboard, themes, the login."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -58,7 +59,7 @@ def settled(page: Page, path: str) -> None:
 def test_nothing_is_wider_than_the_window(
     open_page: OpenPage, running: Running, trained: str, path: str, width: int
 ) -> None:
-    page = open_page(running.url, expected="status of 404", width=width)
+    page = open_page(running.link, expected="status of 404", width=width)
     settled(page, path.format(job=trained))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -68,7 +69,7 @@ def test_nothing_is_wider_than_the_window(
 def test_every_text_stands_out(
     open_page: OpenPage, running: Running, trained: str, path: str, theme: str
 ) -> None:
-    page = open_page(running.url, expected="status of 404")
+    page = open_page(running.link, expected="status of 404")
     page.emulate_media(color_scheme=theme)
     settled(page, path.format(job=trained))
     assert page.locator("html").get_attribute("data-theme") == theme
@@ -128,3 +129,19 @@ def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> Non
         page.get_by_role("button", name="Log out").click()
         page.goto("/")
         page.wait_for_url("**/login?next=*")
+
+
+def test_the_link_that_serve_prints_logs_in_and_is_cleared(
+    open_page: OpenPage, running: Running
+) -> None:
+    page = open_page(running.link)
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.go_back()
+    assert "token" not in page.url
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    fragment = urlsplit(running.link).fragment
+    page.evaluate(
+        "fragment => { location.hash = fragment }", fragment
+    )  # pasted into this very page
+    page.wait_for_url(lambda url: urlsplit(url)[2:] == ("/", "", ""))

@@ -26,7 +26,7 @@ def test_the_page_shows_that_the_shortcut_is_off(page: Page, shot: Shot) -> None
 def test_the_gap_moves_with_the_examples_and_the_network(
     open_page: OpenPage, running: Running
 ) -> None:
-    page = open_page(running.url, expected="status of 422")  # of the class that there is not
+    page = open_page(running.link, expected="status of 422")  # of the class that there is not
     page.goto("/try")
     said = page.locator("#said")
     x = page.get_by_label("x1 of example 2", exact=True)

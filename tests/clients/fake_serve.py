@@ -34,7 +34,8 @@ def main() -> None:
         time.sleep(600)
     server = HTTPServer(("127.0.0.1", 0), Ready)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}) + "\n")
+    url = f"http://127.0.0.1:{server.server_port}"
+    sys.stdout.write(json.dumps({"url": url, "token_file": None}) + "\n")
     sys.stdout.write("noise " * 50_000 + "\n")  # more than a pipe holds
     sys.stdout.flush()
     sys.stdin.read()

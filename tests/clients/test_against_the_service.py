@@ -20,8 +20,12 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("service")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Client]:
     with private_service(folder=folder) as client:
         inputs = np.arange(60.0, dtype=np.float32).reshape(20, 3) / 60
         client.put_arrays("few", inputs, np.arange(20) % 2)
@@ -30,9 +34,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture
-def run(service: Client) -> Run:
+def run(service: Client, folder: Path) -> Run:
+    [file] = folder.glob("*/token")
+    token = file.read_text().strip()
+
     def run(*arguments: str, **more: Any) -> Result:
-        return CliRunner().invoke(app, arguments, obj=lambda: Client(service.url), **more)
+        return CliRunner().invoke(app, arguments, obj=lambda: Client(service.url, token), **more)
 
     return run
 

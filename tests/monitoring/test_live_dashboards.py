@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from batchgrad.errors import JobCancelled
+from batchgrad.errors import JobCancelled, NotFound
 from deploy.grafana.build import DASHBOARDS
 from tests.monitoring.watched import Watched, until
 
@@ -18,10 +18,16 @@ PANELS = [
 RANGE = "10s"
 
 
+def ask_for_nothing(watched: Watched) -> None:
+    """A bad request."""
+    with pytest.raises(NotFound):
+        watched.client.job("none")
+
+
 @pytest.fixture(scope="module")
 def busy(watched: Watched) -> Watched:
     """With a bad request, and after enough steps for every figure."""
-    httpx2.get(f"{watched.client.url}/v1/jobs/none")
+    ask_for_nothing(watched)
     series = f'batchgrad_job_accuracy{{job_id="{watched.job.id}"}}'
     until(lambda: watched.ask(series), f"no accuracy of {watched.job.id}: see its engine.log")
     return watched
@@ -32,7 +38,7 @@ def test_every_panel_has_data(busy: Watched, panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         expr = target["expr"].replace("$__rate_interval", RANGE).replace("$job_id", busy.job.id)
         assert "$" not in expr
-        httpx2.get(f"{busy.client.url}/v1/jobs/none")  # rates of bad requests are there at any time
+        ask_for_nothing(busy)  # rates of bad requests are there at any time
         until(partial(busy.ask, expr), f"no data: {expr}")
 
 

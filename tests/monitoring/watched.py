@@ -107,10 +107,12 @@ class Watched:
             {"static_configs": [{"targets": [url.removeprefix("http://")]}]}
             for url in (self.client.url, self.alertmanager)
         )
+        [token] = self._folder.glob("*/token")
+        scraped = {"authorization": {"credentials_file": str(token)}, **service}
         settings = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "batchgrad", **service}],
+            "scrape_configs": [{"job_name": "batchgrad", **scraped}],
             "alerting": {"alertmanagers": [alertmanager]},
         }
         config = self._folder / "prometheus.yml"

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from batchgrad.contract import TERMINAL, Job
-from batchgrad_service import planning, question
+from batchgrad_service import access_token, planning, question
 from batchgrad_service.app import create_app
 from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
@@ -92,11 +92,19 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
         }
         injected |= {name: changes.pop(name) for name in tuple(changes) if name in injected}
         settings = Settings(data_dir=tmp_path, **changes)
+        token = access_token.read(settings.token_file) if settings.token_file else None
         registry = CollectorRegistry()
         metrics = Metrics(registry, version="0", count_jobs=store.count_by_status)
         supervisor, closing = FakeSupervisor(store), Closing()
         app = create_app(
-            settings, store, supervisor, registry, metrics=metrics, closing=closing, **injected
+            settings,
+            store,
+            supervisor,
+            registry,
+            metrics=metrics,
+            token=token,
+            closing=closing,
+            **injected,
         )
         client = TestClient(app, base_url="http://127.0.0.1")
         clients.append(client)

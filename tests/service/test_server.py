@@ -46,8 +46,15 @@ def serving(data_dir: Path, port: int = 0, **environment: str) -> Iterator["subp
 
 
 def url_of(process: "subprocess.Popen[str]") -> str:
+    return reached(process)[0]
+
+
+def reached(process: "subprocess.Popen[str]") -> tuple[str, dict[str, str]]:
+    """Where it listens, and the headers that open it."""
     assert process.stdout is not None
-    return str(json.loads(process.stdout.readline())["url"])
+    said = json.loads(process.stdout.readline())
+    token = Path(said["token_file"]).read_text().strip()
+    return said["url"], {"Authorization": f"Bearer {token}"}
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
@@ -72,9 +79,10 @@ def test_a_start_removes_what_a_crash_left_in_the_blob_store(tmp_path: Path) -> 
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "stdin"])
 def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
     with serving(tmp_path / "data") as process:
-        url = url_of(process)
+        url, headers = reached(process)
         assert httpx2.get(f"{url}/healthz").json() == {"status": "ok"}
-        with httpx2.stream("GET", f"{url}/v1/jobs/none/events") as answer:
+        assert httpx2.get(f"{url}/v1/jobs").status_code == 401
+        with httpx2.stream("GET", f"{url}/v1/jobs/none/events", headers=headers) as answer:
             assert answer.status_code == 404
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
         if end == "stdin":
@@ -85,7 +93,9 @@ def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
             process.send_signal(signal.Signals[end])
         code, said = ended(process)
     assert code == 0
-    assert f"batchgrad is ready on {url} (data in " in said
+    token = headers["Authorization"].removeprefix("Bearer ")
+    assert f"batchgrad is ready on {url}/login#token={token} (data in " in said
+    assert said.count(token) == 1
     logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     [request] = [line for line in logged if line.get("job_id") == "none"]
     assert request["request_id"] == answer.headers["x-request-id"]
@@ -102,8 +112,8 @@ def test_a_stream_does_not_hold_the_end_up(tmp_path: Path) -> None:
     store.transition(job.id, to="paused", allowed=["queued"])  # nothing will happen to it
     store.close()
     with serving(tmp_path) as process:
-        url = url_of(process)
-        with httpx2.stream("GET", f"{url}/v1/jobs/{job.id}/events") as answer:
+        url, headers = reached(process)
+        with httpx2.stream("GET", f"{url}/v1/jobs/{job.id}/events", headers=headers) as answer:
             lines = answer.iter_lines()
             next(lines)
             process.send_signal(signal.SIGTERM)

@@ -31,26 +31,19 @@ def test_the_database_is_in_the_data_directory_unless_said(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_loopback_needs_no_token(host: str) -> None:
-    assert Settings(host=host).token() is None
+def test_loopback_may_go_without_a_token(host: str, tmp_path: Path) -> None:
+    settings = Settings(host=host, data_dir=tmp_path)
+    assert settings.token_path == tmp_path / "token"
+    assert Settings(host=host, no_token=True).token_path is None
+    with pytest.raises(ValidationError, match="contradict"):
+        Settings(host=host, no_token=True, token_file=tmp_path / "mine")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])  # noqa: S104
 def test_any_other_host_needs_one(host: str, tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="set token_file"):
-        Settings(host=host)
-    assert Settings(host=host, token_file=tmp_path / "token").host == host
-
-
-@pytest.mark.parametrize("content", [b"", b"short", b"two words in one file", b"\xff" * 20])
-def test_a_token_that_protects_nothing_is_refused(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    settings = Settings(token_file=file)
-    with pytest.raises(ValueError, match="cannot be read"):
-        settings.token()
-    file.write_bytes(content)
-    with pytest.raises(ValueError, match="token_file"):
-        settings.token()
+    with pytest.raises(ValidationError, match="--no-token"):
+        Settings(host=host, no_token=True)
+    assert Settings(host=host, data_dir=tmp_path).token_path == tmp_path / "token"
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -63,7 +56,7 @@ def _row(name: str, field: FieldInfo) -> str:
     elif name.endswith("_seconds"):
         default = f"`{value:g}`"
     else:
-        default = f"`{value}`" if value else "none"
+        default = "none" if value in {None, ""} else f"`{value}`"
     return f"| `{name}` | {default} | {field.description} |"
 
 

@@ -27,7 +27,8 @@ HELP = """Train by the exact mean of per-example gradients, and see how far the 
   batchgrad compare digits.yaml              train by each shortcut too, and see
 
 \b
-The service is at BATCHGRAD_URL (http://127.0.0.1:8711); BATCHGRAD_TOKEN is its token, if any.
+The service is at BATCHGRAD_URL (http://127.0.0.1:8711); BATCHGRAD_TOKEN is its token, which is
+found without it where the service is this user's on this machine.
 Exit codes: 0 success, 1 error, 2 usage, 100 job failed, 101 not finished, 102 not found,
 103 cancelled.
 """

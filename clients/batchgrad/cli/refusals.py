@@ -20,7 +20,8 @@ _REMEDIES = {
     "dataset_in_use": "wait for it with `batchgrad wait {subject}`, or end it with "
     "`batchgrad cancel {subject}`, then delete.",
     "no_checkpoint": "`batchgrad wait {subject}` waits for its end.",
-    "unauthorized": "set BATCHGRAD_TOKEN to the token that the service was given.",
+    "unauthorized": "set BATCHGRAD_TOKEN to the service's token; its file is --token-file, or "
+    "`token` in the service's data directory.",
     "job_succeeded": _ENDED,
     "job_failed": _ENDED,
     "job_cancelled": _ENDED,

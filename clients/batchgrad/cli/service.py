@@ -62,7 +62,7 @@ def serve(
     *,
     host: Annotated[
         str | None,
-        typer.Option(metavar="HOST", help="Any but a loopback address needs a token file."),
+        typer.Option(metavar="HOST", help="Where to listen: 127.0.0.1."),
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
@@ -92,8 +92,11 @@ def serve(
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Holds the token that every request must bear."),
+        typer.Option(metavar="FILE", help="Holds the token; else one is made in the data folder."),
     ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let in every process of this machine.")
+    ] = False,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
     remove_data_dir: Annotated[bool, typer.Option("--remove-data-dir", hidden=True)] = False,
 ) -> None:
@@ -112,6 +115,7 @@ def serve(
         "advertised_url": advertised_url,
         "blob_store": blob_store,
         "token_file": token_file,
+        "no_token": no_token or None,
     }
     settings = _settings({key: value for key, value in given.items() if value is not None}, given)
     try:
@@ -165,7 +169,8 @@ def _settings(given: dict[str, Any], flags: Collection[str]) -> Any:
 
     try:
         settings = _service("settings").Settings(**given)
-        settings.token()  # a token file that is missing is a usage error too
+        if settings.token_file is not None:  # one that is missing is a usage error too
+            _service("access_token").read(settings.token_file)
     except ValidationError as error:
         told = []
         for one in error.errors():
