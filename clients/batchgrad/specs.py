@@ -1,19 +1,19 @@
 """Spec files: a job, or a minibatch for the gradients question, as YAML or JSON."""
 
 import base64
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from batchgrad.contract import GradientsRequest, JobSpec, ProblemError
+from batchgrad.contract import GradientsRequest, JobSpec
+from batchgrad.documents import SyntaxFault, parse_json, parse_yaml
 from batchgrad.errors import InvalidRequest, InvalidSpec
-from batchgrad.validation import field_errors, parts_of
+from batchgrad.lines import Lines
+from batchgrad.validation import field_errors
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -42,8 +42,6 @@ def parse_job(text: str) -> JobSpec:
 
     Raises InvalidSpec, whose `errors` point at each wrong key; `Lines` knows their lines.
     """
-    if any(isinstance(token, yaml.AliasToken) for token in _scanned(text)):
-        raise InvalidSpec("the text has an alias (*name): write out what it stands for.")
     return _validated(JobSpec, _parsed(text, "the text"), None)
 
 
@@ -75,21 +73,11 @@ def _read(path: str | Path) -> tuple[str, dict[str, Any], Path]:
     return text, _parsed(text, str(path)), folder
 
 
-def _scanned(text: str) -> list[yaml.Token]:
-    try:
-        return list(yaml.scan(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise InvalidSpec(f"the text is no YAML: {_syntax(error)}.") from error
-
-
 def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
-        data = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
-    except RecursionError as error:
-        raise InvalidSpec(f"{path} is nested too deep.") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-31, too
-        kind = "JSON" if path.endswith(".json") else "YAML"
-        raise InvalidSpec(f"{path} is no {kind}: {_syntax(error)}.") from error
+        data = parse_json(text) if path.endswith(".json") else parse_yaml(text)
+    except SyntaxFault as fault:
+        raise InvalidSpec(f"{path} {fault}.") from fault
     if not isinstance(data, dict):
         raise InvalidSpec(
             f"{path} holds {type(data).__name__}, expected keys and values such as `name: digits`."
@@ -107,9 +95,9 @@ def _override(data: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         at = at.setdefault(part, {}) if isinstance(at, dict) else _item(at, part, override)
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InvalidSpec(f"{override}: the value is no YAML: {_syntax(error)}.") from error
+        parsed = parse_yaml(value)
+    except SyntaxFault as fault:
+        raise InvalidSpec(f"{override}: the value {fault}.") from fault
     if isinstance(at, dict):
         at[parts[-1]] = parsed
     else:
@@ -137,18 +125,7 @@ def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
     data["initial_parameters"] = {"safetensors": encoded, **others}
 
 
-def _syntax(error: Exception) -> str:
-    """What broke the syntax, and where."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"{said} at line {mark.line + 1}, column {mark.column + 1}"
-    return " ".join(str(error).split())
-
-
-def _validated(kind: type[Spec], data: dict[str, Any], lines: "Lines | None") -> Spec:
+def _validated(kind: type[Spec], data: dict[str, Any], lines: Lines | None) -> Spec:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -160,40 +137,3 @@ def _validated(kind: type[Spec], data: dict[str, Any], lines: "Lines | None") ->
             raise InvalidSpec("the text is no valid spec:", told) from error
         named = [lines.name(one) for one in told]
         raise InvalidSpec(f"{lines.path} is no valid spec:", named) from error
-
-
-class Lines:
-    """Where the keys of a spec file are."""
-
-    def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:
-        self.path = path
-        self._root = None if path.endswith(".json") else yaml.compose(text, Loader=yaml.SafeLoader)
-        self._overridden = [override.partition("=")[0].split(".") for override in overrides]
-
-    def name(self, error: ProblemError) -> ProblemError:
-        """The same error, with the line of its key, or the --set that it comes from."""
-        parts = parts_of(error.pointer)
-        if any(parts[: len(key)] == key for key in self._overridden):
-            place = "by --set"
-        elif (line := self.line_of(error.pointer)) is not None:
-            place = f"line {line}"
-        else:
-            return error
-        return error.model_copy(update={"detail": f"{error.detail} ({place})"})
-
-    def line_of(self, pointer: str) -> int | None:
-        """Of a YAML key, counted from 1; of the closest key around it if it is missing."""
-        node: Any = self._root
-        line: int | None = None
-        for part in parts_of(pointer):
-            if isinstance(node, yaml.MappingNode):
-                pairs = [(k, v) for k, v in node.value if k.value == part]
-                if not pairs:
-                    break
-                line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
-            elif isinstance(node, yaml.SequenceNode) and int(part) < len(node.value):
-                node = node.value[int(part)]
-                line = node.start_mark.line + 1
-            else:
-                break
-        return line

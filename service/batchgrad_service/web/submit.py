@@ -4,14 +4,15 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from batchgrad.contract import Job, Plan, ProblemError
+from batchgrad.documents import SyntaxFault
 from batchgrad.errors import InvalidSpec
-from batchgrad.specs import Lines, parse_job
+from batchgrad.lines import Lines
+from batchgrad.specs import parse_job
 from batchgrad_service.problems import Problem
 from batchgrad_service.routes.jobs import plan_or_queue
 from batchgrad_service.routes.services import Served, Services
@@ -83,9 +84,8 @@ def _try(
     except InvalidSpec as refused:
         if refused.errors:
             return _at_lines(text, refused.errors)
-        mark = getattr(refused.__cause__, "problem_mark", None)
-        line = mark.line + 1 if isinstance(mark, yaml.Mark) else None
-        return [Complaint(str(refused), line)]
+        fault = refused.__cause__
+        return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
         return plan_or_queue(spec, served, key or None, dry_run=dry_run)[0]
     except Problem as problem:
