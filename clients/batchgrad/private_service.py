@@ -42,43 +42,42 @@ def private_service(
     Unavailable with the end of the service's log when it does not become ready.
     """
     directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-", dir=folder))
-    log = directory / "service.log"
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
     # Settings meant for the user's own service must not leak into this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
     try:
-        with log.open("wb") as log_file:
+        with tempfile.TemporaryFile() as log:  # no name: nobody has to remove it
             process = subprocess.Popen(
                 [*command, *flags],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log_file,
+                stderr=log,
                 env=environment,
                 start_new_session=True,
             )
-        try:
-            deadline = time.monotonic() + start_seconds
-            url, token = _announced(process, log, deadline)
-            # It is ours: once silent it is gone, and nobody starts it again.
-            with Client(url, token, patience_seconds=0) as client:
-                while not client.ready():
-                    _still_starting(process, log, deadline)
-                    time.sleep(0.05)
-                yield client
-        except ConnectionFailed as error:
-            if process.poll() is None:
-                raise
-            raise Unavailable(
-                f"The private service ended, with status {process.returncode}.{_tail(log)}"
-            ) from error
-        finally:
-            _stop(process, stop_seconds)
+            try:
+                deadline = time.monotonic() + start_seconds
+                url, token = _announced(process, log, deadline)
+                # It is ours: once silent it is gone, and nobody starts it again.
+                with Client(url, token, patience_seconds=0) as client:
+                    while not client.ready():
+                        _still_starting(process, log, deadline)
+                        time.sleep(0.05)
+                    yield client
+            except ConnectionFailed as error:
+                if process.poll() is None:
+                    raise
+                raise Unavailable(
+                    f"The private service ended, with status {process.returncode}.{_tail(log)}"
+                ) from error
+            finally:
+                _stop(process, stop_seconds)
     finally:
         _remove(directory)
 
 
 def _announced(
-    process: subprocess.Popen[bytes], log: Path, deadline: float
+    process: subprocess.Popen[bytes], log: IO[bytes], deadline: float
 ) -> tuple[str, str | None]:
     """URL and token: the first line on stdout is {"url": …, "token_file": … or null}."""
     lines: queue.Queue[bytes] = queue.Queue()
@@ -109,7 +108,7 @@ def _drain(stdout: IO[bytes], lines: "queue.Queue[bytes]") -> None:
     stdout.close()
 
 
-def _still_starting(process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+def _still_starting(process: subprocess.Popen[bytes], log: IO[bytes], deadline: float) -> None:
     code = process.poll()
     if code is not None:
         raise Unavailable(f"The private service ended at once, with status {code}.{_tail(log)}")
@@ -117,11 +116,11 @@ def _still_starting(process: subprocess.Popen[bytes], log: Path, deadline: float
         raise Unavailable(f"The private service did not become ready in time.{_tail(log)}")
 
 
-def _tail(log: Path, lines: int = 20) -> str:
-    try:
-        said = log.read_text(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:  # the service has removed its directory already
-        return ""
+def _tail(log: IO[bytes], lines: int = 20) -> str:
+    written = os.pread(
+        log.fileno(), os.fstat(log.fileno()).st_size, 0
+    )  # its offset is the service's
+    said = written.decode(errors="replace").splitlines()[-lines:]
     return "\n".join([" Its log ends:", *said]) if said else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from batchgrad.contract import Dataset
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.contents import inspect
-from batchgrad_service.files import hex_of, new_name
+from batchgrad_service.files import hex_of, new_name, remove, remove_temporaries
 from batchgrad_service.npz import unpack
 from batchgrad_service.problems import Conflict, NotFound
 from batchgrad_service.published import Published
@@ -44,15 +44,13 @@ class Datasets:
             directory.mkdir(parents=True, exist_ok=True)
 
     def clean(self) -> None:
-        """At start: remove what an interrupted upload or removal has left."""
+        """At start: remove what an interrupted upload or removal has left unfinished.
+
+        A whole content stays, also one that the database does not know: see leftovers.py.
+        """
         with self._lock:
-            for upload in self._uploads.iterdir():
-                upload.unlink()
-            for directory in self._contents.iterdir():
-                if directory.suffix == ".tmp":
-                    shutil.rmtree(directory)
-                else:
-                    self._drop_content(f"sha256:{directory.name}")
+            remove_temporaries(self._uploads)
+            remove_temporaries(self._contents)
 
     def clean_blobs(self) -> None:
         """The same in the blob store, which may take its time."""
@@ -156,7 +154,7 @@ class Datasets:
             return False
         doomed = self._contents / new_name()
         directory.rename(doomed)  # at once, so that nobody finds half a content
-        shutil.rmtree(doomed)
+        remove(doomed)
         return True
 
     def _in_use(self, digest: str) -> bool:

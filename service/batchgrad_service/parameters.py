@@ -10,7 +10,7 @@ from typing import Protocol
 from safetensors import SafetensorError, deserialize
 
 from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Model
-from batchgrad_service.files import hex_of, write_whole
+from batchgrad_service.files import hex_of, remove_temporaries, write_whole
 from batchgrad_service.fitting import bind
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.store import Store
@@ -38,10 +38,8 @@ class StoredParameters:
         """Held from `keep` until the job is stored, so that the file stays meanwhile."""
 
     def clean(self) -> None:
-        """At start: remove what no job starts from."""
-        for file in self._directory.iterdir():
-            if not self._store.parameters_in_use(f"sha256:{file.stem}"):
-                file.unlink()
+        """At start: remove what was not written to its end."""
+        remove_temporaries(self._directory)
 
     def path(self, digest: str) -> Path:
         """Where the file with this digest is."""

@@ -1,7 +1,8 @@
 """Which contents are in the blob store, as long as they are used and no longer.
 
-A mark on the disk is made before a content goes there and removed after it has gone: so what a
-crash leaves is known, and no content of another service is ever touched.
+A mark on the disk is made before a content goes there and removed after it has gone, so no content
+of another service is ever touched. While a content is put or removed, its mark says PENDING: what a
+crash leaves is known, and a content that was once named is never removed for want of its name.
 """
 
 import logging
@@ -12,11 +13,13 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from batchgrad_service.blob_store import BlobStore
-from batchgrad_service.files import hex_of
+from batchgrad_service.files import hex_of, is_content
 from batchgrad_service.problems import Unavailable
 from batchgrad_workers.disk import sync
 
 log = logging.getLogger(__name__)
+
+PENDING = "pending\n"
 
 
 class Published:
@@ -38,16 +41,18 @@ class Published:
             Unavailable: the store does not take it.
         """
         with self._alone(digest):
-            self._mark(digest).touch()
+            self._mark(digest).write_text(PENDING)
             sync(self._marks)
             self._blobs.publish(digest, directory)
             yield
+            self._mark(digest).write_text("")
 
     def drop(self, digest: str) -> None:
         """Remove a content that nobody uses. What the store keeps all the same goes at a start."""
         with self._alone(digest):
             if self._in_use(digest):
                 return
+            self._mark(digest).write_text(PENDING)
             try:
                 self._blobs.remove(digest)
             except Unavailable as error:
@@ -58,7 +63,8 @@ class Published:
     def clean(self) -> None:
         """Remove what a crash or an unavailable store has left there."""
         for mark in self._marks.iterdir():
-            self.drop(f"sha256:{mark.name}")
+            if is_content(mark.name) and mark.read_text() == PENDING:
+                self.drop(f"sha256:{mark.name}")
 
     def _mark(self, digest: str) -> Path:
         return self._marks / hex_of(digest)

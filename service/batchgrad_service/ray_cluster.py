@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import secrets
 import selectors
 import shutil
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 KEEPER_COMMAND = (sys.executable, "-m", "batchgrad_service.keeper")
 TEMP_PREFIX = "batchgrad-"
+_TEMP_NAME = re.compile(
+    rf"{TEMP_PREFIX}[a-z0-9_]{{8}}"
+)  # mkdtemp's; batchgrad-demo-… is no keeper's
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
 LEAVE_SECONDS = 10.0
@@ -126,7 +130,7 @@ class RayCluster:
             return
         if session_uses(session, temp_dir):
             end_session(session, wait_seconds=self._leave_seconds)
-        if temp_dir.parent == TEMP_PARENT and temp_dir.name.startswith(TEMP_PREFIX):
+        if temp_dir.parent == TEMP_PARENT and _TEMP_NAME.fullmatch(temp_dir.name):
             shutil.rmtree(temp_dir, ignore_errors=True)
         self._record.unlink()
 

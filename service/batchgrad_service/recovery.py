@@ -1,15 +1,14 @@
-"""After a restart: one service a data directory, no engine of an earlier one, no job forgotten."""
+"""After a restart: end the engines of an earlier service, settle the jobs that it left."""
 
-import fcntl
 import json
 import logging
 import threading
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
 
 from batchgrad.contract import Job, JobStatus
+from batchgrad_service.data_directory import try_lock
 from batchgrad_service.processes import kill_group
 from batchgrad_service.store import Store
 
@@ -20,38 +19,8 @@ KILLED_SECONDS = 5.0
 _PAGE = 200
 
 
-class DataDirectoryInUseError(Exception):
-    """Another service works in the same data directory."""
-
-
 class EngineStillThereError(Exception):
     """An earlier engine holds its lock even after SIGKILL."""
-
-
-class DataDirectoryLock:
-    """Held while a service works in a data directory; the kernel lets go of it when that dies."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "service.lock"
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> None:
-        """Take it, or raise DataDirectoryInUseError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("a+")
-        if not _try_lock(file):
-            file.close()
-            raise DataDirectoryInUseError(
-                f"Another batchgrad service uses the data directory {self._path.parent}: "
-                "stop it, or give this one a directory of its own (--data-dir)."
-            )
-        self._file = file
-
-    def release(self) -> None:
-        """Let go; nothing if it is not held."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def await_engine(lock: Path, grace_seconds: float, stopping: threading.Event | None = None) -> None:
@@ -65,7 +34,7 @@ def await_engine(lock: Path, grace_seconds: float, stopping: threading.Event | N
     stopping = stopping or threading.Event()
     deadline, killed = time.monotonic() + grace_seconds, False
     with lock.open("r") as file:
-        while not _try_lock(file):
+        while not try_lock(file):
             if time.monotonic() >= deadline:
                 group = int(json.loads(lock.read_bytes())["pgid"])
                 if killed:
@@ -126,11 +95,3 @@ def reconcile(
             data={"detail": "The service was restarted; the job goes on from its checkpoint."},
         )
     return cancelled
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -15,12 +17,12 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from batchgrad import __version__
-from batchgrad_service import access_token, garbage, logs, planning, question
+from batchgrad_service import access_token, garbage, leftovers, logs, planning, question
 from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
+from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
 from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
-from batchgrad_service.recovery import DataDirectoryInUseError
 from batchgrad_service.routes.services import Closing, Services
 from batchgrad_service.settings import Settings
 from batchgrad_service.sources import Sources
@@ -56,11 +58,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
+def run(
+    settings: Settings, *, stop_when_stdin_closes: bool = False, remove_data_dir: bool = False
+) -> int:
     """Serve until SIGTERM, Ctrl-C or, if asked, the end of stdin; the process's exit status.
 
     With port 0 a free port is taken, and the line {"url": …, "token_file": …} goes to stdout.
     A service that stops with its stdin is a private one, whose owner knows its token.
+    `remove_data_dir` takes a new or empty data directory, and removes it at the end.
     """
     logs.configure(settings.log_format, settings.log_level)
     garbage.collect_seldom()
@@ -72,19 +77,25 @@ def run(settings: Settings, *, stop_when_stdin_closes: bool = False) -> int:
             "choose another --port or --host."
         )
     with listening:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store(settings.url_of_database)
         try:
-            store.migrate()
-            return _serve(settings, store, listening, stop_when_stdin_closes)
-        except DataDirectoryInUseError as error:
+            with opened(settings, only_new=remove_data_dir) as (directory, store, trusted):
+                try:
+                    return _serve(settings, store, listening, stop_when_stdin_closes, clean=trusted)
+                finally:
+                    if remove_data_dir:
+                        store.close()
+                        shutil.rmtree(directory.path)
+        except DataDirectoryError as error:
             return _refuse(str(error))
-        finally:
-            store.close()
 
 
 def _serve(
-    settings: Settings, store: Store, listening: socket.socket, stop_when_stdin_closes: bool
+    settings: Settings,
+    store: Store,
+    listening: socket.socket,
+    stop_when_stdin_closes: bool,
+    *,
+    clean: bool,
 ) -> int:
     try:
         token = access_token.obtain(settings)
@@ -132,12 +143,7 @@ def _serve(
     with _stopped_by_signals(server.stop):
         supervisor.start()
         try:
-            services: Services = app.state.services
-            services.datasets.clean()
-            threading.Thread(
-                target=services.datasets.clean_blobs, name="blobs", daemon=True
-            ).start()
-            services.parameters.clean()
+            _tidy(app.state.services, settings.data_dir, clean=clean)
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)
             private = stop_when_stdin_closes
@@ -148,6 +154,21 @@ def _serve(
             supervisor.stop()
             _log.info("stopped")
     return 0
+
+
+def _tidy(services: Services, data_dir: Path, *, clean: bool) -> None:
+    """Remove what was never finished, unless the database is a stranger's; say what is unknown."""
+    if not clean:
+        _log.warning(OTHER_DATABASE)
+        return
+    services.datasets.clean()
+    threading.Thread(target=services.datasets.clean_blobs, name="blobs", daemon=True).start()
+    services.parameters.clean()
+    unknown = sum(1 for _ in leftovers.find(data_dir, services.store))
+    if unknown:
+        _log.info(
+            "The database does not know what is here; `batchgrad gc` shows it.", entries=unknown
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

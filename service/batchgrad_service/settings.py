@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from batchgrad_service.blob_store import check_url
 from batchgrad_workers.source import CACHE_BYTES
 
+DATABASE = "batchgrad.sqlite3"
+"""The SQLite file in the data directory."""
+
 _MIB = 2**20
 
 
@@ -143,7 +146,7 @@ class Settings(BaseSettings):
     @property
     def url_of_database(self) -> str:
         """`database_url`, or the SQLite file in the data directory."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'batchgrad.sqlite3'}"
+        return self.database_url or f"sqlite:///{self.data_dir / DATABASE}"
 
     @property
     def token_path(self) -> Path | None:

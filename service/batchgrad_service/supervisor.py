@@ -14,7 +14,7 @@ from batchgrad_service.engine_process import ENGINE_COMMAND
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.problems import Conflict
 from batchgrad_service.ray_cluster import RayCluster
-from batchgrad_service.recovery import DataDirectoryLock, all_jobs, reconcile
+from batchgrad_service.recovery import all_jobs, reconcile
 from batchgrad_service.reports import Reports
 from batchgrad_service.restarts import ClusterWaits, RestartBudget
 from batchgrad_service.settings import Settings
@@ -74,15 +74,10 @@ class Supervisor:
         self._stopping = threading.Event()
         self._reconciled = threading.Event()
         self._booted = False
-        self._directory = DataDirectoryLock(settings.data_dir)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Begin to run jobs; those of an earlier service first end or go on.
-
-        Raises DataDirectoryInUseError.
-        """
-        self._directory.acquire()
+        """Begin to run jobs; those of an earlier service first end or go on."""
         self._thread.start()
 
     def stop(self, grace: float | None = None) -> None:
@@ -103,7 +98,6 @@ class Supervisor:
         for attempt in attempts:
             if not attempt.join(KILLED_SECONDS):
                 log.error("Job %s: its engine does not end.", attempt.job_id)
-        self._directory.release()
 
     def ready(self) -> bool:
         """Whether jobs are being run."""

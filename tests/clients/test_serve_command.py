@@ -1,5 +1,6 @@
 """`batchgrad serve` before it serves: what is wrong or missing is said, and nothing starts."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from batchgrad.cli.app import app
+from batchgrad_service.data_directory import opened
+from batchgrad_service.settings import Settings
 
 
 def test_a_reachable_host_without_a_token_is_a_usage_error(tmp_path: Path) -> None:
@@ -52,3 +55,29 @@ def test_a_missing_extra_is_named() -> None:
     assert done.returncode == 1
     assert "pip install 'batchgrad[service]', or '.[service]' from a clone" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_gc_shows_what_would_go_before_it_goes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with opened(Settings(data_dir=data)):
+        pass
+    unknown = data / "jobs" / f"job_{'0' * 16}"
+    for folder in (unknown, data / "datasets" / "imagenet"):
+        folder.mkdir(parents=True)
+    arguments = ["gc", "--data-dir", str(data)]
+    shown = CliRunner().invoke(app, arguments)
+    assert str(unknown) in shown.stdout
+    assert "the database does not know the job" in shown.stdout
+    assert "1 that no service made: left alone." in shown.stderr
+    assert "nothing was removed" in shown.stderr
+    assert unknown.exists()
+    done = CliRunner().invoke(app, [*arguments, "--delete", "--output", "json"])
+    assert done.exit_code == 0
+    assert [found["gone"] for found in json.loads(done.stdout)["data"]] == [False, True]
+    assert not unknown.exists()
+    assert (data / "datasets" / "imagenet").exists()
+    with opened(Settings(data_dir=data)):
+        assert "stop it" in CliRunner().invoke(app, arguments).stderr
+    missing = CliRunner().invoke(app, ["gc", "--data-dir", str(tmp_path / "none")])
+    assert missing.exit_code == 1
+    assert "There is no data directory" in missing.stderr

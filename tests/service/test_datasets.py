@@ -137,15 +137,19 @@ def test_another_content_needs_replace_and_the_old_one_goes(
         datasets.delete("d")
 
 
-def test_what_a_crash_left_is_removed_at_start(
+def test_a_start_removes_what_is_unfinished_and_nothing_else(
     put: Put, datasets: Datasets, tmp_path: Path
 ) -> None:
     kept, _ = put(npz(inputs=INPUTS, targets=CLASSES))
-    (tmp_path / "uploads" / "x.tmp").write_bytes(b"half")
-    (tmp_path / "datasets" / "y.tmp").mkdir()
-    (tmp_path / "datasets" / ("0" * 64)).mkdir()
+    theirs = ["imagenet", "notes.tmp", "0" * 64, "f" * 15 + ".tmp"]
+    for name in theirs:
+        (tmp_path / "datasets" / name).mkdir()
+        (tmp_path / "uploads" / name).write_bytes(b"mine")
+    (tmp_path / "datasets" / ("e" * 16 + ".tmp")).mkdir()
+    (tmp_path / "uploads" / ("e" * 16 + ".tmp")).write_bytes(b"half")
     datasets.clean()
-    assert left_over(tmp_path) == [datasets.directory(kept.digest).name]
+    expected = [datasets.directory(kept.digest).name, *theirs, *theirs]
+    assert sorted(left_over(tmp_path)) == sorted(expected)
 
 
 NAN = INPUTS.copy()

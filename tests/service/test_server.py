@@ -12,6 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from batchgrad_service.data_directory import opened
+from batchgrad_service.published import PENDING
+from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from tests.service.building import create
 
@@ -20,16 +23,18 @@ import sys
 from batchgrad_service.server import run
 from batchgrad_service.settings import Settings
 settings = Settings(data_dir=sys.argv[1], port=int(sys.argv[2]), log_format="json")
-sys.exit(run(settings, stop_when_stdin_closes=True))
+sys.exit(run(settings, stop_when_stdin_closes=True, remove_data_dir=bool(sys.argv[3:])))
 """
 PATIENCE_SECONDS = 30
 DIGEST = "0" * 64
 
 
 @contextmanager
-def serving(data_dir: Path, port: int = 0, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def serving(
+    data_dir: Path, port: int = 0, *more: str, **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(data_dir), str(port)],
+        [sys.executable, "-c", CODE, str(data_dir), str(port), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,9 +69,11 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 def test_a_start_removes_what_a_crash_left_in_the_blob_store(tmp_path: Path) -> None:
     marks, shared = tmp_path / "data/published", tmp_path / "shared"
+    with opened(Settings(data_dir=tmp_path / "data")):
+        pass
     for folder in (marks, shared / DIGEST):
         folder.mkdir(parents=True)
-    (marks / DIGEST).touch()
+    (marks / DIGEST).write_text(PENDING)
     with serving(tmp_path / "data", BATCHGRAD_BLOB_STORE=f"file://{shared}") as process:
         url_of(process)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -134,9 +141,12 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        url_of(first)
-        with serving(tmp_path) as second:
-            code, said = ended(second)
-    assert code == 1
-    assert str(tmp_path) in said
-    assert "Traceback" not in said
+        url = url_of(first)
+        for more in ([], ["remove"]):
+            with serving(tmp_path, 0, *more) as second:
+                code, said = ended(second)
+            assert code == 1
+            assert str(tmp_path) in said
+            assert "Traceback" not in said
+        assert httpx2.get(f"{url}/readyz").status_code in {200, 503}
+        assert (tmp_path / "batchgrad.sqlite3").exists()

@@ -1,26 +1,26 @@
 """Commands that run a service, or ask one what it is."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-import importlib
 import json
 import os
-import shutil
 import sys
-from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from batchgrad import __version__
+from batchgrad.cli.collect import gc
 from batchgrad.cli.common import Output, connect, properties, say, write
-from batchgrad.errors import ConnectionFailed, Timeout, Unavailable, extra
+from batchgrad.cli.service_package import service_module, service_settings
+from batchgrad.errors import ConnectionFailed, Timeout
 
 
 def register_demo_and_serve(app: typer.Typer) -> None:
-    """Add the two commands to start with."""
+    """Add the commands to start with, and the one that cleans up behind them."""
     app.command()(demo)
     app.command()(serve)
+    app.command()(gc)
 
 
 def register_version(app: typer.Typer) -> None:
@@ -117,13 +117,14 @@ def serve(
         "token_file": token_file,
         "no_token": no_token or None,
     }
-    settings = _settings({key: value for key, value in given.items() if value is not None}, given)
-    try:
-        code = _service("server").run(settings, stop_when_stdin_closes=stop_with_stdin)
-    finally:
-        if remove_data_dir and settings.data_dir.exists():
-            shutil.rmtree(settings.data_dir)
-    raise typer.Exit(code)
+    settings = service_settings(
+        {key: value for key, value in given.items() if value is not None}, given
+    )
+    raise typer.Exit(
+        service_module("server").run(
+            settings, stop_when_stdin_closes=stop_with_stdin, remove_data_dir=remove_data_dir
+        )
+    )
 
 
 def version(ctx: typer.Context, *, output: Output = "table") -> None:
@@ -143,50 +144,3 @@ def version(ctx: typer.Context, *, output: Output = "table") -> None:
         return
     named = [(f"service {key}", str(value)) for key, value in (known or {}).items()]
     properties([("client", __version__), *named])
-
-
-def _service(module: str) -> Any:
-    """A module of the service package, by name.
-
-    The light client must not depend on the service: importing by name keeps that visible to the
-    import rule's test and to type checkers, and says what to install where it is missing.
-    """
-    try:
-        return importlib.import_module(f"batchgrad_service.{module}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("batchgrad_service."):
-            raise  # an incomplete installation, which pip install would not mend
-        raise Unavailable(
-            f"The service needs {error.name}, which is not installed: {extra('service')}"
-        ) from error
-
-
-def _settings(given: dict[str, Any], flags: Collection[str]) -> Any:
-    """The service's settings, or a usage error that names the flag."""
-    from pydantic import ValidationError
-
-    from batchgrad.validation import field_errors
-
-    try:
-        settings = _service("settings").Settings(**given)
-        if settings.token_file is not None:  # one that is missing is a usage error too
-            _service("access_token").read(settings.token_file)
-    except ValidationError as error:
-        told = []
-        for one in error.errors():
-            location = ("body", *one["loc"])
-            [wrong] = field_errors([{**one, "loc": location}], None)
-            told.append(_setting(location[-1], flags) + wrong.detail)
-        raise typer.BadParameter(" ".join(told)) from error
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    return settings
-
-
-def _setting(name: str | int, flags: Collection[str]) -> str:
-    """A setting as whoever runs the service gave it; "" for what is about several."""
-    if name == "body":
-        return ""
-    plain = str(name).lower().removeprefix("batchgrad_")
-    variable = f"BATCHGRAD_{plain.upper()}"
-    return f"--{plain.replace('_', '-')} ({variable}): " if plain in flags else f"{variable}: "

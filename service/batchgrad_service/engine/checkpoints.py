@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from batchgrad_workers.disk import sync
 
 KEY = "batchgrad"
 FORMAT = 1
+_TEMPORARY = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp")
 
 
 class BadCheckpoint(Exception):
@@ -125,7 +127,8 @@ def read(path: Path) -> Snapshot:
 def sweep(directory: Path) -> None:
     """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
     for torn in directory.glob("*.tmp"):
-        torn.unlink()
+        if _TEMPORARY.fullmatch(torn.name):
+            torn.unlink()
 
 
 def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:

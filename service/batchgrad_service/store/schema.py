@@ -154,3 +154,9 @@ idempotency_keys = Table(
     Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Index("ix_idempotency_keys_job_id", "job_id"),
 )
+
+data_directory = Table(
+    "data_directory",
+    metadata,
+    Column("id", String(32), primary_key=True),  # one row: the id in the directory's marker
+)

@@ -1,11 +1,12 @@
 """The whole store: one object, its methods grouped by what they are about."""
 
 from batchgrad_service.store.datasets import DatasetRows
+from batchgrad_service.store.directory import DirectoryRows
 from batchgrad_service.store.history import History
 from batchgrad_service.store.jobs import JobRows
 from batchgrad_service.store.reports import EngineReports
 from batchgrad_service.store.transitions import Transitions
 
 
-class Store(JobRows, Transitions, EngineReports, History, DatasetRows):
+class Store(JobRows, Transitions, EngineReports, History, DatasetRows, DirectoryRows):
     """Everything durable except files. Every method is one transaction; safe between threads."""

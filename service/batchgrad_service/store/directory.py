@@ -1,0 +1,39 @@
+"""Which data directory the database belongs to, and which of its entries the database names."""
+
+from sqlalchemy import Column, ColumnElement, delete, insert, select
+
+from batchgrad.contract import TERMINAL
+from batchgrad_service.store.database import Database
+from batchgrad_service.store.schema import data_directory, datasets, jobs
+
+
+class DirectoryRows(Database):
+    """The table `data_directory`, and what the other tables need to be on the disk."""
+
+    def directory_id(self) -> str | None:
+        """The id of the data directory that this database was used with; None before the first."""
+        with self.reading() as connection:
+            return connection.execute(select(data_directory.c.id)).scalar_one_or_none()
+
+    def set_directory_id(self, directory_id: str) -> None:
+        """Replace it."""
+        with self.writing() as connection:
+            connection.execute(delete(data_directory))
+            connection.execute(insert(data_directory).values(id=directory_id))
+
+    def needed_contents(self) -> set[str]:
+        """Digests that a name means or a job that has not ended trains on."""
+        trained = jobs.c.status.not_in(TERMINAL)
+        return self._all(datasets.c.digest) | self._all(jobs.c.dataset_digest, trained)
+
+    def needed_parameters(self) -> set[str]:
+        """Digests of stored parameters that a job starts from."""
+        return self._all(jobs.c.initial_parameters, jobs.c.initial_parameters.is_not(None))
+
+    def job_ids(self, *, ended: bool = False) -> set[str]:
+        """Ids of all jobs, or of those that have ended."""
+        return self._all(jobs.c.id, jobs.c.status.in_(TERMINAL)) if ended else self._all(jobs.c.id)
+
+    def _all(self, column: Column[str], *where: ColumnElement[bool]) -> set[str]:
+        with self.reading() as connection:
+            return set(connection.execute(select(column).where(*where)).scalars())

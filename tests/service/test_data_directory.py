@@ -1,0 +1,204 @@
+"""Whose a data directory is, and what of it may go."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from batchgrad_service import leftovers
+from batchgrad_service.data_directory import (
+    LOCK,
+    MARKER,
+    DataDirectoryError,
+    DataDirectoryInUseError,
+    opened,
+)
+from batchgrad_service.leftovers import Removed
+from batchgrad_service.settings import DATABASE, Settings
+from tests.service.building import create, dataset
+
+STRANGE = "the-users-own"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith((DATABASE, LOCK, MARKER))
+    }
+
+
+def fill(data: Path) -> dict[str, str]:
+    """Things that the service made and no database knows; and the user's own, everywhere."""
+    made = {
+        "content": f"datasets/{'a' * 64}",
+        "unfinished": f"datasets/{'b' * 16}.tmp",
+        "upload": f"uploads/{'c' * 16}.tmp",
+        "parameters": f"parameters/{'d' * 64}.safetensors",
+        "job": f"jobs/job_{'0' * 16}",
+    }
+    strange = [f"{folder}/{STRANGE}" for folder in ("datasets", "uploads", "parameters", "jobs")]
+    for name in [*made.values(), *strange]:
+        (data / name).mkdir(parents=True)
+        (data / name / "file").write_bytes(name.encode())
+    return made
+
+
+@pytest.mark.parametrize("folder", ["datasets", "uploads", "parameters", "jobs", "anything"])
+def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
+    settings: Settings, folder: str
+) -> None:
+    mine = settings.data_dir / folder / "imagenet"
+    mine.mkdir(parents=True)
+    (mine / "photo").write_bytes(b"once")
+    (settings.data_dir / DATABASE).write_text("a text, whatever its name")
+    with pytest.raises(DataDirectoryError, match=r"not empty .* \(--data-dir\)"), opened(settings):
+        pytest.fail("it was taken")
+    found = sorted(
+        str(path.relative_to(settings.data_dir)) for path in settings.data_dir.rglob("*")
+    )
+    assert found == sorted([DATABASE, folder, f"{folder}/imagenet", f"{folder}/imagenet/photo"])
+
+
+def test_a_new_directory_is_marked_and_closed_to_others(settings: Settings) -> None:
+    settings.data_dir.mkdir(mode=0o755)
+    (settings.data_dir / "lost+found").mkdir()  # of a new file system
+    for _ in range(2):
+        with opened(settings) as (directory, _store, trusted):
+            assert trusted
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+    assert (settings.data_dir / MARKER).exists()
+
+
+def test_a_directory_of_an_earlier_version_is_adopted(settings: Settings) -> None:
+    with opened(settings) as (_, store, _trusted):
+        create(store)
+    (settings.data_dir / MARKER).unlink()
+    with sqlite3.connect(settings.data_dir / DATABASE) as database:
+        database.execute("DROP TABLE data_directory")
+        database.execute("UPDATE alembic_version SET version_num = '0003'")
+    database.close()
+    fill(settings.data_dir)
+    with opened(settings) as (_, store, trusted):
+        assert trusted
+        assert f'"{store.directory_id()}"' in (settings.data_dir / MARKER).read_text()
+
+
+def test_one_with_its_database_elsewhere_too(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/db"})
+    for folder in ("datasets", "uploads", "parameters"):
+        (settings.data_dir / folder).mkdir(parents=True)
+    (settings.data_dir / LOCK).touch()
+    with opened(elsewhere) as (_, _store, trusted):
+        assert trusted
+
+
+@pytest.mark.parametrize("lost", ["removed", "replaced", "marker damaged"])
+def test_nothing_goes_on_the_word_of_a_database_that_is_not_the_directorys(
+    settings: Settings, tmp_path: Path, lost: str
+) -> None:
+    with opened(settings):
+        pass
+    fill(settings.data_dir)
+    before = files(settings.data_dir)
+    if lost == "removed":
+        for file in settings.data_dir.glob(f"{DATABASE}*"):
+            file.unlink()
+    elif lost == "replaced":
+        settings = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/other"})
+    else:
+        (settings.data_dir / MARKER).write_text("{")
+    for _ in range(2):  # also when the new database has been used once
+        with opened(settings) as (_, _store, trusted):
+            assert not trusted
+        found, trusted = leftovers.collect(settings, remove=True, trust_database=False)
+        assert found
+        assert not trusted
+    assert files(settings.data_dir) == before
+    leftovers.collect(settings, remove=False, trust_database=True)
+    with opened(settings) as (_, _store, trusted):
+        assert trusted
+    assert files(settings.data_dir) == before
+
+
+def test_a_marked_directory_in_which_nothing_is_takes_a_new_database(settings: Settings) -> None:
+    with opened(settings):
+        pass
+    (settings.data_dir / DATABASE).unlink()
+    with opened(settings) as (_, _store, trusted):
+        assert trusted
+
+
+def names(found: list[Removed], data: Path, *, ours: bool) -> set[str]:
+    return {str(r.leftover.path.relative_to(data)) for r in found if r.leftover.ours == ours}
+
+
+def test_gc_shows_first_and_removes_only_what_it_showed(settings: Settings) -> None:
+    data = settings.data_dir
+    with opened(settings) as (_, store, _trusted):
+        store.put_dataset(dataset(digest="sha256:" + "1" * 64), replace=False)
+        job = create(store, digest="sha256:" + "2" * 64)
+        store.transition(job.id, to="cancelled", allowed=["queued"])
+    made = fill(data)
+    outside = data.parent / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    made["link"] = f"datasets/{'9' * 64}"
+    (data / made["link"]).symlink_to(outside)
+    known = [f"datasets/{'1' * 64}", f"jobs/{job.id}"]
+    for name in known:
+        (data / name).mkdir()
+        (data / name / "step-0000000001.safetensors").touch()
+    torn = f"jobs/{job.id}/step-0000000002.77.tmp"
+    (data / torn).touch()
+    before = files(data)
+    shown, _ = leftovers.collect(settings, remove=False, trust_database=False)
+    assert files(data) == before
+    assert names(shown, data, ours=True) == {*made.values(), torn}
+    assert {Path(name).name for name in names(shown, data, ours=False)} == {STRANGE}
+    assert all(one.bytes > 0 for one in shown if one.leftover.path.is_dir())
+    leftovers.collect(settings, remove=True, trust_database=False)
+    left = {name for name in before if STRANGE in name or name.startswith(tuple(known))} - {torn}
+    assert set(files(data)) == left
+    assert (outside / "file").exists()
+    again, _ = leftovers.collect(settings, remove=True, trust_database=False)
+    assert names(again, data, ours=True) == set()
+
+
+def test_a_directory_in_use_is_not_migrated(settings: Settings) -> None:
+    with opened(settings):
+        with sqlite3.connect(settings.data_dir / DATABASE) as database:
+            database.execute("UPDATE alembic_version SET version_num = '0003'")
+        database.close()
+        with pytest.raises(DataDirectoryInUseError, match="--data-dir"), opened(settings):
+            pytest.fail("two services have it")
+        with sqlite3.connect(settings.data_dir / DATABASE) as database:
+            [[version]] = database.execute("SELECT version_num FROM alembic_version")
+        database.close()
+    assert version == "0003"
+
+
+def test_one_that_goes_at_the_end_must_be_new(settings: Settings) -> None:
+    with opened(settings):
+        pass
+    with (
+        pytest.raises(DataDirectoryError, match="would remove it"),
+        opened(settings, only_new=True),
+    ):
+        pytest.fail("it was taken")
+
+
+def test_a_path_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(data_dir=tmp_path / "file")
+    with (
+        pytest.raises(DataDirectoryError, match=re.escape(str(tmp_path / "file"))),
+        opened(settings),
+    ):
+        pytest.fail("it was taken")
