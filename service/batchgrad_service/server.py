@@ -20,6 +20,7 @@ from batchgrad import __version__
 from batchgrad_service import access_token, garbage, leftovers, logs, planning, question
 from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
+from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
 from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
@@ -32,6 +33,12 @@ from batchgrad_service.supervisor import Supervisor
 STOP_SECONDS = 5
 """How long answers under way may take to end when the service stops."""
 
+BACKLOG = 128
+"""Connections that wait to be accepted, and that are accepted in one go."""
+
+TICKS_A_SECOND = 10
+"""uvicorn's own pace."""
+
 _log = structlog.stdlib.get_logger("batchgrad")
 
 
@@ -39,15 +46,26 @@ class _Server(uvicorn.Server):
     """uvicorn, which says when it listens, and ends long answers first when it stops."""
 
     def __init__(
-        self, config: uvicorn.Config, *, on_listening: Callable[[], None], closing: Closing
+        self,
+        config: uvicorn.Config,
+        *,
+        crowd: Crowd,
+        on_listening: Callable[[], None],
+        closing: Closing,
     ) -> None:
         super().__init__(config)
+        self._crowd = crowd
         self._on_listening = on_listening
         self._closing = closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_SECOND == 0:
+            self._crowd.sweep(self.server_state.connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._closing.begin()
@@ -126,9 +144,12 @@ def _serve(
         sources=sources,
         closing=closing,
     )
+    crowd = Crowd(most_connections(settings.max_connections, settings.max_running_jobs))
     server = _Server(
         uvicorn.Config(
             app,
+            http=crowd.protocol,  # type: ignore[arg-type]  # what makes one will do
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -136,6 +157,7 @@ def _serve(
             ws="none",
             timeout_graceful_shutdown=STOP_SECONDS,
         ),
+        crowd=crowd,
         on_listening=lambda: say_ready(url, settings, token),
         closing=closing,
     )
@@ -173,7 +195,7 @@ def _tidy(services: Services, data_dir: Path, *, clean: bool) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=128)
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _refuse(reason: str) -> int:

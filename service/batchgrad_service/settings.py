@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(
         default=4096 * _MIB, ge=1024, description="the largest upload, and the arrays that it holds"
     )
+    max_connections: int = Field(
+        default=2000,
+        ge=8,
+        description="how many connections are served at once; others get 503",
+    )
     max_running_jobs: int = Field(
         default=4, ge=1, le=256, description="how many jobs run at once; others stay queued"
     )

@@ -90,6 +90,8 @@ class Edge:
                 raise _too_large(limit)
         except Problem as problem:
             response = _refusal(problem, scope, headers, exchange)
+            if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+                response.headers["Connection"] = "close"  # nobody will read the body
             await response(scope, receive, exchange.send)
             return
         await self._app(scope, _bounded(receive, limit), exchange.send)
