@@ -22,6 +22,7 @@ from batchgrad.contract import (
     Job,
     JobSpec,
     JobStatus,
+    Kept,
     Ledger,
     LedgerEntry,
     LedgerOrder,
@@ -240,15 +241,21 @@ class Client:
         job_id: str,
         *,
         format: ParametersFormat = "safetensors",  # noqa: A002 (what the query calls it too)
+        which: Kept | None = None,
         step: int | None = None,
         fold: bool = False,
     ) -> bytes:
-        """Trained parameters, of the newest checkpoint or of the one at `step`.
+        """Trained parameters: those that the job keeps, or `which`, or those after `step` steps.
 
         With `fold`, mean and deviation of standardized inputs are worked into the first layer, so
         that the network takes raw inputs; InvalidRequest if that layer cannot take them up.
         """
-        params: Params = {"format": format, "step": step, "fold": "true" if fold else None}
+        params: Params = {
+            "format": format,
+            "which": which,
+            "step": step,
+            "fold": "true" if fold else None,
+        }
         path = f"{_job(job_id)}/parameters"
         headers = {"Accept": "*/*"}
         return self._session.send(
@@ -261,6 +268,7 @@ class Client:
         path: str | Path,
         *,
         format: ParametersFormat | None = None,  # noqa: A002
+        which: Kept | None = None,
         step: int | None = None,
         fold: bool = False,
     ) -> Path:
@@ -271,7 +279,8 @@ class Client:
         target = Path(path)
         check_target(target)
         kind = format or ("npz" if target.suffix == ".npz" else "safetensors")
-        write_atomically(target, self.parameters(job_id, format=kind, step=step, fold=fold))
+        content = self.parameters(job_id, format=kind, which=which, step=step, fold=fold)
+        write_atomically(target, content)
         return target
 
     # datasets

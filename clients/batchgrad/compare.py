@@ -10,6 +10,7 @@ from batchgrad import built_in
 from batchgrad.client import Client
 from batchgrad.contract import Job, JobSpec, Plan, StepRow
 from batchgrad.errors import InvalidSpec, NotFound
+from batchgrad.figures import validation
 from batchgrad.following import succeeded
 
 ArmName = Literal["mean_gradient", "averaged_error", "mean_example", "mean_of_means"]
@@ -21,7 +22,8 @@ CURVE_POINTS = 500
 class Arm:
     """One way to train, as it ended.
 
-    `loss` is the mean of the last epoch's step losses, `training_loss` that of the trained model
+    The validation figures and `training_loss` are those of the parameters that the job keeps.
+    `loss` is the mean of the last epoch's step losses, `training_loss` that
     over all training examples; None where the arm diverged. `curve` holds (step, loss) in order.
     """
 
@@ -35,6 +37,16 @@ class Arm:
     def diverged(self) -> bool:
         """Whether its loss or gradient overflowed."""
         return _diverged(self.job)
+
+    @property
+    def validation_loss(self) -> float | None:
+        """None where the arm diverged or has no validation examples."""
+        return None if self.diverged else validation(self.job)[0]
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """None where the arm diverged, or there is no such figure."""
+        return None if self.diverged else validation(self.job)[1]
 
 
 def store_if_built_in(client: Client, dataset: str, tell: Callable[[str], None]) -> None:
@@ -97,11 +109,12 @@ def summary(arms: Sequence[Arm]) -> dict[str, Any]:
             arm.name: {
                 "loss": arm.loss,
                 "training_loss": arm.training_loss,
-                "validation_loss": None if arm.diverged else arm.job.validation_loss,
-                "validation_accuracy": None if arm.diverged else arm.job.validation_accuracy,
+                "validation_loss": arm.validation_loss,
+                "validation_accuracy": arm.validation_accuracy,
                 "status": arm.job.status,
                 "reason": arm.job.reason,
                 "steps": arm.job.step,
+                "kept_step": arm.job.parameters_step,
                 "id": arm.job.id,
             }
             for arm in arms
@@ -159,6 +172,7 @@ def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str
         "steps": 1,
         "shortcuts": [],
         "early_stopping": None,
+        "keep": "last",
         "workers": 0,
     }
     *_, job = client.watch(client.submit(probe).id)

@@ -11,7 +11,7 @@ from batchgrad import built_in, gaps
 from batchgrad.client import Client
 from batchgrad.contract import Job, StepRow
 from batchgrad.errors import JobCancelled, Unavailable
-from batchgrad.figures import number, percent
+from batchgrad.figures import best, number, percent, validation
 from batchgrad.following import succeeded
 from batchgrad.private_service import private_service
 from batchgrad.progress import JobDisplay
@@ -97,7 +97,7 @@ def summary(result: Result) -> dict[str, Any]:
         "status": job.status,
         "steps": job.step,
         "loss": job.loss,
-        "validation_accuracy": job.validation_accuracy,
+        "validation_accuracy": validation(job)[1],
         "workers": job.workers,
         "executor": job.executor,
         "examples_per_second": job.examples_per_second,
@@ -128,7 +128,8 @@ def report(result: Result, command: str = "batchgrad") -> str:
     lines = [
         "",
         f"Trained {job.step} steps by the exact mean gradient, on {where}.",
-        f"Validation accuracy {percent(job.validation_accuracy)}, last loss {number(job.loss)}.",
+        f"Validation accuracy {percent(validation(job)[1])}, last loss {number(job.loss)}.",
+        *([f"Kept are {best(job.best)}."] if job.best else []),
         "",
         "How far the shortcuts were from the gradient at the last step:",
         *_gap_table(result.last_step),

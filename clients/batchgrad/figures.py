@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchgrad.contract import Job
+    from batchgrad.contract import BestEvaluation, Job
 
 NONE = "–"
 
@@ -48,6 +48,22 @@ def place(job: "Job") -> str | None:
     if job.executor == "inline":
         return f"inline, {threads}"
     return f"{counted(job.workers, 'Ray worker')}, {threads}{' each' * (job.workers > 1)}"
+
+
+def best(evaluation: "BestEvaluation") -> str:
+    """Which parameters are kept, and by which figure."""
+    loss = evaluation.metric == "validation_loss"
+    figure = number(evaluation.validation_loss) if loss else percent(evaluation.validation_accuracy)
+    return (
+        f"the best parameters, after step {evaluation.step} (epoch {evaluation.epoch}), by "
+        f"{evaluation.metric.replace('_', ' ')}: {figure}"
+    )
+
+
+def validation(job: "Job") -> tuple[float | None, float | None]:
+    """Validation loss and accuracy of the parameters that a job keeps."""
+    of = job.best or job
+    return of.validation_loss, of.validation_accuracy
 
 
 def learned(job: "Job") -> list[tuple[str, str]]:

@@ -60,13 +60,18 @@ def _progress(data: Data) -> str:
 def _evaluation(data: Data) -> str:
     told = f"step {data['step']}: validation loss {number(data['validation_loss'])}"
     accuracy = data.get("validation_accuracy")
-    return told if accuracy is None else f"{told}, validation accuracy {percent(accuracy)}"
+    if accuracy is not None:
+        told += f", validation accuracy {percent(accuracy)}"
+    return f"{told}: the best so far" if data.get("best") else told
 
 
 def _checkpoint(data: Data) -> str:
-    return (
-        f"step {data['step']}: {size(data['bytes'])}, parameters {short(data['parameters_digest'])}"
-    )
+    told = f"step {data['step']}: {size(data['bytes'])}"
+    told += f", parameters {short(data['parameters_digest'])}"
+    best = data.get("best")
+    if best and best["step"] != data["step"]:
+        told += f", the best ones after step {best['step']}: {short(best['parameters_digest'])}"
+    return told
 
 
 def _joined(data: Data) -> str:

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from safetensors import SafetensorError, deserialize
 
-from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Model
+from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model
+from batchgrad_service.downloads import choose
 from batchgrad_service.files import hex_of, remove_temporaries, write_whole
 from batchgrad_service.fitting import bind
 from batchgrad_service.problems import Invalid, NotFound
@@ -21,7 +22,9 @@ _FLOATS = {"F32", "F64"}
 class Exporter(Protocol):
     """Makes a download from a checkpoint file."""
 
-    def __call__(self, path: Path, fold_into: Model | None = None) -> bytes:
+    def __call__(
+        self, path: Path, fold_into: Model | None = None, *, which: Kept = "last"
+    ) -> bytes:
         """The parameters; standardization folded into this model's first layer, if given."""
 
 
@@ -105,7 +108,8 @@ class StoredParameters:
                 else "has no checkpoint yet: wait for one, or"
             )
             raise Invalid.field(pointer, f"Job {job_id} {lacks} start from a seed.")
-        return self._export(self._jobs / job_id / kept[0].file)
+        chosen = choose(job_id, kept)
+        return self._export(self._jobs / job_id / chosen.file, which=chosen.which)
 
 
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:

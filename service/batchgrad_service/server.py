@@ -22,7 +22,7 @@ from batchgrad_service.announcement import found_by_clients, say, say_ready, url
 from batchgrad_service.app import create_app
 from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
-from batchgrad_service.engine.checkpoints import parameters_as_npz, parameters_as_safetensors
+from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.routes.services import Closing, Services
 from batchgrad_service.settings import Settings

@@ -66,6 +66,14 @@ JOB: dict[str, Any] = {
     "finished_at": None,
     "spec": SPEC,
 }
+BEST: dict[str, Any] = {
+    "step": 7,
+    "epoch": 1,
+    "metric": "validation_loss",
+    "validation_loss": 0.125,
+    "validation_accuracy": 0.75,
+    "parameters_digest": "sha256:ab",
+}
 STEP: dict[str, Any] = {
     "step": 18,
     "epoch": 2,
@@ -148,6 +156,7 @@ def problem(status: int, code: str, detail: str, *errors: tuple[str, str]) -> ht
 class Kit:
     """The above for tests, which cannot import their conftest."""
 
+    BEST = BEST
     Script = Script
     DATASET = DATASET
     SPEC = SPEC

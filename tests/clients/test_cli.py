@@ -71,12 +71,15 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "microbatches_per_step": 4,
         "microbatch_size": 64,
     }
+    best = {"step": 7, "parameters_digest": "sha256:ab"}
     happened = [
         ("state", {"status": "queued", "reason": None}),
         ("plan", plan),
         ("progress", progress),
         ("checkpoint", {"step": 7, "bytes": 40960, "parameters_digest": "sha256:" + "ab" * 32}),
         ("evaluation", {"step": 7, "validation_loss": 0.5, "validation_accuracy": None}),
+        ("evaluation", {"step": 9, "validation_loss": 0.4, "best": True}),
+        ("checkpoint", {"step": 9, "bytes": 40960, "parameters_digest": "sha256:cd", "best": best}),
         ("state", {"status": "failed", "reason": "nonfinite", "detail": "Example 3 overflowed."}),
         ("retry", {"reason": "died", "microbatches": 3}),
         ("retry", {"reason": "slow", "microbatches": 1}),
@@ -94,6 +97,8 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "180 steps over 1438 examples, 4810 parameters, 4 microbatches of 64 a step",
         "step 7: 40 KiB, parameters sha256:abababababab",
         "step 7: validation loss 0.5",
+        "step 9: validation loss 0.4: the best so far",
+        "step 9: 40 KiB, parameters sha256:cd, the best ones after step 7: sha256:ab",
         "failed: nonfinite. Example 3 overflowed.",
         "3 microbatches computed again: a worker died",
         "1 microbatch computed again: a worker was slow",
@@ -102,7 +107,22 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
     everything = run(script, "events", "job_1", "--all").stdout
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
     as_json = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 10)]
+    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 12)]
+
+
+@pytest.mark.parametrize("which", [None, "last"])
+def test_a_download_says_whether_it_is_of_the_best(
+    kit: Any, run: Any, tmp_path: Path, which: str | None
+) -> None:
+    answers = kit.answer(200, kit.job(best=kit.BEST)), httpx2.Response(200, content=b"bytes")
+    script = kit.Script(*answers)
+    chosen = [] if which is None else ["--which", which]
+    done = run(script, "download", "job_1", "--to", str(tmp_path / "theta.npz"), *chosen)
+    assert script.seen[1].url.params.get("which") == which
+    told = "These are the best parameters, after step 7 (epoch 1), by validation loss: 0.125;"
+    assert (told in done.stderr) == (which is None)
+    shown = run(kit.Script(kit.answer(200, kit.job(best=kit.BEST))), "get", "job_1").stdout
+    assert "kept" in shown
 
 
 def test_empty_lists_say_what_is_next(kit: Any, run: Any) -> None:

@@ -142,6 +142,14 @@ def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
     assert service.deleted == ["job_1", "job_3", "job_5"]
 
 
+def test_figures_are_those_of_the_parameters_that_are_kept(kit: Any) -> None:
+    service = Service(kit)
+    service.outcomes["mean_gradient"] = SUCCESS | {"best": kit.BEST}
+    arm = arms_of(service, job_spec(kit, keep="best", validation_fraction=0.5))["mean_gradient"]
+    assert (arm.validation_loss, arm.validation_accuracy) == (0.125, 0.75)
+    assert service.submitted[1]["keep"] == "last"
+
+
 def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["mean_example"] = DIVERGED

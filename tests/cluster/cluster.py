@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchgrad.client import Client
 from tests.cluster.hosts import RAY_FOLDER, SHARED_MEMORY, Host, make_bridge, run
+from tests.end_to_end.digits_job import Bits
 
 MOUNTED = Path("/mnt")
 """A tmpfs of this run, which all hosts see."""
@@ -58,7 +59,7 @@ class Cluster:
         self.hosts: list[Host] = []
         self.data_dir = MOUNTED / "data"
         self.data_dir.mkdir()
-        self.digests: dict[str, str] = {}  # of jobs that nothing happened to
+        self.digests: dict[str, Bits] = {}  # of jobs that nothing happened to
         self._service: subprocess.Popen[bytes] | None = None
 
     @property

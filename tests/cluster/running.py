@@ -8,7 +8,7 @@ from typing import Any
 from batchgrad.contract import Job
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.hosts import SHARED_MEMORY, Host
-from tests.end_to_end.digits_job import digest, happened, under_way
+from tests.end_to_end.digits_job import Bits, bits, happened, trained_bits, under_way
 
 JOB_SECONDS = 90.0
 LONG = {"epochs": 150, "checkpoint_seconds": 1.0}
@@ -34,7 +34,7 @@ class Running:
     """One job, past its first steps; `host_of` and `worker_on` know its workers."""
 
     def __init__(
-        self, cluster: Cluster, job: Job, undisturbed: str, before: dict[str, float]
+        self, cluster: Cluster, job: Job, undisturbed: Bits, before: dict[str, float]
     ) -> None:
         self._cluster = cluster
         self._undisturbed = undisturbed
@@ -87,7 +87,7 @@ class Running:
     def ends_well(self, *, attempts: Container[int] = (1,)) -> None:
         """To the end, with the bits of a job that nothing happened to; nothing is left of it."""
         done = self._cluster.client.wait(self.id, timeout=JOB_SECONDS)
-        assert done.parameters_digest == self._undisturbed
+        assert bits(done) == self._undisturbed
         assert done.attempts in attempts
         until(lambda: not self._left(), 10, f"still there: {self._left()}")
 
@@ -106,7 +106,7 @@ def running(cluster: Cluster, **changes: Any) -> Iterator[Running]:
     changes = LONG | changes
     alone = json.dumps({**changes, "workers": 0, "threads": 1})
     if alone not in cluster.digests:
-        cluster.digests[alone] = digest(cluster.client, **json.loads(alone))
+        cluster.digests[alone] = trained_bits(cluster.client, **json.loads(alone))
     before = {name: cluster.metric(name) for name in (LOST, RETRIED)}
     with under_way(cluster.client, 20, **({"workers": 3, "threads": 2} | changes)) as job:
         yield Running(cluster, job, cluster.digests[alone], before)

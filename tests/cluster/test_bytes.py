@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.cluster import Cluster
-from tests.end_to_end.digits_job import digest
+from tests.end_to_end.digits_job import trained_bits
 
 METRIC = "batchgrad_bytes_transferred_total"
 STEPS = 40
@@ -31,7 +31,7 @@ JOB: dict[str, Any] = {
 
 @pytest.mark.parametrize("megabits", [None, 100])
 def test_bytes_of_a_job_on_three_hosts(cluster: Cluster, megabits: int | None) -> None:
-    alone = digest(cluster.client, **JOB, workers=0)
+    alone = trained_bits(cluster.client, **JOB, workers=0)
     if megabits:
         for host in cluster.hosts:
             host.shape(megabits)
@@ -40,7 +40,7 @@ def test_bytes_of_a_job_on_three_hosts(cluster: Cluster, megabits: int | None) -
             way: cluster.metric(METRIC, direction=way, transport="ray") for way in ("in", "out")
         }
         carried = cluster.head.traffic()
-        assert digest(cluster.client, **JOB, workers=3, threads=2) == alone
+        assert trained_bits(cluster.client, **JOB, workers=3, threads=2) == alone
         carried = cluster.head.traffic() - carried
         counted = {
             way: cluster.metric(METRIC, direction=way, transport="ray") - counted[way]

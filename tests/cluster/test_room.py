@@ -2,7 +2,7 @@
 
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.running import running
-from tests.end_to_end.digits_job import digest, happened, spec
+from tests.end_to_end.digits_job import bits, happened, spec, trained_bits
 
 WHOLE = {"workers": {"min": 1, "max": 8}, "threads": "auto"}
 """A worker on each node, with all its CPUs."""
@@ -10,7 +10,7 @@ WHOLE = {"workers": {"min": 1, "max": 8}, "threads": "auto"}
 
 def test_who_finds_no_room_waits_and_obeys_meanwhile(cluster: Cluster) -> None:
     client = cluster.client
-    undisturbed = digest(client)
+    undisturbed = trained_bits(client)
 
     def waits(job_id: str) -> bool:
         said = [event.data["detail"] for event in happened(client, job_id, "warning")]
@@ -25,4 +25,4 @@ def test_who_finds_no_room_waits_and_obeys_meanwhile(cluster: Cluster) -> None:
         client.cancel(first.id)
         done = client.wait(waiting, timeout=60)
     assert (done.status, done.attempts) == ("succeeded", 1)
-    assert done.parameters_digest == undisturbed
+    assert bits(done) == undisturbed

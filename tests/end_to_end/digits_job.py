@@ -24,11 +24,19 @@ def spec(workers: Any = 0, **changes: Any) -> dict[str, Any]:
     return {**demo.spec(0, None, 12), "workers": workers, "batch_size": 250, **changes}
 
 
-def digest(client: Client, **changes: Any) -> str:
-    """Train to the end; the digest of the parameters."""
-    job = client.wait(client.submit(spec(**changes)).id, timeout=PATIENCE_SECONDS)
+Bits = tuple[str, str]
+
+
+def bits(job: Job) -> Bits:
+    """Digests of the parameters that a job keeps, its best, and of its last."""
     assert job.parameters_digest is not None
-    return job.parameters_digest
+    assert job.last_parameters_digest is not None
+    return job.parameters_digest, job.last_parameters_digest
+
+
+def trained_bits(client: Client, **changes: Any) -> Bits:
+    """Train to the end."""
+    return bits(client.wait(client.submit(spec(**changes)).id, timeout=PATIENCE_SECONDS))
 
 
 @contextmanager
@@ -71,8 +79,11 @@ def kill_engine(data_folder: Path, job_id: str) -> None:
 
 
 def undisturbed(client: Client, steps: int) -> str:
-    """The digest after so many steps that nobody interferes with."""
-    return digest(client, workers=0, threads=1, epochs=None, steps=steps)
+    """The digest of the last parameters after so many steps that nobody interferes with.
+
+    The best of a paused job can be others: it is not evaluated within an epoch.
+    """
+    return trained_bits(client, workers=0, threads=1, epochs=None, steps=steps)[1]
 
 
 def happened(client: Client, job_id: str, kind: str) -> list[Event]:

@@ -119,4 +119,4 @@ def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
         process.terminate()
         assert process.wait(timeout=PATIENCE_SECONDS) == 0
         assert not (tmp_path / "keeper.json").exists()
-    assert done.parameters_digest == undisturbed(client, done.step)
+    assert done.last_parameters_digest == undisturbed(client, done.step)

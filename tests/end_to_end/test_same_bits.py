@@ -12,11 +12,13 @@ from batchgrad.client import Client
 from tests.end_to_end.digits_job import (
     ENDLESS,
     PATIENCE_SECONDS,
-    digest,
+    Bits,
+    bits,
     get_on,
     happened,
     kill_engine,
     pause,
+    trained_bits,
     under_way,
     undisturbed,
     until,
@@ -26,8 +28,8 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def short_digest(client: Client) -> str:
-    return digest(client, workers=0, threads=1)
+def short_bits(client: Client) -> Bits:
+    return trained_bits(client, workers=0, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +46,9 @@ def short_digest(client: Client) -> str:
     ids=str,
 )
 def test_any_number_of_workers_and_threads(
-    client: Client, short_digest: str, changes: dict[str, Any]
+    client: Client, short_bits: Bits, changes: dict[str, Any]
 ) -> None:
-    assert digest(client, **changes) == short_digest
+    assert trained_bits(client, **changes) == short_bits
 
 
 def test_that_many_real_actors_run(client: Client) -> None:
@@ -83,7 +85,7 @@ def test_worker_that_is_killed_or_stopped(
     assert happened(client, job.id, "retry")
     assert len(happened(client, job.id, "worker_joined")) == 3
     assert not Path(f"/proc/{victim}").exists()
-    assert done.parameters_digest == undisturbed(client, done.step)
+    assert done.last_parameters_digest == undisturbed(client, done.step)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -94,7 +96,7 @@ def test_engine_that_is_killed(client: Client, data_folder: Path, workers: int) 
         get_on(client, job.id)
         done = pause(client, job.id)
     assert done.attempts == 2
-    assert done.parameters_digest == undisturbed(client, done.step)
+    assert done.last_parameters_digest == undisturbed(client, done.step)
     states = [event.data["status"] for event in happened(client, job.id, "state")]
     assert "recovering" in states
     rows = [row.step for row in client.steps(job.id)]
@@ -108,4 +110,4 @@ def test_pause_and_resume(client: Client) -> None:
         client.resume(job.id)
         done = client.wait(job.id, timeout=PATIENCE_SECONDS)
     assert done.step == done.steps_planned
-    assert done.parameters_digest == undisturbed(client, done.step)
+    assert bits(done) == trained_bits(client, workers=0, threads=1, epochs=600)

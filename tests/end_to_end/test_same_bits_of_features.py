@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batchgrad.client import Client
-from tests.end_to_end.digits_job import digest
+from tests.end_to_end.digits_job import trained_bits
 
 pytestmark = pytest.mark.ray
 
@@ -24,6 +24,6 @@ ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm"
 def test_workers_and_threads_do_not_change_the_bits(
     client: Client, features: dict[str, Any]
 ) -> None:
-    alone = digest(client, workers=0, threads=1, **features)
-    assert digest(client, workers=3, **features) == alone
-    assert digest(client, workers=0, threads=2, **features) == alone
+    alone = trained_bits(client, workers=0, threads=1, **features)
+    assert trained_bits(client, workers=3, **features) == alone
+    assert trained_bits(client, workers=0, threads=2, **features) == alone

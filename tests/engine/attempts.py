@@ -72,6 +72,12 @@ def finished(messages: list[AnyEngineMessage]) -> Finished:
     return messages[-1]
 
 
+def bits(messages: list[AnyEngineMessage]) -> tuple[str | None, str | None]:
+    """Digests of the parameters that the job keeps, and of its last ones."""
+    end = finished(messages)
+    return end.parameters_digest, end.last_parameters_digest
+
+
 def evaluations(messages: list[AnyEngineMessage]) -> list[Evaluated]:
     """The evaluations that were reported."""
     return [e for message in messages if isinstance(message, Report) for e in message.evaluations]

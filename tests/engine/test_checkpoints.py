@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from batchgrad_service.engine import checkpoints
+from batchgrad_service.engine import checkpoints, exports
 from batchgrad_service.engine.checkpoints import BadCheckpoint, Snapshot
 from batchgrad_workers.dataset import Standardization
 
@@ -72,7 +72,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "step-1.safetensors"
     path.write_bytes(
-        checkpoints.parameters_as_safetensors(checkpoints.write(tmp_path, snapshot()).path)
+        exports.parameters_as_safetensors(checkpoints.write(tmp_path, snapshot()).path)
     )
     with pytest.raises(BadCheckpoint, match="format"):
         checkpoints.read(path)
@@ -81,8 +81,8 @@ def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
 def test_download_holds_the_parameters_under_their_names(tmp_path: Path) -> None:
     given = snapshot()
     path = checkpoints.write(tmp_path, given).path
-    tensors = load(checkpoints.parameters_as_safetensors(path))
+    tensors = load(exports.parameters_as_safetensors(path))
     assert set(tensors) == {"0.weight", "0.bias"}
-    with np.load(io.BytesIO(checkpoints.parameters_as_npz(path))) as arrays:
+    with np.load(io.BytesIO(exports.parameters_as_npz(path))) as arrays:
         assert set(arrays) == {"0.weight", "0.bias", "standardize.mean", "standardize.deviation"}
         np.testing.assert_array_equal(arrays["0.weight"], given.parameters["0.weight"])

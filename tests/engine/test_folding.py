@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load
 
 from batchgrad.contract import Model
-from batchgrad_service.engine import checkpoints
+from batchgrad_service.engine import checkpoints, exports
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.folding import CannotFold, fold
 from batchgrad_workers.dataset import Standardization
@@ -59,7 +59,7 @@ def test_each_folded_number_is_rounded_only_once(tmp_path: Path) -> None:
     whole = model(LINEAR, {"kind": "tanh"}, {**LINEAR, "out_features": 2, "bias": False})
     snapshot = Snapshot(7, given, {}, known, "sha256:" + "0" * 64, {})
     path = checkpoints.write(tmp_path, snapshot).path
-    found = load(checkpoints.parameters_as_safetensors(path, whole))
+    found = load(exports.parameters_as_safetensors(path, whole))
     assert {name: array.dtype.name for name, array in found.items()} == dict.fromkeys(
         given, "float32"
     )

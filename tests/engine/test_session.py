@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.checkpoints import parameters_as_safetensors
+from batchgrad_service.engine.exports import parameters_as_safetensors
 from batchgrad_service.engine.messages import (
     Checkpointed,
     Happened,
     Started,
 )
-from tests.engine.attempts import Orders, attempt, evaluations, finished, rows
+from tests.engine.attempts import Orders, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 
 
@@ -27,7 +27,7 @@ def test_run_reports_every_step_evaluates_every_epoch_and_ends(
     assert [row.step for row in rows(messages)] == list(range(1, 21))
     assert [each.step for each in evaluations(messages)] == [5, 10, 15, 20]
     saved = [m for m in messages if isinstance(m, Checkpointed)]
-    assert saved[-1].parameters_digest == end.parameters_digest
+    assert saved[-1].parameters_digest == end.last_parameters_digest
     losses = np.array([row.loss for row in rows(messages)], np.float64)
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert set(rows(messages)[0].shortcuts) == {"averaged_error", "mean_example", "mean_of_means"}
@@ -39,14 +39,14 @@ def test_stopped_attempt_goes_on_to_the_same_bits(
     dataset: Path, tmp_path: Path, kind: str, steps: int
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    expected = finished(attempt(spec(), dataset, whole)).parameters_digest
+    expected = bits(attempt(spec(), dataset, whole))
     first = attempt(spec(), dataset, halves, Orders(steps, kind))
     outcomes = {"pause": "paused", "cancel": "cancelled", "interrupt": "interrupted"}
     assert (finished(first).outcome, finished(first).step) == (outcomes[kind], steps)
     second = attempt(spec(), dataset, halves)
     assert isinstance(second[0], Started)
     assert second[0].resumed_from == steps
-    assert finished(second).parameters_digest == expected
+    assert bits(second) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_must_not_change_the_bits(
     digests = []
     for number, each in enumerate([{}, changes]):
         directory = tmp_path / str(number)
-        digests.append(finished(attempt(spec(**each), dataset, directory)).parameters_digest)
+        digests.append(bits(attempt(spec(**each), dataset, directory)))
     assert digests[0] == digests[1]
 
 
@@ -76,13 +76,13 @@ def test_what_must_change_the_bits(dataset: Path, tmp_path: Path, changes: dict[
     digests = []
     for number, each in enumerate([{}, changes]):
         directory = tmp_path / str(number)
-        digests.append(finished(attempt(spec(**each), dataset, directory)).parameters_digest)
+        digests.append(bits(attempt(spec(**each), dataset, directory)))
     assert digests[0] != digests[1]
 
 
 def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    expected = finished(attempt(spec(), dataset, whole)).parameters_digest
+    expected = bits(attempt(spec(), dataset, whole))
     attempt(spec(), dataset, torn, Orders(4, "pause"))
     attempt(spec(), dataset, torn, Orders(4, "pause"))
     newest = max(torn.glob("step-*"))
@@ -90,7 +90,7 @@ def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path:
     messages = attempt(spec(), dataset, torn)
     warnings = [m.data["detail"] for m in messages if isinstance(m, Happened)]
     assert newest.name in warnings[0]
-    assert finished(messages).parameters_digest == expected
+    assert bits(messages) == expected
 
 
 def test_minibatch_without_weight_makes_no_update(dataset: Path, job_directory: Path) -> None:
@@ -100,7 +100,7 @@ def test_minibatch_without_weight_makes_no_update(dataset: Path, job_directory: 
     assert {row.loss for row in rows(messages)} == {None}
     assert {row.gradient_norm for row in rows(messages)} == {0.0}
     fresh = attempt(spec(epochs=1), dataset, job_directory)
-    assert finished(fresh).parameters_digest == finished(messages).parameters_digest
+    assert bits(fresh) == bits(messages)
 
 
 def test_initial_parameters_that_do_not_fit_are_told(dataset: Path, job_directory: Path) -> None:
@@ -116,8 +116,8 @@ def test_initial_parameters_are_where_training_starts(dataset: Path, tmp_path: P
     given = tmp_path / "given.safetensors"
     given.write_bytes(parameters_as_safetensors(max(first.glob("step-*"))))
     start = attempt(spec(epochs=1), dataset, second, Orders(0, "pause"), initial_parameters=given)
-    expected = finished(attempt(spec(epochs=1), dataset, first)).parameters_digest
-    assert finished(start).parameters_digest == expected
+    expected = bits(attempt(spec(epochs=1), dataset, first))
+    assert bits(start) == expected
 
 
 def test_unexpected_error_fails_the_job_and_shows_in_the_log(

@@ -9,7 +9,7 @@ import pytest
 from batchgrad_service.engine import checkpoints
 from batchgrad_service.engine.checkpoints import read
 from batchgrad_service.engine.messages import Started
-from tests.engine.attempts import Orders, attempt, evaluations, finished, rows
+from tests.engine.attempts import Orders, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 
 COSINE = {"kind": "cosine", "warmup_steps": 3, "final_fraction": 0.1}
@@ -152,7 +152,7 @@ def test_full_batch_is_one_step_an_epoch_of_small_microbatches(
         job = spec(batch_size="full", microbatch_size=None, threads=threads)
         messages = attempt(job, dataset, tmp_path / str(threads))
         seen = [(row.step, row.epoch) for row in rows(messages)]
-        digests.add(finished(messages).parameters_digest)
+        digests.add(bits(messages))
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert len(digests) == 1
 

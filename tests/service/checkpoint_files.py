@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from batchgrad.contract import BestEvaluation
+from batchgrad_service.engine.best import Best
 from batchgrad_service.engine.checkpoints import Snapshot, write
 from batchgrad_service.engine.messages import Checkpointed
 from batchgrad_workers.dataset import Standardization
@@ -17,14 +19,23 @@ WEIGHTS = {
 
 
 def checkpoint(
-    bench: Bench, job_id: str, step: int, standardization: Standardization | None = None
+    bench: Bench,
+    job_id: str,
+    step: int,
+    standardization: Standardization | None = None,
+    best_step: int | None = None,
 ) -> None:
-    """A real file and its row, of a job on three numbers and two classes."""
+    """A real file and its row, of a job on three numbers and two classes.
+
+    Parameters are WEIGHTS + the step that they are of.
+    """
     directory: Path = bench.data_dir / "jobs" / job_id
     directory.mkdir(parents=True, exist_ok=True)
     parameters = {name: value + step for name, value in WEIGHTS.items()}
     digest = "sha256:" + "d" * 64
-    written = write(directory, Snapshot(step, parameters, {}, standardization, digest, {}))
+    best = None if best_step is None else best_of(best_step)
+    snapshot = Snapshot(step, parameters, {}, standardization, digest, {}, best=best)
+    written = write(directory, snapshot)
     attempt = bench.store.begin_attempt(job_id) or bench.store.job_inputs(job_id).attempt
     assert bench.store.record_checkpoint(
         job_id,
@@ -36,5 +47,19 @@ def checkpoint(
             bytes=written.bytes,
             digest=written.digest,
             parameters_digest=digest,
+            best=best and best.evaluation,
         ),
     )
+
+
+def best_of(step: int) -> Best:
+    """What a checkpoint holds when the evaluation after `step` was the best."""
+    evaluation = BestEvaluation(
+        step=step,
+        epoch=1,
+        metric="validation_loss",
+        validation_loss=0.25,
+        validation_accuracy=0.875,
+        parameters_digest="sha256:" + "e" * 64,
+    )
+    return Best(evaluation, {name: value + step for name, value in WEIGHTS.items()})

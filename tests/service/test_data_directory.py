@@ -5,8 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
-from batchgrad_service import leftovers
+from batchgrad_service import leftovers, store
 from batchgrad_service.data_directory import (
     LOCK,
     MARKER,
@@ -24,6 +27,17 @@ STRANGE = "the-users-own"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data")
+
+
+def downgrade(database: Path, revision: str) -> None:
+    """Give a database the tables of an earlier version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    engine.dispose()
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -80,10 +94,7 @@ def test_a_directory_of_an_earlier_version_is_adopted(settings: Settings) -> Non
     with opened(settings) as (_, store, _trusted):
         create(store)
     (settings.data_dir / MARKER).unlink()
-    with sqlite3.connect(settings.data_dir / DATABASE) as database:
-        database.execute("DROP TABLE data_directory")
-        database.execute("UPDATE alembic_version SET version_num = '0003'")
-    database.close()
+    downgrade(settings.data_dir / DATABASE, "0003")
     fill(settings.data_dir)
     with opened(settings) as (_, store, trusted):
         assert trusted

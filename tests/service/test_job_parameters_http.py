@@ -70,8 +70,48 @@ def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -
         np.testing.assert_array_equal(got["0.weight"], WEIGHTS["0.weight"] + 5)
     newest = bench.http.get(url)
     assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
+    assert problem(bench.http.get(f"{url}?which=best"), 409)["code"] == "no_best_parameters"
     assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
     assert problem(bench.http.get(f"{url}?format=pickle"), 422)
+
+
+def of_step(content: bytes) -> float:
+    """Of which step parameters are that `checkpoint` has written."""
+    found: float = load(content)["0.bias"][0]
+    return found
+
+
+def test_the_best_parameters_are_downloaded_listed_and_started_from(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http, validation_fraction=0.2)
+    for step, best in ((5, 4), (10, 8), (15, 8)):
+        checkpoint(bench, job.id, step, best_step=best)
+    url = f"/v1/jobs/{job.id}/parameters"
+    kept, last = bench.http.get(url), bench.http.get(f"{url}?which=last")
+    for query, step in (("", 8), ("?which=best", 8), ("?which=last", 15), ("?step=8", 8)):
+        assert of_step(bench.http.get(url + query).content) == step
+    for step in (4, 5, 10, 15):
+        assert of_step(bench.http.get(f"{url}?step={step}").content) == step
+    assert kept.headers["content-disposition"].endswith('filename="digits-step-8.safetensors"')
+    assert kept.headers["etag"] != last.headers["etag"]
+    assert "[4, 5, 8, 10, 15], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
+    assert "give one" in problem(bench.http.get(f"{url}?step=8&which=best"), 422)["detail"]
+    listed = bench.http.get(f"/v1/jobs/{job.id}/checkpoints").json()["data"]
+    assert [(one["step"], one["best"]["step"]) for one in listed] == [(15, 8), (10, 8), (5, 4)]
+    shown = bench.store.job(job.id)
+    assert shown.best is not None
+    assert (shown.parameters_step, shown.best.validation_accuracy) == (8, 0.875)
+    assert (shown.parameters_digest, shown.last_parameters_digest) == (
+        "sha256:" + "e" * 64,
+        "sha256:" + "d" * 64,
+    )
+    second = submit(bench.http, initial_parameters={"job": job.id})
+    assert second.spec.initial_parameters is not None
+    start = bench.data_dir / "parameters"
+    assert [of_step(file.read_bytes()) for file in start.iterdir()] == [8]
+    page = bench.http.get(f"/jobs/{job.id}").text
+    assert "the best parameters, after step 8 (epoch 1), by validation loss: 0.25" in page
+    assert f"/v1/jobs/{job.id}/parameters?which=last" in page
 
 
 def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Bench) -> None:

@@ -4,7 +4,7 @@
 torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -97,6 +97,10 @@ class Network:
             slot.name: flat[slot.start : slot.start + slot.size].reshape(slot.shape)
             for slot in self.slots
         }
+
+    def flat(self, named: Mapping[str, Array]) -> Array:
+        """θ (P,), a new array, from what `named` gave."""
+        return np.concatenate([named[slot.name].ravel() for slot in self.slots])
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as PyTorch starts each layer, drawn in float64."""

@@ -7,6 +7,7 @@ import typer
 
 from batchgrad.cli.common import JobId, connect, say
 from batchgrad.errors import Conflict
+from batchgrad.figures import best
 
 
 def register(app: typer.Typer) -> None:
@@ -76,9 +77,13 @@ def download(
         Literal["safetensors", "npz"] | None,
         typer.Option(help="Default: npz if the file is named so, else safetensors."),
     ] = None,
+    which: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(help="The best or the last; default what the job keeps (keep in its spec)."),
+    ] = None,
     step: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="An older checkpoint's step; else the newest."),
+        typer.Option(min=0, metavar="N", help="Instead: those after so many steps."),
     ] = None,
     fold: Annotated[
         bool,
@@ -89,7 +94,7 @@ def download(
         ),
     ] = False,
 ) -> None:
-    """Write a job's parameters to a file.
+    """Write the parameters that a job keeps to a file.
 
     Names are PyTorch's: they load into torch.nn.Sequential as they are.
 
@@ -97,9 +102,12 @@ def download(
     """
     target = to or Path(f"{job}.{format or 'safetensors'}")
     with connect(ctx) as client:
-        standardized = client.job(job).spec.standardize
-        typer.echo(str(client.download(job, target, format=format, step=step, fold=fold)))
-    if standardized:
+        found = client.job(job)
+        written = client.download(job, target, format=format, which=which, step=step, fold=fold)
+        typer.echo(str(written))
+    if which != "last" and step is None and found.best is not None:
+        say(f"These are {best(found.best)}; --which last gives the last ones.")
+    if found.spec.standardize:
         say(_about_inputs(npz=(format or target.suffix.removeprefix(".")) == "npz", folded=fold))
 
 

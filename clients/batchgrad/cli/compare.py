@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from batchgrad.cli.common import connect, number, say, table
+from batchgrad.figures import percent
 
 if TYPE_CHECKING:
     from batchgrad.client import Client
@@ -56,7 +57,8 @@ def compare(
     """Train a job by the mean gradient, and by each shortcut instead.
 
     All from the same start, over the same order of examples, one after the other; `update` in
-    SPEC does not count. A shortcut that diverges is a result, not an error.
+    SPEC does not count. A shortcut that diverges is a result, not an error. Training and
+    validation figures are those of the parameters that each job keeps: keep in SPEC.
 
     The jobs run on the service at BATCHGRAD_URL. If that is not set and no service runs on this
     machine, they run in a private one that is gone afterwards. The datasets digits,
@@ -208,10 +210,8 @@ def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
             "diverged" if arm.diverged else number(arm.training_loss),
             _times(arm.training_loss, reference),
             number(arm.loss),
-            "–" if arm.diverged else number(arm.job.validation_loss),
-            "–"
-            if arm.diverged or arm.job.validation_accuracy is None
-            else f"{arm.job.validation_accuracy:.2%}",
+            number(arm.validation_loss),
+            percent(arm.validation_accuracy),
             *([arm.job.id] if lasting else []),
         ]
         for arm in arms

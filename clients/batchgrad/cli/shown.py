@@ -6,7 +6,7 @@ import typer
 
 from batchgrad import gaps
 from batchgrad.cli.common import number, properties, say, table
-from batchgrad.figures import counted, learned, percent, place, short, size
+from batchgrad.figures import best, counted, learned, percent, place, short, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,8 @@ def show_job(job: "Job") -> None:
         ),
         ("runs on", place(job)),
         ("parameters", _parameters(job)),
+        ("kept", job.best and best(job.best)),
+        ("last parameters", job.best and job.last_parameters_digest),
         ("attempts", str(job.attempts)),
         ("created", job.created_at.isoformat(timespec="seconds")),
         ("finished", job.finished_at and job.finished_at.isoformat(timespec="seconds")),
@@ -45,7 +47,7 @@ def show_job(job: "Job") -> None:
 
 
 def _parameters(job: "Job") -> str | None:
-    """The newest checkpoint's digest, and of which step it is: the job may be further."""
+    """The digest of what a download gives, and of which step that is: the job may be further."""
     at = "" if job.parameters_step is None else f" at step {job.parameters_step}"
     return job.parameters_digest and f"{job.parameters_digest}{at}"
 

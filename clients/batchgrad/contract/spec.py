@@ -114,8 +114,8 @@ class WorkerRange(Wire):
 class InitialParameters(Wire):
     """Where θ starts; exactly one key.
 
-    `job` takes another job's final parameters; `safetensors` carries a file's bytes in base64,
-    which the service stores and replaces by `digest`.
+    `job` takes the parameters that another job keeps, its best or its last; `safetensors` carries
+    a file's bytes in base64, which the service stores and replaces by `digest`.
     """
 
     job: str | None = None
@@ -133,10 +133,14 @@ class InitialParameters(Wire):
         return self
 
 
+ValidationMetric = Literal["validation_loss", "validation_accuracy"]
+Kept = Literal["best", "last"]
+
+
 class EarlyStopping(Wire):
     """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""
 
-    metric: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    metric: ValidationMetric = "validation_loss"
     patience: int = Field(default=5, ge=1)
     min_delta: float = Field(default=0.0, ge=0)
 
@@ -182,6 +186,12 @@ class JobSpec(Wire):
     early_stopping: EarlyStopping | None = Field(
         default=None, description="stops when metric has not improved for patience epochs"
     )
+    keep: Kept | None = Field(
+        default=None,
+        description="which parameters are the job's: those of the best evaluation, by "
+        "early_stopping.metric or else by validation_loss, or the last; default best where there "
+        "are validation examples, else last",
+    )
     class_weights: Literal["balanced"] | dict[int, float] | None = Field(
         default=None, description="multiply the examples' own weights"
     )
@@ -219,6 +229,15 @@ class JobSpec(Wire):
         return self
 
     @model_validator(mode="after")
+    def _best_needs_validation(self) -> Self:
+        if self.keep == "best" and self.validation_fraction == 0:
+            raise ValueError(
+                "keep: best looks at validation figures, validation_fraction is 0: set it, to 0.1 "
+                "for example, or keep: last."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sane_class_weights(self) -> Self:
         if isinstance(self.class_weights, dict):
             for label, weight in self.class_weights.items():
@@ -228,6 +247,13 @@ class JobSpec(Wire):
                         "and at least 0."
                     )
         return self
+
+    @property
+    def best_by(self) -> ValidationMetric | None:
+        """The figure whose best evaluation's parameters are kept; None where the last ones are."""
+        if self.keep == "last" or self.validation_fraction == 0:
+            return None
+        return self.early_stopping.metric if self.early_stopping else "validation_loss"
 
     def minibatch(self, training_examples: int) -> int:
         """N: the examples of a full minibatch."""

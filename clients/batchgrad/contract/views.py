@@ -5,7 +5,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from batchgrad.contract.spec import JobSpec
+from batchgrad.contract.spec import JobSpec, ValidationMetric
 
 JobStatus = Literal[
     "queued",
@@ -131,10 +131,27 @@ class StepRow(Answer):
     workers: int
 
 
+class BestEvaluation(Answer):
+    """The evaluation with the best `metric` so far, the first of equals.
+
+    `parameters_digest` is of the parameters that were evaluated, those after `step` steps.
+    """
+
+    step: int
+    epoch: int
+    metric: ValidationMetric
+    validation_loss: float
+    validation_accuracy: float | None
+    parameters_digest: str
+
+
 class Job(Answer):
     """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
 
-    `parameters_digest` is of the newest checkpoint, that of step `parameters_step`.
+    `validation_loss` and `validation_accuracy` are the last evaluation's. `parameters_digest` is of
+    the parameters that a download gives, those after step `parameters_step`: the `best` ones where
+    the job keeps them (spec.keep), else the last ones. `last_parameters_digest` is of the last ones
+    in the newest checkpoint in any case. All three are as of that checkpoint.
     """
 
     id: str
@@ -160,6 +177,8 @@ class Job(Answer):
     examples_per_second: float | None
     parameters_digest: str | None
     parameters_step: int | None = None
+    last_parameters_digest: str | None = None
+    best: BestEvaluation | None = None
     attempts: int
     warnings: list[str]
     created_at: datetime
@@ -178,13 +197,17 @@ class Event(Answer):
 
 
 class Checkpoint(Answer):
-    """A state a job can go on from."""
+    """A state a job can go on from, after `step` steps.
+
+    It also holds the parameters of the best evaluation until then, where the job keeps them.
+    """
 
     step: int
     time: datetime
     bytes: int
     digest: str
     parameters_digest: str
+    best: BestEvaluation | None = None
 
 
 class PlannedLayer(Answer):

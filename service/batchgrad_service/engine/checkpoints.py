@@ -1,13 +1,13 @@
 """Checkpoints: one safetensors file a checkpoint, complete or not there at all.
 
-Tensors are named parameters/NAME, optimizer/NAME, standardization/NAME and ledger/NAME; the
-metadata hold one JSON object with the step, the digests and what decides the bits of a run. A
-file is written beside its place, synced, and renamed. A torn or changed file is found by its
-digest and skipped.
+Tensors are named parameters/NAME, best/NAME, optimizer/NAME, standardization/NAME and ledger/NAME;
+best/ are the parameters at the best evaluation, unless they are this step's own. The metadata
+hold one JSON object with the step, the digests and what decides the bits of a run. A file is
+written beside its place, synced, and renamed. A torn or changed file is found by its digest and
+skipped.
 """
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save, save_file
+from safetensors.numpy import save_file
 
-from batchgrad.contract import Model
-from batchgrad_service.engine.folding import fold
+from batchgrad.contract import BestEvaluation
+from batchgrad_service.engine.best import Best
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import Standardization
@@ -42,7 +41,8 @@ class Snapshot:
     """A state to go on from: `step` steps are done.
 
     `ledger` is the example ledger's columns. `progress` is what else the run must remember, by
-    who remembers it: values that JSON can hold.
+    who remembers it: values that JSON can hold. `best` is the best evaluation so far with its
+    parameters, of a job that keeps them.
     """
 
     step: int
@@ -53,6 +53,12 @@ class Snapshot:
     build: dict[str, str]
     ledger: Columns = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
+    best: Best | None = None
+
+    @property
+    def kept_digest(self) -> str:
+        """Of the parameters that the job keeps: the best ones, or those after `step` steps."""
+        return self.best.evaluation.parameters_digest if self.best else self.parameters_digest
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         "parameters": list(snapshot.parameters),
         "build": snapshot.build,
         "progress": snapshot.progress,
+        "best": snapshot.best.evaluation.model_dump() if snapshot.best else None,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -112,16 +119,29 @@ def read(path: Path) -> Snapshot:
         standardization = Standardization(
             tensors["standardization/mean"], tensors["standardization/deviation"]
         )
+    parameters = {name: tensors[f"parameters/{name}"] for name in about["parameters"]}
     return Snapshot(
         step=about["step"],
-        parameters={name: tensors[f"parameters/{name}"] for name in about["parameters"]},
+        parameters=parameters,
         optimizer=_group(tensors, "optimizer/"),
         standardization=standardization,
         parameters_digest=about["parameters_digest"],
         build=about["build"],
         ledger=_group(tensors, "ledger/"),
         progress=about.get("progress", {}),
+        best=_best(about, parameters, tensors),
     )
+
+
+def _best(
+    about: Mapping[str, Any], parameters: dict[str, Array], tensors: Mapping[str, Array]
+) -> Best | None:
+    if about.get("best") is None:
+        return None
+    evaluation = BestEvaluation.model_validate(about["best"])
+    if evaluation.step == about["step"]:
+        return Best(evaluation, parameters)
+    return Best(evaluation, {name: tensors[f"best/{name}"] for name in about["parameters"]})
 
 
 def sweep(directory: Path) -> None:
@@ -142,46 +162,6 @@ def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
     return None, complaints
 
 
-def parameters_as_safetensors(path: Path, fold_into: Model | None = None) -> bytes:
-    """The parameters alone, under PyTorch's names: loads into torch.nn.Sequential as it is.
-
-    The metadata hold the step, the digest and, if inputs are standardized, mean and deviation;
-    with `fold_into`, the run's model, they are in its first layer instead (CannotFold).
-    """
-    snapshot = read(path)
-    about: dict[str, Any] = {
-        "step": snapshot.step,
-        "parameters_digest": snapshot.parameters_digest,
-    }
-    parameters = snapshot.parameters
-    if snapshot.standardization and fold_into:
-        folded, parameters = fold(fold_into, parameters, snapshot.standardization)
-        about["standardization_folded_into"] = folded
-    elif snapshot.standardization:
-        about["standardization"] = {
-            "mean": snapshot.standardization.mean.tolist(),
-            "deviation": snapshot.standardization.deviation.tolist(),
-        }
-    return save(parameters, {KEY: json.dumps(about)})
-
-
-def parameters_as_npz(path: Path, fold_into: Model | None = None) -> bytes:
-    """The parameters by name as .npz, with standardize.mean and standardize.deviation if used.
-
-    With `fold_into`, the run's model, they are in its first layer instead (CannotFold).
-    """
-    snapshot = read(path)
-    arrays: dict[str, Any] = dict(snapshot.parameters)
-    if snapshot.standardization and fold_into:
-        arrays = dict(fold(fold_into, snapshot.parameters, snapshot.standardization)[1])
-    elif snapshot.standardization:
-        arrays["standardize.mean"] = snapshot.standardization.mean
-        arrays["standardize.deviation"] = snapshot.standardization.deviation
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
 def _group(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): tensor
@@ -193,6 +173,9 @@ def _group(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
     for name, array in snapshot.parameters.items():
         yield f"parameters/{name}", array
+    if snapshot.best and snapshot.best.evaluation.step != snapshot.step:
+        for name, array in snapshot.best.parameters.items():
+            yield f"best/{name}", array
     for name, array in snapshot.optimizer.items():
         yield f"optimizer/{name}", array
     if snapshot.standardization:

@@ -1,9 +1,10 @@
-"""When a job has learned all it will: by a validation figure, once an epoch."""
+"""Stop a job that has learned all it will, by a validation figure, once an epoch."""
 
 from math import inf
 from typing import Any
 
 from batchgrad import contract
+from batchgrad_service.engine.best import score
 
 
 class EarlyStopping:
@@ -24,19 +25,18 @@ class EarlyStopping:
         """Take in the figures after `epoch`, counted from 1."""
         if self._spec is None:
             return
-        figure = loss if self._spec.metric == "validation_loss" else accuracy
-        if figure is None:
+        reached = score(self._spec.metric, loss, accuracy)
+        if reached is None:
             return
-        score = -figure if self._spec.metric == "validation_loss" else figure
-        if score > self._best + self._spec.min_delta:
-            self._best, self._best_epoch, self._waited = score, epoch, 0
+        if reached > self._best + self._spec.min_delta:
+            self._best, self._best_epoch, self._waited = reached, epoch, 0
         else:
             self._waited += 1
         if self._waited >= self._spec.patience:
             self.reason = (
-                f"Stopped early after epoch {epoch}: the best {self._spec.metric}, "
-                f"{abs(self._best):.6g}, was that after epoch {self._best_epoch}; no evaluation "
-                f"since was better by more than {self._spec.min_delta:g} "
+                f"Stopped early after epoch {epoch}: no evaluation since that after epoch "
+                f"{self._best_epoch} ({self._spec.metric}, {abs(self._best):.6g}) was better by "
+                f"more than {self._spec.min_delta:g} "
                 f"(early_stopping.patience = {self._spec.patience})."
             )
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from batchgrad.contract import EventType, JobSpec, StepRow
+from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow
 from batchgrad_workers.source import DatasetSource
 
 
@@ -113,12 +113,13 @@ class ClusterSeen(Message):
 
 
 class Evaluated(Message):
-    """Figures on the validation examples after `step` steps."""
+    """Figures on the validation examples after `step` steps; `best` as the job keeps the best."""
 
     step: int
     epoch: int
     validation_loss: float
     validation_accuracy: float | None
+    best: bool = False
 
 
 class Report(Message):
@@ -154,7 +155,10 @@ class SentReport:
 
 
 class Checkpointed(Message):
-    """A checkpoint is on disk, complete; `file` is its name in the job's directory."""
+    """A checkpoint is on disk, complete; `file` is its name in the job's directory.
+
+    `best` says of which evaluation it also holds the parameters.
+    """
 
     type: Literal["checkpointed"] = "checkpointed"
     step: int
@@ -163,6 +167,7 @@ class Checkpointed(Message):
     bytes: int
     digest: str
     parameters_digest: str
+    best: BestEvaluation | None = None
 
 
 class LedgerWritten(Message):
@@ -181,7 +186,10 @@ class Happened(Message):
 
 
 class Finished(Message):
-    """The engine's last word. `interrupted`: its stdin closed, or Ray is gone; it can go on."""
+    """The engine's last word. `interrupted`: its stdin closed, or Ray is gone; it can go on.
+
+    `parameters_digest` is of the parameters that the job keeps, the best or the last ones.
+    """
 
     type: Literal["finished"] = "finished"
     outcome: Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
@@ -189,6 +197,7 @@ class Finished(Message):
     detail: str | None = None
     step: int
     parameters_digest: str | None = None
+    last_parameters_digest: str | None = None
 
 
 AnyEngineMessage = (

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from batchgrad.contract import JobSpec, ShortcutName
 from batchgrad_service.engine import optimizers, schedules
+from batchgrad_service.engine.best import Best, BestParameters
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
 from batchgrad_service.engine.executors import Executor
@@ -57,7 +58,7 @@ class Prepared:
         optimizer = optimizers.build(self.spec.optimizer, team)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
-            parameters = _flat(self.network, snapshot.parameters, self.spec.precision)
+            parameters = self.network.flat(snapshot.parameters)
         elif initial:
             parameters = _initial_from(initial, self.network, self.spec.precision)
         else:
@@ -82,10 +83,21 @@ class Prepared:
             measure_together=measure_together,
         )
 
+    def best(self, snapshot: Snapshot | None) -> BestParameters | None:
+        """Who keeps the best parameters, going on from `snapshot`; None where the last are kept."""
+        if self.spec.best_by is None:
+            return None
+        return BestParameters(self.spec.best_by, self.network, snapshot.best if snapshot else None)
+
     def snapshot(
-        self, coordinator: Coordinator, step: int, ledger: Columns, progress: dict[str, Any]
+        self,
+        coordinator: Coordinator,
+        step: int,
+        ledger: Columns,
+        progress: dict[str, Any],
+        best: Best | None,
     ) -> Snapshot:
-        """The state after `step` steps; `ledger` and `progress` as in `Snapshot`."""
+        """The state after `step` steps; `ledger`, `progress` and `best` as in `Snapshot`."""
         return Snapshot(
             step=step,
             parameters=self.network.named(coordinator.parameters),
@@ -95,6 +107,7 @@ class Prepared:
             build=build(),
             ledger=ledger,
             progress=progress,
+            best=best,
         )
 
 
@@ -170,8 +183,4 @@ def _initial_from(path: Path, network: Network, precision: str) -> Array:
         raise BadInitialParameters(
             f"The initial parameters are {got}; this network has {expected}."
         )
-    return _flat(network, tensors, precision)
-
-
-def _flat(network: Network, tensors: dict[str, Array], precision: str) -> Array:
-    return np.concatenate([tensors[slot.name].ravel() for slot in network.slots]).astype(precision)
+    return network.flat(tensors).astype(precision)

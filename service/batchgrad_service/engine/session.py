@@ -146,6 +146,7 @@ class Session:
             self._ledger.restore(snapshot.ledger)
             self._coordinator.noise.restore(snapshot.progress["noise"])
         self._stopping = EarlyStopping(start.spec.early_stopping)
+        self._best = prepared.best(snapshot)
         self._evaluated_step = 0
         if snapshot and (progress := snapshot.progress.get("evaluation")):
             self._evaluated_step = progress["step"]
@@ -192,13 +193,17 @@ class Session:
         return self._end("succeeded", self._stopping.reason if early else None)
 
     def _end(self, outcome: Outcome, detail: str | None = None) -> Finished:
-        digest = self._checkpoint()
+        snapshot = self._checkpoint()
+        about = [detail] if detail else []
+        if outcome == "succeeded" and snapshot.best:
+            about.append(snapshot.best.said)
         return Finished.model_validate(
             {
                 "outcome": outcome,
-                "detail": detail,
+                "detail": " ".join(about) or None,
                 "step": self._step,
-                "parameters_digest": digest,
+                "parameters_digest": snapshot.kept_digest,
+                "last_parameters_digest": snapshot.parameters_digest,
             }
         )
 
@@ -226,12 +231,20 @@ class Session:
             self._send(Happened(event="warning", data={"detail": str(problem)}))
             return
         epoch = self._prepared.order.epoch(self._step - 1) + 1
+        best = self._best is not None and self._best.observe(
+            self._coordinator.parameters,
+            step=self._step,
+            epoch=epoch,
+            loss=evaluation.loss,
+            accuracy=evaluation.accuracy,
+        )
         self._reporter.evaluated(
             Evaluated(
                 step=self._step,
                 epoch=epoch,
                 validation_loss=evaluation.loss,
                 validation_accuracy=evaluation.accuracy,
+                best=best,
             )
         )
         self._stopping.observe(epoch, evaluation.loss, evaluation.accuracy)
@@ -260,8 +273,8 @@ class Session:
         ledger_files.write(self._start.job_directory, self._step, self._ledger.state())
         self._send(LedgerWritten(step=self._step))
 
-    def _checkpoint(self) -> str:
-        """Write θ and all that goes with it, unless this step's is there; its digest.
+    def _checkpoint(self) -> Snapshot:
+        """Write θ and all that goes with it, unless this step's is there; what it holds.
 
         Raises:
             NonFiniteParameters: θ is not worth going on from.
@@ -272,10 +285,14 @@ class Session:
         evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}
         progress = {"evaluation": evaluation, "noise": self._coordinator.noise.state()}
         snapshot = self._prepared.snapshot(
-            self._coordinator, self._step, self._ledger.state(), progress
+            self._coordinator,
+            self._step,
+            self._ledger.state(),
+            progress,
+            self._best.best() if self._best else None,
         )
         if self._saved_step == self._step:
-            return snapshot.parameters_digest
+            return snapshot
         started = perf_counter()
         written = checkpoints.write(self._start.job_directory, snapshot)
         self._reporter.phase("checkpoint", perf_counter() - started)
@@ -288,6 +305,7 @@ class Session:
                 bytes=written.bytes,
                 digest=written.digest,
                 parameters_digest=snapshot.parameters_digest,
+                best=snapshot.best.evaluation if snapshot.best else None,
             )
         )
-        return snapshot.parameters_digest
+        return snapshot

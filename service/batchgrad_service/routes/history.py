@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from batchgrad.contract import TERMINAL, Checkpoint, Page, StepRow
+from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, StepRow
+from batchgrad_service.downloads import choose
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid, NotFound
 from batchgrad_service.routes.services import Served, as_json
@@ -48,10 +49,18 @@ def read_parameters(
     job_id: str,
     served: Served,
     file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
-    step: StepNumber = None,
+    which: Annotated[
+        Kept | None, Query(description="the best or the last; default what the job keeps")
+    ] = None,
+    step: Annotated[
+        int | None, Query(ge=0, lt=2**63, description="instead: those of an older checkpoint")
+    ] = None,
     fold: bool = False,
 ) -> Response:
-    """θ as a safetensors or npz file: of the newest checkpoint, or of the one at `step`.
+    """θ as a safetensors or npz file: those that the job keeps (spec.keep), as of now.
+
+    With ?which=best or last, those; with ?step=, those after that step, if a checkpoint holds them.
+    A safetensors file's metadata say which they are, with step, digest and evaluation.
 
     Where inputs were standardized, the file says how. With ?fold=true mean and deviation are
     folded into the first layer, (W / deviation) x + (b - W (mean / deviation)), and the network
@@ -68,17 +77,13 @@ def read_parameters(
         raise Conflict(
             f"Job {job_id} has no checkpoint yet: wait for its first one.", code="no_checkpoint"
         )
-    steps = {stored.checkpoint.step: stored for stored in kept}
-    chosen = kept[0] if step is None else steps.get(step)
-    if chosen is None:
-        raise NotFound(
-            f"Job {job_id} keeps checkpoints of the steps {sorted(steps)}, none of {step}.",
-            code="checkpoint_not_found",
-        )
-    at = chosen.checkpoint.step
+    chosen = choose(job_id, kept, which, step)
+    at = chosen.step
     try:
         content = served.exporters[file_format](
-            served.job_directory(job_id) / chosen.file, job.spec.model if fold else None
+            served.job_directory(job_id) / chosen.file,
+            job.spec.model if fold else None,
+            which=chosen.which,
         )
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
@@ -92,7 +97,6 @@ def read_parameters(
         media_type="application/octet-stream",
         headers={
             "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
-            "ETag": f'"{chosen.checkpoint.parameters_digest}-{file_format}'
-            f'{"-folded" if fold else ""}"',
+            "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}"',
         },
     )

@@ -73,9 +73,12 @@ class EngineReports(Database):
     def record_checkpoint(self, job_id: str, attempt: int, checkpoint: Checkpointed) -> bool:
         """A checkpoint's row, the digest of its parameters on the job, a `checkpoint` event."""
         row = checkpoint.model_dump(exclude={"type"})
+        kept = checkpoint.best or checkpoint
         figures = {
-            "parameters_digest": checkpoint.parameters_digest,
-            "parameters_step": checkpoint.step,
+            "parameters_digest": kept.parameters_digest,
+            "parameters_step": kept.step,
+            "last_parameters_digest": checkpoint.parameters_digest,
+            "best": row["best"],
         }
         with self.writing(job_id) as connection:
             if not _update_current(connection, job_id, attempt, figures):

@@ -77,8 +77,10 @@ jobs = Table(
     Column("threads", Integer),
     Column("executor", String(16)),
     Column("examples_per_second", Float),
-    Column("parameters_digest", String(80)),
+    Column("parameters_digest", String(80)),  # of the parameters that are kept
     Column("parameters_step", BigInteger),  # the step that the digest is of
+    Column("last_parameters_digest", String(80)),
+    Column("best", JSON),  # the evaluation whose parameters are kept
 )
 
 job_labels = Table(
@@ -129,6 +131,7 @@ checkpoints = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("digest", String(80), nullable=False),
     Column("parameters_digest", String(80), nullable=False),
+    Column("best", JSON),  # the evaluation whose parameters it also holds
 )
 
 datasets = Table(

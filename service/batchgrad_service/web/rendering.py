@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import TERMINAL, Job
-from batchgrad.figures import NONE, number, percent, place
+from batchgrad.figures import NONE, best, number, percent, place
 from batchgrad.happenings import said
 from batchgrad_service.problems import Problem
 from batchgrad_service.routes.services import Services
@@ -44,6 +44,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters |= {
+    "best": best,
     "number": number,
     "percent": percent,
     "place": place,
