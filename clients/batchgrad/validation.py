@@ -1,5 +1,6 @@
 """pydantic's complaints as the contract writes them: a pointer, what arrived, what to do."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from batchgrad.wording import expected, shown, unknown_key
 
 MOST_ERRORS = 100
 """How many wrong fields are told one by one: nobody reads more, and each takes its time."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Finding = Mapping[str, Any]
 """One of pydantic's `ErrorDetails`; its `loc` begins with "body" for what is in the body."""
@@ -76,10 +79,17 @@ def _pointer(finding: Finding, body: Any) -> str:
             isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here)
         )
         absent = finding["type"] in {"missing", "union_tag_not_found"} and last
+        if inside and not _can_travel(part):
+            break  # the pointer ends at what holds the key
         if inside or absent:
             pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
             here = here[part] if inside else None
     return pointer
+
+
+def _can_travel(part: str | int) -> bool:
+    """Whether a key can stand in a pointer: it is short, and has no half of a character."""
+    return isinstance(part, int) or (len(part) <= 200 and not _SURROGATE.search(part))
 
 
 def _detail(found: list[Finding], kind: type[BaseModel]) -> str:

@@ -27,6 +27,7 @@ _ONE_KIND: dict[str, str] = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
+    "string_unicode": "text without halves of characters (lone surrogates)",
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "keys and values",
@@ -55,7 +56,9 @@ _DATA = {"inputs", "targets", "weights"}
 
 def expected(finding: Mapping[str, Any]) -> str:
     """What would have been right, to follow "expected"; pydantic's own words as a last resort."""
-    kind, context = finding["type"], finding.get("ctx", {})
+    kind, context, value = finding["type"], finding.get("ctx", {}), finding.get("input")
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return "a whole number, without a point"
     if kind in _ONE_KIND:
         return _ONE_KIND[kind]
     if kind in _LIMITS:

@@ -14,6 +14,7 @@ from batchgrad.contract import (
     NoiseScale,
     ShortcutLayer,
 )
+from batchgrad.wording import shown
 from batchgrad_service.engine.comparison import Comparison, agreements, compare
 from batchgrad_service.engine.shortcuts import PLACES, Shortcuts
 from batchgrad_service.engine.statistics import noise_scale
@@ -166,7 +167,8 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
     expected, got = {slot.name for slot in network.slots}, set(request.parameters)
     if expected != got:
         raise Invalid.field(
-            "/parameters", f"parameters has {sorted(got)}; this network has {sorted(expected)}."
+            "/parameters",
+            f"parameters has {shown(sorted(got))}; this network has {sorted(expected)}.",
         )
     flat = np.empty(network.size, request.precision)
     for slot in network.slots:

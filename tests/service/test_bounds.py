@@ -1,6 +1,7 @@
 """What one request may cost: its length, its time, and what it makes the service hold."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -47,6 +48,54 @@ def test_class_weights_are_a_table_of_bounded_length(http: TestClient) -> None:
     [error] = problem(http.post("/v1/jobs", json=job), 422)["errors"]
     assert error["pointer"] == "/class_weights"
     assert f"has class {2**31 - 2}; at most 1048576 classes" in error["detail"]
+
+
+JSON = {"content-type": "application/json"}
+SURROGATE = "\ud800"
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"initial_parameters": {"job": SURROGATE}},
+        {"initial_parameters": {"safetensors": SURROGATE}},
+        {"labels": {SURROGATE: "x"}},
+        {"labels": {"a": SURROGATE}},
+        {"model": {"layers": [{"kind": SURROGATE}]}},
+        {"optimizer": {"kind": "sgd", SURROGATE: {"x": 1}}},
+        {"class_weights": {SURROGATE: 1.0}},
+        {SURROGATE: 1},
+        {"initial_parameters": {"job": LONG}},
+        {"labels": {LONG: "x"}},
+        {"labels": {"a": LONG}},
+        {"class_weights": {"1" * 4000: 1.0}},
+        {LONG: LONG},
+    ],
+)
+def test_text_that_cannot_travel_is_named_and_long_text_cut(
+    http: TestClient, changes: dict[Any, Any]
+) -> None:
+    push(http)
+    found = problem(http.post("/v1/jobs", content=json.dumps(body(**changes)), headers=JSON), 422)
+    assert len(json.dumps(found)) < 2000
+    assert found["errors"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'{"seed": 1, "seed": 2}', "The body has the key 'seed' twice: remove one"),
+        (b'{"seed": ' + b"9" * 4301 + b"}", "The body is no JSON: Exceeds the limit"),
+        (b"[" * 100_000, "The body is nested too deep"),
+        (b'{"\xff": 1}', "The body is no JSON: 'utf-8' codec"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])
+def test_json_that_cannot_be_meant_is_refused(
+    http: TestClient, path: str, text: bytes, said: str
+) -> None:
+    assert said in problem(http.post(path, content=text, headers=JSON), 400)["detail"]
 
 
 def test_a_login_is_short(make_bench: Make, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
         ({"workers": {"min": 3}}, "/workers/max", "max is required"),
         ({"workers": -1}, "/workers", "got -1; expected auto, or at least 0"),
         ({"labels": {"a/b": "x"}}, "/labels/a~1b", "got 'a/b'"),
-        ({"name": "\ud800"}, "/name", "unicode"),
+        ({"name": "\ud800"}, "/name", "lone surrogates"),
         ({"initial_parameters": {"job": "nothing"}}, "/initial_parameters/job", "no job 'nothing'"),
         (
             {"initial_parameters": {"digest": "sha256:" + "0" * 64}},

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from batchgrad.contract.model import Loss, Model, Precision, Wire
+from batchgrad.contract.model import Integer, Loss, Model, Precision, Truth, Wire
 from batchgrad.contract.views import Answer, LayeredShortcut
 
 Array = list[Any]
@@ -22,10 +22,10 @@ class GradientsRequest(Wire):
     parameters: dict[str, Array] | None = Field(
         default=None, description="{0.weight: …, 0.bias: …}; else drawn from seed"
     )
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: Integer = Field(default=0, ge=0, lt=2**63)
     precision: Precision = "float64"
-    microbatch_size: int | None = Field(default=None, ge=1, le=2**20)
-    per_example: bool = Field(default=False, description="answer every example's gradient too")
+    microbatch_size: Integer | None = Field(default=None, ge=1, le=2**20)
+    per_example: Truth = Field(default=False, description="answer every example's gradient too")
 
 
 class GradientShortcut(LayeredShortcut):

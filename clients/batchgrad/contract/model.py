@@ -2,8 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
+
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Truth = Annotated[bool, Strict()]
+"""true is no 1, "3" no 3, "yes" no true: what is meant is written so."""
 
 
 class Wire(BaseModel):
@@ -11,13 +16,20 @@ class Wire(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numpy_numbers_are_numbers(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: one.tolist() if hasattr(one, "tolist") else one for key, one in value.items()}
+
 
 class Linear(Wire):
     """z = a Wᵀ + b on the last axis, weight (out_features, in_features), as torch.nn.Linear."""
 
     kind: Literal["linear"]
-    out_features: int = Field(ge=1, le=2**20)
-    bias: bool = True
+    out_features: Integer = Field(ge=1, le=2**20)
+    bias: Truth = True
 
 
 class Flatten(Wire):
@@ -42,7 +54,7 @@ class LeakyRelu(Wire):
     """a where a > 0, else negative_slope · a."""
 
     kind: Literal["leaky_relu"]
-    negative_slope: float = Field(default=0.01, ge=0)
+    negative_slope: Number = Field(default=0.01, ge=0)
 
 
 class Tanh(Wire):
@@ -79,11 +91,11 @@ class Elu(Wire):
     """a where a > 0, else alpha (e^a - 1)."""
 
     kind: Literal["elu"]
-    alpha: float = Field(default=1.0, gt=0)
+    alpha: Number = Field(default=1.0, gt=0)
 
 
-Side = Annotated[int, Field(ge=0, le=2**16)]
-PositiveSide = Annotated[int, Field(ge=1, le=2**16)]
+Side = Annotated[Integer, Field(ge=0, le=2**16)]
+PositiveSide = Annotated[Integer, Field(ge=1, le=2**16)]
 Sides = PositiveSide | tuple[PositiveSide, PositiveSide]
 """One number for both, or (height, width)."""
 
@@ -94,13 +106,13 @@ class Conv2d(Wire):
     """As torch.nn.Conv2d on (channels, height, width), padded with zeros."""
 
     kind: Literal["conv2d"]
-    out_channels: int = Field(ge=1, le=2**20)
+    out_channels: Integer = Field(ge=1, le=2**20)
     kernel_size: Sides
     stride: Sides = 1
     padding: Paddings = 0
     dilation: Sides = 1
-    groups: int = Field(default=1, ge=1, le=2**20)
-    bias: bool = True
+    groups: Integer = Field(default=1, ge=1, le=2**20)
+    bias: Truth = True
 
 
 class MaxPool2d(Wire):
@@ -125,16 +137,16 @@ class LayerNorm(Wire):
     """Over the last axis, as torch.nn.LayerNorm, weight and bias included."""
 
     kind: Literal["layer_norm"]
-    eps: float = Field(default=1e-5, gt=0)
+    eps: Number = Field(default=1e-5, gt=0)
 
 
 class Embedding(Wire):
     """As torch.nn.Embedding on integer ids; `padding_idx`'s row starts at 0 and never learns."""
 
     kind: Literal["embedding"]
-    num_embeddings: int = Field(ge=1, le=2**31)
-    embedding_dim: int = Field(ge=1, le=2**20)
-    padding_idx: int | None = Field(default=None, ge=0)
+    num_embeddings: Integer = Field(ge=1, le=2**31)
+    embedding_dim: Integer = Field(ge=1, le=2**20)
+    padding_idx: Integer | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _padding_is_a_row(self) -> Self:

@@ -1,10 +1,20 @@
 """A training job as a client asks for it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticKnownError
 
-from batchgrad.contract.model import Loss, Model, Precision, ShortcutName, Wire
+from batchgrad.contract.model import (
+    Integer,
+    Loss,
+    Model,
+    Number,
+    Precision,
+    ShortcutName,
+    Truth,
+    Wire,
+)
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -12,6 +22,17 @@ SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 LabelText = Annotated[str, StringConstraints(max_length=256)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+
+
+def _no_truth(value: Any) -> Any:
+    number = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(number, bool):
+        raise PydanticKnownError("int_type")
+    return number
+
+
+ClassNumber = Annotated[int, BeforeValidator(_no_truth), Field(le=2**31 - 1)]
+"""A key of class_weights: in JSON, whose keys are text, its digits."""
 
 DEFAULT_MICROBATCH = 128
 """B where it is not given: at this size GEMMs run at full speed."""
@@ -21,7 +42,7 @@ class Constant(Wire):
     """The learning rate as it is, after a linear warm-up from 0 over `warmup_steps`."""
 
     kind: Literal["constant"]
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: Integer = Field(default=0, ge=0)
 
 
 class Cosine(Wire):
@@ -31,17 +52,17 @@ class Cosine(Wire):
     """
 
     kind: Literal["cosine"]
-    warmup_steps: int = Field(default=0, ge=0)
-    final_fraction: float = Field(default=0.0, ge=0, le=1)
+    warmup_steps: Integer = Field(default=0, ge=0)
+    final_fraction: Number = Field(default=0.0, ge=0, le=1)
 
 
 class StepDecay(Wire):
     """Times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR."""
 
     kind: Literal["step"]
-    every: int = Field(ge=1)
-    factor: float = Field(default=0.1, gt=0, le=1)
-    warmup_steps: int = Field(default=0, ge=0)
+    every: Integer = Field(ge=1)
+    factor: Number = Field(default=0.1, gt=0, le=1)
+    warmup_steps: Integer = Field(default=0, ge=0)
 
 
 Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
@@ -54,17 +75,17 @@ class Rule(Wire):
     """
 
     schedule: Schedule = Constant(kind="constant")
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: Number | None = Field(default=None, gt=0)
 
 
 class Sgd(Rule):
     """Stochastic gradient descent, as torch.optim.SGD (weight decay is added to G)."""
 
     kind: Literal["sgd"]
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(default=0.0, ge=0)
+    learning_rate: Number = Field(gt=0, allow_inf_nan=False)
+    momentum: Number = Field(default=0.0, ge=0, lt=1)
+    nesterov: Truth = False
+    weight_decay: Number = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -77,22 +98,22 @@ class Adam(Rule):
     """Adam, as torch.optim.Adam (weight decay is added to G)."""
 
     kind: Literal["adam"]
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: Number = Field(default=0.9, ge=0, lt=1)
+    beta2: Number = Field(default=0.999, ge=0, lt=1)
+    eps: Number = Field(default=1e-8, gt=0)
+    weight_decay: Number = Field(default=0.0, ge=0)
 
 
 class AdamW(Rule):
     """Adam with decoupled weight decay, as torch.optim.AdamW."""
 
     kind: Literal["adamw"]
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
+    learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: Number = Field(default=0.9, ge=0, lt=1)
+    beta2: Number = Field(default=0.999, ge=0, lt=1)
+    eps: Number = Field(default=1e-8, gt=0)
+    weight_decay: Number = Field(default=0.01, ge=0)
 
 
 Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
@@ -101,8 +122,8 @@ Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
 class WorkerRange(Wire):
     """As many Ray workers as the cluster has room for, within these bounds."""
 
-    min: int = Field(ge=1, le=4096)
-    max: int = Field(ge=1, le=4096)
+    min: Integer = Field(ge=1, le=4096)
+    max: Integer = Field(ge=1, le=4096)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -118,8 +139,8 @@ class InitialParameters(Wire):
     a file's bytes in base64, which the service stores and replaces by `digest`.
     """
 
-    job: str | None = None
-    safetensors: str | None = None
+    job: Annotated[str, StringConstraints(max_length=128)] | None = None
+    safetensors: Annotated[str, StringConstraints(min_length=1)] | None = None
     digest: Sha256 | None = None
 
     @model_validator(mode="after")
@@ -141,8 +162,8 @@ class EarlyStopping(Wire):
     """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""
 
     metric: ValidationMetric = "validation_loss"
-    patience: int = Field(default=5, ge=1)
-    min_delta: float = Field(default=0.0, ge=0)
+    patience: Integer = Field(default=5, ge=1)
+    min_delta: Number = Field(default=0.0, ge=0)
 
 
 class JobSpec(Wire):
@@ -156,23 +177,23 @@ class JobSpec(Wire):
     labels: dict[Name, LabelText] = Field(
         default_factory=dict, max_length=32, description="yours, to find jobs by"
     )
-    batch_size: Literal["full"] | Annotated[int, Field(ge=1, le=2**24)] = Field(
+    batch_size: Literal["full"] | Annotated[Integer, Field(ge=1, le=2**24)] = Field(
         description="N, the examples in a minibatch"
     )
-    microbatch_size: int | None = Field(
+    microbatch_size: Integer | None = Field(
         default=None, ge=1, le=2**20, description="B, the unit of work; default min(N, 128)"
     )
-    epochs: int | None = Field(default=None, ge=1, le=10**7)
-    steps: int | None = Field(default=None, ge=1, le=10**9)
-    seed: int = Field(
+    epochs: Integer | None = Field(default=None, ge=1, le=10**7)
+    steps: Integer | None = Field(default=None, ge=1, le=10**9)
+    seed: Integer = Field(
         default=0, ge=0, lt=2**63, description="of initial parameters, split and order"
     )
     precision: Precision = "float32"
-    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] | WorkerRange = Field(
+    workers: Literal["auto"] | Annotated[Integer, Field(ge=0, le=4096)] | WorkerRange = Field(
         default="auto",
         description="Ray workers; 0 trains in the engine itself, auto measures what is fastest",
     )
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+    threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)] = Field(
         default="auto", description="of each worker"
     )
     shortcuts: list[ShortcutName] | None = Field(
@@ -192,20 +213,20 @@ class JobSpec(Wire):
         "early_stopping.metric or else by validation_loss, or the last; default best where there "
         "are validation examples, else last",
     )
-    class_weights: Literal["balanced"] | dict[int, float] | None = Field(
+    class_weights: Literal["balanced"] | dict[ClassNumber, Number] | None = Field(
         default=None, description="multiply the examples' own weights"
     )
-    validation_fraction: float = Field(
+    validation_fraction: Number = Field(
         default=0.0, ge=0, lt=1, description="of the examples, held out"
     )
-    standardize: bool = Field(
+    standardize: Truth = Field(
         default=False, description="inputs to mean 0, deviation 1 over the training rows"
     )
     nonfinite: Literal["fail", "drop"] = Field(
         default="fail", description="what becomes of examples whose gradient is not finite"
     )
-    checkpoint_seconds: float = Field(default=30.0, gt=0, description="between checkpoints")
-    max_restarts: int = Field(
+    checkpoint_seconds: Number = Field(default=30.0, gt=0, description="between checkpoints")
+    max_restarts: Integer = Field(
         default=3, ge=0, le=100, description="of the engine, without progress between"
     )
     initial_parameters: InitialParameters | None = Field(

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Request, Response
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
 from batchgrad_service.metrics import exposition
 from batchgrad_service.problems import Unavailable
+from batchgrad_service.routes.json_bodies import JsonRoute
 from batchgrad_service.routes.services import Served, as_json
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }

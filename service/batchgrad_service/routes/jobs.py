@@ -9,9 +9,10 @@ from fastapi import APIRouter, Header, Query, Response
 
 from batchgrad.contract import InitialParameters, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.routes.json_bodies import JsonRoute
 from batchgrad_service.routes.services import Served, Services, as_json
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 

@@ -1,0 +1,106 @@
+"""What a client sends: numbers are numbers, truth is truth, text is text."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from batchgrad.contract import GradientsRequest, JobSpec
+from batchgrad.contract.model import Wire
+from batchgrad.validation import field_errors
+from tests.service.building import body
+
+
+def kinds(of: type[Wire] = Wire) -> Iterator[type[Wire]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+FIELDS = {
+    f"{kind.__name__}.{name}": field
+    for kind in kinds()
+    if kind.__module__.startswith("batchgrad.contract")
+    for name, field in kind.model_fields.items()
+}
+
+
+def accepts(field: FieldInfo, value: Any) -> bool:
+    annotation: Any = field.annotation
+    for constraint in field.metadata:
+        annotation = Annotated[annotation, constraint]
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def schema(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    return json.dumps(TypeAdapter(annotation).json_schema())
+
+
+def test_no_field_takes_truth_for_a_number_or_a_number_for_truth() -> None:
+    assert len(FIELDS) > 70
+    for name, field in FIELDS.items():
+        truth = schema(field) == '{"type": "boolean"}'
+        assert accepts(field, True) == truth, name
+        assert not (truth and any(accepts(field, wrong) for wrong in (1, 0.0, "true", "yes"))), name
+
+
+def test_no_field_of_numbers_takes_text() -> None:
+    numbers = [
+        (name, field)
+        for name, field in FIELDS.items()
+        if '"integer"' in schema(field) or '"number"' in schema(field)
+    ]
+    assert len(numbers) > 40
+    for name, field in numbers:
+        assert not accepts(field, "3"), name
+        assert not accepts(field, [True, 1]), name
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("batch_size", True, "got true; expected full, or a whole number."),
+        ("epochs", "1:30", "got '1:30'; expected a whole number."),
+        ("epochs", 3.0, "got 3.0; expected a whole number, without a point."),
+        ("workers", False, "got false; expected auto, or a whole number, or keys and values."),
+        ("standardize", "yes", "got 'yes'; expected true or false."),
+        ("class_weights", {True: 1.0}, "got true; expected a whole number."),
+        ("class_weights", {0: True}, "got true; expected a number."),
+        ("checkpoint_seconds", "30", "got '30'; expected a number."),
+    ],
+)
+def test_the_refusal_says_what_came_and_what_was_expected(key: str, value: Any, said: str) -> None:
+    data = body(**{key: value})
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate(data)
+    found = [{**one, "loc": ("body", *one["loc"])} for one in caught.value.errors()]
+    assert said in [error.detail for error in field_errors(found, data)]
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    spec = JobSpec.model_validate(
+        body(
+            batch_size=np.int64(3),
+            seed=np.uint8(7),
+            standardize=np.bool_(True),
+            optimizer={"kind": "sgd", "learning_rate": np.float32(0.5)},
+            class_weights={np.int64(1): 2.0},
+        )
+    )
+    assert (spec.batch_size, spec.seed, spec.standardize) == (3, 7, True)
+    assert (spec.optimizer.learning_rate, spec.class_weights) == (0.5, {1: 2.0})
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate(body(batch_size=np.bool_(True)))
+    request = GradientsRequest(
+        model=spec.model, loss="squared_error", inputs=np.eye(2), targets=np.zeros(2)
+    )
+    assert request.inputs == [[1.0, 0.0], [0.0, 1.0]]
