@@ -30,7 +30,14 @@ def obtain(settings: Settings) -> str | None:
             write_whole(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
         except OSError as error:
             raise ValueError(f"The token's file {path} cannot be written: {error}.") from error
-    return read(path)
+    token = read(path)
+    if path.stat().st_mode & stat.S_IROTH:  # a group may be let in on purpose: Prometheus
+        _log.warning(
+            "every user of this machine may read the token",
+            file=str(path),
+            remedy=f"chmod o-r {path}, or put a new token there",
+        )
+    return token
 
 
 def read(path: Path) -> str:
@@ -58,11 +65,5 @@ def read(path: Path) -> str:
         raise ValueError(
             f"The token in {path} has only {len(set(token))} different characters, which is easily "
             "guessed; `openssl rand -hex 32` makes a good one."
-        )
-    if mode & stat.S_IROTH:  # a group may be let in on purpose: Prometheus
-        _log.warning(
-            "every user of this machine may read the token",
-            file=str(path),
-            remedy=f"chmod o-r {path}, or put a new token there",
         )
     return token

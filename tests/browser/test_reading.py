@@ -138,6 +138,7 @@ def test_the_link_that_serve_prints_logs_in_and_is_cleared(
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
     page.go_back()
     assert "token" not in page.url
+    page.goto("/")
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     fragment = urlsplit(running.link).fragment

@@ -78,7 +78,7 @@ def test_a_token_that_every_user_may_read_is_warned_about(tmp_path: Path) -> Non
     file.write_text(TOKEN)
     file.chmod(0o644)
     with capture_logs() as logged:
-        assert access_token.read(file) == TOKEN
+        assert access_token.obtain(Settings(data_dir=tmp_path, token_file=file)) == TOKEN
     [warning] = logged
     assert warning["log_level"] == "warning"
     assert f"chmod o-r {file}" in warning["remedy"]
