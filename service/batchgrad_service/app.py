@@ -29,6 +29,7 @@ from batchgrad_service.routes import (
     jobs,
 )
 from batchgrad_service.routes.edge import OPEN, Edge
+from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import body_limits
 from batchgrad_service.routes.services import (
     Answerer,
@@ -97,7 +98,11 @@ def create_app(
         keep_alive_seconds=keep_alive_seconds,
     )
     app.add_middleware(
-        Edge, session=session, limit_of=body_limits(settings), observe=metrics.http_request
+        Edge,
+        hosts=Hosts(settings),
+        session=session,
+        limit_of=body_limits(settings),
+        observe=metrics.http_request,
     )
     answers.install(app)
     api = (about, jobs, events, history, examples, datasets, job_dataset, docs)

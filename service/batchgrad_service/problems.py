@@ -10,6 +10,8 @@ Problem
 ├── Conflict              409  it exists, but not in a state that allows this
 ├── TooLarge              413  more bytes than this service takes
 ├── UnsupportedMedia      415  not a format that this service reads
+├── Misdirected           421  the Host is not this service's
+├── TooManyGuesses        429  too many wrong tokens came from this address
 └── Unavailable           503  not now
 """
 
@@ -105,6 +107,20 @@ class UnsupportedMedia(Problem):
 
     status = 415
     default_code = "unsupported_media_type"
+
+
+class Misdirected(Problem):
+    """The request names a host that does not mean this service."""
+
+    status = 421
+    default_code = "unknown_host"
+
+
+class TooManyGuesses(Problem):
+    """Wrong tokens came from this address, faster than a person types them."""
+
+    status = 429
+    default_code = "too_many_guesses"
 
 
 class Unavailable(Problem):

@@ -17,7 +17,8 @@ DATABASE = "batchgrad.sqlite3"
 _MIB = 2**20
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's alone."""
     if host == "localhost":
         return True
     try:
@@ -55,6 +56,10 @@ class Settings(BaseSettings):
     )
     no_token: bool = Field(
         default=False, description="serve without a token every process of this machine"
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="names that mean this service in a request's Host, separated by commas",
     )
     advertised_url: str | None = Field(
         default=None,
@@ -137,11 +142,22 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no address of a service: give http://HOST:PORT.")
         return value.rstrip("/")
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_alone(cls, value: str) -> str:
+        for name in value.split(","):
+            if not re.fullmatch(r"\s*(\*|(\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?|)\s*", name):
+                raise ValueError(
+                    f"{name!r} is no host: give names or addresses without scheme and port, "
+                    "separated by commas; *.example.org means all below it, * every host."
+                )
+        return value
+
     @model_validator(mode="after")
     def _without_a_token_only_here(self) -> Self:
         if self.no_token and self.token_file is not None:
             raise ValueError("no_token and token_file contradict each other: give one of them.")
-        if self.no_token and not _is_loopback(self.host):
+        if self.no_token and not is_loopback(self.host):
             raise ValueError(
                 f"host is {self.host!r}, which others can reach, and no_token lets all of them in: "
                 "leave no_token (--no-token, BATCHGRAD_NO_TOKEN) out, or listen on 127.0.0.1."
@@ -152,6 +168,12 @@ class Settings(BaseSettings):
     def url_of_database(self) -> str:
         """`database_url`, or the SQLite file in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir / DATABASE}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """`allowed_hosts`, one by one, in lower case."""
+        names = (name.strip().strip("[]").lower() for name in self.allowed_hosts.split(","))
+        return frozenset(name for name in names if name)
 
     @property
     def token_path(self) -> Path | None:

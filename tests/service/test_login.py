@@ -2,8 +2,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
+from batchgrad_service.web.session import MOST_SESSIONS, SESSION_SECONDS, Session
 from tests.service.building import create, problem
 from tests.service.conftest import Bench
 
@@ -86,10 +89,52 @@ def test_a_new_token_ends_the_sessions_of_the_old(make_bench: Make, tmp_path: Pa
     problem(http.get("/v1/jobs"), 401)
 
 
-def test_logging_out_ends_the_session(guarded: Bench) -> None:
-    log_in(guarded.http)
-    assert "Log in" in guarded.http.post("/logout").text
-    problem(guarded.http.get("/v1/jobs"), 401)
+def test_logging_out_ends_this_session_alone(guarded: Bench) -> None:
+    http = guarded.http
+    cookies = []
+    for _ in range(2):
+        log_in(http)
+        cookies.append("; ".join(f"{name}={value}" for name, value in http.cookies.items()))
+        http.cookies.clear()
+    assert cookies[0] != cookies[1]
+    answer = http.post("/logout", headers={"cookie": cookies[0]})
+    assert "Log in" in answer.text
+    problem(http.get("/v1/jobs", headers={"cookie": cookies[0]}), 401)
+    assert http.get("/v1/jobs", headers={"cookie": cookies[1]}).status_code == 200
+
+
+def test_sessions_end_by_themselves_and_are_bounded() -> None:
+    now = 0.0
+    session = Session(TOKEN, clock=lambda: now)
+
+    def begun() -> str:
+        response = Response()
+        session.begin(response, secure=False)
+        return response.headers["set-cookie"].partition(";")[0]
+
+    first = begun()
+    now = SESSION_SECONDS - 1.0
+    second = begun()
+    assert session.opens(first)
+    now = SESSION_SECONDS + 1.0
+    assert (session.opens(first), session.opens(second)) == (False, True)
+    newer = [begun() for _ in range(MOST_SESSIONS)]
+    assert [session.opens(one) for one in (second, newer[0], newer[-1])] == [False, True, True]
+
+
+def test_who_guesses_waits_and_is_named_in_the_log(guarded: Bench) -> None:
+    http = guarded.http
+    with capture_logs() as logged:
+        answers = [http.post("/login", data={"token": f"guess {n}"}) for n in range(8)]
+        bearers = [http.get("/v1/jobs", headers={"Authorization": f"Bearer {n}"}) for n in range(8)]
+    assert [answer.status_code for answer in answers] == [401] * 8
+    assert [answer.status_code for answer in bearers] == [401] * 2 + [429] * 6
+    assert problem(bearers[-1], 429)["code"] == "too_many_guesses"
+    assert bearers[-1].headers["retry-after"] == "10"
+    warned = [line for line in logged if line["log_level"] == "warning"]
+    assert [line["client"] for line in warned] == ["testclient"] * 11
+    problem(http.get("/v1/jobs", headers={"Authorization": f"Bearer {TOKEN}"}), 429)
+    assert "Too many wrong tokens" in http.post("/login", data={"token": TOKEN}).text
 
 
 @pytest.mark.parametrize(
@@ -114,6 +159,9 @@ def test_without_a_token_there_is_no_login(bench: Bench) -> None:
         {"origin": "http://evil.example"},
         {"origin": "http://127.0.0.1:81"},
         {"origin": "null"},
+        {"sec-fetch-site": "same-origin", "origin": "http://evil.example"},
+        {"sec-fetch-site": "same-origin", "origin": "null"},
+        {"sec-fetch-site": "none", "origin": "http://127.0.0.1:81"},
     ],
 )
 @pytest.mark.parametrize("with_token", [False, True])

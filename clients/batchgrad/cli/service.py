@@ -97,6 +97,10 @@ def serve(
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Let in every process of this machine.")
     ] = False,
+    allowed_hosts: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names it has behind a proxy: a.example,b.example"),
+    ] = None,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
     remove_data_dir: Annotated[bool, typer.Option("--remove-data-dir", hidden=True)] = False,
 ) -> None:
@@ -116,6 +120,7 @@ def serve(
         "blob_store": blob_store,
         "token_file": token_file,
         "no_token": no_token or None,
+        "allowed_hosts": allowed_hosts,
     }
     settings = service_settings(
         {key: value for key, value in given.items() if value is not None}, given

@@ -1,7 +1,7 @@
 """The edge: what happens to every request before and after its route.
 
-It gets an id and a log line, is timed, must show the token, may not send too much, and when its
-route breaks, it gets an answer that tells nothing but the id.
+It gets an id and a log line, is timed, must mean this service and show the token, may not send too
+much, and when its route breaks, it gets an answer that tells nothing but the id.
 """
 
 import logging
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchgrad_service.problems import Problem, TooLarge, Unauthorized
 from batchgrad_service.routes.answers import as_response, problem_response
+from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import Limit
 from batchgrad_service.web.session import Session, refuse_other_sites
 
@@ -45,12 +46,14 @@ class Edge:
         self,
         app: ASGIApp,
         *,
+        hosts: Hosts,
         session: Session | None,
         limit_of: Callable[[Scope], Limit],
         observe: Observe,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
+        self._hosts = hosts
         self._session = session
         self._limit_of = limit_of
         self._observe = observe
@@ -84,7 +87,8 @@ class Edge:
     ) -> None:
         limit = self._limit_of(scope)
         try:
-            refuse_other_sites(scope["method"], headers)
+            self._hosts.check(headers.get("host", ""))
+            refuse_other_sites(scope["method"], headers, self._hosts)
             self._check_token(scope, headers)
             if int(headers.get("content-length", "0")) > limit.bytes:
                 raise _too_large(limit)
@@ -104,7 +108,7 @@ class Edge:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         bears = scheme.lower() == "bearer" and given.strip() != ""
-        if not bears or not self._session.fits(given):
+        if not bears or not self._session.fits(given, client_of(scope)):
             fact = "The token is not this service's" if bears else "This service asks for a token"
             raise Unauthorized(
                 f"{fact}: send `Authorization: Bearer TOKEN` (clients: set BATCHGRAD_TOKEN).",
@@ -119,7 +123,8 @@ class Edge:
         method = scope["method"] if exchange.status != 405 else "other"  # anybody may invent one
         self._observe(method, route, exchange.status, seconds)
         about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
-        quiet = method in {"GET", "HEAD"} and exchange.status < 400  # pollers would fill the log
+        # Pollers would fill the log, and so would those who guess tokens.
+        quiet = (method in {"GET", "HEAD"} and exchange.status < 400) or exchange.status == 429
         _log.log(
             logging.DEBUG if quiet else logging.INFO,
             "request",
@@ -129,6 +134,12 @@ class Edge:
             seconds=round(seconds, 4),
             **about,
         )
+
+
+def client_of(scope: Scope) -> str:
+    """The address that a request comes from."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Exchange") -> Response:

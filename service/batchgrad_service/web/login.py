@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
+from batchgrad_service.routes.edge import client_of
 from batchgrad_service.routes.services import Served
 from batchgrad_service.web.forms import form_fields
 from batchgrad_service.web.rendering import PageRoute, page
@@ -26,7 +27,7 @@ async def log_in(served: Served, request: Request) -> Response:
     there = _own_path(fields.get("next", "/"))
     if served.session is None:
         return RedirectResponse(there, 303)
-    if not served.session.fits(fields.get("token", "")):
+    if not served.session.fits(fields.get("token", ""), client_of(request.scope)):
         return page("login.html", served, 401, next=there, wrong=True)
     answer = RedirectResponse(there, 303)
     served.session.begin(answer, secure=request.url.scheme == "https")
@@ -34,11 +35,11 @@ async def log_in(served: Served, request: Request) -> Response:
 
 
 @router.post("/logout")
-def log_out(served: Served) -> Response:
-    """Take the cookie back."""
+def log_out(served: Served, request: Request) -> Response:
+    """End the session, and take the cookie back."""
     answer = RedirectResponse("/login", 303)
     if served.session is not None:
-        served.session.end(answer)
+        served.session.end(request.headers.get("cookie", ""), answer)
     return answer
 
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import hmac
+import secrets
+import time
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -9,53 +12,94 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from batchgrad_service.problems import Forbidden
+from batchgrad_service.routes.hosts import Hosts
+from batchgrad_service.web.guesses import Guesses
+
+SESSION_SECONDS = 7 * 24 * 3600
+MOST_SESSIONS = 1000
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Session:
-    """The cookie for one token. It is derived from the token, so it ends when the token changes.
+    """The token, and the cookies that were given for it: one a login, until it ends.
 
-    Cookies know no ports: the name is the token's own too, or two services on one machine would
-    log each other out.
+    A cookie ends by logging out, after `SESSION_SECONDS`, with the service, and when
+    `MOST_SESSIONS` newer ones were given. Only hashes of cookies are kept.
+
+    Cookies know no ports: the name is the token's own, or two services on one machine would log
+    each other out.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(
+        self,
+        token: str,
+        *,
+        guesses: Guesses | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._token = token.encode()
-        self._name = f"batchgrad-{self._derive('name')[:8]}"
-        self._value = self._derive("session")
+        self._guesses = guesses or Guesses()
+        self._clock = clock
+        name = hmac.new(self._token, b"batchgrad name", hashlib.sha256).hexdigest()
+        self._name = f"batchgrad-{name[:8]}"
+        self._ends: dict[bytes, float] = {}  # by a cookie's hash, the oldest first
 
-    def fits(self, token: str) -> bool:
-        """Whether `token` is the service's."""
-        return hmac.compare_digest(token.strip().encode(), self._token)
+    def fits(self, token: str, client: str) -> bool:
+        """Whether `token`, which came from the address `client`, is the service's.
+
+        Raises:
+            TooManyGuesses: too many wrong ones came from there.
+        """
+        right = hmac.compare_digest(token.strip().encode(), self._token)
+        return self._guesses.judge(client, right=right)
 
     def opens(self, cookies: str) -> bool:
-        """Whether the Cookie header `cookies` has the session."""
+        """Whether the Cookie header `cookies` has a session that lasts."""
+        given = self._given(cookies)
+        return given is not None and self._clock() < self._ends.get(given, 0)
+
+    def begin(self, response: Response, *, secure: bool) -> None:
+        """Give the browser a cookie; no script and no other site can use it."""
+        value = secrets.token_hex(32)
+        while len(self._ends) >= MOST_SESSIONS:
+            del self._ends[next(iter(self._ends))]
+        self._ends[_hash(value)] = self._clock() + SESSION_SECONDS
+        response.set_cookie(
+            self._name,
+            value,
+            max_age=SESSION_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=secure,
+            path="/",
+        )
+
+    def end(self, cookies: str, response: Response) -> None:
+        """The session in the Cookie header `cookies` opens nothing any more."""
+        given = self._given(cookies)
+        if given is not None:
+            self._ends.pop(given, None)
+        response.delete_cookie(self._name, httponly=True, samesite="strict", path="/")
+
+    def _given(self, cookies: str) -> bytes | None:
         try:
             found = SimpleCookie(cookies).get(self._name)
         except CookieError:
-            return False
-        return found is not None and hmac.compare_digest(found.value.encode(), self._value.encode())
-
-    def begin(self, response: Response, *, secure: bool) -> None:
-        """Give the browser the cookie; no script and no other site can use it."""
-        response.set_cookie(
-            self._name, self._value, httponly=True, samesite="strict", secure=secure, path="/"
-        )
-
-    def end(self, response: Response) -> None:
-        """Take the cookie back."""
-        response.delete_cookie(self._name, httponly=True, samesite="strict", path="/")
-
-    def _derive(self, purpose: str) -> str:
-        return hmac.new(self._token, f"batchgrad {purpose}".encode(), hashlib.sha256).hexdigest()
+            return None
+        return None if found is None else _hash(found.value)
 
 
-def refuse_other_sites(method: str, headers: Headers) -> None:
+def _hash(value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()
+
+
+def refuse_other_sites(method: str, headers: Headers, hosts: Hosts) -> None:
     """Refuse what a page of another site makes a browser send (CSRF), with a token or without.
 
     Browsers say where a request comes from, by Sec-Fetch-Site or, without TLS and off this
-    machine, by Origin. What says neither is no browser, and nobody can trick it.
+    machine, by Origin. What says neither is no browser, and nobody can trick it. A proxy may have
+    changed Host: then the page's own origin is one that names this service.
 
     Raises:
         Forbidden: a request that could change something comes from another site.
@@ -63,9 +107,10 @@ def refuse_other_sites(method: str, headers: Headers) -> None:
     if method in _SAFE:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site in {"same-origin", "none"}:
+    same = origin is None or urlsplit(origin).netloc == headers.get("host")
+    if same and site in {"same-origin", "none", None}:
         return
-    if site is None and (origin is None or urlsplit(origin).netloc == headers.get("host")):
+    if site == "same-origin" and origin and hosts.names(urlsplit(origin).hostname or ""):
         return
     raise Forbidden(
         f"This {method} comes from another site ({(origin or site or '')[:100]}): only the "
