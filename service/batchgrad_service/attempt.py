@@ -24,11 +24,11 @@ from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.recovery import EngineStillThereError, await_engine
-from batchgrad_service.reports import Reports
+from batchgrad_service.reports import AnyReport, Reports
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import Settling
 from batchgrad_service.sources import Sources
-from batchgrad_service.store import Store
+from batchgrad_service.store import Patience, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Surroundings:
     settings: Settings
     sources: Sources
     engine_command: Sequence[str]
+    patience: Patience
 
 
 class Attempt:
@@ -81,6 +82,7 @@ class Attempt:
         self._interrupted = False
         self._killed = False
         self._settled = False
+        self._unheard = False
         self._last_words: str | None = None
         self._over = False
         self._force: threading.Timer | None = None
@@ -142,12 +144,9 @@ class Attempt:
         # A thread's context is its own: what is bound here stands on each line logged from it.
         structlog.contextvars.bind_contextvars(job_id=self.job_id, attempt=self.number)
         try:
-            self._train()
-        except (ClusterUnavailableError, EngineStillThereError) as error:
-            self._died("cluster_unavailable", str(error), [])
-        except Exception:
-            log.exception("the attempt failed")
-            self._died("internal_error", "The service failed; its log has the traceback.", [])
+            self._train_and_settle()
+        except StoreUnavailable as error:
+            log.warning("the next start settles the job: %s", error.detail)
         finally:
             with self._lock:
                 self._over = True
@@ -156,6 +155,17 @@ class Attempt:
                     self._force.cancel()
             self._around.metrics.forget(self.job_id)
             self._on_end(self)
+
+    def _train_and_settle(self) -> None:
+        try:
+            self._train()
+        except (ClusterUnavailableError, EngineStillThereError) as error:
+            self._died("cluster_unavailable", str(error), [])
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("the attempt failed")
+            self._died("internal_error", "The service failed; its log has the traceback.", [])
 
     def _train(self) -> None:
         engine = self._start_engine()
@@ -185,7 +195,7 @@ class Attempt:
         self._died(reason, detail, ended.log)
 
     def _start_engine(self) -> EngineProcess | None:
-        inputs = self._around.store.job_inputs(self.job_id)
+        inputs = self._around.patience(lambda: self._around.store.job_inputs(self.job_id))
         structlog.contextvars.bind_contextvars(request_id=inputs.request_id)
         self._folder.mkdir(parents=True, exist_ok=True)
         await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
@@ -235,11 +245,24 @@ class Attempt:
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
             self._last_words = message.detail
             self._force_later()  # it has said all: now it ends
-        elif not self._around.reports.take(self.job_id, self.number, message):
+        elif not self._take(message):
             # Another attempt goes on with the job, or the job ended: nothing to do here.
             log.warning("the attempt is stale, its engine ends")
             self._settled = True
             self.kill()
+
+    def _take(self, message: AnyReport) -> bool:
+        """Store a report; False if the attempt is stale. Until it is stored the engine stands."""
+        if self._unheard:
+            return True
+        try:
+            return self._around.patience(
+                lambda: self._around.reports.take(self.job_id, self.number, message)
+            )
+        except StoreUnavailable as error:  # the service stops: the engine has to end meanwhile
+            log.warning("reports are not stored: %s", error.detail)
+            self._unheard = True
+            return True
 
     def _find_cluster(self, workers: int) -> None:
         """Tell a running engine where the private cluster is, starting it if there is none."""

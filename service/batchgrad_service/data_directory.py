@@ -14,11 +14,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
+from alembic.util import CommandError
 from sqlalchemy import make_url
 
 from batchgrad_service.files import write_whole
 from batchgrad_service.settings import DATABASE, Settings
-from batchgrad_service.store import Store
+from batchgrad_service.store import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +63,28 @@ def opened(
     try:
         store = Store(settings.url_of_database)
         try:
-            store.migrate()
-            yield directory, store, directory.mark(store)
+            trusted = _use(directory, store)
+            yield directory, store, trusted
         finally:
             store.close()
     finally:
         directory.release()
+
+
+def _use(directory: "DataDirectory", store: Store) -> bool:
+    try:
+        store.check()
+        store.migrate()
+        return directory.mark(store)
+    except StoreUnavailable as error:
+        raise DataDirectoryError(error.detail) from error
+    except CommandError as error:
+        raise DataDirectoryError(
+            f"The database of {directory.path} has tables that this version does not know "
+            f"({error}): a newer version made them. Start that version."
+        ) from error
+    except OSError as error:
+        raise DataDirectoryError(f"{directory.path} can't be written to: {error}.") from error
 
 
 class DataDirectory:

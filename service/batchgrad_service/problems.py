@@ -12,7 +12,9 @@ Problem
 ├── UnsupportedMedia      415  not a format that this service reads
 ├── Misdirected           421  the Host is not this service's
 ├── TooManyGuesses        429  too many wrong tokens came from this address
-└── Unavailable           503  not now
+├── Unavailable           503  not now
+├── InsufficientStorage   507  the disk has no room for it
+└── StoreUnavailable      503  or 507: the database can't be used now (store/unavailable.py)
 """
 
 from collections.abc import Sequence
@@ -128,3 +130,10 @@ class Unavailable(Problem):
 
     status = 503
     default_code = "unavailable"
+
+
+class InsufficientStorage(Problem):
+    """There is no room on the disk."""
+
+    status = 507
+    default_code = "disk_full"

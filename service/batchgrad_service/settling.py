@@ -7,7 +7,7 @@ from batchgrad.contract import TERMINAL, Job, JobStatus
 from batchgrad_service.engine.messages import Finished
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.restarts import ClusterWaits, RestartBudget
-from batchgrad_service.store import Store
+from batchgrad_service.store import PatientStore, Store
 
 UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
 ACTIVE: frozenset[JobStatus] = UNDER_WAY | {"pausing", "cancelling"}
@@ -21,7 +21,11 @@ class Settling:
     """
 
     def __init__(
-        self, store: Store, metrics: Metrics, budget: RestartBudget, waits: ClusterWaits
+        self,
+        store: Store | PatientStore,
+        metrics: Metrics,
+        budget: RestartBudget,
+        waits: ClusterWaits,
     ) -> None:
         self._store = store
         self._metrics = metrics

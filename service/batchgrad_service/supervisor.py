@@ -20,7 +20,7 @@ from batchgrad_service.restarts import ClusterWaits, RestartBudget
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import UNDER_WAY, Settling
 from batchgrad_service.sources import Sources
-from batchgrad_service.store import Store, utc_now
+from batchgrad_service.store import Patience, PatientStore, Store, StoreUnavailable, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,9 @@ class Supervisor:
             object_store_bytes=settings.object_store_bytes,
         )
         self._waits = ClusterWaits()
-        self._settling = Settling(store, metrics, RestartBudget(), self._waits)
+        self._patience = Patience()
+        patient = PatientStore(store, self._patience)
+        self._settling = Settling(patient, metrics, RestartBudget(), self._waits)
         self._around = Surroundings(
             store=store,
             metrics=metrics,
@@ -67,6 +69,7 @@ class Supervisor:
             settings=settings,
             sources=sources or Sources(settings),
             engine_command=engine_command,
+            patience=self._patience,
         )
         self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it
         self._attempts: dict[str, Attempt] = {}
@@ -90,7 +93,9 @@ class Supervisor:
             attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.interrupt()
-        deadline = time.monotonic() + (self._settings.grace_seconds if grace is None else grace)
+        grace = self._settings.grace_seconds if grace is None else grace
+        self._patience.end(grace / 3)  # what no database takes must not hold engines up
+        deadline = time.monotonic() + grace
         for attempt in attempts:
             if not attempt.join(max(0.0, deadline - time.monotonic())):
                 attempt.kill()
@@ -187,6 +192,8 @@ class Supervisor:
                 if not self._reconciled.is_set():
                     self._reconcile()
                 self._start_waiting()
+            except StoreUnavailable as error:
+                log.warning("The supervisor waits for the database: %s", error.detail)
             except Exception:  # the next look may go better; a dead supervisor helps nobody
                 log.exception("The supervisor failed; it looks again.")
                 self._stopping.wait(LOOK_AGAIN_SECONDS)

@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -184,14 +186,11 @@ def test_gc_shows_first_and_removes_only_what_it_showed(settings: Settings) -> N
 
 def test_a_directory_in_use_is_not_migrated(settings: Settings) -> None:
     with opened(settings):
-        with sqlite3.connect(settings.data_dir / DATABASE) as database:
-            database.execute("UPDATE alembic_version SET version_num = '0003'")
-        database.close()
+        _set_version(settings.data_dir / DATABASE, "0003")
         with pytest.raises(DataDirectoryInUseError, match="--data-dir"), opened(settings):
             pytest.fail("two services have it")
-        with sqlite3.connect(settings.data_dir / DATABASE) as database:
+        with closing(sqlite3.connect(settings.data_dir / DATABASE)) as database:
             [[version]] = database.execute("SELECT version_num FROM alembic_version")
-        database.close()
     assert version == "0003"
 
 
@@ -213,3 +212,27 @@ def test_a_path_that_cannot_be_used_is_said(tmp_path: Path) -> None:
         opened(settings),
     ):
         pytest.fail("it was taken")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda file: file.write_text("no database\n" * 100), "is damaged .*recover"),
+        (lambda file: (file.unlink(), file.mkdir()), "can't be used"),
+        (lambda file: _set_version(file, "9999"), "newer version"),
+    ],
+    ids=["text", "folder", "newer"],
+)
+def test_a_database_that_cannot_be_used_is_said_at_the_start(
+    settings: Settings, harm: Callable[[Path], object], said: str
+) -> None:
+    with opened(settings):
+        pass
+    harm(settings.data_dir / DATABASE)
+    with pytest.raises(DataDirectoryError, match=said), opened(settings):
+        pytest.fail("it was opened")
+
+
+def _set_version(file: Path, version: str) -> None:
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (version,))

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from batchgrad.contract import JobStatus
 from batchgrad_service.engine.messages import CLUSTER_LOST
 from batchgrad_service.restarts import ClusterWaits, RestartBudget
+from tests.supervisor.conftest import PATIENCE_SECONDS, FakeCluster
 
 if TYPE_CHECKING:
+    from batchgrad_service.ray_cluster import ClusterAddress
     from tests.supervisor.conftest import Bench
 
 SERVICE = """
@@ -293,3 +299,45 @@ def test_an_engine_killed_from_outside_is_recovered(bench: Bench) -> None:
     os.kill(bench.engine(job_id), signal.SIGKILL)
     bench.until_status(job_id, "succeeded")
     assert bench.store.job(job_id).attempts == 2
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_database_that_somebody_locks_costs_no_engine_and_no_row(
+    bench: Bench, caplog: pytest.LogCaptureFixture, stopped: bool
+) -> None:
+    bench.store.close()  # connections that are open wait longer
+    event.listen(bench.store._engine, "connect", _impatient)
+    bench.cluster = gate = Gate()
+    supervisor = bench.supervisor()
+    job_id = bench.submit(wants_cluster=1, steps=40, checkpoint_every=0)
+    bench.until(lambda: gate.asked == [1])
+    with closing(sqlite3.connect(bench.data_dir / "batchgrad.sqlite3")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        gate.opened.set()
+        bench.until(lambda: "holds the database's lock" in caplog.text)
+        if stopped:
+            supervisor.stop(grace=3.0)
+    if stopped:
+        bench.supervisor()
+    bench.until_status(job_id, "succeeded")
+    assert bench.store.job(job_id).attempts == (2 if stopped else 1)
+    if not stopped:
+        rows = bench.store.steps(job_id, after=None, limit=1000).data
+        assert [row.step for row in rows] == list(range(1, 41))
+
+
+class Gate(FakeCluster):
+    """Lets an engine wait until the test opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = threading.Event()
+
+    def address(self, workers_asked: int) -> ClusterAddress:
+        found = super().address(workers_asked)
+        assert self.opened.wait(PATIENCE_SECONDS)
+        return found
+
+
+def _impatient(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 50")

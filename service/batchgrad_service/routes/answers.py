@@ -9,8 +9,10 @@ from starlette.exceptions import HTTPException
 
 from batchgrad import contract
 from batchgrad.validation import field_errors
+from batchgrad_service.disk import lacks_room, no_room
 from batchgrad_service.problems import (
     BadRequest,
+    InsufficientStorage,
     Invalid,
     NotFound,
     Problem,
@@ -59,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _raised)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(OSError, _file_system)
 
 
 def _request_id(request: Request) -> str | None:
@@ -68,6 +71,12 @@ def _request_id(request: Request) -> str | None:
 def _raised(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 - Starlette's signature is wider than its promise
     return as_response(error, _request_id(request))
+
+
+def _file_system(request: Request, error: Exception) -> Response:
+    if not lacks_room(error):
+        raise error
+    return as_response(InsufficientStorage(no_room(error)), _request_id(request))
 
 
 def _framework(request: Request, error: Exception) -> Response:

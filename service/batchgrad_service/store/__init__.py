@@ -1,7 +1,20 @@
 """What the service remembers: jobs, events, steps, checkpoints and datasets, in one database."""
 
 from batchgrad_service.store.database import utc_now
+from batchgrad_service.store.patience import Patience, PatientStore
 from batchgrad_service.store.records import JobInputs, PutOutcome, StoredCheckpoint
 from batchgrad_service.store.store import Store
+from batchgrad_service.store.unavailable import StoreBusy, StoreFull, StoreUnavailable
 
-__all__ = ["JobInputs", "PutOutcome", "Store", "StoredCheckpoint", "utc_now"]
+__all__ = [
+    "JobInputs",
+    "Patience",
+    "PatientStore",
+    "PutOutcome",
+    "Store",
+    "StoreBusy",
+    "StoreFull",
+    "StoreUnavailable",
+    "StoredCheckpoint",
+    "utc_now",
+]

@@ -1,5 +1,6 @@
 """The connection to the database: how transactions begin, and who hears of it when they end."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,16 @@ from alembic import command
 from alembic.config import Config
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
-BUSY_TIMEOUT_MILLISECONDS = 10_000
+from batchgrad_service.store.unavailable import StoreBusy, StoreDamaged, damaged, understand
+
+BUSY_TIMEOUT_MILLISECONDS = 2_000
+"""How long another program's lock is waited for; then who asked is told so."""
+
+TURN_SECONDS = 5.0
+"""How long a writer of this process waits for its turn: each before it may wait for the lock."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -56,11 +65,16 @@ class Database:
     """Transactions on one database, and listeners that are woken after a job's commit.
 
     Safe to share between threads. Writers of this process take turns by a lock, which is fairer
-    and quicker than SQLite's own polling.
+    and quicker than SQLite's own polling. Every method raises StoreUnavailable where the database
+    is busy, full or damaged.
     """
 
     def __init__(self, url: str, clock: Callable[[], datetime] = utc_now) -> None:
         self._engine = connect(url)
+        file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+        self._file = Path(file).absolute() if file else None
+        self.damage = ""
+        """What was found broken in the database's file since it was opened."""
         self._writer = self._engine.execution_options(writes=True)
         self._write_lock = threading.Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
@@ -71,7 +85,7 @@ class Database:
         """Bring the tables to this version's shape; nothing happens when they have it."""
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with self._write_lock, self._engine.begin() as connection:
+        with self._understood(), self._write_lock, self._engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -82,19 +96,53 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the database."""
-        with self._engine.begin() as connection:
+        with self._understood(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self, job_id: str | None = None) -> Iterator[Connection]:
         """One transaction: all of it or nothing; then `job_id`'s listeners are woken."""
-        with self._write_lock, self._writer.begin() as connection:
+        with self._understood(), self._turn(), self._writer.begin() as connection:
             yield connection
         if job_id is not None:
             with self._listeners_lock:
                 wakes = list(self._listeners.get(job_id, ()))
             for wake in wakes:
                 wake()
+
+    def check(self) -> None:
+        """Look at every page of a SQLite file.
+
+        Raises:
+            StoreDamaged: one of them is broken, or the file is no database.
+        """
+        if self._file is not None:
+            with self.reading() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if found != "ok":
+                raise damaged(self._file, str(found))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._write_lock.acquire(timeout=TURN_SECONDS):
+            raise StoreBusy
+        try:
+            yield
+        finally:
+            self._write_lock.release()
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Raise StoreUnavailable for errors of the driver that mean it."""
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            problem = understand(error, self._file)
+            if problem is None:
+                raise
+            if isinstance(problem, StoreDamaged):
+                self.damage = problem.detail
+            raise problem from error
 
     @contextmanager
     def subscribe(self, job_id: str, wake: Callable[[], None]) -> Iterator[None]:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 from batchgrad.contract import TERMINAL, Job
 from batchgrad.figures import NONE, best, number, percent, place
 from batchgrad.happenings import said
+from batchgrad_service.disk import lacks_room, no_room
 from batchgrad_service.problems import Problem
 from batchgrad_service.routes.services import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
@@ -86,5 +87,9 @@ class PageRoute(APIRoute):
                 return page("problem.html", served, 422, detail=detail)
             except Problem as problem:
                 return page("problem.html", served, problem.status, detail=problem.detail)
+            except OSError as error:
+                if not lacks_room(error):
+                    raise
+                return page("problem.html", served, 507, detail=no_room(error))
 
         return handled

@@ -1,0 +1,146 @@
+"""A database that is locked by somebody else, full, damaged or not there."""
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from starlette.testclient import TestClient
+
+from batchgrad_service.disk import lacks_room
+from batchgrad_service.store import (
+    Patience,
+    Store,
+    StoreBusy,
+    StoreUnavailable,
+    database,
+)
+from batchgrad_service.store.unavailable import StoreDamaged
+from tests.service.building import body, create, problem, push, report, row, started
+
+FILE = "batchgrad.sqlite3"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MILLISECONDS", 50)
+    monkeypatch.setattr(database, "TURN_SECONDS", 0.05)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Somebody holds the lock."""
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def fill(store: Store) -> None:
+    """From now on the file takes no page more; as on a full disk."""
+    with store.reading() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(store._engine, "connect", limit)
+    store.close()  # connections that are open know of no limit
+
+
+def test_a_locked_database_is_said_after_a_short_wait(http: TestClient, tmp_path: Path) -> None:
+    push(http)
+    with locked(tmp_path):
+        refused = http.post("/v1/jobs", json=body())
+        found = problem(refused, 503)
+        assert found["code"] == "database_busy"
+        assert int(refused.headers["retry-after"]) > 0
+        assert http.get("/v1/jobs").status_code == 200  # readers need no lock
+    assert http.post("/v1/jobs", json=body()).status_code == 201
+
+
+def test_a_writer_waits_for_its_turn_no_longer_than_for_a_lock(store: Store) -> None:
+    with store.writing(), pytest.raises(StoreBusy), store.writing():
+        pytest.fail("two wrote at once")
+    create(store)
+
+
+def test_a_full_database_is_507_and_changes_nothing(http: TestClient, store: Store) -> None:
+    push(http)
+    fill(store)
+    found = problem(
+        http.post("/v1/jobs", json=body(labels={f"label{n}": "x" * 250 for n in range(16)})), 507
+    )
+    assert "batchgrad gc" in found["detail"]
+    assert http.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_report_that_finds_the_lock_held_is_stored_when_it_is_free(
+    store: Store, tmp_path: Path
+) -> None:
+    job_id, attempt = started(store)
+    patience, stored = Patience(), threading.Event()
+
+    def take() -> None:
+        assert patience(lambda: store.record_report(job_id, attempt, report(row(1))))
+        stored.set()
+
+    waiting = threading.Thread(target=take)
+    with locked(tmp_path):
+        waiting.start()
+        assert not stored.wait(0.3)
+    waiting.join(20)
+    assert stored.is_set()
+    assert [step.step for step in store.steps(job_id, after=None, limit=10).data] == [1]
+
+
+def test_patience_ends(store: Store, tmp_path: Path) -> None:
+    patience = Patience()
+    patience.end(0)
+    with locked(tmp_path), pytest.raises(StoreBusy):
+        patience(lambda: create(store))
+
+
+def test_a_damaged_database_is_found(store: Store, tmp_path: Path) -> None:
+    for _ in range(50):
+        create(store)
+    store.check()
+    store.close()
+    file = tmp_path / FILE
+    with file.open("r+b") as opened:
+        for page in range(2, file.stat().st_size // 4096):
+            opened.seek(4096 * page)
+            opened.write(os.urandom(4096))
+    with pytest.raises(StoreDamaged, match=r"recover"):
+        store.check()
+    with pytest.raises(StoreDamaged, match=r"recover"):
+        store.jobs()
+    assert "damaged" in store.damage
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "no folder"])
+def test_what_is_no_database_is_said(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "other.sqlite3"
+    if kind == "text":
+        file.write_text("this is a text, and long enough to be one\n" * 40)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file = tmp_path / "missing" / FILE
+    store = Store(f"sqlite:///{file}")
+    with pytest.raises(StoreUnavailable, match=str(file)):
+        store.check()
+    store.close()
+
+
+def test_what_lacks_room_is_known() -> None:
+    assert lacks_room(OSError(errno.ENOSPC, "full"))
+    assert lacks_room(OSError(errno.EDQUOT, "quota"))
+    assert lacks_room(Exception("I/O error: No space left on device (os error 28) at path x"))
+    assert not lacks_room(OSError(errno.EACCES, "no"))
+    assert not lacks_room(Exception("(os error 281)"))
