@@ -16,7 +16,6 @@ from batchgrad_workers.digests import digest
 
 _CHUNK_NUMBERS = 2**18
 _MAX_CLASSES = 2**31
-_MAX_WEIGHT = 1e30
 _SHOWN = 3
 _Array = npt.NDArray[Any]
 
@@ -126,12 +125,6 @@ def _check_weights(weights: _Array) -> None:
             "/weights", f"weights has shape {list(weights.shape)}; expected one per example, (n,)."
         )
     _refuse_where("weights", weights, lambda chunk: chunk < 0, "weights are 0 or more")
-    _refuse_where(
-        "weights",
-        weights,
-        lambda chunk: chunk > _MAX_WEIGHT,
-        f"weights are at most {_MAX_WEIGHT:g}: divide all by the largest, which changes no mean",
-    )
     if not weights.any():
         raise Invalid.field(
             "/weights",

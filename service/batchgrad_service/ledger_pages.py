@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from batchgrad.contract import JobSpec, Ledger, LedgerEntry, LedgerOrder
 from batchgrad_service.engine.ledger_files import LedgerFile
+from batchgrad_service.planning import present_rows
 from batchgrad_service.problems import Invalid
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
+from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.order import Order
 
 _SUMS = {"mean_norm": "norm_sum", "mean_loss": "loss_sum"}
@@ -39,6 +41,7 @@ def ledger_page(
         examples=len(seen),
         validation_fraction=spec.validation_fraction,
         batch_size=1,
+        present=_present(spec, dataset),
     ).training
     keys = _keys(file, seen, examples, order)
     places = _places(keys, examples, None if after is None else _from_cursor(after, order), limit)
@@ -51,6 +54,13 @@ def ledger_page(
         data=entries,
         next=None if last is None else _to_cursor(order, keys[last], examples[last]),
     )
+
+
+def _present(spec: JobSpec, dataset: Path) -> Integers | None:
+    try:
+        return present_rows(spec, StoredDataset.open(dataset))
+    except FileNotFoundError:  # the dataset is no longer there
+        return None
 
 
 def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:

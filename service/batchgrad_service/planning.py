@@ -17,12 +17,14 @@ from batchgrad_service.fitting import (
     check_value_targets,
 )
 from batchgrad_service.problems import Invalid
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import microbatches, wants_means
+from batchgrad_workers.weights import Weights
 
 CHUNK = 1 << 16
 MAX_MEANS = 1 << 26
@@ -53,12 +55,13 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         examples=dataset.examples,
         validation_fraction=spec.validation_fraction,
         batch_size=spec.minibatch(dataset.examples),
+        present=present_rows(spec, StoredDataset.open(directory)),
     )
     if not len(order.training):
         raise Invalid.field(
-            "/validation_fraction",
-            f"validation_fraction is {spec.validation_fraction:g}, which leaves none of "
-            f"{dataset.examples} examples to train on: lower it.",
+            "/class_weights",
+            f"class_weights and the weights of dataset {dataset.name} leave none of "
+            f"{dataset.examples} examples a weight above 0: make one positive.",
         )
     _check_early_stopping(spec, dataset, len(order.validation))
     steps_planned = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
@@ -91,6 +94,20 @@ def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
     if weighted or spec.class_weights is not None or spec.update == "mean_of_means":
         return ("averaged_error", "mean_example", "mean_of_means")
     return ("averaged_error", "mean_example")
+
+
+def present_rows(spec: JobSpec, stored: StoredDataset) -> Integers | None:
+    """The rows that the job has, those of a weight above 0; None where that is all of them."""
+    given = isinstance(spec.class_weights, dict)
+    classes = int(stored.targets.max()) + 1 if given else 0
+    return Weights(stored.weights, given_class_weights(spec, classes), stored.targets).present
+
+
+def given_class_weights(spec: JobSpec, classes: int) -> Array | None:
+    """One weight a class (classes,), 1 where the spec has none; None unless it lists them."""
+    if not isinstance(spec.class_weights, dict):
+        return None
+    return np.array([spec.class_weights.get(label, 1.0) for label in range(classes)])
 
 
 def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:

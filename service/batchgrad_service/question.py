@@ -1,9 +1,10 @@
 """POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
 
-from math import isfinite, prod
+from math import isfinite, ldexp, prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from batchgrad.contract import (
     DEFAULT_MICROBATCH,
@@ -21,7 +22,7 @@ from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_ids, check_targets
 from batchgrad_service.nested import cast, numbers
 from batchgrad_service.problems import Invalid
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.gradients import (
     LOSS,
     WEIGHING,
@@ -34,8 +35,8 @@ from batchgrad_workers.losses import LOSSES, target_rows
 from batchgrad_workers.means import Means, MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import microbatches
 from batchgrad_workers.threads import ThreadTeam
+from batchgrad_workers.weights import scaled
 
 MAX_NUMBERS = 2**26
 """Bound on the gradients of an answer, and on a microbatch's activations: 512 MiB in float64."""
@@ -56,10 +57,11 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         sums, losses, squared_norms = _sums(
             differentiator, parameters, batch, request.microbatch_size
         )
-    _refuse_overflow(losses, squared_norms)
+    there = batch.weights > 0
+    _refuse_overflow(losses, squared_norms, there)
 
     weight = float(sums.totals[WEIGHT])
-    _refuse_heavy(sums, weight, batch.weights)
+    _refuse_heavy(sums)
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
@@ -67,12 +69,12 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
         compared = compare(network, exact[None], rows, team)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
-    noise = noise_scale(squared_norms, batch.weights, float(np.dot(exact, exact)))
+    noise = noise_scale(squared_norms[there], batch.weights[there], float(np.dot(exact, exact)))
     return GradientsResponse(
         loss=float(sums.totals[LOSS]) / weight,
         examples=len(losses),
         mean_gradient=_lists(network, exact),
-        norms=np.sqrt(squared_norms).tolist(),
+        norms=[_defined(norm) for norm in np.sqrt(squared_norms).tolist()],
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
             **{
@@ -105,10 +107,11 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
     targets = numbers(request.targets, "/targets")
     check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
     _refuse_large(request, network, len(inputs))
-    weights = np.ones(len(inputs), dtype)
+    weights = np.ones(len(inputs))
     if request.weights is not None:
-        weights = cast(numbers(request.weights, "/weights"), "/weights", dtype)
+        weights = numbers(request.weights, "/weights").astype(np.float64)
         _check_weights(weights, len(inputs))
+        weights, _ = scaled(weights)
     if LOSSES[request.loss].targets == "values":
         targets = cast(targets, "/targets", dtype)
     rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
@@ -186,24 +189,40 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
 def _sums(
     differentiator: Differentiator, parameters: Array, batch: Microbatch, size: int | None
 ) -> tuple[GradientSums, Array, Array]:
-    """Sums over the whole minibatch by the canonical tree, as a job's workers make them."""
+    """Sums over the whole minibatch by the canonical tree, as a job's workers make them.
+
+    Rows of weight 0 are left out of their microbatches; they have a loss and a norm all the same.
+    """
     examples = len(batch.inputs)
     size = min(examples, size or DEFAULT_MICROBATCH)
     views = differentiator.network.views(parameters)
-    tree: Tree[GradientSums] = Tree(microbatches(examples, size), GradientSums.join)
-    parts = []
-    for index in range(microbatches(examples, size)):
-        rows = slice(index * size, (index + 1) * size)
-        part = Microbatch(batch.inputs[rows], batch.targets[rows], batch.weights[rows])
-        sums, losses, squared_norms = differentiator.sums(views, part)
-        tree.add(0, index, sums)
-        parts.append((losses, squared_norms))
-    losses, squared_norms = (np.concatenate(each) for each in zip(*parts, strict=True))
+    losses, squared_norms = np.empty((2, examples), parameters.dtype)
+
+    def part(rows: Integers) -> GradientSums:
+        weights, exponent = scaled(batch.weights[rows].astype(np.float64))
+        of = Microbatch(
+            batch.inputs[rows],
+            batch.targets[rows],
+            weights.astype(parameters.dtype),
+            ldexp(1.0, exponent),
+        )
+        sums, losses[rows], squared_norms[rows] = differentiator.sums(views, of)
+        return sums
+
+    slices = np.split(np.arange(examples), range(size, examples, size))
+    weighing = [rows[batch.weights[rows] > 0] for rows in slices]
+    weighing = [rows for rows in weighing if len(rows)]
+    tree: Tree[GradientSums] = Tree(len(weighing), GradientSums.join)
+    for index, rows in enumerate(weighing):
+        tree.add(0, index, part(rows))
+    for rows in slices:
+        if not batch.weights[rows].all():
+            part(rows[batch.weights[rows] == 0])
     return tree.root(), losses, squared_norms
 
 
-def _refuse_overflow(losses: Array, squared_norms: Array) -> None:
-    bad = np.flatnonzero(~(np.isfinite(losses) & np.isfinite(squared_norms)))
+def _refuse_overflow(losses: Array, squared_norms: Array, there: npt.NDArray[np.bool_]) -> None:
+    bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(squared_norms)))
     if len(bad):
         first = [int(example) for example in bad[:5]]
         raise Invalid.field(
@@ -214,14 +233,13 @@ def _refuse_overflow(losses: Array, squared_norms: Array) -> None:
         )
 
 
-def _refuse_heavy(sums: GradientSums, weight: float, weights: Array) -> None:
-    """Finite examples can have sums that are not, if their weights are huge."""
-    sound = weight <= float(np.finfo(weights.dtype).max) and isfinite(sums.totals[LOSS])
-    if not sound or not np.isfinite(sums.gradient).all():
+def _refuse_heavy(sums: GradientSums) -> None:
+    """Finite examples can have sums that are not."""
+    if not isfinite(sums.totals[LOSS]) or not np.isfinite(sums.gradient).all():
         raise Invalid.field(
-            "/weights",
-            f"Weights up to {weights.max():g} make sums that are not finite: divide all weights "
-            "by the largest one, which changes no mean.",
+            "/inputs",
+            "Every example is finite, their weighted sum is not: scale inputs or parameters down, "
+            "or use precision: float64.",
         )
 
 

@@ -7,7 +7,7 @@ from safetensors.numpy import load
 
 from batchgrad_service.engine import checkpoints, exports
 from batchgrad_service.engine.checkpoints import BadCheckpoint, Snapshot
-from batchgrad_workers.dataset import Standardization
+from batchgrad_workers.standardization import Standardization
 
 
 def snapshot(step: int = 7) -> Snapshot:

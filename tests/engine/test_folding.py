@@ -9,7 +9,7 @@ from batchgrad.contract import Model
 from batchgrad_service.engine import checkpoints, exports
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.folding import CannotFold, fold
-from batchgrad_workers.dataset import Standardization
+from batchgrad_workers.standardization import Standardization
 
 LINEAR = {"kind": "linear", "out_features": 3}
 

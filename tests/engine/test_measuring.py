@@ -89,10 +89,13 @@ def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
 
 
 def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
-    weights = np.zeros(101, np.float32)
-    weights[:7] = 1
+    """All that is left of a minibatch weighs nothing beside what was dropped from it."""
+    weights, inputs = np.ones(101), np.load(dataset / "inputs.npy")
+    weights[:7], inputs[:7] = 1e60, 3e38
     np.save(dataset / "weights.npy", weights)
-    figures = [f for each in measured(dataset, 64, batch_size=5) for f in each.figures]
+    np.save(dataset / "inputs.npy", inputs)
+    changes: dict[str, Any] = {"nonfinite": "drop", "standardize": False, "batch_size": 5}
+    figures = [f for each in measured(dataset, 64, **changes) for f in each.figures]
     without = [f for f in figures if f["loss"] is None]
     assert 0 < len(without) < len(figures)
     for each in figures:

@@ -95,11 +95,17 @@ def test_the_state_before_the_bad_step_is_kept(dataset: Path, job_directory: Pat
 def test_finite_examples_whose_sum_overflows_end_with_the_remedy(
     dataset: Path, job_directory: Path
 ) -> None:
-    np.save(dataset / "targets.npy", np.zeros((101, 3), np.float32))
-    np.save(dataset / "weights.npy", np.full(101, 3e38))
-    end = finished(attempt(spec(model=LINEAR, **HOT), dataset, job_directory))
+    np.save(dataset / "targets.npy", np.full((101, 3), 3e307))
+    changes = HOT | {"loss": "absolute_error", "precision": "float64"}
+    end = finished(attempt(spec(model=LINEAR, **changes), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "nonfinite")
-    assert "Divide weights" in (end.detail or "")
+    assert "weighted sum is not" in (end.detail or "")
+
+
+def test_a_dataset_without_any_weight_is_refused(dataset: Path, job_directory: Path) -> None:
+    np.save(dataset / "weights.npy", np.zeros(101))
+    end = finished(attempt(spec(), dataset, job_directory))
+    assert (end.outcome, end.reason) == ("failed", "bad_inputs")
 
 
 def test_last_update_that_overflows_is_no_success(dataset: Path, job_directory: Path) -> None:
@@ -117,7 +123,9 @@ def test_last_update_that_overflows_is_no_success(dataset: Path, job_directory: 
 
 
 def test_inputs_too_large_to_standardize_are_told(dataset: Path, job_directory: Path) -> None:
-    np.save(dataset / "inputs.npy", 1e200 * np.load(dataset / "inputs.npy").astype(np.float64))
+    inputs = np.load(dataset / "inputs.npy").astype(np.float64)
+    inputs[:, 2] = np.where(np.arange(101) % 2, 1.5e308, -1.5e308)  # a range beyond float64
+    np.save(dataset / "inputs.npy", inputs)
     end = finished(attempt(spec(), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "bad_inputs")
 

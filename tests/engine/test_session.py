@@ -93,16 +93,6 @@ def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path:
     assert bits(messages) == expected
 
 
-def test_minibatch_without_weight_makes_no_update(dataset: Path, job_directory: Path) -> None:
-    np.save(dataset / "weights.npy", np.zeros(101))
-    messages = attempt(spec(epochs=1), dataset, job_directory)
-    assert finished(messages).outcome == "succeeded"
-    assert {row.loss for row in rows(messages)} == {None}
-    assert {row.gradient_norm for row in rows(messages)} == {0.0}
-    fresh = attempt(spec(epochs=1), dataset, job_directory)
-    assert bits(fresh) == bits(messages)
-
-
 def test_initial_parameters_that_do_not_fit_are_told(dataset: Path, job_directory: Path) -> None:
     foreign = job_directory / "foreign.safetensors"
     foreign.write_bytes(b"nonsense")

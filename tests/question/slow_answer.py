@@ -74,10 +74,11 @@ class SlowAnswer:
 
     def noise_scale(self) -> dict[str, float | None]:
         """The unbiased trace of the covariance of g_n, and ‖G‖² less its share of that noise."""
-        count, exact = len(self.each), joined(self.exact)
-        if count == 1 or len(set(self.weights)) > 1:
+        there = [g for g, weight in zip(self.each, self.weights, strict=True) if weight]
+        count, exact = len(there), joined(self.exact)
+        if count == 1 or len(set(filter(None, self.weights))) > 1:
             return {"trace": None, "signal": None, "simple": None}
-        trace = sum(norm(minus(joined(g), exact)) ** 2 for g in self.each) / (count - 1)
+        trace = sum(norm(minus(joined(g), exact)) ** 2 for g in there) / (count - 1)
         signal = norm(exact) ** 2 - trace / count
         return {
             "trace": trace,

@@ -38,7 +38,7 @@ def test_shares_sum_to_one(case: Drawn) -> None:
 
     size = np.abs(weights @ np.abs(each @ mean)) + 1e-300
     assert abs(weights @ (each @ mean) - weights.sum() * (mean @ mean)) <= 1e-12 * size
-    assert_allclose(response.norms, np.linalg.norm(each, axis=1), rtol=1e-10, atol=1e-14)
+    assert_allclose(np.array(response.norms), np.linalg.norm(each, axis=1), rtol=1e-10, atol=1e-14)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -53,7 +53,7 @@ def test_twice_the_minibatch_in_any_order_is_the_same_minibatch(case: Drawn, see
     once, twice = answer(request), answer(request.model_copy(update=rows))
 
     assert twice.loss == pytest.approx(once.loss, rel=1e-12)
-    assert_allclose(twice.norms, np.array(once.norms)[order], rtol=1e-10, atol=1e-12)
+    assert_allclose(np.array(twice.norms), np.array(once.norms)[order], rtol=1e-10, atol=1e-12)
     for own, other in zip(gradients(once), gradients(twice), strict=True):
         assert_allclose(other, own, rtol=1e-9, atol=1e-9 * (1 + np.abs(own).max(initial=0)))
 

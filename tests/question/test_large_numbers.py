@@ -39,13 +39,12 @@ def test_a_target_beyond_float32_is_named_as_it_arrived() -> None:
     assert "1e+300" in detail
 
 
-@pytest.mark.parametrize(("precision", "weight"), [("float64", 1e308), ("float32", 3e38)])
-def test_weights_whose_sum_overflows_are_refused(precision: str, weight: float) -> None:
-    pointer, _ = refusal(
-        weights=[weight, weight, 1.0], precision=precision, inputs=[[3.0], [-7.0], [3.0]]
-    )
+def test_finite_examples_whose_sum_overflows_are_refused() -> None:
+    """Σ ℓ of four losses of 1e308."""
+    pointer, detail = refusal(loss="absolute_error", inputs=[[1.0]] * 4, targets=[1e308] * 4)
 
-    assert pointer.startswith("/weights")
+    assert pointer == "/inputs"
+    assert "sum is not" in detail
 
 
 def test_more_axes_than_an_array_can_have_are_refused() -> None:

@@ -29,7 +29,6 @@ def test_the_noise_scale_by_its_definition() -> None:
     "fields",
     [
         {"weights": [1, 1, 1, 1, 1, 1, 1, 2]},
-        {"weights": [0, 1, 1, 1, 1, 1, 1, 1]},
         {"inputs": [[0.0] * 5], "targets": [1]},
     ],
 )
@@ -43,6 +42,14 @@ def test_equal_weights_of_any_size_give_the_same_noise_scale() -> None:
     heavy = ask(**digits(weights=[4.0] * 8)).noise_scale
 
     assert heavy.trace == pytest.approx(ask(**digits()).noise_scale.trace, rel=1e-12)
+
+
+def test_an_example_of_weight_0_is_none_of_the_noise_scale_s() -> None:
+    fields = digits()
+    without = {row: fields[row][1:] for row in ("inputs", "targets")}
+    present = ask(**digits(weights=[0, 3, 3, 3, 3, 3, 3, 3])).noise_scale
+
+    assert present.trace == pytest.approx(ask(**{**fields, **without}).noise_scale.trace, rel=1e-12)
 
 
 def test_a_signal_that_is_not_positive_leaves_the_simple_scale_open() -> None:

@@ -8,7 +8,7 @@ from batchgrad.contract import BestEvaluation
 from batchgrad_service.engine.best import Best
 from batchgrad_service.engine.checkpoints import Snapshot, write
 from batchgrad_service.engine.messages import Checkpointed
-from batchgrad_workers.dataset import Standardization
+from batchgrad_workers.standardization import Standardization
 from tests.service.building import NOW
 from tests.service.conftest import Bench
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
-from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
+from batchgrad_workers.dataset import Examples, StoredDataset
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.network import Network
 from tests.workers.jobs import store
@@ -49,7 +49,7 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int64"])
 def test_rows_have_theta_s_dtype_and_classes_are_one_hot(tmp_path: Path, dtype: str) -> None:
     inputs = np.arange(15).reshape(3, 5).astype(dtype)
-    store(tmp_path, inputs=inputs, targets=np.array([2, 0, 1]), weights=np.array([1, 0, 3]))
+    store(tmp_path, inputs=inputs, targets=np.array([2, 0, 1]), weights=np.array([1, 0, 4]))
 
     batch = examples(tmp_path).rows(np.array([2, 0]))
 
@@ -58,7 +58,7 @@ def test_rows_have_theta_s_dtype_and_classes_are_one_hot(tmp_path: Path, dtype: 
     }
     assert batch.inputs.tolist() == inputs[[2, 0]].tolist()
     assert batch.targets.tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert batch.weights.tolist() == [3, 1]
+    assert (batch.weights * 4).tolist() == [4, 1]  # the largest is put into [1, 2)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
@@ -84,30 +84,3 @@ def test_ids_stay_what_they_are(tmp_path: Path, dtype: str) -> None:
     assert batch.inputs.tolist() == [[7, 7], [0, 200]]
     assert batch.inputs.flags.c_contiguous
     assert batch.weights.dtype == np.dtype("float32")
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
-@pytest.mark.parametrize("chunk", [1, 4, 1000])
-def test_standardization_is_over_the_given_rows(tmp_path: Path, dtype: str, chunk: int) -> None:
-    inputs = np.random.default_rng(0).integers(0, 200, (20, 3)).astype(dtype)
-    inputs[:, 1] = 7
-    rows = np.array([0, 2, 3, 5, 8, 13, 19])
-    scaling = Standardization.of(inputs, rows, chunk)
-    store(tmp_path, inputs=inputs, targets=np.zeros(20, int))
-
-    scaled = examples(tmp_path, dtype="float64", standardization=scaling).rows(rows).inputs
-
-    assert scaling.mean == pytest.approx(inputs[rows].astype(float).mean(axis=0), rel=1e-13)
-    assert scaling.deviation[1] == 1
-    # Training rows alone have mean 0 and deviation 1; a constant number becomes 0.
-    assert scaled.mean(axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
-    assert scaled.std(axis=0) == pytest.approx([1, 0, 1], abs=1e-6)
-    assert np.load(tmp_path / "inputs.npy").tolist() == inputs.tolist()
-
-
-def test_a_large_mean_costs_no_digits_of_the_deviation() -> None:
-    inputs = np.array([[1e8 - 1], [1e8], [1e8 + 1]])
-
-    scaling = Standardization.of(inputs, np.arange(3))
-
-    assert scaling.deviation == pytest.approx([np.sqrt(2 / 3)], rel=1e-12)

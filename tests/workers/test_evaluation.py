@@ -13,7 +13,7 @@ from tests.workers.jobs import EXAMPLES, MICROBATCH, setup, store, theta
 
 
 def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path: Path) -> None:
-    weights = np.arange(EXAMPLES) % 3
+    weights = np.arange(EXAMPLES) % 3 + 1.0
     of = setup(store(tmp_path, weights=weights))
     ids = Order(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
     inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
@@ -33,7 +33,7 @@ def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path:
     right = (outputs.argmax(axis=1) == targets).sum()
     assert len(ids) == 12
     assert tree.root() == pytest.approx(
-        [losses @ weights[ids], weights[ids].sum(), right, len(ids)], rel=1e-12
+        [losses @ weights[ids] / 2, weights[ids].sum() / 2, right, len(ids)], rel=1e-12
     )
     assert 0 < right < len(ids)
 

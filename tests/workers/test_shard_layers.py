@@ -48,7 +48,7 @@ def job(directory: Path, net: str, precision: str) -> Setup:
     inputs: Any = random.normal(size=(EXAMPLES, 4, 16, 16))
     if net == "texts":
         inputs = random.integers(0, 20, (EXAMPLES, 9))
-    store(directory, inputs=inputs, weights=np.arange(EXAMPLES) % 4)
+    store(directory, inputs=inputs, weights=np.arange(EXAMPLES) % 4 + 1.0)
     return setup(
         directory,
         model=Model.model_validate({"layers": NETS[net]}),

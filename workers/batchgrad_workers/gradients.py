@@ -51,11 +51,15 @@ class GradientSums:
 
 
 class Microbatch(NamedTuple):
-    """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype."""
+    """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype.
+
+    `factor` times these weights are those that the minibatch's sums are of.
+    """
 
     inputs: Array
     targets: Array
     weights: Array
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ class Differentiator:
         if self.with_microbatch_means:
             weight = gradient.dtype.type(totals[WEIGHT])
             own_mean = gradient / weight if weight else gradient.copy()
+        if batch.factor != 1.0:
+            for weighted in (gradient, means, totals[: WEIGHT + 1]):
+                np.multiply(weighted, batch.factor, out=weighted)
         return GradientSums(gradient, totals, own_mean, means), losses, squared_norms
 
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:

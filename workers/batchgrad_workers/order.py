@@ -14,15 +14,24 @@ class Order:
     """The split into training and validation, and the order of the training examples.
 
     Validation is the first ⌊f·n⌋ of one permutation; every epoch has a permutation of its own.
+    Where only some rows are `present`, they alone are counted, permuted and split, as if the
+    dataset had no others.
     The last minibatch of an epoch is shorter when N does not divide the training examples.
     """
 
     def __init__(
-        self, *, seed: int, examples: int, validation_fraction: float, batch_size: int
+        self,
+        *,
+        seed: int,
+        examples: int,
+        validation_fraction: float,
+        batch_size: int,
+        present: Integers | None = None,
     ) -> None:
-        """Split `examples` row numbers; `batch_size` is N."""
-        permutation = generator(seed, "split").permutation(examples)
-        held_out = floor(Fraction(str(validation_fraction)) * examples)  # 0.29 of 100 is 29
+        """Split `examples` row numbers, or those `present`, ascending; `batch_size` is N."""
+        rows = np.arange(examples) if present is None else present
+        permutation = rows[generator(seed, "split").permutation(len(rows))]
+        held_out = floor(Fraction(str(validation_fraction)) * len(rows))  # 0.29 of 100 is 29
         self.validation: Integers = np.sort(permutation[:held_out])
         self.training: Integers = np.sort(permutation[held_out:])
         self.examples = examples

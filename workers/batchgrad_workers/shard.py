@@ -12,7 +12,7 @@ import numpy.typing as npt
 from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName
 from batchgrad_workers.arrays import Array, Integers
-from batchgrad_workers.dataset import Examples, Standardization
+from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import (
     Differentiator,
     GradientSums,
@@ -27,11 +27,12 @@ from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.partial import Node, Tree
 from batchgrad_workers.source import DatasetSource, open_dataset
+from batchgrad_workers.standardization import Standardization
 from batchgrad_workers.threads import ThreadTeam
 
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
 EvaluationSums = npt.NDArray[np.float64]
-"""(4,): Σ w_n ℓ_n, Σ w_n, right answers, examples."""
+"""(4,): Σ w_n ℓ_n, Σ w_n (of the scaled weights), right answers, examples."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Shard:
             examples=len(dataset.inputs),
             validation_fraction=setup.validation_fraction,
             batch_size=setup.batch_size,
+            present=self._examples.present,
         )
         self._team = ThreadTeam(threads)
         self._warm_up()
@@ -125,12 +127,13 @@ class Shard:
         """Microbatches [start, stop) of step number `step`, at θ = `parameters` (P,)."""
         ids = self._order.minibatch(step)
         size = self._setup.microbatch_size
+        exponent = self._examples.exponent(ids)
         losses = np.empty(min(stop * size, len(ids)) - start * size, parameters.dtype)
         squared_norms = np.empty_like(losses)
         views = self.network.views(parameters)
 
         def leaf(index: int) -> GradientSums:
-            batch = self._examples.rows(ids[index * size : (index + 1) * size])
+            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
             sums, own_losses, own_norms = self._differentiate(views, batch)
             place = slice((index - start) * size, (index - start) * size + len(own_losses))
             losses[place], squared_norms[place] = own_losses, own_norms
@@ -146,17 +149,18 @@ class Shard:
         """Microbatches [start, stop) of the validation examples, forward only."""
         ids: Integers = self._order.validation
         size = self._setup.microbatch_size
+        exponent = self._examples.exponent(ids)
         views = self.network.views(parameters)
         loss = self._differentiator.loss
 
         def leaf(index: int) -> EvaluationSums:
-            batch = self._examples.rows(ids[index * size : (index + 1) * size])
+            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
             outputs = self.network.forward(views, batch.inputs)[-1]
             losses, _ = loss_and_error(loss, outputs, batch.targets)
             rows = outputs.reshape(len(outputs), -1)
             right = 0.0 if loss.correct is None else loss.correct(rows, batch.targets).sum()
-            weighted = float(np.dot(losses.astype(np.float64), batch.weights))
-            weight = batch.weights.sum(dtype=np.float64)
+            weighted = float(np.dot(losses.astype(np.float64), batch.weights)) * batch.factor
+            weight = batch.weights.sum(dtype=np.float64) * batch.factor
             return np.array([weighted, weight, right, len(losses)], np.float64)
 
         total = microbatches(len(ids), size)
@@ -210,6 +214,7 @@ class Shard:
             np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
             np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
             np.where(finite, batch.weights, batch.weights.dtype.type(0)),
+            batch.factor,
         )
         sums, _, _ = self._differentiator.sums(views, kept)
         return sums, losses, squared_norms

@@ -18,7 +18,10 @@ class GradientsRequest(Wire):
     loss: Loss
     inputs: Array = Field(min_length=1, description="(n, …)")
     targets: Array = Field(min_length=1, description="classes (n,), or values (n,) or (n, out)")
-    weights: Array | None = Field(default=None, description="(n,), at least 0, not all 0")
+    weights: Array | None = Field(
+        default=None,
+        description="(n,), at least 0, not all 0; ratios count, a row of weight 0 does not",
+    )
     parameters: dict[str, Array] | None = Field(
         default=None, description="{0.weight: …, 0.bias: …}; else drawn from seed"
     )
@@ -50,12 +53,15 @@ class NoiseScale(Answer):
 
 
 class GradientsResponse(Answer):
-    """Exact mean gradient, what each shortcut makes of it, and every example's norm."""
+    """Exact mean gradient, what each shortcut makes of it, and every example's norm.
+
+    A row of weight 0 counts for nothing but `examples`; its norm is null where it is not finite.
+    """
 
     loss: float
     examples: int
     mean_gradient: dict[str, Array]
-    norms: list[float]
+    norms: list[float | None]
     per_example: list[dict[str, Array]] | None = None
     shortcuts: dict[str, GradientShortcut]
     depths: list[Depth]

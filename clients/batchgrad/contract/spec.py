@@ -214,13 +214,17 @@ class JobSpec(Wire):
         "are validation examples, else last",
     )
     class_weights: Literal["balanced"] | dict[ClassNumber, Number] | None = Field(
-        default=None, description="multiply the examples' own weights"
+        default=None,
+        description="multiply the examples' own weights, of which the ratios alone matter; an "
+        "example of weight 0 is as good as absent",
     )
     validation_fraction: Number = Field(
         default=0.0, ge=0, lt=1, description="of the examples, held out"
     )
     standardize: Truth = Field(
-        default=False, description="inputs to mean 0, deviation 1 over the training rows"
+        default=False,
+        description="inputs to mean 0, deviation 1 over the training rows, where each counts the "
+        "same unless its weight is 0; in float64, then rounded to precision",
     )
     nonfinite: Literal["fail", "drop"] = Field(
         default="fail", description="what becomes of examples whose gradient is not finite"

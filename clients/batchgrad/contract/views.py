@@ -112,6 +112,8 @@ class NormTest(Answer):
 class StepRow(Answer):
     """One step: loss and gradient are those at the parameters before the update.
 
+    `weight` is Σ w_n, the number of examples where none has a weight: what the step's loss counts
+    for in a mean over steps.
     `noise_scale` is smoothed over steps, null while undetermined; `gradient_checksum` fingerprints
     the bits of the mean gradient, so that a replay can be checked.
     """
@@ -120,6 +122,7 @@ class StepRow(Answer):
     epoch: int
     time: datetime
     loss: float | None
+    weight: float | None = None
     learning_rate: float
     gradient_norm: float
     noise_scale: float | None

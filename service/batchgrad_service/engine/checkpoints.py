@@ -23,9 +23,9 @@ from batchgrad.contract import BestEvaluation
 from batchgrad_service.engine.best import Best
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.dataset import Standardization
 from batchgrad_workers.digests import digest
 from batchgrad_workers.disk import sync
+from batchgrad_workers.standardization import Standardization
 
 KEY = "batchgrad"
 FORMAT = 1

@@ -165,6 +165,8 @@ class Coordinator:
     def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
         """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖²: where sums become means."""
         weight = float(sums.totals[WEIGHT])
+        if not sums.gradient.dtype.type(weight):
+            weight = 0.0  # what is left weighs nothing beside what was dropped
         gradient, squared = mean(sums.gradient, weight, self._team)
         weighted_loss = float(sums.totals[LOSS])
         if not isfinite(squared) or not isfinite(weighted_loss):

@@ -49,9 +49,8 @@ class NonFiniteSums(NonFinite):
 
     def __init__(self, step: int) -> None:
         super().__init__(
-            f"Step {step}: every example is finite, their weighted sum is not. Divide weights and "
-            "class_weights by the largest one (which changes no mean), standardize the inputs, or "
-            "use precision: float64."
+            f"Step {step}: every example is finite, their weighted sum is not. Standardize the "
+            "inputs, lower the learning rate, or use precision: float64."
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from batchgrad.contract import Flatten, Identity, Linear, Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.dataset import Standardization
+from batchgrad_workers.standardization import Standardization
 
 REMEDY = (
     "download without folding, and give the network (x - mean) / deviation: both are in the file."

@@ -53,6 +53,7 @@ class Figures(TypedDict):
     step: int
     epoch: int
     loss: float | None
+    weight: float
     learning_rate: float
     gradient_norm: float
     noise_scale: float | None
@@ -131,6 +132,7 @@ class Measurements:
             largest(of.ids, norms, ordered),
             checksums(of.gradients),
             self._compare(steps, of),
+            _totals(weights),
             strict=True,
         )
         figures: list[Figures] = [
@@ -138,6 +140,7 @@ class Measurements:
                 "step": step.number,
                 "epoch": step.epoch,
                 "loss": step.loss,
+                "weight": weight,
                 "learning_rate": step.learning_rate,
                 "gradient_norm": sqrt(step.squared_norm),
                 "noise_scale": self.noise.add(noise).simple,
@@ -147,7 +150,7 @@ class Measurements:
                 "shortcuts": shortcuts,
                 "workers": step.workers,
             }
-            for step, noise, among, histogram, most, fingerprint, shortcuts in columns
+            for step, noise, among, histogram, most, fingerprint, shortcuts, weight in columns
         ]
         self._measured.append(
             Measured(
@@ -169,3 +172,9 @@ class Measurements:
         return self._averaging.compare(
             of.gradients, of.parameters, of.means, of.microbatch_means, of.totals
         )
+
+
+def _totals(weights: npt.NDArray[np.float64]) -> list[float]:
+    """Σ w_n of each step (s, n); what is beyond float64 becomes its largest number."""
+    with np.errstate(over="ignore"):
+        return np.minimum(weights.sum(axis=1), np.finfo(np.float64).max).tolist()

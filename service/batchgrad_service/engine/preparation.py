@@ -18,16 +18,18 @@ from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import BadInitialParameters, BadInputs
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_service.engine.measuring import MOST_TOGETHER
-from batchgrad_service.planning import needed_shortcuts, wanted_shortcuts
-from batchgrad_workers.arrays import Array
+from batchgrad_service.planning import given_class_weights, needed_shortcuts, wanted_shortcuts
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.build import build
-from batchgrad_workers.dataset import Examples, Standardization, StoredDataset
+from batchgrad_workers.dataset import Examples, StoredDataset
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import Setup
 from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.standardization import Standardization
 from batchgrad_workers.threads import ThreadTeam
+from batchgrad_workers.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,19 @@ def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> 
     """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any."""
     dataset = StoredDataset.open(source.path)
     network = Network(spec.model, dataset.inputs.shape[1:])
+    classes = max(network.outputs, _classes(dataset))
+    class_weights = given_class_weights(spec, classes)
     order = Order(
         seed=spec.seed,
         examples=len(dataset.inputs),
         validation_fraction=spec.validation_fraction,
         batch_size=spec.minibatch(len(dataset.inputs)),
+        present=Weights(dataset.weights, class_weights, dataset.targets).present,
     )
+    if not len(order.training):
+        raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
+    if spec.class_weights == "balanced":
+        class_weights = _balanced(dataset.targets[order.training], classes)
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
         standardization = Standardization.of(dataset.inputs, order.training)
@@ -130,7 +139,6 @@ def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> 
                 "inputs down, or set standardize: false."
             )
     weighted = dataset.weights is not None
-    class_weights = _class_weights(spec, dataset, order, network.outputs)
     setup = Setup(
         model=spec.model,
         loss=spec.loss,
@@ -158,18 +166,16 @@ def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> 
     return Prepared(spec, network, order, examples, setup, shortcuts, steps)
 
 
-def _class_weights(
-    spec: JobSpec, dataset: StoredDataset, order: Order, outputs: int
-) -> Array | None:
-    """One weight a class (classes,); "balanced" is n / (classes · n_c), over the training rows."""
-    if spec.class_weights is None:
-        return None
-    classes = max(outputs, int(dataset.targets.max()) + 1)
-    if isinstance(spec.class_weights, dict):
-        return np.array([spec.class_weights.get(label, 1.0) for label in range(classes)])
-    counts = np.bincount(dataset.targets[order.training], minlength=classes)
+def _classes(dataset: StoredDataset) -> int:
+    """How many classes the targets number; 0 where they are values."""
+    return int(dataset.targets.max()) + 1 if dataset.targets.dtype.kind in "iu" else 0
+
+
+def _balanced(training: Integers, classes: int) -> Array:
+    """One weight a class (classes,), n / (classes · n_c), from the training rows' classes (n,)."""
+    counts = np.bincount(training, minlength=classes)
     present = np.count_nonzero(counts)
-    return np.where(counts > 0, len(order.training) / (present * np.maximum(counts, 1)), 1.0)
+    return np.where(counts > 0, len(training) / (present * np.maximum(counts, 1)), 1.0)
 
 
 def _initial_from(path: Path, network: Network, precision: str) -> Array:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import Differentiator
+from batchgrad_workers.weights import scaled
 
 Floats = npt.NDArray[np.float64]
 CHUNK_BYTES = 2**26
@@ -57,16 +58,17 @@ def shares(
             squared[part] += np.einsum("np,np->n", own, own)
             own -= of_mean
             distance[part] += np.einsum("np,np->n", own, own)
-    weight = examples.weights(ids).astype(np.float64)
-    total, length = weight.sum(), float(np.linalg.norm(gradient.astype(np.float64)))
+    weight, length = examples.weights(ids), float(np.linalg.norm(gradient.astype(np.float64)))
+    relative, _ = scaled(weight)
+    total = relative.sum()
     norm = np.sqrt(squared)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 and x/0 are undefined, so NaN
         return Shares(
             weight,
-            _defined(weight * inner / (total * length**2)),
+            _defined(relative * inner / (total * length**2)),
             norm,
             _defined(np.clip(inner / (norm * length), -1, 1)),
-            _defined(weight * np.sqrt(distance) / (total - weight)),
+            _defined(relative * np.sqrt(distance) / (total - relative)),
         )
 
 
