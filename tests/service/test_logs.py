@@ -11,7 +11,7 @@ from batchgrad_service.engine import log
 from batchgrad_service.engine.messages import Start
 from batchgrad_workers.source import DatasetSource
 from tests.service.building import npz, spec
-from tests.service.test_server import ended, serving, url_of
+from tests.service.test_server import ended, reached, serving
 
 REQUEST = "follow-me.1"
 
@@ -24,13 +24,14 @@ def test_one_id_from_the_request_to_the_engine(tmp_path: Path) -> None:
     data = npz(inputs=np.zeros((10, 3), np.float32), targets=np.arange(10) % 2)
     body = spec(steps=3, workers=0).model_dump(mode="json")
     with serving(tmp_path / "data") as process:
-        url = url_of(process)
-        httpx2.put(f"{url}/v1/datasets/digits", content=data).raise_for_status()
-        answer = httpx2.post(f"{url}/v1/jobs", json=body, headers={"X-Request-ID": REQUEST})
-        assert answer.headers["X-Request-ID"] == REQUEST
-        job_id = answer.json()["id"]
-        with httpx2.stream("GET", f"{url}/v1/jobs/{job_id}/events", timeout=30) as events:
-            assert "succeeded" in events.read().decode()
+        url, headers = reached(process)
+        with httpx2.Client(base_url=url, headers=headers, timeout=30) as http:
+            http.put("/v1/datasets/digits", content=data).raise_for_status()
+            answer = http.post("/v1/jobs", json=body, headers={"X-Request-ID": REQUEST})
+            assert answer.headers["X-Request-ID"] == REQUEST
+            job_id = answer.json()["id"]
+            with http.stream("GET", f"/v1/jobs/{job_id}/events") as events:
+                assert "succeeded" in events.read().decode()
         process.terminate()
         _, said = ended(process)
     mine = [line for line in lines_of(said) if line.get("request_id") == REQUEST]
