@@ -4,7 +4,7 @@ import importlib
 import io
 from typing import Any
 
-from batchgrad.errors import Unavailable
+from batchgrad.errors import InvalidArgument, Unavailable
 
 
 def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
@@ -12,6 +12,10 @@ def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
 
     numpy is imported by name: the client itself does not depend on it, and whoever holds arrays
     has it already.
+
+    Raises:
+        InvalidArgument: one is no array of numbers.
+        Unavailable: numpy is not installed.
     """
     try:
         numpy = importlib.import_module("numpy")
@@ -23,5 +27,19 @@ def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
     if weights is not None:
         arrays["weights"] = weights
     file = io.BytesIO()
-    numpy.savez(file, **arrays)
+    numpy.savez(file, **{name: _array(numpy, name, value) for name, value in arrays.items()})
     return file.getvalue()
+
+
+def _array(numpy: Any, name: str, value: Any) -> Any:
+    """`value` as an array, by whatever it offers for that; it may be another library's."""
+    try:
+        array = numpy.asarray(value)
+    except Exception as error:  # rows of different lengths, a tensor on a GPU, …
+        raise InvalidArgument(f"{name} cannot become an array: {error}") from error
+    if array.dtype.hasobject:
+        raise InvalidArgument(
+            f"{name} is a {type(value).__name__} that becomes an array of Python objects; expected "
+            "numbers, one row an example."
+        )
+    return array

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-from urllib.parse import quote
+from typing import Any, Self, TypeVar
 
 import httpx2
 
+from batchgrad import arguments
 from batchgrad.answers import decode
 from batchgrad.arrays import npz_bytes
 from batchgrad.contract import (
@@ -34,7 +34,14 @@ from batchgrad.contract import (
     Version,
 )
 from batchgrad.contract.views import Answer
-from batchgrad.files import check_target, refuse_other_formats, write_atomically
+from batchgrad.errors import InvalidArgument
+from batchgrad.files import (
+    ParametersFormat,
+    check_target,
+    parameters_format,
+    refuse_other_formats,
+    write_atomically,
+)
 from batchgrad.following import Patience, Tell, follow_events, succeeded, watch_job
 from batchgrad.retries import Retries
 from batchgrad.session import Params, Session
@@ -43,7 +50,6 @@ DEFAULT_URL = "http://127.0.0.1:8711"
 LONG_SECONDS = 600.0  # a dataset is checked, a gradient computed, before the service answers
 PAGE = 1000  # as many of a ledger's rows as the service gives at once
 
-ParametersFormat = Literal["safetensors", "npz"]
 Item = TypeVar("Item", bound=Answer)
 
 
@@ -75,9 +81,10 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        timeout = arguments.seconds("timeout", timeout)
         self._session = Session(
-            url or os.environ.get("BATCHGRAD_URL") or DEFAULT_URL,
-            token or os.environ.get("BATCHGRAD_TOKEN"),
+            (os.environ.get("BATCHGRAD_URL") or DEFAULT_URL) if url is None or url == "" else url,
+            os.environ.get("BATCHGRAD_TOKEN") if token is None or token == "" else token,
             timeout_seconds=timeout,
             transport=transport,
             retries=retries,
@@ -85,7 +92,7 @@ class Client:
         )
         self._sleep = sleep
         self._clock = clock
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = arguments.seconds("patience_seconds", patience_seconds)
         self._long = max(timeout, LONG_SECONDS)
 
     @property
@@ -114,8 +121,9 @@ class Client:
         self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Job:
         """Create a job. The same key with the same spec gives the same job again."""
-        key = idempotency_key or uuid.uuid4().hex  # one for all sendings of this call
-        headers = {"Idempotency-Key": key}
+        if idempotency_key is None:
+            idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
+        headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
         return decode(
             Job, self._session.send_json("POST", "/v1/jobs", _body(spec), headers=headers)
         )
@@ -129,9 +137,15 @@ class Client:
         """A job as it stands."""
         return decode(Job, self._session.send("GET", _job(job_id)))
 
-    def jobs(self, *, status: Sequence[JobStatus] = (), label: str | None = None) -> Iterator[Job]:
+    def jobs(
+        self, *, status: Sequence[JobStatus] | JobStatus = (), label: str | None = None
+    ) -> Iterator[Job]:
         """Jobs, newest first, fetched page by page; `label` is KEY=VALUE."""
-        return self._pages(Page[Job], "/v1/jobs", {"status": list(status), "label": label})
+        params: Params = {
+            "status": arguments.texts("status", status),
+            "label": arguments.optional(arguments.text, "label", label),
+        }
+        return self._pages(Page[Job], "/v1/jobs", params)
 
     def watch(
         self,
@@ -148,8 +162,8 @@ class Client:
         """
         return watch_job(
             lambda: self.job(job_id),
-            timeout_seconds=timeout,
-            interval_seconds=interval,
+            timeout_seconds=arguments.optional(arguments.seconds, "timeout", timeout),
+            interval_seconds=arguments.seconds("interval", interval),
             patience=self._patience(on_silence),
             sleep=self._sleep,
         )
@@ -172,6 +186,7 @@ class Client:
         A followed stream ends with the event `end`, and reconnects by itself until then.
         """
         path = f"{_job(job_id)}/events"
+        after = arguments.whole("after", after)
         if follow:
             return follow_events(self._session, path, after, self._patience(on_silence))
         return self._pages(Page[Event], path, {"after": after or None})
@@ -180,7 +195,10 @@ class Client:
         self, job_id: str, *, after: int | None = None, max_points: int | None = None
     ) -> Iterator[StepRow]:
         """Step rows in order: all after `after`, or at most `max_points`, first and last among."""
-        params: Params = {"after": after, "max_points": max_points}
+        params: Params = {
+            "after": arguments.optional(arguments.whole, "after", after),
+            "max_points": arguments.optional(arguments.whole, "max_points", max_points),
+        }
         return self._pages(Page[StepRow], f"{_job(job_id)}/steps", params)
 
     def last_step(self, job_id: str) -> StepRow | None:
@@ -196,6 +214,9 @@ class Client:
         self, job_id: str, *, order: LedgerOrder = "mean_norm", limit: int | None = 20
     ) -> Ledger:
         """What the training examples did so far, the first `limit` in that order; None for all."""
+        if limit is not None:
+            limit = arguments.whole("limit", limit, least=1)
+        arguments.text("order", order)
         data: list[LedgerEntry] = []
         after: str | None = None
         while True:
@@ -213,8 +234,11 @@ class Client:
         self, job_id: str, step: int, *, order: ShareOrder = "share", limit: int = 100
     ) -> StepExamples:
         """Who drove a step: the service computes it again, which may take a while."""
-        path = f"{_job(job_id)}/steps/{step}/examples"
-        params: Params = {"order": order, "limit": limit}
+        path = f"{_job(job_id)}/steps/{arguments.whole('step', step, least=1)}/examples"
+        params: Params = {
+            "order": arguments.text("order", order),
+            "limit": arguments.whole("limit", limit, least=1),
+        }
         return decode(
             StepExamples,
             self._session.send("GET", path, params=params, timeout_seconds=self._long),
@@ -251,9 +275,9 @@ class Client:
         that the network takes raw inputs; InvalidRequest if that layer cannot take them up.
         """
         params: Params = {
-            "format": format,
-            "which": which,
-            "step": step,
+            "format": arguments.text("format", format),
+            "which": arguments.optional(arguments.text, "which", which),
+            "step": arguments.optional(arguments.whole, "step", step),
             "fold": "true" if fold else None,
         }
         path = f"{_job(job_id)}/parameters"
@@ -272,13 +296,14 @@ class Client:
         step: int | None = None,
         fold: bool = False,
     ) -> Path:
-        """Write the parameters to a file; by default npz if it is named so, else safetensors.
+        """Write the parameters to a file, in the format of its name: .safetensors or .npz.
 
-        Parameters that are there are overwritten; anything else is a FileExistsError.
+        `format` decides for files with other names. Parameters that are there are overwritten;
+        anything else is FileFailed.
         """
-        target = Path(path)
+        target = arguments.path("path", path)
+        kind = format or parameters_format(target)
         check_target(target)
-        kind = format or ("npz" if target.suffix == ".npz" else "safetensors")
         content = self.parameters(job_id, format=kind, which=which, step=step, fold=fold)
         write_atomically(target, content)
         return target
@@ -286,14 +311,25 @@ class Client:
     # datasets
 
     def put_dataset(
-        self, name: str, content: str | Path | bytes, *, replace: bool = False
+        self,
+        name: str,
+        content: str | Path | bytes | bytearray | memoryview,
+        *,
+        replace: bool = False,
     ) -> Dataset:
         """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
 
         The same content again changes nothing; other content is a Conflict unless `replace`.
         """
-        if not isinstance(content, bytes):
-            content = Path(content)
+        if isinstance(content, bytearray | memoryview):
+            content = bytes(content)
+        elif not isinstance(content, bytes):
+            if hasattr(content, "read"):
+                raise InvalidArgument(
+                    f"content is an open {type(content).__name__}; expected a path, or the bytes: "
+                    "content.read()."
+                )
+            content = arguments.path("content", content)
             refuse_other_formats(content)
         response = self._session.send(
             "PUT",
@@ -354,16 +390,19 @@ class Client:
             after = page.next
 
 
-def _body(value: JobSpec | GradientsRequest | Mapping[str, Any]) -> Any:
+def _body(value: Any) -> Any:
     """What was set, no more: the service's own defaults hold for the rest."""
+    if isinstance(value, JobSpec | GradientsRequest):
+        return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
         return value
-    return value.model_dump(mode="json", exclude_unset=True)
+    hint = f": batchgrad.specs.load_job({value!r:.60}) reads a file" * isinstance(value, str | Path)
+    raise InvalidArgument(f"a spec is keys and values, got a {type(value).__name__}{hint}.")
 
 
 def _job(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{arguments.segment('job_id', job_id)}"
 
 
 def _dataset(name: str) -> str:
-    return f"/v1/datasets/{quote(name, safe='')}"
+    return f"/v1/datasets/{arguments.segment('name', name)}"

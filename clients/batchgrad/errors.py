@@ -11,7 +11,9 @@
     + Conflict              409
     + TooManyRequests       429
     + ServerError           5xx
-  x InvalidSpec             a file that is no valid spec; `errors` lists the fields
+  x InvalidSpec             a spec that is not valid; `errors` lists the fields
+  x InvalidArgument         what a method was given cannot be used; nothing was sent
+  x FileFailed              a file cannot be read or written
   x Unavailable             an extra that is not installed, a private service that did not start
   x JobError                what waiting for a job ended with; the job is in `job`
     + JobFailed
@@ -117,6 +119,14 @@ class InvalidSpec(BatchgradError):
     def __init__(self, message: str, errors: "Sequence[ProblemError]" = ()) -> None:
         super().__init__(readable(message, errors))
         self.errors = list(errors)
+
+
+class InvalidArgument(BatchgradError):
+    """What a method was given cannot be used; nothing was sent."""
+
+
+class FileFailed(BatchgradError):
+    """A file cannot be read or written."""
 
 
 class Unavailable(BatchgradError):

@@ -5,8 +5,11 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
-from batchgrad.errors import InvalidSpec
+from batchgrad.errors import FileFailed, InvalidArgument, InvalidSpec
+
+ParametersFormat = Literal["safetensors", "npz"]
 
 _PARAMETER = re.compile(r"(\d+|standardize)\.\w+\.npy")
 _OTHER_FORMATS = {
@@ -18,8 +21,37 @@ _OTHER_FORMATS = {
 """What numpy reads such a file with."""
 
 
+def parameters_format(path: Path) -> ParametersFormat:
+    """The format that a file's name asks for; safetensors where it says none.
+
+    Raises:
+        InvalidArgument: it asks for one that is not written.
+    """
+    match path.suffix.lower():
+        case ".npz":
+            return "npz"
+        case "" | ".safetensors":
+            return "safetensors"
+    raise InvalidArgument(
+        f"{path} is named like a format that is not written: name it "
+        f"{path.with_suffix('.safetensors').name}, which safetensors.torch.load_file reads, or "
+        f"{path.with_suffix('.npz').name}, or give the format."
+    )
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename: a broken download never looks complete."""
+    """Write beside the target, then rename: a broken download never looks complete.
+
+    Raises:
+        FileFailed: it cannot be written.
+    """
+    try:
+        _write(path, content)
+    except OSError as error:
+        raise FileFailed(f"{path} cannot be written: {error}.") from error
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     partial = Path(name)
     try:
@@ -38,15 +70,18 @@ def check_target(path: Path) -> None:
     """Raise where parameters cannot be written, or would take the place of something else.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        FileExistsError: the file is there, and holds no parameters.
+        FileFailed: there is no such folder, or the file is there and holds no parameters.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} is not there: make it first.")
-    if path.is_dir():
-        raise FileExistsError(f"{path} is a folder: name a file in it.")
-    if path.is_file() and path.stat().st_size and not _holds_parameters(path):
-        raise FileExistsError(
+    try:
+        if not path.parent.is_dir():
+            raise FileFailed(f"The folder {path.parent} is not there: make it first.")
+        if path.is_dir():
+            raise FileFailed(f"{path} is a folder: name a file in it.")
+        replaces = path.is_file() and path.stat().st_size > 0 and not _holds_parameters(path)
+    except OSError as error:
+        raise FileFailed(f"{path} cannot be written: {error}.") from error
+    if replaces:
+        raise FileFailed(
             f"{path} is there and holds no parameters: nothing was overwritten. Choose another "
             "name, or move the file away."
         )

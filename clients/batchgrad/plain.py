@@ -1,5 +1,6 @@
 """Turn numpy's numbers and arrays, wherever they stand in a request, into Python's own."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,3 +16,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def nonfinite(value: Any, place: str = "") -> str | None:
+    """Where a NaN or an infinity stands in `value`, such as "inputs[1][0] is nan"."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place or 'it'} is {value}"
+    if isinstance(value, Mapping):
+        parts = [(f"{place}.{key}" if place else str(key), one) for key, one in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{place}[{index}]", one) for index, one in enumerate(value)]
+    else:
+        return None
+    found = (nonfinite(one, name) for name, one in parts)
+    return next((where for where in found if where is not None), None)

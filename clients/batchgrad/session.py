@@ -5,15 +5,24 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from batchgrad import __version__
+from batchgrad.addresses import checked_token, checked_url, environment_fault, proxy_between
 from batchgrad.answers import refusal, sent
-from batchgrad.errors import BatchgradError, ConnectionFailed, InvalidSpec, Timeout
+from batchgrad.errors import (
+    BatchgradError,
+    ConnectionFailed,
+    FileFailed,
+    InvalidArgument,
+    InvalidSpec,
+    Timeout,
+    UnexpectedAnswer,
+)
+from batchgrad.plain import nonfinite, plain
 from batchgrad.retries import RETRIED_STATUSES, Retries, retry_after_seconds
 
 Body = bytes | Path | None
@@ -46,21 +55,30 @@ class Session:
         retries: Retries | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.url = url.rstrip("/")
+        address, known = checked_url(url), checked_token(token)
+        if address.login and known:
+            raise InvalidArgument(
+                f"There are a token and a user in the URL of {address.url}; a request carries one."
+            )
+        self.url = address.url
         self.timeout_seconds = timeout_seconds
         self.retries = retries or Retries()
         self.sleep = sleep
+        self._proxy = proxy_between(address) if transport is None else None
         headers = {"User-Agent": f"batchgrad/{__version__}", "Accept": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
-            transport=transport,
-            auth=None if token else _with_own_token,
-            trust_env=not _is_loopback(_checked(self.url)),  # a proxy cannot see this machine
-        )
+        if known:
+            headers["Authorization"] = f"Bearer {known}"
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                headers=headers,
+                timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+                transport=transport,
+                auth=address.login or (None if known else _with_own_token),
+                trust_env=not address.loopback,  # a proxy cannot see this machine
+            )
+        except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
+            raise environment_fault(error) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -101,16 +119,24 @@ class Session:
     def answers(self, path: str) -> bool:
         """Whether a GET is answered with 200, asked once; False too where nobody answers."""
         try:
-            return self._http.get(path).status_code == 200
-        except httpx2.TransportError:
+            with _sendable():
+                return self._http.get(path).status_code == 200
+        except (httpx2.TransportError, UnexpectedAnswer):
             return False
 
     def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
-        """`send` with a JSON body; arrays that know `tolist` (numpy's) are welcome."""
+        """`send` with a JSON body; numpy's numbers and arrays are welcome."""
         try:
-            text = json.dumps(body, allow_nan=False, default=_plain)
-        except ValueError as error:
+            value = plain(body)
+            text = json.dumps(value, allow_nan=False)
+        except RecursionError as error:
+            raise InvalidSpec("Nothing was sent: it is nested too deep for JSON.") from error
+        except TypeError as error:
             raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {error}.") from error
+        except ValueError as error:
+            where = nonfinite(value)
+            said = str(error) if where is None else f"{where}; give finite numbers"
+            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {said}.") from error
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.send(method, path, body=text.encode(), headers=headers, **more)
 
@@ -121,7 +147,7 @@ class Session:
         if last_event_id > 0:
             headers["Last-Event-ID"] = str(last_event_id)
         timeout = httpx2.Timeout(self.timeout_seconds, read=STREAM_SILENCE_SECONDS)
-        with self._http.sse(path, headers=headers, timeout=timeout) as source:
+        with _sendable(), self._http.sse(path, headers=headers, timeout=timeout) as source:
             if source.response.status_code >= 400:
                 source.response.read()
                 raise refusal(source.response)
@@ -137,8 +163,11 @@ class Session:
         timeout_seconds: float | None,
     ) -> httpx2.Response:
         if isinstance(body, Path):
-            with body.open("rb") as file:  # opened anew for each attempt
-                return self._request(method, path, params, file, headers, timeout_seconds)
+            try:
+                with body.open("rb") as file:  # opened anew for each attempt
+                    return self._request(method, path, params, file, headers, timeout_seconds)
+            except OSError as error:
+                raise FileFailed(f"{body} cannot be read: {error}.") from error
         return self._request(method, path, params, body, headers, timeout_seconds)
 
     def _request(
@@ -151,14 +180,15 @@ class Session:
         timeout_seconds: float | None,
     ) -> httpx2.Response:
         try:
-            return self._http.request(
-                method,
-                path,
-                params={k: v for k, v in (params or {}).items() if v is not None},
-                content=content,
-                headers=headers,
-                timeout=timeout_seconds or self._http.timeout,
-            )
+            with _sendable():
+                return self._http.request(
+                    method,
+                    path,
+                    params={k: v for k, v in (params or {}).items() if v is not None},
+                    content=content,
+                    headers=headers,
+                    timeout=timeout_seconds or self._http.timeout,
+                )
         except REPEATABLE:
             raise
         except httpx2.TimeoutException as error:
@@ -173,11 +203,34 @@ class Session:
 
     def broken(self, error: httpx2.TransportError) -> ConnectionFailed:
         """What a lost connection means to whoever called."""
-        return ConnectionFailed(
-            f"No answer from {self.url} ({error or type(error).__name__}). Is the service running "
-            "there? Start one with `batchgrad serve`, or set BATCHGRAD_URL.",
-            request=sent(error.request),
-        )
+        why = str(error) or type(error).__name__
+        if self._proxy is not None:
+            said = (
+                f"No answer from {self.url} through the proxy {self._proxy} ({why}). Is the proxy "
+                f"running, and the service? Unset {self._proxy.variable} if none is needed."
+            )
+        else:
+            said = (
+                f"No answer from {self.url} ({why}). Is the service running there? Start one with "
+                "`batchgrad serve`, or set BATCHGRAD_URL."
+            )
+        return ConnectionFailed(said, request=sent(error.request))
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """Name what keeps a request from being sent, or its answer from being read.
+
+    What goes wrong on the way, httpx2's TransportError, passes.
+    """
+    try:
+        yield
+    except (httpx2.TransportError, httpx2.SSEError):
+        raise
+    except httpx2.HTTPError as error:
+        raise UnexpectedAnswer(f"The answer cannot be read: {error}.") from error
+    except (httpx2.InvalidURL, TypeError, ValueError, RuntimeError) as error:
+        raise InvalidArgument(f"The request cannot be sent: {error}") from error
 
 
 def _with_own_token(request: httpx2.Request) -> httpx2.Request:
@@ -194,26 +247,3 @@ def _with_own_token(request: httpx2.Request) -> httpx2.Request:
             request.url = url.copy_with(host=found.address)
             request.headers["Authorization"] = f"Bearer {found.token}"
     return request
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not JSON: give numbers, lists or arrays.")
-
-
-def _checked(url: str) -> httpx2.URL:
-    try:
-        parsed = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise BatchgradError(f"The service's URL is {url!r}: {error}.") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise BatchgradError(f"The service's URL is {url!r}; expected http://HOST:PORT.")
-    return parsed
-
-
-def _is_loopback(url: httpx2.URL) -> bool:
-    try:
-        return ip_address(url.host).is_loopback
-    except ValueError:
-        return url.host == "localhost"

@@ -24,17 +24,17 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     `initial_parameters: {file: PATH}`, relative to the spec file, is read and put in its place.
     Raises InvalidSpec, which names each wrong key, its line and what was expected.
     """
-    text, data, folder = _read(path)
+    name, text, data, folder = _read(path)
     for override in overrides:
         _override(data, override)
     _inline_parameters(data, folder)
-    return _validated(JobSpec, data, Lines(text, str(path), overrides))
+    return _validated(JobSpec, data, Lines(text, name, overrides))
 
 
 def load_gradients(path: str | Path) -> GradientsRequest:
     """A minibatch and a network for POST /v1/gradients, from a file ("-": standard input)."""
-    text, data, _ = _read(path)
-    return _validated(GradientsRequest, data, Lines(text, str(path)))
+    name, text, data, _ = _read(path)
+    return _validated(GradientsRequest, data, Lines(text, name))
 
 
 def parse_job(text: str) -> JobSpec:
@@ -56,21 +56,27 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
     except InvalidRequest as error:
         if str(path) == "-":
             raise
-        lines = Lines(Path(path).read_text(encoding="utf-8"), str(path), overrides)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError:  # it went meanwhile, and its lines with it
+            raise error from None
+        lines = Lines(text, str(path), overrides)
         told = [lines.name(one) for one in error.errors]
         problem = error.problem.model_copy(update={"errors": told})
         raise InvalidRequest(problem, status=error.status, request=error.request) from error
 
 
-def _read(path: str | Path) -> tuple[str, dict[str, Any], Path]:
+def _read(path: str | Path) -> tuple[str, str, dict[str, Any], Path]:
+    """What messages call the file, its text, its value, and the folder that it is in."""
+    name = "standard input" if str(path) == "-" else str(path)
     try:
         if str(path) == "-":
-            text, folder = sys.stdin.read(), Path()
+            text, folder = sys.stdin.read() if sys.stdin else "", Path()
         else:
             text, folder = Path(path).read_text(encoding="utf-8"), Path(path).parent
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"{path} cannot be read: {error}.") from error
-    return text, _parsed(text, str(path)), folder
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that none can have
+        raise InvalidSpec(f"{name} cannot be read: {error}.") from error
+    return name, text, _parsed(text, name), folder
 
 
 def _parsed(text: str, path: str) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     target = tmp_path / "theta.npz"
     script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
     done = run(script, "download", "job_1", "--to", str(target))
-    assert (done.stdout, done.stderr) == (f"{target}\n", "")
+    assert (done.stdout, done.stderr) == (f"{target}\n", "Written as npz.\n")
     assert script.seen[1].url.params["format"] == "npz"
     script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
     nowhere = run(script, "download", "job_1", "--to", str(tmp_path / "none" / "theta.npz"))

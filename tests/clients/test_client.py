@@ -167,7 +167,7 @@ def test_gradients_takes_arrays_and_refuses_what_json_cannot_say(kit: Any) -> No
     with script.client() as client:
         with pytest.raises(errors.InvalidRequest):
             client.gradients({"inputs": Array()})
-        with pytest.raises(TypeError, match="object is not JSON"):
+        with pytest.raises(errors.InvalidSpec, match="object is not JSON"):
             client.gradients({"inputs": object()})
         with pytest.raises(errors.InvalidSpec, match="Nothing was sent"):
             client.gradients({"inputs": [[float("nan")]]})

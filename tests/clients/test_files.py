@@ -67,6 +67,19 @@ def test_a_download_needs_a_folder_and_a_name_in_it(kit: Any, run: Any, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["m.pt", "m.PTH", "m.onnx", "m.bin", "m.h5"])
+def test_a_download_is_not_named_like_what_it_is_not(
+    kit: Any, run: Any, tmp_path: Path, name: str
+) -> None:
+    script, done = download(kit, run, tmp_path / name)
+    assert done.exit_code == 2
+    assert "name it m.safetensors, which safetensors.torch.load_file reads, or m.npz" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"newer"))
+    to = ["--to", str(tmp_path / name), "--format", "npz"]
+    assert run(script, "download", "job_1", *to).stderr == "Written as npz.\n"
+
+
 @pytest.mark.parametrize("name", ["data.csv", "data.TSV", "data.txt", "data.npy"])
 def test_a_file_that_is_no_npz_is_not_sent_and_becomes_one_as_the_error_says(
     kit: Any, run: Any, tmp_path: Path, name: str

@@ -8,6 +8,7 @@ import typer
 from batchgrad.cli.common import JobId, connect, say
 from batchgrad.errors import Conflict
 from batchgrad.figures import best
+from batchgrad.files import parameters_format
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +76,7 @@ def download(
     ] = None,
     format: Annotated[  # noqa: A002 (the flag's name)
         Literal["safetensors", "npz"] | None,
-        typer.Option(help="Default: npz if the file is named so, else safetensors."),
+        typer.Option(help="Default: the one that the file is named after, else safetensors."),
     ] = None,
     which: Annotated[
         Literal["best", "last"] | None,
@@ -105,10 +106,12 @@ def download(
         found = client.job(job)
         written = client.download(job, target, format=format, which=which, step=step, fold=fold)
         typer.echo(str(written))
+    kind = format or parameters_format(target)
+    say(f"Written as {kind}.")
     if which != "last" and step is None and found.best is not None:
         say(f"These are {best(found.best)}; --which last gives the last ones.")
     if found.spec.standardize:
-        say(_about_inputs(npz=(format or target.suffix.removeprefix(".")) == "npz", folded=fold))
+        say(_about_inputs(npz=kind == "npz", folded=fold))
 
 
 def _about_inputs(*, npz: bool, folded: bool) -> str:

@@ -6,9 +6,10 @@ import typer
 from typer.core import TyperGroup
 
 from batchgrad import __version__
-from batchgrad.cli import actions, compare, data, examples, jobs, service
+from batchgrad.cli import actions, compare, data, examples, jobs, service, streams
 from batchgrad.errors import (
     BatchgradError,
+    InvalidArgument,
     InvalidRequest,
     InvalidSpec,
     JobCancelled,
@@ -64,7 +65,7 @@ def exit_code(error: BatchgradError) -> int:
             return 102
         case JobCancelled():
             return 103
-        case InvalidSpec() | InvalidRequest():
+        case InvalidSpec() | InvalidRequest() | InvalidArgument():
             return 2
     return 1
 
@@ -103,4 +104,5 @@ service.register_version(app)
 
 def main() -> None:
     """The `batchgrad` command."""
+    streams.prepare()
     app(prog_name="batchgrad")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from batchgrad.cli.streams import takes_unicode
 from batchgrad.figures import number as number  # noqa: PLC0414 (every table needs it)
 
 if TYPE_CHECKING:
@@ -86,11 +87,13 @@ def write(value: "BaseModel | Sequence[BaseModel] | Mapping[str, Any]", output: 
     if output == "json":
         import json
 
-        typer.echo(json.dumps(plain, ensure_ascii=False))
+        typer.echo(json.dumps(plain, ensure_ascii=not takes_unicode()))
     else:
         import yaml
 
-        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_start=True)
+        text = yaml.safe_dump(
+            plain, sort_keys=False, allow_unicode=takes_unicode(), explicit_start=True
+        )
         typer.echo(text, nl=False)
 
 

@@ -14,7 +14,9 @@ Truth = Annotated[bool, Strict()]
 class Wire(BaseModel):
     """What travels: unknown keys are a mistake, numbers are finite, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     @model_validator(mode="before")
     @classmethod

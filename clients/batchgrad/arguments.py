@@ -1,0 +1,95 @@
+"""Check what a method of the client was given, before anything is sent."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from batchgrad.errors import InvalidArgument
+
+Checked = TypeVar("Checked")
+_FOREVER = 1e12
+
+
+def optional(check: Callable[[str, Any], Checked], name: str, value: Any) -> Checked | None:
+    """What `check` makes of a value that may be None."""
+    return None if value is None else check(name, value)
+
+
+def segment(name: str, value: Any) -> str:
+    """An id or a name, as a part of a URL's path."""
+    checked = text(name, value)
+    if checked in {".", ".."}:
+        raise InvalidArgument(f"{name} is {checked!r}, which names nothing.")
+    return quote(checked, safe="")
+
+
+def text(name: str, value: Any) -> str:
+    """Text that is not blank and can travel."""
+    if not isinstance(value, str):
+        hint = f": give its id, {name.removesuffix('_id')}.id" if hasattr(value, "id") else ""
+        raise InvalidArgument(f"{name} is {_kind(value)}; expected text{hint}.")
+    if not value.strip():
+        raise InvalidArgument(f"{name} is empty.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{name} holds half of a character (a lone surrogate).") from error
+    return value
+
+
+def header(name: str, value: Any) -> str:
+    """Text that a header can carry: up to 255 printable ASCII characters."""
+    checked = text(name, value)
+    if not (checked.isascii() and checked.isprintable() and len(checked) <= 255):
+        raise InvalidArgument(f"{name} must be up to 255 printable ASCII characters.")
+    return checked
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number; numpy's are some, true and false are none."""
+    number = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**63:
+        raise InvalidArgument(f"{name} is {_said(value)}; expected a whole number from {least} on.")
+    return number
+
+
+def seconds(name: str, value: Any) -> float:
+    """A time of more than 0 seconds."""
+    number = value.tolist() if hasattr(value, "tolist") else value
+    known = isinstance(number, int | float) and not isinstance(number, bool)
+    if not (known and 0 <= number < _FOREVER):
+        raise InvalidArgument(f"{name} is {_said(value)}; expected seconds, 0 or more.")
+    return float(number)
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """Some words; a single one may stand for itself."""
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, Sequence | set | frozenset):
+        raise InvalidArgument(f"{name} is {_kind(value)}; expected a list of text.")
+    return [text(name, word) for word in words]
+
+
+def path(name: str, value: Any) -> Path:
+    """A path to a file."""
+    try:
+        made = Path(value)
+    except TypeError as error:
+        raise InvalidArgument(f"{name} is {_kind(value)}; expected a path.") from error
+    try:
+        named = made.name != "" and "\0" not in str(made) and bool(os.fsencode(made))
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise InvalidArgument(f"{name} is {str(value)!r:.100}, which names no file.")
+    return made
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _said(value: Any) -> str:
+    return repr(value)[:60] if isinstance(value, int | float) else _kind(value)

@@ -1,0 +1,224 @@
+"""Whatever the client is given, what goes wrong is a BatchgradError, and secrets stay secret."""
+
+import inspect
+import io
+import traceback
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import numpy as np
+import pytest
+
+from batchgrad import Client, errors
+from batchgrad.specs import load_gradients
+
+SECRET = "hunter2-hunter2-hunter2"  # noqa: S105 (no secret)
+WRONG: list[Any] = [
+    None,
+    "",
+    " ",
+    "..",
+    "\n",
+    "a\0b",
+    "\ud800",
+    "ü" * 300,
+    5,
+    -1,
+    3.5,
+    float("nan"),
+    10**400,
+    True,
+    b"x",
+    object(),
+    [],
+    {},
+    {(1, 2): object()},
+    [[1, 2], [3]],
+    np.array([object()]),
+    np.array(["a"]),
+    io.BytesIO(b"npz"),
+    Path("/nonexistent/file.npz"),
+    Path("/"),
+    "/nonexistent/folder/m.safetensors",
+]
+METHODS = sorted(
+    name
+    for name, method in inspect.getmembers(Client, inspect.isfunction)
+    if not name.startswith("_") and len(inspect.signature(method).parameters) > 1
+)
+RIGHT: dict[str, Any] = {
+    "job_id": "job_1",
+    "spec": {"name": "x"},
+    "request": {"inputs": [[1]]},
+    "path": "theta.safetensors",
+    "name": "digits",
+    "content": b"npz",
+    "inputs": [[1.0]],
+    "targets": [1.0],
+    "step": 1,
+}
+
+
+def calls(name: str) -> Iterator[dict[str, Any]]:
+    """Each argument wrong in turn, the others right."""
+    parameters = list(inspect.signature(getattr(Client, name)).parameters.values())[1:]
+    right = {p.name: RIGHT[p.name] for p in parameters if p.default is p.empty}
+    for parameter in parameters:
+        for wrong in WRONG:
+            if parameter.name != "on_silence":
+                yield {**right, parameter.name: wrong}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_wrong_arguments_raise_batchgrads_own_errors(
+    kit: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = 0
+    with kit.Script(kit.problem(422, "invalid", "Wrong.")).client() as client:
+        for arguments in calls(name):
+            try:
+                result = getattr(client, name)(**arguments)
+                if isinstance(result, Iterator):
+                    list(islice(result, 3))
+            except errors.BatchgradError:
+                refused += 1
+    assert refused > 5, name
+
+
+@pytest.mark.parametrize("wrong", [*WRONG[4:], "http://a..b:1", "http://h:99999", "h:1", "//h"])
+def test_a_client_of_nowhere_is_none(wrong: Any) -> None:
+    with pytest.raises(errors.BatchgradError, match="The service's URL is"):
+        Client(wrong)
+    for name in ("timeout", "patience_seconds"):
+        if not isinstance(wrong, int | float) or isinstance(wrong, bool):
+            with pytest.raises(errors.InvalidArgument, match=name):
+                Client("http://h", **cast("Any", {name: wrong}))
+
+
+def test_a_client_that_is_closed_says_so(kit: Any) -> None:
+    client = kit.Script(kit.answer(200, kit.job())).client()
+    client.close()
+    with pytest.raises(errors.InvalidArgument, match="closed"):
+        client.job("job_1")
+    with pytest.raises(errors.InvalidArgument, match="closed"):
+        list(client.events("job_1"))
+
+
+def test_answers_that_cannot_be_read_are_unexpected(kit: Any) -> None:
+    broken = httpx2.Response(
+        200, headers={"Content-Encoding": "gzip"}, stream=httpx2.ByteStream(b"no")
+    )
+    with kit.Script(broken).client() as client, pytest.raises(errors.UnexpectedAnswer):
+        client.job("job_1")
+
+
+def test_numpys_values_and_keys_are_welcome(kit: Any) -> None:
+    script = kit.Script(kit.problem(422, "invalid", "Wrong."))
+    spec = {
+        "class_weights": {np.int64(0): np.float32(0.5), np.int64(1): 2},
+        "batch_size": np.uint8(3),
+        "kernel_size": (np.int32(2), 2),
+        "standardize": np.bool_(True),
+        "inputs": np.eye(2),
+    }
+    with script.client() as client, pytest.raises(errors.InvalidRequest):
+        client.submit(spec)
+    sent = script.seen[0].content.decode()
+    assert sent == (
+        '{"class_weights": {"0": 0.5, "1": 2}, "batch_size": 3, "kernel_size": [2, 2], '
+        '"standardize": true, "inputs": [[1.0, 0.0], [0.0, 1.0]]}'
+    )
+
+
+def test_numbers_that_json_lacks_are_named_with_their_place(kit: Any, tmp_path: Path) -> None:
+    file = tmp_path / "minibatch.yaml"
+    file.write_text(
+        "model: {layers: [{kind: linear, out_features: 1}]}\nloss: squared_error\n"
+        "inputs: [[1e-3], [.inf]]\ntargets: [1, 2]\n"
+    )
+    with kit.Script().client() as client:
+        with pytest.raises(errors.InvalidSpec, match=r"inputs\[1\]\[0\] is inf"):
+            client.gradients(load_gradients(file))
+        with pytest.raises(errors.InvalidSpec, match=r"optimizer.learning_rate is nan"):
+            client.plan({"optimizer": {"learning_rate": np.float64("nan")}})
+
+
+@pytest.mark.parametrize("around", ["{}\n", "\r{}", " {} ", "\t{}\n\n"])
+def test_white_space_around_a_token_is_nothing(kit: Any, around: str) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    with script.client(token=around.format(SECRET)) as client:
+        client.job("job_1")
+    assert script.seen[0].headers["Authorization"] == f"Bearer {SECRET}"
+
+
+def told(error: BaseException) -> str:
+    """All that a traceback shows."""
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"token": f"{SECRET}\nX-Other: 1"},
+        {"token": f"ü{SECRET}"},
+        {"token": f"{SECRET} {SECRET}"},
+        {"url": f"http://user:{SECRET}@a..b:1"},
+        {"url": f"htp://user:{SECRET}@host"},
+        {"url": f"http://user:{SECRET}@host:port"},
+        {"url": f"user:{SECRET}@host:1"},
+        {"url": f"http://user:{SECRET}#x@host"},
+        {"url": f"http://user:/{SECRET}@host:port"},
+        {"url": f"http://user:{SECRET}@host", "token": "t" * 16},
+    ],
+)
+def test_secrets_are_in_no_error(arguments: dict[str, Any]) -> None:
+    with pytest.raises(errors.BatchgradError) as caught:
+        Client(**arguments)
+    assert SECRET not in told(caught.value)
+
+
+def test_a_password_in_the_url_is_sent_and_never_shown(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
+    transport = httpx2.MockTransport(script)
+    url = f"http://user:{SECRET}@service"
+    with Client(url, transport=transport, sleep=script.slept.append) as client:
+        client.job("job_1")
+        assert script.seen[0].headers["Authorization"].startswith("Basic ")
+        with pytest.raises(
+            errors.ConnectionFailed, match="No answer from http://service "
+        ) as caught:
+            client.job("job_1")
+        assert SECRET not in told(caught.value) + repr(client) + client.url + str(
+            vars(caught.value)
+        )
+
+
+PROXY = f"http://user:{SECRET}@127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ALL_PROXY", f"socks5://user:{SECRET}@127.0.0.1:1080", "ALL_PROXY is a SOCKS proxy"),
+        ("HTTP_PROXY", f"htp://user:{SECRET}@127.0.0.1:3128", "HTTP_PROXY is 'htp://…@127.0.0.1"),
+        ("SSL_CERT_FILE", "/nonexistent/ca.pem", "SSL_CERT_FILE is '/nonexistent/ca.pem'"),
+        ("SSL_CERT_FILE", "/etc/hostname", "SSL_CERT_FILE is '/etc/hostname'"),
+        ("http_proxy", PROXY, r"through the proxy http://…@127.0.0.1:9 \(http_proxy\)"),
+        ("ALL_PROXY", PROXY, r"through the proxy http://…@127.0.0.1:9 \(ALL_PROXY\)"),
+        ("HTTP_PROXY", "http://a..b:1", "cannot be sent"),
+    ],
+)
+def test_what_is_wrong_on_the_way_is_named_by_its_variable(
+    kit: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(errors.BatchgradError, match=said) as caught:
+        Client("http://192.0.2.1:8801", sleep=lambda _: None).job("job_1")
+    assert SECRET not in told(caught.value)
