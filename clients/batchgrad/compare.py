@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from batchgrad import built_in
+from batchgrad import averages, built_in
 from batchgrad.client import Client
 from batchgrad.contract import Job, JobSpec, Plan, StepRow
 from batchgrad.errors import InvalidSpec, NotFound
@@ -23,15 +23,16 @@ class Arm:
     """One way to train, as it ended.
 
     The validation figures and `training_loss` are those of the parameters that the job keeps.
-    `loss` is the mean of the last epoch's step losses, `training_loss` that
-    over all training examples; None where the arm diverged. `curve` holds (step, loss) in order.
+    `loss` is the mean over the last epoch's examples, each at the step that held it,
+    `training_loss` that over all training examples; None where the arm diverged. `curve` holds
+    (step, loss, weight) in order.
     """
 
     name: ArmName
     job: Job
     loss: float | None = None
     training_loss: float | None = None
-    curve: list[tuple[int, float]] = field(default_factory=list)
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
 
     @property
     def diverged(self) -> bool:
@@ -140,7 +141,11 @@ def _arm_spec(spec: JobSpec, name: ArmName, run: str) -> dict[str, Any]:
 
 def _measured(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> Arm:
     rows = list(client.steps(arm.job.id, max_points=CURVE_POINTS))
-    curve = [(row.step, row.loss) for row in rows if row.loss is not None and isfinite(row.loss)]
+    curve = [
+        (row.step, row.loss, averages.weight(row))
+        for row in rows
+        if row.loss is not None and isfinite(row.loss)
+    ]
     if arm.diverged or not rows:
         return Arm(arm.name, arm.job, curve=curve)
     before = max(arm.job.step - plan.steps_per_epoch, 0)
@@ -149,10 +154,13 @@ def _measured(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> 
 
 
 def _last_epoch(rows: Iterator[StepRow]) -> float | None:
-    """The mean loss of the steps that belong to the last row's epoch."""
+    """The mean loss over the examples of the last row's epoch."""
     found = list(rows)
-    losses = [row.loss for row in found if row.epoch == found[-1].epoch and row.loss is not None]
-    return sum(losses) / len(losses) if losses else None
+    return averages.mean_loss(
+        (row.loss, averages.weight(row))
+        for row in found
+        if row.epoch == found[-1].epoch and row.loss is not None
+    )
 
 
 def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> float | None:

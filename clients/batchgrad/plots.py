@@ -6,10 +6,11 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
+from batchgrad import averages
 from batchgrad.errors import Unavailable, extra
 
-Curve = Sequence[tuple[int, float]]
-"""(step, loss) in order."""
+Curve = Sequence[tuple[int, float, float]]
+"""(step, loss, weight) in order."""
 
 CEILING = 10.0
 """Losses above so many times the first one are left out: a run that diverges flattens the rest."""
@@ -35,9 +36,9 @@ def on_terminal(curves: Mapping[str, Curve], *, width: int = 72, colours: bool =
     figure.y_ticks_fkt = lambda low, _: f"{10**low if logarithmic else low:.3g}"
     figure.set_x_limits(min_=0, max_=max(curve[-1][0] for curve in shown.values()))
     for (name, curve), marker, colour in zip(shown.items(), MARKERS, COLOURS, strict=False):
-        losses = [log10(loss) if logarithmic else loss for _, loss in curve]
+        losses = [log10(loss) if logarithmic else loss for _, loss, _ in curve]
         figure.plot(
-            [step for step, _ in curve],
+            [step for step, _, _ in curve],
             losses,
             colour if colours else None,
             label=name,
@@ -72,7 +73,7 @@ def to_file(path: Path, curves: Mapping[str, Curve], title: str) -> None:
         axes.set_yscale("log")
     for name, curve in shown.items():
         cut = " (diverged)" if len(curve) < len(curves[name]) else ""
-        steps, losses = [step for step, _ in curve], [loss for _, loss in curve]
+        steps, losses = [step for step, _, _ in curve], [loss for _, loss, _ in curve]
         axes.plot(steps, losses, label=f"{name}{cut}", linewidth=1.2)
     axes.legend()
     axes.grid(visible=True, alpha=0.3)
@@ -84,19 +85,25 @@ def within_ceiling(curve: Curve) -> Curve:
     if not curve or curve[0][1] <= 0:
         return curve
     limit = CEILING * curve[0][1]
-    end = next((k for k, (_, loss) in enumerate(curve) if loss > limit), len(curve))
+    end = next((k for k, (_, loss, _) in enumerate(curve) if loss > limit), len(curve))
     return curve[:end]
 
 
 def _thinned(curve: Curve, points: int = 48) -> Curve:
-    """At most about so many points, each the mean of its neighbours: what characters can show."""
+    """At most about so many points, each the mean of some steps: what characters can show."""
     size = -(-len(curve) // points) or 1
     groups = [curve[start : start + size] for start in range(0, len(curve), size)]
-    return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
+    return [_joined(group) for group in groups]
+
+
+def _joined(group: Curve) -> tuple[int, float, float]:
+    """Some steps as one: the last one's number, the mean loss over all examples, their weight."""
+    mean = averages.mean_loss((loss, weight) for _, loss, weight in group)
+    return group[-1][0], group[-1][1] if mean is None else mean, sum(w for _, _, w in group)
 
 
 def _positive(curves: Mapping[str, Curve]) -> bool:
-    return all(loss > 0 for curve in curves.values() for _, loss in curve)
+    return all(loss > 0 for curve in curves.values() for _, loss, _ in curve)
 
 
 def _canvas() -> Any:

@@ -29,6 +29,7 @@ class Service:
         self.deleted: list[str] = []
         self.stored: list[str] = []
         self.datasets = set(datasets)
+        self.weights: list[float | None] = [1.0] * 4
         self._kit = kit
         self._shortcuts = ["averaged_error", "mean_example", *["mean_of_means"] * weighted]
 
@@ -86,8 +87,9 @@ class Service:
             losses = [0.5]
         after = int(request.url.params.get("after", 0))
         rows = [
-            self._kit.STEP | {"step": step, "epoch": (step + 1) // 2, "loss": loss}
-            for step, loss in enumerate(losses, start=1)
+            self._kit.STEP
+            | {"step": step, "epoch": (step + 1) // 2, "loss": loss, "weight": weight}
+            for step, (loss, weight) in enumerate(zip(losses, self.weights, strict=False), 1)
             if step > after
         ]
         return self._kit.answer(200, {"data": rows, "next": None})
@@ -134,12 +136,30 @@ def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
     service = Service(kit)
     arm = arms_of(service, job_spec(kit))["mean_gradient"]
     assert (arm.loss, arm.training_loss) == (1.5, 0.5)
-    assert arm.curve == [(1, 8.0), (2, 4.0), (3, 2.0), (4, 1.0)]
+    assert arm.curve == [(1, 8.0, 1.0), (2, 4.0, 1.0), (3, 2.0, 1.0), (4, 1.0, 1.0)]
     probe = service.submitted[1]
     JobSpec.model_validate(probe)
     assert probe["initial_parameters"] == {"job": "job_0"}
     assert (probe["batch_size"], probe["microbatch_size"], probe["steps"]) == ("full", 7, 1)
     assert service.deleted == ["job_1", "job_3", "job_5"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([9.0, 9.0, 64.0, 1.0], 129 / 65),  # a short last minibatch: its example is one of 65
+        ([1.0, 1.0, 3.0, 0.0], 2.0),
+        ([1.0, 1.0, 1e-300, 3e-300], 1.25),
+        ([1.0, 1.0, 1e308, 1e308], 1.5),
+        ([None, None, None, None], 1.5),  # of a service that does not say weights yet
+    ],
+)
+def test_the_last_epoch_s_loss_is_a_mean_over_examples(
+    kit: Any, weights: list[float | None], expected: float
+) -> None:
+    service = Service(kit)
+    service.weights = weights
+    assert arms_of(service, job_spec(kit))["mean_gradient"].loss == pytest.approx(expected)
 
 
 def test_figures_are_those_of_the_parameters_that_are_kept(kit: Any) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from batchgrad import plots
 
-FALLING = [(step, 2.0 * 0.98**step) for step in range(1, 301)]
-EXPLODING = [(step, 2.0 * 1.5**step) for step in range(1, 50)]
+FALLING = [(step, 2.0 * 0.98**step, 8.0) for step in range(1, 301)]
+EXPLODING = [(step, 2.0 * 1.5**step, 8.0) for step in range(1, 50)]
 
 
 def test_terminal_plot_names_every_curve_and_fits_its_width() -> None:
@@ -30,7 +30,7 @@ def test_curve_that_explodes_is_cut_where_it_leaves_the_rest() -> None:
 
 def test_negative_losses_are_drawn_too() -> None:
     """linear_error falls below 0: no logarithm then."""
-    drawn = plots.on_terminal({"exact": [(1, 1.0), (2, -1.0), (3, -3.0)]})
+    drawn = plots.on_terminal({"exact": [(1, 1.0, 1.0), (2, -1.0, 1.0), (3, -3.0, 1.0)]})
     assert "-" in drawn
 
 
@@ -45,3 +45,12 @@ def test_file_is_what_its_name_says(tmp_path: Path, ending: str, magic: bytes) -
     plots.check_file(path)
     plots.to_file(path, {"exact": FALLING, "wrong": EXPLODING, "none": []}, "digits")
     assert path.read_bytes().startswith(magic)
+
+
+def test_points_that_are_drawn_as_one_count_by_their_examples() -> None:
+    """Every second step holds one example, the others 64."""
+    curve = [(step, 100.0 if step % 2 else 1.0, 1.0 if step % 2 else 64.0) for step in range(96)]
+    thinned = plots._thinned(curve, points=48)
+    assert len(thinned) == 48
+    assert {round(loss, 9) for _, loss, _ in thinned} == {round(164 / 65, 9)}
+    assert thinned[0][0] == 1

@@ -68,6 +68,15 @@ def test_trace_and_signal_are_smoothed_apart() -> None:
     assert [noise.simple for noise in found] == [3.0, 3.0, None, None]  # the signal is below 0
 
 
+def test_a_small_minibatch_tells_as_little_of_the_noise_as_it_has_examples() -> None:
+    smoothing = SmoothedNoise()
+    smoothing.add(NoiseScale(3.0, 1.0, 3.0))
+    found = smoothing.add(NoiseScale(300.0, 0.2, None), 2 / 64)
+    weights = [DECAY, 2 / 64]
+    assert found.trace == pytest.approx(np.average([3, 300], weights=weights))
+    assert found.signal == pytest.approx(np.average([1, 0.2], weights=weights))
+
+
 def test_constant_figures_come_back_from_the_first_step_on() -> None:
     smoothing = SmoothedNoise()
     for _ in range(5):

@@ -64,6 +64,7 @@ class Coordinator:
         self._measurements = Measurements(
             self._averaging,
             examples,
+            batch_size=order.batch_size,
             step_bytes=4 * parameters.nbytes
             + 8 * self._averaging.means_bytes(parameters.dtype, update)  # and as rows of passes
             + 24 * order.batch_size,

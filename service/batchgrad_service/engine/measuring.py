@@ -86,12 +86,19 @@ class Measurements:
     """Takes steps, measures them when enough of them wait, and keeps what was measured."""
 
     def __init__(
-        self, averaging: Averaging, examples: Examples, *, step_bytes: int, together: int
+        self,
+        averaging: Averaging,
+        examples: Examples,
+        *,
+        batch_size: int,
+        step_bytes: int,
+        together: int,
     ) -> None:
         """`step_bytes` is what a step holds while it waits; at most `together` of them wait.
 
-        With 0 nothing is measured at all.
+        With 0 nothing is measured at all. `batch_size` is N of a full minibatch.
         """
+        self._batch_size = batch_size
         self.noise = SmoothedNoise()
         self._averaging = averaging
         self._examples = examples
@@ -143,7 +150,7 @@ class Measurements:
                 "weight": weight,
                 "learning_rate": step.learning_rate,
                 "gradient_norm": sqrt(step.squared_norm),
-                "noise_scale": self.noise.add(noise).simple,
+                "noise_scale": self.noise.add(noise, of.ids.shape[1] / self._batch_size).simple,
                 "norm_test": norm_test(noise.trace, of.ids.shape[1], step.squared_norm),
                 "gradient_checksum": fingerprint,
                 "norms": {"quantiles": among, "histogram": histogram, "largest": most},

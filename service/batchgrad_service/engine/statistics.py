@@ -62,21 +62,22 @@ def _simple(trace: float, signal: float) -> float | None:
 
 
 class SmoothedNoise:
-    """Trace and signal over steps, each x̄ = Σ β^age x / Σ β^age (McCandlish et al. 2018, A.1).
+    """Trace and signal over steps, each x̄ = Σ β^age c x / Σ β^age c (McCandlish et al. 2018, A.1).
 
+    c is a step's part of a full minibatch: what few examples tell of the noise counts for less.
     Smoothed apart because a ratio of means has far less bias than a mean of ratios. The division
     corrects the bias of the first steps, as Adam's does. Undetermined steps change nothing.
     """
 
     def __init__(self) -> None:
-        self._trace = self._signal = self._weight = 0.0  # Σ β^age x, and Σ β^age
+        self._trace = self._signal = self._weight = 0.0  # Σ β^age c x, and Σ β^age c
 
-    def add(self, noise: NoiseScale) -> NoiseScale:
-        """Take in one step; the smoothed figures, all None while there are none."""
+    def add(self, noise: NoiseScale, part: float = 1.0) -> NoiseScale:
+        """Take in one step, `part` of a full minibatch; the smoothed figures, None without any."""
         if noise.trace is not None and noise.signal is not None:
-            self._trace = DECAY * self._trace + noise.trace
-            self._signal = DECAY * self._signal + noise.signal
-            self._weight = DECAY * self._weight + 1.0
+            self._trace = DECAY * self._trace + part * noise.trace
+            self._signal = DECAY * self._signal + part * noise.signal
+            self._weight = DECAY * self._weight + part
         if not self._weight:
             return NoiseScale(None, None, None)
         trace, signal = self._trace / self._weight, self._signal / self._weight
