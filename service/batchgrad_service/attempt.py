@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import structlog
 
 from batchgrad.contract import JobSpec, WorkerRange
+from batchgrad_service.engine import unstored
 from batchgrad_service.engine.messages import (
     LEDGER_FILE,
     AnyEngineMessage,
@@ -19,6 +20,7 @@ from batchgrad_service.engine.messages import (
     Finished,
     LedgerWritten,
     Start,
+    Stored,
 )
 from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
 from batchgrad_service.metrics import Metrics
@@ -176,8 +178,10 @@ class Attempt:
         try:
             log.info("engine started, pid %d", engine.pid)
             engine.begin()
-            for message in engine.messages():
-                self._hear(message)
+            for number, message in enumerate(engine.messages(), start=1):
+                self._hear(engine, number, message)
+            if not (self._killed or self._unheard):
+                unstored.remove(self._folder)  # all was heard
         except EngineProtocolError as error:
             broken = error
             self.kill()
@@ -199,6 +203,7 @@ class Attempt:
         structlog.contextvars.bind_contextvars(request_id=inputs.request_id)
         self._folder.mkdir(parents=True, exist_ok=True)
         await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
+        self._around.patience(lambda: self._around.reports.take_over(self.job_id, self.number))
         workers = _ray_workers(inputs.spec)
         named = self._around.settings.ray_address is not None and inputs.spec.workers == "auto"
         cluster = self._around.cluster.address(workers) if workers or named else None
@@ -229,7 +234,7 @@ class Attempt:
             )
             return self._engine
 
-    def _hear(self, message: AnyEngineMessage) -> None:
+    def _hear(self, engine: EngineProcess, number: int, message: AnyEngineMessage) -> None:
         if isinstance(message, LedgerWritten):
             with self._ledger_news:
                 self._ledgers += 1
@@ -245,24 +250,30 @@ class Attempt:
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
             self._last_words = message.detail
             self._force_later()  # it has said all: now it ends
-        elif not self._take(message):
+        elif not self._take(engine, number, message):
             # Another attempt goes on with the job, or the job ended: nothing to do here.
             log.warning("the attempt is stale, its engine ends")
             self._settled = True
             self.kill()
 
-    def _take(self, message: AnyReport) -> bool:
-        """Store a report; False if the attempt is stale. Until it is stored the engine stands."""
+    def _take(self, engine: EngineProcess, number: int, message: AnyReport) -> bool:
+        """Store a report, the engine's line of that number; False if the attempt is stale.
+
+        Until it is stored the engine stands.
+        """
         if self._unheard:
             return True
         try:
-            return self._around.patience(
-                lambda: self._around.reports.take(self.job_id, self.number, message)
+            current = self._around.patience(
+                lambda: self._around.reports.take(self.job_id, self.number, message, number)
             )
         except StoreUnavailable as error:  # the service stops: the engine has to end meanwhile
             log.warning("reports are not stored: %s", error.detail)
             self._unheard = True
             return True
+        if current:
+            engine.send(Stored(stored=number))
+        return current
 
     def _find_cluster(self, workers: int) -> None:
         """Tell a running engine where the private cluster is, starting it if there is none."""

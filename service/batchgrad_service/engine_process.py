@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from batchgrad_service.engine.messages import (
     CLUSTER_LOST,
     AnyEngineMessage,
-    ClusterFound,
-    Command,
+    AnyToEngine,
     EngineMessage,
     Start,
 )
@@ -81,7 +80,7 @@ class EngineProcess:
         _bound(self._log)
         self._stdin_lock = threading.Lock()
         self._begun = False
-        self._waiting: list[Command | ClusterFound] = []  # what came before the order was written
+        self._waiting: list[AnyToEngine] = []  # what came before the order was written
         self._closing = False
         self._alive = threading.Lock()  # held while the process may be signalled or is reaped
         with self._log.open("ab") as stderr:
@@ -119,6 +118,8 @@ class EngineProcess:
             raise TypeError("The engine needs a pipe for stdout.")
         with self._process.stdout as pipe, open(pipe.fileno(), "rb", closefd=False) as lines:
             for line in lines:
+                if not line.endswith(b"\n"):
+                    return  # killed in the middle of it
                 try:
                     yield EngineMessage.validate_json(line)
                 except ValidationError as error:
@@ -127,7 +128,7 @@ class EngineProcess:
                         f"{error.errors(include_url=False)[0]['msg']}"
                     ) from error
 
-    def send(self, command: Command | ClusterFound) -> None:
+    def send(self, command: AnyToEngine) -> None:
         """Tell the engine what to do at its next step boundary; nothing if it is gone."""
         with self._stdin_lock:
             if self._begun and not self._closing:
@@ -158,7 +159,7 @@ class EngineProcess:
             lines = file.read().decode(errors="replace").splitlines()
         return EngineExit(self._process.returncode, lines[-LOG_TAIL_LINES:])
 
-    def _write(self, message: Start | Command | ClusterFound) -> None:
+    def _write(self, message: Start | AnyToEngine) -> None:
         if self._process.stdin is None or self._process.stdin.closed:
             return
         data = memoryview(message.model_dump_json().encode() + b"\n")

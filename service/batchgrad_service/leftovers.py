@@ -80,7 +80,7 @@ def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
         yield from _judge(entry, bool(_JOB.fullmatch(entry.name)), entry.name in jobs, NO_JOB)
         if entry.name in ended:
             for file in _entries(entry):
-                if _OF_AN_ENGINE.fullmatch(file.name):
+                if _OF_AN_ENGINE.fullmatch(file.name) or files.is_temporary(file.name):
                     yield Leftover(file, UNFINISHED)
 
 

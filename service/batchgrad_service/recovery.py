@@ -10,6 +10,7 @@ from pathlib import Path
 from batchgrad.contract import Job, JobStatus
 from batchgrad_service.data_directory import try_lock
 from batchgrad_service.processes import kill_group
+from batchgrad_service.reports import Reports
 from batchgrad_service.store import Store
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def all_jobs(store: Store, statuses: set[JobStatus]) -> Iterator[Job]:
 
 def reconcile(
     store: Store,
+    reports: Reports,
     data_dir: Path,
     grace_seconds: float,
     stopping: threading.Event,
@@ -70,8 +72,9 @@ def reconcile(
 ) -> list[Job]:
     """Settle what an earlier service left unsettled; the jobs that it cancelled.
 
-    What was under way becomes `recovering`, `pausing` becomes paused, `cancelling` cancelled,
-    each after its old engine is gone. `but` are jobs whose engines are this service's.
+    What its engines said last is stored first. What was under way becomes `recovering`, `pausing`
+    becomes paused, `cancelling` cancelled, each after its old engine is gone. `but` are jobs whose
+    engines are this service's.
     """
     unsettled: set[JobStatus] = {"starting", "running", "recovering", "pausing", "cancelling"}
     cancelled = []
@@ -82,6 +85,7 @@ def reconcile(
             log.exception("Job %s", job.id)  # its next attempt meets the lock again, and says so
         if stopping.is_set():
             break
+        reports.take_over(job.id, job.attempts)
         data = {"detail": "The service was restarted."}
         ended = store.transition(job.id, to="cancelled", allowed={"cancelling"}, data=data)
         if ended is not None:

@@ -204,7 +204,14 @@ class Supervisor:
         with self._lock:
             ours = set(self._attempts)
         grace = self._settings.grace_seconds
-        cancelled = reconcile(self._store, self._settings.data_dir, grace, self._stopping, but=ours)
+        cancelled = reconcile(
+            self._store,
+            self._around.reports,
+            self._settings.data_dir,
+            grace,
+            self._stopping,
+            but=ours,
+        )
         for job in cancelled:
             self._settling.cancelled(job)
         if not self._booted:

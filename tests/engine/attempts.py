@@ -1,5 +1,6 @@
 """Whole attempts in this process, inline, and what they leave."""
 
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +42,12 @@ class Orders:
 
 
 def attempt(
-    job: JobSpec, dataset: Path, directory: Path, orders: Orders | None = None, **start: Any
+    job: JobSpec,
+    dataset: Path,
+    directory: Path,
+    orders: Orders | None = None,
+    secure: Callable[[], None] | None = None,
+    **start: Any,
 ) -> list[AnyEngineMessage]:
     """Everything that an attempt says, as the service hears it."""
     directory.mkdir(exist_ok=True)
@@ -57,6 +63,7 @@ def attempt(
         ),
         orders or Orders(),
         lambda message: messages.append(EngineMessage.validate_json(encode(message))),
+        secure or (lambda: None),
     )
     return messages
 
@@ -76,6 +83,16 @@ def bits(messages: list[AnyEngineMessage]) -> tuple[str | None, str | None]:
     """Digests of the parameters that the job keeps, and of its last ones."""
     end = finished(messages)
     return end.parameters_digest, end.last_parameters_digest
+
+
+def warnings(messages: list[AnyEngineMessage]) -> list[str]:
+    """What steps and evaluations warned of."""
+    return [
+        warned.detail
+        for message in messages
+        if isinstance(message, Report)
+        for warned in message.warnings
+    ]
 
 
 def evaluations(messages: list[AnyEngineMessage]) -> list[Evaluated]:

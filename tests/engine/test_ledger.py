@@ -157,7 +157,8 @@ def test_ledger_order_leaves_a_pause_in_force() -> None:
         Command.model_validate({"command": word}).model_dump_json() + "\n"
         for word in ("pause", "ledger")
     )
-    orders = RealOrders(io.StringIO(lines))
+    stored: list[int] = []
+    orders = RealOrders(io.StringIO(lines), stored.append)
     while not orders.interrupted:  # its thread reads the two lines at once
         pass
     assert orders.command == "pause"

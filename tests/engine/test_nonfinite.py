@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from batchgrad_service.engine.checkpoints import newest
-from batchgrad_service.engine.messages import Checkpointed, Happened, Report
-from tests.engine.attempts import attempt, finished, rows
+from batchgrad_service.engine.messages import Checkpointed, Report
+from tests.engine.attempts import attempt, finished, rows, warnings
 from tests.engine.small_job import spec
 
 LINEAR = {"layers": [{"kind": "linear", "out_features": 3}]}
@@ -42,7 +42,7 @@ def test_nonfinite_examples_are_dropped_when_asked(hot: Path, job_directory: Pat
     assert finished(messages).outcome == "succeeded"
     counted = sum(m.observed.nonfinite_examples for m in messages if isinstance(m, Report))
     assert counted == 2
-    told = " ".join(m.data["detail"] for m in messages if isinstance(m, Happened))
+    told = " ".join(warnings(messages))
     assert "11" in told
     assert "42" in told
     assert np.isfinite(np.array([row.loss for row in rows(messages)], np.float64)).all()
@@ -133,4 +133,4 @@ def test_inputs_too_large_to_standardize_are_told(dataset: Path, job_directory: 
 def test_a_broken_example_is_warned_of_once(hot: Path, job_directory: Path) -> None:
     changes = HOT | {"epochs": 6}
     messages = attempt(spec(model=LINEAR, nonfinite="drop", **changes), hot, job_directory)
-    assert 1 <= len([m for m in messages if isinstance(m, Happened)]) <= 2
+    assert 1 <= len(warnings(messages)) <= 2

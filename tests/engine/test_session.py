@@ -143,7 +143,8 @@ def test_class_weights_go_with_a_loss_of_numbers(dataset: Path, job_directory: P
 
 
 def test_leftovers_of_a_killed_engine_are_removed(dataset: Path, job_directory: Path) -> None:
-    torn = job_directory / "step-0000000001.999.tmp"
-    torn.write_bytes(b"half")
+    torn = [job_directory / name for name in ("step-0000000001.999.tmp", f"{'a' * 16}.tmp")]
+    for path in torn:
+        path.write_bytes(b"half")
     attempt(spec(), dataset, job_directory)
-    assert not torn.exists()
+    assert not any(path.exists() for path in torn)

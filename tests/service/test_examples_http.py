@@ -1,5 +1,6 @@
 """What single examples did, over HTTP: the ledger in pages, and steps replayed."""
 
+import itertools
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
     folder = bench.data_dir / "jobs" / job_id
     folder.mkdir(parents=True, exist_ok=True)
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
+    numbers = itertools.count(1)
 
     def hear(sent: Sent) -> None:
         message: Any = EngineMessage.validate_json(encode(sent))
@@ -54,7 +56,7 @@ def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
             to: Any = message.outcome
             bench.store.transition(job_id, to=to, allowed=["running"], attempt=attempt)
         else:
-            assert reports.take(job_id, attempt, message)
+            assert reports.take(job_id, attempt, message, next(numbers))
 
     start = Start(
         job_id=job_id,
@@ -63,7 +65,7 @@ def train(bench: Bench, job_id: str, orders: Orders | None = None) -> None:
         dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
-    run(start, orders or Orders(), hear)
+    run(start, orders or Orders(), hear, secure=lambda: None)
 
 
 @pytest.fixture

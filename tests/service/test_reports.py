@@ -10,10 +10,19 @@ def test_a_loss_is_an_event_and_counts_at_once_but_not_from_a_stale_attempt(benc
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
     job_id, attempt = started(bench.store)
     lost = Happened(event="worker_lost", data={"worker": 0, "reason": "died", "detail": "it fell"})
-    assert reports.take(job_id, attempt, lost)
-    assert not reports.take(job_id, attempt - 1, lost)
+    assert reports.take(job_id, attempt, lost, 1)
+    assert not reports.take(job_id, attempt - 1, lost, 1)
     answer = bench.http.get(
         f"/v1/jobs/{job_id}/events", headers={"Accept": "application/json"}
     ).json()
     assert [each["data"] for each in answer["data"] if each["type"] == "worker_lost"] == [lost.data]
     assert bench.registry.get_sample_value("batchgrad_workers_lost_total") == 1
+
+
+def test_a_line_that_comes_twice_is_taken_and_stored_once(bench: Bench) -> None:
+    reports = Reports(bench.store, bench.metrics, bench.data_dir)
+    job_id, attempt = started(bench.store)
+    retried = Happened(event="retry", data={"reason": "died", "microbatches": 3, "detail": "…"})
+    for number in (2, 2, 1):
+        assert reports.take(job_id, attempt, retried, number)
+    assert [event.type for event in bench.store.events(job_id).data].count("retry") == 1

@@ -54,6 +54,8 @@ def listen() -> None:
             (folder / "cluster").write_text(line)
             heard.set()
             continue
+        if "stored" in json.loads(line):
+            continue
         if json.loads(line)["command"] == "ledger":
             if "deaf" in labels:
                 continue

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from safetensors.numpy import save_file
 from batchgrad.contract import BestEvaluation
 from batchgrad_service.engine.best import Best
 from batchgrad_service.engine.ledger import Columns
+from batchgrad_service.engine.messages import Checkpointed
+from batchgrad_service.files import is_temporary
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.digests import digest
 from batchgrad_workers.disk import sync
@@ -147,7 +150,7 @@ def _best(
 def sweep(directory: Path) -> None:
     """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
     for torn in directory.glob("*.tmp"):
-        if _TEMPORARY.fullmatch(torn.name):
+        if _TEMPORARY.fullmatch(torn.name) or is_temporary(torn.name):
             torn.unlink()
 
 
@@ -160,6 +163,30 @@ def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
         except BadCheckpoint as bad:
             complaints.append(str(bad))
     return None, complaints
+
+
+def newer(directory: Path, than: int) -> Iterator[Checkpointed]:
+    """The whole checkpoints of later steps, as their engine would have told of them."""
+    for path in sorted(directory.glob("step-*.safetensors")):
+        digits = path.stem.removeprefix("step-")
+        if not digits.isdigit() or int(digits) <= than:
+            continue
+        try:
+            snapshot = read(path)
+        except BadCheckpoint:
+            continue  # the next attempt says so, and goes on from an older one
+        with path.open("rb") as file:
+            file_digest = hashlib.file_digest(file, "sha256").hexdigest()
+            about = os.fstat(file.fileno())
+        yield Checkpointed(
+            step=snapshot.step,
+            time=datetime.fromtimestamp(about.st_mtime, UTC),
+            file=path.name,
+            bytes=about.st_size,
+            digest=f"sha256:{file_digest}",
+            parameters_digest=snapshot.parameters_digest,
+            best=snapshot.best.evaluation if snapshot.best else None,
+        )
 
 
 def _group(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

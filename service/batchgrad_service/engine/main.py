@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
@@ -16,44 +15,15 @@ from batchgrad_service.engine.messages import (
     CLUSTER_LOST,
     ClusterFound,
     ClusterWanted,
-    Finished,
-    Happened,
-    Sent,
     Start,
-    Started,
-    encode,
 )
 from batchgrad_service.engine.orders import Orders
+from batchgrad_service.engine.outlet import Outlet
 
 LOCKED = 73
 """Exit code: another engine still works on this job."""
 
 _log = logging.getLogger("batchgrad.engine")
-
-
-class Outlet:
-    """The pipe to the service. When nobody reads any more, the engine goes on to its end."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self._open = True
-
-    def send(self, message: Sent) -> None:
-        """Write one line; what is rare goes to the log too."""
-        if isinstance(message, Started | Happened | Finished):
-            data = message.model_dump(mode="json", exclude={"type", "event"})
-            name = message.event if isinstance(message, Happened) else message.type
-            _log.info(name, extra={"data": data.pop("data", data)})
-        with self._lock:
-            if not self._open:
-                return
-            try:
-                self._stream.write(encode(message))
-                self._stream.write(b"\n")
-                self._stream.flush()
-            except BrokenPipeError:
-                self._open = False
 
 
 def main() -> int:
@@ -67,16 +37,18 @@ def main() -> int:
             _log.error("another engine holds this job's lock")
             return LOCKED
         try:
-            orders = Orders(sys.stdin)
+            orders = Orders(sys.stdin, outlet.stored)
 
             def find_cluster(workers: int, interrupted: Callable[[], bool]) -> ClusterFound:
                 outlet.send(ClusterWanted(workers=workers))
                 return orders.cluster(interrupted)
 
-            session.run(start, orders, outlet.send, find_cluster)
+            session.run(start, orders, outlet.send, lambda: outlet.secure(start), find_cluster)
         except ClusterLost as error:
             _log.error("the Ray cluster is gone: %s", error)  # it says all
             return CLUSTER_LOST
+        finally:
+            outlet.secure(start)
     return 0
 
 

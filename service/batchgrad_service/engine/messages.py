@@ -1,8 +1,8 @@
 """What service and engine say to each other: one JSON object a line on the engine's pipes.
 
-The first line on the engine's stdin is a `Start`, later ones are `Command`s and `ClusterFound`;
-stdin's end means "write a checkpoint and go". Everything that the engine prints on stdout is an
-`EngineMessage`.
+The first line on the engine's stdin is a `Start`, later ones are `Command`s, `ClusterFound` and
+`Stored`; stdin's end means "write a checkpoint and go". Everything that the engine prints on
+stdout is an `EngineMessage`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,14 @@ class ClusterFound(Message):
     detail: str = ""
 
 
-ToEngine: TypeAdapter[Command | ClusterFound] = TypeAdapter(Command | ClusterFound)
+class Stored(Message):
+    """The service has stored the engine's line of this number, counted from 1, and all before."""
+
+    stored: int
+
+
+AnyToEngine = Command | ClusterFound | Stored
+ToEngine: TypeAdapter[AnyToEngine] = TypeAdapter(AnyToEngine)
 
 
 class ClusterWanted(Message):
@@ -122,8 +129,20 @@ class Evaluated(Message):
     best: bool = False
 
 
+class Warned(Message):
+    """What a step, or the evaluation after it, made the engine warn of."""
+
+    step: int
+    detail: str
+    of: Literal["step", "evaluation"] = "step"
+
+
 class Report(Message):
-    """Progress, at most every quarter of a second: all steps and evaluations since the last."""
+    """Progress, at most every quarter of a second: all steps and evaluations since the last.
+
+    `warnings` come with their steps' rows: steps that are computed again after a restart warn
+    again, and the store knows by the rows which warnings it has.
+    """
 
     type: Literal["report"] = "report"
     workers: int
@@ -132,6 +151,7 @@ class Report(Message):
     examples_per_second: float
     rows: list[StepRow]
     evaluations: list[Evaluated] = Field(default_factory=list)
+    warnings: list[Warned] = Field(default_factory=list)
     observed: Observed
     cluster: ClusterSeen = ClusterSeen()
 
@@ -149,6 +169,7 @@ class SentReport:
     examples_per_second: float
     rows: Sequence[orjson.Fragment]
     evaluations: Sequence[Evaluated]
+    warnings: Sequence[Warned]
     observed: Observed
     cluster: ClusterSeen
     type: Literal["report"] = "report"

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TextIO
 from pydantic import ValidationError
 
 from batchgrad_service.engine.executors import Interrupted
-from batchgrad_service.engine.messages import ClusterFound, ToEngine
+from batchgrad_service.engine.messages import ClusterFound, Stored, ToEngine
 
 POLL_SECONDS = 0.2
 
@@ -31,14 +31,18 @@ class Told(Protocol):
 
 
 class Orders:
-    """The latest command, and whether stdin has ended: then the engine has to go."""
+    """The latest command, and whether stdin has ended: then the engine has to go.
 
-    def __init__(self, stream: TextIO) -> None:
+    `stored` is called with the number of each line that the service has stored.
+    """
+
+    def __init__(self, stream: TextIO, stored: Callable[[int], None]) -> None:
         self.command: Literal["pause", "cancel"] | None = None
         self.interrupted = False
         self._ledger_wanted = threading.Event()
         self._cluster: queue.SimpleQueue[ClusterFound] = queue.SimpleQueue()
         self._stream = stream
+        self._stored = stored
         self._thread = threading.Thread(target=self._read, name="orders", daemon=True)
         self._thread.start()
 
@@ -65,6 +69,8 @@ class Orders:
                 continue
             if isinstance(order, ClusterFound):
                 self._cluster.put(order)
+            elif isinstance(order, Stored):
+                self._stored(order.stored)
             elif order.command == "ledger":
                 self._ledger_wanted.set()
             else:

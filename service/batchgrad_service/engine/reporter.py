@@ -4,6 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -13,10 +14,10 @@ from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.measuring import Measured
 from batchgrad_service.engine.messages import (
     Evaluated,
-    Happened,
     Observed,
     Sent,
     SentReport,
+    Warned,
     encode_row,
 )
 
@@ -54,9 +55,10 @@ class Reporter:
                 self._phases[phase].append(seconds)
             if figures["loss"] is None and not self._warned_of_weightless:
                 self._warned_of_weightless = True
-                self._warn(
+                self.warn(
+                    figures["step"],
                     f"Step {figures['step']}: all weights are 0, so there is no mean and no "
-                    "update. Said once; such steps have no loss."
+                    "update. Said once; such steps have no loss.",
                 )
         self._examples += measured.examples
         self._observed_examples += measured.examples
@@ -69,13 +71,27 @@ class Reporter:
         """Take in figures on the validation examples; they travel with the next report."""
         self._evaluations.append(evaluation)
 
+    def warn(self, step: int, detail: str, of: Literal["step", "evaluation"] = "step") -> None:
+        """Warn of what `step` did, or the evaluation after it, with the next report."""
+        self._warnings.append(Warned(step=step, detail=detail, of=of))
+
+    def state(self) -> dict[str, Any]:
+        """What was warned of, for a checkpoint: said once in a run, not once in an attempt."""
+        return {"examples": sorted(self._warned_of), "weightless": self._warned_of_weightless}
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from `state`; None is that of a checkpoint from before there was any."""
+        if state is not None:
+            self._warned_of = set(state["examples"])
+            self._warned_of_weightless = state["weightless"]
+
     def phase(self, phase: str, seconds: float) -> None:
         """Note how long a phase took."""
         self._phases[phase].append(seconds)
 
     def flush(self) -> None:
         """Send every step since the last report."""
-        if not (self._rows or self._evaluations or self._phases):
+        if not (self._rows or self._evaluations or self._warnings or self._phases):
             return
         now = monotonic()
         self._speeds.append((now, self._examples))
@@ -89,6 +105,7 @@ class Reporter:
                 examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
                 rows=self._rows,
                 evaluations=self._evaluations,
+                warnings=self._warnings,
                 cluster=self._executor.cluster(),
                 observed=Observed(
                     examples=self._observed_examples,
@@ -108,17 +125,16 @@ class Reporter:
         self._nonfinite += len(dropped)
         if new := [example for example in dropped if example not in self._warned_of]:
             self._warned_of.update(new)
-            self._warn(
+            self.warn(
+                step,
                 f"Step {step}: {len(new)} example(s) left out, their loss or gradient is "
-                f"not finite; first {new[:10]}. Each is named once."
+                f"not finite; first {new[:10]}. Each is named once.",
             )
-
-    def _warn(self, text: str) -> None:
-        self._send(Happened(event="warning", data={"detail": text}))
 
     def _clear(self) -> None:
         self._rows: list[orjson.Fragment] = []
         self._evaluations: list[Evaluated] = []
+        self._warnings: list[Warned] = []
         self._observed_examples = 0
         self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)
         self._norm_sum = 0.0

@@ -53,10 +53,18 @@ Outcome = Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
 _log = logging.getLogger(__name__)
 
 
-def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None = None) -> None:
+def run(
+    start: Start,
+    orders: Told,
+    send: Send,
+    secure: Callable[[], None],
+    find_cluster: FindCluster | None = None,
+) -> None:
     """Train as `start` says; every end is told by a `Finished`.
 
-    `find_cluster` lets `workers: auto` try the service's private cluster.
+    `secure` is called before each checkpoint: it writes beside the checkpoints what was sent and
+    may not be stored, since no later attempt computes it again. `find_cluster` lets
+    `workers: auto` try the service's private cluster.
 
     Raises:
         ClusterLost: Ray is gone; a checkpoint was written, another attempt can go on.
@@ -82,7 +90,8 @@ def run(start: Start, orders: Told, send: Send, find_cluster: FindCluster | None
         )
         trains = True
         with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
-            send(Session(start, prepared, executor, team, snapshot, orders, send).train())
+            session = Session(start, prepared, executor, team, snapshot, orders, send, secure)
+            send(session.train())
     except Interrupted:
         send(Finished(outcome=_outcome(orders), step=step))
     except Failure as failure:
@@ -127,6 +136,7 @@ class Session:
         snapshot: Snapshot | None,
         orders: Told,
         send: Send,
+        secure: Callable[[], None],
     ) -> None:
         self._start = start
         self._prepared = prepared
@@ -140,11 +150,13 @@ class Session:
         self._saved_at = monotonic()
         self._orders = orders
         self._send = send
+        self._secure = secure
         self._reporter = Reporter(send, executor)
         self._ledger = Ledger(prepared.order.examples)
         if snapshot:
             self._ledger.restore(snapshot.ledger)
             self._coordinator.noise.restore(snapshot.progress["noise"])
+            self._reporter.restore(snapshot.progress.get("warned"))
         self._stopping = EarlyStopping(start.spec.early_stopping)
         self._best = prepared.best(snapshot)
         self._evaluated_step = 0
@@ -228,7 +240,7 @@ class Session:
             problem = NonFiniteEvaluation(self._step)
             if self._start.spec.nonfinite == "fail":
                 raise problem
-            self._send(Happened(event="warning", data={"detail": str(problem)}))
+            self._reporter.warn(self._step, str(problem), of="evaluation")
             return
         epoch = self._prepared.order.epoch(self._step - 1) + 1
         best = self._best is not None and self._best.observe(
@@ -280,10 +292,15 @@ class Session:
             NonFiniteParameters: θ is not worth going on from.
         """
         self._report()
+        self._secure()
         if not np.isfinite(self._coordinator.parameters).all():
             raise NonFiniteParameters(self._step)
         evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}
-        progress = {"evaluation": evaluation, "noise": self._coordinator.noise.state()}
+        progress = {
+            "evaluation": evaluation,
+            "noise": self._coordinator.noise.state(),
+            "warned": self._reporter.state(),
+        }
         snapshot = self._prepared.snapshot(
             self._coordinator,
             self._step,

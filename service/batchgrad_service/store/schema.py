@@ -81,6 +81,11 @@ jobs = Table(
     Column("parameters_step", BigInteger),  # the step that the digest is of
     Column("last_parameters_digest", String(80)),
     Column("best", JSON),  # the evaluation whose parameters are kept
+    # What is stored of what engines said, so that nothing is stored twice.
+    Column("heard_attempt", Integer, nullable=False, server_default="0"),
+    Column("heard_line", BigInteger, nullable=False, server_default="0"),
+    Column("recorded_step", BigInteger, nullable=False, server_default="0"),
+    Column("evaluated_step", BigInteger, nullable=False, server_default="0"),
 )
 
 job_labels = Table(

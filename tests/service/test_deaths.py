@@ -1,0 +1,77 @@
+"""Service and engine die in every order: each row and each event is stored, once."""
+
+from pathlib import Path
+
+import pytest
+
+from batchgrad.contract import JobStatus
+from batchgrad_service.engine import unstored
+from batchgrad_service.store import Store
+from tests.service.deaths import Fate, Life, World, endure, make_world, spec, start, undisturbed
+
+
+@pytest.fixture
+def world(store: Store, tmp_path: Path) -> World:
+    """A job of evaluations and of warnings about steps."""
+    return make_world(store, tmp_path, broken=[0, 20, 40, 60, 80])
+
+
+@pytest.mark.parametrize(
+    ("fate", "seconds"),
+    [
+        pytest.param(Fate(heard=7), 3600.0, id="service killed, the engine leaves"),
+        pytest.param(Fate(heard=7, unsaid=3), 3600.0, id="stored, but the engine does not know"),
+        pytest.param(Fate(killed=8), 3600.0, id="engine killed"),
+        pytest.param(Fate(killed=8), 1e-9, id="engine killed, with checkpoints"),
+        pytest.param(Fate(heard=8, late=9, killed=6), 1e-9, id="both killed"),
+        pytest.param(Fate(heard=11, unsaid=5, halfway=3), 1e-9, id="between rows and checkpoint"),
+        pytest.param(Fate(untold=3), 1e-9, id="between checkpoint and its message"),
+        pytest.param(Fate(heard=9, torn=True), 1e-9, id="newest checkpoint torn"),
+        pytest.param(Fate(heard=0), 3600.0, id="before the first line"),
+    ],
+)
+def test_each_row_and_event_comes_once_whoever_dies(
+    world: World, fate: Fate, seconds: float
+) -> None:
+    expected = undisturbed(world)
+    job_id = world.job(spec(checkpoint_seconds=seconds))
+    world.attempt(job_id, fate, often=True)
+    world.attempt(job_id, Fate(), often=False)
+    assert world.told(job_id) == expected
+    assert len(expected.evaluations) == 2
+    assert len(expected.warnings) > 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_deaths_one_after_the_other(store: Store, tmp_path: Path, seed: int) -> None:
+    """Here evaluations warn, too; `make test-stress` draws more."""
+    world = make_world(store, tmp_path, broken=range(0, 101, 9))
+    assert endure(world, seed) == undisturbed(world)
+
+
+@pytest.mark.parametrize("becomes", ["paused", "cancelled"])
+def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
+    world: World, becomes: JobStatus
+) -> None:
+    job_id = world.job(spec())
+    assert world.store.begin_attempt(job_id) == 1
+    begun = start(world, job_id, 1)
+    Life(world.reports, job_id, 1, Fate(heard=6, unsaid=2), often=True).live(begun)
+    before = world.store.job(job_id).step
+    world.settle(job_id, becomes)
+    job = world.store.job(job_id)
+    assert job.step == job.parameters_step
+    assert job.step > before
+    assert [row["step"] for row in world.told(job_id).rows] == list(range(1, job.step + 1))
+    assert not (begun.job_directory / unstored.FILE).exists()
+
+
+def test_a_file_of_messages_that_cannot_be_read_is_warned_of_and_removed(world: World) -> None:
+    job_id = world.job(spec())
+    folder = world.data_dir / "jobs" / job_id
+    (folder / unstored.FILE).write_bytes(b'{"attempt": 1, "numbers": [1]}\n{"type": "unheard of"}')
+    number = world.store.begin_attempt(job_id)
+    assert number is not None
+    world.reports.take_over(job_id, number)
+    assert "can't be read" in world.store.events(job_id).data[-1].data["detail"]
+    assert not (folder / unstored.FILE).exists()

@@ -1,0 +1,18 @@
+"""Deaths of service and engine in any order, within this process: many draws."""
+
+from pathlib import Path
+
+from batchgrad_service.store import Store
+from tests.service.deaths import endure, make_world, undisturbed
+
+SEEDS = range(100, 112)
+
+
+def test_each_row_and_event_comes_once(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
+    store.migrate()
+    world = make_world(store, tmp_path, broken=range(0, 101, 9))
+    expected = undisturbed(world)
+    for seed in SEEDS:
+        assert endure(world, seed) == expected, f"seed {seed}"
+    store.close()

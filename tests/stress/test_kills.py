@@ -1,0 +1,139 @@
+"""SIGKILL of the service, and of engines, at random moments: every row and event is there once."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchgrad.client import Client
+from batchgrad.contract import Event
+
+KILLS = 20
+PATIENCE_SECONDS = 60.0
+SEED = int(os.environ.get("BATCHGRAD_TEST_SEED", time.time_ns() % 10**9))
+
+
+@contextmanager
+def service(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A service, killed when the block ends."""
+    command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
+    with (data_dir.parent / "service.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--stop-with-stdin", "--data-dir", str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def client_of(process: subprocess.Popen[bytes]) -> Iterator[Client]:
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    with Client(url, patience_seconds=0) as client:
+        until(client.ready)
+        yield client
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen; seed {SEED}"
+        time.sleep(0.02)
+
+
+def kill_engine(data_dir: Path, job_id: str) -> None:
+    """SIGKILL to the process that trains the job, if there is one."""
+    try:
+        holder = json.loads((data_dir / "jobs" / job_id / "engine.lock").read_text())
+        os.kill(holder["pid"], signal.SIGKILL)
+    except (OSError, ValueError):  # none yet, it is just writing its number, or it has ended
+        return
+
+
+def submit(client: Client, **changes: Any) -> str:
+    spec = {
+        "name": "killed",
+        "dataset": "noise",
+        "model": {"layers": [{"kind": "linear", "out_features": 3}]},
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"kind": "sgd", "learning_rate": 0.01},
+        "batch_size": 50,
+        "epochs": 10**6,
+        "validation_fraction": 0.1,
+        "workers": 0,
+        "threads": 1,
+        "max_restarts": 100,
+        **changes,
+    }
+    return client.submit(spec).id
+
+
+def _caught_up(client: Client, job_id: str) -> bool:
+    job, last = client.job(job_id), client.last_step(job_id)
+    return job.status == "running" and last is not None and 0 < last.step <= job.step
+
+
+def check(client: Client, job_id: str, steps_per_epoch: int) -> None:
+    job = client.job(job_id)
+    about = f"seed {SEED}, job {job_id} after step {job.step}"
+    assert job.step > 0, about
+    assert [row.step for row in client.steps(job_id)] == list(range(1, job.step + 1)), about
+    events: list[Event] = list(client.events(job_id, follow=False))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1)), about
+    evaluated = [event.data["step"] for event in events if event.type == "evaluation"]
+    assert evaluated == list(range(steps_per_epoch, job.step + 1, steps_per_epoch)), about
+    for kind in ("checkpoint", "progress"):
+        steps = [event.data["step"] for event in events if event.type == kind]
+        assert max(Counter(steps).values()) == 1, about
+    saved = {event.data["step"] for event in events if event.type == "checkpoint"}
+    assert {kept.step for kept in client.checkpoints(job_id)} <= saved, about
+    assert job.step in saved, about
+
+
+def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
+    draw, data_dir = random.Random(SEED), tmp_path / "data"
+    numbers = np.random.default_rng(SEED)
+    inputs = numbers.normal(size=(500, 40)).astype(np.float32)
+    with service(data_dir) as process, client_of(process) as client:
+        client.put_arrays("noise", inputs, numbers.integers(0, 3, 500))
+        hidden = [{"kind": "linear", "out_features": 400}, {"kind": "relu"}]
+        wide = {"layers": [*hidden, {"kind": "linear", "out_features": 3}]}
+        jobs = [
+            submit(client, checkpoint_seconds=seconds, model=wide) for seconds in (0.3, 3.0, 3600.0)
+        ]
+        until(lambda: all(client.job(job_id).step > 0 for job_id in jobs))
+    for _ in range(KILLS - 1):
+        with service(data_dir) as process:
+            if draw.random() < 0.2:
+                time.sleep(draw.uniform(0.0, 3.0))  # also while it starts
+                continue
+            with client_of(process):
+                time.sleep(draw.uniform(0.0, 1.5))
+                if draw.random() < 0.3:
+                    kill_engine(data_dir, draw.choice(jobs))
+                    time.sleep(draw.uniform(0.0, 0.5))
+    with service(data_dir) as process, client_of(process) as client:
+        for job_id in jobs:
+            # An engine that was killed computes again what is stored beyond its checkpoint.
+            until(lambda job_id=job_id: _caught_up(client, job_id))
+            client.pause(job_id)
+        for job_id in jobs:
+            until(lambda job_id=job_id: client.job(job_id).status == "paused")
+            check(client, job_id, steps_per_epoch=9)
+            client.cancel(job_id)
