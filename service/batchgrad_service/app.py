@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
 from batchgrad import __version__
-from batchgrad.contract import API_VERSION, Problem, Version
+from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, Version
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.metrics import Metrics
@@ -28,13 +28,14 @@ from batchgrad_service.routes import (
     job_dataset,
     jobs,
 )
+from batchgrad_service.routes.bodies import REFERENCE, Bodies
 from batchgrad_service.routes.edge import OPEN, Edge
 from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import body_limits
 from batchgrad_service.routes.services import (
-    Answerer,
     Closing,
     Planner,
+    Questions,
     Services,
     Supervisor,
 )
@@ -53,7 +54,7 @@ def create_app(
     *,
     metrics: Metrics,
     planner: Planner,
-    answer: Answerer,
+    questions: Questions,
     exporters: Mapping[str, Exporter],
     token: str | None = None,
     sources: Sources | None = None,
@@ -88,7 +89,8 @@ def create_app(
         sources=sources or Sources(settings),
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
-        answer=answer,
+        questions=questions,
+        bodies=Bodies(4 * settings.max_request_bytes),
         replays=Replays(settings.replay_seconds, closing.subscribe),
         exporters=exporters,
         registry=registry,
@@ -137,10 +139,10 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
         schemas = components.setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
-        template = "#/components/schemas/{model}"
-        problem = Problem.model_json_schema(ref_template=template, mode="serialization")
-        schemas |= problem.pop("$defs", {})
-        schemas["Problem"] = problem
+        for body in (GradientsRequest, JobSpec):
+            _add(schemas, body.__name__, body.model_json_schema(ref_template=REFERENCE))
+        problem = Problem.model_json_schema(ref_template=REFERENCE, mode="serialization")
+        _add(schemas, "Problem", problem)
         for path, operations in described["paths"].items():
             for operation in operations.values():
                 operation["responses"].pop("422", None)
@@ -151,6 +153,12 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
+    """A schema, with those that it refers to."""
+    for other, found in {**schema.pop("$defs", {}), name: schema}.items():
+        schemas.setdefault(other, found)
 
 
 _PROBLEM = {

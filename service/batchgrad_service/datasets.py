@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -36,7 +37,11 @@ class Datasets:
         self._uploads = data_dir / "uploads"
         self._store = store
         self._clock = clock
-        self._lock = threading.RLock()  # names and directories change together; no network
+        self._users: Counter[str] = Counter()  # who is inside `using`, by content
+        self._dropped_later: set[str] = set()
+        self._lock = (
+            threading.RLock()
+        )  # guards those, and names and directories change together; no network
         self._published = (
             None if blobs is None else Published(blobs, data_dir / "published", self._in_use)
         )
@@ -127,7 +132,16 @@ class Datasets:
         """A dataset and its directory, which stay inside the block. NotFound if there is none."""
         with self._lock:
             dataset = self._store.dataset(name)
+            self._users[dataset.digest] += 1
+        try:
             yield dataset, self.directory(dataset.digest)
+        finally:
+            with self._lock:
+                self._users[dataset.digest] -= 1
+                dropped = dataset.digest in self._dropped_later and not self._users[dataset.digest]
+                self._dropped_later -= {dataset.digest} if dropped else set()
+            if dropped:
+                self.drop_unused(dataset.digest)
 
     def delete(self, name: str) -> None:
         """Remove the name, and the content when no other name and no job needs it.
@@ -150,6 +164,8 @@ class Datasets:
 
     def _drop_content(self, digest: str) -> bool:
         directory = self.directory(digest)
+        if self._users[digest]:
+            self._dropped_later.add(digest)
         if not directory.exists() or self._in_use(digest):
             return False
         doomed = self._contents / new_name()
@@ -158,4 +174,4 @@ class Datasets:
         return True
 
     def _in_use(self, digest: str) -> bool:
-        return self._store.dataset_digest_in_use(digest)
+        return self._users[digest] > 0 or self._store.dataset_digest_in_use(digest)

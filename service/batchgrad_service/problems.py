@@ -55,6 +55,15 @@ class Invalid(Problem):
         """One wrong field, named by its RFC 6901 `pointer` into the body ("" is the whole)."""
         return cls(detail, code=code, errors=[ProblemError(pointer=pointer, detail=detail)])
 
+    @classmethod
+    def fields(cls, errors: Sequence[ProblemError]) -> "Invalid":
+        """Several wrong fields, one or more; the first one is told in the sentence."""
+        first = errors[0]
+        detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
+        if len(errors) > 1:
+            detail += f" ({len(errors) - 1} more in errors.)"
+        return cls(detail, errors=errors)
+
 
 class IdempotencyConflict(Invalid):
     """An Idempotency-Key names one request; this one differs from the one it came with first."""

@@ -17,13 +17,14 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from batchgrad import __version__
-from batchgrad_service import access_token, garbage, leftovers, logs, planning, question
+from batchgrad_service import access_token, garbage, leftovers, logs, planning
 from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
 from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
 from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
+from batchgrad_service.question_pool import QuestionPool
 from batchgrad_service.routes.services import Closing, Services
 from batchgrad_service.settings import Settings
 from batchgrad_service.sources import Sources
@@ -32,6 +33,9 @@ from batchgrad_service.supervisor import Supervisor
 
 STOP_SECONDS = 5
 """How long answers under way may take to end when the service stops."""
+
+WARM_SECONDS = 10.0
+"""When processes that answer get ready, unless somebody has asked before: not amid the start."""
 
 BACKLOG = 128
 """Connections that wait to be accepted, and that are accepted in one go."""
@@ -131,6 +135,11 @@ def _serve(
     sources = Sources(settings, url)
     supervisor = Supervisor(settings, store, metrics, sources=sources)
     closing = Closing()
+    questions = QuestionPool(
+        settings.data_dir,
+        memory_bytes=settings.question_memory_bytes,
+        cpu_seconds=settings.question_seconds,
+    )
     app = create_app(
         settings,
         store,
@@ -138,7 +147,7 @@ def _serve(
         registry,
         metrics=metrics,
         planner=planning.plan,
-        answer=question.answer,
+        questions=questions,
         exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
         token=token,
         sources=sources,
@@ -169,13 +178,28 @@ def _serve(
             if stop_when_stdin_closes:
                 _watch_stdin(server.stop)
             private = stop_when_stdin_closes
-            with nullcontext() if private else found_by_clients(settings, listening):
+            with (
+                closing.subscribe(questions.stop),
+                nullcontext() if private else _later(WARM_SECONDS, questions.start),
+                nullcontext() if private else found_by_clients(settings, listening),
+            ):
                 asyncio.run(server.serve(sockets=[listening]))
         finally:
             _log.info("stopping; engines write their checkpoints")
             supervisor.stop()
             _log.info("stopped")
     return 0
+
+
+@contextmanager
+def _later(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Inside the block `call` is called once, after so many seconds."""
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _tidy(services: Services, data_dir: Path, *, clean: bool) -> None:

@@ -109,6 +109,16 @@ class Settings(BaseSettings):
     replay_seconds: float = Field(
         default=60.0, gt=0, description="how long the replay of a step may take"
     )
+    question_memory_bytes: int = Field(
+        default=384 * _MIB,
+        ge=16 * _MIB,
+        description="what a question may take of memory, beside 24 bytes for each of its own",
+    )
+    question_seconds: float = Field(
+        default=1.5,
+        gt=0,
+        description="CPU time that a question may take for each 256 KiB of it",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="console, or json: an object a line"
     )

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from batchgrad_service.problems import Invalid
+from tests.service.asked_here import AskedHere
 from tests.service.building import npz, problem, push
 from tests.service.conftest import Bench
 
@@ -113,10 +114,10 @@ def test_a_dataset_that_is_too_large_leaves_nothing(make_bench: Make) -> None:
 
 
 def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None:
-    def broken(_request: object) -> None:
+    def broken(_body: bytes) -> bytes:
         raise RuntimeError("secret")
 
-    http = make_bench(answer=broken).http
+    http = make_bench(questions=AskedHere(broken)).http
     body = {
         "model": {"layers": [{"kind": "linear", "out_features": 1}]},
         "loss": "squared_error",
@@ -135,7 +136,7 @@ def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None
 
 
 def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
-    def refuse(_request: object) -> None:
+    def refuse(_body: bytes) -> bytes:
         raise Invalid.field("/inputs", "inputs[0] is odd: make it even.", code="odd")
 
     body = {
@@ -144,7 +145,9 @@ def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
         "inputs": [[1.0]],
         "targets": [1.0],
     }
-    found = problem(make_bench(answer=refuse).http.post("/v1/gradients", json=body), 422)
+    found = problem(
+        make_bench(questions=AskedHere(refuse)).http.post("/v1/gradients", json=body), 422
+    )
     assert found["code"] == "odd"
     assert found["errors"] == [{"pointer": "/inputs", "detail": "inputs[0] is odd: make it even."}]
 

@@ -7,19 +7,27 @@ from fastapi import APIRouter, Request, Response
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
 from batchgrad_service.metrics import exposition
 from batchgrad_service.problems import Unavailable
-from batchgrad_service.routes.json_bodies import JsonRoute
+from batchgrad_service.routes.bodies import json_body
+from batchgrad_service.routes.large_answers import sent_from
 from batchgrad_service.routes.services import Served, as_json
 
-router = APIRouter(route_class=JsonRoute)
+router = APIRouter()
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
 
-@router.post("/v1/gradients", response_model=GradientsResponse, tags=["gradients"])
-def compare_gradients(request: GradientsRequest, served: Served) -> Response:
+@router.post(
+    "/v1/gradients",
+    response_model=GradientsResponse,
+    openapi_extra=json_body(GradientsRequest),
+    tags=["gradients"],
+)
+async def compare_gradients(request: Request, served: Served) -> Response:
     """One minibatch: the exact mean gradient, and how far each shortcut is from it."""
-    return as_json(served.answer(request))
+    async with served.bodies.json(request) as body:
+        answer = await served.questions.ask("gradients", body)
+    return sent_from(answer, "application/json")
 
 
 @router.get("/v1/version", response_model=Version, tags=["service"])

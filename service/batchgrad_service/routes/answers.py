@@ -17,7 +17,6 @@ from batchgrad_service.problems import (
     NotFound,
     Problem,
     TooLarge,
-    UnsupportedMedia,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -98,26 +97,5 @@ def _framework(request: Request, error: Exception) -> Response:
 
 def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return as_response(_understand(request, error), _request_id(request))
-
-
-def _understand(request: Request, error: RequestValidationError) -> Problem:
-    findings = error.errors()
-    for finding in findings:
-        if finding["type"] == "json_invalid":
-            reason = finding.get("ctx", {}).get("error", "it cannot be parsed")
-            return BadRequest(
-                f"The body is not JSON: {reason} at character {finding['loc'][-1]}.",
-                code="not_json",
-            )
-    if isinstance(error.body, bytes):
-        kind = request.headers.get("content-type", "no content type")
-        return UnsupportedMedia(f"Got {kind:.100}; send JSON with content-type application/json.")
-    body = request.scope["route"].body_field  # what FastAPI read the body as
-    read_as = body.field_info.annotation if body else contract.JobSpec
-    errors = field_errors(findings, error.body, read_as)
-    first = errors[0]
-    detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
-    if len(errors) > 1:
-        detail += f" ({len(errors) - 1} more in errors.)"
-    return Invalid(detail, errors=errors)
+    problem = Invalid.fields(field_errors(error.errors(), None))  # of the path, query or headers
+    return as_response(problem, _request_id(request))

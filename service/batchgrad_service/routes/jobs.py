@@ -5,14 +5,16 @@ import shutil
 from typing import Annotated, get_args
 
 import structlog
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
+from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import InitialParameters, Job, JobSpec, JobStatus, Page, Plan
+from batchgrad.contract import Dataset, InitialParameters, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import Invalid, NotFound
-from batchgrad_service.routes.json_bodies import JsonRoute
+from batchgrad_service.routes.bodies import json_body
 from batchgrad_service.routes.services import Served, Services, as_json
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 
@@ -22,44 +24,55 @@ Key = Annotated[str | None, Header(min_length=1, max_length=255)]
     status_code=201,
     response_model=Job,
     responses={200: {"model": Job | Plan, "description": "The same job again, or the plan"}},
+    openapi_extra=json_body(JobSpec),
 )
-def submit_job(
-    spec: JobSpec, served: Served, idempotency_key: Key = None, dry_run: bool = False
+async def submit_job(
+    request: Request, served: Served, idempotency_key: Key = None, dry_run: bool = False
 ) -> Response:
     """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200.
 
     With ?dry_run=true nothing is queued; the answer is what the job would do.
     """
-    answer, created = plan_or_queue(spec, served, idempotency_key, dry_run=dry_run)
+    async with served.bodies.json(request) as body:
+        spec = await served.read_spec(body)
+        answer, created = await plan_or_queue(spec, served, idempotency_key, dry_run=dry_run)
     if not created or not isinstance(answer, Job):
         return as_json(answer)
     return as_json(answer, 201, {"Location": f"/v1/jobs/{answer.id}"})
 
 
-def plan_or_queue(
+async def plan_or_queue(
     spec: JobSpec, served: Services, key: str | None, *, dry_run: bool
 ) -> tuple[Job | Plan, bool]:
     """The plan of a dry run; else the job, queued, and whether it is new under this `key`."""
     body_digest = f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
     if key is not None and not dry_run:
-        earlier = served.store.replayed_job(key, body_digest)
+        earlier = await run_in_threadpool(served.store.replayed_job, key, body_digest)
         if earlier is not None:
             return earlier, False
-    answer, created = _plan_or_submit(spec, served, key, body_digest, dry_run=dry_run)
-    if created:
-        served.supervisor.notify()
-    return answer, created
-
-
-def _plan_or_submit(
-    spec: JobSpec, served: Services, key: str | None, body_digest: str, *, dry_run: bool
-) -> tuple[Job | Plan, bool]:
     try:
-        served.store.dataset(spec.dataset)
+        await run_in_threadpool(served.store.dataset, spec.dataset)
     except NotFound as missing:
         raise Invalid.field("/dataset", missing.detail, code=missing.code) from None
-    with served.datasets.using(spec.dataset) as (dataset, directory), served.parameters.lock:
-        plan = served.planner(spec, dataset, directory)
+    async with contextmanager_in_threadpool(served.datasets.using(spec.dataset)) as found:
+        plan = await served.plan(spec, *found)
+        return await run_in_threadpool(
+            _queue, spec, served, plan, found[0], key, body_digest, dry_run=dry_run
+        )
+
+
+def _queue(
+    spec: JobSpec,
+    served: Services,
+    plan: Plan,
+    dataset: Dataset,
+    key: str | None,
+    body_digest: str,
+    *,
+    dry_run: bool,
+) -> tuple[Job | Plan, bool]:
+    """Store the job, after a last look at its initial parameters."""
+    with served.parameters.lock:
         content = None
         if spec.initial_parameters is not None:
             content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
@@ -70,7 +83,7 @@ def _plan_or_submit(
             digest = served.parameters.keep(content)
             start = InitialParameters(digest=digest)
             spec = spec.model_copy(update={"initial_parameters": start})
-        return served.store.create_job(
+        answer, created = served.store.create_job(
             spec,
             dataset_digest=dataset.digest,
             steps_planned=plan.steps_planned,
@@ -81,6 +94,9 @@ def _plan_or_submit(
             body_digest=body_digest,
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
+    if created:
+        served.supervisor.notify()
+    return answer, created
 
 
 @router.get("", response_model=Page[Job])

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import IO, Annotated, Protocol
 
 from fastapi import Depends, Request, Response
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
     Dataset,
-    GradientsRequest,
-    GradientsResponse,
     Job,
     JobSpec,
     Plan,
@@ -22,13 +21,25 @@ from batchgrad.contract import (
 )
 from batchgrad_service.datasets import Datasets
 from batchgrad_service.parameters import Exporter, StoredParameters
+from batchgrad_service.question_kinds import Kind, PlanQuestion
 from batchgrad_service.replays import Replays
+from batchgrad_service.request_bodies import read_body
+from batchgrad_service.routes.bodies import Bodies
 from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
 from batchgrad_service.web.session import Session
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
-Answerer = Callable[[GradientsRequest], GradientsResponse]
+SMALL_SPEC_BYTES = 2**16
+SMALL_DATA_BYTES = 2**26
+"""What is larger is read in a process of its own, not in a thread of the service."""
+
+
+class Questions(Protocol):
+    """Who answers what takes time or memory."""
+
+    async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
+        """The answer; Problem where there is none. `data_bytes` of stored data are read for it."""
 
 
 class Supervisor(Protocol):
@@ -92,7 +103,8 @@ class Services:
     sources: Sources
     parameters: StoredParameters
     planner: Planner
-    answer: Answerer
+    questions: Questions
+    bodies: Bodies
     replays: Replays
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
@@ -100,6 +112,22 @@ class Services:
     session: Session | None
     closing: Closing
     keep_alive_seconds: float = 15.0
+
+    async def read_spec(self, body: bytes) -> JobSpec:
+        """A job's spec from a request's body; Problem if it is none."""
+        if len(body) <= SMALL_SPEC_BYTES:
+            return await run_in_threadpool(read_body, JobSpec, body)
+        with await self.questions.ask("spec", body) as answer:
+            return JobSpec.model_validate_json(answer.read())
+
+    async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
+        """What the job would do; Problem if spec and dataset do not fit."""
+        if dataset.bytes <= SMALL_DATA_BYTES:
+            return await run_in_threadpool(self.planner, spec, dataset, directory)
+        asked = PlanQuestion(spec=spec, dataset=dataset, directory=directory)
+        body = asked.model_dump_json().encode()
+        with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
+            return Plan.model_validate_json(answer.read())
 
     def job_directory(self, job_id: str) -> Path:
         """Where a job's files are; `job_id` must be one that the store knows."""

@@ -66,7 +66,7 @@ async def submit(served: Served, request: Request) -> Response:
     fields = await form_fields(request)
     text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
     text = text.replace("\r\n", "\n")
-    answer = await run_in_threadpool(_try, served, text, key, dry_run=action == "check")
+    answer = await _try(served, text, key, dry_run=action == "check")
     if isinstance(answer, Job):
         return RedirectResponse(f"/jobs/{answer.id}", 303)
     if isinstance(answer, Plan):
@@ -74,20 +74,20 @@ async def submit(served: Served, request: Request) -> Response:
     return _form(served, text, 422, key=secrets.token_hex(16), complaints=answer)
 
 
-def _try(
+async def _try(
     served: Services, text: str, key: str, *, dry_run: bool
 ) -> Job | Plan | Sequence[Complaint]:
     if len(text) > MAX_CHARACTERS:
         return [Complaint(f"The text is longer than {MAX_CHARACTERS} characters.")]
     try:
-        spec = parse_job(text)
+        spec = await run_in_threadpool(parse_job, text)
     except InvalidSpec as refused:
         if refused.errors:
             return _at_lines(text, refused.errors)
         fault = refused.__cause__
         return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
-        return plan_or_queue(spec, served, key or None, dry_run=dry_run)[0]
+        return (await plan_or_queue(spec, served, key or None, dry_run=dry_run))[0]
     except Problem as problem:
         return _at_lines(text, problem.errors) or [Complaint(problem.detail)]
 

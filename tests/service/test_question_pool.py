@@ -1,0 +1,145 @@
+"""Processes that answer questions: warm, bounded in memory and time, few, and gone at the end."""
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgrad_service.problems import Invalid, Unavailable
+from batchgrad_service.processes import is_alive, session_members
+from batchgrad_service.question_kinds import ANSWERS
+from batchgrad_service.question_pool import QuestionPool
+
+SMALL: dict[str, Any] = {
+    "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},
+    "loss": "linear_error",
+    "inputs": [[0], [1]],
+    "targets": [0, 0],
+}
+LONG = 60.0
+"""Seconds of CPU time that no question here takes, however busy the machine is."""
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestionPool]:
+    made = QuestionPool(tmp_path_factory.mktemp("pool"), memory_bytes=64 * 2**20, cpu_seconds=LONG)
+    yield made
+    made.stop()
+
+
+def ask(pool: QuestionPool, **changes: Any) -> bytes:
+    async def answer() -> bytes:
+        with await pool.ask("gradients", json.dumps({**SMALL, **changes}).encode()) as file:
+            return file.read()
+
+    return asyncio.run(answer())
+
+
+def processes(pool: QuestionPool) -> set[int]:
+    """Those that answer."""
+    forker = pool._forker._process
+    assert forker is not None
+    return set(session_members(forker.pid)) - {forker.pid}
+
+
+def kill(doomed: set[int]) -> None:
+    assert doomed
+    for process in doomed:
+        os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(is_alive(process) for process in doomed):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_answer_is_the_same_and_comes_from_a_process_that_stays(pool: QuestionPool) -> None:
+    right = ANSWERS["gradients"](json.dumps(SMALL).encode())
+    assert ask(pool) == right
+    before = processes(pool)
+    assert len(before) == 1
+    assert ask(pool) == right
+    assert processes(pool) == before
+
+
+def test_a_wrong_question_is_told_as_in_the_service(pool: QuestionPool) -> None:
+    with pytest.raises(Invalid) as caught:
+        ask(pool, inputs=[[0], ["x"]])
+    assert [error.pointer for error in caught.value.errors] == ["/inputs/1/0"]
+
+
+def test_memory_is_bounded(pool: QuestionPool) -> None:
+    layers = [{"kind": "linear", "out_features": 200_000}, {"kind": "linear", "out_features": 1}]
+    model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 100, layers[1]]}
+    with pytest.raises(Invalid, match="64 MiB of memory") as caught:
+        ask(pool, model=model)
+    assert caught.value.code == "question_too_large"
+    ask(pool)
+
+
+def test_time_is_bounded(tmp_path: Path, pool: QuestionPool) -> None:
+    ask(pool)
+    hurried = QuestionPool(tmp_path, memory_bytes=2**30, cpu_seconds=0.05)
+    hurried._forker = pool._forker  # one start is enough
+    conv = {"kind": "conv2d", "out_channels": 1, "kernel_size": 60, "padding": 59}
+    model = {"layers": [conv, {"kind": "flatten"}, {"kind": "linear", "out_features": 1}]}
+    with pytest.raises(Invalid, match=r"0\.05 s of CPU time") as caught:
+        ask(hurried, model=model, inputs=[[[[1.0]]]], targets=[0])
+    assert caught.value.code == "question_too_long"
+    ask(pool)
+
+
+def test_one_that_was_killed_is_replaced(pool: QuestionPool) -> None:
+    ask(pool)
+    kill(processes(pool))
+    ask(pool)
+    forker = pool._forker._process
+    assert forker is not None
+    forker.kill()
+    forker.wait()
+    ask(pool)  # by one that is there
+    kill(set(session_members(forker.pid)))
+    ask(pool)
+
+
+def test_only_so_many_wait(tmp_path: Path) -> None:
+    pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG, at_once=1, waiting=1)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: Any) -> Any:
+        asked.set()
+        go_on.wait()
+        raise Unavailable("held")
+
+    pool._ask = hold  # type: ignore[method-assign, assignment]
+
+    async def ask_thrice() -> list[Any]:
+        body = json.dumps(SMALL).encode()
+        two = [asyncio.create_task(pool.ask("gradients", body)) for _ in range(2)]
+        await asyncio.to_thread(asked.wait)
+        try:
+            with pytest.raises(Unavailable, match="ask again") as caught:
+                await pool.ask("gradients", body)
+            assert caught.value.headers["Retry-After"] == "2"
+        finally:
+            go_on.set()
+        return await asyncio.gather(*two, return_exceptions=True)
+
+    assert [str(each) for each in asyncio.run(ask_thrice())] == ["held", "held"]
+
+
+def test_a_stop_ends_all_processes(tmp_path: Path) -> None:
+    pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG)
+    ask(pool)
+    forker = pool._forker._process
+    assert forker is not None
+    pool.stop()
+    assert session_members(forker.pid) == []
+    with pytest.raises(Unavailable, match="stopping"):
+        ask(pool)
