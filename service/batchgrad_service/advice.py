@@ -1,4 +1,4 @@
-"""What a job's owner should know before it runs: legal, but perhaps not what was meant."""
+"""Warn of settings of a spec that are legal, but perhaps not meant."""
 
 from collections.abc import Iterator
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from batchgrad_service.labels import no_negatives
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.digests import digest
@@ -102,7 +103,8 @@ def _count_classes(targets: _Array) -> int | None:
             f"targets are integers of shape {list(targets.shape)}; classes are (n,), numbers are "
             f"floats: {_remedy(targets)}.",
         )
-    _refuse_where("targets", targets, lambda chunk: chunk < 0, "classes are 0, 1, 2, …")
+    if targets.dtype.kind == "i" and targets.min() < 0:
+        _refuse_where("targets", targets, lambda chunk: chunk < 0, no_negatives(targets))
     highest = int(targets.max())
     if highest >= _MAX_CLASSES:
         raise Invalid.field(

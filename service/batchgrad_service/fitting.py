@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Embedding, Loss, Model
+from batchgrad_service.images import how_to_store
+from batchgrad_service.labels import as_classes, from_zero, no_negatives, to_probabilities
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.losses import LOSSES
@@ -21,7 +23,8 @@ def bind(model: Model, input_shape: Shape) -> Network:
     try:
         return Network(model, input_shape)
     except LayerMismatch as mismatch:
-        raise Invalid.field(f"/model/layers/{mismatch.layer}", str(mismatch)) from None
+        said = " ".join(filter(None, [str(mismatch), how_to_store(model, input_shape)]))
+        raise Invalid.field(f"/model/layers/{mismatch.layer}", said) from None
 
 
 def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row: int = 0) -> None:
@@ -86,7 +89,8 @@ def check_targets(
                 raise Invalid.field(
                     pointer,
                     f"targets[{first_row + outside[0]}] is {targets[outside[0]].tolist()}; "
-                    "sigmoid_cross_entropy takes probabilities, 0 to 1.",
+                    f"sigmoid_cross_entropy takes probabilities, 0 to 1"
+                    f"{to_probabilities(targets)}.",
                 )
 
 
@@ -124,18 +128,10 @@ def check_value_targets(
         )
 
 
-def as_classes(targets: npt.NDArray[Any]) -> str:
-    """How targets (n, …) that are no classes (n,) become some."""
-    whole = "" if targets.dtype.kind in "iu" else ".astype('int64')"
-    if targets.ndim == 1:
-        return f"targets{whole} if they number classes, or a loss for numbers"
-    if targets.shape[1:] == (1,):
-        return f"targets.ravel(){whole} if they number classes, or a loss for numbers"
-    return "targets.argmax(1) if the rows are one-hot, or a loss for numbers"
-
-
-def check_class_count(loss: Loss, classes: int, outputs: int, pointer: str) -> None:
-    """Refuse classes 0 … `classes` - 1 when the network has fewer `outputs`.
+def check_class_count(
+    loss: Loss, targets: npt.NDArray[Any], classes: int, outputs: int, pointer: str
+) -> None:
+    """Refuse `targets` (n,), classes 0 … `classes` - 1, when the network has fewer `outputs`.
 
     Raises:
         Invalid: a class without an output.
@@ -144,7 +140,8 @@ def check_class_count(loss: Loss, classes: int, outputs: int, pointer: str) -> N
         raise Invalid.field(
             pointer,
             f"targets holds class {classes - 1}, the network has {outputs} output(s), classes 0 "
-            f"to {outputs - 1}: {loss} needs out_features: {classes} in the last layer.",
+            f"to {outputs - 1}: {from_zero(targets, classes)}{loss} needs out_features: {classes} "
+            "in the last layer.",
         )
 
 
@@ -159,6 +156,6 @@ def _check_classes(loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer:
     if len(negative):
         raise Invalid.field(
             f"{pointer}/{negative[0]}",
-            f"targets[{negative[0]}] is {targets[negative[0]]}; classes are 0, 1, 2, …",
+            f"targets[{negative[0]}] is {targets[negative[0]]}; {no_negatives(targets)}.",
         )
-    check_class_count(loss, int(targets.max()) + 1, outputs, pointer)
+    check_class_count(loss, targets, int(targets.max()) + 1, outputs, pointer)

@@ -170,6 +170,12 @@ def test_figures_are_those_of_the_parameters_that_are_kept(kit: Any) -> None:
     assert service.submitted[1]["keep"] == "last"
 
 
+def test_what_the_job_warns_of_is_said_once(kit: Any, run: Any, spec_file: str) -> None:
+    service = Service(kit, datasets=("digits",))
+    service.outcomes["mean_gradient"] = SUCCESS | {"warnings": ["Classes start at 0."]}
+    assert run(service, spec_file).stderr.count("warning: Classes start at 0.\n") == 1
+
+
 def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["mean_example"] = DIVERGED

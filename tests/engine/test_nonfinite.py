@@ -134,3 +134,16 @@ def test_a_broken_example_is_warned_of_once(hot: Path, job_directory: Path) -> N
     changes = HOT | {"epochs": 6}
     messages = attempt(spec(model=LINEAR, nonfinite="drop", **changes), hot, job_directory)
     assert 1 <= len(warnings(messages)) <= 2
+
+
+@pytest.mark.parametrize("nonfinite", ["fail", "drop"])
+def test_step_1_speaks_of_the_numbers_since_nothing_was_updated(
+    dataset: Path, job_directory: Path, nonfinite: str
+) -> None:
+    np.save(dataset / "inputs.npy", np.full((101, 6), 1e60))
+    job = spec(standardize=False, validation_fraction=0.0, nonfinite=nonfinite)
+    detail = finished(attempt(job, dataset, job_directory)).detail or ""
+    assert "Nothing was updated yet, so it comes of the numbers themselves" in detail
+    assert "diverged" not in detail
+    assert "learning rate" not in detail
+    assert ("nonfinite: drop" in detail) == (nonfinite == "fail")

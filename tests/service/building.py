@@ -53,13 +53,18 @@ def body(**changes: Any) -> dict[str, Any]:
 
 
 def create(
-    store: Store, key: str | None = None, body: str = "b", digest: str = DIGEST, **changes: Any
+    store: Store,
+    key: str | None = None,
+    body: str = "b",
+    digest: str = DIGEST,
+    warnings: Sequence[str] = (),
+    **changes: Any,
 ) -> Job:
     job, _ = store.create_job(
         spec(**changes),
         dataset_digest=digest,
         steps_planned=20,
-        warnings=["watch out"],
+        warnings=list(warnings),
         plan=PLAN,
         initial_parameters=None,
         idempotency_key=key,

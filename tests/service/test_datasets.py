@@ -286,7 +286,11 @@ def test_damaged_archives_are_read_or_refused(datasets: Datasets, put: Put) -> N
             "inputs[0, 0] is -inf; inputs[0, 1] is -inf; inputs[0, 2] is -inf, among others",
         ),
         (npz(inputs=INPUTS, targets=NAN[:, 1]), "/targets", "targets[2] is nan"),
-        (npz(inputs=INPUTS, targets=CLASSES - 1), "/targets", "targets[0] is -1: classes are"),
+        (
+            npz(inputs=INPUTS, targets=CLASSES - 1),
+            "/targets",
+            "targets[0] is -1: integers number classes",
+        ),
         (npz(inputs=INPUTS, targets=CLASSES + 2**40), "/targets", "number classes 0, 1, 2"),
         (npz(inputs=INPUTS, targets=INPUTS.astype(int)), "/targets", "integers of shape [4, 3]"),
         (

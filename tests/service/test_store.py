@@ -35,15 +35,20 @@ def test_migrations_and_tables_are_the_same(store: Store) -> None:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_a_created_job_reads_back_with_its_first_two_events(store: Store) -> None:
-    job = create(store, labels={"team": "blue"})
+def test_a_created_job_reads_back_with_its_first_events(store: Store) -> None:
+    job = create(store, labels={"team": "blue"}, warnings=["watch out"])
     assert store.job(job.id) == job
     assert (job.status, job.step, job.steps_planned, job.attempts) == ("queued", 0, 20, 0)
     assert job.warnings == ["watch out"]
     assert job.labels == {"team": "blue"}
     assert job.created_at.tzinfo is not None
     events = store.events(job.id).data
-    assert [(event.seq, event.type) for event in events] == [(1, "state"), (2, "plan")]
+    assert [(event.seq, event.type) for event in events] == [
+        (1, "state"),
+        (2, "plan"),
+        (3, "warning"),
+    ]
+    assert events[2].data == {"detail": "watch out"}
     assert Plan.model_validate(events[1].data) == PLAN
 
 

@@ -175,8 +175,8 @@ class Shard:
     def _warm_up(self) -> None:
         """One example, for nothing: loops are loaded or compiled before a step waits for them."""
         views = self.network.views(np.zeros(self.network.size, self._setup.precision))
-        first = self._examples.rows(self._order.minibatch(0)[:1])
         with np.errstate(all="ignore"):
+            first = self._examples.rows(self._order.minibatch(0)[:1])
             self._differentiator.sums(views, first)
 
     def _reduce(

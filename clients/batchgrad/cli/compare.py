@@ -143,6 +143,9 @@ def _train(
     with displays:
         try:
             for arm in comparing.compare(client, spec, asked, show=displays.show):
+                if not done:  # the mean gradient's; the others' say the same, and what they are
+                    for warning in arm.job.warnings:
+                        say(f"warning: {warning}")
                 done.append(arm)
                 say(_ended(arm))
         except KeyboardInterrupt as interrupt:

@@ -33,7 +33,12 @@ class NonFiniteExamples(NonFinite):
 
     def __init__(self, step: int, examples: list[int], minibatch: int, *, dropping: bool) -> None:
         some = f"{len(examples)} of {minibatch} examples, first {examples[:10]}"
-        if len(examples) > minibatch / 2:
+        if step == 1:
+            advice = "Nothing was updated yet, so it comes of the numbers themselves: inputs, "
+            advice += "targets or initial_parameters that are too large. Set standardize: true, "
+            advice += "scale them down, or use precision: float64"
+            advice += "." if dropping else "; nonfinite: drop leaves such examples out."
+        elif len(examples) > minibatch / 2:
             advice = "Most of a minibatch at once means that training has diverged: lower the "
             advice += "learning rate, or clip with optimizer.clip_norm."
         else:
@@ -48,9 +53,10 @@ class NonFiniteSums(NonFinite):
     """Every example is finite, what they add up to is not."""
 
     def __init__(self, step: int) -> None:
+        updated = "lower the learning rate, " if step > 1 else ""
         super().__init__(
             f"Step {step}: every example is finite, their weighted sum is not. Standardize the "
-            "inputs, lower the learning rate, or use precision: float64."
+            f"inputs, {updated}or use precision: float64."
         )
 
 

@@ -50,7 +50,7 @@ class JobRows(Database):
         body_digest: str,
         request_id: str | None = None,
     ) -> tuple[Job, bool]:
-        """A queued job with its first two events, and whether it was created now.
+        """A queued job, and whether it was created now; with events `state`, `plan`, `warning`s.
 
         The same `idempotency_key` with the same `body_digest` gives the job of the first time;
         with another body it raises IdempotencyConflict.
@@ -93,6 +93,8 @@ class JobRows(Database):
                 )
             append_event(connection, job_id, "state", {"status": "queued", "reason": None}, now)
             append_event(connection, job_id, "plan", plan.model_dump(mode="json"), now)
+            for warning in warnings:
+                append_event(connection, job_id, "warning", {"detail": warning}, now)
             return job_of(job_row(connection, job_id)), True
 
     def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:
