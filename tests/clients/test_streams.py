@@ -40,3 +40,11 @@ def test_every_table_can_be_written(encoding: str) -> None:
 def test_a_closed_stdout_is_no_error() -> None:
     done = written("utf-8", closed=True)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_command_writes_so() -> None:
+    command = [sys.executable, "-m", "batchgrad", "get", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"batchgrad get job_2x... --output json" in done.stdout

@@ -89,6 +89,18 @@ def test_wrong_arguments_raise_batchgrads_own_errors(
     assert refused > 5, name
 
 
+@pytest.mark.parametrize("wrong", [None, "", " ", "..", "\ud800", 5, True, b"x", object(), {}])
+def test_what_is_no_id_is_not_asked_for(kit: Any, wrong: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    with script.client() as client:
+        for ask in (client.job, client.delete, client.wait, client.cancel, client.dataset):
+            with pytest.raises(errors.InvalidArgument, match="(job_id|name) (is|holds) "):
+                ask(wrong)
+        with pytest.raises(errors.InvalidArgument, match="give its id, job.id"):
+            client.wait(client.job("job_1"))
+    assert len(script.seen) == 1
+
+
 @pytest.mark.parametrize("wrong", [*WRONG[4:], "http://a..b:1", "http://h:99999", "h:1", "//h"])
 def test_a_client_of_nowhere_is_none(wrong: Any) -> None:
     with pytest.raises(errors.BatchgradError, match="The service's URL is"):
