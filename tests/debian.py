@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-SKIP_ALOUD = "BATCHGRAD_SKIP_ALOUD"
+SKIP_ALOUD = "TEST_BATCHGRAD_SKIP_ALOUD"
 """Set, a suite that cannot run on this machine says so and does not fail; .ci/run sets it."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -45,6 +45,7 @@ from batchgrad.files import (
 from batchgrad.following import Patience, Tell, follow_events, succeeded, watch_job
 from batchgrad.retries import Retries
 from batchgrad.session import Params, Session
+from batchgrad.variables import refuse_unknown
 
 DEFAULT_URL = "http://127.0.0.1:8711"
 LONG_SECONDS = 600.0  # a dataset is checked, a gradient computed, before the service answers
@@ -81,6 +82,8 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if url is None or token is None:
+            refuse_unknown(os.environ)
         timeout = arguments.seconds("timeout", timeout)
         self._session = Session(
             (os.environ.get("BATCHGRAD_URL") or DEFAULT_URL) if url is None or url == "" else url,

@@ -31,7 +31,11 @@ class Settings(BaseSettings):
     """The service's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BATCHGRAD_", frozen=True, extra="forbid", populate_by_name=True
+        env_prefix="BATCHGRAD_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
     )
 
     host: str = Field(
@@ -48,7 +52,8 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         default=None,
         validation_alias=AliasChoices("BATCHGRAD_RAY_ADDRESS", "RAY_ADDRESS"),
-        description="a Ray cluster's address; without one, a private local cluster is started",
+        description="a Ray cluster's head, HOST:PORT, or auto for one on this machine; without "
+        "one, a private local cluster is started",
     )
     token_file: Path | None = Field(
         default=None,
@@ -135,6 +140,20 @@ class Settings(BaseSettings):
                 if values.get(name) is not None:
                     values = {**values, name: Path(values[name]).expanduser().absolute()}
         return values
+
+    @field_validator("ray_address")
+    @classmethod
+    def _head_of_a_cluster(cls, value: str | None) -> str | None:
+        if not value or value == "auto":
+            return value or None
+        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", value)
+        if found is None or not 0 < int(found[2]) < 2**16:
+            raise ValueError(
+                f"{value!r:.100} is no address of a Ray head: give HOST:PORT (6379 unless `ray "
+                "start` was told another; neither the dashboard's http:// nor ray://), or auto for "
+                "a cluster on this machine, or leave it out for a private one."
+            )
+        return value
 
     @field_validator("blob_store")
     @classmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.debian import cannot, need
 
-CHROMIUM = "BATCHGRAD_TEST_CHROMIUM"
+CHROMIUM = "TEST_BATCHGRAD_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

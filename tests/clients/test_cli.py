@@ -230,7 +230,7 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
     shown = run(kit.Script(kit.answer(200, known)), "version", "-o", "json")
     assert json.loads(shown.stdout)["service"] == known
     alone = run(kit.Script(httpx2.ConnectError("refused")), "version")
-    assert alone.exit_code == 0
+    assert alone.exit_code == 1
     assert alone.stdout.startswith("client")
     assert "No answer" in alone.stderr
 

@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
+from batchgrad import Client
 from batchgrad.cli.app import app
+from batchgrad.errors import InvalidArgument
 from batchgrad_service.data_directory import opened
 from batchgrad_service.settings import Settings
 
@@ -30,6 +34,59 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(tmp_path: Path) -> Non
     assert " BATCHGRAD_GRACE_SECONDS: got '0'; expected more than 0." in said
     assert "--port (BATCHGRAD_PORT): got 'many'; expected a whole number." in said
     assert not (tmp_path / "data").exists()
+
+
+def test_a_ray_address_that_is_none_is_named(tmp_path: Path) -> None:
+    arguments = ["serve", "--data-dir", str(tmp_path / "data")]
+    done = CliRunner(env={"RAY_ADDRESS": "ray://head:10001"}).invoke(app, arguments)
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert "--ray-address (BATCHGRAD_RAY_ADDRESS or RAY_ADDRESS): 'ray://head:10001' is no" in said
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("BATCHGRAD_TOKN", "did you mean BATCHGRAD_TOKEN?"),
+        ("BATCHGRAD_MAX_JOBS", "did you mean BATCHGRAD_MAX_RUNNING_JOBS?"),
+        ("BATCHGRAD_DATADIR", "did you mean BATCHGRAD_DATA_DIR?"),
+        ("BATCHGRAD_", "unset it"),
+        ("BATCHGRAD_XYZZY", "unset it; docs/settings.md has them all."),
+    ],
+)
+def test_a_variable_that_there_is_not_is_refused(
+    kit: Any, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, remedy: str
+) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    monkeypatch.setenv(name, "1")
+    for command in (["serve", "--data-dir", str(tmp_path / "data")], ["get", "job_1"], ["demo"]):
+        done = run(script, *command)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"There is no variable {name}: {remedy}" in done.stderr
+    with pytest.raises(InvalidArgument, match="There is no variable"):
+        Client()
+    Client("http://elsewhere", "token-that-was-given")
+    assert not script.seen
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BATCHGRAD_URL",
+        "BATCHGRAD_HEAD",
+        "BATCHGRAD_SERVICE_HOST",
+        "BATCHGRAD_SERVICE_PORT_HTTP",
+        "BATCHGRAD_HEAD_SVC_PORT",
+        "BATCHGRAD_HEAD_SVC_PORT_6379_TCP_ADDR",
+    ],
+)
+def test_what_deploy_and_kubernetes_set_is_known(
+    kit: Any, run: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://known")
+    assert run(kit.Script(kit.answer(200, kit.job())), "get", "job_1").exit_code == 0
 
 
 def test_a_token_file_that_holds_none_is_a_usage_error(tmp_path: Path) -> None:

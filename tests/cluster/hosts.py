@@ -17,7 +17,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 """Every host sees it, also where it lies below /tmp, of which each has its own."""
 
-INSIDE = "BATCHGRAD_TEST_NAMESPACES"
+INSIDE = "TEST_BATCHGRAD_NAMESPACES"
 """Set in the environment of a pytest that may make hosts."""
 
 UNSHARE = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.containers.engine import PATH, TOOLS
 from tests.debian import need
 
-ASKED_FOR = "BATCHGRAD_TEST_CONTAINERS"
+ASKED_FOR = "TEST_BATCHGRAD_CONTAINERS"
 
 
 def main() -> None:

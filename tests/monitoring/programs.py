@@ -2,7 +2,7 @@
 
 import shutil
 
-ASKED_FOR = "BATCHGRAD_TEST_MONITORING"
+ASKED_FOR = "TEST_BATCHGRAD_MONITORING"
 """In the environment of `make test-monitoring`; without it tests with a Prometheus wait."""
 
 PROGRAMS = {

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from batchgrad.variables import SETTINGS
 from batchgrad_service.settings import Settings
 
 
@@ -21,6 +22,42 @@ def test_the_environment_sets_what_flags_do_not(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("BATCHGRAD_RAY_ADDRESS", "mine:6379")
     assert Settings().ray_address == "mine:6379"
     assert Settings(ray_address="flag:1").ray_address == "flag:1"
+
+
+@pytest.mark.parametrize("name", ["RAY_ADDRESS", "BATCHGRAD_RAY_ADDRESS"])
+def test_the_address_of_a_ray_head_is_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for right in ("head:6379", "127.0.0.1:1", "[::1]:6379", "auto"):
+        monkeypatch.setenv(name, right)
+        assert Settings().ray_address == right
+    monkeypatch.setenv(name, "")
+    assert Settings().ray_address is None
+    assert Settings(ray_address="").ray_address is None
+    for wrong in (
+        "nonsense",
+        "127.0.0.1",
+        "http://127.0.0.1:8265",
+        "ray://127.0.0.1:10001",
+        "head:0",
+        "head:99999",
+        "local",
+        "::1:6379",
+        "a b:1",
+    ):
+        monkeypatch.setenv(name, wrong)
+        with pytest.raises(ValidationError, match="is no address of a Ray head: give HOST:PORT"):
+            Settings()
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    for name in ("BATCHGRAD_RAY_ADDRESS", "BATCHGRAD_PORT", "BATCHGRAD_LOG_LEVEL"):
+        monkeypatch.setenv(name, "")
+    settings = Settings()
+    assert (settings.ray_address, settings.port, settings.log_level) == ("head:6379", 8711, "info")
+
+
+def test_the_client_knows_every_setting() -> None:
+    assert list(SETTINGS) == [f"BATCHGRAD_{name.upper()}" for name in Settings.model_fields]
 
 
 def test_the_database_is_in_the_data_directory_unless_said(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-COLLECTED = "BATCHGRAD_TEST_STRESS"
+COLLECTED = "TEST_BATCHGRAD_STRESS"
 
 
 def main() -> None:

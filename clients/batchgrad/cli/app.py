@@ -1,5 +1,6 @@
 """The commands, put together; what goes wrong becomes a sentence and an exit code."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from batchgrad.errors import (
     NotFinished,
     NotFound,
 )
+from batchgrad.variables import refuse_unknown
 
 HELP = """Train by the exact mean of per-example gradients, and see how far the shortcuts are off.
 
@@ -87,6 +89,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Without a command: say what there is."""
+    refuse_unknown(os.environ)
     if version:
         typer.echo(f"batchgrad {__version__}")
     elif ctx.invoked_subcommand is None:

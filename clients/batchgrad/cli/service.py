@@ -133,7 +133,7 @@ def serve(
 
 
 def version(ctx: typer.Context, *, output: Output = "table") -> None:
-    """Print the client's and the service's version.
+    """Print the client's and the service's version; exit with 1 where no service answers.
 
     batchgrad version --output json
     """
@@ -146,6 +146,8 @@ def version(ctx: typer.Context, *, output: Output = "table") -> None:
     known = answer.model_dump() if answer else None
     if output != "table":
         write({"client": __version__, "service": known}, output)
-        return
-    named = [(f"service {key}", str(value)) for key, value in (known or {}).items()]
-    properties([("client", __version__), *named])
+    else:
+        named = [(f"service {key}", str(value)) for key, value in (known or {}).items()]
+        properties([("client", __version__), *named])
+    if answer is None:
+        raise typer.Exit(1)

@@ -54,4 +54,6 @@ def _setting(name: str | int, flags: Collection[str]) -> str:
         return ""
     plain = str(name).lower().removeprefix("batchgrad_")
     variable = f"BATCHGRAD_{plain.upper()}"
+    if plain == "ray_address":
+        variable += " or RAY_ADDRESS"
     return f"--{plain.replace('_', '-')} ({variable}): " if plain in flags else f"{variable}: "

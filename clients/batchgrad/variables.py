@@ -1,0 +1,61 @@
+"""Know every environment variable BATCHGRAD_…, so that one that is spelled wrong is not ignored."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from batchgrad.errors import InvalidArgument
+
+_PREFIX = "BATCHGRAD_"
+CLIENT = ("BATCHGRAD_URL", "BATCHGRAD_TOKEN")
+SETTINGS = tuple(
+    f"BATCHGRAD_{name.upper()}"
+    for name in (
+        "host",
+        "port",
+        "data_dir",
+        "database_url",
+        "ray_address",
+        "token_file",
+        "no_token",
+        "allowed_hosts",
+        "advertised_url",
+        "blob_store",
+        "node_cache_dir",
+        "node_cache_bytes",
+        "max_request_bytes",
+        "max_dataset_bytes",
+        "max_connections",
+        "max_running_jobs",
+        "grace_seconds",
+        "worker_silence_seconds",
+        "worker_start_seconds",
+        "object_store_bytes",
+        "replay_seconds",
+        "log_format",
+        "log_level",
+    )
+)
+"""The service's settings; the client cannot import them."""
+
+IN_CONTAINERS = ("BATCHGRAD_HEAD", "BATCHGRAD_HEAD_CPUS", "BATCHGRAD_IMAGE")  # deploy/, compose
+_OF_KUBERNETES = re.compile(
+    r"BATCHGRAD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+    r"|BATCHGRAD_\w+_PORT"
+)
+"""What Kubernetes tells every container of services whose names begin with batchgrad."""
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Raise InvalidArgument where a variable begins with BATCHGRAD_ and is none."""
+    known = (*CLIENT, *SETTINGS, *IN_CONTAINERS)
+    for name, value in environment.items():
+        if not name.startswith(_PREFIX) or name in known or not value:
+            continue
+        if _OF_KUBERNETES.fullmatch(name):
+            continue
+        close = get_close_matches(name[:80], known, 1)
+        remedy = (
+            f"did you mean {close[0]}?" if close else "unset it; docs/settings.md has them all."
+        )
+        raise InvalidArgument(f"There is no variable {name:.80}: {remedy}")
