@@ -13,7 +13,9 @@ from threadpoolctl import threadpool_info
 from batchgrad import __version__
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, Version
 from batchgrad_service.blob_store import BlobStore
+from batchgrad_service.closing import Closing
 from batchgrad_service.datasets import Datasets
+from batchgrad_service.event_feed import EventFeeds
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.parameters import Exporter, StoredParameters
 from batchgrad_service.replays import Replays
@@ -33,7 +35,6 @@ from batchgrad_service.routes.edge import OPEN, Edge
 from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import body_limits
 from batchgrad_service.routes.services import (
-    Closing,
     Planner,
     Questions,
     Services,
@@ -90,6 +91,7 @@ def create_app(
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
         questions=questions,
+        feeds=EventFeeds(store, closing),
         bodies=Bodies(4 * settings.max_request_bytes),
         replays=Replays(settings.replay_seconds, closing.subscribe),
         exporters=exporters,

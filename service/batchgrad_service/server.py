@@ -20,12 +20,13 @@ from batchgrad import __version__
 from batchgrad_service import access_token, garbage, leftovers, logs, planning
 from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
+from batchgrad_service.closing import Closing
 from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
 from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.question_pool import QuestionPool
-from batchgrad_service.routes.services import Closing, Services
+from batchgrad_service.routes.services import Services
 from batchgrad_service.settings import Settings
 from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store

@@ -10,10 +10,10 @@ from starlette.testclient import TestClient
 from batchgrad.contract import TERMINAL, Job
 from batchgrad_service import access_token, planning
 from batchgrad_service.app import create_app
+from batchgrad_service.closing import Closing
 from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.problems import Conflict
-from batchgrad_service.routes.services import Closing
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from tests.service.asked_here import AskedHere

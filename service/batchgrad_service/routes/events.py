@@ -1,20 +1,17 @@
 """/v1/jobs/{id}/events: as a stream that ends with the job, or as a list."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import TERMINAL, Event, EventType, Page
-from batchgrad_service.problems import BadRequest, NotFound
-from batchgrad_service.routes.services import Served, Services, as_json
+from batchgrad.contract import Event, EventType, Page
+from batchgrad_service.problems import BadRequest
+from batchgrad_service.routes.services import Served, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Seq = Annotated[int, Query(ge=0, lt=2**63)]
-_BATCH = 500
 _TEXT = {"type": "string"}
 _FRAME = {  # of each event in the stream; `data` holds an Event as JSON
     "type": "object",
@@ -66,45 +63,7 @@ async def read_events(
             )
         after = int(last_event_id)
     return StreamingResponse(
-        _stream(served, job_id, after),
+        served.feeds.follow(job_id, after, served.keep_alive_seconds),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-
-
-async def _stream(served: Services, job_id: str, after: int) -> AsyncIterator[str]:
-    """Events as they are committed; between them, now and then, a comment that keeps it alive."""
-    loop = asyncio.get_running_loop()
-    news = asyncio.Event()
-
-    def wake() -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(news.set)
-
-    with served.store.subscribe(job_id, wake), served.closing.subscribe(wake):
-        while not served.closing.begun:
-            news.clear()  # before reading, so that no commit falls between
-            try:
-                page = await run_in_threadpool(
-                    served.store.events, job_id, after=after, limit=_BATCH
-                )
-                for event in page.data:
-                    yield _frame(event)
-                    after = event.seq
-                    if event.type == "end":
-                        return
-                if page.data:
-                    continue
-                job = await run_in_threadpool(served.store.job, job_id)
-            except NotFound:  # deleted meanwhile
-                return
-            if job.status in TERMINAL and not news.is_set():
-                return  # its last event is before `after`
-            try:
-                await asyncio.wait_for(news.wait(), served.keep_alive_seconds)
-            except TimeoutError:
-                yield ": keep-alive\n\n"
-
-
-def _frame(event: Event) -> str:
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"

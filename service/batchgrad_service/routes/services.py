@@ -1,8 +1,6 @@
 """What the routes work with: one frozen bundle, made once, handed in by `create_app`."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Protocol
@@ -19,7 +17,9 @@ from batchgrad.contract import (
     Plan,
     Version,
 )
+from batchgrad_service.closing import Closing
 from batchgrad_service.datasets import Datasets
+from batchgrad_service.event_feed import EventFeeds
 from batchgrad_service.parameters import Exporter, StoredParameters
 from batchgrad_service.question_kinds import Kind, PlanQuestion
 from batchgrad_service.replays import Replays
@@ -64,34 +64,6 @@ class Supervisor(Protocol):
         """Whether jobs can be run."""
 
 
-class Closing:
-    """The moment the service stops: long answers end themselves then."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wakes: list[Callable[[], None]] = []
-        self.begun = False
-
-    def begin(self) -> None:
-        """Wake every long answer; each looks at `begun` and ends."""
-        with self._lock:
-            self.begun = True
-            wakes = list(self._wakes)
-        for wake in wakes:
-            wake()
-
-    @contextmanager
-    def subscribe(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Inside the block `wake` is called when the service begins to stop."""
-        with self._lock:
-            self._wakes.append(wake)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._wakes.remove(wake)
-
-
 @dataclass(frozen=True)
 class Services:
     """Everything a route may need. `exporters` make a download from a checkpoint file."""
@@ -104,6 +76,7 @@ class Services:
     parameters: StoredParameters
     planner: Planner
     questions: Questions
+    feeds: EventFeeds
     bodies: Bodies
     replays: Replays
     exporters: Mapping[str, Exporter]

@@ -1,0 +1,189 @@
+"""A job's events as they are committed, read from the store once for all who follow it."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from batchgrad.contract import TERMINAL, Event
+from batchgrad_service.closing import Closing
+from batchgrad_service.problems import NotFound
+from batchgrad_service.store import Store
+
+BATCH = 100
+"""Events that are sent in one go, at most; what a reader holds who does not read."""
+
+KEPT_BATCHES = 20
+"""Who is further behind reads from the store."""
+
+SECONDS_PER_READER = 0.0005
+"""The pause between two batches: each costs so much for every reader, and others wait meanwhile."""
+
+_WOKEN_TOGETHER = 25
+_CATCHING_UP = 4  # readers at once who read the store for themselves
+_log = structlog.stdlib.get_logger("batchgrad.events")
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Events after number `after`, up to `last`, as they are sent."""
+
+    after: int
+    last: int
+    sent: bytes
+
+
+class EventFeeds:
+    """One feed for each job that somebody follows."""
+
+    def __init__(self, store: Store, closing: Closing) -> None:
+        self._store = store
+        self._closing = closing
+        self._feeds: dict[str, _Feed] = {}
+        self._catching_up = anyio.CapacityLimiter(_CATCHING_UP)
+
+    async def follow(
+        self, job_id: str, after: int, keep_alive_seconds: float
+    ) -> AsyncIterator[bytes]:
+        """Server-sent events beyond number `after`, to the job's end or the service's.
+
+        Between them, now and then, a comment that keeps the connection alive. Nothing is left out:
+        a reader who is slow gets its next events from the store once it reads again.
+        """
+        with self._feed(job_id) as feed:
+            while not self._closing.begun:
+                await feed.is_ready()
+                if after < feed.last:
+                    batch = feed.batch(after) or await self._stored(job_id, after)
+                    if batch is None or not batch.sent:  # the job was deleted meanwhile
+                        return
+                    yield batch.sent
+                    after = batch.last
+                elif feed.ended:
+                    return
+                elif not await feed.has_news(keep_alive_seconds):
+                    yield b": keep-alive\n\n"
+
+    @contextmanager
+    def _feed(self, job_id: str) -> Iterator["_Feed"]:
+        feed = self._feeds.get(job_id)
+        if feed is None:
+            feed = self._feeds[job_id] = _Feed(job_id, self._store, self._closing)
+        feed.readers += 1
+        try:
+            yield feed
+        finally:
+            feed.readers -= 1
+            if not feed.readers:
+                feed.stop()
+                del self._feeds[job_id]
+
+    async def _stored(self, job_id: str, after: int) -> _Batch | None:
+        try:
+            return await anyio.to_thread.run_sync(
+                _read, self._store, job_id, after, limiter=self._catching_up
+            )
+        except NotFound:
+            return None
+
+
+class _Feed:
+    """The newest events of one job, and who waits for the next. It belongs to one event loop."""
+
+    def __init__(self, job_id: str, store: Store, closing: Closing) -> None:
+        self.readers = 0
+        self.last = 0
+        self.ended = False
+        self._job_id = job_id
+        self._store = store
+        self._closing = closing
+        self._batches: deque[_Batch] = deque(maxlen=KEPT_BATCHES)
+        self._ready = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._reading = asyncio.create_task(self._read_on())
+
+    def stop(self) -> None:
+        """Nobody follows any more."""
+        self._reading.cancel()
+
+    async def is_ready(self) -> None:
+        """Wait until `last` and `ended` are known."""
+        await self._ready.wait()
+
+    def batch(self, after: int) -> _Batch | None:
+        """What follows event number `after`, if it was read lately and a batch begins there."""
+        return next((batch for batch in reversed(self._batches) if batch.after == after), None)
+
+    async def has_news(self, seconds: float) -> bool:
+        """Wait for that; False if there is none within `seconds`."""
+        news = asyncio.get_running_loop().create_future()
+        self._waiting.add(news)
+        done, _ = await asyncio.wait([news], timeout=seconds)
+        self._waiting.discard(news)
+        return bool(done)
+
+    async def _read_on(self) -> None:
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        try:
+            with self._store.subscribe(self._job_id, wake), self._closing.subscribe(wake):
+                _, self.last = await run_in_threadpool(self._store.newest_events, self._job_id, 1)
+                while not self._closing.begun:
+                    changed.clear()  # before reading, so that no commit falls between
+                    if not await self._read_more():
+                        return
+                    await self._tell()
+                    await asyncio.sleep(SECONDS_PER_READER * self.readers)
+                    await changed.wait()
+        except NotFound:
+            return  # deleted meanwhile
+        except Exception:  # noqa: BLE001 - readers come again, with the last event that they have
+            _log.exception("the feed of a job's events broke", job_id=self._job_id)
+        finally:
+            self.ended = True
+            self._ready.set()
+            self._wake_all()
+
+    async def _read_more(self) -> bool:
+        """Read all that is new; whether more may come."""
+        job = await run_in_threadpool(self._store.job, self._job_id)  # before: `end` comes with it
+        while (batch := await run_in_threadpool(_read, self._store, self._job_id, self.last)).sent:
+            self._batches.append(batch)
+            self.last = batch.last
+        return job.status not in TERMINAL
+
+    async def _tell(self) -> None:
+        """Wake those who wait, some at a time: others' requests come in between."""
+        self._ready.set()
+        waiting, self._waiting = list(self._waiting), set()
+        for start in range(0, len(waiting), _WOKEN_TOGETHER):
+            for news in waiting[start : start + _WOKEN_TOGETHER]:
+                if not news.done():
+                    news.set_result(None)
+            await asyncio.sleep(0)
+
+    def _wake_all(self) -> None:
+        for news in self._waiting:
+            if not news.done():
+                news.set_result(None)
+        self._waiting.clear()
+
+
+def _read(store: Store, job_id: str, after: int) -> _Batch:
+    found = store.events(job_id, after=after, limit=BATCH).data
+    last = found[-1].seq if found else after
+    return _Batch(after, last, "".join(map(_frame, found)).encode())
+
+
+def _frame(event: Event) -> str:
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"

@@ -1,0 +1,115 @@
+"""Those who follow a job share what is read for them, and each gets every event once, in order."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgrad.contract import Event, Page
+from batchgrad_service.closing import Closing
+from batchgrad_service.engine.messages import Happened
+from batchgrad_service.event_feed import KEPT_BATCHES, EventFeeds
+from batchgrad_service.store import Store
+from tests.service.building import started
+
+PATIENCE_SECONDS = 20.0
+
+
+class CountingStore(Store):
+    """Counts how often events are read."""
+
+    reads = 0
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
+        self.reads += 1
+        return super().events(job_id, after=after, limit=limit)
+
+
+@pytest.fixture
+def counting(tmp_path: Path, store: Store) -> CountingStore:
+    return CountingStore(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
+
+
+def numbers(sent: bytes) -> list[int]:
+    return [int(number) for number in re.findall(rb"^id: (\d+)$", sent, re.MULTILINE)]
+
+
+async def everything(followed: AsyncIterator[bytes]) -> list[int]:
+    return [number async for sent in followed for number in numbers(sent)]
+
+
+async def tell(store: Store, job_id: str, attempt: int, count: int = 1) -> None:
+    for _ in range(count):
+        happened = Happened(event="warning", data={"detail": "x"})
+        await asyncio.to_thread(store.record_event, job_id, attempt, happened)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.005)
+
+
+def run(coroutine: Any) -> Any:
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_SECONDS))
+
+
+def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
+    job_id, attempt = started(counting)  # four events
+    feeds = EventFeeds(counting, Closing())
+
+    async def follow() -> list[list[int]]:
+        readers = [feeds.follow(job_id, 4, PATIENCE_SECONDS) for _ in range(100)]
+        firsts = [asyncio.ensure_future(anext(reader)) for reader in readers]
+        await until(lambda: any(len(feed._waiting) == 100 for feed in feeds._feeds.values()))
+        for _ in range(10):
+            await tell(counting, job_id, attempt)
+        told = [numbers(await first) for first in firsts]
+        counting.transition(job_id, to="succeeded", allowed=["running"])
+        rest = await asyncio.gather(*(everything(reader) for reader in readers))
+        return [first + more for first, more in zip(told, rest, strict=True)]
+
+    assert run(follow()) == [list(range(5, 17))] * 100
+    assert counting.reads < 60  # two for each commit at most; it was two for each reader
+    assert not feeds._feeds
+    assert not counting._listeners
+
+
+def test_a_slow_reader_misses_nothing(counting: CountingStore) -> None:
+    job_id, attempt = started(counting)
+    feeds = EventFeeds(counting, Closing())
+    many = 2 * KEPT_BATCHES
+
+    async def follow() -> tuple[list[int], list[int]]:
+        slow = feeds.follow(job_id, 0, PATIENCE_SECONDS)
+        first = numbers(await anext(slow))
+        quick, seen = feeds.follow(job_id, 4, PATIENCE_SECONDS), []
+        for _ in range(many):  # each a batch of its own: those that the slow one needs are dropped
+            await tell(counting, job_id, attempt)
+            seen += numbers(await anext(quick))
+        counting.transition(job_id, to="succeeded", allowed=["running"])
+        return first + await everything(slow), seen + await everything(quick)
+
+    slow, quick = run(follow())
+    assert slow == list(range(1, 7 + many))
+    assert quick == slow[4:]
+
+
+def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStore) -> None:
+    job_id, attempt = started(counting)
+    feeds = EventFeeds(counting, Closing())
+
+    async def follow() -> list[list[int]]:
+        with feeds._feed(job_id) as feed:
+            await feed.is_ready()
+            await tell(counting, job_id, attempt, 10)
+            await until(lambda: feed.last == 14)
+            counting.transition(job_id, to="succeeded", allowed=["running"])
+            return [
+                await everything(feeds.follow(job_id, after, PATIENCE_SECONDS))
+                for after in range(17)
+            ]
+
+    assert run(follow()) == [list(range(after + 1, 17)) for after in range(17)]
