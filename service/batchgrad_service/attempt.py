@@ -89,6 +89,7 @@ class Attempt:
         self._over = False
         self._force: threading.Timer | None = None
         self._ledgers = 0  # that the engine wrote so far
+        self._ledger_asked = False
         self._ledger_news = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job_id}", daemon=True)
 
@@ -117,13 +118,16 @@ class Attempt:
     def ledger(self, seconds: float) -> Path | None:
         """The example ledger as it is now, once the engine has written it.
 
-        None if there is no engine, or its step takes longer than that.
+        None if there is no engine, or its step takes longer than that. Who asks while another
+        waits gets the same: an engine that does not read must not be sent ever more.
         """
         with self._ledger_news:
             if self._engine is None or self._over:
                 return None
             before = self._ledgers
-            self._engine.send(Command(command="ledger"))
+            if not self._ledger_asked:
+                self._engine.send(Command(command="ledger"))
+                self._ledger_asked = True
             self._ledger_news.wait_for(lambda: self._over or self._ledgers > before, seconds)
             written = self._ledgers > before
         return self._folder / LEDGER_FILE if written else None
@@ -177,7 +181,6 @@ class Attempt:
         broken: EngineProtocolError | None = None
         try:
             log.info("engine started, pid %d", engine.pid)
-            engine.begin()
             for number, message in enumerate(engine.messages(), start=1):
                 self._hear(engine, number, message)
             if not (self._killed or self._unheard):
@@ -231,6 +234,7 @@ class Attempt:
                 start,
                 command=self._around.engine_command,
                 environment={} if cluster is None else cluster.environment,
+                stopped_seconds=self._around.settings.grace_seconds,
             )
             return self._engine
 
@@ -238,6 +242,7 @@ class Attempt:
         if isinstance(message, LedgerWritten):
             with self._ledger_news:
                 self._ledgers += 1
+                self._ledger_asked = False
                 self._ledger_news.notify_all()
         elif isinstance(message, ClusterWanted):
             threading.Thread(

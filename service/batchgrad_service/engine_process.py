@@ -1,11 +1,16 @@
 """One engine as a process: started with its order, heard line by line, ended with its group."""
 
+import errno
+import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +29,8 @@ ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_service.engine.main")
 ENDED_BY_RAY = ("Failed to connect to GCS within", "_raylet.so(")
 """What Ray prints when it ends a driver: its head stays away, or a check in its native code fails,
 as when a new head does not know the old one's nodes."""
+LOOK_SECONDS = 0.1
+"""How often a stopped process is looked at."""
 LOG_BYTES = 2**20
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 20
@@ -34,6 +41,9 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "PYTHONFAULTHANDLER": "1",  # a crash in native code leaves a traceback in the log
 }
+
+
+log = logging.getLogger(__name__)
 
 
 class EngineProtocolError(Exception):
@@ -65,7 +75,12 @@ class EngineExit:
 class EngineProcess:
     """A running engine, leader of a session and process group of its own.
 
-    `begin`, `messages` and `wait` belong to one thread; `send`, `close_stdin` and `kill` to any.
+    `messages` and `wait` belong to one thread; `send`, `close_stdin` and `kill` to any. None of
+    them waits for the engine to read: a thread writes to its pipe, the order first. An engine that
+    stays stopped (SIGSTOP) for `stopped_seconds` is killed.
+
+    Raises:
+        OSError: no process or thread can be started; none is left then.
     """
 
     def __init__(
@@ -74,14 +89,14 @@ class EngineProcess:
         *,
         command: Sequence[str] = ENGINE_COMMAND,
         environment: Mapping[str, str] | None = None,
+        stopped_seconds: float = 30.0,
     ) -> None:
         self._start = start
+        self._stopped_seconds = stopped_seconds
         self._log = start.job_directory / "engine.log"
         _bound(self._log)
-        self._stdin_lock = threading.Lock()
-        self._begun = False
-        self._waiting: list[AnyToEngine] = []  # what came before the order was written
-        self._closing = False
+        self._unwritten: queue.SimpleQueue[AnyToEngine | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_all, name="engine-writer", daemon=True)
         self._alive = threading.Lock()  # held while the process may be signalled or is reaped
         with self._log.open("ab") as stderr:
             self._log_start = stderr.tell()
@@ -95,22 +110,18 @@ class EngineProcess:
                 env=_environment(environment or {}),
             )
         self._reaper = threading.Thread(target=self._reap, name="engine-reaper", daemon=True)
-        self._reaper.start()
+        try:
+            self._writer.start()
+            self._reaper.start()
+        except RuntimeError as error:
+            kill_group(self._process.pid)
+            with self._process:  # closes its pipes, and reaps it
+                raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def pid(self) -> int:
         """The process's number, which is its group's too."""
         return self._process.pid
-
-    def begin(self) -> None:
-        """Give the engine its order. May block while the engine does not read; `kill` ends that."""
-        self._write(self._start)
-        with self._stdin_lock:
-            self._begun = True
-            for command in self._waiting:
-                self._write(command)
-            if self._closing:
-                self._close()
 
     def messages(self) -> Iterator[AnyEngineMessage]:
         """What the engine says until its stdout ends. Raises EngineProtocolError."""
@@ -130,18 +141,11 @@ class EngineProcess:
 
     def send(self, command: AnyToEngine) -> None:
         """Tell the engine what to do at its next step boundary; nothing if it is gone."""
-        with self._stdin_lock:
-            if self._begun and not self._closing:
-                self._write(command)
-            else:
-                self._waiting.append(command)
+        self._unwritten.put(command)
 
     def close_stdin(self) -> None:
         """Ask for a checkpoint and an end."""
-        with self._stdin_lock:
-            self._closing = True
-            if self._begun:
-                self._close()
+        self._unwritten.put(None)
 
     def kill(self) -> None:
         """SIGKILL to the whole group, unless it ended already."""
@@ -152,34 +156,59 @@ class EngineProcess:
     def wait(self) -> EngineExit:
         """How the process ended; nothing of its group is left then."""
         self._reaper.join()
-        self._close()
+        self.close_stdin()
+        self._writer.join()  # nobody reads any more, so its write fails
         with self._log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_start, end - LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
         return EngineExit(self._process.returncode, lines[-LOG_TAIL_LINES:])
 
-    def _write(self, message: Start | AnyToEngine) -> None:
-        if self._process.stdin is None or self._process.stdin.closed:
-            return
-        data = memoryview(message.model_dump_json().encode() + b"\n")
-        try:
-            while data:
-                data = data[self._process.stdin.write(data) :]
-        except BrokenPipeError:
-            return  # it is gone; `wait` says how
-
-    def _close(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+    def _write_all(self) -> None:
+        """Write the order and all commands, until the pipe is to be closed or nobody reads it."""
+        if self._process.stdin is None:
+            raise TypeError("The engine needs a pipe for stdin.")
+        message: Start | AnyToEngine | None = self._start
+        with self._process.stdin as pipe:
+            while message is not None:
+                data = memoryview(message.model_dump_json().encode() + b"\n")
+                try:
+                    while data:
+                        data = data[pipe.write(data) :]
+                except BrokenPipeError:
+                    return  # it is gone; `wait` says how
+                message = self._unwritten.get()
 
     def _reap(self) -> None:
         # Look without reaping: until then the group's number cannot become another's, and what
         # the engine left in its group would hold our end of its stdout open.
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        while self._change(os.WEXITED | os.WSTOPPED | os.WNOWAIT) == os.CLD_STOPPED:
+            self._take_note(os.WSTOPPED)
+            self._wait_while_stopped()
         with self._alive:
             kill_group(self._process.pid)
             self._process.wait()
+
+    def _wait_while_stopped(self) -> None:
+        """Until the engine goes on or ends; at last by force."""
+        deadline = time.monotonic() + self._stopped_seconds
+        while not self._change(os.WEXITED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT):
+            if time.monotonic() >= deadline:
+                log.warning("The engine was stopped for %g s: it is killed.", self._stopped_seconds)
+                self.kill()
+                return
+            time.sleep(LOOK_SECONDS)
+        self._take_note(os.WCONTINUED)
+
+    def _change(self, options: int) -> int:
+        """What happened to the process, CLD_…; 0 where nothing did and WNOHANG was given."""
+        found = os.waitid(os.P_PID, self._process.pid, options)
+        return 0 if found is None else found.si_code
+
+    def _take_note(self, change: int) -> None:
+        """Hear no more of a change that was seen."""
+        with suppress(ChildProcessError):  # it has ended meanwhile, which alone can be seen now
+            self._change(change | os.WNOHANG)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

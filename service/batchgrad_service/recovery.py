@@ -25,29 +25,46 @@ class EngineStillThereError(Exception):
 
 
 def await_engine(lock: Path, grace_seconds: float, stopping: threading.Event | None = None) -> None:
-    """Wait until no engine holds `lock`; after the grace time kill the process group that does.
+    """`await_engines` for one. Raises EngineStillThereError if even SIGKILL does not end it."""
+    left = await_engines([lock], grace_seconds, stopping or threading.Event())
+    if left:
+        raise EngineStillThereError(
+            f"Process group {_holder(lock)} holds {lock.name} even after SIGKILL; "
+            "it is stuck in the kernel (a dead disk or network mount?)."
+        )
 
-    The engine writes {"pid", "pgid", "attempt"} into the file that it has locked. Raises
-    EngineStillThereError if even SIGKILL does not end it. Returns early when `stopping`.
+
+def await_engines(
+    locks: Collection[Path], grace_seconds: float, stopping: threading.Event
+) -> list[Path]:
+    """Wait until no engine holds any of `locks`; those that are held even after SIGKILL.
+
+    After the grace time, which is one for all, the process groups that still hold some are killed.
+    An engine writes {"pid", "pgid", "attempt"} into the file that it has locked. Returns early
+    when `stopping`.
     """
-    if not lock.exists():
-        return
-    stopping = stopping or threading.Event()
-    deadline, killed = time.monotonic() + grace_seconds, False
-    with lock.open("r") as file:
-        while not try_lock(file):
+    for seconds, then_kill in ((grace_seconds, True), (KILLED_SECONDS, False)):
+        deadline = time.monotonic() + seconds
+        while locks := [lock for lock in locks if _is_held(lock)]:
             if time.monotonic() >= deadline:
-                group = int(json.loads(lock.read_bytes())["pgid"])
-                if killed:
-                    raise EngineStillThereError(
-                        f"Process group {group} holds {lock.name} even after SIGKILL; "
-                        "it is stuck in the kernel (a dead disk or network mount?)."
-                    )
-                log.warning("An earlier engine (process group %d) is killed.", group)
-                kill_group(group)
-                deadline, killed = time.monotonic() + KILLED_SECONDS, True
+                break
             if stopping.wait(POLL_SECONDS):
-                return
+                return []
+        for lock in locks if then_kill else ():
+            log.warning("An earlier engine (process group %d) is killed.", _holder(lock))
+            kill_group(_holder(lock))
+    return list(locks)
+
+
+def _is_held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    with lock.open("r") as file:
+        return not try_lock(file)
+
+
+def _holder(lock: Path) -> int:
+    return int(json.loads(lock.read_bytes())["pgid"])
 
 
 def all_jobs(store: Store, statuses: set[JobStatus]) -> Iterator[Job]:
@@ -72,17 +89,18 @@ def reconcile(
 ) -> list[Job]:
     """Settle what an earlier service left unsettled; the jobs that it cancelled.
 
-    What its engines said last is stored first. What was under way becomes `recovering`, `pausing`
-    becomes paused, `cancelling` cancelled, each after its old engine is gone. `but` are jobs whose
-    engines are this service's.
+    What its engines said last is stored once they are gone. Then what was under way becomes
+    `recovering`, `pausing` becomes paused, `cancelling` cancelled. `but` are jobs whose engines are
+    this service's.
     """
     unsettled: set[JobStatus] = {"starting", "running", "recovering", "pausing", "cancelling"}
+    jobs = [job for job in all_jobs(store, unsettled) if job.id not in but]
+    locks = [data_dir / "jobs" / job.id / "engine.lock" for job in jobs]
+    for lock in await_engines(locks, grace_seconds, stopping):
+        # The job's next attempt meets the lock again, and says so.
+        log.error("An engine holds %s even after SIGKILL.", lock)
     cancelled = []
-    for job in [job for job in all_jobs(store, unsettled) if job.id not in but]:
-        try:
-            await_engine(data_dir / "jobs" / job.id / "engine.lock", grace_seconds, stopping)
-        except EngineStillThereError:
-            log.exception("Job %s", job.id)  # its next attempt meets the lock again, and says so
+    for job in jobs:
         if stopping.is_set():
             break
         reports.take_over(job.id, job.attempts)

@@ -96,7 +96,9 @@ class Settings(BaseSettings):
         default=4, ge=1, le=256, description="how many jobs run at once; others stay queued"
     )
     grace_seconds: float = Field(
-        default=30.0, gt=0, description="how long an engine may take to obey before it is killed"
+        default=30.0,
+        gt=0,
+        description="how long an engine may take to obey, or stay stopped, before it is killed",
     )
     worker_silence_seconds: float = Field(
         default=10.0, gt=0, description="a Ray worker that answers nothing for so long is replaced"
