@@ -1,4 +1,4 @@
-"""What each loss is, for /docs and for help."""
+"""What each loss is, and when an example is right, for /docs and for help."""
 
 LOSS_FORMULAS: dict[str, str] = {
     "squared_error": "Σ (f − y)², without a hidden ½",
@@ -14,3 +14,10 @@ LOSS_SCALE = (
     "For one example with outputs f and targets y, Σ over its outputs; a minibatch's loss is the "
     "weighted mean over its examples."
 )
+
+ACCURACY = (
+    "Accuracy counts every example alike, whatever its weight or its class's. By "
+    "softmax_cross_entropy an example is right where the largest output is its class; by "
+    "sigmoid_cross_entropy where all its outputs are on the right side, f > 0 for y > ½."
+)
+CONVENTIONS = "Where torch or Keras decides otherwise: docs/conventions.md in the sources."

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from batchgrad import contract, described
 from batchgrad.contract.model import AnyLayer
-from batchgrad.formulas import LOSS_FORMULAS, LOSS_SCALE
+from batchgrad.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
 
 WIDTH = 96
 REQUEST_EXAMPLE = """\
@@ -33,11 +33,19 @@ def job_spec() -> str:
             *_kinds(get_args(AnyLayer)),
             *_losses(),
             "",
+            *wrap(ACCURACY, WIDTH),
+            "",
             "Optimizers, {kind: KIND, …}; clip_norm scales G down to this norm; [default]:",
             *_kinds(optimizers),
             "",
-            "Schedules, optimizer.schedule; [default]:",
+            *wrap(
+                "Schedules, optimizer.schedule; of warmup_steps W step t has t/W of the rate, a "
+                "cosine's last step a little over final_fraction; [default]:",
+                WIDTH,
+            ),
             *_kinds(schedules),
+            "",
+            CONVENTIONS,
             "",
         ]
     )

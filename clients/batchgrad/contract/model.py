@@ -84,7 +84,7 @@ class Silu(Wire):
 
 
 class Softplus(Wire):
-    """log(1 + e^a)."""
+    """log(1 + e^a), everywhere: torch takes a itself above 20."""
 
     kind: Literal["softplus"]
 
@@ -143,7 +143,10 @@ class LayerNorm(Wire):
 
 
 class Embedding(Wire):
-    """As torch.nn.Embedding on integer ids; `padding_idx`'s row starts at 0 and never learns."""
+    """As torch.nn.Embedding on integer ids; `padding_idx`'s row starts at 0 and has no gradient.
+
+    Weight decay acts on that row too, which shows where initial_parameters have other than 0.
+    """
 
     kind: Literal["embedding"]
     num_embeddings: Integer = Field(ge=1, le=2**31)

@@ -38,21 +38,25 @@ DEFAULT_MICROBATCH = 128
 """B where it is not given: at this size GEMMs run at full speed."""
 
 
+WARM_UP = "step t of W has t/W of the learning rate: the first has 1/W, not 0"
+
+
 class Constant(Wire):
-    """The learning rate as it is, after a linear warm-up from 0 over `warmup_steps`."""
+    """The learning rate as it is, after a linear warm-up over `warmup_steps`."""
 
     kind: Literal["constant"]
-    warmup_steps: Integer = Field(default=0, ge=0)
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
 
 
 class Cosine(Wire):
-    """Half a cosine from the learning rate to `final_fraction` of it, until the last step.
+    """Half a cosine from the learning rate to `final_fraction` of it, over the steps after warm-up.
 
-    Loshchilov and Hutter 2017, without restarts.
+    Loshchilov and Hutter 2017, without restarts. T steps have the rates at t/T, t = 0 … T - 1, so
+    that the last one's is a little above `final_fraction`.
     """
 
     kind: Literal["cosine"]
-    warmup_steps: Integer = Field(default=0, ge=0)
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
     final_fraction: Number = Field(default=0.0, ge=0, le=1)
 
 
@@ -62,7 +66,7 @@ class StepDecay(Wire):
     kind: Literal["step"]
     every: Integer = Field(ge=1)
     factor: Number = Field(default=0.1, gt=0, le=1)
-    warmup_steps: Integer = Field(default=0, ge=0)
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
 
 
 Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
@@ -71,7 +75,9 @@ Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
 class Rule(Wire):
     """What every update rule has besides its own numbers.
 
-    `clip_norm` scales the mean gradient G down to this norm where it is larger.
+    `clip_norm` scales the mean gradient G down to this norm where it is larger; torch adds 1e-6
+    to the norm that it divides by. Where no example of a minibatch is left, or none with weight,
+    there is no update: momentum, averages and decay stand still too.
     """
 
     schedule: Schedule = Constant(kind="constant")
@@ -178,7 +184,8 @@ class JobSpec(Wire):
         default_factory=dict, max_length=32, description="yours, to find jobs by"
     )
     batch_size: Literal["full"] | Annotated[Integer, Field(ge=1, le=2**24)] = Field(
-        description="N, the examples in a minibatch"
+        description="N, the examples in a minibatch; an epoch's last may have fewer, and its step "
+        "is as long as any"
     )
     microbatch_size: Integer | None = Field(
         default=None, ge=1, le=2**20, description="B, the unit of work; default min(N, 128)"
@@ -215,11 +222,15 @@ class JobSpec(Wire):
     )
     class_weights: Literal["balanced"] | dict[ClassNumber, Number] | None = Field(
         default=None,
-        description="multiply the examples' own weights, of which the ratios alone matter; an "
-        "example of weight 0 is as good as absent",
+        description="multiply the examples' own weights, also in the validation loss (not so in "
+        "Keras), not in the accuracy; the ratios alone matter, weight 0 is as good as absent",
     )
     validation_fraction: Number = Field(
-        default=0.0, ge=0, lt=1, description="of the examples, held out"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of the examples, held out: rounded down, drawn by seed, not stratified by "
+        "class",
     )
     standardize: Truth = Field(
         default=False,

@@ -151,10 +151,11 @@ class BestEvaluation(Answer):
 class Job(Answer):
     """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
 
-    `validation_loss` and `validation_accuracy` are the last evaluation's. `parameters_digest` is of
-    the parameters that a download gives, those after step `parameters_step`: the `best` ones where
-    the job keeps them (spec.keep), else the last ones. `last_parameters_digest` is of the last ones
-    in the newest checkpoint in any case. All three are as of that checkpoint.
+    `validation_loss`, weighted as in training, and `validation_accuracy`, which counts every
+    example alike, are the last evaluation's. `parameters_digest` is of the parameters that a
+    download gives, those after step `parameters_step`: the `best` ones where the job keeps them
+    (spec.keep), else the last ones. `last_parameters_digest` is of the last ones in the newest
+    checkpoint in any case. All three are as of that checkpoint.
     """
 
     id: str

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from batchgrad import described
-from batchgrad.formulas import LOSS_FORMULAS, LOSS_SCALE
+from batchgrad.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
 
 router = APIRouter()
 _STYLE = (
@@ -85,7 +85,8 @@ def _losses() -> str:
         for name, formula in LOSS_FORMULAS.items()
     )
     return (
-        f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul></section>'
+        f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul>'
+        f"<p>{escape(ACCURACY)}</p><p>{escape(CONVENTIONS)}</p></section>"
     )
 
 
