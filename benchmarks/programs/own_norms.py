@@ -65,7 +65,6 @@ def main() -> None:
                 tree.add(node.level, node.index, node.sum)
             sums = tree.root()
             sums.gradient /= np.float32(sums.totals[WEIGHT])
-            np.sqrt(part.squared_norms, out=part.squared_norms)
             number += 1
 
         serve(Bursts(step).run, {"batchgrad": version("batchgrad")})

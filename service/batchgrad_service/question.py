@@ -34,6 +34,7 @@ from batchgrad_workers.gradients import (
 from batchgrad_workers.losses import LOSSES, target_rows
 from batchgrad_workers.means import Means, MeansLayout
 from batchgrad_workers.network import Network
+from batchgrad_workers.norms import Floats, norm
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.threads import ThreadTeam
 from batchgrad_workers.weights import scaled
@@ -54,11 +55,9 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     differentiator = Differentiator(network, loss, layout, with_microbatch_means=True)
     views = network.views(parameters)
     with np.errstate(all="ignore"):
-        sums, losses, squared_norms = _sums(
-            differentiator, parameters, batch, request.microbatch_size
-        )
+        sums, losses, norms = _sums(differentiator, parameters, batch, request.microbatch_size)
     there = batch.weights > 0
-    _refuse_overflow(losses, squared_norms, there)
+    _refuse_overflow(losses, norms, there)
 
     weight = float(sums.totals[WEIGHT])
     _refuse_heavy(sums)
@@ -69,12 +68,12 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
         compared = compare(network, exact[None], rows, team)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
-    noise = noise_scale(squared_norms[there], batch.weights[there], float(np.dot(exact, exact)))
+    noise = noise_scale(norms[there], batch.weights[there], norm(exact))
     return GradientsResponse(
         loss=float(sums.totals[LOSS]) / weight,
         examples=len(losses),
         mean_gradient=_lists(network, exact),
-        norms=[_defined(norm) for norm in np.sqrt(squared_norms).tolist()],
+        norms=[_defined(own) for own in norms.tolist()],
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
             **{
@@ -188,7 +187,7 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
 
 def _sums(
     differentiator: Differentiator, parameters: Array, batch: Microbatch, size: int | None
-) -> tuple[GradientSums, Array, Array]:
+) -> tuple[GradientSums, Array, Floats]:
     """Sums over the whole minibatch by the canonical tree, as a job's workers make them.
 
     Rows of weight 0 are left out of their microbatches; they have a loss and a norm all the same.
@@ -196,7 +195,7 @@ def _sums(
     examples = len(batch.inputs)
     size = min(examples, size or DEFAULT_MICROBATCH)
     views = differentiator.network.views(parameters)
-    losses, squared_norms = np.empty((2, examples), parameters.dtype)
+    losses, norms = np.empty(examples, parameters.dtype), np.empty(examples)
 
     def part(rows: Integers) -> GradientSums:
         weights, exponent = scaled(batch.weights[rows].astype(np.float64))
@@ -206,7 +205,7 @@ def _sums(
             weights.astype(parameters.dtype),
             ldexp(1.0, exponent),
         )
-        sums, losses[rows], squared_norms[rows] = differentiator.sums(views, of)
+        sums, losses[rows], norms[rows] = differentiator.sums(views, of)
         return sums
 
     slices = np.split(np.arange(examples), range(size, examples, size))
@@ -218,11 +217,11 @@ def _sums(
     for rows in slices:
         if not batch.weights[rows].all():
             part(rows[batch.weights[rows] == 0])
-    return tree.root(), losses, squared_norms
+    return tree.root(), losses, norms
 
 
-def _refuse_overflow(losses: Array, squared_norms: Array, there: npt.NDArray[np.bool_]) -> None:
-    bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(squared_norms)))
+def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_]) -> None:
+    bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(norms)))
     if len(bad):
         first = [int(example) for example in bad[:5]]
         raise Invalid.field(

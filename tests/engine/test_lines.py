@@ -30,7 +30,7 @@ def test_sums_have_the_same_bits_step_after_step(team: Team, job: Setup, workers
     for step in (0, 2, 4):  # the others are short
         parts = given.compute("gradient", step, theta(job), ranges)
         expected, [alone] = whole(job, step=step)
-        for name in ("losses", "squared_norms"):
+        for name in ("losses", "norms"):
             joined = [getattr(p, name) for p in sorted(parts, key=lambda part: part.start)]
             assert np.concatenate(joined).tobytes() == getattr(alone, name).tobytes()
         assert root(parts) == bits(expected)

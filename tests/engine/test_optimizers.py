@@ -134,6 +134,18 @@ def test_clipping_is_its_formula(dtype: type[Any]) -> None:
         assert optimizers.clipped(gradient, limit) is gradient
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 1e-25), ("float32", 1e38), ("float64", 1e200)]
+)
+def test_clipping_where_squares_leave_their_range(dtype: str, size: float) -> None:
+    gradient = np.array([3.0, -1.0, 0.5] * 50).astype(dtype) * np.dtype(dtype).type(size)
+    clipped = optimizers.clipped(gradient, 1e-30)
+    exact = gradient.astype(np.longdouble)
+    right = exact / np.linalg.norm(exact) * np.longdouble(1e-30)
+    assert clipped.dtype == dtype
+    assert clipped.astype(np.longdouble) == pytest.approx(right, rel=1e-6, abs=0)
+
+
 def test_what_is_not_finite_is_not_clipped_away() -> None:
     gradient = np.array([np.inf, 1.0])
     assert optimizers.clipped(gradient, 1.0) is gradient

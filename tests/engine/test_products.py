@@ -103,3 +103,11 @@ def test_equal_vectors_are_no_distance_apart(*, with_bias: bool) -> None:
     found = measured(weight, bias if with_bias else None, inputs, errors, 1)
     assert (found[PROPAGATION, :, MEAN_EXAMPLE] == 0).all()
     assert (found[DIFFERENCE, :, MEAN_EXAMPLE] == found[DIFFERENCE, :, FROZEN]).all()
+
+
+def test_wide_rows_are_added_up_without_loss() -> None:
+    random = np.random.default_rng(0)
+    weight, inputs = random.uniform(0, 1, (1, 1, 300_000)), random.uniform(0, 1, (1, 3, 300_000))
+    drawn_parts = (weight, inputs, random.normal(size=(1, 3, 1)))
+    of, a, delta = (part.astype(np.float32) for part in drawn_parts)
+    assert_allclose(measured(of, None, a, delta, 1), by_hand(of, None, a, delta), rtol=1e-5)

@@ -34,8 +34,8 @@ def test_norm_test_by_the_variances_themselves() -> None:
     mean = gradients.mean(axis=0)
     variance = gradients.var(axis=0, ddof=1).sum()
     squared = float(mean @ mean)
-    noise = noise_scale((gradients**2).sum(axis=1), np.ones(40), squared)
-    found = norm_test(noise.trace, 40, squared)
+    noise = noise_scale(np.linalg.norm(gradients, axis=1), np.ones(40), sqrt(squared))
+    found = norm_test(noise.trace, 40, sqrt(squared))
     assert found["ratio"] == pytest.approx(sqrt(variance / 40) / np.linalg.norm(mean))
     # At that batch size the test holds with equality for θ = 1/2.
     assert found["batch_size"] is not None
@@ -43,10 +43,10 @@ def test_norm_test_by_the_variances_themselves() -> None:
 
 
 def test_norm_test_where_it_has_no_meaning() -> None:
-    for trace, squared in ((None, 1.0), (1.0, 0.0), (1.0, float("nan"))):
-        found = norm_test(trace, 4, squared)
+    for trace, norm in ((None, 1.0), (1.0, 0.0), (1.0, float("nan"))):
+        found = norm_test(trace, 4, norm)
         assert found == {"ratio": None, "batch_size": None}
-    same = norm_test(-1e-12, 4, 1.0)  # equal examples, and rounding
+    same = norm_test(0.0, 4, 1.0)  # equal examples
     assert same == {"ratio": 0.0, "batch_size": 0.0}
 
 

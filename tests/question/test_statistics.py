@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgrad_service.engine.comparison import Agreement, agreements
-from batchgrad_service.engine.statistics import largest, quantiles
+from batchgrad_service.engine.statistics import (
+    NoiseScale,
+    SmoothedNoise,
+    largest,
+    noise_scale,
+    quantiles,
+)
 from batchgrad_workers.arrays import Array
 
 
@@ -39,6 +45,45 @@ def test_a_cosine_never_leaves_its_range() -> None:
         for sign in (1, -1):
             cosine = agreement(vector, np.float32(sign * 3) * vector)["cosine_similarity"]
             assert -1 <= cosine <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [(np.float32, 1e-25), (np.float32, 1e25), (np.float64, 1e-200), (np.float64, 1e200)],
+)
+def test_agreement_of_tiny_and_huge_gradients(dtype: type, size: float) -> None:
+    exact, shortcut = np.random.default_rng(0).normal(size=(2, 3000))
+    right = agreement(exact, shortcut)
+
+    found = agreement((exact * size).astype(dtype), (shortcut * size).astype(dtype))
+
+    assert found == pytest.approx(right, rel=1e-6)
+
+
+def test_a_norm_that_is_no_number_leaves_the_others_in_place() -> None:
+    norms = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])
+
+    found = largest(np.array([[4, 5, 6], [7, 8, 9]]), norms, np.sort(norms, axis=1), 2)
+
+    assert [each["example"] for each in found[0]] == [6, 5]
+    assert len(found[1]) == 2
+
+
+def test_the_noise_of_equal_gradients_is_never_negative() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        norm = float(random.uniform(0, 2))
+        noise = noise_scale(np.full(7, norm), np.ones(7), np.nextafter(norm, 3))
+        assert noise.trace is not None
+        assert noise.trace >= 0
+
+
+def test_noise_beyond_float64_is_undetermined_and_leaves_the_smoothed_one() -> None:
+    huge = noise_scale(np.array([1e200, 2e200]), np.ones(2), 1e200)
+    smoothed = SmoothedNoise()
+
+    assert huge == NoiseScale(None, None, None)
+    assert smoothed.add(NoiseScale(3.0, 1.0, 3.0)) == smoothed.add(huge)
 
 
 def test_quantiles_of_norms() -> None:

@@ -54,7 +54,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
                 "grown": grown,
                 "parameters": shard.network.size,
                 "finite": finite,
-                "examples": len(found.squared_norms),
+                "examples": len(found.norms),
             }
         )
     )

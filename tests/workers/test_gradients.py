@@ -42,13 +42,13 @@ def test_sums_are_those_of_the_gradients_themselves() -> None:
     theta, batch = microbatch(12)
     views = NETWORK.views(theta)
 
-    sums, losses, squared_norms = differentiator().sums(views, batch)
+    sums, losses, norms = differentiator().sums(views, batch)
     each = differentiator().each(views, batch)
 
     gradients = np.concatenate([own.reshape(12, -1) for own in each.values()], axis=1)
     assert list(each) == ["0.weight", "2.weight", "2.bias"]
     assert sums.gradient == pytest.approx(batch.weights @ gradients, rel=1e-12)
-    assert squared_norms == pytest.approx(np.square(gradients).sum(axis=1), rel=1e-12)
+    assert norms == pytest.approx(np.linalg.norm(gradients, axis=1), rel=1e-12)
     assert sums.microbatch_means == pytest.approx(sums.gradient / batch.weights.sum())
     assert sums.totals == pytest.approx([batch.weights @ losses, batch.weights.sum(), 1])
 

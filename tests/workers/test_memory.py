@@ -30,7 +30,7 @@ def step(directory: Path, inputs: Any, layers: list[dict[str, Any]], microbatch:
     return found
 
 
-def test_a_step_on_4096_examples_at_once_takes_under_100_mib(tmp_path: Path) -> None:
+def test_a_step_on_4096_examples_at_once_takes_under_60_mib(tmp_path: Path) -> None:
     """Of 784-512-512-10; N x P numbers would be 10 GiB."""
     inputs = np.random.default_rng(0).normal(size=(4096, 784)).astype(np.float32)
     layers: list[dict[str, Any]] = [
@@ -44,8 +44,8 @@ def test_a_step_on_4096_examples_at_once_takes_under_100_mib(tmp_path: Path) -> 
     found = step(tmp_path, inputs, layers, 4096)
 
     # The dataset's own pages, mapped from the file, are in `grown` as well.
-    assert found["grown"] - inputs.nbytes < 100 * MIB
-    assert found["grown"] > 4096 * (784 + 4 * 512) * FLOAT  # it did look at the whole step
+    assert found["grown"] - inputs.nbytes < 60 * MIB
+    assert found["grown"] > 1024 * (784 + 4 * 512) * FLOAT  # it did look at whole runs
 
 
 def test_a_convolution_stays_within_activations_sums_and_the_budget(tmp_path: Path) -> None:

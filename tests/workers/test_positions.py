@@ -11,8 +11,9 @@ from batchgrad_workers.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.layers.convolution import Conv2d
 from batchgrad_workers.layers.embedding import Embedding
 from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
-from batchgrad_workers.layers.products import squared, weight_sums
+from batchgrad_workers.layers.products import weight_sums
 from batchgrad_workers.layers.windows import Windows
+from batchgrad_workers.norms import squared
 
 
 def drawn(*shape: int) -> Array:

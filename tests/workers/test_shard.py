@@ -51,9 +51,9 @@ def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
     assert BATCH % MICROBATCH
     assert bits(sums) == bits(expected)
     losses = np.concatenate([part.losses for part in parts])
-    norms = np.concatenate([part.squared_norms for part in parts])
+    norms = np.concatenate([part.norms for part in parts])
     assert losses.tobytes() == alone.losses.tobytes()
-    assert norms.tobytes() == alone.squared_norms.tobytes()
+    assert norms.tobytes() == alone.norms.tobytes()
     assert len(losses) == BATCH
 
 
@@ -110,7 +110,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     )
 
     assert response.mean_gradient == named
-    assert response.norms == np.sqrt(part.squared_norms).tolist()
+    assert response.norms == part.norms.tolist()
 
 
 def test_class_weights_multiply_the_examples_own(tmp_path: Path) -> None:
@@ -150,10 +150,10 @@ def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
 
 
 def overflowing(tmp_path: Path, **changes: Any) -> tuple[Setup, int]:
-    """A job whose first step holds one example that overflows; which place it has there."""
+    """A job whose first step holds one example that is not finite; its place there."""
     of = setup(store(tmp_path), **changes)
     inputs = np.load(tmp_path / "inputs.npy")
-    inputs[minibatch(of)[6]] = 1e200
+    inputs[minibatch(of)[6]] = np.inf
     np.save(tmp_path / "inputs.npy", inputs)
     return of, 6
 
@@ -163,7 +163,7 @@ def test_an_example_that_overflows_spoils_the_sum_and_shows(tmp_path: Path) -> N
 
     sums, [part] = whole(of)
 
-    finite = np.isfinite(part.losses) & np.isfinite(part.squared_norms)
+    finite = np.isfinite(part.losses) & np.isfinite(part.norms)
     assert np.flatnonzero(~finite).tolist() == [place]
     assert sums.totals[WEIGHT] == BATCH
 
@@ -185,7 +185,7 @@ def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> No
     np.save(tmp_path / "kept" / "weights.npy", weights)
     without, _ = whole(setup(tmp_path / "kept"))
 
-    finite = np.isfinite(part.losses) & np.isfinite(part.squared_norms)
+    finite = np.isfinite(part.losses) & np.isfinite(part.norms)
     assert np.flatnonzero(~finite).tolist() == [place]
     assert sums.totals[WEIGHT] == BATCH - 1
     assert np.isfinite(sums.means).all()

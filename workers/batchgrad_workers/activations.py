@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erf, expit
+from scipy.special import erfc, expit
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.compiling import compiled
@@ -58,20 +58,36 @@ def leaky_relu(negative_slope: float) -> Activation:
 
 
 def tanh() -> Activation:
-    """Z = tanh a, dz/da = 1 - z²."""
-    return Activation(np.tanh, lambda delta, _a, z: delta * (1 - z * z))
+    """Z = tanh a, dz/da = 1 - z² = 4e/(1 + e)² with e = e^-2|a|, of which nothing cancels."""
+    return Activation(np.tanh, lambda delta, a, _z: _bell(delta, a, 2))
 
 
 def sigmoid() -> Activation:
-    """Z = 1/(1 + e^-a), dz/da = z (1 - z)."""
-    return Activation(expit, lambda delta, _a, z: delta * (z * (1 - z)))
+    """Z = 1/(1 + e^-a), dz/da = z (1 - z) = e/(1 + e)² with e = e^-|a|: nothing cancels."""
+    return Activation(expit, lambda delta, a, _z: _bell(delta, a, 1))
+
+
+def _bell(delta: Array, a: Array, scale: int) -> Array:
+    """δ ∘ scale² e/(1 + e)², e = e^(-scale |a|)."""
+    e = np.abs(a)
+    e *= -scale
+    np.exp(e, out=e)
+    root = 1 + e
+    e /= root
+    e /= root
+    e *= scale * scale
+    e *= delta
+    return e
 
 
 def gelu() -> Activation:
-    """Z = a Φ(a), dz/da = Φ(a) + a φ(a): the exact form of Hendrycks and Gimpel 2016."""
+    """Z = a Φ(a), dz/da = Φ(a) + a φ(a): the exact form of Hendrycks and Gimpel 2016.
+
+    Φ(a) = erfc(-a/√2)/2; 1 + erf(a/√2) would cancel far below 0.
+    """
 
     def normal_cdf(a: Array) -> Array:
-        return 0.5 * (1 + erf(a * SQRT_HALF))
+        return 0.5 * erfc(a * -SQRT_HALF)
 
     def backward(delta: Array, a: Array, _z: Array) -> Array:
         density = np.exp(-0.5 * a * a) * INVERSE_SQRT_TAU
@@ -98,10 +114,10 @@ def softplus() -> Activation:
 
 
 def elu(alpha: float) -> Activation:
-    """Z = a where a > 0, else α (e^a - 1); dz/da = 1, else z + α."""
+    """Z = a where a > 0, else α (e^a - 1); dz/da = 1, else α e^a: z + α would cancel."""
     return Activation(
         lambda a: np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0))),
-        lambda delta, a, z: np.where(a > 0, delta, delta * (z + alpha)),
+        lambda delta, a, _z: np.where(a > 0, delta, delta * (alpha * np.exp(np.minimum(a, 0)))),
     )
 
 

@@ -12,12 +12,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Parameters
+from batchgrad_workers.layers.chunks import chunks
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
+from batchgrad_workers.norms import RUN, Floats, scaled_norms
 
 AnyFloats = TypeVar("AnyFloats", Array, npt.NDArray[np.float64])
 
@@ -61,6 +63,10 @@ class Microbatch(NamedTuple):
     weights: Array
     factor: float = 1.0
 
+    def part(self, rows: slice | Integers) -> "Microbatch":
+        """Some of them."""
+        return Microbatch(self.inputs[rows], self.targets[rows], self.weights[rows], self.factor)
+
 
 @dataclass(frozen=True)
 class Differentiator:
@@ -73,11 +79,40 @@ class Differentiator:
 
     def sums(
         self, views: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Array]:
-        """Sums over one microbatch, and every example's loss ℓ_n (n,) and ‖g_n‖² (n,).
+    ) -> tuple[GradientSums, Array, Floats]:
+        """Sums over one microbatch, and every example's loss ℓ_n (n,) and ‖g_n‖ (n,), float64.
 
-        Losses and norms are the examples' own, without their weights.
+        Losses and norms are the examples' own, without their weights. A norm is infinite only
+        where a number of the gradient is not finite.
         """
+        sums, losses, norms = self._in_halves(views, batch)
+        gradient, weight = sums.gradient, sums.gradient.dtype.type(sums.totals[WEIGHT])
+        sums.totals[WEIGHING] = weight > 0
+        if self.with_microbatch_means:
+            sums.microbatch_means = gradient / weight if weight else gradient.copy()
+        if batch.factor != 1.0:
+            for weighted in (gradient, sums.means, sums.totals[: WEIGHT + 1]):
+                np.multiply(weighted, batch.factor, out=weighted)
+        return sums, losses, norms
+
+    def _in_halves(
+        self, views: Sequence[Parameters], batch: Microbatch
+    ) -> tuple[GradientSums, Array, Floats]:
+        """The same but for what is per microbatch; many examples in halves, which keeps digits."""
+        half = len(batch.inputs) // 2
+        if half < RUN:
+            return self._at_once(views, batch)
+        left = self._in_halves(views, batch.part(slice(half)))
+        right = self._in_halves(views, batch.part(slice(half, None)))
+        return (
+            GradientSums.join(left[0], right[0]),
+            np.concatenate([left[1], right[1]]),
+            np.concatenate([left[2], right[2]]),
+        )
+
+    def _at_once(
+        self, views: Sequence[Parameters], batch: Microbatch
+    ) -> tuple[GradientSums, Array, Floats]:
         network, weights = self.network, batch.weights
         activations = network.forward(views, batch.inputs)
         losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
@@ -85,28 +120,30 @@ class Differentiator:
         gradient = np.empty(network.size, weights.dtype)
         into = network.views(gradient)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
-        squared_norms = np.zeros_like(losses)
+        norms = np.zeros(len(losses))
         lowest = network.learning[0] if network.learning else len(network.layers)
         for index in reversed(range(len(network.layers))):
             layer, inputs = network.layers[index], activations[index]
             room = self.means.room(means, index) if self.means else None
             if room or into[index]:
-                layer.sums(inputs, error, weights, into[index], room, squared_norms)
+                layer.sums(inputs, error, weights, into[index], room, norms)
             if index > lowest:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
         if self.means:
             self.means.add_targets(means, weights, batch.targets)
 
         totals = np.zeros(3)
-        _total(losses, weights, totals)
-        own_mean = np.empty(0, weights.dtype)
-        if self.with_microbatch_means:
-            weight = gradient.dtype.type(totals[WEIGHT])
-            own_mean = gradient / weight if weight else gradient.copy()
-        if batch.factor != 1.0:
-            for weighted in (gradient, means, totals[: WEIGHT + 1]):
-                np.multiply(weighted, batch.factor, out=weighted)
-        return GradientSums(gradient, totals, own_mean, means), losses, squared_norms
+        if not _total(losses, weights, norms, totals):
+            self._form_unsure(views, batch, norms)
+        return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
+
+    def _form_unsure(self, views: Sequence[Parameters], batch: Microbatch, norms: Floats) -> None:
+        """Replace norms that are no number, whose squares are out of range, by those of g_n."""
+        unsure = np.flatnonzero(~np.isfinite(norms))
+        for run in chunks(len(unsure), self.network.size * norms.itemsize):
+            some = unsure[run]
+            each = self.each(views, batch.part(some))
+            norms[some] = scaled_norms(list(each.values()))
 
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
         """g_n of every example by parameter name, (n, *shape): N x P numbers, for small N only."""
@@ -129,13 +166,16 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
 
 
 @compiled
-def _total(losses: Array, weights: Array, totals: npt.NDArray[np.float64]) -> None:
-    """Write Σ w_n ℓ_n, Σ w_n and whether that is more than 0."""
+def _total(losses: Array, weights: Array, squares: Floats, totals: npt.NDArray[np.float64]) -> bool:
+    """Write Σ w_n ℓ_n and Σ w_n; squares become norms. Whether all of those are sure."""
+    sure = True
     for n in range(len(losses)):
         weight = np.float64(weights[n])
         totals[0] += weight * losses[n]
         totals[1] += weight
-    totals[2] = totals[1] > 0
+        squares[n] = np.sqrt(squares[n])
+        sure = sure and np.isfinite(squares[n])
+    return sure
 
 
 def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:

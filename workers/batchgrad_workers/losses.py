@@ -13,7 +13,8 @@ from scipy.special import expit
 
 from batchgrad.contract import Loss as LossName
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.compiling import compiled
+from batchgrad_workers.compiling import compiled, compiled_in_order
+from batchgrad_workers.norms import RUN
 
 LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -34,7 +35,7 @@ class Loss:
 def squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """Σ_o (f - y)², error 2 (f - y)."""
     difference = outputs - targets
-    return np.einsum("no,no->n", difference, difference), 2 * difference
+    return np.square(difference).sum(axis=1), 2 * difference
 
 
 def absolute_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
@@ -57,36 +58,57 @@ def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y."""
+    """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y.
+
+    With m the largest output and r = Σ_{o≠m} e^(f_o - f_m), so that nothing cancels where p_m is
+    nearly 1: log(1 + r) - Σ_o y_o (f_o - f_m), and the error at m is ((1 - y_m) - y_m r)/(1 + r).
+    """
     losses, error = np.empty(len(outputs), outputs.dtype), np.empty_like(outputs)
     _softmax_cross_entropy(outputs, targets, losses, error)
     return losses, error
+
+
+@compiled_in_order
+def _largest_error(y: float, rest: float) -> float:
+    return ((1 - y) - y * rest) / (1 + rest)
 
 
 @compiled
 def _softmax_cross_entropy(outputs: Array, targets: Array, losses: Array, error: Array) -> None:
     for n in range(len(outputs)):
         f, y, p = outputs[n], targets[n], error[n]
+        zero = f.dtype.type(0)
         largest = f[0]
         for o in range(1, len(f)):
             largest = max(largest, f[o])
-        total = f.dtype.type(0)
-        picked = f.dtype.type(0)
+        m, picked = 0, zero
         for o in range(len(f)):
             shifted = f[o] - largest
-            picked += y[o] * shifted
             p[o] = np.exp(shifted)
-            total += p[o]
-        losses[n] = np.log(total) - picked
+            picked += y[o] * shifted if y[o] != 0 else zero
+            m = o if shifted == 0 else m
+        p[m] -= 1  # 0, unless it is no number
+        rest = zero
+        for start in range(0, len(f), RUN):
+            part, found = p[start : start + RUN], zero
+            for o in range(len(part)):
+                found += part[o]
+            rest += found
+        losses[n] = np.log1p(rest) - picked
+        total = 1 + rest
         for o in range(len(f)):
             p[o] = p[o] / total - y[o]
+        p[m] = _largest_error(y[m], rest)
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """Σ_o log(1 + e^f) - y f, on logits; error σ(f) - y."""
-    zero = np.zeros((), outputs.dtype)
-    values = np.logaddexp(outputs, zero) - targets * outputs
-    return values.sum(axis=1), expit(outputs) - targets
+    """Σ_o log(1 + e^f) - y f, on logits; error σ(f) - y.
+
+    As max(f, 0) - y f + log(1 + e^-|f|) and (1 - y) σ(f) - y σ(-f): nothing cancels at y = 0, 1.
+    """
+    values = np.log1p(np.exp(-np.abs(outputs)))
+    values += np.where(outputs > 0, (1 - targets) * outputs, -targets * outputs)
+    return values.sum(axis=1), (1 - targets) * expit(outputs) - targets * expit(-outputs)
 
 
 def _same_class(outputs: Array, targets: Array) -> Any:

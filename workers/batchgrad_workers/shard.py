@@ -24,6 +24,7 @@ from batchgrad_workers.layers import Parameters
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
+from batchgrad_workers.norms import Floats
 from batchgrad_workers.order import Order
 from batchgrad_workers.partial import Node, Tree
 from batchgrad_workers.source import DatasetSource, open_dataset
@@ -56,7 +57,7 @@ class Setup:
 class RangeSums(NamedTuple, Generic[Sums]):
     """Microbatches [start, stop) of a step, reduced to the maximal nodes of the canonical tree.
 
-    `losses` and `squared_norms` (n,) are per example, in the minibatch's order; empty after an
+    `losses` and `norms` (n,), float64, are per example, in the minibatch's order; empty after an
     evaluation. `seconds` is the time it took.
     """
 
@@ -64,7 +65,7 @@ class RangeSums(NamedTuple, Generic[Sums]):
     stop: int
     nodes: list[Node[Sums]]
     losses: Array
-    squared_norms: Array
+    norms: Floats
     seconds: float
 
 
@@ -129,19 +130,19 @@ class Shard:
         size = self._setup.microbatch_size
         exponent = self._examples.exponent(ids)
         losses = np.empty(min(stop * size, len(ids)) - start * size, parameters.dtype)
-        squared_norms = np.empty_like(losses)
+        norms = np.empty(len(losses))
         views = self.network.views(parameters)
 
         def leaf(index: int) -> GradientSums:
             batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
             sums, own_losses, own_norms = self._differentiate(views, batch)
             place = slice((index - start) * size, (index - start) * size + len(own_losses))
-            losses[place], squared_norms[place] = own_losses, own_norms
+            losses[place], norms[place] = own_losses, own_norms
             return sums
 
         total = microbatches(len(ids), size)
         nodes, seconds = self._reduce(range(start, stop), total, leaf, GradientSums.join)
-        return RangeSums(start, stop, nodes, losses, squared_norms, seconds)
+        return RangeSums(start, stop, nodes, losses, norms, seconds)
 
     def evaluation_sums(
         self, parameters: Array, start: int, stop: int
@@ -166,7 +167,7 @@ class Shard:
         total = microbatches(len(ids), size)
         nodes, seconds = self._reduce(range(start, stop), total, leaf, add)
         none = np.empty(0, parameters.dtype)
-        return RangeSums(start, stop, nodes, none, none, seconds)
+        return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
     def close(self) -> None:
         """End the threads."""
@@ -197,18 +198,18 @@ class Shard:
 
     def _differentiate(
         self, views: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Array]:
+    ) -> tuple[GradientSums, Array, Floats]:
         """Sums of one microbatch; with `drop_nonfinite`, without the examples that overflow.
 
         Their losses or norms stay non-finite in what is returned, which is how the coordinator
         learns of them.
         """
-        sums, losses, squared_norms = self._differentiator.sums(views, batch)
+        sums, losses, norms = self._differentiator.sums(views, batch)
         if not self._setup.drop_nonfinite:
-            return sums, losses, squared_norms
-        finite = np.isfinite(losses) & np.isfinite(squared_norms)
+            return sums, losses, norms
+        finite = np.isfinite(losses) & np.isfinite(norms)
         if finite.all():
-            return sums, losses, squared_norms
+            return sums, losses, norms
         keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
         kept = Microbatch(
             np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
@@ -217,4 +218,4 @@ class Shard:
             batch.factor,
         )
         sums, _, _ = self._differentiator.sums(views, kept)
-        return sums, losses, squared_norms
+        return sums, losses, norms

@@ -12,11 +12,12 @@ import os
 import socket
 import traceback
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from batchgrad_workers.gradients import GradientSums
+from batchgrad_workers.norms import Floats
 from batchgrad_workers.partial import Node
 from batchgrad_workers.shard import RangeSums, Shard
 from batchgrad_workers.shared_memory import Outbox, Place, array_at, mapped
@@ -126,8 +127,8 @@ def _obey(
 
 
 def flat(result: RangeSums[Any]) -> list[Any]:
-    """All its arrays: losses, squared norms, and those of each node's sums in order."""
-    arrays = [result.losses, result.squared_norms]
+    """All its arrays: losses, norms, and those of each node's sums in order."""
+    arrays = [result.losses, result.norms]
     for node in result.nodes:
         arrays += (
             [getattr(node.sum, field.name) for field in fields(node.sum)]
@@ -153,7 +154,7 @@ def result(reply: Reply, work: Work, memory: mmap.mmap | None) -> RangeSums[Any]
         raise MemoryError(f"A worker ran out of memory: {reply.trouble}")
     if reply.trouble is not None or memory is None:
         raise RuntimeError(f"A worker failed: {reply.trouble or 'it sent no memory.'}")
-    losses, squared_norms, *arrays = (array_at(memory, place) for place in reply.places)
+    losses, norms, *arrays = (array_at(memory, place) for place in reply.places)
     each = len(fields(GradientSums)) if work == "gradient" else 1
     sums: list[list[Any]] = [
         list(arrays[first : first + each]) for first in range(0, len(arrays), each)
@@ -162,4 +163,4 @@ def result(reply: Reply, work: Work, memory: mmap.mmap | None) -> RangeSums[Any]
         Node(level, index, GradientSums(*own) if work == "gradient" else own[0])
         for (level, index), own in zip(reply.nodes, sums, strict=True)
     ]
-    return RangeSums(reply.start, reply.stop, nodes, losses, squared_norms, reply.seconds)
+    return RangeSums(reply.start, reply.stop, nodes, losses, cast("Floats", norms), reply.seconds)

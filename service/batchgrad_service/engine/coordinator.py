@@ -144,35 +144,35 @@ class Coordinator:
                 tree.add(node.level, node.index, node.sum)
         parts = sorted(parts, key=lambda part: part.start)
         losses = np.concatenate([part.losses for part in parts])
-        squared_norms = np.concatenate([part.squared_norms for part in parts])
+        norms = np.concatenate([part.norms for part in parts])
         examples, dropped = len(ids), []
-        if not isfinite(np.dot(losses, squared_norms)):  # its own overflow costs a closer look
-            finite = np.isfinite(losses) & np.isfinite(squared_norms)
+        if not isfinite(np.dot(losses, norms)):  # its own overflow costs a closer look
+            finite = np.isfinite(losses) & np.isfinite(norms)
             dropped = ids[~finite].tolist()
             if dropped and (not self._drop_nonfinite or not finite.any()):
                 raise NonFiniteExamples(step + 1, dropped, examples, dropping=self._drop_nonfinite)
-            ids, losses, squared_norms = ids[finite], losses[finite], squared_norms[finite]
+            ids, losses, norms = ids[finite], losses[finite], norms[finite]
         sums = tree.root()
         return Minibatch(
             examples,
             ids,
             losses,
-            squared_norms,
+            norms,
             dropped,
             sums,
             *self._means(step, sums),
         )
 
     def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
-        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖²: where sums become means."""
+        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖: where sums become means."""
         weight = float(sums.totals[WEIGHT])
         if not sums.gradient.dtype.type(weight):
             weight = 0.0  # what is left weighs nothing beside what was dropped
-        gradient, squared = mean(sums.gradient, weight, self._team)
+        gradient, norm = mean(sums.gradient, weight, self._team)
         weighted_loss = float(sums.totals[LOSS])
-        if not isfinite(squared) or not isfinite(weighted_loss):
+        if not isfinite(norm) or not isfinite(weighted_loss):
             raise NonFiniteSums(step + 1)
-        return weighted_loss / weight if weight else None, gradient, squared
+        return weighted_loss / weight if weight else None, gradient, norm
 
     def _compare(self, step: int, minibatch: Minibatch, rate: float, watch: Stopwatch) -> None:
         """How far the shortcuts are from G, both at the old θ; and what the norms tell."""
@@ -185,7 +185,7 @@ class Coordinator:
                 watch,
                 minibatch.examples,
                 minibatch.loss,
-                minibatch.squared_norm,
+                minibatch.gradient_norm,
                 minibatch.dropped,
             ),
             minibatch,

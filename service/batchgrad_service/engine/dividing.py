@@ -1,21 +1,20 @@
 """Where sums become means: G = Σ w_n g_n / Σ w_n, and how long it is."""
 
+from math import isnan, sqrt
+
 import numpy as np
-import numpy.typing as npt
 
 from batchgrad_service.engine.blocks import BLOCK, over
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.compiling import compiled
+from batchgrad_workers.norms import RUN, Floats, norm, square
 from batchgrad_workers.threads import ThreadTeam
-
-RUN = 1 << 10
-"""How many squares are added up in their own type; the sums of those are, in float64."""
 
 
 def mean(total: Array, weight: float, team: ThreadTeam) -> tuple[Array, float]:
-    """G (P,) from Σ w_n g_n = `total` (P,), of examples that weigh `weight` (0: as 1); and ‖G‖².
+    """G (P,) from Σ w_n g_n = `total` (P,), of examples that weigh `weight` (0: as 1); and ‖G‖.
 
-    In one pass; `total` is left as it is.
+    In one pass; `total` is left as it is. The norm is infinite only if a number of G is not finite.
     """
     divisor = weight or 1.0
     gradient = np.empty_like(total)
@@ -25,16 +24,15 @@ def mean(total: Array, weight: float, team: ThreadTeam) -> tuple[Array, float]:
         _divide(total[block], divisor, gradient[block], squares[block.start // BLOCK :])
 
     over(team, len(total), work)
-    return gradient, sum(squares.tolist())
+    found = sum(squares.tolist())
+    return gradient, norm(gradient) if isnan(found) else sqrt(found)
 
 
 @compiled
-def _divide(total: Array, weight: float, into: Array, square: npt.NDArray[np.float64]) -> None:
+def _divide(total: Array, weight: float, into: Array, squares: Floats) -> None:
     divisor = into.dtype.type(weight)
     for start in range(0, len(total), RUN):
         part, quotients = total[start : start + RUN], into[start : start + RUN]
-        found = into.dtype.type(0)
         for p in range(len(part)):
             quotients[p] = part[p] / divisor
-            found += quotients[p] * quotients[p]
-        square[0] += found
+        squares[0] += square(quotients)

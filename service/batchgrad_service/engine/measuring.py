@@ -7,7 +7,6 @@ figures have the same bits however many steps wait.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import TypedDict
 
 import numpy as np
@@ -31,6 +30,7 @@ from batchgrad_service.engine.waiting import Columns, Step, Waiting
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.digests import checksums
+from batchgrad_workers.norms import Floats
 
 WAITING_BYTES = 8 << 20
 """How much steps may hold while they wait; more would leave the processor's cache meanwhile."""
@@ -77,7 +77,7 @@ class Measured:
     examples: int
     ids: Integers
     losses: Array
-    norms: Array
+    norms: Floats
     histogram: npt.NDArray[np.int64]
     dropped: list[tuple[int, list[int]]]
 
@@ -126,14 +126,13 @@ class Measurements:
     def _measure(self) -> None:
         clock = Stopwatch()
         steps, of = self._waiting.clear()
-        norms = np.sqrt(of.squared_norms)
+        norms = of.norms
         ordered = np.sort(norms, axis=1)
-        squares = [step.squared_norm for step in steps]
         weights = self._examples.weights(of.ids.reshape(-1)).reshape(of.ids.shape)
         counts = histograms(norms)
         columns = zip(
             steps,
-            noise_scales(of.squared_norms, weights, squares),
+            noise_scales(norms, weights, [step.gradient_norm for step in steps]),
             quantiles(ordered),
             counts.tolist(),
             largest(of.ids, norms, ordered),
@@ -149,9 +148,9 @@ class Measurements:
                 "loss": step.loss,
                 "weight": weight,
                 "learning_rate": step.learning_rate,
-                "gradient_norm": sqrt(step.squared_norm),
+                "gradient_norm": step.gradient_norm,
                 "noise_scale": self.noise.add(noise, of.ids.shape[1] / self._batch_size).simple,
-                "norm_test": norm_test(noise.trace, of.ids.shape[1], step.squared_norm),
+                "norm_test": norm_test(noise.trace, of.ids.shape[1], step.gradient_norm),
                 "gradient_checksum": fingerprint,
                 "norms": {"quantiles": among, "histogram": histogram, "largest": most},
                 "shortcuts": shortcuts,

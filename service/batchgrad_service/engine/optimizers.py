@@ -11,9 +11,9 @@ import numpy as np
 
 from batchgrad import contract
 from batchgrad_service.engine.blocks import over
-from batchgrad_service.engine.comparison import norm
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.compiling import compiled
+from batchgrad_workers.norms import norm
 from batchgrad_workers.threads import ThreadTeam
 
 State = dict[str, Array]
@@ -172,4 +172,7 @@ def clipped(gradient: Array, limit: float | None) -> Array:
     length = norm(gradient)
     if length <= limit or not isfinite(length):
         return gradient
-    return gradient * gradient.dtype.type(limit / length)
+    factor, dtype = limit / length, gradient.dtype
+    if factor < np.finfo(dtype).tiny:  # that type would keep few of its digits
+        return (gradient * np.float64(factor)).astype(dtype)
+    return gradient * dtype.type(factor)

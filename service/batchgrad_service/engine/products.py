@@ -15,6 +15,7 @@ from batchgrad_service.engine.shortcuts import FROZEN
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Layer
+from batchgrad_workers.norms import RUN, norms, squared
 from batchgrad_workers.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float64]
@@ -48,11 +49,11 @@ def _formed(exact: Array, gradients: Array) -> Floats:
     """(5, 3) from a piece of G (m,) and of the gradients v themselves, (3, m)."""
     found = np.empty((5, 3))
     lost, gap = gradients[FROZEN] - gradients, exact - gradients
-    found[EXACT] = np.vecdot(exact, exact)
-    found[DIFFERENCE] = np.vecdot(gap, gap)
-    found[PROPAGATION] = np.vecdot(lost, lost)
+    found[EXACT] = squared(exact[None])
+    found[DIFFERENCE] = squared(gap)
+    found[PROPAGATION] = squared(lost)
     found[INNER] = gradients @ exact
-    found[OWN] = np.vecdot(gradients, gradients)
+    found[OWN] = squared(gradients)
     return found
 
 
@@ -61,13 +62,14 @@ class Vectors(NamedTuple):
 
     own: Array
     shift: Array
-    squares: Floats
-    """‖a‖² or ‖δ‖² (s, 3)."""
+    lengths: Floats
+    """‖a‖ or ‖δ‖ (s, 3)."""
 
     @classmethod
     def of(cls, vectors: Array) -> "Vectors":
         own, exact = np.ascontiguousarray(vectors), vectors.astype(np.float64)
-        return cls(own, own[:, FROZEN, None] - own, np.vecdot(exact, exact))
+        lengths = norms(exact.reshape(-1, exact.shape[2])).reshape(-1, 3)
+        return cls(own, own[:, FROZEN, None] - own, lengths)
 
 
 def _rank_one(
@@ -95,10 +97,10 @@ def _rows(
     start: int,
     inputs: Array,
     input_shifts: Array,
-    input_squares: Floats,
+    input_lengths: Floats,
     errors: Array,
     error_shifts: Array,
-    error_squares: Floats,
+    error_lengths: Floats,
     first: int,
     last: int,
     rows: Floats,
@@ -112,24 +114,36 @@ def _rows(
             for place in range(3):
                 factors[place] = errors[s, place, o]
             part = exact[s, begin : begin + width]
-            _row(part, factors, inputs[s], input_shifts[s], input_squares[s], into)
+            _row(part, factors, inputs[s], input_shifts[s], input_lengths[s], into)
         else:
             for place in range(3):
                 factors[place] = 1
             part = exact[s, begin : begin + outputs]
-            _row(part, factors, errors[s], error_shifts[s], error_squares[s], into)
+            _row(part, factors, errors[s], error_shifts[s], error_lengths[s], into)
 
 
 @compiled
 def _row(
-    exact: Array, factors: Array, own: Array, shifts: Array, squares: Floats, found: Floats
+    exact: Array, factors: Array, own: Array, shifts: Array, lengths: Floats, found: Floats
 ) -> None:
-    """Write (5, 3) of a piece of G (m,) against v = f a, of factors f (3,) and vectors a (3, m).
+    """Write (5, 3) of a piece of G (m,) against v = f a, of factors f (3,) and vectors a (3, m)."""
+    found[:] = 0
+    for start in range(0, len(exact), RUN):
+        _run(exact[start : start + RUN], start, factors, own, shifts, found)
+    for place in range(3):
+        factor = np.float64(factors[place])
+        found[INNER, place] *= factor
+        found[OWN, place] = (factor * lengths[place]) ** 2
 
-    F - v = (f̄ - f) ā + f (ā - a).
-    """
-    mean, error_mean, example = own[0], own[1], own[2]
-    shift_1, shift_2 = shifts[1], shifts[2]
+
+@compiled
+def _run(
+    exact: Array, start: int, factors: Array, own: Array, shifts: Array, found: Floats
+) -> None:
+    """Add up what needs all of G's numbers. F - v = (f̄ - f) ā + f (ā - a)."""
+    stop = start + len(exact)
+    mean, error_mean, example = own[0][start:stop], own[1][start:stop], own[2][start:stop]
+    shift_1, shift_2 = shifts[1][start:stop], shifts[2][start:stop]
     f, f_1, f_2 = factors[0], factors[1], factors[2]
     square = difference = difference_1 = difference_2 = exact.dtype.type(0)
     lost_1 = lost_2 = inner = inner_1 = inner_2 = square
@@ -148,11 +162,13 @@ def _row(
         lost_1 += apart * apart
         apart = (f - f_2) * mean[i] + f_2 * shift_2[i]
         lost_2 += apart * apart
-    found[DIFFERENCE, 0], found[PROPAGATION, 0], found[INNER, 0] = difference, 0, inner
-    found[DIFFERENCE, 1], found[PROPAGATION, 1], found[INNER, 1] = difference_1, lost_1, inner_1
-    found[DIFFERENCE, 2], found[PROPAGATION, 2], found[INNER, 2] = difference_2, lost_2, inner_2
+    found[DIFFERENCE, 0] += difference
+    found[DIFFERENCE, 1] += difference_1
+    found[DIFFERENCE, 2] += difference_2
+    found[PROPAGATION, 1] += lost_1
+    found[PROPAGATION, 2] += lost_2
+    found[INNER, 0] += inner
+    found[INNER, 1] += inner_1
+    found[INNER, 2] += inner_2
     for place in range(3):
-        factor = np.float64(factors[place])
-        found[EXACT, place] = square
-        found[INNER, place] *= factor
-        found[OWN, place] = factor * factor * squares[place]
+        found[EXACT, place] += square

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from math import isnan, sqrt
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def replay(request: Request) -> StepExamples:
     return StepExamples(
         step=request.step,
         replayed_from=first,
-        gradient_norm=sqrt(minibatch.squared_norm),
+        gradient_norm=minibatch.gradient_norm,
         gradient_checksum=fingerprint,
         verified=fingerprint == request.checksum,
         data=[_share(int(minibatch.ids[n]), float(losses[n]), parts, n) for n in order],

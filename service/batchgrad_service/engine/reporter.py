@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from sys import float_info
 from time import monotonic, perf_counter
 from typing import Any, Literal
 
@@ -63,7 +64,9 @@ class Reporter:
         self._examples += measured.examples
         self._observed_examples += measured.examples
         self._norm_buckets += measured.histogram
-        self._norm_sum += float(measured.norms.sum(dtype=np.float64))
+        with np.errstate(over="ignore"):
+            own = float(measured.norms.sum())
+        self._norm_sum: float = min(self._norm_sum + own, float_info.max)  # JSON knows no infinity
         for step, dropped in measured.dropped:
             self._left_out(step, dropped)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import Differentiator
+from batchgrad_workers.norms import norm
 from batchgrad_workers.weights import scaled
 
 Floats = npt.NDArray[np.float64]
@@ -47,28 +48,30 @@ def shares(
     inner, squared, distance = np.zeros((3, len(ids)))
     chunk = chunk_size(differentiator, gradient, chunk_bytes)
     views = differentiator.network.views(parameters)
-    mean = differentiator.network.named(gradient.astype(np.float64))
+    length = norm(gradient)
+    unit = length or 1.0  # of all gradients below: their squares stay in range
+    mean = differentiator.network.named(gradient.astype(np.float64) / unit)
     for start in range(0, len(ids), chunk):
         part = slice(start, start + chunk)
         each = differentiator.each(views, examples.rows(ids[part]))
         for name, gradients in each.items():
-            own = gradients.reshape(len(gradients), -1).astype(np.float64)
+            own = gradients.reshape(len(gradients), -1).astype(np.float64) / unit
             of_mean = mean[name].ravel()
             inner[part] += own @ of_mean
             squared[part] += np.einsum("np,np->n", own, own)
             own -= of_mean
             distance[part] += np.einsum("np,np->n", own, own)
-    weight, length = examples.weights(ids), float(np.linalg.norm(gradient.astype(np.float64)))
+    weight = examples.weights(ids)
     relative, _ = scaled(weight)
-    total = relative.sum()
-    norm = np.sqrt(squared)
+    total, size = relative.sum(), length / unit
+    lengths = np.sqrt(squared)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 and x/0 are undefined, so NaN
         return Shares(
             weight,
-            _defined(relative * inner / (total * length**2)),
-            norm,
-            _defined(np.clip(inner / (norm * length), -1, 1)),
-            _defined(relative * np.sqrt(distance) / (total - relative)),
+            _defined(relative * inner / (total * size)),
+            unit * lengths,
+            _defined(np.clip(inner / (lengths * size), -1, 1)),
+            _defined(relative * unit * np.sqrt(distance) / (total - relative)),
         )
 
 

@@ -1,7 +1,7 @@
 """What the norms of a minibatch's per-example gradients tell."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -31,29 +31,31 @@ class NoiseScale(NamedTuple):
     simple: float | None
 
 
-def noise_scale(squared_norms: Array, weights: Array, mean_squared_norm: float) -> NoiseScale:
-    """From ‖g_n‖² (N,), w (N,) and ‖G‖², of one step."""
-    return noise_scales(squared_norms[None], weights[None], [mean_squared_norm])[0]
+def noise_scale(norms: Array, weights: Array, gradient_norm: float) -> NoiseScale:
+    """From ‖g_n‖ (N,), w (N,) and ‖G‖, of one step."""
+    return noise_scales(norms[None], weights[None], [gradient_norm])[0]
 
 
-def noise_scales(
-    squared_norms: Array, weights: Array, mean_squared_norms: Sequence[float]
-) -> list[NoiseScale]:
-    """For each step, from ‖g_n‖² (s, N), w (s, N) and ‖G‖².
+def noise_scales(norms: Array, weights: Array, gradient_norms: Sequence[float]) -> list[NoiseScale]:
+    """For each step, from ‖g_n‖ (s, N), w (s, N) and ‖G‖.
 
-    trace = N (mean‖g_n‖² - ‖G‖²)/(N-1), signal = (N ‖G‖² - mean‖g_n‖²)/(N-1).
+    trace = N (mean‖g_n‖² - ‖G‖²)/(N-1), signal = (N ‖G‖² - mean‖g_n‖²)/(N-1). A trace that
+    rounding would put below 0 is 0; squares beyond float64 leave all undetermined.
     """
-    steps, count = squared_norms.shape
+    steps, count = norms.shape
     undetermined = NoiseScale(None, None, None)
     if count < 2:
         return [undetermined] * steps
-    means = (squared_norms.astype(np.float64).sum(axis=1) / count).tolist()
+    with np.errstate(over="ignore"):
+        means = (np.square(norms, dtype=np.float64).sum(axis=1) / count).tolist()
     holds = (weights[:, 0] > 0) & (weights == weights[:, :1]).all(axis=1)
     found = []
-    for mean, squared, equal in zip(means, mean_squared_norms, holds.tolist(), strict=True):
-        trace = count * (mean - squared) / (count - 1)
+    for mean, norm, equal in zip(means, gradient_norms, holds.tolist(), strict=True):
+        squared = norm * norm
+        trace = max(0.0, count * (mean - squared) / (count - 1))
         signal = (count * squared - mean) / (count - 1)
-        found.append(NoiseScale(trace, signal, _simple(trace, signal)) if equal else undetermined)
+        sure = equal and isfinite(trace) and isfinite(signal)
+        found.append(NoiseScale(trace, signal, _simple(trace, signal)) if sure else undetermined)
     return found
 
 
@@ -103,11 +105,12 @@ class NormTest(TypedDict):
     batch_size: float | None
 
 
-def norm_test(trace: float | None, count: int, mean_squared_norm: float) -> NormTest:
-    """From this step's unbiased tr S, N and ‖G‖²."""
-    if trace is None or not mean_squared_norm > 0:
+def norm_test(trace: float | None, count: int, gradient_norm: float) -> NormTest:
+    """From this step's unbiased tr S, N and ‖G‖."""
+    squared = gradient_norm * gradient_norm
+    if trace is None or not squared > 0:
         return {"ratio": None, "batch_size": None}
-    relative = max(trace, 0.0) / mean_squared_norm  # rounding may put it below 0
+    relative = trace / squared
     return {"ratio": sqrt(relative / count), "batch_size": relative / WANTED_RATIO**2}
 
 
@@ -152,7 +155,7 @@ def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list
     count = min(count, norms.shape[1])
     if not count:
         return [[] for _ in norms]
-    step, place = np.nonzero(norms >= ordered[:, -count, None])
+    step, place = np.nonzero(~(norms < ordered[:, -count, None]))  # NaN, sorted last, is one
     examples, high = ids[step, place], norms[step, place]
     order = np.lexsort((examples, -high, step))
     starts = np.searchsorted(step, np.arange(len(norms)))  # np.nonzero goes step by step

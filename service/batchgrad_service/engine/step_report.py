@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.gradients import GradientSums
+from batchgrad_workers.norms import Floats
 
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 
@@ -15,21 +16,21 @@ Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 class Minibatch(NamedTuple):
     """A whole minibatch at the parameters before the update.
 
-    `gradient` (P,) is G, `squared_norm` ‖G‖²; `loss` is None when all weights are 0: there is no
-    mean then and no update. `ids`, `losses` and `squared_norms` (n,) are the examples that count,
-    their ℓ_n and ‖g_n‖², all finite; `dropped` are the others, which were left out of the sums.
+    `gradient` (P,) is G, `gradient_norm` ‖G‖; `loss` is None when all weights are 0: there is no
+    mean then and no update. `ids`, `losses` and `norms` (n,) are the examples that count,
+    their ℓ_n and ‖g_n‖, all finite; `dropped` are the others, which were left out of the sums.
     `examples` counts both.
     """
 
     examples: int
     ids: Integers
     losses: Array
-    squared_norms: Array
+    norms: Floats
     dropped: list[int]
     sums: GradientSums
     loss: float | None
     gradient: Array
-    squared_norm: float
+    gradient_norm: float
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from batchgrad_service.engine.step_report import Minibatch, Stopwatch
 from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.norms import Floats
 
 
 class Step(NamedTuple):
@@ -20,7 +21,7 @@ class Step(NamedTuple):
     watch: Stopwatch
     examples: int
     loss: float | None
-    squared_norm: float
+    gradient_norm: float
     dropped: list[int]
 
 
@@ -29,7 +30,7 @@ class Columns(NamedTuple):
 
     ids: Integers
     losses: Array
-    squared_norms: Array
+    norms: Floats
     gradients: Array
     parameters: Array
     means: Array
@@ -66,7 +67,7 @@ class Waiting:
         arrays = (
             minibatch.ids,
             minibatch.losses,
-            minibatch.squared_norms,
+            minibatch.norms,
             minibatch.gradient,
             parameters,
             sums.means,

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Integers, Shape
 from batchgrad_workers.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
+from batchgrad_workers.layers.products import form_cancelled, gram_norms
 from batchgrad_workers.layers.protocol import Parameters, Plain
 from batchgrad_workers.layers.windows import (
     Windows,
@@ -18,6 +20,7 @@ from batchgrad_workers.layers.windows import (
     look_by_number,
     spread,
 )
+from batchgrad_workers.norms import Floats, squared
 
 SHORT_RUN = 16
 """Where a window's row has fewer numbers of a group, patches are laid out number by number."""
@@ -90,10 +93,12 @@ class Conv2d(Plain):
             spread(patches, self.windows.geometry, below[run])
         return channels_first(below)
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         """The smaller way of `products`, group by group: Gram matrices over places, or g_n."""
         total = np.zeros((self.groups, self._patch, self._group), inputs.dtype)
-        norms = np.empty(len(inputs), inputs.dtype)
+        norms = np.empty(len(inputs))
         gram = 2 * self.groups * self._places**2 < total.size
         errors = channels_last(error)
         for run, patches in self._patches(inputs, CHUNK_BYTES if gram else CACHE_BYTES):
@@ -101,12 +106,11 @@ class Conv2d(Plain):
             if gram:
                 weighted = delta * weights[run, None, None]
                 total += _rows(patches).transpose(0, 2, 1) @ _rows(weighted)
-                products = patches @ patches.transpose(0, 1, 3, 2)
-                products *= delta @ delta.transpose(0, 1, 3, 2)
-                norms[run] = products.sum(axis=(0, 2, 3))
+                gram_norms(patches, delta, norms[run])
+                form_cancelled(norms[run], total.nbytes, partial(_squared_of, patches, delta))
             else:
-                each = (patches.transpose(0, 1, 3, 2) @ delta).reshape(*delta.shape[:2], -1)
-                norms[run] = np.vecdot(each, each).sum(axis=0)
+                each = _formed(patches, delta)
+                norms[run] = _squared(each)
                 total += (weights[run] @ each).reshape(total.shape)
         for name, part in self._named(total).items():
             into[name].reshape(part.shape)[...] = part
@@ -192,6 +196,21 @@ class Conv2d(Plain):
                 patches = room.reshape(self.groups, count, places, patch)
                 look(images[run], self.windows.geometry, patches)
                 yield run, patches
+
+
+def _formed(patches: Array, delta: Array) -> Array:
+    """g_n (groups, n, numbers) from (groups, n, places, …)."""
+    return (patches.transpose(0, 1, 3, 2) @ delta).reshape(*delta.shape[:2], -1)
+
+
+def _squared(each: Array) -> Floats:
+    """‖g_n‖² (n,) over all groups."""
+    return squared(each.reshape(-1, each.shape[2])).reshape(each.shape[:2]).sum(axis=0)
+
+
+def _squared_of(patches: Array, delta: Array, some: Integers) -> Floats:
+    """‖g_n‖² of some examples."""
+    return _squared(_formed(patches[:, some], delta[:, some]))
 
 
 def _rows(stack: Array) -> Array:

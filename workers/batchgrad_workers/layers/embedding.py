@@ -12,8 +12,8 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Integers, Shape
 from batchgrad_workers.layers.chunks import chunks
-from batchgrad_workers.layers.products import squared
 from batchgrad_workers.layers.protocol import Parameters, Summed, by_example
+from batchgrad_workers.norms import RUN, Floats, squared
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class Embedding(Summed):
         del inputs, outputs
         return error @ parameters["weight"].T
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         """Positions with the same id are added before squaring."""
         rows = by_example(weights, error).reshape(-1, self.embedding_dim)
         total = into["weight"]
@@ -66,7 +68,7 @@ class Embedding(Summed):
             each = self.each_gradient(inputs, error)["weight"]
             return squared(each.reshape(len(each), -1))
         total[...] = 0
-        np.add.at(total, _ids(inputs).reshape(-1), rows)
+        add_rows(total, _ids(inputs).reshape(-1), rows)
         self._forget_padding(total)
         return self._squared_norms(inputs, error)
 
@@ -75,7 +77,12 @@ class Embedding(Summed):
         rows = error.reshape(len(inputs), -1, self.embedding_dim)
         if _are_ids(inputs):
             ids = _ids(inputs).reshape(len(inputs), -1)
-            np.add.at(found, (np.arange(len(ids))[:, None], ids), rows)
+            places = np.arange(len(ids))[:, None] * self.num_embeddings + ids
+            add_rows(
+                found.reshape(-1, self.embedding_dim),
+                places.reshape(-1),
+                rows.reshape(-1, self.embedding_dim),
+            )
         else:
             one_hot = inputs.reshape(len(inputs), -1, self.num_embeddings)
             np.matmul(one_hot.transpose(0, 2, 1), rows, out=found)
@@ -90,15 +97,15 @@ class Embedding(Summed):
         ids = _ids(inputs).reshape(len(inputs), -1)
         np.add.at(flat, (np.arange(ids.shape[1]), ids), weights[:, None])
 
-    def _squared_norms(self, inputs: Array, error: Array) -> Array:
+    def _squared_norms(self, inputs: Array, error: Array) -> Floats:
         ids = _ids(inputs).reshape(len(inputs), -1)
         rows = error.reshape(*ids.shape, self.embedding_dim)
-        norms = np.zeros(len(inputs), error.dtype)
+        norms = np.zeros(len(inputs))
         for run in chunks(len(inputs), 2 * prod(rows.shape[1:]) * error.itemsize):
             own = np.arange(len(ids[run]))[:, None]
             pairs, inverse = np.unique(own * self.num_embeddings + ids[run], return_inverse=True)
             sums = np.zeros((len(pairs), self.embedding_dim), error.dtype)
-            np.add.at(sums, inverse.reshape(-1), rows[run].reshape(-1, self.embedding_dim))
+            add_rows(sums, inverse.reshape(-1), rows[run].reshape(-1, self.embedding_dim))
             if self.padding_idx is not None:
                 sums[pairs % self.num_embeddings == self.padding_idx] = 0
             np.add.at(norms[run], pairs // self.num_embeddings, squared(sums))
@@ -107,6 +114,19 @@ class Embedding(Summed):
     def _forget_padding(self, gradient: Array) -> None:
         if self.padding_idx is not None:
             gradient[self.padding_idx] = 0
+
+
+def add_rows(into: Array, places: Integers, rows: Array) -> None:
+    """Add row k of `rows` (m, d) to `into`[places[k]]; many rows run by run, which keeps digits."""
+    if len(rows) <= RUN:
+        np.add.at(into, places, rows)
+        return
+    for start in range(0, len(rows), RUN):
+        run = slice(start, start + RUN)
+        met, own = np.unique(places[run], return_inverse=True)
+        sums = np.zeros((len(met), into.shape[1]), into.dtype)
+        np.add.at(sums, own, rows[run])
+        into[met] += sums
 
 
 def _ids(inputs: Any) -> Integers:

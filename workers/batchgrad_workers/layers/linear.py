@@ -8,8 +8,9 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.compiling import compiled
-from batchgrad_workers.layers.products import bias_sums, weight_sums
+from batchgrad_workers.layers.products import bias_sums, position_sums, weight_sums
 from batchgrad_workers.layers.protocol import MeanSums, Parameters, Plain
+from batchgrad_workers.norms import RUN, Floats, product, square
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class Linear(Plain):
         del inputs, outputs
         return error @ parameters["weight"]
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         if len(self.input_shape) == 1:
-            norms = np.zeros_like(weights)
+            norms = np.zeros(len(weights))
             self.sums(inputs, error, weights, into, None, norms)
             return norms
         inputs, error = self._positions(inputs), self._positions(error)
@@ -75,7 +78,7 @@ class Linear(Plain):
         weights: Array,
         into: Parameters,
         means: MeanSums | None,
-        norms: Array,
+        norms: Floats,
     ) -> None:
         """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
         if len(self.input_shape) > 1:
@@ -95,11 +98,33 @@ class Linear(Plain):
             return {**found, "bias": error.copy()} if self.bias else found
         inputs, error = self._positions(inputs), self._positions(error)
         found = {"weight": np.matmul(error.transpose(0, 2, 1), inputs)}
-        return {**found, "bias": error.sum(axis=1)} if self.bias else found
+        return {**found, "bias": position_sums(error)} if self.bias else found
 
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""
         return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
+
+
+@compiled
+def _add_squares(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
+    """Add ‖δ_n‖² (‖a_n‖² + bias) to the norms."""
+    own = np.empty(len(error))
+    least = np.float64(np.finfo(error.dtype).tiny) / np.finfo(error.dtype).eps ** 2
+    short = inputs.shape[1] <= RUN and error.shape[1] <= RUN
+    for n in range(len(error)):
+        a, delta = inputs[n], error[n]
+        errors = squares = error.dtype.type(0)
+        for o in range(len(delta)):
+            errors += delta[o] * delta[o]
+        for i in range(len(a)):
+            squares += a[i] * a[i]
+        found = np.float64(errors) * (np.float64(squares) + bias)
+        sure = least <= errors and least <= squares and least <= found < np.inf
+        own[n] = found if sure and short else np.nan
+    for n in range(len(error)):  # apart from the loop above, which is faster without calls
+        if np.isnan(own[n]):
+            own[n] = product(square(error[n]), square(inputs[n]) + bias)
+        norms[n] += own[n]
 
 
 @compiled
@@ -109,22 +134,18 @@ def _vector_sums(
     weights: Array,
     bias: bool,
     weighted: Array,
-    norms: Array,
+    norms: Floats,
     error_sum: Array,
     input_sum: Array,
 ) -> None:
     """Write w_n δ_n, Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n; add to the norms."""
+    _add_squares(inputs, error, bias, norms)
     error_sum[:] = 0
     input_sum[:] = 0
     for n in range(len(error)):
         a, delta, weight = inputs[n], error[n], weights[n]
-        errors = squares = weights.dtype.type(0)
         for o in range(len(delta)):
-            errors += delta[o] * delta[o]
             weighted[n, o] = weight * delta[o]
             error_sum[o] += weight * delta[o]
-        for i in range(len(a)):
-            squares += a[i] * a[i]
         for i in range(len(input_sum)):
             input_sum[i] += weight * a[i]
-        norms[n] += errors * (squares + bias)

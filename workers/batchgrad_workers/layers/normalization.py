@@ -1,13 +1,15 @@
 """Layer norm: every position brought to mean 0 and deviation 1, then scaled and shifted."""
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.layers.products import squared
+from batchgrad_workers.layers.products import position_sums
 from batchgrad_workers.layers.protocol import Parameters, Plain
+from batchgrad_workers.norms import Floats, least, squared
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class LayerNorm(Plain):
         projection = (scaled * normalized).mean(axis=-1, keepdims=True)
         return (scaled - scaled.mean(axis=-1, keepdims=True) - normalized * projection) * scale
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         each = self.each_gradient(inputs, error)
         for name, gradients in each.items():
             np.matmul(weights, gradients, out=into[name])
@@ -57,13 +61,36 @@ class LayerNorm(Plain):
         normalized, _ = self._normalize(inputs)
         shape = (len(inputs), -1, self.input_shape[-1])
         return {
-            "weight": (error * normalized).reshape(shape).sum(axis=1),
-            "bias": error.reshape(shape).sum(axis=1),
+            "weight": position_sums((error * normalized).reshape(shape)),
+            "bias": position_sums(error.reshape(shape)),
         }
 
     def _normalize(self, inputs: Array) -> tuple[Array, Array]:
-        """x, and 1 / √(var a + eps)."""
-        centred = inputs - inputs.mean(axis=-1, keepdims=True)
-        variance = np.square(centred).mean(axis=-1, keepdims=True)
-        scale = 1 / np.sqrt(variance + inputs.dtype.type(self.eps))
-        return centred * scale, scale
+        """x, and 1 / √(var a + eps).
+
+        Centred twice, since a mean is rounded: equal numbers are 0 apart. Rows for whose numbers
+        that is not enough, or whose squares are out of range, are divided by their largest first.
+        """
+        mean = inputs.mean(axis=-1, keepdims=True)
+        centred = inputs - mean
+        centred -= centred.mean(axis=-1, keepdims=True)
+        variance = np.vecdot(centred, centred)[..., None] / inputs.dtype.type(inputs.shape[-1])
+        variance += inputs.dtype.type(self.eps)
+        scale = 1 / np.sqrt(variance)
+        normalized = centred * scale
+        doubt = np.square(mean * (1e4 * np.finfo(inputs.dtype).eps ** 2)) + least(inputs.dtype)
+        unsure = ~((variance >= doubt) & np.isfinite(variance))[..., 0]
+        if unsure.any():
+            normalized[unsure], scale[unsure] = self._scaled(inputs[unsure].astype(np.float64))
+        return normalized, scale
+
+    def _scaled(self, rows: Floats) -> tuple[Floats, Floats]:
+        """The same of rows (m, i): of a and √eps divided by the largest number."""
+        root = sqrt(self.eps)
+        size = np.maximum(np.abs(rows).max(axis=-1, keepdims=True), root)
+        centred = rows / size
+        centred -= centred.mean(axis=-1, keepdims=True)
+        centred -= centred.mean(axis=-1, keepdims=True)
+        spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
+        deviation = np.hypot(spread, root / size)
+        return centred / deviation, 1 / deviation / size

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape, memory_order
+from batchgrad_workers.norms import Floats
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
@@ -56,10 +57,13 @@ class Layer(Protocol):
     ) -> Array:
         """Error at the layer's input from the error δ at its output."""
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         """Write Σ_n w_n g_n into the given arrays; ‖g_n‖² (n,) over this layer's parameters.
 
-        From a (n, …), δ (n, …) and w (n,). No N x P array is formed.
+        From a (n, …), δ (n, …) and w (n,). A square that float64 can't hold is NaN (see `norms`).
+        No N x P array is formed.
         """
 
     def sums(
@@ -69,7 +73,7 @@ class Layer(Protocol):
         weights: Array,
         into: Parameters,
         means: MeanSums | None,
-        norms: Array,
+        norms: Floats,
     ) -> None:
         """`gradient_sums`, and the sums of `means` where those are asked for.
 
@@ -93,7 +97,7 @@ class Summed:
         weights: Array,
         into: Parameters,
         means: MeanSums | None,
-        norms: Array,
+        norms: Floats,
     ) -> None:
         if means:
             self.input_sum(inputs, weights, means.inputs)
@@ -127,9 +131,11 @@ class Parameterless(Plain):
         del random
         return {}
 
-    def gradient_sums(self, inputs: Array, error: Array, weights: Array, into: Parameters) -> Array:
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
         del error, weights, into
-        return np.zeros(len(inputs), inputs.dtype)
+        return np.zeros(len(inputs))
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         del inputs, error
