@@ -54,8 +54,11 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
             continue
         if _OF_KUBERNETES.fullmatch(name):
             continue
-        close = get_close_matches(name[:80], known, 1)
+        ends = [one.removeprefix(_PREFIX) for one in known]
+        close = get_close_matches(name.removeprefix(_PREFIX)[:80], ends, 1)
         remedy = (
-            f"did you mean {close[0]}?" if close else "unset it; docs/settings.md has them all."
+            f"did you mean {_PREFIX}{close[0]}?"
+            if close
+            else "unset it; docs/settings.md has them all."
         )
         raise InvalidArgument(f"There is no variable {name:.80}: {remedy}")
