@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from batchgrad_service.problems import Invalid
 from tests.service.asked_here import AskedHere
-from tests.service.building import npz, problem, push
+from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
 
 JSON = {"content-type": "application/json"}
@@ -67,7 +67,43 @@ def test_unknown_paths_and_methods(http: TestClient) -> None:
     assert "/docs" in problem(http.get("/nothing"), 404)["detail"]
     answer = http.delete("/v1/version")
     assert problem(answer, 405)["code"] == "method_not_allowed"
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/jobs", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/jobs/job_1", "DELETE, GET, HEAD, OPTIONS"),
+        ("/v1/datasets/d", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("/v1/gradients", "OPTIONS, POST"),
+        ("/login", "GET, HEAD, OPTIONS, POST"),
+        ("/static/style.css", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_path_tells_all_its_methods(http: TestClient, path: str, allowed: str) -> None:
+    asked = http.options(path)
+    assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allowed, b"")
+    assert http.patch(path).headers["allow"] == allowed
+    problem(http.options("/nothing"), 404)
+
+
+def test_head_is_get_without_its_body(bench: Bench) -> None:
+    http = bench.http
+    push(http)
+    job = http.post("/v1/jobs", json=body()).json()["id"]
+    found = {"/v1/jobs/none": 404, f"/v1/jobs/{job}/events": 200, "/v1/gradients": 405}
+    paths = ("/", "/healthz", "/readyz", "/metrics", "/v1/version", "/v1/jobs", "/static/style.css")
+    for path, status in (found | dict.fromkeys((*paths, f"/jobs/{job}", "/docs"), 200)).items():
+        with capture_logs() as logged:
+            head = http.head(path)  # of events, which do not end before the job does
+        assert not [line for line in logged if line["event"] != "request"], path
+        assert (head.status_code, head.content) == (status, b""), path
+        if status == 200 and not path.endswith("events"):
+            got = http.get(path)
+            assert head.headers["content-type"] == got.headers["content-type"]
+            if path != "/metrics":
+                assert head.headers["content-length"] == got.headers["content-length"], path
 
 
 @pytest.mark.parametrize(

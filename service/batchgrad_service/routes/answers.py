@@ -6,6 +6,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from batchgrad import contract
 from batchgrad.validation import field_errors
@@ -80,19 +81,30 @@ def _file_system(request: Request, error: Exception) -> Response:
 
 def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    method, path = request.method, request.url.path
+    method, path, headers = request.method, request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
         code, detail = NotFound.default_code, f"There is nothing at {path:.200}; see /docs."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "other methods")
-        code, detail = "method_not_allowed", f"{path:.200} takes {allowed}, not {method}."
+        headers = {"Allow": _allowed(request)}
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        code = "method_not_allowed"
+        detail = f"{path:.200} takes {headers['Allow']}, not {method:.20}."
     elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         code, detail = TooLarge.default_code, error.detail
     else:
         code, detail = BadRequest.default_code, f"{error.detail}: the request cannot be read."
-    return problem_response(
-        error.status_code, code, detail, _request_id(request), headers=error.headers
-    )
+    return problem_response(error.status_code, code, detail, _request_id(request), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path, which may be several routes' (RFC 9110, 10.2.1)."""
+    allowed = {"OPTIONS"}
+    for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            allowed.add(method)
+    return ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
 
 
 def _validation(request: Request, error: Exception) -> Response:

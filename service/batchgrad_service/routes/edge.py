@@ -68,12 +68,15 @@ class Edge:
         given = headers.get("x-request-id", "")
         request_id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        exchange = _Exchange(send, request_id, self._clock)
+        exchange = _Exchange(send, request_id, self._clock, head=scope["method"] == "HEAD")
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._guarded(scope, headers, receive, exchange)
+            except _HeadAnsweredError:
+                pass
             except ClientDisconnect:
-                _log.info("client left", method=scope["method"], path=scope["path"])
+                if not exchange.head:
+                    _log.info("client left", method=scope["method"], path=scope["path"])
             except Exception:  # noqa: BLE001 - the last line of defence; logged with its traceback
                 _log.exception("request failed", method=scope["method"], path=scope["path"])
                 if exchange.status is None:
@@ -98,7 +101,14 @@ class Edge:
                 response.headers["Connection"] = "close"  # nobody will read the body
             await response(scope, receive, exchange.send)
             return
-        await self._app(scope, _bounded(receive, limit), exchange.send)
+        if not exchange.head:
+            await self._app(scope, _bounded(receive, limit), exchange.send)
+            return
+        as_get = {**scope, "method": "GET"}  # RFC 9110, 9.3.2: the same but for the body
+        try:
+            await self._app(as_get, _bounded(receive, limit), exchange.send)
+        finally:
+            scope.update({key: as_get[key] for key in ("route", "path_params") if key in as_get})
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
@@ -152,11 +162,18 @@ def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Excha
     return RedirectResponse(f"/login?{there}", 303)
 
 
+class _HeadAnsweredError(Exception):
+    """All that HEAD asks for was sent; the stream behind it ends here."""
+
+
 class _Exchange:
     """One answer on its way out: its status, its id, and how long it took."""
 
-    def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, send: Send, request_id: str, clock: Callable[[], float], *, head: bool
+    ) -> None:
         self.status: int | None = None
+        self.head = head
         self.request_id = request_id
         self._send = send
         self._clock = clock
@@ -171,6 +188,9 @@ class _Exchange:
             self.status = message["status"]
             if headers.get("content-type", "").startswith("text/event-stream"):
                 self._first_byte = self._clock()
+        if self.head and message.get("more_body"):  # a stream, which need not be read to its end
+            await self._send({"type": "http.response.body"})
+            raise _HeadAnsweredError
         await self._send(message)
 
     def seconds(self) -> float:
