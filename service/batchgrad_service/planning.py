@@ -1,7 +1,6 @@
 """What a job would do, and whether it can: worked out from spec and dataset, nothing is run."""
 
-import os
-from math import prod
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,16 @@ from batchgrad_service.advice import warnings
 from batchgrad_service.data_advice import data_warnings
 from batchgrad_service.dataset_checks import check_class_weights, check_inputs, check_targets
 from batchgrad_service.fitting import bind
+from batchgrad_service.memory import job_bytes, machine_bytes
 from batchgrad_service.output_advice import output_warnings
 from batchgrad_service.problems import Invalid
 from batchgrad_service.split_checks import check_split
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.dataset import StoredDataset
-from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import microbatches, wants_means
 from batchgrad_workers.weights import Weights
-
-MAX_MEANS = 1 << 26
-
-VECTORS = 9
-"""Arrays of P numbers that an engine holds: θ twice and the best, G, sums, means, optimizer."""
 
 
 def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
@@ -39,7 +33,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         raise Invalid.field(
             "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
         )
-    _refuse_large(spec, network, weighted=dataset.weighted)
+    averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
+    memory_bytes = job_bytes(spec, network, averaged=averaged)
     stored = StoredDataset.open(directory)
     check_inputs(spec, stored.inputs, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
@@ -72,10 +67,12 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         microbatch_size=spec.microbatch,
         shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
+        memory_bytes=memory_bytes,
         warnings=[
             *output_warnings(spec, network, stored.targets, present, dataset.classes),
             *data_warnings(spec, dataset, stored, present, network),
             *split_warnings,
+            *_memory_warnings(memory_bytes),
             *warnings(
                 spec,
                 training_examples=len(order.training),
@@ -118,29 +115,11 @@ def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
     )
 
 
-def _refuse_large(spec: JobSpec, network: Network, *, weighted: bool) -> None:
-    """Refuse what this machine cannot hold: θ, G and their like, a microbatch's activations.
-
-    The shortcuts need mean inputs, which for an embedding are one number per position and id.
-    """
-    itemsize = np.dtype(spec.precision).itemsize
-    widths = sum(prod(layer.output_shape) for layer in network.layers)
-    averaged = wants_means(needed_shortcuts(spec, weighted=weighted))
-    means = MeansLayout(network).size if averaged else 0
-    if means > MAX_MEANS:
-        raise Invalid.field(
-            "/shortcuts",
-            f"The shortcuts average {means} numbers at every step, at most {MAX_MEANS} are "
-            "allowed (an embedding has one for each position and id): set shortcuts: [].",
-        )
-    needed = itemsize * (VECTORS * (network.size + means) + 2 * spec.microbatch * widths)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
-        raise Invalid.field(
-            "/model",
-            f"{network.size} parameters and {spec.microbatch} x {widths} activations need about "
-            f"{needed / 2**30:.0f} GiB, this machine has {memory / 2**30:.0f} GiB: use narrower "
-            "layers or a smaller microbatch_size.",
+def _memory_warnings(memory_bytes: int) -> Iterator[str]:
+    if memory_bytes > machine_bytes() / 2:
+        yield (
+            f"A step holds about {memory_bytes / 2**30:.1f} GiB in each process that computes, "
+            f"with one thread; this machine has {machine_bytes() / 2**30:.1f} GiB."
         )
 
 

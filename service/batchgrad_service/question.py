@@ -1,6 +1,6 @@
 """POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
 
-from math import isfinite, ldexp, prod
+from math import isfinite, ldexp
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from batchgrad_service.engine.comparison import Comparison, agreements, compare
 from batchgrad_service.engine.shortcuts import PLACES, Shortcuts
 from batchgrad_service.engine.statistics import noise_scale
 from batchgrad_service.fitting import bind, check_ids, check_targets
+from batchgrad_service.memory import refuse_large_question
 from batchgrad_service.nested import cast, numbers
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.arrays import Array, Integers
@@ -38,9 +39,6 @@ from batchgrad_workers.norms import Floats, norm
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.threads import ThreadTeam
 from batchgrad_workers.weights import scaled
-
-MAX_NUMBERS = 2**26
-"""Bound on the gradients of an answer, and on a microbatch's activations: 512 MiB in float64."""
 
 
 def answer(request: GradientsRequest) -> GradientsResponse:
@@ -105,7 +103,7 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
         inputs = cast(inputs, "/inputs", dtype)
     targets = numbers(request.targets, "/targets")
     check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
-    _refuse_large(request, network, len(inputs))
+    refuse_large_question(request, network, len(inputs))
     weights = np.ones(len(inputs))
     if request.weights is not None:
         weights = numbers(request.weights, "/weights").astype(np.float64)
@@ -115,33 +113,6 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
         targets = cast(targets, "/targets", dtype)
     rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
     return network, Microbatch(inputs, rows, weights), _parameters(request, network)
-
-
-def _refuse_large(request: GradientsRequest, network: Network, examples: int) -> None:
-    """Bound what an answer holds, and what one microbatch holds on the way, before it is spent."""
-    means = MeansLayout(network).size
-    if means > MAX_NUMBERS:
-        raise Invalid.field(
-            "/model",
-            f"The shortcuts average {means} numbers, at most {MAX_NUMBERS} are allowed (an "
-            "embedding has one for each position and id): use fewer positions or ids.",
-        )
-    gradients = 5 + (examples if request.per_example else 0)
-    if network.size * gradients > MAX_NUMBERS:
-        raise Invalid.field(
-            "/model",
-            f"The answer would hold {gradients} gradients of {network.size} numbers, at most "
-            f"{MAX_NUMBERS} numbers are allowed: use a smaller model, "
-            + ("or per_example: false." if request.per_example else "or submit a job."),
-        )
-    rows = min(examples, request.microbatch_size or DEFAULT_MICROBATCH)
-    width = sum(prod(layer.output_shape) for layer in network.layers)
-    if rows * width > MAX_NUMBERS:
-        raise Invalid.field(
-            "/model",
-            f"A microbatch of {rows} examples has {width} activations each, at most "
-            f"{MAX_NUMBERS} numbers are allowed: use narrower layers or a smaller microbatch_size.",
-        )
 
 
 def _check_weights(weights: Array, examples: int) -> None:

@@ -62,12 +62,14 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
         "microbatch_size": 128,
         "shortcuts": ["averaged_error"],
         "gradient_bytes": 2600,
+        "memory_bytes": 100_000_000,
         "warnings": [],
     }
     script = kit.Script(kit.answer(200, plan))
     done = run(script, "submit", spec_file, "--dry-run")
     assert script.seen[0].url.params["dry_run"] == "true"
     assert "1438 to train, 359 to validate" in done.stdout
+    assert "95.4 MiB in each process, with one thread" in done.stdout
     assert "chosen by the service, threads chosen by measuring" in done.stdout
     few = run(script, "submit", spec_file, "--dry-run", "--set", "workers=2", "--set", "threads=1")
     assert "2 Ray workers, 1 thread each" in few.stdout

@@ -68,7 +68,7 @@ class Service:
             return self._kit.answer(201, self._job(len(self.submitted) - 1))
         sizes = {"training_examples": 10, "validation_examples": 2, "parameters": 3, "layers": []}
         steps = {"steps_planned": 4, "steps_per_epoch": 2, "microbatches_per_step": 2}
-        rest = {"microbatch_size": 7, "gradient_bytes": 12, "warnings": []}
+        rest = {"microbatch_size": 7, "gradient_bytes": 12, "memory_bytes": 100, "warnings": []}
         named = {"dataset_digest": "sha256:0", "shortcuts": self._shortcuts}
         return self._kit.answer(200, named | sizes | steps | rest)
 

@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
             model={"layers": [{"kind": "linear", "out_features": out} for out in (2**20, 2**20, 1)]}
         ),
         "/model",
-        ["67108864", "smaller model", "submit a job"],
+        ["2097152", "smaller model", "submit a job"],
     ),
 }
 

@@ -27,6 +27,7 @@ PLAN = Plan(
     microbatch_size=10,
     shortcuts=["averaged_error"],
     gradient_bytes=12,
+    memory_bytes=100,
     warnings=[],
 )
 

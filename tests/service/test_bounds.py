@@ -13,8 +13,12 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from batchgrad.validation import MOST_ERRORS
-from batchgrad_service.problems import BadRequest
+from batchgrad_service import memory, planning
+from batchgrad_service.problems import BadRequest, Unavailable
+from batchgrad_service.routes import services
+from batchgrad_service.routes.bodies import Bodies
 from batchgrad_service.web.forms import form_fields
+from tests.service.asked_here import AskedHere
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
 
@@ -120,3 +124,112 @@ def test_a_form_has_to_arrive() -> None:
     request = Request({"type": "http", "method": "POST", "headers": []}, never)
     with pytest.raises(BadRequest, match="longer than"):
         asyncio.run(form_fields(request, seconds=0.01))
+
+
+FAR = {"kind": "conv2d", "out_channels": 1, "kernel_size": 300, "padding": 225}
+CONVOLUTION = {"layers": [FAR, {"kind": "flatten"}, {"kind": "linear", "out_features": 1}]}
+PATCHES = 152**2 * (300**2 + 1)
+
+
+def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    model = {"layers": [*layers, {"kind": "linear", "out_features": 1}]}
+    return {"model": model, "loss": "squared_error", "inputs": [[1]], "targets": [0], **changes}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            question(inputs=[[[[1]]]], model=CONVOLUTION),
+            f"a convolution's {PATCHES + 90_001 + 152**2} numbers in patches",
+        ),
+        (
+            question(*[{"kind": "linear", "out_features": 2**20}] * 2),
+            "The answer would hold 5 gradients",
+        ),
+        (question({"kind": "linear", "out_features": 300_000}, *[{"kind": "gelu"}] * 200), "60"),
+        (
+            question(
+                {"kind": "embedding", "num_embeddings": 2**24, "embedding_dim": 1},
+                {"kind": "flatten"},
+                inputs=[[0]],
+            ),
+            "The shortcuts average",
+        ),
+        (
+            question(inputs=[[1]] * 20_000, targets=[0] * 20_000, per_example=True),
+            None,
+        ),
+        (
+            question(
+                {"kind": "linear", "out_features": 100},
+                inputs=[[1]] * 20_000,
+                targets=[0] * 20_000,
+                per_example=True,
+            ),
+            "or per_example: false",
+        ),
+    ],
+)
+def test_what_an_answer_takes_is_bounded_beforehand(
+    http: TestClient, asked: dict[str, Any], said: str | None
+) -> None:
+    answer = http.post("/v1/gradients", json=asked)
+    if said is None:
+        assert answer.status_code == 200
+    else:
+        assert said in problem(answer, 422)["detail"]
+
+
+def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -> None:
+    images = np.zeros((20, 1, 1, 1), "float32")
+    http.put("/v1/datasets/dots", content=npz(inputs=images, targets=np.zeros(20, "float32")))
+    job = body(dataset="dots", loss="squared_error", model=CONVOLUTION)
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 10 * 2**30)
+    monkeypatch.setattr(planning, "machine_bytes", lambda: 10 * 2**30)
+    plan = http.post("/v1/jobs?dry_run=true", json=job).json()
+    assert 4 * PATCHES < plan["memory_bytes"] < 4.1 * PATCHES
+    assert any("A step holds about 7." in warning for warning in plan["warnings"])
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 2**30)
+    assert "need about 8 GiB" in problem(http.post("/v1/jobs", json=job), 422)["detail"]
+
+
+def test_large_data_and_long_specs_are_read_by_another_process(
+    make_bench: Make, monkeypatch: Any
+) -> None:
+    questions = AskedHere()
+    http = make_bench(questions=questions).http
+    push(http)
+    assert http.post("/v1/jobs", json=body()).status_code == 201
+    assert questions.asked == []
+    monkeypatch.setattr(services, "SMALL_SPEC_BYTES", 10)
+    monkeypatch.setattr(services, "SMALL_DATA_BYTES", 10)
+    assert http.post("/v1/jobs", json=body()).status_code == 201
+    assert questions.asked == ["spec", "plan"]
+
+
+def test_bodies_that_are_held_are_bounded_together() -> None:
+    bodies = Bodies(1000)
+
+    def request(*pieces: bytes) -> Request:
+        messages = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
+        coming = iter([*messages, {"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> Any:
+            return next(coming)
+
+        return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    async def read() -> None:
+        async with bodies.json(request(b"x" * 600, b"x" * 600)) as alone:
+            assert len(alone) == 1200
+            with pytest.raises(Unavailable):
+                async with bodies.json(request(b"x")):
+                    pass
+        async with bodies.json(request(b"x" * 600)), bodies.json(request(b"x" * 400)):
+            with pytest.raises(Unavailable):
+                async with bodies.json(request(b"x")):
+                    pass
+        assert bodies._held == 0
+
+    asyncio.run(read())

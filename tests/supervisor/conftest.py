@@ -103,6 +103,7 @@ class Bench:
             microbatch_size=4,
             shortcuts=[],
             gradient_bytes=8,
+            memory_bytes=100,
             warnings=[],
         )
         job, _ = self.store.create_job(

@@ -95,6 +95,7 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
             ),
             ("steps", f"{plan.steps_planned} ({plan.steps_per_epoch} an epoch)"),
             ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
+            ("memory", f"{size(plan.memory_bytes)} in each process, with one thread"),
             ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
             *(("set", override) for override in overrides),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 
@@ -237,6 +237,7 @@ class Plan(Answer):
     microbatch_size: int
     shortcuts: list[str]
     gradient_bytes: int
+    memory_bytes: int = Field(description="held by a process that computes with one thread")
     warnings: list[str]
 
 

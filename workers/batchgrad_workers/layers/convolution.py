@@ -56,6 +56,13 @@ class Conv2d(Plain):
             shapes["bias"] = (self.out_channels,)
         return shapes
 
+    @property
+    def workspace(self) -> int:
+        """Patches, products of them and errors; at least one example's are held at once."""
+        places, patch = self._places, self._patch
+        products = min(2 * self.groups * places**2, self.out_channels * patch)
+        return self.groups * places * patch + products + places * self.out_channels
+
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
         """Uniform within 1/√(numbers in a patch) (torch.nn.Conv2d.reset_parameters)."""
         bound = 1.0 / sqrt(self._channels * prod(self.windows.kernel))
@@ -179,9 +186,7 @@ class Conv2d(Plain):
         """
         places, patch = self._places, self._patch
         each = self.groups * places * patch
-        products = min(2 * self.groups * places**2, self.out_channels * patch)
-        numbers = each + products + places * self.out_channels
-        runs = chunks(len(inputs), numbers * inputs.itemsize, budget_bytes)
+        runs = chunks(len(inputs), self.workspace * inputs.itemsize, budget_bytes)
         memory = np.zeros(each * runs[0].stop, inputs.dtype)
         by_number = self._channels * self.windows.kernel[1] < SHORT_RUN
         images = np.ascontiguousarray(inputs) if by_number else channels_last(inputs)

@@ -46,6 +46,10 @@ class Layer(Protocol):
     def mean_shape(self) -> Shape:
         """Shape of a mean input: the input's own, or one-hot rows where inputs are ids."""
 
+    @property
+    def workspace(self) -> int:
+        """Numbers that it holds at once for an example beside inputs, outputs and gradients."""
+
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
         """Parameters as PyTorch starts them, float64."""
 
@@ -89,6 +93,10 @@ class Layer(Protocol):
 
 class Summed:
     """A layer's sums one after the other, for layers that don't make them in one go."""
+
+    @property
+    def workspace(self) -> int:
+        return 0
 
     def sums(
         self: "Layer",

@@ -1,0 +1,107 @@
+"""How much memory a step or an answer takes, from shapes alone: what cannot be held is refused."""
+
+import os
+from math import prod
+
+import numpy as np
+
+from batchgrad.contract import DEFAULT_MICROBATCH, GradientsRequest, JobSpec
+from batchgrad_service.problems import Invalid
+from batchgrad_workers.means import MeansLayout
+from batchgrad_workers.network import Network
+
+MOST_MEANS = 1 << 26
+VECTORS = 9
+"""Arrays of P numbers that an engine holds: θ twice and the best, G, sums, means, optimizer."""
+
+MOST_ANSWERED = 1 << 21
+"""Numbers in an answer's gradients: 40 MB of JSON."""
+
+MOST_AVERAGED = 1 << 23
+MOST_COMPUTED = 1 << 25
+"""Numbers that an answer may take on the way: 256 MiB in float64."""
+
+
+def microbatch_numbers(network: Network, rows: int) -> int:
+    """Numbers that a microbatch of so many examples holds at once.
+
+    Every layer's outputs and the errors at them, and the largest workspace of a layer.
+    """
+    return 2 * rows * _width(network) + _workspace(network)
+
+
+def job_bytes(spec: JobSpec, network: Network, *, averaged: bool) -> int:
+    """What the job's engine holds at least, with one thread; with shortcuts its means (`averaged`).
+
+    Raises:
+        Invalid: this machine cannot hold it, or the shortcuts average too much.
+    """
+    means = MeansLayout(network).size if averaged else 0
+    if means > MOST_MEANS:
+        raise Invalid.field(
+            "/shortcuts",
+            f"The shortcuts average {means} numbers at every step, at most {MOST_MEANS} are "
+            "allowed (an embedding has one for each position and id): set shortcuts: [].",
+        )
+    numbers = VECTORS * (network.size + means) + microbatch_numbers(network, spec.microbatch)
+    needed = np.dtype(spec.precision).itemsize * numbers
+    memory = machine_bytes()
+    if needed > memory:
+        raise Invalid.field(
+            "/model",
+            f"{_sizes(network, spec.microbatch)} need about {needed / 2**30:.0f} GiB, this machine "
+            f"has {memory / 2**30:.0f} GiB: use narrower layers, a smaller kernel or a smaller "
+            "microbatch_size.",
+        )
+    return needed
+
+
+def machine_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def refuse_large_question(request: GradientsRequest, network: Network, examples: int) -> None:
+    """Bound what an answer holds, and what it takes on the way, before it is spent.
+
+    Raises:
+        Invalid: too much, with the remedy.
+    """
+    means = MeansLayout(network).size
+    if means > MOST_AVERAGED:
+        raise Invalid.field(
+            "/model",
+            f"The shortcuts average {means} numbers, at most {MOST_AVERAGED} are allowed (an "
+            "embedding has one for each position and id): use narrower layers, or fewer positions "
+            "or ids.",
+        )
+    gradients = 5 + (examples if request.per_example else 0)
+    if network.size * gradients > MOST_ANSWERED:
+        raise Invalid.field(
+            "/model",
+            f"The answer would hold {gradients} gradients of {network.size} numbers, at most "
+            f"{MOST_ANSWERED} numbers are allowed: use a smaller model, "
+            + ("or per_example: false." if request.per_example else "or submit a job."),
+        )
+    rows = min(examples, request.microbatch_size or DEFAULT_MICROBATCH)
+    if microbatch_numbers(network, rows) > MOST_COMPUTED:
+        raise Invalid.field(
+            "/model",
+            f"{_sizes(network, rows)} are {microbatch_numbers(network, rows)} numbers at once, at "
+            f"most {MOST_COMPUTED} are allowed: use narrower layers, a smaller kernel or a smaller "
+            "microbatch_size.",
+        )
+
+
+def _width(network: Network) -> int:
+    return sum(prod(layer.output_shape) for layer in network.layers)
+
+
+def _workspace(network: Network) -> int:
+    return max(layer.workspace for layer in network.layers)
+
+
+def _sizes(network: Network, rows: int) -> str:
+    sizes = f"{network.size} parameters, {rows} x {_width(network)} activations"
+    patches = _workspace(network)
+    return f"{sizes} and a convolution's {patches} numbers in patches" if patches else sizes
