@@ -15,6 +15,7 @@ from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, 
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.closing import Closing
 from batchgrad_service.datasets import Datasets
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.event_feed import EventFeeds
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.parameters import Exporter, StoredParameters
@@ -59,6 +60,7 @@ def create_app(
     exporters: Mapping[str, Exporter],
     token: str | None = None,
     sources: Sources | None = None,
+    disk: DiskRoom | None = None,
     closing: Closing | None = None,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
@@ -81,6 +83,7 @@ def create_app(
         data_dir=settings.data_dir,
         store=store,
         supervisor=supervisor,
+        disk=disk or DiskRoom(settings.folders, settings.min_free_bytes),
         datasets=Datasets(
             settings.data_dir,
             store,

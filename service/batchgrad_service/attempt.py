@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import structlog
 
 from batchgrad.contract import JobSpec, WorkerRange
+from batchgrad_service.disk import lacks_room, no_room
 from batchgrad_service.engine import unstored
 from batchgrad_service.engine.messages import (
     LEDGER_FILE,
@@ -85,7 +86,8 @@ class Attempt:
         self._killed = False
         self._settled = False
         self._unheard = False
-        self._last_words: str | None = None
+        self._last: Finished | None = None
+        self._aside: str | None = None  # why it was set aside
         self._over = False
         self._force: threading.Timer | None = None
         self._ledgers = 0  # that the engine wrote so far
@@ -139,6 +141,14 @@ class Attempt:
             if self._engine is not None:
                 self._engine.close_stdin()
 
+    def set_aside(self, why: str) -> None:
+        """The disk is nearly full: the same, and the job waits until there is room."""
+        with self._lock:
+            if self._aside is None:
+                self._aside = why
+                if self._engine is not None:
+                    self._engine.close_stdin()
+
     def kill(self) -> None:
         """End the engine and everything in its process group now."""
         with self._lock:
@@ -169,9 +179,12 @@ class Attempt:
             self._died("cluster_unavailable", str(error), [])
         except StoreUnavailable:
             raise
-        except Exception:
-            log.exception("the attempt failed")
-            self._died("internal_error", "The service failed; its log has the traceback.", [])
+        except Exception as error:
+            if lacks_room(error):
+                self._died("disk_full", no_room(error), [])
+            else:
+                log.exception("the attempt failed")
+                self._died("internal_error", "The service failed; its log has the traceback.", [])
 
     def _train(self) -> None:
         engine = self._start_engine()
@@ -197,8 +210,10 @@ class Attempt:
             log.info("%s", ended)
         reason = "cluster_lost" if ended.cluster_lost and not broken else "engine_died"
         detail = str(broken or ended)
-        if reason == "cluster_lost" and self._last_words:
-            detail = f"The Ray cluster is lost: {self._last_words}"
+        if reason == "cluster_lost" and self._last and self._last.detail:
+            detail = f"The Ray cluster is lost: {self._last.detail}"
+        if self._last and self._last.reason == "disk_full":
+            reason, detail = "disk_full", self._last.detail or detail
         self._died(reason, detail, ended.log)
 
     def _start_engine(self) -> EngineProcess | None:
@@ -228,7 +243,7 @@ class Attempt:
             worker_start_seconds=self._around.settings.worker_start_seconds,
         )
         with self._lock:
-            if self._asked or self._interrupted or self._killed:
+            if self._asked or self._interrupted or self._killed or self._aside:
                 return None
             self._engine = EngineProcess(
                 start,
@@ -253,7 +268,7 @@ class Attempt:
             ).start()
         elif isinstance(message, Finished):
             self._settled = self._around.settling.finished(self.job_id, self.number, message)
-            self._last_words = message.detail
+            self._last = message
             self._force_later()  # it has said all: now it ends
         elif not self._take(engine, number, message):
             # Another attempt goes on with the job, or the job ended: nothing to do here.
@@ -297,6 +312,11 @@ class Attempt:
             return
         if self._interrupted:
             self._around.settling.interrupted(self.job_id, self.number)
+        elif self._aside is not None:
+            self._around.settling.set_aside(self.job_id, self.number, self._aside)
+        elif reason == "disk_full":
+            log.warning("%s", detail)
+            self._around.settling.disk_full(self.job_id, self.number, detail)
         elif reason == "cluster_lost" and self._around.settings.ray_address is not None:
             log.warning("%s", detail)
             self._around.settling.cluster_away(self.job_id, self.number, detail, engine_log)

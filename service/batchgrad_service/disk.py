@@ -1,9 +1,12 @@
-"""What tells that a disk has no room: an error's kind, and what the file system says."""
+"""How much room the service's disks have, and how an error says that there is none."""
 
 import errno
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from batchgrad_service.problems import InsufficientStorage
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TOLD = re.compile(rf"\(os error (?:{errno.ENOSPC}|{errno.EDQUOT})\)")
@@ -31,3 +34,53 @@ def free_bytes(path: Path) -> int:
     found = os.statvfs(path)
     has_inodes = found.f_files == 0 or found.f_favail > 0  # btrfs and others count none
     return found.f_bavail * found.f_frsize if has_inodes else 0
+
+
+class DiskRoom:
+    """The free room where the service writes, and the mark below which jobs are set aside.
+
+    Once below, it counts as low until there is a quarter more than the mark, so that jobs do not
+    come and go with every file.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        mark_bytes: int,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self.mark_bytes = mark_bytes
+        self._folders = folders
+        self._free = free
+        self._low = False
+
+    def free_bytes(self) -> int:
+        """The least that one of the disks has."""
+        return min(self._free(folder) for folder in self._folders)
+
+    def shortage(self, needed_bytes: int = 0) -> str:
+        """What lacks room, and what to do; "" where there is enough, `needed_bytes` included."""
+        folder = min(self._folders, key=self._free)
+        found = self._free(folder)
+        self._low = found < self.mark_bytes * (1.25 if self._low else 1)
+        if self._low:
+            return (
+                f"The disk of {folder} has less than {_mebibytes(self.mark_bytes)} free "
+                f"(min_free_bytes): {REMEDY}."
+            )
+        if found < self.mark_bytes + needed_bytes:
+            return (
+                f"The disk of {folder} has {_mebibytes(found)} free. This takes "
+                f"{_mebibytes(needed_bytes)}, and {_mebibytes(self.mark_bytes)} stay free for the "
+                f"jobs that run (min_free_bytes): {REMEDY}."
+            )
+        return ""
+
+    def require(self, needed_bytes: int = 0) -> None:
+        """Raises InsufficientStorage where there is no room for so much more."""
+        if shortage := self.shortage(needed_bytes):
+            raise InsufficientStorage(shortage)
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.0f} MiB"

@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from batchgrad.contract import Job, JobStatus
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.engine.messages import RETRY_REASONS, Happened, Report
 from batchgrad_service.live_job import PHASES
 from batchgrad_service.live_metrics import LiveJobs
@@ -48,7 +49,7 @@ class Metrics:
     """The catalogue. `count_jobs` is asked at every scrape; `registry` is fresh in each test.
 
     `last_checkpoint` (Unix seconds, 0 for never) is that of an earlier service; `jobs_limit` is
-    how many jobs may run at once.
+    how many jobs may run at once; `disk` has the room on the service's disks.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Metrics:
         count_jobs: Callable[[], dict[JobStatus, int]],
         jobs_limit: int = 1,
         last_checkpoint: float = 0.0,
+        disk: DiskRoom | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         # It would be a second series for each counter and histogram, of no use.
@@ -78,6 +80,17 @@ class Metrics:
             "Jobs that may run at once (max_running_jobs)",
             registry=registry,
         ).set(jobs_limit)
+        if disk is not None:
+            Gauge(
+                "batchgrad_disk_free_bytes",
+                "Bytes that the service may still write to its disk; 0 without inodes",
+                registry=registry,
+            ).set_function(disk.free_bytes)
+            Gauge(
+                "batchgrad_disk_min_free_bytes",
+                "Bytes below which jobs are set aside until there is room (min_free_bytes)",
+                registry=registry,
+            ).set(disk.mark_bytes)
         self._finished = Counter(
             "batchgrad_jobs_finished",
             "Jobs that ended, since the service started",

@@ -46,7 +46,7 @@ class RestartBudget:
 
 
 class ClusterWaits:
-    """When jobs whose cluster is out of reach are tried again. Thread-safe.
+    """When jobs whose cluster is out of reach or whose disk is full are tried again. Thread-safe.
 
     A job waits twice as long each time, unless it got on meanwhile.
     """
@@ -56,12 +56,14 @@ class ClusterWaits:
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[Backoff, int]] = {}  # the step of its newest checkpoint
 
-    def begin(self, job_id: str, newest_step: int) -> float:
+    def begin(
+        self, job_id: str, newest_step: int, longest_seconds: float = LONGEST_WAIT_SECONDS
+    ) -> float:
         """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""
         with self._lock:
             backoff, step_before = self._jobs.get(job_id, (None, newest_step))
             if backoff is None or newest_step > step_before:
-                backoff = Backoff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+                backoff = Backoff(FIRST_WAIT_SECONDS, longest_seconds)
             self._jobs[job_id] = (backoff, newest_step)
             return backoff.fail(self._clock())
 

@@ -23,6 +23,7 @@ from batchgrad_service.app import create_app
 from batchgrad_service.closing import Closing
 from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.question_pool import QuestionPool
@@ -125,16 +126,18 @@ def _serve(
     except ValueError as error:
         return _refuse(str(error))
     registry = CollectorRegistry()
+    disk = DiskRoom(settings.folders, settings.min_free_bytes)
     metrics = Metrics(
         registry,
         version=__version__,
         count_jobs=store.count_by_status,
         jobs_limit=settings.max_running_jobs,
         last_checkpoint=store.last_checkpoint_time(),
+        disk=disk,
     )
     url = url_of(settings.host, listening.getsockname()[1])
     sources = Sources(settings, url)
-    supervisor = Supervisor(settings, store, metrics, sources=sources)
+    supervisor = Supervisor(settings, store, metrics, sources=sources, disk=disk)
     closing = Closing()
     questions = QuestionPool(
         settings.data_dir,
@@ -152,6 +155,7 @@ def _serve(
         exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
         token=token,
         sources=sources,
+        disk=disk,
         closing=closing,
     )
     crowd = Crowd(most_connections(settings.max_connections, settings.max_running_jobs))

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 from batchgrad_service.blob_store import check_url
 from batchgrad_workers.source import CACHE_BYTES
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
         default=2000,
         ge=8,
         description="how many connections are served at once; others get 503",
+    )
+    min_free_bytes: int = Field(
+        default=64 * _MIB,
+        ge=0,
+        description="with less free room on the disk jobs are set aside until there is more",
     )
     max_running_jobs: int = Field(
         default=4, ge=1, le=256, description="how many jobs run at once; others stay queued"
@@ -194,6 +200,17 @@ class Settings(BaseSettings):
                 "leave no_token (--no-token, BATCHGRAD_NO_TOKEN) out, or listen on 127.0.0.1."
             )
         return self
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the service writes: the data directory, and the folder of a SQLite file elsewhere.
+
+        A database on a server looks after its own disk.
+        """
+        url = make_url(self.url_of_database)
+        if url.get_backend_name() != "sqlite" or not url.database:
+            return [self.data_dir]
+        return list(dict.fromkeys([self.data_dir, Path(url.database).absolute().parent]))
 
     @property
     def url_of_database(self) -> str:

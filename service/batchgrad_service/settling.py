@@ -10,6 +10,8 @@ from batchgrad_service.restarts import ClusterWaits, RestartBudget
 from batchgrad_service.store import PatientStore, Store
 
 UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
+DISK_WAIT_SECONDS = 10.0
+"""The longest wait before a job whose disk was full is tried again."""
 ACTIVE: frozenset[JobStatus] = UNDER_WAY | {"pausing", "cancelling"}
 
 
@@ -67,6 +69,17 @@ class Settling:
         detail = f"{detail} The job tries again in {seconds:g} s, until it is back."
         data = {"detail": detail, "log": log, "again_seconds": seconds}
         self._stopped(job_id, attempt, "recovering", "cluster_lost", data)
+
+    def set_aside(self, job_id: str, attempt: int, why: str) -> None:
+        """The disk is nearly full: the engine wrote a checkpoint, the job waits for room."""
+        self._stopped(job_id, attempt, "recovering", "disk_full", {"detail": why})
+
+    def disk_full(self, job_id: str, attempt: int, detail: str) -> None:
+        """The engine could not write: the job goes on from what it wrote before, with room."""
+        seconds = self._waits.begin(job_id, self._newest_step(job_id), DISK_WAIT_SECONDS)
+        detail = f"{detail} The job tries again in {seconds:g} s, until there is room."
+        data = {"detail": detail, "again_seconds": seconds}
+        self._stopped(job_id, attempt, "recovering", "disk_full", data)
 
     def cancelled(self, job: Job) -> None:
         """Account for a job that ended without an engine."""

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn
 
 from batchgrad.contract import TERMINAL, Job
 from batchgrad_service.attempt import Attempt, Cluster, Surroundings
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.engine_process import ENGINE_COMMAND
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.problems import Conflict
@@ -25,6 +26,7 @@ from batchgrad_service.store import Patience, PatientStore, Store, StoreUnavaila
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 5.0
+DISK_SECONDS = 1.0
 KILLED_SECONDS = 10.0
 
 
@@ -45,12 +47,14 @@ class Supervisor:
         engine_command: Sequence[str] = ENGINE_COMMAND,
         cluster: Cluster | None = None,
         sources: Sources | None = None,
+        disk: DiskRoom | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        self._disk = disk or DiskRoom(settings.folders, settings.min_free_bytes)
         self._cluster = cluster or RayCluster(
             settings.data_dir,
             settings.ray_address,
@@ -77,6 +81,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._reconciled = threading.Event()
         self._booted = False
+        self._shortage = ""  # what the disk lacks
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
@@ -197,8 +202,28 @@ class Supervisor:
             except Exception:  # the next look may go better; a dead supervisor helps nobody
                 log.exception("The supervisor failed; it looks again.")
                 self._stopping.wait(LOOK_AGAIN_SECONDS)
-            self._wake.wait(LOOK_AGAIN_SECONDS)
+            self._rest()
             self._wake.clear()
+
+    def _rest(self) -> None:
+        """Wait until there may be something to do, with an eye on the disk."""
+        until = time.monotonic() + LOOK_AGAIN_SECONDS
+        before = self._shortage
+        while time.monotonic() < until and not self._wake.wait(DISK_SECONDS):
+            self._shortage = self._disk.shortage()
+            if self._shortage:
+                self._set_aside()
+            elif before:
+                return  # there is room again
+
+    def _set_aside(self) -> None:
+        """Have every engine write a checkpoint and go, while there is room for that."""
+        with self._lock:
+            attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.set_aside(
+                f"{self._shortage} The job was set aside, and goes on by itself when there is room."
+            )
 
     def _reconcile(self) -> None:
         with self._lock:
@@ -225,6 +250,7 @@ class Supervisor:
             f"{most} {'job runs' if most == 1 else 'jobs run'} already, as many as this service "
             f"runs at once (max_running_jobs = {most}); this one starts when one of them ends."
         )
+        self._shortage = self._disk.shortage()
         waiting = list(all_jobs(self._store, {"queued", "recovering"}))
         for job in reversed(waiting):
             if self._stopping.is_set():
@@ -232,6 +258,10 @@ class Supervisor:
             with self._lock:
                 if job.id in self._attempts:
                     continue  # its last engine is leaving; its end wakes us
+                if self._shortage:
+                    if job.queued_because != self._shortage:
+                        self._store.set_queued_because(job.id, self._shortage)
+                    continue
                 if not self._waits.is_over(job.id):
                     continue
                 if len(self._attempts) < most:

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, LayeredShortcut, ShortcutLayer
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Observed, Report
 from batchgrad_service.live_job import PHASES
 from batchgrad_service.metrics import Metrics
@@ -50,7 +51,12 @@ def everything() -> Report:
 def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
     """A service that has just started, and has no job."""
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version="1.2", count_jobs=lambda: dict.fromkeys(JOB_STATUSES, 0))
+    metrics = Metrics(
+        registry,
+        version="1.2",
+        count_jobs=lambda: dict.fromkeys(JOB_STATUSES, 0),
+        disk=DiskRoom([Path.cwd()], 1),
+    )
     return registry, metrics
 
 

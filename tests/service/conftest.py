@@ -90,6 +90,7 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
             "questions": AskedHere(),
             "exporters": {"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
             "keep_alive_seconds": 15.0,
+            "disk": None,
         }
         injected |= {name: changes.pop(name) for name in tuple(changes) if name in injected}
         settings = Settings(data_dir=tmp_path, **changes)

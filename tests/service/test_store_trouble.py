@@ -1,6 +1,5 @@
 """A database that is locked by somebody else, full, damaged or not there."""
 
-import errno
 import os
 import sqlite3
 import threading
@@ -12,7 +11,6 @@ import pytest
 from sqlalchemy import event
 from starlette.testclient import TestClient
 
-from batchgrad_service.disk import lacks_room
 from batchgrad_service.store import (
     Patience,
     Store,
@@ -136,11 +134,3 @@ def test_what_is_no_database_is_said(tmp_path: Path, kind: str) -> None:
     with pytest.raises(StoreUnavailable, match=str(file)):
         store.check()
     store.close()
-
-
-def test_what_lacks_room_is_known() -> None:
-    assert lacks_room(OSError(errno.ENOSPC, "full"))
-    assert lacks_room(OSError(errno.EDQUOT, "quota"))
-    assert lacks_room(Exception("I/O error: No space left on device (os error 28) at path x"))
-    assert not lacks_room(OSError(errno.EACCES, "no"))
-    assert not lacks_room(Exception("(os error 281)"))

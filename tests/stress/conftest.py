@@ -8,22 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.debian import cannot_run
 from tests.stress.__main__ import COLLECTED
 
 collect_ignore_glob = [] if os.environ.get(COLLECTED) else ["test_*.py"]
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Makes a disk of so many bytes, in memory; it is unmounted afterwards."""
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Makes a disk of so many bytes and inodes (0: enough), in memory; it is unmounted later."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
+        cannot_run("mounting a small disk needs root")
     with ExitStack() as mounted:
 
-        def mount(size_bytes: int) -> Path:
+        def mount(size_bytes: int, inodes: int = 0) -> Path:
             folder = tmp_path / f"disk of {size_bytes}"
             folder.mkdir()
-            _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder))
+            _run(
+                "mount",
+                "-t",
+                "tmpfs",
+                "-o",
+                f"size={size_bytes},nr_inodes={inodes}",
+                "tmpfs",
+                str(folder),
+            )
             mounted.callback(_run, "umount", "--lazy", str(folder))
             return folder
 

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import Event, JobSpec, JobStatus, Plan
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.settings import Settings
@@ -54,6 +55,7 @@ class Bench:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     supervisors: list[Supervisor] = field(default_factory=list)
     engine_command: tuple[str, ...] = FAKE_ENGINE
+    free_bytes: int = 2**40
 
     def supervisor(
         self, *, at_once: int = 4, grace: float = 20.0, ray_address: str | None = None
@@ -70,6 +72,7 @@ class Bench:
             self.metrics,
             engine_command=self.engine_command,
             cluster=self.cluster,
+            disk=DiskRoom([self.data_dir], 2**20, lambda _: self.free_bytes),
         )
         made.start()
         self.supervisors.append(made)

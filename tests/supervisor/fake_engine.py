@@ -2,7 +2,8 @@
 
 Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a
 command or stdin's end), hang_at (the same, deaf), crash_at (SIGKILL to itself), crash_attempts
-(crash only in so many first attempts), fail_at, garbage_at, linger (stay after the last word),
+(crash only in so many first attempts), full_at (the disk is, in the first attempt), fail_at,
+garbage_at, linger (stay after the last word),
 child (leave a process in the group that holds stdout), deaf (write no ledger), wants_cluster
 (ask for one with so many workers, and write the answer down).
 """
@@ -123,6 +124,18 @@ def crash() -> NoReturn:
     raise AssertionError
 
 
+def misbehave(step: int) -> None:
+    may_crash = start["attempt"] <= label("crash_attempts", 99)
+    if label("crash_at", 0) == step and may_crash:
+        crash()
+    if label("fail_at", 0) == step:
+        finish("failed", step, "nonfinite", "The loss is inf.")
+    if label("full_at", 0) == step and start["attempt"] == 1:
+        finish("interrupted", step, "disk_full", "The disk is full.")
+    if label("garbage_at", 0) == step:
+        out("hello")
+
+
 def main() -> None:
     lock = (folder / "engine.lock").open("a+")
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -147,13 +160,7 @@ def main() -> None:
     )
     ask_for_cluster()
     for step in range((resumed or 0) + 1, steps + 1):
-        may_crash = start["attempt"] <= label("crash_attempts", 99)
-        if label("crash_at", 0) == step and may_crash:
-            crash()
-        if label("fail_at", 0) == step:
-            finish("failed", step, "nonfinite", "The loss is inf.")
-        if label("garbage_at", 0) == step:
-            out("hello")
+        misbehave(step)
         report(step)
         if every and step % every == 0:
             checkpoint(step)

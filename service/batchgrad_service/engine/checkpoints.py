@@ -32,7 +32,8 @@ from batchgrad_workers.standardization import Standardization
 
 KEY = "batchgrad"
 FORMAT = 1
-_TEMPORARY = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp")
+_TEMPORARY = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp|\.tmp\w{6}")
+"""Ours, and safetensors' own, which renames it to ours."""
 
 
 class BadCheckpoint(Exception):
@@ -149,7 +150,7 @@ def _best(
 
 def sweep(directory: Path) -> None:
     """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
-    for torn in directory.glob("*.tmp"):
+    for torn in directory.iterdir():
         if _TEMPORARY.fullmatch(torn.name) or is_temporary(torn.name):
             torn.unlink()
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
+from batchgrad_service.disk import lacks_room
 from batchgrad_service.engine import log, session
 from batchgrad_service.engine.executors import ClusterLost
 from batchgrad_service.engine.messages import (
@@ -32,6 +33,16 @@ def main() -> int:
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
     log.configure(start)
+    try:
+        return _work(start, outlet)
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        outlet.send(session.out_of_room(error))
+        return 0
+
+
+def _work(start: Start, outlet: Outlet) -> int:
     with (start.job_directory / "engine.lock").open("a+") as lock:
         if not _take(lock, start):
             _log.error("another engine holds this job's lock")

@@ -13,6 +13,7 @@ import numpy as np
 
 from batchgrad.contract import JobSpec
 from batchgrad_service import garbage
+from batchgrad_service.disk import lacks_room, no_room
 from batchgrad_service.engine import checkpoints, ledger_files
 from batchgrad_service.engine.checkpoints import Snapshot
 from batchgrad_service.engine.coordinator import Coordinator
@@ -103,8 +104,17 @@ def run(
         send(Finished(outcome="interrupted", reason="cluster_lost", detail=str(error), step=step))
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, the job must learn of it
+        if lacks_room(error):
+            send(out_of_room(error, step))
+            return
         _log.exception("the engine failed")
         send(_failed("engine_error", error, step))
+
+
+def out_of_room(error: BaseException, step: int = 0) -> Finished:
+    """The last word of an engine that could not write; another attempt goes on."""
+    detail = no_room(error)
+    return Finished(outcome="interrupted", reason="disk_full", detail=detail, step=step)
 
 
 def own_threads(spec: JobSpec) -> int:

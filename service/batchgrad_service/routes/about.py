@@ -48,8 +48,9 @@ def read_readiness(served: Served) -> dict[str, str]:
     if served.closing.begun or not served.supervisor.ready():
         raise Unavailable("The service is not ready: it is starting or stopping.", code="not_ready")
     served.store.count_by_status()
-    if served.store.damage:
-        raise Unavailable(served.store.damage, code="database_damaged")
+    if trouble := served.trouble():
+        code, detail = trouble
+        raise Unavailable(detail, code=code)
     return {"status": "ready"}
 
 

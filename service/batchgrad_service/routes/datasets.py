@@ -43,6 +43,8 @@ async def put_dataset(
             f"Got {kind:.100}; send the bytes of an npz file as the body, "
             "with content-type application/x-npz."
         )
+    # The archive and the arrays in it are there at the same time.
+    served.disk.require(2 * int(request.headers.get("content-length", "0")))
     with served.datasets.upload() as path:
         await _receive(request, path)
         dataset, outcome = await run_in_threadpool(served.datasets.put, name, path, replace=replace)

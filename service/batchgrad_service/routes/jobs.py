@@ -50,6 +50,8 @@ async def plan_or_queue(
         earlier = await run_in_threadpool(served.store.replayed_job, key, body_digest)
         if earlier is not None:
             return earlier, False
+    if not dry_run:
+        served.disk.require()
     try:
         await run_in_threadpool(served.store.dataset, spec.dataset)
     except NotFound as missing:

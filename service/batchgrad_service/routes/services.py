@@ -19,6 +19,7 @@ from batchgrad.contract import (
 )
 from batchgrad_service.closing import Closing
 from batchgrad_service.datasets import Datasets
+from batchgrad_service.disk import DiskRoom
 from batchgrad_service.event_feed import EventFeeds
 from batchgrad_service.parameters import Exporter, StoredParameters
 from batchgrad_service.question_kinds import Kind, PlanQuestion
@@ -71,6 +72,7 @@ class Services:
     data_dir: Path
     store: Store
     supervisor: Supervisor
+    disk: DiskRoom
     datasets: Datasets
     sources: Sources
     parameters: StoredParameters
@@ -101,6 +103,14 @@ class Services:
         body = asked.model_dump_json().encode()
         with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
             return Plan.model_validate_json(answer.read())
+
+    def trouble(self) -> tuple[str, str] | None:
+        """What keeps jobs from running, as a code and a sentence; None for nothing."""
+        if shortage := self.disk.shortage():
+            return "disk_full", f"{shortage} Jobs that ran wait, and go on when there is room."
+        if self.store.damage:
+            return "database_damaged", self.store.damage
+        return None
 
     def job_directory(self, job_id: str) -> Path:
         """Where a job's files are; `job_id` must be one that the store knows."""

@@ -66,6 +66,7 @@ def page(template: str, served: Services, status: int = 200, **shown: Any) -> Re
         status=status,
         with_login=served.session is not None,
         version=served.version.version,
+        trouble=served.trouble(),
         **shown,
     )
     return HTMLResponse(text, status, headers=HEADERS)

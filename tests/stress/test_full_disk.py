@@ -1,0 +1,153 @@
+"""A disk of 60 MB that fills while a job trains on it, and has room again."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgrad.client import Client
+from batchgrad.contract import Job
+from batchgrad.demo import digits
+from batchgrad.errors import BatchgradError
+
+PATIENCE_SECONDS = 120
+MIB = 2**20
+DISK = 60 * MIB
+SPEC: dict[str, Any] = {
+    "name": "fills-the-disk",
+    "dataset": "digits",
+    "model": {
+        "layers": [
+            {"kind": "linear", "out_features": 4000},
+            {"kind": "relu"},
+            {"kind": "linear", "out_features": 10},
+        ]
+    },
+    "loss": "softmax_cross_entropy",
+    "optimizer": {"kind": "adam", "learning_rate": 0.001},
+    "precision": "float64",
+    "batch_size": 50,
+    "steps": 1000,
+    "threads": 1,
+    "checkpoint_seconds": 0.2,
+    "max_restarts": 0,
+}
+"""300,010 parameters: a checkpoint has 7 MB, and four of them are there at a time."""
+
+
+@contextmanager
+def serving(data_dir: Path, log: Path, min_free_bytes: int) -> Iterator[Client]:
+    command = [sys.executable, "-m", "batchgrad", "serve", "--port=0", f"--data-dir={data_dir}"]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"BATCHGRAD_MIN_FREE_BYTES": str(min_free_bytes)},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            with Client(json.loads(process.stdout.readline())["url"]) as client:
+                yield client
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the job where there is room."""
+    folder = tmp_path_factory.mktemp("room")
+    with serving(folder / "data", folder / "log", MIB) as client:
+        client.put_arrays("digits", *digits())
+        job = client.wait(client.submit(SPEC).id, timeout=PATIENCE_SECONDS)
+    assert job.last_parameters_digest is not None
+    return job.last_parameters_digest
+
+
+def ballast(folder: Path, leave_bytes: int) -> None:
+    """Write a file that leaves so much room, and no more."""
+    with (folder / "ballast").open("wb") as file:
+        written = DISK - leave_bytes
+        try:
+            for _ in range(written // MIB):
+                file.write(bytes(MIB))
+        except OSError:
+            assert leave_bytes == 0  # there was less than that
+
+
+def many_files(folder: Path) -> None:
+    """Leave no inode."""
+    try:
+        for number in count():
+            (folder / f"ballast{number}").touch()
+    except OSError:
+        return
+
+
+def until(client: Client, job_id: str, holds: Callable[[Job], bool]) -> Job:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds(job := client.job(job_id)):
+        assert job.status not in {"failed", "succeeded"}, job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.05)
+    return job
+
+
+CASES: dict[str, tuple[int, int, Callable[[Path], None]]] = {
+    "low": (20 * MIB, 0, lambda folder: ballast(folder, 40 * MIB)),
+    "a checkpoint does not fit": (0, 0, lambda folder: ballast(folder, 20 * MIB)),
+    "full at once": (4 * MIB, 0, lambda folder: ballast(folder, 0)),
+    "no inodes": (4 * MIB, 100, many_files),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_job_waits_for_room_and_ends_with_its_own_bits(
+    disk: Callable[..., Path], tmp_path: Path, undisturbed: str, case: str
+) -> None:
+    min_free_bytes, inodes, fill = CASES[case]
+    folder, log = disk(DISK, inodes), tmp_path / "log"
+    with serving(folder / "data", log, min_free_bytes) as client:
+        client.put_arrays("digits", *digits())
+        job = client.submit(SPEC)
+        until(client, job.id, lambda job: job.step >= 5)
+        fill(folder)
+        if case == "full at once":  # the database may be full too: nothing can change there
+            wait_for_trouble(client)
+        else:
+            waiting = until(client, job.id, lambda job: job.reason == "disk_full")
+            assert ("set aside" in (waiting.detail or "")) == (case == "low")
+        if min_free_bytes:
+            wait_for_trouble(client)
+            for refused in (
+                lambda: client.submit({**SPEC, "name": "another"}),
+                lambda: client.put_arrays("more", *digits()),
+            ):
+                with pytest.raises(BatchgradError, match=r"batchgrad gc"):
+                    refused()
+            client.job(job.id)  # what is there can be read
+        for file in folder.glob("ballast*"):
+            file.unlink()
+        done = client.wait(job.id, timeout=PATIENCE_SECONDS)
+        assert done.status == "succeeded"
+        assert done.last_parameters_digest == undisturbed
+        assert not any("ballast" in path.name for path in folder.iterdir())
+    assert "Traceback" not in log.read_text()
+
+
+def wait_for_trouble(client: Client) -> None:
+    """Until the service says that it is not ready."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while client.ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

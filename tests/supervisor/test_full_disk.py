@@ -1,0 +1,53 @@
+"""Jobs whose disk is nearly full, or full, wait for room; none fails, and none spends a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.supervisor.conftest import Bench
+
+
+def test_jobs_are_set_aside_while_there_is_little_room(bench: Bench) -> None:
+    bench.supervisor(at_once=1)
+    running = bench.submit(hold_at=2, max_restarts=0)
+    bench.until_step(running, 2)
+    waiting = bench.submit()
+    bench.free_bytes = 0
+    bench.until_status(running, "recovering")
+    job = bench.store.job(running)
+    assert job.reason == "disk_full"
+    assert "min_free_bytes" in bench.states(running)[-1].data["detail"]
+    assert "goes on by itself" in bench.states(running)[-1].data["detail"]
+    bench.until(lambda: "min_free_bytes" in (bench.store.job(waiting).queued_because or ""))
+    bench.free_bytes = 2**40
+    for job_id in (running, waiting):
+        bench.until_status(job_id, "succeeded")
+    assert bench.store.job(running).attempts == 2
+    assert bench.store.job(running).step == 5
+
+
+def test_an_engine_that_cannot_write_is_tried_again(bench: Bench) -> None:
+    supervisor = bench.supervisor()
+    job_id = bench.submit(full_at=3, max_restarts=0)
+
+    def succeeded() -> bool:
+        supervisor.notify()  # it would look again every few seconds
+        return bench.status(job_id) == "succeeded"
+
+    bench.until(succeeded)
+    assert bench.path(job_id) == [
+        *("queued", "starting", "running"),
+        *("recovering", "starting", "running", "succeeded"),
+    ]
+    found = bench.states(job_id)[3].data
+    assert found["reason"] == "disk_full"
+    assert found["detail"].startswith("The disk is full. The job tries again in ")
+
+
+def test_a_pause_or_cancel_wins_over_waiting_for_room(bench: Bench) -> None:
+    bench.free_bytes = 0
+    supervisor = bench.supervisor()
+    paused, cancelled = bench.submit(), bench.submit()
+    assert supervisor.pause(paused).status == "paused"
+    assert supervisor.cancel(cancelled).status == "cancelled"
