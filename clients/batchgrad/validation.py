@@ -7,12 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from batchgrad.contract import JobSpec, ProblemError
-from batchgrad.wording import expected, shown, unknown_key
+from batchgrad.guesses import meant
+from batchgrad.wording import expected, shown, unknown_key, unknown_kind
 
 MOST_ERRORS = 100
 """How many wrong fields are told one by one: nobody reads more, and each takes its time."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_QUOTED = re.compile("'([^']*)'")
 
 Finding = Mapping[str, Any]
 """One of pydantic's `ErrorDetails`; its `loc` begins with "body" for what is in the body."""
@@ -101,7 +104,16 @@ def _detail(found: list[Finding], kind: type[BaseModel]) -> str:
         if said:
             return prefix + said
     wanted = dict.fromkeys(expected(finding) for finding in found)
-    return f"{prefix}got {shown(first['input'])}; expected {', or '.join(wanted)}."
+    said = f"{prefix}got {shown(first['input'])}; expected {', or '.join(wanted)}"
+    words = [word for finding in found for word in _words(finding)]
+    guess = meant(first["input"], words)
+    return f"{said}." if guess is None else f"{said}: did you mean {guess}?"
+
+
+def _words(finding: Finding) -> list[str]:
+    """The words that a field takes."""
+    literal = finding["type"] == "literal_error"
+    return _QUOTED.findall(finding["ctx"]["expected"]) if literal else []
 
 
 def _said(finding: Finding, kind: type[BaseModel]) -> str | None:
@@ -113,8 +125,8 @@ def _said(finding: Finding, kind: type[BaseModel]) -> str | None:
         case "union_tag_not_found":
             return f"{context['discriminator']} is required: it says which kind this is."
         case "union_tag_invalid":
-            tags = context["expected_tags"].replace("'", "")
-            return f"got {shown(context['tag'])}; expected one of {tags}."
+            tags = context["expected_tags"].replace("'", "").split(", ")
+            return unknown_kind(context["tag"], tags, layer="layers" in finding["loc"])
         case "extra_forbidden":
             return unknown_key(str(name), finding["loc"][:-1], kind)
         case "value_error" | "mixes_examples":

@@ -2,7 +2,6 @@
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 from batchgrad import contract
 from batchgrad.contract.model import AnyLayer
 from batchgrad.contract.spec import NAME_PATTERN, SHA256_PATTERN
+from batchgrad.guesses import about_layer, meant
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
@@ -49,7 +49,6 @@ _PATTERNS: dict[str, str] = {
     NAME_PATTERN: "letters, digits, '.', '_' and '-', a letter or digit first",
     SHA256_PATTERN: "sha256: and 64 hexadecimal digits",
 }
-_MEANT = {"lr": "learning_rate", "type": "kind"}  # what other libraries call it
 _FOLLOWS = {"in_features", "in_channels", "normalized_shape"}  # what other libraries ask for
 _DATA = {"inputs", "targets", "weights"}
 
@@ -76,6 +75,15 @@ def shown(value: Any) -> str:
     return _SHOWN.repr(value)
 
 
+def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:
+    """What to do about the kind of a layer, optimizer or schedule that there is not."""
+    said = f"got {shown(kind)}; expected one of {', '.join(known)}"
+    if layer and (advice := about_layer(kind)):
+        return f"{said}: {advice}."
+    guess = meant(kind, known)
+    return f"{said}." if guess is None else f"{said}: did you mean {guess}?"
+
+
 def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel]) -> str:
     """What to do about a key that is none; `location` is pydantic's, to its parent in a `body`."""
     refused = f"{name!r:.80} is no key here"
@@ -87,11 +95,8 @@ def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel])
     keys = _KEYS | {"body": list(body.model_fields)}
     known = next((keys[part] for part in reversed(location) if part in keys), [])
     below = _BELOW if job else {}
-    meant = _MEANT.get(name, name)
-    if meant in below:
-        return f"{refused}: did you mean {below[meant]}?"
-    if close := get_close_matches(meant, [*known, *below], 1):
-        return f"{refused}: did you mean {below.get(close[0], close[0])}?"
+    if guess := meant(name, [*known, *below]):
+        return f"{refused}: did you mean {below.get(guess, guess)}?"
     if known:
         return f"{refused}: remove it, or take one of {', '.join(known)}."
     return f"{refused}: remove it, or check its spelling."

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from batchgrad.contract import GradientsRequest, JobSpec
 from batchgrad.contract.model import Wire
+from batchgrad.guesses import _ELSEWHERE
 from batchgrad.validation import field_errors
 from tests.service.building import body
 
@@ -84,6 +85,11 @@ def test_the_refusal_says_what_came_and_what_was_expected(key: str, value: Any, 
         JobSpec.model_validate(data)
     found = [{**one, "loc": ("body", *one["loc"])} for one in caught.value.errors()]
     assert said in [error.detail for error in field_errors(found, data)]
+
+
+def test_what_is_guessed_is_a_name_of_the_contract() -> None:
+    known = json.dumps([JobSpec.model_json_schema(), GradientsRequest.model_json_schema()])
+    assert not {name for name in set(_ELSEWHERE.values()) if f'"{name}"' not in known}
 
 
 def test_numpys_numbers_are_numbers() -> None:

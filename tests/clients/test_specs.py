@@ -152,3 +152,38 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         load_gradients(write(tmp_path, json.dumps(request | {"update": "averaged_error"})))
     [error] = caught.value.errors
     assert "'update' is no key here: remove it, or take one of model, loss, inputs," in error.detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("kind: relu", "kind: ReLU", "did you mean relu?"),
+        ("kind: relu", "kind: nn.LeakyReLU", "did you mean leaky_relu?"),
+        ("kind: relu", "kind: rleu", "did you mean relu?"),
+        ("kind: linear", "kind: dense", "did you mean linear?"),
+        ("kind: linear", "kind: Conv2d", "did you mean conv2d?"),
+        ("kind: relu", "kind: MaxPooling2D", "did you mean max_pool2d?"),
+        ("kind: relu", "kind: softmax", "the loss softmax_cross_entropy holds it"),
+        ("kind: relu", "kind: Dropout", "remove it."),
+        ("kind: relu", "kind: transformer", "silu, softplus, elu."),
+        ("kind: sgd", "kind: Adam", "expected one of sgd, adam, adamw: did you mean adam?"),
+        ("kind: sgd", "kind: lion", "expected one of sgd, adam, adamw."),
+        ("softmax_cross_entropy", "cross_entropy", "did you mean softmax_cross_entropy?"),
+        ("softmax_cross_entropy", "softmax", "did you mean softmax_cross_entropy?"),
+        ("softmax_cross_entropy", "CrossEntropyLoss", "did you mean softmax_cross_entropy?"),
+        ("softmax_cross_entropy", "MSE", "did you mean squared_error?"),
+        ("softmax_cross_entropy", "BCEWithLogitsLoss", "did you mean sigmoid_cross_entropy?"),
+        ("epochs: 3", "epochs: 3\nprecision: double", "did you mean float64?"),
+        ("epochs: 3", "epochs: 3\nupdate: mean-gradient", "did you mean mean_gradient?"),
+        ("batch_size", "batchSize", "did you mean batch_size?"),
+        ("out_features: 64", "units: 64", "did you mean out_features?"),
+        ("epochs: 3", "num_epochs: 3", "did you mean epochs?"),
+        ("epochs: 3", "learningRate: 3", "did you mean optimizer.learning_rate?"),
+    ],
+)
+def test_names_from_elsewhere_are_understood(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = YAML.replace(old, new, 1)
+    assert text != YAML
+    with pytest.raises(InvalidSpec) as caught:
+        load_job(write(tmp_path, text))
+    assert any(said in error.detail for error in caught.value.errors), str(caught.value)
