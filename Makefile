@@ -10,8 +10,9 @@ BROWSER_READY := $(VENV)/browser-ready
 
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
+TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress check format peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers check format peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -25,6 +26,9 @@ test: $(READY)  ## All tests
 
 test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
 	$(BIN)/python -m tests.stress
+
+test-peers: $(READY) $(TORCH_READY)  ## Gradients against PyTorch's, on random networks; two minutes
+	$(BIN)/python -m tests.peers
 
 test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages
 	$(BIN)/python -m tests.containers
@@ -71,10 +75,13 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 # torch first and alone, with what it asks for; the others without: some would bring another one.
-$(PEERS_READY): benchmarks/peers.txt
+$(TORCH_READY): benchmarks/peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(grep '^torch==' benchmarks/peers.txt)"
+	@touch $@
+
+$(PEERS_READY): $(TORCH_READY)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --requirement benchmarks/peers.txt
 	@touch $@

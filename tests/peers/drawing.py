@@ -1,0 +1,209 @@
+"""Draw a network and a minibatch from a seed: the whole contract, and rows at the edges."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import Model
+from batchgrad_workers.layers import ShapeMismatch
+from batchgrad_workers.network import Network
+
+Spec = dict[str, Any]
+Random = np.random.Generator
+
+ELEMENTWISE: list[Spec] = [
+    {"kind": kind}
+    for kind in ("identity", "relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu")
+] + [{"kind": "leaky_relu", "negative_slope": 0.3}, {"kind": "elu", "alpha": 0.7}]
+LOSSES = [
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "linear_error",
+    "softmax_cross_entropy",
+    "sigmoid_cross_entropy",
+]
+ROWS = ["drawn", "drawn", "equal", "alike", "constant", "zero", "mixed"]
+"""Drawn; the same at each position; nearly so; one number; 0; one of a thousand times the size."""
+
+SIZES = {
+    "float32": [1.0, 1.0, 1e-3, 1e3, 1e-9, 1e9, 1e-25, 1e15],
+    "float64": [1.0, 1.0, 1e-3, 1e3, 1e-15, 1e30, 1e-170, 1e160],
+}
+PARAMETER_SIZES = [1.0, 1.0, 0.01, 5.0, 0.0]
+MOST_PARAMETERS = 2000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request for POST /v1/gradients as a mapping, and what its rows are like."""
+
+    seed: int
+    rows: str
+    request: dict[str, Any]
+
+
+def draw(seed: int) -> Case:
+    """The case that `seed` stands for."""
+    random = np.random.default_rng(seed)
+    precision = str(random.choice(["float32", "float64"]))
+    layers, network = _network(random)
+    rows = str(random.choice(ROWS))
+    if rows in ("equal", "alike", "constant", "zero") and _pools_above(layers):
+        rows = "drawn"  # equal numbers that rounding sets apart: which is the largest is open
+    examples = int(random.integers(1, 6))
+    loss = str(random.choice(LOSSES))
+    inputs = _inputs(random, network, rows, examples, random.choice(SIZES[precision]))
+    size = random.choice(PARAMETER_SIZES)
+    theta = {
+        slot.name: random.normal(size=slot.shape) * size / max(1, prod(slot.shape[1:])) ** 0.5
+        for slot in network.slots
+    }
+    weights = random.choice([0.0, 0.5, 1.0, 3.25], examples)
+    weights[random.integers(examples)] = 1.0
+    dtype = np.dtype(precision)
+    request = {
+        "model": {"layers": layers},
+        "loss": loss,
+        "inputs": (inputs if network.takes_ids else _rounded(inputs, dtype)).tolist(),
+        "targets": _targets(random, loss, examples, network.outputs, dtype),
+        "weights": weights.tolist() if random.random() < 0.5 else None,
+        "parameters": {name: _rounded(own, dtype).tolist() for name, own in theta.items()},
+        "precision": precision,
+        "microbatch_size": int(random.integers(1, examples + 2)),
+        "per_example": True,
+    }
+    return Case(seed, rows, request)
+
+
+def _rounded(numbers: Any, dtype: Any) -> Any:
+    """As the engine will see them, so that both roads start from the same numbers."""
+    return numbers.astype(dtype).astype(np.float64)
+
+
+def _network(random: Random) -> tuple[list[Spec], Network]:
+    while True:
+        kind = random.choice(["vectors", "sequences", "images", "ids"])
+        shape, layers = {
+            "vectors": _vectors,
+            "sequences": _sequences,
+            "images": _images,
+            "ids": _ids,
+        }[str(kind)](random)
+        try:
+            network = Network(Model.model_validate({"layers": layers}), shape)
+        except ShapeMismatch:
+            continue
+        if 0 < network.size <= MOST_PARAMETERS and 1 < network.outputs <= 200:
+            return layers, network
+
+
+def _pick(random: Random, options: list[Any]) -> Any:
+    return options[random.integers(len(options))]
+
+
+def _linear(random: Random, most: int = 9) -> Spec:
+    return {
+        "kind": "linear",
+        "out_features": int(random.integers(1, most)),
+        "bias": bool(random.integers(2)),
+    }
+
+
+def _on_rows(random: Random) -> Spec:
+    norm = {"kind": "layer_norm", "eps": _pick(random, [1e-5, 0.1, 1e-12])}
+    return _pick(random, [_linear(random), _linear(random, 30), norm, _pick(random, ELEMENTWISE)])
+
+
+def _several(random: Random) -> list[Spec]:
+    return [_on_rows(random) for _ in range(random.integers(1, 5))]
+
+
+def _head(random: Random) -> list[Spec]:
+    return [{"kind": "flatten"}, *([_linear(random)] if random.random() < 0.6 else [])]
+
+
+def _vectors(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
+    return (int(random.integers(1, 30)),), _several(random)
+
+
+def _sequences(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
+    positions = int(_pick(random, [1, 2, 3, 5, 17]))
+    layers = _several(random)
+    return (positions, int(random.integers(1, 24))), layers + (
+        _head(random) if random.integers(2) else []
+    )
+
+
+def _ids(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
+    rows = int(random.integers(1, 7))
+    embedding = {
+        "kind": "embedding",
+        "num_embeddings": rows,
+        "embedding_dim": int(random.integers(1, 9)),
+        "padding_idx": _pick(random, [None, int(random.integers(rows))]),
+    }
+    shape = _pick(random, [(3,), (1,), (2, 4), (12,)])
+    return shape, [embedding, *_several(random), *(_head(random) if random.integers(2) else [])]
+
+
+def _images(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
+    def pair(low: int, high: int) -> Any:
+        one = int(random.integers(low, high))
+        return _pick(random, [one, [one, int(random.integers(low, high))]])
+
+    shape = tuple(int(side) for side in (random.integers(1, 9), *random.integers(2, 8, 2)))
+    layers: list[Spec] = []
+    for _ in range(random.integers(1, 3)):
+        kind = _pick(random, ["conv2d", "conv2d", "max_pool2d", "avg_pool2d"])
+        spec: Spec = {"kind": kind, "kernel_size": pair(1, 4), "padding": pair(0, 2)}
+        if random.integers(2):
+            spec["stride"] = pair(1, 3)
+        if kind == "conv2d":
+            groups = int(_pick(random, [1, 1, 2, 3]))
+            spec |= {
+                "out_channels": groups * int(random.integers(1, 8)),
+                "groups": groups,
+                "dilation": pair(1, 3),
+                "bias": bool(random.integers(2)),
+            }
+        layers += [spec, *([_pick(random, ELEMENTWISE)] if random.integers(2) else [])]
+    return shape, layers + (_head(random) if random.random() < 0.8 else [])
+
+
+def _pools_above(layers: list[Spec]) -> bool:
+    return any(spec["kind"] == "max_pool2d" for spec in layers[1:])
+
+
+def _inputs(random: Random, network: Network, rows: str, examples: int, size: float) -> Any:
+    shape = (examples, *network.input_shape)
+    if network.takes_ids:
+        ids = network.layers[0].mean_shape[-1]
+        if rows in ("equal", "constant", "zero"):
+            return np.zeros(shape, np.int64) + random.integers(ids)
+        return random.integers(0, ids, shape)
+    if rows == "zero":
+        return np.zeros(shape)
+    inputs = random.normal(size=shape)
+    if rows == "constant":
+        inputs = np.broadcast_to(random.normal(size=(examples, *[1] * (len(shape) - 1))), shape)
+    if rows in ("equal", "alike"):  # at each position, or each pixel
+        if len(shape) == 4:
+            one = random.normal(size=(examples, shape[1], 1, 1))
+        else:
+            one = random.normal(size=(examples, *[1] * (len(shape) - 2), shape[-1]))
+        inputs = one + (1e-4 * inputs if rows == "alike" else 0 * inputs)
+    if rows == "mixed":
+        inputs[random.integers(examples)] *= 1e3
+    return inputs * size
+
+
+def _targets(random: Random, loss: str, examples: int, outputs: int, dtype: Any) -> Any:
+    if loss == "softmax_cross_entropy":
+        return random.integers(0, outputs, examples).tolist()
+    if loss == "sigmoid_cross_entropy":
+        return random.choice([0.0, 1.0, 1.0, 0.25], (examples, outputs)).tolist()
+    targets = random.normal(size=(examples, outputs)) * random.choice([1.0, 1e-6, 1e6])
+    return _rounded(targets, dtype).tolist()

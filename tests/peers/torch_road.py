@@ -1,0 +1,205 @@
+"""Losses and gradients of single examples by PyTorch's autograd in float64; runs in .venv-peers.
+
+One JSON object a line on stdin, one on stdout. Each example is computed once exactly and some
+times with every number between two steps, and every parameter, changed by up to the precision
+that is asked about: how far those results lie apart is what rounding may do there. Functions are
+written so that autograd's own formulas do not cancel.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+NOISY = 4
+
+
+class _Tanh(torch.autograd.Function):  # type: ignore[misc]  # torch is not there for mypy
+    @staticmethod
+    def forward(ctx: Any, a: Any) -> Any:
+        ctx.save_for_backward(a)
+        return torch.tanh(a)
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Any) -> Any:
+        (a,) = ctx.saved_tensors
+        e = torch.exp(-2 * a.abs())
+        return errors[0] * 4 * e / (1 + e) / (1 + e)
+
+
+def _softplus(a: Any) -> Any:
+    return torch.logaddexp(a, torch.zeros_like(a))
+
+
+def _sigmoid(a: Any) -> Any:
+    return torch.exp(-_softplus(-a))
+
+
+def _elementwise(spec: dict[str, Any], a: Any) -> Any:
+    return {
+        "identity": lambda: a,
+        "flatten": lambda: a.flatten(1),
+        "relu": lambda: functional.relu(a),
+        "leaky_relu": lambda: functional.leaky_relu(a, spec.get("negative_slope", 0.01)),
+        "tanh": lambda: _Tanh.apply(a),
+        "sigmoid": lambda: _sigmoid(a),
+        "gelu": lambda: a * torch.special.ndtr(a),
+        "silu": lambda: a * _sigmoid(a),
+        "softplus": lambda: _softplus(a),
+        "elu": lambda: functional.elu(a, spec.get("alpha", 1.0)),
+    }[spec["kind"]]()
+
+
+def _layer_norm(a: Any, own: dict[str, Any], eps: float, noise: Callable[[Any], Any]) -> Any:
+    """Of a and √eps divided by the largest number, which changes nothing but what overflows."""
+    size = a.detach().abs().amax(-1, keepdim=True).clamp(min=eps**0.5)
+    centred = a / size
+    for _ in range(2):
+        centred = centred - centred.mean(-1, keepdim=True)
+    centred = noise(centred)
+    variance = centred.square().mean(-1, keepdim=True)
+    return noise(centred / (variance + eps / size / size).sqrt()) * own["weight"] + own["bias"]
+
+
+def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[Any], Any]) -> Any:
+    weight, bias = own.get("weight"), own.get("bias")
+    match spec["kind"]:
+        case "linear":
+            return functional.linear(a, weight, bias)
+        case "layer_norm":
+            return _layer_norm(a, own, spec.get("eps", 1e-5), noise)
+        case "embedding":
+            return functional.embedding(a, weight, spec.get("padding_idx"))
+        case "conv2d":
+            return functional.conv2d(
+                a,
+                weight,
+                bias,
+                spec.get("stride", 1),
+                spec.get("padding", 0),
+                spec.get("dilation", 1),
+                spec.get("groups", 1),
+            )
+        case "max_pool2d" | "avg_pool2d":
+            pool = getattr(functional, spec["kind"])
+            return pool(a, spec["kernel_size"], spec.get("stride"), spec.get("padding", 0))
+        case _:
+            return _elementwise(spec, a)
+
+
+def _loss(name: str, f: Any, target: Any) -> Any:
+    if name == "softmax_cross_entropy":
+        others = torch.cat([f[:, :target], f[:, target + 1 :]], 1) - f[:, target : target + 1]
+        return _softplus(torch.logsumexp(others, 1)).sum()
+    y = torch.tensor([target], dtype=torch.float64).reshape(f.shape)
+    match name:
+        case "squared_error":
+            return (f - y).square().sum()
+        case "absolute_error":
+            return (f - y).abs().sum()
+        case "huber":
+            return functional.huber_loss(f, y, reduction="sum")
+        case "linear_error":
+            return (y - f).sum()
+        case _:
+            return (y * _softplus(-f) + (1 - y) * _softplus(f)).sum()
+
+
+def _length(vector: Any) -> float:
+    """‖v‖, also where squares under- or overflow."""
+    largest = float(vector.abs().max()) if vector.numel() else 0.0
+    return largest * float((vector / largest).norm()) if largest else 0.0
+
+
+class Road:
+    """One request; `largest` is the largest number that was met."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._layers = request["model"]["layers"]
+        self._loss = request["loss"]
+        self._ids = self._layers[0]["kind"] == "embedding"
+        self._eps = torch.finfo(getattr(torch, request["precision"])).eps
+        self._parameters = {
+            name: torch.tensor(own, dtype=torch.float64)
+            for name, own in request["parameters"].items()
+        }
+        self._random = torch.Generator().manual_seed(0)
+        self.largest = 0.0
+
+    def example(self, row: Any, target: Any) -> dict[str, Any]:
+        """The loss, the gradient by name, and how far noise moves each of both."""
+        loss, gradient = self._run(row, target, noisy=False)
+        spread, spreads = 0.0, dict.fromkeys(gradient, 0.0)
+        for _ in range(NOISY):
+            other_loss, other = self._run(row, target, noisy=True)
+            spread = max(spread, abs(other_loss - loss))
+            for name, own in other.items():
+                spreads[name] = max(spreads[name], _length(own - gradient[name]))
+        return {
+            "loss": loss,
+            "gradient": {name: own.flatten().tolist() for name, own in gradient.items()},
+            "loss_spread": spread,
+            "spreads": spreads,
+        }
+
+    def _run(self, row: Any, target: Any, *, noisy: bool) -> tuple[float, dict[str, Any]]:
+        leaves = {name: own.clone().requires_grad_() for name, own in self._parameters.items()}
+        used = {name: self._noise(own, noisy=noisy) for name, own in leaves.items()}
+        noise = partial(self._noise, noisy=noisy)
+        a = torch.tensor([row], dtype=torch.int64 if self._ids else torch.float64)
+        for index, spec in enumerate(self._layers):
+            own = {
+                local: used[f"{index}.{local}"]
+                for local in ("weight", "bias")
+                if f"{index}.{local}" in used
+            }
+            a = _layer(spec, own, a if not a.is_floating_point() else noise(a), noise)
+        loss = _loss(self._loss, noise(a).flatten(1), target)
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        self._met(loss.detach())
+        return float(loss), {
+            name: torch.zeros_like(leaves[name]) if own is None else own
+            for name, own in zip(leaves, found, strict=True)
+        }
+
+    def _noise(self, a: Any, *, noisy: bool) -> Any:
+        """`a` and its error, each number changed by up to the precision."""
+        self._met(a.detach())
+        if not noisy:
+            return a
+        factor = self._factor(a)
+        out = a * factor
+        if out.requires_grad:
+            out.register_hook(self._noisy_error)
+        return out
+
+    def _noisy_error(self, error: Any) -> Any:
+        self._met(error)
+        return error * self._factor(error)
+
+    def _factor(self, a: Any) -> Any:
+        noise = torch.rand(a.shape, dtype=torch.float64, generator=self._random)
+        return 1 + self._eps * (2 * noise - 1)
+
+    def _met(self, a: Any) -> None:
+        if a.numel():
+            self.largest = max(self.largest, float(a.abs().max()))
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        road = Road(request)
+        rows = zip(request["inputs"], request["targets"], strict=True)
+        answer = [road.example(row, target) for row, target in rows]
+        print(json.dumps({"examples": answer, "largest": road.largest}), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
