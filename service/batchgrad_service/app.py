@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
@@ -36,6 +37,7 @@ from batchgrad_service.routes.edge import OPEN, Edge
 from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import body_limits
 from batchgrad_service.routes.services import (
+    HEAVY_AT_ONCE,
     Planner,
     Questions,
     Services,
@@ -43,6 +45,7 @@ from batchgrad_service.routes.services import (
 )
 from batchgrad_service.settings import Settings
 from batchgrad_service.sources import Sources
+from batchgrad_service.spool import Spool
 from batchgrad_service.store import Store
 from batchgrad_service.web import assets, login, pages, submit
 from batchgrad_service.web.session import Session
@@ -95,6 +98,8 @@ def create_app(
         planner=planner,
         questions=questions,
         feeds=EventFeeds(store, closing),
+        spool=Spool(settings.data_dir),
+        heavy=CapacityLimiter(HEAVY_AT_ONCE),
         bodies=Bodies(4 * settings.max_request_bytes),
         replays=Replays(settings.replay_seconds, closing.subscribe),
         exporters=exporters,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,11 +16,11 @@ from starlette.testclient import TestClient
 from batchgrad.validation import MOST_ERRORS
 from batchgrad_service import memory, planning
 from batchgrad_service.problems import BadRequest, Unavailable
-from batchgrad_service.routes import services
+from batchgrad_service.routes import examples, services
 from batchgrad_service.routes.bodies import Bodies
 from batchgrad_service.web.forms import form_fields
 from tests.service.asked_here import AskedHere
-from tests.service.building import body, npz, problem, push
+from tests.service.building import body, npz, problem, push, submit
 from tests.service.conftest import Bench
 
 Make = Callable[..., Bench]
@@ -192,6 +193,20 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     assert any("A step holds about 7." in warning for warning in plan["warnings"])
     monkeypatch.setattr(memory, "machine_bytes", lambda: 2**30)
     assert "need about 8 GiB" in problem(http.post("/v1/jobs", json=job), 422)["detail"]
+
+
+def test_a_large_example_is_given_as_an_array_alone(http: TestClient, monkeypatch: Any) -> None:
+    inputs = np.arange(30, dtype="float32").reshape(10, 3)
+    http.put("/v1/datasets/digits", content=npz(inputs=inputs, targets=np.arange(10) % 2))
+    job = submit(http)
+    monkeypatch.setattr(examples, "MOST_NUMBERS", 3)
+    monkeypatch.setattr(examples, "CHUNK_BYTES", 8)
+    for file_format in ("json", "png"):
+        answer = http.get(f"/v1/jobs/{job.id}/examples/2?format={file_format}")
+        assert "An example has 4 numbers" in problem(answer, 422)["detail"]
+    answer = http.get(f"/v1/jobs/{job.id}/examples/2?format=npy")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert np.load(BytesIO(answer.content)).tolist() == inputs[2].tolist()
 
 
 def test_large_data_and_long_specs_are_read_by_another_process(

@@ -1,6 +1,6 @@
 """/v1/jobs/{id}/events: as a stream that ends with the job, or as a list."""
 
-from typing import Annotated
+from typing import IO, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Event, EventType, Page
 from batchgrad_service.problems import BadRequest
+from batchgrad_service.routes.large_answers import sent_from
 from batchgrad_service.routes.services import Served, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -48,8 +49,12 @@ async def read_events(
     Last-Event-ID, as browsers do by themselves.
     """
     if kind is not None:
-        found = await run_in_threadpool(served.store.thinned_events, job_id, kind, max_points)
-        return as_json(Page[Event](data=found))
+
+        def thinned() -> IO[bytes]:
+            found = served.store.thinned_events(job_id, kind, max_points)
+            return served.spool.hold(Page[Event](data=found).model_dump_json().encode())
+
+        return sent_from(await served.heavily(thinned), "application/json")
     accept = request.headers.get("accept", "")
     if "application/json" in accept and "text/event-stream" not in accept:
         return as_json(

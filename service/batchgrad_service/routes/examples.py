@@ -1,5 +1,7 @@
 """/v1/jobs/{id}/examples and /v1/jobs/{id}/steps/{step}/examples: what single examples did."""
 
+import io
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
+from fastapi.responses import StreamingResponse
 
 from batchgrad.contract import (
     TERMINAL,
@@ -22,12 +25,17 @@ from batchgrad_service.engine.replay import Request
 from batchgrad_service.files import hex_of
 from batchgrad_service.ledger_pages import ledger_page
 from batchgrad_service.problems import Conflict, Invalid, NotFound
+from batchgrad_service.routes.large_answers import CHUNK_BYTES
 from batchgrad_service.routes.services import Served, Services, as_json
 from batchgrad_service.store import JobInputs
 from batchgrad_service.web.pictures import picture_shape, png
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Array = npt.NDArray[np.generic]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+MOST_NUMBERS = 2**20
+"""Of an example, as JSON or a picture."""
+
 LEDGER_SECONDS = 2.0
 """How long to wait for a running job's next step; then its newest checkpoint will do."""
 
@@ -78,15 +86,15 @@ def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
 @router.get(
     "/{job_id}/examples/{example}",
     response_model=ExampleInput,
-    responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={200: {"content": {"image/png": _BINARY, "application/octet-stream": _BINARY}}},
 )
 def read_example(
     job_id: str,
     served: Served,
     example: Annotated[int, InPath(ge=0, lt=2**63)],
-    file_format: Annotated[Literal["json", "png"], Query(alias="format")] = "json",
+    file_format: Annotated[Literal["json", "png", "npy"], Query(alias="format")] = "json",
 ) -> Response:
-    """One example of the job's dataset: its input and target; or its input as a picture.
+    """One example of the job's dataset: its input and target; or its input as a picture or array.
 
     Pictures are of inputs (height, width) and (1 or 3, height, width), and of k² numbers, k ≥ 8.
     """
@@ -96,6 +104,15 @@ def read_example(
             f"Job {job_id}'s dataset has the examples 0 to {len(inputs) - 1}, no {example}.",
             code="example_not_found",
         )
+    if file_format == "npy":
+        return _as_npy(inputs[example])
+    size = inputs[example].size + targets[example].size
+    if size > MOST_NUMBERS:
+        raise Invalid(
+            f"An example has {size} numbers, at most {MOST_NUMBERS} are written as JSON or drawn: "
+            "ask for ?format=npy, which numpy.load reads.",
+            code="example_too_large",
+        )
     if file_format == "json":
         values, target = inputs[example].tolist(), targets[example].tolist()
         return as_json(ExampleInput(example=example, input=values, target=target))
@@ -103,6 +120,20 @@ def read_example(
     if shape is None:
         raise Invalid(f"Inputs of shape {inputs.shape[1:]} are no pictures: ask for format=json.")
     return Response(png(inputs[example], shape), media_type="image/png")
+
+
+def _as_npy(row: Array) -> Response:
+    """The file that numpy.save makes of it, read from the disk as it is sent."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(row))
+    flat = row.reshape(-1)
+    step = max(1, CHUNK_BYTES // row.itemsize)
+    pieces = (flat[start : start + step].tobytes() for start in range(0, row.size, step))
+    return StreamingResponse(
+        chain([head.getvalue()], pieces),
+        media_type="application/octet-stream",
+        headers={"Content-Length": str(head.tell() + row.nbytes)},
+    )
 
 
 def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:

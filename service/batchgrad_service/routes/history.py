@@ -1,14 +1,16 @@
 """/v1/jobs/{id}/steps, checkpoints and parameters."""
 
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, StepRow
 from batchgrad_service.downloads import choose
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid, NotFound
-from batchgrad_service.routes.services import Served, as_json
+from batchgrad_service.routes.large_answers import sent_from
+from batchgrad_service.routes.services import Served, Services, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]
@@ -16,7 +18,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("/{job_id}/steps", response_model=Page[StepRow])
-def read_steps(
+async def read_steps(
     job_id: str,
     served: Served,
     after: StepNumber = None,
@@ -28,9 +30,15 @@ def read_steps(
     Thinned, the first and the last are among them.
     """
     if max_points is None:
-        return as_json(served.store.steps(job_id, after=after, limit=limit))
-    thinned = served.store.thinned_steps(job_id, max_points, after=after)
-    return as_json(Page[StepRow](data=thinned))
+        return await run_in_threadpool(
+            lambda: as_json(served.store.steps(job_id, after=after, limit=limit))
+        )
+
+    def thinned() -> IO[bytes]:
+        rows = served.store.thinned_steps(job_id, max_points, after=after)
+        return served.spool.hold(Page[StepRow](data=rows).model_dump_json().encode())
+
+    return sent_from(await served.heavily(thinned), "application/json")
 
 
 @router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])
@@ -45,7 +53,7 @@ def read_checkpoints(job_id: str, served: Served) -> Response:
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": _BINARY}}},
 )
-def read_parameters(
+async def read_parameters(
     job_id: str,
     served: Served,
     file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
@@ -66,6 +74,20 @@ def read_parameters(
     folded into the first layer, (W / deviation) x + (b - W (mean / deviation)), and the network
     takes raw inputs; that needs a linear layer with a bias there.
     """
+    return await served.heavily(
+        lambda: _parameters(job_id, served, file_format, which, step, fold=fold)
+    )
+
+
+def _parameters(
+    job_id: str,
+    served: Services,
+    file_format: Literal["safetensors", "npz"],
+    which: Kept | None,
+    step: int | None,
+    *,
+    fold: bool,
+) -> Response:
     job = served.store.job(job_id)
     kept = served.store.checkpoints(job_id)
     if not kept and job.status in TERMINAL:
@@ -79,11 +101,12 @@ def read_parameters(
         )
     chosen = choose(job_id, kept, which, step)
     at = chosen.step
+    path = served.job_directory(job_id) / chosen.file
+    model = job.spec.model if fold else None
     try:
-        content = served.exporters[file_format](
-            served.job_directory(job_id) / chosen.file,
-            job.spec.model if fold else None,
-            which=chosen.which,
+        content = served.spool.share(
+            f"{path} {file_format} {fold} {chosen.which}",
+            lambda: served.exporters[file_format](path, model, which=chosen.which),
         )
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
@@ -92,10 +115,10 @@ def read_parameters(
             f"The checkpoint of step {at} has just made room for a newer one: ask again.",
             code="checkpoint_not_found",
         ) from None
-    return Response(
+    return sent_from(
         content,
-        media_type="application/octet-stream",
-        headers={
+        "application/octet-stream",
+        {
             "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
             "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}"',
         },

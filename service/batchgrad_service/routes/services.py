@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Protocol
+from typing import IO, Annotated, Protocol, TypeVar
 
+import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import Depends, Request, Response
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
@@ -27,10 +29,13 @@ from batchgrad_service.replays import Replays
 from batchgrad_service.request_bodies import read_body
 from batchgrad_service.routes.bodies import Bodies
 from batchgrad_service.sources import Sources
+from batchgrad_service.spool import Spool
 from batchgrad_service.store import Store
 from batchgrad_service.web.session import Session
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
+Result = TypeVar("Result")
+HEAVY_AT_ONCE = 2
 SMALL_SPEC_BYTES = 2**16
 SMALL_DATA_BYTES = 2**26
 """What is larger is read in a process of its own, not in a thread of the service."""
@@ -80,6 +85,8 @@ class Services:
     questions: Questions
     feeds: EventFeeds
     bodies: Bodies
+    spool: Spool
+    heavy: CapacityLimiter
     replays: Replays
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
@@ -111,6 +118,10 @@ class Services:
         if self.store.damage:
             return "database_damaged", self.store.damage
         return None
+
+    async def heavily(self, work: Callable[[], Result]) -> Result:
+        """The result of work that takes much memory, of which little is done at once."""
+        return await anyio.to_thread.run_sync(work, limiter=self.heavy)
 
     def job_directory(self, job_id: str) -> Path:
         """Where a job's files are; `job_id` must be one that the store knows."""

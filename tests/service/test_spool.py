@@ -1,0 +1,39 @@
+"""Long contents wait on the disk for their readers, and are made once for all of them."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from batchgrad_service.spool import IN_MEMORY_BYTES, Spool
+
+LONG = bytes(range(256)) * (IN_MEMORY_BYTES // 128)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", LONG])
+def test_a_content_is_read_as_it_was(tmp_path: Path, content: bytes) -> None:
+    with Spool(tmp_path).hold(content) as file:
+        assert file.seek(0, io.SEEK_END) == len(content)
+        file.seek(0)
+        assert file.read(10) + file.read() == content
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_fetches_the_same_at_the_same_time_shares_it(tmp_path: Path) -> None:
+    spool, made = Spool(tmp_path), []
+
+    def make() -> bytes:
+        made.append(1)
+        return LONG
+
+    with spool.share("a", make) as first:
+        assert first.read(3) == LONG[:3]
+        with spool.share("a", make) as second:
+            assert second.read() == LONG
+        assert first.read() == LONG[3:]
+        assert len(made) == 1
+        with spool.share("b", make):
+            assert len(made) == 2
+    assert not spool._shared
+    with spool.share("a", make):
+        assert len(made) == 3
