@@ -13,6 +13,9 @@ from threadpoolctl import threadpool_info
 
 from batchgrad import __version__
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, Version
+from batchgrad.contract.model import Wire
+from batchgrad.contract.views import Answer
+from batchgrad.docstrings import keep_below
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.closing import Closing
 from batchgrad_service.datasets import Datasets
@@ -119,6 +122,7 @@ def create_app(
     answers.install(app)
     api = (about, jobs, events, history, examples, datasets, job_dataset, docs)
     for part in (*api, assets, login, pages, submit):
+        docs.keep_descriptions(part.router)
         app.include_router(part.router)
     app.openapi = lambda: _openapi(app, with_token=session is not None)  # type: ignore[method-assign]
     return app
@@ -139,6 +143,8 @@ def describe_version() -> Version:
 def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
     """The description, in which every error is a Problem."""
     if app.openapi_schema is None:
+        keep_below(Wire)
+        keep_below(Answer)
         described = get_openapi(
             title=app.title,
             version=app.version,

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from batchgrad import __version__
 from batchgrad.cli import actions, compare, data, examples, jobs, service, streams
+from batchgrad.docstrings import keep
 from batchgrad.errors import (
     BatchgradError,
     InvalidArgument,
@@ -103,6 +104,8 @@ examples.register(app)
 app.add_typer(data.datasets, name="datasets")
 data.register(app)
 service.register_version(app)
+for command in (*app.registered_commands, *data.datasets.registered_commands):
+    keep(command.callback)
 
 
 def main() -> None:

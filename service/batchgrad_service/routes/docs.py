@@ -5,8 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 
 from batchgrad import described
+from batchgrad.docstrings import keep
 from batchgrad.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
 
 router = APIRouter()
@@ -22,6 +24,14 @@ _STYLE = (
 def read_docs(request: Request) -> HTMLResponse:
     """Every route with its parameters, body and answers."""
     return HTMLResponse(render(request.app.openapi()))
+
+
+def keep_descriptions(router: APIRouter) -> None:
+    """Take the routes' descriptions from their sources where Python drops docstrings (-OO)."""
+    for route in router.routes:
+        if isinstance(route, APIRoute) and not route.description:
+            keep(route.endpoint)
+            route.description = route.endpoint.__doc__ or ""
 
 
 def render(openapi: dict[str, Any]) -> str:

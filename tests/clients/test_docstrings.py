@@ -1,0 +1,41 @@
+"""Docstrings that Python has dropped come back from the source."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+from batchgrad.cli import data
+from batchgrad.cli.app import app
+from batchgrad.contract.model import Conv2d, Wire
+from batchgrad.docstrings import keep, keep_below
+
+
+def commands() -> list[Any]:
+    registered = [*app.registered_commands, *data.datasets.registered_commands]
+    return [command.callback for command in registered]
+
+
+def test_a_commands_help_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(commands()) > 15
+    for command in commands():
+        told = inspect.getdoc(command)
+        monkeypatch.setattr(command, "__doc__", None)
+        keep(command)
+        assert inspect.getdoc(command) == told
+
+
+def test_a_models_description_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Conv2d.__doc__
+    monkeypatch.setattr(Conv2d, "__doc__", None)
+    assert "description" not in Conv2d.model_json_schema()
+    keep_below(Wire)
+    assert Conv2d.__doc__ == told
+    assert Conv2d.model_json_schema()["description"] == told
+
+
+def test_what_has_no_source_stays() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def f(): pass", namespace)  # noqa: S102 (a function without a source)
+    keep(namespace["f"])
+    assert namespace["f"].__doc__ is None
