@@ -1,12 +1,13 @@
 """Warn of inputs and labels that cannot be meant as they are stored."""
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Dataset, Flatten, Identity, JobSpec, LayerNorm
+from batchgrad.contract import Conv2d, Dataset, Flatten, Identity, JobSpec, Layer, LayerNorm, Linear
 from batchgrad_service.images import how_to_store
 from batchgrad_service.samples import Sample, look
 from batchgrad_workers.arrays import Integers
@@ -20,6 +21,7 @@ _BRIGHT = 100
 _PIXELS = 16
 _SCALES = 1e3
 _CHUNK = 1 << 20
+_Floats = npt.NDArray[np.float64]
 
 
 def data_warnings(
@@ -95,17 +97,33 @@ def _scales(
         )
     elif seen.whole and lowest >= 0 and highest >= _BRIGHT and len(seen.lowest) >= _PIXELS:
         yield (
-            f"The inputs are whole numbers from {lowest:g} to {highest:g}, as raw pixels are, and "
-            f"standardize is false: gradients of the first layer are as many times too large. Set "
-            f"standardize: true, or store inputs / {highest:g}."
+            f"The inputs are whole numbers from {lowest:g} to {highest:g}, as raw pixels and "
+            f"counts are, and standardize is false: the first layer's gradients are up to "
+            f"{highest:g} times those of inputs up to 1. Set standardize: true, or store "
+            f"inputs / {highest:g}."
         )
-    elif stored.inputs.ndim == 2:
-        yield from _columns(seen)
+    else:
+        yield from _differing(*_features(seen, stored.inputs.shape[1:], first))
 
 
-def _columns(seen: Sample) -> Iterator[str]:
-    """Columns of a table whose ranges differ much; those that are constant have none."""
-    spans = seen.highest - seen.lowest
+def _features(
+    seen: Sample, shape: tuple[int, ...], first: Layer | None
+) -> tuple[str, _Floats, _Floats]:
+    """What shares weights has one scale: its name, lowest and highest of each, (features,)."""
+    if len(seen.lowest) == prod(shape):
+        lowest, highest = seen.lowest.reshape(shape), seen.highest.reshape(shape)
+        if len(shape) == 1:
+            return "column", lowest, highest
+        if isinstance(first, Conv2d):
+            return "channel", lowest.min((1, 2)), highest.max((1, 2))
+        if isinstance(first, Linear) and len(shape) == 2:
+            return "feature", lowest.min(0), highest.max(0)
+    return "", np.empty(0), np.empty(0)
+
+
+def _differing(name: str, lowest: _Floats, highest: _Floats) -> Iterator[str]:
+    """Features whose ranges differ much; those that are constant have none."""
+    spans = highest - lowest
     varying = np.flatnonzero(spans > 0)
     if not len(varying):
         return
@@ -113,8 +131,8 @@ def _columns(seen: Sample) -> Iterator[str]:
     ratio = spans[wide] / spans[narrow]
     if ratio >= _SCALES:
         yield (
-            f"The inputs' scales differ: column {wide} goes from {seen.lowest[wide]:.4g} to "
-            f"{seen.highest[wide]:.4g}, column {narrow} from {seen.lowest[narrow]:.4g} to "
-            f"{seen.highest[narrow]:.4g}, {ratio:.3g} times less. No learning rate suits both: set "
+            f"The inputs' scales differ: {name} {wide} goes from {lowest[wide]:.4g} to "
+            f"{highest[wide]:.4g}, {name} {narrow} from {lowest[narrow]:.4g} to "
+            f"{highest[narrow]:.4g}, {ratio:.3g} times less. No learning rate suits both: set "
             "standardize: true."
         )

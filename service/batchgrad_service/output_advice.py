@@ -7,13 +7,12 @@ from typing import Any
 import numpy.typing as npt
 
 from batchgrad.contract import (
-    AvgPool2d,
     Elu,
     Flatten,
     Identity,
     JobSpec,
     Layer,
-    MaxPool2d,
+    LeakyRelu,
 )
 from batchgrad_service.samples import look
 from batchgrad_workers.arrays import Integers
@@ -103,8 +102,11 @@ def _squeezed_logits(spec: JobSpec, network: Network) -> Iterator[str]:
             f"{begins}: with {network.outputs} outputs from {low:g} to {high:g} no probability is "
             f"above {best:.1%} and no loss below {-log(best):.4g}. {ends}"
         )
-    elif kind == "relu":
-        yield f"{begins}: outputs that relu makes 0 have no gradient, so they stay so. {ends}"
+    elif kind in {"relu", "leaky_relu"}:
+        yield (
+            f"{begins}: an output that {kind} makes 0 has no gradient, and stays 0 where it is so "
+            f"for all examples. {ends}"
+        )
     else:
         yield f"{begins}: none can be below {low:g}. {ends}"
 
@@ -134,13 +136,14 @@ def _last_range(spec: JobSpec) -> tuple[str, float, float] | None:
     layer = _last(spec.model.layers)
     if isinstance(layer, Elu):
         return layer.kind, -layer.alpha, inf
+    if isinstance(layer, LeakyRelu) and layer.negative_slope == 0:
+        return layer.kind, 0.0, inf
     return (layer.kind, *_RANGES[layer.kind]) if layer and layer.kind in _RANGES else None
 
 
 def _last(layers: list[Layer]) -> Layer | None:
-    """The last layer but those that keep numbers between the same bounds."""
-    through = Flatten | Identity | MaxPool2d | AvgPool2d
-    return next((layer for layer in reversed(layers) if not isinstance(layer, through)), None)
+    """The last layer that changes numbers. A pooling may follow relu, as in SqueezeNet."""
+    return next((x for x in reversed(layers) if not isinstance(x, Flatten | Identity)), None)
 
 
 def _logistic(logit: float) -> float:

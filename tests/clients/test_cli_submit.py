@@ -70,10 +70,13 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     assert script.seen[0].url.params["dry_run"] == "true"
     assert "1438 to train, 359 to validate" in done.stdout
     assert "95.4 MiB in each process, with one thread" in done.stdout
+    assert "the last parameters" in done.stdout
     assert "chosen by the service, threads chosen by measuring" in done.stdout
     few = run(script, "submit", spec_file, "--dry-run", "--set", "workers=2", "--set", "threads=1")
     assert "2 Ray workers, 1 thread each" in few.stdout
     changes = ["optimizer.learning_rate=0.05", "optimizer.momentum=0.9", "seed=7"]
+    best = run(script, "submit", spec_file, "--dry-run", "--set", "validation_fraction=0.2")
+    assert "the parameters of the best evaluation, by validation loss" in best.stdout
     sets = [text for change in changes for text in ("--set", change)]
     changed = run(script, "submit", spec_file, "--dry-run", *sets)
     rows = [line.split(maxsplit=1) for line in changed.stdout.splitlines()]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.client import Client
-from tests.end_to_end.digits_job import kill_engine, spec, under_way
+from tests.end_to_end.digits_job import bits, kill_engine, spec, under_way
 
 pytestmark = pytest.mark.ray
 
@@ -24,6 +24,7 @@ def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
         kill_engine(data_folder, job.id)
         done = client.wait(job.id, timeout=60)
     assert done.attempts == 2
+    assert bits(done) == bits(whole)  # the best parameters and the last
     ledgers = [client.examples(id_, limit=None, order="example") for id_ in (whole.id, done.id)]
     assert ledgers[0] == ledgers[1]
     assert len(ledgers[0].data) == 1438

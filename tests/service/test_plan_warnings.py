@@ -19,6 +19,7 @@ TEN = np.arange(40) % 10
 SOFTMAX, LOGISTIC, SQUARED = "softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"
 CONV = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3}
 IMAGES = {"layers": [CONV, "flatten", linear(2)], "loss": SOFTMAX}
+DEAD = {"kind": "leaky_relu", "negative_slope": 0}
 EMBEDDING = {"kind": "embedding", "num_embeddings": 256, "embedding_dim": 2}
 POOLED = [CONV | {"out_channels": 2}, {"kind": "avg_pool2d", "kernel_size": 6}]
 PIXELS = RNG.integers(0, 256, (40, 64)).astype(np.uint8)
@@ -55,7 +56,8 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         (X, YES, job(LOGISTIC, linear(1), "gelu"), ["below 45.8%"]),
         (X, TEN, job(SOFTMAX, linear(10), "sigmoid"), [f"above {e / (e + 9):.1%}", "below 1.461"]),
         (X, TEN, job(SOFTMAX, linear(10), "tanh", "flatten"), ["from -1 to 1", "above 45.1%"]),
-        (X, YES, job(SOFTMAX, linear(2), "relu"), ["have no gradient", "Remove the relu"]),
+        (X, YES, job(SOFTMAX, linear(2), "relu"), ["has no gradient", "Remove the relu"]),
+        (X, YES, job(SOFTMAX, linear(2), DEAD), ["leaky_relu makes 0 has no gradient"]),
         (X, YES, job(SOFTMAX, linear(2), "softplus"), ["none can be below 0"]),
         (
             X,
@@ -78,6 +80,18 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         (PIXELS.astype(np.float32) * 257, YES, TWO, ["from 0 to 65535"]),
         (PIXELS.reshape(40, 1, 8, 8), YES, IMAGES, ["raw pixels"]),
         (TABLE, YES, TWO, ["column 2 from", "times less", "standardize: true"]),
+        (
+            RNG.normal(size=(40, 5, 2)) * (1, 5e3),
+            YES,
+            job(SOFTMAX, linear(4), "flatten", linear(2)),
+            ["feature 1 goes", "feature 0 from"],
+        ),
+        (
+            RNG.normal(size=(40, 2, 8, 8)) * np.array([1, 1e4]).reshape(2, 1, 1),
+            YES,
+            IMAGES,
+            ["channel 1 goes", "channel 0 from"],
+        ),
         (np.full((40, 3), 1e60), YES, TWO, ["reach 1e+60", "at most 3.4e+38"]),
         # validation
         (X, YES, TWO | {"validation_fraction": 0.02}, ["0.02 of 40", "to 0.025 or more"]),
@@ -101,6 +115,8 @@ def test_warns(
         (RNG.normal(size=(40, 5, 6)), THREE, job(SOFTMAX, linear(7), "flatten", linear(3))),
         (RNG.normal(size=(40, 3, 6)), THREE, job(SOFTMAX, linear(1))),  # a choice of alternatives
         (RNG.normal(size=(40, 1, 8, 8)), YES, job(SOFTMAX, *POOLED)),
+        (RNG.normal(size=(40, 1, 8, 8)), YES, job(SOFTMAX, POOLED[0], "relu", POOLED[1])),
+        (X[:, None] * (1, 500, 1), YES, job(SOFTMAX, linear(2), "flatten", linear(2))),
         (RNG.normal(size=(40, 5, 2)), np.arange(40) % 10, job(SOFTMAX, linear(2))),
         (X, YES * 1.0, job(SQUARED, linear(1), "sigmoid")),
         (X, YES + 25.0, job(SQUARED, linear(1), "relu")),

@@ -54,6 +54,15 @@ def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
     assert post(bench.http, text.group(1)).status_code == 303
 
 
+def test_what_cannot_be_meant_is_shown_before_and_after(bench: Bench) -> None:
+    push(bench.http)
+    spec = SPEC.replace("out_features: 2", "out_features: 128")
+    told = "The network has 128 outputs, the dataset 2 classes"
+    assert told in post(bench.http, spec, action="check").text
+    page = bench.http.get(post(bench.http, spec).headers["location"]).text
+    assert page.count(told) == 2  # below the heading, and as an event
+
+
 def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
     push(bench.http)
     answer = post(bench.http, SPEC, action="check")

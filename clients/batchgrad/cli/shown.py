@@ -96,12 +96,20 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
             ("steps", f"{plan.steps_planned} ({plan.steps_per_epoch} an epoch)"),
             ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
             ("memory", f"{size(plan.memory_bytes)} in each process, with one thread"),
+            ("keeps", _keeps(spec)),
             ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
             *(("set", override) for override in overrides),
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
+
+
+def _keeps(spec: "JobSpec") -> str:
+    """Which parameters will be the job's."""
+    if spec.best_by is None:
+        return "the last parameters"
+    return f"the parameters of the best evaluation, by {spec.best_by.replace('_', ' ')}"
 
 
 def _optimizer(spec: "JobSpec") -> str:
