@@ -26,6 +26,7 @@ SETTINGS = tuple(
         "max_request_bytes",
         "max_dataset_bytes",
         "max_connections",
+        "min_free_bytes",
         "max_running_jobs",
         "grace_seconds",
         "worker_silence_seconds",
