@@ -12,18 +12,16 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
-from batchgrad_service.processes import end_session, session_members
+from batchgrad_service.processes import end_session, outlive_sigterm, session_members
 from batchgrad_service.ray_logs import KEEP_SECONDS, ROTATION, prune
 
-LEAVE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 ENGINES_SECONDS = 1.0
 """Losing Ray ends an engine without an exception, so it gets time for its checkpoint first."""
@@ -66,12 +64,13 @@ def head_environment() -> dict[str, str]:
         "RAY_health_check_failure_threshold": "3",
         "RAY_prestart_worker_first_driver": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
+        "RAY_kill_worker_timeout_milliseconds": "200",  # after a SIGTERM that no worker hears
         **ROTATION,
     }
 
 
-def keep(order: KeeperOrder, prune_seconds: float, log_seconds: float) -> None:
-    """Start the head, say where it is, wait for stdin's end, leave nothing behind.
+def keep(order: KeeperOrder, prune_seconds: float, log_seconds: float) -> int:
+    """Start the head, say where it is, wait for stdin's end or the head's; the exit status.
 
     Every `prune_seconds`, logs of dead workers go that are older than `log_seconds`.
     """
@@ -82,34 +81,27 @@ def keep(order: KeeperOrder, prune_seconds: float, log_seconds: float) -> None:
 
     import ray  # noqa: PLC0415  (it reads the environment when it is imported)
 
-    try:
-        context = ray.init(
-            num_cpus=order.num_cpus,
-            object_store_memory=order.object_store_bytes,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            _temp_dir=str(ray_folder),  # Ray opens its folder to all users
-            _node_ip_address="127.0.0.1",
-        )
-        signal.signal(signal.SIGTERM, _leave)  # ray.init put its own handler there
-        with _watch() as end:
-            with answer:
-                answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
-            while not (ready := end.select(prune_seconds)):
-                prune(ray_folder, keep_seconds=log_seconds)
-            lost = _first(ready)
-        if lost:
-            sys.stderr.write(f"{lost} is gone: the cluster ends.\n")
-            end_session(os.getpid(), wait_seconds=0.0, but=frozenset({os.getpid()}))
-            shutil.rmtree(order.temp_dir, ignore_errors=True)
-            os._exit(1)  # ray.shutdown would wait a minute for what is gone
-        if os.getppid() != order.service:  # it was killed: its engines write their checkpoints now
-            time.sleep(ENGINES_SECONDS)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        ray.shutdown()
-        end_session(os.getpid(), wait_seconds=LEAVE_SECONDS, but=frozenset({os.getpid()}))
+    context = ray.init(
+        num_cpus=order.num_cpus,
+        object_store_memory=order.object_store_bytes,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        _temp_dir=str(ray_folder),  # Ray opens its folder to all users
+        _node_ip_address="127.0.0.1",
+    )
+    with _watch() as end:
+        with answer:
+            answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
+        while not (ready := end.select(prune_seconds)):
+            prune(ray_folder, keep_seconds=log_seconds)
+        lost = _first(ready)
+    if lost:
+        sys.stderr.write(f"{lost} is gone: the cluster ends.\n")
+        return 1
+    if os.getppid() != order.service:  # it was killed: its engines write their checkpoints now
+        time.sleep(ENGINES_SECONDS)
+    return 0
 
 
 @contextmanager
@@ -134,25 +126,26 @@ def _first(ready: list[tuple[selectors.SelectorKey, int]]) -> str | None:
     return None if None in ended else ended[0]
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(0)
-
-
 def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS) -> None:
     """Obey one order; needs to lead a session, because it ends with everything in it."""
     if os.getsid(0) != os.getpid():
         sys.exit("The keeper is started by the service, as the leader of a session of its own.")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the service stops first, in order
-    signal.signal(signal.SIGTERM, _leave)
+    outlive_sigterm()
     line = sys.stdin.buffer.readline()
     if not line:  # the service died before it could say what it wants
         return
     order = KeeperOrder.model_validate_json(line)
+    status = 1
     try:
-        keep(order, prune_seconds, log_seconds)
-    finally:
-        # The service removes it too, perhaps at this very moment.
-        shutil.rmtree(order.temp_dir, ignore_errors=True)
+        status = keep(order, prune_seconds, log_seconds)
+    except BaseException:  # noqa: BLE001  # the service shows the end of this log
+        traceback.print_exc()
+    # Not ray.shutdown, nor its part in Python's own end: they ask by SIGTERM, and wait.
+    end_session(os.getpid(), wait_seconds=0.0, but=frozenset({os.getpid()}))
+    shutil.rmtree(order.temp_dir, ignore_errors=True)  # perhaps the service does, at this moment
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,16 @@ def wait_for_session(session: int, seconds: float, *, but: frozenset[int] = froz
     return True
 
 
+def outlive_sigterm() -> None:
+    """Leave SIGTERM unheard, in this process and in all that it will start.
+
+    Who ends a service may send it to the whole tree at once (systemd does); what the service has
+    started ends when the service asks for it, or when its pipe closes. Blocked, not ignored: Ray's
+    processes set handlers of their own.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
 def kill(pid: int) -> None:
     """SIGKILL a process that may be gone already."""
     try:

@@ -83,6 +83,8 @@ def test_a_driver_connects_more_actors_than_cpus_and_a_clean_stop_leaves_nothing
         session, temp_dir = record(tmp_path)
         assert (temp_dir / "token").stat().st_mode & 0o777 == 0o600
         assert temp_dir.stat().st_mode & 0o777 == 0o700
+        for pid in session_members(session):  # as systemd does to the whole tree
+            os.kill(pid, signal.SIGTERM)
         assert drive(first, ["-c", DRIVER, first.address]).strip() == "[0, 0, 0]"
         refused = subprocess.run(
             [sys.executable, "-c", DRIVER, first.address],

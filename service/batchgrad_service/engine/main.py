@@ -20,6 +20,7 @@ from batchgrad_service.engine.messages import (
 )
 from batchgrad_service.engine.orders import Orders
 from batchgrad_service.engine.outlet import Outlet
+from batchgrad_service.processes import outlive_sigterm
 
 LOCKED = 73
 """Exit code: another engine still works on this job."""
@@ -30,6 +31,7 @@ _log = logging.getLogger("batchgrad.engine")
 def main() -> int:
     """Read `Start`, take the job's lock, train."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
+    outlive_sigterm()
     outlet = Outlet(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
     log.configure(start)
