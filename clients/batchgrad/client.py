@@ -28,6 +28,7 @@ from batchgrad.contract import (
     LedgerOrder,
     Page,
     Plan,
+    Precision,
     ShareOrder,
     StepExamples,
     StepRow,
@@ -271,17 +272,21 @@ class Client:
         which: Kept | None = None,
         step: int | None = None,
         fold: bool = False,
+        precision: Precision | None = None,
     ) -> bytes:
         """Trained parameters: those that the job keeps, or `which`, or those after `step` steps.
 
         With `fold`, mean and deviation of standardized inputs are worked into the first layer, so
-        that the network takes raw inputs; InvalidRequest if that layer cannot take them up.
+        that the network takes raw inputs; InvalidRequest if that layer cannot take them up, or
+        not in this `precision` (default the job's): where means are many deviations from 0, only
+        float64 can hold them.
         """
         params: Params = {
             "format": arguments.text("format", format),
             "which": arguments.optional(arguments.text, "which", which),
             "step": arguments.optional(arguments.whole, "step", step),
             "fold": "true" if fold else None,
+            "precision": arguments.optional(arguments.text, "precision", precision),
         }
         path = f"{_job(job_id)}/parameters"
         headers = {"Accept": "*/*"}
@@ -298,6 +303,7 @@ class Client:
         which: Kept | None = None,
         step: int | None = None,
         fold: bool = False,
+        precision: Precision | None = None,
     ) -> Path:
         """Write the parameters to a file, in the format of its name: .safetensors or .npz.
 
@@ -307,7 +313,9 @@ class Client:
         target = arguments.path("path", path)
         kind = format or parameters_format(target)
         check_target(target)
-        content = self.parameters(job_id, format=kind, which=which, step=step, fold=fold)
+        content = self.parameters(
+            job_id, format=kind, which=which, step=step, fold=fold, precision=precision
+        )
         write_atomically(target, content)
         return target
 

@@ -163,6 +163,11 @@ def _last_epoch(rows: Iterator[StepRow]) -> float | None:
     )
 
 
+def _as_trained(spec: JobSpec) -> dict[str, str]:
+    """What makes a probe see inputs as the arm did, whatever it started from."""
+    return {"standardization": "keep"} if spec.standardize else {}
+
+
 def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> float | None:
     """The trained model's loss over all training examples.
 
@@ -172,7 +177,7 @@ def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str
     probe = _arm_spec(spec, arm.name, run) | {
         "name": f"{spec.name[:100]}.training_loss",
         "update": "mean_gradient",
-        "initial_parameters": {"job": arm.job.id},
+        "initial_parameters": {"job": arm.job.id, **_as_trained(spec)},
         "optimizer": {"kind": "sgd", "learning_rate": 1e-30},
         "batch_size": "full",
         "microbatch_size": plan.microbatch_size,

@@ -2,6 +2,7 @@
 
 import base64
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,7 +129,8 @@ def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
         raise InvalidSpec(f"initial_parameters.file is {start['file']!r}: {error}.") from error
     others = {key: value for key, value in start.items() if key != "file"}
     encoded = base64.b64encode(content).decode("ascii")
-    data["initial_parameters"] = {"safetensors": encoded, **others}
+    kind = "npz" if zipfile.is_zipfile(file) else "safetensors"
+    data["initial_parameters"] = {kind: encoded, **others}
 
 
 def _validated(kind: type[Spec], data: dict[str, Any], lines: Lines | None) -> Spec:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from batchgrad.contract import JobSpec, Ledger, LedgerEntry, LedgerOrder
 from batchgrad_service.engine.ledger_files import LedgerFile
-from batchgrad_service.planning import present_rows
+from batchgrad_service.planning import order_of
 from batchgrad_service.problems import Invalid
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
@@ -36,13 +36,7 @@ def ledger_page(
         Invalid: `after` is no cursor of this order.
     """
     seen = file.column("times_seen")
-    examples = Order(
-        seed=spec.seed,
-        examples=len(seen),
-        validation_fraction=spec.validation_fraction,
-        batch_size=1,
-        present=_present(spec, dataset),
-    ).training
+    examples = _training(spec, len(seen), dataset)
     keys = _keys(file, seen, examples, order)
     places = _places(keys, examples, None if after is None else _from_cursor(after, order), limit)
     more, places = len(places) > limit, places[:limit]
@@ -56,11 +50,14 @@ def ledger_page(
     )
 
 
-def _present(spec: JobSpec, dataset: Path) -> Integers | None:
+def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
     try:
-        return present_rows(spec, StoredDataset.open(dataset))
-    except FileNotFoundError:  # the dataset is no longer there
-        return None
+        return order_of(spec, StoredDataset.open(dataset)).training
+    except FileNotFoundError:  # the dataset is no longer there, and with it its weights
+        fraction = spec.validation_fraction
+        return Order(
+            seed=spec.seed, examples=examples, validation_fraction=fraction, batch_size=1
+        ).training
 
 
 def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:

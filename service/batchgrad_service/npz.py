@@ -5,10 +5,10 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class _CarefulFile(io.FileIO):
         return super().seek(offset, whence)
 
 
+class CarefulBytes(io.BytesIO):
+    """Bytes of which zipfile can read nothing that lies outside."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, unless a forged archive directory points outside."""
+        if whence == os.SEEK_SET and not 0 <= offset <= len(self.getbuffer()):
+            raise zipfile.BadZipFile("its directory points outside of the file")
+        return super().seek(offset, whence)
+
+
 def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
     """Write the arrays of `archive` as C-order little-endian .npy files in the directory `into`.
 
@@ -61,10 +71,9 @@ def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
         TooLarge: the arrays hold more than `max_bytes` together.
         OSError: the disk does not take them.
     """
-    with _opened(archive) as unzipped:
+    with _CarefulFile(archive) as file, opened(file) as unzipped:
         for name, member in _members(unzipped, max_bytes).items():
-            pieces = _pieces(unzipped, member)
-            _unpack_array(name, pieces, member.file_size, into / f"{name}.npy")
+            _unpack_array(name, pieces(unzipped, member), member.file_size, into / f"{name}.npy")
 
 
 @contextmanager
@@ -78,15 +87,15 @@ def _damage_is_invalid() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with _CarefulFile(archive) as file:
-        with _damage_is_invalid():
-            unzipped = zipfile.ZipFile(file)
-        with unzipped:
-            yield unzipped
+def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """The archive in `file`; Invalid if it is none."""
+    with _damage_is_invalid():
+        unzipped = zipfile.ZipFile(file)
+    with unzipped:
+        yield unzipped
 
 
-def _pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+def pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
     """The member's bytes: first as many as hold a header, then a chunk at a time."""
     with _damage_is_invalid(), archive.open(member) as stream:
         yield stream.read(MAX_HEADER_BYTES)
@@ -94,7 +103,10 @@ def _pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes
             yield chunk
 
 
-def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
+def members(
+    archive: zipfile.ZipFile, check_name: Callable[[str], None]
+) -> dict[str, zipfile.ZipInfo]:
+    """The arrays by name: each once, readable, and passed by `check_name`, which raises Invalid."""
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
@@ -102,12 +114,7 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
             raise Invalid.field("", f"The npz holds {name} twice; {REMEDY}.")
         if name == info.filename:
             raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {REMEDY}.")
-        if name not in ARRAYS:
-            raise Invalid.field(
-                "",
-                f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
-                "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
-            )
+        check_name(name)
         if info.flag_bits & 1:
             raise Invalid.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
         if info.compress_type not in _COMPRESSIONS:
@@ -118,6 +125,20 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
                 " or numpy.savez.",
             )
         found[name] = info
+    return found
+
+
+def _check_name(name: str) -> None:
+    if name not in ARRAYS:
+        raise Invalid.field(
+            "",
+            f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
+            "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
+        )
+
+
+def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
+    found = members(archive, _check_name)
     for name in ("inputs", "targets"):
         if name not in found:
             raise Invalid.field(

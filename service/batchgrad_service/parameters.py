@@ -4,26 +4,35 @@ import base64
 import binascii
 import hashlib
 import threading
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
 from safetensors import SafetensorError, deserialize
 
-from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model
+from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model, Precision
 from batchgrad_service.downloads import choose
 from batchgrad_service.files import hex_of, remove_temporaries, write_whole
 from batchgrad_service.fitting import bind
+from batchgrad_service.npz_parameters import as_safetensors
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.store import Store
 
 _FLOATS = {"F32", "F64"}
+_ROOM_BYTES = 1 << 20
+"""For the headers of an npz's arrays."""
 
 
 class Exporter(Protocol):
     """Makes a download from a checkpoint file."""
 
     def __call__(
-        self, path: Path, fold_into: Model | None = None, *, which: Kept = "last"
+        self,
+        path: Path,
+        fold_into: Model | None = None,
+        *,
+        which: Kept = "last",
+        precision: Precision | None = None,
     ) -> bytes:
         """The parameters; standardization folded into this model's first layer, if given."""
 
@@ -55,6 +64,10 @@ class StoredParameters:
             Invalid: it is not there, cannot be read, or does not fit.
         """
         pointer, content = self._read(given)
+        if given.npz is not None:
+            shape = tuple(dataset.input_shape)
+            most = 8 * (bind(model, shape).size + 2 * prod(shape))  # mean and deviation too
+            content = as_safetensors(pointer, content, max_bytes=most + _ROOM_BYTES)
         _check_fit(pointer, content, model, dataset)
         return content
 
@@ -84,12 +97,13 @@ class StoredParameters:
                     f"No stored parameters have the digest {given.digest}: send the file itself "
                     "as safetensors, or name a job.",
                 ) from None
-        pointer = "/initial_parameters/safetensors"
+        kind = "safetensors" if given.npz is None else "npz"
+        pointer = f"/initial_parameters/{kind}"
         try:
-            return pointer, base64.b64decode(given.safetensors or "", validate=True)
+            return pointer, base64.b64decode(given.safetensors or given.npz or "", validate=True)
         except (binascii.Error, ValueError) as error:
             raise Invalid.field(
-                pointer, f"Not base64 ({error}): send a safetensors file's bytes in base64."
+                pointer, f"Not base64 ({error}): send a {kind} file's bytes in base64."
             ) from None
 
     def _of_job(self, job_id: str) -> bytes:

@@ -100,6 +100,17 @@ def present_rows(spec: JobSpec, stored: StoredDataset) -> Integers | None:
     return Weights(stored.weights, given_class_weights(spec, classes), stored.targets).present
 
 
+def order_of(spec: JobSpec, stored: StoredDataset) -> Order:
+    """The split and the order of the rows that the job has."""
+    return Order(
+        seed=spec.seed,
+        examples=len(stored.inputs),
+        validation_fraction=spec.validation_fraction,
+        batch_size=spec.minibatch(len(stored.inputs)),
+        present=present_rows(spec, stored),
+    )
+
+
 def given_class_weights(spec: JobSpec, classes: int) -> Array | None:
     """One weight a class (classes,), 1 where the spec has none; None unless it lists them."""
     if not isinstance(spec.class_weights, dict):

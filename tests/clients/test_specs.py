@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,18 @@ def test_files_that_hold_no_spec(tmp_path: Path, name: str, text: str, said: str
         load_job(write(tmp_path, text, name))
     with pytest.raises(InvalidSpec, match="cannot be read"):
         load_job(tmp_path / "missing.yaml")
+
+
+def test_an_npz_of_parameters_is_sent_as_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "theta.bin", "w") as archive:
+        archive.writestr("0.weight.npy", b"theta")
+    text = YAML + "initial_parameters: {file: theta.bin, standardization: keep}\n"
+    start = load_job(write(tmp_path, text + "standardize: true\n")).initial_parameters
+    assert start is not None
+    assert start.npz == base64.b64encode((tmp_path / "theta.bin").read_bytes()).decode()
+    assert (start.safetensors, start.standardization) == (None, "keep")
+    with pytest.raises(InvalidSpec, match="keep, standardize is false: set standardize: true"):
+        load_job(write(tmp_path, text))
 
 
 def test_initial_parameters_are_read_from_beside_the_spec(tmp_path: Path) -> None:

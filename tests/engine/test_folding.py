@@ -63,10 +63,10 @@ def test_each_folded_number_is_rounded_only_once(tmp_path: Path) -> None:
     assert {name: array.dtype.name for name, array in found.items()} == dict.fromkeys(
         given, "float32"
     )
-    weight = given["0.weight"].astype(np.float64)
-    bias = given["0.bias"] - weight @ (known.mean / known.deviation)
+    weight = (given["0.weight"].astype(np.float64) / known.deviation).astype(np.float32)
+    bias = given["0.bias"] - weight.astype(np.float64) @ known.mean
+    np.testing.assert_array_equal(found["0.weight"], weight)
     np.testing.assert_array_equal(found["0.bias"], bias.astype(np.float32))
-    np.testing.assert_array_equal(found["0.weight"], (weight / known.deviation).astype(np.float32))
     np.testing.assert_array_equal(found["2.weight"], given["2.weight"])
 
 
@@ -86,3 +86,42 @@ def test_layers_that_cannot_take_it_up_are_named_with_the_remedy(
     with pytest.raises(CannotFold, match=said) as caught:
         fold(model(*layers), parameters(5), standardization(*shape))
     assert "(x - mean) / deviation" in str(caught.value)
+
+
+RAW = {
+    "1e9 and 1e9 + 2": np.array([[1e9], [1e9 + 2]]),
+    "nanoseconds, a second apart": np.array([[1767225600 * 10**9], [1767225601 * 10**9]]),
+    "2^24 and 2^24 + 2": np.array([[2**24], [2**24 + 2]], np.float32),
+    "seconds of one day": np.array([[1.7672256e9 + 3600 * hour] for hour in range(24)]),
+    "one of many": np.random.default_rng(6).normal(size=(50, 4)) * [1, 2, 1e-3, 9] + [0, 1, 77, 5],
+    "years": np.array([[1950.0 + 5 * k, k % 3] for k in range(16)]),
+    "pixels, some constant": np.tile(np.arange(16.0) % 9, (9, 1)) * (np.arange(9) % 2)[:, None] + 3,
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", RAW)
+def test_what_is_folded_is_the_trained_network_or_refused(name: str, precision: Any) -> None:
+    """Both ways on all inputs, the folded one computed in its own precision."""
+    raw = RAW[name]
+    known = Standardization.of(raw, np.arange(len(raw)))
+    given = parameters(raw.shape[1], dtype=np.float32)
+    whole = model(LINEAR, {"kind": "tanh"}, {**LINEAR, "out_features": 2, "bias": False})
+    far = float((np.abs(known.mean) / known.deviation).max())
+    if precision == "float32" and far > 1.5e4:
+        with pytest.raises(CannotFold, match=r"off by .*deviations from 0.*precision=float64"):
+            fold(whole, given, known, precision)
+        return
+    _, folded = fold(whole, given, known, precision)
+    assert {array.dtype.name for array in folded.values()} == {precision}
+    expected = outputs(given, 0, known.apply(raw, "float64"))
+    found = outputs(folded, 0, raw.astype(precision))
+    tolerance = 3e-3 if precision == "float32" else 1e-5
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())
+
+
+def test_what_float64_cannot_hold_either_offers_no_more_precision() -> None:
+    known = Standardization(np.array([1e18]), np.array([1.0]))
+    with pytest.raises(CannotFold, match=r"1e[+]18 deviations from 0: download without") as caught:
+        fold(model(LINEAR), parameters(1), known)
+    assert "precision" not in str(caught.value)

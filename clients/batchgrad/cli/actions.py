@@ -94,6 +94,13 @@ def download(
             "raw inputs.",
         ),
     ] = False,
+    precision: Annotated[
+        Literal["float32", "float64"] | None,
+        typer.Option(
+            help="Of the file; default the job's. Folded means that are many deviations from 0 "
+            "need float64."
+        ),
+    ] = None,
 ) -> None:
     """Write the parameters that a job keeps to a file.
 
@@ -104,7 +111,9 @@ def download(
     target = to or Path(f"{job}.{format or 'safetensors'}")
     with connect(ctx) as client:
         found = client.job(job)
-        written = client.download(job, target, format=format, which=which, step=step, fold=fold)
+        written = client.download(
+            job, target, format=format, which=which, step=step, fold=fold, precision=precision
+        )
         typer.echo(str(written))
     kind = format or parameters_format(target)
     say(f"Written as {kind}.")

@@ -141,21 +141,26 @@ class WorkerRange(Wire):
 class InitialParameters(Wire):
     """Where θ starts; exactly one key.
 
-    `job` takes the parameters that another job keeps, its best or its last; `safetensors` carries
-    a file's bytes in base64, which the service stores and replaces by `digest`.
+    `job` takes the parameters that another job keeps, its best or its last; `safetensors` and
+    `npz` carry a file's bytes in base64, as download writes them, which the service stores and
+    replaces by `digest`. `standardization` keep standardizes by the mean and deviation that the
+    parameters were trained with, own by those of this job's training rows.
     """
 
     job: Annotated[str, StringConstraints(max_length=128)] | None = None
     safetensors: Annotated[str, StringConstraints(min_length=1)] | None = None
+    npz: Annotated[str, StringConstraints(min_length=1)] | None = None
     digest: Sha256 | None = None
+    standardization: Literal["own", "keep"] = "own"
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [k for k in ("job", "safetensors", "digest") if getattr(self, k) is not None]
+        keys = ("job", "safetensors", "npz", "digest")
+        given = [key for key in keys if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"got {' and '.join(given) or 'none'}: give exactly one of job, safetensors, "
-                "digest (in a spec file, `file: PATH` is read for you)."
+                "npz, digest (in a spec file, `file: PATH` is read for you)."
             )
         return self
 
@@ -270,6 +275,16 @@ class JobSpec(Wire):
             raise ValueError(
                 "keep: best looks at validation figures, validation_fraction is 0: set it, to 0.1 "
                 "for example, or keep: last."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _kept_standardization_is_used(self) -> Self:
+        start = self.initial_parameters
+        if start is not None and start.standardization == "keep" and not self.standardize:
+            raise ValueError(
+                "initial_parameters.standardization is keep, standardize is false: set "
+                "standardize: true, which then takes mean and deviation from there."
             )
         return self
 

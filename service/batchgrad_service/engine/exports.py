@@ -2,59 +2,81 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
-from batchgrad.contract import Kept, Model
+from batchgrad.contract import Kept, Model, Precision
 from batchgrad_service.engine.checkpoints import KEY, BadCheckpoint, Snapshot, read
 from batchgrad_service.engine.folding import fold
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.standardization import Standardization
 
 
 def parameters_as_safetensors(
-    path: Path, fold_into: Model | None = None, *, which: Kept = "last"
+    path: Path,
+    fold_into: Model | None = None,
+    *,
+    which: Kept = "last",
+    precision: Precision | None = None,
 ) -> bytes:
     """The parameters alone, under PyTorch's names: loads into torch.nn.Sequential as it is.
 
     The metadata hold which they are, step, digest, the best ones' evaluation and, if inputs are
     standardized, mean and deviation; with `fold_into`, the run's model, they are in its first
-    layer instead (CannotFold).
+    layer instead (CannotFold). `precision` is that of the file, else the run's own.
     """
-    snapshot = read(path)
-    about, parameters = _chosen(snapshot, which)
-    if snapshot.standardization and fold_into:
-        folded, parameters = fold(fold_into, parameters, snapshot.standardization)
-        about["standardization_folded_into"] = folded
-    elif snapshot.standardization:
+    about, parameters, standardization = _chosen(path, fold_into, which, precision)
+    if standardization:
         about["standardization"] = {
-            "mean": snapshot.standardization.mean.tolist(),
-            "deviation": snapshot.standardization.deviation.tolist(),
+            "mean": standardization.mean.tolist(),
+            "deviation": standardization.deviation.tolist(),
         }
     return save(parameters, {KEY: json.dumps(about)})
 
 
-def parameters_as_npz(path: Path, fold_into: Model | None = None, *, which: Kept = "last") -> bytes:
+def parameters_as_npz(
+    path: Path,
+    fold_into: Model | None = None,
+    *,
+    which: Kept = "last",
+    precision: Precision | None = None,
+) -> bytes:
     """The parameters by name as .npz, with standardize.mean and standardize.deviation if used.
 
-    With `fold_into`, the run's model, they are in its first layer instead (CannotFold).
+    The rest of what a safetensors file's metadata hold is in the archive's comment.
     """
-    snapshot = read(path)
-    _, parameters = _chosen(snapshot, which)
+    about, parameters, standardization = _chosen(path, fold_into, which, precision)
     arrays: dict[str, Any] = dict(parameters)
-    if snapshot.standardization and fold_into:
-        arrays = dict(fold(fold_into, parameters, snapshot.standardization)[1])
-    elif snapshot.standardization:
-        arrays["standardize.mean"] = snapshot.standardization.mean
-        arrays["standardize.deviation"] = snapshot.standardization.deviation
+    if standardization:
+        arrays["standardize.mean"] = standardization.mean
+        arrays["standardize.deviation"] = standardization.deviation
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = json.dumps({KEY: about}).encode()
     return buffer.getvalue()
 
 
-def _chosen(snapshot: Snapshot, which: Kept) -> tuple[dict[str, Any], dict[str, Array]]:
+def _chosen(
+    path: Path, fold_into: Model | None, which: Kept, precision: Precision | None
+) -> tuple[dict[str, Any], dict[str, Array], Standardization | None]:
+    """What a download says of its parameters, they, and the standardization if not folded in."""
+    snapshot = read(path)
+    about, parameters = _best_or_last(snapshot, which)
+    standardization = snapshot.standardization
+    if standardization and fold_into:
+        layer, parameters = fold(fold_into, parameters, standardization, precision)
+        return {**about, "standardization_folded_into": layer}, parameters, None
+    if precision is not None:
+        parameters = {name: array.astype(precision) for name, array in parameters.items()}
+    return about, parameters, standardization
+
+
+def _best_or_last(snapshot: Snapshot, which: Kept) -> tuple[dict[str, Any], dict[str, Array]]:
     """The best or the last parameters, and what a download says of them.
 
     Raises:

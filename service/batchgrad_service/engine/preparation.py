@@ -18,7 +18,13 @@ from batchgrad_service.engine.executors import Executor
 from batchgrad_service.engine.failures import BadInitialParameters, BadInputs
 from batchgrad_service.engine.ledger import Columns
 from batchgrad_service.engine.measuring import MOST_TOGETHER
-from batchgrad_service.planning import given_class_weights, needed_shortcuts, wanted_shortcuts
+from batchgrad_service.engine.origin import CHECKED_NUMBERS, Origin, objection, origin
+from batchgrad_service.planning import (
+    given_class_weights,
+    needed_shortcuts,
+    order_of,
+    wanted_shortcuts,
+)
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.build import build
 from batchgrad_workers.dataset import Examples, StoredDataset
@@ -29,7 +35,6 @@ from batchgrad_workers.shard import Setup
 from batchgrad_workers.source import DatasetSource
 from batchgrad_workers.standardization import Standardization
 from batchgrad_workers.threads import ThreadTeam
-from batchgrad_workers.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Prepared:
     setup: Setup
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
+    warning: str | None = None
 
     def coordinator(
         self,
@@ -113,31 +119,29 @@ class Prepared:
         )
 
 
-def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> Prepared:
-    """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any."""
+def prepare(
+    spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None, initial: Path | None = None
+) -> Prepared:
+    """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any.
+
+    Else, if the spec keeps them, from the file `initial` that the parameters come from.
+    """
     dataset = StoredDataset.open(source.path)
     network = Network(spec.model, dataset.inputs.shape[1:])
     classes = max(network.outputs, _classes(dataset))
     class_weights = given_class_weights(spec, classes)
-    order = Order(
-        seed=spec.seed,
-        examples=len(dataset.inputs),
-        validation_fraction=spec.validation_fraction,
-        batch_size=spec.minibatch(len(dataset.inputs)),
-        present=Weights(dataset.weights, class_weights, dataset.targets).present,
-    )
+    order = order_of(spec, dataset)
     if not len(order.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
     if spec.class_weights == "balanced":
         class_weights = _balanced(dataset.targets[order.training], classes)
+    warning = None
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
-        standardization = Standardization.of(dataset.inputs, order.training)
-        if not standardization.is_finite:
-            raise BadInputs(
-                "The inputs' deviations are not finite, so they can't be standardized: scale the "
-                "inputs down, or set standardize: false."
-            )
+        start = origin(initial.read_bytes()) if initial else Origin()
+        standardization = _standardization(spec, dataset, order, start)
+        if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has told
+            warning = objection(start, standardization, standardize=True)
     weighted = dataset.weights is not None
     setup = Setup(
         model=spec.model,
@@ -163,7 +167,24 @@ def prepare(spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None) -> 
     )
     steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
-    return Prepared(spec, network, order, examples, setup, shortcuts, steps)
+    return Prepared(spec, network, order, examples, setup, shortcuts, steps, warning)
+
+
+def _standardization(
+    spec: JobSpec, dataset: StoredDataset, order: Order, start: Origin
+) -> Standardization:
+    """That of the initial parameters if the spec keeps it, else of the training rows."""
+    if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
+        if start.standardization is None:
+            raise BadInitialParameters("The initial parameters say no mean and deviation to keep.")
+        return start.standardization
+    own = Standardization.of(dataset.inputs, order.training)
+    if not own.is_finite:
+        raise BadInputs(
+            "The inputs' deviations are not finite, so they can't be standardized: scale the "
+            "inputs down, or set standardize: false."
+        )
+    return own
 
 
 def _classes(dataset: StoredDataset) -> int:

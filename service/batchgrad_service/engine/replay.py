@@ -62,7 +62,8 @@ def replay(request: Request) -> StepExamples:
     if first >= request.step:
         raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
-    prepared = prepare(spec, DatasetSource(request.dataset), snapshot)
+    source = DatasetSource(request.dataset)
+    prepared = prepare(spec, source, snapshot, request.initial_parameters)
     executor = InlineExecutor(prepared.setup, own_threads(spec))
     with closing(executor), ThreadTeam(1) as team:
         coordinator = prepared.coordinator(

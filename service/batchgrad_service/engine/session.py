@@ -79,7 +79,9 @@ def run(
         for complaint in complaints:
             send(Happened(event="warning", data={"detail": complaint}))
         step = snapshot.step if snapshot else 0
-        prepared = prepare(start.spec, start.dataset, snapshot)
+        prepared = prepare(start.spec, start.dataset, snapshot, start.initial_parameters)
+        if prepared.warning:
+            send(Happened(event="warning", data={"detail": prepared.warning}))
         executor = executor_for(
             start,
             prepared.setup,

@@ -5,7 +5,7 @@ from typing import IO, Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, StepRow
+from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
 from batchgrad_service.downloads import choose
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid, NotFound
@@ -64,6 +64,9 @@ async def read_parameters(
         int | None, Query(ge=0, lt=2**63, description="instead: those of an older checkpoint")
     ] = None,
     fold: bool = False,
+    precision: Annotated[
+        Precision | None, Query(description="of the file; default the job's")
+    ] = None,
 ) -> Response:
     """θ as a safetensors or npz file: those that the job keeps (spec.keep), as of now.
 
@@ -72,10 +75,14 @@ async def read_parameters(
 
     Where inputs were standardized, the file says how. With ?fold=true mean and deviation are
     folded into the first layer, (W / deviation) x + (b - W (mean / deviation)), and the network
-    takes raw inputs; that needs a linear layer with a bias there.
+    takes raw inputs; that needs a linear layer with a bias there. It is done in float64 and
+    refused where the file's precision would make another network of it: where means are many
+    deviations from 0, ask for ?precision=float64 too.
     """
     return await served.heavily(
-        lambda: _parameters(job_id, served, file_format, which, step, fold=fold)
+        lambda: _parameters(
+            job_id, served, file_format, which, step, fold=fold, precision=precision
+        )
     )
 
 
@@ -87,6 +94,7 @@ def _parameters(
     step: int | None,
     *,
     fold: bool,
+    precision: Precision | None,
 ) -> Response:
     job = served.store.job(job_id)
     kept = served.store.checkpoints(job_id)
@@ -105,8 +113,10 @@ def _parameters(
     model = job.spec.model if fold else None
     try:
         content = served.spool.share(
-            f"{path} {file_format} {fold} {chosen.which}",
-            lambda: served.exporters[file_format](path, model, which=chosen.which),
+            f"{path} {file_format} {fold} {precision} {chosen.which}",
+            lambda: served.exporters[file_format](
+                path, model, which=chosen.which, precision=precision
+            ),
         )
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
@@ -120,6 +130,7 @@ def _parameters(
         "application/octet-stream",
         {
             "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
-            "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}"',
+            "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}'
+            f'{f"-{precision}" if precision else ""}"',
         },
     )

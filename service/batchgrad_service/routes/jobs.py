@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 from typing import Annotated, get_args
 
 import structlog
@@ -13,6 +14,7 @@ from batchgrad.contract import Dataset, InitialParameters, Job, JobSpec, JobStat
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.routes.bodies import json_body
 from batchgrad_service.routes.services import Served, Services, as_json
+from batchgrad_service.starting import warnings_of_start
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -59,7 +61,7 @@ async def plan_or_queue(
     async with contextmanager_in_threadpool(served.datasets.using(spec.dataset)) as found:
         plan = await served.plan(spec, *found)
         return await run_in_threadpool(
-            _queue, spec, served, plan, found[0], key, body_digest, dry_run=dry_run
+            _queue, spec, served, plan, found, key, body_digest, dry_run=dry_run
         )
 
 
@@ -67,24 +69,26 @@ def _queue(
     spec: JobSpec,
     served: Services,
     plan: Plan,
-    dataset: Dataset,
+    data: tuple[Dataset, Path],
     key: str | None,
     body_digest: str,
     *,
     dry_run: bool,
 ) -> tuple[Job | Plan, bool]:
     """Store the job, after a last look at its initial parameters."""
+    dataset, directory = data
     with served.parameters.lock:
         content = None
         if spec.initial_parameters is not None:
             content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
+            more = warnings_of_start(spec, directory, content)
+            plan = plan.model_copy(update={"warnings": [*plan.warnings, *more]})
         if dry_run:
             return plan, False
         digest = None
         if content is not None:
             digest = served.parameters.keep(content)
-            start = InitialParameters(digest=digest)
-            spec = spec.model_copy(update={"initial_parameters": start})
+            spec = spec.model_copy(update={"initial_parameters": _stored(spec, digest)})
         answer, created = served.store.create_job(
             spec,
             dataset_digest=dataset.digest,
@@ -99,6 +103,12 @@ def _queue(
     if created:
         served.supervisor.notify()
     return answer, created
+
+
+def _stored(spec: JobSpec, digest: str) -> InitialParameters:
+    """The same initial parameters, by the digest they are stored under."""
+    given = spec.initial_parameters.standardization if spec.initial_parameters else "own"
+    return InitialParameters(digest=digest, standardization=given)
 
 
 @router.get("", response_model=Page[Job])
