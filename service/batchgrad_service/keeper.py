@@ -121,9 +121,8 @@ def _watch() -> Iterator[selectors.BaseSelector]:
 
 
 def _first(ready: list[tuple[selectors.SelectorKey, int]]) -> str | None:
-    """The name of a process that ended, None when stdin did."""
-    ended: list[str | None] = [key.data for key, _ in ready]
-    return None if None in ended else ended[0]
+    """The name of a process that ended; None when only stdin did."""
+    return next((key.data for key, _ in ready if key.data is not None), None)
 
 
 def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS) -> None:

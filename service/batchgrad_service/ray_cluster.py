@@ -7,6 +7,7 @@ import re
 import secrets
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ _TEMP_NAME = re.compile(
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
 LEAVE_SECONDS = 10.0
+KNOCK_SECONDS = 3.0
 OBJECT_STORE_BYTES = 256 * 2**20
 LOG_TAIL_BYTES = 2000
 _FOREIGN_CLUSTER = frozenset({"RAY_ADDRESS", "RAY_AUTH_TOKEN"})
@@ -93,8 +95,8 @@ class RayCluster:
         if self._ray_address is not None:
             return ClusterAddress(self._ray_address, private=False)
         with self._starting:
-            if self._keeper is not None and not is_alive(self._keeper.process.pid):
-                log.warning("The Ray cluster's keeper died; a new cluster is started.")
+            if self._keeper is not None and not self._is_there(self._keeper):
+                log.warning("The Ray cluster ended; a new one is started.")
                 self._leave(self._keeper)
                 self._keeper = None
             if self._keeper is None:
@@ -170,6 +172,17 @@ class RayCluster:
                 f"The private Ray cluster did not start (it has {START_SECONDS:.0f} s). "
                 f"The end of {log_path.name} in the data directory:\n{tail or '(empty)'}"
             )
+
+    def _is_there(self, keeper: _Keeper) -> bool:
+        """Whether the cluster can be had; its keeper lives a little longer than its head."""
+        if self._address is None or not is_alive(keeper.process.pid):
+            return False
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        except OSError:
+            return False
+        return True
 
     def _leave(self, keeper: _Keeper) -> None:
         """Ask the keeper to leave, kill it if it does not; returns when nothing is left of it."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from batchgrad_service.engine.executors.placement import Nodes, Seat
-from batchgrad_service.engine.executors.protocol import Happening
+from batchgrad_service.engine.executors.protocol import ClusterLost, Happening
 from batchgrad_service.engine.executors.ray_crew import Crew
 from batchgrad_service.engine.executors.recruits import NotStarted
 from batchgrad_workers.build import build
@@ -43,7 +43,7 @@ class Fake:
 
     def ready(self) -> Identity | None:
         if self.seat.node in self.world.broken:
-            raise NotStarted(self.world.broken[self.seat.node])
+            raise self.world.broken[self.seat.node]
         reserved = sum(each.seat.cpus for each in self.world.there() if each.node == self.node)
         size = self.world.nodes.cpus.get(self.node, 0)
         self.waits_for_room = reserved + self.seat.cpus > size - self.world.taken
@@ -69,11 +69,12 @@ class World:
     seconds: float = 0.5
     taken: int = 0
     now: float = 1000.0
-    broken: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, NotStarted] = field(default_factory=dict)
     started: list[tuple[float, Fake]] = field(default_factory=list)
     happenings: list[Happening] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     own_node: str = "here"
+    gone: bool = False
 
     def there(self) -> list[Fake]:
         """Who has its CPUs."""
@@ -90,6 +91,10 @@ class World:
             if self.now >= at:
                 self.later.remove((at, change))
                 change()
+
+    def check(self) -> None:
+        if self.gone:
+            raise ClusterLost("no Ray head answers any more.")
 
     def passes(self, crew: Crew, seconds: float) -> None:
         """Steps of a tenth of a second."""

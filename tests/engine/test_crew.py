@@ -10,7 +10,7 @@ import pytest
 from batchgrad_service.engine.executors.placement import Nodes, Seat, one_a_node
 from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
 from batchgrad_service.engine.executors.ray_crew import Crew
-from batchgrad_service.engine.executors.recruits import NotStarted, StartTime
+from batchgrad_service.engine.executors.recruits import NotStarted, StartTime, TooLate
 from batchgrad_service.engine.failures import NoWorkers
 from tests.engine.crews import World
 
@@ -77,7 +77,7 @@ def test_a_node_that_goes_while_its_room_is_waited_for_ends_nothing() -> None:
     world = World(Nodes({"a": 2}), taken=1)
 
     def gone() -> None:
-        world.broken["a"] = "its node died"  # and it takes a while until that is seen
+        world.broken["a"] = NotStarted("its node died")  # and it takes a while until that is seen
         world.later.append((world.now + 10, there_is_another))
 
     def there_is_another() -> None:
@@ -110,7 +110,7 @@ def test_what_the_whole_cluster_could_never_hold_fails() -> None:
 
 
 def test_a_dataset_that_cant_be_had_is_the_reason_and_no_cause_for_other_advice() -> None:
-    world = World(TWO, broken=dict.fromkeys("ab", "OSError: no dataset."))
+    world = World(TWO, broken=dict.fromkeys("ab", NotStarted("OSError: no dataset.")))
     with going(world.crew(ONE_A_NODE)) as crew, pytest.raises(NoWorkers) as failure:
         crew.everybody()
     assert str(failure.value) == "None of 2 Ray workers started within 60 s: OSError: no dataset."
@@ -127,8 +127,27 @@ def test_when_all_are_lost_and_none_comes_the_cluster_counts_as_lost() -> None:
             crew.somebody()
 
 
+def test_a_cluster_that_goes_while_workers_start_is_lost_at_once() -> None:
+    world = World(TWO, seconds=30.0)
+    world.later.append((world.now + 10, partial(setattr, world, "gone", True)))
+    with going(world.crew(ONE_A_NODE)) as crew, pytest.raises(ClusterLost, match="no Ray head"):
+        crew.everybody()
+    assert world.now < 1000 + 12
+
+
+def test_a_cluster_that_says_nothing_for_a_minute_counts_as_lost() -> None:
+    """As one does that has started afresh, of which an old driver hears nothing."""
+    world = World(TWO, broken={"a": TooLate("it did not start within 60 s")}, seconds=1e6)
+    with going(world.crew(ONE_A_NODE)) as crew, pytest.raises(ClusterLost, match="does not say"):
+        crew.everybody()
+    assert world.now < 1000 + 62
+    world.broken["b"] = NotStarted("MemoryError")  # this is no silence
+    with going(world.crew(ONE_A_NODE)) as crew, pytest.raises(NoWorkers, match="60 s: MemoryErr"):
+        crew.everybody()
+
+
 def test_a_seat_that_can_not_be_filled_is_tried_more_and_more_seldom() -> None:
-    world = World(TWO, broken={"b": "OSError: no dataset."})
+    world = World(TWO, broken={"b": NotStarted("OSError: no dataset.")})
     with going(world.crew(ONE_A_NODE)) as crew:
         crew.everybody()
         world.passes(crew, 3600)
@@ -143,12 +162,12 @@ def test_a_seat_that_can_not_be_filled_is_tried_more_and_more_seldom() -> None:
         world.passes(crew, 1)
         assert seats_of(crew) == [Seat("a", 2, 2)]
         # What goes wrong in another way is told, what is mended is forgotten.
-        world.broken["b"] = "MemoryError"
+        world.broken["b"] = NotStarted("MemoryError")
         world.passes(crew, 301)
         del world.broken["b"]
         world.passes(crew, 301)
         assert len(crew.alive) == 2
-        world.broken["b"] = "MemoryError"
+        world.broken["b"] = NotStarted("MemoryError")
         crew.lose(crew.alive[1], "died", "")
         world.passes(crew, 1)
     reasons = [each["detail"] for each in world.told("worker_lost")]
@@ -159,7 +178,7 @@ def test_those_who_may_sit_anywhere_do_not_wait_for_one_that_failed() -> None:
     world = World(Nodes({"": 9}))
     with going(world.crew(lambda _: [Seat("", 1, 1)] * 3, least=3)) as crew:
         crew.everybody()
-        world.broken[""] = "no dataset"
+        world.broken[""] = NotStarted("no dataset")
         crew.lose(crew.alive[0], "died", "")
         crew.follow()
         world.broken.clear()

@@ -127,7 +127,7 @@ class RayWhenNeeded:
 
         self._connected = True
         namespace = f"batchgrad-{self._start.job_id}-{self._start.attempt}"
-        patience = self._start.worker_start_seconds
+        patience = 0.0 if self._private else self._start.worker_start_seconds
         ray_connection.connect(address, namespace, patience, interrupted)
         if not self._private:
             from batchgrad_service.engine.executors import ray_nodes  # noqa: PLC0415  # slow

@@ -59,6 +59,10 @@ class Actors:
         else:
             sleep(seconds)
 
+    def check(self) -> None:
+        """Raises ClusterLost when the head is gone."""
+        check_head()
+
 
 class Actor:
     """Who it is is known once it has answered its first ping; then it opens the dataset.

@@ -29,6 +29,9 @@ from batchgrad_workers.wire import Offer
 EAGER_SECONDS = 5.0
 """How long those who have come wait for the others, if they are enough."""
 
+LOOK_SECONDS = 1.0
+"""How often, while nobody comes, the cluster itself is looked at."""
+
 OVERLAP_SECONDS = 10.0
 """How long the last worker in an old seat works on while nobody has come to a new one."""
 
@@ -43,6 +46,9 @@ class Hire(Protocol):
 
     def wait(self, coming: Sequence[Any], seconds: float) -> None:
         """Until one of them has news; so long at most."""
+
+    def check(self) -> None:
+        """Raises ClusterLost when the cluster is gone; workers that come say nothing of that."""
 
 
 class Crew:
@@ -76,6 +82,7 @@ class Crew:
         self._overlap_until = 0.0
         self._start_seconds = start_seconds
         self._patience_seconds = patience_seconds
+        self._check = hire.check
         self._interrupted = interrupted
         self._tell = tell
         self._clock = clock
@@ -92,7 +99,8 @@ class Crew:
         While others have all the CPUs, that is as long as it takes.
 
         Raises:
-            NoWorkers: not one came within `start_seconds`, or the cluster is too small.
+            NoWorkers: not one can be started, or the cluster is too small.
+            ClusterLost: it is gone, or not one came within `start_seconds` and it does not say why.
             Interrupted: the engine has to go.
         """
         eager_until = self._clock() + EAGER_SECONDS
@@ -185,9 +193,13 @@ class Crew:
 
     def _wait(self, enough: Callable[[], bool], seconds: float) -> None:
         deadline = self._clock() + seconds
+        look_at = self._clock()
         while not enough():
             if self._interrupted():
                 raise Interrupted
+            if self._clock() >= look_at:
+                self._check()
+                look_at = self._clock() + LOOK_SECONDS
             self.follow()
             self._admit(POLL_SECONDS)
             if self.alive and self._waits_for_room():
@@ -202,10 +214,11 @@ class Crew:
                     self._wanted,
                     seconds,
                     self._had_somebody,
-                    self._recruits.last_failure,
+                    self._recruits.failure,
                 )
-                # When all were lost, Ray may have started afresh: an old driver gets nobody there.
-                raise ClusterLost(why) if self._had_somebody else NoWorkers(why)
+                # Ray may have started afresh: an old driver gets nobody there, and hears nothing.
+                unexplained = could_hold(self._seen, self._wanted) and not self._recruits.failure
+                raise ClusterLost(why) if self._had_somebody or unexplained else NoWorkers(why)
 
     def _has_no_room(self) -> bool:
         """Whether workers wait only for CPUs that others have, or for nodes; told once."""

@@ -54,9 +54,7 @@ class RayExecutor:
         `nodes` tells of the cluster at present; the others are as in `Crew`.
 
         Raises:
-            NoWorkers: not one came within `start_seconds`.
-            Interrupted: the engine has to go.
-            ClusterLost: there is no cluster.
+            NoWorkers, Interrupted, ClusterLost: as `Crew.everybody`.
         """
         self._nodes = nodes
         self._leave = leave
@@ -134,7 +132,10 @@ def crew(
         raise ClusterLost("the service named none.")
     namespace = f"batchgrad-{start.job_id}-{start.attempt}"
     patience = start.worker_start_seconds
-    ray_connection.connect(start.ray_address, namespace, patience, interrupted, tell)
+    if start.ray_private:  # a head that is gone stays so: the service starts another, elsewhere
+        ray_connection.connect(start.ray_address, namespace, 0.0, interrupted)
+    else:
+        ray_connection.connect(start.ray_address, namespace, patience, interrupted, tell)
     spec = start.spec
     watch = None if start.ray_private else ray_nodes.watch()
     seats: Callable[[Nodes], Sequence[Seat]]

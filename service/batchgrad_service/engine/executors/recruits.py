@@ -19,6 +19,10 @@ class NotStarted(Exception):
     """A worker never will be ready; the text says why."""
 
 
+class TooLate(NotStarted):
+    """It had its time, and nobody says what is wrong."""
+
+
 class StartTime:
     """How long a worker may take to start: its time begins when it has the CPUs that it needs."""
 
@@ -36,7 +40,7 @@ class StartTime:
         self._began = self._looked_at = clock()
 
     def check(self) -> None:
-        """Raises NotStarted when it has had its time. Looks for its process now and then."""
+        """Raises TooLate when it has had its time. Looks for its process now and then."""
         now = self._clock()
         if self._has_process and now - self._looked_at > self._seconds / 6:
             self._looked_at = now
@@ -44,7 +48,7 @@ class StartTime:
         if self.waits_for_room:
             self._began = now
         elif now - self._began > self._seconds:
-            raise NotStarted(f"it did not start within {self._seconds:g} s")
+            raise TooLate(f"it did not start within {self._seconds:g} s")
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Recruits:
     ) -> None:
         """`start` begins to start a worker, by number; `wait` waits until one of some has news."""
         self.coming: list[Any] = []
-        self.last_failure = ""
+        self.failure = ""  # the last one that has a reason
         self._start = start
         self._wait = wait
         self._clock = clock
@@ -97,10 +101,11 @@ class Recruits:
                 ready.append(worker)
                 self._troubles.pop(worker.seat.node, None)
             except NotStarted as error:
-                self.last_failure = str(error)
+                if not isinstance(error, TooLate):
+                    self.failure = str(error)
                 worker.kill()
-                if self._is_new(worker.seat, self.last_failure):
-                    failed.append((worker, self.last_failure))
+                if self._is_new(worker.seat, str(error)):
+                    failed.append((worker, str(error)))
             self.coming.remove(worker)
         return ready, failed
 
