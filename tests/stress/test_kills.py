@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad.client import Client
-from batchgrad.contract import Event
+from batchgrad.contract import Event, Job
 
 KILLS = 20
 PATIENCE_SECONDS = 60.0
@@ -98,12 +98,28 @@ def check(client: Client, job_id: str, steps_per_epoch: int) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1)), about
     evaluated = [event.data["step"] for event in events if event.type == "evaluation"]
     assert evaluated == list(range(steps_per_epoch, job.step + 1, steps_per_epoch)), about
+    check_best(client, job, [event.data for event in events if event.type == "evaluation"])
     for kind in ("checkpoint", "progress"):
         steps = [event.data["step"] for event in events if event.type == kind]
         assert max(Counter(steps).values()) == 1, about
     saved = {event.data["step"] for event in events if event.type == "checkpoint"}
     assert {kept.step for kept in client.checkpoints(job_id)} <= saved, about
     assert job.step in saved, about
+
+
+def check_best(client: Client, job: Job, evaluations: list[dict[str, Any]]) -> None:
+    """The best parameters are those of a job that nobody disturbs and that ends there."""
+    lowest, improved = float("inf"), []
+    for each in evaluations:
+        if each["validation_loss"] < lowest:
+            lowest = each["validation_loss"]
+            improved.append(each["step"])
+    assert [each["step"] for each in evaluations if each["best"]] == improved, f"seed {SEED}"
+    assert job.best is not None
+    assert job.best.step == improved[-1], f"seed {SEED}"
+    spec = job.spec.model_copy(update={"epochs": None, "steps": job.best.step, "keep": "last"})
+    undisturbed = client.wait(client.submit(spec).id, timeout=PATIENCE_SECONDS)
+    assert job.parameters_digest == undisturbed.parameters_digest, f"seed {SEED}"
 
 
 def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
