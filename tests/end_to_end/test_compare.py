@@ -7,6 +7,7 @@ import pytest
 
 from batchgrad import Client
 from batchgrad import compare as comparing
+from batchgrad.contract import JobSpec
 from batchgrad.private_service import private_service
 from batchgrad.specs import load_job
 
@@ -51,3 +52,20 @@ def test_training_loss_is_that_of_all_training_examples(bare: Client) -> None:
     [arm, _] = comparing.compare(bare, spec, ["averaged_error"])
     longer = bare.wait(bare.submit(spec.model_copy(update={"epochs": 4})).id)
     assert arm.training_loss == longer.loss
+
+
+def test_the_last_epoch_counts_examples_and_not_minibatches(bare: Client) -> None:
+    """At a learning rate that moves nothing, an epoch's loss is that of all its examples."""
+    inputs = [[k / 9.0] for k in range(65)]
+    weights = [1.0 + k % 3 for k in range(65)]
+    bare.put_arrays("uneven", inputs, [float(k * k) for k in range(65)], weights)
+    spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=2", "validation_fraction=0"])
+    still = {"kind": "sgd", "learning_rate": 1e-30}
+    changes = {"dataset": "uneven", "optimizer": still, "workers": 0}
+    spec = JobSpec.model_validate({**spec.model_dump(exclude_unset=True), **changes})
+    [arm, _] = comparing.compare(bare, spec, ["averaged_error"])
+    rows = list(bare.steps(arm.job.id))
+    assert [row.epoch for row in rows] == [1, 1, 2, 2]
+    assert sum(row.weight or 0 for row in rows[2:]) == sum(weights)
+    assert arm.loss == pytest.approx(arm.training_loss, rel=1e-6)
+    assert arm.loss != pytest.approx(((rows[2].loss or 0) + (rows[3].loss or 0)) / 2, rel=1e-2)

@@ -81,9 +81,12 @@ def row(step: int, loss: float = 1.0) -> StepRow:
             "epoch": 1,
             "time": NOW,
             "loss": loss,
+            "weight": 48.5,
             "learning_rate": 0.1,
             "gradient_norm": 2.0,
             "noise_scale": None,
+            "norm_test": {"ratio": 0.5, "batch_size": 12.0},
+            "gradient_checksum": "ab" * 16,
             "norms": {"quantiles": {"0.5": 1.5}, "largest": [{"example": 3, "norm": 9.0}]},
             "shortcuts": {
                 "averaged_error": {

@@ -115,6 +115,7 @@ steps = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("time", UtcDateTime, nullable=False),
     Column("loss", Float),
+    Column("weight", Float),
     Column("learning_rate", Float, nullable=False),
     Column("gradient_norm", Float, nullable=False),
     Column("noise_scale", Float),
