@@ -33,6 +33,8 @@ SETTINGS = tuple(
         "worker_start_seconds",
         "object_store_bytes",
         "replay_seconds",
+        "question_memory_bytes",
+        "question_seconds",
         "log_format",
         "log_level",
     )

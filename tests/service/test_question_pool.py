@@ -75,8 +75,8 @@ def test_a_wrong_question_is_told_as_in_the_service(pool: QuestionPool) -> None:
 
 
 def test_memory_is_bounded(pool: QuestionPool) -> None:
-    layers = [{"kind": "linear", "out_features": 200_000}, {"kind": "linear", "out_features": 1}]
-    model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 100, layers[1]]}
+    layers = [{"kind": "linear", "out_features": 100_000}, {"kind": "linear", "out_features": 1}]
+    model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 60, layers[1]]}
     with pytest.raises(Invalid, match="64 MiB of memory") as caught:
         ask(pool, model=model)
     assert caught.value.code == "question_too_large"
