@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -279,7 +280,8 @@ class Client:
         With `fold`, mean and deviation of standardized inputs are worked into the first layer, so
         that the network takes raw inputs; InvalidRequest if that layer cannot take them up, or
         not in this `precision` (default the job's): where means are many deviations from 0, only
-        float64 can hold them.
+        float64 can hold them. Where the newest checkpoint is damaged, those before it, with a
+        UserWarning.
         """
         params: Params = {
             "format": arguments.text("format", format),
@@ -290,9 +292,12 @@ class Client:
         }
         path = f"{_job(job_id)}/parameters"
         headers = {"Accept": "*/*"}
-        return self._session.send(
+        answer = self._session.send(
             "GET", path, params=params, headers=headers, timeout_seconds=self._long
-        ).content
+        )
+        if warned := answer.headers.get("Warning"):
+            warnings.warn(warned.split('"')[1] if '"' in warned else warned, stacklevel=2)
+        return answer.content
 
     def download(
         self,

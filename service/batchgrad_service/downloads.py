@@ -1,11 +1,17 @@
 """Choose which parameters of a job's checkpoints a download gives."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from batchgrad.contract import Kept
+from batchgrad_service.engine.checkpoints import BadCheckpoint, GoneCheckpoint
 from batchgrad_service.problems import Conflict, Invalid, NotFound
 from batchgrad_service.store.records import StoredCheckpoint
+
+log = logging.getLogger(__name__)
+Exported = TypeVar("Exported")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,45 @@ def choose(
             code="no_best_parameters",
         )
     return _best(newest)
+
+
+def newest_whole(
+    job_id: str,
+    checkpoints: Sequence[StoredCheckpoint],
+    export: Callable[[Download], Exported],
+    which: Kept | None = None,
+    step: int | None = None,
+) -> tuple[Exported, Download, list[str]]:
+    """What `export` makes of the parameters, where they are from, and what was wrong with newer.
+
+    A damaged checkpoint is passed over for the one before it, unless `step` names it.
+
+    Raises:
+        Invalid, Conflict, NotFound: as `choose`; NotFound too where the checkpoint has just made
+            room for a newer one, and Conflict where none is whole.
+    """
+    others, faults = list(checkpoints), list[str]()
+    while True:
+        chosen = choose(job_id, others, which, step)
+        try:
+            return export(chosen), chosen, faults
+        except GoneCheckpoint:
+            raise NotFound(
+                f"The checkpoint of step {chosen.step} has just made room for a newer one: ask "
+                "again.",
+                code="checkpoint_not_found",
+            ) from None
+        except BadCheckpoint as bad:
+            log.warning("Job %s: %s", job_id, bad)
+            faults.append(str(bad))
+            others = [stored for stored in others if stored.file != chosen.file]
+            if step is None and others:
+                continue
+            steps = sorted(stored.checkpoint.step for stored in others)
+            remedy = f"ask for those of another step, {steps}" if steps else "train it again"
+            raise Conflict(
+                f"{bad} Its disk may fail. Job {job_id}: {remedy}.", code="bad_checkpoint"
+            ) from None
 
 
 def _last(stored: StoredCheckpoint) -> Download:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, deserialize
 
 from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model, Precision
 from batchgrad_service.downloads import choose
+from batchgrad_service.engine.checkpoints import BadCheckpoint
 from batchgrad_service.files import hex_of, remove_temporaries, write_whole
 from batchgrad_service.fitting import bind
 from batchgrad_service.npz_parameters import as_safetensors
@@ -123,7 +124,14 @@ class StoredParameters:
             )
             raise Invalid.field(pointer, f"Job {job_id} {lacks} start from a seed.")
         chosen = choose(job_id, kept)
-        return self._export(self._jobs / job_id / chosen.file, which=chosen.which)
+        try:
+            return self._export(self._jobs / job_id / chosen.file, which=chosen.which)
+        except BadCheckpoint as bad:
+            raise Invalid.field(
+                pointer,
+                f"{bad} Download those of an older checkpoint of job {job_id}, and start from "
+                "that file.",
+            ) from None
 
 
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:

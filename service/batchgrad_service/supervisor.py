@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS = 5.0
 DISK_SECONDS = 1.0
 KILLED_SECONDS = 10.0
+LEAVE_SECONDS = 5.0
+"""How long an engine may take to leave after its last word when its job is to be deleted."""
 
 
 class Supervisor:
@@ -172,6 +174,14 @@ class Supervisor:
         self._settling.forget(job_id)  # who asks for more gives it its restarts back
         self.notify()
         return job
+
+    def let_go(self, job_id: str, seconds: float = LEAVE_SECONDS) -> None:
+        """Wait until a job that has ended has no engine, which may still write to its files."""
+        with self._lock:
+            attempt = self._attempts.get(job_id)
+        if attempt is not None and not attempt.join(seconds):
+            attempt.kill()
+            attempt.join(KILLED_SECONDS)
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:
         """A running job's example ledger, fresh; None if it does not run or takes longer."""

@@ -147,6 +147,11 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     assert script.seen[1].url.params["format"] == "npz"
     script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"bytes"))
     nowhere = run(script, "download", "job_1", "--to", str(tmp_path / "none" / "theta.npz"))
+    older = {"Warning": '199 batchgrad "These are the parameters of step 4."'}
+    passed_over = httpx2.Response(200, content=b"bytes", headers=older)
+    script = kit.Script(kit.answer(200, kit.job()), passed_over)
+    warned = run(script, "download", "job_1", "--to", str(tmp_path / "older.npz"))
+    assert warned.stderr == "batchgrad: These are the parameters of step 4.\nWritten as npz.\n"
     assert nowhere.exit_code == 1
     assert "is not there" in nowhere.stderr
 

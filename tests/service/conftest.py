@@ -49,6 +49,9 @@ class FakeSupervisor:
     def resume(self, job_id: str) -> Job:
         return self._move("resume", job_id)
 
+    def let_go(self, job_id: str) -> None:
+        self.asked.append(("let go", job_id))
+
     def ledger(self, job_id: str, seconds: float) -> Path | None:  # noqa: ARG002
         return self.ledgers.get(job_id)
 

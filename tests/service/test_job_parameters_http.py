@@ -34,6 +34,7 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
         assert file.exists()
         bench.supervisor.cancel(one.id)
         assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
+        assert ("let go", one.id) in bench.supervisor.asked
     assert not file.exists()
 
 
@@ -157,3 +158,50 @@ def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
     assert second.spec.initial_parameters.job is None
     third = submit(bench.http, initial_parameters={"digest": second.spec.initial_parameters.digest})
     assert third.spec.initial_parameters == second.spec.initial_parameters
+
+
+def damage(bench: Bench, job_id: str, step: int) -> None:
+    """Flip one bit in the middle of a checkpoint."""
+    file = bench.data_dir / "jobs" / job_id / f"step-{step:010d}.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 16
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+def test_a_damaged_checkpoint_is_passed_over_and_said(bench: Bench, kind: str) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    for step in (2, 4, 6):
+        checkpoint(bench, job.id, step)
+    damage(bench, job.id, 6)
+    url = f"/v1/jobs/{job.id}/parameters"
+    answer = bench.http.get(url, params={"format": kind})
+    assert answer.status_code == 200
+    assert "step-4." in answer.headers["content-disposition"]
+    assert answer.headers["warning"].startswith('199 batchgrad "step-0000000006.safetensors')
+    assert "These are the parameters of step 4." in answer.headers["warning"]
+    named = problem(bench.http.get(url, params={"step": 6}), 409)
+    assert named["code"] == "bad_checkpoint"
+    assert "[2, 4]" in named["detail"]
+    assert "warning" not in bench.http.get(url, params={"step": 4}).headers
+    start = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": job.id}))
+    assert "older checkpoint" in problem(start, 422)["errors"][0]["detail"]
+    for step in (2, 4):
+        damage(bench, job.id, step)
+    assert problem(bench.http.get(url), 409)["code"] == "bad_checkpoint"
+
+
+def test_metadata_that_are_damaged_are_no_500(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    checkpoint(bench, job.id, 2)
+    file = bench.data_dir / "jobs" / job.id / "step-0000000002.safetensors"
+    whole = file.read_bytes()
+    begins = whole.index(b"batchgrad")
+    for place in range(begins, begins + 260, 5):
+        content = bytearray(whole)
+        content[place] ^= 2
+        file.write_bytes(content)
+        url = f"/v1/jobs/{job.id}/parameters"
+        assert bench.http.get(url).status_code in {200, 409}, place

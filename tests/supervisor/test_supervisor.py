@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -187,3 +188,17 @@ def test_a_range_asks_for_its_most_workers(bench: Bench) -> None:
     bench.supervisor()
     bench.until_status(bench.submit(workers={"min": 1, "max": 3}), "succeeded")
     assert bench.cluster.asked == [3]
+
+
+def test_a_job_can_be_deleted_at_the_moment_when_it_ends(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = bench.supervisor()
+    job_id = bench.submit(linger=1)  # its engine stays after its last word
+    bench.until_status(job_id, "succeeded")
+    supervisor.let_go(job_id, 0.1)
+    shutil.rmtree(bench.folder(job_id))
+    bench.store.delete_job(job_id)
+    supervisor.stop()
+    assert not bench.folder(job_id).exists()
+    assert not [record for record in caplog.records if record.exc_info]

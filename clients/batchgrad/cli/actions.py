@@ -1,5 +1,6 @@
 """Commands that change a job, and the one that fetches what it learned."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -111,9 +112,13 @@ def download(
     target = to or Path(f"{job}.{format or 'safetensors'}")
     with connect(ctx) as client:
         found = client.job(job)
-        written = client.download(
-            job, target, format=format, which=which, step=step, fold=fold, precision=precision
-        )
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            written = client.download(
+                job, target, format=format, which=which, step=step, fold=fold, precision=precision
+            )
+        for one in warned:
+            say(f"batchgrad: {one.message}")
         typer.echo(str(written))
     kind = format or parameters_format(target)
     say(f"Written as {kind}.")

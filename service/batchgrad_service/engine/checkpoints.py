@@ -40,6 +40,10 @@ class BadCheckpoint(Exception):
     """A checkpoint file is torn, changed, or of a format that this version can't read."""
 
 
+class GoneCheckpoint(BadCheckpoint):
+    """There is no such file."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A state to go on from: `step` steps are done.
@@ -112,8 +116,17 @@ def read(path: Path) -> Snapshot:
         with safe_open(path, "numpy") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except FileNotFoundError as error:
+        raise GoneCheckpoint(f"{path.name} is not there.") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} can't be read: {error}") from error
+    try:
+        return _snapshot(path, about, tensors)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadCheckpoint(f"{path.name} does not say what it holds: {error!r}") from error
+
+
+def _snapshot(path: Path, about: Mapping[str, Any], tensors: dict[str, Any]) -> Snapshot:
     if about.get("format") != FORMAT:
         raise BadCheckpoint(f"{path.name} has format {about.get('format')}, expected {FORMAT}.")
     if digest(tensors) != about["tensors_digest"]:

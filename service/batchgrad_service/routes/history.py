@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
-from batchgrad_service.downloads import choose
+from batchgrad_service.downloads import Download, newest_whole
 from batchgrad_service.engine.folding import CannotFold
-from batchgrad_service.problems import Conflict, Invalid, NotFound
+from batchgrad_service.problems import Conflict, Invalid
 from batchgrad_service.routes.large_answers import sent_from
 from batchgrad_service.routes.services import Served, Services, as_json
 
@@ -70,6 +70,8 @@ async def read_parameters(
 ) -> Response:
     """θ as a safetensors or npz file: those that the job keeps (spec.keep), as of now.
 
+    Where the newest checkpoint is damaged, those of the one before it, with a Warning header.
+
     With ?which=best or last, those; with ?step=, those after that step, if a checkpoint holds them.
     A safetensors file's metadata say which they are, with step, digest and evaluation.
 
@@ -107,24 +109,22 @@ def _parameters(
         raise Conflict(
             f"Job {job_id} has no checkpoint yet: wait for its first one.", code="no_checkpoint"
         )
-    chosen = choose(job_id, kept, which, step)
-    at = chosen.step
-    path = served.job_directory(job_id) / chosen.file
     model = job.spec.model if fold else None
-    try:
-        content = served.spool.share(
+
+    def export(chosen: Download) -> IO[bytes]:
+        path = served.job_directory(job_id) / chosen.file
+        return served.spool.share(
             f"{path} {file_format} {fold} {precision} {chosen.which}",
             lambda: served.exporters[file_format](
                 path, model, which=chosen.which, precision=precision
             ),
         )
+
+    try:
+        content, chosen, faults = newest_whole(job_id, kept, export, which, step)
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
-    except FileNotFoundError:
-        raise NotFound(
-            f"The checkpoint of step {at} has just made room for a newer one: ask again.",
-            code="checkpoint_not_found",
-        ) from None
+    at = chosen.step
     return sent_from(
         content,
         "application/octet-stream",
@@ -132,5 +132,13 @@ def _parameters(
             "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
             "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}'
             f'{f"-{precision}" if precision else ""}"',
+            **({"Warning": _warning(faults, at)} if faults else {}),
         },
     )
+
+
+def _warning(faults: list[str], step: int) -> str:
+    """RFC 7234's header: these are older parameters than those that were asked for, and why."""
+    text = f"{' '.join(faults)} These are the parameters of step {step}."
+    quoted = " ".join(text.replace('"', "'").split())
+    return f'199 batchgrad "{quoted.encode("ascii", "replace").decode()}"'

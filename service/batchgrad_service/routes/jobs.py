@@ -10,7 +10,16 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import Dataset, InitialParameters, Job, JobSpec, JobStatus, Page, Plan
+from batchgrad.contract import (
+    TERMINAL,
+    Dataset,
+    InitialParameters,
+    Job,
+    JobSpec,
+    JobStatus,
+    Page,
+    Plan,
+)
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.routes.bodies import json_body
 from batchgrad_service.routes.services import Served, Services, as_json
@@ -149,6 +158,8 @@ def read_job(job_id: str, served: Served) -> Response:
 def delete_job(job_id: str, served: Served) -> Response:
     """Forget a finished job with its history, checkpoints and files."""
     inputs = served.store.job_inputs(job_id)
+    if served.store.job(job_id).status in TERMINAL:
+        served.supervisor.let_go(job_id)
     served.store.delete_job(job_id)
     shutil.rmtree(served.job_directory(job_id), ignore_errors=True)
     served.parameters.drop_unused(inputs.initial_parameters)

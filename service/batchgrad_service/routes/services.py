@@ -63,6 +63,9 @@ class Supervisor(Protocol):
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again."""
 
+    def let_go(self, job_id: str) -> None:
+        """Wait until an ended job has no engine any more."""
+
     def ledger(self, job_id: str, seconds: float) -> Path | None:
         """A running job's example ledger, just written; None if that takes longer."""
 
