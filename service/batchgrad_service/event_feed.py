@@ -22,8 +22,8 @@ BATCH = 100
 KEPT_BATCHES = 20
 """Who is further behind reads from the store."""
 
-SECONDS_PER_READER = 0.0005
-"""The pause between two batches: each costs so much for every reader, and others wait meanwhile."""
+SECONDS_PER_READER = 0.002
+"""The pause between two batches. A batch costs a tenth of it of CPU time for every reader."""
 
 _WOKEN_TOGETHER = 25
 _CATCHING_UP = 4  # readers at once who read the store for themselves

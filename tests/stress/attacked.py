@@ -1,0 +1,152 @@
+"""A service to attack: its address, its processes and what they hold, and raw connections to it."""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchgrad.client import Client
+
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Attacked:
+    """A running service that asks for no token."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    client: Client
+    log: Path
+    opened: list[socket.socket] = field(default_factory=list)
+
+    def connect(self, *sent: bytes) -> socket.socket:
+        """A connection over which `sent` was sent; it is closed in the end."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
+        self.opened.append(connection)
+        for data in sent:
+            connection.sendall(data)
+        return connection
+
+    def ask(self, head: str, body: bytes = b"", kind: str = "application/json") -> tuple[int, int]:
+        """Status and length of the answer to a request that begins with `head`."""
+        request = (
+            f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with self.connect(request.encode() + body) as connection:
+            first, length = b"", 0
+            while data := connection.recv(2**20):
+                first = first or data
+                length += len(data)
+        return int(first.split()[1]), length
+
+    def cpu_seconds(self) -> float:
+        """What the service itself has taken, without the processes below it."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+    def held_bytes(self) -> dict[int, int]:
+        """What the service and each process below it holds of memory that no file backs."""
+        parents = dict(_processes())
+        ours = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+            ours |= more
+        return {pid: held for pid in ours if (held := _held_bytes(pid)) is not None}
+
+
+@contextmanager
+def attacked(
+    folder: Path, *, descriptors: int | None = None, **settings: str
+) -> Iterator[Attacked]:
+    """A service that is killed in the end; `settings` are BATCHGRAD_… variables."""
+    command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
+    log = folder / "service.log"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [*command, "--stop-with-stdin", "--data-dir", str(folder / "data")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment | settings,
+        )
+    if descriptors is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    with process:
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            with Client(url, patience_seconds=0, timeout=PATIENCE_SECONDS) as client:
+                until(client.ready)
+                service = Attacked(process, int(url.rsplit(":", 1)[1]), client, log)
+                try:
+                    yield service
+                finally:
+                    for connection in service.opened:
+                        connection.close()
+        finally:
+            process.kill()
+
+
+@contextmanager
+def repeatedly(work: Callable[[], None], pause_seconds: float) -> Iterator[None]:
+    """Inside the block another thread does `work` again and again; an error of it is raised."""
+    ended, failures = threading.Event(), list[BaseException]()
+
+    def repeat() -> None:
+        try:
+            while not ended.wait(pause_seconds):
+                work()
+        except BaseException as failure:  # noqa: BLE001 - it is raised below
+            failures.append(failure)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def slowness() -> float:
+    """How many times longer what takes the CPU takes here than on a machine that nobody uses."""
+    return max(1.0, 1.5 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:  # it has ended
+                continue
+            yield int(entry.name), int(stat.rpartition(")")[2].split()[1])
+
+
+def _held_bytes(pid: int) -> int | None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(lines["RssAnon"].split()[0]) * 1024 if "RssAnon" in lines else None

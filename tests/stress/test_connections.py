@@ -1,0 +1,177 @@
+"""Hundreds of connections: followers of a job who read or don't, silent ones, unread downloads."""
+
+import logging
+import resource
+import selectors
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchgrad.contract import Job
+from tests.stress.attacked import Attacked, attacked, repeatedly, slowness, until
+
+FOLLOWERS = 500
+ROUNDS = 3
+ROUND_SECONDS = 4.0
+MIB = 2**20
+log = logging.getLogger(__name__)
+
+
+def submit(service: Attacked, folder: Path, outputs: int, **changes: Any) -> Job:
+    file = folder / "few.npz"
+    random = np.random.default_rng(7)
+    np.savez(file, inputs=random.normal(size=(64, 8)).astype("float32"), targets=np.arange(64) % 2)
+    service.client.put_dataset("few", file)
+    spec = {
+        "name": "followed",
+        "dataset": "few",
+        "model": {"layers": [{"kind": "linear", "out_features": outputs}]},
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"kind": "sgd", "learning_rate": 0.01},
+        "batch_size": 32,
+        "workers": 0,
+        "threads": 1,
+        **changes,
+    }
+    return service.client.submit(spec)
+
+
+def is_served(service: Attacked) -> bool:
+    """Whether one more connection is."""
+    try:
+        return service.ask("GET /healthz")[0] == 200
+    except (ConnectionError, IndexError):  # dropped without an answer
+        return False
+
+
+class Readers(threading.Thread):
+    """Reads what comes on many connections, and throws it away."""
+
+    def __init__(self, connections: list[socket.socket]) -> None:
+        super().__init__()
+        self._ended = threading.Event()
+        self._waiting = selectors.DefaultSelector()
+        self.heard: set[socket.socket] = set()
+        for each in connections:
+            self._waiting.register(each, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            for key, _ in self._waiting.select(0.2):
+                assert isinstance(key.fileobj, socket.socket)
+                if key.fileobj.recv(2**18):
+                    self.heard.add(key.fileobj)
+                else:
+                    self._waiting.unregister(key.fileobj)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+        self._waiting.close()
+
+
+@contextmanager
+def followed(service: Attacked, job: Job) -> Iterator[Readers]:
+    """Inside the block the job has FOLLOWERS, half of whom read nothing."""
+    get = f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    connections = [service.connect(get) for _ in range(FOLLOWERS)]
+    readers = Readers(connections[::2])
+    readers.start()
+    try:
+        until(lambda: len(readers.heard) == FOLLOWERS // 2)
+        yield readers
+    finally:
+        readers.stop()
+        for each in connections:
+            each.close()
+
+
+def speed(service: Attacked, job: Job) -> tuple[float, float]:
+    """The job's steps a second, and the part of a CPU that the service takes, over a while."""
+    step, cpu = service.client.job(job.id).step, service.cpu_seconds()
+    started = time.monotonic()
+    time.sleep(ROUND_SECONDS)
+    steps, used = service.client.job(job.id).step - step, service.cpu_seconds() - cpu
+    passed = time.monotonic() - started
+    return steps / passed, used / passed
+
+
+def test_five_hundred_followers_slow_nobody_down(tmp_path: Path) -> None:
+    waits: list[float] = []
+    ratios: list[float] = []
+    more: list[float] = []
+    with attacked(tmp_path) as service:
+        job = submit(service, tmp_path, 2, steps=10**7)
+        until(lambda: service.client.job(job.id).step > 100)
+
+        def ask(waited: list[float]) -> None:
+            started = time.monotonic()
+            assert service.ask(f"GET /v1/jobs/{job.id}")[0] == 200
+            waited.append(time.monotonic() - started)
+
+        for _ in range(ROUNDS):
+            with repeatedly(partial(ask, []), 0.05):
+                alone, idle = speed(service, job)
+            with followed(service, job), repeatedly(partial(ask, waits), 0.05):
+                beside, busy = speed(service, job)
+            ratios.append(beside / alone)
+            more.append(busy - idle)
+        service.client.cancel(job.id)
+    p99 = statistics.quantiles(waits, n=100)[98]
+    log.info("speed %s, CPUs %s, p99 %.3f s of %d", ratios, more, p99, len(waits))
+    assert p99 < 0.25 * slowness()
+    assert statistics.median(more) < 0.3
+    assert max(ratios) > 0.9  # others on the machine make single rounds slower
+
+
+def test_silent_connections_leave_the_service_working(tmp_path: Path) -> None:
+    with attacked(tmp_path, BATCHGRAD_MAX_CONNECTIONS="100") as service:
+        job = submit(service, tmp_path, 2, steps=10**7)
+        until(lambda: service.client.job(job.id).status == "running")
+        silent = [service.connect() for number in range(400)]
+        for each in silent[:100:2]:
+            each.sendall(b"GET / HT")
+        assert silent[100].recv(100).startswith(b"HTTP/1.1 503")
+        assert not is_served(service)
+        until(lambda: is_served(service))  # once they are over their time
+        assert service.client.job(job.id).status == "running"
+        service.client.cancel(job.id)
+    assert service.log.stat().st_size < 100_000
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_too_few_descriptors_are_not_run_out_of(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with attacked(tmp_path, descriptors=700) as service:
+            for _ in range(1100):
+                service.connect()
+            until(lambda: is_served(service))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_downloads_that_nobody_reads_are_not_held_in_memory(tmp_path: Path) -> None:
+    with attacked(tmp_path) as service:
+        job = submit(service, tmp_path, 1_000_000, steps=1, shortcuts=[])  # 36 MB of parameters
+        until(lambda: service.client.job(job.id).status == "succeeded")
+        status, length = service.ask(f"GET /v1/jobs/{job.id}/parameters")
+        assert (status, length > 36_000_000) == (200, True)
+        before = service.held_bytes()[service.process.pid]
+        get = f"GET /v1/jobs/{job.id}/parameters HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        unread = [service.connect(get) for _ in range(60)]
+        for each in unread:
+            assert each.recv(9, socket.MSG_PEEK | socket.MSG_WAITALL) == b"HTTP/1.1 "
+        grown = service.held_bytes()[service.process.pid] - before
+        log.info("60 unread downloads of %d MB: %d MiB", length // 10**6, grown >> 20)
+    assert grown < 200 * MIB

@@ -1,0 +1,171 @@
+"""Small requests that ask for much: none takes long, or makes a process hold much."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.stress.attacked import Attacked, attacked, repeatedly, slowness
+
+MIB = 2**20
+log = logging.getLogger(__name__)
+FORM = "application/x-www-form-urlencoded"
+
+
+def question(*layers: dict[str, Any], **changes: Any) -> bytes:
+    model = {"layers": [*layers, {"kind": "linear", "out_features": 1}]}
+    asked = {"model": model, "loss": "squared_error", "inputs": [[1]], "targets": [0], **changes}
+    return json.dumps(asked, separators=(",", ":")).encode()
+
+
+def linear(out: int) -> dict[str, Any]:
+    return {"kind": "linear", "out_features": out}
+
+
+def conv(kernel: int, padding: int, channels: int = 1) -> dict[str, Any]:
+    return {
+        "kind": "conv2d",
+        "out_channels": channels,
+        "kernel_size": kernel,
+        "padding": padding,
+    }
+
+
+FLAT = {"kind": "flatten"}
+PIXEL = {"inputs": [[[[1]]]]}
+
+
+def embedding(ids: int) -> dict[str, Any]:
+    return {"kind": "embedding", "num_embeddings": ids, "embedding_dim": 1}
+
+
+def job(**changes: Any) -> bytes:
+    spec = {
+        "name": "x",
+        "dataset": "ids",
+        "model": {"layers": [embedding(10**6), FLAT, linear(1)]},
+        "loss": "squared_error",
+        "optimizer": {"kind": "sgd", "learning_rate": 0.1},
+        "batch_size": 10,
+        "steps": 1,
+        **changes,
+    }
+    return json.dumps(spec).encode()
+
+
+GRADIENTS, PLAN = "POST /v1/gradients", "POST /v1/jobs?dry_run=true"
+WORST: dict[str, tuple[str, bytes, str]] = {
+    "far padding": (GRADIENTS, question(conv(300, 225), FLAT, **PIXEL), ""),
+    "padding": (GRADIENTS, question(conv(121, 120), FLAT, **PIXEL), ""),
+    "as much padding as is allowed": (GRADIENTS, question(conv(60, 59), FLAT, **PIXEL), ""),
+    "many channels": (GRADIENTS, question(conv(30, 29, 2000), FLAT, **PIXEL), ""),
+    "windows": (
+        GRADIENTS,
+        question({"kind": "max_pool2d", "kernel_size": 3000, "padding": 1500}, FLAT, **PIXEL),
+        "",
+    ),
+    "a wide model": (GRADIENTS, question(*[linear(2**20), linear(1)] * 5), ""),
+    "a long answer": (GRADIENTS, question(linear(139_000)), ""),
+    "many layers": (GRADIENTS, question(*[linear(42)] * 200), ""),
+    "ids": (GRADIENTS, question(embedding(2**22), FLAT, inputs=[[0]]), ""),
+    "positions": (GRADIENTS, question(embedding(256), FLAT, inputs=[[0] * 5000]), ""),
+    "examples": (
+        GRADIENTS,
+        question(linear(20), inputs=[[1]] * 30_000, targets=[0] * 30_000, per_example=True),
+        "",
+    ),
+    "unknown keys": (GRADIENTS, question(**{f"x{k}": 0 for k in range(16_000)}), ""),
+    "a job's unknown keys": (PLAN, job(**{f"x{k}": 0 for k in range(16_000)}), ""),
+    "nested lists": (PLAN, b'{"name": ' + b"[" * 200_000, ""),
+    "classes far apart": (PLAN, job(dataset="far", class_weights="balanced"), ""),
+    "a job's patches": (
+        PLAN,
+        job(dataset="dots", model={"layers": [conv(300, 225), FLAT, linear(1)]}),
+        "",
+    ),
+    "a form's fields": ("POST /login", b"a=b&" * 60_000, FORM),
+    "nested yaml": ("POST /submit", b"action=check&spec=" + b"[" * 90_000, FORM),
+    "yaml of many lines": ("POST /submit", b"action=check&spec=" + b"a: 1%0A" * 14_000, FORM),
+    "yaml of many values": ("POST /submit", b"action=check&spec=[" + b"1," * 49_000, FORM),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    folder = tmp_path_factory.mktemp("small")
+    ids, few = np.zeros((20, 4), "int32"), np.zeros(20, "float32")
+    far = np.array([0, 2**31 - 2] * 10)
+    datasets = {
+        "ids": {"inputs": ids, "targets": few},
+        "far": {"inputs": ids, "targets": far},
+        "dots": {"inputs": np.zeros((20, 1, 1, 1), "float32"), "targets": few},
+    }
+    with attacked(folder) as running:
+        for name, arrays in datasets.items():
+            file: Path = folder / f"{name}.npz"
+            np.savez(file, inputs=arrays["inputs"], targets=arrays["targets"])
+            running.client.put_dataset(name, file)
+        assert running.ask(GRADIENTS, question(linear(2)))[0] == 200  # its processes are warm
+        yield running
+
+
+def send(service: Attacked, name: str) -> int:
+    head, body, kind = WORST[name]
+    return service.ask(head, body, kind or "application/json")[0]
+
+
+class Growth:
+    """By how much each process of the service grows, at most."""
+
+    def __init__(self, service: Attacked) -> None:
+        self._service = service
+        self._before = service.held_bytes()
+        self._new = max(self._before.values())  # one that is forked anew shares as much as this
+        self.most_bytes = 0
+
+    def look(self) -> None:
+        for pid, held in self._service.held_bytes().items():
+            self.most_bytes = max(self.most_bytes, held - self._before.get(pid, self._new))
+
+
+def test_each_takes_little_memory_and_time(service: Attacked) -> None:
+    wrong = []
+    for name, (_, body, _) in WORST.items():
+        growth = Growth(service)
+        with repeatedly(growth.look, 0.01):
+            started = time.monotonic()
+            status = send(service, name)
+            seconds = time.monotonic() - started
+        figures = f"{name}: {len(body)} B, {status}, {seconds:.2f} s, {growth.most_bytes >> 20} MiB"
+        log.info(figures)
+        taken = growth.most_bytes < 512 * MIB and seconds < 2 * slowness()
+        if not (taken and status in {200, 400, 413, 422}):
+            wrong.append(figures)
+    assert not wrong, wrong
+
+
+def test_health_is_answered_beside_forty_of_the_worst(service: Attacked) -> None:
+    names = [name for name, (head, _, _) in WORST.items() if head == GRADIENTS] * 4
+    waits: list[float] = []
+
+    def probe() -> None:
+        started = time.monotonic()
+        assert service.ask("GET /healthz")[0] == 200
+        waits.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=send, args=(service, name)) for name in names[:40]]
+    with repeatedly(probe, 0.05):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    log.info("healthz beside 40: %d times, at most %.3f s", len(waits), max(waits))
+    assert len(waits) > 3
+    assert max(waits) < 0.5 * slowness()
+    assert service.ask(GRADIENTS, question(linear(2)))[0] == 200
