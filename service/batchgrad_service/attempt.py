@@ -24,6 +24,7 @@ from batchgrad_service.engine.messages import (
     Stored,
 )
 from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
+from batchgrad_service.exhaustion import what_lacks
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.recovery import EngineStillThereError, await_engine
@@ -61,6 +62,7 @@ class Surroundings:
     settings: Settings
     sources: Sources
     engine_command: Sequence[str]
+    start_engine: Callable[..., EngineProcess]
     patience: Patience
 
 
@@ -182,6 +184,8 @@ class Attempt:
         except Exception as error:
             if lacks_room(error):
                 self._died("disk_full", no_room(error), [])
+            elif lacking := what_lacks(error):
+                self._died("machine_exhausted", lacking, [])
             else:
                 log.exception("the attempt failed")
                 self._died("internal_error", "The service failed; its log has the traceback.", [])
@@ -245,7 +249,7 @@ class Attempt:
         with self._lock:
             if self._asked or self._interrupted or self._killed or self._aside:
                 return None
-            self._engine = EngineProcess(
+            self._engine = self._around.start_engine(
                 start,
                 command=self._around.engine_command,
                 environment={} if cluster is None else cluster.environment,
@@ -317,6 +321,9 @@ class Attempt:
         elif reason == "disk_full":
             log.warning("%s", detail)
             self._around.settling.disk_full(self.job_id, self.number, detail)
+        elif reason == "machine_exhausted":
+            log.warning("no engine is started: the machine has no %s left", detail)
+            self._around.settling.machine_exhausted(self.job_id, self.number, detail)
         elif reason == "cluster_lost" and self._around.settings.ray_address is not None:
             log.warning("%s", detail)
             self._around.settling.cluster_away(self.job_id, self.number, detail, engine_log)

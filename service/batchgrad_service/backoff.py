@@ -9,12 +9,12 @@ class Backoff:
     def __init__(self, first: float, longest: float) -> None:
         """`first` is how long the first failure is waited out."""
         self.until = -inf
-        self._next = first
+        self.next = first
         self._longest = longest
 
     def fail(self, now: float) -> float:
         """It failed `now`: seconds to wait, until `until`."""
-        seconds = self._next
-        self._next = min(2 * seconds, self._longest)
+        seconds = self.next
+        self.next = min(2 * seconds, self._longest)
         self.until = now + seconds
         return seconds

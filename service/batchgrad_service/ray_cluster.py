@@ -152,12 +152,22 @@ class RayCluster:
             service=os.getpid(),
         )
         log_path = self._data_dir / "keeper.log"
-        process = _spawn(self._keeper_command, log_path)
+        try:
+            process = _spawn(self._keeper_command, log_path)
+        except OSError:
+            shutil.rmtree(temp_dir)
+            raise
         self._record.write_text(json.dumps({"session": process.pid, "temp_dir": str(temp_dir)}))
         cleaner = threading.Thread(
             target=self._clean_behind, args=(process, temp_dir), name="keeper-cleaner", daemon=True
         )
-        cleaner.start()
+        try:
+            cleaner.start()
+        except RuntimeError:
+            with process:
+                process.kill()
+            shutil.rmtree(temp_dir)
+            raise
         keeper = _Keeper(process, temp_dir, token_path, cleaner)
         self._keeper = keeper
         line = _ask(keeper.process, order)

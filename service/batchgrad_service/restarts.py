@@ -8,6 +8,9 @@ from time import monotonic
 from batchgrad_service.backoff import Backoff
 
 FIRST_WAIT_SECONDS = 1.0
+RESTART_WAIT_SECONDS = 15.0
+"""Before the second restart of an engine that died, and twice as long before each further one."""
+
 LONGEST_WAIT_SECONDS = 120.0
 
 
@@ -45,8 +48,8 @@ class RestartBudget:
             self._jobs.pop(job_id, None)
 
 
-class ClusterWaits:
-    """When jobs whose cluster is out of reach or whose disk is full are tried again. Thread-safe.
+class Waits:
+    """When jobs that could not go on are tried again. Thread-safe.
 
     A job waits twice as long each time, unless it got on meanwhile.
     """
@@ -57,13 +60,18 @@ class ClusterWaits:
         self._jobs: dict[str, tuple[Backoff, int]] = {}  # the step of its newest checkpoint
 
     def begin(
-        self, job_id: str, newest_step: int, longest_seconds: float = LONGEST_WAIT_SECONDS
+        self,
+        job_id: str,
+        newest_step: int,
+        longest_seconds: float = LONGEST_WAIT_SECONDS,
+        *,
+        least_seconds: float = FIRST_WAIT_SECONDS,
     ) -> float:
         """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""
         with self._lock:
             backoff, step_before = self._jobs.get(job_id, (None, newest_step))
-            if backoff is None or newest_step > step_before:
-                backoff = Backoff(FIRST_WAIT_SECONDS, longest_seconds)
+            if backoff is None or newest_step > step_before or backoff.next < least_seconds:
+                backoff = Backoff(least_seconds, longest_seconds)
             self._jobs[job_id] = (backoff, newest_step)
             return backoff.fail(self._clock())
 

@@ -6,7 +6,7 @@ from typing import Any
 from batchgrad.contract import TERMINAL, Job, JobStatus
 from batchgrad_service.engine.messages import Finished
 from batchgrad_service.metrics import Metrics
-from batchgrad_service.restarts import ClusterWaits, RestartBudget
+from batchgrad_service.restarts import RESTART_WAIT_SECONDS, RestartBudget, Waits
 from batchgrad_service.store import PatientStore, Store
 
 UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
@@ -27,7 +27,7 @@ class Settling:
         store: Store | PatientStore,
         metrics: Metrics,
         budget: RestartBudget,
-        waits: ClusterWaits,
+        waits: Waits,
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -53,12 +53,22 @@ class Settling:
         self._stopped(job_id, attempt, "recovering", "service_stopped", {"detail": detail})
 
     def died(self, job_id: str, attempt: int, reason: str, detail: str, log: list[str]) -> None:
-        """The engine ended unasked: try again from the newest checkpoint, or give the job up."""
+        """The engine ended unasked: try again from the newest checkpoint, or give the job up.
+
+        The first time at once. Where that did not help, later and later: what is wrong may pass.
+        """
         at_most = self._store.job_inputs(job_id).spec.max_restarts
-        spent = self._budget.spend(job_id, self._newest_step(job_id), at_most)
+        newest = self._newest_step(job_id)
+        spent = self._budget.spend(job_id, newest, at_most)
         data: dict[str, Any] = {"detail": detail, "log": log}
         if spent.allowed:
             data |= {"restart": spent.restarts, "max_restarts": at_most}
+            if spent.restarts > 1:
+                seconds = self._waits.begin(job_id, newest, least_seconds=RESTART_WAIT_SECONDS)
+                data |= {
+                    "detail": f"{detail} The job tries again in {seconds:g} s.",
+                    "again_seconds": seconds,
+                }
             self._stopped(job_id, attempt, "recovering", reason, data)
         else:
             self._stopped(job_id, attempt, "failed", reason, data)
@@ -69,6 +79,16 @@ class Settling:
         detail = f"{detail} The job tries again in {seconds:g} s, until it is back."
         data = {"detail": detail, "log": log, "again_seconds": seconds}
         self._stopped(job_id, attempt, "recovering", "cluster_lost", data)
+
+    def machine_exhausted(self, job_id: str, attempt: int, lacking: str) -> None:
+        """No engine could be started, for want of what others have now: that costs no restart."""
+        seconds = self._waits.begin(job_id, self._newest_step(job_id))
+        detail = (
+            f"The machine has no {lacking} left for an engine. The job tries again in "
+            f"{seconds:g} s, until it has."
+        )
+        data = {"detail": detail, "again_seconds": seconds}
+        self._stopped(job_id, attempt, "recovering", "machine_exhausted", data)
 
     def set_aside(self, job_id: str, attempt: int, why: str) -> None:
         """The disk is nearly full: the engine wrote a checkpoint, the job waits for room."""

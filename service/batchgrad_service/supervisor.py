@@ -11,13 +11,14 @@ from typing import Literal, NoReturn
 from batchgrad.contract import TERMINAL, Job
 from batchgrad_service.attempt import Attempt, Cluster, Surroundings
 from batchgrad_service.disk import DiskRoom
-from batchgrad_service.engine_process import ENGINE_COMMAND
+from batchgrad_service.engine_process import ENGINE_COMMAND, EngineProcess
+from batchgrad_service.exhaustion import what_lacks
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.problems import Conflict
 from batchgrad_service.ray_cluster import RayCluster
 from batchgrad_service.recovery import all_jobs, reconcile
 from batchgrad_service.reports import Reports
-from batchgrad_service.restarts import ClusterWaits, RestartBudget
+from batchgrad_service.restarts import RestartBudget, Waits
 from batchgrad_service.settings import Settings
 from batchgrad_service.settling import UNDER_WAY, Settling
 from batchgrad_service.sources import Sources
@@ -50,6 +51,8 @@ class Supervisor:
         cluster: Cluster | None = None,
         sources: Sources | None = None,
         disk: DiskRoom | None = None,
+        waits: Waits | None = None,
+        start_engine: Callable[..., EngineProcess] = EngineProcess,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
@@ -62,7 +65,7 @@ class Supervisor:
             settings.ray_address,
             object_store_bytes=settings.object_store_bytes,
         )
-        self._waits = ClusterWaits()
+        self._waits = waits or Waits()
         self._patience = Patience()
         patient = PatientStore(store, self._patience)
         self._settling = Settling(patient, metrics, RestartBudget(), self._waits)
@@ -75,6 +78,7 @@ class Supervisor:
             settings=settings,
             sources=sources or Sources(settings),
             engine_command=engine_command,
+            start_engine=start_engine,
             patience=self._patience,
         )
         self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it
@@ -287,7 +291,11 @@ class Supervisor:
             self._metrics.queue_wait((self._clock() - job.created_at).total_seconds())
         attempt = Attempt(job.id, number, self._around, self._ended)
         self._attempts[job.id] = attempt
-        attempt.start()
+        try:
+            attempt.start()
+        except RuntimeError as error:
+            del self._attempts[job.id]
+            self._settling.machine_exhausted(job.id, number, what_lacks(error) or str(error))
 
     def _ended(self, attempt: Attempt) -> None:
         with self._lock:

@@ -58,7 +58,12 @@ class Bench:
     free_bytes: int = 2**40
 
     def supervisor(
-        self, *, at_once: int = 4, grace: float = 20.0, ray_address: str | None = None
+        self,
+        *,
+        at_once: int = 4,
+        grace: float = 20.0,
+        ray_address: str | None = None,
+        **injected: Any,
     ) -> Supervisor:
         settings = Settings(
             data_dir=self.data_dir,
@@ -72,6 +77,7 @@ class Bench:
             self.metrics,
             engine_command=self.engine_command,
             cluster=self.cluster,
+            **injected,
             disk=DiskRoom([self.data_dir], 2**20, lambda _: self.free_bytes),
         )
         made.start()

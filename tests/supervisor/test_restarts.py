@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,14 +12,15 @@ import sys
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event
 
 from batchgrad.contract import JobStatus
 from batchgrad_service.engine.messages import CLUSTER_LOST
-from batchgrad_service.restarts import ClusterWaits, RestartBudget
+from batchgrad_service.engine_process import EngineProcess
+from batchgrad_service.restarts import RestartBudget, Waits
 from tests.supervisor.conftest import PATIENCE_SECONDS, FakeCluster
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def test_a_cluster_of_ones_own_that_is_away_is_waited_for_and_costs_no_restart(
 
 def test_waits_for_a_cluster_grow_until_the_job_gets_on() -> None:
     now = [100.0]
-    waits = ClusterWaits(lambda: now[0])
+    waits = Waits(lambda: now[0])
     assert waits.is_over("a")
     assert [waits.begin("a", -1) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
     now[0] += 119
@@ -121,6 +123,7 @@ def test_waits_for_a_cluster_grow_until_the_job_gets_on() -> None:
     now[0] += 2
     assert waits.is_over("a")
     assert [waits.begin("a", step) for step in (5, 5, 6)] == [1, 2, 1]
+    assert [waits.begin("a", 6, least_seconds=s) for s in (15, 1, 15)] == [15, 30, 60]
     waits.forget("a")
     assert waits.is_over("a")
 
@@ -152,15 +155,71 @@ def test_resuming_by_hand_gives_the_restarts_back(bench: Bench) -> None:
     bench.until_status(job_id, "failed")
 
 
-def test_without_progress_the_job_fails_after_max_restarts(bench: Bench) -> None:
-    bench.supervisor()
-    job_id = bench.submit(crash_at=3, max_restarts=2)
-    bench.until_status(job_id, "failed")
+def soon() -> Waits:
+    """Waits on a clock that runs a thousand times as fast."""
+    return Waits(lambda: 1000 * time.monotonic())
+
+
+def until_tried(bench: Bench, job_id: str, *statuses: JobStatus) -> None:
+    """Wait for a status, as whatever else happens in a service wakes its supervisor."""
+
+    def reached() -> bool:
+        bench.supervisors[-1].notify()
+        return bench.status(job_id) in statuses
+
+    bench.until(reached)
+
+
+def test_without_progress_the_job_fails_after_max_restarts_later_and_later(bench: Bench) -> None:
+    bench.supervisor(waits=soon())
+    job_id = bench.submit(crash_at=3, max_restarts=3)
+    until_tried(bench, job_id, "failed")
     job = bench.store.job(job_id)
-    assert (job.attempts, job.reason) == (3, "engine_died")
+    assert (job.attempts, job.reason) == (4, "engine_died")
+    tried = [s.data for s in bench.states(job_id) if s.data["status"] == "recovering"]
+    assert [data.get("again_seconds") for data in tried] == [None, 15, 30]
+    assert tried[1]["detail"].endswith("SIGKILL. The job tries again in 15 s.")
     last = bench.states(job_id)[-1].data
     assert last["log"] == ["about to crash"]
     bench.until(lambda: bench.ended("failed", "engine_died") == 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "lacking"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "open files (ulimit -n)"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "processes or threads"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (RuntimeError("can't start new thread"), "processes or threads"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_what_the_machine_lacks_for_a_while_costs_no_restart(
+    bench: Bench, error: Exception, lacking: str
+) -> None:
+    failures = iter([error] * 4)
+
+    def start_engine(*order: Any, **how: Any) -> EngineProcess:
+        for failure in failures:
+            raise failure
+        return EngineProcess(*order, **how)
+
+    bench.supervisor(waits=soon(), start_engine=start_engine)
+    job_id = bench.submit(max_restarts=0)
+    until_tried(bench, job_id, "succeeded", "failed")
+    assert bench.status(job_id) == "succeeded"
+    waited = [s.data for s in bench.states(job_id) if s.data["status"] == "recovering"]
+    assert [data["again_seconds"] for data in waited] == [1, 2, 4, 8]
+    assert {data["reason"] for data in waited} == {"machine_exhausted"}
+    assert f"The machine has no {lacking}" in waited[0]["detail"]
+
+
+def test_other_failures_to_start_are_no_lack(bench: Bench) -> None:
+    bench.engine_command = ("/nowhere/python",)
+    bench.supervisor()
+    job_id = bench.submit(max_restarts=0)
+    bench.until_status(job_id, "failed")
+    assert bench.store.job(job_id).reason == "internal_error"
 
 
 def test_no_restart_when_none_is_wanted(bench: Bench) -> None:
