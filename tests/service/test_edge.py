@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -169,6 +170,24 @@ def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None
     assert "secret" not in answer.text
     assert found["request_id"] in found["detail"]
     assert http.get("/healthz").status_code == 200
+
+
+def test_what_the_machine_lacks_for_a_while_is_no_defect(make_bench: Make) -> None:
+    def exhausted(_body: bytes) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    body = {
+        "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+        "loss": "squared_error",
+        "inputs": [[1.0]],
+        "targets": [1.0],
+    }
+    with capture_logs() as logged:
+        answer = make_bench(questions=AskedHere(exhausted)).http.post("/v1/gradients", json=body)
+    assert "open files" in problem(answer, 503)["detail"]
+    assert answer.headers["retry-after"] == "2"
+    [failure] = [line for line in logged if line["event"] == "request failed"]
+    assert "exc_info" not in failure
 
 
 def test_a_problem_keeps_its_fields(make_bench: Make) -> None:

@@ -1,15 +1,18 @@
 """The service has no open files left for a while: no job fails of it."""
 
+import json
 import os
 import resource
-import threading
+import signal
+import time
 from pathlib import Path
 
 from batchgrad import demo
+from batchgrad.client import Client
+from batchgrad.contract import Job
 from batchgrad.private_service import private_service
 
-AWAY_SECONDS = 8.0
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 90.0
 
 
 def children() -> set[int]:
@@ -17,30 +20,42 @@ def children() -> set[int]:
     return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
+def reasons(client: Client, job: Job) -> list[str | None]:
+    """Of the states that it went through."""
+    events = client.events(job.id, follow=False)
+    return [event.data.get("reason") for event in events if event.type == "state"]
+
+
 def test_jobs_wait_for_open_files(tmp_path: Path) -> None:
+    """Their engines are killed while none can be started, and each may be restarted once."""
     before = children()
     with private_service(folder=tmp_path) as client:
         client.put_arrays("digits", *demo.digits())
-        [service] = children() - before
+        [service], [data] = children() - before, tmp_path.iterdir()
+        spec = {**demo.spec(0, 1, 100_000), "max_restarts": 1, "checkpoint_seconds": 1000}
+        jobs = [client.submit(spec) for _ in range(2)]
+
+        def until(what: str) -> None:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not all(what in [job.status, *reasons(client, job)] for job in map(fresh, jobs)):
+                assert time.monotonic() < deadline, [reasons(client, job) for job in jobs]
+                time.sleep(0.1)
+
+        def fresh(job: Job) -> Job:
+            return client.job(job.id)
+
+        until("running")
         usual = resource.prlimit(service, resource.RLIMIT_NOFILE)
-        few = len(os.listdir(f"/proc/{service}/fd")) + 2  # for connections and the database
-        resource.prlimit(service, resource.RLIMIT_NOFILE, (few, usual[1]))
-        back = threading.Timer(
-            AWAY_SECONDS, resource.prlimit, (service, resource.RLIMIT_NOFILE, usual)
-        )
-        back.start()
+        open_files = sum(1 for _ in Path(f"/proc/{service}/fd").iterdir())
+        resource.prlimit(service, resource.RLIMIT_NOFILE, (open_files, usual[1]))
         try:
-            spec = {**demo.spec(0, 1, 2), "max_restarts": 0}
-            jobs = [client.submit(spec, idempotency_key=f"job-{n}").id for n in range(4)]
-            done = [client.wait(job_id, timeout=PATIENCE_SECONDS) for job_id in jobs]
+            for job in jobs:
+                lock = data / "jobs" / job.id / "engine.lock"
+                os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+            until("machine_exhausted")
         finally:
-            back.join()
-        assert [job.status for job in done] == ["succeeded"] * 4
-        assert len({job.parameters_digest for job in done}) == 1
-        reasons = {
-            event.data.get("reason")
-            for job_id in jobs
-            for event in client.events(job_id, follow=False)
-            if event.type == "state"
-        }
-        assert "machine_exhausted" in reasons
+            resource.prlimit(service, resource.RLIMIT_NOFILE, usual)
+        until("running")
+        assert all(reasons(client, job).count("machine_exhausted") >= 1 for job in jobs)
+        for job in jobs:
+            client.cancel(job.id)

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from batchgrad_service.exhaustion import what_lacks
 from batchgrad_service.problems import Problem, TooLarge, Unauthorized
 from batchgrad_service.routes.answers import as_response, problem_response
 from batchgrad_service.routes.hosts import Hosts
@@ -77,12 +78,10 @@ class Edge:
             except ClientDisconnect:
                 if not exchange.head:
                     _log.info("client left", method=scope["method"], path=scope["path"])
-            except Exception:  # noqa: BLE001 - the last line of defence; logged with its traceback
-                _log.exception("request failed", method=scope["method"], path=scope["path"])
+            except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged
+                response = _broken(error, scope, request_id)
                 if exchange.status is None:
-                    detail = f"Something broke inside; the service's log has {request_id}."
-                    broken = problem_response(500, "internal_error", detail, request_id)
-                    await broken(scope, receive, exchange.send)
+                    await response(scope, receive, exchange.send)
             self._report(scope, exchange)
 
     async def _guarded(
@@ -150,6 +149,19 @@ def client_of(scope: Scope) -> str:
     """The address that a request comes from."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
+
+
+def _broken(error: Exception, scope: Scope, request_id: str) -> Response:
+    """What to say of an error that no route expects; the log has it."""
+    about = {"method": scope["method"], "path": scope["path"]}
+    if lacking := what_lacks(error):
+        _log.warning("request failed", reason=f"the machine has no {lacking} left", **about)
+        detail = f"The machine has no {lacking} left now: try again in a few seconds."
+        headers = {"Retry-After": "2"}
+        return problem_response(503, "machine_exhausted", detail, request_id, headers=headers)
+    _log.error("request failed", exc_info=error, **about)
+    detail = f"Something broke inside; the service's log has {request_id}."
+    return problem_response(500, "internal_error", detail, request_id)
 
 
 def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Exchange") -> Response:
