@@ -33,6 +33,18 @@ def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
         "<code>validation_fraction</code> number ≥ 0, &lt; 1, default 0.0.",
         "<code>optimizer</code>",
         "<code>limit</code> (query) integer 1 to 1000, default 50.",
+        # conventions, at the fields that they are of
+        "rounded down, drawn by seed, not stratified by class",
+        "step t of W has t/W of the learning rate: the first has 1/W, not 0",
+        "that the last one&#x27;s is a little above `final_fraction`",
+        "torch adds 1e-6 to the norm that it divides by",
+        "also in the validation loss (not so in Keras), not in the accuracy",
+        "where all its outputs are on the right side",
+        "its step is as long as any",
+        "everywhere: torch takes a itself above 20",
+        "Weight decay acts on that row too",
+        "momentum, averages and decay stand still too",
+        "<code>which</code> (query)",
     ):
         assert said in page, said
 

@@ -73,15 +73,15 @@ Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
 
 
 class Rule(Wire):
-    """What every update rule has besides its own numbers.
-
-    `clip_norm` scales the mean gradient G down to this norm where it is larger; torch adds 1e-6
-    to the norm that it divides by. Where no example of a minibatch is left, or none with weight,
-    there is no update: momentum, averages and decay stand still too.
-    """
+    """What every update rule has besides its own numbers."""
 
     schedule: Schedule = Constant(kind="constant")
-    clip_norm: Number | None = Field(default=None, gt=0)
+    clip_norm: Number | None = Field(
+        default=None,
+        gt=0,
+        description="scales the mean gradient G down to this norm where it is larger; torch adds "
+        "1e-6 to the norm that it divides by",
+    )
 
 
 class Sgd(Rule):
@@ -243,7 +243,9 @@ class JobSpec(Wire):
         "same unless its weight is 0; in float64, then rounded to precision",
     )
     nonfinite: Literal["fail", "drop"] = Field(
-        default="fail", description="what becomes of examples whose gradient is not finite"
+        default="fail",
+        description="what becomes of examples whose gradient is not finite; where those that are "
+        "left weigh nothing, momentum, averages and decay stand still too",
     )
     checkpoint_seconds: Number = Field(default=30.0, gt=0, description="between checkpoints")
     max_restarts: Integer = Field(
