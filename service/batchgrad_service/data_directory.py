@@ -32,7 +32,7 @@ CONTENTS = ("datasets", "parameters", "jobs", "published")
 _OTHERS_OF_OURS = {"jobs", "published", "keeper.json", "keeper.log", "token"}
 _IN_AN_EMPTY_ONE = {LOCK, "token", "lost+found"}
 """What a first start that was interrupted, its operator or a new file system has put there."""
-_TABLES = {"jobs", "steps", "checkpoints", "datasets", "alembic_version"}
+_TABLES = {"jobs", "checkpoints", "datasets", "alembic_version"}
 
 
 OTHER_DATABASE = (

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
 
 from batchgrad.contract import Ledger, StepExamples
 from batchgrad_service.engine import checkpoints, ledger_files
@@ -18,7 +17,7 @@ from batchgrad_service.engine.ledger import Ledger as Columns
 from batchgrad_service.engine.messages import EngineMessage, Finished, Sent, Start, encode
 from batchgrad_service.engine.session import run
 from batchgrad_service.reports import Reports
-from batchgrad_service.store.schema import steps
+from batchgrad_service.store import blocks
 from tests.engine.attempts import Orders
 from tests.service.building import checkpointed, npz, problem, spec, started
 from tests.service.conftest import Bench
@@ -233,11 +232,15 @@ def test_finished_job_shows_who_drove_its_steps(bench: Bench, job: str) -> None:
     assert len(replayed(bench, job, 20, order="norm", limit=3).data) == 3
 
 
-def test_replay_tells_a_row_that_was_tampered_with(bench: Bench, job: str) -> None:
+def _record_again(bench: Bench, job_id: str, step: int, **changes: Any) -> None:
+    """Put another row in a step's place."""
+    [row] = bench.store.steps(job_id, after=step - 1, limit=1).data
     with bench.store.writing() as connection:
-        connection.execute(
-            update(steps).where(steps.c.step == 9).values(gradient_checksum="0" * 32)
-        )
+        blocks.put(connection, job_id, [row.model_dump() | changes], exact=False)
+
+
+def test_replay_tells_a_row_that_was_tampered_with(bench: Bench, job: str) -> None:
+    _record_again(bench, job, 9, gradient_checksum="0" * 32)
     assert not replayed(bench, job, 9).verified
 
 
@@ -263,9 +266,9 @@ def test_replay_that_would_take_too_long_says_where_checkpoints_are(
     job_id = submit(bench)
     train(bench, job_id, Orders(7, "pause"))
     train(bench, job_id)
-    with bench.store.writing() as connection:  # as on a slower machine, or a larger dataset
-        slow = {"compute": 0.25, "update": 0.25, "compare": 100.0}
-        connection.execute(update(steps).values(phases=slow, workers=2))
+    slow = {"compute": 0.25, "update": 0.25, "compare": 100.0}
+    for step in range(1, 21):  # as on a slower machine, or a larger dataset
+        _record_again(bench, job_id, step, phases=slow, workers=2)
     assert replayed(bench, job_id, 13).verified  # six steps of 0.75 s
     found = problem(bench.http.get(f"/v1/jobs/{job_id}/steps/15/examples"), 409)
     assert found["code"] == "replay_too_long"

@@ -183,7 +183,7 @@ def test_thinning_keeps_the_first_the_last_and_the_number(
 ) -> None:
     job_id, attempt = started(store)
     store.record_report(job_id, attempt, report(*(row(step) for step in range(1, count + 1))))
-    kept = [step.step for step in store.thinned_steps(job_id, points)]
+    kept = [step["step"] for step in store.thinned_steps(job_id, points)]
     assert len(kept) == min(count, points)
     assert kept[0] == 1
     assert kept[-1] == count

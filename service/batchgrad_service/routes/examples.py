@@ -18,7 +18,6 @@ from batchgrad.contract import (
     LedgerOrder,
     ShareOrder,
     StepExamples,
-    StepRow,
 )
 from batchgrad_service.engine.ledger_files import LedgerFile, NoLedger
 from batchgrad_service.engine.replay import Request
@@ -162,7 +161,7 @@ def read_step_examples(
     `share` orders by size, whatever its sign; `alignment` the most opposed first; the others the
     largest first, `example` by number.
     """
-    row = served.store.step(job_id, step)
+    checksum = served.store.step_checksum(job_id, step)
     inputs = served.store.job_inputs(job_id)
     dataset = served.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
@@ -171,7 +170,7 @@ def read_step_examples(
             code="dataset_gone",
         )
     for at, checkpoint in _starts(job_id, step, served):
-        _refuse_long(job_id, row, at, served)
+        _refuse_long(job_id, step, at, served)
         answer = served.replays.run(
             Request(
                 spec=inputs.spec,
@@ -179,7 +178,7 @@ def read_step_examples(
                 checkpoint=checkpoint,
                 initial_parameters=_initial(inputs, served),
                 step=step,
-                checksum=row.gradient_checksum,
+                checksum=checksum,
                 order=order,
                 limit=limit,
             )
@@ -209,14 +208,14 @@ def _initial(inputs: JobInputs, served: Services) -> Path | None:
     return served.data_dir / "parameters" / f"{hex_of(inputs.initial_parameters)}.safetensors"
 
 
-def _refuse_long(job_id: str, row: StepRow, start: int, served: Services) -> None:
+def _refuse_long(job_id: str, step: int, start: int, served: Services) -> None:
     most = served.replays.seconds
-    seconds = served.store.recorded_seconds(job_id, after=start, upto=row.step, most=most)
+    seconds = served.store.recorded_seconds(job_id, after=start, upto=step, most=most)
     if seconds <= most:
         return
     kept = [stored.checkpoint.step for stored in served.store.checkpoints(job_id)]
     raise Conflict(
-        f"A replay of step {row.step} begins at step {start} and would take more than {most:g} s "
+        f"A replay of step {step} begins at step {start} and would take more than {most:g} s "
         f"(replay_seconds), by the seconds that its steps took: ask for a step soon after one of "
         f"the checkpoints, which are of the steps {sorted(kept)}.",
         code="replay_too_long",

@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
@@ -164,7 +165,7 @@ def delete_job(job_id: str, served: Served) -> Response:
     shutil.rmtree(served.job_directory(job_id), ignore_errors=True)
     served.parameters.drop_unused(inputs.initial_parameters)
     served.datasets.drop_unused(inputs.dataset_digest)
-    return Response(status_code=204)
+    return Response(status_code=204, background=BackgroundTask(served.store.give_back))
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=Job)

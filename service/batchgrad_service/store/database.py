@@ -1,9 +1,10 @@
 """The connection to the database: how transactions begin, and who hears of it when they end."""
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,27 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from batchgrad_service.store.unavailable import StoreBusy, StoreDamaged, damaged, understand
+from batchgrad_service.store.unavailable import (
+    StoreBusy,
+    StoreDamaged,
+    StoreFull,
+    damaged,
+    understand,
+)
+
+log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MILLISECONDS = 2_000
 """How long another program's lock is waited for; then who asked is told so."""
 
 TURN_SECONDS = 5.0
 """How long a writer of this process waits for its turn: each before it may wait for the lock."""
+
+LOG_BYTES = 4 << 20
+"""What SQLite's write-ahead log may keep once its pages are in the database."""
+
+VACUUM_PAGES = 256
+"""Free pages that go back to the file system while others wait to write."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -37,7 +52,9 @@ def _json(value: Any) -> str:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN below decides, not the driver
     for pragma in (
+        "auto_vacuum = INCREMENTAL",  # says nothing to a database that has tables already
         f"busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}",
+        f"journal_size_limit = {LOG_BYTES}",
         "journal_mode = WAL",
         "synchronous = FULL",  # a job is durable before its 201 is sent
         "foreign_keys = ON",
@@ -88,6 +105,52 @@ class Database:
         with self._understood(), self._write_lock, self._engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        self._make_shrinkable()
+
+    def _make_shrinkable(self) -> None:
+        """Rewrite, once, a SQLite file of an earlier version, so that `give_back` can work."""
+        if self._file is None:
+            return
+        with self._understood(), self._alone() as connection:
+            if connection.execute("PRAGMA auto_vacuum").fetchone() == (0,):
+                try:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                    connection.execute("VACUUM")
+                except sqlite3.Error as error:
+                    if not isinstance(understand(error, self._file), StoreFull):
+                        raise
+                    log.warning(
+                        "No room to rewrite %s: what is deleted is used again, but not given back "
+                        "to the disk, until a start finds as much free space as the file takes.",
+                        self._file,
+                    )
+
+    def give_back(self) -> None:
+        """Give what was deleted back to the file system, a little at a time; the log too."""
+        if self._file is None:
+            return
+        free = -1
+        while free != (free := self._give_some_back()):
+            pass
+        with self._understood(), self._alone() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _give_some_back(self) -> int:
+        """How many pages are free still."""
+        with self._understood(), self._alone() as connection:
+            connection.execute("PRAGMA synchronous = NORMAL")  # nothing is lost if this is
+            try:
+                connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+                left: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            finally:
+                connection.execute("PRAGMA synchronous = FULL")
+        return left
+
+    @contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """SQLite's own connection, without a transaction, while no other writes."""
+        with self._turn(), closing(self._engine.raw_connection()) as connection:
+            yield connection.driver_connection  # type: ignore[misc]
 
     def close(self) -> None:
         """Let go of every connection."""

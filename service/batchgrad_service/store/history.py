@@ -2,19 +2,21 @@
 
 from collections.abc import Collection
 
+import numpy as np
 from sqlalchemy import Column, ColumnElement, RowMapping, delete, func, select
 
 from batchgrad.contract import Event, EventType, Page, StepRow
 from batchgrad_service.problems import NotFound
+from batchgrad_service.store import blocks
 from batchgrad_service.store.database import Database
+from batchgrad_service.store.packing import Row as StepDict
 from batchgrad_service.store.records import (
     StoredCheckpoint,
     checkpoint_of,
     event_of,
     job_row,
-    step_of,
 )
-from batchgrad_service.store.schema import checkpoints, events, steps
+from batchgrad_service.store.schema import checkpoints, events
 
 
 class History(Database):
@@ -36,59 +38,79 @@ class History(Database):
 
     def steps(self, job_id: str, *, after: int | None, limit: int) -> Page[StepRow]:
         """Steps beyond `after` (None: from the first), in order; `next` as in `events`."""
-        query = select(steps).where(steps.c.job_id == job_id).order_by(steps.c.step)
-        if after is not None:
-            query = query.where(steps.c.step > after)
+        after = 0 if after is None else after
+        found: list[StepDict] = []
         with self.reading() as connection:
             job_row(connection, job_id)
-            rows = connection.execute(query.limit(limit + 1)).mappings()
-            found = [step_of(row) for row in rows]
+            for block in blocks.about(connection, job_id, after):
+                rows = blocks.rows_of(connection, job_id, block)
+                found += [row for row in rows if row["step"] > after]
+                if len(found) > limit:
+                    break
         more = len(found) > limit
-        return Page[StepRow](data=found[:limit], next=str(found[limit - 1].step) if more else None)
+        data = [StepRow.model_validate(row) for row in found[:limit]]
+        return Page[StepRow](data=data, next=str(data[-1].step) if more else None)
 
-    def step(self, job_id: str, step: int) -> StepRow:
-        """One step; NotFound when the job has not done it."""
-        query = select(steps).where(steps.c.job_id == job_id, steps.c.step == step)
+    def step_checksum(self, job_id: str, step: int) -> str | None:
+        """What a replay of the step must have: `gradient_checksum`, or its first 16 digits.
+
+        NotFound when the job has not done the step.
+        """
         with self.reading() as connection:
             done = job_row(connection, job_id)["step"]
-            row = connection.execute(query).mappings().first()
-        if row is None:
+            recorded, checksum = blocks.checksum(connection, job_id, step)
+        if not recorded:
             raise NotFound(
                 f"Job {job_id} has no step {step}: it has done {done}, counted from 1.",
                 code="step_not_found",
             )
-        return step_of(row)
+        return checksum
 
     def recorded_seconds(self, job_id: str, *, after: int, upto: int, most: float) -> float:
         """What the steps after `after`, up to `upto`, would take one process, by their phases.
 
-        Workers' seconds are counted for each of them. Looks no further once it is over `most`.
+        Workers' seconds are counted for each of them; where rows were thinned, each counts for
+        the steps that it stands for. Looks no further once it is over `most`.
         """
-        query = (
-            select(steps.c.phases, steps.c.workers)
-            .where(steps.c.job_id == job_id, steps.c.step > after, steps.c.step <= upto)
-            .order_by(steps.c.step)
-        )
         seconds = 0.0
         with self.reading() as connection:
-            for phases, workers in connection.execute(query).yield_per(1000):
-                seconds += phases.get("compute", 0.0) * max(workers, 1)
-                seconds += sum(phases.get(name, 0.0) for name in ("shard", "reduce", "update"))
-                if seconds > most:
+            for block in blocks.about(connection, job_id, after):
+                for row in blocks.rows_of(connection, job_id, block):
+                    if after < row["step"] <= upto:
+                        seconds += block.steps_a_row * _seconds(row)
+                if seconds > most or block.last >= upto:
                     break
         return seconds
 
     def thinned_steps(
         self, job_id: str, max_points: int, *, after: int | None = None
-    ) -> list[StepRow]:
+    ) -> list[StepDict]:
         """At most `max_points` (2 or more) of the steps beyond `after`, evenly apart.
 
-        The first and the last are among them.
+        Each is what a `StepRow` is made of. Of n rows numbered i from 0 it takes those where
+        i·(max_points - 1)/(n - 1) has just passed a whole number: exactly `max_points` of them,
+        the first and the last among them.
         """
-        kept = steps.c.job_id == job_id
-        if after is not None:
-            kept &= steps.c.step > after
-        return [step_of(row) for row in self._thinned(job_id, steps.c.step, kept, max_points)]
+        _refuse_less_than_two(max_points)
+        after = 0 if after is None else after
+        chosen: list[StepDict] = []
+        with self.reading() as connection:
+            job_row(connection, job_id)
+            found = blocks.about(connection, job_id, after)
+            skipped = 0
+            if found and found[0].first <= after:
+                rows = blocks.rows_of(connection, job_id, found[0])
+                skipped = sum(row["step"] <= after for row in rows)
+            begins = np.cumsum([-skipped, *(block.kept for block in found)])
+            count = int(begins[-1])
+            wanted = np.arange(count)
+            if count > max_points:
+                wanted = wanted[wanted * (max_points - 1) % (count - 1) < max_points - 1]
+            for block, begin, end in zip(found, begins, begins[1:], strict=False):
+                places = wanted[(wanted >= begin) & (wanted < end)] - begin
+                if len(places):
+                    chosen += blocks.rows_of(connection, job_id, block, places.tolist())
+        return chosen
 
     def thinned_events(self, job_id: str, kind: EventType, max_points: int) -> list[Event]:
         """At most `max_points` (2 or more) events of one type, as in `thinned_steps`."""
@@ -103,8 +125,7 @@ class History(Database):
         Of n rows numbered i from 0 it takes those where i·(max_points - 1)/(n - 1) has just
         passed a whole number: exactly `max_points` of them.
         """
-        if max_points < 2:
-            raise ValueError(f"max_points is {max_points}: it must be 2 or more.")
+        _refuse_less_than_two(max_points)
         with self.reading() as connection:
             job_row(connection, job_id)
             count = connection.execute(
@@ -161,3 +182,14 @@ class History(Database):
                     checkpoints.c.job_id == job_id, checkpoints.c.file.in_(files)
                 )
             )
+
+
+def _refuse_less_than_two(max_points: int) -> None:
+    if max_points < 2:
+        raise ValueError(f"max_points is {max_points}: it must be 2 or more.")
+
+
+def _seconds(row: StepDict) -> float:
+    phases: dict[str, float] = row["phases"]
+    alone = sum(phases.get(name, 0.0) for name in ("shard", "reduce", "update"))
+    return float(phases.get("compute", 0.0) * max(row["workers"], 1) + alone)

@@ -17,7 +17,10 @@ from batchgrad_service.store.records import (
     job_row,
     to_cursor,
 )
-from batchgrad_service.store.schema import idempotency_keys, job_labels, jobs
+from batchgrad_service.store.schema import events, idempotency_keys, job_labels, jobs, step_blocks
+
+DELETED_ROWS = 100
+"""At most so many blocks or events are deleted while others wait to write."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as its values do
 
@@ -144,7 +147,21 @@ class JobRows(Database):
         return Page[Job](data=found[:limit], next=to_cursor(found[limit - 1].id) if more else None)
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a finished job and all its rows; its files are the caller's."""
+        """Forget a finished job and all its rows; its files are the caller's.
+
+        What there may be much of goes first, a little at a time, so that others can write
+        meanwhile; who is interrupted deletes the rest by deleting again. `give_back` then gives
+        the room back to the disk.
+        """
+        with self.reading() as connection:
+            status = job_row(connection, job_id)["status"]
+        for table, key in ((step_blocks, step_blocks.c.last), (events, events.c.seq)):
+            some = select(key).where(table.c.job_id == job_id).limit(DELETED_ROWS)
+            while status in TERMINAL:
+                with self.writing() as connection:
+                    change = delete(table).where(table.c.job_id == job_id, key.in_(some))
+                    if connection.execute(change).rowcount < DELETED_ROWS:
+                        break
         with self.writing(job_id) as connection:
             status = job_row(connection, job_id)["status"]
             if status not in TERMINAL:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from sqlalchemy.engine import Result
 
-from batchgrad.contract import Checkpoint, Dataset, Event, EventType, Job, JobSpec, StepRow
+from batchgrad.contract import Checkpoint, Dataset, Event, EventType, Job, JobSpec
 from batchgrad_service.problems import Invalid, NotFound
 from batchgrad_service.store import schema
 
@@ -42,11 +42,6 @@ def job_of(row: RowMapping) -> Job:
 def event_of(row: RowMapping) -> Event:
     """A row of `events`."""
     return Event.model_validate(dict(row))
-
-
-def step_of(row: RowMapping) -> StepRow:
-    """A row of `steps`."""
-    return StepRow.model_validate(dict(row))
 
 
 def dataset_of(row: RowMapping) -> Dataset:

@@ -9,9 +9,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from batchgrad.contract import TERMINAL, EventType
 from batchgrad_service.engine.messages import Checkpointed, Happened, Report, Started
+from batchgrad_service.store import blocks
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
-from batchgrad_service.store.schema import checkpoints, jobs, steps
+from batchgrad_service.store.schema import checkpoints, jobs
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -78,7 +79,8 @@ class EngineReports(Database):
                 return _is_current(connection, job_id, attempt)
             told = _Told.of(job_row(connection, job_id))
             if rows:
-                _upsert(connection, steps, [{"job_id": job_id, **row} for row in rows])
+                blocks.put(connection, job_id, rows, exact=told.exact)
+                blocks.thin(connection, job_id, rows[-1]["time"], exact=told.exact)
             for kind, data in told.news(report, figures):
                 append_event(connection, job_id, kind, data, self._clock())
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(**told.after(report)))
@@ -125,15 +127,24 @@ class EngineReports(Database):
 
 @dataclass(frozen=True)
 class _Told:
-    """The last step that has a row, and the last that has an evaluation."""
+    """The last step that has a row, and the last that has an evaluation.
+
+    `exact` says that figures keep their 53 bits.
+    """
 
     steps_planned: int
     recorded: int
     evaluated: int
+    exact: bool
 
     @staticmethod
     def of(job: RowMapping) -> "_Told":
-        return _Told(job["steps_planned"], job["recorded_step"], job["evaluated_step"])
+        return _Told(
+            job["steps_planned"],
+            job["recorded_step"],
+            job["evaluated_step"],
+            exact=job["spec"].get("precision") == "float64",
+        )
 
     def news(
         self, report: Report, figures: dict[str, Any]

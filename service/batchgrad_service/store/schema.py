@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -107,24 +108,18 @@ events = Table(
     Column("data", JSON, nullable=False),
 )
 
-steps = Table(
-    "steps",
+step_blocks = Table(  # see blocks.py
+    "step_blocks",
     metadata,
     _of_job(),
-    Column("step", BigInteger, primary_key=True, autoincrement=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("time", UtcDateTime, nullable=False),
-    Column("loss", Float),
-    Column("weight", Float),
-    Column("learning_rate", Float, nullable=False),
-    Column("gradient_norm", Float, nullable=False),
-    Column("noise_scale", Float),
-    Column("norm_test", JSON),
-    Column("gradient_checksum", String(64)),
-    Column("workers", Integer, nullable=False),
-    Column("norms", JSON, nullable=False),
-    Column("shortcuts", JSON, nullable=False),
-    Column("phases", JSON, nullable=False),
+    Column("last", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("due", UtcDateTime),
+    Column("data", LargeBinary, nullable=False),
+    Column("checksums", LargeBinary),
+    Index("ix_step_blocks_job_id_due", "job_id", "due"),
 )
 
 checkpoints = Table(
