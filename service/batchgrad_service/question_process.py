@@ -7,22 +7,19 @@ milliseconds. FD is a Unix socket, over which each comes a socket to answer on. 
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
 
 from batchgrad_service.problems import BadRequest, Invalid
+from batchgrad_service.process_memory import at_most, resident_bytes
 from batchgrad_service.question_kinds import ANSWERS
 from batchgrad_service.question_lines import Answered, Asked, Outcome, ToldProblem
 from batchgrad_workers.threads import single_threaded_blas
 
 KEPT_BYTES = 64 * 2**20
 """By how much a process may have grown and still answer another question."""
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> int:
@@ -47,11 +44,11 @@ def main() -> int:
 def _answer_all(line: socket.socket) -> None:
     """Answer questions until the service leaves, or this process has grown."""
     with line, line.makefile("rb") as questions:
-        started = _resident_bytes()
+        started = resident_bytes()
         while header := questions.readline():
             asked = Asked.model_validate_json(header)
             outcome, content = _answer(asked, questions.read(asked.bytes))
-            last = outcome == "out_of_memory" or _resident_bytes() - started > KEPT_BYTES
+            last = outcome == "out_of_memory" or resident_bytes() - started > KEPT_BYTES
             answered = Answered(outcome=outcome, bytes=len(content), last=last)
             try:
                 line.sendall(answered.model_dump_json().encode() + b"\n")
@@ -64,11 +61,10 @@ def _answer_all(line: socket.socket) -> None:
 
 def _answer(asked: Asked, body: bytes) -> tuple[Outcome, bytes]:
     """The answer within the question's limits; beyond its time SIGPROF ends the process."""
-    before, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + asked.memory_bytes, most))
     signal.setitimer(signal.ITIMER_PROF, asked.cpu_seconds)
     try:
-        return "answer", ANSWERS[asked.kind](body)
+        with at_most(asked.memory_bytes):
+            return "answer", ANSWERS[asked.kind](body)
     except (Invalid, BadRequest) as problem:
         return "problem", ToldProblem.of(problem).model_dump_json().encode()
     except MemoryError:
@@ -78,16 +74,6 @@ def _answer(asked: Asked, body: bytes) -> tuple[Outcome, bytes]:
         return "broken", b""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
-
-
-def _data_bytes() -> int:
-    """What RLIMIT_DATA counts: private memory that may be written."""
-    return int(Path("/proc/self/statm").read_text().split()[5]) * _PAGE_BYTES
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
 def _warm_up() -> None:

@@ -125,7 +125,7 @@ def test_only_so_many_wait(tmp_path: Path) -> None:
         await asyncio.to_thread(asked.wait)
         try:
             with pytest.raises(Unavailable, match="ask again") as caught:
-                await pool.ask("gradients", body)
+                await asyncio.wait_for(pool.ask("gradients", body), 20)
             assert caught.value.headers["Retry-After"] == "2"
         finally:
             go_on.set()
@@ -136,9 +136,11 @@ def test_only_so_many_wait(tmp_path: Path) -> None:
 
 def test_a_stop_ends_all_processes(tmp_path: Path) -> None:
     pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG)
-    ask(pool)
+    pool.start()
     forker = pool._forker._process
     assert forker is not None
+    ask(pool)
+    assert pool._forker._process is forker
     pool.stop()
     assert session_members(forker.pid) == []
     with pytest.raises(Unavailable, match="stopping"):

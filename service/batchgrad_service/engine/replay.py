@@ -22,11 +22,20 @@ from batchgrad_service.engine.messages import Message
 from batchgrad_service.engine.preparation import prepare
 from batchgrad_service.engine.session import own_threads
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
+from batchgrad_service.memory import job_bytes
+from batchgrad_service.process_memory import at_most
+from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.digests import checksums
 from batchgrad_workers.gradients import Differentiator
 from batchgrad_workers.losses import LOSSES
+from batchgrad_workers.network import Network
 from batchgrad_workers.source import DatasetSource
 from batchgrad_workers.threads import ThreadTeam, single_threaded_blas
+
+BYTES_PER_EXAMPLE = 128
+"""Orders, ledger and figures of an example: a few arrays of the dataset's length."""
+
+SPARE_BYTES = 2**29
 
 
 class Request(Message):
@@ -130,6 +139,14 @@ def _share(example: int, loss: float, parts: Shares, place: int) -> ExampleShare
     )
 
 
+def room_bytes(request: Request) -> int:
+    """What a replay may take: as much as the job, once for each thread, and some for its rows."""
+    stored = StoredDataset.open(request.dataset)
+    network = Network(request.spec.model, stored.inputs.shape[1:])
+    step = job_bytes(request.spec, network, averaged=False)
+    return own_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES
+
+
 def _leave_with_stdin() -> None:
     while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would break the exit
         pass
@@ -148,7 +165,8 @@ def main() -> int:
     request = Request.model_validate_json(_read_line())
     threading.Thread(target=_leave_with_stdin, name="stdin", daemon=True).start()
     try:
-        answer = Replayed(examples=replay(request))
+        with at_most(room_bytes(request)):
+            answer = Replayed(examples=replay(request))
     except BadCheckpoint as bad:
         answer = Replayed(bad_checkpoint=str(bad))
     sys.stdout.write(answer.model_dump_json())

@@ -1,0 +1,34 @@
+"""What this process holds of memory, and how much more it may take (Linux)."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int:
+    """Memory that is there now, shared or not."""
+    return _pages(1) * _PAGE_BYTES
+
+
+@contextmanager
+def at_most(more_bytes: int) -> Iterator[None]:
+    """Inside the block allocations beyond `more_bytes` more than now fail: MemoryError.
+
+    Files that are mapped, as datasets are, do not count (RLIMIT_DATA).
+    """
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _pages(5) * _PAGE_BYTES + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+
+
+def _pages(column: int) -> int:
+    """A column of /proc/self/statm: 1 is resident, 5 is private memory that may be written."""
+    return int(Path("/proc/self/statm").read_text().split()[column])
