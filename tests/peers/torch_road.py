@@ -18,25 +18,36 @@ from torch.nn import functional
 NOISY = 4
 
 
-class _Tanh(torch.autograd.Function):  # type: ignore[misc]  # torch is not there for mypy
+class _Elementwise(torch.autograd.Function):  # type: ignore[misc]  # torch is not there for mypy
+    """A function with its derivative, for those of autograd that cancel."""
+
     @staticmethod
-    def forward(ctx: Any, a: Any) -> Any:
+    def forward(ctx: Any, a: Any, value: Any, slope: Any) -> Any:
         ctx.save_for_backward(a)
-        return torch.tanh(a)
+        ctx.slope = slope
+        return value(a)
 
     @staticmethod
     def backward(ctx: Any, *errors: Any) -> Any:
         (a,) = ctx.saved_tensors
-        e = torch.exp(-2 * a.abs())
-        return errors[0] * 4 * e / (1 + e) / (1 + e)
+        return errors[0] * ctx.slope(a), None, None
 
 
-def _softplus(a: Any) -> Any:
-    return torch.logaddexp(a, torch.zeros_like(a))
+def _sech_squared(a: Any) -> Any:
+    e = torch.exp(-2 * a.abs())
+    return 4 * e / (1 + e) / (1 + e)
+
+
+def _tanh(a: Any) -> Any:
+    return _Elementwise.apply(a, torch.tanh, _sech_squared)
 
 
 def _sigmoid(a: Any) -> Any:
-    return torch.exp(-_softplus(-a))
+    return _Elementwise.apply(a, torch.sigmoid, lambda a: torch.sigmoid(a) * torch.sigmoid(-a))
+
+
+def _softplus(a: Any) -> Any:
+    return _Elementwise.apply(a, lambda a: torch.logaddexp(a, torch.zeros_like(a)), torch.sigmoid)
 
 
 def _elementwise(spec: dict[str, Any], a: Any) -> Any:
@@ -45,7 +56,7 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
         "flatten": lambda: a.flatten(1),
         "relu": lambda: functional.relu(a),
         "leaky_relu": lambda: functional.leaky_relu(a, spec.get("negative_slope", 0.01)),
-        "tanh": lambda: _Tanh.apply(a),
+        "tanh": lambda: _tanh(a),
         "sigmoid": lambda: _sigmoid(a),
         "gelu": lambda: a * torch.special.ndtr(a),
         "silu": lambda: a * _sigmoid(a),
@@ -94,7 +105,8 @@ def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[A
 def _loss(name: str, f: Any, target: Any) -> Any:
     if name == "softmax_cross_entropy":
         others = torch.cat([f[:, :target], f[:, target + 1 :]], 1) - f[:, target : target + 1]
-        return _softplus(torch.logsumexp(others, 1)).sum()
+        largest = others.detach().max()
+        return _softplus(largest + torch.logsumexp(others - largest, 1)).sum()
     y = torch.tensor([target], dtype=torch.float64).reshape(f.shape)
     match name:
         case "squared_error":

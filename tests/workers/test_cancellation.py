@@ -187,12 +187,19 @@ def test_many_ids_that_are_alike_are_added_up_without_loss() -> None:
     assert of.each_gradient(ids, error)["weight"][0, 0].astype(L) == pytest.approx(right, rel=1e-6)
 
 
-def test_a_mean_over_a_large_window_loses_nothing() -> None:
-    pixels = np.random.default_rng(0).uniform(0, 1, (1, 1, 400, 400)).astype(np.float32)
-    of = AvgPool2d(Windows((1, 400, 400), (400, 400), (1, 1), (0, 0)))
-    assert float(of.forward({}, pixels)[0, 0, 0, 0]) == pytest.approx(
-        float(pixels.astype(L).mean()), rel=1e-6
-    )
+def test_a_mean_over_a_large_window_and_the_errors_of_many_windows_lose_nothing() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.uniform(0, 1, (1, 3, 400, 400)).astype(np.float32)
+    of = AvgPool2d(Windows((3, 400, 400), (400, 400), (1, 1), (0, 0)))
+    right = pixels.astype(L).mean(axis=(2, 3))
+    assert of.forward({}, pixels)[:, :, 0, 0].astype(L) == pytest.approx(right, rel=3e-7)
+
+    many = AvgPool2d(Windows((3, 99, 99), (50, 50), (1, 1), (0, 0)))
+    error = random.uniform(0, 1, (1, 3, 50, 50)).astype(np.float32)
+    below = many.backward({}, np.zeros((1, 3, 99, 99), np.float32), error, error)
+    right = error.astype(L).mean(axis=(2, 3))  # the pixel that all windows see
+    assert below[:, :, 49, 49].astype(L) == pytest.approx(right, rel=3e-7)
+    assert below.dtype == np.float32
 
 
 def test_a_large_microbatch_is_added_up_without_loss() -> None:

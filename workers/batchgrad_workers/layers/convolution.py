@@ -86,7 +86,8 @@ class Conv2d(Plain):
         del outputs
         channels, height, width = self.input_shape
         matrix = self._matrix(parameters, error.dtype)[:, : self._numbers].transpose(0, 2, 1)
-        below = np.empty((len(inputs), height, width, channels), error.dtype)
+        shape = (len(inputs), height, width, channels)
+        below = np.empty(shape, self.windows.sum_type(error.dtype))
         delta = channels_last(error)
         each = self.groups * self._places * self._numbers
         runs = chunks(len(inputs), each * error.itemsize, CACHE_BYTES)
@@ -98,7 +99,7 @@ class Conv2d(Plain):
             patches = memory[: each * count].reshape(shape)
             product(_rows(self._grouped(delta[run])), matrix, out=_rows(patches))
             spread(patches, self.windows.geometry, below[run])
-        return channels_first(below)
+        return channels_first(below.astype(error.dtype, copy=False))
 
     def gradient_sums(
         self, inputs: Array, error: Array, weights: Array, into: Parameters

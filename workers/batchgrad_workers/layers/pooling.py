@@ -57,18 +57,19 @@ class AvgPool2d(_Pool):
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         del parameters
-        outputs = self._outputs(inputs)
+        outputs = self._outputs(inputs).astype(self.windows.sum_type(inputs.dtype), copy=False)
         _add_up(channels_last(inputs), self.windows.geometry, outputs)
         outputs /= prod(self.windows.kernel)
-        return channels_first(outputs)
+        return channels_first(outputs.astype(inputs.dtype, copy=False))
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
         del parameters, inputs, outputs
-        below, share = self._below(error), channels_last(error) / prod(self.windows.kernel)
+        below = self._below(error).astype(self.windows.sum_type(error.dtype), copy=False)
+        share = channels_last(error) / prod(self.windows.kernel)
         _share_out(share, self.windows.geometry, below)
-        return channels_first(below)
+        return channels_first(below.astype(error.dtype, copy=False))
 
 
 @compiled

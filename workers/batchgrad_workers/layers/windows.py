@@ -5,11 +5,14 @@ give such arrays on as views (n, channels, height, width), and elementwise funct
 """
 
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.compiling import compiled
+from batchgrad_workers.norms import RUN
 
 Pair = tuple[int, int]
 U = np.uintp
@@ -60,6 +63,10 @@ class Windows:
         """Shape of an image with its padding."""
         channels, height, width = self.input_shape
         return channels, height + 2 * self.padding[0], width + 2 * self.padding[1]
+
+    def sum_type(self, dtype: Any) -> Any:
+        """Of sums over a window: float64 for many numbers, which would lose digits in `dtype`."""
+        return np.dtype(np.float64) if prod(self.kernel) > RUN else dtype
 
     @property
     def geometry(self) -> Geometry:
