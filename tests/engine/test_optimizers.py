@@ -149,3 +149,23 @@ def test_clipping_where_squares_leave_their_range(dtype: str, size: float) -> No
 def test_what_is_not_finite_is_not_clipped_away() -> None:
     gradient = np.array([np.inf, 1.0])
     assert optimizers.clipped(gradient, 1.0) is gradient
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 1e-12, 1.0, 1e15, 1e25, 3e38])
+def test_adam_s_first_steps_are_as_long_as_the_rate_whatever_the_gradient_s_size(
+    kind: str, size: float
+) -> None:
+    """In float32, also where the squares of v leave its range; a gradient of 0 moves nothing."""
+    spec: Any = {"adam": Adam, "adamw": AdamW}[kind](
+        kind=kind, learning_rate=0.125, eps=1e-50, weight_decay=0
+    )
+    rule = optimizers.build(spec, ALONE)
+    theta = np.zeros(3, np.float32)
+    gradient = np.array([size, -size, 0], np.float32)
+    for step in (1, 2):
+        rule.update(theta, gradient, 0.125)
+        if size >= 1e-15:
+            assert theta == pytest.approx(np.array([-0.125, 0.125, 0]) * step, rel=1e-5)
+        assert np.abs(theta).max() <= 0.126 * step
+        assert theta[2] == 0

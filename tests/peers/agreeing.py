@@ -9,7 +9,7 @@ from batchgrad.contract import GradientsRequest
 from batchgrad_service.problems import Invalid
 from batchgrad_service.question import answer
 
-ROOM = 30
+ROOM = 60
 """How many times as far as noise moves a number it may lie off: sums are longer than one step."""
 
 Findings = list[str]

@@ -30,7 +30,7 @@ ROWS = ["drawn", "drawn", "equal", "alike", "constant", "zero", "mixed"]
 
 SIZES = {
     "float32": [1.0, 1.0, 1e-3, 1e3, 1e-9, 1e9, 1e-25, 1e15],
-    "float64": [1.0, 1.0, 1e-3, 1e3, 1e-15, 1e30, 1e-170, 1e160],
+    "float64": [1.0, 1.0, 1e-3, 1e3, 1e-15, 1e30, 1e-170, 1e140],
 }
 PARAMETER_SIZES = [1.0, 1.0, 0.01, 5.0, 0.0]
 MOST_PARAMETERS = 2000

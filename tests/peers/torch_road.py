@@ -58,7 +58,7 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
         "leaky_relu": lambda: functional.leaky_relu(a, spec.get("negative_slope", 0.01)),
         "tanh": lambda: _tanh(a),
         "sigmoid": lambda: _sigmoid(a),
-        "gelu": lambda: a * torch.special.ndtr(a),
+        "gelu": lambda: a * torch.erfc(-a * 0.5**0.5) / 2,
         "silu": lambda: a * _sigmoid(a),
         "softplus": lambda: _softplus(a),
         "elu": lambda: functional.elu(a, spec.get("alpha", 1.0)),
@@ -72,7 +72,7 @@ def _layer_norm(a: Any, own: dict[str, Any], eps: float, noise: Callable[[Any], 
     for _ in range(2):
         centred = centred - centred.mean(-1, keepdim=True)
     centred = noise(centred)
-    variance = centred.square().mean(-1, keepdim=True)
+    variance = noise(centred.square().mean(-1, keepdim=True))
     return noise(centred / (variance + eps / size / size).sqrt()) * own["weight"] + own["bias"]
 
 
@@ -102,12 +102,12 @@ def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[A
             return _elementwise(spec, a)
 
 
-def _loss(name: str, f: Any, target: Any) -> Any:
+def _loss(name: str, f: Any, target: Any, noise: Callable[[Any], Any]) -> Any:
     if name == "softmax_cross_entropy":
         others = torch.cat([f[:, :target], f[:, target + 1 :]], 1) - f[:, target : target + 1]
         largest = others.detach().max()
         return _softplus(largest + torch.logsumexp(others - largest, 1)).sum()
-    y = torch.tensor([target], dtype=torch.float64).reshape(f.shape)
+    y = noise(torch.tensor([target], dtype=torch.float64).reshape(f.shape))
     match name:
         case "squared_error":
             return (f - y).square().sum()
@@ -170,7 +170,7 @@ class Road:
                 if f"{index}.{local}" in used
             }
             a = _layer(spec, own, a if not a.is_floating_point() else noise(a), noise)
-        loss = _loss(self._loss, noise(a).flatten(1), target)
+        loss = _loss(self._loss, noise(a).flatten(1), target, noise)
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         self._met(loss.detach())
         return float(loss), {

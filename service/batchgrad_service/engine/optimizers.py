@@ -84,7 +84,8 @@ class Adam:
     """Kingma and Ba 2015; `decoupled` decay as in Loshchilov and Hutter 2019 (AdamW).
 
     m = β₁m + (1-β₁)g; v = β₂v + (1-β₂)g²; θ -= α m̂ / (√v̂ + ε), hats divided by 1 - βᵗ.
-    Adam adds λθ to g; AdamW first shrinks θ by 1 - αλ.
+    Adam adds λθ to g; AdamW first shrinks θ by 1 - αλ. The squares in v bound g and ε: g counts
+    as at most √(largest number), and ε as at least √(smallest), 1e19 and 1e-19 in float32.
     """
 
     def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadTeam) -> None:
@@ -109,7 +110,7 @@ class Adam:
             scalar(spec.beta2),
             scalar(1 - spec.beta2),
             scalar(np.sqrt(1 - spec.beta2**self._updates)),
-            scalar(spec.eps),
+            max(scalar(spec.eps), np.sqrt(np.finfo(scalar).tiny)),
             scalar(1 - learning_rate * decay if self._decoupled else 1),
             scalar(0 if self._decoupled else decay),
         )
@@ -148,9 +149,10 @@ def _adam(
     decay: Number,
 ) -> None:
     """`rate` is α / (1 - β₁ᵗ), `root_bias` √(1 - β₂ᵗ)."""
+    most = np.sqrt(np.finfo(parameters.dtype).max) * parameters.dtype.type(0.99)
     for p in range(len(parameters)):
         theta = shrink * parameters[p]
-        change = gradient[p] + decay * theta
+        change = min(max(gradient[p] + decay * theta, -most), most)
         firsts[p] = keep_first * firsts[p] + take_first * change
         seconds[p] = keep_second * seconds[p] + take_second * (change * change)
         denominator = np.sqrt(seconds[p]) / root_bias + eps
