@@ -110,6 +110,7 @@ def create_app(
         version=describe_version(),
         session=session,
         closing=closing,
+        private_cluster=settings.ray_address is None,
         keep_alive_seconds=keep_alive_seconds,
     )
     app.add_middleware(

@@ -24,6 +24,7 @@ from batchgrad_service.datasets import Datasets
 from batchgrad_service.disk import DiskRoom
 from batchgrad_service.event_feed import EventFeeds
 from batchgrad_service.parameters import Exporter, StoredParameters
+from batchgrad_service.private_workers import check_private_workers
 from batchgrad_service.question_kinds import Kind, PlanQuestion
 from batchgrad_service.replays import Replays
 from batchgrad_service.request_bodies import read_body
@@ -96,6 +97,7 @@ class Services:
     version: Version
     session: Session | None
     closing: Closing
+    private_cluster: bool
     keep_alive_seconds: float = 15.0
 
     async def read_spec(self, body: bytes) -> JobSpec:
@@ -106,7 +108,13 @@ class Services:
             return JobSpec.model_validate_json(answer.read())
 
     async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-        """What the job would do; Problem if spec and dataset do not fit."""
+        """What the job would do; Problem if spec, dataset and machine do not fit."""
+        planned = await self._planned(spec, dataset, directory)
+        if self.private_cluster:
+            check_private_workers(spec, planned.memory_bytes)
+        return planned
+
+    async def _planned(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         if dataset.bytes <= SMALL_DATA_BYTES:
             return await run_in_threadpool(self.planner, spec, dataset, directory)
         asked = PlanQuestion(spec=spec, dataset=dataset, directory=directory)

@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from batchgrad_service.private_workers import check_private_workers
+from batchgrad_service.problems import Invalid
+from tests.service.building import problem, push, spec
+from tests.service.conftest import Bench
+
+GIB = 2**30
+SMALL = {"cpus": 2, "memory_bytes": 8 * GIB}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 8, "auto", {"min": 8, "max": 4096}])
+def test_what_the_machine_holds_is_taken(workers: Any) -> None:
+    check_private_workers(spec(workers=workers), 0, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("workers", "step_bytes", "machine", "most"),
+    [
+        (48, 0, SMALL, 8),
+        (9, 0, SMALL, 8),
+        ({"min": 9, "max": 9}, 0, SMALL, 8),
+        (5, 768 * 2**20, SMALL, 4),
+        (9, 0, {"cpus": 64, "memory_bytes": 4 * GIB}, 8),
+        (2, 100 * GIB, SMALL, 1),
+        (257, 0, {"cpus": 64, "memory_bytes": 512 * GIB}, 256),
+    ],
+)
+def test_more_is_refused_with_the_bound(
+    workers: Any, step_bytes: int, machine: dict[str, int], most: int
+) -> None:
+    with pytest.raises(Invalid, match=rf"holds {most} \(4 for each") as refused:
+        check_private_workers(spec(workers=workers), step_bytes, **machine)
+    assert refused.value.errors[0].pointer in {"/workers", "/workers/min"}
+    assert "--ray-address" in refused.value.detail
+
+
+def test_a_plan_and_a_submission_say_so(make_bench: Callable[..., Bench]) -> None:
+    http = make_bench().http
+    push(http)
+    body = spec(workers=4096).model_dump(mode="json", exclude_none=True)
+    for query in ("?dry_run=true", ""):
+        found = problem(http.post(f"/v1/jobs{query}", json=body), 422)
+        assert found["code"] == "too_many_workers"
+    named = make_bench(ray_address="head:6379").http
+    assert named.post("/v1/jobs?dry_run=true", json=body).status_code == 200
