@@ -82,6 +82,7 @@ def create_app(
         description="Trains by the exact mean of per-example gradients and measures the shortcuts.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to an absolute URL, which need not be the browser's
     )
     closing = closing or Closing()
     session = None if token is None else Session(token)

@@ -60,10 +60,10 @@ def test_jobs_show_progress_loss_and_gap_in_pages(bench: Bench) -> None:
         create(bench.store, name="waiting")
     first = bench.http.get("/").text
     assert first.count(">waiting</a>") == 50
-    older = re.search(r'href="(/\?after=[^"]+)">Older jobs', first)
+    older = re.search(r'href="\.(/\?after=[^"]+)">Older jobs', first)
     assert older
     page = bench.http.get(older.group(1)).text
-    assert f'href="/jobs/{job_id}"' in page
+    assert f'href="./jobs/{job_id}"' in page
     assert "2/20" in page
     assert 'title="relative error of averaged_error">0.25<' in page
     assert "Older jobs" not in page
@@ -145,7 +145,7 @@ def test_an_examples_picture_is_drawn(bench: Bench) -> None:
 
 
 def test_assets_are_known_files_only(http: TestClient) -> None:
-    plotly = re.search(r'src="(/static/plotly[^"]+)"', http.get("/try").text)
+    plotly = re.search(r'src="\.(/static/plotly[^"]+)"', http.get("/try").text)
     assert plotly
     script = http.get(plotly.group(1))
     assert "plotly.js" in script.text[:200]

@@ -38,7 +38,7 @@ def test_a_job_is_submitted_once(bench: Bench) -> None:
     push(bench.http)
     first = post(bench.http, SPEC)
     assert first.status_code == 303
-    job = bench.http.get(f"/v1{first.headers['location']}").json()
+    job = bench.http.get(f"/v1/{first.headers['location']}").json()
     assert (job["name"], job["steps_planned"]) == ("first", 3)
     assert bench.supervisor.notified == 1
     assert post(bench.http, SPEC).headers["location"] == first.headers["location"]

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.routing import Match
 
 from batchgrad import contract
@@ -83,6 +85,9 @@ def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     method, path, headers = request.method, request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
+        if _is_one_slash_off(request):
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"../{quote(path.split('/')[-2])}{query}", 307)
         code, detail = NotFound.default_code, f"There is nothing at {path:.200}; see /docs."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": _allowed(request)}
@@ -95,6 +100,14 @@ def _framework(request: Request, error: Exception) -> Response:
     else:
         code, detail = BadRequest.default_code, f"{error.detail}: the request cannot be read."
     return problem_response(error.status_code, code, detail, _request_id(request), headers=headers)
+
+
+def _is_one_slash_off(request: Request) -> bool:
+    """Whether there is something at the path without the slash at its end."""
+    asked = {**request.scope, "path": request.scope["path"].removesuffix("/")}
+    return asked["path"] not in {"", request.scope["path"]} and any(
+        route.matches(asked)[0] is Match.FULL for route in request.app.routes
+    )
 
 
 def _allowed(request: Request) -> str:

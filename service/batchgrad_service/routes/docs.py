@@ -49,7 +49,7 @@ def render(openapi: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
-        f'Machines read <a href="/openapi.json">/openapi.json</a>.</p>'
+        f'Machines read <a href="openapi.json">/openapi.json</a>.</p>'
         f"{''.join(routes)}{_losses()}<h1>Schemas</h1>{''.join(schemas)}</html>"
     )
 

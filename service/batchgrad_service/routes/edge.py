@@ -23,6 +23,7 @@ from batchgrad_service.problems import Problem, TooLarge, Unauthorized
 from batchgrad_service.routes.answers import as_response, problem_response
 from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.routes.limits import Limit
+from batchgrad_service.web.links import root_of
 from batchgrad_service.web.session import Session, refuse_other_sites
 
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
@@ -171,7 +172,7 @@ def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Excha
         return as_response(problem, exchange.request_id)
     query = scope["query_string"].decode("latin-1")
     there = urlencode({"next": scope["path"] + (f"?{query}" if query else "")})
-    return RedirectResponse(f"/login?{there}", 303)
+    return RedirectResponse(f"{root_of(scope['path'])}login?{there}", 303)
 
 
 class _HeadAnsweredError(Exception):

@@ -6,6 +6,7 @@ from starlette.responses import RedirectResponse
 from batchgrad_service.routes.edge import client_of
 from batchgrad_service.routes.services import Served
 from batchgrad_service.web.forms import form_fields
+from batchgrad_service.web.links import below_root
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -16,7 +17,7 @@ def read_login(served: Served, request: Request) -> Response:
     """Ask for the token; without one there is nothing to ask."""
     there = _own_path(request.query_params.get("next", "/"))
     if served.session is None:
-        return RedirectResponse(there, 303)
+        return RedirectResponse(below_root(there), 303)
     return page("login.html", served, next=there, wrong=False)
 
 
@@ -26,10 +27,10 @@ async def log_in(served: Served, request: Request) -> Response:
     fields = await form_fields(request)
     there = _own_path(fields.get("next", "/"))
     if served.session is None:
-        return RedirectResponse(there, 303)
+        return RedirectResponse(below_root(there), 303)
     if not served.session.fits(fields.get("token", ""), client_of(request.scope)):
         return page("login.html", served, 401, next=there, wrong=True)
-    answer = RedirectResponse(there, 303)
+    answer = RedirectResponse(below_root(there), 303)
     served.session.begin(answer, secure=request.url.scheme == "https")
     return answer
 
@@ -37,7 +38,7 @@ async def log_in(served: Served, request: Request) -> Response:
 @router.post("/logout")
 def log_out(served: Served, request: Request) -> Response:
     """End the session, and take the cookie back."""
-    answer = RedirectResponse("/login", 303)
+    answer = RedirectResponse(below_root("/login"), 303)
     if served.session is not None:
         served.session.end(request.headers.get("cookie", ""), answer)
     return answer
@@ -46,4 +47,4 @@ def log_out(served: Served, request: Request) -> Response:
 def _own_path(path: str) -> str:
     r"""`path`, if it stays on this service; browsers read //host and /\host as other hosts."""
     stays = path.startswith("/") and path[1:2] not in {"/", "\\"} and path.isprintable()
-    return path if stays else "/"
+    return path if stays and ".." not in path.partition("?")[0].split("/") else "/"

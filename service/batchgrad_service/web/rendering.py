@@ -17,6 +17,7 @@ from batchgrad_service.disk import lacks_room, no_room
 from batchgrad_service.problems import Problem
 from batchgrad_service.routes.services import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
+from batchgrad_service.web.links import ROOT, root_of
 
 HEADERS = {
     # Nothing from elsewhere, no inline script, no inline style; measured to be enough for Plotly.
@@ -66,6 +67,7 @@ def page(template: str, served: Services, status: int = 200, **shown: Any) -> Re
         status=status,
         with_login=served.session is not None,
         version=served.version.version,
+        root=ROOT.get(),
         trouble=served.trouble(),
         **shown,
     )
@@ -80,6 +82,7 @@ class PageRoute(APIRoute):
 
         async def handled(request: Request) -> Response:
             served: Services = request.app.state.services
+            ROOT.set(root_of(request.url.path))
             try:
                 return await handle(request)
             except RequestValidationError as error:

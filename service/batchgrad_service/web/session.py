@@ -72,7 +72,7 @@ class Session:
             httponly=True,
             samesite="strict",
             secure=secure,
-            path="/",
+            path=None,  # by default where the login is: below the prefix of a proxy, if any
         )
 
     def end(self, cookies: str, response: Response) -> None:
@@ -80,7 +80,9 @@ class Session:
         given = self._given(cookies)
         if given is not None:
             self._ends.pop(given, None)
-        response.delete_cookie(self._name, httponly=True, samesite="strict", path="/")
+        response.set_cookie(
+            self._name, max_age=0, expires=0, httponly=True, samesite="strict", path=None
+        )
 
     def _given(self, cookies: str) -> bytes | None:
         try:

@@ -17,6 +17,7 @@ from batchgrad_service.problems import Problem
 from batchgrad_service.routes.jobs import plan_or_queue
 from batchgrad_service.routes.services import Served, Services
 from batchgrad_service.web.forms import form_fields
+from batchgrad_service.web.links import below_root
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -68,7 +69,7 @@ async def submit(served: Served, request: Request) -> Response:
     text = text.replace("\r\n", "\n")
     answer = await _try(served, text, key, dry_run=action == "check")
     if isinstance(answer, Job):
-        return RedirectResponse(f"/jobs/{answer.id}", 303)
+        return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
     if isinstance(answer, Plan):
         return _form(served, text, key=key, plan=answer)
     return _form(served, text, 422, key=secrets.token_hex(16), complaints=answer)

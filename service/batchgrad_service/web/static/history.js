@@ -1,11 +1,13 @@
 // A job's steps and evaluations, fetched once and then appended to.
 
+import { locate } from "./service.js";
+
 const POINTS = 300; // at first: about as many as a chart has pixels
 const MOST = 2000;
 
 export class History {
   constructor(job) {
-    this.path = `/v1/jobs/${job}`;
+    this.path = locate(`v1/jobs/${job}`);
     this.rows = [];
     this.evaluations = [];
   }

@@ -1,6 +1,7 @@
 import { changed, chart, colour, ready } from "./charts.js";
 import { History } from "./history.js";
 import { atMostEvery, refresh } from "./live.js";
+import { locate } from "./service.js";
 
 const { job, liveJob, lastEvent, batchSize, normBounds } = document.getElementById("charts").dataset;
 const history = new History(job);
@@ -106,7 +107,7 @@ const redo = atMostEvery(1000, refresh);
 let stream = null, seen = Number(lastEvent), ended = liveJob === "false";
 function follow() {
   if (ended || stream || document.hidden) return;
-  stream = new EventSource(`/v1/jobs/${job}/events?after=${seen}`);
+  stream = new EventSource(locate(`v1/jobs/${job}/events?after=${seen}`));
   for (const type of ["state", "plan", "progress", "evaluation", "checkpoint", "worker_joined",
     "worker_lost", "retry", "warning", "end"]) {
     stream.addEventListener(type, (event) => {
@@ -125,7 +126,7 @@ document.addEventListener("click", async (event) => {
   const action = event.target.closest("[data-do]")?.dataset.do;
   if (!action) return;
   if (action === "cancel" && !confirm("Cancel this job? It can't be resumed.")) return;
-  const answer = await fetch(`/v1/jobs/${job}/${action}`, { method: "POST" });
+  const answer = await fetch(locate(`v1/jobs/${job}/${action}`), { method: "POST" });
   await refresh();
   if (!answer.ok) {
     const refused = document.getElementById("refused");

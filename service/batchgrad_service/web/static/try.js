@@ -4,6 +4,7 @@ import { changed, chart, colour, ready } from "./charts.js";
 import { build, number, signed } from "./elements.js";
 import { atMostEvery } from "./live.js";
 import { ACTIVATIONS, LOSSES, PRESETS, shapes, start } from "./networks.js";
+import { locate } from "./service.js";
 
 const at = (id) => document.getElementById(id);
 let state = null; // { layers, loss, inputs, targets, weights, parameters }
@@ -109,7 +110,7 @@ const ask = atMostEvery(60, async () => {
     targets: targetsNeeded() === 1 ? sent.targets.map((one) => one[0]) : sent.targets,
     parameters: sent.parameters, per_example: true,
   };
-  const reply = await fetch("/v1/gradients", {
+  const reply = await fetch(locate("v1/gradients"), {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
   });
   const said = await reply.json();
