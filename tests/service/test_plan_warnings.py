@@ -16,6 +16,7 @@ X = RNG.normal(size=(40, 3))
 YES = np.arange(40) % 2
 THREE = np.arange(40) % 3
 TEN = np.arange(40) % 10
+AT_POSITIONS = np.eye(7)[RNG.integers(0, 7, (40, 5))].reshape(40, 35)
 SOFTMAX, LOGISTIC, SQUARED = "softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"
 CONV = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3}
 IMAGES = {"layers": [CONV, "flatten", linear(2)], "loss": SOFTMAX}
@@ -114,6 +115,7 @@ def test_warns(
         (X, YES, job(LOGISTIC, linear(4), "relu", linear(1))),
         (RNG.normal(size=(40, 5, 6)), THREE, job(SOFTMAX, linear(7), "flatten", linear(3))),
         (RNG.normal(size=(40, 3, 6)), THREE, job(SOFTMAX, linear(1))),  # a choice of alternatives
+        (RNG.normal(size=(40, 5, 6)), AT_POSITIONS, job(LOGISTIC, linear(7))),  # as is offered
         (RNG.normal(size=(40, 1, 8, 8)), YES, job(SOFTMAX, *POOLED)),
         (RNG.normal(size=(40, 1, 8, 8)), YES, job(SOFTMAX, POOLED[0], "relu", POOLED[1])),
         (X[:, None] * (1, 500, 1), YES, job(SOFTMAX, linear(2), "flatten", linear(2))),
