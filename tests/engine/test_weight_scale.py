@@ -8,6 +8,7 @@ import pytest
 
 from batchgrad.contract import GradientsRequest, GradientsResponse
 from batchgrad_service.question import answer
+from batchgrad_workers.order import Order
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -103,11 +104,14 @@ def test_the_question_s_weights_have_any_scale(precision: str, scale: float) -> 
 
 def test_each_microbatch_of_the_question_has_its_own_mean() -> None:
     """The mean of means of weights 1, 1 and 1e-60, 2e-60, whatever float32 makes of 1e-60."""
-    spread = asked(precision="float32", weights=[1.0, 1.0, 1e-60, 2e-60]).shortcuts
-    apart = asked(precision="float32", weights=[0.5, 0.5, 1 / 3, 2 / 3]).shortcuts
-    for name, gradient in apart["mean_of_means"].gradient.items():
-        other = spread["mean_of_means"].gradient[name]
+    spread = asked(precision="float32", weights=[1.0, 1.0, 1e-60, 2e-60])
+    apart = asked(precision="float32", weights=[0.5, 0.5, 1 / 3, 2 / 3])
+    heavy = asked(precision="float32", weights=[1.0, 1.0, 0.0, 0.0])
+    for name, gradient in apart.shortcuts["mean_of_means"].gradient.items():
+        other = spread.shortcuts["mean_of_means"].gradient[name]
         assert np.ravel(other) == pytest.approx(np.ravel(gradient), rel=1e-5)
+    assert spread.mean_gradient == heavy.mean_gradient
+    assert spread.loss == pytest.approx(heavy.loss, rel=1e-12)
 
 
 def test_a_row_of_weight_0_may_hold_anything_in_the_question() -> None:
@@ -121,3 +125,25 @@ def test_a_row_of_weight_0_may_hold_anything_in_the_question() -> None:
     assert with_it.mean_gradient == without.mean_gradient
     assert with_it.shortcuts == without.shortcuts
     assert (with_it.loss, with_it.norms) == (without.loss, [*without.norms, None])
+
+
+def test_few_heavy_examples_outweigh_all_others(dataset: Path, tmp_path: Path) -> None:
+    """Losses by explicit sums, where most microbatches have none of the weights of 2^70."""
+    weights = np.where(np.arange(101) % 9 == 0, 2.0**70, 1.0 + np.arange(101) / 101)
+    np.save(dataset / "weights.npy", weights)
+    still = {"optimizer": {"kind": "sgd", "learning_rate": 1e-30}, "batch_size": "full"}
+    model = {"layers": [{"kind": "linear", "out_features": 3}]}
+    job = spec(**still, model=model, precision="float64", standardize=False, epochs=1)
+    messages = attempt(job, dataset, tmp_path / "job")
+
+    parameters = newest(tmp_path / "job").parameters
+    inputs, targets = (np.load(dataset / f"{name}.npy") for name in ("inputs", "targets"))
+    outputs = inputs @ parameters["0.weight"].T + parameters["0.bias"]
+    losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(101), targets]
+    order = Order(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
+    for ids, told in (
+        (order.training, rows(messages)[0].loss),
+        (order.validation, evaluations(messages)[0].validation_loss),
+    ):
+        assert told == pytest.approx(losses[ids] @ weights[ids] / weights[ids].sum(), rel=1e-12)
+    assert (weights[order.validation] > 2).any()
