@@ -1,4 +1,7 @@
+import base64
 import errno
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -266,8 +269,18 @@ def test_the_docs_need_no_other_host(http: TestClient) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
     assert "/v1/jobs/{job_id}/events" in page.text
-    for word in ("http://", "https://", "<script"):
+    for word in ("http://", "https://", "<script", "style="):
         assert word not in page.text
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    [style] = re.findall("<style>(.*?)</style>", page.text, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in policy
+
+
+def test_nothing_of_the_api_is_kept_by_caches(bench: Bench) -> None:
+    push(bench.http)
+    for path in ("/v1/jobs", "/v1/datasets/digits", "/v1/jobs/none", "/docs", "/metrics"):
+        assert bench.http.get(path).headers["cache-control"] == "no-store"
 
 
 def test_version(http: TestClient) -> None:

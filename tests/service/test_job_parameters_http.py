@@ -71,6 +71,14 @@ def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -
         np.testing.assert_array_equal(got["0.weight"], WEIGHTS["0.weight"] + 5)
     newest = bench.http.get(url)
     assert newest.headers["content-disposition"].endswith('filename="digits-step-10.safetensors"')
+    etag = newest.headers["etag"]
+    for known, status in ((etag, 304), (f'"x", W/{etag}', 304), ("*", 304), ('"x"', 200)):
+        answer = bench.http.get(url, headers={"if-none-match": known})
+        assert (answer.status_code, answer.headers["etag"]) == (status, etag)
+        assert bool(answer.content) == (status == 200)
+        assert answer.headers["cache-control"] == "private, no-cache"
+    answer = bench.http.get(f"{url}?precision=float64", headers={"if-none-match": etag})
+    assert answer.status_code == 200
     assert problem(bench.http.get(f"{url}?which=best"), 409)["code"] == "no_best_parameters"
     assert "[5, 10], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
     assert problem(bench.http.get(f"{url}?format=pickle"), 422)

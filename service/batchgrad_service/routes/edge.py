@@ -198,6 +198,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
             headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")  # what it says may change at any time
             self.status = message["status"]
             if headers.get("content-type", "").startswith("text/event-stream"):
                 self._first_byte = self._clock()

@@ -3,13 +3,14 @@
 from typing import IO, Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
 from batchgrad_service.downloads import Download, newest_whole
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid
+from batchgrad_service.routes.etags import is_known
 from batchgrad_service.routes.large_answers import sent_from
 from batchgrad_service.routes.services import Served, Services, as_json
 
@@ -56,7 +57,10 @@ def read_checkpoints(job_id: str, served: Served) -> Response:
 @router.get(
     "/{job_id}/parameters",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": _BINARY}}},
+    responses={
+        200: {"content": {"application/octet-stream": _BINARY}},
+        304: {"description": "If-None-Match has their ETag: nothing has changed"},
+    },
 )
 async def read_parameters(
     job_id: str,
@@ -72,6 +76,7 @@ async def read_parameters(
     precision: Annotated[
         Precision | None, Query(description="of the file; default the job's")
     ] = None,
+    if_none_match: Annotated[str | None, Header(description="an ETag of an earlier answer")] = None,
 ) -> Response:
     """θ as a safetensors or npz file: those that the job keeps (spec.keep), as of now.
 
@@ -88,7 +93,7 @@ async def read_parameters(
     """
     return await served.heavily(
         lambda: _parameters(
-            job_id, served, file_format, which, step, fold=fold, precision=precision
+            job_id, served, file_format, which, step, if_none_match, fold=fold, precision=precision
         )
     )
 
@@ -99,6 +104,7 @@ def _parameters(
     file_format: Literal["safetensors", "npz"],
     which: Kept | None,
     step: int | None,
+    known: str | None,
     *,
     fold: bool,
     precision: Precision | None,
@@ -116,7 +122,13 @@ def _parameters(
         )
     model = job.spec.model if fold else None
 
-    def export(chosen: Download) -> IO[bytes]:
+    def etag(chosen: Download) -> str:
+        how = f"{'-folded' if fold else ''}{f'-{precision}' if precision else ''}"
+        return f'"{chosen.digest}-{file_format}{how}"'
+
+    def export(chosen: Download) -> IO[bytes] | None:
+        if is_known(known, etag(chosen)):
+            return None
         path = served.job_directory(job_id) / chosen.file
         return served.spool.share(
             f"{path} {file_format} {fold} {precision} {chosen.which}",
@@ -129,14 +141,16 @@ def _parameters(
         content, chosen, faults = newest_whole(job_id, kept, export, which, step)
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
+    headers = {"ETag": etag(chosen), "Cache-Control": "private, no-cache"}
+    if content is None:
+        return Response(status_code=304, headers=headers)
     at = chosen.step
     return sent_from(
         content,
         "application/octet-stream",
         {
             "Content-Disposition": f'attachment; filename="{job.name}-step-{at}.{file_format}"',
-            "ETag": f'"{chosen.digest}-{file_format}{"-folded" if fold else ""}'
-            f'{f"-{precision}" if precision else ""}"',
+            **headers,
             **({"Warning": _warning(faults, at)} if faults else {}),
         },
     )

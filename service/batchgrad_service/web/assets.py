@@ -11,6 +11,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 
 from batchgrad_service.problems import NotFound
+from batchgrad_service.routes.etags import is_known
 
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
@@ -39,7 +40,7 @@ def read_asset(name: str, request: Request) -> Response:
         "Cache-Control": _FOREVER if name == PLOTLY else "no-cache",
         "Vary": "Accept-Encoding",
     }
-    if request.headers.get("if-none-match") == asset.etag:
+    if is_known(request.headers.get("if-none-match"), asset.etag):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
