@@ -10,6 +10,7 @@ from batchgrad_service.metrics import Metrics
 from batchgrad_service.store import Line, Store
 
 CHECKPOINTS_KEPT = 3
+THIN_AFTER_EVENTS = 5000
 
 Durable = Report | Checkpointed | Happened
 AnyReport = Started | Durable
@@ -24,6 +25,7 @@ class Reports:
         self._store = store
         self._metrics = metrics
         self._data_dir = data_dir
+        self._thinned: dict[str, int] = {}  # by job, the newest event when they were thinned
 
     def take(self, job_id: str, attempt: int, message: AnyReport, number: int) -> bool:
         """Store and measure one report, line `number` of its engine; False if it is stale."""
@@ -39,6 +41,7 @@ class Reports:
                     metrics.observe(job_id, message)
                 case Checkpointed():
                     metrics.checkpointed(job_id)
+                    self._thin_events(job_id)
                 case Happened():
                     metrics.happened(message)
         return current
@@ -77,6 +80,13 @@ class Reports:
                 if current:
                     self._drop_old_checkpoints(job_id)
                 return current
+
+    def _thin_events(self, job_id: str) -> None:
+        """Once in some thousand events, since it looks at all that are left."""
+        newest = self._store.last_event(job_id)
+        if newest - self._thinned.setdefault(job_id, 0) >= THIN_AFTER_EVENTS:
+            self._thinned[job_id] = newest
+            self._store.thin_events(job_id)
 
     def _drop_old_checkpoints(self, job_id: str) -> None:
         """Keep the newest few; the last one of a job that succeeds is among them."""

@@ -20,7 +20,7 @@ from batchgrad.contract import Event, Job
 
 KILLS = 20
 PATIENCE_SECONDS = 60.0
-SEED = int(os.environ.get("BATCHGRAD_TEST_SEED", time.time_ns() % 10**9))
+SEED = int(os.environ.get("TEST_BATCHGRAD_SEED", time.time_ns() % 10**9))
 
 
 @contextmanager

@@ -192,7 +192,11 @@ class Job(Answer):
 
 
 class Event(Answer):
-    """Something that happened to a job; `seq` starts at 1 and has no gaps."""
+    """Something that happened to a job; `seq` starts at 1 and has no gaps.
+
+    But beyond the first thousand events: of `progress` and `evaluation` that are older than an
+    hour half are kept, after two hours a quarter, and so on.
+    """
 
     seq: int
     time: datetime

@@ -4,9 +4,10 @@ from batchgrad_service.store.datasets import DatasetRows
 from batchgrad_service.store.directory import DirectoryRows
 from batchgrad_service.store.history import History
 from batchgrad_service.store.jobs import JobRows
+from batchgrad_service.store.old_events import OldEvents
 from batchgrad_service.store.reports import EngineReports
 from batchgrad_service.store.transitions import Transitions
 
 
-class Store(JobRows, Transitions, EngineReports, History, DatasetRows, DirectoryRows):
+class Store(JobRows, Transitions, EngineReports, History, OldEvents, DatasetRows, DirectoryRows):
     """Everything durable except files. Every method is one transaction; safe between threads."""

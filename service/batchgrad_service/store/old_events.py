@@ -1,0 +1,60 @@
+"""Events that come by thousands, thinned as they grow old, as step rows are."""
+
+from datetime import timedelta
+
+import numpy as np
+from sqlalchemy import delete, select
+
+from batchgrad_service.store.blocks import FIRST_STEPS, WHOLE_HOURS
+from batchgrad_service.store.database import Database
+from batchgrad_service.store.records import job_row
+from batchgrad_service.store.schema import events
+
+THINNED = ("progress", "evaluation")
+FIRST_EVENTS = FIRST_STEPS
+DELETED_EVENTS = 500
+"""At most so many are deleted while others wait to write."""
+
+
+class OldEvents(Database):
+    """`progress` and `evaluation` events beyond the first, older than the last hour."""
+
+    def last_event(self, job_id: str) -> int:
+        """The number of its newest event."""
+        with self.reading() as connection:
+            newest: int = job_row(connection, job_id)["last_event"]
+        return newest
+
+    def thin_events(self, job_id: str) -> None:
+        """Keep half of those that are an hour old, a quarter from two hours on, and so on.
+
+        Which is kept follows from an event's number alone, so that the same ones stay.
+        """
+        now = self._clock()
+        old = (events.c.job_id == job_id) & (events.c.seq > FIRST_EVENTS)
+        newest_first = select(events.c.seq).where(old).order_by(events.c.seq.desc()).limit(1)
+        with self.reading() as connection:
+            ends: list[int] = []  # of each level, the number of its newest event
+            while True:
+                before = now - timedelta(hours=WHOLE_HOURS) * 2 ** len(ends)
+                end = connection.execute(newest_first.where(events.c.time <= before)).scalar()
+                if end is None:
+                    break
+                ends.append(end)
+            if not ends:
+                return
+            query = select(events.c.seq).where(
+                old, events.c.seq <= ends[0], events.c.type.in_(THINNED)
+            )
+            found = np.array(connection.execute(query).scalars().all(), np.int64)
+        levels = sum((found <= end).astype(np.int64) for end in ends)
+        scattered = found * 2_654_435_761 % 2**32 >> 12  # evaluations may have every 8th number
+        gone = found[scattered % 2**levels != 0].tolist()
+        for at in range(0, len(gone), DELETED_EVENTS):
+            with self.writing() as connection:
+                connection.execute(
+                    delete(events).where(
+                        events.c.job_id == job_id,
+                        events.c.seq.in_(gone[at : at + DELETED_EVENTS]),
+                    )
+                )
