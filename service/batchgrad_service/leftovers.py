@@ -16,7 +16,7 @@ from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 
 _JOB = re.compile(r"job_[0-9a-hjkmnp-tv-z]{16}")
-_OF_AN_ENGINE = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp")
+_OF_AN_ENGINE = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp|\.tmp\w{6}")
 _PARAMETERS = ".safetensors"
 
 UNFINISHED = "was not written to its end"

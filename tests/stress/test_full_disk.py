@@ -1,12 +1,7 @@
 """A disk of 60 MB that fills while a job trains on it, and has room again."""
 
-import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,11 +9,10 @@ from typing import Any
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.contract import Job
 from batchgrad.demo import digits
 from batchgrad.errors import BatchgradError
+from tests.stress.services import PATIENCE_SECONDS, serving, until
 
-PATIENCE_SECONDS = 120
 MIB = 2**20
 DISK = 60 * MIB
 SPEC: dict[str, Any] = {
@@ -35,7 +29,7 @@ SPEC: dict[str, Any] = {
     "optimizer": {"kind": "adam", "learning_rate": 0.001},
     "precision": "float64",
     "batch_size": 50,
-    "steps": 1000,
+    "steps": 800,
     "threads": 1,
     "checkpoint_seconds": 0.2,
     "max_restarts": 0,
@@ -43,31 +37,11 @@ SPEC: dict[str, Any] = {
 """300,010 parameters: a checkpoint has 7 MB, and four of them are there at a time."""
 
 
-@contextmanager
-def serving(data_dir: Path, log: Path, min_free_bytes: int) -> Iterator[Client]:
-    command = [sys.executable, "-m", "batchgrad", "serve", "--port=0", f"--data-dir={data_dir}"]
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | {"BATCHGRAD_MIN_FREE_BYTES": str(min_free_bytes)},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        )
-    assert process.stdout is not None
-    with process.stdout:
-        try:
-            with Client(json.loads(process.stdout.readline())["url"]) as client:
-                yield client
-        finally:
-            process.terminate()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the job where there is room."""
     folder = tmp_path_factory.mktemp("room")
-    with serving(folder / "data", folder / "log", MIB) as client:
+    with serving(folder / "data", folder / "log") as client:
         client.put_arrays("digits", *digits())
         job = client.wait(client.submit(SPEC).id, timeout=PATIENCE_SECONDS)
     assert job.last_parameters_digest is not None
@@ -94,15 +68,6 @@ def many_files(folder: Path) -> None:
         return
 
 
-def until(client: Client, job_id: str, holds: Callable[[Job], bool]) -> Job:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds(job := client.job(job_id)):
-        assert job.status not in {"failed", "succeeded"}, job
-        assert time.monotonic() < deadline, job
-        time.sleep(0.05)
-    return job
-
-
 CASES: dict[str, tuple[int, int, Callable[[Path], None]]] = {
     "low": (20 * MIB, 0, lambda folder: ballast(folder, 40 * MIB)),
     "a checkpoint does not fit": (0, 0, lambda folder: ballast(folder, 20 * MIB)),
@@ -117,7 +82,7 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
 ) -> None:
     min_free_bytes, inodes, fill = CASES[case]
     folder, log = disk(DISK, inodes), tmp_path / "log"
-    with serving(folder / "data", log, min_free_bytes) as client:
+    with serving(folder / "data", log, BATCHGRAD_MIN_FREE_BYTES=str(min_free_bytes)) as client:
         client.put_arrays("digits", *digits())
         job = client.submit(SPEC)
         until(client, job.id, lambda job: job.step >= 5)

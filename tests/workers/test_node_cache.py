@@ -115,6 +115,9 @@ def test_the_least_recently_used_that_nobody_holds_goes_first(
     with opener(sources[0], "stay") as holder:
         try:
             assert first_line(holder) == "300\n"
+            theirs = entry(sources[0]).parent / "no-dataset" / "content"
+            theirs.mkdir(parents=True)
+            (theirs / "photo").write_bytes(b"once")
             for number in (1, 2, 1, 3):  # 2 has waited longest when there is no more room
                 open_dataset(sources[number], {})
             assert here() == [True, True, False, True, False]
@@ -126,3 +129,4 @@ def test_the_least_recently_used_that_nobody_holds_goes_first(
             holder.kill()
     open_dataset(small, {})
     assert here() == [False, False, False, False, True]
+    assert (theirs / "photo").exists()

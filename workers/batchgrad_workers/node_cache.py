@@ -85,7 +85,8 @@ class NodeCache:
 
     def _make_room(self, needed_bytes: int) -> None:
         """Evict what nobody has open, the least recently used first, as far as is needed."""
-        sizes = {entry: _bytes(entry) for entry in self._root.iterdir() if entry.is_dir()}
+        ours = [entry for entry in self._root.iterdir() if (entry / "held").is_file()]
+        sizes = {entry: _bytes(entry) for entry in ours}
         used = {entry: size for entry, size in sizes.items() if size}
         free = shutil.disk_usage(self._root).free
         room = min(self._most_bytes - sum(used.values()), free)
