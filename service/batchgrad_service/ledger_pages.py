@@ -126,7 +126,9 @@ def _from_cursor(cursor: str, order: LedgerOrder) -> tuple[float, int]:
     try:
         of, key, example = from_cursor(cursor).split(" ")
         place = float.fromhex(key), int(example)
-    except ValueError:
+        if not 0 <= place[1] < 2**63:
+            of = "none"
+    except (ValueError, OverflowError):  # OverflowError: 0x1p+1024
         of, place = "none", (0.0, 0)
     if of != order:
         raise Invalid(

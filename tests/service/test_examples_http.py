@@ -18,6 +18,7 @@ from batchgrad_service.engine.messages import EngineMessage, Finished, Sent, Sta
 from batchgrad_service.engine.session import run
 from batchgrad_service.reports import Reports
 from batchgrad_service.store import blocks
+from batchgrad_service.store.records import to_cursor
 from tests.engine.attempts import Orders
 from tests.service.building import checkpointed, npz, problem, spec, started
 from tests.service.conftest import Bench
@@ -184,7 +185,8 @@ def test_job_without_a_ledger_says_so(bench: Bench) -> None:
 
 def test_cursor_of_another_order_is_refused(bench: Bench, job: str) -> None:
     after = ledger(bench, job, order="mean_loss", limit=3).next
-    for wrong in (after, "?", "bm9uc2Vuc2U"):
+    forged = [f"last_loss {place}" for place in ("0x1p+1024 3", "0x1p+0 -1", f"0x1p+0 {2**63}")]
+    for wrong in (after, "?", "bm9uc2Vuc2U", *map(to_cursor, forged)):
         answer = bench.http.get(
             f"/v1/jobs/{job}/examples", params={"order": "last_loss", "after": wrong}
         )

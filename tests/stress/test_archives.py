@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from batchgrad_service.contents import inspect
 from batchgrad_service.npz import unpack
 from batchgrad_service.problems import Invalid, TooLarge
+from tests.service.conftest import Bench, bench, make_bench, store  # noqa: F401 (fixtures)
 from tests.service.npz_mutations import mutations
 
 MUTATIONS = 20_000
+UPLOADS = 1_500
 
 UNPACK = """
 import errno, sys
@@ -56,3 +59,13 @@ def test_a_full_disk_is_an_error_and_no_dead_process(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != -signal.SIGBUS
     assert (done.stdout, done.returncode) == ("ENOSPC\n", 0), done.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_upload_breaks_the_service(bench: Bench) -> None:  # noqa: F811 (the fixture)
+    seen = Counter(
+        bench.http.put("/v1/datasets/d?replace=true", content=content).status_code
+        for content in mutations(UPLOADS, seed=1)
+    )
+    assert seen.keys() <= {200, 201, 413, 422}, seen
+    assert seen[422] > UPLOADS // 2
