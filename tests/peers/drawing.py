@@ -51,11 +51,12 @@ def draw(seed: int) -> Case:
     precision = str(random.choice(["float32", "float64"]))
     layers, network = _network(random)
     rows = str(random.choice(ROWS))
-    if rows in ("equal", "alike", "constant", "zero") and _pools_above(layers):
-        rows = "drawn"  # equal numbers that rounding sets apart: which is the largest is open
+    input_size = random.choice(SIZES[precision])
+    if any(spec["kind"] == "max_pool2d" for spec in layers[1:]):
+        rows, input_size = "drawn", 1.0  # of numbers that rounding sets apart any is the largest
     examples = int(random.integers(1, 6))
     loss = str(random.choice(LOSSES))
-    inputs = _inputs(random, network, rows, examples, random.choice(SIZES[precision]))
+    inputs = _inputs(random, network, rows, examples, input_size)
     size = random.choice(PARAMETER_SIZES)
     theta = {
         slot.name: random.normal(size=slot.shape) * size / max(1, prod(slot.shape[1:])) ** 0.5
@@ -171,10 +172,6 @@ def _images(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
             }
         layers += [spec, *([_pick(random, ELEMENTWISE)] if random.integers(2) else [])]
     return shape, layers + (_head(random) if random.random() < 0.8 else [])
-
-
-def _pools_above(layers: list[Spec]) -> bool:
-    return any(spec["kind"] == "max_pool2d" for spec in layers[1:])
 
 
 def _inputs(random: Random, network: Network, rows: str, examples: int, size: float) -> Any:

@@ -116,3 +116,22 @@ def test_an_example_that_is_not_finite_has_no_finite_norm(dtype: str) -> None:
         )
 
     assert np.isfinite(found).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("shape", [(30,), (6, 30)])
+def test_a_gradient_that_overflows_is_told_from_one_whose_norm_does(shape: Any) -> None:
+    """Its factors are finite, and so is the product of their norms in float64."""
+    of = Network(Model.model_validate({"layers": [WIDE]}), shape)
+    inputs = np.ones((3, *shape), np.float32)
+    inputs[1] = 1e20
+    targets = np.full((3, of.outputs), 1e19, np.float32)
+    targets[2] = 1e38 / len(shape) / 3
+
+    with np.errstate(all="ignore"):
+        _, _, found = Differentiator(of, LOSSES["squared_error"], None, False).sums(
+            of.views(np.zeros(of.size, np.float32)),
+            Microbatch(inputs, targets, np.array([1, 0, 1], np.float32)),
+        )
+
+    assert np.isfinite(found).tolist() == [True, False, True]
+    assert found[2] > np.finfo(np.float32).max

@@ -138,8 +138,8 @@ class Differentiator:
         return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
 
     def _form_unsure(self, views: Sequence[Parameters], batch: Microbatch, norms: Floats) -> None:
-        """Replace norms that are no number, whose squares are out of range, by those of g_n."""
-        unsure = np.flatnonzero(~np.isfinite(norms))
+        """Replace norms that are no number, or too large for their type, by those of g_n."""
+        unsure = np.flatnonzero(~(norms <= np.finfo(batch.weights.dtype).max))
         for run in chunks(len(unsure), self.network.size * norms.itemsize):
             some = unsure[run]
             each = self.each(views, batch.part(some))
@@ -167,14 +167,17 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
 
 @compiled
 def _total(losses: Array, weights: Array, squares: Floats, totals: npt.NDArray[np.float64]) -> bool:
-    """Write Σ w_n ℓ_n and Σ w_n; squares become norms. Whether all of those are sure."""
-    sure = True
+    """Write Σ w_n ℓ_n and Σ w_n; squares become norms. Whether all of those are sure.
+
+    Beyond the largest number of its type a norm, of factors, may be of a gradient that overflows.
+    """
+    sure, most = True, np.finfo(losses.dtype).max
     for n in range(len(losses)):
         weight = np.float64(weights[n])
         totals[0] += weight * losses[n]
         totals[1] += weight
         squares[n] = np.sqrt(squares[n])
-        sure = sure and np.isfinite(squares[n])
+        sure = sure and squares[n] <= most
     return sure
 
 
