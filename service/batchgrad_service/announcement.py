@@ -1,6 +1,7 @@
 """Say where the service listens: to whoever started it, and to this user's clients."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -25,10 +26,11 @@ def url_of(host: str, port: int) -> str:
 def say_ready(url: str, settings: Settings, token: str | None) -> None:
     """A line on stderr, with the link that logs a browser in; with port 0 one on stdout, too.
 
-    A token from a file of the operator's goes to a terminal only: stderr may be a log that others
-    read.
+    A token from a file of the operator's goes to a terminal only, and none to systemd's journal:
+    stderr may be a log that others read.
     """
-    shown = token is not None and (settings.token_file is None or sys.stderr.isatty())
+    own = settings.token_file is None and not _is_journal(sys.stderr)
+    shown = token is not None and (own or sys.stderr.isatty())
     link = f"{url}/login#token={quote(token or '', safe='')}" if shown else url
     say(sys.stderr, f"batchgrad is ready on {link} (data in {settings.data_dir})")
     if settings.port == 0:
@@ -41,6 +43,15 @@ def say(stream: TextIO, line: str) -> None:
     """One line, at once."""
     stream.write(f"{line}\n")
     stream.flush()
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it is what systemd connected to its journal: JOURNAL_STREAM, systemd.exec(5)."""
+    try:
+        file = os.fstat(stream.fileno())
+    except OSError:  # no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
 
 
 @contextmanager
