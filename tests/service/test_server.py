@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from batchgrad_service import server
 from batchgrad_service.data_directory import opened
 from batchgrad_service.published import PENDING
 from batchgrad_service.settings import Settings
@@ -150,3 +151,12 @@ def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
             assert "Traceback" not in said
         assert httpx2.get(f"{url}/readyz").status_code in {200, 503}
         assert (tmp_path / "batchgrad.sqlite3").exists()
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with (
+        server._listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
