@@ -192,3 +192,14 @@ def test_a_sample_is_bounded_and_reaches_both_ends(
     assert samples.look(array, np.array([1, 5])).highest.tolist() == [1, 1]
     array[0, 0] = -6.5
     assert not samples.look(array).whole
+
+
+@pytest.mark.parametrize("weights", [np.where(YES, 0.0, 1e-300), np.where(YES, 0, 7)])
+def test_weights_and_class_weights_that_leave_no_example_are_refused(
+    tmp_path: Path, weights: Any
+) -> None:
+    for given in ({0: 0.0}, {0: 0.0, 1: 5.0}):
+        with pytest.raises(Invalid, match="leave none of 40 examples a weight above 0") as refused:
+            planned(tmp_path, X, YES, weights, **TWO, class_weights=given)
+        assert refused.value.errors[0].pointer == "/class_weights"
+    assert planned(tmp_path, X, YES, weights, **TWO, class_weights={1: 0.0}).training_examples == 20
