@@ -27,11 +27,8 @@ MOST_ROWS = 4096
 JOINED_BLOCKS = 16
 """At most so many become one at a time."""
 
-THINNED_ROWS = MOST_ROWS
-"""At most so many rows are thinned at once, while others wait to write."""
-
 CHECKSUM_BYTES = 8
-_UNKNOWN = bytes(CHECKSUM_BYTES)
+UNKNOWN = bytes(CHECKSUM_BYTES)
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Block:
         return (self.last - self.first + 1) / self.kept if self.kept else 0.0
 
 
-_ABOUT = tuple(step_blocks.c[name] for name in ("last", "first", "kept", "level", "due"))
+ABOUT = tuple(step_blocks.c[name] for name in ("last", "first", "kept", "level", "due"))
 
 
 def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
@@ -58,74 +55,29 @@ def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: boo
     if not rows:
         return
     first, last = rows[0]["step"], rows[-1]["step"]
-    for block, data, checksums in _whole(connection, job_id, from_step=first, upto_step=last):
-        _drop(connection, job_id, block)
+    for block, data, checksums in whole(connection, job_id, from_step=first, upto_step=last):
+        drop(connection, job_id, block)
         old = unpack(data, shown=False) if block.kept else []
         for begin, end in ((block.first, first - 1), (last + 1, block.last)):
             if begin <= end:
                 piece = [row for row in old if begin <= row["step"] <= end]
                 cut = Block(end, begin, len(piece), block.level, block.due)
                 known = _part(checksums, block, begin, end)
-                _insert(connection, job_id, cut, piece, known, exact=exact)
+                insert_rows(connection, job_id, cut, piece, known, exact=exact)
     beginning = [row for row in rows if row["step"] <= FIRST_STEPS]
     for part in (beginning, rows[len(beginning) :]):
         for at in range(0, len(part), MOST_ROWS):
             _append(connection, job_id, part[at : at + MOST_ROWS], exact=exact)
 
 
-def thin(connection: Connection, job_id: str, now: datetime, *, exact: bool) -> None:
-    """Thin the blocks that have been due longest, not too many; `now` is the newest row's time."""
-    thinned = 0
-    while thinned < THINNED_ROWS and (group := _due(connection, job_id, now)):
-        _thin(connection, job_id, group, exact=exact)
-        thinned += 1 + sum(block.kept for block in group)
-
-
-def _due(connection: Connection, job_id: str, now: datetime) -> list[Block]:
-    """Neighbours that are due and may be one block when they are thinned."""
-    query = (
-        select(*_ABOUT)
-        .where(step_blocks.c.job_id == job_id, step_blocks.c.due <= now)
-        .order_by(step_blocks.c.due, step_blocks.c.last)
-        .limit(JOINED_BLOCKS)
-    )
-    group: list[Block] = []
-    for block in map(_block, connection.execute(query)):
-        if group and not (
-            block.first == group[-1].last + 1
-            and sum(each.kept for each in group) + block.kept <= MOST_ROWS
-            and _near(group[0], block)
-        ):
-            break
-        group.append(block)
-    return group
-
-
-def _thin(connection: Connection, job_id: str, group: list[Block], *, exact: bool) -> None:
-    begin, end = group[0], group[-1]
-    level = begin.level + 1
-    rows: list[StepDict] = []
-    checksums = b""
-    for block, data, kept in _whole(connection, job_id, from_step=begin.first, upto_step=end.last):
-        old = unpack(data, shown=False) if block.kept else []
-        rows += [row for row in old if row["step"] % 2**level == 0]
-        checksums += kept or _checksums(block, old)
-        _drop(connection, job_id, block)
-    if end.due is None:
-        raise ValueError("Only a block that is due is thinned.")
-    due = end.due + timedelta(hours=WHOLE_HOURS * 2**begin.level)
-    made = Block(end.last, begin.first, len(rows), level, due)
-    _insert(connection, job_id, made, rows, checksums, exact=exact)
-
-
 def about(connection: Connection, job_id: str, after: int) -> list[Block]:
     """The blocks with steps beyond `after`, in order."""
     query = (
-        select(*_ABOUT)
+        select(*ABOUT)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last > after)
         .order_by(step_blocks.c.last)
     )
-    return [_block(row) for row in connection.execute(query)]
+    return [block_of(row) for row in connection.execute(query)]
 
 
 def rows_of(
@@ -149,14 +101,14 @@ def rows_of(
 
 def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str | None]:
     """Whether the step was recorded, and its checksum: 16 hex digits of it once it is thinned."""
-    for block, data, checksums in _whole(connection, job_id, from_step=step, upto_step=step):
+    for block, data, checksums in whole(connection, job_id, from_step=step, upto_step=step):
         if block.kept:
             for row in unpack(data):
                 if row["step"] == step:
                     return True, row.get("gradient_checksum")
         if checksums is not None:
-            known = _part(checksums, block, step, step) or _UNKNOWN
-            return True, None if known == _UNKNOWN else known.hex()
+            known = _part(checksums, block, step, step) or UNKNOWN
+            return True, None if known == UNKNOWN else known.hex()
     return False, None
 
 
@@ -164,18 +116,18 @@ def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact:
     """Insert rows of later steps than all others, and join the small blocks at the end."""
     first, last = rows[0]["step"], rows[-1]["step"]
     due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=WHOLE_HOURS)
-    _insert(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
+    insert_rows(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
     query = (
-        select(*_ABOUT)
+        select(*ABOUT)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last <= last)
         .order_by(step_blocks.c.last.desc())
         .limit(JOINED_BLOCKS)
     )
-    if joinable := _joinable([_block(row) for row in connection.execute(query)]):
+    if joinable := _joinable([block_of(row) for row in connection.execute(query)]):
         begin, end = joinable[-1], joinable[0]
-        found = _whole(connection, job_id, from_step=begin.first, upto_step=end.last)
+        found = whole(connection, job_id, from_step=begin.first, upto_step=end.last)
         for block, _, _ in found:
-            _drop(connection, job_id, block)
+            drop(connection, job_id, block)
         kept = sum(block.kept for block in joinable)
         made = Block(end.last, begin.first, kept, 0, end.due)
         _insert_packed(connection, job_id, made, join([data for _, data, _ in found]), None)
@@ -197,21 +149,21 @@ def _joinable(blocks: list[Block]) -> list[Block]:
             or block.kept * 2 > total
             or total > MOST_ROWS
             or block.last + 1 != after.first
-            or not _near(block, group[0])
+            or not near(block, group[0])
         ):
             break
         group.append(block)
     return group if len(group) > 1 else []
 
 
-def _near(older: Block, newer: Block) -> bool:
+def near(older: Block, newer: Block) -> bool:
     """Whether they may be one block: then all of it is thinned at about the right time."""
     if older.level != newer.level or older.due is None or newer.due is None:
         return older.due is newer.due
     return newer.due - older.due <= timedelta(hours=WHOLE_HOURS) * 2**older.level / 4
 
 
-def _insert(
+def insert_rows(
     connection: Connection,
     job_id: str,
     block: Block,
@@ -220,6 +172,7 @@ def _insert(
     *,
     exact: bool,
 ) -> None:
+    """Insert a block with these rows, and with the checksums of thinned steps."""
     data = pack(rows, exact=exact) if rows else b""
     _insert_packed(connection, job_id, block, data, checksums)
 
@@ -241,37 +194,29 @@ def _insert_packed(
     )
 
 
-def _drop(connection: Connection, job_id: str, block: Block) -> None:
+def drop(connection: Connection, job_id: str, block: Block) -> None:
+    """Delete a block."""
     connection.execute(
         delete(step_blocks).where(step_blocks.c.job_id == job_id, step_blocks.c.last == block.last)
     )
 
 
-def _whole(
+def whole(
     connection: Connection, job_id: str, *, from_step: int, upto_step: int
 ) -> list[tuple[Block, bytes, bytes | None]]:
     """The blocks that have any of those steps, with data and checksums."""
     query = (
-        select(*_ABOUT, step_blocks.c.data, step_blocks.c.checksums)
+        select(*ABOUT, step_blocks.c.data, step_blocks.c.checksums)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last >= from_step)
         .where(step_blocks.c.first <= upto_step)
         .order_by(step_blocks.c.last)
     )
-    return [(_block(row), row.data, row.checksums) for row in connection.execute(query)]
+    return [(block_of(row), row.data, row.checksums) for row in connection.execute(query)]
 
 
-def _block(row: Any) -> Block:
+def block_of(row: Any) -> Block:
+    """A block from a row with the columns ABOUT."""
     return Block(row.last, row.first, row.kept, row.level, row.due)
-
-
-def _checksums(block: Block, rows: list[StepDict]) -> bytes:
-    """The first bytes of each step's checksum; zeros where there is none."""
-    known = {row["step"]: row.get("gradient_checksum") for row in rows}
-    parts = [
-        bytes.fromhex(text)[:CHECKSUM_BYTES] if (text := known.get(step)) else _UNKNOWN
-        for step in range(block.first, block.last + 1)
-    ]
-    return b"".join(parts)
 
 
 def _part(checksums: bytes | None, block: Block, begin: int, end: int) -> bytes | None:

@@ -13,6 +13,7 @@ from batchgrad_service.store import blocks
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
+from batchgrad_service.store.thinning import thin
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -80,7 +81,7 @@ class EngineReports(Database):
             told = _Told.of(job_row(connection, job_id))
             if rows:
                 blocks.put(connection, job_id, rows, exact=told.exact)
-                blocks.thin(connection, job_id, rows[-1]["time"], exact=told.exact)
+                thin(connection, job_id, rows[-1]["time"], exact=told.exact)
             for kind, data in told.news(report, figures):
                 append_event(connection, job_id, kind, data, self._clock())
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(**told.after(report)))
