@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from batchgrad_service.engine_process import ENVIRONMENT
 from batchgrad_service.problems import Unavailable
-from batchgrad_service.processes import kill_group
+from batchgrad_service.processes import end_session, kill_group
 
 COMMAND = (sys.executable, "-m", "batchgrad_service.question_process")
 
@@ -58,10 +58,17 @@ class Forker:
         raise Unavailable("No process can be started to answer.", code="questions_busy")
 
     def stop(self) -> None:
-        """End it, and every process that it has forked."""
-        if self._process is not None:
-            kill_group(self._process.pid)
+        """End it, and every process that it has forked; returns when they are gone.
+
+        Raises:
+            TimeoutError: the kernel does not let one go.
+        """
+        process = self._process
+        if process is not None:
+            kill_group(process.pid)
         self._leave()
+        if process is not None:
+            end_session(process.pid, wait_seconds=0)
 
     def _leave(self) -> None:
         """Part from it; those that it has forked go on."""
