@@ -130,6 +130,21 @@ class DataDirectory:
             )
         self._file = file
         self._close_to_others()
+        if self.new:
+            self._mark_new()
+
+    def _mark_new(self) -> None:
+        """Mark it before anything else is in it: a first start may end before it has a database.
+
+        The id fits no database yet; `mark` gives it the database's.
+        """
+        if (self.path / MARKER).exists():  # another service has just been here
+            return
+        try:
+            self._write_marker(secrets.token_hex(16))
+        except OSError as error:
+            self.release()
+            raise DataDirectoryError(f"{self.path} can't be written to: {error}.") from error
 
     def mark(self, store: Store) -> bool:
         """Mark it as a service's; whether `store` is the database that it was used with.

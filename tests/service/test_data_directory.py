@@ -15,12 +15,14 @@ from batchgrad_service import leftovers, store
 from batchgrad_service.data_directory import (
     LOCK,
     MARKER,
+    DataDirectory,
     DataDirectoryError,
     DataDirectoryInUseError,
     opened,
 )
 from batchgrad_service.leftovers import Removed
 from batchgrad_service.settings import DATABASE, Settings
+from batchgrad_service.store import Store
 from tests.service.building import create, dataset
 
 STRANGE = "the-users-own"
@@ -64,6 +66,19 @@ def fill(data: Path) -> dict[str, str]:
         (data / name).mkdir(parents=True)
         (data / name / "file").write_bytes(name.encode())
     return made
+
+
+def test_a_first_start_that_ended_before_it_had_tables_is_no_hindrance(settings: Settings) -> None:
+    begun = DataDirectory(settings.data_dir)
+    begun.take(settings.url_of_database)
+    with closing(Store(settings.url_of_database)) as empty:
+        empty.check()  # the file is there, and has nothing in it
+    begun.release()
+    with opened(settings) as (_, store, trusted):
+        assert trusted
+        create(store)
+    with opened(settings) as (_, store, trusted):
+        assert trusted
 
 
 @pytest.mark.parametrize("folder", ["datasets", "uploads", "parameters", "jobs", "anything"])
