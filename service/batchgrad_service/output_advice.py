@@ -1,7 +1,7 @@
 """Warn of a network whose outputs do not suit its loss and targets: legal, but not meant."""
 
 from collections.abc import Iterator
-from math import exp, inf, log
+from math import exp, inf, log, tanh
 from typing import Any
 
 import numpy.typing as npt
@@ -147,4 +147,4 @@ def _last(layers: list[Layer]) -> Layer | None:
 
 
 def _logistic(logit: float) -> float:
-    return 1 / (1 + exp(-logit))
+    return (1 + tanh(logit / 2)) / 2  # the same as 1 / (1 + exp(-logit)), which may overflow

@@ -96,16 +96,16 @@ class Supervisor:
 
     def stop(self, grace: float | None = None) -> None:
         """Let every engine write its checkpoint, for `grace` seconds at most; leave nothing."""
+        grace = self._settings.grace_seconds if grace is None else grace
         self._stopping.set()
         self._wake.set()
+        self._patience.end(grace / 3)  # what no database takes must not hold anybody up
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
             attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.interrupt()
-        grace = self._settings.grace_seconds if grace is None else grace
-        self._patience.end(grace / 3)  # what no database takes must not hold engines up
         deadline = time.monotonic() + grace
         for attempt in attempts:
             if not attempt.join(max(0.0, deadline - time.monotonic())):
@@ -207,17 +207,27 @@ class Supervisor:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                if not self._reconciled.is_set():
-                    self._reconcile()
-                self._start_waiting()
-            except StoreUnavailable as error:
-                log.warning("The supervisor waits for the database: %s", error.detail)
-            except Exception:  # the next look may go better; a dead supervisor helps nobody
-                log.exception("The supervisor failed; it looks again.")
-                self._stopping.wait(LOOK_AGAIN_SECONDS)
-            self._rest()
+            self._bravely(self._look)
+            self._bravely(self._rest)
             self._wake.clear()
+
+    def _bravely(self, do: Callable[[], None]) -> None:
+        """Do it; whatever goes wrong, the next look may go better: a dead supervisor helps nobody.
+
+        A disk that can't be asked for its room is among that, say a network file system's.
+        """
+        try:
+            do()
+        except StoreUnavailable as error:
+            log.warning("The supervisor waits for the database: %s", error.detail)
+        except Exception:
+            log.exception("The supervisor failed; it looks again.")
+            self._stopping.wait(LOOK_AGAIN_SECONDS)
+
+    def _look(self) -> None:
+        if not self._reconciled.is_set():
+            self._reconcile()
+        self._start_waiting()
 
     def _rest(self) -> None:
         """Wait until there may be something to do, with an eye on the disk."""

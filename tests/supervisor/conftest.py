@@ -56,6 +56,7 @@ class Bench:
     supervisors: list[Supervisor] = field(default_factory=list)
     engine_command: tuple[str, ...] = FAKE_ENGINE
     free_bytes: int = 2**40
+    disk_error: OSError | None = None
 
     def supervisor(
         self,
@@ -78,11 +79,16 @@ class Bench:
             engine_command=self.engine_command,
             cluster=self.cluster,
             **injected,
-            disk=DiskRoom([self.data_dir], 2**20, lambda _: self.free_bytes),
+            disk=DiskRoom([self.data_dir], 2**20, self._free),
         )
         made.start()
         self.supervisors.append(made)
         return made
+
+    def _free(self, _folder: Path) -> int:
+        if self.disk_error:
+            raise self.disk_error
+        return self.free_bytes
 
     def submit(self, *, workers: Any = 0, max_restarts: int = 3, **labels: int) -> str:
         """A queued job; `labels` tell the fake engine what to do."""

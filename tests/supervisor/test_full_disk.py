@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
+from batchgrad_service import supervisor
+
 if TYPE_CHECKING:
+    import pytest
+
     from tests.supervisor.conftest import Bench
 
 
@@ -43,6 +48,20 @@ def test_an_engine_that_cannot_write_is_tried_again(bench: Bench) -> None:
     found = bench.states(job_id)[3].data
     assert found["reason"] == "disk_full"
     assert found["detail"].startswith("The disk is full. The job tries again in ")
+
+
+def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_supervisor(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("DISK_SECONDS", "LOOK_AGAIN_SECONDS"):
+        monkeypatch.setattr(supervisor, name, 0.02)
+    made = bench.supervisor()
+    bench.until(made.ready)
+    bench.disk_error = OSError(errno.ESTALE, "Stale file handle")
+    bench.until(lambda: "The supervisor failed" in caplog.text)
+    bench.disk_error = None
+    bench.until_status(bench.submit(), "succeeded")
+    assert made.ready()
 
 
 def test_a_pause_or_cancel_wins_over_waiting_for_room(bench: Bench) -> None:
