@@ -55,6 +55,7 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         (X, YES, job(LOGISTIC, linear(1), "relu"), ["below 50.0%.", "yes for every example"]),
         (X, YES, job(LOGISTIC, linear(1), "tanh", "identity"), ["below 26.9% or above 73.1%"]),
         (X, YES, job(LOGISTIC, linear(1), "gelu"), ["below 45.8%"]),
+        (X, YES, job(LOGISTIC, linear(1), {"kind": "elu", "alpha": 1e308}), ["below 0.0%"]),
         (X, TEN, job(SOFTMAX, linear(10), "sigmoid"), [f"above {e / (e + 9):.1%}", "below 1.461"]),
         (X, TEN, job(SOFTMAX, linear(10), "tanh", "flatten"), ["from -1 to 1", "above 45.1%"]),
         (X, YES, job(SOFTMAX, linear(2), "relu"), ["has no gradient", "Remove the relu"]),
