@@ -1,9 +1,12 @@
+import asyncio
 import re
 
 import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from batchgrad.lines import Lines
+from batchgrad_service.web import submit
 from tests.service.building import push
 from tests.service.conftest import Bench
 
@@ -32,6 +35,20 @@ def complaints(answer: Response) -> tuple[list[int], str]:
     assert said
     items = re.findall(r"<li( class=.wrong.)?>", gutter.group(1))
     return [line for line, wrong in enumerate(items, 1) if wrong], said.group(1)
+
+
+def test_lines_are_looked_for_beside_the_event_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(Lines):
+        def __init__(self, *given: str) -> None:
+            with pytest.raises(RuntimeError):  # a long text would hold up every other request
+                asyncio.get_running_loop()
+            super().__init__(*given)
+
+    monkeypatch.setattr(submit, "Lines", Watched)
+    assert complaints(post(bench.http, SPEC.replace("steps: 3", "steps: x")))[0] == [7]
+    assert complaints(post(bench.http, SPEC))[0] == [2]  # there is no such dataset
 
 
 def test_a_job_is_submitted_once(bench: Bench) -> None:

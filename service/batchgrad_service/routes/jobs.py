@@ -57,7 +57,7 @@ async def plan_or_queue(
     spec: JobSpec, served: Services, key: str | None, *, dry_run: bool
 ) -> tuple[Job | Plan, bool]:
     """The plan of a dry run; else the job, queued, and whether it is new under this `key`."""
-    body_digest = f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
+    body_digest = await run_in_threadpool(_digest, spec)
     if key is not None and not dry_run:
         earlier = await run_in_threadpool(served.store.replayed_job, key, body_digest)
         if earlier is not None:
@@ -73,6 +73,11 @@ async def plan_or_queue(
         return await run_in_threadpool(
             _queue, spec, served, plan, found, key, body_digest, dry_run=dry_run
         )
+
+
+def _digest(spec: JobSpec) -> str:
+    """Of all that the spec says, which may be megabytes of parameters."""
+    return f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
 
 
 def _queue(

@@ -105,7 +105,7 @@ class Services:
         if len(body) <= SMALL_SPEC_BYTES:
             return await run_in_threadpool(read_body, JobSpec, body)
         with await self.questions.ask("spec", body) as answer:
-            return JobSpec.model_validate_json(answer.read())
+            return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
 
     async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         """What the job would do; Problem if spec, dataset and machine do not fit."""

@@ -84,13 +84,14 @@ async def _try(
         spec = await run_in_threadpool(parse_job, text)
     except InvalidSpec as refused:
         if refused.errors:
-            return _at_lines(text, refused.errors)
+            return await run_in_threadpool(_at_lines, text, refused.errors)
         fault = refused.__cause__
         return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
         return (await plan_or_queue(spec, served, key or None, dry_run=dry_run))[0]
     except Problem as problem:
-        return _at_lines(text, problem.errors) or [Complaint(problem.detail)]
+        found = await run_in_threadpool(_at_lines, text, problem.errors)
+        return found or [Complaint(problem.detail)]
 
 
 def _at_lines(text: str, errors: Sequence[ProblemError]) -> list[Complaint]:
