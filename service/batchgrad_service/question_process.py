@@ -14,6 +14,7 @@ import traceback
 
 from batchgrad_service.problems import BadRequest, Invalid
 from batchgrad_service.process_memory import at_most, resident_bytes
+from batchgrad_service.processes import outlive_sigterm
 from batchgrad_service.question_kinds import ANSWERS
 from batchgrad_service.question_lines import Answered, Asked, Outcome, ToldProblem
 from batchgrad_workers.threads import single_threaded_blas
@@ -24,6 +25,7 @@ KEPT_BYTES = 64 * 2**20
 
 def main() -> int:
     """Fork whenever a socket comes."""
+    outlive_sigterm()
     single_threaded_blas()
     _warm_up()
     gc.collect()

@@ -108,6 +108,18 @@ def test_one_that_was_killed_is_replaced(pool: QuestionPool) -> None:
     ask(pool)
 
 
+def test_a_sigterm_to_the_whole_tree_ends_no_question(pool: QuestionPool) -> None:
+    ask(pool)
+    before = processes(pool)
+    forker = pool._forker._process
+    assert forker is not None
+    for process in (forker.pid, *before):
+        os.kill(process, signal.SIGTERM)
+    ask(pool)
+    assert processes(pool) == before
+    assert forker.poll() is None
+
+
 def test_only_so_many_wait(tmp_path: Path) -> None:
     pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG, at_once=1, waiting=1)
     asked, go_on = threading.Event(), threading.Event()

@@ -24,6 +24,7 @@ from batchgrad_service.engine.session import own_threads
 from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
 from batchgrad_service.memory import job_bytes
 from batchgrad_service.process_memory import at_most
+from batchgrad_service.processes import outlive_sigterm
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.digests import checksums
 from batchgrad_workers.gradients import Differentiator
@@ -162,6 +163,7 @@ def _read_line() -> bytes:
 
 def main() -> int:
     """Answer one request."""
+    outlive_sigterm()
     request = Request.model_validate_json(_read_line())
     threading.Thread(target=_leave_with_stdin, name="stdin", daemon=True).start()
     try:
