@@ -73,7 +73,7 @@ class EventFeeds:
     @contextmanager
     def _feed(self, job_id: str) -> Iterator["_Feed"]:
         feed = self._feeds.get(job_id)
-        if feed is None:
+        if feed is None or feed.broken:
             feed = self._feeds[job_id] = _Feed(job_id, self._store, self._closing)
         feed.readers += 1
         try:
@@ -82,7 +82,8 @@ class EventFeeds:
             feed.readers -= 1
             if not feed.readers:
                 feed.stop()
-                del self._feeds[job_id]
+                if self._feeds.get(job_id) is feed:
+                    del self._feeds[job_id]
 
     async def _stored(self, job_id: str, after: int) -> _Batch | None:
         try:
@@ -100,6 +101,8 @@ class _Feed:
         self.readers = 0
         self.last = 0
         self.ended = False
+        self.broken = False
+        """Whether it ended before the job did: whoever comes now needs another one."""
         self._job_id = job_id
         self._store = store
         self._closing = closing
@@ -124,8 +127,10 @@ class _Feed:
         """Wait for that; False if there is none within `seconds`."""
         news = asyncio.get_running_loop().create_future()
         self._waiting.add(news)
-        done, _ = await asyncio.wait([news], timeout=seconds)
-        self._waiting.discard(news)
+        try:
+            done, _ = await asyncio.wait([news], timeout=seconds)
+        finally:  # a reader that left waits no longer
+            self._waiting.discard(news)
         return bool(done)
 
     async def _read_on(self) -> None:
@@ -148,6 +153,7 @@ class _Feed:
         except NotFound:
             return  # deleted meanwhile
         except Exception:  # noqa: BLE001 - readers come again, with the last event that they have
+            self.broken = True
             _log.exception("the feed of a job's events broke", job_id=self._job_id)
         finally:
             self.ended = True

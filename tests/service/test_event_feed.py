@@ -12,7 +12,7 @@ from batchgrad.contract import Event, Page
 from batchgrad_service.closing import Closing
 from batchgrad_service.engine.messages import Happened
 from batchgrad_service.event_feed import KEPT_BATCHES, EventFeeds
-from batchgrad_service.store import Store
+from batchgrad_service.store import Store, StoreBusy
 from tests.service.building import started
 
 PATIENCE_SECONDS = 20.0
@@ -22,9 +22,12 @@ class CountingStore(Store):
     """Counts how often events are read."""
 
     reads = 0
+    busy = False
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
         self.reads += 1
+        if self.busy:
+            raise StoreBusy
         return super().events(job_id, after=after, limit=limit)
 
 
@@ -113,3 +116,26 @@ def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStor
             ]
 
     assert run(follow()) == [list(range(after + 1, 17)) for after in range(17)]
+
+
+def test_a_feed_that_broke_is_nobodys_once_the_store_is_back(counting: CountingStore) -> None:
+    job_id, attempt = started(counting)
+    feeds = EventFeeds(counting, Closing())
+
+    async def follow() -> tuple[list[int], list[int]]:
+        still_reading = feeds.follow(job_id, 0, PATIENCE_SECONDS)
+        await anext(still_reading)
+        counting.busy = True
+        await tell(counting, job_id, attempt)
+        await until(lambda: feeds._feeds[job_id].ended)
+        counting.busy = False
+        later = asyncio.ensure_future(everything(feeds.follow(job_id, 4, PATIENCE_SECONDS)))
+        await until(lambda: not feeds._feeds[job_id].ended or later.done())
+        await tell(counting, job_id, attempt)
+        counting.transition(job_id, to="succeeded", allowed=["running"])
+        return await later, await everything(still_reading)
+
+    later, rest = run(follow())
+    assert later == [5, 6, 7, 8]
+    assert rest == []  # it comes again
+    assert not feeds._feeds
