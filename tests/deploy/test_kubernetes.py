@@ -131,6 +131,11 @@ def test_pods_have_few_rights() -> None:
             assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
+def test_pods_get_no_variables_of_services() -> None:
+    """Of a service named batchgrad that would be BATCHGRAD_PORT=tcp://…, which `serve` refuses."""
+    assert [pod["spec"]["enableServiceLinks"] for pod in pods()] == [False, False]
+
+
 def test_workers_do_not_get_the_token_of_the_api() -> None:
     _, worker = pods()
     (tokens,) = (v["secret"] for v in worker["spec"]["volumes"] if v["name"] == "tokens")
