@@ -102,7 +102,7 @@ def test_one_that_goes_on_in_time_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_engines_of_an_earlier_service_have_one_grace_together(tmp_path: Path) -> None:
-    locks = [tmp_path / str(number) for number in range(4)]
+    locks = [tmp_path / str(number) for number in range(10)]
     holders = []
     for lock in locks:
         lock.touch()
@@ -115,7 +115,7 @@ def test_engines_of_an_earlier_service_have_one_grace_together(tmp_path: Path) -
             assert time.monotonic() - began < 20, "the locks are not taken"
         began = time.monotonic()
         assert await_engines(locks, 1.0, threading.Event()) == []
-        assert 1.0 <= time.monotonic() - began < 3.0
+        assert 1.0 <= time.monotonic() - began < 8.0  # one after the other: 10
     finally:
         for holder in holders:
             holder.kill()
