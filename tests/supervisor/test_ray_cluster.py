@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_service.processes import session_members, wait_for_session
+from batchgrad_service.processes import is_alive, session_members, wait_for_session
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError, RayCluster
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only listed)
@@ -113,6 +113,9 @@ def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
         session, temp_dir = record(tmp_path)
         [pid] = [session] if victim == "keeper" else session_members(session, named=victim)
         os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 15.0
+        while is_alive(pid) and time.monotonic() < deadline:  # until then its port is open
+            time.sleep(0.005)
         if victim != "gcs_server":  # whose death whoever asks for the cluster sees at once
             assert_nothing_left(session, temp_dir, shared_memory)
         second = cluster.address(1)
