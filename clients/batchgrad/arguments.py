@@ -56,7 +56,7 @@ def whole(name: str, value: Any, least: int = 0) -> int:
 
 
 def seconds(name: str, value: Any) -> float:
-    """A time of more than 0 seconds."""
+    """A time of 0 seconds or more."""
     number = value.tolist() if hasattr(value, "tolist") else value
     known = isinstance(number, int | float) and not isinstance(number, bool)
     if not (known and 0 <= number < _FOREVER):

@@ -1,8 +1,9 @@
 """Weights of examples: each example's own times its class's, in float64, scaled for use.
 
-A weighted mean depends on the ratios of its weights alone. So the weights of a minibatch are
-divided by a power of two that puts the largest into [1, 2): no digit changes, and whatever the
-scale, sums neither overflow nor vanish. A row of weight 0 is no row: `present` leaves it out.
+A weighted mean depends on the ratios of its weights alone. So weights are divided by a power of two
+that puts the largest into [1, 2), the dataset's where all are within 2^SPREAD of each other, else
+the minibatch's: no digit changes, and whatever the scale, sums neither overflow nor vanish.
+A row of weight 0 is no row: `present` leaves it out.
 """
 
 from typing import Any
@@ -52,7 +53,7 @@ class Weights:
         return self._present
 
     def exponent(self, ids: Integers) -> int:
-        """E for a minibatch of these rows: its largest weight is in [2^e, 2^(e+1))."""
+        """The exponent e for a minibatch of these rows: none weighs 2^(e+1) or more."""
         if self._exponent is not None:
             return self._exponent
         mantissas, exponents = self._parts(ids)
