@@ -69,9 +69,17 @@ def upgrade() -> None:
     after = ("", -1)
     while found := _page(connection, steps, after):
         for job_id, rows in groupby(found, key=lambda row: row["job_id"]):
-            blocks.put(connection, job_id, [_step(row) for row in rows], exact=False)
+            exact = _is_exact(connection, job_id)
+            blocks.put(connection, job_id, [_step(row) for row in rows], exact=exact)
         after = (found[-1]["job_id"], found[-1]["step"])
     op.drop_table("steps")
+
+
+def _is_exact(connection: sa.Connection, job_id: str) -> bool:
+    """Whether figures keep their 53 bits: those of a float64 job."""
+    jobs = sa.table("jobs", sa.column("id"), sa.column("spec", sa.JSON))
+    spec = connection.execute(sa.select(jobs.c.spec).where(jobs.c.id == job_id)).scalar_one()
+    return bool(spec.get("precision") == "float64")
 
 
 def _page(
