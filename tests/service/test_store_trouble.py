@@ -62,6 +62,15 @@ def test_a_locked_database_is_said_after_a_short_wait(http: TestClient, tmp_path
     assert http.post("/v1/jobs", json=body()).status_code == 201
 
 
+def test_room_that_cannot_be_given_back_now_is_no_failure(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(store)
+    with locked(tmp_path):
+        store.give_back()
+    assert "keeps its room" in caplog.text
+
+
 def test_a_writer_waits_for_its_turn_no_longer_than_for_a_lock(store: Store) -> None:
     with store.writing(), pytest.raises(StoreBusy), store.writing():
         pytest.fail("two wrote at once")

@@ -19,6 +19,7 @@ from batchgrad_service.store.unavailable import (
     StoreBusy,
     StoreDamaged,
     StoreFull,
+    StoreUnavailable,
     damaged,
     understand,
 )
@@ -126,14 +127,20 @@ class Database:
                     )
 
     def give_back(self) -> None:
-        """Give what was deleted back to the file system, a little at a time; the log too."""
+        """Give what was deleted back to the file system, a little at a time; the log too.
+
+        What can't be given back now, since others hold the database, is so the next time.
+        """
         if self._file is None:
             return
         free = -1
-        while free != (free := self._give_some_back()):
-            pass
-        with self._understood(), self._alone() as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        try:
+            while free != (free := self._give_some_back()):
+                pass
+            with self._understood(), self._alone() as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except StoreUnavailable as error:
+            log.warning("What was deleted keeps its room in %s for now: %s", self._file, error)
 
     def _give_some_back(self) -> int:
         """How many pages are free still."""
