@@ -1,7 +1,9 @@
 """How much memory a step or an answer takes, from shapes alone: what cannot be held is refused."""
 
 import os
+from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,12 @@ from batchgrad.contract import DEFAULT_MICROBATCH, GradientsRequest, JobSpec
 from batchgrad_service.problems import Invalid
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
+
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where a container's control group says its limit of memory: versions 2 and 1."""
 
 MOST_MEANS = 1 << 26
 VECTORS = 9
@@ -56,9 +64,11 @@ def job_bytes(spec: JobSpec, network: Network, *, averaged: bool) -> int:
     return needed
 
 
-def machine_bytes() -> int:
-    """The memory of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def machine_bytes(limits: Sequence[Path] = CONTAINER_LIMITS) -> int:
+    """The memory of this machine, or what the container that this is may have of it."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    said = [path.read_text().strip() for path in limits if path.is_file()]
+    return min([machine, *(int(limit) for limit in said if limit.isdigit())])  # not: max
 
 
 def refuse_large_question(request: GradientsRequest, network: Network, examples: int) -> None:

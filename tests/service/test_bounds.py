@@ -195,6 +195,13 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     assert "need about 8 GiB" in problem(http.post("/v1/jobs", json=job), 422)["detail"]
 
 
+def test_a_container_has_the_memory_that_it_may_have(tmp_path: Path) -> None:
+    machine = memory.machine_bytes([tmp_path / "none"])
+    for said, right in (("1073741824\n", 2**30), ("max\n", machine), (f"{2**62}\n", machine)):
+        (tmp_path / "limit").write_text(said)
+        assert memory.machine_bytes([tmp_path / "none", tmp_path / "limit"]) == right
+
+
 def test_a_large_example_is_given_as_an_array_alone(http: TestClient, monkeypatch: Any) -> None:
     inputs = np.arange(30, dtype="float32").reshape(10, 3)
     http.put("/v1/datasets/digits", content=npz(inputs=inputs, targets=np.arange(10) % 2))
