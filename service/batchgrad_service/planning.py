@@ -14,7 +14,7 @@ from batchgrad_service.memory import job_bytes, machine_bytes
 from batchgrad_service.output_advice import output_warnings
 from batchgrad_service.problems import Invalid
 from batchgrad_service.split_checks import check_split
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.network import Network
 from batchgrad_workers.order import Order
@@ -39,14 +39,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     check_inputs(spec, stored.inputs, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
     check_class_weights(spec, dataset)
-    present = present_rows(spec, stored)
-    order = Order(
-        seed=spec.seed,
-        examples=dataset.examples,
-        validation_fraction=spec.validation_fraction,
-        batch_size=spec.minibatch(dataset.examples),
-        present=present,
-    )
+    order = order_of(spec, stored)
     if not len(order.training):
         raise Invalid.field(
             "/class_weights",
@@ -69,8 +62,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
         memory_bytes=memory_bytes,
         warnings=[
-            *output_warnings(spec, network, stored.targets, present, dataset.classes),
-            *data_warnings(spec, dataset, stored, present, network),
+            *output_warnings(spec, network, stored.targets, order.present, dataset.classes),
+            *data_warnings(spec, dataset, stored, order.present, network),
             *split_warnings,
             *_memory_warnings(memory_bytes),
             *warnings(
@@ -93,21 +86,17 @@ def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
     return ("averaged_error", "mean_example")
 
 
-def present_rows(spec: JobSpec, stored: StoredDataset) -> Integers | None:
-    """The rows that the job has, those of a weight above 0; None where that is all of them."""
+def order_of(spec: JobSpec, stored: StoredDataset) -> Order:
+    """The split and the order of the rows that the job has, those of a weight above 0."""
     given = isinstance(spec.class_weights, dict)
     classes = int(stored.targets.max()) + 1 if given else 0
-    return Weights(stored.weights, given_class_weights(spec, classes), stored.targets).present
-
-
-def order_of(spec: JobSpec, stored: StoredDataset) -> Order:
-    """The split and the order of the rows that the job has."""
+    weights = Weights(stored.weights, given_class_weights(spec, classes), stored.targets)
     return Order(
         seed=spec.seed,
         examples=len(stored.inputs),
         validation_fraction=spec.validation_fraction,
         batch_size=spec.minibatch(len(stored.inputs)),
-        present=present_rows(spec, stored),
+        present=weights.present,
     )
 
 

@@ -35,6 +35,7 @@ class Order:
         self.validation: Integers = np.sort(permutation[:held_out])
         self.training: Integers = np.sort(permutation[held_out:])
         self.examples = examples
+        self.present = present
         self.batch_size = min(batch_size, max(len(self.training), 1))
         self.steps_per_epoch = max(1, ceil(len(self.training) / self.batch_size))
         self._seed = seed
