@@ -10,7 +10,7 @@ import numpy.typing as npt
 from batchgrad.contract import Conv2d, Dataset, Flatten, Identity, JobSpec, Layer, LayerNorm, Linear
 from batchgrad_service.images import how_to_store
 from batchgrad_service.samples import Sample, look
-from batchgrad_workers.arrays import Integers
+from batchgrad_workers.arrays import Floats, Integers
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.network import Network
@@ -21,7 +21,6 @@ _BRIGHT = 100
 _PIXELS = 16
 _SCALES = 1e3
 _CHUNK = 1 << 20
-_Floats = npt.NDArray[np.float64]
 
 
 def data_warnings(
@@ -108,7 +107,7 @@ def _scales(
 
 def _features(
     seen: Sample, shape: tuple[int, ...], first: Layer | None
-) -> tuple[str, _Floats, _Floats]:
+) -> tuple[str, Floats, Floats]:
     """What shares weights has one scale: its name, lowest and highest of each, (features,)."""
     if len(seen.lowest) == prod(shape):
         lowest, highest = seen.lowest.reshape(shape), seen.highest.reshape(shape)
@@ -121,7 +120,7 @@ def _features(
     return "", np.empty(0), np.empty(0)
 
 
-def _differing(name: str, lowest: _Floats, highest: _Floats) -> Iterator[str]:
+def _differing(name: str, lowest: Floats, highest: Floats) -> Iterator[str]:
     """Features whose ranges differ much; those that are constant have none."""
     spans = highest - lowest
     varying = np.flatnonzero(spans > 0)

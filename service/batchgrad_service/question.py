@@ -23,7 +23,7 @@ from batchgrad_service.fitting import bind, check_ids, check_targets
 from batchgrad_service.memory import refuse_large_question
 from batchgrad_service.nested import cast, numbers
 from batchgrad_service.problems import Invalid
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.gradients import (
     LOSS,
     WEIGHING,
@@ -35,7 +35,7 @@ from batchgrad_workers.gradients import (
 from batchgrad_workers.losses import LOSSES, target_rows
 from batchgrad_workers.means import Means, MeansLayout
 from batchgrad_workers.network import Network
-from batchgrad_workers.norms import Floats, norm
+from batchgrad_workers.norms import norm
 from batchgrad_workers.partial import Tree
 from batchgrad_workers.threads import ThreadTeam
 from batchgrad_workers.weights import scaled

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.gradients import Microbatch
 from batchgrad_workers.losses import Loss, target_rows
 from batchgrad_workers.network import Network
 from batchgrad_workers.standardization import Standardization
-from batchgrad_workers.weights import Floats, Weights
+from batchgrad_workers.weights import Weights
 
 AnyArray = npt.NDArray[Any]
 

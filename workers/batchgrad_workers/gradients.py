@@ -12,14 +12,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Parameters
 from batchgrad_workers.layers.chunks import chunks
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
-from batchgrad_workers.norms import RUN, Floats, scaled_norms
+from batchgrad_workers.norms import RUN, scaled_norms
 
 AnyFloats = TypeVar("AnyFloats", Array, npt.NDArray[np.float64])
 

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.layers.protocol import MeanSums
 from batchgrad_workers.network import Network
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ A square that its type can't hold is NaN, never 0 or infinite; `scaled_norms` is
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.compiling import compiled
-
-Floats = npt.NDArray[np.float64]
 
 RUN = 1 << 10
 """How many numbers are added up in their own type; the sums of those are, in float64.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import (
     Differentiator,
@@ -24,7 +24,6 @@ from batchgrad_workers.layers import Parameters
 from batchgrad_workers.losses import LOSSES
 from batchgrad_workers.means import MeansLayout
 from batchgrad_workers.network import Network
-from batchgrad_workers.norms import Floats
 from batchgrad_workers.order import Order
 from batchgrad_workers.partial import Node, Tree
 from batchgrad_workers.source import DatasetSource, open_dataset

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.compiling import compiled
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

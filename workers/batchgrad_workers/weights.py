@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 
-Floats = npt.NDArray[np.float64]
 Exponents = npt.NDArray[np.integer[Any]]
 
 ONES = 1 << 13

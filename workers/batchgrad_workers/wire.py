@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from batchgrad_workers.arrays import Floats
 from batchgrad_workers.gradients import GradientSums
-from batchgrad_workers.norms import Floats
 from batchgrad_workers.partial import Node
 from batchgrad_workers.shard import RangeSums, Shard
 from batchgrad_workers.shared_memory import Outbox, Place, array_at, mapped

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import DTypeLike
 
 from batchgrad.contract import ShortcutName
 from batchgrad_service.engine.comparison import Comparison, agreements, compare
 from batchgrad_service.engine.shortcuts import PLACES, Shortcuts
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.gradients import WEIGHING, WEIGHT, GradientSums
 from batchgrad_workers.losses import Loss
 from batchgrad_workers.means import MeansLayout
@@ -18,7 +17,6 @@ from batchgrad_workers.network import Network
 from batchgrad_workers.threads import ThreadTeam
 
 Update = Literal["mean_gradient"] | ShortcutName
-Floats = npt.NDArray[np.float64]
 
 
 class Averaging:

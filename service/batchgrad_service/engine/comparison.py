@@ -20,9 +20,9 @@ from batchgrad_service.engine.products import (
     products,
 )
 from batchgrad_service.engine.shortcuts import FROZEN, PLACES, Rows
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.network import Network
-from batchgrad_workers.norms import Floats, least, norms
+from batchgrad_workers.norms import least, norms
 from batchgrad_workers.threads import ThreadTeam
 
 

@@ -5,9 +5,9 @@ from math import isnan, sqrt
 import numpy as np
 
 from batchgrad_service.engine.blocks import BLOCK, over
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.compiling import compiled
-from batchgrad_workers.norms import RUN, Floats, norm, square
+from batchgrad_workers.norms import RUN, norm, square
 from batchgrad_workers.threads import ThreadTeam
 
 

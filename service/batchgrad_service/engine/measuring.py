@@ -27,10 +27,9 @@ from batchgrad_service.engine.statistics import (
 )
 from batchgrad_service.engine.step_report import Minibatch, Stopwatch
 from batchgrad_service.engine.waiting import Columns, Step, Waiting
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.digests import checksums
-from batchgrad_workers.norms import Floats
 
 WAITING_BYTES = 8 << 20
 """How much steps may hold while they wait; more would leave the processor's cache meanwhile."""

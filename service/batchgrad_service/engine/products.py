@@ -7,18 +7,15 @@ loses half the digits and can go negative. Symbols as in `stacked`.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from batchgrad_service.engine import stacked
 from batchgrad_service.engine.blocks import over
 from batchgrad_service.engine.shortcuts import FROZEN
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers import Layer
 from batchgrad_workers.norms import RUN, norms, squared
 from batchgrad_workers.threads import ThreadTeam
-
-Floats = npt.NDArray[np.float64]
 
 EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
 """Places in what `products` returns: ‖G‖², ‖G - v‖², ‖F - v‖², ⟨G, v⟩ and ‖v‖²."""

@@ -21,10 +21,11 @@ from batchgrad_service.engine.executors.inline import InlineExecutor
 from batchgrad_service.engine.messages import Message
 from batchgrad_service.engine.preparation import prepare
 from batchgrad_service.engine.session import own_threads
-from batchgrad_service.engine.shares import CHUNK_BYTES, Floats, Shares, shares
+from batchgrad_service.engine.shares import CHUNK_BYTES, Shares, shares
 from batchgrad_service.memory import job_bytes
 from batchgrad_service.process_memory import at_most
 from batchgrad_service.processes import outlive_sigterm
+from batchgrad_workers.arrays import Floats
 from batchgrad_workers.dataset import StoredDataset
 from batchgrad_workers.digests import checksums
 from batchgrad_workers.gradients import Differentiator

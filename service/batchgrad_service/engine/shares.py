@@ -8,15 +8,13 @@ inner products are added up in float64.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.dataset import Examples
 from batchgrad_workers.gradients import Differentiator
 from batchgrad_workers.norms import norm
 from batchgrad_workers.weights import scaled
 
-Floats = npt.NDArray[np.float64]
 CHUNK_BYTES = 2**26
 """Bound on the gradients that are held at once, unless a single one is larger."""
 

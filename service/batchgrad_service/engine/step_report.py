@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, NamedTuple
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.gradients import GradientSums
-from batchgrad_workers.norms import Floats
 
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_service.engine.step_report import Minibatch, Stopwatch
-from batchgrad_workers.arrays import Array, Integers
-from batchgrad_workers.norms import Floats
+from batchgrad_workers.arrays import Array, Floats, Integers
 
 
 class Step(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Integers, Shape
+from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.layers.products import form_cancelled, gram_norms
 from batchgrad_workers.layers.protocol import Parameters, Plain
@@ -20,7 +20,7 @@ from batchgrad_workers.layers.windows import (
     look_by_number,
     spread,
 )
-from batchgrad_workers.norms import Floats, squared
+from batchgrad_workers.norms import squared
 
 SHORT_RUN = 16
 """Where a window's row has fewer numbers of a group, patches are laid out number by number."""

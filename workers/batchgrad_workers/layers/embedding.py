@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Integers, Shape
+from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.layers.chunks import chunks
 from batchgrad_workers.layers.protocol import Parameters, Summed, by_example
-from batchgrad_workers.norms import RUN, Floats, squared
+from batchgrad_workers.norms import RUN, squared
 
 
 @dataclass(frozen=True)

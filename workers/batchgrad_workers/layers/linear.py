@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers.products import bias_sums, position_sums, weight_sums
 from batchgrad_workers.layers.protocol import MeanSums, Parameters, Plain
-from batchgrad_workers.norms import RUN, Floats, product, square
+from batchgrad_workers.norms import RUN, product, square
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.layers.products import position_sums
 from batchgrad_workers.layers.protocol import Parameters, Plain
-from batchgrad_workers.norms import Floats, least, squared
+from batchgrad_workers.norms import least, squared
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.compiling import compiled
 from batchgrad_workers.layers.chunks import chunks
-from batchgrad_workers.norms import RUN, Floats, squared
+from batchgrad_workers.norms import RUN, squared
 
 Some = slice | Integers
 """Which examples."""

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Shape, memory_order
-from batchgrad_workers.norms import Floats
+from batchgrad_workers.arrays import Array, Floats, Shape, memory_order
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
