@@ -4,6 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +26,15 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
+        return False
+
+
+def _has_a_host(url: str) -> bool:
+    """Whether host and port of a URL can be read."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that hold no IPv6 address, or a port that is no number
         return False
 
 
@@ -175,7 +185,7 @@ class Settings(BaseSettings):
             return None
         if "@" in value:  # it would stand in logs and jobs' events, and nodes would not use it
             raise ValueError("It carries a user's name or password: give http://HOST:PORT alone.")
-        if not re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value):
+        if not (re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value) and _has_a_host(value)):
             raise ValueError(f"{value!r} is no address of a service: give http://HOST:PORT.")
         return value.rstrip("/")
 

@@ -190,6 +190,9 @@ def test_the_service_advertises_where_it_listens_unless_told(tmp_path: Path) -> 
     settings = Settings(data_dir=tmp_path)
     [url] = Sources(settings, "http://127.0.0.1:5").of("j", "sha256:aa").urls
     assert url == "http://127.0.0.1:5/v1/jobs/j/dataset"
+    for wrong in ("head:8711", "http://[::1", "http://head:port", "http://head:0"):
+        with pytest.raises(ValueError, match="no address of a service"):
+            Settings(data_dir=tmp_path, advertised_url=wrong)
     told = Settings(data_dir=tmp_path, advertised_url="https://head/batchgrad/")
     [url] = Sources(told, "http://127.0.0.1:5").of("j", "sha256:aa").urls
     assert url == "https://head/batchgrad/v1/jobs/j/dataset"

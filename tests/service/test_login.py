@@ -160,6 +160,8 @@ def test_without_a_token_there_is_no_login(bench: Bench) -> None:
         {"origin": "http://evil.example"},
         {"origin": "http://127.0.0.1:81"},
         {"origin": "null"},
+        {"origin": "http://[::1"},
+        {"sec-fetch-site": "same-origin", "origin": "http://[evil.example]"},
         {"sec-fetch-site": "same-origin", "origin": "http://evil.example"},
         {"sec-fetch-site": "same-origin", "origin": "null"},
         {"sec-fetch-site": "none", "origin": "http://127.0.0.1:81"},

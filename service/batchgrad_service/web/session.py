@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -109,13 +109,22 @@ def refuse_other_sites(method: str, headers: Headers, hosts: Hosts) -> None:
     if method in _SAFE:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    same = origin is None or urlsplit(origin).netloc == headers.get("host")
+    of = _parts(origin or "")
+    same = origin is None or of.netloc == headers.get("host")
     if same and site in {"same-origin", "none", None}:
         return
-    if site == "same-origin" and origin and hosts.names(urlsplit(origin).hostname or ""):
+    if site == "same-origin" and hosts.names(of.hostname or ""):
         return
     raise Forbidden(
         f"This {method} comes from another site ({(origin or site or '')[:100]}): only the "
         "service's own page, and programs, may change anything.",
         code="other_site",
     )
+
+
+def _parts(origin: str) -> SplitResult:
+    """An Origin's parts, all empty where it is no URL."""
+    try:
+        return urlsplit(origin)
+    except ValueError:  # brackets that hold no IPv6 address
+        return urlsplit("")
