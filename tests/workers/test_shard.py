@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from batchgrad.contract import GradientsRequest
 from batchgrad_service.question import answer
-from batchgrad_workers.gradients import LOSS, WEIGHT
+from batchgrad_workers.gradients import LOSS, WEIGHING, WEIGHT
 from batchgrad_workers.order import Order
 from batchgrad_workers.shard import Setup, Shard, microbatches
 from tests.workers.jobs import (
@@ -191,3 +191,16 @@ def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> No
     assert np.isfinite(sums.means).all()
     assert sums.gradient == pytest.approx(without.gradient, rel=1e-12, abs=1e-14)
     assert sums.totals == pytest.approx(without.totals, rel=1e-12)
+
+
+def test_a_microbatch_that_is_dropped_whole_is_not_averaged(tmp_path: Path) -> None:
+    of = setup(store(tmp_path), drop_nonfinite=True)
+    inputs, lost = np.load(tmp_path / "inputs.npy"), slice(MICROBATCH, 2 * MICROBATCH)
+    inputs[minibatch(of)[lost]] = np.inf
+    np.save(tmp_path / "inputs.npy", inputs)
+
+    sums, [part] = whole(of)
+
+    assert sums.totals[WEIGHING] == M - 1
+    assert sums.totals[WEIGHT] == BATCH - MICROBATCH
+    assert np.flatnonzero(~np.isfinite(part.losses)).tolist() == [*range(BATCH)[lost]]
