@@ -151,6 +151,18 @@ def test_what_is_not_finite_is_not_clipped_away() -> None:
     assert optimizers.clipped(gradient, 1.0) is gradient
 
 
+@pytest.mark.parametrize("spec", [*SGDS, *ADAMS])
+@pytest.mark.parametrize("strange", [np.inf, -np.inf, np.nan])
+def test_an_update_along_what_is_not_finite_shows_in_the_parameters(
+    spec: Rule, strange: float
+) -> None:
+    """The next step's losses then end the job: G is finite, a shortcut's gradient may be not."""
+    parameters, gradient = np.zeros(40, np.float32), np.ones(40, np.float32)
+    gradient[17] = strange
+    optimizers.build(spec, ALONE).update(parameters, gradient, 0.1)
+    assert np.flatnonzero(~np.isfinite(parameters)).tolist() == [17]
+
+
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 @pytest.mark.parametrize("size", [1e-38, 1e-25, 1e-12, 1.0, 1e15, 1e25, 3e38])
 def test_adam_s_first_steps_are_as_long_as_the_rate_whatever_the_gradient_s_size(

@@ -85,7 +85,8 @@ class Adam:
 
     m = β₁m + (1-β₁)g; v = β₂v + (1-β₂)g²; θ -= α m̂ / (√v̂ + ε), hats divided by 1 - βᵗ.
     Adam adds λθ to g; AdamW first shrinks θ by 1 - αλ. The squares in v bound g and ε: g counts
-    as at most √(largest number), and ε as at least √(smallest), 1e19 and 1e-19 in float32.
+    as at most √(largest number), and ε as at least √(smallest), 1e19 and 1e-19 in float32; a g that
+    is not finite makes θ no number.
     """
 
     def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadTeam) -> None:
@@ -149,10 +150,13 @@ def _adam(
     decay: Number,
 ) -> None:
     """`rate` is α / (1 - β₁ᵗ), `root_bias` √(1 - β₂ᵗ)."""
-    most = np.sqrt(np.finfo(parameters.dtype).max) * parameters.dtype.type(0.99)
+    scalar = parameters.dtype.type
+    most = np.sqrt(np.finfo(parameters.dtype).max) * scalar(0.99)
+    infinite, undefined = scalar(np.inf), scalar(np.nan)
     for p in range(len(parameters)):
         theta = shrink * parameters[p]
-        change = min(max(gradient[p] + decay * theta, -most), most)
+        change = gradient[p] + decay * theta
+        change = min(max(change, -most), most) if abs(change) < infinite else undefined
         firsts[p] = keep_first * firsts[p] + take_first * change
         seconds[p] = keep_second * seconds[p] + take_second * (change * change)
         denominator = np.sqrt(seconds[p]) / root_bias + eps
