@@ -1,4 +1,5 @@
 import json
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,21 @@ def test_a_job_is_queued_and_the_supervisor_told(bench: Bench) -> None:
     assert bench.supervisor.notified == 1
     assert bench.http.get(f"/v1/jobs/{job.id}").json() == answer.json()
     assert bench.store.job_inputs(job.id).dataset_digest == dataset["digest"]
+
+
+def test_only_who_stores_parameters_waits_for_others_that_do(bench: Bench) -> None:
+    push(bench.http)
+    answers: list[int] = []
+
+    def ask() -> None:
+        asked = (bench.http.post(f"/v1/jobs{query}", json=body()) for query in ("", "?dry_run=1"))
+        answers.extend(answer.status_code for answer in asked)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    with bench.app.state.services.parameters.lock:
+        asking.start()
+        asking.join(20)
+        assert answers == [201, 200]
 
 
 def test_an_idempotency_key_submits_once(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -92,7 +93,8 @@ def _queue(
 ) -> tuple[Job | Plan, bool]:
     """Store the job, after a last look at its initial parameters."""
     dataset, directory = data
-    with served.parameters.lock:
+    stores = spec.initial_parameters is not None and not dry_run
+    with served.parameters.lock if stores else nullcontext():
         content = None
         if spec.initial_parameters is not None:
             content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
