@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Literal, Protocol
 
 import structlog
@@ -94,6 +95,7 @@ class Attempt:
         self._force: threading.Timer | None = None
         self._ledgers = 0  # that the engine wrote so far
         self._ledger_asked = False
+        self._ledger_until = 0.0  # how long who asked waits
         self._ledger_news = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job_id}", daemon=True)
 
@@ -123,7 +125,8 @@ class Attempt:
         """The example ledger as it is now, once the engine has written it.
 
         None if there is no engine, or its step takes longer than that. Who asks while another
-        waits gets the same: an engine that does not read must not be sent ever more.
+        waits gets the same, and waits no longer than that one: an engine that does not read must
+        not be sent ever more, nor hold up ever more threads.
         """
         with self._ledger_news:
             if self._engine is None or self._over:
@@ -132,7 +135,9 @@ class Attempt:
             if not self._ledger_asked:
                 self._engine.send(Command(command="ledger"))
                 self._ledger_asked = True
-            self._ledger_news.wait_for(lambda: self._over or self._ledgers > before, seconds)
+                self._ledger_until = monotonic() + seconds
+            left = max(0.0, self._ledger_until - monotonic())
+            self._ledger_news.wait_for(lambda: self._over or self._ledgers > before, left)
             written = self._ledgers > before
         return self._folder / LEDGER_FILE if written else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def test_engine_that_answers_nothing_is_not_waited_for_long(bench: Bench) -> Non
     job_id = bench.submit(deaf=1, hold_at=1)
     bench.until_step(job_id, 1)
     assert supervisor.ledger(job_id, 0.2) is None
+    begun = monotonic()
+    assert supervisor.ledger(job_id, 30.0) is None  # the others wait no longer than the first
+    assert monotonic() - begun < 20
     assert supervisor.ledger("job_unknown", 0.2) is None
 
 
