@@ -125,3 +125,19 @@ def test_what_float64_cannot_hold_either_offers_no_more_precision() -> None:
     with pytest.raises(CannotFold, match=r"1e[+]18 deviations from 0: download without") as caught:
         fold(model(LINEAR), parameters(1), known)
     assert "precision" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_precision_that_does_not_hold_a_parameter_is_refused(
+    tmp_path: Path, folded: bool
+) -> None:
+    given = parameters(5)
+    given["2.weight"][0, 0] = 1e39
+    last = {**LINEAR, "out_features": 2, "bias": False}
+    whole = model(LINEAR, {"kind": "tanh"}, last) if folded else None
+    snapshot = Snapshot(7, given, {}, standardization(5), "sha256:" + "0" * 64, {})
+    path = checkpoints.write(tmp_path, snapshot).path
+    with pytest.raises(exports.PrecisionTooSmall, match=r"2\.weight .* 3\.4e\+38.*float64"):
+        exports.parameters_as_safetensors(path, whole, precision="float32")
+    found = load(exports.parameters_as_safetensors(path, whole))
+    assert found["2.weight"][0, 0] == 1e39

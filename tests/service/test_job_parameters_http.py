@@ -143,6 +143,19 @@ def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Be
     assert refused["code"] == "cannot_fold"
 
 
+def test_a_precision_that_does_not_hold_a_parameter_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(bench.http)
+    job = submit(bench.http, precision="float64")
+    monkeypatch.setitem(WEIGHTS, "0.bias", np.array([0.0, -1e39]))
+    checkpoint(bench, job.id, 5)
+    url = f"/v1/jobs/{job.id}/parameters?precision="
+    refused = problem(bench.http.get(f"{url}float32"), 422)
+    assert refused["code"] == "precision_too_small"
+    assert load(bench.http.get(f"{url}float64").content)["0.bias"][1] == 5 - 1e39
+
+
 def test_a_job_that_ended_without_a_checkpoint_is_not_to_be_waited_for(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)

@@ -16,6 +16,10 @@ from batchgrad_workers.arrays import Array
 from batchgrad_workers.standardization import Standardization
 
 
+class PrecisionTooSmall(Exception):
+    """The precision that was asked for does not hold a parameter."""
+
+
 def parameters_as_safetensors(
     path: Path,
     fold_into: Model | None = None,
@@ -64,15 +68,26 @@ def parameters_as_npz(
 def _chosen(
     path: Path, fold_into: Model | None, which: Kept, precision: Precision | None
 ) -> tuple[dict[str, Any], dict[str, Array], Standardization | None]:
-    """What a download says of its parameters, they, and the standardization if not folded in."""
+    """What a download says of its parameters, they, and the standardization if not folded in.
+
+    Raises:
+        CannotFold, PrecisionTooSmall, BadCheckpoint: they cannot be had so.
+    """
     snapshot = read(path)
     about, parameters = _best_or_last(snapshot, which)
     standardization = snapshot.standardization
-    if standardization and fold_into:
-        layer, parameters = fold(fold_into, parameters, standardization, precision)
-        return {**about, "standardization_folded_into": layer}, parameters, None
-    if precision is not None:
-        parameters = {name: array.astype(precision) for name, array in parameters.items()}
+    with np.errstate(over="ignore"):
+        if standardization and fold_into:
+            layer, parameters = fold(fold_into, parameters, standardization, precision)
+            about, standardization = {**about, "standardization_folded_into": layer}, None
+        elif precision is not None:
+            parameters = {name: array.astype(precision) for name, array in parameters.items()}
+    for name, array in parameters.items():
+        if not np.isfinite(array).all():
+            raise PrecisionTooSmall(
+                f"{name} has a number beyond {np.finfo(array.dtype).max:.3g}, the largest of "
+                f"{array.dtype.name}: take precision=float64."
+            )
     return about, parameters, standardization
 
 

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
 from batchgrad_service.downloads import Download, newest_whole
+from batchgrad_service.engine.exports import PrecisionTooSmall
 from batchgrad_service.engine.folding import CannotFold
 from batchgrad_service.problems import Conflict, Invalid
 from batchgrad_service.routes.etags import is_known
@@ -141,6 +142,8 @@ def _parameters(
         content, chosen, faults = newest_whole(job_id, kept, export, which, step)
     except CannotFold as reason:
         raise Invalid(str(reason), code="cannot_fold") from None
+    except PrecisionTooSmall as reason:
+        raise Invalid(str(reason), code="precision_too_small") from None
     headers = {"ETag": etag(chosen), "Cache-Control": "private, no-cache"}
     if content is None:
         return Response(status_code=304, headers=headers)
