@@ -11,6 +11,9 @@ from batchgrad_service.problems import InsufficientStorage
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TOLD = re.compile(rf"\(os error (?:{errno.ENOSPC}|{errno.EDQUOT})\)")
 
+_MIN_FREE_INODES = 32
+"""With fewer, a disk counts as full: one that a removed file has just left is gone at once."""
+
 REMEDY = "make room there (`batchgrad gc` shows what nobody needs), or give it a larger disk"
 
 
@@ -30,9 +33,10 @@ def no_room(error: BaseException) -> str:
 
 
 def free_bytes(path: Path) -> int:
-    """What this user may still write to the disk that holds `path`; 0 where there are no inodes."""
+    """What this user may still write to the disk that holds `path`; 0 with hardly an inode left."""
     found = os.statvfs(path)
-    has_inodes = found.f_files == 0 or found.f_favail > 0  # btrfs and others count none
+    # btrfs and others count no inodes
+    has_inodes = found.f_files == 0 or found.f_favail >= _MIN_FREE_INODES
     return found.f_bavail * found.f_frsize if has_inodes else 0
 
 
