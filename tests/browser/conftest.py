@@ -1,15 +1,15 @@
 """A service and a browser for all tests here. Collected by `make test-browser` alone."""
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import Connection, create_engine
 
 from batchgrad.client import Client
 from batchgrad.demo import digits, spec
@@ -32,10 +32,15 @@ class Running:
     client: Client
     database: Path
 
-    def sql(self, statement: str, *values: object) -> None:
-        """Change the service's database behind its back."""
-        with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
-            connection.execute(statement, values)
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that changes the service's database behind its back."""
+        engine = create_engine(f"sqlite:///{self.database}", connect_args={"timeout": 10})
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
 
 
 @pytest.fixture(scope="session")

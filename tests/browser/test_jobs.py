@@ -1,9 +1,13 @@
 """Jobs from the page: submitted, watched, paused, resumed, cancelled, looked into."""
 
 import time
+from random import random
 
 from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import update
 
+from batchgrad_service.store import blocks
+from batchgrad_service.store.schema import jobs
 from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
 
 CHARTS = ("loss", "gap", "accuracy", "cosine", "gradient", "layers", "norms", "noise", "phases")
@@ -144,17 +148,19 @@ def test_a_hundred_thousand_steps_draw_in_a_second(
 
     The best of a few loads: this is about the work to do, not about who else has the machine.
     """
-    running.sql(
-        "WITH RECURSIVE more(number) AS (SELECT 181 UNION ALL SELECT number + 1 FROM more "
-        "WHERE number < ?) INSERT INTO steps (job_id, step, loss, epoch, time, learning_rate, "
-        "gradient_norm, noise_scale, norm_test, gradient_checksum, workers, norms, shortcuts, "
-        "phases) SELECT job_id, number, loss * (1 + abs(random() % 100) / 1e3), epoch, time, "
-        "learning_rate, gradient_norm, noise_scale, norm_test, gradient_checksum, workers, norms, "
-        "shortcuts, phases FROM more JOIN steps ON job_id = ? AND step = 1 + number % 180",
-        STEPS,
-        trained,
-    )
-    running.sql("UPDATE jobs SET step = ?, steps_planned = ? WHERE id = ?", STEPS, STEPS, trained)
+    with running.writing() as connection:
+        rows = [
+            row
+            for block in blocks.about(connection, trained, after=0)
+            for row in blocks.rows_of(connection, trained, block)
+        ]
+        more = [rows[step % len(rows)] | {"step": step} for step in range(len(rows) + 1, STEPS + 1)]
+        for row in more:
+            row["loss"] *= 1 + random() / 10
+        blocks.put(connection, trained, more, exact=False)
+        connection.execute(
+            update(jobs).where(jobs.c.id == trained).values(step=STEPS, steps_planned=STEPS)
+        )
     page = open_page(running.link)
     milliseconds: list[float] = []
     while len(milliseconds) < LOADS and min(milliseconds, default=1000) >= 1000:
