@@ -26,6 +26,7 @@ from batchgrad_service.engine.messages import (
 )
 from batchgrad_service.engine_process import EngineProcess, EngineProtocolError
 from batchgrad_service.exhaustion import what_lacks
+from batchgrad_service.files import hex_of
 from batchgrad_service.metrics import Metrics
 from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.recovery import EngineStillThereError, await_engine
@@ -245,7 +246,7 @@ class Attempt:
             if inputs.initial_parameters is None
             else self._around.settings.data_dir
             / "parameters"
-            / f"{_hex(inputs.initial_parameters)}.safetensors",
+            / f"{hex_of(inputs.initial_parameters)}.safetensors",
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
             worker_silence_seconds=self._around.settings.worker_silence_seconds,
@@ -349,7 +350,3 @@ def _ray_workers(spec: JobSpec) -> int:
     if isinstance(spec.workers, WorkerRange):
         return spec.workers.max
     return 0 if spec.workers == "auto" else spec.workers
-
-
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")

@@ -12,11 +12,11 @@ from pathlib import Path
 from batchgrad_service import files
 from batchgrad_service.blob_store import BlobStore
 from batchgrad_service.data_directory import DataDirectoryError, opened
+from batchgrad_service.engine.checkpoints import is_unfinished
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 
 _JOB = re.compile(r"job_[0-9a-hjkmnp-tv-z]{16}")
-_OF_AN_ENGINE = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp|\.tmp\w{6}")
 _PARAMETERS = ".safetensors"
 
 UNFINISHED = "was not written to its end"
@@ -80,7 +80,7 @@ def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
         yield from _judge(entry, bool(_JOB.fullmatch(entry.name)), entry.name in jobs, NO_JOB)
         if entry.name in ended:
             for file in _entries(entry):
-                if _OF_AN_ENGINE.fullmatch(file.name) or files.is_temporary(file.name):
+                if is_unfinished(file.name):
                     yield Leftover(file, UNFINISHED)
 
 
@@ -133,4 +133,4 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _hex(digests: set[str]) -> set[str]:
-    return {digest.removeprefix("sha256:") for digest in digests}
+    return {files.hex_of(digest) for digest in digests}

@@ -161,10 +161,15 @@ def _best(
     return Best(evaluation, {name: tensors[f"best/{name}"] for name in about["parameters"]})
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name in a job's directory was not written to its end."""
+    return _TEMPORARY.fullmatch(name) is not None or is_temporary(name)
+
+
 def sweep(directory: Path) -> None:
     """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
     for torn in directory.iterdir():
-        if _TEMPORARY.fullmatch(torn.name) or is_temporary(torn.name):
+        if is_unfinished(torn.name):
             torn.unlink()
 
 
