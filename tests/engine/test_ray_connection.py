@@ -1,10 +1,12 @@
 """What Ray's own errors mean for a job, and a head that is not there; no cluster."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from time import monotonic
 
 import pytest
+import ray
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 
 from batchgrad_service.engine.executors.protocol import ClusterLost, Happening, Interrupted
@@ -51,3 +53,40 @@ def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
 def test_who_waits_for_a_head_goes_when_told(nobody: str) -> None:
     with pytest.raises(Interrupted):
         connect(nobody, "test", 60, lambda: True)
+
+
+def test_a_head_that_ends_while_the_engine_connects_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ray.init would go on for a minute."""
+    released = threading.Event()
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+
+        def hang(**_: object) -> None:
+            head.close()
+            released.wait(60)
+
+        monkeypatch.setattr(ray, "init", hang)
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        began = monotonic()
+        try:
+            with pytest.raises(ClusterLost, match=f"no Ray head answers at {address} any more"):
+                connect(address, "test", 5, lambda: False)
+        finally:
+            released.set()
+        assert monotonic() - began < 30
+
+
+def test_what_ray_init_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise ConnectionError("another token")
+
+    monkeypatch.setattr(ray, "init", fail)
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with pytest.raises(ClusterLost, match="another token"):
+            connect(address, "test", 5, lambda: False)

@@ -3,7 +3,9 @@
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from threading import Lock, Thread
 from time import monotonic, sleep
 
 import ray
@@ -22,6 +24,8 @@ KNOCK_SECONDS = 3.0
 """How long a head may take to accept a connection."""
 
 AGAIN_SECONDS = 0.5
+
+_one_at_a_time = Lock()
 
 
 @contextmanager
@@ -58,14 +62,39 @@ def connect(
     """
     _await(address, patience_seconds, interrupted, tell)
     with cluster_errors():
-        ray.init(
-            address=address,
-            namespace=namespace,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-        )
+        _initialise(address, namespace)
     garbage.spare_what_is_here()  # Ray's modules are a third more to look at
+
+
+def _initialise(address: str, namespace: str) -> None:
+    """Run ray.init in a thread: it would notice the end of a head after a minute, or later.
+
+    Raises:
+        ClusterLost: nobody listens at `address` any more; ray.init may go on until it fails.
+    """
+    outcome: Future[None] = Future()
+
+    def initialise() -> None:
+        try:
+            with _one_at_a_time:
+                if not ray.is_initialized():  # by an earlier one, which the head outlived
+                    ray.init(
+                        address=address,
+                        namespace=namespace,
+                        log_to_driver=False,
+                        logging_level=logging.WARNING,
+                        configure_logging=False,
+                    )
+        except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    Thread(target=initialise, name="ray-init", daemon=True).start()
+    while not wait([outcome], AGAIN_SECONDS).done:
+        if error := _refused(address):
+            raise ClusterLost(f"no Ray head answers at {address} any more ({error}).") from error
+    outcome.result()
 
 
 def check_head() -> None:
