@@ -58,7 +58,7 @@ def test_worker_on_another_host_killed_or_stopped(
     cluster: Cluster, sent: signal.Signals, reason: str
 ) -> None:
     host = cluster.hosts[1]
-    with running(cluster, epochs=300) as job:
+    with running(cluster) as job:
         host.send(sent, [job.worker_on(host)])
         job.ends_well()
         assert_one_lost(job, host, reason)
@@ -78,7 +78,7 @@ def test_raylet_killed_or_stopped(cluster: Cluster, sent: signal.Signals) -> Non
 
 def test_node_that_died_is_used_again_when_it_is_back(cluster: Cluster) -> None:
     host = cluster.hosts[2]
-    with running(cluster, epochs=300) as job:
+    with running(cluster) as job:
         cluster.restart(host)
         job.ends_well()
         assert_one_lost(job, host, "died", "silent")
@@ -107,7 +107,7 @@ def test_partition_that_heals_before_anybody_gives_up(cluster: Cluster) -> None:
 def test_partition_that_heals_late(cluster: Cluster) -> None:
     """Its node counts as dead by then: Ray ends it when it hears so, with our worker."""
     host = cluster.hosts[2]
-    with mended(cluster, host), running(cluster, epochs=300) as job:
+    with mended(cluster, host), running(cluster) as job:
         with host.unplugged():
             until(lambda: job.events("worker_lost"), 30, "nobody misses it")
             time.sleep(6)
