@@ -1,19 +1,18 @@
 """A service to attack: its address, its processes and what they hold, and raw connections to it."""
 
-import json
 import os
 import resource
+import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchgrad.client import Client
+from tests.stress.services import client_of, service
 
 PATIENCE_SECONDS = 60.0
 
@@ -68,33 +67,17 @@ def attacked(
     folder: Path, *, descriptors: int | None = None, **settings: str
 ) -> Iterator[Attacked]:
     """A service that is killed in the end; `settings` are BATCHGRAD_… variables."""
-    command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
     log = folder / "service.log"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [*command, "--stop-with-stdin", "--data-dir", str(folder / "data")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environment | settings,
-        )
-    if descriptors is not None:
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
-    with process:
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            with Client(url, patience_seconds=0, timeout=PATIENCE_SECONDS) as client:
-                until(client.ready)
-                service = Attacked(process, int(url.rsplit(":", 1)[1]), client, log)
-                try:
-                    yield service
-                finally:
-                    for connection in service.opened:
-                        connection.close()
-        finally:
-            process.kill()
+    with service(folder / "data", log, settings, end=signal.SIGKILL) as process:
+        if descriptors is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        with client_of(process) as client:
+            under_attack = Attacked(process, int(client.url.rsplit(":", 1)[1]), client, log)
+            try:
+                yield under_attack
+            finally:
+                for connection in under_attack.opened:
+                    connection.close()
 
 
 @contextmanager
@@ -123,14 +106,6 @@ def repeatedly(work: Callable[[], None], pause_seconds: float) -> Iterator[None]
 def slowness() -> float:
     """How many times longer what takes the CPU takes here than on a machine that nobody uses."""
     return max(1.0, 1.5 * os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _processes() -> Iterator[tuple[int, int]]:

@@ -1,11 +1,12 @@
-"""A real service, and jobs on it that something happens to."""
+"""A real service for a stress test, its client, and waits for what it does."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,27 +17,60 @@ PATIENCE_SECONDS = 120
 
 
 @contextmanager
-def serving(data_dir: Path, log: Path, **environment: str) -> Iterator[Client]:
-    """A client of a service of its own, which logs to a file."""
-    command = [sys.executable, "-m", "batchgrad", "serve", "--port=0", f"--data-dir={data_dir}"]
-    with log.open("wb") as stderr:
+def service(
+    data_dir: Path,
+    log: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    end: signal.Signals = signal.SIGTERM,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A service that asks for no token; it appends to `log`, and gets the signal `end` at last.
+
+    `settings` are BATCHGRAD_… variables; it has no others.
+    """
+    command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
+    with log.open("ab") as stderr:
         process = subprocess.Popen(
-            command,
-            env=os.environ | environment,
+            [*command, "--stop-with-stdin", "--data-dir", str(data_dir)],
+            env=environment | dict(settings or {}),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
         )
-    assert process.stdout is not None
-    with process.stdout:
+    with process:
         try:
-            with Client(json.loads(process.stdout.readline())["url"]) as client:
-                yield client
+            yield process
         finally:
-            process.terminate()
-            process.wait()
+            process.send_signal(end)
 
 
-def until(client: Client, job_id: str, holds: Callable[[Job], bool]) -> Job:
+@contextmanager
+def client_of(process: "subprocess.Popen[bytes]") -> Iterator[Client]:
+    """A client of a service that has just been started, as soon as that is ready."""
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    with Client(url, patience_seconds=0) as client:
+        until(client.ready)
+        yield client
+
+
+@contextmanager
+def serving(data_dir: Path, log: Path, **settings: str) -> Iterator[Client]:
+    """A client of a service of its own."""
+    with service(data_dir, log, settings) as process, client_of(process) as client:
+        yield client
+
+
+def until(holds: Callable[..., bool]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def until_job(client: Client, job_id: str, holds: Callable[[Job], bool]) -> Job:
     """The job as soon as that holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds(job := client.job(job_id)):

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import Job
-from tests.stress.attacked import Attacked, attacked, repeatedly, slowness, until
+from tests.stress.attacked import Attacked, attacked, repeatedly, slowness
+from tests.stress.services import until
 
 FOLLOWERS = 500
 ROUNDS = 3

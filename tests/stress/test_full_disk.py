@@ -11,7 +11,7 @@ import pytest
 from batchgrad.client import Client
 from batchgrad.demo import digits
 from batchgrad.errors import BatchgradError
-from tests.stress.services import PATIENCE_SECONDS, serving, until
+from tests.stress.services import PATIENCE_SECONDS, serving, until_job
 
 MIB = 2**20
 DISK = 60 * MIB
@@ -85,12 +85,12 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
     with serving(folder / "data", log, BATCHGRAD_MIN_FREE_BYTES=str(min_free_bytes)) as client:
         client.put_arrays("digits", *digits())
         job = client.submit(SPEC)
-        until(client, job.id, lambda job: job.step >= 5)
+        until_job(client, job.id, lambda job: job.step >= 5)
         fill(folder)
         if case == "full at once":  # the database may be full too: nothing can change there
             wait_for_trouble(client)
         else:
-            waiting = until(client, job.id, lambda job: job.reason == "disk_full")
+            waiting = until_job(client, job.id, lambda job: job.reason == "disk_full")
             if case != "no inodes":  # of which the engine or the service may hear first
                 assert ("set aside" in (waiting.detail or "")) == (case == "low")
         if min_free_bytes:

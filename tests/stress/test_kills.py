@@ -5,11 +5,9 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +15,15 @@ import numpy as np
 
 from batchgrad.client import Client
 from batchgrad.contract import Event, Job
+from tests.stress.services import PATIENCE_SECONDS, client_of, service, until
 
 KILLS = 20
-PATIENCE_SECONDS = 60.0
 SEED = int(os.environ.get("TEST_BATCHGRAD_SEED", time.time_ns() % 10**9))
 
 
-@contextmanager
-def service(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A service, killed when the block ends."""
-    command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
-    with (data_dir.parent / "service.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--stop-with-stdin", "--data-dir", str(data_dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def client_of(process: subprocess.Popen[bytes]) -> Iterator[Client]:
-    assert process.stdout is not None
-    url = json.loads(process.stdout.readline())["url"]
-    with Client(url, patience_seconds=0) as client:
-        until(client.ready)
-        yield client
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen; seed {SEED}"
-        time.sleep(0.02)
+def killed_service(data_dir: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """A service that is killed when the block ends."""
+    return service(data_dir, data_dir.parent / "service.log", end=signal.SIGKILL)
 
 
 def kill_engine(data_dir: Path, job_id: str) -> None:
@@ -123,10 +92,11 @@ def check_best(client: Client, job: Job, evaluations: list[dict[str, Any]]) -> N
 
 
 def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
+    print(f"seed {SEED}")  # noqa: T201 - shown where the test fails
     draw, data_dir = random.Random(SEED), tmp_path / "data"
     numbers = np.random.default_rng(SEED)
     inputs = numbers.normal(size=(500, 40)).astype(np.float32)
-    with service(data_dir) as process, client_of(process) as client:
+    with killed_service(data_dir) as process, client_of(process) as client:
         client.put_arrays("noise", inputs, numbers.integers(0, 3, 500))
         hidden = [{"kind": "linear", "out_features": 400}, {"kind": "relu"}]
         wide = {"layers": [*hidden, {"kind": "linear", "out_features": 3}]}
@@ -135,7 +105,7 @@ def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
         ]
         until(lambda: all(client.job(job_id).step > 0 for job_id in jobs))
     for _ in range(KILLS - 1):
-        with service(data_dir) as process:
+        with killed_service(data_dir) as process:
             if draw.random() < 0.2:
                 time.sleep(draw.uniform(0.0, 3.0))  # also while it starts
                 continue
@@ -144,7 +114,7 @@ def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
                 if draw.random() < 0.3:
                     kill_engine(data_dir, draw.choice(jobs))
                     time.sleep(draw.uniform(0.0, 0.5))
-    with service(data_dir) as process, client_of(process) as client:
+    with killed_service(data_dir) as process, client_of(process) as client:
         for job_id in jobs:
             # An engine that was killed computes again what is stored beyond its checkpoint.
             until(lambda job_id=job_id: _caught_up(client, job_id))

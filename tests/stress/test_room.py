@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchgrad.client import Client
 from batchgrad.demo import digits
-from tests.stress.test_kills import client_of, service, until
+from tests.stress.services import serving, until
 
 JOBS = 4
 SECONDS = 12.0
@@ -45,7 +45,7 @@ def room(data_dir: Path) -> int:
 
 def test_steps_take_little_room_and_a_deleted_job_none(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    with service(data_dir) as process, client_of(process) as client:
+    with serving(data_dir, tmp_path / "log") as client:
         client.put_arrays("digits", *digits())
         empty = room(data_dir)
         jobs = [submit(client) for _ in range(JOBS)]
