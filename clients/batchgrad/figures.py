@@ -1,4 +1,4 @@
-"""How figures are written for people: the same in tables, in the live view and in events."""
+"""Figures as text for people: the same in tables, in the live view and in events."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What each loss is, and when an example is right, for /docs and for help."""
+"""Formulas of the losses, and of a right answer, for /docs and for help."""
 
 LOSS_FORMULAS: dict[str, str] = {
     "squared_error": "Σ (f − y)², without a hidden ½",

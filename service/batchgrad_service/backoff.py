@@ -1,4 +1,4 @@
-"""When to try again what has failed."""
+"""Pauses between retries, each longer than the last."""
 
 from math import inf
 

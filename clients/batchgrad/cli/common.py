@@ -1,4 +1,4 @@
-"""What the commands share: the connection, and how results leave on stdout."""
+"""The connection to the service, and output on stdout, for all commands."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import sys

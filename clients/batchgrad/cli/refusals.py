@@ -1,4 +1,4 @@
-"""What went wrong, in terms of the command line: commands and flags instead of HTTP."""
+"""Errors in terms of the command line: commands and flags instead of HTTP."""
 
 import re
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the service answers about jobs, steps, events, datasets and itself."""
+"""Answers of the service about jobs, steps, events, datasets and itself."""
 
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
