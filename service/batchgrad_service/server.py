@@ -40,7 +40,11 @@ WARM_SECONDS = 0.5
 """When processes that answer get ready, unless somebody has asked before: just after the start."""
 
 BACKLOG = 128
-"""Connections that wait to be accepted, and that are accepted in one go."""
+"""Connections that the kernel holds until they are accepted."""
+
+ACCEPTED_AT_ONCE = 16
+"""Connections that asyncio accepts before it looks at the first: each holds a descriptor, also
+those that are turned away, so that a burst of BACKLOG can take more than there are."""
 
 TICKS_A_SECOND = 10
 """uvicorn's own pace."""
@@ -66,6 +70,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listening in sockets or ():  # asyncio told the kernel ACCEPTED_AT_ONCE as well
+            listening.listen(BACKLOG)
         self._on_listening()
 
     async def on_tick(self, counter: int) -> bool:
@@ -163,7 +169,7 @@ def _serve(
         uvicorn.Config(
             app,
             http=crowd.protocol,  # type: ignore[arg-type]  # what makes one will do
-            backlog=BACKLOG,
+            backlog=ACCEPTED_AT_ONCE,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -116,7 +116,7 @@ def test_an_event_is_told_at_once_and_the_stream_ends_with_the_job(live: Live) -
         before = time.monotonic()
         bench.store.record_event(job_id, attempt, Happened(event="warning", data={"text": "é"}))
         event = next(told)
-        assert time.monotonic() - before < 1.0  # measured: a few milliseconds
+        assert time.monotonic() - before < 5.0  # measured: a few milliseconds
         assert event.data == {"text": "é"}
         bench.store.transition(job_id, to="succeeded", allowed=["running"])
         assert [event.type for event in told] == ["state", "end"]
@@ -140,7 +140,7 @@ def test_a_silent_stream_ends_when_the_service_stops(live: Live) -> None:
         before = time.monotonic()
         bench.closing.begin()
         assert list(told) == []
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < 5.0
 
 
 def test_a_stream_ends_when_its_job_is_deleted(live: Live) -> None:

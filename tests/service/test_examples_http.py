@@ -263,15 +263,15 @@ def test_step_that_was_not_done_is_not_found(bench: Bench, job: str) -> None:
 def test_replay_that_would_take_too_long_says_where_checkpoints_are(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(replay_seconds=5.0)
+    bench = make_bench(replay_seconds=30.0)
     push(bench)
     job_id = submit(bench)
     train(bench, job_id, Orders(7, "pause"))
     train(bench, job_id)
-    slow = {"compute": 0.25, "update": 0.25, "compare": 100.0}
+    slow = {"compute": 1.5, "update": 1.5, "compare": 100.0}
     for step in range(1, 21):  # as on a slower machine, or a larger dataset
         _record_again(bench, job_id, step, phases=slow, workers=2)
-    assert replayed(bench, job_id, 13).verified  # six steps of 0.75 s
+    assert replayed(bench, job_id, 13).verified  # six steps of 4.5 s
     found = problem(bench.http.get(f"/v1/jobs/{job_id}/steps/15/examples"), 409)
     assert found["code"] == "replay_too_long"
     assert "begins at step 7" in found["detail"]

@@ -1,6 +1,7 @@
 """Hundreds of connections: followers of a job who read or don't, silent ones, unread downloads."""
 
 import logging
+import os
 import resource
 import selectors
 import socket
@@ -130,7 +131,9 @@ def test_five_hundred_followers_slow_nobody_down(tmp_path: Path) -> None:
     log.info("speed %s, CPUs %s, p99 %.3f s of %d", ratios, more, p99, len(waits))
     assert p99 < 0.25 * slowness()
     assert statistics.median(more) < 0.5  # 0.15 to 0.27 of a CPU, on a machine that others use
-    assert max(ratios) > 0.9  # others on the machine make single rounds slower
+    # The job and the service take more than a CPU. The readers' own thread needs one more: where
+    # there are two, it is the job that waits for it, also when the service has hardly more to do.
+    assert max(ratios) > (0.9 if (os.cpu_count() or 1) > 2 else 0.4)
 
 
 def test_silent_connections_leave_the_service_working(tmp_path: Path) -> None:
