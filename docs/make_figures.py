@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from batchgrad import demo
 from batchgrad.client import Client
-from batchgrad.private_service import private_service
+from batchgrad.local import demo
+from batchgrad.local.private_service import private_service
 
 HERE = Path(__file__).parent / "figures"
 EXACT, SHORTCUT, ACCENT = "#1b6ca8", "#d1495b", "#8a8a8a"

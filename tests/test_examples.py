@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad import built_in, demo
 from batchgrad.contract import JobSpec
-from batchgrad.specs import load_job
+from batchgrad.local import built_in, demo
+from batchgrad.parsing.spec_files import load_job
 from tests.service.planned import planned
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

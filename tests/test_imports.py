@@ -1,6 +1,12 @@
-"""Imports go one way, clients ← workers ← service, and Ray stays in three places."""
+"""Imports go one way, between packages and inside them; Ray and impure modules stay where they are.
+
+clients ← workers ← engine ← service. Inside a package the children of each folder (its folders,
+and its own modules) import each other in one direction only.
+"""
 
 import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,85 +15,106 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "batchgrad": ROOT / "clients/batchgrad",
     "batchgrad_workers": ROOT / "workers/batchgrad_workers",
+    "batchgrad_engine": ROOT / "service/batchgrad_engine",
     "batchgrad_service": ROOT / "service/batchgrad_service",
 }
 FORBIDDEN = {
-    "batchgrad": {"batchgrad_workers", "batchgrad_service", "numpy", "ray"},
-    "batchgrad_workers": {"batchgrad_service"},
+    "batchgrad": {"batchgrad_workers", "batchgrad_engine", "batchgrad_service", "numpy", "ray"},
+    "batchgrad_workers": {"batchgrad_engine", "batchgrad_service"},
+    "batchgrad_engine": {"batchgrad_service"},
     "batchgrad_service": set[str](),
 }
+MOST_MODULES = 14
+"""In a folder, beside its __init__.py."""
+
 RAY = {
-    "workers/batchgrad_workers/worker.py",
-    "service/batchgrad_service/keeper.py",
-    "service/batchgrad_service/engine/executors/ray_actor.py",
-    "service/batchgrad_service/engine/executors/ray_calls.py",
-    "service/batchgrad_service/engine/executors/ray_connection.py",
-    "service/batchgrad_service/engine/executors/ray_nodes.py",
-    "service/batchgrad_service/engine/executors/ray_workers.py",
+    "workers/batchgrad_workers/runtime/actor.py",
+    "service/batchgrad_service/ray_head/process.py",
+    "service/batchgrad_engine/executors/ray/actor.py",
+    "service/batchgrad_engine/executors/ray/connection.py",
+    "service/batchgrad_engine/executors/ray/executor.py",
+    "service/batchgrad_engine/executors/ray/nodes.py",
+    "service/batchgrad_engine/executors/ray/transport.py",
 }
-PURE = [  # the mathematics, and the step itself: no files, clock of the wall, HTTP or processes
-    *(
-        f"workers/batchgrad_workers/{name}.py"
-        for name in ("activations", "gradients", "losses", "means", "network", "partial")
-    ),
-    *(str(path.relative_to(ROOT)) for path in (ROOT / "workers").rglob("layers/*.py")),
-    *(
-        f"service/batchgrad_service/engine/{name}.py"
-        for name in (
-            "averaging",
-            "blocks",
-            "comparison",
-            "coordinator",
-            "dividing",
-            "ledger",
-            "measuring",
-            "optimizers",
-            "products",
-            "schedules",
-            "sharding",
-            "shortcuts",
-            "stacked",
-            "statistics",
-            "waiting",
-        )
-    ),
+PURE_FOLDERS = [  # the mathematics, and the step itself: no files, wall clock, HTTP or processes
+    "workers/batchgrad_workers/nn",
+    "workers/batchgrad_workers/reduction",
+    "service/batchgrad_engine/measurement",
+    "service/batchgrad_engine/training",
 ]
+PURE = sorted(
+    str(path.relative_to(ROOT)) for folder in PURE_FOLDERS for path in (ROOT / folder).rglob("*.py")
+)
 IMPURE = {"os", "io", "pathlib", "logging", "datetime", "socket", "subprocess", "fastapi", "ray"}
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level names that a file imports, anywhere in it."""
-    found = set()
+def module_name(path: Path) -> str:
+    package = next(name for name, folder in PACKAGES.items() if path.is_relative_to(folder))
+    parts = path.relative_to(PACKAGES[package]).with_suffix("").parts
+    return ".".join([package, *(part for part in parts if part != "__init__")])
+
+
+FILES = sorted(
+    path
+    for folder in PACKAGES.values()
+    for path in folder.rglob("*.py")
+    if "migrations" not in path.parts  # Alembic loads them by path
+)
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it; `from package import name` as both."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else str(node.module) for name in whole)
 
 
-def files(package: str) -> list[Path]:
-    found = sorted(PACKAGES[package].rglob("*.py"))
-    assert found
-    return found
+IMPORTS = {path: set(imports(path)) for path in FILES}
+FOLDERS = sorted({path.parent for path in FILES})
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_imports_go_one_way(package: str) -> None:
-    wrong = {str(path): imported(path) & FORBIDDEN[package] for path in files(package)}
+def test_packages_import_one_way(package: str) -> None:
+    files = [path for path in FILES if path.is_relative_to(PACKAGES[package])]
+    assert files
+    wrong = {str(path): top(IMPORTS[path]) & FORBIDDEN[package] for path in files}
     assert not {path: names for path, names in wrong.items() if names}
 
 
-def test_ray_is_imported_in_three_places_only() -> None:
-    importing = {
-        str(path.relative_to(ROOT))
-        for package in PACKAGES
-        for path in files(package)
-        if "ray" in imported(path)
-    }
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_children_of_a_folder_import_one_way(folder: Path) -> None:
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        if path.is_relative_to(folder):
+            below = [MODULES[name] for name in IMPORTS[path] if name in MODULES]
+            child = path.relative_to(folder).parts[0]
+            imported = {p.relative_to(folder).parts[0] for p in below if p.is_relative_to(folder)}
+            graph.setdefault(child, set()).update(imported - {child})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"{error.args[1]}")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_folder_holds_few_modules(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_MODULES
+
+
+def test_ray_is_imported_in_few_places() -> None:
+    importing = {str(path.relative_to(ROOT)) for path in FILES if "ray" in top(IMPORTS[path])}
     assert importing == RAY
 
 
-@pytest.mark.parametrize("path", PURE)
-def test_mathematics_knows_nothing_of_its_surroundings(path: str) -> None:
-    assert not imported(ROOT / path) & IMPURE
+def test_mathematics_knows_nothing_of_its_surroundings() -> None:
+    assert len(PURE) > 40
+    wrong = {path: top(IMPORTS[ROOT / path]) & IMPURE for path in PURE}
+    assert not {path: names for path, names in wrong.items() if names}

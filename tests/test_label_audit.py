@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import JobSpec
-from batchgrad.demo import digits
-from batchgrad_service.engine.ledger_files import LedgerFile
-from batchgrad_service.ledger_pages import ledger_page
+from batchgrad.local.demo import digits
+from batchgrad_engine.checkpoints.ledger_files import LedgerFile
+from batchgrad_service.routes.ledger_pages import ledger_page
 from tests.engine.attempts import attempt
 
 SCRIPT = Path(__file__).parents[1] / "examples/label-audit/audit.py"

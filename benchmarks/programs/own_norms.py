@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from batchgrad.contract import Model
-from batchgrad_workers.gradients import WEIGHT, GradientSums
-from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import Setup, Shard, microbatches
-from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import keep_freed_memory, single_threaded_blas
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.nn.gradients import WEIGHT, GradientSums
+from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
+from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
 from benchmarks.bursts import Bursts, serve
 from benchmarks.programs.arguments import parse
 from benchmarks.workloads import Workload, data

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import TERMINAL
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.runtime.threads import single_threaded_blas
 from benchmarks import machine
 from benchmarks.scaling.links import SECONDS_SENT, send, shaped
 from benchmarks.scaling.measured import CASES, Case, Measurements, Timed

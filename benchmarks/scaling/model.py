@@ -11,7 +11,7 @@ from functools import cache
 from math import ceil, inf
 from typing import NamedTuple
 
-from batchgrad_service.engine.sharding import assign, sums
+from batchgrad_workers.reduction.sharding import assign, sums
 
 FLOAT_BYTES = 4
 

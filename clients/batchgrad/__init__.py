@@ -10,11 +10,12 @@ This package is the light client: it needs neither numpy nor Ray.
 
 from typing import TYPE_CHECKING, Any
 
+from batchgrad.version import __version__
+
 if TYPE_CHECKING:
     from batchgrad.client import Client
 
 __all__ = ["Client", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

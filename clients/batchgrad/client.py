@@ -11,9 +11,6 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
-from batchgrad import arguments
-from batchgrad.answers import decode
-from batchgrad.arrays import npz_bytes
 from batchgrad.contract import (
     Checkpoint,
     Dataset,
@@ -44,9 +41,12 @@ from batchgrad.files import (
     refuse_other_formats,
     write_atomically,
 )
-from batchgrad.following import Patience, Tell, follow_events, succeeded, watch_job
-from batchgrad.retries import Retries
-from batchgrad.session import Params, Session
+from batchgrad.http.following import Patience, Tell, follow_events, succeeded, watch_job
+from batchgrad.http.responses import decode
+from batchgrad.http.retries import Retries
+from batchgrad.http.session import Params, Session
+from batchgrad.parsing import arguments
+from batchgrad.parsing.npz import npz_bytes
 from batchgrad.variables import refuse_unknown
 
 DEFAULT_URL = "http://127.0.0.1:8711"
@@ -412,7 +412,9 @@ def _body(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
         return value
-    hint = f": batchgrad.specs.load_job({value!r:.60}) reads a file" * isinstance(value, str | Path)
+    hint = f": batchgrad.parsing.spec_files.load_job({value!r:.60}) reads a file" * isinstance(
+        value, str | Path
+    )
     raise InvalidArgument(f"a spec is keys and values, got a {type(value).__name__}{hint}.")
 
 

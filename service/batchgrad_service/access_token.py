@@ -6,8 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from batchgrad_service.files import write_whole
 from batchgrad_service.settings import Settings
+from batchgrad_workers.system.files import write_whole
 
 SHORTEST = 16
 FEWEST_DIFFERENT = 5

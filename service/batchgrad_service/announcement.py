@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import structlog
 
-from batchgrad import own_services
+from batchgrad.http import running_services
 from batchgrad_service.settings import Settings
 
 _log = structlog.stdlib.get_logger("batchgrad")
@@ -65,7 +65,7 @@ def found_by_clients(settings: Settings, listening: socket.socket) -> Iterator[N
     with ExitStack() as stack:
         try:
             stack.enter_context(
-                own_services.announced(_reachable(address), port, settings.token_path, *names)
+                running_services.announced(_reachable(address), port, settings.token_path, *names)
             )
         except (OSError, RuntimeError) as error:
             _log.warning("clients do not find the token: set BATCHGRAD_TOKEN", reason=str(error))

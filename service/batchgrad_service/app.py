@@ -11,22 +11,29 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
-from batchgrad import __version__
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, Version
 from batchgrad.contract.model import Wire
 from batchgrad.contract.views import Answer
-from batchgrad.docstrings import keep_below
-from batchgrad_service.blob_store import BlobStore
+from batchgrad.display.docstrings import keep_below
+from batchgrad.version import __version__
 from batchgrad_service.closing import Closing
-from batchgrad_service.datasets import Datasets
-from batchgrad_service.disk import DiskRoom
-from batchgrad_service.event_feed import EventFeeds
-from batchgrad_service.metrics import Metrics
-from batchgrad_service.parameters import Exporter, StoredParameters
-from batchgrad_service.replays import Replays
+from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.datasets.datasets import Datasets
+from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
+from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.http import error_handlers
+from batchgrad_service.http.bodies import REFERENCE, Bodies
+from batchgrad_service.http.browser_session import Session
+from batchgrad_service.http.hosts import Hosts
+from batchgrad_service.http.limits import body_limits
+from batchgrad_service.http.middleware import OPEN, Edge
+from batchgrad_service.http.spool import Spool
+from batchgrad_service.jobs.event_feed import EventFeeds
+from batchgrad_service.jobs.replays import Replays
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.routes import (
     about,
-    answers,
     datasets,
     docs,
     events,
@@ -35,11 +42,7 @@ from batchgrad_service.routes import (
     job_dataset,
     jobs,
 )
-from batchgrad_service.routes.bodies import REFERENCE, Bodies
-from batchgrad_service.routes.edge import OPEN, Edge
-from batchgrad_service.routes.hosts import Hosts
-from batchgrad_service.routes.limits import body_limits
-from batchgrad_service.routes.services import (
+from batchgrad_service.routes.dependencies import (
     HEAVY_AT_ONCE,
     Planner,
     Questions,
@@ -47,11 +50,8 @@ from batchgrad_service.routes.services import (
     Supervisor,
 )
 from batchgrad_service.settings import Settings
-from batchgrad_service.sources import Sources
-from batchgrad_service.spool import Spool
 from batchgrad_service.store import Store
 from batchgrad_service.web import assets, login, pages, submit
-from batchgrad_service.web.session import Session
 
 
 def create_app(
@@ -121,7 +121,7 @@ def create_app(
         limit_of=body_limits(settings),
         observe=metrics.http_request,
     )
-    answers.install(app)
+    error_handlers.install(app)
     api = (about, jobs, events, history, examples, datasets, job_dataset, docs)
     for part in (*api, assets, login, pages, submit):
         docs.keep_descriptions(part.router)
@@ -181,5 +181,5 @@ def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
 
 _PROBLEM = {
     "description": "A problem, RFC 9457",
-    "content": {answers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "content": {error_handlers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }

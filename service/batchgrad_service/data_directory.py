@@ -17,9 +17,9 @@ from typing import IO
 from alembic.util import CommandError
 from sqlalchemy import make_url
 
-from batchgrad_service.files import write_whole
 from batchgrad_service.settings import DATABASE, Settings
 from batchgrad_service.store import Store, StoreUnavailable
+from batchgrad_workers.system.files import write_whole
 
 log = logging.getLogger(__name__)
 

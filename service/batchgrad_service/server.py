@@ -16,22 +16,25 @@ import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from batchgrad import __version__
-from batchgrad_service import access_token, garbage, leftovers, logs, planning
+from batchgrad.version import __version__
+from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
+from batchgrad_service import access_token, logs
 from batchgrad_service.announcement import found_by_clients, say, say_ready, url_of
 from batchgrad_service.app import create_app
 from batchgrad_service.closing import Closing
-from batchgrad_service.connections import Crowd, most_connections
 from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError, opened
-from batchgrad_service.disk import DiskRoom
-from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
-from batchgrad_service.metrics import Metrics
-from batchgrad_service.question_pool import QuestionPool
-from batchgrad_service.routes.services import Services
+from batchgrad_service.datasets import leftovers
+from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.http.connections import Crowd, most_connections
+from batchgrad_service.jobs.supervisor import Supervisor
+from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.questions.pool import QuestionPool
+from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.settings import Settings
-from batchgrad_service.sources import Sources
 from batchgrad_service.store import Store
-from batchgrad_service.supervisor import Supervisor
+from batchgrad_service.validation import plan
+from batchgrad_workers.system import gc_tuning
 
 STOP_SECONDS = 5
 """How long answers under way may take to end when the service stops."""
@@ -98,7 +101,7 @@ def run(
     `remove_data_dir` takes a new or empty data directory, and removes it at the end.
     """
     logs.configure(settings.log_format, settings.log_level)
-    garbage.collect_seldom()
+    gc_tuning.collect_seldom()
     try:
         listening = _listen(settings.host, settings.port)
     except OSError as error:
@@ -156,7 +159,7 @@ def _serve(
         supervisor,
         registry,
         metrics=metrics,
-        planner=planning.plan,
+        planner=plan.plan,
         questions=questions,
         exporters={"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
         token=token,
@@ -181,7 +184,7 @@ def _serve(
         on_listening=lambda: say_ready(url, settings, token),
         closing=closing,
     )
-    garbage.spare_what_is_here()
+    gc_tuning.spare_what_is_here()
     with _stopped_by_signals(server.stop):
         supervisor.start()
         try:

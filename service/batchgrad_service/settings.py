@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+import fsspec
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
-from batchgrad_service.blob_store import check_url
-from batchgrad_workers.source import CACHE_BYTES
+from batchgrad_workers.data.source import CACHE_BYTES
 
 DATABASE = "batchgrad.sqlite3"
 """The SQLite file in the data directory."""
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     @field_validator("blob_store")
     @classmethod
     def _store_can_be_opened(cls, value: str | None) -> str | None:
-        return None if value is None else check_url(value)
+        return None if value is None else check_store_url(value)
 
     @field_validator("advertised_url")
     @classmethod
@@ -237,3 +237,29 @@ class Settings(BaseSettings):
     def token_path(self) -> Path | None:
         """The token's file; None without a token."""
         return None if self.no_token else self.token_file or self.data_dir / "token"
+
+
+def check_store_url(url: str) -> str:
+    """`url` without a slash at its end.
+
+    Raises:
+        ValueError: it carries a password, or has no protocol, one that can't be written to, or one
+            whose library is missing.
+    """
+    if urlsplit(url).password is not None:  # it would stand in logs, problems and jobs' events
+        raise ValueError(
+            "The URL carries a password: leave it out, and give service and nodes the credentials "
+            "where the store's library looks for them (environment, files of its own, fsspec's "
+            "~/.config/fsspec)."
+        )
+    protocol, there, _ = url.partition("://")
+    if not there or protocol in {"http", "https"}:
+        raise ValueError(
+            f"{url!r} is no store to write to: give an fsspec URL such as s3://bucket/prefix or "
+            "file:///shared/folder."
+        )
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:  # "Install s3fs to access S3", or an unknown name
+        raise ValueError(f"{url!r} can't be opened: {error} (on every node too).") from error
+    return url.rstrip("/")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_service.engine.executors import ray_calls
+from batchgrad_engine.executors.ray import transport
 from benchmarks.scale import RESULTS
 from benchmarks.scaling.document import DOCUMENT, IMAGES, renew
 from benchmarks.scaling.fitting import NOTHING, check, cluster, fit, job, predict
@@ -66,7 +66,7 @@ def test_one_node_waits_for_no_link() -> None:
 
 
 def test_what_is_short_travels_in_messages() -> None:
-    assert BY_VALUE_BYTES == ray_calls.BY_VALUE_BYTES
+    assert BY_VALUE_BYTES == transport.BY_VALUE_BYTES
     short, long = (step(COSTS, Job(p, 64, 32), Cluster(2)).calls for p in (25_000, 25_001))
     assert short == pytest.approx(1.5e-3)
     assert long == pytest.approx(1.5e-3 + 9e-3)

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, create_engine
 
 from batchgrad.client import Client
-from batchgrad.demo import digits, spec
-from batchgrad.private_service import private_service
+from batchgrad.local.demo import digits, spec
+from batchgrad.local.private_service import private_service
 from tests.browser.__main__ import CHROMIUM
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from random import random
 from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import update
 
-from batchgrad_service.store import blocks
 from batchgrad_service.store.schema import jobs
+from batchgrad_service.store.step_blocks import blocks
 from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
 
 CHARTS = ("loss", "gap", "accuracy", "cosine", "gradient", "layers", "norms", "noise", "phases")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from batchgrad.cli.app import app
 from batchgrad.client import Client
-from batchgrad.retries import Retries
+from batchgrad.http.retries import Retries
 
 TIME = "2026-01-02T03:04:05Z"
 SPEC: dict[str, Any] = {

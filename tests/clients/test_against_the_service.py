@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from batchgrad import Client, errors
 from batchgrad.cli.app import app
-from batchgrad.private_service import private_service
+from batchgrad.local.private_service import private_service
 
 Run = Callable[..., Result]
 

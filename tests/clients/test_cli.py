@@ -14,8 +14,8 @@ from batchgrad import __version__
 from batchgrad.cli.app import app
 from batchgrad.contract import GradientsRequest, JobSpec, Loss
 from batchgrad.contract.model import AnyLayer
-from batchgrad.reference import REQUEST_EXAMPLE
-from batchgrad.specs import load_gradients
+from batchgrad.display.reference import REQUEST_EXAMPLE
+from batchgrad.parsing.spec_files import load_gradients
 
 
 def test_errors_are_sentences_with_their_exit_codes(kit: Any, run: Any) -> None:

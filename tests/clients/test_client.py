@@ -10,7 +10,7 @@ import pytest
 
 from batchgrad import Client, errors
 from batchgrad.contract import JobSpec
-from batchgrad.retries import Retries, retry_after_seconds
+from batchgrad.http.retries import Retries, retry_after_seconds
 
 
 def test_submit_repeats_itself_under_one_idempotency_key(kit: Any) -> None:

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from batchgrad import Client
-from batchgrad import compare as comparing
 from batchgrad.cli.app import app
 from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidSpec, JobCancelled, JobFailed
+from batchgrad.local import compare as comparing
 
 Outcome = dict[str, Any]
 SUCCESS: Outcome = {"status": "succeeded", "reason": None, "step": 4}

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from batchgrad.contract import GradientsRequest, JobSpec
 from batchgrad.contract.model import Wire
-from batchgrad.guesses import _ELSEWHERE
-from batchgrad.validation import field_errors
+from batchgrad.parsing.suggestions import _ELSEWHERE
+from batchgrad.parsing.validation import field_errors
 from tests.service.building import body
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from batchgrad import Client, demo
+from batchgrad import Client
 from batchgrad.contract import JobSpec
 from batchgrad.errors import JobCancelled, JobFailed
+from batchgrad.local import demo
 
 DIGEST = "sha256:" + "1" * 64
 

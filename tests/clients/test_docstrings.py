@@ -8,7 +8,7 @@ import pytest
 from batchgrad.cli import data
 from batchgrad.cli.app import app
 from batchgrad.contract.model import Conv2d, Wire
-from batchgrad.docstrings import keep, keep_below
+from batchgrad.display.docstrings import keep, keep_below
 
 
 def commands() -> list[Any]:

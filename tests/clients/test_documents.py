@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad.documents import MOST_DEEP, SyntaxFault, parse_json, parse_yaml
+from batchgrad.parsing.documents import MOST_DEEP, SyntaxFault, parse_json, parse_yaml
 
 CORE = [  # YAML 1.2.2, section 10.3.2; beside each what PyYAML makes of it, where that differs
     ("true", True),

@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from batchgrad import Client, own_services
+from batchgrad import Client
+from batchgrad.http import running_services
 
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
 
@@ -41,7 +42,7 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
     script = kit.Script(kit.answer(200, kit.job()))
     with Client(transport=httpx2.MockTransport(script)) as client:
         client.job("job_1")  # before the service is there
-        with own_services.announced("127.0.0.1", 8711, home / "token", "myhost"):
+        with running_services.announced("127.0.0.1", 8711, home / "token", "myhost"):
             [entry] = entries(home)
             assert entry.stat().st_mode & 0o777 == 0o600
             assert TOKEN not in entry.read_text()
@@ -57,13 +58,13 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
     assert entries(home) == []
     entry.write_bytes(left)  # as if the service had been killed: somebody else may listen there
     assert "Authorization" not in asked(kit).headers
-    with own_services.announced("127.0.0.1", 1, home / "token"):
+    with running_services.announced("127.0.0.1", 1, home / "token"):
         assert entry not in entries(home)
 
 
 def test_localhost_is_the_address_where_the_service_is(kit: Any, home: Path) -> None:
     """Another user may listen on localhost's other address."""
-    with own_services.announced("127.0.0.1", 8711, home / "token"):
+    with running_services.announced("127.0.0.1", 8711, home / "token"):
         request = asked(kit, "http://localhost:8711")
     assert str(request.url) == "http://127.0.0.1:8711/v1/jobs/job_1"
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
@@ -73,21 +74,21 @@ def test_localhost_is_the_address_where_the_service_is(kit: Any, home: Path) -> 
     "url", ["http://127.0.0.1:8712", "http://127.0.0.2:8711", "http://[::1]:8711", "https://x:8711"]
 )
 def test_no_other_address_gets_it(kit: Any, home: Path, url: str) -> None:
-    with own_services.announced("127.0.0.1", 8711, home / "token"):
+    with running_services.announced("127.0.0.1", 8711, home / "token"):
         assert "Authorization" not in asked(kit, url).headers
 
 
 def test_a_token_that_is_given_comes_first(
     kit: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with own_services.announced("127.0.0.1", 8711, home / "token"):
+    with running_services.announced("127.0.0.1", 8711, home / "token"):
         assert asked(kit, token="mine").headers["Authorization"] == "Bearer mine"  # noqa: S106
         monkeypatch.setenv("BATCHGRAD_TOKEN", "told")
         assert asked(kit).headers["Authorization"] == "Bearer told"
 
 
 def test_what_is_no_entry_is_passed_over(kit: Any, home: Path) -> None:
-    with own_services.announced("127.0.0.1", 8711, home / "token"):
+    with running_services.announced("127.0.0.1", 8711, home / "token"):
         [entry] = entries(home)
         odd = entry.with_name(f"{socket.gethostname()}-8711-odd.json")
         for content in (b"", b"[]", b"{}", b"\xff"):

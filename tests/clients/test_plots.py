@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad import plots
+from batchgrad.display import plots
 
 FALLING = [(step, 2.0 * 0.98**step, 8.0) for step in range(1, 301)]
 EXPLODING = [(step, 2.0 * 1.5**step, 8.0) for step in range(1, 50)]

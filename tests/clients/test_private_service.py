@@ -13,7 +13,7 @@ import pytest
 
 from batchgrad import Client
 from batchgrad.errors import Unavailable
-from batchgrad.private_service import private_service
+from batchgrad.local.private_service import private_service
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_serve.py")))
 
@@ -69,7 +69,7 @@ def test_one_that_will_not_go_is_killed(folder: Path) -> None:
 def test_a_killed_owner_leaves_nothing(folder: Path) -> None:
     code = (
         "import pathlib, time\n"
-        "from batchgrad.private_service import private_service\n"
+        "from batchgrad.local.private_service import private_service\n"
         f"folder = pathlib.Path({str(folder)!r})\n"
         f"with private_service({(*FAKE, 'good')!r}, folder=folder) as client:\n"
         "    print(client.url, flush=True)\n"

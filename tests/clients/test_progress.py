@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 from batchgrad.contract import Job
-from batchgrad.progress import JobDisplay
+from batchgrad.display.progress import JobDisplay
 
 
 class Terminal(io.StringIO):

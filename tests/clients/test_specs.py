@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batchgrad.errors import InvalidSpec
-from batchgrad.specs import load_gradients, load_job
+from batchgrad.parsing.spec_files import load_gradients, load_job
 
 YAML = """\
 name: digits

@@ -7,10 +7,11 @@ import sys
 import pytest
 
 SCRIPT = """
-from batchgrad.cli import common, streams
+from batchgrad.cli import common
+from batchgrad.display import streams, terminal
 streams.prepare()
-common.properties([("shown", "θ → 1 – 2 …")])
-common.table(["a", "b"], [["–", "0.1 … 0.2"]])
+terminal.properties([("shown", "θ → 1 – 2 …")])
+terminal.table(["a", "b"], [["–", "0.1 … 0.2"]])
 common.write({"name": "ü – θ"}, "json")
 common.write({"name": "ü – θ"}, "yaml")
 """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from batchgrad import Client, errors
-from batchgrad.specs import load_gradients
+from batchgrad.parsing.spec_files import load_gradients
 
 SECRET = "hunter2-hunter2-hunter2"  # noqa: S105 (no secret)
 WRONG: list[Any] = [

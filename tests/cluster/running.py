@@ -95,7 +95,7 @@ class Running:
         """Its processes and what they keep in shared memory, by host."""
         hosts = self._cluster.hosts
         found = {host.name: host.processes("ray::GradientWorker") for host in hosts}
-        found["engine"] = self._cluster.head.processes("batchgrad_service.engine")
+        found["engine"] = self._cluster.head.processes("batchgrad_engine")
         shared = {f"files of {host.name}": sorted(host.files(SHARED_MEMORY)) for host in hosts}
         return {where: what for where, what in (found | shared).items() if what}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchgrad.demo import digits
+from batchgrad.local.demo import digits
 from tests.containers.__main__ import ASKED_FOR
 from tests.containers.engine import Engine, EngineUnavailableError, make_images
 from tests.containers.stack import Stack

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from batchgrad import demo
 from batchgrad.client import Client
 from batchgrad.contract import Job
+from batchgrad.local import demo
 from tests.containers.stack import STARTED, Stack
 from tests.end_to_end.digits_job import bits
 

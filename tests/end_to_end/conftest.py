@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.demo import digits
-from batchgrad.private_service import private_service
+from batchgrad.local.demo import digits
+from batchgrad.local.private_service import private_service
 
 COMMAND = (
     "env",

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from batchgrad import demo
 from batchgrad.client import Client
 from batchgrad.contract import Event, Job
+from batchgrad.local import demo
 
 PATIENCE_SECONDS = 60.0
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from batchgrad import Client
-from batchgrad import compare as comparing
 from batchgrad.contract import JobSpec
-from batchgrad.private_service import private_service
-from batchgrad.specs import load_job
+from batchgrad.local import compare as comparing
+from batchgrad.local.private_service import private_service
+from batchgrad.parsing.spec_files import load_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

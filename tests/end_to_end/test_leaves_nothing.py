@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.demo import digits
+from batchgrad.local.demo import digits
 from tests.end_to_end.digits_job import (
     ENDLESS,
     PATIENCE_SECONDS,

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchgrad.contract import JobSpec, StepRow
-from batchgrad_service.engine import checkpoints, session
-from batchgrad_service.engine.checkpoints import Snapshot
-from batchgrad_service.engine.messages import (
+from batchgrad_engine import run
+from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.messages import (
     AnyEngineMessage,
     EngineMessage,
     Evaluated,
@@ -17,7 +18,7 @@ from batchgrad_service.engine.messages import (
     Start,
     encode,
 )
-from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.data.source import DatasetSource
 
 
 class Orders:
@@ -52,7 +53,7 @@ def attempt(
     """Everything that an attempt says, as the service hears it."""
     directory.mkdir(exist_ok=True)
     messages: list[AnyEngineMessage] = []
-    session.run(
+    run.run(
         Start(
             job_id="j",
             attempt=1,

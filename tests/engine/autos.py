@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchgrad_service.engine.executors.auto import AutoExecutor
-from batchgrad_service.engine.executors.inline import InlineExecutor
-from batchgrad_service.engine.executors.plans import Plan
-from batchgrad_service.engine.executors.protocol import (
+from batchgrad_engine.executors.auto.configs import Plan
+from batchgrad_engine.executors.auto.executor import AutoExecutor
+from batchgrad_engine.executors.inline import InlineExecutor
+from batchgrad_engine.executors.protocol import (
     ClusterLost,
     Executor,
     Happening,
@@ -16,10 +16,10 @@ from batchgrad_service.engine.executors.protocol import (
     Kind,
     Range,
 )
-from batchgrad_service.engine.sharding import assign
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.gradients import GradientSums
-from batchgrad_workers.shard import RangeSums, Setup
+from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sharding import assign
+from batchgrad_workers.runtime.shard import RangeSums, Setup
 from tests.workers.jobs import M, bits, joined, theta, whole
 
 FULL = range(0, 400, 2)

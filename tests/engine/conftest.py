@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_workers.shard import Setup
+from batchgrad_workers.runtime.shard import Setup
 from tests.engine.lines import Team
 from tests.workers.jobs import setup, store
 

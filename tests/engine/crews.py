@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from batchgrad_service.engine.executors.placement import Nodes, Seat
-from batchgrad_service.engine.executors.protocol import ClusterLost, Happening
-from batchgrad_service.engine.executors.ray_crew import Crew
-from batchgrad_service.engine.executors.recruits import NotStarted
-from batchgrad_workers.build import build
-from batchgrad_workers.wire import Offer
+from batchgrad_engine.executors.protocol import ClusterLost, Happening
+from batchgrad_engine.executors.ray.pending_workers import NotStarted
+from batchgrad_engine.executors.ray.placement import Nodes, Seat
+from batchgrad_engine.executors.ray.worker_group import Crew
+from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.ipc import Offer
 
 
 class Identity(NamedTuple):

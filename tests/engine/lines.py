@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchgrad_service.engine.executors.dispatch import Dispatch
-from batchgrad_service.engine.executors.memory_lines import MemoryLine, MemoryLines
-from batchgrad_service.engine.executors.protocol import Happening
-from batchgrad_service.engine.failures import NoWorkers
-from batchgrad_workers import wire
-from batchgrad_workers.shard import Setup, Shard
+from batchgrad_engine.executors.protocol import Happening
+from batchgrad_engine.executors.scheduler.scheduler import Dispatch
+from batchgrad_engine.executors.transport.shared_memory import MemoryLine, MemoryLines
+from batchgrad_engine.failures import NoWorkers
+from batchgrad_workers.runtime import ipc
+from batchgrad_workers.runtime.shard import Setup, Shard
 from tests.workers.jobs import bits, joined
 
 Serve = Callable[[socket.socket, Shard, str], None]
@@ -41,14 +41,14 @@ class Team:
     told: list[Happening] = field(default_factory=list)
     silent_ones: set[int] = field(default_factory=set)
     comes_instead: Setup | None = None
-    who: Serve = wire.serve
+    who: Serve = ipc.serve
     lines: MemoryLines = field(default_factory=lambda: MemoryLines("here"))
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def hire(self, of: Setup, serve: Serve = wire.serve) -> None:
+    def hire(self, of: Setup, serve: Serve = ipc.serve) -> None:
         """One more."""
         offer = self.lines.offer()
-        connection = wire.connect(offer)
+        connection = ipc.connect(offer)
 
         def work() -> None:
             with closing(Shard(of, 1)) as shard:
@@ -115,5 +115,5 @@ def until(what: Callable[[], Any]) -> None:
 
 def dies(connection: socket.socket, shard: Shard, dtype: str) -> None:
     """Takes its work to the grave."""
-    connection.recv(wire.PACKET_BYTES)
+    connection.recv(ipc.PACKET_BYTES)
     connection.close()

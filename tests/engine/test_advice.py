@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Dataset, Plan
-from batchgrad_service.planning import plan
 from batchgrad_service.problems import Invalid
+from batchgrad_service.validation.plan import plan
 from tests.engine.small_job import spec
 
 SGD: dict[str, Any] = {"kind": "sgd", "learning_rate": 0.1}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_service.engine.executors.plans import Plan, could_win_seconds, fastest, ray_plans
-from batchgrad_service.engine.executors.protocol import Interrupted
-from batchgrad_workers.shard import Setup
+from batchgrad_engine.executors.auto.configs import Plan, could_win_seconds, fastest, ray_plans
+from batchgrad_engine.executors.protocol import Interrupted
+from batchgrad_workers.runtime.shard import Setup
 from tests.engine.autos import FULL, Clock, Cluster, auto, plans, train
 from tests.workers.jobs import M, setup, store, theta
 

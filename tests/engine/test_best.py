@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 
 from batchgrad.contract import JobSpec
-from batchgrad_service.engine.checkpoints import BadCheckpoint, read
-from batchgrad_service.engine.exports import parameters_as_npz
-from batchgrad_service.engine.messages import Checkpointed
+from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, read
+from batchgrad_engine.checkpoints.exports import parameters_as_npz
+from batchgrad_engine.messages import Checkpointed
 from tests.engine.attempts import Orders, attempt, bits, evaluations, finished
 from tests.engine.small_job import spec
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from batchgrad_service.engine import checkpoints, exports
-from batchgrad_service.engine.checkpoints import BadCheckpoint, Snapshot
-from batchgrad_workers.standardization import Standardization
+from batchgrad_engine.checkpoints import checkpoints, exports
+from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, Snapshot
+from batchgrad_workers.data.standardization import Standardization
 
 
 def snapshot(step: int = 7) -> Snapshot:

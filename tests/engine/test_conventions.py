@@ -10,12 +10,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from batchgrad import contract
-from batchgrad_service.engine import schedules
-from batchgrad_service.engine.checkpoints import read
-from batchgrad_service.engine.optimizers import clipped
-from batchgrad_workers.activations import softplus
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.order import Order
+from batchgrad_engine.checkpoints.checkpoints import read
+from batchgrad_engine.training import schedules
+from batchgrad_engine.training.optimizers import clipped
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.nn.activations import softplus
+from batchgrad_workers.nn.losses import LOSSES
 from tests.engine.attempts import attempt, evaluations, rows
 from tests.engine.small_job import spec
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from batchgrad_service.engine.executors.placement import Nodes, Seat, one_a_node
-from batchgrad_service.engine.executors.protocol import ClusterLost, Interrupted
-from batchgrad_service.engine.executors.ray_crew import Crew
-from batchgrad_service.engine.executors.recruits import NotStarted, StartTime, TooLate
-from batchgrad_service.engine.failures import NoWorkers
+from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
+from batchgrad_engine.executors.ray.pending_workers import NotStarted, StartTime, TooLate
+from batchgrad_engine.executors.ray.placement import Nodes, Seat, one_a_node
+from batchgrad_engine.executors.ray.worker_group import Crew
+from batchgrad_engine.failures import NoWorkers
 from tests.engine.crews import World
 
 ONE_A_NODE = partial(one_a_node, least=1, most=9, threads="auto")

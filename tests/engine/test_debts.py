@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.engine.executors.debts import Asked, Debts
+from batchgrad_engine.executors.scheduler.stragglers import Asked, Debts
 
 
 @dataclass

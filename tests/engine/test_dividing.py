@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.blocks import BLOCK, THREADED
-from batchgrad_service.engine.dividing import _divide, mean
-from batchgrad_workers.norms import RUN
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_engine.vectors import BLOCK, THREADED, _divide, mean
+from batchgrad_workers.nn.kernels.norms import RUN
+from batchgrad_workers.runtime.threads import ThreadTeam
 
 ALONE = ThreadTeam(1)
 

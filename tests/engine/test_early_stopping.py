@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from batchgrad import contract
-from batchgrad_service.engine.early_stopping import EarlyStopping
+from batchgrad_engine.training.early_stopping import EarlyStopping
 
 
 def stopping(**spec: Any) -> EarlyStopping:

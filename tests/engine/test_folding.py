@@ -6,10 +6,10 @@ import pytest
 from safetensors.numpy import load
 
 from batchgrad.contract import Model
-from batchgrad_service.engine import checkpoints, exports
-from batchgrad_service.engine.checkpoints import Snapshot
-from batchgrad_service.engine.folding import CannotFold, fold
-from batchgrad_workers.standardization import Standardization
+from batchgrad_engine.checkpoints import checkpoints, exports
+from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.checkpoints.folding import CannotFold, fold
+from batchgrad_workers.data.standardization import Standardization
 
 LINEAR = {"kind": "linear", "out_features": 3}
 

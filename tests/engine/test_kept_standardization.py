@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine import origin
-from batchgrad_service.engine.exports import parameters_as_safetensors
-from batchgrad_service.engine.messages import AnyEngineMessage, Happened
+from batchgrad_engine.checkpoints import origin
+from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
+from batchgrad_engine.messages import AnyEngineMessage, Happened
 from tests.engine.attempts import Orders, attempt, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -81,7 +81,7 @@ def test_what_a_plan_does_not_look_at_the_job_s_start_warns_of(
 
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 500)
     assert warned("small") == []  # its plan has told
-    monkeypatch.setattr("batchgrad_service.engine.preparation.CHECKED_NUMBERS", 100)
+    monkeypatch.setattr("batchgrad_engine.preparation.CHECKED_NUMBERS", 100)
     [text] = warned("large")
     assert "another mean and deviation" in text
     assert origin.CHECKED_NUMBERS > 10**6

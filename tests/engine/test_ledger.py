@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine import ledger_files
-from batchgrad_service.engine.executors.inline import InlineExecutor
-from batchgrad_service.engine.ledger import Ledger
-from batchgrad_service.engine.ledger_files import LedgerFile, NoLedger
-from batchgrad_service.engine.messages import Command, LedgerWritten
-from batchgrad_service.engine.orders import Orders as RealOrders
-from batchgrad_service.engine.preparation import prepare
-from batchgrad_workers.gradients import Differentiator, loss_and_error
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_engine.checkpoints import ledger_files
+from batchgrad_engine.checkpoints.example_ledger import Ledger
+from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
+from batchgrad_engine.commands import Orders as RealOrders
+from batchgrad_engine.executors.inline import InlineExecutor
+from batchgrad_engine.messages import Command, LedgerWritten
+from batchgrad_engine.preparation import prepare
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.nn.gradients import Differentiator, loss_and_error
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.runtime.threads import ThreadTeam
 from tests.engine.attempts import Orders, attempt, newest, rows
 from tests.engine.small_job import spec
 

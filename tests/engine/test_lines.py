@@ -11,12 +11,12 @@ from contextlib import closing, contextmanager
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.executors.protocol import Interrupted
-from batchgrad_service.engine.executors.team import Call
-from batchgrad_service.engine.sharding import assign
-from batchgrad_workers import wire
-from batchgrad_workers.shard import Setup, Shard
-from batchgrad_workers.shared_memory import allocate
+from batchgrad_engine.executors.protocol import Interrupted
+from batchgrad_engine.executors.scheduler.protocol import Call
+from batchgrad_workers.reduction.sharding import assign
+from batchgrad_workers.runtime import ipc
+from batchgrad_workers.runtime.shard import Setup, Shard
+from batchgrad_workers.runtime.shared_memory import allocate
 from tests.engine.lines import Serve, Team, dispatch, root, stuck
 from tests.workers.jobs import M, bits, theta, whole
 
@@ -51,9 +51,9 @@ def test_what_has_most_sums_is_computed_on_the_engines_machine(team: Team, job: 
 
     def noted(where: str) -> Serve:
         def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
-            packet = connection.recv(wire.PACKET_BYTES, socket.MSG_PEEK)
-            first[where] = list(wire.Command(*json.loads(packet))[-2:])
-            wire.serve(connection, shard, dtype)
+            packet = connection.recv(ipc.PACKET_BYTES, socket.MSG_PEEK)
+            first[where] = list(ipc.Command(*json.loads(packet))[-2:])
+            ipc.serve(connection, shard, dtype)
 
         return serve
 

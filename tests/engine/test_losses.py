@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.engine.executors.protocol import Interrupted
-from batchgrad_service.engine.failures import NoWorkers, WorkersLost
-from batchgrad_service.engine.sharding import assign
-from batchgrad_workers import wire
-from batchgrad_workers.shard import Setup, Shard
+from batchgrad_engine.executors.protocol import Interrupted
+from batchgrad_engine.failures import NoWorkers, WorkersLost
+from batchgrad_workers.reduction.sharding import assign
+from batchgrad_workers.runtime import ipc
+from batchgrad_workers.runtime.shard import Setup, Shard
 from tests.engine.lines import Serve, Team, dies, dispatch, root, stuck, until
 from tests.workers.jobs import M, bits, theta, whole
 
@@ -49,7 +49,7 @@ def test_who_died_between_two_steps_is_found_when_asked(team: Team, job: Setup) 
 def test_who_is_late_is_not_waited_for(team: Team, job: Setup, released: threading.Event) -> None:
     def held_up(connection: socket.socket, shard: Shard, dtype: str) -> None:
         assert released.wait(30)
-        wire.serve(connection, shard, dtype)
+        ipc.serve(connection, shard, dtype)
 
     team.hire(job)
     team.hire(job, held_up)
@@ -101,7 +101,7 @@ def hangs(from_call: int, released: threading.Event) -> Serve:
         def wait(call: int) -> None:
             assert call < from_call or released.wait(30)
 
-        wire.serve(connection, Before(shard, wait), dtype)
+        ipc.serve(connection, Before(shard, wait), dtype)
 
     return serve
 
@@ -186,8 +186,8 @@ def test_who_fails_at_what_another_computes_as_well_fails_alone(
             seen.set()
             until(lambda: team.lost)
 
-    team.hire(job, lambda at, shard, dtype: wire.serve(at, Before(shard, fail), dtype))
-    team.hire(job, lambda at, shard, dtype: wire.serve(at, Before(shard, help_out), dtype))
+    team.hire(job, lambda at, shard, dtype: ipc.serve(at, Before(shard, fail), dtype))
+    team.hire(job, lambda at, shard, dtype: ipc.serve(at, Before(shard, help_out), dtype))
     if workers == 3:
         team.hire(job, stuck(released))
     expected, _ = whole(job)

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import StepRow
-from batchgrad_service.engine.executors.inline import InlineExecutor
-from batchgrad_service.engine.ledger import Ledger
-from batchgrad_service.engine.measuring import Measured
-from batchgrad_service.engine.messages import (
+from batchgrad_engine.checkpoints.example_ledger import Ledger
+from batchgrad_engine.executors.inline import InlineExecutor
+from batchgrad_engine.measurement.measuring import Measured
+from batchgrad_engine.messages import (
     EngineMessage,
     Observed,
     Report,
     SentReport,
     encode,
 )
-from batchgrad_service.engine.preparation import prepare
-from batchgrad_service.engine.reporter import Reporter
-from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_engine.preparation import prepare
+from batchgrad_engine.reporter import Reporter
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.runtime.threads import ThreadTeam
 from tests.engine.small_job import spec
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.checkpoints import newest
-from batchgrad_service.engine.messages import Checkpointed, Report
+from batchgrad_engine.checkpoints.checkpoints import newest
+from batchgrad_engine.messages import Checkpointed, Report
 from tests.engine.attempts import attempt, finished, rows, warnings
 from tests.engine.small_job import spec
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.messages import Report
+from batchgrad_engine.messages import Report
 from tests.engine.attempts import attempt, finished, rows
 from tests.engine.small_job import spec
 

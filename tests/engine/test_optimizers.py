@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Adam, AdamW, Sgd
-from batchgrad_service.engine import optimizers
-from batchgrad_service.engine.blocks import BLOCK, THREADED
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_engine.training import optimizers
+from batchgrad_engine.vectors import BLOCK, THREADED
+from batchgrad_workers.runtime.threads import ThreadTeam
 
 ALONE = ThreadTeam(1)
 RANDOM = np.random.default_rng(0)

@@ -6,9 +6,9 @@ from typing import TextIO
 
 import pytest
 
-from batchgrad_service.engine.executors import Interrupted
-from batchgrad_service.engine.messages import ClusterFound, Command, Stored
-from batchgrad_service.engine.orders import Orders
+from batchgrad_engine.commands import Orders
+from batchgrad_engine.executors.factory import Interrupted
+from batchgrad_engine.messages import ClusterFound, Command, Stored
 
 
 def pipe() -> tuple[TextIO, TextIO]:

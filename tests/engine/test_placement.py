@@ -4,14 +4,14 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 
-from batchgrad_service.engine.executors.placement import (
+from batchgrad_engine.executors.ray.nodes import NodeWatch
+from batchgrad_engine.executors.ray.placement import (
     Nodes,
     Seat,
     most_threads,
     one_a_node,
     with_threads,
 )
-from batchgrad_service.engine.executors.ray_nodes import NodeWatch
 
 TWO = Nodes({"a": 4, "b": 8})
 

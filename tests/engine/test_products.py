@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from batchgrad_service.engine.products import DIFFERENCE, OWN, PROPAGATION, products
-from batchgrad_service.engine.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE
+from batchgrad_engine.measurement.products import DIFFERENCE, OWN, PROPAGATION, products
+from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.layers.linear import Linear
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_workers.nn.layers.linear import Linear
+from batchgrad_workers.runtime.threads import ThreadTeam
 
 
 def drawn(steps: int, outputs: int, width: int, dtype: Any) -> tuple[Array, Array, Array, Array]:

@@ -9,9 +9,9 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 
-from batchgrad_service.engine.executors.protocol import ClusterLost, Happening, Interrupted
-from batchgrad_service.engine.executors.ray_connection import cluster_errors, connect
-from batchgrad_service.engine.failures import ObjectStoreFull
+from batchgrad_engine.executors.protocol import ClusterLost, Happening, Interrupted
+from batchgrad_engine.executors.ray.connection import cluster_errors, connect
+from batchgrad_engine.failures import ObjectStoreFull
 
 
 @pytest.mark.parametrize("error", [ObjectStoreFullError, OutOfDiskError])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from batchgrad.contract import JobSpec, StepExamples, StepRow
-from batchgrad_service.engine import checkpoints
-from batchgrad_service.engine.checkpoints import BadCheckpoint
-from batchgrad_service.engine.replay import Replayed, Request, replay
+from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
+from batchgrad_engine.replay import Replayed, Request, replay
 from tests.engine.attempts import Orders, attempt, newest, rows
 from tests.engine.small_job import spec
 
@@ -122,7 +122,7 @@ def test_checkpoint_that_is_torn_or_too_late_is_refused(
         replay(request(spec(), dataset, done[19], checkpoint=path))
 
 
-COMMAND = (sys.executable, "-m", "batchgrad_service.engine.replay")
+COMMAND = (sys.executable, "-m", "batchgrad_engine.replay")
 
 
 def test_process_answers_with_one_line(dataset: Path, job_directory: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from batchgrad.contract import Optimizer
-from batchgrad_service.engine.schedules import learning_rate
+from batchgrad_engine.training.schedules import learning_rate
 
 PLANNED = 8
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.exports import parameters_as_safetensors
-from batchgrad_service.engine.messages import (
+from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
+from batchgrad_engine.messages import (
     Checkpointed,
     Happened,
     Started,

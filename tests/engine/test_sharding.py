@@ -4,8 +4,8 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_service.engine.sharding import assign, split, sums
-from batchgrad_workers.partial import Tree
+from batchgrad_workers.reduction.sharding import assign, split, sums
+from batchgrad_workers.reduction.tree import Tree
 
 MICROBATCHES = st.integers(1, 500)
 WORKERS = st.integers(1, 70)

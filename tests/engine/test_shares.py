@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgrad.contract import Model
-from batchgrad_service.engine.shares import chunk_size, shares
+from batchgrad_engine.measurement.influence import chunk_size, shares
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.dataset import Examples, StoredDataset
-from batchgrad_workers.gradients import WEIGHT, Differentiator
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.network import Network
+from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.nn.gradients import WEIGHT, Differentiator
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.network import Network
 
 MODEL = Model.model_validate(
     {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
-from batchgrad_service.engine.statistics import (
+from batchgrad_engine.measurement.statistics import (
     DECAY,
     NoiseScale,
     SmoothedNoise,

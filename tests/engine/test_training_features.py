@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine import checkpoints
-from batchgrad_service.engine.checkpoints import read
-from batchgrad_service.engine.messages import Started
+from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints.checkpoints import read
+from batchgrad_engine.messages import Started
 from tests.engine.attempts import Orders, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
-from batchgrad_service.engine.executors.memory_lines import MemoryLines
-from batchgrad_service.engine.executors.ray_calls import RayLine, RayLines
-from batchgrad_service.engine.executors.team import Call, Lost
-from batchgrad_workers import wire
-from batchgrad_workers.shard import Setup, Shard
-from batchgrad_workers.shared_memory import Outbox, array_at, mapped
+from batchgrad_engine.executors.ray.transport import RayLine, RayLines
+from batchgrad_engine.executors.scheduler.protocol import Call, Lost
+from batchgrad_engine.executors.transport.shared_memory import MemoryLines
+from batchgrad_workers.runtime import ipc
+from batchgrad_workers.runtime.shard import Setup, Shard
+from batchgrad_workers.runtime.shared_memory import Outbox, array_at, mapped
 from tests.workers.jobs import M, theta
 
 
@@ -38,11 +38,11 @@ def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> Non
 def test_only_who_was_given_a_token_is_heard() -> None:
     with closing(MemoryLines("here")) as lines:
         offer = lines.offer()
-        stranger = wire.connect(offer._replace(token=b"guessed"))
+        stranger = ipc.connect(offer._replace(token=b"guessed"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
             mute.connect("\0" + offer.address)
             assert lines.line(offer) is None
-        with wire.connect(offer):
+        with ipc.connect(offer):
             line = lines.line(offer)
             assert line is not None
             line.close()
@@ -51,7 +51,7 @@ def test_only_who_was_given_a_token_is_heard() -> None:
         stranger.settimeout(5)
         assert stranger.recv(1) == b""
     with pytest.raises(OSError, match="refused"):
-        wire.connect(offer)
+        ipc.connect(offer)
 
 
 def test_who_is_slow_to_say_its_token_is_heard_all_the_same() -> None:
@@ -70,7 +70,7 @@ def test_who_came_and_went_is_forgotten() -> None:
     with closing(MemoryLines("here")) as lines:
         open_before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(9):
-            wire.connect(lines.offer()).close()
+            ipc.connect(lines.offer()).close()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
             mute.connect("\0" + lines.offer().address)
         lines.offer()

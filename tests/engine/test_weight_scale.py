@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import GradientsRequest, GradientsResponse
-from batchgrad_service.question import answer
-from batchgrad_workers.order import Order
+from batchgrad_service.questions.gradients import answer
+from batchgrad_workers.data.sampler import Order
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
 

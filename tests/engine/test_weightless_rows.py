@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from batchgrad_service.engine.messages import AnyEngineMessage, Report
+from batchgrad_engine.messages import AnyEngineMessage, Report
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
 

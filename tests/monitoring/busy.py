@@ -6,10 +6,10 @@ from tempfile import TemporaryDirectory
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, LayeredShortcut, ShortcutLayer
-from batchgrad_service.disk import DiskRoom
-from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Observed, Report
-from batchgrad_service.live_job import PHASES
-from batchgrad_service.metrics import Metrics
+from batchgrad_engine.messages import ClusterSeen, Evaluated, Observed, Report
+from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.metrics.job import PHASES
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import Store
 from tests.service.building import create, report, row
 

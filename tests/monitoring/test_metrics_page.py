@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from batchgrad_service.metrics import exposition
+from batchgrad_service.metrics.registry import exposition
 from tests.monitoring.busy import busy_registry
 from tests.monitoring.metrics_page import PAGE, page
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from batchgrad.contract import GradientsRequest
 from batchgrad_service.problems import Invalid
-from batchgrad_service.question import answer
+from batchgrad_service.questions.gradients import answer
 
 ROOM = 60
 """How many times as far as noise moves a number it may lie off: sums are longer than one step."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import Model
-from batchgrad_workers.layers import ShapeMismatch
-from batchgrad_workers.network import Network
+from batchgrad_workers.nn.layers import ShapeMismatch
+from batchgrad_workers.nn.network import Network
 
 Spec = dict[str, Any]
 Random = np.random.Generator

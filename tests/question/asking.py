@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import GradientsRequest, GradientsResponse
-from batchgrad_service.question import answer
+from batchgrad_service.questions.gradients import answer
 
 MLP = [
     {"kind": "linear", "out_features": 4},

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad import demo
 from batchgrad.contract import GradientsResponse
+from batchgrad.local import demo
 from tests.question.agreeing import flat
 from tests.question.asking import ask, digits
 

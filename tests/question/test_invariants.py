@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from batchgrad.contract import GradientsResponse
-from batchgrad_service.engine.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
-from batchgrad_service.question import answer
-from batchgrad_workers.gradients import WEIGHT
+from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
+from batchgrad_service.questions.gradients import answer
+from batchgrad_workers.nn.gradients import WEIGHT
 from tests.question.agreeing import flat
 from tests.question.drawn import Drawn, images, problem, sequences, vectors
 from tests.workers.stacks import STACKS, differentiator, microbatch, network

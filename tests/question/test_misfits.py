@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Dataset, JobSpec
-from batchgrad_service.planning import plan
 from batchgrad_service.problems import Invalid
+from batchgrad_service.validation.plan import plan
 from tests.question.asking import ask
 
 TANH = {"kind": "tanh"}

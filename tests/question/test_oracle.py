@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import GradientsRequest
-from batchgrad_service.question import answer
+from batchgrad_service.questions.gradients import answer
 from tests.question.agreeing import assert_agrees, flat
 
 CASES: list[dict[str, Any]] = json.loads(

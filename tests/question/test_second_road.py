@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from batchgrad_service.question import answer
+from batchgrad_service.questions.gradients import answer
 from tests.question.agreeing import assert_agrees, flat
 from tests.question.drawn import (
     KINDS,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_service.engine.comparison import Agreement, agreements
-from batchgrad_service.engine.statistics import (
+from batchgrad_engine.measurement.comparison import Agreement, agreements
+from batchgrad_engine.measurement.statistics import (
     NoiseScale,
     SmoothedNoise,
     largest,

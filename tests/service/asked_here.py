@@ -4,7 +4,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import IO
 
-from batchgrad_service.question_kinds import ANSWERS, Kind
+from batchgrad_service.questions.kinds import ANSWERS, Kind
 
 Answer = Callable[[bytes], bytes]
 

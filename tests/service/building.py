@@ -10,7 +10,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from batchgrad.contract import Dataset, Job, JobSpec, Plan, StepRow
-from batchgrad_service.engine.messages import Checkpointed, Evaluated, Observed, Report
+from batchgrad_engine.messages import Checkpointed, Evaluated, Observed, Report
 from batchgrad_service.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)

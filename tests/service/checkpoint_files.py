@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from batchgrad.contract import BestEvaluation
-from batchgrad_service.engine.best import Best
-from batchgrad_service.engine.checkpoints import Snapshot, write
-from batchgrad_service.engine.messages import Checkpointed
-from batchgrad_workers.standardization import Standardization
+from batchgrad_engine.checkpoints.checkpoints import Snapshot, write
+from batchgrad_engine.messages import Checkpointed
+from batchgrad_engine.training.best import Best
+from batchgrad_workers.data.standardization import Standardization
 from tests.service.building import NOW
 from tests.service.conftest import Bench
 

@@ -8,14 +8,15 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from batchgrad.contract import TERMINAL, Job
-from batchgrad_service import access_token, planning
+from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
+from batchgrad_service import access_token
 from batchgrad_service.app import create_app
 from batchgrad_service.closing import Closing
-from batchgrad_service.engine.exports import parameters_as_npz, parameters_as_safetensors
-from batchgrad_service.metrics import Metrics
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.problems import Conflict
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
+from batchgrad_service.validation import plan
 from tests.service.asked_here import AskedHere
 
 
@@ -89,7 +90,7 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
 
     def make(**changes: Any) -> Bench:
         injected: dict[str, Any] = {
-            "planner": planning.plan,
+            "planner": plan.plan,
             "questions": AskedHere(),
             "exporters": {"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
             "keep_alive_seconds": 15.0,

@@ -10,8 +10,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import JobSpec, JobStatus
-from batchgrad_service.engine import session
-from batchgrad_service.engine.messages import (
+from batchgrad_engine import run
+from batchgrad_engine.message_writer import Outlet
+from batchgrad_engine.messages import (
     Checkpointed,
     ClusterWanted,
     EngineMessage,
@@ -21,11 +22,10 @@ from batchgrad_service.engine.messages import (
     Sent,
     Start,
 )
-from batchgrad_service.engine.outlet import Outlet
-from batchgrad_service.metrics import Metrics
-from batchgrad_service.reports import Reports
+from batchgrad_service.jobs.reports import Reports
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import Store
-from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.data.source import DatasetSource
 from tests.engine import small_job
 from tests.service.building import create
 
@@ -134,7 +134,7 @@ class Life:
             self.outlet.send(message)
 
         try:
-            session.run(start, self, send, secure)
+            run.run(start, self, send, secure)
             self.outlet.secure(start)
         except Killed:
             return

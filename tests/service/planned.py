@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan
-from batchgrad_service.contents import inspect
-from batchgrad_service.planning import plan
+from batchgrad_service.datasets.validation import inspect
+from batchgrad_service.validation.plan import plan
 from tests.service.building import NOW
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}

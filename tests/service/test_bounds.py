@@ -13,11 +13,12 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from batchgrad.validation import MOST_ERRORS
-from batchgrad_service import memory, planning
+from batchgrad.parsing.validation import MOST_ERRORS
+from batchgrad_service.http.bodies import Bodies
 from batchgrad_service.problems import BadRequest, Unavailable
-from batchgrad_service.routes import examples, services
-from batchgrad_service.routes.bodies import Bodies
+from batchgrad_service.routes import dependencies, examples
+from batchgrad_service.validation import memory
+from batchgrad_service.validation import plan as plan_module
 from batchgrad_service.web.forms import form_fields
 from tests.service.asked_here import AskedHere
 from tests.service.building import body, npz, problem, push, submit
@@ -187,7 +188,7 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     http.put("/v1/datasets/dots", content=npz(inputs=images, targets=np.zeros(20, "float32")))
     job = body(dataset="dots", loss="squared_error", model=CONVOLUTION)
     monkeypatch.setattr(memory, "machine_bytes", lambda: 10 * 2**30)
-    monkeypatch.setattr(planning, "machine_bytes", lambda: 10 * 2**30)
+    monkeypatch.setattr(plan_module, "machine_bytes", lambda: 10 * 2**30)
     plan = http.post("/v1/jobs?dry_run=true", json=job).json()
     assert 4 * PATCHES < plan["memory_bytes"] < 4.1 * PATCHES
     assert any("A step holds about 7." in warning for warning in plan["warnings"])
@@ -224,8 +225,8 @@ def test_large_data_and_long_specs_are_read_by_another_process(
     push(http)
     assert http.post("/v1/jobs", json=body()).status_code == 201
     assert questions.asked == []
-    monkeypatch.setattr(services, "SMALL_SPEC_BYTES", 10)
-    monkeypatch.setattr(services, "SMALL_DATA_BYTES", 10)
+    monkeypatch.setattr(dependencies, "SMALL_SPEC_BYTES", 10)
+    monkeypatch.setattr(dependencies, "SMALL_DATA_BYTES", 10)
     assert http.post("/v1/jobs", json=body()).status_code == 201
     assert questions.asked == ["spec", "plan"]
 

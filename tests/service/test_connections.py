@@ -13,7 +13,7 @@ import h11
 import pytest
 import uvicorn
 
-from batchgrad_service.connections import Connection, Crowd, most_connections
+from batchgrad_service.http.connections import Connection, Crowd, most_connections
 
 PATIENCE_SECONDS = 20.0
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from batchgrad_service import leftovers, store
+from batchgrad_service import store
 from batchgrad_service.data_directory import (
     LOCK,
     MARKER,
@@ -20,7 +20,8 @@ from batchgrad_service.data_directory import (
     DataDirectoryInUseError,
     opened,
 )
-from batchgrad_service.leftovers import Removed
+from batchgrad_service.datasets import leftovers
+from batchgrad_service.datasets.leftovers import Removed
 from batchgrad_service.settings import DATABASE, Settings
 from batchgrad_service.store import Store
 from tests.service.building import create, dataset

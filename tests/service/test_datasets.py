@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.datasets import Datasets
+from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.problems import Conflict, Invalid, NotFound, Problem, TooLarge
 from batchgrad_service.store import Store
 from tests.service.npz_mutations import mutations

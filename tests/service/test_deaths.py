@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract import JobStatus
-from batchgrad_service.engine import unstored
+from batchgrad_engine import unstored
 from batchgrad_service.store import Store
 from tests.service.deaths import Fate, Life, World, endure, make_world, spec, start, undisturbed
 

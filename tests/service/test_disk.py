@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.disk import DiskRoom, lacks_room
+from batchgrad_service.disk_room import DiskRoom
 from batchgrad_service.settings import Settings
+from batchgrad_workers.system.disk import lacks_room
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
 

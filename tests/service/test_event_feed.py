@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from batchgrad.contract import Event, Page
+from batchgrad_engine.messages import Happened
 from batchgrad_service.closing import Closing
-from batchgrad_service.engine.messages import Happened
-from batchgrad_service.event_feed import KEPT_BATCHES, EventFeeds
+from batchgrad_service.jobs.event_feed import KEPT_BATCHES, EventFeeds
 from batchgrad_service.store import Store, StoreBusy
 from tests.service.building import started
 

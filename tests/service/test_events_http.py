@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from batchgrad.contract import Event
-from batchgrad_service.engine.messages import Happened
+from batchgrad_engine.messages import Happened
 from tests.service.building import create, problem, report, row, started
 from tests.service.conftest import Bench
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Ledger, StepExamples
-from batchgrad_service.engine import checkpoints, ledger_files
-from batchgrad_service.engine.checkpoints import Snapshot
-from batchgrad_service.engine.ledger import Ledger as Columns
-from batchgrad_service.engine.messages import EngineMessage, Finished, Sent, Start, encode
-from batchgrad_service.engine.session import run
-from batchgrad_service.reports import Reports
-from batchgrad_service.store import blocks
+from batchgrad_engine.checkpoints import checkpoints, ledger_files
+from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.checkpoints.example_ledger import Ledger as Columns
+from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, encode
+from batchgrad_engine.run import run
+from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.store.records import to_cursor
+from batchgrad_service.store.step_blocks import blocks
 from tests.engine.attempts import Orders
 from tests.service.building import checkpointed, npz, problem, spec, started
 from tests.service.conftest import Bench

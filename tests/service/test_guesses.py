@@ -1,7 +1,7 @@
 import pytest
 
+from batchgrad_service.http.token_guesses import FROM_ALL, FROM_ONE, MOST_ADDRESSES, Guesses
 from batchgrad_service.problems import TooManyGuesses
-from batchgrad_service.web.guesses import FROM_ALL, FROM_ONE, MOST_ADDRESSES, Guesses
 
 
 class Time:

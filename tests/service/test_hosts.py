@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from batchgrad_service.http.hosts import Hosts
 from batchgrad_service.problems import Misdirected
-from batchgrad_service.routes.hosts import Hosts
 from batchgrad_service.settings import Settings
 from tests.service.building import problem
 from tests.service.conftest import Bench

@@ -14,11 +14,11 @@ import pytest
 import uvicorn
 from pydantic import ValidationError
 
-from batchgrad_service.files import hex_of
+from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.settings import Settings
-from batchgrad_service.sources import Sources
-from batchgrad_workers.source import DatasetSource, open_dataset
-from batchgrad_workers.transfers import DatasetUnavailable
+from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.transfers import DatasetUnavailable
+from batchgrad_workers.system.files import hex_of
 from tests.service.building import npz, problem, push
 from tests.service.conftest import Bench
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load, save
 from starlette.testclient import TestClient
 
-from batchgrad_workers.standardization import Standardization
+from batchgrad_workers.data.standardization import Standardization
 from tests.service.building import body, problem, push, submit
 from tests.service.checkpoint_files import WEIGHTS, checkpoint
 from tests.service.conftest import Bench

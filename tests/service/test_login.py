@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from batchgrad_service.web.session import MOST_SESSIONS, SESSION_SECONDS, Session
+from batchgrad_service.http.browser_session import MOST_SESSIONS, SESSION_SECONDS, Session
 from tests.service.building import create, problem
 from tests.service.conftest import Bench
 

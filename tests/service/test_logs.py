@@ -7,9 +7,9 @@ import httpx2
 import numpy as np
 import pytest
 
-from batchgrad_service.engine import log
-from batchgrad_service.engine.messages import Start
-from batchgrad_workers.source import DatasetSource
+from batchgrad_engine import logs
+from batchgrad_engine.messages import Start
+from batchgrad_workers.data.source import DatasetSource
 from tests.service.building import npz, spec
 from tests.service.test_server import ended, reached, serving
 
@@ -35,8 +35,8 @@ def test_one_id_from_the_request_to_the_engine(tmp_path: Path) -> None:
         process.terminate()
         _, said = ended(process)
     mine = [line for line in lines_of(said) if line.get("request_id") == REQUEST]
-    assert {"batchgrad.http", "batchgrad_service.attempt"} <= {line["logger"] for line in mine}
-    attempts = [line for line in mine if line["logger"] == "batchgrad_service.attempt"]
+    assert {"batchgrad.http", "batchgrad_service.jobs.attempt"} <= {line["logger"] for line in mine}
+    attempts = [line for line in mine if line["logger"] == "batchgrad_service.jobs.attempt"]
     assert {(line["job_id"], line["attempt"]) for line in attempts} == {(job_id, 1)}
     engine = lines_of((tmp_path / "data/jobs" / job_id / "engine.log").read_text("utf-8"))
     assert {(line["request_id"], line["job_id"], line["attempt"]) for line in engine} == {
@@ -62,7 +62,7 @@ def test_an_engines_log_has_tracebacks_and_warnings(
     before, level = logging.root.handlers[:], logging.root.level
     try:
         logging.root.handlers = []
-        log.configure(start)
+        logs.configure(start)
         try:
             _ = 1 / int("0")
         except ZeroDivisionError:

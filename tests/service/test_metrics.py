@@ -8,11 +8,11 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
-from batchgrad_service.engine import failures
-from batchgrad_service.engine.messages import ClusterSeen, Evaluated, Happened, Observed, Report
-from batchgrad_service.live_job import PHASES
-from batchgrad_service.live_metrics import MAX_JOBS, MAX_LAYERS
-from batchgrad_service.metrics import FAILURES, Metrics
+from batchgrad_engine import failures
+from batchgrad_engine.messages import ClusterSeen, Evaluated, Happened, Observed, Report
+from batchgrad_service.metrics.job import PHASES
+from batchgrad_service.metrics.jobs import MAX_JOBS, MAX_LAYERS
+from batchgrad_service.metrics.registry import FAILURES, Metrics
 from batchgrad_service.store import Store
 from tests.service.building import NOW, checkpointed, create, report, row, spec, started
 from tests.service.conftest import Bench

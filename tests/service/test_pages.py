@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from batchgrad_service.engine.messages import Happened
+from batchgrad_engine.messages import Happened
 from tests.service.building import checkpointed, create, npz, problem, push, report, row, started
 from tests.service.conftest import Bench
 

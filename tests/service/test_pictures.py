@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batchgrad_service.web.pictures import picture_shape, png
+from batchgrad_service.routes.pictures import picture_shape, png
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service import samples
 from batchgrad_service.problems import Invalid
+from batchgrad_service.validation import samples
 from tests.service.planned import linear, planned
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.private_workers import check_private_workers
+from batchgrad_service.jobs.private_workers import check_private_workers
 from batchgrad_service.problems import Invalid
 from tests.service.building import problem, push, spec
 from tests.service.conftest import Bench

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_service.blob_store import BlobStore
-from batchgrad_service.datasets import Datasets
+from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.problems import Unavailable
 from batchgrad_service.store import Store
 from tests.service.building import npz

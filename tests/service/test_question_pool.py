@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from batchgrad_service.problems import Invalid, Unavailable
-from batchgrad_service.processes import is_alive, session_members
-from batchgrad_service.question_kinds import ANSWERS
-from batchgrad_service.question_pool import QuestionPool
+from batchgrad_service.questions.kinds import ANSWERS
+from batchgrad_service.questions.pool import QuestionPool
+from batchgrad_workers.system.processes import is_alive, session_members
 
 SMALL: dict[str, Any] = {
     "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},

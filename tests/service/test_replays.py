@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from batchgrad_engine.replay import Request
 from batchgrad_service.closing import Closing
-from batchgrad_service.engine.replay import Request
+from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.problems import Conflict, Problem, Unavailable
-from batchgrad_service.replays import Replays
 from tests.service.building import spec
 
 SLEEPS = "import sys, time; open(sys.argv[1], 'w').write('on'); time.sleep(600)"

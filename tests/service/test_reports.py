@@ -1,7 +1,7 @@
 """What engines report is stored and counted, unless their attempt is over."""
 
-from batchgrad_service.engine.messages import Happened
-from batchgrad_service.reports import Reports
+from batchgrad_engine.messages import Happened
+from batchgrad_service.jobs.reports import Reports
 from tests.service.building import started
 from tests.service.conftest import Bench
 

@@ -14,7 +14,7 @@ import pytest
 
 from batchgrad_service import server
 from batchgrad_service.data_directory import opened
-from batchgrad_service.published import PENDING
+from batchgrad_service.datasets.published import PENDING
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from tests.service.building import create

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_service.spool import IN_MEMORY_BYTES, Spool
+from batchgrad_service.http.spool import IN_MEMORY_BYTES, Spool
 
 LONG = bytes(range(256)) * (IN_MEMORY_BYTES // 128)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.engine.origin import origin
-from batchgrad_workers.standardization import Standardization
+from batchgrad_engine.checkpoints.origin import origin
+from batchgrad_workers.data.standardization import Standardization
 from tests.service.building import body, problem, push, submit
 from tests.service.checkpoint_files import WEIGHTS, checkpoint
 from tests.service.conftest import Bench

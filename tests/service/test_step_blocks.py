@@ -12,11 +12,12 @@ from sqlalchemy import select, update
 
 from batchgrad.contract import StepRow
 from batchgrad_service.problems import NotFound
-from batchgrad_service.store import Store, blocks
-from batchgrad_service.store.columns import BadBlock
-from batchgrad_service.store.joining import join
-from batchgrad_service.store.packing import pack, unpack
+from batchgrad_service.store import Store
 from batchgrad_service.store.schema import jobs, step_blocks
+from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks.columns import BadBlock
+from batchgrad_service.store.step_blocks.joining import join
+from batchgrad_service.store.step_blocks.packing import pack, unpack
 from tests.service.building import NOW, create, report, started
 from tests.service.test_data_directory import downgrade
 

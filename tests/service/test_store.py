@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from batchgrad.contract import Checkpoint, Plan
-from batchgrad_service.engine.messages import Evaluated, Happened, Started
+from batchgrad_engine.messages import Evaluated, Happened, Started
 from batchgrad_service.problems import Conflict, IdempotencyConflict, Invalid, NotFound
 from batchgrad_service.store import Store
 from batchgrad_service.store.schema import metadata

@@ -5,7 +5,7 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from batchgrad.lines import Lines
+from batchgrad.parsing.key_lines import Lines
 from batchgrad_service.web import submit
 from tests.service.building import push
 from tests.service.conftest import Bench

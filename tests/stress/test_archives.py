@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_service.contents import inspect
-from batchgrad_service.npz import unpack
+from batchgrad_service.datasets.npz import unpack
+from batchgrad_service.datasets.validation import inspect
 from batchgrad_service.problems import Invalid, TooLarge
 from tests.service.conftest import Bench, bench, make_bench, store  # noqa: F401 (fixtures)
 from tests.service.npz_mutations import mutations
@@ -23,7 +23,7 @@ UPLOADS = 1_500
 UNPACK = """
 import errno, sys
 from pathlib import Path
-from batchgrad_service.npz import unpack
+from batchgrad_service.datasets.npz import unpack
 try:
     unpack(Path(sys.argv[1]), Path(sys.argv[2]), max_bytes=2**30)
 except OSError as error:

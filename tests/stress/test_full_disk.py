@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.demo import digits
 from batchgrad.errors import BatchgradError
+from batchgrad.local.demo import digits
 from tests.stress.services import PATIENCE_SECONDS, serving, until_job
 
 MIB = 2**20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad import demo
-from batchgrad.private_service import private_service
-from batchgrad_service.processes import session_members
+from batchgrad.local import demo
+from batchgrad.local.private_service import private_service
+from batchgrad_workers.system.processes import session_members
 
 PATIENCE_SECONDS = 120.0
 

@@ -7,10 +7,10 @@ import signal
 import time
 from pathlib import Path
 
-from batchgrad import demo
 from batchgrad.client import Client
 from batchgrad.contract import Job
-from batchgrad.private_service import private_service
+from batchgrad.local import demo
+from batchgrad.local.private_service import private_service
 
 PATIENCE_SECONDS = 90.0
 

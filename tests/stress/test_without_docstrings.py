@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from batchgrad.cli import data
 from batchgrad.cli.app import app as commands
 from batchgrad_service.app import create_app
-from batchgrad_service.metrics import Metrics
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import Event, JobSpec, JobStatus, Plan
-from batchgrad_service.disk import DiskRoom
-from batchgrad_service.metrics import Metrics
-from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError
+from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.jobs.supervisor import Supervisor
+from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
-from batchgrad_service.supervisor import Supervisor
 
 FAKE_ENGINE = (sys.executable, str(Path(__file__).with_name("fake_engine.py")))
 DIGEST = "sha256:" + "1" * 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from batchgrad_service import supervisor
+from batchgrad_service.jobs import supervisor
 
 if TYPE_CHECKING:
     import pytest

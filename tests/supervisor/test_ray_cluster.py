@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_service.processes import session_members, wait_for_session
-from batchgrad_service.ray_cluster import ClusterAddress, ClusterUnavailableError, RayCluster
+from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError, RayCluster
+from batchgrad_workers.system.processes import session_members, wait_for_session
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only listed)
 
@@ -26,13 +26,15 @@ print(ray.get([actor.remote().nice.remote() for _ in range(3)]))
 SERVICE = """
 import sys, time
 from pathlib import Path
-from batchgrad_service.ray_cluster import RayCluster
+from batchgrad_service.ray_head.cluster import RayCluster
 RayCluster(Path(sys.argv[1])).address(1)
 print("up", flush=True)
 time.sleep(600)
 """
 
-TIDY = "from batchgrad_service.keeper import main; main(prune_seconds=0.2, log_seconds=0.5)"
+TIDY = (
+    "from batchgrad_service.ray_head.process import main; main(prune_seconds=0.2, log_seconds=0.5)"
+)
 WORKERS = ("worker-", "python-core-worker-")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_service.ray_logs import prune
+from batchgrad_service.ray_head.logs import prune
 
 DEAD, ALIVE = 12, 345
 REMOVED = [
@@ -70,7 +70,7 @@ def test_the_command_that_containers_run(tmp_path: Path, logs: Path) -> None:
     (logs / own).touch()
     (logs / gone).touch()  # no process has so high a number
     aged(logs, 7200)
-    command = [sys.executable, "-m", "batchgrad_service.ray_logs", str(tmp_path)]
+    command = [sys.executable, "-m", "batchgrad_service.ray_head.logs", str(tmp_path)]
     subprocess.run(command, check=True, timeout=60)
     assert own in names(logs)
     assert gone not in names(logs)

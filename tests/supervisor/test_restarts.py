@@ -18,23 +18,23 @@ import pytest
 from sqlalchemy import event
 
 from batchgrad.contract import JobStatus
-from batchgrad_service.engine.messages import CLUSTER_LOST
-from batchgrad_service.engine_process import EngineProcess
-from batchgrad_service.restarts import RestartBudget, Waits
+from batchgrad_engine.messages import CLUSTER_LOST
+from batchgrad_service.jobs.engine_process import EngineProcess
+from batchgrad_service.jobs.restarts import RestartBudget, Waits
 from tests.supervisor.conftest import PATIENCE_SECONDS, FakeCluster
 
 if TYPE_CHECKING:
-    from batchgrad_service.ray_cluster import ClusterAddress
+    from batchgrad_service.ray_head.cluster import ClusterAddress
     from tests.supervisor.conftest import Bench
 
 SERVICE = """
 import sys, time
 from pathlib import Path
 from prometheus_client import CollectorRegistry
-from batchgrad_service.metrics import Metrics
+from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
-from batchgrad_service.supervisor import Supervisor
+from batchgrad_service.jobs.supervisor import Supervisor
 data_dir = Path(sys.argv[1])
 store = Store(f"sqlite:///{data_dir}/batchgrad.sqlite3")
 metrics = Metrics(CollectorRegistry(), version="test", count_jobs=store.count_by_status)

@@ -10,10 +10,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from batchgrad_service.engine.messages import Command, Start
-from batchgrad_service.engine_process import EngineProcess
-from batchgrad_service.recovery import _is_held, await_engines
-from batchgrad_workers.source import DatasetSource
+from batchgrad_engine.messages import Command, Start
+from batchgrad_service.jobs.engine_process import EngineProcess
+from batchgrad_service.jobs.recovery import _is_held, await_engines
+from batchgrad_workers.data.source import DatasetSource
 from tests.service.building import spec
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.data.source import DatasetSource
 from tests.workers.file_server import FileServer, serving
 from tests.workers.sources import source_of, stored
 

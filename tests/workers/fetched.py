@@ -7,7 +7,7 @@ import sys
 
 from pydantic import TypeAdapter
 
-from batchgrad_workers.source import DatasetSource, open_dataset
+from batchgrad_workers.data.source import DatasetSource, open_dataset
 
 
 def main(source: str, *how: str) -> None:

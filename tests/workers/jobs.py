@@ -9,10 +9,10 @@ import numpy as np
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.gradients import GradientSums
-from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import RangeSums, Setup, Shard, microbatches
-from batchgrad_workers.source import DatasetSource
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.runtime.shard import RangeSums, Setup, Shard, microbatches
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
 M = microbatches(BATCH, MICROBATCH)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.transfers import DatasetUnavailable
 from batchgrad_workers.digests import digest
-from batchgrad_workers.source import DatasetSource, open_dataset
-from batchgrad_workers.transfers import DatasetUnavailable
 from tests.workers.file_server import SECRET
 
 PATIENCE_SECONDS = 30

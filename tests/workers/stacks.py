@@ -6,10 +6,10 @@ import numpy as np
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.gradients import Differentiator, Microbatch
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.means import MeansLayout
-from batchgrad_workers.network import Network
+from batchgrad_workers.nn.gradients import Differentiator, Microbatch
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.means import MeansLayout
+from batchgrad_workers.nn.network import Network
 
 Layers = list[dict[str, Any]]
 HEAD: dict[str, Any] = {"kind": "linear", "out_features": 3}

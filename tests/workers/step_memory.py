@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from batchgrad.contract import Model
-from batchgrad_workers.shard import Setup, Shard, microbatches
-from batchgrad_workers.source import DatasetSource
-from batchgrad_workers.threads import single_threaded_blas
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
+from batchgrad_workers.runtime.threads import single_threaded_blas
 
 
 def status(field: str) -> int:

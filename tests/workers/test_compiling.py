@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
-from batchgrad_workers.build import build
-from batchgrad_workers.compiling import compiled
-from batchgrad_workers.layers import Layer
-from batchgrad_workers.losses import softmax_cross_entropy
-from batchgrad_workers.network import Network
+from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.layers import Layer
+from batchgrad_workers.nn.losses import softmax_cross_entropy
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.runtime.build_info import build
 
 ROWS, WIDTH, OUTPUTS = 17, 37, 11
 
@@ -88,7 +88,7 @@ def test_other_threads_run_meanwhile() -> None:
 
 def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
     code = (
-        "import numpy as np; from batchgrad_workers.losses import softmax_cross_entropy;"
+        "import numpy as np; from batchgrad_workers.nn.losses import softmax_cross_entropy;"
         "print(softmax_cross_entropy(np.zeros((1, 2)), np.eye(2)[:1])[0])"
     )
     process = subprocess.run(
@@ -103,7 +103,7 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
 
 def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:
     """Their additions are grouped for its vectors, so another CPU may compute other bits."""
-    code = "from batchgrad_workers.build import build; print(build()['cpu'])"
+    code = "from batchgrad_workers.runtime.build_info import build; print(build()['cpu'])"
     process = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "-avx"},

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
-from batchgrad_workers.dataset import Examples, StoredDataset
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.network import Network
+from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.network import Network
 from tests.workers.jobs import store
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
-from batchgrad_workers.layers import Layer
-from batchgrad_workers.losses import LOSSES, target_rows
-from batchgrad_workers.network import Network
+from batchgrad_workers.nn.layers import Layer
+from batchgrad_workers.nn.losses import LOSSES, target_rows
+from batchgrad_workers.nn.network import Network
 
 KINDS = ["identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu"]
 FAR = np.array([[-1e4, -800.0, -1.0, 0.0, 1.0, 800.0, 1e4]])

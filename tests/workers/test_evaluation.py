@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_workers.order import Order
-from batchgrad_workers.partial import Tree
-from batchgrad_workers.shard import EvaluationSums, Shard, microbatches
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.runtime.shard import EvaluationSums, Shard, microbatches
 from tests.workers.jobs import EXAMPLES, MICROBATCH, setup, store, theta
 
 

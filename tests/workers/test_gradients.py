@@ -7,10 +7,10 @@ import pytest
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.gradients import Differentiator, GradientSums, Microbatch
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.means import MeansLayout
-from batchgrad_workers.network import Network
+from batchgrad_workers.nn.gradients import Differentiator, GradientSums, Microbatch
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.means import MeansLayout
+from batchgrad_workers.nn.network import Network
 
 MODEL = Model.model_validate(
     {

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from batchgrad_workers.activations import relu
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.layers.convolution import Conv2d
-from batchgrad_workers.layers.elementwise import Flatten
-from batchgrad_workers.layers.pooling import AvgPool2d, MaxPool2d
-from batchgrad_workers.layers.protocol import weighted_sum
-from batchgrad_workers.layers.windows import Windows
+from batchgrad_workers.nn.activations import relu
+from batchgrad_workers.nn.kernels.im2col import Windows
+from batchgrad_workers.nn.layers.base import weighted_sum
+from batchgrad_workers.nn.layers.conv import Conv2d
+from batchgrad_workers.nn.layers.elementwise import Flatten
+from batchgrad_workers.nn.layers.pooling import AvgPool2d, MaxPool2d
 
 Place = tuple[int, int]
 WINDOWS = [

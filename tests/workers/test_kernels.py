@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_workers.build import build
-from batchgrad_workers.kernels import CORE_TYPE, choose_kernels
+from batchgrad_workers.runtime.blas import CORE_TYPE, choose_kernels
+from batchgrad_workers.runtime.build_info import build
 
 ZEN_4 = (
     "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: fma avx2 avx512f\n\n"
@@ -61,7 +61,7 @@ def test_tests_and_engines_compute_with_the_same_kernels() -> None:
 
     A choice that the user made outside of this run is left in the environment.
     """
-    code = "from batchgrad_workers.build import build; print(build()['architecture'])"
+    code = "from batchgrad_workers.runtime.build_info import build; print(build()['architecture'])"
     environment = {name: value for name, value in os.environ.items() if name != CORE_TYPE}
     own = dict(environment)
     choose_kernels(own, imported=())

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from batchgrad.contract import Model
 from batchgrad.contract.model import AnyLayer
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.gradients import Microbatch
+from batchgrad_workers.nn.gradients import Microbatch
 from tests.workers.stacks import STACKS, differentiator, microbatch, network, rows
 
 

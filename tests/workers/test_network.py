@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgrad.contract import Model
-from batchgrad_workers.network import LayerMismatch, Network
+from batchgrad_workers.nn.network import LayerMismatch, Network
 
 SMALL: list[dict[str, Any]] = [
     {"kind": "flatten"},

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_workers.source import DatasetSource, open_dataset
-from batchgrad_workers.transfers import DatasetUnavailable
+from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.transfers import DatasetUnavailable
 from tests.workers.file_server import FileServer
 from tests.workers.sources import (
     ARRAYS,

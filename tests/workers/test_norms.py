@@ -7,10 +7,10 @@ import pytest
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.gradients import Differentiator, Microbatch
-from batchgrad_workers.losses import LOSSES
-from batchgrad_workers.network import Network
-from batchgrad_workers.norms import norm, norms
+from batchgrad_workers.nn.gradients import Differentiator, Microbatch
+from batchgrad_workers.nn.kernels.norms import norm, norms
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.network import Network
 from tests.workers.stacks import rows
 
 WIDE = {"kind": "linear", "out_features": 40}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad_workers.order import Order
+from batchgrad_workers.data.sampler import Order
 from batchgrad_workers.randomness import Purpose, generator
 
 

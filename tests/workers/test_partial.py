@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad_workers.partial import Node, Tree
+from batchgrad_workers.reduction.tree import Node, Tree
 
 
 def canonical(leaves: list[float], level: int, index: int) -> float:

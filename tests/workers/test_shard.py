@@ -10,10 +10,10 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from batchgrad.contract import GradientsRequest
-from batchgrad_service.question import answer
-from batchgrad_workers.gradients import LOSS, WEIGHING, WEIGHT
-from batchgrad_workers.order import Order
-from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_service.questions.gradients import answer
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.nn.gradients import LOSS, WEIGHING, WEIGHT
+from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
 from tests.workers.jobs import (
     BATCH,
     EXAMPLES,

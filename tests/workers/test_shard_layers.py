@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import GradientsRequest, Model
-from batchgrad_service.question import answer
-from batchgrad_workers.gradients import WEIGHT
-from batchgrad_workers.layers.chunks import CHUNK_BYTES
-from batchgrad_workers.order import Order
-from batchgrad_workers.shard import Setup, Shard, microbatches
+from batchgrad_service.questions.gradients import answer
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.nn.gradients import WEIGHT
+from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
+from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
 from tests.workers.jobs import BATCH, EXAMPLES, bits, setup, store, theta, whole
 
 MICROBATCH = 12

@@ -11,8 +11,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from batchgrad_workers.source import DatasetSource, open_dataset
-from batchgrad_workers.transfers import DatasetUnavailable, over_http
+from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.transfers import DatasetUnavailable, over_http
 from tests.workers.file_server import SECRET, FileServer, serving
 from tests.workers.sources import (
     ARRAYS,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from batchgrad_workers.standardization import Standardization
+from batchgrad_workers.data.standardization import Standardization
 
 
 def exact(column: npt.NDArray[Any]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from batchgrad_workers.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadTeam
 
 
 def running() -> list[str]:

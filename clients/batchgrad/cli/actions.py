@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from batchgrad.cli.common import JobId, connect, say
+from batchgrad.cli.common import JobId, connect
+from batchgrad.display.figures import best
+from batchgrad.display.terminal import say
 from batchgrad.errors import Conflict
-from batchgrad.figures import best
 from batchgrad.files import parameters_format
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from batchgrad import __version__
-from batchgrad.cli import actions, compare, data, examples, jobs, service, streams
-from batchgrad.docstrings import keep
+from batchgrad.cli import actions, compare, data, examples, jobs, service
+from batchgrad.display import streams
+from batchgrad.display.docstrings import keep
 from batchgrad.errors import (
     BatchgradError,
     InvalidArgument,
@@ -20,6 +20,7 @@ from batchgrad.errors import (
     NotFound,
 )
 from batchgrad.variables import refuse_unknown
+from batchgrad.version import __version__
 
 HELP = """Train by the exact mean of per-example gradients, and see how far the shortcuts are off.
 
@@ -46,7 +47,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BatchgradError as error:
-            from batchgrad.cli.refusals import told  # noqa: PLC0415 (help must stay quick)
+            from batchgrad.cli.errors import told  # noqa: PLC0415 (help must stay quick)
 
             typer.echo(f"batchgrad: {told(error)}", err=True)
             raise typer.Exit(exit_code(error)) from error

@@ -1,4 +1,4 @@
-"""`batchgrad compare`: the command around `batchgrad.compare`."""
+"""`batchgrad compare`: the command around `batchgrad.local.compare`."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import os
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from batchgrad.cli.common import connect, number, say, table
-from batchgrad.figures import percent
+from batchgrad.cli.common import connect
+from batchgrad.display.figures import number, percent
+from batchgrad.display.terminal import say, table
 
 if TYPE_CHECKING:
     from batchgrad.client import Client
-    from batchgrad.compare import Arm, ArmName
     from batchgrad.contract import Job, JobSpec
+    from batchgrad.local.compare import Arm, ArmName
 
 
 def register(app: typer.Typer) -> None:
@@ -67,9 +68,9 @@ def compare(
 
     batchgrad compare examples/mlp.yaml --plot losses.png
     """
-    from batchgrad import compare as comparing
-    from batchgrad import plots
-    from batchgrad.specs import load_job, naming_lines
+    from batchgrad.display import plots
+    from batchgrad.local import compare as comparing
+    from batchgrad.parsing.spec_files import load_job, naming_lines
 
     asked = _arm_names(arms or [])
     if plot is not None:
@@ -101,7 +102,7 @@ def compare(
 
 
 def _arm_names(given: list[str]) -> "list[ArmName]":
-    from batchgrad.compare import ARM_NAMES
+    from batchgrad.local.compare import ARM_NAMES
 
     names = [name for text in given for name in text.split(",")]
     unknown = sorted(set(names) - set(ARM_NAMES))
@@ -120,7 +121,7 @@ def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bo
             if "BATCHGRAD_URL" in os.environ or ctx.find_root().obj or client.ready():
                 yield client, True
                 return
-    from batchgrad.private_service import private_service
+    from batchgrad.local.private_service import private_service
 
     say("Starting a private service …")
     with private_service() as client:
@@ -136,8 +137,8 @@ def _train(
     lasting: bool,
 ) -> "list[Arm]":
     """Every arm as it ended, with progress on stderr."""
-    from batchgrad import compare as comparing
     from batchgrad.errors import JobCancelled
+    from batchgrad.local import compare as comparing
 
     done: list[Arm] = []
     with displays:
@@ -176,7 +177,7 @@ class _Displays:
     def show(self, job: "Job") -> None:
         """Show a job as it stands."""
         from batchgrad.contract import TERMINAL
-        from batchgrad.progress import JobDisplay
+        from batchgrad.display.progress import JobDisplay
 
         if self.job is None or self.job.id != job.id:
             self._close()
@@ -202,7 +203,7 @@ def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
     """Table, plot, and what became of each shortcut."""
     import sys
 
-    from batchgrad import plots
+    from batchgrad.display import plots
 
     stream = sys.stderr if err else sys.stdout
     reference = arms[0].training_loss

@@ -39,11 +39,11 @@ def push(
 
     batchgrad datasets push digits digits.npz
     """
-    from batchgrad.cli import shown
+    from batchgrad.display import jobs
 
     with connect(ctx) as client:
         stored = client.put_dataset(name, file, replace=replace)
-    shown.show_datasets([stored]) if output == "table" else write(stored, output)
+    jobs.show_datasets([stored]) if output == "table" else write(stored, output)
 
 
 @datasets.command("list")
@@ -52,11 +52,11 @@ def list_datasets(ctx: typer.Context, *, output: Output = "table") -> None:
 
     batchgrad datasets list --output json
     """
-    from batchgrad.cli import shown
+    from batchgrad.display import jobs
 
     with connect(ctx) as client:
         found = list(client.datasets())
-    shown.show_datasets(found) if output == "table" else write(found, output)
+    jobs.show_datasets(found) if output == "table" else write(found, output)
 
 
 @datasets.command()
@@ -83,10 +83,10 @@ def gradients(
 
     batchgrad gradients minibatch.yaml --output json
     """
-    from batchgrad.cli import shown
-    from batchgrad.specs import load_gradients, naming_lines
+    from batchgrad.display import jobs
+    from batchgrad.parsing.spec_files import load_gradients, naming_lines
 
     loaded = load_gradients(request)
     with connect(ctx) as client, naming_lines(request):
         answer = client.gradients(loaded)
-    shown.show_gradients(answer) if output == "table" else write(answer, output)
+    jobs.show_gradients(answer) if output == "table" else write(answer, output)

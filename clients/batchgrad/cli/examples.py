@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from batchgrad.cli.common import JobId, Output, connect, number, properties, table, write
+from batchgrad.cli.common import JobId, Output, connect, write
+from batchgrad.display.figures import number
+from batchgrad.display.terminal import properties, table
 
 if TYPE_CHECKING:
     from batchgrad.contract import Ledger, StepExamples

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from batchgrad.cli import watching
-from batchgrad.cli.common import JobId, JobSpecHelp, Output, connect, say, write
+from batchgrad.cli.common import JobId, JobSpecHelp, Output, connect, write
+from batchgrad.display.terminal import say
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event, JobStatus
@@ -42,15 +43,15 @@ def submit(
 
     batchgrad submit digits.yaml --watch --set optimizer.learning_rate=0.05
     """
-    from batchgrad.cli import shown
-    from batchgrad.specs import load_job, naming_lines
+    from batchgrad.display import jobs
+    from batchgrad.parsing.spec_files import load_job, naming_lines
 
     loaded = load_job(spec, override or ())
     with connect(ctx) as client, naming_lines(spec, override or ()):
         if dry_run:
             plan = client.plan(loaded)
             if output == "table":
-                shown.show_plan(plan, loaded, override or ())
+                jobs.show_plan(plan, loaded, override or ())
             else:
                 write(plan, output)
             return
@@ -97,8 +98,8 @@ def list_jobs(
     """
     from itertools import islice
 
-    from batchgrad.cli import shown
     from batchgrad.contract import JOB_STATUSES
+    from batchgrad.display import jobs
 
     unknown = set(status or ()) - set(JOB_STATUSES)
     if unknown:
@@ -109,7 +110,7 @@ def list_jobs(
     statuses = cast("list[JobStatus]", status or [])
     with connect(ctx) as client:
         found = list(islice(client.jobs(status=statuses, label=label), limit))
-    shown.show_jobs(found) if output == "table" else write(found, output)
+    jobs.show_jobs(found) if output == "table" else write(found, output)
 
 
 def wait(
@@ -152,7 +153,7 @@ def events(
 
     batchgrad events job_2x… --follow
     """
-    from batchgrad.happenings import said
+    from batchgrad.display.events import said
 
     def take(event: "Event") -> None:
         if output != "table":

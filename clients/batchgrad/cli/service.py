@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from batchgrad import __version__
-from batchgrad.cli.collect import gc
-from batchgrad.cli.common import Output, connect, properties, say, write
+from batchgrad.cli.common import Output, connect, write
+from batchgrad.cli.gc import gc
 from batchgrad.cli.service_package import service_module, service_settings
+from batchgrad.display.terminal import properties, say
 from batchgrad.errors import ConnectionFailed, Timeout
+from batchgrad.version import __version__
 
 
 def register_demo_and_serve(app: typer.Typer) -> None:
@@ -49,7 +50,7 @@ def demo(
 
     batchgrad demo --workers 3
     """
-    from batchgrad import demo as digits_demo
+    from batchgrad.local import demo as digits_demo
 
     result = digits_demo.train(digits_demo.spec(workers, threads, epochs), say)
     typed = digits_demo.command(Path(sys.executable), os.environ.get("PATH", ""), Path.cwd())

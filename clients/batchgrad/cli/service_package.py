@@ -30,7 +30,7 @@ def service_settings(given: dict[str, Any], flags: Collection[str]) -> Any:
     """The service's settings, or a usage error that names the flag."""
     from pydantic import ValidationError
 
-    from batchgrad.validation import field_errors
+    from batchgrad.parsing.validation import field_errors
 
     try:
         settings = service_module("settings").Settings(**given)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from batchgrad.cli.common import say, write
+from batchgrad.cli.common import write
+from batchgrad.display.terminal import say
 
 if TYPE_CHECKING:
     from batchgrad.client import Client
@@ -23,9 +24,9 @@ def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> 
 
     A paused job is waited for no longer: somebody has to resume it.
     """
+    from batchgrad.display.progress import JobDisplay
     from batchgrad.errors import JobFailed, NotFinished
-    from batchgrad.following import succeeded
-    from batchgrad.progress import JobDisplay
+    from batchgrad.http.following import succeeded
 
     try:
         with _detaching(job_id), JobDisplay(lines_every_seconds=LINES_EVERY_SECONDS) as display:
@@ -72,9 +73,9 @@ def follow(client: "Client", job_id: str, after: int, take: "Callable[[Event], N
 
 def show(job: "Job", output: str) -> None:
     """A job on stdout."""
-    from batchgrad.cli import shown
+    from batchgrad.display import jobs
 
-    shown.show_job(job) if output == "table" else write(job, output)
+    jobs.show_job(job) if output == "table" else write(job, output)
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
-from batchgrad_service.metrics import exposition
+from batchgrad_service.http.bodies import json_body
+from batchgrad_service.http.large_responses import sent_from
+from batchgrad_service.metrics.registry import exposition
 from batchgrad_service.problems import Unavailable
-from batchgrad_service.routes.bodies import json_body
-from batchgrad_service.routes.large_answers import sent_from
-from batchgrad_service.routes.services import Served, as_json
+from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter()
 _TEXT: dict[int | str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, Page
 from batchgrad_service.problems import UnsupportedMedia
-from batchgrad_service.routes.services import Served, as_json
+from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]

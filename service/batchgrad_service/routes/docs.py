@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
-from batchgrad import described
-from batchgrad.docstrings import keep
-from batchgrad.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
+from batchgrad.display import schema_fields
+from batchgrad.display.docstrings import keep
+from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
 
 router = APIRouter()
 _STYLE = (
@@ -110,7 +110,7 @@ def _losses() -> str:
 def _default(schema: dict[str, Any], *, required: bool) -> str:
     if required:
         return ", <b>required</b>."
-    value = described.default(schema)
+    value = schema_fields.default(schema)
     return ", optional." if value == "none" else f", default {escape(value)}."
 
 
@@ -127,4 +127,4 @@ def _type(schema: dict[str, Any]) -> str:
         return f"pair of {_type(schema['prefixItems'][0])}"
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    return escape(f"{schema.get('type', '')} {described.bounds(schema)}".rstrip())
+    return escape(f"{schema.get('type', '')} {schema_fields.bounds(schema)}".rstrip())

@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Event, EventType, Page
+from batchgrad_service.http.large_responses import sent_from
 from batchgrad_service.problems import BadRequest
-from batchgrad_service.routes.large_answers import sent_from
-from batchgrad_service.routes.services import Served, as_json
+from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Seq = Annotated[int, Query(ge=0, lt=2**63)]

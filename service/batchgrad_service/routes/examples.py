@@ -19,15 +19,15 @@ from batchgrad.contract import (
     ShareOrder,
     StepExamples,
 )
-from batchgrad_service.engine.ledger_files import LedgerFile, NoLedger
-from batchgrad_service.engine.replay import Request
-from batchgrad_service.files import hex_of
-from batchgrad_service.ledger_pages import ledger_page
+from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
+from batchgrad_engine.replay import Request
+from batchgrad_service.http.large_responses import CHUNK_BYTES
 from batchgrad_service.problems import Conflict, Invalid, NotFound
-from batchgrad_service.routes.large_answers import CHUNK_BYTES
-from batchgrad_service.routes.services import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.routes.ledger_pages import ledger_page
+from batchgrad_service.routes.pictures import picture_shape, png
 from batchgrad_service.store import JobInputs
-from batchgrad_service.web.pictures import picture_shape, png
+from batchgrad_workers.system.files import hex_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Array = npt.NDArray[np.generic]

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
-from batchgrad_service.downloads import Download, newest_whole
-from batchgrad_service.engine.exports import PrecisionTooSmall
-from batchgrad_service.engine.folding import CannotFold
+from batchgrad_engine.checkpoints.exports import PrecisionTooSmall
+from batchgrad_engine.checkpoints.folding import CannotFold
+from batchgrad_service.datasets.downloads import Download, newest_whole
+from batchgrad_service.http.etags import is_known
+from batchgrad_service.http.large_responses import sent_from
 from batchgrad_service.problems import Conflict, Invalid
-from batchgrad_service.routes.etags import is_known
-from batchgrad_service.routes.large_answers import sent_from
-from batchgrad_service.routes.services import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Served, Services, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import FileResponse
 
 from batchgrad.contract import TERMINAL
-from batchgrad_service.npz import ARRAYS
+from batchgrad_service.datasets.npz import ARRAYS
 from batchgrad_service.problems import Forbidden, NotFound
-from batchgrad_service.routes.services import Served
+from batchgrad_service.routes.dependencies import Served
 
 router = APIRouter(prefix="/v1/jobs", include_in_schema=False)
 _log = structlog.stdlib.get_logger("batchgrad.datasets")

@@ -22,10 +22,10 @@ from batchgrad.contract import (
     Page,
     Plan,
 )
+from batchgrad_service.http.bodies import json_body
 from batchgrad_service.problems import Invalid, NotFound
-from batchgrad_service.routes.bodies import json_body
-from batchgrad_service.routes.services import Served, Services, as_json
-from batchgrad_service.starting import warnings_of_start
+from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.validation.initial_parameters import warnings_of_start
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]

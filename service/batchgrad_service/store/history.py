@@ -7,9 +7,7 @@ from sqlalchemy import Column, ColumnElement, RowMapping, delete, func, select
 
 from batchgrad.contract import Event, EventType, Page, StepRow
 from batchgrad_service.problems import NotFound
-from batchgrad_service.store import blocks
 from batchgrad_service.store.database import Database
-from batchgrad_service.store.packing import Row as StepDict
 from batchgrad_service.store.records import (
     StoredCheckpoint,
     checkpoint_of,
@@ -17,6 +15,8 @@ from batchgrad_service.store.records import (
     job_row,
 )
 from batchgrad_service.store.schema import checkpoints, events
+from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks.packing import Row as StepDict
 
 
 class History(Database):

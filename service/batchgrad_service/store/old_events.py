@@ -5,10 +5,10 @@ from datetime import timedelta
 import numpy as np
 from sqlalchemy import delete, select
 
-from batchgrad_service.store.blocks import FIRST_STEPS, WHOLE_HOURS
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import job_row
 from batchgrad_service.store.schema import events
+from batchgrad_service.store.step_blocks.blocks import FIRST_STEPS, WHOLE_HOURS
 
 THINNED = ("progress", "evaluation")
 FIRST_EVENTS = FIRST_STEPS

@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, selec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from batchgrad.contract import TERMINAL, EventType
-from batchgrad_service.engine.messages import Checkpointed, Happened, Report, Started
-from batchgrad_service.store import blocks
+from batchgrad_engine.messages import Checkpointed, Happened, Report, Started
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
-from batchgrad_service.store.thinning import thin
+from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks.thinning import thin
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

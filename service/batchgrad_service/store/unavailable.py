@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from batchgrad_service.disk import REMEDY, free_bytes
 from batchgrad_service.problems import Problem
+from batchgrad_workers.system.disk import REMEDY, free_bytes
 
 RETRY_AFTER_SECONDS = 5
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

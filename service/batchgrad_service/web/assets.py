@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
+from batchgrad_service.http.etags import is_known
 from batchgrad_service.problems import NotFound
-from batchgrad_service.routes.etags import is_known
 
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"

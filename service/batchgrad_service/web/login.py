@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
-from batchgrad_service.routes.edge import client_of
-from batchgrad_service.routes.services import Served
+from batchgrad_service.http.links import below_root
+from batchgrad_service.http.middleware import client_of
+from batchgrad_service.routes.dependencies import Served
 from batchgrad_service.web.forms import form_fields
-from batchgrad_service.web.links import below_root
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, LedgerOrder
 from batchgrad_service.problems import Conflict
+from batchgrad_service.routes.dependencies import Served, Services
 from batchgrad_service.routes.examples import arrays_of, newest_ledger
-from batchgrad_service.routes.services import Served, Services
-from batchgrad_service.web.pictures import picture_shape
+from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

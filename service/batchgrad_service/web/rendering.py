@@ -11,13 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import TERMINAL, Job
-from batchgrad.figures import NONE, best, number, percent, place
-from batchgrad.happenings import said
-from batchgrad_service.disk import lacks_room, no_room
+from batchgrad.display.events import said
+from batchgrad.display.figures import NONE, best, number, percent, place
+from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import Problem
-from batchgrad_service.routes.services import Services
+from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
-from batchgrad_service.web.links import ROOT, root_of
+from batchgrad_workers.system.disk import lacks_room, no_room
 
 HEADERS = {
     # Nothing from elsewhere, no inline script, no inline style; measured to be enough for Plotly.

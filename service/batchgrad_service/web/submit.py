@@ -9,19 +9,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from batchgrad.contract import Job, Plan, ProblemError
-from batchgrad.documents import SyntaxFault
 from batchgrad.errors import InvalidSpec
-from batchgrad.lines import Lines
-from batchgrad.specs import parse_job
+from batchgrad.parsing.documents import SyntaxFault
+from batchgrad.parsing.key_lines import Lines
+from batchgrad.parsing.spec_files import parse_job
+from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
+from batchgrad_service.http.links import below_root
 from batchgrad_service.problems import Problem
+from batchgrad_service.routes.dependencies import Served, Services
 from batchgrad_service.routes.jobs import plan_or_queue
-from batchgrad_service.routes.services import Served, Services
 from batchgrad_service.web.forms import form_fields
-from batchgrad_service.web.links import below_root
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-MAX_CHARACTERS = 100_000
 EXAMPLE = """\
 name: first
 dataset: {dataset}
@@ -78,8 +78,8 @@ async def submit(served: Served, request: Request) -> Response:
 async def _try(
     served: Services, text: str, key: str, *, dry_run: bool
 ) -> Job | Plan | Sequence[Complaint]:
-    if len(text) > MAX_CHARACTERS:
-        return [Complaint(f"The text is longer than {MAX_CHARACTERS} characters.")]
+    if len(text) > MAX_SPEC_CHARACTERS:
+        return [Complaint(f"The text is longer than {MAX_SPEC_CHARACTERS} characters.")]
     try:
         spec = await run_in_threadpool(parse_job, text)
     except InvalidSpec as refused:

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 
 from batchgrad.contract import StepRow
-from batchgrad_service.store import blocks
 from batchgrad_service.store.schema import UtcDateTime
+from batchgrad_service.store.step_blocks import blocks
 
 revision = "0008"
 down_revision = "0007"

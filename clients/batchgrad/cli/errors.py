@@ -1,0 +1,78 @@
+"""Errors in terms of the command line: commands and flags instead of HTTP."""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from batchgrad.errors import ApiError, BatchgradError, InvalidSpec, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchgrad.contract import ProblemError
+
+_ENDED = "it has ended; submit it again instead."
+_REMEDIES = {
+    "job_not_found": "`batchgrad list` shows those there are.",
+    "dataset_not_found": "`batchgrad datasets list` shows those there are, "
+    "`batchgrad datasets push {subject} FILE.npz` stores one.",
+    "dataset_exists": "add --replace to give the name this content, or choose another name.",
+    "dataset_in_use": "wait for it with `batchgrad wait {subject}`, or end it with "
+    "`batchgrad cancel {subject}`, then delete.",
+    "no_checkpoint": "`batchgrad wait {subject}` waits for its end.",
+    "unauthorized": "set BATCHGRAD_TOKEN to the service's token; its file is --token-file, or "
+    "`token` in the service's data directory.",
+    "job_succeeded": _ENDED,
+    "job_failed": _ENDED,
+    "job_cancelled": _ENDED,
+    "job_cancelling": "submit it again instead.",
+    "job_pausing": "`batchgrad wait {subject}` tells when it is paused.",
+    "job_not_finished": "only a job that has ended can be deleted. End it with "
+    "`batchgrad cancel {subject}`, or see it through with `batchgrad wait {subject}`, then delete.",
+}
+"""What to type, by the code of a problem; {subject} is the job or dataset that it is about."""
+
+_DELETE_PAUSED = (
+    "only a job that has ended can be deleted. End it with `batchgrad cancel {subject}`, or let it "
+    "go on to its end with `batchgrad resume {subject}`, then delete."
+)
+
+
+def told(error: BatchgradError) -> str:
+    """The message for a person at a terminal."""
+    if isinstance(error, InvalidSpec):
+        return _sentences(str(error).partition("\n")[0], error.errors)
+    if not isinstance(error, ApiError):
+        return str(error)
+    remedy = _REMEDIES.get(error.problem.code)
+    if remedy is None:
+        return _sentences(error.problem.detail or error.problem.title, error.errors)
+    fact = re.split(r"[;:] ", error.problem.detail, maxsplit=1)[0]
+    if error.problem.code == "job_not_finished" and fact.endswith(" is paused"):
+        remedy = _DELETE_PAUSED
+    said = f"{fact}: {remedy.format(subject=_subject(error, fact))}"
+    if not error.errors:
+        return said
+    field = error.errors[0]
+    line = re.search(r" \((line \d+|by --set)\)$", field.detail)
+    return f"{_dotted(field)}: {said}{line.group() if line else ''}"
+
+
+def _sentences(message: str, errors: "Sequence[ProblemError]") -> str:
+    """Message and fields, which are named as --set names them: model.layers.0.kind."""
+    return readable(message, errors, _dotted)
+
+
+def _dotted(error: "ProblemError") -> str:
+    from batchgrad.parsing.validation import parts_of  # noqa: PLC0415 (help must stay quick)
+
+    return ".".join(parts_of(error.pointer))
+
+
+def _subject(error: ApiError, fact: str) -> str:
+    """The job or dataset that the sentence is about, or that the request was for."""
+    named = re.match(r"Job (\S+) ", fact) or re.search(r"dataset '([^']*)'", fact)
+    if named:
+        return named.group(1)
+    parts = urlsplit(error.request.url).path.split("/")
+    return unquote(parts[3]) if len(parts) > 3 else "JOB"

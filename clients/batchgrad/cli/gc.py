@@ -1,0 +1,68 @@
+"""The command that shows, and removes, what a data directory holds for nobody."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from batchgrad.cli.common import Output, write
+from batchgrad.cli.service_package import service_module, service_settings
+from batchgrad.display.terminal import say, table
+from batchgrad.errors import Unavailable
+
+
+def gc(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The service's; it must not run.")
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Default: SQLite, there.")
+    ] = None,
+    blob_store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Look after contents in it, too.")
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    trust_database: Annotated[
+        bool,
+        typer.Option(
+            "--trust-database",
+            help="Go by a database that the directory was not used with before.",
+        ),
+    ] = False,
+    output: Output = "table",
+) -> None:
+    """List what a data directory holds and its database does not know.
+
+    Nothing is removed without --delete. What no service made is never removed.
+
+    batchgrad gc --data-dir ./data
+    """
+    given = {"data_dir": data_dir, "database_url": database_url, "blob_store": blob_store}
+    settings = service_settings({k: v for k, v in given.items() if v is not None}, given)
+    leftovers = service_module("datasets.leftovers")
+    directory = service_module("data_directory")
+    try:
+        found, trusted = leftovers.collect(settings, remove=delete, trust_database=trust_database)
+    except directory.DataDirectoryError as error:
+        raise Unavailable(str(error)) from error
+    if output != "table":
+        write({"data": [one.described() for one in found], "database_trusted": trusted}, output)
+    elif found:
+        rows = [(str(one.bytes), str(one.leftover.path), one.leftover.why) for one in found]
+        table(("bytes", "path", "why"), rows)
+    ours = [one for one in found if one.leftover.ours]
+    gone = [one for one in ours if one.gone]
+    if len(ours) < len(found):
+        say(f"{len(found) - len(ours)} that no service made: left alone.")
+    if not trusted:
+        say(f"batchgrad: {directory.OTHER_DATABASE} Where it is right, add --trust-database.")
+    if delete:
+        say(f"Removed {len(gone)} of {len(ours)}, {sum(one.bytes for one in gone)} bytes.")
+    elif ours:
+        size = sum(one.bytes for one in ours)
+        say(f"{len(ours)} may go, {size} bytes; nothing was removed: --delete removes them.")
+    else:
+        say("There is nothing to remove.")
+    if len(gone) < len(ours) and delete:
+        raise typer.Exit(1)

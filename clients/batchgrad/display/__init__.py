@@ -1,0 +1,1 @@
+"""Text for people: figures, tables, plots, progress, events as sentences, reference of keys."""

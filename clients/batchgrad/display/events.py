@@ -1,0 +1,112 @@
+"""Events as sentences, a line each: for the command line and for the page."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from batchgrad.display.figures import counted, number, percent, short, size
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Event
+
+Data = Mapping[str, Any]
+
+
+def said(event: "Event") -> str:
+    """What happened, without the type. A newer service's data are told as they come."""
+    tell = _TELL.get(event.type)
+    try:
+        return tell(event.data) if tell else _plain(event.data)
+    except (KeyError, TypeError, ValueError):
+        return _plain(event.data)
+
+
+def _state(data: Data) -> str:
+    words = [data["status"], *([data["reason"]] if data.get("reason") else [])]
+    told = ": ".join(words)
+    if data.get("detail"):
+        told += f". {data['detail']}"
+    if data.get("restart"):
+        told += f" (restart {data['restart']} of {data['max_restarts']})"
+    return told
+
+
+def _plan(data: Data) -> str:
+    if "milliseconds" in data:
+        tried = ", ".join(f"{plan}: {number(ms)} ms" for plan, ms in data["milliseconds"].items())
+        threads = counted(data["threads"], "thread")
+        chosen = f"{counted(data['workers'], 'Ray worker')} x {threads}"
+        where = chosen if data["workers"] else f"inline, {threads}"
+        return f"{where}: {data['because']} (a step took, {tried})"
+    micro = f"{counted(data['microbatches_per_step'], 'microbatch')} of {data['microbatch_size']}"
+    return (
+        f"{counted(data['steps_planned'], 'step')} over {data['training_examples']} examples, "
+        f"{counted(data['parameters'], 'parameter')}, {micro} a step"
+    )
+
+
+def _progress(data: Data) -> str:
+    gaps = [f"gap of {name} {number(gap)}" for name, gap in data["shortcuts"].items()]
+    figures = [
+        f"loss {number(data['loss'])}",
+        *gaps,
+        f"{data['examples_per_second']:,.0f} examples/s",
+    ]
+    return f"step {data['step']}/{data['steps_planned']}, epoch {data['epoch']}: " + ", ".join(
+        figures
+    )
+
+
+def _evaluation(data: Data) -> str:
+    told = f"step {data['step']}: validation loss {number(data['validation_loss'])}"
+    accuracy = data.get("validation_accuracy")
+    if accuracy is not None:
+        told += f", validation accuracy {percent(accuracy)}"
+    return f"{told}: the best so far" if data.get("best") else told
+
+
+def _checkpoint(data: Data) -> str:
+    told = f"step {data['step']}: {size(data['bytes'])}"
+    told += f", parameters {short(data['parameters_digest'])}"
+    best = data.get("best")
+    if best and best["step"] != data["step"]:
+        told += f", the best ones after step {best['step']}: {short(best['parameters_digest'])}"
+    return told
+
+
+def _joined(data: Data) -> str:
+    return f"worker {data['worker']} on {data['host']}, process {data['pid']}"
+
+
+def _lost(data: Data) -> str:
+    return f"worker {data['worker']}: {data['reason']}. {data['detail']}"
+
+
+_BECAME = {"silent": "was silent", "slow": "was slow"}
+
+
+def _retry(data: Data) -> str:
+    many = counted(data["microbatches"], "microbatch")
+    return f"{many} computed again: a worker {_BECAME.get(data['reason'], data['reason'])}"
+
+
+_TELL: dict[str, Callable[[Data], str]] = {
+    "state": _state,
+    "plan": _plan,
+    "progress": _progress,
+    "evaluation": _evaluation,
+    "checkpoint": _checkpoint,
+    "worker_joined": _joined,
+    "worker_lost": _lost,
+    "retry": _retry,
+    "warning": lambda data: str(data["detail"]),
+    "end": _state,
+}
+
+
+def _plain(data: Data) -> str:
+    """Keys and values as JSON writes them."""
+    return ", ".join(
+        f"{key} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in data.items()
+    )

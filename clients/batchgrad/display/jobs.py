@@ -1,0 +1,193 @@
+"""Jobs and answers as people read them on a terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from batchgrad.display import gaps
+from batchgrad.display.figures import best, counted, learned, number, percent, place, short, size
+from batchgrad.display.terminal import properties, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
+
+MOST_NUMBERS = 16
+
+
+def show_job(job: "Job") -> None:
+    """A job's figures, one a line, without what it has none of."""
+    pairs = [
+        ("id", job.id),
+        ("name", job.name),
+        ("status", job.status),
+        ("reason", job.reason),
+        ("detail", job.detail),
+        ("queued because", job.queued_because),
+        ("step", f"{job.step} of {job.steps_planned} (epoch {job.epoch})"),
+        *learned(job),
+        ("gradient norm", job.gradient_norm is not None and number(job.gradient_norm)),
+        # A step was made, so there is a figure, or a reason why there is none.
+        ("noise scale", job.gradient_norm is not None and noise(job.noise_scale)),
+        *(
+            (f"cosine of {name}", number(shortcut.cosine_similarity))
+            for name, shortcut in job.shortcuts.items()
+        ),
+        ("runs on", place(job)),
+        ("parameters", _parameters(job)),
+        ("kept", job.best and best(job.best)),
+        ("last parameters", job.best and job.last_parameters_digest),
+        ("attempts", str(job.attempts)),
+        ("created", job.created_at.isoformat(timespec="seconds")),
+        ("finished", job.finished_at and job.finished_at.isoformat(timespec="seconds")),
+        *(("warning", warning) for warning in job.warnings),
+    ]
+    properties([(name, value) for name, value in pairs if value])
+
+
+def _parameters(job: "Job") -> str | None:
+    """The digest of what a download gives, and of which step that is: the job may be further."""
+    at = "" if job.parameters_step is None else f" at step {job.parameters_step}"
+    return job.parameters_digest and f"{job.parameters_digest}{at}"
+
+
+def noise(scale: float | None) -> str:
+    """The noise scale; without one the minibatch was too small, or weights differed."""
+    return "undetermined" if scale is None else number(scale)
+
+
+def show_jobs(jobs: "list[Job]") -> None:
+    """Jobs, a row each."""
+    if not jobs:
+        say("No jobs. Next: batchgrad submit SPEC.yaml --watch")
+        return
+    table(
+        ["id", "name", "status", "step", "loss", "validation accuracy", "created"],
+        [
+            [
+                job.id,
+                job.name,
+                job.status,
+                f"{job.step}/{job.steps_planned}",
+                number(job.loss),
+                percent(job.validation_accuracy),
+                job.created_at.isoformat(timespec="seconds"),
+            ]
+            for job in jobs
+        ],
+    )
+
+
+def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) -> None:
+    """What a job would do, and what --set changed."""
+    properties(
+        [
+            (
+                "examples",
+                f"{plan.training_examples} to train, {plan.validation_examples} to validate",
+            ),
+            ("parameters", str(plan.parameters)),
+            ("optimizer", _optimizer(spec)),
+            (
+                "layers",
+                ", ".join(f"{x.name} {x.kind} → {tuple(x.output_shape)}" for x in plan.layers),
+            ),
+            ("steps", f"{plan.steps_planned} ({plan.steps_per_epoch} an epoch)"),
+            ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
+            ("memory", f"{size(plan.memory_bytes)} in each process, with one thread"),
+            ("keeps", _keeps(spec)),
+            ("workers", _workers(spec)),
+            ("shortcuts", ", ".join(plan.shortcuts) or "none"),
+            *(("set", override) for override in overrides),
+            *(("warning", warning) for warning in plan.warnings),
+        ]
+    )
+
+
+def _keeps(spec: "JobSpec") -> str:
+    """Which parameters will be the job's."""
+    if spec.best_by is None:
+        return "the last parameters"
+    return f"the parameters of the best evaluation, by {spec.best_by.replace('_', ' ')}"
+
+
+def _optimizer(spec: "JobSpec") -> str:
+    """Its kind, then the settings that were given."""
+    rule = spec.optimizer
+    given = rule.model_dump(mode="json", exclude_unset=True, exclude={"kind", "schedule"})
+    settings = [f"{key} {value}" for key, value in given.items()]
+    return ", ".join([rule.kind, *settings, f"{rule.schedule.kind} schedule"])
+
+
+def _workers(spec: "JobSpec") -> str:
+    threads = spec.threads if spec.threads == "auto" else counted(spec.threads, "thread")
+    threads = "threads chosen by measuring" if threads == "auto" else f"{threads} each"
+    match spec.workers:
+        case "auto":
+            return f"chosen by the service, {threads}"
+        case 0:
+            return f"none, inline in the engine, {threads.removesuffix(' each')}"
+        case int(count):
+            return f"{counted(count, 'Ray worker')}, {threads}"
+        case bounds:
+            return f"{bounds.min} to {bounds.max} Ray workers, {threads}"
+
+
+def show_datasets(datasets: "list[Dataset]") -> None:
+    """Datasets, a row each."""
+    if not datasets:
+        say("No datasets. Next: batchgrad datasets push NAME FILE.npz")
+        return
+    table(
+        ["name", "examples", "input", "targets", "size", "digest"],
+        [
+            [
+                x.name,
+                str(x.examples),
+                f"{x.input_dtype} {tuple(x.input_shape)}",
+                f"{x.classes} classes" if x.classes is not None else x.target_kind,
+                size(x.bytes),
+                short(x.digest),
+            ]
+            for x in datasets
+        ],
+    )
+
+
+def show_gradients(answer: "GradientsResponse") -> None:
+    """How far each shortcut is off, in all and layer by layer; small gradients number by number."""
+    properties(
+        [
+            ("loss", number(answer.loss, 6)),
+            ("examples", str(answer.examples)),
+            ("noise scale", noise(answer.noise_scale.simple)),
+        ]
+    )
+    if _small(answer):
+        table(["parameter", "mean gradient", *answer.shortcuts], _gradient_rows(answer))
+    table(gaps.HEADING, gaps.rows(answer.shortcuts))
+    typer.echo(gaps.HOW_TO_READ)
+    if answer.per_example is not None:
+        typer.echo("Every example's own gradient: --output json, under per_example.")
+
+
+def _small(answer: "GradientsResponse") -> bool:
+    """Whether the gradients themselves can be read at a glance."""
+    return sum(len(_numbers(values)) for values in answer.mean_gradient.values()) <= MOST_NUMBERS
+
+
+def _gradient_rows(answer: "GradientsResponse") -> list[list[str]]:
+    """A row for each number of the gradient: its place, the exact one, the shortcuts'."""
+    columns = [answer.mean_gradient, *(s.gradient for s in answer.shortcuts.values())]
+    rows = []
+    for name in answer.mean_gradient:
+        flat = [_numbers(column[name]) for column in columns]
+        for index, values in enumerate(zip(*flat, strict=True)):
+            place = name if len(flat[0]) == 1 else f"{name} #{index}"
+            rows.append([place, *map(number, values)])
+    return rows
+
+
+def _numbers(nested: Any) -> list[float]:
+    return [x for item in nested for x in _numbers(item)] if isinstance(nested, list) else [nested]

@@ -1,0 +1,111 @@
+"""A job's progress for people, on stderr: drawn in place on a terminal, or in lines."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchgrad.contract import TERMINAL, Job
+from batchgrad.display.figures import learned, place
+
+
+class JobDisplay:
+    """Shows a job while it changes; a context manager, fed by `update`.
+
+    Off a terminal nothing is shown, unless `lines_every_epochs` or `lines_every_seconds` asks for
+    lines: one whenever the status changes, and one each so many epochs or seconds.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        lines_every_epochs: int | None = None,
+        lines_every_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._lines_every_epochs = lines_every_epochs
+        self._lines_every_seconds = lines_every_seconds
+        self._clock = clock
+        self._started = clock()
+        self._live: Live | None = None
+        self._shown: tuple[str, int] | None = None
+        if self._stream.isatty():
+            console = Console(file=self._stream, markup=False, highlight=False, emoji=False)
+            self._live = Live(console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, job: Job) -> None:
+        """Show the job as it now stands."""
+        if self._live is not None:
+            self._live.update(drawn(job), refresh=job.status in TERMINAL)
+            return
+        if self._lines_every_epochs is not None:
+            turn = job.epoch // self._lines_every_epochs
+        elif self._lines_every_seconds is not None:
+            turn = int((self._clock() - self._started) // self._lines_every_seconds)
+        else:
+            return
+        if (job.status, turn) != self._shown:
+            self._shown = (job.status, turn)
+            print(line(job), file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        """A line for people, above the live picture if there is one."""
+        if self._live is not None:
+            self._live.console.print(text)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+def drawn(job: Job) -> RenderableType:
+    """A bar, then the figures: loss, accuracy, each shortcut's gap, speed."""
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(job.name, style="bold"),
+        Text(job.status, style=_style(job)),
+        ProgressBar(total=max(job.steps_planned, 1), completed=job.step, width=36),
+        Text(f"step {job.step}/{job.steps_planned}  epoch {job.epoch}"),
+    )
+    figures = Table.grid(padding=(0, 2))
+    for name, value in _figures(job):
+        figures.add_row(Text(name, style="dim"), Text(value))
+    return Group(head, figures)
+
+
+def line(job: Job) -> str:
+    """The same in one line."""
+    figures = "  ".join(f"{name} {value}" for name, value in _figures(job))
+    at = f"epoch {job.epoch:>3}  step {job.step}/{job.steps_planned}"
+    return f"{job.status:<9}  {at}  {figures}".rstrip()
+
+
+def _figures(job: Job) -> list[tuple[str, str]]:
+    waits = [("waits", job.queued_because)] if job.queued_because and job.status == "queued" else []
+    where = place(job)
+    return [*waits, *learned(job), *([("runs on", where)] if where else [])]
+
+
+def _style(job: Job) -> str:
+    return {"succeeded": "green", "failed": "red", "cancelled": "yellow"}.get(job.status, "cyan")

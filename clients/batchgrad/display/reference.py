@@ -1,0 +1,110 @@
+"""The keys of a spec and of a gradients request, as help shows them; read from the contract."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from batchgrad import contract
+from batchgrad.contract.model import AnyLayer
+from batchgrad.display import schema_fields
+from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
+
+WIDTH = 96
+REQUEST_EXAMPLE = """\
+  model: {layers: [{kind: linear, out_features: 1}, {kind: sigmoid}]}
+  loss: linear_error
+  inputs: [[0], [1]]
+  targets: [0, 0]
+  parameters: {0.weight: [[1]], 0.bias: [0]}
+"""
+
+
+def job_spec() -> str:
+    """All that SPEC may hold."""
+    optimizers = (contract.Sgd, contract.Adam, contract.AdamW)
+    schedules = (contract.Constant, contract.Cosine, contract.StepDecay)
+    return "\n".join(
+        [
+            "Keys of SPEC; those marked * are required, and exactly one of epochs and steps:",
+            *_keys(contract.JobSpec),
+            "",
+            "Layers, {kind: KIND, …}, numbered from 0 as in torch.nn.Sequential; [default]:",
+            *_kinds(get_args(AnyLayer)),
+            *_losses(),
+            "",
+            *wrap(ACCURACY, WIDTH),
+            "",
+            "Optimizers, {kind: KIND, …}; clip_norm scales G down to this norm; [default]:",
+            *_kinds(optimizers),
+            "",
+            *wrap(
+                "Schedules, optimizer.schedule; of warmup_steps W step t has t/W of the rate, a "
+                "cosine's last step a little over final_fraction; [default]:",
+                WIDTH,
+            ),
+            *_kinds(schedules),
+            "",
+            CONVENTIONS,
+            "",
+        ]
+    )
+
+
+def gradients_request() -> str:
+    """All that REQUEST may hold, with an example."""
+    return "\n".join(
+        [
+            "Keys of REQUEST; those marked * are required:",
+            *_keys(contract.GradientsRequest),
+            "",
+            *wrap(
+                "Layers, {kind: KIND, …}: "
+                + ", ".join(_kind(layer) for layer in get_args(AnyLayer))
+                + ". `batchgrad submit --help` tells the keys of each.",
+                WIDTH,
+            ),
+            *_losses(),
+            "",
+            "Example: one neuron, two examples",
+            REQUEST_EXAMPLE,
+        ]
+    )
+
+
+def _losses() -> Iterator[str]:
+    yield from ("", *wrap(f"Losses. {LOSS_SCALE}", WIDTH))
+    yield from (f"  {name:<22}  {formula}" for name, formula in LOSS_FORMULAS.items())
+
+
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    schema = model.model_json_schema()
+    for field in schema_fields.fields(schema, schema.get("$defs", {})):
+        name = f"{field.name}*" if field.default is None else field.name
+        more = [] if field.default in {None, "none"} else [f"default {field.default}"]
+        about = "; ".join(filter(None, [field.takes, field.about, *more]))
+        yield from _hanging(name, about)
+
+
+def _kinds(models: tuple[Any, ...]) -> Iterator[str]:
+    for model in models:
+        schema = model.model_json_schema()
+        keys = [
+            f"{field.name}*: {field.takes}"
+            if field.default is None
+            else f"{field.name}: {field.takes} [{field.default}]"
+            for field in schema_fields.fields(schema, schema.get("$defs", {}))
+        ]
+        yield from _hanging(_kind(model), "; ".join(keys))
+
+
+def _kind(model: Any) -> str:
+    """The word that names a layer, an optimizer, a schedule."""
+    return str(get_args(model.model_fields["kind"].annotation)[0])
+
+
+def _hanging(name: str, text: str) -> list[str]:
+    indent = " " * 26
+    lines = wrap(text, WIDTH - len(indent)) or [""]
+    return [f"  {name:<22}  {lines[0]}".rstrip(), *(indent + line for line in lines[1:])]

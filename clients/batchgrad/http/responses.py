@@ -1,0 +1,53 @@
+"""What an HTTP answer means: a value of the contract, or an error."""
+
+from typing import TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from batchgrad.contract import Problem
+from batchgrad.errors import ApiError, SentRequest, UnexpectedAnswer, api_error_type
+from batchgrad.version import __version__
+
+Answered = TypeVar("Answered", bound=BaseModel)
+
+
+def decode(kind: type[Answered], response: httpx2.Response) -> Answered:
+    """The answer's body as the contract describes it."""
+    return decode_text(kind, response.content, response)
+
+
+def decode_text(kind: type[Answered], text: str | bytes, response: httpx2.Response) -> Answered:
+    """A part of an answer, such as one event, as the contract describes it."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        request = sent(response.request)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise UnexpectedAnswer(
+            f"{request} answered {response.status_code} with no {kind.__name__} ({where}: "
+            f"{first['msg']}). Is this a batchgrad service, and of a version near {__version__}?",
+            request=request,
+        ) from error
+
+
+def refusal(response: httpx2.Response) -> ApiError:
+    """The error for an answer of 400 or more."""
+    status = response.status_code
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:  # a proxy's own page, for instance
+        said = " ".join(response.text.split())[:300]
+        problem = Problem(
+            title=response.reason_phrase,
+            status=status,
+            code="no_problem_document",
+            detail=f"HTTP {status} {response.reason_phrase}" + (f": {said}" if said else ""),
+        )
+    return api_error_type(status)(problem, status=status, request=sent(response.request))
+
+
+def sent(request: httpx2.Request) -> SentRequest:
+    """A request as errors carry it."""
+    return SentRequest(request.method, str(request.url))

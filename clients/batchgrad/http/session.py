@@ -1,0 +1,249 @@
+"""HTTP as this client speaks it: one request, sent again while that may help."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from batchgrad.errors import (
+    BatchgradError,
+    ConnectionFailed,
+    FileFailed,
+    InvalidArgument,
+    InvalidSpec,
+    Timeout,
+    UnexpectedAnswer,
+)
+from batchgrad.http.addresses import checked_token, checked_url, environment_fault, proxy_between
+from batchgrad.http.responses import refusal, sent
+from batchgrad.http.retries import RETRIED_STATUSES, Retries, retry_after_seconds
+from batchgrad.parsing.plain import nonfinite, plain
+from batchgrad.version import __version__
+
+Body = bytes | Path | None
+Params = Mapping[str, str | int | list[str] | None]
+
+# The service had no chance to answer, or its answer was lost. Every request of this client may be
+# repeated: POST /jobs carries an Idempotency-Key, the other POSTs change nothing the second time.
+REPEATABLE = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ReadError,
+    httpx2.WriteError,
+    httpx2.CloseError,
+    httpx2.RemoteProtocolError,
+)
+# A stream is quiet between events, but the service sends a comment every few seconds.
+STREAM_SILENCE_SECONDS = 60.0
+
+
+class Session:
+    """Sends requests to one service and turns what goes wrong into `batchgrad.errors`."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx2.BaseTransport | None = None,
+        retries: Retries | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address, known = checked_url(url), checked_token(token)
+        if address.login and known:
+            raise InvalidArgument(
+                f"There are a token and a user in the URL of {address.url}; a request carries one."
+            )
+        self.url = address.url
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries or Retries()
+        self.sleep = sleep
+        self._proxy = proxy_between(address) if transport is None else None
+        headers = {"User-Agent": f"batchgrad/{__version__}", "Accept": "application/json"}
+        if known:
+            headers["Authorization"] = f"Bearer {known}"
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                headers=headers,
+                timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+                transport=transport,
+                auth=address.login or (None if known else _with_own_token),
+                trust_env=not address.loopback,  # a proxy cannot see this machine
+            )
+        except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
+            raise environment_fault(error) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> httpx2.Response:
+        """The answer, if it is below 400; raises a `BatchgradError` otherwise."""
+        failures = 0
+        while True:
+            cause: BatchgradError
+            wait: float | None = None
+            try:
+                response = self._once(method, path, params, body, headers, timeout_seconds)
+            except REPEATABLE as error:
+                cause = self.broken(error)
+            else:
+                if response.status_code < 400:
+                    return response
+                cause = refusal(response)
+                if response.status_code not in RETRIED_STATUSES:
+                    raise cause
+                wait = retry_after_seconds(response.headers.get("Retry-After"))
+            failures += 1
+            delay = self.retries.delay(failures, wait)
+            if delay is None:
+                raise cause
+            self.sleep(delay)
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET is answered with 200, asked once; False too where nobody answers."""
+        try:
+            with _sendable():
+                return self._http.get(path).status_code == 200
+        except (httpx2.TransportError, UnexpectedAnswer):
+            return False
+
+    def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
+        """`send` with a JSON body; numpy's numbers and arrays are welcome."""
+        try:
+            value = plain(body)
+            text = json.dumps(value, allow_nan=False)
+        except RecursionError as error:
+            raise InvalidSpec("Nothing was sent: it is nested too deep for JSON.") from error
+        except TypeError as error:
+            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {error}.") from error
+        except ValueError as error:
+            where = nonfinite(value)
+            said = str(error) if where is None else f"{where}; give finite numbers"
+            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {said}.") from error
+        headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+        return self.send(method, path, body=text.encode(), headers=headers, **more)
+
+    @contextmanager
+    def stream_events(self, path: str, last_event_id: int) -> Iterator[httpx2.EventSource]:
+        """One connection to an event stream, going on after an id; raises httpx2's errors."""
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_event_id > 0:
+            headers["Last-Event-ID"] = str(last_event_id)
+        timeout = httpx2.Timeout(self.timeout_seconds, read=STREAM_SILENCE_SECONDS)
+        with _sendable(), self._http.sse(path, headers=headers, timeout=timeout) as source:
+            if source.response.status_code >= 400:
+                source.response.read()
+                raise refusal(source.response)
+            yield source
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Body,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float | None,
+    ) -> httpx2.Response:
+        if isinstance(body, Path):
+            try:
+                with body.open("rb") as file:  # opened anew for each attempt
+                    return self._request(method, path, params, file, headers, timeout_seconds)
+            except OSError as error:
+                raise FileFailed(f"{body} cannot be read: {error}.") from error
+        return self._request(method, path, params, body, headers, timeout_seconds)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        content: Any,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float | None,
+    ) -> httpx2.Response:
+        try:
+            with _sendable():
+                return self._http.request(
+                    method,
+                    path,
+                    params={k: v for k, v in (params or {}).items() if v is not None},
+                    content=content,
+                    headers=headers,
+                    timeout=timeout_seconds or self._http.timeout,
+                )
+        except REPEATABLE:
+            raise
+        except httpx2.TimeoutException as error:
+            request = sent(error.request)
+            raise Timeout(
+                f"{request} had no answer in {timeout_seconds or self.timeout_seconds:g} s; it may "
+                "have been carried out. Ask again, or give the client a longer timeout.",
+                request=request,
+            ) from error
+        except httpx2.TransportError as error:
+            raise self.broken(error) from error
+
+    def broken(self, error: httpx2.TransportError) -> ConnectionFailed:
+        """What a lost connection means to whoever called."""
+        why = str(error) or type(error).__name__
+        if self._proxy is not None:
+            said = (
+                f"No answer from {self.url} through the proxy {self._proxy} ({why}). Is the proxy "
+                f"running, and the service? Unset {self._proxy.variable} if none is needed."
+            )
+        else:
+            said = (
+                f"No answer from {self.url} ({why}). Is the service running there? Start one with "
+                "`batchgrad serve`, or set BATCHGRAD_URL."
+            )
+        return ConnectionFailed(said, request=sent(error.request))
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """Name what keeps a request from being sent, or its answer from being read.
+
+    What goes wrong on the way, httpx2's TransportError, passes.
+    """
+    try:
+        yield
+    except (httpx2.TransportError, httpx2.SSEError):
+        raise
+    except httpx2.HTTPError as error:
+        raise UnexpectedAnswer(f"The answer cannot be read: {error}.") from error
+    except (httpx2.InvalidURL, TypeError, ValueError, RuntimeError) as error:
+        raise InvalidArgument(f"The request cannot be sent: {error}") from error
+
+
+def _with_own_token(request: httpx2.Request) -> httpx2.Request:
+    """The request with the token that a service of this user on this machine keeps in its file.
+
+    Looked for at each request: a service may have started, or ended, since the last.
+    """
+    if os.name == "posix":
+        from batchgrad.http import running_services  # noqa: PLC0415 (no locks of files elsewhere)
+
+        url = request.url
+        found = running_services.find(url.host, url.port or {"http": 80, "https": 443}[url.scheme])
+        if found is not None:
+            request.url = url.copy_with(host=found.address)
+            request.headers["Authorization"] = f"Bearer {found.token}"
+    return request

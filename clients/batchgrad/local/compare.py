@@ -1,0 +1,197 @@
+"""`batchgrad compare`: one job trained by the mean gradient, and by each shortcut instead."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Literal, get_args
+
+from batchgrad.client import Client
+from batchgrad.contract import Job, JobSpec, Plan, StepRow
+from batchgrad.display import averages
+from batchgrad.display.figures import validation
+from batchgrad.errors import InvalidSpec, NotFound
+from batchgrad.http.following import succeeded
+from batchgrad.local import built_in
+
+ArmName = Literal["mean_gradient", "averaged_error", "mean_example", "mean_of_means"]
+ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+CURVE_POINTS = 500
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train, as it ended.
+
+    The validation figures and `training_loss` are those of the parameters that the job keeps.
+    `loss` is the mean over the last epoch's examples, each at the step that held it,
+    `training_loss` that over all training examples; None where the arm diverged. `curve` holds
+    (step, loss, weight) in order.
+    """
+
+    name: ArmName
+    job: Job
+    loss: float | None = None
+    training_loss: float | None = None
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss or gradient overflowed."""
+        return _diverged(self.job)
+
+    @property
+    def validation_loss(self) -> float | None:
+        """None where the arm diverged or has no validation examples."""
+        return None if self.diverged else validation(self.job)[0]
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """None where the arm diverged, or there is no such figure."""
+        return None if self.diverged else validation(self.job)[1]
+
+
+def store_if_built_in(client: Client, dataset: str, tell: Callable[[str], None]) -> None:
+    """Give the service a built-in dataset that it does not have; any other must be there.
+
+    Raises:
+        InvalidSpec: there is no such dataset, neither there nor built in.
+    """
+    try:
+        client.dataset(dataset)
+    except NotFound as missing:
+        if dataset not in built_in.NAMES:
+            raise InvalidSpec(
+                f"{client.url} has no dataset {dataset!r}, and it is none of those that come with "
+                f"scikit-learn ({', '.join(built_in.NAMES)}): start `batchgrad serve`, then "
+                f"`batchgrad datasets push {dataset} FILE.npz`, then compare again."
+            ) from missing
+        client.put_arrays(dataset, *built_in.load(dataset))
+        tell(f"Stored scikit-learn's data as dataset {dataset}.")
+
+
+def arm_names(plan: Plan, asked: Sequence[ArmName]) -> list[ArmName]:
+    """The mean gradient first, then the shortcuts asked for, or those that the plan measures."""
+    shortcuts = asked or plan.shortcuts
+    return [name for name in ARM_NAMES if name == "mean_gradient" or name in shortcuts]
+
+
+def compare(
+    client: Client,
+    spec: JobSpec,
+    asked: Sequence[ArmName] = (),
+    *,
+    show: Callable[[Job], None] = lambda _: None,
+    run: str | None = None,
+) -> Iterator[Arm]:
+    """Train one arm after the other: same start, same order of examples; each as it has ended.
+
+    One at a time, so that arms do not contend for workers. Jobs are labelled `compare` with
+    `run`, and `arm`. Closing the iterator leaves a running job as it is.
+
+    Raises:
+        JobFailed, JobCancelled: an arm ended otherwise than by success or divergence.
+    """
+    plan = client.plan({**_sent(spec), "shortcuts": None, "update": "mean_gradient"})
+    run = run or uuid.uuid4().hex[:12]
+    for name in arm_names(plan, asked):
+        job = client.submit(_arm_spec(spec, name, run))
+        for current in client.watch(job.id):
+            job = current
+            show(job)
+        if not _diverged(job):
+            succeeded(job)
+        yield _measured(client, Arm(name, job), spec, plan, run)
+
+
+def summary(arms: Sequence[Arm]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "arms": {
+            arm.name: {
+                "loss": arm.loss,
+                "training_loss": arm.training_loss,
+                "validation_loss": arm.validation_loss,
+                "validation_accuracy": arm.validation_accuracy,
+                "status": arm.job.status,
+                "reason": arm.job.reason,
+                "steps": arm.job.step,
+                "kept_step": arm.job.parameters_step,
+                "id": arm.job.id,
+            }
+            for arm in arms
+        }
+    }
+
+
+def _diverged(job: Job) -> bool:
+    """Whether a loss or gradient overflowed: a result, where other failures are errors."""
+    return job.status == "failed" and job.reason == "nonfinite"
+
+
+def _sent(spec: JobSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude_unset=True)
+
+
+def _arm_spec(spec: JobSpec, name: ArmName, run: str) -> dict[str, Any]:
+    labels = {**spec.labels, "compare": run, "arm": name}
+    longest = 128 - len(name) - 1
+    changes = {"update": name, "labels": labels, "name": f"{spec.name[:longest]}.{name}"}
+    return {**_sent(spec), **changes}
+
+
+def _measured(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> Arm:
+    rows = list(client.steps(arm.job.id, max_points=CURVE_POINTS))
+    curve = [
+        (row.step, row.loss, averages.weight(row))
+        for row in rows
+        if row.loss is not None and isfinite(row.loss)
+    ]
+    if arm.diverged or not rows:
+        return Arm(arm.name, arm.job, curve=curve)
+    before = max(arm.job.step - plan.steps_per_epoch, 0)
+    last = _last_epoch(client.steps(arm.job.id, after=before))
+    return Arm(arm.name, arm.job, last, _training_loss(client, arm, spec, plan, run), curve)
+
+
+def _last_epoch(rows: Iterator[StepRow]) -> float | None:
+    """The mean loss over the examples of the last row's epoch."""
+    found = list(rows)
+    return averages.mean_loss(
+        (row.loss, averages.weight(row))
+        for row in found
+        if row.epoch == found[-1].epoch and row.loss is not None
+    )
+
+
+def _as_trained(spec: JobSpec) -> dict[str, str]:
+    """What makes a probe see inputs as the arm did, whatever it started from."""
+    return {"standardization": "keep"} if spec.standardize else {}
+
+
+def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> float | None:
+    """The trained model's loss over all training examples.
+
+    That is what the first step of a job reports which starts at these parameters and has all
+    examples in one minibatch: a step's loss is the one before its update.
+    """
+    probe = _arm_spec(spec, arm.name, run) | {
+        "name": f"{spec.name[:100]}.training_loss",
+        "update": "mean_gradient",
+        "initial_parameters": {"job": arm.job.id, **_as_trained(spec)},
+        "optimizer": {"kind": "sgd", "learning_rate": 1e-30},
+        "batch_size": "full",
+        "microbatch_size": plan.microbatch_size,
+        "epochs": None,
+        "steps": 1,
+        "shortcuts": [],
+        "early_stopping": None,
+        "keep": "last",
+        "workers": 0,
+    }
+    *_, job = client.watch(client.submit(probe).id)
+    if not _diverged(job):
+        succeeded(job)
+    step = client.last_step(job.id)
+    client.delete(job.id)
+    return None if step is None else step.loss

@@ -1,0 +1,164 @@
+"""`batchgrad demo`: the main job on the real digits data, and what it shows."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchgrad.client import Client
+from batchgrad.contract import Job, StepRow
+from batchgrad.display import gaps
+from batchgrad.display.figures import best, number, percent, validation
+from batchgrad.display.progress import JobDisplay
+from batchgrad.errors import JobCancelled, Unavailable
+from batchgrad.http.following import succeeded
+from batchgrad.local import built_in
+from batchgrad.local.private_service import private_service
+
+
+@dataclass(frozen=True)
+class Result:
+    """The job as it ended, and its last step."""
+
+    job: Job
+    last_step: StepRow
+
+
+def digits() -> tuple[Any, Any]:
+    """scikit-learn's digits: inputs (1797, 64) float32 in 0…16, classes (1797,) in 0…9."""
+    return built_in.load("digits")
+
+
+def spec(workers: int, threads: int | None, epochs: int) -> dict[str, Any]:
+    """The digits job; only where it runs is left to the caller, and its length."""
+    job: dict[str, Any] = {
+        "name": "digits",
+        "dataset": "digits",
+        "model": {
+            "layers": [
+                {"kind": "linear", "out_features": 64},
+                {"kind": "relu"},
+                {"kind": "linear", "out_features": 10},
+            ]
+        },
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        "batch_size": 256,
+        "microbatch_size": 64,
+        "epochs": epochs,
+        "seed": 0,
+        "validation_fraction": 0.2,
+        "standardize": True,
+        "workers": workers,
+    }
+    if threads is not None:
+        job["threads"] = threads
+    return job
+
+
+def train(
+    job_spec: dict[str, Any],
+    tell: Callable[[str], None],
+    *,
+    data: Callable[[], tuple[Any, Any]] = digits,
+    service: Callable[[], AbstractContextManager[Client]] = private_service,
+) -> Result:
+    """Train in a private service that is gone afterwards; Ctrl-C cancels (JobCancelled).
+
+    Raises JobFailed or JobCancelled, or Unavailable when something is not installed.
+    """
+    inputs, targets = data()
+    tell("Starting a private service …")
+    with service() as client:
+        client.put_arrays("digits", inputs, targets)
+        job = client.submit(job_spec)
+        try:
+            with JobDisplay(lines_every_epochs=5) as display:
+                for current in client.watch(job.id):
+                    display.update(current)
+                    job = current
+        except KeyboardInterrupt as interrupt:
+            tell("Cancelling …")
+            client.cancel(job.id)
+            raise JobCancelled("Interrupted; the job is cancelled.", job) from interrupt
+        succeeded(job)
+        last_step = client.last_step(job.id)
+        if last_step is None:
+            raise Unavailable(f"Job {job.id} succeeded without a step.")
+        return Result(job, last_step)
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """What `--json` prints: the last step's figures."""
+    job = result.job
+    return {
+        "id": job.id,
+        "status": job.status,
+        "steps": job.step,
+        "loss": job.loss,
+        "validation_accuracy": validation(job)[1],
+        "workers": job.workers,
+        "executor": job.executor,
+        "examples_per_second": job.examples_per_second,
+        "parameters_digest": job.parameters_digest,
+        "shortcuts": {
+            name: shortcut.model_dump(include={"relative_error", "cosine_similarity", "norm_ratio"})
+            for name, shortcut in result.last_step.shortcuts.items()
+        },
+    }
+
+
+def command(python: Path, path: str, here: Path) -> str:
+    """What to type for batchgrad in the folder `here`: its name if PATH has it, else its path."""
+    beside = python.with_name("batchgrad")
+    if shutil.which("batchgrad", path=path) or not beside.exists():
+        return "batchgrad"
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+
+
+def report(result: Result, command: str = "batchgrad") -> str:
+    """What a person reads at the end; `command` is what to type for batchgrad."""
+    job = result.job
+    where = (
+        f"{job.workers} Ray worker{'' if job.workers == 1 else 's'}"
+        if job.executor == "ray"
+        else "the engine itself"
+    )
+    lines = [
+        "",
+        f"Trained {job.step} steps by the exact mean gradient, on {where}.",
+        f"Validation accuracy {percent(validation(job)[1])}, last loss {number(job.loss)}.",
+        *([f"Kept are {best(job.best)}."] if job.best else []),
+        "",
+        "How far the shortcuts were from the gradient at the last step:",
+        *_gap_table(result.last_step),
+        "",
+        gaps.HOW_TO_READ,
+        "",
+        "The inputs are standardized, so their mean is near zero: a shortcut that multiplies one",
+        "averaged error by one averaged input gets almost nothing for the first layer's weights,",
+        "so nearly all of that layer's gradient is missing from it.",
+        "mean_example asks about one average image, which the network has never learned: once it",
+        "knows the real ones, that one image's error outweighs the gradient of all of them.",
+        "",
+        f"parameters {job.parameters_digest}",
+        f"The same for any number of workers: try `{command} demo --workers 3`.",
+        "",
+        "Next:",
+        f"  {command} serve                             leave a service running",
+        f"  {command} datasets push NAME FILE.npz       give it your data",
+        f"  {command} submit SPEC.yaml --watch          train on it",
+        f"  {command} gradients REQUEST.yaml            ask about one minibatch",
+    ]
+    return "\n".join(lines)
+
+
+def _gap_table(step: StepRow) -> list[str]:
+    rows = [list(gaps.HEADING), *gaps.rows(step.shortcuts)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(gaps.HEADING))]
+    return [
+        "  " + "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

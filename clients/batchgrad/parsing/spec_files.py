@@ -1,0 +1,147 @@
+"""Spec files: a job, or a minibatch for the gradients question, as YAML or JSON."""
+
+import base64
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from batchgrad.contract import GradientsRequest, JobSpec
+from batchgrad.errors import InvalidRequest, InvalidSpec
+from batchgrad.parsing.documents import SyntaxFault, parse_json, parse_yaml
+from batchgrad.parsing.key_lines import Lines
+from batchgrad.parsing.validation import field_errors
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+    """A job spec from a file ("-": standard input), with overrides such as "optimizer.momentum=0".
+
+    `initial_parameters: {file: PATH}`, relative to the spec file, is read and put in its place.
+    Raises InvalidSpec, which names each wrong key, its line and what was expected.
+    """
+    name, text, data, folder = _read(path)
+    for override in overrides:
+        _override(data, override)
+    _inline_parameters(data, folder)
+    return _validated(JobSpec, data, Lines(text, name, overrides))
+
+
+def load_gradients(path: str | Path) -> GradientsRequest:
+    """A minibatch and a network for POST /v1/gradients, from a file ("-": standard input)."""
+    name, text, data, _ = _read(path)
+    return _validated(GradientsRequest, data, Lines(text, name))
+
+
+def parse_job(text: str) -> JobSpec:
+    """A job spec from YAML text; no file is read for it, whatever it names.
+
+    Raises InvalidSpec, whose `errors` point at each wrong key; `Lines` knows their lines.
+    """
+    return _validated(JobSpec, _parsed(text, "the text"), None)
+
+
+@contextmanager
+def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Inside the block, what a service refuses in the spec from `path` is named by line as well.
+
+    The file is read again; standard input cannot be, and has no lines then.
+    """
+    try:
+        yield
+    except InvalidRequest as error:
+        if str(path) == "-":
+            raise
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError:  # it went meanwhile, and its lines with it
+            raise error from None
+        lines = Lines(text, str(path), overrides)
+        told = [lines.name(one) for one in error.errors]
+        problem = error.problem.model_copy(update={"errors": told})
+        raise InvalidRequest(problem, status=error.status, request=error.request) from error
+
+
+def _read(path: str | Path) -> tuple[str, str, dict[str, Any], Path]:
+    """What messages call the file, its text, its value, and the folder that it is in."""
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        if str(path) == "-":
+            text, folder = sys.stdin.read() if sys.stdin else "", Path()
+        else:
+            text, folder = Path(path).read_text(encoding="utf-8"), Path(path).parent
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that none can have
+        raise InvalidSpec(f"{name} cannot be read: {error}.") from error
+    return name, text, _parsed(text, name), folder
+
+
+def _parsed(text: str, path: str) -> dict[str, Any]:
+    try:
+        data = parse_json(text) if path.endswith(".json") else parse_yaml(text)
+    except SyntaxFault as fault:
+        raise InvalidSpec(f"{path} {fault}.") from fault
+    if not isinstance(data, dict):
+        raise InvalidSpec(
+            f"{path} holds {type(data).__name__}, expected keys and values such as `name: digits`."
+        )
+    return data
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set data[a][b] for "a.b=VALUE"; the value is YAML, a list's index a number."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InvalidSpec(f"got {override!r}: an override reads KEY=VALUE, as in seed=1.")
+    parts = key.split(".")
+    at: Any = data
+    for part in parts[:-1]:
+        at = at.setdefault(part, {}) if isinstance(at, dict) else _item(at, part, override)
+    try:
+        parsed = parse_yaml(value)
+    except SyntaxFault as fault:
+        raise InvalidSpec(f"{override}: the value {fault}.") from fault
+    if isinstance(at, dict):
+        at[parts[-1]] = parsed
+    else:
+        _item(at, parts[-1], override)
+        at[int(parts[-1])] = parsed
+
+
+def _item(at: Any, part: str, override: str) -> Any:
+    if not isinstance(at, list) or not part.isdigit() or int(part) >= len(at):
+        raise InvalidSpec(f"{override}: there is no {part!r} in {at!r}.")
+    return at[int(part)]
+
+
+def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
+    start = data.get("initial_parameters")
+    if not isinstance(start, dict) or "file" not in start:
+        return
+    file = folder / str(start["file"])
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidSpec(f"initial_parameters.file is {start['file']!r}: {error}.") from error
+    others = {key: value for key, value in start.items() if key != "file"}
+    encoded = base64.b64encode(content).decode("ascii")
+    kind = "npz" if zipfile.is_zipfile(file) else "safetensors"
+    data["initial_parameters"] = {kind: encoded, **others}
+
+
+def _validated(kind: type[Spec], data: dict[str, Any], lines: Lines | None) -> Spec:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        findings = [
+            {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
+        ]
+        told = field_errors(findings, data, kind)
+        if lines is None:
+            raise InvalidSpec("the text is no valid spec:", told) from error
+        named = [lines.name(one) for one in told]
+        raise InvalidSpec(f"{lines.path} is no valid spec:", named) from error

@@ -1,0 +1,146 @@
+"""pydantic's findings in plain words: what a field takes, and which key was probably meant."""
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from batchgrad import contract
+from batchgrad.contract.model import AnyLayer
+from batchgrad.contract.spec import NAME_PATTERN, SHA256_PATTERN
+from batchgrad.parsing.suggestions import about_layer, meant
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
+_SHOWN.maxdict = _SHOWN.maxlist = 4
+_SHOWN.maxlevel = 3
+
+_ONE_KIND: dict[str, str] = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of at most 64 bits",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "string_unicode": "text without halves of characters (lone surrogates)",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+}
+_LIMITS: dict[str, str] = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "literal_error": "{expected}",
+}
+_PATTERNS: dict[str, str] = {
+    NAME_PATTERN: "letters, digits, '.', '_' and '-', a letter or digit first",
+    SHA256_PATTERN: "sha256: and 64 hexadecimal digits",
+}
+_FOLLOWS = {"in_features", "in_channels", "normalized_shape"}  # what other libraries ask for
+_DATA = {"inputs", "targets", "weights"}
+
+
+def expected(finding: Mapping[str, Any]) -> str:
+    """What would have been right, to follow "expected"; pydantic's own words as a last resort."""
+    kind, context, value = finding["type"], finding.get("ctx", {}), finding.get("input")
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return "a whole number, without a point"
+    if kind in _ONE_KIND:
+        return _ONE_KIND[kind]
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(**context).replace("'", "")
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
+        return _PATTERNS[context["pattern"]]
+    words = str(finding["msg"]).removeprefix("Input should be ").rstrip(".")
+    return words[:1].lower() + words[1:]
+
+
+def shown(value: Any) -> str:
+    """A value that arrived, short, as JSON and YAML write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return _SHOWN.repr(value)
+
+
+def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:
+    """What to do about the kind of a layer, optimizer or schedule that there is not."""
+    said = f"got {shown(kind)}; expected one of {', '.join(known)}"
+    if layer and (advice := about_layer(kind)):
+        return f"{said}: {advice}."
+    guess = meant(kind, known)
+    return f"{said}." if guess is None else f"{said}: did you mean {guess}?"
+
+
+def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel]) -> str:
+    """What to do about a key that is none; `location` is pydantic's, to its parent in a `body`."""
+    refused = f"{name!r:.80} is no key here"
+    job = list(location) == ["body"] and body is contract.JobSpec
+    if job and name in _DATA:
+        return f"{refused}: {name} belong in the dataset's npz."
+    if name in _FOLLOWS:
+        return f"{refused}: remove it, it follows from the data and the layers before."
+    keys = _KEYS | {"body": list(body.model_fields)}
+    known = next((keys[part] for part in reversed(location) if part in keys), [])
+    below = _BELOW if job else {}
+    if guess := meant(name, [*known, *below]):
+        return f"{refused}: did you mean {below.get(guess, guess)}?"
+    if known:
+        return f"{refused}: remove it, or take one of {', '.join(known)}."
+    return f"{refused}: remove it, or check its spelling."
+
+
+def _keys() -> dict[str | int, list[str]]:
+    """The keys of each object, by the part of pydantic's location that names it."""
+    kinds: list[type[BaseModel]] = [
+        *get_args(AnyLayer),
+        contract.Sgd,
+        contract.Adam,
+        contract.AdamW,
+        contract.Constant,
+        contract.Cosine,
+        contract.StepDecay,
+    ]
+    keys: dict[str | int, list[str]] = {
+        get_args(kind.model_fields["kind"].annotation)[0]: list(kind.model_fields) for kind in kinds
+    }
+    keys |= {
+        "model": list(contract.Model.model_fields),
+        "WorkerRange": list(contract.WorkerRange.model_fields),
+        "early_stopping": list(contract.EarlyStopping.model_fields),
+        "initial_parameters": list(contract.InitialParameters.model_fields),
+    }
+    return keys
+
+
+def _below() -> dict[str, str]:
+    """Keys that stand deeper in a job's spec, by name: learning_rate is optimizer.learning_rate."""
+    objects: dict[str, list[type[BaseModel]]] = {
+        "early_stopping": [contract.EarlyStopping],
+        "optimizer.schedule": [contract.Constant, contract.Cosine, contract.StepDecay],
+        "optimizer": [contract.Sgd, contract.Adam, contract.AdamW],
+        "model": [contract.Model],
+    }
+    return {
+        name: f"{place}.{name}"
+        for place, kinds in objects.items()
+        for kind in kinds
+        for name in kind.model_fields
+        if name != "kind"
+    }
+
+
+_KEYS = _keys()
+_BELOW = _below()

@@ -1,0 +1,1 @@
+"""Files of an engine: checkpoints, downloads made from them, the example ledger."""

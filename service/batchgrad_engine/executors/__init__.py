@@ -1,0 +1,1 @@
+"""Where a step's microbatches are computed; the coordinator knows only `protocol`."""

@@ -1,0 +1,1 @@
+"""Microbatch ranges over workers, whatever carries the numbers: order, stragglers, retries."""

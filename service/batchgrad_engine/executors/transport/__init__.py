@@ -1,0 +1,1 @@
+"""How requests and arrays reach workers on the engine's own machine."""

@@ -1,0 +1,91 @@
+"""`python -m batchgrad_engine.main`: the engine process of one attempt at a job."""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import BinaryIO, TextIO
+
+from batchgrad_engine import logs, run
+from batchgrad_engine.commands import Orders
+from batchgrad_engine.executors.factory import ClusterLost
+from batchgrad_engine.message_writer import Outlet
+from batchgrad_engine.messages import (
+    CLUSTER_LOST,
+    ClusterFound,
+    ClusterWanted,
+    Start,
+)
+from batchgrad_workers.system.disk import lacks_room
+from batchgrad_workers.system.processes import outlive_sigterm
+
+LOCKED = 73
+"""Exit code: another engine still works on this job."""
+
+_log = logging.getLogger("batchgrad.engine")
+
+
+def main() -> int:
+    """Read `Start`, take the job's lock, train."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
+    outlive_sigterm()
+    outlet = Outlet(_keep_stdout_for_messages())
+    start = Start.model_validate_json(sys.stdin.readline())
+    logs.configure(start)
+    try:
+        return _work(start, outlet)
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        outlet.send(run.out_of_room(error))
+        return 0
+
+
+def _work(start: Start, outlet: Outlet) -> int:
+    with (start.job_directory / "engine.lock").open("a+") as lock:
+        if not _take(lock, start):
+            _log.error("another engine holds this job's lock")
+            return LOCKED
+        try:
+            orders = Orders(sys.stdin, outlet.stored)
+
+            def find_cluster(workers: int, interrupted: Callable[[], bool]) -> ClusterFound:
+                outlet.send(ClusterWanted(workers=workers))
+                return orders.cluster(interrupted)
+
+            run.run(start, orders, outlet.send, lambda: outlet.secure(start), find_cluster)
+        except ClusterLost as error:
+            _log.error("the Ray cluster is gone: %s", error)  # it says all
+            return CLUSTER_LOST
+        finally:
+            outlet.secure(start)
+    return 0
+
+
+def _keep_stdout_for_messages() -> BinaryIO:
+    """A stream on the real stdout; whatever else prints goes to stderr from now on."""
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return messages
+
+
+def _take(lock: TextIO, start: Start) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    lock.truncate(0)
+    owner = {"pid": os.getpid(), "pgid": os.getpgid(0), "attempt": start.attempt}
+    lock.write(json.dumps(owner) + "\n")
+    lock.flush()
+    return True
+
+
+if __name__ == "__main__":
+    code = main()
+    if code == CLUSTER_LOST:
+        os._exit(code)  # Ray's own end would wait for the head; all was written by now
+    sys.exit(code)

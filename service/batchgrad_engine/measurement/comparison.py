@@ -1,0 +1,143 @@
+"""How far each shortcut is from the mean gradient G, whole and layer by layer.
+
+Exact: G_l = mean_n vjp(a_n, δ_n). Frozen: F_l = vjp(ā, δ̄), the exact mean input and mean error
+of this layer. Shortcut: s_l. The gap G - s is (G - F), the *covariance* that averaging destroys
+at this layer, plus (F - s), the *propagation* of what was lost above. Everything is worked out for
+several steps at once, the first axis s. What is not defined is not finite, and null in JSON.
+"""
+
+from typing import TypedDict
+
+import numpy as np
+
+from batchgrad.contract import ShortcutName
+from batchgrad_engine.measurement.products import (
+    DIFFERENCE,
+    EXACT,
+    INNER,
+    OWN,
+    PROPAGATION,
+    products,
+)
+from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
+from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.nn.kernels.norms import least, norms
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.runtime.threads import ThreadTeam
+
+
+class Agreement(TypedDict):
+    """A shortcut's gradient s against G.
+
+    relative_error ‖G - s‖/‖G‖, cosine_similarity ⟨G, s⟩/(‖G‖‖s‖), norm_ratio ‖s‖/‖G‖.
+    """
+
+    relative_error: float
+    cosine_similarity: float
+    norm_ratio: float
+
+
+class LayerGap(TypedDict):
+    """One layer's gap: relative error, and the norms of its two parts."""
+
+    name: str
+    relative_error: float
+    covariance_norm: float
+    propagation_norm: float
+
+
+class Comparison(Agreement):
+    """One shortcut measured; `layers` is None for mean_of_means, which has no such parts."""
+
+    layers: list[LayerGap] | None
+
+
+def compare(
+    network: Network, exact: Array, rows: Rows, team: ThreadTeam
+) -> dict[ShortcutName, list[Comparison]]:
+    """averaged_error and mean_example against G = `exact` (s, P): by name, for each step."""
+    by_layer, scale = _products(network, exact, rows, team), np.ones(len(exact))
+    for s in _unsure(network, by_layer, exact):
+        largest = float(np.abs(exact[s]).max(initial=0.0))
+        scale[s] = np.exp2(np.frexp(largest)[1]) if 0 < largest < np.inf else 1.0
+        own: Rows = {
+            index: (inputs[s, None].astype(np.float64), errors[s, None] / scale[s])
+            for index, (inputs, errors) in rows.items()
+        }
+        by_layer[:, s] = _products(network, exact[s, None] / scale[s], own, team)[:, 0]
+    names = [str(index) for index in network.learning]
+    return {name: _comparisons(names, by_layer, k, scale) for name, k in PLACES.items()}
+
+
+def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
+    """How far `shortcut` (s, P) is from `exact` (s, P), for each step."""
+    size, own = norms(exact), norms(shortcut)
+    low, high = (limit**0.5 for limit in (least(exact.dtype), float(np.finfo(exact.dtype).max)))
+    with np.errstate(all="ignore"):
+        inner = np.vecdot(exact, shortcut).astype(np.float64)
+        cosine = inner / size / own
+        sure = (size > low) & (own > low) & (size < high) & (own < high) & np.isfinite(inner)
+        for s in np.flatnonzero(~sure):
+            cosine[s] = np.vecdot(exact[s] / size[s], shortcut[s] / own[s])
+    return _agreements(size, norms(exact - shortcut), cosine, own)
+
+
+def _products(network: Network, exact: Array, rows: Rows, team: ThreadTeam) -> Floats:
+    """What `products` finds in every layer that learns, (layers, s, 5, 3)."""
+    starts = {slot.layer: slot.start for slot in reversed(network.slots)}
+    found = [
+        products(network.layers[index], exact, starts[index], *rows[index], team)
+        for index in network.learning
+    ]
+    return np.array(found).reshape(-1, len(exact), 5, 3)
+
+
+def _unsure(network: Network, by_layer: Floats, exact: Array) -> list[int]:
+    """Steps of which squares over- or underflowed in the type of `exact`."""
+    squares = np.delete(by_layer, INNER, axis=2)
+    lost = ~np.isfinite(squares) | ((squares > 0) & (squares < least(exact.dtype)))
+    found = set(np.flatnonzero(lost.any(axis=(0, 2, 3))).tolist())
+    for layer, s in np.argwhere(by_layer[:, :, EXACT, FROZEN] == 0):
+        slots = [slot for slot in network.slots if slot.layer == network.learning[layer]]
+        if exact[s, slots[0].start : slots[-1].start + slots[-1].size].any():
+            found.add(int(s))
+    return sorted(found)
+
+
+def _comparisons(names: list[str], squares: Floats, place: int, scale: Floats) -> list[Comparison]:
+    """One shortcut's figures, from squares (layers, s, 5, 3) of gradients over `scale` (s,)."""
+    layers: list[list[LayerGap]] = [[] for _ in scale]
+    for name, each in zip(names, squares, strict=True):
+        with np.errstate(all="ignore"):  # G is 0 in some layers
+            relative_errors = np.sqrt(each[:, DIFFERENCE, place] / each[:, EXACT, place]).tolist()
+        covariances = (np.sqrt(each[:, DIFFERENCE, FROZEN]) * scale).tolist()
+        propagations = (np.sqrt(each[:, PROPAGATION, place]) * scale).tolist()
+        for gaps, relative_error, covariance, propagation in zip(
+            layers, relative_errors, covariances, propagations, strict=True
+        ):
+            gaps.append(
+                {
+                    "name": name,
+                    "relative_error": relative_error,
+                    "covariance_norm": covariance,
+                    "propagation_norm": propagation,
+                }
+            )
+    whole = squares[..., place].sum(axis=0)
+    size, difference, own = (np.sqrt(whole[:, k]) for k in (EXACT, DIFFERENCE, OWN))
+    with np.errstate(all="ignore"):
+        figures = _agreements(size, difference, whole[:, INNER] / size / own, own)
+    return [{**each, "layers": gaps} for each, gaps in zip(figures, layers, strict=True)]
+
+
+def _agreements(exact: Floats, difference: Floats, cosine: Floats, own: Floats) -> list[Agreement]:
+    """From ‖G‖, ‖G - s‖, the cosine, which rounding may put beyond 1, and ‖s‖, each (s,)."""
+    with np.errstate(all="ignore"):
+        figures = difference / exact, np.clip(cosine, -1, 1), own / exact
+    undefined = ~np.isfinite(own) | (exact == 0)
+    for figure in figures:
+        figure[undefined] = np.nan
+    return [
+        {"relative_error": error, "cosine_similarity": alike, "norm_ratio": ratio}
+        for error, alike, ratio in zip(*(figure.tolist() for figure in figures), strict=True)
+    ]

@@ -1,0 +1,115 @@
+"""The gradients that averaging early gives, as pairs of a layer's input and error.
+
+Each is one example's gradient in every layer, vjp(a, δ), so it is kept as the pair (a, δ) and
+formed only where it has to be. Symbols as in `stacked`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad_engine.measurement import stacked
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.gradients import loss_and_error
+from batchgrad_workers.nn.layers import Parameters
+from batchgrad_workers.nn.losses import Loss
+from batchgrad_workers.nn.means import Means
+from batchgrad_workers.nn.network import Network
+
+FROZEN, AVERAGED_ERROR, MEAN_EXAMPLE = 0, 1, 2
+"""Places in `Rows`: what F_l, averaged_error and mean_example take as a layer's (a, δ)."""
+
+PLACES: dict[ShortcutName, int] = {"averaged_error": AVERAGED_ERROR, "mean_example": MEAN_EXAMPLE}
+
+Rows = dict[int, tuple[Array, Array]]
+"""For each layer with parameters its inputs (s, 3, …) and errors (s, 3, …), by place."""
+
+
+class Shortcuts:
+    """Averaging early, for one network and loss."""
+
+    def __init__(self, network: Network, loss: Loss) -> None:
+        """Bind them."""
+        self._network = network
+        self._loss = loss
+
+    def rows(self, parameters: Array, means: Means) -> Rows:
+        """One forward and one backward pass of two made-up examples, at each θ (s, P).
+
+        averaged_error: the mean output error, each layer at its exact mean input. mean_example:
+        the ordinary passes of the one example (mean input, mean target).
+        """
+        layers, views = self._network.layers, stacked.views(self._network, parameters)
+        example = means.inputs[0]
+        inputs, outputs = [], []
+        for layer, own, mean in zip(layers, views, means.inputs, strict=True):
+            inputs.append(np.concatenate([mean, example], axis=1))
+            outputs.append(stacked.forward(layer, own, inputs[-1]))
+            example = outputs[-1][:, 1:]
+        steps = len(example)
+        _, error = loss_and_error(
+            self._loss,
+            example.reshape(steps, *example.shape[2:]),
+            means.targets.reshape(steps, -1),
+        )
+        errors = np.concatenate([means.errors[len(layers) - 1], error[:, None]], axis=1)
+        found: Rows = {}
+        lowest = min(self._network.learning, default=len(layers))
+        for index in range(len(layers) - 1, lowest - 1, -1):
+            if index in self._network.learning:
+                found[index] = (
+                    np.concatenate([means.inputs[index], inputs[index]], axis=1),
+                    np.concatenate([means.errors[index], errors], axis=1),
+                )
+            if index > lowest:
+                errors = stacked.backward(
+                    layers[index], views[index], inputs[index], outputs[index], errors
+                )
+        return found
+
+    def gradient(self, rows: Rows, place: int) -> Array:
+        """The gradient (P,) of one of `rows`, which are of one step."""
+        dtype = next(iter(rows.values()))[1].dtype if rows else np.float64
+        gradient, one = np.empty(self._network.size, dtype), np.ones(1, dtype)
+        into = self._network.views(gradient)
+        for index, (inputs, errors) in rows.items():
+            self._network.layers[index].gradient_sums(
+                inputs[0, place : place + 1], errors[0, place : place + 1], one, into[index]
+            )
+        return gradient
+
+    def from_depth(
+        self, views: Sequence[Parameters], means: Means, exact: Array, layer: int
+    ) -> Array:
+        """The gradient (P,) when averaging starts at `layer`'s output: exact above it.
+
+        `views` and `means` are one step's, without the axis of steps.
+        """
+        gradient = exact.copy()
+        into = self._network.views(gradient)
+        error, one = means.errors[layer], np.ones(1, exact.dtype)
+        for index in range(layer, -1, -1):
+            below, mean = self._network.layers[index], means.inputs[index]
+            if into[index]:
+                below.gradient_sums(mean, error, one, into[index])
+            if index:
+                error = below.backward(views[index], mean, below.forward(views[index], mean), error)
+        return gradient
+
+
+def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
+    """The shortcuts to measure: those asked for, or those that say something on this data."""
+    if spec.shortcuts is not None:
+        return tuple(dict.fromkeys(spec.shortcuts))
+    if weighted or spec.class_weights is not None or spec.update == "mean_of_means":
+        return ("averaged_error", "mean_example", "mean_of_means")
+    return ("averaged_error", "mean_example")
+
+
+def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
+    """The shortcuts whose sums workers return: those measured, and the one that is trained on."""
+    wanted = wanted_shortcuts(spec, weighted=weighted)
+    return (
+        wanted if spec.update == "mean_gradient" else tuple(dict.fromkeys([*wanted, spec.update]))
+    )

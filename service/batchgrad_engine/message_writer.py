@@ -1,0 +1,71 @@
+"""The engine's pipe to the service, and the messages on it that are not stored yet."""
+
+import logging
+import threading
+from collections import deque
+from typing import BinaryIO
+
+from batchgrad_engine import unstored
+from batchgrad_engine.messages import (
+    Checkpointed,
+    Finished,
+    Happened,
+    Sent,
+    SentReport,
+    Start,
+    Started,
+    encode,
+)
+
+_log = logging.getLogger("batchgrad.engine")
+
+
+class Outlet:
+    """Writes one line for each message. When nobody reads any more, the engine goes on to its end.
+
+    Reports, events and checkpoints are kept until `stored` says that the service has them.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._open = True
+        self._number = 0
+        self._unstored: deque[tuple[int, bytes]] = deque()
+        self._secured: list[int] = []  # numbers of the lines in the file
+
+    def send(self, message: Sent) -> None:
+        """Write one line; what is rare goes to the log too."""
+        if isinstance(message, Started | Happened | Finished):
+            data = message.model_dump(mode="json", exclude={"type", "event"})
+            name = message.event if isinstance(message, Happened) else message.type
+            _log.info(name, extra={"data": data.pop("data", data)})
+        with self._lock:
+            line = encode(message)
+            self._number += 1
+            if isinstance(message, SentReport | Happened | Checkpointed):
+                self._unstored.append((self._number, line))
+            if not self._open:
+                return
+            try:
+                self._stream.write(line)
+                self._stream.write(b"\n")
+                self._stream.flush()
+            except BrokenPipeError:
+                self._open = False
+
+    def stored(self, number: int) -> None:
+        """The service has stored the line of this number, and all before it."""
+        with self._lock:
+            while self._unstored and self._unstored[0][0] <= number:
+                self._unstored.popleft()
+
+    def secure(self, start: Start) -> None:
+        """Write what is not stored yet beside the attempt's checkpoints."""
+        with self._lock:
+            lines = list(self._unstored)
+        numbers = [number for number, _ in lines]
+        if numbers != self._secured:
+            unstored.write(start.job_directory, start.attempt, lines)
+            self._secured = numbers

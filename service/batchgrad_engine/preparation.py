@@ -1,0 +1,209 @@
+"""From a job's spec and dataset to a coordinator that is ready for its next step."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.checkpoints.example_ledger import Columns
+from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, Origin, objection, origin
+from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.failures import BadInitialParameters, BadInputs
+from batchgrad_engine.measurement.measuring import MOST_TOGETHER
+from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
+from batchgrad_engine.training import optimizers, schedules
+from batchgrad_engine.training.best import Best, BestParameters
+from batchgrad_engine.training.coordinator import Coordinator
+from batchgrad_engine.training.sampling import given_class_weights, order_of
+from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.shard import Setup
+from batchgrad_workers.runtime.threads import ThreadTeam
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one attempt works with; nothing in it depends on workers or threads."""
+
+    spec: JobSpec
+    network: Network
+    order: Order
+    examples: Examples
+    setup: Setup
+    shortcuts: tuple[ShortcutName, ...]
+    steps_planned: int
+    warning: str | None = None
+
+    def coordinator(
+        self,
+        executor: Executor,
+        team: ThreadTeam,
+        snapshot: Snapshot | None,
+        initial: Path | None,
+        measure_together: int = MOST_TOGETHER,
+    ) -> Coordinator:
+        """A coordinator at `snapshot`, or at the start; `measure_together` as it explains.
+
+        Raises:
+            BadInitialParameters: `initial` does not fit.
+        """
+        optimizer = optimizers.build(self.spec.optimizer, team)
+        if snapshot:
+            optimizer.restore(snapshot.optimizer)
+            parameters = self.network.flat(snapshot.parameters)
+        elif initial:
+            parameters = _initial_from(initial, self.network, self.spec.precision)
+        else:
+            parameters = self.network.initial_parameters(self.spec.seed, self.spec.precision)
+        return Coordinator(
+            network=self.network,
+            loss=LOSSES[self.spec.loss],
+            order=self.order,
+            examples=self.examples,
+            executor=executor,
+            optimizer=optimizer,
+            parameters=parameters,
+            microbatch_size=self.setup.microbatch_size,
+            shortcuts=self.shortcuts,
+            drop_nonfinite=self.setup.drop_nonfinite,
+            learning_rate=partial(
+                schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
+            ),
+            clip_norm=self.spec.optimizer.clip_norm,
+            update=self.spec.update,
+            team=team,
+            measure_together=measure_together,
+        )
+
+    def best(self, snapshot: Snapshot | None) -> BestParameters | None:
+        """Who keeps the best parameters, going on from `snapshot`; None where the last are kept."""
+        if self.spec.best_by is None:
+            return None
+        return BestParameters(self.spec.best_by, self.network, snapshot.best if snapshot else None)
+
+    def snapshot(
+        self,
+        coordinator: Coordinator,
+        step: int,
+        ledger: Columns,
+        progress: dict[str, Any],
+        best: Best | None,
+    ) -> Snapshot:
+        """The state after `step` steps; `ledger`, `progress` and `best` as in `Snapshot`."""
+        return Snapshot(
+            step=step,
+            parameters=self.network.named(coordinator.parameters),
+            optimizer=coordinator.optimizer.state(),
+            standardization=self.setup.standardization,
+            parameters_digest=self.network.digest(coordinator.parameters),
+            build=build(),
+            ledger=ledger,
+            progress=progress,
+            best=best,
+        )
+
+
+def prepare(
+    spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None, initial: Path | None = None
+) -> Prepared:
+    """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any.
+
+    Else, if the spec keeps them, from the file `initial` that the parameters come from.
+    """
+    dataset = StoredDataset.open(source.path)
+    network = Network(spec.model, dataset.inputs.shape[1:])
+    classes = max(network.outputs, _classes(dataset))
+    class_weights = given_class_weights(spec, classes)
+    order = order_of(spec, dataset)
+    if not len(order.training):
+        raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
+    if spec.class_weights == "balanced":
+        class_weights = _balanced(dataset.targets[order.training], classes)
+    warning = None
+    standardization = snapshot.standardization if snapshot else None
+    if spec.standardize and standardization is None:
+        start = origin(initial.read_bytes()) if initial else Origin()
+        standardization = _standardization(spec, dataset, order, start)
+        if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has told
+            warning = objection(start, standardization, standardize=True)
+    weighted = dataset.weights is not None
+    setup = Setup(
+        model=spec.model,
+        loss=spec.loss,
+        precision=spec.precision,
+        dataset=source,
+        seed=spec.seed,
+        validation_fraction=spec.validation_fraction,
+        batch_size=spec.minibatch(len(dataset.inputs)),
+        microbatch_size=spec.microbatch,
+        class_weights=class_weights,
+        standardization=standardization,
+        shortcuts=needed_shortcuts(spec, weighted=weighted),
+        drop_nonfinite=spec.nonfinite == "drop",
+    )
+    examples = Examples(
+        dataset,
+        network=network,
+        loss=LOSSES[spec.loss],
+        dtype=spec.precision,
+        standardization=standardization,
+        class_weights=class_weights,
+    )
+    steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
+    shortcuts = wanted_shortcuts(spec, weighted=weighted)
+    return Prepared(spec, network, order, examples, setup, shortcuts, steps, warning)
+
+
+def _standardization(
+    spec: JobSpec, dataset: StoredDataset, order: Order, start: Origin
+) -> Standardization:
+    """That of the initial parameters if the spec keeps it, else of the training rows."""
+    if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
+        if start.standardization is None:
+            raise BadInitialParameters("The initial parameters say no mean and deviation to keep.")
+        return start.standardization
+    own = Standardization.of(dataset.inputs, order.training)
+    if not own.is_finite:
+        raise BadInputs(
+            "The inputs' deviations are not finite, so they can't be standardized: scale the "
+            "inputs down, or set standardize: false."
+        )
+    return own
+
+
+def _classes(dataset: StoredDataset) -> int:
+    """How many classes the targets number; 0 where they are values."""
+    return int(dataset.targets.max()) + 1 if dataset.targets.dtype.kind in "iu" else 0
+
+
+def _balanced(training: Integers, classes: int) -> Array:
+    """One weight a class (classes,), n / (classes · n_c), from the training rows' classes (n,)."""
+    counts = np.bincount(training, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(training) / (present * np.maximum(counts, 1)), 1.0)
+
+
+def _initial_from(path: Path, network: Network, precision: str) -> Array:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadInitialParameters(f"The initial parameters can't be read: {error}") from error
+    expected = {slot.name: list(slot.shape) for slot in network.slots}
+    got = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if got != expected:
+        raise BadInitialParameters(
+            f"The initial parameters are {got}; this network has {expected}."
+        )
+    return network.flat(tensors).astype(precision)

@@ -1,0 +1,181 @@
+"""`python -m batchgrad_engine.replay`: one step again, from a checkpoint, and who drove it.
+
+One `Request` as a JSON line on stdin, one `Replayed` on stdout. Ends when stdin does: then nobody
+waits for the answer.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+
+from batchgrad.contract import ExampleShare, JobSpec, ShareOrder, StepExamples
+from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
+from batchgrad_engine.executors.inline import InlineExecutor
+from batchgrad_engine.measurement.influence import CHUNK_BYTES, Shares, shares
+from batchgrad_engine.messages import Message
+from batchgrad_engine.preparation import prepare
+from batchgrad_engine.run import own_threads
+from batchgrad_engine.training.memory import job_bytes
+from batchgrad_workers.arrays import Floats
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.digests import checksums
+from batchgrad_workers.nn.gradients import Differentiator
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.runtime.threads import ThreadTeam, single_threaded_blas
+from batchgrad_workers.system.process_memory import at_most
+from batchgrad_workers.system.processes import outlive_sigterm
+
+BYTES_PER_EXAMPLE = 128
+"""Orders, ledger and figures of an example: a few arrays of the dataset's length."""
+
+SPARE_BYTES = 2**29
+
+
+class Request(Message):
+    """Replay `step` (from 1, as in its row), beginning at `checkpoint`, or at the start.
+
+    `checksum` is that of G in the run, or its first digits.
+    """
+
+    spec: JobSpec
+    dataset: Path
+    checkpoint: Path | None
+    initial_parameters: Path | None
+    step: int
+    checksum: str | None
+    order: ShareOrder
+    limit: int
+    chunk_bytes: int = CHUNK_BYTES
+
+
+class Replayed(Message):
+    """The answer; `bad_checkpoint` says instead why it could not be started from."""
+
+    examples: StepExamples | None = None
+    bad_checkpoint: str | None = None
+
+
+def replay(request: Request) -> StepExamples:
+    """Go to the step with the bits of the run, and take its gradient apart.
+
+    Raises:
+        BadCheckpoint: the checkpoint is torn, changed, or beyond the step.
+    """
+    single_threaded_blas()
+    snapshot = checkpoints.read(request.checkpoint) if request.checkpoint else None
+    first = snapshot.step if snapshot else 0
+    if first >= request.step:
+        raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
+    spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
+    source = DatasetSource(request.dataset)
+    prepared = prepare(spec, source, snapshot, request.initial_parameters)
+    executor = InlineExecutor(prepared.setup, own_threads(spec))
+    with closing(executor), ThreadTeam(1) as team:
+        coordinator = prepared.coordinator(
+            executor, team, snapshot, request.initial_parameters, measure_together=0
+        )
+        for step in range(first, request.step - 1):
+            coordinator.step(step)
+        parameters = coordinator.parameters.copy()
+        minibatch = coordinator.step(request.step - 1)
+    differentiator = Differentiator(
+        prepared.network, LOSSES[spec.loss], None, with_microbatch_means=False
+    )
+    with np.errstate(all="ignore"):
+        parts = shares(
+            differentiator,
+            parameters,
+            prepared.examples,
+            minibatch.ids,
+            minibatch.gradient,
+            request.chunk_bytes,
+        )
+    losses = minibatch.losses.astype(np.float64)
+    fingerprint = checksums(minibatch.gradient[None])[0]
+    order = _order(request.order, minibatch.ids.astype(np.float64), losses, parts)[: request.limit]
+    return StepExamples(
+        step=request.step,
+        replayed_from=first,
+        gradient_norm=minibatch.gradient_norm,
+        gradient_checksum=fingerprint,
+        verified=request.checksum is not None and fingerprint.startswith(request.checksum),
+        data=[_share(int(minibatch.ids[n]), float(losses[n]), parts, n) for n in order],
+    )
+
+
+def _order(by: ShareOrder, ids: Floats, losses: Floats, parts: Shares) -> list[int]:
+    """Places of the examples, the most remarkable first; ties by number, undefined ones last."""
+    keys: dict[ShareOrder, Callable[[], Floats]] = {
+        "share": lambda: -np.abs(parts.share),  # who drove it, and who held it back
+        "norm": lambda: -parts.norm,
+        "alignment": lambda: parts.alignment,  # who pulled the other way
+        "leave_one_out_distance": lambda: -parts.leave_one_out_distance,
+        "loss": lambda: -losses,
+        "example": lambda: ids,
+    }
+    return np.lexsort((ids, keys[by]())).tolist()
+
+
+def _share(example: int, loss: float, parts: Shares, place: int) -> ExampleShare:
+    def figure(of: Floats) -> float | None:
+        value = float(of[place])
+        return None if isnan(value) else value
+
+    return ExampleShare(
+        example=example,
+        weight=float(parts.weight[place]),
+        loss=loss,
+        share=figure(parts.share),
+        norm=float(parts.norm[place]),
+        alignment=figure(parts.alignment),
+        leave_one_out_distance=figure(parts.leave_one_out_distance),
+    )
+
+
+def room_bytes(request: Request) -> int:
+    """What a replay may take: as much as the job, once for each thread, and some for its rows."""
+    stored = StoredDataset.open(request.dataset)
+    network = Network(request.spec.model, stored.inputs.shape[1:])
+    step = job_bytes(request.spec, network)
+    return own_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES
+
+
+def _leave_with_stdin() -> None:
+    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would break the exit
+        pass
+    os._exit(1)
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 65536) or b"\n"
+    return line
+
+
+def main() -> int:
+    """Answer one request."""
+    outlive_sigterm()
+    request = Request.model_validate_json(_read_line())
+    threading.Thread(target=_leave_with_stdin, name="stdin", daemon=True).start()
+    try:
+        with at_most(room_bytes(request)):
+            answer = Replayed(examples=replay(request))
+    except BadCheckpoint as bad:
+        answer = Replayed(bad_checkpoint=str(bad))
+    sys.stdout.write(answer.model_dump_json())
+    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

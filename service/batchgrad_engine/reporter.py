@@ -1,0 +1,145 @@
+"""From measured steps to messages: one report for all steps of a quarter of a second."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from sys import float_info
+from time import monotonic, perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS
+from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.measurement.measuring import Measured
+from batchgrad_engine.messages import (
+    Evaluated,
+    Observed,
+    Sent,
+    SentReport,
+    Warned,
+    encode_row,
+)
+
+REPORT_SECONDS = 0.2
+SPEED_WINDOW = 32
+"""Reports that the examples per second are averaged over."""
+
+
+class Reporter:
+    """Collects what steps did and sends it on, at most every REPORT_SECONDS."""
+
+    def __init__(self, send: Callable[[Sent], None], executor: Executor) -> None:
+        self._send = send
+        self._executor = executor
+        self._sent_at = monotonic()
+        self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
+        self._examples = 0
+        self._warned_of: set[int] = set()
+        self._warned_of_weightless = False
+        self._clear()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a report."""
+        return monotonic() - self._sent_at >= REPORT_SECONDS
+
+    def add(self, measured: Measured) -> None:
+        """Take in some steps."""
+        now, clock = datetime.now(UTC), perf_counter()
+        for figures, watch in zip(measured.figures, measured.watches, strict=True):
+            time = now - timedelta(seconds=clock - watch.last)
+            row = {**figures, "time": time, "phases": watch.phases}
+            self._rows.append(encode_row(row))
+            for phase, seconds in watch.phases.items():
+                self._phases[phase].append(seconds)
+            if figures["loss"] is None and not self._warned_of_weightless:
+                self._warned_of_weightless = True
+                self.warn(
+                    figures["step"],
+                    f"Step {figures['step']}: all weights are 0, so there is no mean and no "
+                    "update. Said once; such steps have no loss.",
+                )
+        self._examples += measured.examples
+        self._observed_examples += measured.examples
+        self._norm_buckets += measured.histogram
+        with np.errstate(over="ignore"):
+            own = float(measured.norms.sum())
+        self._norm_sum: float = min(self._norm_sum + own, float_info.max)  # JSON knows no infinity
+        for step, dropped in measured.dropped:
+            self._left_out(step, dropped)
+
+    def evaluated(self, evaluation: Evaluated) -> None:
+        """Take in figures on the validation examples; they travel with the next report."""
+        self._evaluations.append(evaluation)
+
+    def warn(self, step: int, detail: str, of: Literal["step", "evaluation"] = "step") -> None:
+        """Warn of what `step` did, or the evaluation after it, with the next report."""
+        self._warnings.append(Warned(step=step, detail=detail, of=of))
+
+    def state(self) -> dict[str, Any]:
+        """What was warned of, for a checkpoint: said once in a run, not once in an attempt."""
+        return {"examples": sorted(self._warned_of), "weightless": self._warned_of_weightless}
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from `state`; None is that of a checkpoint from before there was any."""
+        if state is not None:
+            self._warned_of = set(state["examples"])
+            self._warned_of_weightless = state["weightless"]
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """Note how long a phase took."""
+        self._phases[phase].append(seconds)
+
+    def flush(self) -> None:
+        """Send every step since the last report."""
+        if not (self._rows or self._evaluations or self._warnings or self._phases):
+            return
+        now = monotonic()
+        self._speeds.append((now, self._examples))
+        (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
+        traffic = self._executor.traffic()
+        self._send(
+            SentReport(
+                workers=self._executor.workers,
+                threads=self._executor.threads,
+                executor=self._executor.kind,
+                examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
+                rows=self._rows,
+                evaluations=self._evaluations,
+                warnings=self._warnings,
+                cluster=self._executor.cluster(),
+                observed=Observed(
+                    examples=self._observed_examples,
+                    norm_buckets=self._norm_buckets.tolist(),
+                    norm_sum=self._norm_sum,
+                    phase_seconds=dict(self._phases),
+                    nonfinite_examples=self._nonfinite,
+                    bytes_in={way: n for (to, way), n in traffic.items() if to == "in"},
+                    bytes_out={way: n for (to, way), n in traffic.items() if to == "out"},
+                ),
+            )
+        )
+        self._sent_at = now
+        self._clear()
+
+    def _left_out(self, step: int, dropped: list[int]) -> None:
+        self._nonfinite += len(dropped)
+        if new := [example for example in dropped if example not in self._warned_of]:
+            self._warned_of.update(new)
+            self.warn(
+                step,
+                f"Step {step}: {len(new)} example(s) left out, their loss or gradient is "
+                f"not finite; first {new[:10]}. Each is named once.",
+            )
+
+    def _clear(self) -> None:
+        self._rows: list[orjson.Fragment] = []
+        self._evaluations: list[Evaluated] = []
+        self._warnings: list[Warned] = []
+        self._observed_examples = 0
+        self._norm_buckets = np.zeros(len(EXAMPLE_NORM_BOUNDS) + 1, np.int64)
+        self._norm_sum = 0.0
+        self._phases: defaultdict[str, list[float]] = defaultdict(list)
+        self._nonfinite = 0

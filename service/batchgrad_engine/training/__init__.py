@@ -1,0 +1,1 @@
+"""One step after another: the coordinator, optimizers, schedules, early stopping."""

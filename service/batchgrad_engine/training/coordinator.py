@@ -1,0 +1,206 @@
+"""One step of training: shard, compute, reduce, compare, update."""
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+
+import numpy as np
+
+from batchgrad.contract import ShortcutName
+from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
+from batchgrad_engine.measurement.averaging import Averaging, Update
+from batchgrad_engine.measurement.buffer import Step
+from batchgrad_engine.measurement.measuring import MOST_TOGETHER, Measured, Measurements
+from batchgrad_engine.measurement.statistics import SmoothedNoise
+from batchgrad_engine.step import Evaluation, Minibatch, Stopwatch
+from batchgrad_engine.training.optimizers import Optimizer, clipped
+from batchgrad_engine.vectors import mean
+from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.nn.gradients import LOSS, WEIGHT, GradientSums, add
+from batchgrad_workers.nn.losses import Loss
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.sharding import assign
+from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, microbatches
+from batchgrad_workers.runtime.threads import ThreadTeam
+
+
+class Coordinator:
+    """Holds θ and the optimizer; knows neither Ray nor files nor the clock of the wall."""
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        loss: Loss,
+        order: Order,
+        examples: Examples,
+        executor: Executor,
+        optimizer: Optimizer,
+        parameters: Array,
+        microbatch_size: int,
+        shortcuts: Sequence[ShortcutName],
+        drop_nonfinite: bool,
+        learning_rate: Callable[[int], float],
+        clip_norm: float | None,
+        update: Update,
+        team: ThreadTeam,
+        measure_together: int = MOST_TOGETHER,
+    ) -> None:
+        """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
+
+        `learning_rate` gives each step number's rate, from 0; `update` names the gradient that θ
+        moves along, `shortcuts` those that are measured. At most `measure_together` steps wait to
+        be measured, fewer where they are large; with 0 nothing is measured.
+        """
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self._learning_rate = learning_rate
+        self._clip_norm = clip_norm
+        self._direction: Update = update
+        self._averaging = Averaging(network, loss, shortcuts, team)
+        self._measurements = Measurements(
+            self._averaging,
+            examples,
+            batch_size=order.batch_size,
+            step_bytes=4 * parameters.nbytes
+            + 8 * self._averaging.means_bytes(parameters.dtype, update)  # and as rows of passes
+            + 24 * order.batch_size,
+            together=measure_together,
+        )
+        self._team = team
+        self._loss = loss
+        self._order = order
+        self._executor = executor
+        self._microbatch_size = microbatch_size
+        self._drop_nonfinite = drop_nonfinite
+
+    def step(self, step: int) -> Minibatch:
+        """Do step number `step`, from 0; what it is worth is in `measured`, later.
+
+        Raises:
+            NonFinite: unless the examples are to be dropped; θ is unchanged.
+            Interrupted, NoWorkers, ClusterLost: from the executor; θ is unchanged.
+        """
+        with np.errstate(all="ignore"):  # whoever looks at the results tells of an overflow
+            watch = Stopwatch()
+            rate = self._learning_rate(step)
+            ids, ranges = self._shard(step)
+            watch.lap("shard")
+            parts = self._executor.gradient_sums(step, self.parameters, ranges)
+            watch.lap("compute")
+            minibatch = self._reduce(step, ids, parts)
+            watch.lap("reduce")
+            self._compare(step, minibatch, rate, watch)
+            watch.lap("compare")
+            self._update(minibatch, rate)
+            watch.lap("update")
+            return minibatch
+
+    def measured(self, *, also_waiting: bool = True) -> list[Measured]:
+        """What the steps since the last call were worth, in order.
+
+        Those that wait to be measured together are measured now, if they are wanted as well.
+        """
+        return self._measurements.measured(also_waiting=also_waiting)
+
+    @property
+    def noise(self) -> SmoothedNoise:
+        """The noise scale over the steps that were measured."""
+        return self._measurements.noise
+
+    def evaluate(self) -> Evaluation:
+        """Loss and accuracy of θ on the validation examples, through the same workers."""
+        examples = len(self._order.validation)
+        if not examples:
+            return Evaluation(None, None)
+        count = microbatches(examples, self._microbatch_size)
+        tree: Tree[EvaluationSums] = Tree(count, add)
+        ranges = assign(count, self._executor.shares)
+        for part in self._executor.evaluation_sums(self.parameters, ranges):
+            for node in part.nodes:
+                tree.add(node.level, node.index, node.sum)
+        weighted_loss, weight, right, seen = tree.root()
+        return Evaluation(
+            loss=float(weighted_loss / weight) if weight else None,
+            accuracy=float(right / seen) if self._loss.correct else None,
+        )
+
+    def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
+        """The minibatch's examples, and a range of microbatches for every worker."""
+        ids = self._order.minibatch(step)
+        count = microbatches(len(ids), self._microbatch_size)
+        return ids, assign(count, self._executor.shares)
+
+    def _reduce(self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]) -> Minibatch:
+        """Join what the workers returned, by the canonical tree."""
+        tree: Tree[GradientSums] = Tree(
+            microbatches(len(ids), self._microbatch_size), GradientSums.join
+        )
+        for part in parts:
+            for node in part.nodes:
+                tree.add(node.level, node.index, node.sum)
+        parts = sorted(parts, key=lambda part: part.start)
+        losses = np.concatenate([part.losses for part in parts])
+        norms = np.concatenate([part.norms for part in parts])
+        examples, dropped = len(ids), []
+        if not isfinite(np.dot(losses, norms)):  # its own overflow costs a closer look
+            finite = np.isfinite(losses) & np.isfinite(norms)
+            dropped = ids[~finite].tolist()
+            if dropped and (not self._drop_nonfinite or not finite.any()):
+                raise NonFiniteExamples(step + 1, dropped, examples, dropping=self._drop_nonfinite)
+            ids, losses, norms = ids[finite], losses[finite], norms[finite]
+        sums = tree.root()
+        return Minibatch(
+            examples,
+            ids,
+            losses,
+            norms,
+            dropped,
+            sums,
+            *self._means(step, sums),
+        )
+
+    def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
+        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖: where sums become means."""
+        weight = float(sums.totals[WEIGHT])
+        if not sums.gradient.dtype.type(weight):
+            weight = 0.0  # what is left weighs nothing beside what was dropped
+        gradient, norm = mean(sums.gradient, weight, self._team)
+        weighted_loss = float(sums.totals[LOSS])
+        if not isfinite(norm) or not isfinite(weighted_loss):
+            raise NonFiniteSums(step + 1)
+        return weighted_loss / weight if weight else None, gradient, norm
+
+    def _compare(self, step: int, minibatch: Minibatch, rate: float, watch: Stopwatch) -> None:
+        """How far the shortcuts are from G, both at the old θ; and what the norms tell."""
+        self._measurements.take(
+            Step(
+                step + 1,
+                self._order.epoch(step) + 1,
+                rate,
+                self._executor.workers,
+                watch,
+                minibatch.examples,
+                minibatch.loss,
+                minibatch.gradient_norm,
+                minibatch.dropped,
+            ),
+            minibatch,
+            self.parameters,
+        )
+
+    def _update(self, minibatch: Minibatch, rate: float) -> None:
+        """A new θ, in place, along G or the shortcut that is trained on.
+
+        An overflow shows in the next step's losses.
+        """
+        if minibatch.loss is None:
+            return
+        gradient = minibatch.gradient
+        if self._direction != "mean_gradient":
+            gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
+        gradient = clipped(gradient, self._clip_norm)
+        self.optimizer.update(self.parameters, gradient, rate)

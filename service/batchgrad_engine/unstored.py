@@ -1,0 +1,57 @@
+"""The file of messages that the service has not stored yet, beside an engine's checkpoints.
+
+An engine writes it before every checkpoint and at its end, so that whatever a checkpoint has left
+behind is either stored or here; the service stores the messages before the next attempt. A message
+is known by its attempt and the number of its line on the engine's stdout, from 1, so that one that
+was stored just before the service died is not stored again.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from batchgrad_engine.messages import AnyEngineMessage, EngineMessage
+from batchgrad_workers.system.files import write_whole
+
+FILE = "unstored.jsonl"
+
+
+class BadUnstored(Exception):
+    """The file does not hold what an engine of this version writes."""
+
+
+@dataclass(frozen=True)
+class Unstored:
+    """Messages of one attempt, oldest first, each with the number of its line."""
+
+    attempt: int
+    messages: list[tuple[int, AnyEngineMessage]]
+
+
+def write(directory: Path, attempt: int, lines: Sequence[tuple[int, bytes]]) -> None:
+    """Replace the file by these numbered lines; when this returns, it survives a power cut."""
+    head = {"attempt": attempt, "numbers": [number for number, _ in lines]}
+    content = [json.dumps(head).encode(), *(line for _, line in lines)]
+    write_whole(directory / FILE, b"\n".join(content))
+
+
+def read(directory: Path) -> Unstored | None:
+    """What the file holds; None without a file. Raises BadUnstored."""
+    try:
+        head, *lines = (directory / FILE).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None
+    try:
+        about = json.loads(head)
+        messages = [EngineMessage.validate_json(line) for line in lines]
+        return Unstored(about["attempt"], list(zip(about["numbers"], messages, strict=True)))
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise BadUnstored(f"{FILE} can't be read: {error}"[:500]) from error
+
+
+def remove(directory: Path) -> None:
+    """The service has stored them all."""
+    (directory / FILE).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Datasets and initial parameters: uploads, contents on disk, the blob store."""

@@ -1,0 +1,177 @@
+"""Datasets: contents on the disk, named in the store. Equal contents are kept once."""
+
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from batchgrad.contract import Dataset
+from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.datasets.npz import unpack
+from batchgrad_service.datasets.published import Published
+from batchgrad_service.datasets.validation import inspect
+from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.store import PutOutcome, Store, utc_now
+from batchgrad_workers.system.durability import sync
+from batchgrad_workers.system.files import hex_of, new_name, remove, remove_temporaries
+
+
+class Datasets:
+    """Stores, finds and removes datasets below `data_dir`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        store: Store,
+        *,
+        max_bytes: int,
+        blobs: BlobStore | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self._contents = data_dir / "datasets"
+        self._uploads = data_dir / "uploads"
+        self._store = store
+        self._clock = clock
+        self._users: Counter[str] = Counter()  # who is inside `using`, by content
+        self._dropped_later: set[str] = set()
+        self._lock = (
+            threading.RLock()
+        )  # guards those, and names and directories change together; no network
+        self._published = (
+            None if blobs is None else Published(blobs, data_dir / "published", self._in_use)
+        )
+        for directory in (self._contents, self._uploads):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def clean(self) -> None:
+        """At start: remove what an interrupted upload or removal has left unfinished.
+
+        A whole content stays, also one that the database does not know: see leftovers.py.
+        """
+        with self._lock:
+            remove_temporaries(self._uploads)
+            remove_temporaries(self._contents)
+
+    def clean_blobs(self) -> None:
+        """The same in the blob store, which may take its time."""
+        if self._published is not None:
+            self._published.clean()
+
+    @contextmanager
+    def upload(self) -> Iterator[Path]:
+        """A path for an upload's bytes; whatever is there goes when the block ends."""
+        path = self._uploads / new_name()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, name: str, archive: Path, *, replace: bool) -> tuple[Dataset, PutOutcome]:
+        """Store the npz `archive` under `name`.
+
+        Raises:
+            Invalid, TooLarge: the content cannot be trained on; nothing is stored.
+            Conflict: the name has another content, and `replace` is False; nothing is stored.
+            Unavailable: there is a blob store, and it does not take the content.
+        """
+        temporary = self._contents / new_name()
+        temporary.mkdir()
+        try:
+            unpack(archive, temporary, max_bytes=self.max_bytes)
+            content = inspect(temporary)
+            for file in temporary.iterdir():
+                sync(file)
+            sync(temporary)
+            dataset = Dataset(name=name, created_at=self._clock(), **asdict(content))
+            published = (
+                self._published.holding(dataset.digest, temporary)
+                if self._published is not None
+                else nullcontext()
+            )
+            with published, self._lock:  # published first: what jobs find is complete
+                before = self._find(dataset.name)
+                outcome = self._name(dataset, temporary, replace=replace)
+                named = self._store.dataset(dataset.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if before is not None and outcome in {"replaced", "conflict"}:
+            self.drop_unused(before.digest)
+            self.drop_unused(dataset.digest)
+        if outcome == "conflict":
+            raise Conflict(
+                f"Dataset {dataset.name!r} already has another content: send ?replace=true to "
+                "give the name this one, or choose another name.",
+                code="dataset_exists",
+            )
+        return named, outcome
+
+    def _name(self, dataset: Dataset, temporary: Path, *, replace: bool) -> PutOutcome:
+        final = self.directory(dataset.digest)
+        if not final.exists():
+            temporary.rename(final)
+            sync(self._contents)
+        return self._store.put_dataset(dataset, replace=replace)
+
+    def _find(self, name: str) -> Dataset | None:
+        try:
+            return self._store.dataset(name)
+        except NotFound:
+            return None
+
+    def directory(self, digest: str) -> Path:
+        """Where the content with this digest is."""
+        return self._contents / hex_of(digest)
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[tuple[Dataset, Path]]:
+        """A dataset and its directory, which stay inside the block. NotFound if there is none."""
+        with self._lock:
+            dataset = self._store.dataset(name)
+            self._users[dataset.digest] += 1
+        try:
+            yield dataset, self.directory(dataset.digest)
+        finally:
+            with self._lock:
+                self._users[dataset.digest] -= 1
+                dropped = dataset.digest in self._dropped_later and not self._users[dataset.digest]
+                self._dropped_later -= {dataset.digest} if dropped else set()
+            if dropped:
+                self.drop_unused(dataset.digest)
+
+    def delete(self, name: str) -> None:
+        """Remove the name, and the content when no other name and no job needs it.
+
+        Raises:
+            NotFound: nothing has the name.
+            Conflict: a job that has not ended trains on it.
+        """
+        with self._lock:
+            dataset = self._store.dataset(name)
+            self._store.delete_dataset(name)
+        self.drop_unused(dataset.digest)
+
+    def drop_unused(self, digest: str) -> None:
+        """Remove a content that no name and no job needs any more, from the blob store too."""
+        with self._lock:
+            dropped = self._drop_content(digest)
+        if dropped and self._published is not None:
+            self._published.drop(digest)
+
+    def _drop_content(self, digest: str) -> bool:
+        directory = self.directory(digest)
+        if self._users[digest]:
+            self._dropped_later.add(digest)
+        if not directory.exists() or self._in_use(digest):
+            return False
+        doomed = self._contents / new_name()
+        directory.rename(doomed)  # at once, so that nobody finds half a content
+        remove(doomed)
+        return True
+
+    def _in_use(self, digest: str) -> bool:
+        return self._users[digest] > 0 or self._store.dataset_digest_in_use(digest)

@@ -1,0 +1,166 @@
+"""Where θ starts: stored parameter files, named by the SHA-256 of their bytes."""
+
+import base64
+import binascii
+import hashlib
+import threading
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+from safetensors import SafetensorError, deserialize
+
+from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model, Precision
+from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
+from batchgrad_service.datasets.downloads import choose
+from batchgrad_service.datasets.npz_parameters import as_safetensors
+from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.store import Store
+from batchgrad_service.validation.shapes import bind
+from batchgrad_workers.system.files import hex_of, remove_temporaries, write_whole
+
+_FLOATS = {"F32", "F64"}
+_ROOM_BYTES = 1 << 20
+"""For the headers of an npz's arrays."""
+
+
+class Exporter(Protocol):
+    """Makes a download from a checkpoint file."""
+
+    def __call__(
+        self,
+        path: Path,
+        fold_into: Model | None = None,
+        *,
+        which: Kept = "last",
+        precision: Precision | None = None,
+    ) -> bytes:
+        """The parameters; standardization folded into this model's first layer, if given."""
+
+
+class StoredParameters:
+    """Initial parameters below `data_dir`; `export` makes them from a checkpoint file."""
+
+    def __init__(self, data_dir: Path, store: Store, export: Exporter) -> None:
+        self._directory = data_dir / "parameters"
+        self._jobs = data_dir / "jobs"
+        self._store = store
+        self._export = export
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.RLock()
+        """Held from `keep` until the job is stored, so that the file stays meanwhile."""
+
+    def clean(self) -> None:
+        """At start: remove what was not written to its end."""
+        remove_temporaries(self._directory)
+
+    def path(self, digest: str) -> Path:
+        """Where the file with this digest is."""
+        return self._directory / f"{hex_of(digest)}.safetensors"
+
+    def read(self, given: InitialParameters, model: Model, dataset: Dataset) -> bytes:
+        """The file that `given` means, checked against the model's parameters.
+
+        Raises:
+            Invalid: it is not there, cannot be read, or does not fit.
+        """
+        pointer, content = self._read(given)
+        if given.npz is not None:
+            shape = tuple(dataset.input_shape)
+            most = 8 * (bind(model, shape).size + 2 * prod(shape))  # mean and deviation too
+            content = as_safetensors(pointer, content, max_bytes=most + _ROOM_BYTES)
+        _check_fit(pointer, content, model, dataset)
+        return content
+
+    def keep(self, content: bytes) -> str:
+        """Store a file; its digest, "sha256:…"."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if not self.path(digest).exists():
+            write_whole(self.path(digest), content)
+        return digest
+
+    def drop_unused(self, digest: str | None) -> None:
+        """Remove a file that no job starts from any more."""
+        with self.lock:
+            if digest is not None and not self._store.parameters_in_use(digest):
+                self.path(digest).unlink(missing_ok=True)
+
+    def _read(self, given: InitialParameters) -> tuple[str, bytes]:
+        if given.job is not None:
+            return "/initial_parameters/job", self._of_job(given.job)
+        if given.digest is not None:
+            pointer = "/initial_parameters/digest"
+            try:
+                return pointer, self.path(given.digest).read_bytes()
+            except FileNotFoundError:
+                raise Invalid.field(
+                    pointer,
+                    f"No stored parameters have the digest {given.digest}: send the file itself "
+                    "as safetensors, or name a job.",
+                ) from None
+        kind = "safetensors" if given.npz is None else "npz"
+        pointer = f"/initial_parameters/{kind}"
+        try:
+            return pointer, base64.b64decode(given.safetensors or given.npz or "", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Invalid.field(
+                pointer, f"Not base64 ({error}): send a {kind} file's bytes in base64."
+            ) from None
+
+    def _of_job(self, job_id: str) -> bytes:
+        pointer = "/initial_parameters/job"
+        try:
+            kept = self._store.checkpoints(job_id)
+        except NotFound:
+            raise Invalid.field(
+                pointer, f"There is no job {job_id!r:.100}; GET /v1/jobs lists those there are."
+            ) from None
+        if not kept:
+            ended = self._store.job(job_id).status in TERMINAL
+            lacks = (
+                "ended without a checkpoint:"
+                if ended
+                else "has no checkpoint yet: wait for one, or"
+            )
+            raise Invalid.field(pointer, f"Job {job_id} {lacks} start from a seed.")
+        chosen = choose(job_id, kept)
+        try:
+            return self._export(self._jobs / job_id / chosen.file, which=chosen.which)
+        except BadCheckpoint as bad:
+            raise Invalid.field(
+                pointer,
+                f"{bad} Download those of an older checkpoint of job {job_id}, and start from "
+                "that file.",
+            ) from None
+
+
+def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:
+    expected = {
+        slot.name: tuple(slot.shape) for slot in bind(model, tuple(dataset.input_shape)).slots
+    }
+    try:
+        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise Invalid.field(
+            pointer, f"Not a safetensors file ({error}): safetensors.numpy.save makes one."
+        ) from None
+    got = {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
+    for name, shape in expected.items():
+        if got.get(name) != shape:
+            found = f"{name} {list(got[name])}" if name in got else f"no {name}"
+            raise Invalid.field(
+                pointer,
+                f"The file has {found:.200}; this model needs {name} {list(shape)}: take the file "
+                "of a model with the same layers.",
+            )
+        if tensors[name]["dtype"] not in _FLOATS:
+            raise Invalid.field(
+                pointer, f"{name} is {tensors[name]['dtype']}; expected one of {sorted(_FLOATS)}."
+            )
+    surplus = sorted(got.keys() - expected.keys())
+    if surplus:
+        raise Invalid.field(
+            pointer,
+            f"The file has {surplus[0]!r:.100}, which this model has not: take the file of a model "
+            "with the same layers.",
+        )

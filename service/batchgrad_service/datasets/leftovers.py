@@ -1,0 +1,136 @@
+"""Find, and remove where asked, what a data directory holds and its database does not know.
+
+A start removes only what was never finished. Whatever was once whole is shown here first: the
+database that does not know it may be an older one.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchgrad_engine.checkpoints.checkpoints import is_unfinished
+from batchgrad_service.data_directory import DataDirectoryError, opened
+from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.settings import Settings
+from batchgrad_service.store import Store
+from batchgrad_workers.system import files
+
+_JOB = re.compile(r"job_[0-9a-hjkmnp-tv-z]{16}")
+_PARAMETERS = ".safetensors"
+
+UNFINISHED = "was not written to its end"
+UNNAMED = "no dataset has this content, and no job that has not ended trains on it"
+NO_START = "no job starts from it"
+NO_JOB = "the database does not know the job"
+PUBLISHED = "in the blob store, and no dataset has this content"
+STRANGE = "no name that this service gives"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or directory; `ours` says whether its name is one that the service gives."""
+
+    path: Path
+    why: str
+    ours: bool = True
+
+    def bytes(self) -> int:
+        """What it takes on the disk, without what links point to."""
+        entries = [self.path]
+        if self.path.is_dir() and not self.path.is_symlink():
+            entries += self.path.rglob("*")
+        return sum(512 * entry.lstat().st_blocks for entry in entries)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A leftover, what it takes on the disk, and whether it is gone."""
+
+    leftover: Leftover
+    bytes: int
+    gone: bool
+
+    def described(self) -> dict[str, str | int | bool]:
+        """As JSON."""
+        found = self.leftover
+        return {
+            "path": str(found.path),
+            "why": found.why,
+            "ours": found.ours,
+            "bytes": self.bytes,
+            "gone": self.gone,
+        }
+
+
+def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
+    """What the database does not know, and entries that no service made; in the order of names."""
+    contents, parameters = _hex(store.needed_contents()), _hex(store.needed_parameters())
+    jobs, ended = store.job_ids(), store.job_ids(ended=True)
+    for entry in _entries(data_dir / "datasets"):
+        yield from _judge(entry, files.is_content(entry.name), entry.name in contents, UNNAMED)
+    for entry in _entries(data_dir / "uploads"):
+        yield from _judge(entry, ours=False, known=False, why="")
+    for entry in _entries(data_dir / "parameters"):
+        ours = entry.suffix == _PARAMETERS and files.is_content(entry.stem)
+        yield from _judge(entry, ours, entry.stem in parameters, NO_START)
+    for entry in _entries(data_dir / "published"):
+        yield from _judge(entry, files.is_content(entry.name), entry.name in contents, PUBLISHED)
+    for entry in _entries(data_dir / "jobs"):
+        yield from _judge(entry, bool(_JOB.fullmatch(entry.name)), entry.name in jobs, NO_JOB)
+        if entry.name in ended:
+            for file in _entries(entry):
+                if is_unfinished(file.name):
+                    yield Leftover(file, UNFINISHED)
+
+
+def collect(
+    settings: Settings, *, remove: bool, trust_database: bool
+) -> tuple[list[Removed], bool]:
+    """Leftovers of the data directory, removed if asked; whether they were.
+
+    A database that the directory was not used with is not believed, unless `trust_database`: then
+    it is the directory's from now on.
+
+    Raises:
+        DataDirectoryError: the directory is missing, in use or not a service's.
+        OSError, Unavailable: something can't be removed.
+    """
+    if not settings.data_dir.exists():
+        raise DataDirectoryError(f"There is no data directory {settings.data_dir}.")
+    blobs = BlobStore(settings.blob_store) if settings.blob_store else None
+    with opened(settings) as (directory, store, belongs):
+        trusted = belongs or trust_database
+        if trusted:
+            directory.accept(store)
+        found = list(find(settings.data_dir, store))
+        acts = remove and trusted
+        return [Removed(one, one.bytes(), acts and _delete(one, blobs)) for one in found], trusted
+
+
+def _delete(leftover: Leftover, blobs: BlobStore | None) -> bool:
+    """Remove it, from the blob store too; False for what is not ours to remove."""
+    published = leftover.path.parent.name == "published"
+    if not leftover.ours or (published and blobs is None):
+        return False
+    if published and blobs is not None:
+        blobs.remove(f"sha256:{leftover.path.name}")
+    files.remove(leftover.path)
+    return True
+
+
+def _judge(entry: Path, ours: bool, known: bool, why: str) -> Iterator[Leftover]:
+    if files.is_temporary(entry.name):
+        yield Leftover(entry, UNFINISHED)
+    elif not ours:
+        yield Leftover(entry, STRANGE, ours=False)
+    elif not known:
+        yield Leftover(entry, why)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _hex(digests: set[str]) -> set[str]:
+    return {files.hex_of(digest) for digest in digests}

@@ -1,0 +1,204 @@
+"""Unpack an uploaded .npz without trusting a byte of it: no pickle, no surprise in size."""
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from batchgrad_service.datasets.npy_headers import (
+    MAX_HEADER_BYTES,
+    REMEDY,
+    Header,
+    read_header,
+    write_header,
+)
+from batchgrad_service.problems import Invalid, TooLarge
+
+ARRAYS = ("inputs", "targets", "weights")
+_CHUNK_BYTES = 2**20
+_MAX_READ_BYTES = 4 * _CHUNK_BYTES
+_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""What numpy writes. zipfile unpacks bzip2 and lzma without a limit on memory."""
+_OTHERS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    NotImplementedError,
+    UnicodeDecodeError,
+)
+
+
+class _CarefulFile(io.FileIO):
+    """A file of which zipfile can read neither much at once nor what lies outside."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read, unless a forged archive directory claims to be huge."""
+        if size is not None and size > _MAX_READ_BYTES:
+            raise zipfile.BadZipFile(f"its directory claims {size} bytes")
+        return super().read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, unless a forged archive directory points outside."""
+        if whence == os.SEEK_SET and not 0 <= offset <= os.fstat(self.fileno()).st_size:
+            raise zipfile.BadZipFile("its directory points outside of the file")
+        return super().seek(offset, whence)
+
+
+class CarefulBytes(io.BytesIO):
+    """Bytes of which zipfile can read nothing that lies outside."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, unless a forged archive directory points outside."""
+        if whence == os.SEEK_SET and not 0 <= offset <= len(self.getbuffer()):
+            raise zipfile.BadZipFile("its directory points outside of the file")
+        return super().seek(offset, whence)
+
+
+def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
+    """Write the arrays of `archive` as C-order little-endian .npy files in the directory `into`.
+
+    Raises:
+        Invalid: not an npz, other arrays than expected, or dtypes that are not numbers.
+        TooLarge: the arrays hold more than `max_bytes` together.
+        OSError: the disk does not take them.
+    """
+    with _CarefulFile(archive) as file, opened(file) as unzipped:
+        for name, member in _members(unzipped, max_bytes).items():
+            _unpack_array(name, pieces(unzipped, member), member.file_size, into / f"{name}.npy")
+
+
+@contextmanager
+def _damage_is_invalid() -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise Invalid.field(
+            "", f"This is not a readable npz ({error!s:.200}); {REMEDY}.", code="not_npz"
+        ) from error
+
+
+@contextmanager
+def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """The archive in `file`; Invalid if it is none."""
+    with _damage_is_invalid():
+        unzipped = zipfile.ZipFile(file)
+    with unzipped:
+        yield unzipped
+
+
+def pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The member's bytes: first as many as hold a header, then a chunk at a time."""
+    with _damage_is_invalid(), archive.open(member) as stream:
+        yield stream.read(MAX_HEADER_BYTES)
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def members(
+    archive: zipfile.ZipFile, check_name: Callable[[str], None]
+) -> dict[str, zipfile.ZipInfo]:
+    """The arrays by name: each once, readable, and passed by `check_name`, which raises Invalid."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name in found:
+            raise Invalid.field("", f"The npz holds {name} twice; {REMEDY}.")
+        if name == info.filename:
+            raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {REMEDY}.")
+        check_name(name)
+        if info.flag_bits & 1:
+            raise Invalid.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
+        if info.compress_type not in _COMPRESSIONS:
+            kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
+            raise Invalid.field(
+                f"/{name}",
+                f"{name} is compressed by {kind}; expected deflate, or none: numpy.savez_compressed"
+                " or numpy.savez.",
+            )
+        found[name] = info
+    return found
+
+
+def _check_name(name: str) -> None:
+    if name not in ARRAYS:
+        raise Invalid.field(
+            "",
+            f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
+            "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
+        )
+
+
+def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
+    found = members(archive, _check_name)
+    for name in ("inputs", "targets"):
+        if name not in found:
+            raise Invalid.field(
+                f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {REMEDY}."
+            )
+    total = sum(info.file_size for info in found.values())
+    if total > max_bytes:
+        raise TooLarge(
+            f"The npz unpacks to {total} bytes, this service takes {max_bytes}: use fewer examples "
+            "or a smaller dtype, or raise max_dataset_bytes."
+        )
+    return {name: found[name] for name in ARRAYS if name in found}
+
+
+def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: Path) -> None:
+    start = next(pieces)
+    header = read_header(name, start)
+    if header.offset_bytes + header.array_bytes != size_bytes:
+        raise Invalid.field(
+            f"/{name}",
+            f"{name} says {list(header.shape)} of {header.dtype.name}, {header.array_bytes} bytes, "
+            f"but {size_bytes - header.offset_bytes} bytes follow; {REMEDY}.",
+        )
+    dtype = header.dtype.newbyteorder("<")
+    plain = not header.fortran_order and header.dtype == dtype
+    raw = target if plain else target.with_suffix(".raw")
+    with raw.open("xb") as file:
+        if plain:
+            write_header(file, dtype, header.shape)
+        written = file.write(start[header.offset_bytes :])
+        for piece in pieces:
+            written += file.write(piece)
+    if written != header.array_bytes:
+        raise Invalid.field(
+            f"/{name}", f"{name} ends after {written} of {header.array_bytes} bytes; {REMEDY}."
+        )
+    if not plain:
+        _rearrange(raw, header, target)
+        raw.unlink()
+
+
+def _rearrange(raw: Path, header: Header, target: Path) -> None:
+    """Copy `raw` to C order and little-endian, some rows at a time.
+
+    The copy is allocated before it is mapped: storing into a mapped hole of a file ends the
+    process when the disk is full, where an allocation is an OSError.
+    """
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+    source: np.memmap[Any, np.dtype[Any]] = np.memmap(
+        raw, header.dtype, "r", shape=header.shape, order=order
+    )
+    dtype = header.dtype.newbyteorder("<")
+    with target.open("xb") as file:
+        write_header(file, dtype, header.shape)
+        offset = file.tell()
+        os.posix_fallocate(file.fileno(), offset, header.array_bytes)
+    copy: np.memmap[Any, np.dtype[Any]] = np.memmap(
+        target, dtype, "r+", offset=offset, shape=header.shape
+    )
+    rows = max(1, _CHUNK_BYTES * header.shape[0] // header.array_bytes)
+    for first in range(0, header.shape[0], rows):
+        copy[first : first + rows] = source[first : first + rows]
+    copy.flush()

@@ -1,0 +1,74 @@
+"""Read parameters from an npz as `download` writes it, and make safetensors of them."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+
+from batchgrad_engine.checkpoints.checkpoints import KEY
+from batchgrad_service.datasets.npy_headers import REMEDY, read_header
+from batchgrad_service.datasets.npz import CarefulBytes, members, opened, pieces
+from batchgrad_service.problems import Invalid
+
+_STANDARDIZE = "standardize."
+
+
+def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
+    """The same parameters, with the same metadata, as a safetensors file.
+
+    Raises:
+        Invalid: no npz, arrays that are no numbers, or more than `max_bytes` of them.
+    """
+    try:
+        arrays, comment = _read(content, max_bytes)
+    except Invalid as bad:
+        said = bad.errors[0].detail.removesuffix(f"; {REMEDY}.").removesuffix(".")
+        raise Invalid.field(pointer, f"{said}: batchgrad download --format npz makes one.") from bad
+    about = _about(comment)
+    known = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STANDARDIZE)}
+    if known.keys() == {"standardize.mean", "standardize.deviation"}:
+        about["standardization"] = {
+            name.removeprefix(_STANDARDIZE): array.tolist() for name, array in known.items()
+        }
+    elif known:
+        raise Invalid.field(
+            pointer,
+            f"The npz holds {sorted(known)}: standardize.mean and standardize.deviation belong "
+            "together.",
+        )
+    return save(arrays, {KEY: json.dumps(about)} if about else None)
+
+
+def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], bytes]:
+    arrays = {}
+    with opened(CarefulBytes(content)) as archive:
+        found = members(archive, lambda _: None)
+        total = sum(info.file_size for info in found.values())
+        if total > max_bytes:
+            raise Invalid.field(
+                "",
+                f"The npz unpacks to {total} bytes, parameters of this model take at most "
+                f"{max_bytes}.",
+            )
+        for name, info in found.items():
+            plain = b"".join(pieces(archive, info))
+            header = read_header(name, plain)
+            if header.offset_bytes + header.array_bytes != len(plain):
+                raise Invalid.field(
+                    "", f"{name} has {len(plain)} bytes, its header says otherwise."
+                )
+            array = np.frombuffer(plain, header.dtype, offset=header.offset_bytes)
+            shaped = array.reshape(header.shape, order="F" if header.fortran_order else "C")
+            arrays[name] = np.ascontiguousarray(shaped, header.dtype.newbyteorder("<"))
+        return arrays, archive.comment
+
+
+def _about(comment: bytes) -> dict[str, Any]:
+    """What the archive's comment says of the parameters; nothing if it is another's."""
+    try:
+        about = json.loads(comment)[KEY]
+    except (ValueError, TypeError, KeyError):
+        return {}
+    return about if isinstance(about, dict) else {}

@@ -1,0 +1,51 @@
+"""What engines tell workers on other nodes: where the job's dataset is, and what opens it."""
+
+import hmac
+import secrets
+from pathlib import Path
+
+from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.datasets.npz import ARRAYS
+from batchgrad_service.settings import Settings
+from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.system.files import hex_of
+
+
+class Sources:
+    """`listening_url` is where this service listens; `advertised_url` comes before it."""
+
+    def __init__(self, settings: Settings, listening_url: str = "") -> None:
+        self._contents = settings.data_dir / "datasets"
+        self._service_url = settings.advertised_url or listening_url
+        self._blobs = BlobStore(settings.blob_store) if settings.blob_store else None
+        self._cache_directory = settings.node_cache_dir
+        self._cache_bytes = settings.node_cache_bytes
+        self._key = secrets.token_bytes(32)  # engines do not outlive the service, nor need it to
+
+    def of(self, job_id: str, digest: str) -> DatasetSource:
+        """The dataset with this digest, for one job: in the blob store, else from here."""
+        path = self._contents / hex_of(digest)
+        files = {name: _bytes(path / f"{name}.npy") for name in ARRAYS}
+        urls = [self._blobs.url_of(digest)] if self._blobs else []
+        if self._service_url:
+            urls.append(f"{self._service_url}/v1/jobs/{job_id}/dataset")
+        return DatasetSource(
+            path=path,
+            digest=digest,
+            files={name: size_bytes for name, size_bytes in files.items() if size_bytes},
+            urls=tuple(urls),
+            secret=self._secret(job_id),
+            cache_directory=self._cache_directory,
+            cache_bytes=self._cache_bytes,
+        )
+
+    def opens(self, job_id: str, secret: str) -> bool:
+        """Whether `secret` is the job's own, compared in constant time."""
+        return hmac.compare_digest(secret.encode(), self._secret(job_id).encode())
+
+    def _secret(self, job_id: str) -> str:
+        return hmac.new(self._key, job_id.encode(), "sha256").hexdigest()
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0

@@ -1,0 +1,149 @@
+"""Is a dataset's content fit to train on, and which content is it?
+
+n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad_service.problems import Invalid
+from batchgrad_service.validation.labels import no_negatives
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.digests import digest
+
+_CHUNK_NUMBERS = 2**18
+_MAX_CLASSES = 2**31
+_SHOWN = 3
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the arrays of a dataset are."""
+
+    digest: str
+    examples: int
+    input_shape: list[int]
+    input_dtype: str
+    target_kind: Literal["classes", "values"]
+    classes: int | None
+    weighted: bool
+    bytes: int
+
+
+def inspect(directory: Path) -> Content:
+    """Check the stored arrays in `directory`, chunk by chunk, and say what they are.
+
+    Raises:
+        Invalid: rows that do not match, numbers that are not finite, classes or weights below 0.
+    """
+    stored = StoredDataset.open(directory)
+    arrays = {"inputs": stored.inputs, "targets": stored.targets}
+    if stored.weights is not None:
+        arrays["weights"] = stored.weights
+    _check_rows(arrays)
+    for name, array in arrays.items():
+        _refuse_non_finite(name, array)
+    classes = _count_classes(stored.targets)
+    if stored.weights is not None:
+        _check_weights(stored.weights)
+    return Content(
+        digest=digest(arrays),
+        examples=len(stored.inputs),
+        input_shape=list(stored.inputs.shape[1:]),
+        input_dtype=stored.inputs.dtype.name,
+        target_kind="values" if classes is None else "classes",
+        classes=classes,
+        weighted=stored.weights is not None,
+        bytes=sum(array.nbytes for array in arrays.values()),
+    )
+
+
+def _check_rows(arrays: dict[str, _Array]) -> None:
+    inputs = arrays["inputs"]
+    if inputs.ndim < 2:
+        raise Invalid.field(
+            "/inputs",
+            f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
+            "inputs.reshape(-1, 1) makes rows of single numbers.",
+        )
+    for name, one in (("targets", "one target"), ("weights", "one weight")):
+        if name in arrays and len(arrays[name]) != len(inputs):
+            raise Invalid.field(
+                f"/{name}",
+                f"{name} has {len(arrays[name])} rows, inputs has {len(inputs)}: each example "
+                f"needs {one}.",
+            )
+
+
+def _refuse_non_finite(name: str, array: _Array) -> None:
+    if array.dtype.kind == "f":
+        _refuse_where(
+            name, array, lambda chunk: ~np.isfinite(chunk), "remove or repair such examples"
+        )
+
+
+def _count_classes(targets: _Array) -> int | None:
+    """How many classes (the highest and 1), or None when targets are values."""
+    if targets.dtype.kind == "f":
+        if targets.ndim > 2:
+            raise Invalid.field(
+                "/targets",
+                f"targets has shape {list(targets.shape)}; expected values (n,) or (n, out): "
+                "flatten each example's targets.",
+            )
+        return None
+    if targets.ndim != 1:
+        raise Invalid.field(
+            "/targets",
+            f"targets are integers of shape {list(targets.shape)}; classes are (n,), numbers are "
+            f"floats: {_remedy(targets)}.",
+        )
+    if targets.dtype.kind == "i" and targets.min() < 0:
+        _refuse_where("targets", targets, lambda chunk: chunk < 0, no_negatives(targets))
+    highest = int(targets.max())
+    if highest >= _MAX_CLASSES:
+        raise Invalid.field(
+            "/targets",
+            f"targets holds class {highest}; number classes 0, 1, 2, …, or give values as floats.",
+        )
+    return highest + 1
+
+
+def _remedy(targets: _Array) -> str:
+    """What integers of more than one axis become."""
+    if targets.shape[1:] == (1,):
+        return "targets.ravel() for classes, targets.astype('float32') for numbers"
+    return "targets.argmax(1) for one-hot rows, targets.astype('float32') for numbers"
+
+
+def _check_weights(weights: _Array) -> None:
+    if weights.ndim != 1:
+        raise Invalid.field(
+            "/weights", f"weights has shape {list(weights.shape)}; expected one per example, (n,)."
+        )
+    _refuse_where("weights", weights, lambda chunk: chunk < 0, "weights are 0 or more")
+    if not weights.any():
+        raise Invalid.field(
+            "/weights",
+            "All weights are 0, so there is no mean: give at least one example a positive weight.",
+        )
+
+
+def _refuse_where(name: str, array: _Array, wrong: Any, remedy: str) -> None:
+    flat = array.reshape(-1)  # a view: stored arrays are in C order
+    for start in range(0, flat.size, _CHUNK_NUMBERS):
+        chunk = flat[start : start + _CHUNK_NUMBERS]
+        found = np.flatnonzero(wrong(chunk))
+        if not len(found):
+            continue
+        shown = []
+        for index in found[:_SHOWN]:
+            where = ", ".join(str(i) for i in np.unravel_index(start + index, array.shape))
+            shown.append(f"{name}[{where}] is {chunk[index]}")
+        more = ", among others" if len(found) > _SHOWN else ""
+        raise Invalid.field(f"/{name}", f"{'; '.join(shown)}{more}: {remedy}.")

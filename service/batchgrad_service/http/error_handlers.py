@@ -1,0 +1,126 @@
+"""Every error leaves as application/problem+json (RFC 9457), whoever raised it."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.routing import Match
+
+from batchgrad import contract
+from batchgrad.parsing.validation import field_errors
+from batchgrad_service.problems import (
+    BadRequest,
+    InsufficientStorage,
+    Invalid,
+    NotFound,
+    Problem,
+    TooLarge,
+)
+from batchgrad_workers.system.disk import lacks_room, no_room
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str | None,
+    *,
+    errors: list[contract.ProblemError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem, as it travels."""
+    problem = contract.Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors or [],
+        request_id=request_id,
+    )
+    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def as_response(problem: Problem, request_id: str | None) -> Response:
+    """The response for a problem that was raised."""
+    return problem_response(
+        problem.status,
+        problem.code,
+        problem.detail,
+        request_id,
+        errors=problem.errors,
+        headers=problem.headers,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer problems, the framework's own errors and validation errors alike."""
+    app.add_exception_handler(Problem, _raised)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(OSError, _file_system)
+
+
+def _request_id(request: Request) -> str | None:
+    return getattr(request.state, "request_id", None)
+
+
+def _raised(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - Starlette's signature is wider than its promise
+    return as_response(error, _request_id(request))
+
+
+def _file_system(request: Request, error: Exception) -> Response:
+    if not lacks_room(error):
+        raise error
+    return as_response(InsufficientStorage(no_room(error)), _request_id(request))
+
+
+def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    method, path, headers = request.method, request.url.path, error.headers
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        if _is_one_slash_off(request):
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"../{quote(path.split('/')[-2])}{query}", 307)
+        code, detail = NotFound.default_code, f"There is nothing at {path:.200}; see /docs."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": _allowed(request)}
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        code = "method_not_allowed"
+        detail = f"{path:.200} takes {headers['Allow']}, not {method:.20}."
+    elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        code, detail = TooLarge.default_code, error.detail
+    else:
+        code, detail = BadRequest.default_code, f"{error.detail}: the request cannot be read."
+    return problem_response(error.status_code, code, detail, _request_id(request), headers=headers)
+
+
+def _is_one_slash_off(request: Request) -> bool:
+    """Whether there is something at the path without the slash at its end."""
+    asked = {**request.scope, "path": request.scope["path"].removesuffix("/")}
+    return asked["path"] not in {"", request.scope["path"]} and any(
+        route.matches(asked)[0] is Match.FULL for route in request.app.routes
+    )
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path, which may be several routes' (RFC 9110, 10.2.1)."""
+    allowed = {"OPTIONS"}
+    for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            allowed.add(method)
+    return ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    problem = Invalid.fields(field_errors(error.errors(), None))  # of the path, query or headers
+    return as_response(problem, _request_id(request))

@@ -1,0 +1,1 @@
+"""Jobs as processes: supervisor, attempts, restarts, recovery, replays, reports."""

@@ -1,0 +1,86 @@
+"""One running job's newest figures, as they are shown to Prometheus."""
+
+from collections import defaultdict
+from itertools import accumulate
+
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, Job, LayeredShortcut
+from batchgrad_engine.messages import ClusterSeen, Report
+
+PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
+
+
+class NormCounts:
+    """Per-example gradient norms, counted by engines into EXAMPLE_NORM_BOUNDS."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(EXAMPLE_NORM_BOUNDS) + 1)
+        self.sum = 0.0
+
+    def add(self, counts: list[int], norm_sum: float) -> None:
+        """Add counts, one for each bound and one above them; none at all when there is no news.
+
+        Raises:
+            ValueError: there are other numbers of counts than of buckets.
+        """
+        if not counts:
+            return
+        if len(counts) != len(self._counts):
+            raise ValueError(f"got {len(counts)} norm buckets, expected {len(self._counts)}.")
+        self._counts = [a + b for a, b in zip(self._counts, counts, strict=True)]
+        self.sum += norm_sum
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bounds as Prometheus writes them, with the number of norms up to each."""
+        return list(zip(_BOUNDS, map(float, accumulate(self._counts)), strict=True))
+
+
+_BOUNDS = (*(f"{bound:g}" for bound in EXAMPLE_NORM_BOUNDS), "+Inf")
+
+
+class LiveJob:
+    """What is known of a job since it began to run; `now` in Unix seconds."""
+
+    def __init__(self, job: Job, now: float) -> None:
+        self.name = job.name
+        self.dataset = job.spec.dataset
+        self.steps_planned = job.steps_planned
+        self.step = job.step
+        self.batch_size = None if job.spec.batch_size == "full" else job.spec.batch_size
+        self.checkpoint_interval = job.spec.checkpoint_seconds
+        self.checkpointed_at = now
+        self.workers = 0
+        self.cluster = ClusterSeen()
+        self.examples = 0
+        self.phase_seconds: defaultdict[str, float] = defaultdict(float)
+        self.norms = NormCounts()
+        self.losses: dict[str, float] = {}
+        self.accuracy: float | None = None
+        self.gradient_norm: float | None = None
+        self.noise_scale: float | None = None
+        self.shortcuts: dict[str, LayeredShortcut] = {}
+
+    def observe(self, report: Report) -> None:
+        """Take in what the job's engine reports."""
+        seen = report.observed
+        self.workers = report.workers if report.executor == "ray" else 0
+        self.cluster = report.cluster
+        self.examples += seen.examples
+        self.norms.add(seen.norm_buckets, seen.norm_sum)
+        for phase in PHASES:
+            self.phase_seconds[phase] += sum(seen.phase_seconds.get(phase, ()))
+        if report.evaluations:
+            newest = report.evaluations[-1]
+            self.losses["validation"] = newest.validation_loss
+            self.accuracy = newest.validation_accuracy
+        if report.rows:
+            last = report.rows[-1]
+            if self.batch_size is None:  # the whole of the training examples, at every step
+                self.batch_size = seen.examples // len(report.rows)
+            self.step = last.step
+            if last.loss is None:
+                self.losses.pop("train", None)
+            else:
+                self.losses["train"] = last.loss
+            self.gradient_norm = last.gradient_norm
+            self.noise_scale = last.noise_scale
+            self.shortcuts = last.shortcuts

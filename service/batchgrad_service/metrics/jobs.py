@@ -1,0 +1,194 @@
+"""Series that come and go with running jobs, worked out at each scrape."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from batchgrad.contract import Job, JobStatus
+from batchgrad_engine.messages import ClusterSeen, Report
+from batchgrad_service.metrics.job import LiveJob, NormCounts
+
+MAX_JOBS = 50
+MAX_LAYERS = 32
+_FIGURES = {
+    "relative_error": "How far the shortcut's gradient is from the mean gradient: the norm of "
+    "their difference, as a part (0 to 1 and above) of the mean gradient's norm",
+    "cosine_similarity": "Cosine of the angle between the shortcut's gradient and the mean "
+    "gradient, -1 to 1",
+    "norm_ratio": "Norm of the shortcut's gradient, as a multiple of the mean gradient's norm",
+}
+
+
+class LiveJobs(Collector):
+    """Jobs by state, and at most MAX_JOBS running jobs by their figures."""
+
+    def __init__(
+        self, count_jobs: Callable[[], dict[JobStatus, int]], clock: Callable[[], float]
+    ) -> None:
+        self._count_jobs = count_jobs
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: dict[str, LiveJob] = {}  # all that run; the first MAX_JOBS are shown
+        self._norms = NormCounts()
+
+    def begin(self, job: Job) -> None:
+        """Take in a job that begins to run; one that is known stays as it is."""
+        with self._lock:
+            known = self._jobs.setdefault(job.id, LiveJob(job, self._clock()))
+            known.steps_planned = job.steps_planned
+
+    def observe(self, job_id: str, report: Report) -> None:
+        """Newest figures of a job; its norms count even if it is gone meanwhile."""
+        with self._lock:
+            self._norms.add(report.observed.norm_buckets, report.observed.norm_sum)
+            if job_id in self._jobs:
+                self._jobs[job_id].observe(report)
+
+    def checkpointed(self, job_id: str) -> None:
+        """A checkpoint of the job was completed just now."""
+        with self._lock:
+            if job_id in self._jobs:
+                self._jobs[job_id].checkpointed_at = self._clock()
+
+    def forget(self, job_id: str) -> None:
+        """Show the job no longer."""
+        with self._lock:
+            self._jobs.pop(job_id, None)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        states = GaugeMetricFamily("batchgrad_jobs", "Jobs by state", labels=["state"])
+        for status, count in self._count_jobs().items():
+            states.add_metric([status], count)
+        norms = HistogramMetricFamily(
+            "batchgrad_example_gradient_norm", "Norms of single examples' gradients, all jobs"
+        )
+        with self._lock:  # not while what follows is written out
+            jobs = dict(islice(self._jobs.items(), MAX_JOBS))
+            norms.add_metric([], self._norms.buckets(), self._norms.sum)
+            families = [
+                *_cluster(self._jobs.values()),
+                *_progress(jobs),
+                *_gradients(jobs),
+                *_work(jobs),
+            ]
+        yield from (states, norms, *families)
+
+
+def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
+    """Ray's side of all running jobs, shown or not; nodes are counted once."""
+    jobs = list(jobs)
+    workers = GaugeMetricFamily(
+        "batchgrad_workers",
+        "Ray workers of running jobs: running, or starting and waited for",
+        labels=["state"],
+    )
+    workers.add_metric(["running"], sum(job.workers for job in jobs))
+    workers.add_metric(["starting"], sum(job.cluster.starting for job in jobs))
+    yield workers
+    seen: list[ClusterSeen] = [job.cluster for job in jobs]
+    busy = {node for cluster in seen for node in cluster.busy}
+    alive = busy.union(*(cluster.nodes for cluster in seen))
+    nodes = GaugeMetricFamily(
+        "batchgrad_cluster_nodes",
+        "Ray nodes as running jobs see them: busy with a worker of a job, or idle",
+        labels=["state"],
+    )
+    nodes.add_metric(["busy"], len(busy))
+    nodes.add_metric(["idle"], len(alive) - len(busy))
+    yield nodes
+
+
+def _progress(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    info = _gauge("info", "1, labelled by what the job is", "name", "dataset")
+    loss = _gauge("loss", "Newest mean loss, in the loss's own unit", "split")
+    accuracy = _gauge("accuracy", "Newest part of examples classified rightly, 0 to 1", "split")
+    step = _gauge("step", "Steps done")
+    planned = _gauge("steps_planned", "Steps until the job is done")
+    batch = _gauge("batch_size", "Examples in a minibatch")
+    for job_id, job in jobs.items():
+        info.add_metric([job_id, job.name, job.dataset], 1)
+        for split, value in job.losses.items():
+            loss.add_metric([job_id, split], value)
+        _add(accuracy, [job_id, "validation"], job.accuracy)
+        step.add_metric([job_id], job.step)
+        planned.add_metric([job_id], job.steps_planned)
+        _add(batch, [job_id], job.batch_size)
+    yield from (info, loss, accuracy, step, planned, batch)
+
+
+def _gradients(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    norm = _gauge("gradient_norm", "Norm of the mean gradient")
+    noise = _gauge(
+        "gradient_noise_scale",
+        "Simple noise scale, in examples: a minibatch much smaller is mostly noise; no series "
+        "while undetermined",
+    )
+    figures = {
+        figure: _gauge(f"shortcut_{figure}", text, "shortcut") for figure, text in _FIGURES.items()
+    }
+    layers = _gauge(
+        "layer_shortcut_relative_error",
+        f"One layer's relative error; a job's first {MAX_LAYERS} layers with parameters",
+        "shortcut",
+        "layer",
+    )
+    for job_id, job in jobs.items():
+        _add(norm, [job_id], job.gradient_norm)
+        _add(noise, [job_id], job.noise_scale)
+        for name, shortcut in job.shortcuts.items():
+            for figure, family in figures.items():
+                _add(family, [job_id, name], getattr(shortcut, figure))
+            for layer in (shortcut.layers or [])[:MAX_LAYERS]:
+                _add(layers, [job_id, name, layer.name], layer.relative_error)
+    yield from (norm, noise, *figures.values(), layers)
+
+
+def _work(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    examples = CounterMetricFamily(
+        "batchgrad_job_examples", "Examples computed since the job began to run", labels=["job_id"]
+    )
+    phases = CounterMetricFamily(
+        "batchgrad_job_phase_seconds",
+        "Seconds that the job's steps spent in each phase since it began to run",
+        labels=["job_id", "phase"],
+    )
+    norms = HistogramMetricFamily(
+        "batchgrad_job_example_gradient_norm",
+        "Norms of single examples' gradients since the job began to run",
+        labels=["job_id"],
+    )
+    saved = _gauge(
+        "checkpoint_last_success_timestamp_seconds",
+        "Unix time of the job's newest checkpoint; before its first, when it began to run",
+    )
+    interval = _gauge("checkpoint_interval_seconds", "Seconds between checkpoints, as asked for")
+    for job_id, job in jobs.items():
+        examples.add_metric([job_id], job.examples)
+        for phase, seconds in job.phase_seconds.items():
+            phases.add_metric([job_id, phase], seconds)
+        norms.add_metric([job_id], job.norms.buckets(), job.norms.sum)
+        saved.add_metric([job_id], job.checkpointed_at)
+        interval.add_metric([job_id], job.checkpoint_interval)
+    yield from (examples, phases, norms, saved, interval)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"batchgrad_job_{name}", text, labels=["job_id", *labels])
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None:  # an undefined figure has no series
+        family.add_metric(labels, value)

@@ -1,0 +1,1 @@
+"""POST /v1/gradients: the answer, and the processes that compute it."""

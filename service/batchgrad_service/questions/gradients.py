@@ -1,0 +1,269 @@
+"""POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
+
+from math import isfinite, ldexp
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad.contract import (
+    DEFAULT_MICROBATCH,
+    Depth,
+    GradientShortcut,
+    GradientsRequest,
+    GradientsResponse,
+    NoiseScale,
+    ShortcutLayer,
+)
+from batchgrad.parsing.wording import shown
+from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
+from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
+from batchgrad_engine.measurement.statistics import noise_scale
+from batchgrad_service.problems import Invalid
+from batchgrad_service.validation.arrays import cast, numbers
+from batchgrad_service.validation.memory import refuse_large_question
+from batchgrad_service.validation.shapes import bind, check_ids, check_targets
+from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.data.example_weights import scaled
+from batchgrad_workers.nn.gradients import (
+    LOSS,
+    WEIGHING,
+    WEIGHT,
+    Differentiator,
+    GradientSums,
+    Microbatch,
+)
+from batchgrad_workers.nn.kernels.norms import norm
+from batchgrad_workers.nn.losses import LOSSES, target_rows
+from batchgrad_workers.nn.means import Means, MeansLayout
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.runtime.threads import ThreadTeam
+
+
+def answer(request: GradientsRequest) -> GradientsResponse:
+    """The exact mean gradient of the minibatch beside every shortcut.
+
+    Raises:
+        Invalid: a field does not fit; the problem names it, its value and the remedy.
+    """
+    network, batch, parameters = _read(request)
+    loss = LOSSES[request.loss]
+    layout = MeansLayout(network)
+    differentiator = Differentiator(network, loss, layout, with_microbatch_means=True)
+    views = network.views(parameters)
+    with np.errstate(all="ignore"):
+        sums, losses, norms = _sums(differentiator, parameters, batch, request.microbatch_size)
+    there = batch.weights > 0
+    _refuse_overflow(losses, norms, there)
+
+    weight = float(sums.totals[WEIGHT])
+    _refuse_heavy(sums)
+    exact = sums.gradient / sums.gradient.dtype.type(weight)
+    means = layout.means(sums.means, weight)
+    shortcuts = Shortcuts(network, loss)
+    with np.errstate(all="ignore"), ThreadTeam(1) as team:
+        rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
+        compared = compare(network, exact[None], rows, team)
+    of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
+    noise = noise_scale(norms[there], batch.weights[there], norm(exact))
+    return GradientsResponse(
+        loss=float(sums.totals[LOSS]) / weight,
+        examples=len(losses),
+        mean_gradient=_lists(network, exact),
+        norms=[_defined(own) for own in norms.tolist()],
+        per_example=_per_example(differentiator, views, batch) if request.per_example else None,
+        shortcuts={
+            **{
+                name: _shortcut(network, shortcuts.gradient(rows, place), compared[name][0])
+                for name, place in PLACES.items()
+            },
+            "mean_of_means": _shortcut(
+                network, of_means, {**agreements(exact[None], of_means[None])[0], "layers": None}
+            ),
+        },
+        depths=_depths(network, shortcuts, parameters, means, exact),
+        noise_scale=NoiseScale(trace=noise.trace, signal=noise.signal, simple=noise.simple),
+    )
+
+
+def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
+    dtype = np.dtype(request.precision)
+    inputs = numbers(request.inputs, "/inputs")
+    if inputs.ndim < 2:
+        raise Invalid.field(
+            "/inputs",
+            f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
+            "put each example's numbers in a list.",
+        )
+    network = bind(request.model, inputs.shape[1:])
+    if network.takes_ids:
+        check_ids(request.model, inputs, "/inputs")
+    else:
+        inputs = cast(inputs, "/inputs", dtype)
+    targets = numbers(request.targets, "/targets")
+    check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
+    refuse_large_question(request, network, len(inputs))
+    weights = np.ones(len(inputs))
+    if request.weights is not None:
+        weights = numbers(request.weights, "/weights").astype(np.float64)
+        _check_weights(weights, len(inputs))
+        weights, _ = scaled(weights)
+    if LOSSES[request.loss].targets == "values":
+        targets = cast(targets, "/targets", dtype)
+    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
+    return network, Microbatch(inputs, rows, weights), _parameters(request, network)
+
+
+def _check_weights(weights: Array, examples: int) -> None:
+    if weights.shape != (examples,):
+        raise Invalid.field(
+            "/weights",
+            f"weights has shape {list(weights.shape)}; expected [{examples}]: one per example.",
+        )
+    negative = np.flatnonzero(weights < 0)
+    if len(negative):
+        raise Invalid.field(
+            f"/weights/{negative[0]}",
+            f"weights[{negative[0]}] is {weights[negative[0]]}; weights must be at least 0.",
+        )
+    if not weights.any():
+        raise Invalid.field(
+            "/weights",
+            "All weights are 0, so there is no mean: give at least one example a positive weight.",
+        )
+
+
+def _parameters(request: GradientsRequest, network: Network) -> Array:
+    if request.parameters is None:
+        return network.initial_parameters(request.seed, request.precision)
+    expected, got = {slot.name for slot in network.slots}, set(request.parameters)
+    if expected != got:
+        raise Invalid.field(
+            "/parameters",
+            f"parameters has {shown(sorted(got))}; this network has {sorted(expected)}.",
+        )
+    flat = np.empty(network.size, request.precision)
+    for slot in network.slots:
+        pointer = f"/parameters/{slot.name}"
+        value = cast(numbers(request.parameters[slot.name], pointer), pointer, flat.dtype)
+        if value.shape != slot.shape:
+            raise Invalid.field(
+                pointer,
+                f"{slot.name} has shape {list(value.shape)}; expected {list(slot.shape)}.",
+            )
+        flat[slot.start : slot.start + slot.size] = value.ravel()
+    return flat
+
+
+def _sums(
+    differentiator: Differentiator, parameters: Array, batch: Microbatch, size: int | None
+) -> tuple[GradientSums, Array, Floats]:
+    """Sums over the whole minibatch by the canonical tree, as a job's workers make them.
+
+    Rows of weight 0 are left out of their microbatches; they have a loss and a norm all the same.
+    """
+    examples = len(batch.inputs)
+    size = min(examples, size or DEFAULT_MICROBATCH)
+    views = differentiator.network.views(parameters)
+    losses, norms = np.empty(examples, parameters.dtype), np.empty(examples)
+
+    def part(rows: Integers) -> GradientSums:
+        weights, exponent = scaled(batch.weights[rows].astype(np.float64))
+        of = Microbatch(
+            batch.inputs[rows],
+            batch.targets[rows],
+            weights.astype(parameters.dtype),
+            ldexp(1.0, exponent),
+        )
+        sums, losses[rows], norms[rows] = differentiator.sums(views, of)
+        return sums
+
+    slices = np.split(np.arange(examples), range(size, examples, size))
+    weighing = [rows[batch.weights[rows] > 0] for rows in slices]
+    weighing = [rows for rows in weighing if len(rows)]
+    tree: Tree[GradientSums] = Tree(len(weighing), GradientSums.join)
+    for index, rows in enumerate(weighing):
+        tree.add(0, index, part(rows))
+    for rows in slices:
+        if not batch.weights[rows].all():
+            part(rows[batch.weights[rows] == 0])
+    return tree.root(), losses, norms
+
+
+def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_]) -> None:
+    bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(norms)))
+    if len(bad):
+        first = [int(example) for example in bad[:5]]
+        raise Invalid.field(
+            f"/inputs/{first[0]}",
+            f"Loss or gradient is not finite for examples {first}"
+            f"{' and others' if len(bad) > 5 else ''}: scale inputs or parameters down, or use "
+            "precision: float64.",
+        )
+
+
+def _refuse_heavy(sums: GradientSums) -> None:
+    """Finite examples can have sums that are not."""
+    if not isfinite(sums.totals[LOSS]) or not np.isfinite(sums.gradient).all():
+        raise Invalid.field(
+            "/inputs",
+            "Every example is finite, their weighted sum is not: scale inputs or parameters down, "
+            "or use precision: float64.",
+        )
+
+
+def _depths(
+    network: Network, shortcuts: Shortcuts, parameters: Array, means: Means, exact: Array
+) -> list[Depth]:
+    views = network.views(parameters)
+    return [
+        Depth(
+            name=str(layer),
+            relative_error=_defined(
+                agreements(exact[None], shortcuts.from_depth(views, means, exact, layer)[None])[0][
+                    "relative_error"
+                ]
+            ),
+        )
+        for layer in network.learning
+    ]
+
+
+def _per_example(
+    differentiator: Differentiator, views: Any, batch: Microbatch
+) -> list[dict[str, list[Any]]]:
+    each = differentiator.each(views, batch)
+    return [
+        {name: gradients[example].tolist() for name, gradients in each.items()}
+        for example in range(len(batch.inputs))
+    ]
+
+
+def _shortcut(network: Network, gradient: Array, comparison: Comparison) -> GradientShortcut:
+    layers = comparison["layers"]
+    return GradientShortcut(
+        gradient=_lists(network, gradient),
+        relative_error=_defined(comparison["relative_error"]),
+        cosine_similarity=_defined(comparison["cosine_similarity"]),
+        norm_ratio=_defined(comparison["norm_ratio"]),
+        layers=None
+        if layers is None
+        else [
+            ShortcutLayer(
+                name=gap["name"],
+                relative_error=_defined(gap["relative_error"]),
+                covariance_norm=_defined(gap["covariance_norm"]),
+                propagation_norm=_defined(gap["propagation_norm"]),
+            )
+            for gap in layers
+        ],
+    )
+
+
+def _defined(figure: float) -> float | None:
+    return figure if isfinite(figure) else None
+
+
+def _lists(network: Network, flat: Array) -> dict[str, list[Any]]:
+    return {name: array.tolist() for name, array in network.named(flat).items()}

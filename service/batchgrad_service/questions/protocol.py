@@ -1,0 +1,53 @@
+"""What the service and a process that answers questions say to each other, on a Unix socket.
+
+A line of JSON, then as many bytes as it says: the question's body, or the answer.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from batchgrad.contract import ProblemError
+from batchgrad_service.problems import BadRequest, Invalid, Problem
+from batchgrad_service.questions.kinds import Kind
+
+Outcome = Literal["answer", "problem", "out_of_memory", "broken"]
+
+
+class Asked(BaseModel):
+    """A question; it may take so much more memory, and so many seconds of CPU time."""
+
+    kind: Kind
+    bytes: int
+    memory_bytes: int
+    cpu_seconds: float
+
+
+class Answered(BaseModel):
+    """How it went. `last`: this process answers no other question."""
+
+    outcome: Outcome
+    bytes: int
+    last: bool
+
+
+class ToldProblem(BaseModel):
+    """A Problem on its way."""
+
+    kind: Literal["Invalid", "BadRequest"]
+    detail: str
+    code: str
+    errors: list[ProblemError]
+
+    @classmethod
+    def of(cls, problem: Problem) -> "ToldProblem":
+        """The problem, as it travels."""
+        kind: Literal["Invalid", "BadRequest"] = (
+            "BadRequest" if isinstance(problem, BadRequest) else "Invalid"
+        )
+        return cls(kind=kind, detail=problem.detail, code=problem.code, errors=problem.errors)
+
+    def problem(self) -> Problem:
+        """The problem again, to be raised."""
+        made = BadRequest if self.kind == "BadRequest" else Invalid
+        return made(self.detail, code=self.code, errors=self.errors)

@@ -1,0 +1,1 @@
+"""The private Ray cluster: its process, its state, its logs."""

@@ -1,0 +1,154 @@
+"""What the routes work with: one frozen bundle, made once, handed in by `create_app`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Protocol, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import Depends, Request, Response
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from batchgrad.contract import (
+    Dataset,
+    Job,
+    JobSpec,
+    Plan,
+    Version,
+)
+from batchgrad_service.closing import Closing
+from batchgrad_service.datasets.datasets import Datasets
+from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
+from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.http.bodies import Bodies
+from batchgrad_service.http.browser_session import Session
+from batchgrad_service.http.json_bodies import read_body
+from batchgrad_service.http.spool import Spool
+from batchgrad_service.jobs.event_feed import EventFeeds
+from batchgrad_service.jobs.private_workers import check_private_workers
+from batchgrad_service.jobs.replays import Replays
+from batchgrad_service.questions.kinds import Kind, PlanQuestion
+from batchgrad_service.store import Store
+
+Planner = Callable[[JobSpec, Dataset, Path], Plan]
+Result = TypeVar("Result")
+HEAVY_AT_ONCE = 2
+SMALL_SPEC_BYTES = 2**16
+SMALL_DATA_BYTES = 2**26
+"""What is larger is read in a process of its own, not in a thread of the service."""
+
+
+class Questions(Protocol):
+    """Who answers what takes time or memory."""
+
+    async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
+        """The answer; Problem where there is none. `data_bytes` of stored data are read for it."""
+
+
+class Supervisor(Protocol):
+    """Who runs the jobs. `cancel`, `pause`, `resume` raise NotFound and Conflict."""
+
+    def notify(self) -> None:
+        """Something was queued."""
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job at its next step boundary."""
+
+    def pause(self, job_id: str) -> Job:
+        """Set a job aside at its next step boundary."""
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again."""
+
+    def let_go(self, job_id: str) -> None:
+        """Wait until an ended job has no engine any more."""
+
+    def ledger(self, job_id: str, seconds: float) -> Path | None:
+        """A running job's example ledger, just written; None if that takes longer."""
+
+    def ready(self) -> bool:
+        """Whether jobs can be run."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route may need. `exporters` make a download from a checkpoint file."""
+
+    data_dir: Path
+    store: Store
+    supervisor: Supervisor
+    disk: DiskRoom
+    datasets: Datasets
+    sources: Sources
+    parameters: StoredParameters
+    planner: Planner
+    questions: Questions
+    feeds: EventFeeds
+    bodies: Bodies
+    spool: Spool
+    heavy: CapacityLimiter
+    replays: Replays
+    exporters: Mapping[str, Exporter]
+    registry: CollectorRegistry
+    version: Version
+    session: Session | None
+    closing: Closing
+    private_cluster: bool
+    keep_alive_seconds: float = 15.0
+
+    async def read_spec(self, body: bytes) -> JobSpec:
+        """A job's spec from a request's body; Problem if it is none."""
+        if len(body) <= SMALL_SPEC_BYTES:
+            return await run_in_threadpool(read_body, JobSpec, body)
+        with await self.questions.ask("spec", body) as answer:
+            return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
+
+    async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
+        """What the job would do; Problem if spec, dataset and machine do not fit."""
+        planned = await self._planned(spec, dataset, directory)
+        if self.private_cluster:
+            check_private_workers(spec, planned.memory_bytes)
+        return planned
+
+    async def _planned(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
+        if dataset.bytes <= SMALL_DATA_BYTES:
+            return await run_in_threadpool(self.planner, spec, dataset, directory)
+        asked = PlanQuestion(spec=spec, dataset=dataset, directory=directory)
+        body = asked.model_dump_json().encode()
+        with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
+            return Plan.model_validate_json(answer.read())
+
+    def trouble(self) -> tuple[str, str] | None:
+        """What keeps jobs from running, as a code and a sentence; None for nothing."""
+        if shortage := self.disk.shortage():
+            return "disk_full", f"{shortage} Jobs that ran wait, and go on when there is room."
+        if self.store.damage:
+            return "database_damaged", self.store.damage
+        return None
+
+    async def heavily(self, work: Callable[[], Result]) -> Result:
+        """The result of work that takes much memory, of which little is done at once."""
+        return await anyio.to_thread.run_sync(work, limiter=self.heavy)
+
+    def job_directory(self, job_id: str) -> Path:
+        """Where a job's files are; `job_id` must be one that the store knows."""
+        return self.data_dir / "jobs" / job_id
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Served = Annotated[Services, Depends(_services)]
+
+
+def as_json(
+    model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer, written by pydantic itself: quick, and what is not finite becomes null."""
+    return Response(model.model_dump_json(), status, headers=headers, media_type="application/json")

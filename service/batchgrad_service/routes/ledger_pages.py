@@ -1,0 +1,139 @@
+"""The example ledger in pages, in any of its orders; a few arrays of dataset length at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad.contract import JobSpec, Ledger, LedgerEntry, LedgerOrder
+from batchgrad_engine.checkpoints.ledger_files import LedgerFile
+from batchgrad_engine.training.sampling import order_of
+from batchgrad_service.problems import Invalid
+from batchgrad_service.store.records import from_cursor, to_cursor
+from batchgrad_workers.arrays import Integers
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.sampler import Order
+
+_SUMS = {"mean_norm": "norm_sum", "mean_loss": "loss_sum"}
+_Keys = npt.NDArray[np.float64]
+
+
+def ledger_page(
+    file: LedgerFile,
+    spec: JobSpec,
+    dataset: Path,
+    *,
+    order: LedgerOrder,
+    after: str | None,
+    limit: int,
+) -> Ledger:
+    """The training examples from `after` on, the largest first (`example`: the smallest).
+
+    Equal ones come by number, those that no minibatch held come last. A cursor names a place in
+    the order, not a count, so that pages of a job that runs leave nothing out that stays put.
+
+    Raises:
+        Invalid: `after` is no cursor of this order.
+    """
+    seen = file.column("times_seen")
+    examples = _training(spec, len(seen), dataset)
+    keys = _keys(file, seen, examples, order)
+    places = _places(keys, examples, None if after is None else _from_cursor(after, order), limit)
+    more, places = len(places) > limit, places[:limit]
+    entries = _entries(file, seen, examples[places], dataset)
+    last = places[-1] if more else None
+    return Ledger(
+        step=file.step,
+        order=order,
+        data=entries,
+        next=None if last is None else _to_cursor(order, keys[last], examples[last]),
+    )
+
+
+def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
+    try:
+        return order_of(spec, StoredDataset.open(dataset)).training
+    except FileNotFoundError:  # the dataset is no longer there, and with it its weights
+        fraction = spec.validation_fraction
+        return Order(
+            seed=spec.seed, examples=examples, validation_fraction=fraction, batch_size=1
+        ).training
+
+
+def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:
+    """What to order by, descending, for each of `examples`; -inf for those never seen."""
+    if order == "example":
+        return -examples.astype(np.float64)
+    if order == "times_seen":
+        return seen[examples].astype(np.float64)
+    keys = file.column(_SUMS.get(order, order))[examples]
+    counts = seen[examples]
+    if order in _SUMS:
+        keys /= np.maximum(counts, 1)
+    keys[counts == 0] = -np.inf
+    return keys
+
+
+def _places(
+    keys: _Keys, examples: Integers, after: tuple[float, int] | None, limit: int
+) -> Integers:
+    """Places of the first `limit` + 1 keys beyond `after`, in order; ties by example."""
+    places = np.arange(len(keys))
+    if after is not None:
+        key, example = after
+        places = places[(keys < key) | ((keys == key) & (examples > example))]
+    if len(places) > limit + 1:  # sort only those that can be among the first
+        least = np.partition(keys[places], len(places) - limit - 1)[len(places) - limit - 1]
+        places = places[keys[places] >= least]
+    return places[np.lexsort((examples[places], -keys[places]))][: limit + 1]
+
+
+def _entries(
+    file: LedgerFile, seen: Integers, examples: Integers, dataset: Path
+) -> list[LedgerEntry]:
+    counts = seen[examples]
+    means = {name: file.column(of)[examples] / np.maximum(counts, 1) for name, of in _SUMS.items()}
+    lasts = {name: file.column(name)[examples] for name in ("last_loss", "last_norm")}
+    classes = _classes(dataset, examples)
+    return [
+        LedgerEntry(
+            example=int(example),
+            target=None if classes is None else int(classes[k]),
+            times_seen=int(counts[k]),
+            **{
+                name: float(figures[k]) if counts[k] else None
+                for name, figures in (means | lasts).items()
+            },
+        )
+        for k, example in enumerate(examples)
+    ]
+
+
+def _classes(dataset: Path, examples: Integers) -> Integers | None:
+    """The examples' classes; None where targets are values, or the dataset is no longer there."""
+    try:
+        targets = np.load(dataset / "targets.npy", mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    return targets[examples] if targets.dtype.kind in "iu" and targets.ndim == 1 else None
+
+
+def _to_cursor(order: LedgerOrder, key: float, example: int) -> str:
+    return to_cursor(f"{order} {float(key).hex()} {example}")
+
+
+def _from_cursor(cursor: str, order: LedgerOrder) -> tuple[float, int]:
+    try:
+        of, key, example = from_cursor(cursor).split(" ")
+        place = float.fromhex(key), int(example)
+        if not 0 <= place[1] < 2**63:
+            of = "none"
+    except (ValueError, OverflowError):  # OverflowError: 0x1p+1024
+        of, place = "none", (0.0, 0)
+    if of != order:
+        raise Invalid(
+            f"after is {cursor!r:.100}, which is no place in the order {order}: pass the `next` "
+            "of the page before, with the same order.",
+            code="invalid_cursor",
+        )
+    return place

@@ -1,0 +1,1 @@
+"""Step rows, packed into blocks of columns and thinned as they grow old."""

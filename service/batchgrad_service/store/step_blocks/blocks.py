@@ -1,0 +1,228 @@
+"""The table `step_blocks`: packed rows of consecutive steps, thinned as they grow old.
+
+A block covers the steps `first` to `last` of a job, of which it keeps rows; blocks of a job don't
+overlap. One of level k keeps the steps that are multiples of 2^k, and 8 bytes of each one's
+checksum, so that a replay of any step can be checked. A block is `due` for the next level 2^k hours
+after its newest row, by the times of the job's own steps; blocks of the first steps never are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from batchgrad_service.store.schema import step_blocks
+from batchgrad_service.store.step_blocks.joining import join
+from batchgrad_service.store.step_blocks.packing import Row as StepDict
+from batchgrad_service.store.step_blocks.packing import pack, unpack
+
+FIRST_STEPS = 1000
+"""They are kept whole: what happens there is what one looks at."""
+
+WHOLE_HOURS = 1
+MOST_ROWS = 4096
+"""At most so many are one block."""
+
+JOINED_BLOCKS = 16
+"""At most so many become one at a time."""
+
+CHECKSUM_BYTES = 8
+UNKNOWN = bytes(CHECKSUM_BYTES)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of the table, without its data."""
+
+    last: int
+    first: int
+    kept: int
+    level: int
+    due: datetime | None
+
+    @property
+    def steps_a_row(self) -> float:
+        """How many steps each row stands for."""
+        return (self.last - self.first + 1) / self.kept if self.kept else 0.0
+
+
+ABOUT = tuple(step_blocks.c[name] for name in ("last", "first", "kept", "level", "due"))
+
+
+def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
+    """Store rows in the order of their steps; those that are there already are replaced."""
+    if not rows:
+        return
+    first, last = rows[0]["step"], rows[-1]["step"]
+    for block, data, checksums in whole(connection, job_id, from_step=first, upto_step=last):
+        drop(connection, job_id, block)
+        old = unpack(data, shown=False) if block.kept else []
+        for begin, end in ((block.first, first - 1), (last + 1, block.last)):
+            if begin <= end:
+                piece = [row for row in old if begin <= row["step"] <= end]
+                cut = Block(end, begin, len(piece), block.level, block.due)
+                known = _part(checksums, block, begin, end)
+                insert_rows(connection, job_id, cut, piece, known, exact=exact)
+    beginning = [row for row in rows if row["step"] <= FIRST_STEPS]
+    for part in (beginning, rows[len(beginning) :]):
+        for at in range(0, len(part), MOST_ROWS):
+            _append(connection, job_id, part[at : at + MOST_ROWS], exact=exact)
+
+
+def about(connection: Connection, job_id: str, after: int) -> list[Block]:
+    """The blocks with steps beyond `after`, in order."""
+    query = (
+        select(*ABOUT)
+        .where(step_blocks.c.job_id == job_id, step_blocks.c.last > after)
+        .order_by(step_blocks.c.last)
+    )
+    return [block_of(row) for row in connection.execute(query)]
+
+
+def rows_of(
+    connection: Connection,
+    job_id: str,
+    block: Block,
+    places: list[int] | slice = slice(None),
+    *,
+    shown: bool = True,
+) -> list[StepDict]:
+    """A block's rows, or those at `places`; `shown` as in `unpack`."""
+    if not block.kept:
+        return []
+    data = connection.execute(
+        select(step_blocks.c.data).where(
+            step_blocks.c.job_id == job_id, step_blocks.c.last == block.last
+        )
+    ).scalar_one()
+    return unpack(data, places, shown=shown)
+
+
+def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str | None]:
+    """Whether the step was recorded, and its checksum: 16 hex digits of it once it is thinned."""
+    for block, data, checksums in whole(connection, job_id, from_step=step, upto_step=step):
+        if block.kept:
+            for row in unpack(data):
+                if row["step"] == step:
+                    return True, row.get("gradient_checksum")
+        if checksums is not None:
+            known = _part(checksums, block, step, step) or UNKNOWN
+            return True, None if known == UNKNOWN else known.hex()
+    return False, None
+
+
+def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
+    """Insert rows of later steps than all others, and join the small blocks at the end."""
+    first, last = rows[0]["step"], rows[-1]["step"]
+    due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=WHOLE_HOURS)
+    insert_rows(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
+    query = (
+        select(*ABOUT)
+        .where(step_blocks.c.job_id == job_id, step_blocks.c.last <= last)
+        .order_by(step_blocks.c.last.desc())
+        .limit(JOINED_BLOCKS)
+    )
+    if joinable := _joinable([block_of(row) for row in connection.execute(query)]):
+        begin, end = joinable[-1], joinable[0]
+        found = whole(connection, job_id, from_step=begin.first, upto_step=end.last)
+        for block, _, _ in found:
+            drop(connection, job_id, block)
+        kept = sum(block.kept for block in joinable)
+        made = Block(end.last, begin.first, kept, 0, end.due)
+        _insert_packed(connection, job_id, made, join([data for _, data, _ in found]), None)
+
+
+def _joinable(blocks: list[Block]) -> list[Block]:
+    """Of the last blocks, the newest first, those that become one now; none if it is one alone.
+
+    As in a binary counter: a block is joined once as many rows came after it. So each row is
+    packed again a few times at most, whether a report has one or a thousand.
+    """
+    group = blocks[:1]
+    total = group[0].kept
+    for block in blocks[1:]:
+        after = group[-1]
+        total += block.kept
+        if (
+            block.level
+            or block.kept * 2 > total
+            or total > MOST_ROWS
+            or block.last + 1 != after.first
+            or not near(block, group[0])
+        ):
+            break
+        group.append(block)
+    return group if len(group) > 1 else []
+
+
+def near(older: Block, newer: Block) -> bool:
+    """Whether they may be one block: then all of it is thinned at about the right time."""
+    if older.level != newer.level or older.due is None or newer.due is None:
+        return older.due is newer.due
+    return newer.due - older.due <= timedelta(hours=WHOLE_HOURS) * 2**older.level / 4
+
+
+def insert_rows(
+    connection: Connection,
+    job_id: str,
+    block: Block,
+    rows: list[StepDict],
+    checksums: bytes | None,
+    *,
+    exact: bool,
+) -> None:
+    """Insert a block with these rows, and with the checksums of thinned steps."""
+    data = pack(rows, exact=exact) if rows else b""
+    _insert_packed(connection, job_id, block, data, checksums)
+
+
+def _insert_packed(
+    connection: Connection, job_id: str, block: Block, data: bytes, checksums: bytes | None
+) -> None:
+    connection.execute(
+        insert(step_blocks).values(
+            job_id=job_id,
+            last=block.last,
+            first=block.first,
+            kept=block.kept,
+            level=block.level,
+            due=block.due,
+            data=data,
+            checksums=checksums,
+        )
+    )
+
+
+def drop(connection: Connection, job_id: str, block: Block) -> None:
+    """Delete a block."""
+    connection.execute(
+        delete(step_blocks).where(step_blocks.c.job_id == job_id, step_blocks.c.last == block.last)
+    )
+
+
+def whole(
+    connection: Connection, job_id: str, *, from_step: int, upto_step: int
+) -> list[tuple[Block, bytes, bytes | None]]:
+    """The blocks that have any of those steps, with data and checksums."""
+    query = (
+        select(*ABOUT, step_blocks.c.data, step_blocks.c.checksums)
+        .where(step_blocks.c.job_id == job_id, step_blocks.c.last >= from_step)
+        .where(step_blocks.c.first <= upto_step)
+        .order_by(step_blocks.c.last)
+    )
+    return [(block_of(row), row.data, row.checksums) for row in connection.execute(query)]
+
+
+def block_of(row: Any) -> Block:
+    """A block from a row with the columns ABOUT."""
+    return Block(row.last, row.first, row.kept, row.level, row.due)
+
+
+def _part(checksums: bytes | None, block: Block, begin: int, end: int) -> bytes | None:
+    """Those of the steps `begin` to `end`."""
+    if checksums is None:
+        return None
+    return checksums[
+        (begin - block.first) * CHECKSUM_BYTES : (end - block.first + 1) * CHECKSUM_BYTES
+    ]

@@ -1,0 +1,150 @@
+"""Warn of a network whose outputs do not suit its loss and targets: legal, but not meant."""
+
+from collections.abc import Iterator
+from math import exp, inf, log, tanh
+from typing import Any
+
+import numpy.typing as npt
+
+from batchgrad.contract import (
+    Elu,
+    Flatten,
+    Identity,
+    JobSpec,
+    Layer,
+    LeakyRelu,
+)
+from batchgrad_service.validation.samples import look
+from batchgrad_workers.arrays import Integers
+from batchgrad_workers.nn.network import Network
+
+_RANGES = {
+    "relu": (0.0, inf),
+    "softplus": (0.0, inf),
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "gelu": (-0.17, inf),
+    "silu": (-0.279, inf),
+}
+"""Between which numbers an activation's outputs are."""
+
+
+def output_warnings(
+    spec: JobSpec,
+    network: Network,
+    targets: npt.NDArray[Any],
+    present: Integers | None,
+    classes: int | None,
+) -> list[str]:
+    """A sentence or two for each thing to know; `targets` are the dataset's.
+
+    `present` are the rows that the job has, None for all; `classes` is the highest class and 1,
+    None where targets are numbers.
+    """
+    if spec.loss == "softmax_cross_entropy" and classes is not None:
+        return [*_choice(network, classes), *_squeezed_logits(spec, network)]
+    if spec.loss == "sigmoid_cross_entropy":
+        return [*_squeezed_logits(spec, network)]
+    if spec.loss == "linear_error":
+        return []  # has no minimum, which is warned of
+    return [*_out_of_reach(spec, targets, present)]
+
+
+def _choice(network: Network, classes: int) -> Iterator[str]:
+    """Softmax chooses one of all outputs."""
+    outputs, shape = network.outputs, network.output_shape
+    if outputs == 1:
+        yield (
+            "softmax of one output is 1 whatever the network says: loss and gradient are 0 for "
+            "ever. Give the last layer an output for each class, 2 or more; for yes or no by one "
+            "output take loss: sigmoid_cross_entropy."
+        )
+    elif outputs != classes and sum(side > 1 for side in shape) > 1:
+        product = " · ".join(map(str, shape))
+        yield (
+            f"The network's output has shape {list(shape)}, and softmax_cross_entropy makes one "
+            f"choice among all {product} = {outputs} numbers; the dataset has {classes} classes. "
+            f"For one class an example end with flatten and a linear layer with out_features: "
+            f"{classes}. For a target at each position there is no softmax; take loss: "
+            f"sigmoid_cross_entropy and store numbers, one-hot at each position, flattened to "
+            f"(n, {outputs})."
+        )
+    elif outputs > classes:
+        surplus = (
+            f"output {classes} has"
+            if outputs == classes + 1
+            else f"outputs {classes} to {outputs - 1} have"
+        )
+        yield (
+            f"The network has {outputs} outputs, the dataset {classes} classes (0 to "
+            f"{classes - 1}): {surplus} no example and can only be wrong. Give the last layer "
+            f"out_features: {classes}."
+        )
+
+
+def _squeezed_logits(spec: JobSpec, network: Network) -> Iterator[str]:
+    """Both cross entropies take logits, which may be any number."""
+    found = _last_range(spec)
+    if found is None:
+        return
+    kind, low, high = found
+    begins = f"The last layer is {kind}, and {spec.loss} takes logits, any number"
+    ends = f"Remove the {kind}: the loss has its own {spec.loss.partition('_')[0]}."
+    if spec.loss == "sigmoid_cross_entropy":
+        least = f"{_logistic(low):.1%}"
+        most = "" if high == inf else f" or above {_logistic(high):.1%}"
+        same = " So the answer is yes for every example." if low >= 0 else ""
+        yield f"{begins}: no probability can be below {least}{most}.{same} {ends}"
+    elif high < inf and network.outputs > 1:
+        others = network.outputs - 1
+        best = 1 / (1 + others * exp(low - high))
+        yield (
+            f"{begins}: with {network.outputs} outputs from {low:g} to {high:g} no probability is "
+            f"above {best:.1%} and no loss below {-log(best):.4g}. {ends}"
+        )
+    elif kind in {"relu", "leaky_relu"}:
+        yield (
+            f"{begins}: an output that {kind} makes 0 has no gradient, and stays 0 where it is so "
+            f"for all examples. {ends}"
+        )
+    else:
+        yield f"{begins}: none can be below {low:g}. {ends}"
+
+
+def _out_of_reach(
+    spec: JobSpec, targets: npt.NDArray[Any], present: Integers | None
+) -> Iterator[str]:
+    """Targets that are numbers have to lie where the last layer's outputs can be."""
+    found = _last_range(spec)
+    if found is None:
+        return
+    kind, low, high = found
+    seen = look(targets, present)
+    lowest, highest = float(seen.lowest.min()), float(seen.highest.max())
+    if lowest < low or highest > high:
+        most = "above" if high == inf else f"between {low:g} and {high:g}"
+        reach = f"{most} {low:g}" if high == inf else most
+        yield (
+            f"The last layer is {kind}, whose outputs are {reach}; targets go from {lowest:g} to "
+            f"{highest:g}, and what lies outside cannot be learned. Remove the {kind}, or scale "
+            "the targets."
+        )
+
+
+def _last_range(spec: JobSpec) -> tuple[str, float, float] | None:
+    """The last layer that changes numbers, if its outputs are bounded, and between which."""
+    layer = _last(spec.model.layers)
+    if isinstance(layer, Elu):
+        return layer.kind, -layer.alpha, inf
+    if isinstance(layer, LeakyRelu) and layer.negative_slope == 0:
+        return layer.kind, 0.0, inf
+    return (layer.kind, *_RANGES[layer.kind]) if layer and layer.kind in _RANGES else None
+
+
+def _last(layers: list[Layer]) -> Layer | None:
+    """The last layer that changes numbers. A pooling may follow relu, as in SqueezeNet."""
+    return next((x for x in reversed(layers) if not isinstance(x, Flatten | Identity)), None)
+
+
+def _logistic(logit: float) -> float:
+    return (1 + tanh(logit / 2)) / 2  # the same as 1 / (1 + exp(-logit)), which may overflow

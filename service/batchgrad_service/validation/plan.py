@@ -1,0 +1,98 @@
+"""What a job would do, and whether it can: worked out from spec and dataset, nothing is run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer
+from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
+from batchgrad_engine.training.sampling import order_of
+from batchgrad_service.problems import Invalid
+from batchgrad_service.validation.data_warnings import data_warnings
+from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
+from batchgrad_service.validation.memory import check_job_memory, machine_bytes
+from batchgrad_service.validation.output_warnings import output_warnings
+from batchgrad_service.validation.shapes import bind
+from batchgrad_service.validation.split import check_split
+from batchgrad_service.validation.warnings import warnings
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.runtime.shard import microbatches, wants_means
+
+
+def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
+    """The plan of `spec` on the dataset stored in `directory`.
+
+    Raises:
+        Invalid: spec and dataset do not fit; the problem names the field and the remedy.
+    """
+    network = bind(spec.model, tuple(dataset.input_shape))
+    if not network.learning:
+        raise Invalid.field(
+            "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
+        )
+    averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
+    memory_bytes = check_job_memory(spec, network, averaged=averaged)
+    stored = StoredDataset.open(directory)
+    check_inputs(spec, stored.inputs, network)
+    check_targets(spec, dataset, stored.targets, network.outputs)
+    check_class_weights(spec, dataset)
+    order = order_of(spec, stored)
+    if not len(order.training):
+        raise Invalid.field(
+            "/class_weights",
+            f"class_weights and the weights of dataset {dataset.name} leave none of "
+            f"{dataset.examples} examples a weight above 0: make one positive.",
+        )
+    split_warnings = check_split(spec, order)
+    steps_planned = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
+    return Plan(
+        dataset_digest=dataset.digest,
+        training_examples=len(order.training),
+        validation_examples=len(order.validation),
+        parameters=network.size,
+        layers=_layers(spec, network),
+        steps_planned=steps_planned,
+        steps_per_epoch=order.steps_per_epoch,
+        microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
+        microbatch_size=spec.microbatch,
+        shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
+        gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
+        memory_bytes=memory_bytes,
+        warnings=[
+            *output_warnings(spec, network, stored.targets, order.present, dataset.classes),
+            *data_warnings(spec, dataset, stored, order.present, network),
+            *split_warnings,
+            *_memory_warnings(memory_bytes),
+            *warnings(
+                spec,
+                training_examples=len(order.training),
+                steps_planned=steps_planned,
+                steps_per_epoch=order.steps_per_epoch,
+                microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
+            ),
+        ],
+    )
+
+
+def _memory_warnings(memory_bytes: int) -> Iterator[str]:
+    if memory_bytes > machine_bytes() / 2:
+        yield (
+            f"A step holds about {memory_bytes / 2**30:.1f} GiB in each process that computes, "
+            f"with one thread; this machine has {machine_bytes() / 2**30:.1f} GiB."
+        )
+
+
+def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
+    return [
+        PlannedLayer(
+            name=str(index),
+            kind=layer_spec.kind,
+            output_shape=list(layer.output_shape),
+            parameters=sum(slot.size for slot in network.slots if slot.layer == index),
+        )
+        for index, (layer_spec, layer) in enumerate(
+            zip(spec.model.layers, network.layers, strict=True)
+        )
+    ]

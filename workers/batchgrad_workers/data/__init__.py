@@ -1,0 +1,1 @@
+"""Datasets: read, fetched, cached, sampled, standardized, weighted."""

@@ -1,0 +1,116 @@
+"""Where a node finds a job's dataset: in a folder that it shares, or in its own cache."""
+
+import logging
+import os
+import platform
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from time import perf_counter
+from urllib.parse import urlsplit
+
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.fetch import fetch
+from batchgrad_workers.data.node_cache import NodeCache
+from batchgrad_workers.data.transfers import DatasetUnavailable
+
+CACHE_BYTES = 32 * 2**30
+_CACHE_BYTES_VARIABLE = "BATCHGRAD_NODE_CACHE_BYTES"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """`path` on the service's host; for other nodes `urls`, tried in turn, where NAME.npy is.
+
+    `files` has each array's name, in the digest's order, and the bytes of its .npy. `secret`
+    opens the service's URL. `cache_directory` None is the node's temporary directory.
+    """
+
+    path: Path
+    digest: str = ""
+    files: dict[str, int] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+    cache_directory: Path | None = None
+    cache_bytes: int = CACHE_BYTES
+
+
+def open_dataset(
+    source: DatasetSource, environment: Mapping[str, str] = os.environ
+) -> StoredDataset:
+    """Map the dataset: as it is where `path` can be read, else from this node's cache.
+
+    The node's BATCHGRAD_NODE_CACHE_DIR and BATCHGRAD_NODE_CACHE_BYTES come before the job's.
+
+    Raises:
+        DatasetUnavailable: no place has it; the message says which were tried.
+    """
+    try:
+        return StoredDataset.open(source.path)
+    except OSError as error:
+        if not source.urls:
+            raise
+        missing = f"{source.path} can't be read here ({error.strerror})"
+    try:
+        return _from_cache(source, environment)
+    except (DatasetUnavailable, OSError) as error:
+        raise DatasetUnavailable(
+            f"Dataset {source.digest} is not to be had on {platform.node()}: "
+            f"{missing}; {error}.{_advice(source)}"
+        ) from error
+
+
+def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> StoredDataset:
+    parent = environment.get("BATCHGRAD_NODE_CACHE_DIR") or source.cache_directory
+    most_bytes = _cache_bytes(environment) or source.cache_bytes
+    cache = NodeCache(Path(parent or tempfile.gettempdir()), most_bytes)
+
+    def fill(into: Path) -> None:
+        started = perf_counter()
+        for refusal in fetch(source.digest, source.files, source.urls, source.secret, into):
+            _log.warning("dataset %s: %s; trying the next place", source.digest, refusal)
+        _log.info("dataset %s: fetched in %.1f s", source.digest, perf_counter() - started)
+
+    directory, held = cache.hold(
+        source.digest.removeprefix("sha256:"),
+        {f"{name}.npy": size_bytes for name, size_bytes in source.files.items()},
+        fill,
+    )
+    dataset = StoredDataset.open(directory)
+    weakref.finalize(dataset, os.close, held)  # evictable when the last process lets go
+    return dataset
+
+
+def _cache_bytes(environment: Mapping[str, str]) -> int | None:
+    given = environment.get(_CACHE_BYTES_VARIABLE)
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise DatasetUnavailable(
+            f"{_CACHE_BYTES_VARIABLE} is {given!r} in this node's environment: give a whole number "
+            f"of bytes, such as {CACHE_BYTES}"
+        )
+    return int(given)
+
+
+def _advice(source: DatasetSource) -> str:
+    """What to set when the service told nodes an address that means themselves."""
+    hosts = [urlsplit(url).hostname or "" for url in source.urls if url.startswith("http")]
+    if not any(_is_loopback(host) for host in hosts):
+        return ""
+    return (
+        f" {', '.join(hosts)} is each node itself: start the service with --advertised-url "
+        "http://HOST:PORT (BATCHGRAD_ADVERTISED_URL), an address that nodes reach, or with "
+        "--blob-store URL (BATCHGRAD_BLOB_STORE), or share its data directory with the nodes."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

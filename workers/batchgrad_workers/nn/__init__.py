@@ -1,0 +1,1 @@
+"""Networks, losses and their per-example gradients, as functions of arrays."""

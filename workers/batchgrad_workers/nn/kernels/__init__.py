@@ -1,0 +1,1 @@
+"""Compiled loops, for what takes numpy many passes over memory."""

@@ -1,0 +1,58 @@
+"""Layers that only rearrange, or treat every number by itself."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.nn.activations import Activation
+from batchgrad_workers.nn.layers.base import Parameterless, Parameters
+
+
+@dataclass(frozen=True)
+class Flatten(Parameterless):
+    """Every example as one vector."""
+
+    input_shape: Shape
+
+    @property
+    def output_shape(self) -> Shape:
+        return (prod(self.input_shape),)
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        del parameters
+        return inputs.reshape(len(inputs), -1)
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """In memory as the inputs are, so that what is below meets numbers in its own order."""
+        del parameters, outputs
+        if inputs.flags.c_contiguous:
+            return error.reshape(inputs.shape)
+        below = np.empty_like(inputs, error.dtype)
+        below[...] = error.reshape(inputs.shape)
+        return below
+
+
+@dataclass(frozen=True)
+class Elementwise(Parameterless):
+    """An activation."""
+
+    input_shape: Shape
+    activation: Activation
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.input_shape
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        del parameters
+        return self.activation.forward(inputs)
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        del parameters
+        return self.activation.backward(error, inputs, outputs)

@@ -1,0 +1,138 @@
+"""Embedding: a row of the weight for every id. The same as a linear layer on one-hot rows.
+
+Inputs are ids (n, …), integers; a mean input is the mean of one-hot rows (…, ids), floats, since
+ids themselves have no mean. Both kinds go through the same methods.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Floats, Integers, Shape
+from batchgrad_workers.nn.kernels.norms import RUN, squared
+from batchgrad_workers.nn.layers.base import Parameters, Summed, by_example
+from batchgrad_workers.nn.layers.chunks import chunks
+
+
+@dataclass(frozen=True)
+class Embedding(Summed):
+    """z_nt = W[a_nt]; with `padding_idx`, that row has no gradient."""
+
+    input_shape: Shape
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+
+    @property
+    def mean_shape(self) -> Shape:
+        return (*self.input_shape, self.num_embeddings)
+
+    @property
+    def output_shape(self) -> Shape:
+        return (*self.input_shape, self.embedding_dim)
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        return {"weight": (self.num_embeddings, self.embedding_dim)}
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        """Standard normal, the padding row 0 (torch.nn.Embedding.reset_parameters)."""
+        weight = random.standard_normal((self.num_embeddings, self.embedding_dim))
+        if self.padding_idx is not None:
+            weight[self.padding_idx] = 0
+        return {"weight": weight}
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        if _are_ids(inputs):
+            return parameters["weight"][_ids(inputs)]
+        return inputs @ parameters["weight"]
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """Σ_o δ_no W_io, the error at one-hot rows; ids themselves have none."""
+        del inputs, outputs
+        return error @ parameters["weight"].T
+
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
+        """Positions with the same id are added before squaring."""
+        rows = by_example(weights, error).reshape(-1, self.embedding_dim)
+        total = into["weight"]
+        if not _are_ids(inputs):
+            np.matmul(inputs.reshape(-1, self.num_embeddings).T, rows, out=total)
+            self._forget_padding(total)
+            each = self.each_gradient(inputs, error)["weight"]
+            return squared(each.reshape(len(each), -1))
+        total[...] = 0
+        add_rows(total, _ids(inputs).reshape(-1), rows)
+        self._forget_padding(total)
+        return self._squared_norms(inputs, error)
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        found = np.zeros((len(inputs), self.num_embeddings, self.embedding_dim), error.dtype)
+        rows = error.reshape(len(inputs), -1, self.embedding_dim)
+        if _are_ids(inputs):
+            ids = _ids(inputs).reshape(len(inputs), -1)
+            places = np.arange(len(ids))[:, None] * self.num_embeddings + ids
+            add_rows(
+                found.reshape(-1, self.embedding_dim),
+                places.reshape(-1),
+                rows.reshape(-1, self.embedding_dim),
+            )
+        else:
+            one_hot = inputs.reshape(len(inputs), -1, self.num_embeddings)
+            np.matmul(one_hot.transpose(0, 2, 1), rows, out=found)
+        for each in found:
+            self._forget_padding(each)
+        return {"weight": found}
+
+    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
+        """Σ_n w_n of the examples that have an id at a position, (…, ids)."""
+        flat = into.reshape(-1, self.num_embeddings)
+        flat[...] = 0
+        ids = _ids(inputs).reshape(len(inputs), -1)
+        np.add.at(flat, (np.arange(ids.shape[1]), ids), weights[:, None])
+
+    def _squared_norms(self, inputs: Array, error: Array) -> Floats:
+        ids = _ids(inputs).reshape(len(inputs), -1)
+        rows = error.reshape(*ids.shape, self.embedding_dim)
+        norms = np.zeros(len(inputs))
+        for run in chunks(len(inputs), 2 * prod(rows.shape[1:]) * error.itemsize):
+            own = np.arange(len(ids[run]))[:, None]
+            pairs, inverse = np.unique(own * self.num_embeddings + ids[run], return_inverse=True)
+            sums = np.zeros((len(pairs), self.embedding_dim), error.dtype)
+            add_rows(sums, inverse.reshape(-1), rows[run].reshape(-1, self.embedding_dim))
+            if self.padding_idx is not None:
+                sums[pairs % self.num_embeddings == self.padding_idx] = 0
+            np.add.at(norms[run], pairs // self.num_embeddings, squared(sums))
+        return norms
+
+    def _forget_padding(self, gradient: Array) -> None:
+        if self.padding_idx is not None:
+            gradient[self.padding_idx] = 0
+
+
+def add_rows(into: Array, places: Integers, rows: Array) -> None:
+    """Add row k of `rows` (m, d) to `into`[places[k]]; many rows run by run, which keeps digits."""
+    if len(rows) <= RUN:
+        np.add.at(into, places, rows)
+        return
+    for start in range(0, len(rows), RUN):
+        run = slice(start, start + RUN)
+        met, own = np.unique(places[run], return_inverse=True)
+        sums = np.zeros((len(met), into.shape[1]), into.dtype)
+        np.add.at(sums, own, rows[run])
+        into[met] += sums
+
+
+def _ids(inputs: Any) -> Integers:
+    """Ids as signed integers of one size: uint64 mixed with int64 would become floats."""
+    return inputs.astype(np.intp, copy=False)
+
+
+def _are_ids(inputs: Any) -> bool:
+    return bool(np.issubdtype(inputs.dtype, np.integer))

@@ -1,0 +1,151 @@
+"""The linear layer, on vectors or on the last axis of anything longer."""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Floats, Shape
+from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels.norms import RUN, product, square
+from batchgrad_workers.nn.layers.base import MeanSums, Parameters, Plain
+from batchgrad_workers.nn.layers.outer_products import bias_sums, position_sums, weight_sums
+
+
+@dataclass(frozen=True)
+class Linear(Plain):
+    """z_nto = Σ_i W_oi a_nti + b_o."""
+
+    input_shape: Shape
+    out_features: int
+    bias: bool
+
+    @property
+    def in_features(self) -> int:
+        """Numbers at each position."""
+        return self.input_shape[-1]
+
+    @property
+    def output_shape(self) -> Shape:
+        return (*self.input_shape[:-1], self.out_features)
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.out_features, self.in_features)}
+        if self.bias:
+            shapes["bias"] = (self.out_features,)
+        return shapes
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        """Uniform within 1/√in, weight and bias alike (torch.nn.Linear.reset_parameters)."""
+        bound = 1.0 / sqrt(self.in_features)
+        return {
+            name: random.uniform(-bound, bound, shape)
+            for name, shape in self.parameter_shapes.items()
+        }
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        outputs = inputs @ parameters["weight"].T
+        if self.bias:
+            outputs += parameters["bias"]
+        return outputs
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """Σ_o δ_nto W_oi."""
+        del inputs, outputs
+        return error @ parameters["weight"]
+
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
+        if len(self.input_shape) == 1:
+            norms = np.zeros(len(weights))
+            self.sums(inputs, error, weights, into, None, norms)
+            return norms
+        inputs, error = self._positions(inputs), self._positions(error)
+        norms = weight_sums(inputs, error, weights, into["weight"])
+        if self.bias:
+            norms += bias_sums(error, weights, into["bias"])
+        return norms
+
+    def sums(
+        self,
+        inputs: Array,
+        error: Array,
+        weights: Array,
+        into: Parameters,
+        means: MeanSums | None,
+        norms: Floats,
+    ) -> None:
+        """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
+        if len(self.input_shape) > 1:
+            super().sums(inputs, error, weights, into, means, norms)
+            return
+        weighted = np.empty_like(error)
+        error_sum = into["bias"] if self.bias else np.empty_like(error[0])
+        input_sum = means.inputs if means else error_sum[:0]
+        _vector_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
+        np.matmul(weighted.T, inputs, out=into["weight"])
+        if means and means.errors is not None:
+            means.errors[...] = error_sum
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        if len(self.input_shape) == 1:
+            found: dict[str, Array] = {"weight": error[:, :, None] * inputs[:, None, :]}
+            return {**found, "bias": error.copy()} if self.bias else found
+        inputs, error = self._positions(inputs), self._positions(error)
+        found = {"weight": np.matmul(error.transpose(0, 2, 1), inputs)}
+        return {**found, "bias": position_sums(error)} if self.bias else found
+
+    def _positions(self, array: Array) -> Array:
+        """(n, T, last axis), T = 1 for vectors."""
+        return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
+
+
+@compiled
+def _add_squares(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
+    """Add ‖δ_n‖² (‖a_n‖² + bias) to the norms."""
+    own = np.empty(len(error))
+    least = np.float64(np.finfo(error.dtype).tiny) / np.finfo(error.dtype).eps ** 2
+    short = inputs.shape[1] <= RUN and error.shape[1] <= RUN
+    for n in range(len(error)):
+        a, delta = inputs[n], error[n]
+        errors = squares = error.dtype.type(0)
+        for o in range(len(delta)):
+            errors += delta[o] * delta[o]
+        for i in range(len(a)):
+            squares += a[i] * a[i]
+        found = np.float64(errors) * (np.float64(squares) + bias)
+        sure = least <= errors and least <= squares and least <= found < np.inf
+        own[n] = found if sure and short else np.nan
+    for n in range(len(error)):  # apart from the loop above, which is faster without calls
+        if np.isnan(own[n]):
+            own[n] = product(square(error[n]), square(inputs[n]) + bias)
+        norms[n] += own[n]
+
+
+@compiled
+def _vector_sums(
+    inputs: Array,
+    error: Array,
+    weights: Array,
+    bias: bool,
+    weighted: Array,
+    norms: Floats,
+    error_sum: Array,
+    input_sum: Array,
+) -> None:
+    """Write w_n δ_n, Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n; add to the norms."""
+    _add_squares(inputs, error, bias, norms)
+    error_sum[:] = 0
+    input_sum[:] = 0
+    for n in range(len(error)):
+        a, delta, weight = inputs[n], error[n], weights[n]
+        for o in range(len(delta)):
+            weighted[n, o] = weight * delta[o]
+            error_sum[o] += weight * delta[o]
+        for i in range(len(input_sum)):
+            input_sum[i] += weight * a[i]

@@ -1,0 +1,96 @@
+"""Layer norm: every position brought to mean 0 and deviation 1, then scaled and shifted."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Floats, Shape
+from batchgrad_workers.nn.kernels.norms import least, squared
+from batchgrad_workers.nn.layers.base import Parameters, Plain
+from batchgrad_workers.nn.layers.outer_products import position_sums
+
+
+@dataclass(frozen=True)
+class LayerNorm(Plain):
+    """z = γ ∘ x + β with x = (a - mean a) / √(var a + eps), over the last axis (Ba et al. 2016)."""
+
+    input_shape: Shape
+    eps: float
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.input_shape
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        width = self.input_shape[-1]
+        return {"weight": (width,), "bias": (width,)}
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        """γ = 1, β = 0."""
+        del random
+        width = self.input_shape[-1]
+        return {"weight": np.ones(width), "bias": np.zeros(width)}
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        normalized, _ = self._normalize(inputs)
+        return normalized * parameters["weight"] + parameters["bias"]
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """(e - mean e - x mean(e ∘ x)) / √(var a + eps), with e = γ ∘ δ."""
+        del outputs
+        normalized, scale = self._normalize(inputs)
+        scaled = error * parameters["weight"]
+        projection = (scaled * normalized).mean(axis=-1, keepdims=True)
+        return (scaled - scaled.mean(axis=-1, keepdims=True) - normalized * projection) * scale
+
+    def gradient_sums(
+        self, inputs: Array, error: Array, weights: Array, into: Parameters
+    ) -> Floats:
+        each = self.each_gradient(inputs, error)
+        for name, gradients in each.items():
+            np.matmul(weights, gradients, out=into[name])
+        return squared(each["weight"]) + squared(each["bias"])
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """γ: Σ_t δ ∘ x, β: Σ_t δ; as small as the input, so they are formed."""
+        normalized, _ = self._normalize(inputs)
+        shape = (len(inputs), -1, self.input_shape[-1])
+        return {
+            "weight": position_sums((error * normalized).reshape(shape)),
+            "bias": position_sums(error.reshape(shape)),
+        }
+
+    def _normalize(self, inputs: Array) -> tuple[Array, Array]:
+        """x, and 1 / √(var a + eps).
+
+        Centred twice, since a mean is rounded: equal numbers are 0 apart. Rows for whose numbers
+        that is not enough, or whose squares are out of range, are divided by their largest first.
+        """
+        mean = inputs.mean(axis=-1, keepdims=True)
+        centred = inputs - mean
+        centred -= centred.mean(axis=-1, keepdims=True)
+        variance = np.vecdot(centred, centred)[..., None] / inputs.dtype.type(inputs.shape[-1])
+        variance += inputs.dtype.type(self.eps)
+        scale = 1 / np.sqrt(variance)
+        normalized = centred * scale
+        doubt = np.square(mean * (1e4 * np.finfo(inputs.dtype).eps ** 2)) + least(inputs.dtype)
+        unsure = ~((variance >= doubt) & np.isfinite(variance))[..., 0]
+        if unsure.any():
+            normalized[unsure], scale[unsure] = self._scaled(inputs[unsure].astype(np.float64))
+        return normalized, scale
+
+    def _scaled(self, rows: Floats) -> tuple[Floats, Floats]:
+        """The same of rows (m, i): of a and √eps divided by the largest number."""
+        root = sqrt(self.eps)
+        size = np.maximum(np.abs(rows).max(axis=-1, keepdims=True), root)
+        centred = rows / size
+        centred -= centred.mean(axis=-1, keepdims=True)
+        centred -= centred.mean(axis=-1, keepdims=True)
+        spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
+        deviation = np.hypot(spread, root / size)
+        return centred / deviation, 1 / deviation / size

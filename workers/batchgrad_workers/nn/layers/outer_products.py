@@ -1,0 +1,103 @@
+"""Gradients of a weight that is used at T positions of an example: g_n = Σ_t δ_nt a_ntᵀ.
+
+The sum over positions comes BEFORE squaring. ‖g_n‖² is had in two ways (Li et al. 2022, Bu et
+al. 2022): by forming g_n, o·i numbers for each example, or from the two Gram matrices, T² numbers
+each: ‖g_n‖² = ⟨A_n A_nᵀ, Δ_n Δ_nᵀ⟩. The smaller one is taken; g_n is formed all the same where the
+terms of the Gram sum cancel, which would leave few of its digits, or a number below 0.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels.norms import RUN, squared
+from batchgrad_workers.nn.layers.chunks import chunks
+
+Some = slice | Integers
+"""Which examples."""
+
+
+def weight_sums(inputs: Array, error: Array, weights: Array, into: Array) -> Floats:
+    """Write Σ_n w_n Σ_t δ_nt a_ntᵀ (o, i) into `into`; ‖g_n‖² (n,).
+
+    From inputs (n, T, i) and error (n, T, o).
+    """
+    examples, positions, width = inputs.shape
+    outputs = error.shape[2]
+
+    each_bytes = outputs * width * inputs.itemsize
+
+    def formed(some: Some) -> Array:
+        each = np.matmul(error[some].transpose(0, 2, 1), inputs[some])
+        return each.reshape(len(each), -1)
+
+    norms = np.empty(examples)
+    if 2 * positions**2 < outputs * width:
+        weighted = (error * weights[:, None, None]).reshape(-1, outputs)
+        np.matmul(weighted.T, inputs.reshape(-1, width), out=into)
+        for run in chunks(examples, 2 * positions**2 * inputs.itemsize):
+            gram_norms(inputs[None, run], error[None, run], norms[run])
+        form_cancelled(norms, each_bytes, lambda some: squared(formed(some)))
+        return norms
+    into[...] = 0
+    for run in chunks(examples, each_bytes):
+        each = formed(run)
+        norms[run] = squared(each)
+        into += np.matmul(weights[run], each).reshape(into.shape)
+    return norms
+
+
+def bias_sums(error: Array, weights: Array, into: Array) -> Floats:
+    """Write Σ_n w_n Σ_t δ_nt (o,) into `into`; ‖Σ_t δ_nt‖² (n,). From error (n, T, o)."""
+    each = position_sums(error)
+    np.matmul(weights, each, out=into)
+    return squared(each)
+
+
+def position_sums(rows: Array) -> Array:
+    """Σ_t of rows (n, T, m), as (n, m); many positions in halves, which keeps digits."""
+    positions = rows.shape[1]
+    if positions <= RUN:
+        return rows.sum(axis=1)
+    half = positions // 2
+    return position_sums(rows[:, :half]) + position_sums(rows[:, half:])
+
+
+def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
+    """Write ‖g_n‖² (n,), over all groups g, from inputs (g, n, T, i) and error (g, n, T, o).
+
+    NaN where the sum is below √eps of (Σ_t ‖a_t‖‖δ_t‖)², which bounds its absolute terms.
+    """
+    gram = np.matmul(inputs, inputs.transpose(0, 1, 3, 2))
+    _gram_sums(gram, np.matmul(error, error.transpose(0, 1, 3, 2)), norms)
+
+
+def form_cancelled(norms: Floats, each_bytes: int, form: Callable[[Integers], Floats]) -> None:
+    """Replace what is NaN in `norms` (n,) by what `form` finds from those examples' g_n."""
+    cancelled = np.flatnonzero(np.isnan(norms))
+    for run in chunks(len(cancelled), each_bytes):
+        norms[cancelled[run]] = form(cancelled[run])
+
+
+@compiled
+def _gram_sums(inputs: Array, error: Array, norms: Floats) -> None:
+    root = np.sqrt(np.float64(np.finfo(inputs.dtype).eps))
+    least = np.float64(np.finfo(inputs.dtype).tiny) / np.finfo(inputs.dtype).eps
+    groups, examples, positions, _ = inputs.shape
+    for n in range(examples):
+        total = bound = largest = 0.0
+        for g in range(groups):
+            lengths = 0.0
+            for t in range(positions):
+                a, delta = inputs[g, n, t], error[g, n, t]
+                found = a.dtype.type(0)
+                for s in range(positions):
+                    found += a[s] * delta[s]
+                total += found
+                lengths += np.sqrt(np.float64(a[t]) * np.float64(delta[t]))
+                largest = max(largest, np.float64(a[t]), np.float64(delta[t]))
+            bound += lengths * lengths
+        sure = max(root * bound, least * max(largest, 1.0)) <= total < np.inf
+        norms[n] = total if sure else np.nan

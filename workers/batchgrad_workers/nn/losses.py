@@ -1,0 +1,138 @@
+"""Losses: for each example its value ℓ_n, summed over outputs, and its error ∂ℓ_n/∂f.
+
+Shapes: outputs f and targets y are (n, outputs); values are (n,), errors (n, outputs).
+No loss has a hidden ½ (huber's is its definition) and none divides by N or by the outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import expit
+
+from batchgrad.contract import Loss as LossName
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.jit import compiled, compiled_in_order
+from batchgrad_workers.nn.kernels.norms import RUN
+
+LossFunction = Callable[[Array, Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with what it asks of targets.
+
+    `targets` says what the data must hold: "classes" are integers, turned into one-hot rows;
+    "values" are numbers. `correct` counts right answers per example, where that has a meaning.
+    """
+
+    targets: Literal["classes", "values"]
+    function: LossFunction
+    correct: Callable[[Array, Array], Any] | None = None
+
+
+def squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o (f - y)², error 2 (f - y)."""
+    difference = outputs - targets
+    return np.square(difference).sum(axis=1), 2 * difference
+
+
+def absolute_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o |f - y|, error sign(f - y), 0 at 0."""
+    difference = outputs - targets
+    return np.abs(difference).sum(axis=1), np.sign(difference)
+
+
+def huber(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o of ½ r² where |r| ≤ 1, else |r| - ½, with r = f - y (Huber 1964, δ = 1)."""
+    difference = outputs - targets
+    size = np.abs(difference)
+    value = np.where(size <= 1, 0.5 * difference * difference, size - 0.5)
+    return value.sum(axis=1), np.clip(difference, -1, 1)
+
+
+def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o (y - f), error -1: a loss without a minimum, kept for what it teaches."""
+    return (targets - outputs).sum(axis=1), np.full_like(outputs, -1)
+
+
+def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y.
+
+    With m the largest output and r = Σ_{o≠m} e^(f_o - f_m), so that nothing cancels where p_m is
+    nearly 1: log(1 + r) - Σ_o y_o (f_o - f_m), and the error at m is ((1 - y_m) - y_m r)/(1 + r).
+    """
+    losses, error = np.empty(len(outputs), outputs.dtype), np.empty_like(outputs)
+    _softmax_cross_entropy(outputs, targets, losses, error)
+    return losses, error
+
+
+@compiled_in_order
+def _largest_error(y: float, rest: float) -> float:
+    return ((1 - y) - y * rest) / (1 + rest)
+
+
+@compiled
+def _softmax_cross_entropy(outputs: Array, targets: Array, losses: Array, error: Array) -> None:
+    for n in range(len(outputs)):
+        f, y, p = outputs[n], targets[n], error[n]
+        zero = f.dtype.type(0)
+        largest = f[0]
+        for o in range(1, len(f)):
+            largest = max(largest, f[o])
+        m, picked = 0, zero
+        for o in range(len(f)):
+            shifted = f[o] - largest
+            p[o] = np.exp(shifted)
+            picked += y[o] * shifted if y[o] != 0 else zero
+            m = o if shifted == 0 else m
+        p[m] -= 1  # 0, unless it is no number
+        rest = zero
+        for start in range(0, len(f), RUN):
+            part, found = p[start : start + RUN], zero
+            for o in range(len(part)):
+                found += part[o]
+            rest += found
+        losses[n] = np.log1p(rest) - picked
+        total = 1 + rest
+        for o in range(len(f)):
+            p[o] = p[o] / total - y[o]
+        p[m] = _largest_error(y[m], rest)
+
+
+def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Σ_o log(1 + e^f) - y f, on logits; error σ(f) - y.
+
+    As max(f, 0) - y f + log(1 + e^-|f|) and (1 - y) σ(f) - y σ(-f): nothing cancels at y = 0, 1.
+    """
+    values = np.log1p(np.exp(-np.abs(outputs)))
+    values += np.where(outputs > 0, (1 - targets) * outputs, -targets * outputs)
+    return values.sum(axis=1), (1 - targets) * expit(outputs) - targets * expit(-outputs)
+
+
+def _same_class(outputs: Array, targets: Array) -> Any:
+    return outputs.argmax(axis=1) == targets.argmax(axis=1)
+
+
+def _same_side(outputs: Array, targets: Array) -> Any:
+    return ((outputs > 0) == (targets > 0.5)).all(axis=1)
+
+
+LOSSES: dict[LossName, Loss] = {
+    "squared_error": Loss("values", squared_error),
+    "absolute_error": Loss("values", absolute_error),
+    "huber": Loss("values", huber),
+    "linear_error": Loss("values", linear_error),
+    "softmax_cross_entropy": Loss("classes", softmax_cross_entropy, _same_class),
+    "sigmoid_cross_entropy": Loss("values", sigmoid_cross_entropy, _same_side),
+}
+
+
+def target_rows(loss: Loss, targets: Any, outputs: int, dtype: Any) -> Array:
+    """Targets as rows (n, outputs): classes as one-hot, values (n,) as one column."""
+    if loss.targets == "values":
+        return np.ascontiguousarray(targets, dtype).reshape(len(targets), -1)
+    rows = np.zeros((len(targets), outputs), dtype)
+    rows[np.arange(len(targets)), targets] = 1
+    return rows

@@ -1,0 +1,123 @@
+"""A network on inputs of a known shape: its layers, and where each parameter stands in θ.
+
+θ is one flat vector, in layer order; layers see views of it. Names are PyTorch's for
+torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from batchgrad.contract import Model, Precision
+from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.digests import digest
+from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, build_layer
+from batchgrad_workers.nn.layers.embedding import Embedding
+from batchgrad_workers.randomness import generator
+
+
+class LayerMismatch(ShapeMismatch):
+    """Layer number `layer` can't take what the one below it gives."""
+
+    def __init__(self, layer: int, reason: str) -> None:
+        super().__init__(reason)
+        self.layer = layer
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one parameter stands in θ."""
+
+    name: str
+    layer: int
+    local_name: str
+    shape: Shape
+    start: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return prod(self.shape)
+
+
+class Network:
+    """Layers bound to an input shape; holds no parameters."""
+
+    def __init__(self, model: Model, input_shape: Shape) -> None:
+        """Bind `model` to inputs of `input_shape` (one example's, without the axis n).
+
+        Raises:
+            LayerMismatch: a layer can't take what the layer below gives.
+        """
+        self.input_shape = input_shape
+        self.layers: list[Layer] = []
+        self.slots: list[Slot] = []
+        self.size = 0
+        shape = input_shape
+        for index, spec in enumerate(model.layers):
+            try:
+                layer = build_layer(spec, shape, first=not index)
+            except ShapeMismatch as mismatch:
+                raise LayerMismatch(index, str(mismatch)) from None
+            self.layers.append(layer)
+            for local_name, parameter_shape in layer.parameter_shapes.items():
+                slot = Slot(f"{index}.{local_name}", index, local_name, parameter_shape, self.size)
+                self.slots.append(slot)
+                self.size += slot.size
+            shape = layer.output_shape
+        self.output_shape = shape
+        self._places = [
+            (slot.layer, slot.local_name, slot.start, slot.start + slot.size, slot.shape)
+            for slot in self.slots
+        ]
+        self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether inputs are integer ids, which an embedding looks up."""
+        return isinstance(self.layers[0], Embedding)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per example that the loss sees."""
+        return prod(self.output_shape)
+
+    def views(self, flat: Array) -> list[Parameters]:
+        """One mapping per layer, local name to a view of `flat` (P,) in its shape."""
+        views: list[dict[str, Array]] = [{} for _ in self.layers]
+        for layer, local_name, start, stop, shape in self._places:
+            views[layer][local_name] = flat[start:stop].reshape(shape)
+        return list(views)
+
+    def named(self, flat: Array) -> dict[str, Array]:
+        """Full names to views of `flat` (P,), in layer order."""
+        return {
+            slot.name: flat[slot.start : slot.start + slot.size].reshape(slot.shape)
+            for slot in self.slots
+        }
+
+    def flat(self, named: Mapping[str, Array]) -> Array:
+        """θ (P,), a new array, from what `named` gave."""
+        return np.concatenate([named[slot.name].ravel() for slot in self.slots])
+
+    def initial_parameters(self, seed: int, precision: Precision) -> Array:
+        """θ (P,) as PyTorch starts each layer, drawn in float64."""
+        random = generator(seed, "parameters")
+        flat = np.empty(self.size)
+        for layer, into in zip(self.layers, self.views(flat), strict=True):
+            for name, parameter in layer.initial(random).items():
+                into[name][...] = parameter
+        return flat.astype(precision)
+
+    def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:
+        """Inputs of every layer, then the network's output (n, …): one more than layers."""
+        activations = [inputs]
+        for layer, parameters in zip(self.layers, views, strict=True):
+            activations.append(layer.forward(parameters, activations[-1]))
+        return activations
+
+    def digest(self, flat: Array) -> str:
+        """SHA-256 over name, dtype, shape and little-endian bytes of each parameter, in order."""
+        return digest(self.named(flat))

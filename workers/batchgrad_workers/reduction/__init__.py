@@ -1,0 +1,1 @@
+"""How microbatches are assigned, and the order in which their sums are added."""

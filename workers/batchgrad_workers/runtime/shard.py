@@ -1,0 +1,220 @@
+"""A worker's share of a step: from (step, θ, a range of microbatches) to a few aligned sums."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from time import perf_counter
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad.contract import Loss as LossName
+from batchgrad.contract import Model, Precision, ShortcutName
+from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.nn.gradients import (
+    Differentiator,
+    GradientSums,
+    Microbatch,
+    add,
+    loss_and_error,
+)
+from batchgrad_workers.nn.layers import Parameters
+from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.means import MeansLayout
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.tree import Node, Tree
+from batchgrad_workers.runtime.threads import ThreadTeam
+
+Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
+EvaluationSums = npt.NDArray[np.float64]
+"""(4,): Σ w_n ℓ_n, Σ w_n (of the scaled weights), right answers, examples."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a worker must know of a job, sent once."""
+
+    model: Model
+    loss: LossName
+    precision: Precision
+    dataset: DatasetSource
+    seed: int
+    validation_fraction: float
+    batch_size: int
+    microbatch_size: int
+    class_weights: Array | None
+    standardization: Standardization | None
+    shortcuts: tuple[ShortcutName, ...]
+    drop_nonfinite: bool
+
+
+class RangeSums(NamedTuple, Generic[Sums]):
+    """Microbatches [start, stop) of a step, reduced to the maximal nodes of the canonical tree.
+
+    `losses` and `norms` (n,), float64, are per example, in the minibatch's order; empty after an
+    evaluation. `seconds` is the time it took.
+    """
+
+    start: int
+    stop: int
+    nodes: list[Node[Sums]]
+    losses: Array
+    norms: Floats
+    seconds: float
+
+
+def wants_means(shortcuts: Sequence[ShortcutName]) -> bool:
+    """Whether mean inputs and errors are needed: mean_of_means alone can do without."""
+    return any(name != "mean_of_means" for name in shortcuts)
+
+
+def microbatches(examples: int, microbatch_size: int) -> int:
+    """M, the microbatches that `examples` make; the last may be shorter."""
+    return ceil(examples / microbatch_size)
+
+
+class Shard:
+    """Computes ranges of microbatches of any step, with threads, from the dataset on this node."""
+
+    def __init__(self, setup: Setup, threads: int) -> None:
+        """Map the dataset and bind the network."""
+        self._setup = setup
+        dataset = open_dataset(setup.dataset)
+        self.network = Network(setup.model, dataset.inputs.shape[1:])
+        loss = LOSSES[setup.loss]
+        self._differentiator = Differentiator(
+            self.network,
+            loss,
+            MeansLayout(self.network) if wants_means(setup.shortcuts) else None,
+            "mean_of_means" in setup.shortcuts,
+        )
+        self._examples = Examples(
+            dataset,
+            network=self.network,
+            loss=loss,
+            dtype=setup.precision,
+            standardization=setup.standardization,
+            class_weights=setup.class_weights,
+        )
+        self._order = Order(
+            seed=setup.seed,
+            examples=len(dataset.inputs),
+            validation_fraction=setup.validation_fraction,
+            batch_size=setup.batch_size,
+            present=self._examples.present,
+        )
+        self._team = ThreadTeam(threads)
+        self._warm_up()
+
+    @property
+    def threads(self) -> int:
+        """How many threads share a range."""
+        return self._team.threads
+
+    def use_threads(self, threads: int) -> None:
+        """Change the number of threads; the bits stay the same."""
+        self._team.close()
+        self._team = ThreadTeam(threads)
+
+    def gradient_sums(
+        self, step: int, parameters: Array, start: int, stop: int
+    ) -> RangeSums[GradientSums]:
+        """Microbatches [start, stop) of step number `step`, at θ = `parameters` (P,)."""
+        ids = self._order.minibatch(step)
+        size = self._setup.microbatch_size
+        exponent = self._examples.exponent(ids)
+        losses = np.empty(min(stop * size, len(ids)) - start * size, parameters.dtype)
+        norms = np.empty(len(losses))
+        views = self.network.views(parameters)
+
+        def leaf(index: int) -> GradientSums:
+            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
+            sums, own_losses, own_norms = self._differentiate(views, batch)
+            place = slice((index - start) * size, (index - start) * size + len(own_losses))
+            losses[place], norms[place] = own_losses, own_norms
+            return sums
+
+        total = microbatches(len(ids), size)
+        nodes, seconds = self._reduce(range(start, stop), total, leaf, GradientSums.join)
+        return RangeSums(start, stop, nodes, losses, norms, seconds)
+
+    def evaluation_sums(
+        self, parameters: Array, start: int, stop: int
+    ) -> RangeSums[EvaluationSums]:
+        """Microbatches [start, stop) of the validation examples, forward only."""
+        ids: Integers = self._order.validation
+        size = self._setup.microbatch_size
+        exponent = self._examples.exponent(ids)
+        views = self.network.views(parameters)
+        loss = self._differentiator.loss
+
+        def leaf(index: int) -> EvaluationSums:
+            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
+            outputs = self.network.forward(views, batch.inputs)[-1]
+            losses, _ = loss_and_error(loss, outputs, batch.targets)
+            rows = outputs.reshape(len(outputs), -1)
+            right = 0.0 if loss.correct is None else loss.correct(rows, batch.targets).sum()
+            weighted = float(np.dot(losses.astype(np.float64), batch.weights)) * batch.factor
+            weight = batch.weights.sum(dtype=np.float64) * batch.factor
+            return np.array([weighted, weight, right, len(losses)], np.float64)
+
+        total = microbatches(len(ids), size)
+        nodes, seconds = self._reduce(range(start, stop), total, leaf, add)
+        none = np.empty(0, parameters.dtype)
+        return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._team.close()
+
+    def _warm_up(self) -> None:
+        """One example, for nothing: loops are loaded or compiled before a step waits for them."""
+        views = self.network.views(np.zeros(self.network.size, self._setup.precision))
+        with np.errstate(all="ignore"):
+            first = self._examples.rows(self._order.minibatch(0)[:1])
+            self._differentiator.sums(views, first)
+
+    def _reduce(
+        self,
+        leaves: range,
+        total: int,
+        leaf: Callable[[int], Sums],
+        join: Callable[[Sums, Sums], Sums],
+    ) -> tuple[list[Node[Sums]], float]:
+        started = perf_counter()
+        tree: Tree[Sums] = Tree(total, join)
+
+        def work(index: int) -> None:
+            tree.add(0, index, leaf(index))
+
+        self._team.run(leaves, work)
+        return tree.nodes(), perf_counter() - started
+
+    def _differentiate(
+        self, views: Sequence[Parameters], batch: Microbatch
+    ) -> tuple[GradientSums, Array, Floats]:
+        """Sums of one microbatch; with `drop_nonfinite`, without the examples that overflow.
+
+        Their losses or norms stay non-finite in what is returned, which is how the coordinator
+        learns of them.
+        """
+        sums, losses, norms = self._differentiator.sums(views, batch)
+        if not self._setup.drop_nonfinite:
+            return sums, losses, norms
+        finite = np.isfinite(losses) & np.isfinite(norms)
+        if finite.all():
+            return sums, losses, norms
+        keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
+        kept = Microbatch(
+            np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
+            np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
+            np.where(finite, batch.weights, batch.weights.dtype.type(0)),
+            batch.factor,
+        )
+        sums, _, _ = self._differentiator.sums(views, kept)
+        return sums, losses, norms

@@ -1,0 +1,1 @@
+"""What the machine has: files, disk, memory, processes; retries and garbage collection."""
