@@ -15,8 +15,8 @@ import numpy as np
 from batchgrad.contract import Model
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import WEIGHT, GradientSums
-from batchgrad_workers.reduction.tree import Tree
-from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
+from batchgrad_workers.reduction.tree import ReductionTree
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
 from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
 from benchmarks.bursts import Bursts, serve
 from benchmarks.programs.arguments import parse
@@ -25,12 +25,12 @@ from benchmarks.workloads import Workload, data
 MICROBATCH = 128  # the service's default
 
 
-def setup(workload: Workload, directory: Path) -> Setup:
+def setup(workload: Workload, directory: Path) -> WorkerConfig:
     """The dataset in `directory`, and what a worker is told of a job on it."""
     inputs, targets = data(workload)
     np.save(directory / "inputs.npy", inputs)
     np.save(directory / "targets.npy", targets)
-    return Setup(
+    return WorkerConfig(
         model=Model.model_validate({"layers": list(workload.layers)}),
         loss="softmax_cross_entropy",
         precision="float32",
@@ -52,7 +52,7 @@ def main() -> None:
     keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder:
         job = setup(workload, Path(folder))
-        shard = Shard(job, threads)
+        shard = ShardRunner(job, threads)
         parameters = shard.network.initial_parameters(0, "float32")
         count = microbatches(job.batch_size, job.microbatch_size)
         number = 0
@@ -60,7 +60,7 @@ def main() -> None:
         def step() -> None:
             nonlocal number
             part = shard.gradient_sums(number, parameters, 0, count)
-            tree: Tree[GradientSums] = Tree(count, GradientSums.join)
+            tree: ReductionTree[GradientSums] = ReductionTree(count, GradientSums.join)
             for node in part.nodes:
                 tree.add(node.level, node.index, node.sum)
             sums = tree.root()

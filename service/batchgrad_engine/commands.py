@@ -15,7 +15,7 @@ from batchgrad_engine.messages import ClusterFound, Stored, ToEngine
 POLL_SECONDS = 0.2
 
 
-class Told(Protocol):
+class CommandSource(Protocol):
     """What a session looks at before every step."""
 
     @property
@@ -30,7 +30,7 @@ class Told(Protocol):
         """Whether somebody asked for the example ledger since the last call."""
 
 
-class Orders:
+class CommandReader:
     """The latest command, and whether stdin has ended: then the engine has to go.
 
     `stored` is called with the number of each line that the service has stored.

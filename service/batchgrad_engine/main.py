@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
 from batchgrad_engine import logs, run
-from batchgrad_engine.commands import Orders
+from batchgrad_engine.commands import CommandReader
 from batchgrad_engine.executors.factory import ClusterLost
-from batchgrad_engine.message_writer import Outlet
+from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (
     CLUSTER_LOST,
     ClusterFound,
@@ -32,7 +32,7 @@ def main() -> int:
     """Read `Start`, take the job's lock, train."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlive_sigterm()
-    outlet = Outlet(_keep_stdout_for_messages())
+    outlet = MessageWriter(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
     logs.configure(start)
     try:
@@ -44,13 +44,13 @@ def main() -> int:
         return 0
 
 
-def _work(start: Start, outlet: Outlet) -> int:
+def _work(start: Start, outlet: MessageWriter) -> int:
     with (start.job_directory / "engine.lock").open("a+") as lock:
         if not _take(lock, start):
             _log.error("another engine holds this job's lock")
             return LOCKED
         try:
-            orders = Orders(sys.stdin, outlet.stored)
+            orders = CommandReader(sys.stdin, outlet.stored)
 
             def find_cluster(workers: int, interrupted: Callable[[], bool]) -> ClusterFound:
                 outlet.send(ClusterWanted(workers=workers))

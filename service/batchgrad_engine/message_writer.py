@@ -20,7 +20,7 @@ from batchgrad_engine.messages import (
 _log = logging.getLogger("batchgrad.engine")
 
 
-class Outlet:
+class MessageWriter:
     """Writes one line for each message. When nobody reads any more, the engine goes on to its end.
 
     Reports, events and checkpoints are kept until `stored` says that the service has them.

@@ -23,14 +23,14 @@ from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.sampling import given_class_weights, order_of
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import Examples, StoredDataset
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.build_info import build
-from batchgrad_workers.runtime.shard import Setup
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.shard import WorkerConfig
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Prepared:
 
     spec: JobSpec
     network: Network
-    order: Order
+    order: Sampler
     examples: Examples
-    setup: Setup
+    setup: WorkerConfig
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
     warning: str | None = None
@@ -49,7 +49,7 @@ class Prepared:
     def coordinator(
         self,
         executor: Executor,
-        team: ThreadTeam,
+        team: ThreadPool,
         snapshot: Snapshot | None,
         initial: Path | None,
         measure_together: int = MOST_TOGETHER,
@@ -139,7 +139,7 @@ def prepare(
         if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has told
             warning = objection(start, standardization, standardize=True)
     weighted = dataset.weights is not None
-    setup = Setup(
+    setup = WorkerConfig(
         model=spec.model,
         loss=spec.loss,
         precision=spec.precision,
@@ -167,7 +167,7 @@ def prepare(
 
 
 def _standardization(
-    spec: JobSpec, dataset: StoredDataset, order: Order, start: Origin
+    spec: JobSpec, dataset: StoredDataset, order: Sampler, start: Origin
 ) -> Standardization:
     """That of the initial parameters if the spec keeps it, else of the training rows."""
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":

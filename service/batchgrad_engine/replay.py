@@ -18,7 +18,7 @@ from batchgrad.contract import ExampleShare, JobSpec, ShareOrder, StepExamples
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.executors.inline import InlineExecutor
-from batchgrad_engine.measurement.influence import CHUNK_BYTES, Shares, shares
+from batchgrad_engine.measurement.influence import CHUNK_BYTES, Influence, shares
 from batchgrad_engine.messages import Message
 from batchgrad_engine.preparation import prepare
 from batchgrad_engine.run import own_threads
@@ -30,7 +30,7 @@ from batchgrad_workers.digests import checksums
 from batchgrad_workers.nn.gradients import Differentiator
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.threads import ThreadTeam, single_threaded_blas
+from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most
 from batchgrad_workers.system.processes import outlive_sigterm
 
@@ -79,7 +79,7 @@ def replay(request: Request) -> StepExamples:
     source = DatasetSource(request.dataset)
     prepared = prepare(spec, source, snapshot, request.initial_parameters)
     executor = InlineExecutor(prepared.setup, own_threads(spec))
-    with closing(executor), ThreadTeam(1) as team:
+    with closing(executor), ThreadPool(1) as team:
         coordinator = prepared.coordinator(
             executor, team, snapshot, request.initial_parameters, measure_together=0
         )
@@ -112,7 +112,7 @@ def replay(request: Request) -> StepExamples:
     )
 
 
-def _order(by: ShareOrder, ids: Floats, losses: Floats, parts: Shares) -> list[int]:
+def _order(by: ShareOrder, ids: Floats, losses: Floats, parts: Influence) -> list[int]:
     """Places of the examples, the most remarkable first; ties by number, undefined ones last."""
     keys: dict[ShareOrder, Callable[[], Floats]] = {
         "share": lambda: -np.abs(parts.share),  # who drove it, and who held it back
@@ -125,7 +125,7 @@ def _order(by: ShareOrder, ids: Floats, losses: Floats, parts: Shares) -> list[i
     return np.lexsort((ids, keys[by]())).tolist()
 
 
-def _share(example: int, loss: float, parts: Shares, place: int) -> ExampleShare:
+def _share(example: int, loss: float, parts: Influence, place: int) -> ExampleShare:
     def figure(of: Floats) -> float | None:
         value = float(of[place])
         return None if isnan(value) else value

@@ -15,7 +15,7 @@ from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints import checkpoints, ledger_files
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger
-from batchgrad_engine.commands import Told
+from batchgrad_engine.commands import CommandSource
 from batchgrad_engine.executors.factory import (
     ClusterLost,
     Executor,
@@ -43,7 +43,7 @@ from batchgrad_engine.preparation import Prepared, prepare
 from batchgrad_engine.reporter import Reporter
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.early_stopping import EarlyStopping
-from batchgrad_workers.runtime.threads import ThreadTeam, keep_freed_memory, single_threaded_blas
+from batchgrad_workers.runtime.threads import ThreadPool, keep_freed_memory, single_threaded_blas
 from batchgrad_workers.system import gc_tuning
 from batchgrad_workers.system.disk import lacks_room, no_room
 
@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 def run(
     start: Start,
-    orders: Told,
+    orders: CommandSource,
     send: Send,
     secure: Callable[[], None],
     find_cluster: FindCluster | None = None,
@@ -92,8 +92,8 @@ def run(
             tell=lambda each: send(Happened(event=each.event, data=each.data)),
         )
         trains = True
-        with closing(executor), ThreadTeam(own_threads(start.spec)) as team:
-            session = Session(start, prepared, executor, team, snapshot, orders, send, secure)
+        with closing(executor), ThreadPool(own_threads(start.spec)) as team:
+            session = TrainingRun(start, prepared, executor, team, snapshot, orders, send, secure)
             send(session.train())
     except Interrupted:
         send(Finished(outcome=_outcome(orders), step=step))
@@ -124,7 +124,7 @@ def own_threads(spec: JobSpec) -> int:
     return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
 
 
-def _outcome(orders: Told) -> Outcome:
+def _outcome(orders: CommandSource) -> Outcome:
     """What it is called when the engine does what it was told."""
     if orders.interrupted or orders.command is None:
         return "interrupted"
@@ -136,7 +136,7 @@ def _failed(reason: str, error: BaseException, step: int) -> Finished:
     return Finished(outcome="failed", reason=reason, detail=detail, step=step)
 
 
-class Session:
+class TrainingRun:
     """The training loop with what surrounds a step: evaluation, checkpoints, orders."""
 
     def __init__(
@@ -144,9 +144,9 @@ class Session:
         start: Start,
         prepared: Prepared,
         executor: Executor,
-        team: ThreadTeam,
+        team: ThreadPool,
         snapshot: Snapshot | None,
-        orders: Told,
+        orders: CommandSource,
         send: Send,
         secure: Callable[[], None],
     ) -> None:

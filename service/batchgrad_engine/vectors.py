@@ -11,7 +11,7 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.kernels.norms import RUN, norm, square
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 BLOCK = 1 << 16
 """Numbers in a block."""
@@ -20,7 +20,7 @@ THREADED = 1 << 20
 """How many numbers there have to be for threads to gain more than it costs to wake them."""
 
 
-def over(team: ThreadTeam, size: int, work: Callable[[slice], None], *, numbers: int = 1) -> None:
+def over(team: ThreadPool, size: int, work: Callable[[slice], None], *, numbers: int = 1) -> None:
     """Call `work` for every block of `size` items, once, in any order; each has `numbers`."""
     step = max(1, BLOCK // numbers)
     if size * numbers >= THREADED:
@@ -31,7 +31,7 @@ def over(team: ThreadTeam, size: int, work: Callable[[slice], None], *, numbers:
         work(slice(start, min(start + step, size)))
 
 
-def mean(total: Array, weight: float, team: ThreadTeam) -> tuple[Array, float]:
+def mean(total: Array, weight: float, team: ThreadPool) -> tuple[Array, float]:
     """G (P,) from Σ w_n g_n = `total` (P,), of examples that weigh `weight` (0: as 1); and ‖G‖.
 
     In one pass; `total` is left as it is. The norm is infinite only if a number of G is not finite.

@@ -27,7 +27,7 @@ from batchgrad_service.http.bodies import REFERENCE, Bodies
 from batchgrad_service.http.browser_session import Session
 from batchgrad_service.http.hosts import Hosts
 from batchgrad_service.http.limits import body_limits
-from batchgrad_service.http.middleware import OPEN, Edge
+from batchgrad_service.http.middleware import OPEN, AccessMiddleware
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
@@ -115,7 +115,7 @@ def create_app(
         keep_alive_seconds=keep_alive_seconds,
     )
     app.add_middleware(
-        Edge,
+        AccessMiddleware,
         hosts=Hosts(settings),
         session=session,
         limit_of=body_limits(settings),

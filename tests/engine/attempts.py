@@ -21,7 +21,7 @@ from batchgrad_engine.messages import (
 from batchgrad_workers.data.source import DatasetSource
 
 
-class Orders:
+class CommandReader:
     """Gives its order before that many steps and one are done; the engine asks before each."""
 
     def __init__(self, steps: float = inf, kind: Any = None, *, ledger: bool = False) -> None:
@@ -46,7 +46,7 @@ def attempt(
     job: JobSpec,
     dataset: Path,
     directory: Path,
-    orders: Orders | None = None,
+    orders: CommandReader | None = None,
     secure: Callable[[], None] | None = None,
     **start: Any,
 ) -> list[AnyEngineMessage]:
@@ -62,7 +62,7 @@ def attempt(
             job_directory=directory,
             **start,
         ),
-        orders or Orders(),
+        orders or CommandReader(),
         lambda message: messages.append(EngineMessage.validate_json(encode(message))),
         secure or (lambda: None),
     )

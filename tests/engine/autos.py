@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchgrad_engine.executors.auto.configs import Plan
+from batchgrad_engine.executors.auto.configs import ParallelConfig
 from batchgrad_engine.executors.auto.executor import AutoExecutor
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
     Executor,
-    Happening,
+    ExecutorEvent,
     Interrupted,
     Kind,
     Range,
@@ -19,7 +19,7 @@ from batchgrad_engine.executors.protocol import (
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.reduction.sharding import assign
-from batchgrad_workers.runtime.shard import RangeSums, Setup
+from batchgrad_workers.runtime.shard import RangeSums, WorkerConfig
 from tests.workers.jobs import M, bits, joined, theta, whole
 
 FULL = range(0, 400, 2)
@@ -37,7 +37,7 @@ class Clock:
 class Timed(InlineExecutor):
     """Takes as long as it is told to, by the number of threads."""
 
-    def __init__(self, of: Setup, clock: Clock, seconds: Mapping[int, float]) -> None:
+    def __init__(self, of: WorkerConfig, clock: Clock, seconds: Mapping[int, float]) -> None:
         super().__init__(of, 1)
         self._clock, self._takes = clock, seconds
 
@@ -48,12 +48,14 @@ class Timed(InlineExecutor):
         return super().gradient_sums(step, parameters, ranges)
 
 
-class Crew(Timed):
+class WorkerGroup(Timed):
     """What a cluster hires out; breaks at its `breaks_at`-th step."""
 
     kind: Kind = "ray"
 
-    def __init__(self, of: Setup, clock: Clock, seconds: float, plan: Plan, breaks_at: int) -> None:
+    def __init__(
+        self, of: WorkerConfig, clock: Clock, seconds: float, plan: ParallelConfig, breaks_at: int
+    ) -> None:
         super().__init__(of, clock, {1: seconds})
         self.workers = self.shares = plan.workers
         self.breaks_in = breaks_at
@@ -77,9 +79,9 @@ class Crew(Timed):
 class Cluster:
     """`seconds` is what a step takes its crews, by plan."""
 
-    of: Setup
+    of: WorkerConfig
     clock: Clock
-    seconds: dict[Plan, float]
+    seconds: dict[ParallelConfig, float]
     cost_seconds: float = 1.0
     cpus: int | None = 4
     changes: bool = False
@@ -88,7 +90,7 @@ class Cluster:
     unheard: bool = False
     looks: int = 0
     left: bool = False
-    crews: list[Crew] = field(default_factory=list)
+    crews: list[WorkerGroup] = field(default_factory=list)
     comes: threading.Event = field(default_factory=threading.Event)
 
     def nodes(self, interrupted: Callable[[], bool]) -> Mapping[str, int]:
@@ -101,11 +103,11 @@ class Cluster:
             raise ClusterLost("no room for Ray.")
         return dict(self.cpus_by_node)
 
-    def hire(self, plan: Plan, interrupted: Callable[[], bool]) -> Executor:
+    def hire(self, plan: ParallelConfig, interrupted: Callable[[], bool]) -> Executor:
         while not self.comes.wait(0.01):
             if interrupted():
                 raise Interrupted
-        crew = Crew(self.of, self.clock, self.seconds[plan], plan, self.breaks_at)
+        crew = WorkerGroup(self.of, self.clock, self.seconds[plan], plan, self.breaks_at)
         self.crews.append(crew)
         return crew
 
@@ -118,12 +120,12 @@ class Auto(AutoExecutor):
     """Keeps what it tells."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.told: list[Happening] = []
+        self.told: list[ExecutorEvent] = []
         super().__init__(*arguments, tell=self.told.append, **options)
 
 
 def auto(
-    of: Setup,
+    of: WorkerConfig,
     clock: Clock,
     seconds: Mapping[int, float],
     cluster: Cluster | None = None,
@@ -143,7 +145,9 @@ def auto(
     )
 
 
-def train(of: Setup, executor: Auto, until: Callable[[list[Happening]], Any]) -> list[Happening]:
+def train(
+    of: WorkerConfig, executor: Auto, until: Callable[[list[ExecutorEvent]], Any]
+) -> list[ExecutorEvent]:
     """Steps, each compared bit by bit, until it has happened."""
     executor.told.clear()
     pause = threading.Event()
@@ -156,5 +160,5 @@ def train(of: Setup, executor: Auto, until: Callable[[list[Happening]], Any]) ->
     raise AssertionError(executor.told)
 
 
-def plans(happened: list[Happening]) -> list[dict[str, Any]]:
+def plans(happened: list[ExecutorEvent]) -> list[dict[str, Any]]:
     return [each.data for each in happened if each.event == "plan"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_workers.runtime.shard import Setup
-from tests.engine.lines import Team
+from batchgrad_workers.runtime.shard import WorkerConfig
+from tests.engine.lines import WorkerPool
 from tests.workers.jobs import setup, store
 
 
@@ -34,14 +34,14 @@ def job_directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Setup:
+def job(tmp_path: Path) -> WorkerConfig:
     """A job's setup on a dataset of its own, for executors that need no engine."""
     return setup(store(tmp_path))
 
 
 @pytest.fixture
-def team() -> Iterator[Team]:
-    with threadpool_limits(limits=1), closing(Team()) as made:
+def team() -> Iterator[WorkerPool]:
+    with threadpool_limits(limits=1), closing(WorkerPool()) as made:
         yield made
 
 

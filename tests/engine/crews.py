@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from batchgrad_engine.executors.protocol import ClusterLost, Happening
+from batchgrad_engine.executors.protocol import ClusterLost, ExecutorEvent
 from batchgrad_engine.executors.ray.pending_workers import NotStarted
-from batchgrad_engine.executors.ray.placement import Nodes, Seat
-from batchgrad_engine.executors.ray.worker_group import Crew
+from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
+from batchgrad_engine.executors.ray.worker_group import WorkerGroup
 from batchgrad_workers.runtime.build_info import build
-from batchgrad_workers.runtime.ipc import Offer
+from batchgrad_workers.runtime.ipc import ConnectInfo
 
 
 class Identity(NamedTuple):
@@ -26,7 +26,7 @@ class Fake:
     """A worker; on a `World` that decides when it is ready."""
 
     number: int
-    seat: Seat
+    seat: WorkerSlot
     world: "World"
     asked_at: float
     actor: None = None
@@ -71,7 +71,7 @@ class World:
     now: float = 1000.0
     broken: dict[str, NotStarted] = field(default_factory=dict)
     started: list[tuple[float, Fake]] = field(default_factory=list)
-    happenings: list[Happening] = field(default_factory=list)
+    happenings: list[ExecutorEvent] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     own_node: str = "here"
     gone: bool = False
@@ -80,7 +80,7 @@ class World:
         """Who has its CPUs."""
         return [each for _, each in self.started if each.identity and not each.killed]
 
-    def start(self, number: int, seat: Seat, offer: Offer | None) -> Fake:  # noqa: ARG002  # Hire's
+    def start(self, number: int, seat: WorkerSlot, offer: ConnectInfo | None) -> Fake:  # noqa: ARG002  # Hire's
         self.started.append((self.now, Fake(number, seat, self, self.now)))
         return self.started[-1][1]
 
@@ -96,7 +96,7 @@ class World:
         if self.gone:
             raise ClusterLost("no Ray head answers any more.")
 
-    def passes(self, crew: Crew, seconds: float) -> None:
+    def passes(self, crew: WorkerGroup, seconds: float) -> None:
         """Steps of a tenth of a second."""
         until = self.now + seconds
         while self.now < until:
@@ -109,12 +109,12 @@ class World:
 
     def crew(
         self,
-        seats: Callable[[Nodes], Sequence[Seat]],
+        seats: Callable[[Nodes], Sequence[WorkerSlot]],
         least: int = 1,
         interrupted: Callable[[], bool] = lambda: False,
-    ) -> Crew:
+    ) -> WorkerGroup:
         """Nobody has come yet."""
-        return Crew(
+        return WorkerGroup(
             self,
             seats=seats,
             nodes=lambda: self.nodes,

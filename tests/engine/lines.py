@@ -8,15 +8,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchgrad_engine.executors.protocol import Happening
-from batchgrad_engine.executors.scheduler.scheduler import Dispatch
-from batchgrad_engine.executors.transport.shared_memory import MemoryLine, MemoryLines
+from batchgrad_engine.executors.protocol import ExecutorEvent
+from batchgrad_engine.executors.scheduler.scheduler import Scheduler
+from batchgrad_engine.executors.transport.shared_memory import (
+    SharedMemoryConnection,
+    SharedMemoryConnections,
+)
 from batchgrad_engine.failures import NoWorkers
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import Setup, Shard
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
 from tests.workers.jobs import bits, joined
 
-Serve = Callable[[socket.socket, Shard, str], None]
+Serve = Callable[[socket.socket, ShardRunner, str], None]
 
 
 @dataclass
@@ -24,34 +27,34 @@ class Threaded:
     """A worker; its thread ends when the connection does."""
 
     number: int
-    line: MemoryLine
+    line: SharedMemoryConnection
     thread: threading.Thread
     heard_at: float = 0.0
 
 
 @dataclass
-class Team:
+class WorkerPool:
     """Those who were hired; in a lost one's place one for the job `comes_instead`, if any.
 
-    That one does as `who`. `told` is what a `Dispatch` tells.
+    That one does as `who`. `told` is what a `Scheduler` tells.
     """
 
     alive: list[Threaded] = field(default_factory=list)
     lost: list[tuple[int, str, str]] = field(default_factory=list)
-    told: list[Happening] = field(default_factory=list)
+    told: list[ExecutorEvent] = field(default_factory=list)
     silent_ones: set[int] = field(default_factory=set)
-    comes_instead: Setup | None = None
+    comes_instead: WorkerConfig | None = None
     who: Serve = ipc.serve
-    lines: MemoryLines = field(default_factory=lambda: MemoryLines("here"))
+    lines: SharedMemoryConnections = field(default_factory=lambda: SharedMemoryConnections("here"))
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def hire(self, of: Setup, serve: Serve = ipc.serve) -> None:
+    def hire(self, of: WorkerConfig, serve: Serve = ipc.serve) -> None:
         """One more."""
         offer = self.lines.offer()
         connection = ipc.connect(offer)
 
         def work() -> None:
-            with closing(Shard(of, 1)) as shard:
+            with closing(ShardRunner(of, 1)) as shard:
                 serve(connection, shard, of.precision)
 
         thread = threading.Thread(target=work)
@@ -85,9 +88,9 @@ class Team:
 
 
 def dispatch(
-    team: Team, interrupted: Any = lambda: False, *, silence_seconds: float = 1.0
-) -> Dispatch:
-    return Dispatch(team, interrupted, silence_seconds, team.told.append)
+    team: WorkerPool, interrupted: Any = lambda: False, *, silence_seconds: float = 1.0
+) -> Scheduler:
+    return Scheduler(team, interrupted, silence_seconds, team.told.append)
 
 
 def root(parts: list[Any]) -> list[bytes]:
@@ -98,7 +101,7 @@ def root(parts: list[Any]) -> list[bytes]:
 def stuck(released: threading.Event) -> Serve:
     """Computes nothing, and goes when it is let."""
 
-    def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+    def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
         with connection:
             assert released.wait(30)
 
@@ -113,7 +116,7 @@ def until(what: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def dies(connection: socket.socket, shard: Shard, dtype: str) -> None:
+def dies(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
     """Takes its work to the grave."""
     connection.recv(ipc.PACKET_BYTES)
     connection.close()

@@ -7,20 +7,25 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_engine.executors.auto.configs import Plan, could_win_seconds, fastest, ray_plans
+from batchgrad_engine.executors.auto.configs import (
+    ParallelConfig,
+    could_win_seconds,
+    fastest,
+    ray_plans,
+)
 from batchgrad_engine.executors.protocol import Interrupted
-from batchgrad_workers.runtime.shard import Setup
+from batchgrad_workers.runtime.shard import WorkerConfig
 from tests.engine.autos import FULL, Clock, Cluster, auto, plans, train
 from tests.workers.jobs import M, setup, store, theta
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Setup]:
+def job(tmp_path: Path) -> Iterator[WorkerConfig]:
     with threadpool_limits(limits=1):
         yield setup(store(tmp_path))
 
 
-def test_without_a_cluster_the_number_of_threads_is_chosen(job: Setup) -> None:
+def test_without_a_cluster_the_number_of_threads_is_chosen(job: WorkerConfig) -> None:
     clock = Clock()
     with closing(auto(job, clock, {1: 0.3, 2: 0.2})) as executor:
         [plan] = plans(train(job, executor, plans))
@@ -31,9 +36,9 @@ def test_without_a_cluster_the_number_of_threads_is_chosen(job: Setup) -> None:
     assert (plan["executor"], plan["threads"]) == ("inline", 2)
 
 
-def test_ray_takes_over_in_the_background_when_it_is_faster(job: Setup) -> None:
+def test_ray_takes_over_in_the_background_when_it_is_faster(job: WorkerConfig) -> None:
     clock = Clock()
-    cluster = Cluster(job, clock, {Plan(4, 1): 0.1})
+    cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.1})
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         for step in FULL[:30]:
             executor.gradient_sums(step, theta(job), [(0, M)])
@@ -46,9 +51,9 @@ def test_ray_takes_over_in_the_background_when_it_is_faster(job: Setup) -> None:
     assert cluster.left
 
 
-def test_ray_is_dismissed_when_it_is_slower(job: Setup) -> None:
+def test_ray_is_dismissed_when_it_is_slower(job: WorkerConfig) -> None:
     clock = Clock()
-    cluster = Cluster(job, clock, {Plan(4, 1): 0.29})
+    cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.29})
     cluster.comes.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         [plan] = plans(train(job, executor, plans))
@@ -60,7 +65,7 @@ def test_ray_is_dismissed_when_it_is_slower(job: Setup) -> None:
     ("seconds", "steps_planned"), [({1: 0.3, 2: 0.3}, 60), ({1: 0.4, 2: 0.1}, 10**6)], ids=str
 )
 def test_ray_is_left_alone_where_it_could_win_less_than_it_costs(
-    job: Setup, seconds: dict[int, float], steps_planned: int
+    job: WorkerConfig, seconds: dict[int, float], steps_planned: int
 ) -> None:
     clock = Clock()
     cluster = Cluster(job, clock, {}, cost_seconds=10.0)
@@ -70,9 +75,9 @@ def test_ray_is_left_alone_where_it_could_win_less_than_it_costs(
     assert "Ray was not tried: it could save " in plan["because"]
 
 
-def test_ray_that_fails_is_a_warning_and_the_step_is_done_without_it(job: Setup) -> None:
+def test_ray_that_fails_is_a_warning_and_the_step_is_done_without_it(job: WorkerConfig) -> None:
     clock = Clock()
-    cluster = Cluster(job, clock, {Plan(4, 1): 0.1}, breaks_at=12)
+    cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.1}, breaks_at=12)
     cluster.comes.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         happened = train(job, executor, lambda all_: any(each.event == "warning" for each in all_))
@@ -83,9 +88,9 @@ def test_ray_that_fails_is_a_warning_and_the_step_is_done_without_it(job: Setup)
         assert cluster.crews[0].closed
 
 
-def test_a_cluster_that_comes_back_is_used_again(job: Setup) -> None:
+def test_a_cluster_that_comes_back_is_used_again(job: WorkerConfig) -> None:
     clock = Clock()
-    cluster = Cluster(job, clock, {Plan(4, 1): 0.1}, changes=True, breaks_at=12)
+    cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.1}, changes=True, breaks_at=12)
     cluster.comes.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         train(job, executor, lambda _: executor.kind == "ray")
@@ -106,7 +111,7 @@ def test_a_cluster_that_comes_back_is_used_again(job: Setup) -> None:
         assert cluster.left  # by its old connection
 
 
-def test_no_cluster_to_be_had_is_a_warning(job: Setup) -> None:
+def test_no_cluster_to_be_had_is_a_warning(job: WorkerConfig) -> None:
     clock = Clock()
     cluster = Cluster(job, clock, {}, cpus_by_node={})
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
@@ -115,9 +120,9 @@ def test_no_cluster_to_be_had_is_a_warning(job: Setup) -> None:
     assert "no room for Ray" in happened[0].data["detail"]
 
 
-def test_other_nodes_are_a_reason_to_look_again(job: Setup) -> None:
+def test_other_nodes_are_a_reason_to_look_again(job: WorkerConfig) -> None:
     clock = Clock()
-    seconds = {Plan(4, 1): 0.29, Plan(8, 1): 0.05, Plan(2, 4): 0.2}
+    seconds = {ParallelConfig(4, 1): 0.29, ParallelConfig(8, 1): 0.05, ParallelConfig(2, 4): 0.2}
     cluster = Cluster(job, clock, seconds, changes=True, cpus=None)
     cluster.comes.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
@@ -139,7 +144,7 @@ def test_other_nodes_are_a_reason_to_look_again(job: Setup) -> None:
     assert all(crew.closed for crew in cluster.crews)
 
 
-def test_nobody_waits_for_a_cluster_at_the_end(job: Setup) -> None:
+def test_nobody_waits_for_a_cluster_at_the_end(job: WorkerConfig) -> None:
     clock = Clock()
     cluster = Cluster(job, clock, {}, unheard=True)
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
@@ -149,9 +154,9 @@ def test_nobody_waits_for_a_cluster_at_the_end(job: Setup) -> None:
     assert isinstance(survey.exception(0), Interrupted)
 
 
-def test_who_is_still_coming_is_sent_away_at_the_end(job: Setup) -> None:
+def test_who_is_still_coming_is_sent_away_at_the_end(job: WorkerConfig) -> None:
     clock = Clock()
-    cluster = Cluster(job, clock, {Plan(4, 1): 0.1})
+    cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.1})
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
         train(job, executor, lambda _: executor._coming is not None)
     assert cluster.left
@@ -159,19 +164,21 @@ def test_who_is_still_coming_is_sent_away_at_the_end(job: Setup) -> None:
 
 
 def test_plans_for_ray() -> None:
-    assert ray_plans("auto", [2], 8) == [Plan(2, 1)]
-    assert ray_plans("auto", [4, 8], 8) == [Plan(8, 1), Plan(2, 4)]
-    assert ray_plans("auto", [4], 1) == [Plan(1, 1)]
-    assert ray_plans(3, [8, 2], 50) == [Plan(2, 3)]
+    assert ray_plans("auto", [2], 8) == [ParallelConfig(2, 1)]
+    assert ray_plans("auto", [4, 8], 8) == [ParallelConfig(8, 1), ParallelConfig(2, 4)]
+    assert ray_plans("auto", [4], 1) == [ParallelConfig(1, 1)]
+    assert ray_plans(3, [8, 2], 50) == [ParallelConfig(2, 3)]
     assert ray_plans(16, [8, 2], 50) == []
 
 
 def test_what_ray_could_win() -> None:
-    seconds = {Plan(0, 1): 0.8, Plan(0, 2): 0.5}
+    seconds = {ParallelConfig(0, 1): 0.8, ParallelConfig(0, 2): 0.5}
     figures = {"steps_left": 100, "microbatches": 8}
     assert could_win_seconds(seconds, cpus=2, **figures) == pytest.approx(10)
     assert could_win_seconds(seconds, cpus=None, **figures) == pytest.approx(40)
     assert could_win_seconds(seconds, cpus=1, **figures) == 0
-    assert could_win_seconds({Plan(0, 1): 0.8}, steps_left=9, microbatches=1, cpus=64) == 0
-    assert fastest(seconds | {Plan(2, 1): 0.49}) == Plan(0, 2)
-    assert fastest(seconds | {Plan(2, 1): 0.4}) == Plan(2, 1)
+    assert (
+        could_win_seconds({ParallelConfig(0, 1): 0.8}, steps_left=9, microbatches=1, cpus=64) == 0
+    )
+    assert fastest(seconds | {ParallelConfig(2, 1): 0.49}) == ParallelConfig(0, 2)
+    assert fastest(seconds | {ParallelConfig(2, 1): 0.4}) == ParallelConfig(2, 1)

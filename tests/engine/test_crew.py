@@ -9,8 +9,8 @@ import pytest
 
 from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
 from batchgrad_engine.executors.ray.pending_workers import NotStarted, StartTime, TooLate
-from batchgrad_engine.executors.ray.placement import Nodes, Seat, one_a_node
-from batchgrad_engine.executors.ray.worker_group import Crew
+from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot, one_a_node
+from batchgrad_engine.executors.ray.worker_group import WorkerGroup
 from batchgrad_engine.failures import NoWorkers
 from tests.engine.crews import World
 
@@ -19,14 +19,14 @@ TWO = Nodes({"a": 2, "b": 2})
 
 
 @contextmanager
-def going(crew: Crew) -> Iterator[Crew]:
+def going(crew: WorkerGroup) -> Iterator[WorkerGroup]:
     try:
         yield crew
     finally:
         crew.dismiss()
 
 
-def seats_of(crew: Crew) -> list[Seat]:
+def seats_of(crew: WorkerGroup) -> list[WorkerSlot]:
     return sorted(worker.seat for worker in crew.alive)
 
 
@@ -34,10 +34,10 @@ def test_a_worker_in_every_seat_and_another_for_one_that_is_lost() -> None:
     world = World(TWO)
     with going(world.crew(ONE_A_NODE)) as crew:
         crew.everybody()
-        assert seats_of(crew) == [Seat("a", 2, 2), Seat("b", 2, 2)]
+        assert seats_of(crew) == [WorkerSlot("a", 2, 2), WorkerSlot("b", 2, 2)]
         crew.lose(crew.alive[0], "died", "it was told to")
         world.passes(crew, 2)
-        assert seats_of(crew) == [Seat("a", 2, 2), Seat("b", 2, 2)]
+        assert seats_of(crew) == [WorkerSlot("a", 2, 2), WorkerSlot("b", 2, 2)]
     assert [each["reason"] for each in world.told("worker_lost")] == ["died"]
     assert len(world.told("worker_joined")) == 3
     assert not world.there()
@@ -48,7 +48,7 @@ def test_who_has_no_room_waits_until_there_is_some_and_says_so_once() -> None:
     world.later.append((world.now + 3600, partial(setattr, world, "taken", 0)))
     with going(world.crew(ONE_A_NODE)) as crew:
         crew.everybody()
-        assert seats_of(crew) == [Seat("a", 2, 2), Seat("b", 2, 2)]
+        assert seats_of(crew) == [WorkerSlot("a", 2, 2), WorkerSlot("b", 2, 2)]
     assert world.now < 1000 + 3610
     assert len(world.started) == 2  # they were not started anew meanwhile
     [warning] = world.told("warning")
@@ -57,7 +57,7 @@ def test_who_has_no_room_waits_until_there_is_some_and_says_so_once() -> None:
 
 def test_who_waits_for_room_is_not_waited_for_when_another_one_is_there() -> None:
     world = World(Nodes({"a": 4}))
-    with going(world.crew(lambda _: [Seat("a", 3, 3)] * 2, least=2)) as crew:
+    with going(world.crew(lambda _: [WorkerSlot("a", 3, 3)] * 2, least=2)) as crew:
         crew.everybody()
         assert len(crew.alive) == 1
     assert world.now < 1000 + 62
@@ -86,7 +86,7 @@ def test_a_node_that_goes_while_its_room_is_waited_for_ends_nothing() -> None:
     world.later.append((world.now + 600, gone))
     with going(world.crew(ONE_A_NODE)) as crew:
         crew.everybody()
-        assert seats_of(crew) == [Seat("b", 3, 3)]
+        assert seats_of(crew) == [WorkerSlot("b", 3, 3)]
 
 
 def test_an_engine_that_has_to_go_waits_for_no_room() -> None:
@@ -98,7 +98,7 @@ def test_an_engine_that_has_to_go_waits_for_no_room() -> None:
 
 def test_what_the_whole_cluster_could_never_hold_fails() -> None:
     world = World(TWO)
-    seats = [Seat("", 8, 8)] * 3
+    seats = [WorkerSlot("", 8, 8)] * 3
     with (
         going(world.crew(lambda _: seats)) as crew,
         pytest.raises(
@@ -160,7 +160,7 @@ def test_a_seat_that_can_not_be_filled_is_tried_more_and_more_seldom() -> None:
         # The other node's worker is replaced at once all the same.
         crew.lose(crew.alive[0], "died", "")
         world.passes(crew, 1)
-        assert seats_of(crew) == [Seat("a", 2, 2)]
+        assert seats_of(crew) == [WorkerSlot("a", 2, 2)]
         # What goes wrong in another way is told, what is mended is forgotten.
         world.broken["b"] = NotStarted("MemoryError")
         world.passes(crew, 301)
@@ -176,7 +176,7 @@ def test_a_seat_that_can_not_be_filled_is_tried_more_and_more_seldom() -> None:
 
 def test_those_who_may_sit_anywhere_do_not_wait_for_one_that_failed() -> None:
     world = World(Nodes({"": 9}))
-    with going(world.crew(lambda _: [Seat("", 1, 1)] * 3, least=3)) as crew:
+    with going(world.crew(lambda _: [WorkerSlot("", 1, 1)] * 3, least=3)) as crew:
         crew.everybody()
         world.broken[""] = NotStarted("no dataset")
         crew.lose(crew.alive[0], "died", "")
@@ -194,12 +194,12 @@ def test_a_node_that_joins_never_leaves_the_crew_without_a_worker() -> None:
     four = partial(one_a_node, least=4, most=8, threads="auto")
     with going(world.crew(four, least=4)) as crew:
         crew.everybody()
-        assert seats_of(crew) == [Seat("a", 1, 1)] * 4
+        assert seats_of(crew) == [WorkerSlot("a", 1, 1)] * 4
         world.nodes = Nodes({"a": 4, "b": 4})
         for _ in range(50):
             world.passes(crew, 0.1)
             assert crew.alive
-        assert seats_of(crew) == [*[Seat("a", 2, 2)] * 2, *[Seat("b", 2, 2)] * 2]
+        assert seats_of(crew) == [*[WorkerSlot("a", 2, 2)] * 2, *[WorkerSlot("b", 2, 2)] * 2]
     lost = world.told("worker_lost")
     assert [each["reason"] for each in lost] == ["dismissed"] * 4
 
@@ -211,9 +211,9 @@ def test_who_sits_where_nobody_else_has_room_makes_room_in_the_end() -> None:
         crew.everybody()
         world.nodes = Nodes({"a": 2})
         world.passes(crew, 5)
-        assert seats_of(crew) == [Seat("a", 2, 2)]
+        assert seats_of(crew) == [WorkerSlot("a", 2, 2)]
         world.passes(crew, 10)
-        assert seats_of(crew) == [Seat("a", 1, 1)] * 2
+        assert seats_of(crew) == [WorkerSlot("a", 1, 1)] * 2
 
 
 def test_who_has_its_cpus_and_hangs_is_given_up_and_who_waits_for_them_is_not() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_engine.executors.scheduler.stragglers import Asked, Debts
+from batchgrad_engine.executors.scheduler.stragglers import InFlightTask, InFlightTracker
 
 
 @dataclass
@@ -19,11 +19,11 @@ class Worker:
         self.line = SimpleNamespace(transport=self.transport)
 
 
-def asked(at: float, microbatches: int = 2, patience: float = 1.0) -> Asked:
-    return Asked("gradient", (4, 4 + microbatches), at, patience)
+def asked(at: float, microbatches: int = 2, patience: float = 1.0) -> InFlightTask:
+    return InFlightTask("gradient", (4, 4 + microbatches), at, patience)
 
 
-def seconds_until_overdue(debts: Debts, worker: Worker, team: list[Worker]) -> int:
+def seconds_until_overdue(debts: InFlightTracker, worker: Worker, team: list[Worker]) -> int:
     """From 1000 on, by whole seconds."""
     waited = next(n for n in range(1, 9999) if debts.overdue(team, 1000.0 + n))
     assert debts.overdue(team, 1000.0 + waited) == [(worker, waited)]
@@ -38,7 +38,7 @@ def test_ten_times_the_usual_is_given_but_at_least_six_silences(
     usual: float | None, patience: float, expected: int
 ) -> None:
     first, second, near = team = [Worker(1), Worker(2), Worker(3, "shared_memory")]
-    debts = Debts(silence_seconds=10.0)
+    debts = InFlightTracker(silence_seconds=10.0)
     for worker, seconds in ((first, usual), (near, 0.5)):  # another's way tells nothing
         if seconds:
             debts.add(worker, asked(0.0, microbatches=1))
@@ -49,7 +49,7 @@ def test_ten_times_the_usual_is_given_but_at_least_six_silences(
 
 def test_what_was_asked_for_next_begins_with_the_answer_before() -> None:
     worker = Worker(1)
-    debts = Debts(silence_seconds=10.0)
+    debts = InFlightTracker(silence_seconds=10.0)
     for _ in range(2):
         debts.add(worker, asked(0.0))
     debts.settle(worker, 2.0)
@@ -61,7 +61,7 @@ def test_what_was_asked_for_next_begins_with_the_answer_before() -> None:
 
 def test_who_is_gone_is_forgotten() -> None:
     worker, other = Worker(1), Worker(2)
-    debts = Debts(silence_seconds=10.0)
+    debts = InFlightTracker(silence_seconds=10.0)
     for each in (worker, other):
         debts.add(each, asked(0.0))
         debts.settle(each, each.number)

@@ -7,9 +7,9 @@ import pytest
 
 from batchgrad_engine.vectors import BLOCK, THREADED, _divide, mean
 from batchgrad_workers.nn.kernels.norms import RUN
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
-ALONE = ThreadTeam(1)
+ALONE = ThreadPool(1)
 
 
 @pytest.mark.parametrize("size", [1, 5, RUN, RUN + 1, BLOCK, BLOCK + 17])
@@ -67,7 +67,7 @@ def test_same_bits_on_threads_and_from_memory_that_is_read_only() -> None:
     total = np.random.default_rng(2).normal(size=THREADED + BLOCK + 3).astype(np.float32)
     alone, norm = mean(total, 7.0, ALONE)
     total.flags.writeable = False
-    with ThreadTeam(3) as team:
+    with ThreadPool(3) as team:
         shared, the_same = mean(total, 7.0, team)
     assert alone.tobytes() == shared.tobytes()
     assert norm == the_same

@@ -9,7 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints import origin
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
 from batchgrad_engine.messages import AnyEngineMessage, Happened
-from tests.engine.attempts import Orders, attempt, finished, newest, rows
+from tests.engine.attempts import CommandReader, attempt, finished, newest, rows
 from tests.engine.small_job import spec
 
 STILL: dict[str, Any] = {"optimizer": {"kind": "sgd", "learning_rate": 1e-30}, "steps": 1}
@@ -58,7 +58,7 @@ def test_a_resumed_job_keeps_what_it_kept(dataset: Path, tmp_path: Path, trained
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 1)
     job = spec(initial_parameters=start)
     whole = attempt(job, dataset, tmp_path / "whole", initial_parameters=trained)
-    attempt(job, dataset, tmp_path / "cut", Orders(7, "pause"), initial_parameters=trained)
+    attempt(job, dataset, tmp_path / "cut", CommandReader(7, "pause"), initial_parameters=trained)
     rest = attempt(job, dataset, tmp_path / "cut", initial_parameters=trained)
     assert finished(rest).parameters_digest == finished(whole).parameters_digest
 

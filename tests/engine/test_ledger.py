@@ -12,15 +12,15 @@ import pytest
 from batchgrad_engine.checkpoints import ledger_files
 from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
-from batchgrad_engine.commands import Orders as RealOrders
+from batchgrad_engine.commands import CommandReader as RealOrders
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.messages import Command, LedgerWritten
 from batchgrad_engine.preparation import prepare
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import Differentiator, loss_and_error
 from batchgrad_workers.nn.losses import LOSSES
-from batchgrad_workers.runtime.threads import ThreadTeam
-from tests.engine.attempts import Orders, attempt, newest, rows
+from batchgrad_workers.runtime.threads import ThreadPool
+from tests.engine.attempts import CommandReader, attempt, newest, rows
 from tests.engine.small_job import spec
 
 EXACT = {"precision": "float64"}
@@ -32,7 +32,7 @@ def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]
     network, loss = prepared.network, LOSSES[prepared.spec.loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
         coordinator = prepared.coordinator(executor, team, None, None)
         for step in range(prepared.steps_planned):
             ids = prepared.order.minibatch(step)
@@ -71,7 +71,7 @@ def remembered(directory: Path) -> dict[str, Any]:
 def test_same_bits_through_every_stop(dataset: Path, tmp_path: Path, kind: str) -> None:
     (dataset / "weights.npy").unlink()  # equal weights: the noise scale is determined
     whole = rows(attempt(spec(), dataset, tmp_path / "whole"))
-    halves = rows(attempt(spec(), dataset, tmp_path / "halves", Orders(7, kind)))
+    halves = rows(attempt(spec(), dataset, tmp_path / "halves", CommandReader(7, kind)))
     halves += rows(attempt(spec(), dataset, tmp_path / "halves"))
     assert remembered(tmp_path / "halves") == remembered(tmp_path / "whole")
     figures = [
@@ -83,8 +83,8 @@ def test_same_bits_through_every_stop(dataset: Path, tmp_path: Path, kind: str) 
 
 def test_death_between_checkpoints_counts_nothing_twice(dataset: Path, tmp_path: Path) -> None:
     attempt(spec(), dataset, tmp_path / "whole")
-    attempt(spec(), dataset, tmp_path / "killed", Orders(4, "pause"))
-    attempt(spec(), dataset, tmp_path / "killed", Orders(6, "pause"))
+    attempt(spec(), dataset, tmp_path / "killed", CommandReader(4, "pause"))
+    attempt(spec(), dataset, tmp_path / "killed", CommandReader(6, "pause"))
     max((tmp_path / "killed").glob("step-*")).unlink()  # as if steps 5 to 10 had not been saved
     attempt(spec(), dataset, tmp_path / "killed")
     assert remembered(tmp_path / "killed") == remembered(tmp_path / "whole")
@@ -118,7 +118,7 @@ def test_dropped_examples_do_not_enter(dataset: Path, job_directory: Path) -> No
 def test_asked_for_during_a_run_it_is_that_of_the_steps_so_far(
     dataset: Path, job_directory: Path
 ) -> None:
-    messages = attempt(spec(epochs=1), dataset, job_directory, Orders(ledger=True))
+    messages = attempt(spec(epochs=1), dataset, job_directory, CommandReader(ledger=True))
     assert [m.step for m in messages if isinstance(m, LedgerWritten)] == [0, 1, 2, 3, 4]
     file = LedgerFile(job_directory / "ledger.safetensors")
     assert file.step == 4

@@ -14,12 +14,14 @@ from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_engine.failures import NoWorkers, WorkersLost
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import Setup, Shard
-from tests.engine.lines import Serve, Team, dies, dispatch, root, stuck, until
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
+from tests.engine.lines import Serve, WorkerPool, dies, dispatch, root, stuck, until
 from tests.workers.jobs import M, bits, theta, whole
 
 
-def test_what_the_dead_had_the_living_compute_in_the_same_step(team: Team, job: Setup) -> None:
+def test_what_the_dead_had_the_living_compute_in_the_same_step(
+    team: WorkerPool, job: WorkerConfig
+) -> None:
     team.hire(job)
     team.hire(job, dies)
     given = dispatch(team)
@@ -33,7 +35,9 @@ def test_what_the_dead_had_the_living_compute_in_the_same_step(team: Team, job: 
     assert (retry.event, retry.data["reason"], retry.data["pieces"]) == ("retry", "died", 1)
 
 
-def test_who_died_between_two_steps_is_found_when_asked(team: Team, job: Setup) -> None:
+def test_who_died_between_two_steps_is_found_when_asked(
+    team: WorkerPool, job: WorkerConfig
+) -> None:
     for _ in range(2):
         team.hire(job)
     given = dispatch(team)
@@ -46,8 +50,10 @@ def test_who_died_between_two_steps_is_found_when_asked(team: Team, job: Setup) 
     assert [number for number, _, _ in team.lost] == [1]
 
 
-def test_who_is_late_is_not_waited_for(team: Team, job: Setup, released: threading.Event) -> None:
-    def held_up(connection: socket.socket, shard: Shard, dtype: str) -> None:
+def test_who_is_late_is_not_waited_for(
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
+) -> None:
+    def held_up(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
         assert released.wait(30)
         ipc.serve(connection, shard, dtype)
 
@@ -69,7 +75,7 @@ def test_who_is_late_is_not_waited_for(team: Team, job: Setup, released: threadi
 
 
 def test_who_falls_silent_is_struck_off_while_others_work(
-    team: Team, job: Setup, released: threading.Event
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
 ) -> None:
     team.hire(job)
     team.hire(job, stuck(released))
@@ -83,7 +89,7 @@ def test_who_falls_silent_is_struck_off_while_others_work(
 
 
 def test_what_the_silent_had_a_newcomer_computes(
-    team: Team, job: Setup, released: threading.Event
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
 ) -> None:
     team.hire(job, stuck(released))
     team.silent_ones = {1}
@@ -97,7 +103,7 @@ def test_what_the_silent_had_a_newcomer_computes(
 def hangs(from_call: int, released: threading.Event) -> Serve:
     """From that call on its work never ends; it is let go in the end."""
 
-    def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+    def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
         def wait(call: int) -> None:
             assert call < from_call or released.wait(30)
 
@@ -106,10 +112,10 @@ def hangs(from_call: int, released: threading.Event) -> Serve:
     return serve
 
 
-class Before(Shard):
+class Before(ShardRunner):
     """Does something before it computes a gradient for the n-th time."""
 
-    def __init__(self, shard: Shard, do: Callable[[int], None]) -> None:
+    def __init__(self, shard: ShardRunner, do: Callable[[int], None]) -> None:
         self.__dict__ = shard.__dict__
         self._do = do
         self._calls = 0
@@ -121,7 +127,7 @@ class Before(Shard):
 
 
 def test_who_answers_pings_but_never_its_work_is_given_up(
-    team: Team, job: Setup, released: threading.Event
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
 ) -> None:
     team.hire(job, hangs(2, released))
     team.comes_instead = job
@@ -134,7 +140,7 @@ def test_who_answers_pings_but_never_its_work_is_given_up(
     assert detail.startswith("it answers pings, but ")
 
 
-def test_what_ends_whoever_computes_it_ends_the_job(team: Team, job: Setup) -> None:
+def test_what_ends_whoever_computes_it_ends_the_job(team: WorkerPool, job: WorkerConfig) -> None:
     for _ in range(2):
         team.hire(job, dies)
     team.comes_instead, team.who = job, dies
@@ -143,16 +149,16 @@ def test_what_ends_whoever_computes_it_ends_the_job(team: Team, job: Setup) -> N
     assert 5 <= len(team.lost) <= 9
 
 
-def test_few_find_out_what_ends_whoever_computes_it(job: Setup) -> None:
+def test_few_find_out_what_ends_whoever_computes_it(job: WorkerConfig) -> None:
     """Five in a row in one of two seats, and four in the other, whoever dies when."""
     pauses = itertools.cycle((0, 0, 0.002, 0.02, 0, 0.02, 0.002))
 
-    def dies_later(connection: socket.socket, shard: Shard, dtype: str) -> None:
+    def dies_later(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
         time.sleep(next(pauses))
         dies(connection, shard, dtype)
 
     for _ in range(40):
-        with closing(Team(comes_instead=job, who=dies_later)) as team:
+        with closing(WorkerPool(comes_instead=job, who=dies_later)) as team:
             for _ in range(2):
                 team.hire(job, dies_later)
             with pytest.raises(WorkersLost):
@@ -161,7 +167,7 @@ def test_few_find_out_what_ends_whoever_computes_it(job: Setup) -> None:
 
 
 def test_losses_are_told_while_the_step_still_waits(
-    team: Team, job: Setup, released: threading.Event
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
 ) -> None:
     team.hire(job, dies)
     team.hire(job, stuck(released))
@@ -172,7 +178,7 @@ def test_losses_are_told_while_the_step_still_waits(
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_who_fails_at_what_another_computes_as_well_fails_alone(
-    team: Team, job: Setup, released: threading.Event, workers: int
+    team: WorkerPool, job: WorkerConfig, released: threading.Event, workers: int
 ) -> None:
     """With two the other still computes it; with three it has answered, and does the third's."""
     seen = threading.Event()
@@ -197,7 +203,9 @@ def test_who_fails_at_what_another_computes_as_well_fails_alone(
     assert team.lost == [(1, "died", detail)]
 
 
-def test_who_was_dismissed_owes_nothing(team: Team, job: Setup, released: threading.Event) -> None:
+def test_who_was_dismissed_owes_nothing(
+    team: WorkerPool, job: WorkerConfig, released: threading.Event
+) -> None:
     team.hire(job)
     team.hire(job, stuck(released))
     given = dispatch(team)
@@ -209,7 +217,7 @@ def test_who_was_dismissed_owes_nothing(team: Team, job: Setup, released: thread
     assert len(given.free()) == 2
 
 
-def test_nobody_left(team: Team, job: Setup) -> None:
+def test_nobody_left(team: WorkerPool, job: WorkerConfig) -> None:
     team.hire(job, dies)
     with pytest.raises(NoWorkers):
         dispatch(team).compute("gradient", 0, theta(job), [(0, M)])

@@ -22,14 +22,14 @@ from batchgrad_engine.messages import (
 from batchgrad_engine.preparation import prepare
 from batchgrad_engine.reporter import Reporter
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 from tests.engine.small_job import spec
 
 
 def measured(dataset: Path, together: int, **changes: Any) -> list[Measured]:
     """All steps of the small job."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
         coordinator = prepared.coordinator(executor, team, None, None, measure_together=together)
         for step in range(prepared.steps_planned):
             coordinator.step(step)
@@ -106,7 +106,7 @@ def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
 def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> None:
     sent: list[Any] = []
     prepared = prepare(spec(), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadTeam(1) as team:
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
         coordinator = prepared.coordinator(executor, team, None, None)
         reporter = Reporter(sent.append, executor)
         coordinator.step(0)

@@ -10,9 +10,9 @@ import pytest
 from batchgrad.contract import Adam, AdamW, Sgd
 from batchgrad_engine.training import optimizers
 from batchgrad_engine.vectors import BLOCK, THREADED
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
-ALONE = ThreadTeam(1)
+ALONE = ThreadPool(1)
 RANDOM = np.random.default_rng(0)
 START = RANDOM.normal(size=7)
 GRADIENTS = RANDOM.normal(size=(6, 7))
@@ -104,7 +104,7 @@ def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) ->
     size = THREADED + BLOCK + 3
     start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
     pieces = [slice(None, 2), slice(2, BLOCK + 1), slice(BLOCK + 1, None)]
-    with ThreadTeam(3) as team:
+    with ThreadPool(3) as team:
         rule, whole = optimizers.build(spec, team), start.copy()
         for gradient in gradients:
             rule.update(whole, gradient, 0.1)

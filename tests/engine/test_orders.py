@@ -6,7 +6,7 @@ from typing import TextIO
 
 import pytest
 
-from batchgrad_engine.commands import Orders
+from batchgrad_engine.commands import CommandReader
 from batchgrad_engine.executors.factory import Interrupted
 from batchgrad_engine.messages import ClusterFound, Command, Stored
 
@@ -21,7 +21,7 @@ def test_a_cluster_is_waited_for_while_orders_go_on() -> None:
     stored: list[int] = []
     reading, writing = pipe()
     with reading, writing, ThreadPoolExecutor(1) as pool:
-        orders = Orders(reading, stored.append)
+        orders = CommandReader(reading, stored.append)
         cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
         told = (Command(command="ledger"), found, Stored(stored=7), Command(command="pause"))
         for message in told:
@@ -39,7 +39,7 @@ def test_nobody_waits_for_a_cluster_when_the_engine_has_to_go() -> None:
     stored: list[int] = []
     reading, writing = pipe()
     with reading, ThreadPoolExecutor(1) as pool:
-        orders = Orders(reading, stored.append)
+        orders = CommandReader(reading, stored.append)
         cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
         writing.close()
         with pytest.raises(Interrupted):

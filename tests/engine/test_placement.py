@@ -7,7 +7,7 @@ from contextlib import closing
 from batchgrad_engine.executors.ray.nodes import NodeWatch
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
-    Seat,
+    WorkerSlot,
     most_threads,
     one_a_node,
     with_threads,
@@ -17,22 +17,22 @@ TWO = Nodes({"a": 4, "b": 8})
 
 
 def test_one_worker_a_node_with_all_its_cpus() -> None:
-    assert one_a_node(TWO, 1, 9, "auto") == [Seat("a", 4, 4), Seat("b", 8, 8)]
-    assert one_a_node(TWO, 1, 1, "auto") == [Seat("a", 4, 4)]
-    assert one_a_node(TWO, 1, 9, 3) == [Seat("a", 3, 3), Seat("b", 3, 3)]
+    assert one_a_node(TWO, 1, 9, "auto") == [WorkerSlot("a", 4, 4), WorkerSlot("b", 8, 8)]
+    assert one_a_node(TWO, 1, 1, "auto") == [WorkerSlot("a", 4, 4)]
+    assert one_a_node(TWO, 1, 9, 3) == [WorkerSlot("a", 3, 3), WorkerSlot("b", 3, 3)]
     assert one_a_node(Nodes({}), 1, 9, "auto") == []
 
 
 def test_several_a_node_where_there_are_too_few() -> None:
-    assert one_a_node(TWO, 3, 9, "auto") == [*[Seat("a", 2, 2)] * 2, Seat("b", 8, 8)]
+    assert one_a_node(TWO, 3, 9, "auto") == [*[WorkerSlot("a", 2, 2)] * 2, WorkerSlot("b", 8, 8)]
     # More workers than CPUs, or more threads: Ray finds room for them all the same.
-    assert one_a_node(Nodes({"a": 2}), 4, 4, "auto") == [Seat("a", 1, 0.5)] * 4
-    assert one_a_node(Nodes({"a": 2}), 2, 2, 8) == [Seat("a", 8, 1)] * 2
+    assert one_a_node(Nodes({"a": 2}), 4, 4, "auto") == [WorkerSlot("a", 1, 0.5)] * 4
+    assert one_a_node(Nodes({"a": 2}), 2, 2, 8) == [WorkerSlot("a", 8, 1)] * 2
 
 
 def test_workers_of_so_many_threads_wherever_there_is_room() -> None:
-    assert with_threads(TWO, 4, 9) == [Seat("a", 4, 4), *[Seat("b", 4, 4)] * 2]
-    assert with_threads(TWO, 5, 9) == [Seat("b", 5, 5)]
+    assert with_threads(TWO, 4, 9) == [WorkerSlot("a", 4, 4), *[WorkerSlot("b", 4, 4)] * 2]
+    assert with_threads(TWO, 5, 9) == [WorkerSlot("b", 5, 5)]
     assert len(with_threads(TWO, 1, 7)) == 7
 
 

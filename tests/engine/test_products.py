@@ -10,7 +10,7 @@ from batchgrad_engine.measurement.products import DIFFERENCE, OWN, PROPAGATION, 
 from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.layers.linear import Linear
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 def drawn(steps: int, outputs: int, width: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
@@ -50,7 +50,7 @@ def measured(weight: Array, bias: Array | None, inputs: Array, errors: Array, th
     parts = [weight.reshape(len(weight), -1), *([] if bias is None else [bias])]
     padding = np.full((len(weight), 5), np.nan, weight.dtype)  # other layers' parameters
     exact = np.concatenate([padding, *parts, padding], axis=1)
-    with ThreadTeam(threads) as team:
+    with ThreadPool(threads) as team:
         return products(layer, exact, 5, inputs, errors, team).transpose(1, 0, 2)
 
 

@@ -9,7 +9,7 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 
-from batchgrad_engine.executors.protocol import ClusterLost, Happening, Interrupted
+from batchgrad_engine.executors.protocol import ClusterLost, ExecutorEvent, Interrupted
 from batchgrad_engine.executors.ray.connection import cluster_errors, connect
 from batchgrad_engine.failures import ObjectStoreFull
 
@@ -42,7 +42,7 @@ def nobody() -> Iterator[str]:
 
 def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
     began = monotonic()
-    told: list[Happening] = []
+    told: list[ExecutorEvent] = []
     with pytest.raises(ClusterLost, match=f"no Ray head answers at {nobody} .*refused"):
         connect(nobody, "test", 0.6, lambda: False, told.append)
     assert 0.6 <= monotonic() - began < 5

@@ -12,7 +12,7 @@ from batchgrad_engine.messages import (
     Happened,
     Started,
 )
-from tests.engine.attempts import Orders, attempt, bits, evaluations, finished, rows
+from tests.engine.attempts import CommandReader, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 
 
@@ -40,7 +40,7 @@ def test_stopped_attempt_goes_on_to_the_same_bits(
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     expected = bits(attempt(spec(), dataset, whole))
-    first = attempt(spec(), dataset, halves, Orders(steps, kind))
+    first = attempt(spec(), dataset, halves, CommandReader(steps, kind))
     outcomes = {"pause": "paused", "cancel": "cancelled", "interrupt": "interrupted"}
     assert (finished(first).outcome, finished(first).step) == (outcomes[kind], steps)
     second = attempt(spec(), dataset, halves)
@@ -83,8 +83,8 @@ def test_what_must_change_the_bits(dataset: Path, tmp_path: Path, changes: dict[
 def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     expected = bits(attempt(spec(), dataset, whole))
-    attempt(spec(), dataset, torn, Orders(4, "pause"))
-    attempt(spec(), dataset, torn, Orders(4, "pause"))
+    attempt(spec(), dataset, torn, CommandReader(4, "pause"))
+    attempt(spec(), dataset, torn, CommandReader(4, "pause"))
     newest = max(torn.glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:100])
     messages = attempt(spec(), dataset, torn)
@@ -105,7 +105,9 @@ def test_initial_parameters_are_where_training_starts(dataset: Path, tmp_path: P
     attempt(spec(epochs=1), dataset, first)
     given = tmp_path / "given.safetensors"
     given.write_bytes(parameters_as_safetensors(max(first.glob("step-*"))))
-    start = attempt(spec(epochs=1), dataset, second, Orders(0, "pause"), initial_parameters=given)
+    start = attempt(
+        spec(epochs=1), dataset, second, CommandReader(0, "pause"), initial_parameters=given
+    )
     expected = bits(attempt(spec(epochs=1), dataset, first))
     assert bits(start) == expected
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgrad_workers.reduction.sharding import assign, split, sums
-from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.reduction.tree import ReductionTree
 
 MICROBATCHES = st.integers(1, 500)
 WORKERS = st.integers(1, 70)
@@ -31,7 +31,7 @@ def test_a_job_of_many_steps_and_losses_does_not_fill_the_memory() -> None:
 
 
 def nodes(start: int, stop: int, microbatches: int) -> int:
-    tree: Tree[int] = Tree(microbatches, lambda left, right: left + right)
+    tree: ReductionTree[int] = ReductionTree(microbatches, lambda left, right: left + right)
     for index in range(start, stop):
         tree.add(0, index, 1)
     return len(tree.nodes())

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
-from batchgrad_engine.executors.ray.transport import RayLine, RayLines
-from batchgrad_engine.executors.scheduler.protocol import Call, Lost
-from batchgrad_engine.executors.transport.shared_memory import MemoryLines
+from batchgrad_engine.executors.ray.transport import RayConnection, RayConnections
+from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
+from batchgrad_engine.executors.transport.shared_memory import SharedMemoryConnections
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import Setup, Shard
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
 from batchgrad_workers.runtime.shared_memory import Outbox, array_at, mapped
 from tests.workers.jobs import M, theta
 
@@ -36,7 +36,7 @@ def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> Non
 
 
 def test_only_who_was_given_a_token_is_heard() -> None:
-    with closing(MemoryLines("here")) as lines:
+    with closing(SharedMemoryConnections("here")) as lines:
         offer = lines.offer()
         stranger = ipc.connect(offer._replace(token=b"guessed"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
@@ -55,7 +55,7 @@ def test_only_who_was_given_a_token_is_heard() -> None:
 
 
 def test_who_is_slow_to_say_its_token_is_heard_all_the_same() -> None:
-    with closing(MemoryLines("here")) as lines:
+    with closing(SharedMemoryConnections("here")) as lines:
         offer = lines.offer()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as slow:
             slow.connect("\0" + offer.address)
@@ -67,7 +67,7 @@ def test_who_is_slow_to_say_its_token_is_heard_all_the_same() -> None:
 
 
 def test_who_came_and_went_is_forgotten() -> None:
-    with closing(MemoryLines("here")) as lines:
+    with closing(SharedMemoryConnections("here")) as lines:
         open_before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(9):
             ipc.connect(lines.offer()).close()
@@ -95,15 +95,15 @@ class FakeActor:
         return self.futures[-1]
 
 
-def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Setup) -> None:
-    with closing(Shard(job, 1)) as shard:
+def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: WorkerConfig) -> None:
+    with closing(ShardRunner(job, 1)) as shard:
         sums = shard.gradient_sums(0, theta(job), 0, M)
-    actor, lines = FakeActor(sums), RayLines()
-    with closing(RayLine(actor, "there", lines)) as line:
+    actor, lines = FakeActor(sums), RayConnections()
+    with closing(RayConnection(actor, "there", lines)) as line:
         for number in (1, 2, 3):
-            line.ask(Call(number, "gradient", 5, theta(job)), (0, M))
+            line.ask(StepRequest(number, "gradient", 5, theta(job)), (0, M))
         assert [a[2:] for a in actor.asked] == [(0, M)] * 3
-        third = Call(3, "gradient", 5, theta(job))
+        third = StepRequest(3, "gradient", 5, theta(job))
         actor.futures[0].set_result(sums)
         assert line.answer(third) is None
         late = lines.traffic["in", "ray"]
@@ -118,11 +118,11 @@ def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Set
     actor.futures[1].set_result(sums)  # nobody listens any more
 
 
-def test_what_travels_by_value_is_counted_with_every_call(job: Setup) -> None:
-    lines, call = RayLines(), Call(1, "gradient", 0, theta(job))
+def test_what_travels_by_value_is_counted_with_every_call(job: WorkerConfig) -> None:
+    lines, call = RayConnections(), StepRequest(1, "gradient", 0, theta(job))
     with (
-        closing(RayLine(FakeActor(None), "there", lines)) as one,
-        closing(RayLine(FakeActor(None), "there", lines)) as other,
+        closing(RayConnection(FakeActor(None), "there", lines)) as one,
+        closing(RayConnection(FakeActor(None), "there", lines)) as other,
     ):
         for line in (one, other, other):
             line.ask(call, (0, 1))

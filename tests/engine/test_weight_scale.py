@@ -8,7 +8,7 @@ import pytest
 
 from batchgrad.contract import GradientsRequest, GradientsResponse
 from batchgrad_service.questions.gradients import answer
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -140,7 +140,7 @@ def test_few_heavy_examples_outweigh_all_others(dataset: Path, tmp_path: Path) -
     inputs, targets = (np.load(dataset / f"{name}.npy") for name in ("inputs", "targets"))
     outputs = inputs @ parameters["0.weight"].T + parameters["0.bias"]
     losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(101), targets]
-    order = Order(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
+    order = Sampler(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
     for ids, told in (
         (order.training, rows(messages)[0].loss),
         (order.validation, evaluations(messages)[0].validation_loss),

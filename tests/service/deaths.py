@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import JobSpec, JobStatus
 from batchgrad_engine import run
-from batchgrad_engine.message_writer import Outlet
+from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (
     Checkpointed,
     ClusterWanted,
@@ -85,7 +85,7 @@ class Life:
     checkpoints: int = 0
     alone: int = 0
     line: bytes = b""
-    outlet: Outlet = field(init=False)
+    outlet: MessageWriter = field(init=False)
     command: None = None
 
     def write(self, part: bytes) -> None:
@@ -119,7 +119,7 @@ class Life:
         return self.often  # the ledger is written after a report
 
     def live(self, start: Start) -> None:
-        self.outlet = Outlet(self)  # type: ignore[arg-type]
+        self.outlet = MessageWriter(self)  # type: ignore[arg-type]
 
         def secure() -> None:
             self.outlet.secure(start)

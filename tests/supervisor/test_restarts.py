@@ -20,7 +20,7 @@ from sqlalchemy import event
 from batchgrad.contract import JobStatus
 from batchgrad_engine.messages import CLUSTER_LOST
 from batchgrad_service.jobs.engine_process import EngineProcess
-from batchgrad_service.jobs.restarts import RestartBudget, Waits
+from batchgrad_service.jobs.restarts import ReconnectBackoff, RestartBudget
 from tests.supervisor.conftest import PATIENCE_SECONDS, FakeCluster
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_a_cluster_of_ones_own_that_is_away_is_waited_for_and_costs_no_restart(
 
 def test_waits_for_a_cluster_grow_until_the_job_gets_on() -> None:
     now = [100.0]
-    waits = Waits(lambda: now[0])
+    waits = ReconnectBackoff(lambda: now[0])
     assert waits.is_over("a")
     assert [waits.begin("a", -1) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
     now[0] += 119
@@ -155,9 +155,9 @@ def test_resuming_by_hand_gives_the_restarts_back(bench: Bench) -> None:
     bench.until_status(job_id, "failed")
 
 
-def soon() -> Waits:
+def soon() -> ReconnectBackoff:
     """Waits on a clock that runs a thousand times as fast."""
-    return Waits(lambda: 1000 * time.monotonic())
+    return ReconnectBackoff(lambda: 1000 * time.monotonic())
 
 
 def until_tried(bench: Bench, job_id: str, *statuses: JobStatus) -> None:

@@ -11,8 +11,8 @@ from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.reduction.tree import Tree
-from batchgrad_workers.runtime.shard import RangeSums, Setup, Shard, microbatches
+from batchgrad_workers.reduction.tree import ReductionTree
+from batchgrad_workers.runtime.shard import RangeSums, ShardRunner, WorkerConfig, microbatches
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
 M = microbatches(BATCH, MICROBATCH)
@@ -40,7 +40,7 @@ def store(directory: Path, **arrays: Any) -> Path:
     return directory
 
 
-def setup(directory: Path, **changes: Any) -> Setup:
+def setup(directory: Path, **changes: Any) -> WorkerConfig:
     """A job of 45 examples a step in microbatches of 4, so the last one holds a single one."""
     fields: dict[str, Any] = {
         "model": MODEL,
@@ -57,30 +57,33 @@ def setup(directory: Path, **changes: Any) -> Setup:
         "drop_nonfinite": False,
         **changes,
     }
-    return Setup(**fields)
+    return WorkerConfig(**fields)
 
 
-def theta(of: Setup) -> Array:
+def theta(of: WorkerConfig) -> Array:
     """Some parameters for `of`."""
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         return shard.network.initial_parameters(1, of.precision)
 
 
 def whole(
-    of: Setup, parts: Sequence[tuple[int, int]] | None = None, threads: int = 1, step: int = 0
+    of: WorkerConfig,
+    parts: Sequence[tuple[int, int]] | None = None,
+    threads: int = 1,
+    step: int = 0,
 ) -> tuple[GradientSums, list[RangeSums[GradientSums]]]:
     """The root of one step, computed in `parts` (or at once), each by a shard of its own."""
     total = microbatches(BATCH, of.microbatch_size)
     found = []
     for start, stop in parts or [(0, total)]:
-        with closing(Shard(of, threads)) as shard:
+        with closing(ShardRunner(of, threads)) as shard:
             found.append(shard.gradient_sums(step, theta(of), start, stop))
     return joined(found, total), found
 
 
 def joined(parts: Sequence[RangeSums[GradientSums]], leaves: int = M) -> GradientSums:
     """The root of the canonical tree over these parts of a step."""
-    tree: Tree[GradientSums] = Tree(leaves, GradientSums.join)
+    tree: ReductionTree[GradientSums] = ReductionTree(leaves, GradientSums.join)
     for part in parts:
         for node in part.nodes:
             tree.add(node.level, node.index, node.sum)

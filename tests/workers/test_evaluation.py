@@ -6,21 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_workers.data.sampler import Order
-from batchgrad_workers.reduction.tree import Tree
-from batchgrad_workers.runtime.shard import EvaluationSums, Shard, microbatches
+from batchgrad_workers.data.sampler import Sampler
+from batchgrad_workers.reduction.tree import ReductionTree
+from batchgrad_workers.runtime.shard import EvaluationSums, ShardRunner, microbatches
 from tests.workers.jobs import EXAMPLES, MICROBATCH, setup, store, theta
 
 
 def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path: Path) -> None:
     weights = np.arange(EXAMPLES) % 3 + 1.0
     of = setup(store(tmp_path, weights=weights))
-    ids = Order(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
+    ids = Sampler(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
     inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
     values = theta(of)
-    with closing(Shard(of, 2)) as shard:
+    with closing(ShardRunner(of, 2)) as shard:
         named = shard.network.named(values)
-        tree: Tree[EvaluationSums] = Tree(microbatches(len(ids), MICROBATCH), np.add)
+        tree: ReductionTree[EvaluationSums] = ReductionTree(
+            microbatches(len(ids), MICROBATCH), np.add
+        )
         for start, stop in ((0, 2), (2, 3)):
             part = shard.evaluation_sums(values, start, stop)
             for node in part.nodes:
@@ -40,7 +42,7 @@ def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path:
 
 def test_values_have_no_right_answers(tmp_path: Path) -> None:
     of = setup(store(tmp_path, targets=np.zeros((EXAMPLES, 3))), loss="squared_error")
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         [node] = shard.evaluation_sums(theta(of), 0, 3).nodes
 
     assert node.sum[1:].tolist() == [12, 0, 12]

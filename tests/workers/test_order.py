@@ -5,15 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.randomness import Purpose, generator
 
 
-def order(seed: int = 0, examples: int = 103, fraction: float = 0.2, batch_size: int = 16) -> Order:
-    return Order(seed=seed, examples=examples, validation_fraction=fraction, batch_size=batch_size)
+def order(
+    seed: int = 0, examples: int = 103, fraction: float = 0.2, batch_size: int = 16
+) -> Sampler:
+    return Sampler(
+        seed=seed, examples=examples, validation_fraction=fraction, batch_size=batch_size
+    )
 
 
-def epoch(of: Order, number: int) -> list[int]:
+def epoch(of: Sampler, number: int) -> list[int]:
     steps = range(number * of.steps_per_epoch, (number + 1) * of.steps_per_epoch)
     return np.concatenate([of.minibatch(step) for step in steps]).tolist()
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad_workers.reduction.tree import Node, Tree
+from batchgrad_workers.reduction.tree import Node, ReductionTree
 
 
 def canonical(leaves: list[float], level: int, index: int) -> float:
@@ -37,7 +37,7 @@ def numbers(count: int, seed: int) -> list[float]:
 
 def reduced(leaves: list[float], part: range, order: list[int]) -> list[Node[float]]:
     """What the holder of `part` returns, its leaves arriving in `order`."""
-    tree: Tree[float] = Tree(len(leaves), add)
+    tree: ReductionTree[float] = ReductionTree(len(leaves), add)
     for place in order:
         tree.add(0, part[place], leaves[part[place]])
     return tree.nodes()
@@ -67,7 +67,7 @@ def test_any_partition_and_order_of_arrival_gives_the_canonical_bits(
         nodes += own
     random.shuffle(nodes)
 
-    whole: Tree[float] = Tree(count, add)
+    whole: ReductionTree[float] = ReductionTree(count, add)
     for node in nodes:
         whole.add(node.level, node.index, node.sum)
 
@@ -87,7 +87,7 @@ def test_threads_give_the_canonical_bits(count: int) -> None:
     leaves = numbers(count, count)
 
     for _ in range(5):
-        tree: Tree[float] = Tree(count, add)
+        tree: ReductionTree[float] = ReductionTree(count, add)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda k, tree=tree: tree.add(0, k, leaves[k]), reversed(range(count))))
         assert tree.root() == root(leaves)
@@ -101,7 +101,7 @@ def test_a_range_is_reduced_to_the_maximal_nodes_inside_it(
     """Every leaf once, and no node whose parent would fit into the range too."""
     count, parts = partition
     for part in parts:
-        tree: Tree[list[int]] = Tree(count, add)
+        tree: ReductionTree[list[int]] = ReductionTree(count, add)
         for leaf in part:
             tree.add(0, leaf, [leaf])
         nodes = tree.nodes()
@@ -118,7 +118,7 @@ def test_a_range_is_reduced_to_the_maximal_nodes_inside_it(
 
 
 def test_the_left_half_comes_first_whoever_arrives_first() -> None:
-    tree: Tree[str] = Tree(5, lambda left, right: f"({left}{right})")
+    tree: ReductionTree[str] = ReductionTree(5, lambda left, right: f"({left}{right})")
     for leaf in (4, 1, 3, 0, 2):
         tree.add(0, leaf, "abcde"[leaf])
 
@@ -127,7 +127,7 @@ def test_the_left_half_comes_first_whoever_arrives_first() -> None:
 
 @pytest.mark.parametrize("missing", [{0}, {3}, {5}, {4, 5}, {0, 1, 2, 3}])
 def test_a_tree_that_lacks_leaves_has_no_root(missing: set[int]) -> None:
-    tree: Tree[float] = Tree(6, add)
+    tree: ReductionTree[float] = ReductionTree(6, add)
     for leaf in set(range(6)) - missing:
         tree.add(0, leaf, 1.0)
 
@@ -137,4 +137,4 @@ def test_a_tree_that_lacks_leaves_has_no_root(missing: set[int]) -> None:
 
 def test_a_tree_without_leaves_has_no_root() -> None:
     with pytest.raises(ValueError, match="not whole"):
-        Tree(3, add).root()
+        ReductionTree(3, add).root()

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_info
 
 from batchgrad.contract import GradientsRequest
 from batchgrad_service.questions.gradients import answer
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import LOSS, WEIGHING, WEIGHT
-from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
 from tests.workers.jobs import (
     BATCH,
     EXAMPLES,
@@ -28,8 +28,8 @@ from tests.workers.jobs import (
 )
 
 
-def minibatch(of: Setup, step: int = 0) -> Any:
-    return Order(
+def minibatch(of: WorkerConfig, step: int = 0) -> Any:
+    return Sampler(
         seed=of.seed,
         examples=EXAMPLES,
         validation_fraction=of.validation_fraction,
@@ -67,7 +67,7 @@ def test_another_size_of_microbatch_gives_the_same_to_rounding(tmp_path: Path) -
 
 def test_threads_can_change_between_steps(tmp_path: Path) -> None:
     of = setup(store(tmp_path))
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         before = shard.gradient_sums(0, theta(of), 0, M)
         shard.use_threads(3)
         after = shard.gradient_sums(0, theta(of), 0, M)
@@ -90,7 +90,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     of = setup(tmp_path, precision=precision, batch_size=20)
     ids, values = minibatch(of, 1), theta(of)
     inputs = np.load(tmp_path / "inputs.npy")
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         names = {name: array.tolist() for name, array in shard.network.named(values).items()}
         part = shard.gradient_sums(1, values, 0, 5)
         mean = part.nodes[0].sum.gradient / values.dtype.type(part.nodes[0].sum.totals[WEIGHT])
@@ -142,14 +142,14 @@ def test_only_what_is_asked_for_is_summed(tmp_path: Path, shortcuts: tuple[str, 
 
 def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
     of = setup(store(tmp_path), validation_fraction=0.0)
-    with closing(Shard(of, 2)) as shard:
+    with closing(ShardRunner(of, 2)) as shard:
         part = shard.gradient_sums(1, theta(of), 0, microbatches(EXAMPLES - BATCH, MICROBATCH))
 
     assert len(part.losses) == EXAMPLES - BATCH
     assert part.nodes[0].sum.totals[WEIGHT] == EXAMPLES - BATCH
 
 
-def overflowing(tmp_path: Path, **changes: Any) -> tuple[Setup, int]:
+def overflowing(tmp_path: Path, **changes: Any) -> tuple[WorkerConfig, int]:
     """A job whose first step holds one example that is not finite; its place there."""
     of = setup(store(tmp_path), **changes)
     inputs = np.load(tmp_path / "inputs.npy")
@@ -170,7 +170,7 @@ def test_an_example_that_overflows_spoils_the_sum_and_shows(tmp_path: Path) -> N
 
 def test_a_step_leaves_nothing_behind(tmp_path: Path) -> None:
     of, _ = overflowing(tmp_path, drop_nonfinite=True)
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         first, other, again = (shard.gradient_sums(step, theta(of), 0, M) for step in (0, 2, 0))
     assert bits(first.nodes[0].sum) == bits(again.nodes[0].sum) != bits(other.nodes[0].sum)
 

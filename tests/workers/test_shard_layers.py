@@ -11,10 +11,10 @@ import pytest
 
 from batchgrad.contract import GradientsRequest, Model
 from batchgrad_service.questions.gradients import answer
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import WEIGHT
 from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
-from batchgrad_workers.runtime.shard import Setup, Shard, microbatches
+from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
 from tests.workers.jobs import BATCH, EXAMPLES, bits, setup, store, theta, whole
 
 MICROBATCH = 12
@@ -42,7 +42,7 @@ NETS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def job(directory: Path, net: str, precision: str) -> Setup:
+def job(directory: Path, net: str, precision: str) -> WorkerConfig:
     """61 weighted examples: images of 4 x 16 x 16, or texts of 9 words."""
     random = np.random.default_rng(4)
     inputs: Any = random.normal(size=(EXAMPLES, 4, 16, 16))
@@ -87,7 +87,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     tmp_path: Path, net: str, precision: str
 ) -> None:
     of = job(tmp_path, net, precision)
-    ids = Order(
+    ids = Sampler(
         seed=of.seed,
         examples=EXAMPLES,
         validation_fraction=of.validation_fraction,
@@ -96,7 +96,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     values = theta(of)
     root, [part] = whole(of)
     mean = root.gradient / values.dtype.type(root.totals[WEIGHT])
-    with closing(Shard(of, 1)) as shard:
+    with closing(ShardRunner(of, 1)) as shard:
         names = {name: array.tolist() for name, array in shard.network.named(values).items()}
         named = {name: array.tolist() for name, array in shard.network.named(mean).items()}
 
@@ -126,8 +126,8 @@ def test_dropped_examples_count_for_nothing_there_too(tmp_path: Path, net: str) 
     np.save(tmp_path / "targets.npy", rows)
     fields = {**vars(of), "loss": "squared_error"}
 
-    spoiled, _ = whole(Setup(**fields))
-    dropped, [part] = whole(Setup(**{**fields, "drop_nonfinite": True}))
+    spoiled, _ = whole(WorkerConfig(**fields))
+    dropped, [part] = whole(WorkerConfig(**{**fields, "drop_nonfinite": True}))
 
     assert not np.isfinite(spoiled.totals).all()
     assert np.isfinite(dropped.gradient).all()

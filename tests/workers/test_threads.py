@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 def running() -> list[str]:
@@ -17,7 +17,7 @@ def running() -> list[str]:
 def test_every_item_once(threads: int, items: range) -> None:
     done: list[int] = []
 
-    with ThreadTeam(threads) as team:
+    with ThreadPool(threads) as team:
         team.run(items, done.append)
         team.run(items, done.append)
 
@@ -33,7 +33,7 @@ def test_the_caller_and_its_helpers_work_side_by_side() -> None:
         names.add(threading.current_thread().name)
         together.wait()
 
-    with ThreadTeam(3) as team:
+    with ThreadPool(3) as team:
         team.run(range(3), work)
 
     assert len(names) == 3
@@ -46,7 +46,7 @@ def test_an_error_reaches_the_caller_and_the_team_works_on(threads: int) -> None
         raise ZeroDivisionError(item)
 
     done: list[int] = []
-    with ThreadTeam(threads) as team:
+    with ThreadPool(threads) as team:
         with pytest.raises(ZeroDivisionError):
             team.run(range(50), fail)
         team.run(range(5), done.append)
@@ -66,7 +66,7 @@ def test_after_an_error_no_thread_is_still_at_work() -> None:
         time.sleep(0.2)
         finished.append(item)
 
-    with ThreadTeam(3) as team:
+    with ThreadPool(3) as team:
         with pytest.raises(ZeroDivisionError):
             team.run(range(3), work)
         assert len(finished) == 1

@@ -3,38 +3,38 @@
 import os
 from collections.abc import Callable
 
-from batchgrad_engine.executors.auto.cluster import FindCluster, RayWhenNeeded
+from batchgrad_engine.executors.auto.cluster import FindCluster, LazyRayCluster
 from batchgrad_engine.executors.auto.executor import AutoExecutor
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
+    EventSink,
     Executor,
-    Happening,
+    ExecutorEvent,
     Interrupted,
-    Tell,
 )
 from batchgrad_engine.messages import Start
-from batchgrad_workers.runtime.shard import Setup, microbatches
+from batchgrad_workers.runtime.shard import WorkerConfig, microbatches
 
 __all__ = [
     "ClusterLost",
+    "EventSink",
     "Executor",
+    "ExecutorEvent",
     "FindCluster",
-    "Happening",
     "Interrupted",
-    "Tell",
     "executor_for",
 ]
 
 
 def executor_for(
     start: Start,
-    setup: Setup,
+    setup: WorkerConfig,
     steps_planned: int,
     *,
     find_cluster: FindCluster | None,
     interrupted: Callable[[], bool],
-    tell: Tell,
+    tell: EventSink,
 ) -> Executor:
     """The executor that a job asks for; Ray is not even imported for one that runs inline.
 
@@ -52,7 +52,7 @@ def executor_for(
         with_ray = spec.workers != 0 and (start.ray_address or find_cluster)
         return AutoExecutor(
             InlineExecutor(setup, 1 if spec.threads == "auto" else spec.threads),
-            RayWhenNeeded(start, setup, find_cluster, cores, tell) if with_ray else None,
+            LazyRayCluster(start, setup, find_cluster, cores, tell) if with_ray else None,
             threads=spec.threads,
             cores=cores,
             microbatches=microbatches(setup.batch_size, setup.microbatch_size),

@@ -6,7 +6,7 @@ from batchgrad_engine.executors.protocol import Kind, Range, Traffic
 from batchgrad_engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, Setup, Shard
+from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunner, WorkerConfig
 
 
 class InlineExecutor:
@@ -16,8 +16,8 @@ class InlineExecutor:
     workers = 0
     shares = 1
 
-    def __init__(self, setup: Setup, threads: int) -> None:
-        self._shard = Shard(setup, threads)
+    def __init__(self, setup: WorkerConfig, threads: int) -> None:
+        self._shard = ShardRunner(setup, threads)
 
     @property
     def threads(self) -> int:

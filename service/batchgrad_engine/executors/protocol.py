@@ -34,14 +34,14 @@ class ClusterLost(Exception):
 
 
 @dataclass(frozen=True)
-class Happening:
+class ExecutorEvent:
     """A worker that came or went, a range that was computed again, or a plan that was made."""
 
     event: EventType
     data: dict[str, Any]
 
 
-Tell = Callable[[Happening], None]
+EventSink = Callable[[ExecutorEvent], None]
 """Passes something on at once; any thread may call it."""
 
 

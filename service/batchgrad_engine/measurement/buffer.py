@@ -37,7 +37,7 @@ class Columns(NamedTuple):
     totals: npt.NDArray[np.float64]
 
 
-class Waiting:
+class MeasurementBuffer:
     """Up to `room` steps whose arrays have the same shapes."""
 
     def __init__(self, room: int) -> None:

@@ -23,7 +23,7 @@ from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.norms import least, norms
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 class Agreement(TypedDict):
@@ -53,7 +53,7 @@ class Comparison(Agreement):
 
 
 def compare(
-    network: Network, exact: Array, rows: Rows, team: ThreadTeam
+    network: Network, exact: Array, rows: Rows, team: ThreadPool
 ) -> dict[ShortcutName, list[Comparison]]:
     """averaged_error and mean_example against G = `exact` (s, P): by name, for each step."""
     by_layer, scale = _products(network, exact, rows, team), np.ones(len(exact))
@@ -82,7 +82,7 @@ def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
     return _agreements(size, norms(exact - shortcut), cosine, own)
 
 
-def _products(network: Network, exact: Array, rows: Rows, team: ThreadTeam) -> Floats:
+def _products(network: Network, exact: Array, rows: Rows, team: ThreadPool) -> Floats:
     """What `products` finds in every layer that learns, (layers, s, 5, 3)."""
     starts = {slot.layer: slot.start for slot in reversed(network.slots)}
     found = [

@@ -20,7 +20,7 @@ CHUNK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
-class Shares:
+class Influence:
     """Of n examples, each (n,); NaN where undefined.
 
     share: ⟨w_n g_n, G⟩ / (W ‖G‖²), they sum to 1; norm: ‖g_n‖; alignment: cosine of g_n and G;
@@ -41,7 +41,7 @@ def shares(
     ids: Integers,
     gradient: Array,
     chunk_bytes: int = CHUNK_BYTES,
-) -> Shares:
+) -> Influence:
     """The parts of examples `ids` (n,) in G = `gradient` (P,) at θ = `parameters` (P,)."""
     inner, squared, distance = np.zeros((3, len(ids)))
     chunk = chunk_size(differentiator, gradient, chunk_bytes)
@@ -64,7 +64,7 @@ def shares(
     total, size = relative.sum(), length / unit
     lengths = np.sqrt(squared)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 and x/0 are undefined, so NaN
-        return Shares(
+        return Influence(
             weight,
             _defined(relative * inner / (total * size)),
             unit * lengths,

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.measurement.averaging import Averaging
-from batchgrad_engine.measurement.buffer import Columns, Step, Waiting
+from batchgrad_engine.measurement.buffer import Columns, MeasurementBuffer, Step
 from batchgrad_engine.measurement.comparison import Comparison
+from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.statistics import (
     LargestNorm,
     NormTest,
@@ -86,7 +86,7 @@ class Measurements:
 
     def __init__(
         self,
-        averaging: Averaging,
+        averaging: ShortcutEvaluator,
         examples: Examples,
         *,
         batch_size: int,
@@ -102,7 +102,7 @@ class Measurements:
         self._averaging = averaging
         self._examples = examples
         self._together = min(together, max(1, WAITING_BYTES // step_bytes))
-        self._waiting = Waiting(self._together)
+        self._waiting = MeasurementBuffer(self._together)
         self._measured: list[Measured] = []
 
     def take(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:

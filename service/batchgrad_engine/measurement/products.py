@@ -8,27 +8,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batchgrad_engine.measurement import stacked
+from batchgrad_engine.measurement import batched_over_steps
 from batchgrad_engine.measurement.shortcuts import FROZEN
 from batchgrad_engine.vectors import over
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.kernels.norms import RUN, norms, squared
 from batchgrad_workers.nn.layers import Layer
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
 """Places in what `products` returns: ‖G‖², ‖G - v‖², ‖F - v‖², ⟨G, v⟩ and ‖v‖²."""
 
 
 def products(
-    layer: Layer, exact: Array, start: int, inputs: Array, errors: Array, team: ThreadTeam
+    layer: Layer, exact: Array, start: int, inputs: Array, errors: Array, team: ThreadPool
 ) -> Floats:
     """(s, 5, 3): G against v = vjp(a, δ), of `inputs` and `errors` (s, 3, …).
 
     The layer's parameters begin at `start` in G = `exact` (s, P).
     """
-    if stacked.on_vectors(layer):
+    if batched_over_steps.on_vectors(layer):
         bias = "bias" in layer.parameter_shapes
         return _rank_one(exact, start, Vectors.of(inputs), Vectors.of(errors), bias, team)
     found = np.zeros((len(inputs), 5, 3))
@@ -70,7 +70,7 @@ class Vectors(NamedTuple):
 
 
 def _rank_one(
-    exact: Array, start: int, inputs: Vectors, errors: Vectors, bias: bool, team: ThreadTeam
+    exact: Array, start: int, inputs: Vectors, errors: Vectors, bias: bool, team: ThreadPool
 ) -> Floats:
     """The same where v = δ aᵀ, one row of it at a time, inside the processor.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from batchgrad.contract import JobSpec, ShortcutName
-from batchgrad_engine.measurement import stacked
+from batchgrad_engine.measurement import batched_over_steps
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import loss_and_error
 from batchgrad_workers.nn.layers import Parameters
@@ -40,12 +40,12 @@ class Shortcuts:
         averaged_error: the mean output error, each layer at its exact mean input. mean_example:
         the ordinary passes of the one example (mean input, mean target).
         """
-        layers, views = self._network.layers, stacked.views(self._network, parameters)
+        layers, views = self._network.layers, batched_over_steps.views(self._network, parameters)
         example = means.inputs[0]
         inputs, outputs = [], []
         for layer, own, mean in zip(layers, views, means.inputs, strict=True):
             inputs.append(np.concatenate([mean, example], axis=1))
-            outputs.append(stacked.forward(layer, own, inputs[-1]))
+            outputs.append(batched_over_steps.forward(layer, own, inputs[-1]))
             example = outputs[-1][:, 1:]
         steps = len(example)
         _, error = loss_and_error(
@@ -63,7 +63,7 @@ class Shortcuts:
                     np.concatenate([means.errors[index], errors], axis=1),
                 )
             if index > lowest:
-                errors = stacked.backward(
+                errors = batched_over_steps.backward(
                     layers[index], views[index], inputs[index], outputs[index], errors
                 )
         return found

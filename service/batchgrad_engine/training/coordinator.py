@@ -8,23 +8,23 @@ import numpy as np
 from batchgrad.contract import ShortcutName
 from batchgrad_engine.executors.factory import Executor
 from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
-from batchgrad_engine.measurement.averaging import Averaging, Update
 from batchgrad_engine.measurement.buffer import Step
 from batchgrad_engine.measurement.measuring import MOST_TOGETHER, Measured, Measurements
+from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator, Update
 from batchgrad_engine.measurement.statistics import SmoothedNoise
 from batchgrad_engine.step import Evaluation, Minibatch, Stopwatch
 from batchgrad_engine.training.optimizers import Optimizer, clipped
 from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import Examples
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import LOSS, WEIGHT, GradientSums, add
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.sharding import assign
-from batchgrad_workers.reduction.tree import Tree
+from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, microbatches
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 class Coordinator:
@@ -35,7 +35,7 @@ class Coordinator:
         *,
         network: Network,
         loss: Loss,
-        order: Order,
+        order: Sampler,
         examples: Examples,
         executor: Executor,
         optimizer: Optimizer,
@@ -46,7 +46,7 @@ class Coordinator:
         learning_rate: Callable[[int], float],
         clip_norm: float | None,
         update: Update,
-        team: ThreadTeam,
+        team: ThreadPool,
         measure_together: int = MOST_TOGETHER,
     ) -> None:
         """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
@@ -60,7 +60,7 @@ class Coordinator:
         self._learning_rate = learning_rate
         self._clip_norm = clip_norm
         self._direction: Update = update
-        self._averaging = Averaging(network, loss, shortcuts, team)
+        self._averaging = ShortcutEvaluator(network, loss, shortcuts, team)
         self._measurements = Measurements(
             self._averaging,
             examples,
@@ -117,7 +117,7 @@ class Coordinator:
         if not examples:
             return Evaluation(None, None)
         count = microbatches(examples, self._microbatch_size)
-        tree: Tree[EvaluationSums] = Tree(count, add)
+        tree: ReductionTree[EvaluationSums] = ReductionTree(count, add)
         ranges = assign(count, self._executor.shares)
         for part in self._executor.evaluation_sums(self.parameters, ranges):
             for node in part.nodes:
@@ -136,7 +136,7 @@ class Coordinator:
 
     def _reduce(self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]) -> Minibatch:
         """Join what the workers returned, by the canonical tree."""
-        tree: Tree[GradientSums] = Tree(
+        tree: ReductionTree[GradientSums] = ReductionTree(
             microbatches(len(ids), self._microbatch_size), GradientSums.join
         )
         for part in parts:

@@ -14,7 +14,7 @@ from batchgrad_engine.vectors import over
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.kernels.norms import norm
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 State = dict[str, Array]
 Number = np.floating[Any]
@@ -36,7 +36,7 @@ class Optimizer(Protocol):
 class Sgd:
     """g = G + λθ; v = μv + g (v = g at first); θ -= α (g + μv if nesterov else v)."""
 
-    def __init__(self, spec: contract.Sgd, team: ThreadTeam) -> None:
+    def __init__(self, spec: contract.Sgd, team: ThreadPool) -> None:
         self._spec = spec
         self._team = team
         self._velocity: Array | None = None
@@ -89,7 +89,7 @@ class Adam:
     is not finite makes θ no number.
     """
 
-    def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadTeam) -> None:
+    def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadPool) -> None:
         self._spec = spec
         self._team = team
         self._decoupled = spec.kind == "adamw"
@@ -163,7 +163,7 @@ def _adam(
         parameters[p] = theta - rate * (firsts[p] / denominator)
 
 
-def build(spec: contract.Optimizer, team: ThreadTeam) -> Optimizer:
+def build(spec: contract.Optimizer, team: ThreadPool) -> Optimizer:
     """The update rule that `spec` names; `team` shares long vectors."""
     return Sgd(spec, team) if isinstance(spec, contract.Sgd) else Adam(spec, team)
 

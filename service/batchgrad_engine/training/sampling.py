@@ -6,15 +6,15 @@ from batchgrad.contract import JobSpec
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.example_weights import Weights
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 
 
-def order_of(spec: JobSpec, stored: StoredDataset) -> Order:
+def order_of(spec: JobSpec, stored: StoredDataset) -> Sampler:
     """The split and the order of the rows that the job has, those of a weight above 0."""
     given = isinstance(spec.class_weights, dict)
     classes = int(stored.targets.max()) + 1 if given else 0
     weights = Weights(stored.weights, given_class_weights(spec, classes), stored.targets)
-    return Order(
+    return Sampler(
         seed=spec.seed,
         examples=len(stored.inputs),
         validation_fraction=spec.validation_fraction,

@@ -41,7 +41,7 @@ Observe = Callable[[str, str, int, float], None]
 """method, route template, status, seconds."""
 
 
-class Edge:
+class AccessMiddleware:
     """ASGI middleware, outermost. `limit_of` gives what a request's body may hold."""
 
     def __init__(

@@ -25,7 +25,7 @@ from batchgrad_engine.messages import (
 )
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.jobs.engine_process import EngineProcess, EngineProtocolError
-from batchgrad_service.jobs.lifecycle import Settling
+from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.jobs.recovery import EngineStillThereError, await_engine
 from batchgrad_service.jobs.reports import AnyReport, Reports
 from batchgrad_service.metrics.registry import Metrics
@@ -53,13 +53,13 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class AttemptContext:
     """What all attempts share."""
 
     store: Store
     metrics: Metrics
     reports: Reports
-    settling: Settling
+    settling: JobLifecycle
     cluster: Cluster
     settings: Settings
     sources: Sources
@@ -76,7 +76,7 @@ class Attempt:
     """
 
     def __init__(
-        self, job_id: str, number: int, around: Surroundings, on_end: Callable[["Attempt"], None]
+        self, job_id: str, number: int, around: AttemptContext, on_end: Callable[["Attempt"], None]
     ) -> None:
         self.job_id = job_id
         self.number = number

@@ -5,7 +5,7 @@ from typing import Any
 
 from batchgrad.contract import TERMINAL, Job, JobStatus
 from batchgrad_engine.messages import Finished
-from batchgrad_service.jobs.restarts import RESTART_WAIT_SECONDS, RestartBudget, Waits
+from batchgrad_service.jobs.restarts import RESTART_WAIT_SECONDS, ReconnectBackoff, RestartBudget
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import PatientStore, Store
 
@@ -15,7 +15,7 @@ DISK_WAIT_SECONDS = 10.0
 ACTIVE: frozenset[JobStatus] = UNDER_WAY | {"pausing", "cancelling"}
 
 
-class Settling:
+class JobLifecycle:
     """Moves jobs on by what their engines said last, or by their silence.
 
     Each method is safe against a cancel or pause that comes at the same time: every change is
@@ -27,7 +27,7 @@ class Settling:
         store: Store | PatientStore,
         metrics: Metrics,
         budget: RestartBudget,
-        waits: Waits,
+        waits: ReconnectBackoff,
     ) -> None:
         self._store = store
         self._metrics = metrics

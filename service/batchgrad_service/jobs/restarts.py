@@ -48,7 +48,7 @@ class RestartBudget:
             self._jobs.pop(job_id, None)
 
 
-class Waits:
+class ReconnectBackoff:
     """When jobs that could not go on are tried again. Thread-safe.
 
     A job waits twice as long each time, unless it got on meanwhile.

@@ -11,12 +11,12 @@ from typing import Literal, NoReturn
 from batchgrad.contract import TERMINAL, Job
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_room import DiskRoom
-from batchgrad_service.jobs.attempt import Attempt, Cluster, Surroundings
+from batchgrad_service.jobs.attempt import Attempt, AttemptContext, Cluster
 from batchgrad_service.jobs.engine_process import ENGINE_COMMAND, EngineProcess
-from batchgrad_service.jobs.lifecycle import UNDER_WAY, Settling
+from batchgrad_service.jobs.lifecycle import UNDER_WAY, JobLifecycle
 from batchgrad_service.jobs.recovery import all_jobs, reconcile
 from batchgrad_service.jobs.reports import Reports
-from batchgrad_service.jobs.restarts import RestartBudget, Waits
+from batchgrad_service.jobs.restarts import ReconnectBackoff, RestartBudget
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.problems import Conflict
 from batchgrad_service.ray_head.cluster import RayCluster
@@ -51,7 +51,7 @@ class Supervisor:
         cluster: Cluster | None = None,
         sources: Sources | None = None,
         disk: DiskRoom | None = None,
-        waits: Waits | None = None,
+        waits: ReconnectBackoff | None = None,
         start_engine: Callable[..., EngineProcess] = EngineProcess,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -65,11 +65,11 @@ class Supervisor:
             settings.ray_address,
             object_store_bytes=settings.object_store_bytes,
         )
-        self._waits = waits or Waits()
+        self._waits = waits or ReconnectBackoff()
         self._patience = Patience()
         patient = PatientStore(store, self._patience)
-        self._settling = Settling(patient, metrics, RestartBudget(), self._waits)
-        self._around = Surroundings(
+        self._settling = JobLifecycle(patient, metrics, RestartBudget(), self._waits)
+        self._around = AttemptContext(
             store=store,
             metrics=metrics,
             reports=Reports(store, metrics, settings.data_dir),

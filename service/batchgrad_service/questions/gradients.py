@@ -37,8 +37,8 @@ from batchgrad_workers.nn.kernels.norms import norm
 from batchgrad_workers.nn.losses import LOSSES, target_rows
 from batchgrad_workers.nn.means import Means, MeansLayout
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.reduction.tree import Tree
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.reduction.tree import ReductionTree
+from batchgrad_workers.runtime.threads import ThreadPool
 
 
 def answer(request: GradientsRequest) -> GradientsResponse:
@@ -62,7 +62,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
-    with np.errstate(all="ignore"), ThreadTeam(1) as team:
+    with np.errstate(all="ignore"), ThreadPool(1) as team:
         rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
         compared = compare(network, exact[None], rows, team)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
@@ -182,7 +182,7 @@ def _sums(
     slices = np.split(np.arange(examples), range(size, examples, size))
     weighing = [rows[batch.weights[rows] > 0] for rows in slices]
     weighing = [rows for rows in weighing if len(rows)]
-    tree: Tree[GradientSums] = Tree(len(weighing), GradientSums.join)
+    tree: ReductionTree[GradientSums] = ReductionTree(len(weighing), GradientSums.join)
     for index, rows in enumerate(weighing):
         tree.add(0, index, part(rows))
     for rows in slices:

@@ -18,7 +18,7 @@ import structlog
 from batchgrad_service.problems import Invalid, Problem, Unavailable
 from batchgrad_service.questions.forker import Forker
 from batchgrad_service.questions.kinds import Kind
-from batchgrad_service.questions.protocol import Answered, Asked, ToldProblem
+from batchgrad_service.questions.protocol import Answered, Question, ToldProblem
 
 AT_ONCE = 2
 WAITING = 64
@@ -85,7 +85,7 @@ class QuestionPool:
                 headers={"Retry-After": "2"},
             )
         seconds = self._cpu_seconds * max(1, len(body) / BODY_BYTES) + data_bytes / DATA_BYTES
-        asked = Asked(
+        asked = Question(
             kind=kind,
             bytes=len(body),
             memory_bytes=self._memory_bytes + MEMORY_PER_BODY_BYTE * len(body),
@@ -115,7 +115,7 @@ class QuestionPool:
             self._idle.clear()
             self._forker.stop()
 
-    def _ask(self, asked: Asked, body: bytes) -> IO[bytes]:
+    def _ask(self, asked: Question, body: bytes) -> IO[bytes]:
         line = self._take()
         started = monotonic()
         try:
@@ -137,7 +137,7 @@ class QuestionPool:
         raise Problem("Something broke inside; the service's log says what.")
 
     def _converse(
-        self, line: socket.socket, asked: Asked, body: bytes
+        self, line: socket.socket, asked: Question, body: bytes
     ) -> tuple[Answered, IO[bytes]]:
         line.settimeout(_SLOWNESS * asked.cpu_seconds)
         line.sendall(asked.model_dump_json().encode() + b"\n")
@@ -183,7 +183,7 @@ class QuestionPool:
                 return
         line.close()
 
-    def _ended(self, asked: Asked, seconds: float, error: Exception) -> Problem:
+    def _ended(self, asked: Question, seconds: float, error: Exception) -> Problem:
         if self._stopped:
             return _stopping()
         _log.warning("a question's process ended", kind=asked.kind, seconds=round(seconds, 2))
@@ -208,7 +208,7 @@ def _is_there(line: socket.socket) -> bool:
         return False
 
 
-def _too_large(asked: Asked) -> Problem:
+def _too_large(asked: Question) -> Problem:
     return Invalid.field(
         "",
         f"The answer takes more than {asked.memory_bytes / 2**20:.0f} MiB of memory, as much as "

@@ -14,7 +14,7 @@ import traceback
 
 from batchgrad_service.problems import BadRequest, Invalid
 from batchgrad_service.questions.kinds import ANSWERS
-from batchgrad_service.questions.protocol import Answered, Asked, Outcome, ToldProblem
+from batchgrad_service.questions.protocol import Answered, Outcome, Question, ToldProblem
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, resident_bytes
 from batchgrad_workers.system.processes import outlive_sigterm
@@ -48,7 +48,7 @@ def _answer_all(line: socket.socket) -> None:
     with line, line.makefile("rb") as questions:
         started = resident_bytes()
         while header := questions.readline():
-            asked = Asked.model_validate_json(header)
+            asked = Question.model_validate_json(header)
             outcome, content = _answer(asked, questions.read(asked.bytes))
             last = outcome == "out_of_memory" or resident_bytes() - started > KEPT_BYTES
             answered = Answered(outcome=outcome, bytes=len(content), last=last)
@@ -61,7 +61,7 @@ def _answer_all(line: socket.socket) -> None:
                 return
 
 
-def _answer(asked: Asked, body: bytes) -> tuple[Outcome, bytes]:
+def _answer(asked: Question, body: bytes) -> tuple[Outcome, bytes]:
     """The answer within the question's limits; beyond its time SIGPROF ends the process."""
     signal.setitimer(signal.ITIMER_PROF, asked.cpu_seconds)
     try:

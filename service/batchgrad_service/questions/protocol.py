@@ -14,7 +14,7 @@ from batchgrad_service.questions.kinds import Kind
 Outcome = Literal["answer", "problem", "out_of_memory", "broken"]
 
 
-class Asked(BaseModel):
+class Question(BaseModel):
     """A question; it may take so much more memory, and so many seconds of CPU time."""
 
     kind: Kind

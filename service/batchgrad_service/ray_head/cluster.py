@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchgrad_service.ray_head.process import KeeperOrder, client_environment
+from batchgrad_service.ray_head.process import HeadCommand, client_environment
 from batchgrad_workers.system.processes import end_session, is_alive, kill, session_uses
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class RayCluster:
         token_path = temp_dir / "token"
         token_path.touch(mode=0o600)
         token_path.write_text(secrets.token_hex(32))
-        order = KeeperOrder(
+        order = HeadCommand(
             num_cpus=num_cpus,
             object_store_bytes=self._object_store_bytes,
             temp_dir=temp_dir,
@@ -225,7 +225,7 @@ def _spawn(command: Sequence[str], log_path: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _ask(process: subprocess.Popen[bytes], order: KeeperOrder) -> bytes:
+def _ask(process: subprocess.Popen[bytes], order: HeadCommand) -> bytes:
     """The keeper's answer; empty if it died or took too long."""
     if process.stdin is None or process.stdout is None:
         raise TypeError("The keeper needs pipes for stdin and stdout.")

@@ -1,6 +1,6 @@
 """The private cluster's process: `python -m batchgrad_service.ray_head.process`.
 
-Reads one JSON line (`KeeperOrder`) from stdin, starts a Ray head for this machine alone, prints
+Reads one JSON line (`HeadCommand`) from stdin, starts a Ray head for this machine alone, prints
 `{"address": ...}` on stdout and keeps it up until its stdin closes, so that the cluster ends with
 the service however that ends. Ray is imported here, in the ray executor and in the actor, only.
 """
@@ -27,7 +27,7 @@ ENGINES_SECONDS = 1.0
 """Losing Ray ends an engine without an exception, so it gets time for its checkpoint first."""
 
 
-class KeeperOrder(BaseModel):
+class HeadCommand(BaseModel):
     """What the service, process number `service`, asks; `temp_dir` is the keeper's to remove."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +69,7 @@ def head_environment() -> dict[str, str]:
     }
 
 
-def keep(order: KeeperOrder, prune_seconds: float, log_seconds: float) -> int:
+def keep(order: HeadCommand, prune_seconds: float, log_seconds: float) -> int:
     """Start the head, say where it is, wait for stdin's end or the head's; the exit status.
 
     Every `prune_seconds`, logs of dead workers go that are older than `log_seconds`.
@@ -134,7 +134,7 @@ def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS
     line = sys.stdin.buffer.readline()
     if not line:  # the service died before it could say what it wants
         return
-    order = KeeperOrder.model_validate_json(line)
+    order = HeadCommand.model_validate_json(line)
     status = 1
     try:
         status = keep(order, prune_seconds, log_seconds)

@@ -12,7 +12,7 @@ from batchgrad_service.problems import Invalid
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 
 _SUMS = {"mean_norm": "norm_sum", "mean_loss": "loss_sum"}
 _Keys = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
         return order_of(spec, StoredDataset.open(dataset)).training
     except FileNotFoundError:  # the dataset is no longer there, and with it its weights
         fraction = spec.validation_fraction
-        return Order(
+        return Sampler(
             seed=spec.seed, examples=examples, validation_fraction=fraction, batch_size=1
         ).training
 

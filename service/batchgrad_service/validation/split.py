@@ -4,11 +4,11 @@ from math import ceil
 
 from batchgrad.contract import JobSpec
 from batchgrad_service.problems import Invalid
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.losses import LOSSES
 
 
-def check_split(spec: JobSpec, order: Order) -> list[str]:
+def check_split(spec: JobSpec, order: Sampler) -> list[str]:
     """A sentence or two for what is legal and perhaps not meant.
 
     Raises:

@@ -10,7 +10,7 @@ from batchgrad_workers.arrays import Integers
 from batchgrad_workers.randomness import generator
 
 
-class Order:
+class Sampler:
     """The split into training and validation, and the order of the training examples.
 
     Validation is the first ⌊f·n⌋ of one permutation; every epoch has a permutation of its own.

@@ -27,7 +27,7 @@ class LayerMismatch(ShapeMismatch):
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterSlice:
     """Where one parameter stands in θ."""
 
     name: str
@@ -53,7 +53,7 @@ class Network:
         """
         self.input_shape = input_shape
         self.layers: list[Layer] = []
-        self.slots: list[Slot] = []
+        self.slots: list[ParameterSlice] = []
         self.size = 0
         shape = input_shape
         for index, spec in enumerate(model.layers):
@@ -63,7 +63,9 @@ class Network:
                 raise LayerMismatch(index, str(mismatch)) from None
             self.layers.append(layer)
             for local_name, parameter_shape in layer.parameter_shapes.items():
-                slot = Slot(f"{index}.{local_name}", index, local_name, parameter_shape, self.size)
+                slot = ParameterSlice(
+                    f"{index}.{local_name}", index, local_name, parameter_shape, self.size
+                )
                 self.slots.append(slot)
                 self.size += slot.size
             shape = layer.output_shape

@@ -24,7 +24,7 @@ class Node(Generic[Sum]):
     sum: Sum
 
 
-class Tree(Generic[Sum]):
+class ReductionTree(Generic[Sum]):
     """Collects nodes in any order, joins siblings as soon as both are there; thread-safe."""
 
     def __init__(self, leaves: int, join: Callable[[Sum, Sum], Sum]) -> None:

@@ -10,8 +10,8 @@ import ray
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.runtime.build_info import build
-from batchgrad_workers.runtime.ipc import Offer, connect, serve
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, Setup, Shard
+from batchgrad_workers.runtime.ipc import ConnectInfo, connect, serve
+from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunner, WorkerConfig
 from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
 
 
@@ -32,7 +32,7 @@ class GradientWorker:
     On the engine's own node it is asked through the engine's socket, elsewhere by remote calls.
     """
 
-    _shard: Shard
+    _shard: ShardRunner
 
     def __init__(self) -> None:
         single_threaded_blas()
@@ -44,12 +44,12 @@ class GradientWorker:
         node = ray.get_runtime_context().get_node_id()
         return Identity(os.getpid(), node, platform.node(), build())
 
-    def prepare(self, setup: Setup, threads: int, offer: Offer | None) -> str | None:
+    def prepare(self, setup: WorkerConfig, threads: int, offer: ConnectInfo | None) -> str | None:
         """Open the dataset, which may have to be fetched first, and take up work.
 
         Returns why a worker on the engine's own node could not reach the engine's socket.
         """
-        self._shard = Shard(setup, threads)
+        self._shard = ShardRunner(setup, threads)
         if offer is None or offer.node != ray.get_runtime_context().get_node_id():
             return None
         try:
@@ -64,11 +64,11 @@ class GradientWorker:
     def gradient_sums(
         self, step: int, parameters: Array, start: int, stop: int
     ) -> RangeSums[GradientSums]:
-        """See `Shard.gradient_sums`."""
+        """See `ShardRunner.gradient_sums`."""
         return self._shard.gradient_sums(step, parameters, start, stop)
 
     def evaluation_sums(
         self, parameters: Array, start: int, stop: int
     ) -> RangeSums[EvaluationSums]:
-        """See `Shard.evaluation_sums`."""
+        """See `ShardRunner.evaluation_sums`."""
         return self._shard.evaluation_sums(parameters, start, stop)

@@ -19,7 +19,7 @@ import numpy as np
 from batchgrad_workers.arrays import Floats
 from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.reduction.tree import Node
-from batchgrad_workers.runtime.shard import RangeSums, Shard
+from batchgrad_workers.runtime.shard import RangeSums, ShardRunner
 from batchgrad_workers.runtime.shared_memory import Outbox, Place, array_at, mapped
 
 PACKET_BYTES = 1 << 17
@@ -30,7 +30,7 @@ TROUBLE_CHARACTERS = 8000
 Work = Literal["gradient", "evaluation"]
 
 
-class Offer(NamedTuple):
+class ConnectInfo(NamedTuple):
     """Where a worker on Ray's node `node` reaches its engine, and what it says there first."""
 
     node: str
@@ -61,7 +61,7 @@ class Reply(NamedTuple):
     out_of_memory: bool = False
 
 
-def connect(offer: Offer) -> socket.socket:
+def connect(offer: ConnectInfo) -> socket.socket:
     """A connection to the engine.
 
     Raises:
@@ -77,7 +77,7 @@ def connect(offer: Offer) -> socket.socket:
     return connection
 
 
-def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
+def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
     """Obey commands until the connection ends. `dtype` is that of θ."""
     outbox = Outbox()
     memory: mmap.mmap | None = None
@@ -104,7 +104,7 @@ def serve(connection: socket.socket, shard: Shard, dtype: str) -> None:
 
 
 def _obey(
-    command: Command, shard: Shard, memory: mmap.mmap | None, dtype: str, outbox: Outbox
+    command: Command, shard: ShardRunner, memory: mmap.mmap | None, dtype: str, outbox: Outbox
 ) -> tuple[Reply, list[int]]:
     call, work, step, start, stop = command
     try:

@@ -13,7 +13,7 @@ from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
-from batchgrad_workers.data.sampler import Order
+from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource, open_dataset
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.gradients import (
@@ -27,8 +27,8 @@ from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.reduction.tree import Node, Tree
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.reduction.tree import Node, ReductionTree
+from batchgrad_workers.runtime.threads import ThreadPool
 
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
 EvaluationSums = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ EvaluationSums = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerConfig:
     """All that a worker must know of a job, sent once."""
 
     model: Model
@@ -78,10 +78,10 @@ def microbatches(examples: int, microbatch_size: int) -> int:
     return ceil(examples / microbatch_size)
 
 
-class Shard:
+class ShardRunner:
     """Computes ranges of microbatches of any step, with threads, from the dataset on this node."""
 
-    def __init__(self, setup: Setup, threads: int) -> None:
+    def __init__(self, setup: WorkerConfig, threads: int) -> None:
         """Map the dataset and bind the network."""
         self._setup = setup
         dataset = open_dataset(setup.dataset)
@@ -101,14 +101,14 @@ class Shard:
             standardization=setup.standardization,
             class_weights=setup.class_weights,
         )
-        self._order = Order(
+        self._order = Sampler(
             seed=setup.seed,
             examples=len(dataset.inputs),
             validation_fraction=setup.validation_fraction,
             batch_size=setup.batch_size,
             present=self._examples.present,
         )
-        self._team = ThreadTeam(threads)
+        self._team = ThreadPool(threads)
         self._warm_up()
 
     @property
@@ -119,7 +119,7 @@ class Shard:
     def use_threads(self, threads: int) -> None:
         """Change the number of threads; the bits stay the same."""
         self._team.close()
-        self._team = ThreadTeam(threads)
+        self._team = ThreadPool(threads)
 
     def gradient_sums(
         self, step: int, parameters: Array, start: int, stop: int
@@ -187,7 +187,7 @@ class Shard:
         join: Callable[[Sums, Sums], Sums],
     ) -> tuple[list[Node[Sums]], float]:
         started = perf_counter()
-        tree: Tree[Sums] = Tree(total, join)
+        tree: ReductionTree[Sums] = ReductionTree(total, join)
 
         def work(index: int) -> None:
             tree.add(0, index, leaf(index))

@@ -33,7 +33,7 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
-class ThreadTeam:
+class ThreadPool:
     """A fixed number of threads that take work items in order."""
 
     def __init__(self, threads: int) -> None:

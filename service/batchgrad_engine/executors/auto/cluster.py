@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from batchgrad_engine.executors.auto.configs import Plan
-from batchgrad_engine.executors.protocol import ClusterLost, Executor, Tell
-from batchgrad_engine.executors.ray.placement import Nodes, Seat, with_threads
+from batchgrad_engine.executors.auto.configs import ParallelConfig
+from batchgrad_engine.executors.protocol import ClusterLost, EventSink, Executor
+from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot, with_threads
 from batchgrad_engine.messages import ClusterFound, Start
-from batchgrad_workers.runtime.shard import Setup, microbatches
+from batchgrad_workers.runtime.shard import WorkerConfig, microbatches
 
 if TYPE_CHECKING:
     from batchgrad_engine.executors.ray.nodes import NodeWatch
@@ -46,23 +46,23 @@ class Cluster(Protocol):
     def nodes(self, interrupted: Going) -> Mapping[str, int]:
         """CPUs of every node. Raises ClusterLost, Interrupted."""
 
-    def hire(self, plan: Plan, interrupted: Going) -> Executor:
+    def hire(self, plan: ParallelConfig, interrupted: Going) -> Executor:
         """A crew as planned, once `nodes` was asked. Raises NoWorkers, ClusterLost, Interrupted."""
 
     def leave(self) -> None:
         """End the connection, if there is one; `nodes` makes another."""
 
 
-class RayWhenNeeded:
+class LazyRayCluster:
     """The cluster that `start` names, or else the service's private one."""
 
     def __init__(
         self,
         start: Start,
-        setup: Setup,
+        setup: WorkerConfig,
         find_private: FindCluster | None,
         cores: int,
-        tell: Tell,
+        tell: EventSink,
     ) -> None:
         """`cores` are this process's own."""
         self._start = start
@@ -82,12 +82,12 @@ class RayWhenNeeded:
             self._connect(interrupted)
         return self._watch.nodes.cpus if self._watch else {"": self._cores}
 
-    def hire(self, plan: Plan, interrupted: Going) -> Executor:
+    def hire(self, plan: ParallelConfig, interrupted: Going) -> Executor:
         from batchgrad_engine.executors.ray.executor import (  # noqa: PLC0415  # slow
             RayExecutor,
         )
 
-        watch, fixed = self._watch, [Seat("", plan.threads, 0)] * plan.workers
+        watch, fixed = self._watch, [WorkerSlot("", plan.threads, 0)] * plan.workers
         work = microbatches(self._setup.batch_size, self._setup.microbatch_size)
         return RayExecutor(
             self._setup,

@@ -19,7 +19,7 @@ LONGEST_SECONDS = 600.0
 Nodes = Mapping[str, int]
 
 
-class Lookout:
+class ClusterMonitor:
     """`nodes` are the CPUs of `cluster`'s as last seen; None before that, and after a failure."""
 
     def __init__(

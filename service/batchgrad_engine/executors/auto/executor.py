@@ -14,24 +14,24 @@ from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 from batchgrad_engine.executors.auto.cluster import Cluster
-from batchgrad_engine.executors.auto.cluster_monitor import Lookout
+from batchgrad_engine.executors.auto.cluster_monitor import ClusterMonitor
 from batchgrad_engine.executors.auto.configs import (
-    Plan,
+    ParallelConfig,
     could_win_seconds,
     fastest,
     inline_plans,
     ray_plans,
 )
-from batchgrad_engine.executors.auto.tuner import Trials
+from batchgrad_engine.executors.auto.tuner import Autotuner
 from batchgrad_engine.executors.background import background
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import (
+    EventSink,
     Executor,
-    Happening,
+    ExecutorEvent,
     Interrupted,
     Kind,
     Range,
-    Tell,
     Traffic,
 )
 from batchgrad_engine.messages import ClusterSeen
@@ -57,7 +57,7 @@ class AutoExecutor:
         microbatches: int,
         steps_planned: int,
         interrupted: Callable[[], bool],
-        tell: Tell,
+        tell: EventSink,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         """Without a `cluster` only the number of threads is chosen."""
@@ -68,12 +68,12 @@ class AutoExecutor:
         self._steps_planned = steps_planned
         self._closing = threading.Event()
         self._interrupted = lambda: self._closing.is_set() or interrupted()
-        self._trials = Trials(inline_plans(threads, cores))
-        self._plan: Plan = self._trials.next() or Plan(0, 1)
+        self._trials = Autotuner(inline_plans(threads, cores))
+        self._plan: ParallelConfig = self._trials.next() or ParallelConfig(0, 1)
         self._trying = True
-        self._crew: tuple[Plan, Executor] | None = None
-        self._lookout = Lookout(cluster, self._interrupted, clock) if cluster else None
-        self._coming: tuple[Plan, Future[Executor]] | None = None
+        self._crew: tuple[ParallelConfig, Executor] | None = None
+        self._lookout = ClusterMonitor(cluster, self._interrupted, clock) if cluster else None
+        self._coming: tuple[ParallelConfig, Future[Executor]] | None = None
         self._tell = tell
         self._traffic = Traffic()
         inline.use_threads(self._plan.threads)
@@ -226,9 +226,9 @@ class AutoExecutor:
             "because": because,
             "milliseconds": {str(plan): 1e3 * seconds[plan] for plan in sorted(seconds)},
         }
-        self._tell(Happening("plan", data))
+        self._tell(ExecutorEvent("plan", data))
 
-    def _change_to(self, plan: Plan) -> None:
+    def _change_to(self, plan: ParallelConfig) -> None:
         """From the next step on; a crew that is not there yet is called, and comes later."""
         if not plan.workers:
             self._inline.use_threads(plan.threads)
@@ -261,7 +261,7 @@ class AutoExecutor:
             f"Ray was of no use ({type(error).__name__}: {error}): {goes_on}. "
             "The result is the same; see whether the cluster is well, or set workers: 0."
         )
-        self._tell(Happening("warning", {"detail": text}))
+        self._tell(ExecutorEvent("warning", {"detail": text}))
         self._trials.without_ray()
         self._settle("Ray failed")
 

@@ -23,10 +23,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from batchgrad_engine.executors.protocol import ClusterLost
 from batchgrad_engine.executors.ray.connection import check_head
 from batchgrad_engine.executors.ray.pending_workers import NotStarted, StartTime
-from batchgrad_engine.executors.ray.placement import Seat
-from batchgrad_engine.executors.scheduler.protocol import Line
+from batchgrad_engine.executors.ray.placement import WorkerSlot
+from batchgrad_engine.executors.scheduler.protocol import WorkerConnection
 from batchgrad_workers.runtime.actor import GradientWorker, Identity
-from batchgrad_workers.runtime.ipc import Offer
+from batchgrad_workers.runtime.ipc import ConnectInfo
 
 ACTOR: Any = GradientWorker
 
@@ -48,7 +48,7 @@ class Actors:
         self.silence_seconds = silence_seconds
         self.start_seconds = start_seconds
 
-    def start(self, number: int, seat: Seat, offer: Offer | None) -> "Actor":
+    def start(self, number: int, seat: WorkerSlot, offer: ConnectInfo | None) -> "Actor":
         """Have a worker started in `seat`; returns at once."""
         return Actor(number, seat, offer, self)
 
@@ -70,13 +70,15 @@ class Actor:
     `asked` is a ping that it has not answered yet.
     """
 
-    def __init__(self, number: int, seat: Seat, offer: Offer | None, job: Actors) -> None:
+    def __init__(
+        self, number: int, seat: WorkerSlot, offer: ConnectInfo | None, job: Actors
+    ) -> None:
         self.number = number
         self.seat = seat
         self.offer = offer
         self.identity: Identity | None = None
         self.unconnected: str | None = None
-        self.line: Line | None = None
+        self.line: WorkerConnection | None = None
         self.actor = ACTOR.options(num_cpus=seat.cpus, scheduling_strategy=_where(seat)).remote()
         self.asked = self.actor.ping.remote()
         self.asked_at = self.heard_at = monotonic()
@@ -158,7 +160,7 @@ def _has_process(actor: Any) -> bool:
     return bool(actors(actor._actor_id.hex()).get("Pid"))  # noqa: SLF001  # its only name
 
 
-def _where(seat: Seat) -> Any:
+def _where(seat: WorkerSlot) -> Any:
     if not seat.node:
         return "SPREAD"
     return NodeAffinitySchedulingStrategy(seat.node, soft=False)

@@ -13,9 +13,9 @@ from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTa
 
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
-    Happening,
+    EventSink,
+    ExecutorEvent,
     Interrupted,
-    Tell,
 )
 from batchgrad_engine.failures import ObjectStoreFull
 from batchgrad_workers.system import gc_tuning
@@ -50,7 +50,7 @@ def connect(
     namespace: str,
     patience_seconds: float,
     interrupted: Callable[[], bool],
-    tell: Tell | None = None,
+    tell: EventSink | None = None,
 ) -> None:
     """Become a driver of the cluster; once a process. A head that is away is waited for.
 
@@ -113,14 +113,14 @@ def leave() -> None:
 
 
 def _await(
-    address: str, seconds: float, interrupted: Callable[[], bool], tell: Tell | None
+    address: str, seconds: float, interrupted: Callable[[], bool], tell: EventSink | None
 ) -> None:
     """Until somebody listens at HOST:PORT; ray.init would try for 41 s, and hear nobody."""
     deadline = monotonic() + seconds
     while error := _refused(address):
         if tell:
             text = f"No Ray head answers at {address} ({error}): the job waits for it."
-            tell(Happening("warning", {"detail": text}))
+            tell(ExecutorEvent("warning", {"detail": text}))
             tell = None
         if interrupted():
             raise Interrupted

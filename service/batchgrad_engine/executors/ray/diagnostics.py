@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from batchgrad_engine.executors.ray.placement import Nodes, Seat
+from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
 
 NO_ROOM = (
     "The cluster has no CPUs free for a worker (ray status shows who has them): the job waits, "
@@ -19,7 +19,7 @@ def some_room(wanted: int, seconds: float) -> str:
     )
 
 
-def could_hold(nodes: Nodes, seats: Counter[Seat]) -> bool:
+def could_hold(nodes: Nodes, seats: Counter[WorkerSlot]) -> bool:
     """Whether one of the seats has room when nobody else is there; to no nodes some may come."""
     largest = max(nodes.cpus.values(), default=0)
     return not nodes.cpus or any(
@@ -28,7 +28,7 @@ def could_hold(nodes: Nodes, seats: Counter[Seat]) -> bool:
 
 
 def nobody_came(
-    nodes: Nodes, seats: Counter[Seat], seconds: float, lost: bool, failure: str
+    nodes: Nodes, seats: Counter[WorkerSlot], seconds: float, lost: bool, failure: str
 ) -> str:
     """Workers were wanted in `seats` for so long; `lost`: once there were some.
 

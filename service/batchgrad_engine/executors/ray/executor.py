@@ -9,9 +9,9 @@ import ray
 from batchgrad.contract import WorkerRange
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
+    EventSink,
     Kind,
     Range,
-    Tell,
     Traffic,
 )
 from batchgrad_engine.executors.ray import connection
@@ -19,16 +19,16 @@ from batchgrad_engine.executors.ray.actor import Actors
 from batchgrad_engine.executors.ray.nodes import watch as watch_nodes
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
-    Seat,
+    WorkerSlot,
     most_threads,
     one_a_node,
 )
-from batchgrad_engine.executors.ray.worker_group import Crew
-from batchgrad_engine.executors.scheduler.scheduler import Dispatch
+from batchgrad_engine.executors.ray.worker_group import WorkerGroup
+from batchgrad_engine.executors.scheduler.scheduler import Scheduler
 from batchgrad_engine.messages import ClusterSeen, Start
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, Setup
+from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, WorkerConfig
 
 
 class RayExecutor:
@@ -38,29 +38,29 @@ class RayExecutor:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: WorkerConfig,
         *,
-        seats: Callable[[Nodes], Sequence[Seat]],
+        seats: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes] = Nodes,
         least: int = 1,
         silence_seconds: float,
         start_seconds: float,
         patience_seconds: float,
         interrupted: Callable[[], bool],
-        tell: Tell,
+        tell: EventSink,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the actors; returns when all of them are there. `leave` is called at the end.
 
-        `nodes` tells of the cluster at present; the others are as in `Crew`.
+        `nodes` tells of the cluster at present; the others are as in `WorkerGroup`.
 
         Raises:
-            NoWorkers, Interrupted, ClusterLost: as `Crew.everybody`.
+            NoWorkers, Interrupted, ClusterLost: as `WorkerGroup.everybody`.
         """
         self._nodes = nodes
         self._leave = leave
         with connection.cluster_errors():
-            self._crew = Crew(
+            self._crew = WorkerGroup(
                 Actors(ray.put(setup), silence_seconds, start_seconds),
                 seats=seats,
                 nodes=nodes,
@@ -70,7 +70,7 @@ class RayExecutor:
                 interrupted=interrupted,
                 tell=tell,
             )
-            self._dispatch = Dispatch(self._crew, interrupted, silence_seconds, tell)
+            self._dispatch = Scheduler(self._crew, interrupted, silence_seconds, tell)
             try:
                 self._crew.everybody()
             except BaseException:
@@ -119,10 +119,10 @@ class RayExecutor:
 
 def crew(
     start: Start,
-    setup: Setup,
+    setup: WorkerConfig,
     workers: int | WorkerRange,
     interrupted: Callable[[], bool],
-    tell: Tell,
+    tell: EventSink,
 ) -> RayExecutor:
     """So many workers on the cluster that `start` names; a range follows a cluster that changes.
 
@@ -139,7 +139,7 @@ def crew(
         connection.connect(start.ray_address, namespace, patience, interrupted, tell)
     spec = start.spec
     watch = None if start.ray_private else watch_nodes()
-    seats: Callable[[Nodes], Sequence[Seat]]
+    seats: Callable[[Nodes], Sequence[WorkerSlot]]
     if watch and isinstance(workers, WorkerRange):
         least = workers.min
         seats = partial(one_a_node, least=least, most=workers.max, threads=spec.threads)
@@ -150,7 +150,7 @@ def crew(
         least = workers
         threads = most_threads(nodes, least) if spec.threads == "auto" else spec.threads
         # A private cluster is this machine: workers share it without reserving CPUs.
-        fixed = [Seat("", threads, threads if watch else 0)] * least
+        fixed = [WorkerSlot("", threads, threads if watch else 0)] * least
         seats = lambda _: fixed  # noqa: E731
 
     def leave() -> None:

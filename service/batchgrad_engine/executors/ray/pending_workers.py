@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from batchgrad_engine.executors.ray.placement import Seat
+from batchgrad_engine.executors.ray.placement import WorkerSlot
 from batchgrad_workers.system.backoff import Backoff
 
 AGAIN_SECONDS = 2.0
@@ -59,12 +59,12 @@ class Trouble:
     texts: set[str] = field(default_factory=set)
 
 
-class Recruits:
+class PendingWorkers:
     """Who is coming to which seat. A node with trouble holds up no other one."""
 
     def __init__(
         self,
-        start: Callable[[int, Seat], Any],
+        start: Callable[[int, WorkerSlot], Any],
         wait: Callable[[Sequence[Any], float], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -76,9 +76,9 @@ class Recruits:
         self._clock = clock
         self._started = 0
         self._troubles: dict[str, Trouble] = {}
-        self._empty: list[tuple[float, Seat]] = []  # until when
+        self._empty: list[tuple[float, WorkerSlot]] = []  # until when
 
-    def fill(self, missing: Counter[Seat]) -> None:
+    def fill(self, missing: Counter[WorkerSlot]) -> None:
         """Start a worker for each of these seats, but for those where that has just failed."""
         now = self._clock()
         self._empty = [(until, seat) for until, seat in self._empty if until > now]
@@ -114,7 +114,7 @@ class Recruits:
         self.coming.remove(worker)
         worker.kill()
 
-    def _is_new(self, seat: Seat, text: str) -> bool:
+    def _is_new(self, seat: WorkerSlot, text: str) -> bool:
         """Leave the seat empty for a while; whether this trouble was not told yet."""
         trouble, now = self._troubles.setdefault(seat.node, Trouble()), self._clock()
         if now >= trouble.backoff.until:  # those who fail at the same time are one trouble

@@ -18,7 +18,7 @@ class Nodes(NamedTuple):
     draining: frozenset[str] = frozenset()
 
 
-class Seat(NamedTuple):
+class WorkerSlot(NamedTuple):
     """A place for one worker: on which node ("" is any), its threads, the CPUs that it reserves."""
 
     node: str
@@ -26,7 +26,7 @@ class Seat(NamedTuple):
     cpus: float
 
 
-def one_a_node(nodes: Nodes, least: int, most: int, threads: Threads) -> list[Seat]:
+def one_a_node(nodes: Nodes, least: int, most: int, threads: Threads) -> list[WorkerSlot]:
     """A worker on each of at most `most` nodes, with all its CPUs as threads.
 
     If there are fewer nodes than `least`, some have several workers, which share the CPUs.
@@ -38,14 +38,14 @@ def one_a_node(nodes: Nodes, least: int, most: int, threads: Threads) -> list[Se
         cpus = nodes.cpus[node]
         share = cpus // workers
         wanted = max(1, share) if threads == "auto" else threads
-        seats += [Seat(node, wanted, min(wanted, share) or cpus / workers)] * workers
+        seats += [WorkerSlot(node, wanted, min(wanted, share) or cpus / workers)] * workers
     return seats
 
 
-def with_threads(nodes: Nodes, threads: int, most: int) -> list[Seat]:
+def with_threads(nodes: Nodes, threads: int, most: int) -> list[WorkerSlot]:
     """Workers of so many threads, as many as there are CPUs for, and `most` altogether."""
     return [
-        Seat(node, threads, threads)
+        WorkerSlot(node, threads, threads)
         for node, cpus in nodes.cpus.items()
         for _ in range(cpus // threads)
     ][:most]

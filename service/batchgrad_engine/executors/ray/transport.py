@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError
 
 from batchgrad_engine.executors.protocol import Range, Traffic, Transport
-from batchgrad_engine.executors.scheduler.protocol import Call, Lost
+from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
 from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.shard import RangeSums
 
@@ -21,7 +21,7 @@ BY_VALUE_BYTES = 100_000
 """Below this θ travels inside the call; above it, once per node through the object store."""
 
 
-class RayLines:
+class RayConnections:
     """θ for all workers of other machines: put once a call."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class RayLines:
         self._theta: Any = None
         self._nodes: set[str] = set()
 
-    def publish(self, call: Call, node: str) -> Any:
+    def publish(self, call: StepRequest, node: str) -> Any:
         """This call's θ, or a reference to it."""
         large = call.parameters.nbytes > BY_VALUE_BYTES
         if self._published != call.number:
@@ -42,12 +42,12 @@ class RayLines:
         return self._theta
 
 
-class RayLine:
+class RayConnection:
     """One actor. Ray's answers come on a thread of its own, which rings: so one can wait for it."""
 
     transport: Transport = "ray"
 
-    def __init__(self, actor: Any, node: str, lines: RayLines) -> None:
+    def __init__(self, actor: Any, node: str, lines: RayConnections) -> None:
         self._actor = actor
         self._node = node
         self._lines = lines
@@ -57,7 +57,7 @@ class RayLine:
     def fileno(self) -> int:
         return self._hear.fileno()
 
-    def ask(self, call: Call, work: Range) -> None:
+    def ask(self, call: StepRequest, work: Range) -> None:
         theta = self._lines.publish(call, self._node)
         try:
             reference = (
@@ -69,7 +69,7 @@ class RayLine:
             raise Lost(_first_line(error)) from error
         reference.future().add_done_callback(lambda future: self._take(call.number, future))
 
-    def answer(self, call: Call | None) -> RangeSums[Any] | None:
+    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
         self._hear.recv(1)
         number, future = self._answered.get()
         mine = call is not None and number == call.number

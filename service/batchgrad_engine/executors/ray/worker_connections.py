@@ -4,28 +4,28 @@ import os
 from typing import Any
 
 from batchgrad_engine.executors.protocol import Traffic
-from batchgrad_engine.executors.ray.transport import RayLine, RayLines
-from batchgrad_engine.executors.scheduler.protocol import Line
-from batchgrad_engine.executors.transport.shared_memory import MemoryLines
-from batchgrad_workers.runtime.ipc import Offer
+from batchgrad_engine.executors.ray.transport import RayConnection, RayConnections
+from batchgrad_engine.executors.scheduler.protocol import WorkerConnection
+from batchgrad_engine.executors.transport.shared_memory import SharedMemoryConnections
+from batchgrad_workers.runtime.ipc import ConnectInfo
 
 
-class Lines:
+class WorkerConnections:
     """Both ways, and what travels on them."""
 
     def __init__(self, own_node: str) -> None:
         """`own_node` is the engine's, by Ray's id."""
         self._memory = _memory_lines(own_node)
-        self._ray = RayLines()
+        self._ray = RayConnections()
 
-    def offer(self) -> Offer | None:
+    def offer(self) -> ConnectInfo | None:
         """What a worker needs to come through memory; None if nobody can."""
         return self._memory.offer() if self._memory else None
 
-    def line(self, worker: Any) -> Line:
+    def line(self, worker: Any) -> WorkerConnection:
         """The way to a worker that is ready: through memory if it has come to our socket."""
         line = self._memory.line(worker.offer) if self._memory and worker.offer else None
-        return line or RayLine(worker.actor, worker.node, self._ray)
+        return line or RayConnection(worker.actor, worker.node, self._ray)
 
     def traffic(self) -> Traffic:
         """Bytes that travelled since the last call."""
@@ -42,11 +42,11 @@ class Lines:
             self._memory.close()
 
 
-def _memory_lines(node: str) -> MemoryLines | None:
+def _memory_lines(node: str) -> SharedMemoryConnections | None:
     """None where the system has no abstract sockets or no memfd."""
     if not hasattr(os, "memfd_create"):
         return None
     try:
-        return MemoryLines(node)
+        return SharedMemoryConnections(node)
     except OSError:
         return None

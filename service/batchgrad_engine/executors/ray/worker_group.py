@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
-    Happening,
+    EventSink,
+    ExecutorEvent,
     Interrupted,
-    Tell,
     Traffic,
 )
 from batchgrad_engine.executors.ray.diagnostics import (
@@ -18,13 +18,13 @@ from batchgrad_engine.executors.ray.diagnostics import (
     nobody_came,
     some_room,
 )
-from batchgrad_engine.executors.ray.pending_workers import Recruits
-from batchgrad_engine.executors.ray.placement import Nodes, Seat
-from batchgrad_engine.executors.ray.worker_connections import Lines
+from batchgrad_engine.executors.ray.pending_workers import PendingWorkers
+from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
+from batchgrad_engine.executors.ray.worker_connections import WorkerConnections
 from batchgrad_engine.executors.scheduler.scheduler import POLL_SECONDS
 from batchgrad_engine.failures import NoWorkers
 from batchgrad_workers.runtime.build_info import build
-from batchgrad_workers.runtime.ipc import Offer
+from batchgrad_workers.runtime.ipc import ConnectInfo
 
 EAGER_SECONDS = 5.0
 """How long those who have come wait for the others, if they are enough."""
@@ -36,12 +36,12 @@ OVERLAP_SECONDS = 10.0
 """How long the last worker in an old seat works on while nobody has come to a new one."""
 
 
-class Hire(Protocol):
+class WorkerLauncher(Protocol):
     """How workers are started and waited for: as by `ray_actor.Actors`."""
 
     own_node: str
 
-    def start(self, number: int, seat: Seat, offer: Offer | None) -> Any:
+    def start(self, number: int, seat: WorkerSlot, offer: ConnectInfo | None) -> Any:
         """A worker that begins to come to `seat`."""
 
     def wait(self, coming: Sequence[Any], seconds: float) -> None:
@@ -51,20 +51,20 @@ class Hire(Protocol):
         """Raises ClusterLost when the cluster is gone; workers that come say nothing of that."""
 
 
-class Crew:
+class WorkerGroup:
     """A worker in every seat; whoever is lost is replaced, and seats follow the cluster."""
 
     def __init__(
         self,
-        hire: Hire,
+        hire: WorkerLauncher,
         *,
-        seats: Callable[[Nodes], Sequence[Seat]],
+        seats: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes],
         least: int,
         start_seconds: float,
         patience_seconds: float,
         interrupted: Callable[[], bool],
-        tell: Tell,
+        tell: EventSink,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`seats` are wanted on the cluster `nodes`.
@@ -88,8 +88,8 @@ class Crew:
         self._clock = clock
         self._had_somebody = False
         self._told_of_room: set[bool] = set()
-        self._lines = Lines(hire.own_node)
-        self._recruits = Recruits(
+        self._lines = WorkerConnections(hire.own_node)
+        self._recruits = PendingWorkers(
             lambda number, seat: hire.start(number, seat, self._lines.offer()), hire.wait, clock
         )
 
@@ -235,7 +235,7 @@ class Crew:
         """Once while nobody is there, once when somebody is."""
         if bool(self.alive) not in self._told_of_room:
             self._told_of_room.add(bool(self.alive))
-            self._tell(Happening("warning", {"detail": text}))
+            self._tell(ExecutorEvent("warning", {"detail": text}))
 
     def _is_preparing(self) -> bool:
         """Whether somebody is alive and fetches the dataset."""
@@ -247,19 +247,19 @@ class Crew:
         self.alive.append(worker)
         self._had_somebody = True
         data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
-        self._tell(Happening("worker_joined", data))
+        self._tell(ExecutorEvent("worker_joined", data))
         if identity.build != (own := build()):
             text = (
                 f"Worker {worker.number} on {identity.host} has {identity.build}, the engine "
                 f"{own}: results are right, but their last bits may depend on who computes what."
             )
-            self._tell(Happening("warning", {"detail": text}))
+            self._tell(ExecutorEvent("warning", {"detail": text}))
         if worker.unconnected and worker.line.transport == "ray":
             text = (
                 f"Worker {worker.number} is on the engine's node but can't reach its socket "
                 f"({worker.unconnected}): its arrays travel through Ray, which is slower."
             )
-            self._tell(Happening("warning", {"detail": text}))
+            self._tell(ExecutorEvent("warning", {"detail": text}))
 
     def _dismiss(self, worker: Any, detail: str) -> None:
         """Send away somebody who has nothing to do."""
@@ -281,4 +281,4 @@ class Crew:
         data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
         if worker.identity:
             data |= {"host": worker.identity.host, "pid": worker.identity.pid}
-        self._tell(Happening("worker_lost", data))
+        self._tell(ExecutorEvent("worker_lost", data))

@@ -1,4 +1,4 @@
-"""What `Dispatch` asks of workers, of the lines to them, and of those who hire them."""
+"""What `Scheduler` asks of workers, of the lines to them, and of those who hire them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +13,7 @@ class Lost(Exception):
     """The worker at the other end is gone; the text says how that was noticed."""
 
 
-class Call(NamedTuple):
+class StepRequest(NamedTuple):
     """What all workers are asked at the same time; `number` tells late answers from its own."""
 
     number: int
@@ -22,7 +22,7 @@ class Call(NamedTuple):
     parameters: Array
 
 
-class Line(Protocol):
+class WorkerConnection(Protocol):
     """The way to one worker and back: an answer to every range that was asked for, in order."""
 
     transport: Transport
@@ -30,10 +30,10 @@ class Line(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable when `answers` has something to say."""
 
-    def ask(self, call: Call, work: Range) -> None:
+    def ask(self, call: StepRequest, work: Range) -> None:
         """Have a range computed. Raises Lost."""
 
-    def answer(self, call: Call | None) -> RangeSums[Any] | None:
+    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
         """The next one; None if it is not to this call. Raises Lost, or what went wrong."""
 
     def close(self) -> None:
@@ -44,11 +44,11 @@ class Worker(Protocol):
     """Somebody who computes."""
 
     number: int
-    line: Line
+    line: WorkerConnection
     heard_at: float
 
 
-class Team(Protocol):
+class WorkerPool(Protocol):
     """Those who are there, and how they change."""
 
     @property

@@ -7,13 +7,17 @@ from time import monotonic
 from typing import Any
 
 from batchgrad_engine.executors.protocol import (
-    Happening,
+    EventSink,
+    ExecutorEvent,
     Interrupted,
     Range,
-    Tell,
 )
-from batchgrad_engine.executors.scheduler.protocol import Call, Lost, Team
-from batchgrad_engine.executors.scheduler.stragglers import LATE_SECONDS, Asked, Debts
+from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest, WorkerPool
+from batchgrad_engine.executors.scheduler.stragglers import (
+    LATE_SECONDS,
+    InFlightTask,
+    InFlightTracker,
+)
 from batchgrad_engine.failures import WorkersLost
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.reduction.sharding import split, sums
@@ -31,7 +35,7 @@ MOST_LOSSES = 5
 
 
 @dataclass
-class Piece:
+class Task:
     """A range that is not answered yet: who computes it, since when; who was lost with it."""
 
     losses: int = 0
@@ -39,7 +43,7 @@ class Piece:
     since: float = 0.0
 
 
-class Dispatch:
+class Scheduler:
     """Hands out ranges and gathers sums; what a lost worker held is cut up among the others.
 
     A late worker's range is given to an idle one as well, and the first answer counts: the bits
@@ -47,17 +51,21 @@ class Dispatch:
     """
 
     def __init__(
-        self, team: Team, interrupted: Callable[[], bool], silence_seconds: float, tell: Tell
+        self,
+        team: WorkerPool,
+        interrupted: Callable[[], bool],
+        silence_seconds: float,
+        tell: EventSink,
     ) -> None:
         self._team = team
         self._interrupted = interrupted
         self._silence = silence_seconds
         self._tell = tell
         self._calls = 0
-        self._call: Call | None = None
-        self._debts = Debts(silence_seconds)
+        self._call: StepRequest | None = None
+        self._debts = InFlightTracker(silence_seconds)
         self._looked_at = monotonic()
-        self._missing: dict[Range, Piece] = {}
+        self._missing: dict[Range, Task] = {}
         self._results: list[RangeSums[Any]] = []
         self._doubled = 0
         self._told_at = -TELL_SECONDS
@@ -77,16 +85,16 @@ class Dispatch:
         """Every range by somebody, in any order.
 
         Raises:
-            Interrupted, NoWorkers: as `Team.somebody`.
+            Interrupted, NoWorkers: as `WorkerPool.somebody`.
             WorkersLost: some of it ends whoever computes it.
             MemoryError, RuntimeError: a worker failed at its work.
         """
         self._debts.keep(self._team.alive)
         self._calls += 1
-        call = self._call = Call(self._calls, work, step, parameters)
+        call = self._call = StepRequest(self._calls, work, step, parameters)
         last = max((stop for _, stop in ranges), default=0)
         dearest_first = sorted(ranges, key=lambda each: -sums(*each, last))
-        self._missing = {each: Piece() for each in dearest_first}
+        self._missing = {each: Task() for each in dearest_first}
         self._results = []
         try:
             while self._missing:
@@ -97,7 +105,7 @@ class Dispatch:
             self._call, self._missing = None, {}
         return self._results
 
-    def _hand_out(self, call: Call) -> None:
+    def _hand_out(self, call: StepRequest) -> None:
         """Give away what nobody computes, as far as somebody is free."""
         while self._todo():
             self._team.somebody()
@@ -115,7 +123,7 @@ class Dispatch:
         todo = [work for work, piece in self._missing.items() if not piece.holders]
         return sorted(todo, key=lambda work: -self._missing[work].losses)
 
-    def _ask(self, call: Call, work: Range, worker: Any) -> None:
+    def _ask(self, call: StepRequest, work: Range, worker: Any) -> None:
         """Have a range computed; nothing if one of both is gone meanwhile."""
         if work not in self._missing or worker not in self._team.alive:
             return
@@ -128,7 +136,7 @@ class Dispatch:
         except Lost as loss:
             self._lose(worker, "died", str(loss))
         else:
-            self._debts.add(worker, Asked(call.work, work, now, 2.0**piece.losses))
+            self._debts.add(worker, InFlightTask(call.work, work, now, 2.0**piece.losses))
             worker.heard_at = now
 
     def _gather(self, seconds: float) -> None:
@@ -174,7 +182,7 @@ class Dispatch:
         if answer and self._missing.pop((answer.start, answer.stop), None):
             self._results.append(answer)
 
-    def _double(self, call: Call) -> None:
+    def _double(self, call: StepRequest) -> None:
         """Let idle workers compute what is late."""
         now = monotonic()
         held = [
@@ -192,7 +200,7 @@ class Dispatch:
                 f"Told at most every {TELL_SECONDS:g} s."
             )
             data = {"reason": "slow", "microbatches": self._doubled, "detail": text}
-            self._tell(Happening("retry", data))
+            self._tell(ExecutorEvent("retry", data))
             self._doubled, self._told_at = 0, now
 
     def _lose(self, worker: Any, reason: str, detail: str) -> None:
@@ -211,13 +219,13 @@ class Dispatch:
                 if self._call and piece.losses >= MOST_LOSSES:
                     raise WorkersLost(self._call.step, work, piece.losses, f"{reason}: {detail}")
                 del self._missing[work]
-                self._missing |= {each: Piece(piece.losses) for each in self._again(work, reason)}
+                self._missing |= {each: Task(piece.losses) for each in self._again(work, reason)}
 
     def _again(self, work: Range, reason: str) -> list[Range]:
         """A lost range in pieces for those who are left."""
         pieces = split(*work, max(1, len(self._team.alive)))
         data = {"reason": reason, "microbatches": work[1] - work[0], "pieces": len(pieces)}
-        self._tell(Happening("retry", data))
+        self._tell(ExecutorEvent("retry", data))
         return pieces
 
 

@@ -27,7 +27,7 @@ UNUSUAL_SECONDS = 3600.0
 """When one is given up for work of which nobody knows yet how long it takes."""
 
 
-class Asked(NamedTuple):
+class InFlightTask(NamedTuple):
     """A range that a worker was asked for, at a time by `monotonic`.
 
     `patience` multiplies the time after which it is overdue.
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     patience: float
 
 
-class Debts:
+class InFlightTracker:
     """Of each worker what it was asked for and has not answered, in order, and its pace so far.
 
     A worker has a `number` and a `line` with a `transport`; all times are by `monotonic`.
@@ -48,18 +48,18 @@ class Debts:
     def __init__(self, silence_seconds: float) -> None:
         """`silence_seconds`: after which an unanswered ping means that a worker is gone."""
         self._least_seconds = OVERDUE_SILENCES * silence_seconds
-        self._owed: dict[int, deque[Asked]] = {}
+        self._owed: dict[int, deque[InFlightTask]] = {}
         self._paces: dict[tuple[Work, int], float] = {}
 
     def owes(self, worker: Any) -> bool:
         """Whether it has an answer to give."""
         return bool(self._owed.get(worker.number))
 
-    def add(self, worker: Any, asked: Asked) -> None:
+    def add(self, worker: Any, asked: InFlightTask) -> None:
         """One more thing that it was asked for."""
         self._owed.setdefault(worker.number, deque()).append(asked)
 
-    def settle(self, worker: Any, now: float) -> Asked:
+    def settle(self, worker: Any, now: float) -> InFlightTask:
         """It answers now, and begins with what it was asked for next; what the answer is to."""
         owed = self._owed[worker.number]
         asked = owed.popleft()
@@ -113,13 +113,15 @@ class Debts:
             if now - asked.at > self._most_seconds(asked, usual[asked.work], worker)
         ]
 
-    def _most_seconds(self, asked: Asked, usual: dict[Transport, float], worker: Any) -> float:
+    def _most_seconds(
+        self, asked: InFlightTask, usual: dict[Transport, float], worker: Any
+    ) -> float:
         """After which a range is overdue."""
         seconds = OVERDUE_FACTOR * usual.get(worker.line.transport, inf) * _length(asked)
         known = UNUSUAL_SECONDS if seconds == inf else max(seconds, self._least_seconds)
         return asked.patience * known
 
 
-def _length(asked: Asked) -> int:
+def _length(asked: InFlightTask) -> int:
     start, stop = asked.microbatches
     return stop - start

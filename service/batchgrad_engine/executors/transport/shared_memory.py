@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad_engine.executors.protocol import Range, Traffic, Transport
-from batchgrad_engine.executors.scheduler.protocol import Call, Lost
+from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
 from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.shard import RangeSums
 from batchgrad_workers.runtime.shared_memory import allocate, mapped
@@ -22,7 +22,7 @@ PEER = struct.Struct("3i")
 """SO_PEERCRED: process, user, group."""
 
 
-class MemoryLines:
+class SharedMemoryConnections:
     """Where workers of this machine connect to; θ lies in one piece of memory for all of them.
 
     The socket is an abstract one: it has no file, and ends with this process. Anybody on the
@@ -49,18 +49,18 @@ class MemoryLines:
         self._listener.bind("\0" + self._address)
         self._listener.listen(128)
 
-    def offer(self) -> ipc.Offer:
+    def offer(self) -> ipc.ConnectInfo:
         """For one worker, which may turn out to be on another machine."""
         self._accept()  # so that those who came and failed are forgotten
-        return ipc.Offer(self._node, self._address, secrets.token_bytes(16))
+        return ipc.ConnectInfo(self._node, self._address, secrets.token_bytes(16))
 
-    def line(self, offer: ipc.Offer) -> "MemoryLine | None":
+    def line(self, offer: ipc.ConnectInfo) -> "SharedMemoryConnection | None":
         """The line to the worker that took the offer; None if none did."""
         self._accept()
         connection = self._arrived.pop(offer.token, None)
-        return None if connection is None else MemoryLine(connection, self)
+        return None if connection is None else SharedMemoryConnection(connection, self)
 
-    def publish(self, call: Call) -> int:
+    def publish(self, call: StepRequest) -> int:
         """Put this call's θ into the shared memory, once; its descriptor.
 
         Raises:
@@ -104,12 +104,12 @@ class MemoryLines:
                 self._arrived.pop(token).close()
 
 
-class MemoryLine:
+class SharedMemoryConnection:
     """One worker's connection, and the memory that it answers in."""
 
     transport: Transport = "shared_memory"
 
-    def __init__(self, connection: socket.socket, lines: MemoryLines) -> None:
+    def __init__(self, connection: socket.socket, lines: SharedMemoryConnections) -> None:
         self._connection = connection
         self._lines = lines
         self._knows_theta = False
@@ -118,7 +118,7 @@ class MemoryLine:
     def fileno(self) -> int:
         return self._connection.fileno()
 
-    def ask(self, call: Call, work: Range) -> None:
+    def ask(self, call: StepRequest, work: Range) -> None:
         theta = self._lines.publish(call)
         command = ipc.Command(call.number, call.work, call.step, *work)
         handed = [] if self._knows_theta else [theta]
@@ -128,7 +128,7 @@ class MemoryLine:
             raise Lost(GONE) from error
         self._knows_theta = True
 
-    def answer(self, call: Call | None) -> RangeSums[Any] | None:
+    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._connection, ipc.PACKET_BYTES, 1)
         except ConnectionError as error:

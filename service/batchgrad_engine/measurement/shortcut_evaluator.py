@@ -14,16 +14,16 @@ from batchgrad_workers.nn.gradients import WEIGHING, WEIGHT, GradientSums
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.threads import ThreadTeam
+from batchgrad_workers.runtime.threads import ThreadPool
 
 Update = Literal["mean_gradient"] | ShortcutName
 
 
-class Averaging:
+class ShortcutEvaluator:
     """Works out the shortcuts of one step for its update, and of several to measure them."""
 
     def __init__(
-        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], team: ThreadTeam
+        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], team: ThreadPool
     ) -> None:
         self._network = network
         self._means = MeansLayout(network)
