@@ -1,5 +1,6 @@
 """Loss curves in characters and in files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,35 @@ FALLING = [(step, 2.0 * 0.98**step, 8.0) for step in range(1, 301)]
 EXPLODING = [(step, 2.0 * 1.5**step, 8.0) for step in range(1, 50)]
 
 
-def test_terminal_plot_names_every_curve_and_fits_its_width() -> None:
+def rows(drawn: str) -> list[tuple[str, str]]:
+    """Label of the axis and what stands right of it, row by row from the top."""
+    picture = drawn[: drawn.index("\n---")].splitlines()[1:]
+    return [(line[:10].strip(), line[12:]) for line in picture]
+
+
+def places(drawn: str, marker: str) -> list[tuple[int, int]]:
+    """Row and column of each of the markers, from left to right."""
+    found = [
+        (k, column)
+        for k, (_, row) in enumerate(rows(drawn))
+        for column, character in enumerate(row)
+        if character == marker
+    ]
+    return sorted(found, key=lambda place: place[1])
+
+
+def test_terminal_plot_draws_and_names_every_curve_and_fits_its_width() -> None:
     drawn = plots.on_terminal({"exact": FALLING, "wrong": EXPLODING}, width=60)
-    assert "exact" in drawn
-    assert "wrong" in drawn
-    assert "o" in drawn
-    assert "x" in drawn
+    falling, exploding = places(drawn, "o"), places(drawn, "x")
+    legend = drawn[drawn.index("Legend") :]
+    assert re.search("o. exact", legend)
+    assert re.search("x. wrong", legend)
+    assert len(falling) > 20
+    assert [row for row, _ in falling] == sorted(row for row, _ in falling)
+    assert falling[-1][0] - falling[0][0] > 5
+    assert len(exploding) > 2
+    assert exploding[-1][0] < exploding[0][0] <= falling[0][0]
+    assert exploding[-1][1] < falling[-1][1] / 10
     assert max(map(len, drawn.splitlines())) < 60 + 30
     assert "\x1b" not in drawn
 
@@ -28,10 +52,18 @@ def test_curve_that_explodes_is_cut_where_it_leaves_the_rest() -> None:
     assert plots.within_ceiling(FALLING) == FALLING
 
 
-def test_negative_losses_are_drawn_too() -> None:
+def test_scale_is_linear_where_a_loss_is_not_positive() -> None:
     """linear_error falls below 0: no logarithm then."""
-    drawn = plots.on_terminal({"exact": [(1, 1.0, 1.0), (2, -1.0, 1.0), (3, -3.0, 1.0)]})
-    assert "-" in drawn
+    straight = [(step, 1.0 - 2 * step / 50, 1.0) for step in range(51)]
+    drawn = plots.on_terminal({"exact": straight})
+    shown = places(drawn, "o")
+    assert len(shown) > 20
+    first, last = shown[0], shown[-1]
+    for row, column in shown:
+        along = (column - first[1]) / (last[1] - first[1])
+        assert row == pytest.approx(first[0] + along * (last[0] - first[0]), abs=1)
+    assert float(rows(drawn)[first[0]][0]) > 0.5
+    assert float(rows(drawn)[last[0]][0]) < -0.5
 
 
 @pytest.mark.parametrize("curves", [{}, {"exact": []}])

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from batchgrad.contract import GradientsRequest
+from batchgrad.contract import GradientsRequest, Loss
+from batchgrad.contract.model import AnyLayer
 from batchgrad_service.questions.gradients import answer
 from tests.question.agreeing import assert_agrees, flat
 
@@ -16,13 +17,27 @@ CASES: list[dict[str, Any]] = json.loads(
 )
 
 
+def _with_identity_above(case: dict[str, Any]) -> dict[str, Any]:
+    """The same case under an identity layer: every expected number stays."""
+    request = case["request"]
+    layers = [*request["model"]["layers"], {"kind": "identity"}]
+    return {
+        "name": f"{case['name']}, identity above",
+        "request": {**request, "model": {**request["model"], "layers": layers}},
+        "expected": case["expected"],
+    }
+
+
+CASES.append(_with_identity_above(next(case for case in CASES if case["name"] == "mlp tanh")))
+
+
 def test_layers_and_losses_of_every_kind_have_a_case() -> None:
     layers = {layer["kind"] for case in CASES for layer in case["request"]["model"]["layers"]}
     losses = {case["request"]["loss"] for case in CASES}
 
-    assert len(CASES) == 21
-    assert len(layers) == 15
-    assert len(losses) == 6
+    kinds = [get_args(layer.model_fields["kind"].annotation) for layer in get_args(AnyLayer)]
+    assert layers == {kind for names in kinds for kind in names}
+    assert losses == set(get_args(Loss))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

@@ -102,12 +102,3 @@ def test_arguments_are_left_alone_and_the_dtype_stays(name: str, dtype: str) -> 
     for part, copy in zip(parts, before, strict=True):
         assert part.tobytes() == copy.tobytes()
     assert list(each) == [slot.name for slot in of.slots]
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_layers_start_as_in_torch(name: str) -> None:
-    of = network(name)
-    for layer, own in zip(of.layers, of.views(of.initial_parameters(3, "float64")), strict=True):
-        assert {key: value.shape for key, value in own.items()} == layer.parameter_shapes
-        again = layer.initial(np.random.default_rng(0))
-        assert {key: value.shape for key, value in again.items()} == layer.parameter_shapes

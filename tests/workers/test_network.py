@@ -1,12 +1,10 @@
-"""Names, places, starting values and the digest of a network's parameters."""
+"""Names, places and the digest of a network's parameters."""
 
 import hashlib
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from batchgrad.contract import Model
 from batchgrad_workers.nn.network import LayerMismatch, Network
@@ -51,33 +49,6 @@ def test_a_layer_that_does_not_fit_is_numbered() -> None:
         network([{"kind": "relu"}, {"kind": "max_pool2d", "kernel_size": 1}], 2, 2)
 
     assert caught.value.layer == 1
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(0, 2**63 - 1), st.integers(1, 40), st.integers(1, 40))
-def test_parameters_start_uniform_within_the_root_of_the_inputs(
-    seed: int, inputs: int, outputs: int
-) -> None:
-    bound = network([{"kind": "linear", "out_features": outputs}], inputs)
-
-    theta = bound.initial_parameters(seed, "float64")
-
-    assert np.abs(theta).max() <= 1 / np.sqrt(inputs)
-    assert theta.tobytes() == bound.initial_parameters(seed, "float64").tobytes()
-    single = bound.initial_parameters(seed, "float32")
-    assert single.tobytes() == theta.astype(np.float32).tobytes()
-
-
-def test_the_start_fills_its_interval_layer_by_layer() -> None:
-    layers = [{"kind": "linear", "out_features": 400}, {"kind": "linear", "out_features": 100}]
-    bound = network(layers, 25)
-    named = bound.named(bound.initial_parameters(0, "float64"))
-
-    for name, edge in {"0.weight": 0.2, "0.bias": 0.2, "1.weight": 0.05, "1.bias": 0.05}.items():
-        values = named[name].ravel()
-        assert 0.95 * edge < np.abs(values).max() < edge
-        assert np.abs(values.mean()) < 4 * edge / np.sqrt(3 * values.size)
-        assert values.std() == pytest.approx(edge / np.sqrt(3), rel=0.15)
 
 
 def test_the_digest_is_sha_256_of_name_dtype_shape_and_little_endian_bytes() -> None:
