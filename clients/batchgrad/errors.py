@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchgrad.contract import Job, Problem, ProblemError
+    from batchgrad.contract import FieldError, Job, ProblemDetails
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class UnexpectedAnswer(BatchgradError):
 class ApiError(BatchgradError):
     """The service refused."""
 
-    def __init__(self, problem: "Problem", *, status: int, request: SentRequest) -> None:
+    def __init__(self, problem: "ProblemDetails", *, status: int, request: SentRequest) -> None:
         super().__init__(readable(problem.detail or problem.title, problem.errors))
         self.problem = problem
         self.status = status
         self.request: SentRequest = request
 
     @property
-    def errors(self) -> "Sequence[ProblemError]":
+    def errors(self) -> "Sequence[FieldError]":
         """The wrong fields, each a JSON pointer and a detail."""
         return self.problem.errors
 
@@ -116,7 +116,7 @@ class ServerError(ApiError):
 class InvalidSpec(BatchgradError):
     """A file that is no valid spec; nothing was sent."""
 
-    def __init__(self, message: str, errors: "Sequence[ProblemError]" = ()) -> None:
+    def __init__(self, message: str, errors: "Sequence[FieldError]" = ()) -> None:
         super().__init__(readable(message, errors))
         self.errors = list(errors)
 
@@ -158,14 +158,14 @@ class NotFinished(JobError):
     """The job goes on, the waiting does not."""
 
 
-def _pointer(error: "ProblemError") -> str:
+def _pointer(error: "FieldError") -> str:
     return error.pointer
 
 
 def readable(
     message: str,
-    errors: "Sequence[ProblemError]",
-    place: Callable[["ProblemError"], str] = _pointer,
+    errors: "Sequence[FieldError]",
+    place: Callable[["FieldError"], str] = _pointer,
 ) -> str:
     """The message, then a line for each wrong field, which `place` names.
 
@@ -182,7 +182,7 @@ def _named(name: str, detail: str) -> str:
     return detail if not name or detail.startswith(f"{name} ") else f"{name}: {detail}"
 
 
-def _fact(message: str, error: "ProblemError") -> str:
+def _fact(message: str, error: "FieldError") -> str:
     """The message without the field's name before it, and the count of others behind it."""
     return message.removeprefix(f"{error.pointer}: ").partition(" (")[0]
 

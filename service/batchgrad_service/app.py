@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
-from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, Problem, Version
+from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
 from batchgrad.contract.model import Wire
 from batchgrad.contract.views import Answer
 from batchgrad.display.docstrings import keep_below
@@ -143,7 +143,7 @@ def describe_version() -> Version:
 
 
 def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
-    """The description, in which every error is a Problem."""
+    """The description, in which every error is a ProblemDetails."""
     if app.openapi_schema is None:
         keep_below(Wire)
         keep_below(Answer)
@@ -159,8 +159,8 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
             schemas.pop(replaced, None)
         for body in (GradientsRequest, JobSpec):
             _add(schemas, body.__name__, body.model_json_schema(ref_template=REFERENCE))
-        problem = Problem.model_json_schema(ref_template=REFERENCE, mode="serialization")
-        _add(schemas, "Problem", problem)
+        problem = ProblemDetails.model_json_schema(ref_template=REFERENCE, mode="serialization")
+        _add(schemas, "ProblemDetails", problem)
         for path, operations in described["paths"].items():
             for operation in operations.values():
                 operation["responses"].pop("422", None)
@@ -180,6 +180,8 @@ def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
 
 
 _PROBLEM = {
-    "description": "A problem, RFC 9457",
-    "content": {error_handlers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "description": "An error (RFC 9457)",
+    "content": {
+        error_handlers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    },
 }

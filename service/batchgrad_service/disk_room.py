@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batchgrad_service.problems import InsufficientStorage
+from batchgrad_service.problems import InsufficientStorageError
 from batchgrad_workers.system.disk import REMEDY, free_bytes
 
 
@@ -48,9 +48,9 @@ class DiskRoom:
         return ""
 
     def require(self, needed_bytes: int = 0) -> None:
-        """Raises InsufficientStorage where there is no room for so much more."""
+        """Raises InsufficientStorageError where there is no room for so much more."""
         if shortage := self.shortage(needed_bytes):
-            raise InsufficientStorage(shortage)
+            raise InsufficientStorageError(shortage)
 
 
 def _mebibytes(size_bytes: int) -> str:

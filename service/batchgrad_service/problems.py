@@ -1,30 +1,30 @@
-"""What can be wrong with a request, as exceptions; over HTTP each becomes problem+json.
+"""Exceptions for requests that fail; over HTTP each becomes application/problem+json (RFC 9457).
 
-Problem
-├── Invalid               422  a field has a value that cannot be used
-│   └── IdempotencyConflict 422  the same Idempotency-Key came with another body
-├── BadRequest            400  the request itself cannot be read
-├── Unauthorized          401  no token, or a wrong one
-├── Forbidden             403  not with this secret
-├── NotFound              404  there is no such thing
-├── Conflict              409  it exists, but not in a state that allows this
-├── TooLarge              413  more bytes than this service takes
-├── UnsupportedMedia      415  not a format that this service reads
-├── Misdirected           421  the Host is not this service's
-├── TooManyGuesses        429  too many wrong tokens came from this address
-├── Unavailable           503  not now
-├── InsufficientStorage   507  the disk has no room for it
-└── StoreUnavailable      503  or 507: the database can't be used now (store/unavailable.py)
+ProblemError
+├── InvalidError                  422  a field has a value that cannot be used
+│   └── IdempotencyConflictError  422  the Idempotency-Key was used with another body
+├── BadRequestError               400  the request cannot be parsed
+├── UnauthorizedError             401  the token is missing or wrong
+├── ForbiddenError                403  the credentials do not allow this request
+├── NotFoundError                 404  the resource does not exist
+├── ConflictError                 409  the resource is in a state that does not allow this
+├── TooLargeError                 413  the body is longer than the limit
+├── UnsupportedMediaTypeError     415  the route does not read this content type
+├── UnknownHostError              421  the Host header does not name this service
+├── TooManyAttemptsError          429  too many wrong tokens came from this address
+├── UnavailableError              503  the service cannot do this now
+├── InsufficientStorageError      507  the disk is full
+└── StoreUnavailable              503  or 507: the database cannot be used (store/unavailable.py)
 """
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from batchgrad.contract import ProblemError
+from batchgrad.contract import FieldError
 
 
-class Problem(Exception):
-    """A problem with a stable `code`, a sentence for people and, if known, the wrong fields."""
+class ProblemError(Exception):
+    """A failed request: a stable `code`, a message and, if known, the invalid fields."""
 
     status: ClassVar[int] = 500
     default_code: ClassVar[str] = "internal_error"
@@ -34,7 +34,7 @@ class Problem(Exception):
         detail: str,
         *,
         code: str | None = None,
-        errors: Sequence[ProblemError] = (),
+        errors: Sequence[FieldError] = (),
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
@@ -44,105 +44,105 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
-class Invalid(Problem):
-    """The request was understood and cannot be carried out as it stands."""
+class InvalidError(ProblemError):
+    """The request was parsed, but a value in it cannot be used."""
 
     status = 422
     default_code = "invalid_request"
 
     @classmethod
-    def field(cls, pointer: str, detail: str, *, code: str | None = None) -> "Invalid":
-        """One wrong field, named by its RFC 6901 `pointer` into the body ("" is the whole)."""
-        return cls(detail, code=code, errors=[ProblemError(pointer=pointer, detail=detail)])
+    def field(cls, pointer: str, detail: str, *, code: str | None = None) -> "InvalidError":
+        """One invalid field, named by its JSON pointer (RFC 6901) into the body; "" is the body."""
+        return cls(detail, code=code, errors=[FieldError(pointer=pointer, detail=detail)])
 
     @classmethod
-    def fields(cls, errors: Sequence[ProblemError]) -> "Invalid":
-        """Several wrong fields, one or more; the first one is told in the sentence."""
+    def fields(cls, errors: Sequence[FieldError]) -> "InvalidError":
+        """One or more invalid fields; the message describes the first one."""
         first = errors[0]
         detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
         if len(errors) > 1:
-            detail += f" ({len(errors) - 1} more in errors.)"
+            detail += f" ({len(errors) - 1} more in `errors`.)"
         return cls(detail, errors=errors)
 
 
-class IdempotencyConflict(Invalid):
-    """An Idempotency-Key names one request; this one differs from the one it came with first."""
+class IdempotencyConflictError(InvalidError):
+    """The Idempotency-Key was first used with a request that had another body."""
 
     default_code = "idempotency_key_reused"
 
 
-class BadRequest(Problem):
-    """The request cannot be read."""
+class BadRequestError(ProblemError):
+    """The request cannot be parsed."""
 
     status = 400
     default_code = "bad_request"
 
 
-class Unauthorized(Problem):
+class UnauthorizedError(ProblemError):
     """The bearer token is missing or wrong."""
 
     status = 401
     default_code = "unauthorized"
 
 
-class Forbidden(Problem):
-    """The secret does not open this, or no longer."""
+class ForbiddenError(ProblemError):
+    """The credentials do not allow this request, or no longer."""
 
     status = 403
     default_code = "forbidden"
 
 
-class NotFound(Problem):
-    """Nothing has this name."""
+class NotFoundError(ProblemError):
+    """The resource does not exist."""
 
     status = 404
     default_code = "not_found"
 
 
-class Conflict(Problem):
-    """The thing exists, and its state forbids what was asked."""
+class ConflictError(ProblemError):
+    """The resource exists, but its state does not allow the request."""
 
     status = 409
     default_code = "conflict"
 
 
-class TooLarge(Problem):
-    """More bytes than the service was told to take."""
+class TooLargeError(ProblemError):
+    """The body is longer than the configured limit."""
 
     status = 413
     default_code = "too_large"
 
 
-class UnsupportedMedia(Problem):
-    """The body's format is not one that this resource reads."""
+class UnsupportedMediaTypeError(ProblemError):
+    """The route does not read the body's content type."""
 
     status = 415
     default_code = "unsupported_media_type"
 
 
-class Misdirected(Problem):
-    """The request names a host that does not mean this service."""
+class UnknownHostError(ProblemError):
+    """The Host header does not name this service."""
 
     status = 421
     default_code = "unknown_host"
 
 
-class TooManyGuesses(Problem):
-    """Wrong tokens came from this address, faster than a person types them."""
+class TooManyAttemptsError(ProblemError):
+    """Too many wrong tokens came from this address in a short time."""
 
     status = 429
-    default_code = "too_many_guesses"
+    default_code = "too_many_attempts"
 
 
-class Unavailable(Problem):
-    """The service cannot do this now, and may later."""
+class UnavailableError(ProblemError):
+    """The service cannot do this now, but may later."""
 
     status = 503
     default_code = "unavailable"
 
 
-class InsufficientStorage(Problem):
-    """There is no room on the disk."""
+class InsufficientStorageError(ProblemError):
+    """The disk is full."""
 
     status = 507
     default_code = "disk_full"

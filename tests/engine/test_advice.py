@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Dataset, Plan
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.plan import plan
 from tests.engine.small_job import spec
 
@@ -89,6 +89,6 @@ def test_full_batch_is_one_step_an_epoch(dataset: Path) -> None:
     ],
 )
 def test_refuses_what_can_never_stop(dataset: Path, changes: dict[str, Any], pointer: str) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(InvalidError) as refused:
         planned(dataset, **changes)
     assert refused.value.errors[0].pointer == pointer

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import GradientsRequest
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.questions.gradients import answer
 
 ROOM = 60
@@ -20,7 +20,7 @@ def disagreements(request: dict[str, Any], peer: dict[str, Any]) -> Findings:
     precision = np.finfo(request["precision"])
     try:
         ours = answer(GradientsRequest.model_validate(request))
-    except Invalid as refusal:
+    except InvalidError as refusal:
         if peer["largest"] > float(precision.max) ** 0.5 or not np.isfinite(peer["largest"]):
             return []  # it may overflow on the way
         return [f"refused: {refusal}"]

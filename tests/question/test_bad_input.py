@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from batchgrad.contract import GradientsRequest
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from tests.question.asking import ask
 
 
@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
 def test_a_bad_request_is_refused_by_name(name: str) -> None:
     request, pointer, words = REFUSED[name]
 
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         ask(**request)
 
     [error] = caught.value.errors

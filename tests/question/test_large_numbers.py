@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from tests.question.asking import ask
 
 
@@ -19,7 +19,7 @@ def line(**fields: Any) -> dict[str, Any]:
 
 
 def refusal(**fields: Any) -> tuple[str, str]:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         ask(**line(**fields))
     [error] = caught.value.errors
     return error.pointer, error.detail

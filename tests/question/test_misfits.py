@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Dataset, JobSpec
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.plan import plan
 from tests.question.asking import ask
 
@@ -86,7 +86,7 @@ MISFITS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]], str, list[str]]]
 
 
 def refusal(**fields: Any) -> tuple[str, str]:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         ask(loss="squared_error", targets=[1.0, 2.0], **fields)
     [error] = caught.value.errors
     return error.pointer, error.detail
@@ -120,7 +120,7 @@ def test_what_is_no_id_is_refused_by_place(inputs: Any, words: list[str]) -> Non
         assert word in detail
 
 
-def planned(directory: Path, inputs: Any, **changes: Any) -> Invalid:
+def planned(directory: Path, inputs: Any, **changes: Any) -> InvalidError:
     """The refusal of a job on these inputs."""
     values = changes.get("loss") == "sigmoid_cross_entropy"
     np.save(directory / "inputs.npy", inputs)
@@ -149,7 +149,7 @@ def planned(directory: Path, inputs: Any, **changes: Any) -> Invalid:
         bytes=0,
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         plan(JobSpec.model_validate(spec), dataset, directory)
     return caught.value
 
@@ -192,5 +192,5 @@ def test_an_embedding_whose_means_are_too_many_is_refused() -> None:
         {"kind": "flatten"},
         {"kind": "linear", "out_features": 1},
     ]
-    with pytest.raises(Invalid, match="one for each position and id"):
+    with pytest.raises(InvalidError, match="one for each position and id"):
         ask(model={"layers": layers}, loss="squared_error", inputs=[[0] * 1000], targets=[0.0])

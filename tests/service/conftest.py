@@ -13,7 +13,7 @@ from batchgrad_service import access_token
 from batchgrad_service.app import create_app
 from batchgrad_service.closing import Closing
 from batchgrad_service.metrics.registry import Metrics
-from batchgrad_service.problems import Conflict
+from batchgrad_service.problems import ConflictError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from batchgrad_service.validation import plan
@@ -63,7 +63,7 @@ class FakeSupervisor:
         self.asked.append((action, job_id))
         job = self.store.job(job_id)
         if job.status in TERMINAL:
-            raise Conflict(f"Job {job_id} is {job.status}.", code="job_finished")
+            raise ConflictError(f"Job {job_id} is {job.status}.", code="job_finished")
         if action == "cancel":
             self.store.transition(job_id, to="cancelled", allowed=[job.status])
         return self.store.job(job_id)

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from batchgrad.parsing.validation import MOST_ERRORS
 from batchgrad_service.http.bodies import Bodies
-from batchgrad_service.problems import BadRequest, Unavailable
+from batchgrad_service.problems import BadRequestError, UnavailableError
 from batchgrad_service.routes import dependencies, examples
 from batchgrad_service.validation import memory
 from batchgrad_service.validation import plan as plan_module
@@ -124,7 +124,7 @@ def test_a_form_has_to_arrive() -> None:
         await asyncio.sleep(3600)
 
     request = Request({"type": "http", "method": "POST", "headers": []}, never)
-    with pytest.raises(BadRequest, match="longer than"):
+    with pytest.raises(BadRequestError, match="longer than"):
         asyncio.run(form_fields(request, seconds=0.01))
 
 
@@ -246,11 +246,11 @@ def test_bodies_that_are_held_are_bounded_together() -> None:
     async def read() -> None:
         async with bodies.json(request(b"x" * 600, b"x" * 600)) as alone:
             assert len(alone) == 1200
-            with pytest.raises(Unavailable):
+            with pytest.raises(UnavailableError):
                 async with bodies.json(request(b"x")):
                     pass
         async with bodies.json(request(b"x" * 600)), bodies.json(request(b"x" * 400)):
-            with pytest.raises(Unavailable):
+            with pytest.raises(UnavailableError):
                 async with bodies.json(request(b"x")):
                     pass
         assert bodies._held == 0

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from batchgrad_service.datasets.datasets import Datasets
-from batchgrad_service.problems import Conflict, Invalid, NotFound, Problem, TooLarge
+from batchgrad_service.problems import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    ProblemError,
+    TooLargeError,
+)
 from batchgrad_service.store import Store
 from tests.service.npz_mutations import mutations
 
@@ -125,7 +131,7 @@ def test_another_content_needs_replace_and_the_old_one_goes(
     put: Put, datasets: Datasets, tmp_path: Path
 ) -> None:
     first, _ = put(npz(inputs=INPUTS, targets=CLASSES))
-    with pytest.raises(Conflict, match="replace=true"):
+    with pytest.raises(ConflictError, match="replace=true"):
         put(npz(inputs=INPUTS + 1, targets=CLASSES))
     assert left_over(tmp_path) == [datasets.directory(first.digest).name]
     second, outcome = put(npz(inputs=INPUTS + 1, targets=CLASSES), replace=True)
@@ -133,7 +139,7 @@ def test_another_content_needs_replace_and_the_old_one_goes(
     assert left_over(tmp_path) == [datasets.directory(second.digest).name]
     datasets.delete("d")
     assert left_over(tmp_path) == []
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         datasets.delete("d")
 
 
@@ -164,7 +170,7 @@ NAMED = np.array(["no", "yes", "no", "no"])
     "targets", [NAMED, NAMED.astype(object), NAMED == "yes", np.array(["0.5", "1", "2", "3"])]
 )
 def test_the_remedy_for_targets_that_are_no_numbers_works(put: Put, targets: Any) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         put(npz(inputs=INPUTS, targets=targets))
     remedies = re.findall(r"numpy\.unique\(.*?\)\[1\]|targets\.astype\('\w+'\)", str(caught.value))
     assert len(remedies) == 2
@@ -192,7 +198,7 @@ def test_a_csv_becomes_a_dataset_as_the_readme_says(put: Put, tmp_path: Path) ->
     ],
 )
 def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         put(npz(inputs=inputs, targets=CLASSES))
     [remedy] = re.findall(r": (\S+\(.*\)|\(inputs -.*\)) (?:makes|reads)", str(caught.value))
     numbers = eval(remedy, {"numpy": np, "inputs": inputs})  # noqa: S307 (our own words)
@@ -217,7 +223,7 @@ def test_a_header_that_says_what_none_says_is_refused(
 ) -> None:
     text = f"{{{descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + INPUTS.tobytes()
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         put(zipped({"inputs.npy": content, "targets.npy": npy(CLASSES)}))
     assert said in caught.value.detail
     assert left_over(tmp_path) == []
@@ -226,7 +232,9 @@ def test_a_header_that_says_what_none_says_is_refused(
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compressions_that_unpack_without_a_bound_are_refused(put: Put, kind: int) -> None:
     arrays = {"inputs.npy": npy(np.zeros((100, 3000))), "targets.npy": npy(np.zeros(100))}
-    with pytest.raises(Invalid, match=r"inputs is compressed by (bzip2|lzma); expected deflate"):
+    with pytest.raises(
+        InvalidError, match=r"inputs is compressed by (bzip2|lzma); expected deflate"
+    ):
         put(zipped(arrays, kind))
 
 
@@ -236,7 +244,7 @@ def test_damaged_archives_are_read_or_refused(datasets: Datasets, put: Put) -> N
     for content in mutations(600, seed=1):
         try:
             dataset, _ = put(content, replace=True)
-        except (Invalid, TooLarge) as problem:
+        except (InvalidError, TooLargeError) as problem:
             problem.detail.encode()
         else:
             read += 1
@@ -307,7 +315,7 @@ def test_damaged_archives_are_read_or_refused(datasets: Datasets, put: Put) -> N
 def test_bad_content_is_named_and_leaves_nothing(
     put: Put, tmp_path: Path, store: Store, content: bytes, pointer: str, said: str
 ) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         put(content)
     [error] = caught.value.errors
     assert error.pointer == pointer
@@ -322,7 +330,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(put: Put, tmp_path: Path) -
         zipfile.ZIP_DEFLATED,
     )
     assert len(bomb) < 10_000
-    with pytest.raises(TooLarge, match="unpacks to 4008256 bytes, this service takes 3000000"):
+    with pytest.raises(TooLargeError, match="unpacks to 4008256 bytes, this service takes 3000000"):
         put(bomb)
     assert left_over(tmp_path) == []
 
@@ -333,21 +341,21 @@ def test_a_member_that_lies_about_its_size_is_refused(put: Put) -> None:
     size = struct.pack("<I", archive.getinfo("inputs.npy").file_size)
     smaller = struct.pack("<I", archive.getinfo("inputs.npy").file_size - 12)
     assert content.count(size) >= 1
-    with pytest.raises(Problem, match=r"not a readable npz|bytes follow"):
+    with pytest.raises(ProblemError, match=r"not a readable npz|bytes follow"):
         put(content.replace(size, smaller))
 
 
 def test_a_header_that_lies_about_the_shape_is_refused(put: Put) -> None:
     lying = npy(INPUTS).replace(b"(4, 3), ", b"(4000,3)")
-    with pytest.raises(Invalid, match=r"48000 bytes, but 48 bytes follow"):
+    with pytest.raises(InvalidError, match=r"48000 bytes, but 48 bytes follow"):
         put(zipped({"inputs.npy": lying, "targets.npy": npy(CLASSES)}))
 
 
 def test_a_header_or_directory_that_claims_to_be_huge_costs_no_memory(put: Put) -> None:
     huge_header = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{" * 200
-    with pytest.raises(Invalid, match=r"no readable \.npy header"):
+    with pytest.raises(InvalidError, match=r"no readable \.npy header"):
         put(zipped({"inputs.npy": huge_header, "targets.npy": npy(CLASSES)}))
     padding = bytes(6 * 2**20)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(padding), 0, 0)
-    with pytest.raises(Invalid, match="directory claims 6291456 bytes"):
+    with pytest.raises(InvalidError, match="directory claims 6291456 bytes"):
         put(padding + end)

@@ -10,7 +10,7 @@ import structlog
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from tests.service.asked_here import AskedHere
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
@@ -207,7 +207,7 @@ def test_what_the_machine_lacks_for_a_while_is_no_defect(make_bench: Make) -> No
 
 def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
     def refuse(_body: bytes) -> bytes:
-        raise Invalid.field("/inputs", "inputs[0] is odd: make it even.", code="odd")
+        raise InvalidError.field("/inputs", "inputs[0] is odd: make it even.", code="odd")
 
     body = {
         "model": {"layers": [{"kind": "relu"}]},

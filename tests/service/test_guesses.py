@@ -1,7 +1,7 @@
 import pytest
 
 from batchgrad_service.http.token_guesses import FROM_ALL, FROM_ONE, MOST_ADDRESSES, Guesses
-from batchgrad_service.problems import TooManyGuesses
+from batchgrad_service.problems import TooManyAttemptsError
 
 
 class Time:
@@ -19,7 +19,7 @@ def guess(guesses: Guesses, client: str, times: int) -> int:
     for _ in range(times):
         try:
             assert not guesses.judge(client, right=False)
-        except TooManyGuesses:
+        except TooManyAttemptsError:
             continue
         looked_at += 1
     return looked_at
@@ -29,7 +29,7 @@ def test_ten_guesses_then_one_in_ten_seconds() -> None:
     clock = Time()
     guesses = Guesses(clock)
     assert guess(guesses, "10.0.0.1", 1000) == FROM_ONE[0]
-    with pytest.raises(TooManyGuesses):
+    with pytest.raises(TooManyAttemptsError):
         guesses.judge("10.0.0.1", right=True)
     assert guess(guesses, "10.0.0.2", 1) == 1
     assert guesses.judge("10.0.0.3", right=True)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from batchgrad_service.http.hosts import Hosts
-from batchgrad_service.problems import Misdirected
+from batchgrad_service.problems import UnknownHostError
 from batchgrad_service.settings import Settings
 from tests.service.building import problem
 from tests.service.conftest import Bench
@@ -16,7 +16,7 @@ Make = Callable[..., Bench]
 def refused(header: str, /, **settings: str) -> bool:
     try:
         Hosts(Settings(**settings)).check(header)  # type: ignore[arg-type]
-    except Misdirected:
+    except UnknownHostError:
         return True
     return False
 

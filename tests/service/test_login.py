@@ -130,7 +130,7 @@ def test_who_guesses_waits_and_is_named_in_the_log(guarded: Bench) -> None:
         bearers = [http.get("/v1/jobs", headers={"Authorization": f"Bearer {n}"}) for n in range(8)]
     assert [answer.status_code for answer in answers] == [401] * 8
     assert [answer.status_code for answer in bearers] == [401] * 2 + [429] * 6
-    assert problem(bearers[-1], 429)["code"] == "too_many_guesses"
+    assert problem(bearers[-1], 429)["code"] == "too_many_attempts"
     assert bearers[-1].headers["retry-after"] == "10"
     warned = [line for line in logged if line["log_level"] == "warning"]
     assert [line["client"] for line in warned] == ["testclient"] * 11

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation import samples
 from tests.service.planned import linear, planned
 
@@ -153,7 +153,9 @@ def test_refuses_to_look_at_figures_that_there_are_none_of(
     """Rows without weight are none: of 40 rows 10 are counted, and 0.075 of these is none."""
     weights = (np.arange(40) % 4 == 0) * 1.0
     spec = TWO | changes | {"validation_fraction": 0.075}
-    with pytest.raises(Invalid, match=r"0\.075 of 10 examples, rounded down, is none") as refused:
+    with pytest.raises(
+        InvalidError, match=r"0\.075 of 10 examples, rounded down, is none"
+    ) as refused:
         planned(tmp_path, X, THREE % 2, weights, **spec)
     [error] = refused.value.errors
     assert error.pointer == "/validation_fraction"
@@ -200,7 +202,9 @@ def test_weights_and_class_weights_that_leave_no_example_are_refused(
     tmp_path: Path, weights: Any
 ) -> None:
     for given in ({0: 0.0}, {0: 0.0, 1: 5.0}):
-        with pytest.raises(Invalid, match="leave none of 40 examples a weight above 0") as refused:
+        with pytest.raises(
+            InvalidError, match="leave none of 40 examples a weight above 0"
+        ) as refused:
             planned(tmp_path, X, YES, weights, **TWO, class_weights=given)
         assert refused.value.errors[0].pointer == "/class_weights"
     assert planned(tmp_path, X, YES, weights, **TWO, class_weights={1: 0.0}).training_examples == 20

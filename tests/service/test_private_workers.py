@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from batchgrad_service.jobs.private_workers import check_private_workers
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from tests.service.building import problem, push, spec
 from tests.service.conftest import Bench
 
@@ -32,7 +32,7 @@ def test_what_the_machine_holds_is_taken(workers: Any) -> None:
 def test_more_is_refused_with_the_bound(
     workers: Any, step_bytes: int, machine: dict[str, int], most: int
 ) -> None:
-    with pytest.raises(Invalid, match=rf"holds {most} \(4 for each") as refused:
+    with pytest.raises(InvalidError, match=rf"holds {most} \(4 for each") as refused:
         check_private_workers(spec(workers=workers), step_bytes, **machine)
     assert refused.value.errors[0].pointer in {"/workers", "/workers/min"}
     assert "--ray-address" in refused.value.detail

@@ -9,7 +9,7 @@ import pytest
 
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
-from batchgrad_service.problems import Unavailable
+from batchgrad_service.problems import UnavailableError
 from batchgrad_service.store import Store
 from tests.service.building import npz
 
@@ -124,7 +124,7 @@ def test_a_dataset_is_deleted_though_the_store_does_not_let_go(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse() -> None:
-        raise Unavailable("no right to delete")
+        raise UnavailableError("no right to delete")
 
     put(datasets, "d")
     blobs.before_remove = refuse

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.problems import Invalid, Unavailable
+from batchgrad_service.problems import InvalidError, UnavailableError
 from batchgrad_service.questions.kinds import ANSWERS
 from batchgrad_service.questions.pool import QuestionPool
 from batchgrad_workers.system.processes import is_alive, session_members
@@ -69,7 +69,7 @@ def test_the_answer_is_the_same_and_comes_from_a_process_that_stays(pool: Questi
 
 
 def test_a_wrong_question_is_told_as_in_the_service(pool: QuestionPool) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidError) as caught:
         ask(pool, inputs=[[0], ["x"]])
     assert [error.pointer for error in caught.value.errors] == ["/inputs/1/0"]
 
@@ -77,7 +77,7 @@ def test_a_wrong_question_is_told_as_in_the_service(pool: QuestionPool) -> None:
 def test_memory_is_bounded(pool: QuestionPool) -> None:
     layers = [{"kind": "linear", "out_features": 100_000}, {"kind": "linear", "out_features": 1}]
     model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 60, layers[1]]}
-    with pytest.raises(Invalid, match="64 MiB of memory") as caught:
+    with pytest.raises(InvalidError, match="64 MiB of memory") as caught:
         ask(pool, model=model)
     assert caught.value.code == "question_too_large"
     ask(pool)
@@ -89,7 +89,7 @@ def test_time_is_bounded(tmp_path: Path, pool: QuestionPool) -> None:
     hurried._forker = pool._forker  # one start is enough
     conv = {"kind": "conv2d", "out_channels": 1, "kernel_size": 60, "padding": 59}
     model = {"layers": [conv, {"kind": "flatten"}, {"kind": "linear", "out_features": 1}]}
-    with pytest.raises(Invalid, match=r"0\.05 s of CPU time") as caught:
+    with pytest.raises(InvalidError, match=r"0\.05 s of CPU time") as caught:
         ask(hurried, model=model, inputs=[[[[1.0]]]], targets=[0])
     assert caught.value.code == "question_too_long"
     ask(pool)
@@ -127,7 +127,7 @@ def test_only_so_many_wait(tmp_path: Path) -> None:
     def hold(*_: Any) -> Any:
         asked.set()
         go_on.wait()
-        raise Unavailable("held")
+        raise UnavailableError("held")
 
     pool._ask = hold  # type: ignore[method-assign, assignment]
 
@@ -136,7 +136,7 @@ def test_only_so_many_wait(tmp_path: Path) -> None:
         two = [asyncio.create_task(pool.ask("gradients", body)) for _ in range(2)]
         await asyncio.to_thread(asked.wait)
         try:
-            with pytest.raises(Unavailable, match="ask again") as caught:
+            with pytest.raises(UnavailableError, match="ask again") as caught:
                 await asyncio.wait_for(pool.ask("gradients", body), 20)
             assert caught.value.headers["Retry-After"] == "2"
         finally:
@@ -155,5 +155,5 @@ def test_a_stop_ends_all_processes(tmp_path: Path) -> None:
     assert pool._forker._process is forker
     pool.stop()
     assert session_members(forker.pid) == []
-    with pytest.raises(Unavailable, match="stopping"):
+    with pytest.raises(UnavailableError, match="stopping"):
         ask(pool)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from tests.service.planned import linear, planned
 
 X = np.random.default_rng(0).normal(size=(12, 3))
@@ -49,7 +49,7 @@ SIGNS = np.array([-1, 1] * 6)
 def test_targets(
     tmp_path: Path, loss: str, targets: Any, remedy: str, becomes: list[float]
 ) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(InvalidError) as refused:
         planned(tmp_path, X, targets, loss=loss, layers=NETS[loss])
     assert remedy in refused.value.errors[0].detail
     mended = eval(remedy, {"numpy": np, "targets": targets})  # noqa: S307 - as one would type it
@@ -66,7 +66,7 @@ def test_targets(
 )
 def test_images(tmp_path: Path, inputs: Any, remedy: str) -> None:
     targets = np.arange(12) % 2
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(InvalidError) as refused:
         planned(tmp_path, inputs, targets, loss=SOFTMAX, layers=IMAGES)
     [error] = refused.value.errors
     assert error.pointer == "/model/layers/0"
@@ -77,7 +77,7 @@ def test_images(tmp_path: Path, inputs: Any, remedy: str) -> None:
 
 
 def test_what_is_no_image_for_another_reason_is_told_that_alone(tmp_path: Path) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(InvalidError) as refused:
         planned(tmp_path, np.zeros((12, 3, 2, 2)), np.arange(12) % 2, loss=SOFTMAX, layers=IMAGES)
     assert "does not fit into images" in refused.value.errors[0].detail
     assert "transpose" not in refused.value.errors[0].detail

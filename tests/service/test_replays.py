@@ -13,7 +13,7 @@ import pytest
 from batchgrad_engine.replay import Request
 from batchgrad_service.closing import Closing
 from batchgrad_service.jobs.replays import Replays
-from batchgrad_service.problems import Conflict, Problem, Unavailable
+from batchgrad_service.problems import ConflictError, ProblemError, UnavailableError
 from tests.service.building import spec
 
 SLEEPS = "import sys, time; open(sys.argv[1], 'w').write('on'); time.sleep(600)"
@@ -49,14 +49,14 @@ def test_answer_is_what_the_process_prints() -> None:
 
 
 def test_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    with pytest.raises(Conflict, match=r"longer than 0\.5 s") as caught:
+    with pytest.raises(ConflictError, match=r"longer than 0\.5 s") as caught:
         replays(SLEEPS, str(tmp_path / "on"), seconds=0.5).run(request())
     assert caught.value.code == "replay_too_long"
 
 
 @pytest.mark.parametrize("program", ["raise SystemExit(3)", "import os; os.close(0); os._exit(4)"])
 def test_process_that_fails_is_told(program: str) -> None:
-    with pytest.raises(Problem, match=r"exit code [34]") as caught:
+    with pytest.raises(ProblemError, match=r"exit code [34]") as caught:
         replays(program).run(request())
     assert (caught.value.status, caught.value.code) == (500, "replay_failed")
 
@@ -64,12 +64,12 @@ def test_process_that_fails_is_told(program: str) -> None:
 def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> None:
     closing, begun = Closing(), tmp_path / "on"
     one = replays(SLEEPS, str(begun), closing=closing.subscribe, at_once=1)
-    ended: list[Problem] = []
+    ended: list[ProblemError] = []
 
     def ask() -> None:
         try:
             one.run(request())
-        except Problem as problem:
+        except ProblemError as problem:
             ended.append(problem)
 
     thread = threading.Thread(target=ask)
@@ -78,7 +78,7 @@ def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> 
     while not begun.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    with pytest.raises(Unavailable, match="1 replays") as caught:
+    with pytest.raises(UnavailableError, match="1 replays") as caught:
         one.run(request())
     assert caught.value.headers["Retry-After"] == "1"
     closing.begin()

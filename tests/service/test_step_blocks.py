@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from batchgrad.contract import StepRow
-from batchgrad_service.problems import NotFound
+from batchgrad_service.problems import NotFoundError
 from batchgrad_service.store import Store
 from batchgrad_service.store.schema import jobs, step_blocks
 from batchgrad_service.store.step_blocks import blocks
@@ -189,7 +189,7 @@ def test_every_step_s_checksum_stays_in_less_than_a_hundred_bytes(
         assert checksum is not None
         assert checksum_of(step).startswith(checksum)
         assert len(checksum) in {16, 32}
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.step_checksum(long_job, LAST + 1)
     query = select(step_blocks.c.data, step_blocks.c.checksums).where(
         step_blocks.c.job_id == long_job, step_blocks.c.first > 1000

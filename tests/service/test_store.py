@@ -9,7 +9,12 @@ from alembic.migration import MigrationContext
 
 from batchgrad.contract import Checkpoint, Plan
 from batchgrad_engine.messages import Evaluated, Happened, Started
-from batchgrad_service.problems import Conflict, IdempotencyConflict, Invalid, NotFound
+from batchgrad_service.problems import (
+    ConflictError,
+    IdempotencyConflictError,
+    InvalidError,
+    NotFoundError,
+)
 from batchgrad_service.store import Store
 from batchgrad_service.store.schema import metadata
 from tests.service.building import (
@@ -57,7 +62,7 @@ def test_the_same_idempotency_key_gives_the_same_job(store: Store) -> None:
     assert create(store, key="k") == first
     assert store.replayed_job("k", "b") == first
     assert store.replayed_job("other", "b") is None
-    with pytest.raises(IdempotencyConflict, match=first.id):
+    with pytest.raises(IdempotencyConflictError, match=first.id):
         create(store, key="k", body="other")
     assert len(store.jobs().data) == 1
 
@@ -204,7 +209,7 @@ def test_jobs_come_newest_first_in_pages(store: Store) -> None:
         page = store.jobs(limit=2, after=page.next)
         seen += page.data
     assert [job.id for job in seen] == made[::-1]
-    with pytest.raises(Invalid, match="next"):
+    with pytest.raises(InvalidError, match="next"):
         store.jobs(after="é")
 
 
@@ -222,13 +227,13 @@ def test_jobs_are_found_by_status_and_label(store: Store) -> None:
 def test_only_a_finished_job_can_be_deleted(store: Store) -> None:
     job_id, attempt = started(store, key="k")
     store.record_report(job_id, attempt, report(row(1)))
-    with pytest.raises(Conflict, match="running"):
+    with pytest.raises(ConflictError, match="running"):
         store.delete_job(job_id)
     store.transition(job_id, to="cancelled", allowed=["running"])
     store.delete_job(job_id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.job(job_id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.events(job_id)
     assert store.replayed_job("k", "b") is None
 
@@ -258,12 +263,12 @@ def test_a_dataset_keeps_its_content_unless_replaced(store: Store) -> None:
 def test_a_dataset_stays_while_a_job_needs_it(store: Store) -> None:
     store.put_dataset(dataset(), replace=False)
     job = create(store)
-    with pytest.raises(Conflict, match=job.id):
+    with pytest.raises(ConflictError, match=job.id):
         store.delete_dataset("digits")
     store.transition(job.id, to="cancelled", allowed=["queued"])
     store.delete_dataset("digits")
     assert not store.dataset_digest_in_use(DIGEST)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.delete_dataset("digits")
 
 

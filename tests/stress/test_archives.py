@@ -13,7 +13,7 @@ import pytest
 
 from batchgrad_service.datasets.npz import unpack
 from batchgrad_service.datasets.validation import inspect
-from batchgrad_service.problems import Invalid, TooLarge
+from batchgrad_service.problems import InvalidError, TooLargeError
 from tests.service.conftest import Bench, bench, make_bench, store  # noqa: F401 (fixtures)
 from tests.service.npz_mutations import mutations
 
@@ -41,7 +41,7 @@ def test_no_archive_is_anything_but_read_or_refused(tmp_path: Path) -> None:
         try:
             unpack(archive, into, max_bytes=1_000_000)
             inspect(into)
-        except (Invalid, TooLarge) as problem:
+        except (InvalidError, TooLargeError) as problem:
             problem.detail.encode()  # it travels as UTF-8
             refused += 1
         shutil.rmtree(into)

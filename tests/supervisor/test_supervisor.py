@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.problems import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from tests.supervisor.conftest import Bench
@@ -77,13 +77,13 @@ def test_cancel_ends_a_running_job_at_its_step(bench: Bench) -> None:
     assert supervisor.cancel(job_id).status == "cancelling"
     bench.until_status(job_id, "cancelled")
     assert bench.path(job_id)[-3:] == ["running", "cancelling", "cancelled"]
-    with pytest.raises(Conflict, match="is cancelled and cannot be cancelled"):
+    with pytest.raises(ConflictError, match="is cancelled and cannot be cancelled"):
         supervisor.cancel(job_id)
-    with pytest.raises(Conflict, match="cannot be paused"):
+    with pytest.raises(ConflictError, match="cannot be paused"):
         supervisor.pause(job_id)
-    with pytest.raises(Conflict, match="cannot be resumed"):
+    with pytest.raises(ConflictError, match="cannot be resumed"):
         supervisor.resume(job_id)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         supervisor.cancel("job_none")
 
 
@@ -96,9 +96,9 @@ def test_a_deaf_engine_is_ended_by_force(bench: Bench) -> None:
     assert supervisor.cancel(cancelled).status == "cancelling", "idempotent"
     assert supervisor.pause(paused).status == "pausing"
     assert supervisor.pause(paused).status == "pausing", "idempotent"
-    with pytest.raises(Conflict, match="wait until it is paused"):
+    with pytest.raises(ConflictError, match="wait until it is paused"):
         supervisor.resume(paused)
-    with pytest.raises(Conflict, match="is cancelling and cannot be paused"):
+    with pytest.raises(ConflictError, match="is cancelling and cannot be paused"):
         supervisor.pause(cancelled)
     bench.until_status(cancelled, "cancelled")
     bench.until_status(paused, "paused")
@@ -140,7 +140,7 @@ def test_many_cancels_and_pauses_at_once_have_one_outcome(bench: Bench) -> None:
         wish = supervisor.pause if index % 2 else supervisor.cancel
         try:
             wish(job_ids[index % 3])
-        except Conflict:
+        except ConflictError:
             time.sleep(0)
 
     with ThreadPoolExecutor(6) as pool:

@@ -9,7 +9,7 @@ from batchgrad.errors import ApiError, BatchgradError, InvalidSpec, readable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchgrad.contract import ProblemError
+    from batchgrad.contract import FieldError
 
 _ENDED = "it has ended; submit it again instead."
 _REMEDIES = {
@@ -58,12 +58,12 @@ def told(error: BatchgradError) -> str:
     return f"{_dotted(field)}: {said}{line.group() if line else ''}"
 
 
-def _sentences(message: str, errors: "Sequence[ProblemError]") -> str:
+def _sentences(message: str, errors: "Sequence[FieldError]") -> str:
     """Message and fields, which are named as --set names them: model.layers.0.kind."""
     return readable(message, errors, _dotted)
 
 
-def _dotted(error: "ProblemError") -> str:
+def _dotted(error: "FieldError") -> str:
     from batchgrad.parsing.validation import parts_of  # noqa: PLC0415 (help must stay quick)
 
     return ".".join(parts_of(error.pointer))

@@ -270,14 +270,14 @@ class Version(Answer):
     cpu_architecture: str
 
 
-class ProblemError(Answer):
-    """One wrong field: an RFC 6901 pointer into the request body, and what to do."""
+class FieldError(Answer):
+    """An invalid field: a JSON pointer (RFC 6901) into the request body, and what to do."""
 
     pointer: str
     detail: str
 
 
-class Problem(Answer):
+class ProblemDetails(Answer):
     """An error, as application/problem+json (RFC 9457)."""
 
     type: str = "about:blank"
@@ -285,7 +285,7 @@ class Problem(Answer):
     status: int
     code: str
     detail: str
-    errors: list[ProblemError] = []
+    errors: list[FieldError] = []
     request_id: str | None = None
 
 

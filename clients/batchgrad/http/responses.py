@@ -5,7 +5,7 @@ from typing import TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from batchgrad.contract import Problem
+from batchgrad.contract import ProblemDetails
 from batchgrad.errors import ApiError, SentRequest, UnexpectedAnswer, api_error_type
 from batchgrad.version import __version__
 
@@ -36,10 +36,10 @@ def refusal(response: httpx2.Response) -> ApiError:
     """The error for an answer of 400 or more."""
     status = response.status_code
     try:
-        problem = Problem.model_validate_json(response.content)
+        problem = ProblemDetails.model_validate_json(response.content)
     except ValidationError:  # a proxy's own page, for instance
         said = " ".join(response.text.split())[:300]
-        problem = Problem(
+        problem = ProblemDetails(
             title=response.reason_phrase,
             status=status,
             code="no_problem_document",

@@ -5,7 +5,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, SequenceNode
 
-from batchgrad.contract import ProblemError
+from batchgrad.contract import FieldError
 from batchgrad.parsing.documents import compose
 from batchgrad.parsing.validation import parts_of
 
@@ -18,7 +18,7 @@ class Lines:
         self._root = None if path.endswith(".json") else compose(text)
         self._overridden = [override.partition("=")[0].split(".") for override in overrides]
 
-    def name(self, error: ProblemError) -> ProblemError:
+    def name(self, error: FieldError) -> FieldError:
         """The same error, with the line of its key, or the --set that it comes from."""
         parts = parts_of(error.pointer)
         if any(parts[: len(key)] == key for key in self._overridden):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from batchgrad.contract import JobSpec, ProblemError
+from batchgrad.contract import FieldError, JobSpec
 from batchgrad.parsing.suggestions import meant
 from batchgrad.parsing.wording import expected, shown, unknown_key, unknown_kind
 
@@ -23,7 +23,7 @@ Finding = Mapping[str, Any]
 
 def field_errors(
     findings: Sequence[Finding], body: Any, kind: type[BaseModel] = JobSpec
-) -> list[ProblemError]:
+) -> list[FieldError]:
     """One error a field, in pydantic's order; branches of a union are told together.
 
     Beyond `MOST_ERRORS` fields the last error says how many others there are. `kind` is what the
@@ -40,12 +40,12 @@ def field_errors(
         if not (pointer in above and all(_is_member(finding) for finding in found))
     ]
     errors = [
-        ProblemError(pointer=pointer, detail=_detail(found, kind))
+        FieldError(pointer=pointer, detail=_detail(found, kind))
         for pointer, found in told[:MOST_ERRORS]
     ]
     if untold := len(told) - len(errors):
         detail = f"{untold} other fields are wrong as well: mend the {MOST_ERRORS} above first."
-        errors.append(ProblemError(pointer="", detail=detail))
+        errors.append(FieldError(pointer="", detail=detail))
     return errors
 
 

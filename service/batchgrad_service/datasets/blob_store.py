@@ -5,7 +5,7 @@ from typing import Any
 
 import fsspec
 
-from batchgrad_service.problems import Unavailable
+from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.files import hex_of
 
 
@@ -23,7 +23,7 @@ class BlobStore:
         """Copy the files of a content, unless they are there already.
 
         Raises:
-            Unavailable: the store does not take it.
+            UnavailableError: the store does not take it.
         """
         try:
             store, place = self._open(digest)
@@ -39,7 +39,7 @@ class BlobStore:
         """Remove a content, if it is there.
 
         Raises:
-            Unavailable: the store does not let go of it.
+            UnavailableError: the store does not let go of it.
         """
         try:
             store, place = self._open(digest)
@@ -53,8 +53,8 @@ class BlobStore:
         return found
 
 
-def _unavailable(url: str, error: Exception) -> Unavailable:
-    return Unavailable(
+def _unavailable(url: str, error: Exception) -> UnavailableError:
+    return UnavailableError(
         f"The blob store {url} failed ({type(error).__name__}: {error}); repair it, or start the "
         "service without --blob-store (BATCHGRAD_BLOB_STORE).",
         code="blob_store_unavailable",

@@ -14,7 +14,7 @@ from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.npz import unpack
 from batchgrad_service.datasets.published import Published
 from batchgrad_service.datasets.validation import inspect
-from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.store import PutOutcome, Store, utc_now
 from batchgrad_workers.system.durability import sync
 from batchgrad_workers.system.files import hex_of, new_name, remove, remove_temporaries
@@ -75,9 +75,9 @@ class Datasets:
         """Store the npz `archive` under `name`.
 
         Raises:
-            Invalid, TooLarge: the content cannot be trained on; nothing is stored.
-            Conflict: the name has another content, and `replace` is False; nothing is stored.
-            Unavailable: there is a blob store, and it does not take the content.
+            InvalidError, TooLargeError: the content cannot be trained on; nothing is stored.
+            ConflictError: the name has another content, and `replace` is False; nothing is stored.
+            UnavailableError: there is a blob store, and it does not take the content.
         """
         temporary = self._contents / new_name()
         temporary.mkdir()
@@ -103,7 +103,7 @@ class Datasets:
             self.drop_unused(before.digest)
             self.drop_unused(dataset.digest)
         if outcome == "conflict":
-            raise Conflict(
+            raise ConflictError(
                 f"Dataset {dataset.name!r} already has another content: send ?replace=true to "
                 "give the name this one, or choose another name.",
                 code="dataset_exists",
@@ -120,7 +120,7 @@ class Datasets:
     def _find(self, name: str) -> Dataset | None:
         try:
             return self._store.dataset(name)
-        except NotFound:
+        except NotFoundError:
             return None
 
     def directory(self, digest: str) -> Path:
@@ -129,7 +129,7 @@ class Datasets:
 
     @contextmanager
     def using(self, name: str) -> Iterator[tuple[Dataset, Path]]:
-        """A dataset and its directory, which stay inside the block. NotFound if there is none."""
+        """A dataset and its directory, kept during the block; NotFoundError if there is none."""
         with self._lock:
             dataset = self._store.dataset(name)
             self._users[dataset.digest] += 1
@@ -147,8 +147,8 @@ class Datasets:
         """Remove the name, and the content when no other name and no job needs it.
 
         Raises:
-            NotFound: nothing has the name.
-            Conflict: a job that has not ended trains on it.
+            NotFoundError: nothing has the name.
+            ConflictError: a job that has not ended trains on it.
         """
         with self._lock:
             dataset = self._store.dataset(name)

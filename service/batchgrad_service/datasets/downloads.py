@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from batchgrad.contract import Kept
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, GoneCheckpoint
-from batchgrad_service.problems import Conflict, Invalid, NotFound
+from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
 from batchgrad_service.store.records import StoredCheckpoint
 
 log = logging.getLogger(__name__)
@@ -35,19 +35,19 @@ def choose(
     `checkpoints` are the job's, the newest first, at least one.
 
     Raises:
-        Invalid: both `which` and `step` are given.
-        Conflict: the best are asked for, and the job keeps none.
-        NotFound: no checkpoint holds those of this step.
+        InvalidError: both `which` and `step` are given.
+        ConflictError: the best are asked for, and the job keeps none.
+        NotFoundError: no checkpoint holds those of this step.
     """
     newest = checkpoints[0]
     if step is not None:
         if which is not None:
-            raise Invalid(f"step={step} and which={which} both say which parameters: give one.")
+            raise InvalidError(f"Got step={step} and which={which}: give only one of them.")
         return _after(job_id, checkpoints, step)
     if which == "last" or (which is None and newest.checkpoint.best is None):
         return _last(newest)
     if newest.checkpoint.best is None:
-        raise Conflict(
+        raise ConflictError(
             f"Job {job_id} keeps no best parameters: it was not evaluated yet, has no validation "
             "examples, or says keep: last. Ask for which=last.",
             code="no_best_parameters",
@@ -67,8 +67,8 @@ def newest_whole(
     A damaged checkpoint is passed over for the one before it, unless `step` names it.
 
     Raises:
-        Invalid, Conflict, NotFound: as `choose`; NotFound too where the checkpoint has just made
-            room for a newer one, and Conflict where none is whole.
+        InvalidError, ConflictError, NotFoundError: as `choose`; NotFoundError also when the
+            checkpoint was just replaced by a newer one, ConflictError when none is intact.
     """
     others, faults = list(checkpoints), list[str]()
     while True:
@@ -76,7 +76,7 @@ def newest_whole(
         try:
             return export(chosen), chosen, faults
         except GoneCheckpoint:
-            raise NotFound(
+            raise NotFoundError(
                 f"The checkpoint of step {chosen.step} has just made room for a newer one: ask "
                 "again.",
                 code="checkpoint_not_found",
@@ -89,7 +89,7 @@ def newest_whole(
                 continue
             steps = sorted(stored.checkpoint.step for stored in others)
             remedy = f"ask for those of another step, {steps}" if steps else "train it again"
-            raise Conflict(
+            raise ConflictError(
                 f"{bad} Its disk may fail. Job {job_id}: {remedy}.", code="bad_checkpoint"
             ) from None
 
@@ -113,7 +113,7 @@ def _after(job_id: str, checkpoints: Sequence[StoredCheckpoint], step: int) -> D
     }
     held = best | {stored.checkpoint.step: _last(stored) for stored in checkpoints}
     if step not in held:
-        raise NotFound(
+        raise NotFoundError(
             f"Job {job_id} keeps the parameters after the steps {sorted(held)}, none of {step}.",
             code="checkpoint_not_found",
         )

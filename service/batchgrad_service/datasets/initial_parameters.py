@@ -14,7 +14,7 @@ from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_service.datasets.downloads import choose
 from batchgrad_service.datasets.npz_parameters import as_safetensors
-from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import Store
 from batchgrad_service.validation.shapes import bind
 from batchgrad_workers.system.files import hex_of, remove_temporaries, write_whole
@@ -62,7 +62,7 @@ class StoredParameters:
         """The file that `given` means, checked against the model's parameters.
 
         Raises:
-            Invalid: it is not there, cannot be read, or does not fit.
+            InvalidError: it is not there, cannot be read, or does not fit.
         """
         pointer, content = self._read(given)
         if given.npz is not None:
@@ -93,7 +93,7 @@ class StoredParameters:
             try:
                 return pointer, self.path(given.digest).read_bytes()
             except FileNotFoundError:
-                raise Invalid.field(
+                raise InvalidError.field(
                     pointer,
                     f"No stored parameters have the digest {given.digest}: send the file itself "
                     "as safetensors, or name a job.",
@@ -103,7 +103,7 @@ class StoredParameters:
         try:
             return pointer, base64.b64decode(given.safetensors or given.npz or "", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Invalid.field(
+            raise InvalidError.field(
                 pointer, f"Not base64 ({error}): send a {kind} file's bytes in base64."
             ) from None
 
@@ -111,8 +111,8 @@ class StoredParameters:
         pointer = "/initial_parameters/job"
         try:
             kept = self._store.checkpoints(job_id)
-        except NotFound:
-            raise Invalid.field(
+        except NotFoundError:
+            raise InvalidError.field(
                 pointer, f"There is no job {job_id!r:.100}; GET /v1/jobs lists those there are."
             ) from None
         if not kept:
@@ -122,12 +122,12 @@ class StoredParameters:
                 if ended
                 else "has no checkpoint yet: wait for one, or"
             )
-            raise Invalid.field(pointer, f"Job {job_id} {lacks} start from a seed.")
+            raise InvalidError.field(pointer, f"Job {job_id} {lacks} start from a seed.")
         chosen = choose(job_id, kept)
         try:
             return self._export(self._jobs / job_id / chosen.file, which=chosen.which)
         except BadCheckpoint as bad:
-            raise Invalid.field(
+            raise InvalidError.field(
                 pointer,
                 f"{bad} Download those of an older checkpoint of job {job_id}, and start from "
                 "that file.",
@@ -141,25 +141,25 @@ def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> 
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise Invalid.field(
+        raise InvalidError.field(
             pointer, f"Not a safetensors file ({error}): safetensors.numpy.save makes one."
         ) from None
     got = {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
     for name, shape in expected.items():
         if got.get(name) != shape:
             found = f"{name} {list(got[name])}" if name in got else f"no {name}"
-            raise Invalid.field(
+            raise InvalidError.field(
                 pointer,
                 f"The file has {found:.200}; this model needs {name} {list(shape)}: take the file "
                 "of a model with the same layers.",
             )
         if tensors[name]["dtype"] not in _FLOATS:
-            raise Invalid.field(
+            raise InvalidError.field(
                 pointer, f"{name} is {tensors[name]['dtype']}; expected one of {sorted(_FLOATS)}."
             )
     surplus = sorted(got.keys() - expected.keys())
     if surplus:
-        raise Invalid.field(
+        raise InvalidError.field(
             pointer,
             f"The file has {surplus[0]!r:.100}, which this model has not: take the file of a model "
             "with the same layers.",

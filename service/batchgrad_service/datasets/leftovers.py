@@ -94,7 +94,7 @@ def collect(
 
     Raises:
         DataDirectoryError: the directory is missing, in use or not a service's.
-        OSError, Unavailable: something can't be removed.
+        OSError, UnavailableError: something can't be removed.
     """
     if not settings.data_dir.exists():
         raise DataDirectoryError(f"There is no data directory {settings.data_dir}.")

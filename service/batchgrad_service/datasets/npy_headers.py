@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 import numpy.lib.format as npy
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 
 REMEDY = "numpy.savez(file, inputs=…, targets=…) makes what is expected"
 MAX_HEADER_BYTES = 2**16
@@ -35,7 +35,7 @@ def read_header(name: str, start: bytes) -> Header:
     """The header of array `name`, whose file begins with `start` (MAX_HEADER_BYTES of it).
 
     Raises:
-        Invalid: no header, a shape without numbers, or a dtype that is no number of 64 bits.
+        InvalidError: no header, a shape without numbers, or a dtype that is no number of 64 bits.
     """
     file = io.BytesIO(start)  # never the stream itself: a header may claim gigabytes
     try:
@@ -43,7 +43,7 @@ def read_header(name: str, start: bytes) -> Header:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran_order, dtype = read(file)
     except Exception as error:  # numpy evaluates the text, and raises whatever it meets there
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}", f"{name} has no readable .npy header ({error!s:.200}); {REMEDY}."
         ) from error
     _check_shape(name, shape)
@@ -59,13 +59,15 @@ def write_header(file: IO[bytes], dtype: np.dtype[np.generic], shape: tuple[int,
 
 def _check_shape(name: str, shape: tuple[int, ...]) -> None:
     if len(shape) > _MAX_AXES:
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}", f"{name} has {len(shape)} axes; expected at most {_MAX_AXES}."
         )
     if any(axis > _MAX_AXIS for axis in shape):
-        raise Invalid.field(f"/{name}", f"{name} has an axis of more than 2**63 rows; {REMEDY}.")
+        raise InvalidError.field(
+            f"/{name}", f"{name} has an axis of more than 2**63 rows; {REMEDY}."
+        )
     if not shape or min(shape) < 1:
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}", f"{name} has shape {list(shape)}; expected at least one row and one value."
         )
 
@@ -74,7 +76,7 @@ def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
     numbers = dtype.kind in "fiu" and dtype.itemsize <= 8
     if not numbers or dtype.hasobject or dtype.subdtype is not None:
         kind = "Python objects (pickled)" if dtype.hasobject else str(dtype)
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}",
             f"{name} holds {kind:.100}; expected floats or integers of at most 64 bits: "
             f"{_numbers(name, dtype)}.",

@@ -19,7 +19,7 @@ from batchgrad_service.datasets.npy_headers import (
     read_header,
     write_header,
 )
-from batchgrad_service.problems import Invalid, TooLarge
+from batchgrad_service.problems import InvalidError, TooLargeError
 
 ARRAYS = ("inputs", "targets", "weights")
 _CHUNK_BYTES = 2**20
@@ -67,8 +67,8 @@ def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
     """Write the arrays of `archive` as C-order little-endian .npy files in the directory `into`.
 
     Raises:
-        Invalid: not an npz, other arrays than expected, or dtypes that are not numbers.
-        TooLarge: the arrays hold more than `max_bytes` together.
+        InvalidError: not an npz, other arrays than expected, or dtypes that are not numbers.
+        TooLargeError: the arrays hold more than `max_bytes` together.
         OSError: the disk does not take them.
     """
     with _CarefulFile(archive) as file, opened(file) as unzipped:
@@ -81,14 +81,14 @@ def _damage_is_invalid() -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise Invalid.field(
+        raise InvalidError.field(
             "", f"This is not a readable npz ({error!s:.200}); {REMEDY}.", code="not_npz"
         ) from error
 
 
 @contextmanager
 def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    """The archive in `file`; Invalid if it is none."""
+    """The archive in `file`; InvalidError if it is not an archive."""
     with _damage_is_invalid():
         unzipped = zipfile.ZipFile(file)
     with unzipped:
@@ -106,20 +106,22 @@ def pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]
 def members(
     archive: zipfile.ZipFile, check_name: Callable[[str], None]
 ) -> dict[str, zipfile.ZipInfo]:
-    """The arrays by name: each once, readable, and passed by `check_name`, which raises Invalid."""
+    """The arrays by name: each once, readable, accepted by `check_name`."""
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name in found:
-            raise Invalid.field("", f"The npz holds {name} twice; {REMEDY}.")
+            raise InvalidError.field("", f"The npz holds {name} twice; {REMEDY}.")
         if name == info.filename:
-            raise Invalid.field("", f"The npz holds {name!r:.100}, which is no .npy; {REMEDY}.")
+            raise InvalidError.field(
+                "", f"The npz holds {name!r:.100}, which is no .npy; {REMEDY}."
+            )
         check_name(name)
         if info.flag_bits & 1:
-            raise Invalid.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
+            raise InvalidError.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
         if info.compress_type not in _COMPRESSIONS:
             kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
-            raise Invalid.field(
+            raise InvalidError.field(
                 f"/{name}",
                 f"{name} is compressed by {kind}; expected deflate, or none: numpy.savez_compressed"
                 " or numpy.savez.",
@@ -130,7 +132,7 @@ def members(
 
 def _check_name(name: str) -> None:
     if name not in ARRAYS:
-        raise Invalid.field(
+        raise InvalidError.field(
             "",
             f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
             "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
@@ -141,12 +143,12 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
     found = members(archive, _check_name)
     for name in ("inputs", "targets"):
         if name not in found:
-            raise Invalid.field(
+            raise InvalidError.field(
                 f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {REMEDY}."
             )
     total = sum(info.file_size for info in found.values())
     if total > max_bytes:
-        raise TooLarge(
+        raise TooLargeError(
             f"The npz unpacks to {total} bytes, this service takes {max_bytes}: use fewer examples "
             "or a smaller dtype, or raise max_dataset_bytes."
         )
@@ -157,7 +159,7 @@ def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: P
     start = next(pieces)
     header = read_header(name, start)
     if header.offset_bytes + header.array_bytes != size_bytes:
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}",
             f"{name} says {list(header.shape)} of {header.dtype.name}, {header.array_bytes} bytes, "
             f"but {size_bytes - header.offset_bytes} bytes follow; {REMEDY}.",
@@ -172,7 +174,7 @@ def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: P
         for piece in pieces:
             written += file.write(piece)
     if written != header.array_bytes:
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/{name}", f"{name} ends after {written} of {header.array_bytes} bytes; {REMEDY}."
         )
     if not plain:

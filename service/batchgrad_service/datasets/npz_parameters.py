@@ -10,7 +10,7 @@ from safetensors.numpy import save
 from batchgrad_engine.checkpoints.checkpoints import KEY
 from batchgrad_service.datasets.npy_headers import REMEDY, read_header
 from batchgrad_service.datasets.npz import CarefulBytes, members, opened, pieces
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 
 _STANDARDIZE = "standardize."
 
@@ -19,13 +19,15 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
     """The same parameters, with the same metadata, as a safetensors file.
 
     Raises:
-        Invalid: no npz, arrays that are no numbers, or more than `max_bytes` of them.
+        InvalidError: no npz, arrays that are no numbers, or more than `max_bytes` of them.
     """
     try:
         arrays, comment = _read(content, max_bytes)
-    except Invalid as bad:
+    except InvalidError as bad:
         said = bad.errors[0].detail.removesuffix(f"; {REMEDY}.").removesuffix(".")
-        raise Invalid.field(pointer, f"{said}: batchgrad download --format npz makes one.") from bad
+        raise InvalidError.field(
+            pointer, f"{said}: batchgrad download --format npz makes one."
+        ) from bad
     about = _about(comment)
     known = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STANDARDIZE)}
     if known.keys() == {"standardize.mean", "standardize.deviation"}:
@@ -33,7 +35,7 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
             name.removeprefix(_STANDARDIZE): array.tolist() for name, array in known.items()
         }
     elif known:
-        raise Invalid.field(
+        raise InvalidError.field(
             pointer,
             f"The npz holds {sorted(known)}: standardize.mean and standardize.deviation belong "
             "together.",
@@ -47,7 +49,7 @@ def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], 
         found = members(archive, lambda _: None)
         total = sum(info.file_size for info in found.values())
         if total > max_bytes:
-            raise Invalid.field(
+            raise InvalidError.field(
                 "",
                 f"The npz unpacks to {total} bytes, parameters of this model take at most "
                 f"{max_bytes}.",
@@ -56,7 +58,7 @@ def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], 
             plain = b"".join(pieces(archive, info))
             header = read_header(name, plain)
             if header.offset_bytes + header.array_bytes != len(plain):
-                raise Invalid.field(
+                raise InvalidError.field(
                     "", f"{name} has {len(plain)} bytes, its header says otherwise."
                 )
             array = np.frombuffer(plain, header.dtype, offset=header.offset_bytes)

@@ -13,7 +13,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from batchgrad_service.datasets.blob_store import BlobStore
-from batchgrad_service.problems import Unavailable
+from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.durability import sync
 from batchgrad_workers.system.files import hex_of, is_content
 
@@ -38,7 +38,7 @@ class Published:
         """The content is there, and stays inside the block, in which it is given a name.
 
         Raises:
-            Unavailable: the store does not take it.
+            UnavailableError: the store does not take it.
         """
         with self._alone(digest):
             self._mark(digest).write_text(PENDING)
@@ -55,7 +55,7 @@ class Published:
             self._mark(digest).write_text(PENDING)
             try:
                 self._blobs.remove(digest)
-            except Unavailable as error:
+            except UnavailableError as error:
                 log.warning("%s stays in the blob store: %s", digest, error)
             else:
                 self._mark(digest).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.labels import no_negatives
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.digests import digest
@@ -39,7 +39,7 @@ def inspect(directory: Path) -> Content:
     """Check the stored arrays in `directory`, chunk by chunk, and say what they are.
 
     Raises:
-        Invalid: rows that do not match, numbers that are not finite, classes or weights below 0.
+        InvalidError: rows that do not match, non-finite numbers, negative classes or weights.
     """
     stored = StoredDataset.open(directory)
     arrays = {"inputs": stored.inputs, "targets": stored.targets}
@@ -66,14 +66,14 @@ def inspect(directory: Path) -> Content:
 def _check_rows(arrays: dict[str, _Array]) -> None:
     inputs = arrays["inputs"]
     if inputs.ndim < 2:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/inputs",
             f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
             "inputs.reshape(-1, 1) makes rows of single numbers.",
         )
     for name, one in (("targets", "one target"), ("weights", "one weight")):
         if name in arrays and len(arrays[name]) != len(inputs):
-            raise Invalid.field(
+            raise InvalidError.field(
                 f"/{name}",
                 f"{name} has {len(arrays[name])} rows, inputs has {len(inputs)}: each example "
                 f"needs {one}.",
@@ -91,14 +91,14 @@ def _count_classes(targets: _Array) -> int | None:
     """How many classes (the highest and 1), or None when targets are values."""
     if targets.dtype.kind == "f":
         if targets.ndim > 2:
-            raise Invalid.field(
+            raise InvalidError.field(
                 "/targets",
                 f"targets has shape {list(targets.shape)}; expected values (n,) or (n, out): "
                 "flatten each example's targets.",
             )
         return None
     if targets.ndim != 1:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/targets",
             f"targets are integers of shape {list(targets.shape)}; classes are (n,), numbers are "
             f"floats: {_remedy(targets)}.",
@@ -107,7 +107,7 @@ def _count_classes(targets: _Array) -> int | None:
         _refuse_where("targets", targets, lambda chunk: chunk < 0, no_negatives(targets))
     highest = int(targets.max())
     if highest >= _MAX_CLASSES:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/targets",
             f"targets holds class {highest}; number classes 0, 1, 2, …, or give values as floats.",
         )
@@ -123,12 +123,12 @@ def _remedy(targets: _Array) -> str:
 
 def _check_weights(weights: _Array) -> None:
     if weights.ndim != 1:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/weights", f"weights has shape {list(weights.shape)}; expected one per example, (n,)."
         )
     _refuse_where("weights", weights, lambda chunk: chunk < 0, "weights are 0 or more")
     if not weights.any():
-        raise Invalid.field(
+        raise InvalidError.field(
             "/weights",
             "All weights are 0, so there is no mean: give at least one example a positive weight.",
         )
@@ -146,4 +146,4 @@ def _refuse_where(name: str, array: _Array, wrong: Any, remedy: str) -> None:
             where = ", ".join(str(i) for i in np.unravel_index(start + index, array.shape))
             shown.append(f"{name}[{where}] is {chunk[index]}")
         more = ", among others" if len(found) > _SHOWN else ""
-        raise Invalid.field(f"/{name}", f"{'; '.join(shown)}{more}: {remedy}.")
+        raise InvalidError.field(f"/{name}", f"{'; '.join(shown)}{more}: {remedy}.")

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from batchgrad_service.problems import Unavailable, UnsupportedMedia
+from batchgrad_service.problems import UnavailableError, UnsupportedMediaTypeError
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -31,13 +31,13 @@ class Bodies:
         """The body, which counts as held until the block ends; the edge bounds its length.
 
         Raises:
-            UnsupportedMedia: it says that it is something else than JSON.
-            Unavailable: too much is held for others.
+            UnsupportedMediaTypeError: it says that it is something else than JSON.
+            UnavailableError: too much is held for others.
         """
         kind = request.headers.get("content-type", "application/json")
         media = kind.partition(";")[0].strip().lower()
         if media != "application/json" and not media.endswith("+json"):
-            raise UnsupportedMedia(
+            raise UnsupportedMediaTypeError(
                 f"Got {kind:.100}; send JSON with content-type application/json."
             )
         chunks: list[bytes] = []
@@ -48,7 +48,7 @@ class Bodies:
                 own += len(chunk)
                 self._held += len(chunk)
                 if own < self._held > self._most:
-                    raise Unavailable(
+                    raise UnavailableError(
                         "Long bodies of other requests are being read: send it again.",
                         code="bodies_busy",
                         headers={"Retry-After": "2", "Connection": "close"},

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from batchgrad_service.http.hosts import Hosts
 from batchgrad_service.http.token_guesses import Guesses
-from batchgrad_service.problems import Forbidden
+from batchgrad_service.problems import ForbiddenError
 
 SESSION_SECONDS = 7 * 24 * 3600
 MOST_SESSIONS = 1000
@@ -49,7 +49,7 @@ class Session:
         """Whether `token`, which came from the address `client`, is the service's.
 
         Raises:
-            TooManyGuesses: too many wrong ones came from there.
+            TooManyAttemptsError: too many wrong ones came from there.
         """
         right = hmac.compare_digest(token.strip().encode(), self._token)
         return self._guesses.judge(client, right=right)
@@ -104,7 +104,7 @@ def refuse_other_sites(method: str, headers: Headers, hosts: Hosts) -> None:
     changed Host: then the page's own origin is one that names this service.
 
     Raises:
-        Forbidden: a request that could change something comes from another site.
+        ForbiddenError: a request that could change something comes from another site.
     """
     if method in _SAFE:
         return
@@ -115,7 +115,7 @@ def refuse_other_sites(method: str, headers: Headers, hosts: Hosts) -> None:
         return
     if site == "same-origin" and hosts.names(of.hostname or ""):
         return
-    raise Forbidden(
+    raise ForbiddenError(
         f"This {method} comes from another site ({(origin or site or '')[:100]}): only the "
         "service's own page, and programs, may change anything.",
         code="other_site",

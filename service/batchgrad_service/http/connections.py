@@ -13,7 +13,7 @@ import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from batchgrad.contract import Problem
+from batchgrad.contract import ProblemDetails
 
 MOST_DESCRIPTORS = 65_536
 OTHER_DESCRIPTORS = 256
@@ -187,7 +187,7 @@ def most_connections(wanted: int, jobs: int) -> int:
 
 
 def _answer(status: int, title: str, code: str, detail: str, *headers: str) -> bytes:
-    problem = Problem(
+    problem = ProblemDetails(
         title=title, status=status, code=code, detail=detail, errors=[], request_id=None
     )
     body = problem.model_dump_json().encode()

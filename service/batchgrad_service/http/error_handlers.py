@@ -13,12 +13,12 @@ from starlette.routing import Match
 from batchgrad import contract
 from batchgrad.parsing.validation import field_errors
 from batchgrad_service.problems import (
-    BadRequest,
-    InsufficientStorage,
-    Invalid,
-    NotFound,
-    Problem,
-    TooLarge,
+    BadRequestError,
+    InsufficientStorageError,
+    InvalidError,
+    NotFoundError,
+    ProblemError,
+    TooLargeError,
 )
 from batchgrad_workers.system.disk import lacks_room, no_room
 
@@ -31,11 +31,11 @@ def problem_response(
     detail: str,
     request_id: str | None,
     *,
-    errors: list[contract.ProblemError] | None = None,
+    errors: list[contract.FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem, as it travels."""
-    problem = contract.Problem(
+    problem = contract.ProblemDetails(
         title=HTTPStatus(status).phrase,
         status=status,
         code=code,
@@ -46,7 +46,7 @@ def problem_response(
     return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def as_response(problem: Problem, request_id: str | None) -> Response:
+def as_response(problem: ProblemError, request_id: str | None) -> Response:
     """The response for a problem that was raised."""
     return problem_response(
         problem.status,
@@ -60,7 +60,7 @@ def as_response(problem: Problem, request_id: str | None) -> Response:
 
 def install(app: FastAPI) -> None:
     """Answer problems, the framework's own errors and validation errors alike."""
-    app.add_exception_handler(Problem, _raised)
+    app.add_exception_handler(ProblemError, _raised)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(OSError, _file_system)
@@ -71,14 +71,14 @@ def _request_id(request: Request) -> str | None:
 
 
 def _raised(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 - Starlette's signature is wider than its promise
+    assert isinstance(error, ProblemError)  # noqa: S101 - Starlette's signature is wider than its promise
     return as_response(error, _request_id(request))
 
 
 def _file_system(request: Request, error: Exception) -> Response:
     if not lacks_room(error):
         raise error
-    return as_response(InsufficientStorage(no_room(error)), _request_id(request))
+    return as_response(InsufficientStorageError(no_room(error)), _request_id(request))
 
 
 def _framework(request: Request, error: Exception) -> Response:
@@ -88,7 +88,7 @@ def _framework(request: Request, error: Exception) -> Response:
         if _is_one_slash_off(request):
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(f"../{quote(path.split('/')[-2])}{query}", 307)
-        code, detail = NotFound.default_code, f"There is nothing at {path:.200}; see /docs."
+        code, detail = NotFoundError.default_code, f"There is nothing at {path:.200}; see /docs."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": _allowed(request)}
         if method == "OPTIONS":
@@ -96,9 +96,9 @@ def _framework(request: Request, error: Exception) -> Response:
         code = "method_not_allowed"
         detail = f"{path:.200} takes {headers['Allow']}, not {method:.20}."
     elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        code, detail = TooLarge.default_code, error.detail
+        code, detail = TooLargeError.default_code, error.detail
     else:
-        code, detail = BadRequest.default_code, f"{error.detail}: the request cannot be read."
+        code, detail = BadRequestError.default_code, f"{error.detail}: the request cannot be read."
     return problem_response(error.status_code, code, detail, _request_id(request), headers=headers)
 
 
@@ -122,5 +122,7 @@ def _allowed(request: Request) -> str:
 
 def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    problem = Invalid.fields(field_errors(error.errors(), None))  # of the path, query or headers
+    problem = InvalidError.fields(
+        field_errors(error.errors(), None)
+    )  # of the path, query or headers
     return as_response(problem, _request_id(request))

@@ -8,7 +8,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from batchgrad_service.problems import Misdirected
+from batchgrad_service.problems import UnknownHostError
 from batchgrad_service.settings import Settings, is_loopback
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\s]+)(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -30,12 +30,12 @@ class Hosts:
         self._any = "*" in settings.hosts or (self._reachable and not settings.hosts)
 
     def check(self, host: str) -> None:
-        """Raises Misdirected unless the Host header means this service."""
+        """Raises UnknownHostError unless the Host header means this service."""
         found = _HOST.fullmatch(host)
         name = "" if found is None else found[1].strip("[]").lower().removesuffix(".")
         if self._any or self.names(name) or (self._reachable and _is_address(name)):
             return
-        raise Misdirected(
+        raise UnknownHostError(
             f"This service is not meant by the host {host[:100]!r}: ask for 127.0.0.1 or "
             "localhost, or start it with `--allowed-hosts NAME`."
         )

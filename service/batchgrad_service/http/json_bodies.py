@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from batchgrad.parsing.documents import SyntaxFault, parse_json
 from batchgrad.parsing.validation import field_errors
-from batchgrad_service.problems import BadRequest, Invalid
+from batchgrad_service.problems import BadRequestError, InvalidError
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -16,8 +16,8 @@ def read_body(kind: type[Body], content: bytes) -> Body:
     """`content` as a `kind`.
 
     Raises:
-        BadRequest: it is no JSON.
-        Invalid: fields are wrong, each named by its pointer.
+        BadRequestError: it is no JSON.
+        InvalidError: fields are wrong, each named by its pointer.
     """
     data = _parsed(content) if content else None
     try:
@@ -26,7 +26,7 @@ def read_body(kind: type[Body], content: bytes) -> Body:
         findings = [
             {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-    raise Invalid.fields(field_errors(findings, data, kind))
+    raise InvalidError.fields(field_errors(findings, data, kind))
 
 
 def _parsed(content: bytes) -> Any:
@@ -34,8 +34,8 @@ def _parsed(content: bytes) -> Any:
         return parse_json(content)
     except SyntaxFault as fault:
         if not isinstance(fault.__cause__, JSONDecodeError):
-            raise BadRequest(f"The body {fault}.") from None
+            raise BadRequestError(f"The body {fault}.") from None
         error = fault.__cause__
-    raise BadRequest(
+    raise BadRequestError(
         f"The body is not JSON: {error.msg} at character {error.pos}.", code="not_json"
     )

@@ -23,7 +23,7 @@ from batchgrad_service.http.error_handlers import as_response, problem_response
 from batchgrad_service.http.hosts import Hosts
 from batchgrad_service.http.limits import Limit
 from batchgrad_service.http.links import root_of
-from batchgrad_service.problems import Problem, TooLarge, Unauthorized
+from batchgrad_service.problems import ProblemError, TooLargeError, UnauthorizedError
 from batchgrad_workers.system.exhaustion import what_lacks
 
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
@@ -95,7 +95,7 @@ class AccessMiddleware:
             self._check_token(scope, headers)
             if int(headers.get("content-length", "0")) > limit.bytes:
                 raise _too_large(limit)
-        except Problem as problem:
+        except ProblemError as problem:
             response = _refusal(problem, scope, headers, exchange)
             if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
                 response.headers["Connection"] = "close"  # nobody will read the body
@@ -120,7 +120,7 @@ class AccessMiddleware:
         bears = scheme.lower() == "bearer" and given.strip() != ""
         if not bears or not self._session.fits(given, client_of(scope)):
             fact = "The token is not this service's" if bears else "This service asks for a token"
-            raise Unauthorized(
+            raise UnauthorizedError(
                 f"{fact}: send `Authorization: Bearer TOKEN` (clients: set BATCHGRAD_TOKEN).",
                 headers={"WWW-Authenticate": "Bearer"},
             )
@@ -165,10 +165,12 @@ def _broken(error: Exception, scope: Scope, request_id: str) -> Response:
     return problem_response(500, "internal_error", detail, request_id)
 
 
-def _refusal(problem: Problem, scope: Scope, headers: Headers, exchange: "_Exchange") -> Response:
+def _refusal(
+    problem: ProblemError, scope: Scope, headers: Headers, exchange: "_Exchange"
+) -> Response:
     """A problem; a person who has not shown the token yet is asked for it."""
     asks_for_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
-    if not (isinstance(problem, Unauthorized) and asks_for_page):
+    if not (isinstance(problem, UnauthorizedError) and asks_for_page):
         return as_response(problem, exchange.request_id)
     query = scope["query_string"].decode("latin-1")
     there = urlencode({"next": scope["path"] + (f"?{query}" if query else "")})
@@ -228,8 +230,8 @@ def _bounded(receive: Receive, limit: Limit) -> Receive:
     return bounded
 
 
-def _too_large(limit: Limit) -> TooLarge:
-    return TooLarge(
+def _too_large(limit: Limit) -> TooLargeError:
+    return TooLargeError(
         f"The body is longer than {limit.bytes} bytes, the most that is taken here: "
         f"{limit.remedy}.",
         headers={"Connection": "close"},

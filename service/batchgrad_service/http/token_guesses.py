@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 
 import structlog
 
-from batchgrad_service.problems import TooManyGuesses
+from batchgrad_service.problems import TooManyAttemptsError
 
 FROM_ONE = (10, 0.1)
 FROM_ALL = (100, 1.0)
@@ -54,7 +54,7 @@ class Guesses:
         """`right`, taken note of.
 
         Raises:
-            TooManyGuesses: the client's address has to wait, whatever it has sent.
+            TooManyAttemptsError: the client's address has to wait, whatever it has sent.
         """
         address = self._address(client)
         for bucket in (address.bucket, self._all):
@@ -67,7 +67,7 @@ class Guesses:
             if not address.refused:
                 _log.warning("too many wrong tokens; more are not logged", client=client)
             address.refused = True
-            raise TooManyGuesses(
+            raise TooManyAttemptsError(
                 "Too many wrong tokens came from this address: wait, then send the right one.",
                 headers={"Retry-After": "10"},
             )

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Event
 from batchgrad_service.closing import Closing
-from batchgrad_service.problems import NotFound
+from batchgrad_service.problems import NotFoundError
 from batchgrad_service.store import Store
 
 BATCH = 100
@@ -90,7 +90,7 @@ class EventFeeds:
             return await anyio.to_thread.run_sync(
                 _read, self._store, job_id, after, limiter=self._catching_up
             )
-        except NotFound:
+        except NotFoundError:
             return None
 
 
@@ -150,7 +150,7 @@ class _Feed:
                     await self._tell()
                     await asyncio.sleep(SECONDS_PER_READER * self.readers)
                     await changed.wait()
-        except NotFound:
+        except NotFoundError:
             return  # deleted meanwhile
         except Exception:  # noqa: BLE001 - readers come again, with the last event that they have
             self.broken = True

@@ -3,7 +3,7 @@
 import os
 
 from batchgrad.contract import JobSpec, WorkerRange
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.memory import machine_bytes
 
 PER_CPU = 4
@@ -22,7 +22,7 @@ def check_private_workers(
     half of its memory.
 
     Raises:
-        Invalid: the job wants more workers than the machine can hold.
+        InvalidError: the job wants more workers than the machine can hold.
     """
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     memory_bytes = machine_bytes() if memory_bytes is None else memory_bytes
@@ -31,7 +31,7 @@ def check_private_workers(
     pointer = "/workers/min" if isinstance(spec.workers, WorkerRange) else "/workers"
     wanted = spec.workers.min if isinstance(spec.workers, WorkerRange) else spec.workers
     if isinstance(wanted, int) and wanted > most:
-        raise Invalid.field(
+        raise InvalidError.field(
             pointer,
             f"got {wanted} workers; this machine, on which the service's private Ray cluster is, "
             f"holds {most} ({PER_CPU} for each of {cpus} CPUs, and {each / 2**20:.0f} MiB each in "

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 from batchgrad_engine.replay import Replayed, Request
 from batchgrad_service.jobs.engine_process import ENVIRONMENT
-from batchgrad_service.problems import Conflict, Problem, Unavailable
+from batchgrad_service.problems import ConflictError, ProblemError, UnavailableError
 
 REPLAY_COMMAND = (sys.executable, "-m", "batchgrad_engine.replay")
 AT_ONCE = 2
@@ -39,12 +39,12 @@ class Replays:
         """What the replay found.
 
         Raises:
-            Unavailable: as many as may run at once are running.
-            Conflict: it took too long.
-            Problem: it failed; the service's log says why.
+            UnavailableError: as many as may run at once are running.
+            ConflictError: it took too long.
+            ProblemError: it failed; the service's log says why.
         """
         if not self._free.acquire(blocking=False):
-            raise Unavailable(
+            raise UnavailableError(
                 f"{self._at_once} replays are under way, as many as run at once: ask again.",
                 code="replays_busy",
                 headers={"Retry-After": "1"},
@@ -79,13 +79,13 @@ class Replays:
                 timer.cancel()
                 process.kill()  # nothing happens to one that has ended
         if expired.is_set():
-            raise Conflict(
+            raise ConflictError(
                 f"The replay of step {request.step} took longer than {self.seconds:g} s "
                 "(replay_seconds), and was ended: ask for a step soon after a checkpoint.",
                 code="replay_too_long",
             )
         if process.returncode:
-            raise Problem(
+            raise ProblemError(
                 f"The replay of step {request.step} failed (exit code {process.returncode}); the "
                 "service's log says why.",
                 code="replay_failed",

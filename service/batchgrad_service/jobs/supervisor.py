@@ -18,7 +18,7 @@ from batchgrad_service.jobs.recovery import all_jobs, reconcile
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.jobs.restarts import ReconnectBackoff, RestartBudget
 from batchgrad_service.metrics.registry import Metrics
-from batchgrad_service.problems import Conflict
+from batchgrad_service.problems import ConflictError
 from batchgrad_service.ray_head.cluster import RayCluster
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Patience, PatientStore, Store, StoreUnavailable, utc_now
@@ -127,7 +127,7 @@ class Supervisor:
     def cancel(self, job_id: str) -> Job:
         """End a job at its next step boundary, at once if it has no engine. Idempotent.
 
-        Raises NotFound, and Conflict when it has ended.
+        Raises NotFoundError, and ConflictError when it has ended.
         """
         while True:
             with self._lock:
@@ -149,7 +149,7 @@ class Supervisor:
     def pause(self, job_id: str) -> Job:
         """Stop a job at its next step boundary, to go on later. Idempotent.
 
-        Raises NotFound, and Conflict when it has ended or is being cancelled.
+        Raises NotFoundError, and ConflictError when it has ended or is being cancelled.
         """
         while True:
             with self._lock:
@@ -167,7 +167,8 @@ class Supervisor:
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again; nothing happens to one that goes on anyway.
 
-        Raises NotFound, and Conflict when it has ended, is being cancelled, or is not paused yet.
+        Raises NotFoundError, and ConflictError when it has ended, is being cancelled or is not yet
+        paused.
         """
         job = self._store.transition(job_id, to="queued", allowed={"paused"})
         if job is None:
@@ -320,6 +321,6 @@ def _refuse(job: Job, what: str) -> NoReturn:
         "pausing": "wait until it is paused.",
         "cancelling": "submit it again instead.",
     }.get(job.status, "it has ended; submit it again instead.")
-    raise Conflict(
+    raise ConflictError(
         f"Job {job.id} is {job.status} and cannot be {what}: {remedy}", code=f"job_{job.status}"
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from batchgrad_service.jobs.engine_process import ENVIRONMENT
-from batchgrad_service.problems import Unavailable
+from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.processes import end_session, kill_group
 
 COMMAND = (sys.executable, "-m", "batchgrad_service.questions.process")
@@ -42,7 +42,7 @@ class Forker:
         """A socket to a new process, which reads questions from it as soon as it is there.
 
         Raises:
-            Unavailable: it cannot be started.
+            UnavailableError: it cannot be started.
         """
         for _ in range(2):
             control = self.start()
@@ -55,7 +55,7 @@ class Forker:
                     self._leave()
                 else:
                     return ours
-        raise Unavailable("No process can be started to answer.", code="questions_busy")
+        raise UnavailableError("No process can be started to answer.", code="questions_busy")
 
     def stop(self) -> None:
         """End it, and every process that it has forked; returns when they are gone.

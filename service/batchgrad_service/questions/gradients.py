@@ -19,7 +19,7 @@ from batchgrad.parsing.wording import shown
 from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
 from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
 from batchgrad_engine.measurement.statistics import noise_scale
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.arrays import cast, numbers
 from batchgrad_service.validation.memory import refuse_large_question
 from batchgrad_service.validation.shapes import bind, check_ids, check_targets
@@ -45,7 +45,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     """The exact mean gradient of the minibatch beside every shortcut.
 
     Raises:
-        Invalid: a field does not fit; the problem names it, its value and the remedy.
+        InvalidError: a field does not fit; the problem names it, its value and the remedy.
     """
     network, batch, parameters = _read(request)
     loss = LOSSES[request.loss]
@@ -91,7 +91,7 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
     dtype = np.dtype(request.precision)
     inputs = numbers(request.inputs, "/inputs")
     if inputs.ndim < 2:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/inputs",
             f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
             "put each example's numbers in a list.",
@@ -117,18 +117,18 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
 
 def _check_weights(weights: Array, examples: int) -> None:
     if weights.shape != (examples,):
-        raise Invalid.field(
+        raise InvalidError.field(
             "/weights",
             f"weights has shape {list(weights.shape)}; expected [{examples}]: one per example.",
         )
     negative = np.flatnonzero(weights < 0)
     if len(negative):
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/weights/{negative[0]}",
             f"weights[{negative[0]}] is {weights[negative[0]]}; weights must be at least 0.",
         )
     if not weights.any():
-        raise Invalid.field(
+        raise InvalidError.field(
             "/weights",
             "All weights are 0, so there is no mean: give at least one example a positive weight.",
         )
@@ -139,7 +139,7 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
         return network.initial_parameters(request.seed, request.precision)
     expected, got = {slot.name for slot in network.slots}, set(request.parameters)
     if expected != got:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/parameters",
             f"parameters has {shown(sorted(got))}; this network has {sorted(expected)}.",
         )
@@ -148,7 +148,7 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
         pointer = f"/parameters/{slot.name}"
         value = cast(numbers(request.parameters[slot.name], pointer), pointer, flat.dtype)
         if value.shape != slot.shape:
-            raise Invalid.field(
+            raise InvalidError.field(
                 pointer,
                 f"{slot.name} has shape {list(value.shape)}; expected {list(slot.shape)}.",
             )
@@ -195,7 +195,7 @@ def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_])
     bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(norms)))
     if len(bad):
         first = [int(example) for example in bad[:5]]
-        raise Invalid.field(
+        raise InvalidError.field(
             f"/inputs/{first[0]}",
             f"Loss or gradient is not finite for examples {first}"
             f"{' and others' if len(bad) > 5 else ''}: scale inputs or parameters down, or use "
@@ -206,7 +206,7 @@ def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_])
 def _refuse_heavy(sums: GradientSums) -> None:
     """Finite examples can have sums that are not."""
     if not isfinite(sums.totals[LOSS]) or not np.isfinite(sums.gradient).all():
-        raise Invalid.field(
+        raise InvalidError.field(
             "/inputs",
             "Every example is finite, their weighted sum is not: scale inputs or parameters down, "
             "or use precision: float64.",

@@ -41,4 +41,4 @@ ANSWERS: dict[Kind, Callable[[bytes], bytes]] = {
     "spec": _spec,
     "plan": _plan,
 }
-"""Each raises a Problem where the question is wrong."""
+"""Each raises a ProblemError when the request is invalid."""

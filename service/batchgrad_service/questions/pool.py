@@ -15,10 +15,10 @@ from typing import IO
 import anyio.to_thread
 import structlog
 
-from batchgrad_service.problems import Invalid, Problem, Unavailable
+from batchgrad_service.problems import InvalidError, ProblemError, UnavailableError
 from batchgrad_service.questions.forker import Forker
 from batchgrad_service.questions.kinds import Kind
-from batchgrad_service.questions.protocol import Answered, Question, ToldProblem
+from batchgrad_service.questions.protocol import Answered, Question, SerializedProblem
 
 AT_ONCE = 2
 WAITING = 64
@@ -75,11 +75,11 @@ class QuestionPool:
         """The answer, from its beginning; `data_bytes` of stored data may have to be read for it.
 
         Raises:
-            Problem: the question is wrong, or takes more than it may.
-            Unavailable: too many wait, or the service stops.
+            ProblemError: the question is wrong, or takes more than it may.
+            UnavailableError: too many wait, or the service stops.
         """
         if self._under_way >= self._most:
-            raise Unavailable(
+            raise UnavailableError(
                 f"{self._under_way} questions wait for their answers, as many as may: ask again.",
                 code="questions_busy",
                 headers={"Retry-After": "2"},
@@ -131,10 +131,10 @@ class QuestionPool:
             return content
         with content:
             if answered.outcome == "problem":
-                raise ToldProblem.model_validate_json(content.read()).problem()
+                raise SerializedProblem.model_validate_json(content.read()).problem()
         if answered.outcome == "out_of_memory":
             raise _too_large(asked)
-        raise Problem("Something broke inside; the service's log says what.")
+        raise ProblemError("Something broke inside; the service's log says what.")
 
     def _converse(
         self, line: socket.socket, asked: Question, body: bytes
@@ -183,13 +183,13 @@ class QuestionPool:
                 return
         line.close()
 
-    def _ended(self, asked: Question, seconds: float, error: Exception) -> Problem:
+    def _ended(self, asked: Question, seconds: float, error: Exception) -> ProblemError:
         if self._stopped:
             return _stopping()
         _log.warning("a question's process ended", kind=asked.kind, seconds=round(seconds, 2))
         if not isinstance(error, TimeoutError) and seconds < asked.cpu_seconds:
             return _too_large(asked)  # not every library can tell of a lack of memory
-        return Invalid.field(
+        return InvalidError.field(
             "",
             f"The answer takes more than {asked.cpu_seconds:.3g} s of CPU time, as much as this "
             f"question may: {_ANSWER_LESS}",
@@ -208,8 +208,8 @@ def _is_there(line: socket.socket) -> bool:
         return False
 
 
-def _too_large(asked: Question) -> Problem:
-    return Invalid.field(
+def _too_large(asked: Question) -> ProblemError:
+    return InvalidError.field(
         "",
         f"The answer takes more than {asked.memory_bytes / 2**20:.0f} MiB of memory, as much as "
         f"this question may: {_ANSWER_LESS}",
@@ -217,5 +217,5 @@ def _too_large(asked: Question) -> Problem:
     )
 
 
-def _stopping() -> Problem:
-    return Unavailable("The service is stopping.", code="not_ready")
+def _stopping() -> ProblemError:
+    return UnavailableError("The service is stopping.", code="not_ready")

@@ -12,9 +12,9 @@ import socket
 import sys
 import traceback
 
-from batchgrad_service.problems import BadRequest, Invalid
+from batchgrad_service.problems import BadRequestError, InvalidError
 from batchgrad_service.questions.kinds import ANSWERS
-from batchgrad_service.questions.protocol import Answered, Outcome, Question, ToldProblem
+from batchgrad_service.questions.protocol import Answered, Outcome, Question, SerializedProblem
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, resident_bytes
 from batchgrad_workers.system.processes import outlive_sigterm
@@ -67,8 +67,8 @@ def _answer(asked: Question, body: bytes) -> tuple[Outcome, bytes]:
     try:
         with at_most(asked.memory_bytes):
             return "answer", ANSWERS[asked.kind](body)
-    except (Invalid, BadRequest) as problem:
-        return "problem", ToldProblem.of(problem).model_dump_json().encode()
+    except (InvalidError, BadRequestError) as problem:
+        return "problem", SerializedProblem.of(problem).model_dump_json().encode()
     except MemoryError:
         return "out_of_memory", b""
     except Exception:  # noqa: BLE001 - whatever it is, the service must learn of it

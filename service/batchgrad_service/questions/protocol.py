@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from batchgrad.contract import ProblemError
-from batchgrad_service.problems import BadRequest, Invalid, Problem
+from batchgrad.contract import FieldError
+from batchgrad_service.problems import BadRequestError, InvalidError, ProblemError
 from batchgrad_service.questions.kinds import Kind
 
 Outcome = Literal["answer", "problem", "out_of_memory", "broken"]
@@ -31,23 +31,23 @@ class Answered(BaseModel):
     last: bool
 
 
-class ToldProblem(BaseModel):
-    """A Problem on its way."""
+class SerializedProblem(BaseModel):
+    """A problem as JSON."""
 
-    kind: Literal["Invalid", "BadRequest"]
+    kind: Literal["invalid", "bad_request"]
     detail: str
     code: str
-    errors: list[ProblemError]
+    errors: list[FieldError]
 
     @classmethod
-    def of(cls, problem: Problem) -> "ToldProblem":
+    def of(cls, problem: ProblemError) -> "SerializedProblem":
         """The problem, as it travels."""
-        kind: Literal["Invalid", "BadRequest"] = (
-            "BadRequest" if isinstance(problem, BadRequest) else "Invalid"
+        kind: Literal["invalid", "bad_request"] = (
+            "bad_request" if isinstance(problem, BadRequestError) else "invalid"
         )
         return cls(kind=kind, detail=problem.detail, code=problem.code, errors=problem.errors)
 
-    def problem(self) -> Problem:
+    def problem(self) -> ProblemError:
         """The problem again, to be raised."""
-        made = BadRequest if self.kind == "BadRequest" else Invalid
+        made = BadRequestError if self.kind == "bad_request" else InvalidError
         return made(self.detail, code=self.code, errors=self.errors)

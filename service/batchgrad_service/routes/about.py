@@ -8,7 +8,7 @@ from batchgrad.contract import GradientsRequest, GradientsResponse, Version
 from batchgrad_service.http.bodies import json_body
 from batchgrad_service.http.large_responses import sent_from
 from batchgrad_service.metrics.registry import exposition
-from batchgrad_service.problems import Unavailable
+from batchgrad_service.problems import UnavailableError
 from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter()
@@ -46,11 +46,13 @@ async def read_health() -> dict[str, str]:
 def read_readiness(served: Served) -> dict[str, str]:
     """Jobs can be run; 503 before that, and while the service stops."""
     if served.closing.begun or not served.supervisor.ready():
-        raise Unavailable("The service is not ready: it is starting or stopping.", code="not_ready")
+        raise UnavailableError(
+            "The service is not ready: it is starting or stopping.", code="not_ready"
+        )
     served.store.count_by_status()
     if trouble := served.trouble():
         code, detail = trouble
-        raise Unavailable(detail, code=code)
+        raise UnavailableError(detail, code=code)
     return {"status": "ready"}
 
 

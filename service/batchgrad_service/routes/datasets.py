@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, Page
-from batchgrad_service.problems import UnsupportedMedia
+from batchgrad_service.problems import UnsupportedMediaTypeError
 from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -39,7 +39,7 @@ async def put_dataset(
     """
     kind = request.headers.get("content-type", "")
     if kind.startswith(("multipart/", "application/json")):
-        raise UnsupportedMedia(
+        raise UnsupportedMediaTypeError(
             f"Got {kind:.100}; send the bytes of an npz file as the body, "
             "with content-type application/x-npz."
         )

@@ -46,11 +46,15 @@ class Questions(Protocol):
     """Who answers what takes time or memory."""
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
-        """The answer; Problem where there is none. `data_bytes` of stored data are read for it."""
+        """The answer to `body`, for which `data_bytes` of stored data are read.
+
+        Raises:
+            ProblemError: the request is invalid, too large, or cannot be answered now.
+        """
 
 
 class Supervisor(Protocol):
-    """Who runs the jobs. `cancel`, `pause`, `resume` raise NotFound and Conflict."""
+    """Who runs the jobs. `cancel`, `pause`, `resume` raise NotFoundError and ConflictError."""
 
     def notify(self) -> None:
         """Something was queued."""
@@ -101,14 +105,14 @@ class Services:
     keep_alive_seconds: float = 15.0
 
     async def read_spec(self, body: bytes) -> JobSpec:
-        """A job's spec from a request's body; Problem if it is none."""
+        """A job's spec from a request's body; ProblemError if it is none."""
         if len(body) <= SMALL_SPEC_BYTES:
             return await run_in_threadpool(read_body, JobSpec, body)
         with await self.questions.ask("spec", body) as answer:
             return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
 
     async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-        """What the job would do; Problem if spec, dataset and machine do not fit."""
+        """What the job would do; ProblemError if spec, dataset and machine do not fit."""
         planned = await self._planned(spec, dataset, directory)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)

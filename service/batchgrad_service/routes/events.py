@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Event, EventType, Page
 from batchgrad_service.http.large_responses import sent_from
-from batchgrad_service.problems import BadRequest
+from batchgrad_service.problems import BadRequestError
 from batchgrad_service.routes.dependencies import Served, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -63,7 +63,7 @@ async def read_events(
     await run_in_threadpool(served.store.job, job_id)
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
-            raise BadRequest(
+            raise BadRequestError(
                 f"Last-Event-ID is {last_event_id!r:.60}; expected the id of an event, a number."
             )
         after = int(last_event_id)

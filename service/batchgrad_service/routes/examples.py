@@ -22,7 +22,7 @@ from batchgrad.contract import (
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
 from batchgrad_service.http.large_responses import CHUNK_BYTES
-from batchgrad_service.problems import Conflict, Invalid, NotFound
+from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
 from batchgrad_service.routes.dependencies import Served, Services, as_json
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
@@ -72,11 +72,11 @@ def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
             continue
     status = served.store.job(job_id).status
     if status in TERMINAL:
-        raise Conflict(
+        raise ConflictError(
             f"Job {job_id} {status} before its first checkpoint: it has no example ledger.",
             code="ended_without_checkpoint",
         )
-    raise Conflict(
+    raise ConflictError(
         f"Job {job_id} has no example ledger yet: wait for its first step or checkpoint.",
         code="no_ledger",
     )
@@ -99,7 +99,7 @@ def read_example(
     """
     inputs, targets = arrays_of(job_id, served)
     if example >= len(inputs):
-        raise NotFound(
+        raise NotFoundError(
             f"Job {job_id}'s dataset has the examples 0 to {len(inputs) - 1}, no {example}.",
             code="example_not_found",
         )
@@ -107,7 +107,7 @@ def read_example(
         return _as_npy(inputs[example])
     size = inputs[example].size + targets[example].size
     if size > MOST_NUMBERS:
-        raise Invalid(
+        raise InvalidError(
             f"An example has {size} numbers, at most {MOST_NUMBERS} are written as JSON or drawn: "
             "ask for ?format=npy, which numpy.load reads.",
             code="example_too_large",
@@ -117,7 +117,9 @@ def read_example(
         return as_json(ExampleInput(example=example, input=values, target=target))
     shape = picture_shape(inputs.shape[1:])
     if shape is None:
-        raise Invalid(f"Inputs of shape {inputs.shape[1:]} are no pictures: ask for format=json.")
+        raise InvalidError(
+            f"Inputs of shape {inputs.shape[1:]} are no pictures: ask for format=json."
+        )
     return Response(png(inputs[example], shape), media_type="image/png")
 
 
@@ -136,7 +138,7 @@ def _as_npy(row: Array) -> Response:
 
 
 def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:
-    """Inputs (n, …) and targets of a job's dataset, mapped; Conflict when it was deleted."""
+    """Inputs (n, …) and targets of a job's dataset, mapped; ConflictError when it was deleted."""
     directory = served.datasets.directory(served.store.job_inputs(job_id).dataset_digest)
     try:
         inputs, targets = (
@@ -144,7 +146,7 @@ def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:
             for name in ("inputs", "targets")
         )
     except FileNotFoundError:
-        raise Conflict(f"Job {job_id}'s dataset was deleted.", code="dataset_gone") from None
+        raise ConflictError(f"Job {job_id}'s dataset was deleted.", code="dataset_gone") from None
     return inputs, targets
 
 
@@ -165,7 +167,7 @@ def read_step_examples(
     inputs = served.store.job_inputs(job_id)
     dataset = served.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
-        raise Conflict(
+        raise ConflictError(
             f"Job {job_id}'s dataset was deleted, so its steps can't be replayed.",
             code="dataset_gone",
         )
@@ -185,7 +187,7 @@ def read_step_examples(
         )
         if answer.examples is not None:
             return as_json(answer.examples)
-    raise Conflict(
+    raise ConflictError(
         f"Step {step} of job {job_id} can't be replayed: {answer.bad_checkpoint}",
         code="bad_checkpoint",
     )
@@ -214,7 +216,7 @@ def _refuse_long(job_id: str, step: int, start: int, served: Services) -> None:
     if seconds <= most:
         return
     kept = [stored.checkpoint.step for stored in served.store.checkpoints(job_id)]
-    raise Conflict(
+    raise ConflictError(
         f"A replay of step {step} begins at step {start} and would take more than {most:g} s "
         f"(replay_seconds), by the seconds that its steps took: ask for a step soon after one of "
         f"the checkpoints, which are of the steps {sorted(kept)}.",

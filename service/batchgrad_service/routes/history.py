@@ -12,7 +12,7 @@ from batchgrad_engine.checkpoints.folding import CannotFold
 from batchgrad_service.datasets.downloads import Download, newest_whole
 from batchgrad_service.http.etags import is_known
 from batchgrad_service.http.large_responses import sent_from
-from batchgrad_service.problems import Conflict, Invalid
+from batchgrad_service.problems import ConflictError, InvalidError
 from batchgrad_service.routes.dependencies import Served, Services, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -113,12 +113,12 @@ def _parameters(
     job = served.store.job(job_id)
     kept = served.store.checkpoints(job_id)
     if not kept and job.status in TERMINAL:
-        raise Conflict(
+        raise ConflictError(
             f"Job {job_id} {job.status} before its first checkpoint: it has no parameters.",
             code="ended_without_checkpoint",
         )
     if not kept:
-        raise Conflict(
+        raise ConflictError(
             f"Job {job_id} has no checkpoint yet: wait for its first one.", code="no_checkpoint"
         )
     model = job.spec.model if fold else None
@@ -141,9 +141,9 @@ def _parameters(
     try:
         content, chosen, faults = newest_whole(job_id, kept, export, which, step)
     except CannotFold as reason:
-        raise Invalid(str(reason), code="cannot_fold") from None
+        raise InvalidError(str(reason), code="cannot_fold") from None
     except PrecisionTooSmall as reason:
-        raise Invalid(str(reason), code="precision_too_small") from None
+        raise InvalidError(str(reason), code="precision_too_small") from None
     headers = {"ETag": etag(chosen), "Cache-Control": "private, no-cache"}
     if content is None:
         return Response(status_code=304, headers=headers)

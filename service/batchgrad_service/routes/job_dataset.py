@@ -8,7 +8,7 @@ from starlette.responses import FileResponse
 
 from batchgrad.contract import TERMINAL
 from batchgrad_service.datasets.npz import ARRAYS
-from batchgrad_service.problems import Forbidden, NotFound
+from batchgrad_service.problems import ForbiddenError, NotFoundError
 from batchgrad_service.routes.dependencies import Served
 
 router = APIRouter(prefix="/v1/jobs", include_in_schema=False)
@@ -33,18 +33,18 @@ def read_job_dataset(
     """One array's .npy, or a range of its bytes.
 
     Raises:
-        Forbidden: not this job's secret, or the job has ended.
+        ForbiddenError: not this job's secret, or the job has ended.
     """
     secret = authorization.removeprefix("Bearer ")
     if not served.sources.opens(job_id, secret) or served.store.job(job_id).status in TERMINAL:
-        raise Forbidden(
+        raise ForbiddenError(
             "This is for the workers of a job that has not ended, with the secret that its engine "
             "was given; people need no more than GET /v1/datasets."
         )
     digest = served.store.job_inputs(job_id).dataset_digest
     path = served.datasets.directory(digest) / file
     if file not in FILES or not path.is_file():
-        raise NotFound(f"Job {job_id}'s dataset has no {file:.64}.")
+        raise NotFoundError(f"Job {job_id}'s dataset has no {file:.64}.")
     _log.info(
         "a node fetches a dataset",
         job_id=job_id,

@@ -23,7 +23,7 @@ from batchgrad.contract import (
     Plan,
 )
 from batchgrad_service.http.bodies import json_body
-from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.routes.dependencies import Served, Services, as_json
 from batchgrad_service.validation.initial_parameters import warnings_of_start
 
@@ -67,8 +67,8 @@ async def plan_or_queue(
         served.disk.require()
     try:
         await run_in_threadpool(served.store.dataset, spec.dataset)
-    except NotFound as missing:
-        raise Invalid.field("/dataset", missing.detail, code=missing.code) from None
+    except NotFoundError as missing:
+        raise InvalidError.field("/dataset", missing.detail, code=missing.code) from None
     async with contextmanager_in_threadpool(served.datasets.using(spec.dataset)) as found:
         plan = await served.plan(spec, *found)
         return await run_in_threadpool(
@@ -142,7 +142,7 @@ def list_jobs(
     if label is not None:
         name, equals, value = label.partition("=")
         if not equals:
-            raise Invalid(f"label is {label!r:.100}; expected KEY=VALUE.")
+            raise InvalidError(f"label is {label!r:.100}; expected KEY=VALUE.")
         pair = (name, value)
     return as_json(served.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
 
@@ -152,7 +152,7 @@ def _statuses(given: list[str]) -> list[JobStatus]:
     words = [word for text in given for word in text.split(",") if word]
     unknown = [word for word in words if word not in known]
     if unknown:
-        raise Invalid(f"status is {unknown[0]!r:.100}; expected one of {', '.join(known)}.")
+        raise InvalidError(f"status is {unknown[0]!r:.100}; expected one of {', '.join(known)}.")
     return [known[word] for word in words]
 
 

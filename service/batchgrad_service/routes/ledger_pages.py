@@ -8,7 +8,7 @@ import numpy.typing as npt
 from batchgrad.contract import JobSpec, Ledger, LedgerEntry, LedgerOrder
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile
 from batchgrad_engine.training.sampling import order_of
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
@@ -33,7 +33,7 @@ def ledger_page(
     the order, not a count, so that pages of a job that runs leave nothing out that stays put.
 
     Raises:
-        Invalid: `after` is no cursor of this order.
+        InvalidError: `after` is no cursor of this order.
     """
     seen = file.column("times_seen")
     examples = _training(spec, len(seen), dataset)
@@ -131,7 +131,7 @@ def _from_cursor(cursor: str, order: LedgerOrder) -> tuple[float, int]:
     except (ValueError, OverflowError):  # OverflowError: 0x1p+1024
         of, place = "none", (0.0, 0)
     if of != order:
-        raise Invalid(
+        raise InvalidError(
             f"after is {cursor!r:.100}, which is no place in the order {order}: pass the `next` "
             "of the page before, with the same order.",
             code="invalid_cursor",

@@ -3,15 +3,15 @@
 from sqlalchemy import delete, insert, select, update
 
 from batchgrad.contract import TERMINAL, Dataset, Page
-from batchgrad_service.problems import Conflict, NotFound
+from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import PutOutcome, dataset_of, from_cursor, to_cursor
 from batchgrad_service.store.schema import datasets, jobs
 
 
-def no_dataset(name: str) -> NotFound:
+def no_dataset(name: str) -> NotFoundError:
     """The problem to raise for an unknown dataset."""
-    return NotFound(
+    return NotFoundError(
         f"There is no dataset {name!r}; GET /v1/datasets lists those there are, "
         "PUT /v1/datasets/{name} stores one.",
         code="dataset_not_found",
@@ -42,7 +42,7 @@ class DatasetRows(Database):
             return "replaced"
 
     def dataset(self, name: str) -> Dataset:
-        """One dataset; NotFound when nothing has the name."""
+        """One dataset; NotFoundError when nothing has the name."""
         with self.reading() as connection:
             query = select(datasets).where(datasets.c.name == name)
             row = connection.execute(query).mappings().first()
@@ -63,7 +63,7 @@ class DatasetRows(Database):
         )
 
     def delete_dataset(self, name: str) -> None:
-        """Take the name away; Conflict while a job that has not ended trains on the content."""
+        """Remove the name; ConflictError while a job that has not ended uses the content."""
         with self.writing() as connection:
             digest = connection.execute(
                 select(datasets.c.digest).where(datasets.c.name == name)
@@ -80,7 +80,7 @@ class DatasetRows(Database):
                 .first()
             )
             if user is not None:
-                raise Conflict(
+                raise ConflictError(
                     f"Job {user} trains on dataset {name!r} and has not ended: "
                     "wait for it or cancel it, then delete.",
                     code="dataset_in_use",

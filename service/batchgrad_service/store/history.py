@@ -6,7 +6,7 @@ import numpy as np
 from sqlalchemy import Column, ColumnElement, RowMapping, delete, func, select
 
 from batchgrad.contract import Event, EventType, Page, StepRow
-from batchgrad_service.problems import NotFound
+from batchgrad_service.problems import NotFoundError
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import (
     StoredCheckpoint,
@@ -20,7 +20,7 @@ from batchgrad_service.store.step_blocks.packing import Row as StepDict
 
 
 class History(Database):
-    """Events, steps and checkpoints; each method raises NotFound when there is no such job."""
+    """Events, steps and checkpoints; each method raises NotFoundError when there is no such job."""
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
         """Events with seq > `after`, oldest first; `next` is the last seq, if there are more."""
@@ -54,13 +54,13 @@ class History(Database):
     def step_checksum(self, job_id: str, step: int) -> str | None:
         """What a replay of the step must have: `gradient_checksum`, or its first 16 digits.
 
-        NotFound when the job has not done the step.
+        NotFoundError when the job has not done the step.
         """
         with self.reading() as connection:
             done = job_row(connection, job_id)["step"]
             recorded, checksum = blocks.checksum(connection, job_id, step)
         if not recorded:
-            raise NotFound(
+            raise NotFoundError(
                 f"Job {job_id} has no step {step}: it has done {done}, counted from 1.",
                 code="step_not_found",
             )

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
-from batchgrad_service.problems import Conflict, IdempotencyConflict
+from batchgrad_service.problems import ConflictError, IdempotencyConflictError
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import (
     JobInputs,
@@ -56,7 +56,7 @@ class JobRows(Database):
         """A queued job, and whether it was created now; with events `state`, `plan`, `warning`s.
 
         The same `idempotency_key` with the same `body_digest` gives the job of the first time;
-        with another body it raises IdempotencyConflict.
+        with another body it raises IdempotencyConflictError.
         """
         with self.writing() as connection:
             earlier = _replayed(connection, idempotency_key, body_digest)
@@ -101,17 +101,17 @@ class JobRows(Database):
             return job_of(job_row(connection, job_id)), True
 
     def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:
-        """The job that this key created, if any; IdempotencyConflict as in `create_job`."""
+        """The job that this key created, if any; IdempotencyConflictError as in `create_job`."""
         with self.reading() as connection:
             return _replayed(connection, idempotency_key, body_digest)
 
     def job(self, job_id: str) -> Job:
-        """One job; NotFound when there is none."""
+        """One job; NotFoundError when there is none."""
         with self.reading() as connection:
             return job_of(job_row(connection, job_id))
 
     def job_inputs(self, job_id: str) -> JobInputs:
-        """What an engine needs for the current attempt; NotFound when there is no such job."""
+        """What an engine needs for the current attempt; NotFoundError when there is no such job."""
         with self.reading() as connection:
             row = job_row(connection, job_id)
         return JobInputs(
@@ -168,7 +168,7 @@ class JobRows(Database):
                 other = (
                     "resume it and wait for its end" if status == "paused" else "wait for its end"
                 )
-                raise Conflict(
+                raise ConflictError(
                     f"Job {job_id} is {status}: only a job that has ended can be deleted. Cancel "
                     f"it, or {other}, then delete.",
                     code="job_not_finished",
@@ -198,7 +198,7 @@ def _replayed(connection: Connection, key: str | None, body_digest: str) -> Job 
     if known is None:
         return None
     if known.body_digest != body_digest:
-        raise IdempotencyConflict(
+        raise IdempotencyConflictError(
             f"Idempotency-Key {key!r} came with another job before ({known.job_id}): "
             "send the same body again, or a new key for a new job."
         )

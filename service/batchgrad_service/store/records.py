@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from sqlalchemy.engine import Result
 
 from batchgrad.contract import Checkpoint, Dataset, Event, EventType, Job, JobSpec
-from batchgrad_service.problems import Invalid, NotFound
+from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import schema
 
 PutOutcome = Literal["created", "same", "replaced", "conflict"]
@@ -55,7 +55,7 @@ def checkpoint_of(row: RowMapping) -> StoredCheckpoint:
 
 
 def job_row(connection: Connection, job_id: str) -> RowMapping:
-    """The row of one job; NotFound when there is none."""
+    """The row of one job; NotFoundError when there is none."""
     found: Result[Any] = connection.execute(select(schema.jobs).where(schema.jobs.c.id == job_id))
     row: Row[Any] | None = found.first()
     if row is None:
@@ -63,9 +63,9 @@ def job_row(connection: Connection, job_id: str) -> RowMapping:
     return row._mapping  # noqa: SLF001 - SQLAlchemy's documented name for it
 
 
-def no_job(job_id: str) -> NotFound:
+def no_job(job_id: str) -> NotFoundError:
     """The problem to raise for an unknown job."""
-    return NotFound(
+    return NotFoundError(
         f"There is no job {job_id!r}; GET /v1/jobs lists those there are.", code="job_not_found"
     )
 
@@ -91,13 +91,13 @@ def to_cursor(key: str) -> str:
 
 
 def from_cursor(cursor: str) -> str:
-    """The key inside a cursor; Invalid when the service cannot have made it."""
+    """The key inside a cursor; InvalidError when the service cannot have made it."""
     try:
         return base64.b64decode(
             cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
         ).decode()
     except (binascii.Error, ValueError):
-        raise Invalid(
+        raise InvalidError(
             f"after is {cursor!r}: pass the `next` of the page before, unchanged.",
             code="invalid_cursor",
         ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from batchgrad_service.problems import Problem
+from batchgrad_service.problems import ProblemError
 from batchgrad_workers.system.disk import REMEDY, free_bytes
 
 RETRY_AFTER_SECONDS = 5
@@ -20,7 +20,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FILE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
 
-class StoreUnavailable(Problem):
+class StoreUnavailable(ProblemError):
     """The database can't be read or written now; nothing was changed."""
 
     status = 503

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.parsing.wording import shown
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_workers.arrays import Array
 
 MAX_AXES = 16
@@ -18,7 +18,7 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
     """The array that `nested` spells, float64, or int64 where all its numbers are integers.
 
     Raises:
-        Invalid: ragged lists, something that is no number, or a number that is not finite.
+        InvalidError: ragged lists, something that is no number, or a number that is not finite.
     """
     name = pointer[1:]
     shape: list[int] = []
@@ -26,15 +26,17 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
     while isinstance(level, list):
         shape.append(len(level))
         if not level:
-            raise Invalid.field(pointer, f"{name} holds an empty list: give it numbers.")
+            raise InvalidError.field(pointer, f"{name} holds an empty list: give it numbers.")
         if len(shape) > MAX_AXES:
-            raise Invalid.field(pointer, f"{name} is nested more than {MAX_AXES} lists deep.")
+            raise InvalidError.field(pointer, f"{name} is nested more than {MAX_AXES} lists deep.")
         level = level[0]
     for place, leaf in _leaves(nested, pointer, tuple(shape)):
         if isinstance(leaf, bool) or not isinstance(leaf, int | float):
-            raise Invalid.field(place, f"got {shown(leaf)}; expected a number.")
+            raise InvalidError.field(place, f"got {shown(leaf)}; expected a number.")
         if isinstance(leaf, int) and not INT64.min <= leaf <= INT64.max:
-            raise Invalid.field(place, "got an integer too large for 64 bits; expected a number.")
+            raise InvalidError.field(
+                place, "got an integer too large for 64 bits; expected a number."
+            )
     array = np.array(nested)
     _refuse_nonfinite(array, array, pointer, "finite numbers")
     return array
@@ -44,7 +46,7 @@ def cast(array: npt.NDArray[Any], pointer: str, dtype: npt.DTypeLike) -> Array:
     """`array` in a float type.
 
     Raises:
-        Invalid: a number is too large for it.
+        InvalidError: a number is too large for it.
     """
     with np.errstate(over="ignore"):
         rounded = array.astype(dtype)
@@ -58,7 +60,7 @@ def _refuse_nonfinite(
     bad = np.argwhere(~np.isfinite(checked))
     if len(bad):
         place = "".join(f"/{index}" for index in bad[0])
-        raise Invalid.field(
+        raise InvalidError.field(
             pointer + place,
             f"got {given[tuple(bad[0])]} ({len(bad)} such values in {pointer[1:]}); expected "
             f"{expected}: remove or repair these examples.",
@@ -71,7 +73,7 @@ def _leaves(level: Any, place: str, shape: tuple[int, ...]) -> Iterator[tuple[st
         return
     if not isinstance(level, list) or len(level) != shape[0]:
         got = f"a list of {len(level)}" if isinstance(level, list) else shown(level)
-        raise Invalid.field(
+        raise InvalidError.field(
             place, f"got {got}; expected a list of {shape[0]}: all rows need the same length."
         )
     for index, item in enumerate(level):

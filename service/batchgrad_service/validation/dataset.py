@@ -5,7 +5,7 @@ from typing import Any
 import numpy.typing as npt
 
 from batchgrad.contract import Dataset, JobSpec
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation import shapes
 from batchgrad_service.validation.labels import as_classes
 from batchgrad_service.validation.shapes import check_class_count, check_ids, check_value_targets
@@ -21,12 +21,12 @@ def check_inputs(spec: JobSpec, inputs: npt.NDArray[Any], network: Network) -> N
     """Refuse `inputs` (n, …) that are no ids, where an embedding takes them.
 
     Raises:
-        Invalid: numbers, an id without a row, or ids that are to be standardized.
+        InvalidError: numbers, an id without a row, or ids that are to be standardized.
     """
     if not network.takes_ids:
         return
     if spec.standardize:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/standardize", "embedding takes ids, which have no mean: set standardize: false."
         )
     for start in range(0, len(inputs), CHUNK):
@@ -37,12 +37,12 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
     """Refuse `targets` that do not fit the loss on a network with `outputs`.
 
     Raises:
-        Invalid: another kind or shape, or values that the loss does not take.
+        InvalidError: another kind or shape, or values that the loss does not take.
     """
     loss = spec.loss
     if LOSSES[loss].targets == "classes":
         if dataset.classes is None:
-            raise Invalid.field(
+            raise InvalidError.field(
                 "/loss",
                 f"{loss} takes integer classes (n,), dataset {dataset.name} has "
                 f"{targets.dtype.name} targets of shape {list(targets.shape)}: store "
@@ -69,18 +69,18 @@ def check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
     """Refuse class weights that are not of the dataset's classes.
 
     Raises:
-        Invalid: there are no classes, too many, not this one, or all have weight 0.
+        InvalidError: there are no classes, too many, not this one, or all have weight 0.
     """
     if spec.class_weights is None:
         return
     if dataset.classes is None:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/class_weights",
             f"class_weights need classes, dataset {dataset.name} has targets that are numbers: "
             "leave class_weights out, or give the dataset weights.",
         )
     if dataset.classes > MAX_WEIGHTED_CLASSES:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/class_weights",
             f"class_weights need a table of all classes, dataset {dataset.name} has class "
             f"{dataset.classes - 1}; at most {MAX_WEIGHTED_CLASSES} classes can be weighted: "
@@ -89,12 +89,12 @@ def check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
     if isinstance(spec.class_weights, dict):
         unknown = sorted(label for label in spec.class_weights if label >= dataset.classes)
         if unknown:
-            raise Invalid.field(
+            raise InvalidError.field(
                 f"/class_weights/{unknown[0]}",
                 f"dataset {dataset.name} has no class {unknown[0]}; it has 0 to "
                 f"{dataset.classes - 1}.",
             )
         if not any(spec.class_weights.get(label, 1.0) for label in range(dataset.classes)):
-            raise Invalid.field(
+            raise InvalidError.field(
                 "/class_weights", "All class weights are 0, so there is no mean: make one positive."
             )

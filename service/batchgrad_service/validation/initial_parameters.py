@@ -5,7 +5,7 @@ from pathlib import Path
 from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, objection, origin
 from batchgrad_engine.training.sampling import order_of
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.standardization import Standardization
 
@@ -16,14 +16,14 @@ def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[st
     `content` is the safetensors file that `spec.initial_parameters` stand for.
 
     Raises:
-        Invalid: its standardization shall be kept, and it says none for such inputs.
+        InvalidError: its standardization shall be kept, and it says none for such inputs.
     """
     stored, of = StoredDataset.open(directory), origin(content)
     known, shape = of.standardization, stored.inputs.shape[1:]
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
         if known is None or known.mean.shape != shape:
             says = f"one for inputs of shape {list(known.mean.shape)}" if known else "none"
-            raise Invalid.field(
+            raise InvalidError.field(
                 "/initial_parameters/standardization",
                 f"got keep, but of a standardization the parameters say {says}; inputs have shape "
                 f"{list(shape)}: leave it out, or take the parameters of a job with standardize: "

@@ -11,7 +11,7 @@ from batchgrad_engine.training.memory import (
     outputs_size,
     workspace_size,
 )
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
 
@@ -35,11 +35,11 @@ def check_job_memory(spec: JobSpec, network: Network, *, averaged: bool) -> int:
     """What the job's engine holds at least, with one thread; with shortcuts its means (`averaged`).
 
     Raises:
-        Invalid: this machine cannot hold it, or the shortcuts average too much.
+        InvalidError: this machine cannot hold it, or the shortcuts average too much.
     """
     means = MeansLayout(network).size if averaged else 0
     if means > MOST_MEANS:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/shortcuts",
             f"The shortcuts average {means} numbers at every step, at most {MOST_MEANS} are "
             "allowed (an embedding has one for each position and id): set shortcuts: [].",
@@ -47,7 +47,7 @@ def check_job_memory(spec: JobSpec, network: Network, *, averaged: bool) -> int:
     needed = job_bytes(spec, network, means)
     memory = machine_bytes()
     if needed > memory:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/model",
             f"{_sizes(network, spec.microbatch)} need about {needed / 2**30:.0f} GiB, this machine "
             f"has {memory / 2**30:.0f} GiB: use narrower layers, a smaller kernel or a smaller "
@@ -67,11 +67,11 @@ def refuse_large_question(request: GradientsRequest, network: Network, examples:
     """Bound what an answer holds, and what it takes on the way, before it is spent.
 
     Raises:
-        Invalid: too much, with the remedy.
+        InvalidError: too much, with the remedy.
     """
     means = MeansLayout(network).size
     if means > MOST_AVERAGED:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/model",
             f"The shortcuts average {means} numbers, at most {MOST_AVERAGED} are allowed (an "
             "embedding has one for each position and id): use narrower layers, or fewer positions "
@@ -79,7 +79,7 @@ def refuse_large_question(request: GradientsRequest, network: Network, examples:
         )
     gradients = 5 + (examples if request.per_example else 0)
     if network.size * gradients > MOST_ANSWERED:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/model",
             f"The answer would hold {gradients} gradients of {network.size} numbers, at most "
             f"{MOST_ANSWERED} numbers are allowed: use a smaller model, "
@@ -87,7 +87,7 @@ def refuse_large_question(request: GradientsRequest, network: Network, examples:
         )
     rows = min(examples, request.microbatch_size or DEFAULT_MICROBATCH)
     if microbatch_numbers(network, rows) > MOST_COMPUTED:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/model",
             f"{_sizes(network, rows)} are {microbatch_numbers(network, rows)} numbers at once, at "
             f"most {MOST_COMPUTED} are allowed: use narrower layers, a smaller kernel or a smaller "

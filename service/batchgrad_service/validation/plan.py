@@ -8,7 +8,7 @@ import numpy as np
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_engine.training.sampling import order_of
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
@@ -25,11 +25,11 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     """The plan of `spec` on the dataset stored in `directory`.
 
     Raises:
-        Invalid: spec and dataset do not fit; the problem names the field and the remedy.
+        InvalidError: spec and dataset do not fit; the problem names the field and the remedy.
     """
     network = bind(spec.model, tuple(dataset.input_shape))
     if not network.learning:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
         )
     averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
@@ -40,7 +40,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     check_class_weights(spec, dataset)
     order = order_of(spec, stored)
     if not len(order.training):
-        raise Invalid.field(
+        raise InvalidError.field(
             "/class_weights",
             f"class_weights and the weights of dataset {dataset.name} leave none of "
             f"{dataset.examples} examples a weight above 0: make one positive.",

@@ -3,7 +3,7 @@
 from math import ceil
 
 from batchgrad.contract import JobSpec
-from batchgrad_service.problems import Invalid
+from batchgrad_service.problems import InvalidError
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.losses import LOSSES
 
@@ -12,11 +12,11 @@ def check_split(spec: JobSpec, order: Sampler) -> list[str]:
     """A sentence or two for what is legal and perhaps not meant.
 
     Raises:
-        Invalid: there are no figures that the spec looks at.
+        InvalidError: there are no figures that the spec looks at.
     """
     stopping = spec.early_stopping
     if stopping and stopping.metric == "validation_accuracy" and not LOSSES[spec.loss].correct:
-        raise Invalid.field(
+        raise InvalidError.field(
             "/early_stopping/metric", f"{spec.loss} has no accuracy: set metric: validation_loss."
         )
     if spec.validation_fraction == 0 or len(order.validation):
@@ -26,7 +26,7 @@ def check_split(spec: JobSpec, order: Sampler) -> list[str]:
     if not stopping and spec.keep != "best":
         return [f"There will be no validation figures: {lacks}. {_remedy(examples)}"]
     asked = "early_stopping" if stopping else "keep: best"
-    raise Invalid.field(
+    raise InvalidError.field(
         "/validation_fraction",
         f"{asked} looks at validation figures, but {lacks}. {_remedy(examples)}",
     )

@@ -11,7 +11,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 
 from batchgrad_service.http.etags import is_known
-from batchgrad_service.problems import NotFound
+from batchgrad_service.problems import NotFoundError
 
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
@@ -34,7 +34,7 @@ def read_asset(name: str, request: Request) -> Response:
     """One file; 304 to a browser that has it."""
     asset = _asset(name)
     if asset is None:
-        raise NotFound(f"There is no file {name!r:.100}.")
+        raise NotFoundError(f"There is no file {name!r:.100}.")
     headers = {
         "ETag": asset.etag,
         "Cache-Control": _FOREVER if name == PLOTLY else "no-cache",

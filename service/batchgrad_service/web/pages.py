@@ -6,7 +6,7 @@ import yaml
 from fastapi import APIRouter, Response
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, LedgerOrder
-from batchgrad_service.problems import Conflict
+from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Served, Services
 from batchgrad_service.routes.examples import arrays_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
@@ -53,7 +53,7 @@ def read_examples(
     ledger, missing = None, ""
     try:
         ledger = newest_ledger(job_id, served, order, after, EXAMPLES_SHOWN)
-    except Conflict as reason:  # no step was done yet
+    except ConflictError as reason:  # no step was done yet
         missing = reason.detail
     return page(
         "examples.html",
@@ -71,7 +71,7 @@ def _have_pictures(job_id: str, served: Services) -> bool:
     """Whether the dataset is still there, and its inputs can be drawn."""
     try:
         inputs, _ = arrays_of(job_id, served)
-    except Conflict:
+    except ConflictError:
         return False
     return picture_shape(inputs.shape[1:]) is not None
 

@@ -14,7 +14,7 @@ from batchgrad.contract import TERMINAL, Job
 from batchgrad.display.events import said
 from batchgrad.display.figures import NONE, best, number, percent, place
 from batchgrad_service.http.links import ROOT, root_of
-from batchgrad_service.problems import Problem
+from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
 from batchgrad_workers.system.disk import lacks_room, no_room
@@ -89,7 +89,7 @@ class PageRoute(APIRoute):
                 first = error.errors()[0]
                 detail = f"{first['loc'][-1]}: {first['msg']}."
                 return page("problem.html", served, 422, detail=detail)
-            except Problem as problem:
+            except ProblemError as problem:
                 return page("problem.html", served, problem.status, detail=problem.detail)
             except OSError as error:
                 if not lacks_room(error):

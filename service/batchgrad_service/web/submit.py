@@ -8,14 +8,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from batchgrad.contract import Job, Plan, ProblemError
+from batchgrad.contract import FieldError, Job, Plan
 from batchgrad.errors import InvalidSpec
 from batchgrad.parsing.documents import SyntaxFault
 from batchgrad.parsing.key_lines import Lines
 from batchgrad.parsing.spec_files import parse_job
 from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
 from batchgrad_service.http.links import below_root
-from batchgrad_service.problems import Problem
+from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Served, Services
 from batchgrad_service.routes.jobs import plan_or_queue
 from batchgrad_service.web.forms import form_fields
@@ -89,12 +89,12 @@ async def _try(
         return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
         return (await plan_or_queue(spec, served, key or None, dry_run=dry_run))[0]
-    except Problem as problem:
+    except ProblemError as problem:
         found = await run_in_threadpool(_at_lines, text, problem.errors)
         return found or [Complaint(problem.detail)]
 
 
-def _at_lines(text: str, errors: Sequence[ProblemError]) -> list[Complaint]:
+def _at_lines(text: str, errors: Sequence[FieldError]) -> list[Complaint]:
     lines = Lines(text, "the text")
     return [Complaint(one.detail, lines.line_of(one.pointer)) for one in errors]
 
