@@ -107,11 +107,11 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
             ),
         )
         for reason, count in (("worker died", 1), ("silent", 2)):
-            metrics.happened(
+            metrics.count_event(
                 Happened(event="retry", data={"reason": reason, "microbatches": count})
             )
         for reason in ("died", "start_failed", "dismissed"):  # the others are not missed
-            metrics.happened(Happened(event="worker_lost", data={"reason": reason}))
+            metrics.count_event(Happened(event="worker_lost", data={"reason": reason}))
     metrics.observe("any", REPORTED)
     assert value(registry, "example_gradient_norm_bucket", le="0.0005") == 0
     assert value(registry, "example_gradient_norm_bucket", le="0.001") == 4

@@ -86,8 +86,8 @@ def test_rows_come_back(count: int) -> None:
         assert [each[name] for each in found] == [each[name] for each in rows], name
     assert all(near(a, b, 2e-7) for a, b in zip(found, rows, strict=True))
     assert unpack(pack(rows), slice(0, None, 7)) == found[::7]
-    stored = unpack(pack(rows), shown=False)
-    assert unpack(pack(stored), shown=False) == stored
+    stored = unpack(pack(rows), rounded=False)
+    assert unpack(pack(stored), rounded=False) == stored
 
 
 def test_joined_blocks_have_the_rows_of_all() -> None:

@@ -1,4 +1,4 @@
-"""What an engine reports, stored and measured; and old checkpoints removed as new ones come."""
+"""Store and count what engines report; remove old checkpoints when new ones are complete."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.messages import Checkpointed, Happened, Report, Started
 from batchgrad_engine.unstored import BadUnstored
 from batchgrad_service.metrics.registry import Metrics
-from batchgrad_service.store import Line, Store
+from batchgrad_service.store import MessageId, Store
 
 CHECKPOINTS_KEPT = 3
 THIN_AFTER_EVENTS = 5000
@@ -20,23 +20,23 @@ log = logging.getLogger(__name__)
 
 
 class Reports:
-    """Takes engines' reports, from any thread. A stale attempt's change nothing."""
+    """Take engines' reports, from any thread. Reports of stale attempts change nothing."""
 
     def __init__(self, store: Store, metrics: Metrics, data_dir: Path) -> None:
         self._store = store
         self._metrics = metrics
         self._data_dir = data_dir
-        self._thinned: dict[str, int] = {}  # by job, the newest event when they were thinned
+        self._thinned: dict[str, int] = {}  # by job, its newest event at the last thinning
 
-    def take(self, job_id: str, attempt: int, message: AnyReport, number: int) -> bool:
-        """Store and measure one report, line `number` of its engine; False if it is stale."""
+    def take(self, job_id: str, attempt: int, message: AnyReport, line: int) -> bool:
+        """Store and count one report, line `line` of the engine's stdout. False if it is stale."""
         store, metrics = self._store, self._metrics
         if isinstance(message, Started):
             if current := store.record_started(job_id, attempt, message):
                 store.transition(job_id, to="running", allowed={"starting"}, attempt=attempt)
                 metrics.begin(store.job(job_id))
             return current
-        if current := self._record(job_id, attempt, message, Line(attempt, number)):
+        if current := self._record(job_id, attempt, message, MessageId(attempt, line)):
             match message:
                 case Report():
                     metrics.observe(job_id, message)
@@ -44,13 +44,14 @@ class Reports:
                     metrics.checkpointed(job_id)
                     self._thin_events(job_id)
                 case Happened():
-                    metrics.happened(message)
+                    metrics.count_event(message)
         return current
 
     def take_over(self, job_id: str, attempt: int) -> None:
-        """Store what an engine left in the job's directory and the service has not; once.
+        """Store the messages that an ended engine left in the job's directory, then remove them.
 
-        For a time without an engine. `attempt` is the job's current one, whichever left it.
+        Call it while the job has no engine. `attempt` is the job's current one; an earlier one
+        may have left the messages.
         """
         folder = self._data_dir / "jobs" / job_id
         try:
@@ -62,35 +63,37 @@ class Reports:
             )
             left = None
         if left is not None:
-            for number, message in left.messages:
+            for line, message in left.messages:
                 if isinstance(message, Durable):
-                    self._record(job_id, attempt, message, Line(left.attempt, number))
+                    self._record(job_id, attempt, message, MessageId(left.attempt, line))
         known = [kept.checkpoint.step for kept in self._store.checkpoints(job_id)]
         for checkpoint in checkpoints.newer(folder, max(known, default=-1)):
             self._record(job_id, attempt, checkpoint, None)
         unstored.remove(folder)
 
-    def _record(self, job_id: str, attempt: int, message: Durable, line: Line | None) -> bool:
+    def _record(
+        self, job_id: str, attempt: int, message: Durable, message_id: MessageId | None
+    ) -> bool:
         match message:
             case Report():
-                return self._store.record_report(job_id, attempt, message, line)
+                return self._store.record_report(job_id, attempt, message, message_id)
             case Happened():
-                return self._store.record_event(job_id, attempt, message, line)
+                return self._store.record_event(job_id, attempt, message, message_id)
             case Checkpointed():
-                current = self._store.record_checkpoint(job_id, attempt, message, line)
+                current = self._store.record_checkpoint(job_id, attempt, message, message_id)
                 if current:
                     self._drop_old_checkpoints(job_id)
                 return current
 
     def _thin_events(self, job_id: str) -> None:
-        """Once in some thousand events, since it looks at all that are left."""
+        """Thin the job's events, once every few thousand events: it reads all that are left."""
         newest = self._store.last_event(job_id)
         if newest - self._thinned.setdefault(job_id, 0) >= THIN_AFTER_EVENTS:
             self._thinned[job_id] = newest
             self._store.thin_events(job_id)
 
     def _drop_old_checkpoints(self, job_id: str) -> None:
-        """Keep the newest few; the last one of a job that succeeds is among them."""
+        """Keep the newest few checkpoints, which include the last one of a job that succeeds."""
         old = [stored.file for stored in self._store.checkpoints(job_id)[CHECKPOINTS_KEPT:]]
         if not old:
             return

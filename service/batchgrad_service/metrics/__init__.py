@@ -1,1 +1,1 @@
-"""What Prometheus reads."""
+"""Prometheus metrics: of the service, and of each running job."""

@@ -1,4 +1,4 @@
-"""One running job's newest figures, as they are shown to Prometheus."""
+"""One running job's newest figures, for Prometheus."""
 
 from collections import defaultdict
 from itertools import accumulate
@@ -17,10 +17,10 @@ class NormCounts:
         self.sum = 0.0
 
     def add(self, counts: list[int], norm_sum: float) -> None:
-        """Add counts, one for each bound and one above them; none at all when there is no news.
+        """Add counts: one for each bound and one above the bounds, or an empty list.
 
         Raises:
-            ValueError: there are other numbers of counts than of buckets.
+            ValueError: the number of counts differs from the number of buckets.
         """
         if not counts:
             return
@@ -30,7 +30,7 @@ class NormCounts:
         self.sum += norm_sum
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds as Prometheus writes them, with the number of norms up to each."""
+        """Return each upper bound as Prometheus writes it, with the number of norms up to it."""
         return list(zip(_BOUNDS, map(float, accumulate(self._counts)), strict=True))
 
 
@@ -38,7 +38,7 @@ _BOUNDS = (*(f"{bound:g}" for bound in EXAMPLE_NORM_BOUNDS), "+Inf")
 
 
 class LiveJob:
-    """What is known of a job since it began to run; `now` in Unix seconds."""
+    """Figures of a job since it began to run; `now` in Unix seconds."""
 
     def __init__(self, job: Job, now: float) -> None:
         self.name = job.name
@@ -60,7 +60,7 @@ class LiveJob:
         self.shortcuts: dict[str, LayeredShortcut] = {}
 
     def observe(self, report: Report) -> None:
-        """Take in what the job's engine reports."""
+        """Update the figures from a report of the job's engine."""
         seen = report.observed
         self.workers = report.workers if report.executor == "ray" else 0
         self.cluster = report.cluster
@@ -74,7 +74,7 @@ class LiveJob:
             self.accuracy = newest.validation_accuracy
         if report.rows:
             last = report.rows[-1]
-            if self.batch_size is None:  # the whole of the training examples, at every step
+            if self.batch_size is None:  # "full": all training examples, at every step
                 self.batch_size = seen.examples // len(report.rows)
             self.step = last.step
             if last.loss is None:

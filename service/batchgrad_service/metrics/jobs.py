@@ -1,4 +1,4 @@
-"""Series that come and go with running jobs, worked out at each scrape."""
+"""Series of running jobs, computed at each scrape."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +19,8 @@ from batchgrad_service.metrics.job import LiveJob, NormCounts
 MAX_JOBS = 50
 MAX_LAYERS = 32
 _FIGURES = {
-    "relative_error": "How far the shortcut's gradient is from the mean gradient: the norm of "
-    "their difference, as a part (0 to 1 and above) of the mean gradient's norm",
+    "relative_error": "Distance of the shortcut's gradient from the mean gradient, divided by the "
+    "mean gradient's norm: 0 is equal",
     "cosine_similarity": "Cosine of the angle between the shortcut's gradient and the mean "
     "gradient, -1 to 1",
     "norm_ratio": "Norm of the shortcut's gradient, as a multiple of the mean gradient's norm",
@@ -28,7 +28,7 @@ _FIGURES = {
 
 
 class LiveJobs(Collector):
-    """Jobs by state, and at most MAX_JOBS running jobs by their figures."""
+    """Jobs by state, and the figures of at most MAX_JOBS running jobs."""
 
     def __init__(
         self, count_jobs: Callable[[], dict[JobStatus, int]], clock: Callable[[], float]
@@ -36,46 +36,46 @@ class LiveJobs(Collector):
         self._count_jobs = count_jobs
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[str, LiveJob] = {}  # all that run; the first MAX_JOBS are shown
+        self._jobs: dict[str, LiveJob] = {}  # all running jobs; the first MAX_JOBS have series
         self._norms = NormCounts()
 
     def begin(self, job: Job) -> None:
-        """Take in a job that begins to run; one that is known stays as it is."""
+        """Add a job that begins to run; a known job keeps its figures."""
         with self._lock:
             known = self._jobs.setdefault(job.id, LiveJob(job, self._clock()))
             known.steps_planned = job.steps_planned
 
     def observe(self, job_id: str, report: Report) -> None:
-        """Newest figures of a job; its norms count even if it is gone meanwhile."""
+        """Update a job's figures. Its norms are counted even if the job has just ended."""
         with self._lock:
             self._norms.add(report.observed.norm_buckets, report.observed.norm_sum)
             if job_id in self._jobs:
                 self._jobs[job_id].observe(report)
 
     def checkpointed(self, job_id: str) -> None:
-        """A checkpoint of the job was completed just now."""
+        """Note that a checkpoint of the job was completed just now."""
         with self._lock:
             if job_id in self._jobs:
                 self._jobs[job_id].checkpointed_at = self._clock()
 
     def forget(self, job_id: str) -> None:
-        """Show the job no longer."""
+        """Remove the job's series."""
         with self._lock:
             self._jobs.pop(job_id, None)
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask the database."""
+        """Return nothing, so that registering does not read the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One scrape."""
+        """Yield the metrics of one scrape."""
         states = GaugeMetricFamily("batchgrad_jobs", "Jobs by state", labels=["state"])
         for status, count in self._count_jobs().items():
             states.add_metric([status], count)
         norms = HistogramMetricFamily(
             "batchgrad_example_gradient_norm", "Norms of single examples' gradients, all jobs"
         )
-        with self._lock:  # not while what follows is written out
+        with self._lock:  # released before the metrics are written out
             jobs = dict(islice(self._jobs.items(), MAX_JOBS))
             norms.add_metric([], self._norms.buckets(), self._norms.sum)
             families = [
@@ -88,7 +88,7 @@ class LiveJobs(Collector):
 
 
 def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
-    """Ray's side of all running jobs, shown or not; nodes are counted once."""
+    """Yield workers and nodes of all running jobs, also those without series; each node once."""
     jobs = list(jobs)
     workers = GaugeMetricFamily(
         "batchgrad_workers",
@@ -103,7 +103,7 @@ def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
     alive = busy.union(*(cluster.nodes for cluster in seen))
     nodes = GaugeMetricFamily(
         "batchgrad_cluster_nodes",
-        "Ray nodes as running jobs see them: busy with a worker of a job, or idle",
+        "Ray nodes that running jobs see: busy with a job's worker, or idle",
         labels=["state"],
     )
     nodes.add_metric(["busy"], len(busy))
@@ -114,9 +114,9 @@ def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
 def _progress(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
     info = _gauge("info", "1, labelled by what the job is", "name", "dataset")
     loss = _gauge("loss", "Newest mean loss, in the loss's own unit", "split")
-    accuracy = _gauge("accuracy", "Newest part of examples classified rightly, 0 to 1", "split")
+    accuracy = _gauge("accuracy", "Newest fraction of examples classified correctly", "split")
     step = _gauge("step", "Steps done")
-    planned = _gauge("steps_planned", "Steps until the job is done")
+    planned = _gauge("steps_planned", "Steps that the job will do in all")
     batch = _gauge("batch_size", "Examples in a minibatch")
     for job_id, job in jobs.items():
         info.add_metric([job_id, job.name, job.dataset], 1)
@@ -174,7 +174,7 @@ def _work(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
         "checkpoint_last_success_timestamp_seconds",
         "Unix time of the job's newest checkpoint; before its first, when it began to run",
     )
-    interval = _gauge("checkpoint_interval_seconds", "Seconds between checkpoints, as asked for")
+    interval = _gauge("checkpoint_interval_seconds", "Seconds between checkpoints, from the spec")
     for job_id, job in jobs.items():
         examples.add_metric([job_id], job.examples)
         for phase, seconds in job.phase_seconds.items():

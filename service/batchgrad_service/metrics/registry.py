@@ -1,7 +1,7 @@
-"""What Prometheus reads at /metrics.
+"""The metrics that Prometheus reads at /metrics.
 
-Jobs are labelled `job_id`. Series of a job exist while it runs; its history is in the API.
-The supervisor calls the methods of `Metrics`; they are quick and safe between threads.
+A job's series have the label `job_id` and exist while the job runs; its history is in the API.
+The supervisor calls the methods of `Metrics`, which are fast and thread-safe.
 """
 
 import platform
@@ -46,10 +46,11 @@ _WAITS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 
 
 class Metrics:
-    """The catalogue. `count_jobs` is asked at every scrape; `registry` is fresh in each test.
+    """The service's metrics. `count_jobs` is called at every scrape.
 
-    `last_checkpoint` (Unix seconds, 0 for never) is that of an earlier service; `jobs_limit` is
-    how many jobs may run at once; `disk` has the room on the service's disks.
+    `last_checkpoint` is the time of the newest checkpoint that an earlier service stored (Unix
+    seconds, 0 for never); `jobs_limit` is how many jobs may run at once; `disk` knows the free
+    space of the service's disks.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Metrics:
         disk: DiskRoom | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # It would be a second series for each counter and histogram, of no use.
+        # It would add a second, useless series to each counter and histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._live = LiveJobs(count_jobs, clock)
@@ -88,7 +89,7 @@ class Metrics:
             ).set_function(disk.free_bytes)
             Gauge(
                 "batchgrad_disk_min_free_bytes",
-                "Bytes below which jobs are set aside until there is room (min_free_bytes)",
+                "Bytes of free disk below which jobs wait for space (min_free_bytes)",
                 registry=registry,
             ).set(disk.mark_bytes)
         self._finished = Counter(
@@ -119,12 +120,12 @@ class Metrics:
         )
         self._retries = Counter(
             "batchgrad_microbatch_retries",
-            "Microbatches computed again, by what became of their worker",
+            "Microbatches computed again, by what happened to their worker",
             ["reason"],
             registry=registry,
         )
         self._lost = Counter(
-            "batchgrad_workers_lost", "Ray workers that went without being asked", registry=registry
+            "batchgrad_workers_lost", "Ray workers that ended unexpectedly", registry=registry
         )
         self._nonfinite = Counter(
             "batchgrad_nonfinite_examples",
@@ -155,11 +156,11 @@ class Metrics:
                 self._bytes.labels(direction, transport)
 
     def begin(self, job: Job) -> None:
-        """A job is starting to run: its series appear."""
+        """Add the series of a job that starts to run."""
         self._live.begin(job)
 
     def observe(self, job_id: str, report: Report) -> None:
-        """A report has come from the job's engine."""
+        """Count what a report of the job's engine says."""
         self._live.observe(job_id, report)
         seen = report.observed
         for phase, durations in seen.phase_seconds.items():
@@ -171,44 +172,44 @@ class Metrics:
             for transport, size_bytes in transferred.items():
                 self._bytes.labels(direction, _known(transport, TRANSPORTS)).inc(size_bytes)
 
-    def happened(self, happened: Happened) -> None:
-        """An event has come from an engine; most are not counted."""
-        data = happened.data
-        if happened.event == "retry":
+    def count_event(self, event: Happened) -> None:
+        """Count an event of an engine; most kinds of events are not counted."""
+        data = event.data
+        if event.event == "retry":
             self._retries.labels(_known(data["reason"], RETRY_REASONS)).inc(data["microbatches"])
-        # Who never started was not there, who was dismissed is not missed.
-        if happened.event == "worker_lost" and data["reason"] not in ("start_failed", "dismissed"):
+        # A worker that never started, or that was dismissed, is not lost.
+        if event.event == "worker_lost" and data["reason"] not in ("start_failed", "dismissed"):
             self._lost.inc()
 
     def checkpointed(self, job_id: str) -> None:
-        """A checkpoint of the job was completed just now."""
+        """Note that a checkpoint of the job was completed just now."""
         self._live.checkpointed(job_id)
         self._checkpoint.set(self._clock())
 
     def forget(self, job_id: str) -> None:
-        """The job no longer runs: its series end."""
+        """Remove the series of a job that no longer runs."""
         self._live.forget(job_id)
 
     def finished(self, outcome: str, reason: str | None) -> None:
-        """A job ended: `outcome` succeeded, failed or cancelled; `reason` is a failure's kind."""
+        """Count a job's end: `outcome` succeeded, failed or cancelled; `reason` of a failure."""
         failure = _known(reason or "", FAILURES) if outcome == "failed" else ""
         self._finished.labels(outcome, failure).inc()
 
     def queue_wait(self, seconds: float) -> None:
-        """A job waited this long before it was started."""
+        """Count the seconds that a job waited before its first start."""
         self._queue_wait.observe(seconds)
 
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is a template such as /v1/jobs/{job_id}."""
-        known = method if method in METHODS else "other"  # anybody may invent one
+        """Count an answered request; `route` is a template such as /v1/jobs/{job_id}."""
+        known = method if method in METHODS else "other"  # a client may invent methods
         self._http.labels(known, route, str(status)).observe(seconds)
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """One scrape, in the format that the Accept header asks for, and its media type."""
+    """Return one scrape in the format that the Accept header requests, and its media type."""
     encode, media_type = choose_encoder(accept)
     if media_type.startswith("application/openmetrics-text"):
-        # No name of ours needs escaping; to look at each letter took half of the time.
+        # None of our names needs escaping; checking every letter took half of the time.
         text: bytes = openmetrics.generate_latest(  # type: ignore[no-untyped-call]
             registry, escaping=openmetrics.ALLOWUTF8
         )
@@ -217,5 +218,5 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 
 def _known(word: str, words: Collection[str]) -> str:
-    """`word` as a label's value: one of `words`, so that series stay few and start at 0."""
+    """Return `word` if it is one of `words`, else "other": the number of series stays bounded."""
     return word if word in words else "other"

@@ -3,13 +3,13 @@
 from batchgrad_service.store.database import utc_now
 from batchgrad_service.store.patience import Patience, PatientStore
 from batchgrad_service.store.records import JobInputs, PutOutcome, StoredCheckpoint
-from batchgrad_service.store.reports import Line
+from batchgrad_service.store.reports import MessageId
 from batchgrad_service.store.store import Store
 from batchgrad_service.store.unavailable import StoreBusy, StoreFull, StoreUnavailable
 
 __all__ = [
     "JobInputs",
-    "Line",
+    "MessageId",
     "Patience",
     "PatientStore",
     "PutOutcome",

@@ -1,4 +1,4 @@
-"""Between rows and what the rest of the service speaks of."""
+"""Conversions between database rows and the service's types; events; page cursors."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ PutOutcome = Literal["created", "same", "replaced", "conflict"]
 
 @dataclass(frozen=True)
 class JobInputs:
-    """What an engine needs to start an attempt. Digests are "sha256:…"."""
+    """Inputs of a job's next attempt. Digests are "sha256:…"."""
 
     spec: JobSpec
     dataset_digest: str
@@ -28,34 +28,34 @@ class JobInputs:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint with its file's name in the job's directory."""
+    """A checkpoint and the name of its file in the job's directory."""
 
     checkpoint: Checkpoint
     file: str
 
 
 def job_of(row: RowMapping) -> Job:
-    """A row of `jobs` as the API shows it."""
+    """Convert a row of `jobs` to the API's Job."""
     return Job.model_validate({**row, "labels": row["spec"].get("labels", {})})
 
 
 def event_of(row: RowMapping) -> Event:
-    """A row of `events`."""
+    """Convert a row of `events`."""
     return Event.model_validate(dict(row))
 
 
 def dataset_of(row: RowMapping) -> Dataset:
-    """A row of `datasets`."""
+    """Convert a row of `datasets`."""
     return Dataset.model_validate(dict(row))
 
 
 def checkpoint_of(row: RowMapping) -> StoredCheckpoint:
-    """A row of `checkpoints`."""
+    """Convert a row of `checkpoints`."""
     return StoredCheckpoint(checkpoint=Checkpoint.model_validate(dict(row)), file=row["file"])
 
 
 def job_row(connection: Connection, job_id: str) -> RowMapping:
-    """The row of one job; NotFoundError when there is none."""
+    """Return the row of one job. Raises NotFoundError if there is no such job."""
     found: Result[Any] = connection.execute(select(schema.jobs).where(schema.jobs.c.id == job_id))
     row: Row[Any] | None = found.first()
     if row is None:
@@ -64,16 +64,16 @@ def job_row(connection: Connection, job_id: str) -> RowMapping:
 
 
 def no_job(job_id: str) -> NotFoundError:
-    """The problem to raise for an unknown job."""
+    """Return the problem to raise for an unknown job."""
     return NotFoundError(
-        f"There is no job {job_id!r}; GET /v1/jobs lists those there are.", code="job_not_found"
+        f"There is no job {job_id!r}; GET /v1/jobs lists all jobs.", code="job_not_found"
     )
 
 
 def append_event(
     connection: Connection, job_id: str, kind: EventType, data: dict[str, Any], time: Any
 ) -> None:
-    """Add an event under the job's next number: no gap, no number twice."""
+    """Add an event with the job's next sequence number: no gaps, no duplicates."""
     seq = connection.execute(
         update(schema.jobs)
         .where(schema.jobs.c.id == job_id)
@@ -86,18 +86,18 @@ def append_event(
 
 
 def to_cursor(key: str) -> str:
-    """An opaque cursor for the item whose key this is."""
+    """Encode an item's key as an opaque cursor."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> str:
-    """The key inside a cursor; InvalidError when the service cannot have made it."""
+    """Decode a cursor to the item's key. Raises InvalidError if the service cannot have made it."""
     try:
         return base64.b64decode(
             cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
         ).decode()
     except (binascii.Error, ValueError):
         raise InvalidError(
-            f"after is {cursor!r}: pass the `next` of the page before, unchanged.",
+            f"after is {cursor!r}: pass the `next` of the previous page, unchanged.",
             code="invalid_cursor",
         ) from None

@@ -1,4 +1,4 @@
-"""What engines report. Each method takes the engine's attempt, and refuses a stale one."""
+"""Store what engines report; reports of stale attempts are refused."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from batchgrad_service.store.step_blocks.thinning import thin
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert `rows`, replacing those with the same primary key: after a resume steps come again."""
+    """Insert `rows`; replace rows with the same primary key, since a resumed job repeats steps."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(table)
     keys = [column.name for column in table.primary_key]
@@ -26,23 +26,23 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 @dataclass(frozen=True)
-class Line:
-    """Which line on its engine's stdout, from 1, a message was, in which attempt."""
+class MessageId:
+    """Identifies an engine's message: its attempt, and its line on stdout, counted from 1."""
 
     attempt: int
-    number: int
+    line: int
 
 
 class EngineReports(Database):
-    """Writes on behalf of engines; False, and nothing changes, for a stale attempt.
+    """Write engines' messages. For a stale attempt each method returns False and changes nothing.
 
-    Stale is every attempt but the newest, and any attempt at a job that has ended: nothing
-    follows the event `end`. A `line` that was stored before, or is older than such a one, is taken
-    and changes nothing: what an engine said may come twice, by its pipe and by its file.
+    An attempt is stale if it is not the newest, or if the job has ended: no event follows `end`.
+    A message with a `message_id` that is not newer than the newest stored one returns True and
+    changes nothing: a message may arrive twice, by the engine's pipe and by its file.
     """
 
     def record_started(self, job_id: str, attempt: int, started: Started) -> bool:
-        """Where the attempt runs, and from which step it goes on."""
+        """Store where the attempt runs and the step from which it continues."""
         figures = started.model_dump(
             include={"executor", "workers", "threads", "step", "steps_planned"}
         )
@@ -50,12 +50,12 @@ class EngineReports(Database):
             return _update_current(connection, job_id, attempt, figures)
 
     def record_report(
-        self, job_id: str, attempt: int, report: Report, line: Line | None = None
+        self, job_id: str, attempt: int, report: Report, message_id: MessageId | None = None
     ) -> bool:
-        """Store the report's steps, refresh the job's figures, add `progress` and other events.
+        """Store the report's steps, update the job's figures, add `progress` and other events.
 
-        Steps that are computed again replace their rows, but tell nothing anew: there is one
-        `evaluation` after a step, and `progress` never goes back.
+        Steps that are computed again replace their rows but add no events: a step has one
+        `evaluation`, and `progress` never goes back.
         """
         figures: dict[str, Any] = {
             "workers": report.workers,
@@ -76,23 +76,29 @@ class EngineReports(Database):
             newest = report.evaluations[-1].model_dump()
             figures |= {name: newest[name] for name in ("validation_loss", "validation_accuracy")}
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, figures, line):
+            if not _update_current(connection, job_id, attempt, figures, message_id):
                 return _is_current(connection, job_id, attempt)
-            told = _Told.of(job_row(connection, job_id))
+            recorded = _Recorded.of(job_row(connection, job_id))
             if rows:
-                blocks.put(connection, job_id, rows, exact=told.exact)
-                thin(connection, job_id, rows[-1]["time"], exact=told.exact)
-            for kind, data in told.news(report, figures):
+                blocks.put(connection, job_id, rows, exact=recorded.exact)
+                thin(connection, job_id, rows[-1]["time"], exact=recorded.exact)
+            for kind, data in recorded.new_events(report, figures):
                 append_event(connection, job_id, kind, data, self._clock())
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(**told.after(report)))
+            connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(**recorded.after(report))
+            )
         return True
 
     def record_checkpoint(
-        self, job_id: str, attempt: int, checkpoint: Checkpointed, line: Line | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        checkpoint: Checkpointed,
+        message_id: MessageId | None = None,
     ) -> bool:
-        """A checkpoint's row, the digest of its parameters on the job, a `checkpoint` event.
+        """Store the checkpoint, put its parameters' digest on the job, add a `checkpoint` event.
 
-        One that is written again, after a restart, makes no second event.
+        A checkpoint that is written again after a restart adds no second event.
         """
         row = checkpoint.model_dump(exclude={"type"})
         kept = checkpoint.best or checkpoint
@@ -106,7 +112,7 @@ class EngineReports(Database):
             checkpoints.c.job_id == job_id, checkpoints.c.step == checkpoint.step
         )
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, figures, line):
+            if not _update_current(connection, job_id, attempt, figures, message_id):
                 return _is_current(connection, job_id, attempt)
             again = connection.execute(known).first() is not None
             _upsert(connection, checkpoints, [{"job_id": job_id, **row}])
@@ -116,58 +122,58 @@ class EngineReports(Database):
         return True
 
     def record_event(
-        self, job_id: str, attempt: int, happened: Happened, line: Line | None = None
+        self, job_id: str, attempt: int, event: Happened, message_id: MessageId | None = None
     ) -> bool:
-        """An event for people, as the engine tells it."""
+        """Add an event from the engine."""
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, {}, line):
+            if not _update_current(connection, job_id, attempt, {}, message_id):
                 return _is_current(connection, job_id, attempt)
-            append_event(connection, job_id, happened.event, happened.data, self._clock())
+            append_event(connection, job_id, event.event, event.data, self._clock())
         return True
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Recorded:
     """The last step that has a row, and the last that has an evaluation.
 
-    `exact` says that figures keep their 53 bits.
+    `exact`: figures are stored as float64.
     """
 
     steps_planned: int
-    recorded: int
-    evaluated: int
+    step: int
+    evaluated_step: int
     exact: bool
 
     @staticmethod
-    def of(job: RowMapping) -> "_Told":
-        return _Told(
+    def of(job: RowMapping) -> "_Recorded":
+        return _Recorded(
             job["steps_planned"],
             job["recorded_step"],
             job["evaluated_step"],
             exact=job["spec"].get("precision") == "float64",
         )
 
-    def news(
+    def new_events(
         self, report: Report, figures: dict[str, Any]
     ) -> Iterator[tuple[EventType, dict[str, Any]]]:
-        """The events of what the report has beyond that."""
+        """Yield the events for what the report adds."""
         for warned in report.warnings:
-            if warned.step > (self.recorded if warned.of == "step" else self.evaluated):
+            if warned.step > (self.step if warned.of == "step" else self.evaluated_step):
                 yield "warning", {"detail": warned.detail}
-        if report.rows and report.rows[-1].step > self.recorded:
+        if report.rows and report.rows[-1].step > self.step:
             yield "progress", {"steps_planned": self.steps_planned, **_progress(figures)}
         for evaluation in report.evaluations:
-            if evaluation.step > self.evaluated:
+            if evaluation.step > self.evaluated_step:
                 yield "evaluation", evaluation.model_dump()
 
     def after(self, report: Report) -> dict[str, int]:
-        """The columns as they are with the report."""
+        """Return the job's columns with the report included."""
         evaluated = [evaluation.step for evaluation in report.evaluations]
         evaluated += [warned.step for warned in report.warnings if warned.of == "evaluation"]
         recorded = [row.step for row in report.rows[-1:]]
         return {
-            "recorded_step": max(self.recorded, *recorded, 0),
-            "evaluated_step": max(self.evaluated, *evaluated, 0),
+            "recorded_step": max(self.step, *recorded, 0),
+            "evaluated_step": max(self.evaluated_step, *evaluated, 0),
         }
 
 
@@ -186,18 +192,19 @@ def _update_current(
     job_id: str,
     attempt: int,
     figures: dict[str, Any],
-    line: Line | None = None,
+    message_id: MessageId | None = None,
 ) -> bool:
-    """Whether the attempt is current and the line new: then the job has `figures`."""
+    """Set the job's `figures` if the attempt is current and the message new; return whether."""
     change = (
         update(jobs)
         .where(_current(job_id, attempt))
-        .values(attempts=attempt, **figures)  # the attempt itself, so that there is always a SET
+        .values(attempts=attempt, **figures)  # the attempt itself, so that SET is never empty
     )
-    if line is not None:
+    if message_id is not None:
         change = change.where(
-            tuple_(jobs.c.heard_attempt, jobs.c.heard_line) < (line.attempt, line.number)
-        ).values(heard_attempt=line.attempt, heard_line=line.number)
+            tuple_(jobs.c.stored_attempt, jobs.c.stored_line)
+            < (message_id.attempt, message_id.line)
+        ).values(stored_attempt=message_id.attempt, stored_line=message_id.line)
     return connection.execute(change).rowcount == 1
 
 

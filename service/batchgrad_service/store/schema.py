@@ -1,4 +1,4 @@
-"""The tables. SQLite today; nothing here that PostgreSQL could not do."""
+"""The database's tables, on SQLite; PostgreSQL supports everything used here."""
 
 from datetime import UTC, datetime
 
@@ -23,17 +23,17 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: aware and in UTC on both sides, whether or not the database keeps the zone."""
+    """A timestamp: timezone-aware and in UTC, even if the database does not store the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """To the database: the same moment in UTC."""
+        """Convert to UTC before the value is stored."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From the database: SQLite forgets the zone, which is always UTC."""
+        """Add the zone, which SQLite does not store and which is always UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
@@ -63,7 +63,7 @@ jobs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    # The newest figures, repeated here so that reading a job is reading one row.
+    # The newest figures, repeated here so that a job is read from one row.
     Column("step", BigInteger, nullable=False),
     Column("steps_planned", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
@@ -78,13 +78,13 @@ jobs = Table(
     Column("threads", Integer),
     Column("executor", String(16)),
     Column("examples_per_second", Float),
-    Column("parameters_digest", String(80)),  # of the parameters that are kept
-    Column("parameters_step", BigInteger),  # the step that the digest is of
+    Column("parameters_digest", String(80)),  # of the kept parameters
+    Column("parameters_step", BigInteger),  # the step after which they were kept
     Column("last_parameters_digest", String(80)),
     Column("best", JSON),  # the evaluation whose parameters are kept
-    # What is stored of what engines said, so that nothing is stored twice.
-    Column("heard_attempt", Integer, nullable=False, server_default="0"),
-    Column("heard_line", BigInteger, nullable=False, server_default="0"),
+    # The newest message, step and evaluation that are stored, so that none is stored twice.
+    Column("heard_attempt", Integer, key="stored_attempt", nullable=False, server_default="0"),
+    Column("heard_line", BigInteger, key="stored_line", nullable=False, server_default="0"),
     Column("recorded_step", BigInteger, nullable=False, server_default="0"),
     Column("evaluated_step", BigInteger, nullable=False, server_default="0"),
 )

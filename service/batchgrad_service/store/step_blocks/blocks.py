@@ -57,7 +57,7 @@ def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: boo
     first, last = rows[0]["step"], rows[-1]["step"]
     for block, data, checksums in whole(connection, job_id, from_step=first, upto_step=last):
         drop(connection, job_id, block)
-        old = unpack(data, shown=False) if block.kept else []
+        old = unpack(data, rounded=False) if block.kept else []
         for begin, end in ((block.first, first - 1), (last + 1, block.last)):
             if begin <= end:
                 piece = [row for row in old if begin <= row["step"] <= end]
@@ -86,9 +86,9 @@ def rows_of(
     block: Block,
     places: list[int] | slice = slice(None),
     *,
-    shown: bool = True,
+    rounded: bool = True,
 ) -> list[StepDict]:
-    """A block's rows, or those at `places`; `shown` as in `unpack`."""
+    """A block's rows, or those at `places`; `rounded` as in `unpack`."""
     if not block.kept:
         return []
     data = connection.execute(
@@ -96,7 +96,7 @@ def rows_of(
             step_blocks.c.job_id == job_id, step_blocks.c.last == block.last
         )
     ).scalar_one()
-    return unpack(data, places, shown=shown)
+    return unpack(data, places, rounded=rounded)
 
 
 def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str | None]:

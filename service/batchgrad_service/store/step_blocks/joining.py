@@ -19,7 +19,7 @@ def join(blocks: Sequence[bytes]) -> bytes:
     try:
         return write(_joined(list(trees), list(counts)), sum(counts))
     except _Different:
-        rows = [row for block in blocks for row in unpack(block, shown=False)]
+        rows = [row for block in blocks for row in unpack(block, rounded=False)]
         return pack(rows, exact=any(_is_exact(tree) for tree in trees))
 
 

@@ -1,7 +1,7 @@
-"""Step rows as columns, in a tenth of the bytes that they take as JSON, and columns as rows.
+"""Pack step rows into columns, a tenth of their size as JSON, and unpack them.
 
-Figures below a row's top level, thousands of norms and errors, keep float32's 24 bits, unless they
-are a float64 job's; they are read with 8 digits.
+Figures below a row's top level (thousands of norms and errors) are stored as float32 and read with
+8 digits, except in float64 jobs, which store all figures as float64.
 """
 
 import zlib
@@ -23,7 +23,7 @@ from batchgrad_service.store.step_blocks.columns import (
 )
 
 NESTED = 2
-"""From which depth on figures are float32: 1 is a row's own, loss and gradient norm."""
+"""Figures at this depth or deeper are float32. Depth 1 is the row itself: loss, gradient norm."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -33,20 +33,20 @@ Row = dict[str, Any]
 
 
 def pack(rows: Sequence[Row], *, exact: bool = False) -> bytes:
-    """A block of one row or more; `exact` keeps every figure's 53 bits."""
+    """Pack one row or more into a block; `exact` stores every figure as float64."""
     return write(_tree(list(rows), 0, exact=exact), len(rows))
 
 
 def unpack(
-    block: bytes, places: Sequence[int] | slice = slice(None), *, shown: bool = True
+    block: bytes, places: Sequence[int] | slice = slice(None), *, rounded: bool = True
 ) -> list[Row]:
-    """The rows of a block, or those at `places`. Raises BadBlock.
+    """Return the rows of a block, or those at `places`. Raises BadBlock.
 
-    Figures are `shown` with the digits that they have, or else as they are stored, to be packed
-    again without a change.
+    float32 figures are `rounded` to 8 digits, or returned exactly as stored, so that they can be
+    packed again without a change.
     """
     try:
-        return list(_Reading(block, places, shown=shown).rows())
+        return list(_Reading(block, places, rounded=rounded).rows())
     except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
         raise BadBlock(f"A block of step rows can't be read: {error}") from error
 
@@ -102,7 +102,7 @@ def _texts(values: list[str]) -> Leaf:
 
 
 def _floats(values: list[float | None], *, exact: bool) -> Leaf:
-    """None is nan, which no row has."""
+    """None is stored as nan, which no row contains."""
     numbers = np.array(values, np.float64)
     if exact:
         return Leaf("number", numbers)
@@ -114,11 +114,11 @@ def _floats(values: list[float | None], *, exact: bool) -> Leaf:
 
 
 class _Reading:
-    """The chosen rows of one block."""
+    """Read the chosen rows of one block."""
 
-    def __init__(self, block: bytes, places: Sequence[int] | slice, *, shown: bool) -> None:
+    def __init__(self, block: bytes, places: Sequence[int] | slice, *, rounded: bool) -> None:
         parts = Parts(block)
-        self._shown = shown
+        self._rounded_digits = rounded
         self._about = parts.about
         self._places = np.arange(parts.count)[places]
         self._whole: dict[str, Numbers] = {}  # (columns, rows) of integers
@@ -130,18 +130,18 @@ class _Reading:
                 self._chosen[kind] = self._choose(kind, planes)
 
     def rows(self) -> Iterable[Row]:
-        """The rows as they were packed."""
+        """Return the rows as they were packed."""
         return self._values(self._about)
 
     def _choose(self, kind: str, planes: list[Numbers]) -> list[list[Any]]:
-        """Columns of the chosen rows, ready to be read."""
+        """Return the columns of the chosen rows as Python values."""
         chosen = np.stack([plane[:, self._places] for plane in planes], axis=-1)
         if kind[0] == "V":
             return [[bytes(value).hex() for value in column] for column in chosen]
         numbers = chosen.view(dtype(kind))[..., 0]
         if kind == "f4":
             numbers = numbers.astype(np.float64)
-            if self._shown:
+            if self._rounded_digits:
                 numbers = _rounded(numbers)
         columns: list[list[Any]] = numbers.tolist()
         for place in np.flatnonzero(np.isnan(numbers).any(axis=1)):
@@ -150,7 +150,7 @@ class _Reading:
         return columns
 
     def _values(self, about: Any) -> Any:
-        """What a part of the tree has in the chosen rows, as an iterable."""
+        """Return the values that a part of the tree has in the chosen rows, as an iterable."""
         if isinstance(about, list):
             return self._column(*about)
         if "l" in about:
@@ -184,7 +184,7 @@ class _Reading:
 
 
 def _rounded(numbers: Numbers) -> Numbers:
-    """To `DIGITS` significant digits, as which float32 is shown."""
+    """Round to `DIGITS` significant digits, all that float32 holds."""
     size = np.abs(numbers)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         digits = DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1.0)))

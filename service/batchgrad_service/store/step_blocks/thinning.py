@@ -60,7 +60,7 @@ def _thin(connection: Connection, job_id: str, group: list[Block], *, exact: boo
     rows: list[StepDict] = []
     checksums = b""
     for block, data, kept in whole(connection, job_id, from_step=begin.first, upto_step=end.last):
-        old = unpack(data, shown=False) if block.kept else []
+        old = unpack(data, rounded=False) if block.kept else []
         rows += [row for row in old if row["step"] % 2**level == 0]
         checksums += kept or _checksums(block, old)
         drop(connection, job_id, block)
