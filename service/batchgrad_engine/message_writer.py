@@ -8,8 +8,8 @@ from typing import BinaryIO
 from batchgrad_engine import unstored
 from batchgrad_engine.messages import (
     Checkpointed,
+    EngineEvent,
     Finished,
-    Happened,
     Sent,
     SentReport,
     Start,
@@ -37,14 +37,14 @@ class MessageWriter:
 
     def send(self, message: Sent) -> None:
         """Write one line; what is rare goes to the log too."""
-        if isinstance(message, Started | Happened | Finished):
+        if isinstance(message, Started | EngineEvent | Finished):
             data = message.model_dump(mode="json", exclude={"type", "event"})
-            name = message.event if isinstance(message, Happened) else message.type
+            name = message.event if isinstance(message, EngineEvent) else message.type
             _log.info(name, extra={"data": data.pop("data", data)})
         with self._lock:
             line = encode(message)
             self._number += 1
-            if isinstance(message, SentReport | Happened | Checkpointed):
+            if isinstance(message, SentReport | EngineEvent | Checkpointed):
                 self._unstored.append((self._number, line))
             if not self._open:
                 return

@@ -1,8 +1,7 @@
-"""What service and engine say to each other: one JSON object a line on the engine's pipes.
+"""Messages between service and engine: one JSON object per line on the engine's stdin and stdout.
 
-The first line on the engine's stdin is a `Start`, later ones are `Command`s, `ClusterFound` and
-`Stored`; stdin's end means "write a checkpoint and go". Everything that the engine prints on
-stdout is an `EngineMessage`.
+The first line on stdin is a `Start`, later ones are `Command`, `ClusterFound` or `Stored`. The
+end of stdin means: write a checkpoint and exit. Every line on stdout is an `EngineMessage`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +18,15 @@ from batchgrad_workers.data.source import DatasetSource
 
 
 class Message(BaseModel):
-    """One line."""
+    """Base class: one line, immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Start(Message):
-    """One attempt at a job. `ray_private` says that the cluster is this service's own.
+    """Start one attempt at a job. `ray_private`: the cluster is this service's own.
 
-    `request_id` is that of the request that submitted the job, for the log.
+    `request_id` identifies the HTTP request that submitted the job, for the log.
     """
 
     job_id: str
@@ -44,18 +43,18 @@ class Start(Message):
 
 
 class Command(Message):
-    """What the engine shall do at the next step boundary.
+    """What the engine must do after the current step.
 
-    `ledger`: write the example ledger beside the checkpoints, say `LedgerWritten`, and go on.
+    `ledger`: write the example ledger beside the checkpoints, send `LedgerWritten`, and continue.
     """
 
     command: Literal["pause", "cancel", "ledger"]
 
 
 class ClusterFound(Message):
-    """The service's answer to `ClusterWanted`: where a driver connects; `detail` says why not.
+    """The answer to `ClusterWanted`: the address for a Ray driver, or None and `detail` says why.
 
-    `environment` is what Ray needs there, and reads when it is imported.
+    `environment` holds the variables that Ray needs there and reads when it is imported.
     """
 
     address: str | None
@@ -64,7 +63,7 @@ class ClusterFound(Message):
 
 
 class Stored(Message):
-    """The service has stored the engine's line of this number, counted from 1, and all before."""
+    """The service has stored the engine's lines up to this number, counted from 1."""
 
     stored: int
 
@@ -74,14 +73,14 @@ ToEngine: TypeAdapter[AnyToEngine] = TypeAdapter(AnyToEngine)
 
 
 class ClusterWanted(Message):
-    """A job with `workers: auto` would try the service's private cluster, with so many workers."""
+    """A job with `workers: auto` wants to try `workers` workers on the service's own cluster."""
 
     type: Literal["cluster_wanted"] = "cluster_wanted"
     workers: int
 
 
 class Started(Message):
-    """The engine is training: where, and from which step."""
+    """The engine starts to train at `step`, with this executor."""
 
     type: Literal["started"] = "started"
     executor: Literal["inline", "ray"]
@@ -96,7 +95,7 @@ class Observed(Message):
     """Counts since the last report, for the service's metrics.
 
     `norm_buckets` has one count per bound of EXAMPLE_NORM_BOUNDS and one above them (not
-    cumulative); `phase_seconds` lists every step's seconds by phase; bytes are by transport.
+    cumulative); `phase_seconds` lists every step's seconds per phase; bytes are per transport.
     """
 
     examples: int = 0
@@ -111,7 +110,8 @@ class Observed(Message):
 class ClusterSeen(Message):
     """The Ray cluster as the engine sees it.
 
-    Ids of its nodes, and of those with a worker of this job; `starting` workers are waited for.
+    Ids of all `nodes`, ids of the `busy` nodes, which run a worker of this job, and the number
+    of workers that are still `starting`.
     """
 
     nodes: list[str] = Field(default_factory=list)
@@ -120,7 +120,7 @@ class ClusterSeen(Message):
 
 
 class Evaluated(Message):
-    """Figures on the validation examples after `step` steps; `best` as the job keeps the best."""
+    """An evaluation after `step` steps; `best`: the job keeps these parameters as its best."""
 
     step: int
     epoch: int
@@ -130,7 +130,7 @@ class Evaluated(Message):
 
 
 class Warned(Message):
-    """What a step, or the evaluation after it, made the engine warn of."""
+    """A warning about a step, or about the evaluation after it."""
 
     step: int
     detail: str
@@ -138,10 +138,10 @@ class Warned(Message):
 
 
 class Report(Message):
-    """Progress, at most every quarter of a second: all steps and evaluations since the last.
+    """Progress since the last report: all steps and evaluations, at most five reports a second.
 
-    `warnings` come with their steps' rows: steps that are computed again after a restart warn
-    again, and the store knows by the rows which warnings it has.
+    `warnings` come with their steps' rows: steps that a restarted engine computes again warn
+    again, and the rows tell the store which warnings it already has.
     """
 
     type: Literal["report"] = "report"
@@ -158,9 +158,9 @@ class Report(Message):
 
 @dataclass(frozen=True)
 class SentReport:
-    """A `Report` as the engine says it: each of `rows` is a `StepRow` by `encode_row`.
+    """A `Report` as the engine sends it: `rows` holds a `StepRow` each, made by `encode_row`.
 
-    Thousands of rows a second are checked once, by the service.
+    The engine does not validate them: thousands of rows a second are validated by the service.
     """
 
     workers: int
@@ -176,9 +176,9 @@ class SentReport:
 
 
 class Checkpointed(Message):
-    """A checkpoint is on disk, complete; `file` is its name in the job's directory.
+    """A complete checkpoint is on disk; `file` is its name in the job's directory.
 
-    `best` says of which evaluation it also holds the parameters.
+    `best` is the evaluation whose parameters it also holds.
     """
 
     type: Literal["checkpointed"] = "checkpointed"
@@ -192,22 +192,22 @@ class Checkpointed(Message):
 
 
 class LedgerWritten(Message):
-    """The example ledger after `step` steps is on disk, complete, as LEDGER_FILE."""
+    """The complete example ledger after `step` steps is on disk, as LEDGER_FILE."""
 
     type: Literal["ledger_written"] = "ledger_written"
     step: int
 
 
-class Happened(Message):
-    """An event for people: a worker that came or went, a retry, a warning."""
+class EngineEvent(Message):
+    """An event for people: a worker that joined or was lost, a retry, a warning."""
 
-    type: Literal["happened"] = "happened"
+    type: Literal["engine_event"] = "engine_event"
     event: EventType
     data: dict[str, Any]
 
 
 class Finished(Message):
-    """The engine's last word. `interrupted`: its stdin closed, or Ray is gone; it can go on.
+    """The engine's last message. `interrupted`: stdin ended, or Ray failed; the job can resume.
 
     `parameters_digest` is of the parameters that the job keeps, the best or the last ones.
     """
@@ -222,28 +222,28 @@ class Finished(Message):
 
 
 AnyEngineMessage = (
-    Started | Report | Checkpointed | LedgerWritten | Happened | ClusterWanted | Finished
+    Started | Report | Checkpointed | LedgerWritten | EngineEvent | ClusterWanted | Finished
 )
 EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )
-Sent = Started | SentReport | Checkpointed | LedgerWritten | Happened | ClusterWanted | Finished
+Sent = Started | SentReport | Checkpointed | LedgerWritten | EngineEvent | ClusterWanted | Finished
 
 
 def encode_row(row: Mapping[str, Any]) -> orjson.Fragment:
-    """A `StepRow` from a mapping with its keys, as JSON, which takes less memory; nan is null."""
+    """A `StepRow`'s JSON from a mapping with its keys; nan becomes null. JSON takes less memory."""
     return orjson.Fragment(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def encode(message: Sent) -> bytes:
-    """One line without its end, which `EngineMessage` reads; JSON has no nan, so it is null."""
+    """One line for `EngineMessage` to read, without its newline; nan becomes null."""
     return orjson.dumps(message, BaseModel.model_dump, orjson.OPT_SERIALIZE_NUMPY)
 
 
 LEDGER_FILE = "ledger.safetensors"
 
 RETRY_REASONS = ("died", "silent", "slow")
-"""Why microbatches are computed again: their worker ended, answered nothing, or was late."""
+"""Why microbatches are computed again: their worker died, was silent, or was slow."""
 
 CLUSTER_LOST = 75
-"""An engine's exit code (EX_TEMPFAIL): Ray is gone; a new attempt can go on from the checkpoint."""
+"""Exit code (EX_TEMPFAIL) of an engine whose Ray failed; an attempt can resume the checkpoint."""

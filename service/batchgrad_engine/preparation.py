@@ -15,7 +15,7 @@ from batchgrad_engine.checkpoints.example_ledger import Columns
 from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, Origin, objection, origin
 from batchgrad_engine.executors.factory import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
-from batchgrad_engine.measurement.measuring import MOST_TOGETHER
+from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
@@ -49,17 +49,17 @@ class Prepared:
     def coordinator(
         self,
         executor: Executor,
-        team: ThreadPool,
+        pool: ThreadPool,
         snapshot: Snapshot | None,
         initial: Path | None,
-        measure_together: int = MOST_TOGETHER,
+        buffered_steps: int = MAX_BUFFERED_STEPS,
     ) -> Coordinator:
-        """A coordinator at `snapshot`, or at the start; `measure_together` as it explains.
+        """A coordinator at `snapshot`, or at the start; `buffered_steps` as it explains.
 
         Raises:
             BadInitialParameters: `initial` does not fit.
         """
-        optimizer = optimizers.build(self.spec.optimizer, team)
+        optimizer = optimizers.build(self.spec.optimizer, pool)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
             parameters = self.network.flat(snapshot.parameters)
@@ -83,8 +83,8 @@ class Prepared:
             ),
             clip_norm=self.spec.optimizer.clip_norm,
             update=self.spec.update,
-            team=team,
-            measure_together=measure_together,
+            pool=pool,
+            buffered_steps=buffered_steps,
         )
 
     def best(self, snapshot: Snapshot | None) -> BestParameters | None:

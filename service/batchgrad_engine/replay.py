@@ -18,7 +18,7 @@ from batchgrad.contract import ExampleShare, JobSpec, ShareOrder, StepExamples
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.executors.inline import InlineExecutor
-from batchgrad_engine.measurement.influence import CHUNK_BYTES, Influence, shares
+from batchgrad_engine.measurement.influence import CHUNK_BYTES, Influence, example_influence
 from batchgrad_engine.messages import Message
 from batchgrad_engine.preparation import prepare
 from batchgrad_engine.run import own_threads
@@ -79,9 +79,9 @@ def replay(request: Request) -> StepExamples:
     source = DatasetSource(request.dataset)
     prepared = prepare(spec, source, snapshot, request.initial_parameters)
     executor = InlineExecutor(prepared.setup, own_threads(spec))
-    with closing(executor), ThreadPool(1) as team:
+    with closing(executor), ThreadPool(1) as pool:
         coordinator = prepared.coordinator(
-            executor, team, snapshot, request.initial_parameters, measure_together=0
+            executor, pool, snapshot, request.initial_parameters, buffered_steps=0
         )
         for step in range(first, request.step - 1):
             coordinator.step(step)
@@ -91,7 +91,7 @@ def replay(request: Request) -> StepExamples:
         prepared.network, LOSSES[spec.loss], None, with_microbatch_means=False
     )
     with np.errstate(all="ignore"):
-        parts = shares(
+        influence = example_influence(
             differentiator,
             parameters,
             prepared.examples,
@@ -101,43 +101,45 @@ def replay(request: Request) -> StepExamples:
         )
     losses = minibatch.losses.astype(np.float64)
     fingerprint = checksums(minibatch.gradient[None])[0]
-    order = _order(request.order, minibatch.ids.astype(np.float64), losses, parts)[: request.limit]
+    order = _order(request.order, minibatch.ids.astype(np.float64), losses, influence)[
+        : request.limit
+    ]
     return StepExamples(
         step=request.step,
         replayed_from=first,
         gradient_norm=minibatch.gradient_norm,
         gradient_checksum=fingerprint,
         verified=request.checksum is not None and fingerprint.startswith(request.checksum),
-        data=[_share(int(minibatch.ids[n]), float(losses[n]), parts, n) for n in order],
+        data=[_share(int(minibatch.ids[n]), float(losses[n]), influence, n) for n in order],
     )
 
 
-def _order(by: ShareOrder, ids: Floats, losses: Floats, parts: Influence) -> list[int]:
+def _order(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) -> list[int]:
     """Places of the examples, the most remarkable first; ties by number, undefined ones last."""
     keys: dict[ShareOrder, Callable[[], Floats]] = {
-        "share": lambda: -np.abs(parts.share),  # who drove it, and who held it back
-        "norm": lambda: -parts.norm,
-        "alignment": lambda: parts.alignment,  # who pulled the other way
-        "leave_one_out_distance": lambda: -parts.leave_one_out_distance,
+        "share": lambda: -np.abs(influence.share),  # who drove it, and who held it back
+        "norm": lambda: -influence.norm,
+        "alignment": lambda: influence.alignment,  # who pulled the other way
+        "leave_one_out_distance": lambda: -influence.leave_one_out_distance,
         "loss": lambda: -losses,
         "example": lambda: ids,
     }
     return np.lexsort((ids, keys[by]())).tolist()
 
 
-def _share(example: int, loss: float, parts: Influence, place: int) -> ExampleShare:
+def _share(example: int, loss: float, influence: Influence, place: int) -> ExampleShare:
     def figure(of: Floats) -> float | None:
         value = float(of[place])
         return None if isnan(value) else value
 
     return ExampleShare(
         example=example,
-        weight=float(parts.weight[place]),
+        weight=float(influence.weight[place]),
         loss=loss,
-        share=figure(parts.share),
-        norm=float(parts.norm[place]),
-        alignment=figure(parts.alignment),
-        leave_one_out_distance=figure(parts.leave_one_out_distance),
+        share=figure(influence.share),
+        norm=float(influence.norm[place]),
+        alignment=figure(influence.alignment),
+        leave_one_out_distance=figure(influence.leave_one_out_distance),
     )
 
 

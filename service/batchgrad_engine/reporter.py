@@ -1,4 +1,4 @@
-"""From measured steps to messages: one report for all steps of a quarter of a second."""
+"""Collect measured steps and send them as reports, at most five a second."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SPEED_WINDOW = 32
 
 
 class Reporter:
-    """Collects what steps did and sends it on, at most every REPORT_SECONDS."""
+    """Collects figures, warnings and phase times; `flush` sends them as one report."""
 
     def __init__(self, send: Callable[[Sent], None], executor: Executor) -> None:
         self._send = send
@@ -42,11 +42,11 @@ class Reporter:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for a report."""
+        """True if the last report is at least REPORT_SECONDS old."""
         return monotonic() - self._sent_at >= REPORT_SECONDS
 
     def add(self, measured: Measured) -> None:
-        """Take in some steps."""
+        """Add measured steps."""
         now, clock = datetime.now(UTC), perf_counter()
         for figures, watch in zip(measured.figures, measured.watches, strict=True):
             time = now - timedelta(seconds=clock - watch.last)
@@ -59,7 +59,7 @@ class Reporter:
                 self.warn(
                     figures["step"],
                     f"Step {figures['step']}: all weights are 0, so there is no mean and no "
-                    "update. Said once; such steps have no loss.",
+                    "update; the step has no loss. Later steps of this kind give no warning.",
                 )
         self._examples += measured.examples
         self._observed_examples += measured.examples
@@ -68,32 +68,32 @@ class Reporter:
             own = float(measured.norms.sum())
         self._norm_sum: float = min(self._norm_sum + own, float_info.max)  # JSON knows no infinity
         for step, dropped in measured.dropped:
-            self._left_out(step, dropped)
+            self._count_dropped(step, dropped)
 
     def evaluated(self, evaluation: Evaluated) -> None:
-        """Take in figures on the validation examples; they travel with the next report."""
+        """Add an evaluation to the next report."""
         self._evaluations.append(evaluation)
 
     def warn(self, step: int, detail: str, of: Literal["step", "evaluation"] = "step") -> None:
-        """Warn of what `step` did, or the evaluation after it, with the next report."""
+        """Add a warning about `step`, or about the evaluation after it, to the next report."""
         self._warnings.append(Warned(step=step, detail=detail, of=of))
 
     def state(self) -> dict[str, Any]:
-        """What was warned of, for a checkpoint: said once in a run, not once in an attempt."""
+        """Warnings already given, for a checkpoint: each is given once per job, not per attempt."""
         return {"examples": sorted(self._warned_of), "weightless": self._warned_of_weightless}
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Go on from `state`; None is that of a checkpoint from before there was any."""
+        """Continue from what `state` returned; older checkpoints hold None."""
         if state is not None:
             self._warned_of = set(state["examples"])
             self._warned_of_weightless = state["weightless"]
 
     def phase(self, phase: str, seconds: float) -> None:
-        """Note how long a phase took."""
+        """Add a phase that took `seconds`."""
         self._phases[phase].append(seconds)
 
     def flush(self) -> None:
-        """Send every step since the last report."""
+        """Send a report of everything since the last one; nothing if there is nothing new."""
         if not (self._rows or self._evaluations or self._warnings or self._phases):
             return
         now = monotonic()
@@ -124,14 +124,14 @@ class Reporter:
         self._sent_at = now
         self._clear()
 
-    def _left_out(self, step: int, dropped: list[int]) -> None:
+    def _count_dropped(self, step: int, dropped: list[int]) -> None:
         self._nonfinite += len(dropped)
         if new := [example for example in dropped if example not in self._warned_of]:
             self._warned_of.update(new)
             self.warn(
                 step,
-                f"Step {step}: {len(new)} example(s) left out, their loss or gradient is "
-                f"not finite; first {new[:10]}. Each is named once.",
+                f"Step {step}: left out {len(new)} example(s) whose loss or gradient is not "
+                f"finite; first {new[:10]}. The job warns of each example once.",
             )
 
     def _clear(self) -> None:

@@ -31,9 +31,9 @@ from batchgrad_engine.failures import (
 )
 from batchgrad_engine.messages import (
     Checkpointed,
+    EngineEvent,
     Evaluated,
     Finished,
-    Happened,
     LedgerWritten,
     Sent,
     Start,
@@ -77,11 +77,11 @@ def run(
         checkpoints.sweep(start.job_directory)
         snapshot, complaints = checkpoints.newest(start.job_directory)
         for complaint in complaints:
-            send(Happened(event="warning", data={"detail": complaint}))
+            send(EngineEvent(event="warning", data={"detail": complaint}))
         step = snapshot.step if snapshot else 0
         prepared = prepare(start.spec, start.dataset, snapshot, start.initial_parameters)
         if prepared.warning:
-            send(Happened(event="warning", data={"detail": prepared.warning}))
+            send(EngineEvent(event="warning", data={"detail": prepared.warning}))
         executor = executor_for(
             start,
             prepared.setup,
@@ -89,11 +89,11 @@ def run(
             find_cluster=find_cluster,
             # Who waits for workers has no step to end before it obeys.
             interrupted=lambda: orders.interrupted or bool(orders.command and not trains),
-            tell=lambda each: send(Happened(event=each.event, data=each.data)),
+            tell=lambda each: send(EngineEvent(event=each.event, data=each.data)),
         )
         trains = True
-        with closing(executor), ThreadPool(own_threads(start.spec)) as team:
-            session = TrainingRun(start, prepared, executor, team, snapshot, orders, send, secure)
+        with closing(executor), ThreadPool(own_threads(start.spec)) as pool:
+            session = TrainingRun(start, prepared, executor, pool, snapshot, orders, send, secure)
             send(session.train())
     except Interrupted:
         send(Finished(outcome=_outcome(orders), step=step))
@@ -144,7 +144,7 @@ class TrainingRun:
         start: Start,
         prepared: Prepared,
         executor: Executor,
-        team: ThreadPool,
+        pool: ThreadPool,
         snapshot: Snapshot | None,
         orders: CommandSource,
         send: Send,
@@ -154,7 +154,7 @@ class TrainingRun:
         self._prepared = prepared
         self._executor = executor
         self._coordinator: Coordinator = prepared.coordinator(
-            executor, team, snapshot, start.initial_parameters
+            executor, pool, snapshot, start.initial_parameters
         )
         self._step = snapshot.step if snapshot else 0
         self._resumed = snapshot is not None
@@ -198,7 +198,7 @@ class TrainingRun:
                     self._write_ledger()
                 self._coordinator.step(self._step)
                 self._step += 1
-                self._take_in(also_waiting=False)
+                self._take_in(include_pending=False)
                 self._evaluate_if_due()
                 self._report_if_due()
         except NonFinite as failure:
@@ -282,12 +282,12 @@ class TrainingRun:
 
     def _report(self) -> None:
         """Bring the ledger up to this step, and say what was measured since the last report."""
-        self._take_in(also_waiting=True)
+        self._take_in(include_pending=True)
         self._reporter.flush()
 
-    def _take_in(self, *, also_waiting: bool) -> None:
+    def _take_in(self, *, include_pending: bool) -> None:
         """What was measured, into ledger and report, while it is in the processor's cache."""
-        for measured in self._coordinator.measured(also_waiting=also_waiting):
+        for measured in self._coordinator.measured(include_pending=include_pending):
             self._ledger.add(measured.ids, measured.losses, measured.norms)
             self._reporter.add(measured)
 

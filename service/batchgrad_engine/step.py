@@ -1,4 +1,4 @@
-"""What one step, and one evaluation, gave: results of the coordinator."""
+"""Results of one step and of one evaluation, and the time that each phase took."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,10 +15,9 @@ Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 class Minibatch(NamedTuple):
     """A whole minibatch at the parameters before the update.
 
-    `gradient` (P,) is G, `gradient_norm` ‖G‖; `loss` is None when all weights are 0: there is no
-    mean then and no update. `ids`, `losses` and `norms` (n,) are the examples that count,
-    their ℓ_n and ‖g_n‖, all finite; `dropped` are the others, which were left out of the sums.
-    `examples` counts both.
+    `gradient` (P,) is G, `gradient_norm` ‖G‖; `loss` is None if all weights are 0: then there is
+    no mean and no update. `ids`, `losses` and `norms` (n,) are the examples in the sums, their
+    ℓ_n and ‖g_n‖, all finite; `dropped` are the examples left out. `examples` counts both.
     """
 
     examples: int
@@ -34,31 +33,31 @@ class Minibatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures over the validation examples; None where they have no meaning."""
+    """Loss and accuracy on the validation examples; None where undefined."""
 
     loss: float | None
     accuracy: float | None
 
 
 class Stopwatch:
-    """Seconds by phase; `last` is the time of the last lap, by `perf_counter`."""
+    """Seconds per phase; `last` is the `perf_counter` time of the last lap."""
 
     def __init__(self) -> None:
         self.phases: defaultdict[Phase, float] = defaultdict(float)
         self.last = perf_counter()
 
     def lap(self, phase: Phase) -> None:
-        """The time since the last lap belongs to `phase`."""
+        """Count the time since the last lap for `phase`."""
         now = perf_counter()
         self.phases[phase] += now - self.last
         self.last = now
 
-    def share(self, among: Sequence["Stopwatch"], phase: Phase) -> None:
-        """The time since the last lap belongs to `phase` of all those watches, in equal parts.
+    def lap_evenly(self, watches: Sequence["Stopwatch"], phase: Phase) -> None:
+        """Count the time since the last lap for `phase` of all `watches`, in equal parts.
 
-        The newest of them goes on from now.
+        The next lap of the last one starts now.
         """
         now = perf_counter()
-        for watch in among:
-            watch.phases[phase] += (now - self.last) / len(among)
-        among[-1].last = now
+        for watch in watches:
+            watch.phases[phase] += (now - self.last) / len(watches)
+        watches[-1].last = now

@@ -20,18 +20,20 @@ THREADED = 1 << 20
 """How many numbers there have to be for threads to gain more than it costs to wake them."""
 
 
-def over(team: ThreadPool, size: int, work: Callable[[slice], None], *, numbers: int = 1) -> None:
+def parallel_for(
+    pool: ThreadPool, size: int, work: Callable[[slice], None], *, numbers: int = 1
+) -> None:
     """Call `work` for every block of `size` items, once, in any order; each has `numbers`."""
     step = max(1, BLOCK // numbers)
     if size * numbers >= THREADED:
         blocks = range(-(-size // step))
-        team.run(blocks, lambda k: work(slice(k * step, min((k + 1) * step, size))))
+        pool.run(blocks, lambda k: work(slice(k * step, min((k + 1) * step, size))))
         return
     for start in range(0, size, step):
         work(slice(start, min(start + step, size)))
 
 
-def mean(total: Array, weight: float, team: ThreadPool) -> tuple[Array, float]:
+def mean(total: Array, weight: float, pool: ThreadPool) -> tuple[Array, float]:
     """G (P,) from Σ w_n g_n = `total` (P,), of examples that weigh `weight` (0: as 1); and ‖G‖.
 
     In one pass; `total` is left as it is. The norm is infinite only if a number of G is not finite.
@@ -43,7 +45,7 @@ def mean(total: Array, weight: float, team: ThreadPool) -> tuple[Array, float]:
     def work(block: slice) -> None:
         _divide(total[block], divisor, gradient[block], squares[block.start // BLOCK :])
 
-    over(team, len(total), work)
+    parallel_for(pool, len(total), work)
     found = sum(squares.tolist())
     return gradient, norm(gradient) if isnan(found) else sqrt(found)
 

@@ -67,7 +67,7 @@ def test_same_bits_on_threads_and_from_memory_that_is_read_only() -> None:
     total = np.random.default_rng(2).normal(size=THREADED + BLOCK + 3).astype(np.float32)
     alone, norm = mean(total, 7.0, ALONE)
     total.flags.writeable = False
-    with ThreadPool(3) as team:
-        shared, the_same = mean(total, 7.0, team)
+    with ThreadPool(3) as pool:
+        shared, the_same = mean(total, 7.0, pool)
     assert alone.tobytes() == shared.tobytes()
     assert norm == the_same

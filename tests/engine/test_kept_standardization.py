@@ -8,7 +8,7 @@ import pytest
 
 from batchgrad_engine.checkpoints import origin
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
-from batchgrad_engine.messages import AnyEngineMessage, Happened
+from batchgrad_engine.messages import AnyEngineMessage, EngineEvent
 from tests.engine.attempts import CommandReader, attempt, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -77,7 +77,7 @@ def test_what_a_plan_does_not_look_at_the_job_s_start_warns_of(
 ) -> None:
     def warned(name: str) -> list[str]:
         messages = went_on(dataset, tmp_path / name, trained, initial_parameters=START)
-        return [m.data["detail"] for m in messages if isinstance(m, Happened)]
+        return [m.data["detail"] for m in messages if isinstance(m, EngineEvent)]
 
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 500)
     assert warned("small") == []  # its plan has told

@@ -26,11 +26,13 @@ from batchgrad_workers.runtime.threads import ThreadPool
 from tests.engine.small_job import spec
 
 
-def measured(dataset: Path, together: int, **changes: Any) -> list[Measured]:
+def measured(dataset: Path, buffered_steps: int, **changes: Any) -> list[Measured]:
     """All steps of the small job."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
-        coordinator = prepared.coordinator(executor, team, None, None, measure_together=together)
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as pool:
+        coordinator = prepared.coordinator(
+            executor, pool, None, None, buffered_steps=buffered_steps
+        )
         for step in range(prepared.steps_planned):
             coordinator.step(step)
         return coordinator.measured()
@@ -58,8 +60,8 @@ def test_same_figures_one_by_one_and_many_at_once(
         (dataset / "weights.npy").unlink()
     single = measured(dataset, 1, **changes)
     assert len(single) == 20
-    for together in (3, 64):
-        several = measured(dataset, together, **changes)
+    for buffered_steps in (3, 64):
+        several = measured(dataset, buffered_steps, **changes)
         assert len(several) < 20  # the last minibatch of an epoch is short, and waits apart
         assert [f for each in several for f in each.figures] == [
             f for each in single for f in each.figures
@@ -106,8 +108,8 @@ def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
 def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> None:
     sent: list[Any] = []
     prepared = prepare(spec(), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
-        coordinator = prepared.coordinator(executor, team, None, None)
+    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as pool:
+        coordinator = prepared.coordinator(executor, pool, None, None)
         reporter = Reporter(sent.append, executor)
         coordinator.step(0)
         (first,) = coordinator.measured()
@@ -133,10 +135,10 @@ def test_ledger_of_several_steps_is_that_of_each_in_turn() -> None:
     random = np.random.default_rng(3)
     ids = np.stack([random.permutation(30)[:8] for _ in range(50)])
     losses, norms = random.normal(size=(2, 50, 8)).astype(np.float32)
-    together, by_step = Ledger(30), Ledger(30)
-    together.add(ids.reshape(-1), losses.reshape(-1), norms.reshape(-1))
+    at_once, by_step = Ledger(30), Ledger(30)
+    at_once.add(ids.reshape(-1), losses.reshape(-1), norms.reshape(-1))
     for step in range(50):
         by_step.add(ids[step], losses[step], norms[step])
     for name, column in by_step.state().items():
-        assert column.tobytes() == together.state()[name].tobytes()
+        assert column.tobytes() == at_once.state()[name].tobytes()
     assert by_step.state()["last_loss"][ids[-1]].tolist() == losses[-1].tolist()

@@ -50,8 +50,8 @@ def measured(weight: Array, bias: Array | None, inputs: Array, errors: Array, th
     parts = [weight.reshape(len(weight), -1), *([] if bias is None else [bias])]
     padding = np.full((len(weight), 5), np.nan, weight.dtype)  # other layers' parameters
     exact = np.concatenate([padding, *parts, padding], axis=1)
-    with ThreadPool(threads) as team:
-        return products(layer, exact, 5, inputs, errors, team).transpose(1, 0, 2)
+    with ThreadPool(threads) as pool:
+        return products(layer, exact, 5, inputs, errors, pool).transpose(1, 0, 2)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])

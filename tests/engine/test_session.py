@@ -9,7 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
 from batchgrad_engine.messages import (
     Checkpointed,
-    Happened,
+    EngineEvent,
     Started,
 )
 from tests.engine.attempts import CommandReader, attempt, bits, evaluations, finished, rows
@@ -88,7 +88,7 @@ def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path:
     newest = max(torn.glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:100])
     messages = attempt(spec(), dataset, torn)
-    warnings = [m.data["detail"] for m in messages if isinstance(m, Happened)]
+    warnings = [m.data["detail"] for m in messages if isinstance(m, EngineEvent)]
     assert newest.name in warnings[0]
     assert bits(messages) == expected
 

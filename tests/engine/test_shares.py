@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgrad.contract import Model
-from batchgrad_engine.measurement.influence import chunk_size, shares
+from batchgrad_engine.measurement.influence import chunk_size, example_influence
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import Examples, StoredDataset
 from batchgrad_workers.nn.gradients import WEIGHT, Differentiator
@@ -62,7 +62,7 @@ WEIGHTS = st.lists(st.floats(0.01, 100), min_size=2, max_size=9)
 def test_shares_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
     gradient = mean_gradient(of, ids, THETA)
-    found = shares(DIFFERENTIATOR, THETA, of, ids, gradient, chunk_bytes)
+    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient, chunk_bytes)
     assert found.share.sum() == pytest.approx(1, rel=1e-9)
 
 
@@ -71,7 +71,7 @@ def test_shares_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) ->
 def test_leave_one_out_is_the_mean_without_it(weights: list[float], seed: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
     gradient = mean_gradient(of, ids, THETA)
-    found = shares(DIFFERENTIATOR, THETA, of, ids, gradient).leave_one_out_distance
+    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient).leave_one_out_distance
     for n in ids:
         without = mean_gradient(of, np.delete(ids, n), THETA)
         distance = np.linalg.norm(without - gradient)
@@ -81,7 +81,7 @@ def test_leave_one_out_is_the_mean_without_it(weights: list[float], seed: int) -
 def test_norm_and_alignment_are_those_of_the_gradient_itself() -> None:
     of, ids = examples(6, [1.0, 2.0, 0.0, 1.0, 3.0, 1.0]), np.arange(6)
     gradient = mean_gradient(of, ids, THETA)
-    found = shares(DIFFERENTIATOR, THETA, of, ids, gradient)
+    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient)
     for n in ids[[0, 1, 3, 4, 5]]:  # the mean of one example is its own gradient
         own = mean_gradient(of, [n], THETA)
         cosine = own @ gradient / np.linalg.norm(own) / np.linalg.norm(gradient)
@@ -92,10 +92,10 @@ def test_norm_and_alignment_are_those_of_the_gradient_itself() -> None:
 
 def test_what_is_undefined_is_not_a_number() -> None:
     of, ids = examples(3), np.arange(3)
-    alone = shares(DIFFERENTIATOR, THETA, of, ids[:1], mean_gradient(of, ids[:1], THETA))
+    alone = example_influence(DIFFERENTIATOR, THETA, of, ids[:1], mean_gradient(of, ids[:1], THETA))
     assert np.isnan(alone.leave_one_out_distance).all()
     assert alone.share == pytest.approx([1.0])
-    still = shares(DIFFERENTIATOR, THETA, of, ids, np.zeros(NETWORK.size))
+    still = example_influence(DIFFERENTIATOR, THETA, of, ids, np.zeros(NETWORK.size))
     assert np.isnan(still.share).all()
     assert np.isnan(still.alignment).all()
 
@@ -125,7 +125,9 @@ def test_memory_is_that_of_a_few_examples_gradients() -> None:
     parameters = network.initial_parameters(0, "float32")
     tracemalloc.start()
     try:
-        shares(differentiator, parameters, of, np.arange(64), parameters, chunk_bytes=2**25)
+        example_influence(
+            differentiator, parameters, of, np.arange(64), parameters, chunk_bytes=2**25
+        )
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

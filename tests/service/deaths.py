@@ -15,9 +15,9 @@ from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (
     Checkpointed,
     ClusterWanted,
+    EngineEvent,
     EngineMessage,
     Finished,
-    Happened,
     LedgerWritten,
     Sent,
     Start,
@@ -111,7 +111,7 @@ class Life:
         if self.steps >= self.fate.killed:
             raise Killed
         retry = {"microbatches": 1, "reason": "died", "at": [self.attempt, self.steps]}
-        self.outlet.send(Happened(event="retry", data=retry))
+        self.outlet.send(EngineEvent(event="retry", data=retry))
         self.alone += self.lines >= self.fate.heard
         return self.alone > self.fate.late
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchgrad.contract import Event, Page
-from batchgrad_engine.messages import Happened
+from batchgrad_engine.messages import EngineEvent
 from batchgrad_service.closing import Closing
 from batchgrad_service.jobs.event_feed import KEPT_BATCHES, EventFeeds
 from batchgrad_service.store import Store, StoreBusy
@@ -46,7 +46,7 @@ async def everything(followed: AsyncIterator[bytes]) -> list[int]:
 
 async def tell(store: Store, job_id: str, attempt: int, count: int = 1) -> None:
     for _ in range(count):
-        happened = Happened(event="warning", data={"detail": "x"})
+        happened = EngineEvent(event="warning", data={"detail": "x"})
         await asyncio.to_thread(store.record_event, job_id, attempt, happened)
 
 

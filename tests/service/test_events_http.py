@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from batchgrad.contract import Event
-from batchgrad_engine.messages import Happened
+from batchgrad_engine.messages import EngineEvent
 from tests.service.building import create, problem, report, row, started
 from tests.service.conftest import Bench
 
@@ -114,7 +114,7 @@ def test_an_event_is_told_at_once_and_the_stream_ends_with_the_job(live: Live) -
         told = events(answer.iter_lines())
         assert [next(told).type for _ in range(4)] == ["state", "plan", "state", "state"]
         before = time.monotonic()
-        bench.store.record_event(job_id, attempt, Happened(event="warning", data={"text": "é"}))
+        bench.store.record_event(job_id, attempt, EngineEvent(event="warning", data={"text": "é"}))
         event = next(told)
         assert time.monotonic() - before < 5.0  # measured: a few milliseconds
         assert event.data == {"text": "é"}

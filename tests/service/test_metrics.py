@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
 from batchgrad_engine import failures
-from batchgrad_engine.messages import ClusterSeen, Evaluated, Happened, Observed, Report
+from batchgrad_engine.messages import ClusterSeen, EngineEvent, Evaluated, Observed, Report
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.jobs import MAX_JOBS, MAX_LAYERS
 from batchgrad_service.metrics.registry import FAILURES, Metrics
@@ -108,10 +108,10 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
         )
         for reason, count in (("worker died", 1), ("silent", 2)):
             metrics.count_event(
-                Happened(event="retry", data={"reason": reason, "microbatches": count})
+                EngineEvent(event="retry", data={"reason": reason, "microbatches": count})
             )
         for reason in ("died", "start_failed", "dismissed"):  # the others are not missed
-            metrics.count_event(Happened(event="worker_lost", data={"reason": reason}))
+            metrics.count_event(EngineEvent(event="worker_lost", data={"reason": reason}))
     metrics.observe("any", REPORTED)
     assert value(registry, "example_gradient_norm_bucket", le="0.0005") == 0
     assert value(registry, "example_gradient_norm_bucket", le="0.001") == 4

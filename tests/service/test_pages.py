@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from batchgrad_engine.messages import Happened
+from batchgrad_engine.messages import EngineEvent
 from tests.service.building import checkpointed, create, npz, problem, push, report, row, started
 from tests.service.conftest import Bench
 
@@ -18,7 +18,7 @@ def finished(bench: Bench) -> str:
     job_id, attempt = started(bench.store, labels={"note": MARKUP})
     bench.store.record_report(job_id, attempt, report(row(1), row(2)))
     bench.store.record_checkpoint(job_id, attempt, checkpointed(2))
-    happened = Happened(event="warning", data={"detail": MARKUP})
+    happened = EngineEvent(event="warning", data={"detail": MARKUP})
     bench.store.record_event(job_id, attempt, happened)
     bench.store.transition(job_id, to="succeeded", allowed=["running"], attempt=attempt)
     return job_id

@@ -1,6 +1,6 @@
 """What engines report is stored and counted, unless their attempt is over."""
 
-from batchgrad_engine.messages import Happened
+from batchgrad_engine.messages import EngineEvent
 from batchgrad_service.jobs.reports import Reports
 from tests.service.building import started
 from tests.service.conftest import Bench
@@ -9,7 +9,9 @@ from tests.service.conftest import Bench
 def test_a_loss_is_an_event_and_counts_at_once_but_not_from_a_stale_attempt(bench: Bench) -> None:
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
     job_id, attempt = started(bench.store)
-    lost = Happened(event="worker_lost", data={"worker": 0, "reason": "died", "detail": "it fell"})
+    lost = EngineEvent(
+        event="worker_lost", data={"worker": 0, "reason": "died", "detail": "it fell"}
+    )
     assert reports.take(job_id, attempt, lost, 1)
     assert not reports.take(job_id, attempt - 1, lost, 1)
     answer = bench.http.get(
@@ -22,7 +24,7 @@ def test_a_loss_is_an_event_and_counts_at_once_but_not_from_a_stale_attempt(benc
 def test_a_line_that_comes_twice_is_taken_and_stored_once(bench: Bench) -> None:
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
     job_id, attempt = started(bench.store)
-    retried = Happened(event="retry", data={"reason": "died", "microbatches": 3, "detail": "…"})
+    retried = EngineEvent(event="retry", data={"reason": "died", "microbatches": 3, "detail": "…"})
     for number in (2, 2, 1):
         assert reports.take(job_id, attempt, retried, number)
     assert [event.type for event in bench.store.events(job_id).data].count("retry") == 1

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from batchgrad.contract import Checkpoint, Plan
-from batchgrad_engine.messages import Evaluated, Happened, Started
+from batchgrad_engine.messages import EngineEvent, Evaluated, Started
 from batchgrad_service.problems import (
     ConflictError,
     IdempotencyConflictError,
@@ -89,7 +89,7 @@ def test_a_terminal_state_is_followed_by_the_last_event(store: Store) -> None:
     state, end = store.events(job_id).data[-2:]
     assert state.data == {"status": "failed", "reason": "nonfinite", "examples": [4]}
     assert (end.type, end.data) == ("end", {"status": "failed", "reason": "nonfinite"})
-    assert not store.record_event(job_id, attempt, Happened(event="warning", data={}))
+    assert not store.record_event(job_id, attempt, EngineEvent(event="warning", data={}))
     assert types(store, job_id)[-1] == "end"
 
 
@@ -159,7 +159,7 @@ def test_a_stale_attempt_changes_nothing(store: Store) -> None:
     assert not store.record_started(job_id, attempt, started_again)
     assert not store.record_report(job_id, attempt, report(row(1)))
     assert not store.record_checkpoint(job_id, attempt, checkpointed(1))
-    assert not store.record_event(job_id, attempt, Happened(event="warning", data={}))
+    assert not store.record_event(job_id, attempt, EngineEvent(event="warning", data={}))
     assert (store.job(job_id), store.events(job_id)) == before
     assert store.checkpoints(job_id) == []
     assert store.steps(job_id, after=None, limit=5).data == []
@@ -277,9 +277,9 @@ def test_subscribers_hear_of_each_commit_and_only_inside_the_block(store: Store)
     heard: list[int] = []
     with store.subscribe(job_id, lambda: heard.append(len(store.events(job_id).data))):
         before = len(store.events(job_id).data)
-        store.record_event(job_id, attempt, Happened(event="warning", data={"text": "x"}))
+        store.record_event(job_id, attempt, EngineEvent(event="warning", data={"text": "x"}))
     assert heard == [before + 1]  # what it hears of is already committed
-    store.record_event(job_id, attempt, Happened(event="warning", data={}))
+    store.record_event(job_id, attempt, EngineEvent(event="warning", data={}))
     assert len(heard) == 1
 
 
@@ -289,7 +289,7 @@ def test_threads_leave_no_gap_in_the_events(store: Store) -> None:
 
     def tell() -> None:
         for _ in range(10):
-            assert store.record_event(job_id, attempt, Happened(event="retry", data={}))
+            assert store.record_event(job_id, attempt, EngineEvent(event="retry", data={}))
 
     threads = [threading.Thread(target=tell) for _ in range(4)]
     for thread in threads:

@@ -1,1 +1,1 @@
-"""What is measured of a step: shortcuts, their gap to the mean gradient, statistics, influence."""
+"""Measurements of a step: shortcuts, their gap to the mean gradient, statistics, influence."""

@@ -1,7 +1,7 @@
-"""Networks at several steps at once: arrays with an axis s of steps, each with its own θ.
+"""Forward and backward passes of several steps at once, each at its own θ: arrays (s, …).
 
-Symbols as in `batchgrad_workers.nn.layers`, and s step. What comes out for one step has the same
-bits however many steps there are.
+Symbols as in `batchgrad_workers.nn.layers`; s is the step. A step's results have the same bits
+for any number of steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Kind = TypeVar("Kind", bound="np.generic[Any]")
 
 
 def stack(arrays: Sequence[npt.NDArray[Kind]]) -> npt.NDArray[Kind]:
-    """(s, …) from one array a step; of a single one a view."""
+    """(s, …) from one array per step; a view if there is only one."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
@@ -33,7 +33,7 @@ def views(network: Network, flat: Array) -> list[Parameters]:
 
 
 def on_vectors(layer: Layer) -> bool:
-    """Whether it is linear without positions: z_sno = Σ_i W_soi a_sni + b_so."""
+    """True for a linear layer on vectors: z_sno = Σ_i W_soi a_sni + b_so."""
     return isinstance(layer, Linear) and len(layer.input_shape) == 1
 
 
@@ -50,7 +50,7 @@ def forward(layer: Layer, parameters: Parameters, inputs: Array) -> Array:
 def backward(
     layer: Layer, parameters: Parameters, inputs: Array, outputs: Array, error: Array
 ) -> Array:
-    """Error (s, n, …) at the layer's input from that at its output."""
+    """Error (s, n, …) at the layer's input, from the error at its output."""
     if on_vectors(layer):
         return np.vecmat(error, parameters["weight"][:, None])
     return _by_step(layer.backward, layer, parameters, inputs, outputs, error)
@@ -59,7 +59,7 @@ def backward(
 def _by_step(
     work: Callable[..., Array], layer: Layer, parameters: Parameters, *arrays: Array
 ) -> Array:
-    """Without parameters all steps' examples are examples of one batch."""
+    """Call `work` per step, or, for a layer without parameters, once for all steps' examples."""
     steps, examples = arrays[0].shape[:2]
     if not layer.parameter_shapes:
         merged = work({}, *(each.reshape(steps * examples, *each.shape[2:]) for each in arrays))

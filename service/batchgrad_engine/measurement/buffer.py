@@ -1,4 +1,4 @@
-"""Steps that wait to be measured together: what is known of each, and its arrays in one block."""
+"""A buffer of steps that are measured together: each step's values, and all arrays in one block."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from batchgrad_workers.arrays import Array, Floats, Integers
 
 
 class Step(NamedTuple):
-    """A step, numbered from 1, and what came of it; `Minibatch` explains the rest."""
+    """One step, numbered from 1, and its results; `Minibatch` explains the rest."""
 
     number: int
     epoch: int
@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The steps' arrays, (s, …): of the minibatch, θ before the update, and `GradientSums`."""
+    """Arrays (s, …) of s steps: the minibatch's, θ before the update, and its `GradientSums`."""
 
     ids: Integers
     losses: Array
@@ -38,10 +38,10 @@ class Columns(NamedTuple):
 
 
 class MeasurementBuffer:
-    """Up to `room` steps whose arrays have the same shapes."""
+    """At most `capacity` steps whose arrays have the same shapes."""
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._steps: list[Step] = []
         self._columns: Sequence[npt.NDArray[Any]] = ()
 
@@ -50,18 +50,18 @@ class MeasurementBuffer:
 
     @property
     def full(self) -> bool:
-        """Whether there is room for no other step."""
-        return len(self._steps) >= self._room
+        """True if the buffer takes no other step."""
+        return len(self._steps) >= self._capacity
 
-    def takes(self, minibatch: Minibatch) -> bool:
-        """Whether its arrays fit beside the others, and both have a loss or neither has."""
+    def fits(self, minibatch: Minibatch) -> bool:
+        """True if its arrays have the others' shapes, and both have a loss or neither has."""
         if not self._steps:
             return True
         known = self._steps[0].loss is None, self._columns[0].shape[1]
         return known == (minibatch.loss is None, len(minibatch.ids))
 
     def add(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:
-        """One more; its arrays are copied, unless it is the only one there is room for."""
+        """Add a step; its arrays are copied, unless the capacity is 1."""
         sums = minibatch.sums
         arrays = (
             minibatch.ids,
@@ -73,17 +73,17 @@ class MeasurementBuffer:
             sums.microbatch_means,
             sums.totals,
         )
-        if self._room == 1:
+        if self._capacity == 1:
             self._columns = [array[None] for array in arrays]
         else:
             if not self._steps:
-                self._columns = [np.empty((self._room, *a.shape), a.dtype) for a in arrays]
-            place = len(self._steps)
+                self._columns = [np.empty((self._capacity, *a.shape), a.dtype) for a in arrays]
+            row = len(self._steps)
             for column, array in zip(self._columns, arrays, strict=True):
-                column[place] = array
+                column[row] = array
         self._steps.append(step)
 
-    def clear(self) -> tuple[list[Step], Columns]:
-        """All of them, in order; nobody waits any more."""
+    def drain(self) -> tuple[list[Step], Columns]:
+        """Remove all steps and return them, in order, with their arrays."""
         steps, self._steps = self._steps, []
         return steps, Columns(*(column[: len(steps)] for column in self._columns))

@@ -1,9 +1,9 @@
-"""How far each shortcut is from the mean gradient G, whole and layer by layer.
+"""The gap between each shortcut and the mean gradient G, in total and layer by layer.
 
 Exact: G_l = mean_n vjp(a_n, δ_n). Frozen: F_l = vjp(ā, δ̄), the exact mean input and mean error
 of this layer. Shortcut: s_l. The gap G - s is (G - F), the *covariance* that averaging destroys
-at this layer, plus (F - s), the *propagation* of what was lost above. Everything is worked out for
-several steps at once, the first axis s. What is not defined is not finite, and null in JSON.
+at this layer, plus (F - s), the *propagation* of what was lost above. Everything is computed for
+several steps at once, on the first axis s. Undefined figures are not finite, and null in JSON.
 """
 
 from typing import TypedDict
@@ -53,10 +53,10 @@ class Comparison(Agreement):
 
 
 def compare(
-    network: Network, exact: Array, rows: Rows, team: ThreadPool
+    network: Network, exact: Array, rows: Rows, pool: ThreadPool
 ) -> dict[ShortcutName, list[Comparison]]:
     """averaged_error and mean_example against G = `exact` (s, P): by name, for each step."""
-    by_layer, scale = _products(network, exact, rows, team), np.ones(len(exact))
+    by_layer, scale = _products(network, exact, rows, pool), np.ones(len(exact))
     for s in _unsure(network, by_layer, exact):
         largest = float(np.abs(exact[s]).max(initial=0.0))
         scale[s] = np.exp2(np.frexp(largest)[1]) if 0 < largest < np.inf else 1.0
@@ -64,13 +64,13 @@ def compare(
             index: (inputs[s, None].astype(np.float64), errors[s, None] / scale[s])
             for index, (inputs, errors) in rows.items()
         }
-        by_layer[:, s] = _products(network, exact[s, None] / scale[s], own, team)[:, 0]
+        by_layer[:, s] = _products(network, exact[s, None] / scale[s], own, pool)[:, 0]
     names = [str(index) for index in network.learning]
     return {name: _comparisons(names, by_layer, k, scale) for name, k in PLACES.items()}
 
 
 def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
-    """How far `shortcut` (s, P) is from `exact` (s, P), for each step."""
+    """Compare `shortcut` (s, P) with `exact` (s, P), for each step."""
     size, own = norms(exact), norms(shortcut)
     low, high = (limit**0.5 for limit in (least(exact.dtype), float(np.finfo(exact.dtype).max)))
     with np.errstate(all="ignore"):
@@ -82,18 +82,18 @@ def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
     return _agreements(size, norms(exact - shortcut), cosine, own)
 
 
-def _products(network: Network, exact: Array, rows: Rows, team: ThreadPool) -> Floats:
-    """What `products` finds in every layer that learns, (layers, s, 5, 3)."""
+def _products(network: Network, exact: Array, rows: Rows, pool: ThreadPool) -> Floats:
+    """`products` of every layer that has parameters, (layers, s, 5, 3)."""
     starts = {slot.layer: slot.start for slot in reversed(network.slots)}
     found = [
-        products(network.layers[index], exact, starts[index], *rows[index], team)
+        products(network.layers[index], exact, starts[index], *rows[index], pool)
         for index in network.learning
     ]
     return np.array(found).reshape(-1, len(exact), 5, 3)
 
 
 def _unsure(network: Network, by_layer: Floats, exact: Array) -> list[int]:
-    """Steps of which squares over- or underflowed in the type of `exact`."""
+    """Indices of the steps whose squares overflowed or underflowed in the dtype of `exact`."""
     squares = np.delete(by_layer, INNER, axis=2)
     lost = ~np.isfinite(squares) | ((squares > 0) & (squares < least(exact.dtype)))
     found = set(np.flatnonzero(lost.any(axis=(0, 2, 3))).tolist())

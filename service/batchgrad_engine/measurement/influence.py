@@ -1,4 +1,4 @@
-"""Each example's part in one step, from its gradient itself.
+"""The influence of each example on one step, from its own gradient.
 
 Symbols: g_n per-example gradient · w_n weight · W = Σ w_n · G = Σ w_n g_n / W. Gradients are
 formed explicitly, a few examples at a time, because distances are taken of explicit differences;
@@ -16,12 +16,12 @@ from batchgrad_workers.nn.gradients import Differentiator
 from batchgrad_workers.nn.kernels.norms import norm
 
 CHUNK_BYTES = 2**26
-"""Bound on the gradients that are held at once, unless a single one is larger."""
+"""Most bytes of gradients held at once; one example's gradient may be larger."""
 
 
 @dataclass(frozen=True)
 class Influence:
-    """Of n examples, each (n,); NaN where undefined.
+    """Figures of n examples, each (n,); NaN where undefined.
 
     share: ⟨w_n g_n, G⟩ / (W ‖G‖²), they sum to 1; norm: ‖g_n‖; alignment: cosine of g_n and G;
     leave_one_out_distance: ‖G₋ₙ - G‖ = w_n ‖G - g_n‖ / (W - w_n), with G₋ₙ the mean without n.
@@ -34,7 +34,7 @@ class Influence:
     leave_one_out_distance: Floats
 
 
-def shares(
+def example_influence(
     differentiator: Differentiator,
     parameters: Array,
     examples: Examples,
@@ -42,7 +42,7 @@ def shares(
     gradient: Array,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Influence:
-    """The parts of examples `ids` (n,) in G = `gradient` (P,) at θ = `parameters` (P,)."""
+    """Influence of examples `ids` (n,) on G = `gradient` (P,) at θ = `parameters` (P,)."""
     inner, squared, distance = np.zeros((3, len(ids)))
     chunk = chunk_size(differentiator, gradient, chunk_bytes)
     views = differentiator.network.views(parameters)
@@ -74,7 +74,7 @@ def shares(
 
 
 def chunk_size(differentiator: Differentiator, gradient: Array, chunk_bytes: int) -> int:
-    """How many examples' gradients, and float64 copies of one parameter's, fit into that."""
+    """Number of examples whose gradients, with float64 copies of one parameter's, fit."""
     network = differentiator.network
     largest = max((slot.size for slot in network.slots), default=0)
     each = network.size * gradient.itemsize + 2 * 8 * largest

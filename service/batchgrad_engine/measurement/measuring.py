@@ -1,8 +1,8 @@
-"""All that is measured of a step and does not feed back into training, for several steps at once.
+"""Measure steps: every figure that does not feed back into training, for several steps at once.
 
-A small model's step is over in a fraction of a millisecond, most of which would be Python's and
-numpy's cost of each call. So steps wait here, as far as memory allows, and are measured together;
-figures have the same bits however many steps wait.
+A small model's step takes a fraction of a millisecond, and Python's and numpy's cost per call
+would be most of it. So steps are buffered, as far as memory allows, and measured together. The
+figures have the same bits for any number of buffered steps.
 """
 
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.digests import checksums
 
-WAITING_BYTES = 8 << 20
-"""How much steps may hold while they wait; more would leave the processor's cache meanwhile."""
+BUFFER_BYTES = 8 << 20
+"""Most bytes of buffered steps; more would not stay in the processor's cache."""
 
-MOST_TOGETHER = 64
-"""How many steps may wait: more of them gain nothing."""
+MAX_BUFFERED_STEPS = 64
+"""Most steps in the buffer; more give no speed."""
 
 
 class Norms(TypedDict):
@@ -47,7 +47,7 @@ class Norms(TypedDict):
 
 
 class Figures(TypedDict):
-    """What is measured of one step; a `StepRow` also has its time and phases."""
+    """All figures of one step; a `StepRow` also has its time and phases."""
 
     step: int
     epoch: int
@@ -65,9 +65,9 @@ class Figures(TypedDict):
 
 @dataclass(frozen=True)
 class Measured:
-    """Some steps in a row: each one's figures and watch, and what each of their examples did.
+    """Consecutive steps: figures and stopwatch of each, and the values of all their examples.
 
-    `ids`, `losses` and `norms` (s·n,) are step after step; `dropped` are step numbers with the
+    `ids`, `losses` and `norms` (s·n,) are step after step; `dropped` lists step numbers with the
     examples that were left out.
     """
 
@@ -82,61 +82,61 @@ class Measured:
 
 
 class Measurements:
-    """Takes steps, measures them when enough of them wait, and keeps what was measured."""
+    """Buffers steps, measures them when the buffer is full, and keeps the results."""
 
     def __init__(
         self,
-        averaging: ShortcutEvaluator,
+        evaluator: ShortcutEvaluator,
         examples: Examples,
         *,
         batch_size: int,
         step_bytes: int,
-        together: int,
+        buffered_steps: int,
     ) -> None:
-        """`step_bytes` is what a step holds while it waits; at most `together` of them wait.
+        """Buffer at most `buffered_steps` steps of `step_bytes` each; with 0, measure nothing.
 
-        With 0 nothing is measured at all. `batch_size` is N of a full minibatch.
+        `batch_size` is N of a full minibatch.
         """
         self._batch_size = batch_size
         self.noise = SmoothedNoise()
-        self._averaging = averaging
+        self._evaluator = evaluator
         self._examples = examples
-        self._together = min(together, max(1, WAITING_BYTES // step_bytes))
-        self._waiting = MeasurementBuffer(self._together)
+        self._buffered_steps = min(buffered_steps, max(1, BUFFER_BYTES // step_bytes))
+        self._buffer = MeasurementBuffer(self._buffered_steps)
         self._measured: list[Measured] = []
 
     def take(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:
-        """Let `step` wait, with θ (P,) before its update; arrays may change once this returns."""
-        if not self._together:
+        """Buffer `step`, with θ (P,) before its update; arrays may change once this returns."""
+        if not self._buffered_steps:
             return
-        if not self._waiting.takes(minibatch):
+        if not self._buffer.fits(minibatch):
             self._measure()
-        self._waiting.add(step, minibatch, parameters)
-        if self._waiting.full:
+        self._buffer.add(step, minibatch, parameters)
+        if self._buffer.full:
             self._measure()
 
-    def measured(self, *, also_waiting: bool = True) -> list[Measured]:
-        """All steps since the last call, in order; or only what is measured already."""
-        if also_waiting and self._waiting:
+    def measured(self, *, include_pending: bool = True) -> list[Measured]:
+        """Steps measured since the last call, in order; `include_pending` measures the buffer."""
+        if include_pending and self._buffer:
             self._measure()
         measured, self._measured = self._measured, []
         return measured
 
     def _measure(self) -> None:
         clock = Stopwatch()
-        steps, of = self._waiting.clear()
-        norms = of.norms
+        steps, arrays = self._buffer.drain()
+        norms = arrays.norms
         ordered = np.sort(norms, axis=1)
-        weights = self._examples.weights(of.ids.reshape(-1)).reshape(of.ids.shape)
+        weights = self._examples.weights(arrays.ids.reshape(-1)).reshape(arrays.ids.shape)
         counts = histograms(norms)
-        columns = zip(
+        per_step = zip(
             steps,
             noise_scales(norms, weights, [step.gradient_norm for step in steps]),
             quantiles(ordered),
             counts.tolist(),
-            largest(of.ids, norms, ordered),
-            checksums(of.gradients),
-            self._compare(steps, of),
+            largest(arrays.ids, norms, ordered),
+            checksums(arrays.gradients),
+            self._compare(steps, arrays),
             _totals(weights),
             strict=True,
         )
@@ -148,38 +148,44 @@ class Measurements:
                 "weight": weight,
                 "learning_rate": step.learning_rate,
                 "gradient_norm": step.gradient_norm,
-                "noise_scale": self.noise.add(noise, of.ids.shape[1] / self._batch_size).simple,
-                "norm_test": norm_test(noise.trace, of.ids.shape[1], step.gradient_norm),
+                "noise_scale": self.noise.add(noise, arrays.ids.shape[1] / self._batch_size).simple,
+                "norm_test": norm_test(noise.trace, arrays.ids.shape[1], step.gradient_norm),
                 "gradient_checksum": fingerprint,
-                "norms": {"quantiles": among, "histogram": histogram, "largest": most},
+                "norms": {"quantiles": quantile, "histogram": histogram, "largest": most},
                 "shortcuts": shortcuts,
                 "workers": step.workers,
             }
-            for step, noise, among, histogram, most, fingerprint, shortcuts, weight in columns
+            for step, noise, quantile, histogram, most, fingerprint, shortcuts, weight in per_step
         ]
         self._measured.append(
             Measured(
                 figures=figures,
                 watches=[step.watch for step in steps],
                 examples=sum(step.examples for step in steps),
-                ids=of.ids.reshape(-1),
-                losses=of.losses.reshape(-1),
+                ids=arrays.ids.reshape(-1),
+                losses=arrays.losses.reshape(-1),
                 norms=norms.reshape(-1),
                 histogram=counts.sum(axis=0),
                 dropped=[(step.number, step.dropped) for step in steps if step.dropped],
             )
         )
-        clock.share([step.watch for step in steps], "compare")
+        clock.lap_evenly([step.watch for step in steps], "compare")
 
-    def _compare(self, steps: Sequence[Step], of: Columns) -> list[dict[ShortcutName, Comparison]]:
+    def _compare(
+        self, steps: Sequence[Step], arrays: Columns
+    ) -> list[dict[ShortcutName, Comparison]]:
         if steps[0].loss is None:
             return [{} for _ in steps]
-        return self._averaging.compare(
-            of.gradients, of.parameters, of.means, of.microbatch_means, of.totals
+        return self._evaluator.compare(
+            arrays.gradients,
+            arrays.parameters,
+            arrays.means,
+            arrays.microbatch_means,
+            arrays.totals,
         )
 
 
 def _totals(weights: npt.NDArray[np.float64]) -> list[float]:
-    """Σ w_n of each step (s, n); what is beyond float64 becomes its largest number."""
+    """Σ w_n of each step, from w (s, n); float64's largest number if the sum overflows."""
     with np.errstate(over="ignore"):
         return np.minimum(weights.sum(axis=1), np.finfo(np.float64).max).tolist()

@@ -1,7 +1,7 @@
 """Norms and inner products of G_l, F_l and the shortcuts in one layer, for several steps at once.
 
 Norms of differences are taken of the explicit difference: the factored form ‖G‖² - 2⟨G, v⟩ + ‖v‖²
-loses half the digits and can go negative. Symbols as in `stacked`.
+loses half the digits and can go negative. Symbols as in `batched_over_steps`.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 from batchgrad_engine.measurement import batched_over_steps
 from batchgrad_engine.measurement.shortcuts import FROZEN
-from batchgrad_engine.vectors import over
+from batchgrad_engine.vectors import parallel_for
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.kernels.norms import RUN, norms, squared
@@ -18,19 +18,19 @@ from batchgrad_workers.nn.layers import Layer
 from batchgrad_workers.runtime.threads import ThreadPool
 
 EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
-"""Places in what `products` returns: ‖G‖², ‖G - v‖², ‖F - v‖², ⟨G, v⟩ and ‖v‖²."""
+"""Indices into the result of `products`: ‖G‖², ‖G - v‖², ‖F - v‖², ⟨G, v⟩ and ‖v‖²."""
 
 
 def products(
-    layer: Layer, exact: Array, start: int, inputs: Array, errors: Array, team: ThreadPool
+    layer: Layer, exact: Array, start: int, inputs: Array, errors: Array, pool: ThreadPool
 ) -> Floats:
-    """(s, 5, 3): G against v = vjp(a, δ), of `inputs` and `errors` (s, 3, …).
+    """(s, 5, 3): G compared with v = vjp(a, δ), for `inputs` a and `errors` δ (s, 3, …).
 
     The layer's parameters begin at `start` in G = `exact` (s, P).
     """
     if batched_over_steps.on_vectors(layer):
         bias = "bias" in layer.parameter_shapes
-        return _rank_one(exact, start, Vectors.of(inputs), Vectors.of(errors), bias, team)
+        return _rank_one(exact, start, Vectors.of(inputs), Vectors.of(errors), bias, pool)
     found = np.zeros((len(inputs), 5, 3))
     for s in range(len(inputs)):
         begin = start
@@ -43,7 +43,7 @@ def products(
 
 
 def _formed(exact: Array, gradients: Array) -> Floats:
-    """(5, 3) from a piece of G (m,) and of the gradients v themselves, (3, m)."""
+    """(5, 3) from a piece of G (m,) and the same piece of the gradients v, (3, m)."""
     found = np.empty((5, 3))
     lost, gap = gradients[FROZEN] - gradients, exact - gradients
     found[EXACT] = squared(exact[None])
@@ -55,7 +55,7 @@ def _formed(exact: Array, gradients: Array) -> Floats:
 
 
 class Vectors(NamedTuple):
-    """What a layer's v are made of, each (s, 3, m): a or δ, and how far from F's they are."""
+    """Factors of a layer's v, each (s, 3, m): a or δ, and F's factor minus them."""
 
     own: Array
     shift: Array
@@ -70,12 +70,12 @@ class Vectors(NamedTuple):
 
 
 def _rank_one(
-    exact: Array, start: int, inputs: Vectors, errors: Vectors, bias: bool, team: ThreadPool
+    exact: Array, start: int, inputs: Vectors, errors: Vectors, bias: bool, pool: ThreadPool
 ) -> Floats:
-    """The same where v = δ aᵀ, one row of it at a time, inside the processor.
+    """As `products`, for v = δ aᵀ, one row of v at a time, so that v stays in the cache.
 
-    A bias is one more row, with the factor 1. Rows don't depend on steps and threads, and so
-    neither do the sums' bits.
+    A bias is one more row, with the factor 1. Rows do not depend on steps or threads, so the
+    sums' bits do not either.
     """
     steps, _, width = inputs.own.shape
     outputs = errors.own.shape[2]
@@ -84,7 +84,7 @@ def _rank_one(
     def work(block: slice) -> None:
         _rows(exact, start, *inputs, *errors, block.start, block.stop, rows)
 
-    over(team, steps * (outputs + bias), work, numbers=width)
+    parallel_for(pool, steps * (outputs + bias), work, numbers=width)
     return rows.sum(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The shortcuts that a job wants: one that θ moves along, and those that are measured."""
+"""Evaluate a job's shortcuts: the one that updates θ, and those that are compared with G."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,21 +20,21 @@ Update = Literal["mean_gradient"] | ShortcutName
 
 
 class ShortcutEvaluator:
-    """Works out the shortcuts of one step for its update, and of several to measure them."""
+    """Computes one step's shortcut for the update, and several steps' shortcuts to compare them."""
 
     def __init__(
-        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], team: ThreadPool
+        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], pool: ThreadPool
     ) -> None:
         self._network = network
         self._means = MeansLayout(network)
         self._shortcuts = Shortcuts(network, loss)
         self._measured = tuple(measured)
-        self._team = team
+        self._pool = pool
         self.compares_passes = not PLACES.keys().isdisjoint(measured)
         self.compares_means = "mean_of_means" in measured
 
     def means_bytes(self, dtype: DTypeLike, update: Update) -> int:
-        """What a step's mean inputs and errors take; 0 where nothing needs them."""
+        """Bytes of a step's mean inputs and errors; 0 if no shortcut needs them."""
         needed = self.compares_passes or update in PLACES
         return self._means.size * np.dtype(dtype).itemsize if needed else 0
 
@@ -55,16 +55,16 @@ class ShortcutEvaluator:
         microbatch_means: Array,
         totals: Floats,
     ) -> list[dict[ShortcutName, Comparison]]:
-        """Every measured shortcut beside G = `gradients` (s, P), for each step.
+        """Compare every measured shortcut with G = `gradients` (s, P), for each step.
 
-        `parameters` (s, P) are its θ, the others its `GradientSums`, each with the axis s.
+        `parameters` (s, P) is θ; the others are fields of `GradientSums` with the axis s.
         """
         found: dict[ShortcutName, list[Comparison]] = {}
         with np.errstate(all="ignore"):
             if self.compares_passes:
                 averages = self._means.means(means, totals[:, WEIGHT, None])
                 rows = self._shortcuts.rows(parameters, averages)
-                found |= compare(self._network, gradients, rows, self._team)
+                found |= compare(self._network, gradients, rows, self._pool)
             if self.compares_means:
                 weighing = totals[:, WEIGHING, None].astype(microbatch_means.dtype)
                 apart = agreements(gradients, microbatch_means / weighing)

@@ -1,7 +1,7 @@
-"""The gradients that averaging early gives, as pairs of a layer's input and error.
+"""Shortcut gradients (average first, then differentiate), as pairs of a layer's input and error.
 
 Each is one example's gradient in every layer, vjp(a, δ), so it is kept as the pair (a, δ) and
-formed only where it has to be. Symbols as in `stacked`.
+formed only where necessary. Symbols as in `batched_over_steps`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from batchgrad_workers.nn.means import Means
 from batchgrad_workers.nn.network import Network
 
 FROZEN, AVERAGED_ERROR, MEAN_EXAMPLE = 0, 1, 2
-"""Places in `Rows`: what F_l, averaged_error and mean_example take as a layer's (a, δ)."""
+"""Indices into `Rows`: the (a, δ) of F_l, averaged_error and mean_example."""
 
 PLACES: dict[ShortcutName, int] = {"averaged_error": AVERAGED_ERROR, "mean_example": MEAN_EXAMPLE}
 
@@ -27,15 +27,14 @@ Rows = dict[int, tuple[Array, Array]]
 
 
 class Shortcuts:
-    """Averaging early, for one network and loss."""
+    """Shortcut gradients of one network and loss."""
 
     def __init__(self, network: Network, loss: Loss) -> None:
-        """Bind them."""
         self._network = network
         self._loss = loss
 
     def rows(self, parameters: Array, means: Means) -> Rows:
-        """One forward and one backward pass of two made-up examples, at each θ (s, P).
+        """Run one forward and one backward pass of two mean examples, at each θ (s, P).
 
         averaged_error: the mean output error, each layer at its exact mean input. mean_example:
         the ordinary passes of the one example (mean input, mean target).
@@ -72,10 +71,10 @@ class Shortcuts:
         """The gradient (P,) of one of `rows`, which are of one step."""
         dtype = next(iter(rows.values()))[1].dtype if rows else np.float64
         gradient, one = np.empty(self._network.size, dtype), np.ones(1, dtype)
-        into = self._network.views(gradient)
+        out = self._network.views(gradient)
         for index, (inputs, errors) in rows.items():
             self._network.layers[index].gradient_sums(
-                inputs[0, place : place + 1], errors[0, place : place + 1], one, into[index]
+                inputs[0, place : place + 1], errors[0, place : place + 1], one, out[index]
             )
         return gradient
 
@@ -87,19 +86,19 @@ class Shortcuts:
         `views` and `means` are one step's, without the axis of steps.
         """
         gradient = exact.copy()
-        into = self._network.views(gradient)
+        out = self._network.views(gradient)
         error, one = means.errors[layer], np.ones(1, exact.dtype)
         for index in range(layer, -1, -1):
             below, mean = self._network.layers[index], means.inputs[index]
-            if into[index]:
-                below.gradient_sums(mean, error, one, into[index])
+            if out[index]:
+                below.gradient_sums(mean, error, one, out[index])
             if index:
                 error = below.backward(views[index], mean, below.forward(views[index], mean), error)
         return gradient
 
 
 def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
-    """The shortcuts to measure: those asked for, or those that say something on this data."""
+    """The shortcuts to measure: those in the spec, or by default those that can differ here."""
     if spec.shortcuts is not None:
         return tuple(dict.fromkeys(spec.shortcuts))
     if weighted or spec.class_weights is not None or spec.update == "mean_of_means":
@@ -108,7 +107,7 @@ def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ..
 
 
 def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
-    """The shortcuts whose sums workers return: those measured, and the one that is trained on."""
+    """The shortcuts whose sums workers return: those measured, and the one that updates θ."""
     wanted = wanted_shortcuts(spec, weighted=weighted)
     return (
         wanted if spec.update == "mean_gradient" else tuple(dict.fromkeys([*wanted, spec.update]))

@@ -1,4 +1,4 @@
-"""What the norms of a minibatch's per-example gradients tell."""
+"""Statistics of a minibatch's per-example gradient norms: noise scale, norm test, quantiles."""
 
 from collections.abc import Sequence
 from math import isfinite, sqrt
@@ -12,7 +12,7 @@ from batchgrad_workers.arrays import Array, Integers
 
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 DECAY = 0.95
-"""How much of the smoothed noise scale each step keeps: a memory of some 20 steps."""
+"""Part of the smoothed noise scale that each step keeps: it averages over about 20 steps."""
 
 WANTED_RATIO = 0.5
 """θ of the norm test whose batch size is reported."""
@@ -22,7 +22,7 @@ class NoiseScale(NamedTuple):
     """McCandlish et al. 2018, An Empirical Model of Large-Batch Training, section 2.2 and A.1.
 
     trace: tr Σ, unbiased. signal: ‖∇J‖², unbiased, so it can be negative. simple: their ratio,
-    the batch size at which noise and signal weigh the same; None when the signal is not positive.
+    the batch size at which noise equals signal; None unless the signal is positive.
     All None for one example or unequal weights, where the estimators do not hold.
     """
 
@@ -40,7 +40,7 @@ def noise_scales(norms: Array, weights: Array, gradient_norms: Sequence[float]) 
     """For each step, from ‖g_n‖ (s, N), w (s, N) and ‖G‖.
 
     trace = N (mean‖g_n‖² - ‖G‖²)/(N-1), signal = (N ‖G‖² - mean‖g_n‖²)/(N-1). A trace that
-    rounding would put below 0 is 0; squares beyond float64 leave all undetermined.
+    rounding makes negative is 0; if squares overflow float64, all are None.
     """
     steps, count = norms.shape
     undetermined = NoiseScale(None, None, None)
@@ -66,16 +66,17 @@ def _simple(trace: float, signal: float) -> float | None:
 class SmoothedNoise:
     """Trace and signal over steps, each x̄ = Σ β^age c x / Σ β^age c (McCandlish et al. 2018, A.1).
 
-    c is a step's part of a full minibatch: what few examples tell of the noise counts for less.
-    Smoothed apart because a ratio of means has far less bias than a mean of ratios. The division
-    corrects the bias of the first steps, as Adam's does. Undetermined steps change nothing.
+    c is the step's fraction of a full minibatch, so that a shorter minibatch counts less.
+    Trace and signal are smoothed separately: a ratio of means has far less bias than a mean of
+    ratios. The division corrects the bias of the first steps, as Adam's does. Undetermined steps
+    change nothing.
     """
 
     def __init__(self) -> None:
         self._trace = self._signal = self._weight = 0.0  # Σ β^age c x, and Σ β^age c
 
     def add(self, noise: NoiseScale, part: float = 1.0) -> NoiseScale:
-        """Take in one step, `part` of a full minibatch; the smoothed figures, None without any."""
+        """Add a step that is `part` of a full minibatch, and return the smoothed figures."""
         if noise.trace is not None and noise.signal is not None:
             self._trace = DECAY * self._trace + part * noise.trace
             self._signal = DECAY * self._signal + part * noise.signal
@@ -86,19 +87,19 @@ class SmoothedNoise:
         return NoiseScale(trace, signal, _simple(trace, signal))
 
     def state(self) -> list[float]:
-        """What a checkpoint keeps, as JSON; floats come back with the same bits."""
+        """State for a checkpoint, as JSON values; floats keep their bits."""
         return [self._trace, self._signal, self._weight]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take up what `state` gave."""
+        """Continue from what `state` returned."""
         self._trace, self._signal, self._weight = state
 
 
 class NormTest(TypedDict):
     """Byrd et al. 2012, Sample Size Selection in Optimization Methods, section 3.
 
-    The test asks for tr S / N ≤ θ² ‖G‖². ratio: the least θ that passes, √(tr S / N) / ‖G‖.
-    batch_size: the N at which θ = ½ passes. Both None where the trace is, and for G = 0.
+    The test is tr S / N ≤ θ² ‖G‖². ratio: the least θ that passes, √(tr S / N) / ‖G‖.
+    batch_size: the N at which θ = ½ passes. Both are None if the trace is None or G = 0.
     """
 
     ratio: float | None
@@ -115,9 +116,9 @@ def norm_test(trace: float | None, count: int, gradient_norm: float) -> NormTest
 
 
 def histograms(norms: Array) -> npt.NDArray[np.int64]:
-    """How many of each step's ‖g_n‖ (s, n) lie in each bucket: (s, bounds + 1).
+    """Count each step's ‖g_n‖ (s, n) in buckets: (s, bounds + 1).
 
-    At most EXAMPLE_NORM_BOUNDS[0], up to each further bound, above all.
+    Bucket k holds norms up to EXAMPLE_NORM_BOUNDS[k]; the last one holds those above all bounds.
     """
     steps, width = len(norms), len(EXAMPLE_NORM_BOUNDS) + 1
     buckets = np.searchsorted(EXAMPLE_NORM_BOUNDS, norms.reshape(-1)).reshape(norms.shape)
@@ -126,9 +127,9 @@ def histograms(norms: Array) -> npt.NDArray[np.int64]:
 
 
 def quantiles(ordered: Array) -> list[dict[str, float]]:
-    """Quantiles of every row of ascending norms (s, n) by name, linear between neighbours.
+    """Quantiles by name of every row of ascending norms (s, n), linear between neighbours.
 
-    Empty when there are none.
+    Empty if n = 0.
     """
     steps, count = ordered.shape
     if not count:
@@ -148,7 +149,7 @@ class LargestNorm(TypedDict):
 
 
 def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list[list[LargestNorm]]:
-    """The largest of each step's norms (s, n), largest first; ties by example number.
+    """The `count` largest of each step's norms (s, n), largest first; ties by example number.
 
     `ids` (s, n) are the examples, `ordered` (s, n) the norms in ascending order.
     """
@@ -157,9 +158,9 @@ def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list
         return [[] for _ in norms]
     step, place = np.nonzero(~(norms < ordered[:, -count, None]))  # NaN, sorted last, is one
     examples, high = ids[step, place], norms[step, place]
-    order = np.lexsort((examples, -high, step))
+    by_norm = np.lexsort((examples, -high, step))
     starts = np.searchsorted(step, np.arange(len(norms)))  # np.nonzero goes step by step
-    chosen = order[starts[:, None] + np.arange(count)]
+    chosen = by_norm[starts[:, None] + np.arange(count)]
     return [
         [{"example": n, "norm": size} for n, size in zip(*row, strict=True)]
         for row in zip(examples[chosen].tolist(), high[chosen].tolist(), strict=True)

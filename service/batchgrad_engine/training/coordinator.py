@@ -9,7 +9,7 @@ from batchgrad.contract import ShortcutName
 from batchgrad_engine.executors.factory import Executor
 from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_engine.measurement.buffer import Step
-from batchgrad_engine.measurement.measuring import MOST_TOGETHER, Measured, Measurements
+from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS, Measured, Measurements
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator, Update
 from batchgrad_engine.measurement.statistics import SmoothedNoise
 from batchgrad_engine.step import Evaluation, Minibatch, Stopwatch
@@ -46,13 +46,13 @@ class Coordinator:
         learning_rate: Callable[[int], float],
         clip_norm: float | None,
         update: Update,
-        team: ThreadPool,
-        measure_together: int = MOST_TOGETHER,
+        pool: ThreadPool,
+        buffered_steps: int = MAX_BUFFERED_STEPS,
     ) -> None:
         """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
 
         `learning_rate` gives each step number's rate, from 0; `update` names the gradient that θ
-        moves along, `shortcuts` those that are measured. At most `measure_together` steps wait to
+        moves along, `shortcuts` those that are measured. At most `buffered_steps` steps wait to
         be measured, fewer where they are large; with 0 nothing is measured.
         """
         self.parameters = parameters
@@ -60,17 +60,17 @@ class Coordinator:
         self._learning_rate = learning_rate
         self._clip_norm = clip_norm
         self._direction: Update = update
-        self._averaging = ShortcutEvaluator(network, loss, shortcuts, team)
+        self._evaluator = ShortcutEvaluator(network, loss, shortcuts, pool)
         self._measurements = Measurements(
-            self._averaging,
+            self._evaluator,
             examples,
             batch_size=order.batch_size,
             step_bytes=4 * parameters.nbytes
-            + 8 * self._averaging.means_bytes(parameters.dtype, update)  # and as rows of passes
+            + 8 * self._evaluator.means_bytes(parameters.dtype, update)  # and as rows of passes
             + 24 * order.batch_size,
-            together=measure_together,
+            buffered_steps=buffered_steps,
         )
-        self._team = team
+        self._pool = pool
         self._loss = loss
         self._order = order
         self._executor = executor
@@ -99,12 +99,12 @@ class Coordinator:
             watch.lap("update")
             return minibatch
 
-    def measured(self, *, also_waiting: bool = True) -> list[Measured]:
+    def measured(self, *, include_pending: bool = True) -> list[Measured]:
         """What the steps since the last call were worth, in order.
 
         Those that wait to be measured together are measured now, if they are wanted as well.
         """
-        return self._measurements.measured(also_waiting=also_waiting)
+        return self._measurements.measured(include_pending=include_pending)
 
     @property
     def noise(self) -> SmoothedNoise:
@@ -168,7 +168,7 @@ class Coordinator:
         weight = float(sums.totals[WEIGHT])
         if not sums.gradient.dtype.type(weight):
             weight = 0.0  # what is left weighs nothing beside what was dropped
-        gradient, norm = mean(sums.gradient, weight, self._team)
+        gradient, norm = mean(sums.gradient, weight, self._pool)
         weighted_loss = float(sums.totals[LOSS])
         if not isfinite(norm) or not isfinite(weighted_loss):
             raise NonFiniteSums(step + 1)
@@ -201,6 +201,6 @@ class Coordinator:
             return
         gradient = minibatch.gradient
         if self._direction != "mean_gradient":
-            gradient = self._averaging.gradient(self.parameters, minibatch.sums, self._direction)
+            gradient = self._evaluator.gradient(self.parameters, minibatch.sums, self._direction)
         gradient = clipped(gradient, self._clip_norm)
         self.optimizer.update(self.parameters, gradient, rate)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from batchgrad import contract
-from batchgrad_engine.vectors import over
+from batchgrad_engine.vectors import parallel_for
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.kernels.norms import norm
@@ -51,7 +51,7 @@ class Sgd:
         def work(block: slice) -> None:
             _sgd(parameters[block], gradient[block], velocity[block], *numbers, spec.nesterov)
 
-        over(self._team, len(parameters), work)
+        parallel_for(self._team, len(parameters), work)
 
     def state(self) -> State:
         if self._velocity is None or not self._spec.momentum:
@@ -119,7 +119,7 @@ class Adam:
         def work(block: slice) -> None:
             _adam(parameters[block], gradient[block], firsts[block], seconds[block], *numbers)
 
-        over(self._team, len(parameters), work)
+        parallel_for(self._team, len(parameters), work)
 
     def state(self) -> State:
         if self._first is None or self._second is None:

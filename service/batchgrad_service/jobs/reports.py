@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchgrad_engine import unstored
 from batchgrad_engine.checkpoints import checkpoints
-from batchgrad_engine.messages import Checkpointed, Happened, Report, Started
+from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_engine.unstored import BadUnstored
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import MessageId, Store
@@ -13,7 +13,7 @@ from batchgrad_service.store import MessageId, Store
 CHECKPOINTS_KEPT = 3
 THIN_AFTER_EVENTS = 5000
 
-Durable = Report | Checkpointed | Happened
+Durable = Report | Checkpointed | EngineEvent
 AnyReport = Started | Durable
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Reports:
                 case Checkpointed():
                     metrics.checkpointed(job_id)
                     self._thin_events(job_id)
-                case Happened():
+                case EngineEvent():
                     metrics.count_event(message)
         return current
 
@@ -59,7 +59,7 @@ class Reports:
         except BadUnstored as bad:
             log.exception("Job %s", job_id)
             self._store.record_event(
-                job_id, attempt, Happened(event="warning", data={"detail": str(bad)})
+                job_id, attempt, EngineEvent(event="warning", data={"detail": str(bad)})
             )
             left = None
         if left is not None:
@@ -77,7 +77,7 @@ class Reports:
         match message:
             case Report():
                 return self._store.record_report(job_id, attempt, message, message_id)
-            case Happened():
+            case EngineEvent():
                 return self._store.record_event(job_id, attempt, message, message_id)
             case Checkpointed():
                 current = self._store.record_checkpoint(job_id, attempt, message, message_id)

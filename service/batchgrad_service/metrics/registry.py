@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from batchgrad.contract import Job, JobStatus
-from batchgrad_engine.messages import RETRY_REASONS, Happened, Report
+from batchgrad_engine.messages import RETRY_REASONS, EngineEvent, Report
 from batchgrad_service.disk_room import DiskRoom
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.jobs import LiveJobs
@@ -172,7 +172,7 @@ class Metrics:
             for transport, size_bytes in transferred.items():
                 self._bytes.labels(direction, _known(transport, TRANSPORTS)).inc(size_bytes)
 
-    def count_event(self, event: Happened) -> None:
+    def count_event(self, event: EngineEvent) -> None:
         """Count an event of an engine; most kinds of events are not counted."""
         data = event.data
         if event.event == "retry":

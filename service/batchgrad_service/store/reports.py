@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, selec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from batchgrad.contract import TERMINAL, EventType
-from batchgrad_engine.messages import Checkpointed, Happened, Report, Started
+from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
@@ -122,7 +122,7 @@ class EngineReports(Database):
         return True
 
     def record_event(
-        self, job_id: str, attempt: int, event: Happened, message_id: MessageId | None = None
+        self, job_id: str, attempt: int, event: EngineEvent, message_id: MessageId | None = None
     ) -> bool:
         """Add an event from the engine."""
         with self.writing(job_id) as connection:
