@@ -139,7 +139,7 @@ def spec(case: Case) -> dict[str, Any]:
         "batch_size": case.batch_size,
         "microbatch_size": case.microbatch_size,
         "steps": 10**7,  # it is cancelled long before
-        "checkpoint_seconds": 3600,
+        "checkpoint_interval_seconds": 3600,
         "workers": {"min": workers, "max": workers} if workers else 0,
         "threads": case.threads,
     }

@@ -120,6 +120,6 @@ class ObjectStoreFull(Failure):
         super().__init__(
             f"Ray's object store is full ({said}). It lies in /dev/shm, and in the disk of Ray's "
             "temporary directory when that is full: make room there, give it more "
-            "(object_store_bytes for the service's private cluster, --object-store-memory of "
-            "ray start for another), or run fewer jobs at once."
+            "(object_store_memory_bytes for the service's private cluster, --object-store-memory "
+            "of ray start for another), or run fewer jobs at once."
         )

@@ -38,8 +38,8 @@ class Start(Message):
     initial_parameters: Path | None = None
     ray_address: str | None = None
     ray_private: bool = True
-    worker_silence_seconds: float = 10.0
-    worker_start_seconds: float = 60.0
+    worker_heartbeat_timeout_seconds: float = 10.0
+    worker_start_timeout_seconds: float = 60.0
 
 
 class Command(Message):

@@ -277,7 +277,7 @@ class TrainingRun:
         """A report several times a second, a checkpoint now and then."""
         if self._reporter.due:
             self._report()
-        if monotonic() - self._saved_at >= self._start.spec.checkpoint_seconds:
+        if monotonic() - self._saved_at >= self._start.spec.checkpoint_interval_seconds:
             self._checkpoint()
 
     def _report(self) -> None:

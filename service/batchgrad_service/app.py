@@ -90,7 +90,7 @@ def create_app(
         data_dir=settings.data_dir,
         store=store,
         supervisor=supervisor,
-        disk=disk or DiskRoom(settings.folders, settings.min_free_bytes),
+        disk=disk or DiskRoom(settings.folders, settings.min_free_disk_bytes),
         datasets=Datasets(
             settings.data_dir,
             store,
@@ -105,7 +105,7 @@ def create_app(
         spool=Spool(settings.data_dir),
         heavy=CapacityLimiter(HEAVY_AT_ONCE),
         bodies=Bodies(4 * settings.max_request_bytes),
-        replays=Replays(settings.replay_seconds, closing.subscribe),
+        replays=Replays(settings.replay_timeout_seconds, closing.subscribe),
         exporters=exporters,
         registry=registry,
         version=describe_version(),

@@ -37,13 +37,13 @@ class DiskRoom:
         if self._low:
             return (
                 f"The disk of {folder} has less than {_mebibytes(self.mark_bytes)} free "
-                f"(min_free_bytes): {REMEDY}."
+                f"(min_free_disk_bytes): {REMEDY}."
             )
         if found < self.mark_bytes + needed_bytes:
             return (
                 f"The disk of {folder} has {_mebibytes(found)} free. This takes "
                 f"{_mebibytes(needed_bytes)}, and {_mebibytes(self.mark_bytes)} stay free for the "
-                f"jobs that run (min_free_bytes): {REMEDY}."
+                f"jobs that run (min_free_disk_bytes): {REMEDY}."
             )
         return ""
 

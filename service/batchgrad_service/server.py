@@ -135,7 +135,7 @@ def _serve(
     except ValueError as error:
         return _refuse(str(error))
     registry = CollectorRegistry()
-    disk = DiskRoom(settings.folders, settings.min_free_bytes)
+    disk = DiskRoom(settings.folders, settings.min_free_disk_bytes)
     metrics = Metrics(
         registry,
         version=__version__,
@@ -150,8 +150,8 @@ def _serve(
     closing = Closing()
     questions = QuestionPool(
         settings.data_dir,
-        memory_bytes=settings.question_memory_bytes,
-        cpu_seconds=settings.question_seconds,
+        memory_bytes=settings.max_request_memory_bytes,
+        cpu_seconds=settings.max_request_cpu_seconds,
     )
     app = create_app(
         settings,

@@ -1,4 +1,4 @@
-"""What an operator may set: by flag, or as BATCHGRAD_… in the environment."""
+"""Settings of the service: each is a BATCHGRAD_… variable, some are also flags of `serve`."""
 
 import ipaddress
 import re
@@ -50,100 +50,107 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(
-        default="127.0.0.1", description="where to listen; any but a loopback address needs a token"
+        default="127.0.0.1",
+        description="address to listen on; any but a loopback address requires a token",
     )
-    port: int = Field(default=8711, ge=0, le=65535, description="0 takes any free port")
+    port: int = Field(
+        default=8711, ge=0, le=65535, description="port to listen on; 0 takes any free one"
+    )
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".local/share/batchgrad",
-        description="jobs, datasets, checkpoints and the database",
+        description="directory of jobs, datasets, checkpoints and the database",
     )
     database_url: str = Field(
-        default="", description="an SQLAlchemy URL; without one, a SQLite file in data_dir"
+        default="", description="SQLAlchemy URL; without it, a SQLite file in data_dir"
     )
     ray_address: str | None = Field(
         default=None,
         validation_alias=AliasChoices("BATCHGRAD_RAY_ADDRESS", "RAY_ADDRESS"),
-        description="a Ray cluster's head, HOST:PORT, or auto for one on this machine; without "
-        "one, a private local cluster is started",
+        description="head of a Ray cluster, HOST:PORT, or auto for a cluster on this machine; "
+        "without it, the service starts a private local cluster",
     )
     token_file: Path | None = Field(
         default=None,
-        description="a file with the bearer token; else one is made, in `token` in data_dir",
+        description="file with the bearer token; without it, `token` in data_dir, which is created",
     )
     no_token: bool = Field(
-        default=False, description="serve without a token every process of this machine"
+        default=False, description="serve every process of this machine without a token"
     )
     allowed_hosts: str = Field(
         default="",
-        description="names that mean this service in a request's Host, separated by commas",
+        description="names of this service that a request's Host may have, separated by commas",
     )
     advertised_url: str | None = Field(
         default=None,
-        description="where workers on other nodes reach this service; else where it listens",
+        description="URL of this service for workers on other nodes; default where it listens",
     )
     blob_store: str | None = Field(
         default=None,
-        description="an fsspec URL such as s3://bucket/prefix, from which nodes fetch datasets",
+        description="fsspec URL such as s3://bucket/prefix, from which nodes fetch datasets",
     )
     node_cache_dir: Path | None = Field(
         default=None,
-        description="where a node keeps fetched datasets; else in its temporary directory",
+        description="where a node keeps fetched datasets; default its temporary directory",
     )
     node_cache_bytes: int = Field(
-        default=CACHE_BYTES, ge=1, description="how much of fetched datasets a node keeps"
+        default=CACHE_BYTES, ge=1, description="size of a node's cache of fetched datasets"
     )
     max_request_bytes: int = Field(
-        default=64 * _MIB, ge=1024, description="the largest JSON body of a request"
+        default=64 * _MIB, ge=1024, description="largest JSON body of a request"
     )
     max_dataset_bytes: int = Field(
-        default=4096 * _MIB, ge=1024, description="the largest upload, and the arrays that it holds"
+        default=4096 * _MIB,
+        ge=1024,
+        description="largest upload, and largest total size of its arrays",
     )
     max_connections: int = Field(
         default=2000,
         ge=8,
-        description="how many connections are served at once; others get 503",
+        description="connections that are served at the same time; others get 503",
     )
-    min_free_bytes: int = Field(
+    min_free_disk_bytes: int = Field(
         default=64 * _MIB,
         ge=0,
-        description="with less free room on the disk jobs are set aside until there is more",
+        description="with less free disk space than this, jobs wait until there is more",
     )
     max_running_jobs: int = Field(
-        default=4, ge=1, le=256, description="how many jobs run at once; others stay queued"
+        default=4, ge=1, le=256, description="jobs that run at the same time; others stay queued"
     )
-    grace_seconds: float = Field(
+    engine_stop_timeout_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="how long an engine may take to obey, or stay stopped, before it is killed",
+        description="time for an engine to obey a command, or to be suspended, before it is killed",
     )
-    worker_silence_seconds: float = Field(
-        default=10.0, gt=0, description="a Ray worker that answers nothing for so long is replaced"
+    worker_heartbeat_timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="a Ray worker that answers no ping for this long is replaced",
     )
-    worker_start_seconds: float = Field(
+    worker_start_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="how long a start waits for a Ray head, and for workers that are missing",
+        description="how long the start of a job waits for a Ray head, and for its workers",
     )
-    object_store_bytes: int = Field(
+    object_store_memory_bytes: int = Field(
         default=256 * _MIB,
         ge=80 * _MIB,
-        description="the object store of the private Ray cluster, in /dev/shm",
+        description="object store of the private Ray cluster, in /dev/shm",
     )
-    replay_seconds: float = Field(
+    replay_timeout_seconds: float = Field(
         default=60.0, gt=0, description="how long the replay of a step may take"
     )
-    question_memory_bytes: int = Field(
+    max_request_memory_bytes: int = Field(
         default=384 * _MIB,
         ge=16 * _MIB,
-        description="what a question may take of memory, beside 24 bytes for each of its own",
+        description="memory to compute the answer to a request, plus 24 bytes for each byte of it",
     )
-    question_seconds: float = Field(
+    max_request_cpu_seconds: float = Field(
         default=1.5,
         gt=0,
-        description="CPU time that a question may take for each 256 KiB of it",
+        description="CPU time to compute the answer to a request, for each 256 KiB of it",
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="console, or json: an object a line"
+        default="console", description="console, or json: one object a line"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"

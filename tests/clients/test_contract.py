@@ -76,7 +76,7 @@ def test_no_field_of_numbers_takes_text() -> None:
         ("standardize", "yes", "got 'yes'; expected true or false."),
         ("class_weights", {True: 1.0}, "got true; expected a whole number."),
         ("class_weights", {0: True}, "got true; expected a number."),
-        ("checkpoint_seconds", "30", "got '30'; expected a number."),
+        ("checkpoint_interval_seconds", "30", "got '30'; expected a number."),
     ],
 )
 def test_the_refusal_says_what_came_and_what_was_expected(key: str, value: Any, said: str) -> None:

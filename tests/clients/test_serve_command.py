@@ -27,11 +27,11 @@ def test_a_reachable_host_without_a_token_is_a_usage_error(tmp_path: Path) -> No
 
 def test_a_setting_that_is_wrong_is_named_as_it_was_given(tmp_path: Path) -> None:
     arguments = ["serve", "--data-dir", str(tmp_path / "data")]
-    environment = {"BATCHGRAD_GRACE_SECONDS": "0", "BATCHGRAD_PORT": "many"}
+    environment = {"BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS": "0", "BATCHGRAD_PORT": "many"}
     done = CliRunner(env=environment).invoke(app, arguments)
     assert done.exit_code == 2
     said = " ".join(done.stderr.split())
-    assert " BATCHGRAD_GRACE_SECONDS: got '0'; expected more than 0." in said
+    assert " BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS: got '0'; expected more than 0." in said
     assert "--port (BATCHGRAD_PORT): got 'many'; expected a whole number." in said
     assert not (tmp_path / "data").exists()
 

@@ -112,7 +112,7 @@ class Cluster:
         """Start the service on the head."""
         self._service = self.head.start(
             *self._environment(),
-            "BATCHGRAD_WORKER_SILENCE_SECONDS=2",
+            "BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS=2",
             *(str(BIN / "batchgrad"), "serve", f"--host={self.head.address}", f"--port={PORT}"),
             *(f"--data-dir={self.data_dir}", f"--token-file={MOUNTED / 'service'}"),
             f"--ray-address={self.head.address}:{RAY_PORT}",

@@ -11,7 +11,7 @@ from tests.cluster.hosts import SHARED_MEMORY, Host
 from tests.end_to_end.digits_job import Bits, bits, happened, trained_bits, under_way
 
 JOB_SECONDS = 90.0
-LONG = {"epochs": 300, "checkpoint_seconds": 1.0}
+LONG = {"epochs": 300, "checkpoint_interval_seconds": 1.0}
 """1,800 steps: some 5 s where nothing goes wrong, so that the job is still there when it does."""
 
 WIDE = {

@@ -18,7 +18,10 @@ def test_stopping_leaves_engines_the_time_that_they_may_take() -> None:
     unit.read(UNIT)
     service = unit["Service"]
     assert service["KillMode"] == "mixed"
-    assert int(service["TimeoutStopSec"]) > Settings.model_fields["grace_seconds"].default + 15
+    assert (
+        int(service["TimeoutStopSec"])
+        > Settings.model_fields["engine_stop_timeout_seconds"].default + 15
+    )
     assert service["StateDirectoryMode"] == "0700"
     assert "serve" in service["ExecStart"].split()
 

@@ -12,7 +12,7 @@ from batchgrad.local.private_service import private_service
 
 COMMAND = (
     "env",
-    "BATCHGRAD_WORKER_SILENCE_SECONDS=2",
+    "BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS=2",
     sys.executable,
     "-m",
     "batchgrad",

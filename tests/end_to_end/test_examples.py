@@ -16,7 +16,7 @@ def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
     client: Client, data_folder: Path
 ) -> None:
     whole = client.wait(client.submit(spec(workers=0, threads=1, **LONG)).id, timeout=60)
-    with under_way(client, 30, workers=2, checkpoint_seconds=0.05, **LONG) as job:
+    with under_way(client, 30, workers=2, checkpoint_interval_seconds=0.05, **LONG) as job:
         during = client.examples(job.id, limit=3)
         assert during.step >= 30
         assert all(entry.times_seen > 0 for entry in during.data)

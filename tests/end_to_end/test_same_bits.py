@@ -90,7 +90,7 @@ def test_worker_that_is_killed_or_stopped(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_engine_that_is_killed(client: Client, data_folder: Path, workers: int) -> None:
-    with under_way(client, 10, workers=workers, checkpoint_seconds=0.05, **ENDLESS) as job:
+    with under_way(client, 10, workers=workers, checkpoint_interval_seconds=0.05, **ENDLESS) as job:
         kill_engine(data_folder, job.id)
         until(client, job.id, lambda job: job.attempts == 2)
         get_on(client, job.id)

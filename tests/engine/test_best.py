@@ -80,7 +80,7 @@ def test_a_stopped_run_keeps_the_same_best(
 
 def test_a_killed_run_keeps_the_same_best(noise: Path, tmp_path: Path) -> None:
     """As after SIGKILL: the checkpoints so far are there, the newest ones perhaps torn."""
-    job = spec(**STOPPING, checkpoint_seconds=1e-9)
+    job = spec(**STOPPING, checkpoint_interval_seconds=1e-9)
     whole = finished(attempt(job, noise, tmp_path / "job"))
     files = sorted((tmp_path / "job").glob("step-*"))
     for cut in range(len(files) - 1, 0, -7):

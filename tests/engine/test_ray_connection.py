@@ -17,7 +17,7 @@ from batchgrad_engine.failures import ObjectStoreFull
 @pytest.mark.parametrize("error", [ObjectStoreFullError, OutOfDiskError])
 def test_a_full_object_store_is_no_lost_cluster(error: type[Exception]) -> None:
     with (
-        pytest.raises(ObjectStoreFull, match=r"\(no room\).*/dev/shm.*object_store_bytes"),
+        pytest.raises(ObjectStoreFull, match=r"\(no room\).*/dev/shm.*object_store_memory_bytes"),
         cluster_errors(),
     ):
         raise error("no room")

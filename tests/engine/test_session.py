@@ -56,7 +56,7 @@ def test_stopped_attempt_goes_on_to_the_same_bits(
         {"threads": 3},
         {"threads": "auto"},
         {"shortcuts": []},
-        {"checkpoint_seconds": 1e-9},
+        {"checkpoint_interval_seconds": 1e-9},
     ],
 )
 def test_what_must_not_change_the_bits(

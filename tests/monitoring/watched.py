@@ -37,7 +37,7 @@ DIGITS = {
     "microbatch_size": 32,
     "steps": 1_000_000,
     "validation_fraction": 0.2,
-    "checkpoint_seconds": 2,
+    "checkpoint_interval_seconds": 2,
 }
 
 Found = TypeVar("Found")

@@ -243,7 +243,7 @@ def undisturbed(world: World) -> Told:
 def endure(world: World, seed: int) -> Told:
     """The same of a job with six deaths drawn by `seed`."""
     random = Random(seed)
-    job_id = world.job(spec(checkpoint_seconds=random.choice([1e-9, 3600.0])))
+    job_id = world.job(spec(checkpoint_interval_seconds=random.choice([1e-9, 3600.0])))
     for _ in range(6):
         fate = Fate(
             heard=random.choice([NEVER, random.randint(0, 25)]),

@@ -110,12 +110,13 @@ def test_a_new_directory_is_marked_and_closed_to_others(settings: Settings) -> N
 
 def test_a_directory_of_an_earlier_version_is_adopted(settings: Settings) -> None:
     with opened(settings) as (_, store, _trusted):
-        create(store)
+        job = create(store, checkpoint_interval_seconds=2.5)
     (settings.data_dir / MARKER).unlink()
     downgrade(settings.data_dir / DATABASE, "0003")
     fill(settings.data_dir)
     with opened(settings) as (_, store, trusted):
         assert trusted
+        assert store.job(job.id).spec == job.spec  # a key was renamed in between
         assert f'"{store.directory_id()}"' in (settings.data_dir / MARKER).read_text()
 
 

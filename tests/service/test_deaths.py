@@ -34,7 +34,7 @@ def test_each_row_and_event_comes_once_whoever_dies(
     world: World, fate: Fate, seconds: float
 ) -> None:
     expected = undisturbed(world)
-    job_id = world.job(spec(checkpoint_seconds=seconds))
+    job_id = world.job(spec(checkpoint_interval_seconds=seconds))
     world.attempt(job_id, fate, often=True)
     world.attempt(job_id, Fate(), often=False)
     assert world.told(job_id) == expected

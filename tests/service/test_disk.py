@@ -31,7 +31,7 @@ def test_low_lasts_until_there_is_a_quarter_more() -> None:
     room = disk.room()
     assert room.shortage() == ""
     disk.free = MARK - 1
-    assert "The disk of /data has less than 64 MiB free (min_free_bytes)" in room.shortage()
+    assert "The disk of /data has less than 64 MiB free (min_free_disk_bytes)" in room.shortage()
     disk.free = MARK + MARK // 8
     assert room.shortage()
     disk.free = MARK + MARK // 4
@@ -67,11 +67,11 @@ def test_a_full_disk_is_said_everywhere_and_changes_nothing(
         assert "batchgrad gc" in found["detail"]
     assert bench.http.post("/v1/jobs?dry_run=true", json=body()).status_code == 200
     found = problem(bench.http.get("/readyz"), 503)
-    assert "min_free_bytes" in found["detail"]
-    assert "min_free_bytes" in bench.http.get("/").text
+    assert "min_free_disk_bytes" in found["detail"]
+    assert "min_free_disk_bytes" in bench.http.get("/").text
     disk.free = 2 * MARK
     assert bench.http.get("/readyz").status_code == 200
-    assert "min_free_bytes" not in bench.http.get("/").text
+    assert "min_free_disk_bytes" not in bench.http.get("/").text
     assert bench.http.put("/v1/datasets/other", content=content).status_code == 201
     assert bench.http.get("/v1/jobs").json()["data"] == []
 

@@ -263,7 +263,7 @@ def test_step_that_was_not_done_is_not_found(bench: Bench, job: str) -> None:
 def test_replay_that_would_take_too_long_says_where_checkpoints_are(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(replay_seconds=30.0)
+    bench = make_bench(replay_timeout_seconds=30.0)
     push(bench)
     job_id = submit(bench)
     train(bench, job_id, CommandReader(7, "pause"))

@@ -146,14 +146,18 @@ def test_what_is_wrong_is_named(
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(http: TestClient, number: str) -> None:
     push(http)
-    text = spec().model_dump_json().replace('"checkpoint_seconds":30.0', '"checkpoint_seconds":X')
+    text = (
+        spec()
+        .model_dump_json()
+        .replace('"checkpoint_interval_seconds":30.0', '"checkpoint_interval_seconds":X')
+    )
     answer = http.post(
         "/v1/jobs",
         content=text.replace("X", number),
         headers=JSON,
     )
     [error] = problem(answer, 422)["errors"]
-    assert error["pointer"] == "/checkpoint_seconds"
+    assert error["pointer"] == "/checkpoint_interval_seconds"
     assert "finite" in error["detail"]
 
 

@@ -79,7 +79,7 @@ def test_memory_is_bounded(pool: QuestionPool) -> None:
     model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 60, layers[1]]}
     with pytest.raises(InvalidError, match="64 MiB of memory") as caught:
         ask(pool, model=model)
-    assert caught.value.code == "question_too_large"
+    assert caught.value.code == "request_memory_exceeded"
     ask(pool)
 
 
@@ -91,7 +91,7 @@ def test_time_is_bounded(tmp_path: Path, pool: QuestionPool) -> None:
     model = {"layers": [conv, {"kind": "flatten"}, {"kind": "linear", "out_features": 1}]}
     with pytest.raises(InvalidError, match=r"0\.05 s of CPU time") as caught:
         ask(hurried, model=model, inputs=[[[[1.0]]]], targets=[0])
-    assert caught.value.code == "question_too_long"
+    assert caught.value.code == "request_cpu_time_exceeded"
     ask(pool)
 
 

@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
     "batch_size": 50,
     "steps": 800,
     "threads": 1,
-    "checkpoint_seconds": 0.2,
+    "checkpoint_interval_seconds": 0.2,
     "max_restarts": 0,
 }
 """300,010 parameters: a checkpoint has 7 MB, and four of them are there at a time."""
@@ -80,9 +80,11 @@ CASES: dict[str, tuple[int, int, Callable[[Path], None]]] = {
 def test_a_job_waits_for_room_and_ends_with_its_own_bits(
     disk: Callable[..., Path], tmp_path: Path, undisturbed: str, case: str
 ) -> None:
-    min_free_bytes, inodes, fill = CASES[case]
+    min_free_disk_bytes, inodes, fill = CASES[case]
     folder, log = disk(DISK, inodes), tmp_path / "log"
-    with serving(folder / "data", log, BATCHGRAD_MIN_FREE_BYTES=str(min_free_bytes)) as client:
+    with serving(
+        folder / "data", log, BATCHGRAD_MIN_FREE_DISK_BYTES=str(min_free_disk_bytes)
+    ) as client:
         client.put_arrays("digits", *digits())
         job = client.submit(SPEC)
         until_job(client, job.id, lambda job: job.step >= 5)
@@ -93,7 +95,7 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
             waiting = until_job(client, job.id, lambda job: job.reason == "disk_full")
             if case != "no inodes":  # of which the engine or the service may hear first
                 assert ("set aside" in (waiting.detail or "")) == (case == "low")
-        if min_free_bytes:
+        if min_free_disk_bytes:
             wait_for_trouble(client)
             for refused in (
                 lambda: client.submit({**SPEC, "name": "another"}),

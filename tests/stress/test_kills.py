@@ -101,7 +101,8 @@ def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
         hidden = [{"kind": "linear", "out_features": 400}, {"kind": "relu"}]
         wide = {"layers": [*hidden, {"kind": "linear", "out_features": 3}]}
         jobs = [
-            submit(client, checkpoint_seconds=seconds, model=wide) for seconds in (0.3, 3.0, 3600.0)
+            submit(client, checkpoint_interval_seconds=seconds, model=wide)
+            for seconds in (0.3, 3.0, 3600.0)
         ]
         until(lambda: all(client.job(job_id).step > 0 for job_id in jobs))
     for _ in range(KILLS - 1):

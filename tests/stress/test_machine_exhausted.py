@@ -32,7 +32,7 @@ def test_jobs_wait_for_open_files(tmp_path: Path) -> None:
     with private_service(folder=tmp_path) as client:
         client.put_arrays("digits", *demo.digits())
         [service], [data] = children() - before, tmp_path.iterdir()
-        spec = {**demo.spec(0, 1, 100_000), "max_restarts": 1, "checkpoint_seconds": 1000}
+        spec = {**demo.spec(0, 1, 100_000), "max_restarts": 1, "checkpoint_interval_seconds": 1000}
         jobs = [client.submit(spec) for _ in range(2)]
 
         def until(what: str) -> None:

@@ -69,7 +69,7 @@ class Bench:
         settings = Settings(
             data_dir=self.data_dir,
             max_running_jobs=at_once,
-            grace_seconds=grace,
+            engine_stop_timeout_seconds=grace,
             ray_address=ray_address,
         )
         made = Supervisor(

@@ -22,9 +22,9 @@ def test_jobs_are_set_aside_while_there_is_little_room(bench: Bench) -> None:
     bench.until_status(running, "recovering")
     job = bench.store.job(running)
     assert job.reason == "disk_full"
-    assert "min_free_bytes" in bench.states(running)[-1].data["detail"]
+    assert "min_free_disk_bytes" in bench.states(running)[-1].data["detail"]
     assert "goes on by itself" in bench.states(running)[-1].data["detail"]
-    bench.until(lambda: "min_free_bytes" in (bench.store.job(waiting).queued_because or ""))
+    bench.until(lambda: "min_free_disk_bytes" in (bench.store.job(waiting).queued_because or ""))
     bench.free_bytes = 2**40
     for job_id in (running, waiting):
         bench.until_status(job_id, "succeeded")

@@ -247,7 +247,9 @@ class JobSpec(Wire):
         description="what becomes of examples whose gradient is not finite; where those that are "
         "left weigh nothing, momentum, averages and decay stand still too",
     )
-    checkpoint_seconds: Number = Field(default=30.0, gt=0, description="between checkpoints")
+    checkpoint_interval_seconds: Number = Field(
+        default=30.0, gt=0, description="between checkpoints"
+    )
     max_restarts: Integer = Field(
         default=3, ge=0, le=100, description="of the engine, without progress between"
     )

@@ -230,7 +230,9 @@ class Attempt:
         inputs = self._around.patience(lambda: self._around.store.job_inputs(self.job_id))
         structlog.contextvars.bind_contextvars(request_id=inputs.request_id)
         self._folder.mkdir(parents=True, exist_ok=True)
-        await_engine(self._folder / "engine.lock", self._around.settings.grace_seconds)
+        await_engine(
+            self._folder / "engine.lock", self._around.settings.engine_stop_timeout_seconds
+        )
         self._around.patience(lambda: self._around.reports.take_over(self.job_id, self.number))
         workers = _ray_workers(inputs.spec)
         named = self._around.settings.ray_address is not None and inputs.spec.workers == "auto"
@@ -249,8 +251,8 @@ class Attempt:
             / f"{hex_of(inputs.initial_parameters)}.safetensors",
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
-            worker_silence_seconds=self._around.settings.worker_silence_seconds,
-            worker_start_seconds=self._around.settings.worker_start_seconds,
+            worker_heartbeat_timeout_seconds=self._around.settings.worker_heartbeat_timeout_seconds,
+            worker_start_timeout_seconds=self._around.settings.worker_start_timeout_seconds,
         )
         with self._lock:
             if self._asked or self._interrupted or self._killed or self._aside:
@@ -259,7 +261,7 @@ class Attempt:
                 start,
                 command=self._around.engine_command,
                 environment={} if cluster is None else cluster.environment,
-                stopped_seconds=self._around.settings.grace_seconds,
+                stopped_seconds=self._around.settings.engine_stop_timeout_seconds,
             )
             return self._engine
 
@@ -340,7 +342,9 @@ class Attempt:
     def _force_later(self) -> None:
         with self._lock:
             if self._force is None and not self._over:
-                self._force = threading.Timer(self._around.settings.grace_seconds, self.kill)
+                self._force = threading.Timer(
+                    self._around.settings.engine_stop_timeout_seconds, self.kill
+                )
                 self._force.daemon = True
                 self._force.start()
 

@@ -81,7 +81,7 @@ class Replays:
         if expired.is_set():
             raise ConflictError(
                 f"The replay of step {request.step} took longer than {self.seconds:g} s "
-                "(replay_seconds), and was ended: ask for a step soon after a checkpoint.",
+                "(replay_timeout_seconds), and was ended: ask for a step soon after a checkpoint.",
                 code="replay_too_long",
             )
         if process.returncode:

@@ -59,11 +59,11 @@ class Supervisor:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._disk = disk or DiskRoom(settings.folders, settings.min_free_bytes)
+        self._disk = disk or DiskRoom(settings.folders, settings.min_free_disk_bytes)
         self._cluster = cluster or RayCluster(
             settings.data_dir,
             settings.ray_address,
-            object_store_bytes=settings.object_store_bytes,
+            object_store_memory_bytes=settings.object_store_memory_bytes,
         )
         self._waits = waits or ReconnectBackoff()
         self._patience = Patience()
@@ -96,7 +96,7 @@ class Supervisor:
 
     def stop(self, grace: float | None = None) -> None:
         """Let every engine write its checkpoint, for `grace` seconds at most; leave nothing."""
-        grace = self._settings.grace_seconds if grace is None else grace
+        grace = self._settings.engine_stop_timeout_seconds if grace is None else grace
         self._stopping.set()
         self._wake.set()
         self._patience.end(grace / 3)  # what no database takes must not hold anybody up
@@ -253,7 +253,7 @@ class Supervisor:
     def _reconcile(self) -> None:
         with self._lock:
             ours = set(self._attempts)
-        grace = self._settings.grace_seconds
+        grace = self._settings.engine_stop_timeout_seconds
         cancelled = reconcile(
             self._store,
             self._around.reports,

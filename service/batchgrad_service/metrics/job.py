@@ -46,7 +46,7 @@ class LiveJob:
         self.steps_planned = job.steps_planned
         self.step = job.step
         self.batch_size = None if job.spec.batch_size == "full" else job.spec.batch_size
-        self.checkpoint_interval = job.spec.checkpoint_seconds
+        self.checkpoint_interval = job.spec.checkpoint_interval_seconds
         self.checkpointed_at = now
         self.workers = 0
         self.cluster = ClusterSeen()

@@ -89,7 +89,7 @@ class Metrics:
             ).set_function(disk.free_bytes)
             Gauge(
                 "batchgrad_disk_min_free_bytes",
-                "Bytes of free disk below which jobs wait for space (min_free_bytes)",
+                "Bytes of free disk below which jobs wait for space (min_free_disk_bytes)",
                 registry=registry,
             ).set(disk.mark_bytes)
         self._finished = Counter(

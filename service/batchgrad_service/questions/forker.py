@@ -55,7 +55,7 @@ class Forker:
                     self._leave()
                 else:
                     return ours
-        raise UnavailableError("No process can be started to answer.", code="questions_busy")
+        raise UnavailableError("No process can be started to answer.", code="requests_busy")
 
     def stop(self) -> None:
         """End it, and every process that it has forked; returns when they are gone.

@@ -81,7 +81,7 @@ class QuestionPool:
         if self._under_way >= self._most:
             raise UnavailableError(
                 f"{self._under_way} questions wait for their answers, as many as may: ask again.",
-                code="questions_busy",
+                code="requests_busy",
                 headers={"Retry-After": "2"},
             )
         seconds = self._cpu_seconds * max(1, len(body) / BODY_BYTES) + data_bytes / DATA_BYTES
@@ -193,7 +193,7 @@ class QuestionPool:
             "",
             f"The answer takes more than {asked.cpu_seconds:.3g} s of CPU time, as much as this "
             f"question may: {_ANSWER_LESS}",
-            code="question_too_long",
+            code="request_cpu_time_exceeded",
         )
 
 
@@ -213,7 +213,7 @@ def _too_large(asked: Question) -> ProblemError:
         "",
         f"The answer takes more than {asked.memory_bytes / 2**20:.0f} MiB of memory, as much as "
         f"this question may: {_ANSWER_LESS}",
-        code="question_too_large",
+        code="request_memory_exceeded",
     )
 
 

@@ -67,13 +67,13 @@ class RayCluster:
         data_dir: Path,
         ray_address: str | None = None,
         *,
-        object_store_bytes: int = OBJECT_STORE_BYTES,
+        object_store_memory_bytes: int = OBJECT_STORE_BYTES,
         keeper_command: Sequence[str] = KEEPER_COMMAND,
         leave_seconds: float = LEAVE_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._ray_address = ray_address
-        self._object_store_bytes = object_store_bytes
+        self._object_store_bytes = object_store_memory_bytes
         self._keeper_command = keeper_command
         self._leave_seconds = leave_seconds
         self._starting = threading.Lock()
@@ -146,7 +146,7 @@ class RayCluster:
         token_path.write_text(secrets.token_hex(32))
         order = HeadCommand(
             num_cpus=num_cpus,
-            object_store_bytes=self._object_store_bytes,
+            object_store_memory_bytes=self._object_store_bytes,
             temp_dir=temp_dir,
             token_path=token_path,
             service=os.getpid(),

@@ -33,7 +33,7 @@ class HeadCommand(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_cpus: int
-    object_store_bytes: int
+    object_store_memory_bytes: int
     temp_dir: Path
     token_path: Path
     service: int
@@ -83,7 +83,7 @@ def keep(order: HeadCommand, prune_seconds: float, log_seconds: float) -> int:
 
     context = ray.init(
         num_cpus=order.num_cpus,
-        object_store_memory=order.object_store_bytes,
+        object_store_memory=order.object_store_memory_bytes,
         include_dashboard=False,
         log_to_driver=False,
         configure_logging=False,

@@ -218,7 +218,7 @@ def _refuse_long(job_id: str, step: int, start: int, served: Services) -> None:
     kept = [stored.checkpoint.step for stored in served.store.checkpoints(job_id)]
     raise ConflictError(
         f"A replay of step {step} begins at step {start} and would take more than {most:g} s "
-        f"(replay_seconds), by the seconds that its steps took: ask for a step soon after one of "
-        f"the checkpoints, which are of the steps {sorted(kept)}.",
+        f"(replay_timeout_seconds), by the seconds that its steps took: ask for a step soon after "
+        f"one of the checkpoints, which are of the steps {sorted(kept)}.",
         code="replay_too_long",
     )

@@ -95,8 +95,8 @@ class LazyRayCluster:
             if watch
             else (lambda _: fixed),
             nodes=(lambda: watch.nodes) if watch else Nodes,
-            silence_seconds=self._start.worker_silence_seconds,
-            start_seconds=self._start.worker_start_seconds,
+            silence_seconds=self._start.worker_heartbeat_timeout_seconds,
+            start_seconds=self._start.worker_start_timeout_seconds,
             patience_seconds=PATIENCE_SECONDS,
             interrupted=interrupted,
             tell=self._tell,
@@ -127,7 +127,7 @@ class LazyRayCluster:
 
         self._connected = True
         namespace = f"batchgrad-{self._start.job_id}-{self._start.attempt}"
-        patience = 0.0 if self._private else self._start.worker_start_seconds
+        patience = 0.0 if self._private else self._start.worker_start_timeout_seconds
         connection.connect(address, namespace, patience, interrupted)
         if not self._private:
             from batchgrad_engine.executors.ray import nodes  # noqa: PLC0415  # slow

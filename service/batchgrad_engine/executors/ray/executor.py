@@ -132,7 +132,7 @@ def crew(
     if start.ray_address is None:
         raise ClusterLost("the service named none.")
     namespace = f"batchgrad-{start.job_id}-{start.attempt}"
-    patience = start.worker_start_seconds
+    patience = start.worker_start_timeout_seconds
     if start.ray_private:  # a head that is gone stays so: the service starts another, elsewhere
         connection.connect(start.ray_address, namespace, 0.0, interrupted)
     else:
@@ -163,7 +163,7 @@ def crew(
         seats=seats,
         nodes=(lambda: watch.nodes) if watch else Nodes,
         least=least,
-        silence_seconds=start.worker_silence_seconds,
+        silence_seconds=start.worker_heartbeat_timeout_seconds,
         start_seconds=patience,
         patience_seconds=patience,
         interrupted=interrupted,
