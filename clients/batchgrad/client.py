@@ -135,8 +135,7 @@ class Client:
 
     def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
         """What `submit` would run, without running it."""
-        params = {"dry_run": "true"}
-        return decode(Plan, self._session.send_json("POST", "/v1/jobs", _body(spec), params=params))
+        return decode(Plan, self._session.send_json("POST", "/v1/plans", _body(spec)))
 
     def job(self, job_id: str) -> Job:
         """A job as it stands."""

@@ -41,6 +41,7 @@ from batchgrad_service.routes import (
     history,
     job_dataset,
     jobs,
+    plans,
 )
 from batchgrad_service.routes.dependencies import (
     HEAVY_AT_ONCE,
@@ -122,7 +123,7 @@ def create_app(
         observe=metrics.http_request,
     )
     error_handlers.install(app)
-    api = (about, jobs, events, history, examples, datasets, job_dataset, docs)
+    api = (about, plans, jobs, events, history, examples, datasets, job_dataset, docs)
     for part in (*api, assets, login, pages, submit):
         docs.keep_descriptions(part.router)
         app.include_router(part.router)

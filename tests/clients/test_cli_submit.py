@@ -67,7 +67,7 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     }
     script = kit.Script(kit.answer(200, plan))
     done = run(script, "submit", spec_file, "--dry-run")
-    assert script.seen[0].url.params["dry_run"] == "true"
+    assert script.seen[0].url.path == "/v1/plans"
     assert "1438 to train, 359 to validate" in done.stdout
     assert "95.4 MiB in each process, with one thread" in done.stdout
     assert "the last parameters" in done.stdout

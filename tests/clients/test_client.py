@@ -54,7 +54,7 @@ def test_what_no_repetition_mends_is_asked_once(kit: Any) -> None:
     with script.client() as client, pytest.raises(errors.InvalidRequest) as caught:
         client.plan(kit.SPEC)
     assert len(script.seen) == 1
-    assert script.seen[0].url.params["dry_run"] == "true"
+    assert script.seen[0].url.path == "/v1/plans"
     assert "/batch_size: got 0" in str(caught.value)
     assert caught.value.errors[0].pointer == "/batch_size"
     script = kit.Script(httpx2.ReadTimeout("slow"))

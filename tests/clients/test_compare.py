@@ -63,7 +63,7 @@ class Service:
 
     def _submit(self, request: httpx2.Request) -> httpx2.Response:
         spec = json.loads(request.content)
-        if "dry_run" not in request.url.params:
+        if request.url.path != "/v1/plans":
             self.submitted.append(spec)
             return self._kit.answer(201, self._job(len(self.submitted) - 1))
         sizes = {"training_examples": 10, "validation_examples": 2, "parameters": 3, "layers": []}

@@ -189,7 +189,7 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     job = body(dataset="dots", loss="squared_error", model=CONVOLUTION)
     monkeypatch.setattr(memory, "machine_bytes", lambda: 10 * 2**30)
     monkeypatch.setattr(plan_module, "machine_bytes", lambda: 10 * 2**30)
-    plan = http.post("/v1/jobs?dry_run=true", json=job).json()
+    plan = http.post("/v1/plans", json=job).json()
     assert 4 * PATCHES < plan["memory_bytes"] < 4.1 * PATCHES
     assert any("A step holds about 7." in warning for warning in plan["warnings"])
     monkeypatch.setattr(memory, "machine_bytes", lambda: 2**30)

@@ -65,7 +65,7 @@ def test_a_full_disk_is_said_everywhere_and_changes_nothing(
         found = problem(refused, 507)
         assert found["code"] == "disk_full"
         assert "batchgrad gc" in found["detail"]
-    assert bench.http.post("/v1/jobs?dry_run=true", json=body()).status_code == 200
+    assert bench.http.post("/v1/plans", json=body()).status_code == 200
     found = problem(bench.http.get("/readyz"), 503)
     assert "min_free_disk_bytes" in found["detail"]
     assert "min_free_disk_bytes" in bench.http.get("/").text

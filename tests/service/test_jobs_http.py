@@ -31,7 +31,7 @@ def test_only_who_stores_parameters_waits_for_others_that_do(bench: Bench) -> No
     answers: list[int] = []
 
     def ask() -> None:
-        asked = (bench.http.post(f"/v1/jobs{query}", json=body()) for query in ("", "?dry_run=1"))
+        asked = (bench.http.post(path, json=body()) for path in ("/v1/jobs", "/v1/plans"))
         answers.extend(answer.status_code for answer in asked)
 
     asking = threading.Thread(target=ask, daemon=True)
@@ -55,9 +55,9 @@ def test_an_idempotency_key_submits_once(bench: Bench) -> None:
     assert problem(other, 422)["code"] == "idempotency_key_reused"
 
 
-def test_a_dry_run_answers_the_plan_and_changes_nothing(bench: Bench) -> None:
+def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
     dataset = push(bench.http)
-    answer = bench.http.post("/v1/jobs?dry_run=true", json=body())
+    answer = bench.http.post("/v1/plans", json=body())
     assert answer.status_code == 200
     plan = Plan.model_validate(answer.json())
     assert (plan.dataset_digest, plan.parameters, plan.steps_planned) == (dataset["digest"], 8, 20)

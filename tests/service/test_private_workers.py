@@ -42,8 +42,8 @@ def test_a_plan_and_a_submission_say_so(make_bench: Callable[..., Bench]) -> Non
     http = make_bench().http
     push(http)
     body = spec(workers=4096).model_dump(mode="json", exclude_none=True)
-    for query in ("?dry_run=true", ""):
-        found = problem(http.post(f"/v1/jobs{query}", json=body), 422)
+    for path in ("/v1/plans", "/v1/jobs"):
+        found = problem(http.post(path, json=body), 422)
         assert found["code"] == "too_many_workers"
     named = make_bench(ray_address="head:6379").http
-    assert named.post("/v1/jobs?dry_run=true", json=body).status_code == 200
+    assert named.post("/v1/plans", json=body).status_code == 200

@@ -44,7 +44,7 @@ def warnings(bench: Bench, start: dict[str, str], *, standardize: bool) -> list[
     """Those that a job gets for where it starts; its plan has the same."""
     job = submit(bench.http, initial_parameters=start, standardize=standardize)
     asked = body(initial_parameters=start, standardize=standardize)
-    plan = bench.http.post("/v1/jobs?dry_run=true", json=asked).json()
+    plan = bench.http.post("/v1/plans", json=asked).json()
     assert plan["warnings"] == job.warnings
     return [text for text in job.warnings if "initial_parameters" in text]
 
@@ -169,7 +169,7 @@ def test_no_mutation_of_an_npz_is_more_than_refused(bench: Bench) -> None:
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         start = given(bytes(damaged[: draw.choice([len(whole), len(whole) // 2])]), "npz")
         asked = body(initial_parameters=start, standardize=True)
-        status = bench.http.post("/v1/jobs?dry_run=true", json=asked).status_code
+        status = bench.http.post("/v1/plans", json=asked).status_code
         assert status in (200, 422)
 
 

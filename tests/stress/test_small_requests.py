@@ -59,7 +59,7 @@ def job(**changes: Any) -> bytes:
     return json.dumps(spec).encode()
 
 
-GRADIENTS, PLAN = "POST /v1/gradients", "POST /v1/jobs?dry_run=true"
+GRADIENTS, PLAN = "POST /v1/gradients", "POST /v1/plans"
 WORST: dict[str, tuple[str, bytes, str]] = {
     "far padding": (GRADIENTS, question(conv(300, 225), FLAT, **PIXEL), ""),
     "padding": (GRADIENTS, question(conv(121, 120), FLAT, **PIXEL), ""),

@@ -13,7 +13,7 @@ MAX_SPEC_CHARACTERS = 100_000
 _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
 _SMALL_BYTES = 2**14  # the login, and bodies that nobody reads
 _SUBMIT_BYTES = 12 * MAX_SPEC_CHARACTERS + _SMALL_BYTES  # %XX for each of four bytes of UTF-8
-_JSON = {"/v1/jobs", "/v1/gradients"}
+_JSON = {"/v1/jobs", "/v1/plans", "/v1/gradients"}
 
 
 class Limit(NamedTuple):

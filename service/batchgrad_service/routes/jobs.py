@@ -8,7 +8,6 @@ from typing import Annotated, get_args
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
@@ -23,9 +22,9 @@ from batchgrad.contract import (
     Plan,
 )
 from batchgrad_service.http.bodies import json_body
-from batchgrad_service.problems import InvalidError, NotFoundError
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.routes.dependencies import Served, Services, as_json
-from batchgrad_service.validation.initial_parameters import warnings_of_start
+from batchgrad_service.routes.plans import dataset_of, read_start
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -36,44 +35,30 @@ Key = Annotated[str | None, Header(min_length=1, max_length=255)]
     "",
     status_code=201,
     response_model=Job,
-    responses={200: {"model": Job | Plan, "description": "The same job again, or the plan"}},
+    responses={200: {"model": Job, "description": "The job that this key submitted before"}},
     openapi_extra=json_body(JobSpec),
 )
-async def submit_job(
-    request: Request, served: Served, idempotency_key: Key = None, dry_run: bool = False
-) -> Response:
-    """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200.
-
-    With ?dry_run=true nothing is queued; the answer is what the job would do.
-    """
+async def submit_job(request: Request, served: Served, idempotency_key: Key = None) -> Response:
+    """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200."""
     async with served.bodies.json(request) as body:
         spec = await served.read_spec(body)
-        answer, created = await plan_or_queue(spec, served, idempotency_key, dry_run=dry_run)
-    if not created or not isinstance(answer, Job):
-        return as_json(answer)
-    return as_json(answer, 201, {"Location": f"/v1/jobs/{answer.id}"})
+        job, created = await queue(spec, served, idempotency_key)
+    if not created:
+        return as_json(job)
+    return as_json(job, 201, {"Location": f"/v1/jobs/{job.id}"})
 
 
-async def plan_or_queue(
-    spec: JobSpec, served: Services, key: str | None, *, dry_run: bool
-) -> tuple[Job | Plan, bool]:
-    """The plan of a dry run; else the job, queued, and whether it is new under this `key`."""
+async def queue(spec: JobSpec, served: Services, key: str | None) -> tuple[Job, bool]:
+    """The job, queued, and whether it is new under this `key`."""
     body_digest = await run_in_threadpool(_digest, spec)
-    if key is not None and not dry_run:
+    if key is not None:
         earlier = await run_in_threadpool(served.store.replayed_job, key, body_digest)
         if earlier is not None:
             return earlier, False
-    if not dry_run:
-        served.disk.require()
-    try:
-        await run_in_threadpool(served.store.dataset, spec.dataset)
-    except NotFoundError as missing:
-        raise InvalidError.field("/dataset", missing.detail, code=missing.code) from None
-    async with contextmanager_in_threadpool(served.datasets.using(spec.dataset)) as found:
-        plan = await served.plan(spec, *found)
-        return await run_in_threadpool(
-            _queue, spec, served, plan, found, key, body_digest, dry_run=dry_run
-        )
+    served.disk.require()
+    async with dataset_of(spec, served) as data:
+        plan = await served.plan(spec, *data)
+        return await run_in_threadpool(_store, spec, served, plan, data, key, body_digest)
 
 
 def _digest(spec: JobSpec) -> str:
@@ -81,34 +66,24 @@ def _digest(spec: JobSpec) -> str:
     return f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
 
 
-def _queue(
+def _store(
     spec: JobSpec,
     served: Services,
     plan: Plan,
     data: tuple[Dataset, Path],
     key: str | None,
     body_digest: str,
-    *,
-    dry_run: bool,
-) -> tuple[Job | Plan, bool]:
-    """Store the job, after a last look at its initial parameters."""
-    dataset, directory = data
-    stores = spec.initial_parameters is not None and not dry_run
-    with served.parameters.lock if stores else nullcontext():
-        content = None
-        if spec.initial_parameters is not None:
-            content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
-            more = warnings_of_start(spec, directory, content)
-            plan = plan.model_copy(update={"warnings": [*plan.warnings, *more]})
-        if dry_run:
-            return plan, False
+) -> tuple[Job, bool]:
+    """Store the job with its initial parameters, and wake the supervisor."""
+    with served.parameters.lock if spec.initial_parameters is not None else nullcontext():
+        plan, content = read_start(spec, served, plan, data)
         digest = None
         if content is not None:
             digest = served.parameters.keep(content)
             spec = spec.model_copy(update={"initial_parameters": _stored(spec, digest)})
-        answer, created = served.store.create_job(
+        job, created = served.store.create_job(
             spec,
-            dataset_digest=dataset.digest,
+            dataset_digest=data[0].digest,
             steps_planned=plan.steps_planned,
             warnings=plan.warnings,
             plan=plan,
@@ -119,7 +94,7 @@ def _queue(
         )
     if created:
         served.supervisor.notify()
-    return answer, created
+    return job, created
 
 
 def _stored(spec: JobSpec, digest: str) -> InitialParameters:

@@ -16,8 +16,8 @@ from batchgrad.parsing.spec_files import parse_job
 from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
 from batchgrad_service.http.links import below_root
 from batchgrad_service.problems import ProblemError
+from batchgrad_service.routes import jobs, plans
 from batchgrad_service.routes.dependencies import Served, Services
-from batchgrad_service.routes.jobs import plan_or_queue
 from batchgrad_service.web.forms import form_fields
 from batchgrad_service.web.rendering import PageRoute, page
 
@@ -67,7 +67,7 @@ async def submit(served: Served, request: Request) -> Response:
     fields = await form_fields(request)
     text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
     text = text.replace("\r\n", "\n")
-    answer = await _try(served, text, key, dry_run=action == "check")
+    answer = await _try(served, text, key, queue=action != "check")
     if isinstance(answer, Job):
         return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
     if isinstance(answer, Plan):
@@ -76,8 +76,9 @@ async def submit(served: Served, request: Request) -> Response:
 
 
 async def _try(
-    served: Services, text: str, key: str, *, dry_run: bool
+    served: Services, text: str, key: str, *, queue: bool
 ) -> Job | Plan | Sequence[Complaint]:
+    """The queued job, or the plan of a spec that is only checked, or what is wrong with it."""
     if len(text) > MAX_SPEC_CHARACTERS:
         return [Complaint(f"The text is longer than {MAX_SPEC_CHARACTERS} characters.")]
     try:
@@ -88,7 +89,9 @@ async def _try(
         fault = refused.__cause__
         return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
-        return (await plan_or_queue(spec, served, key or None, dry_run=dry_run))[0]
+        if queue:
+            return (await jobs.queue(spec, served, key or None))[0]
+        return await plans.plan(spec, served)
     except ProblemError as problem:
         found = await run_in_threadpool(_at_lines, text, problem.errors)
         return found or [Complaint(problem.detail)]
