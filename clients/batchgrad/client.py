@@ -32,7 +32,7 @@ from batchgrad.contract import (
     StepRow,
     Version,
 )
-from batchgrad.contract.views import Answer
+from batchgrad.contract.answer import Answer
 from batchgrad.errors import InvalidArgument
 from batchgrad.files import (
     ParametersFormat,

@@ -48,7 +48,7 @@ class Reporter:
     def add(self, measured: Measured) -> None:
         """Add measured steps."""
         now, clock = datetime.now(UTC), perf_counter()
-        for figures, watch in zip(measured.figures, measured.watches, strict=True):
+        for figures, watch in zip(measured.rows, measured.watches, strict=True):
             time = now - timedelta(seconds=clock - watch.last)
             row = {**figures, "time": time, "phases": watch.phases}
             self._rows.append(encode_row(row))

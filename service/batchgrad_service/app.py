@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
+from batchgrad.contract.answer import Answer
 from batchgrad.contract.model import Wire
-from batchgrad.contract.views import Answer
 from batchgrad.display.docstrings import keep_below
 from batchgrad.version import __version__
 from batchgrad_service.closing import Closing

@@ -63,8 +63,8 @@ def test_same_figures_one_by_one_and_many_at_once(
     for buffered_steps in (3, 64):
         several = measured(dataset, buffered_steps, **changes)
         assert len(several) < 20  # the last minibatch of an epoch is short, and waits apart
-        assert [f for each in several for f in each.figures] == [
-            f for each in single for f in each.figures
+        assert [f for each in several for f in each.rows] == [
+            f for each in single for f in each.rows
         ]
         for name in ("ids", "losses", "norms"):
             columns = [np.concatenate([getattr(m, name) for m in of]) for of in (single, several)]
@@ -83,7 +83,7 @@ def test_steps_with_large_means_do_not_wait(tmp_path: Path) -> None:
     embedding = {"kind": "embedding", "num_embeddings": 100, "embedding_dim": 1}
     model = {"layers": [embedding, {"kind": "flatten"}, linear(3)]}  # 3,103 parameters
     several = measured(tmp_path, 64, model=model, batch_size=10, epochs=3, standardize=False)
-    assert max(len(each.figures) for each in several) == 2  # 3 MiB for 100,000 means of each
+    assert max(len(each.rows) for each in several) == 2  # 3 MiB for 100,000 means of each
 
 
 def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
@@ -97,7 +97,7 @@ def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
     np.save(dataset / "weights.npy", weights)
     np.save(dataset / "inputs.npy", inputs)
     changes: dict[str, Any] = {"nonfinite": "drop", "standardize": False, "batch_size": 5}
-    figures = [f for each in measured(dataset, 64, **changes) for f in each.figures]
+    figures = [f for each in measured(dataset, 64, **changes) for f in each.rows]
     without = [f for f in figures if f["loss"] is None]
     assert 0 < len(without) < len(figures)
     for each in figures:
@@ -113,7 +113,7 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
         reporter = Reporter(sent.append, executor)
         coordinator.step(0)
         (first,) = coordinator.measured()
-        first.figures[0]["shortcuts"]["averaged_error"]["cosine_similarity"] = float("nan")
+        first.rows[0]["shortcuts"]["averaged_error"]["cosine_similarity"] = float("nan")
         reporter.add(first)
         reporter.flush()
     assert isinstance(sent[0], SentReport)
@@ -122,7 +122,7 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
     heard = EngineMessage.validate_json(line)
     assert isinstance(heard, Report)
     row = heard.rows[0]
-    assert row.gradient_checksum == first.figures[0]["gradient_checksum"]
+    assert row.gradient_checksum == first.rows[0]["gradient_checksum"]
     assert row.norms.histogram == first.histogram.tolist()
     assert sum(row.norms.histogram) == heard.observed.examples == 20
     assert row.shortcuts["averaged_error"].cosine_similarity is None

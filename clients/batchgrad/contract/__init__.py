@@ -9,6 +9,7 @@ from batchgrad.contract.examples import (
     ShareOrder,
     StepExamples,
 )
+from batchgrad.contract.figures import FIGURES, Figure, MeasuredStep, StepFigures
 from batchgrad.contract.gradients import (
     Array,
     Depth,
@@ -90,6 +91,7 @@ __all__ = [
     "API_VERSION",
     "DEFAULT_MICROBATCH",
     "EXAMPLE_NORM_BOUNDS",
+    "FIGURES",
     "JOB_STATUSES",
     "SHORTCUT_NAMES",
     "TERMINAL",
@@ -112,6 +114,7 @@ __all__ = [
     "ExampleInput",
     "ExampleShare",
     "FieldError",
+    "Figure",
     "Flatten",
     "Gelu",
     "GradientShortcut",
@@ -134,6 +137,7 @@ __all__ = [
     "Linear",
     "Loss",
     "MaxPool2d",
+    "MeasuredStep",
     "Model",
     "NoiseScale",
     "NormTest",
@@ -156,6 +160,7 @@ __all__ = [
     "Softplus",
     "StepDecay",
     "StepExamples",
+    "StepFigures",
     "StepRow",
     "Tanh",
     "ValidationMetric",

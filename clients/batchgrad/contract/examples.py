@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from batchgrad.contract.views import Answer
+from batchgrad.contract.answer import Answer
 
 LedgerOrder = Literal["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
 """The largest first, `example` the smallest; examples that no minibatch held come last."""

@@ -4,8 +4,9 @@ from typing import Any
 
 from pydantic import Field
 
+from batchgrad.contract.answer import Answer
 from batchgrad.contract.model import Integer, Loss, Model, Precision, Truth, Wire
-from batchgrad.contract.views import Answer, LayeredShortcut
+from batchgrad.contract.views import LayeredShortcut
 
 Array = list[Any]
 """Nested JSON lists of numbers; checked for shape and finiteness by the service."""

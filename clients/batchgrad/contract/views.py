@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from batchgrad.contract.answer import Answer
+from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 
 JobStatus = Literal[
@@ -51,12 +53,6 @@ EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
 """Upper bounds of the buckets that per-example gradient norms are counted in."""
 
 
-class Answer(BaseModel):
-    """What the service sends: a newer service may add keys, an older client ignores them."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
 class Shortcut(Answer):
     """How far one shortcut's gradient is from the mean gradient G; null where undefined."""
 
@@ -94,7 +90,7 @@ class Norms(Answer):
     """
 
     quantiles: dict[str, float]
-    histogram: list[int] = []
+    histogram: list[int] = Field(default=[])
     largest: list[LargestNorm]
 
 
@@ -109,23 +105,23 @@ class NormTest(Answer):
     batch_size: float | None
 
 
-class StepRow(Answer):
-    """One step: loss and gradient are those at the parameters before the update.
-
-    `weight` is Σ w_n, the number of examples where none has a weight: what the step's loss counts
-    for in a mean over steps.
-    `noise_scale` is smoothed over steps, null while undetermined; `gradient_checksum` fingerprints
-    the bits of the mean gradient, so that a replay can be checked.
-    """
+class StepPosition(Answer):
+    """Which step it is, and when it was done."""
 
     step: int
     epoch: int
     time: datetime
-    loss: float | None
+
+
+class StepRow(StepFigures[float], StepPosition):
+    """One step: its figures are those at the parameters before the update.
+
+    `weight` is Σ w_n, the number of examples where none has a weight: what the step's loss counts
+    for in a mean over steps. `gradient_checksum` fingerprints the bits of the mean gradient, so
+    that a replay can be checked.
+    """
+
     weight: float | None = None
-    learning_rate: float
-    gradient_norm: float
-    noise_scale: float | None
     norm_test: NormTest | None = None
     gradient_checksum: str | None = None
     norms: Norms
@@ -148,15 +144,8 @@ class BestEvaluation(Answer):
     parameters_digest: str
 
 
-class Job(Answer):
-    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
-
-    `validation_loss`, weighted as in training, and `validation_accuracy`, which counts every
-    example alike, are the last evaluation's. `parameters_digest` is of the parameters that a
-    download gives, those after step `parameters_step`: the `best` ones where the job keeps them
-    (spec.keep), else the last ones. `last_parameters_digest` is of the last ones in the newest
-    checkpoint in any case. All three are as of that checkpoint.
-    """
+class JobProgress(Answer):
+    """Which job it is, and how far it is."""
 
     id: str
     name: str
@@ -168,12 +157,21 @@ class Job(Answer):
     step: int
     steps_planned: int
     epoch: int
-    loss: float | None
+
+
+class Job(StepFigures[float | None], JobProgress):
+    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
+
+    Its figures are those of its newest step, null before the first.
+    `validation_loss`, weighted as in training, and `validation_accuracy`, which counts every
+    example alike, are the last evaluation's. `parameters_digest` is of the parameters that a
+    download gives, those after step `parameters_step`: the `best` ones where the job keeps them
+    (spec.keep), else the last ones. `last_parameters_digest` is of the last ones in the newest
+    checkpoint in any case. All three are as of that checkpoint.
+    """
+
     validation_loss: float | None
     validation_accuracy: float | None
-    learning_rate: float | None
-    gradient_norm: float | None
-    noise_scale: float | None
     shortcuts: dict[str, Shortcut]
     workers: int | None
     threads: int | None
@@ -285,7 +283,7 @@ class ProblemDetails(Answer):
     status: int
     code: str
     detail: str
-    errors: list[FieldError] = []
+    errors: list[FieldError] = Field(default=[])
     request_id: str | None = None
 
 

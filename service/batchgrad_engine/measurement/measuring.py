@@ -7,18 +7,16 @@ figures have the same bits for any number of buffered steps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import ShortcutName
+from batchgrad.contract import FIGURES, MeasuredStep, ShortcutName
 from batchgrad_engine.measurement.buffer import Columns, MeasurementBuffer, Step
 from batchgrad_engine.measurement.comparison import Comparison
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.statistics import (
-    LargestNorm,
-    NormTest,
     SmoothedNoise,
     histograms,
     largest,
@@ -38,40 +36,19 @@ MAX_BUFFERED_STEPS = 64
 """Most steps in the buffer; more give no speed."""
 
 
-class Norms(TypedDict):
-    """‖g_n‖ of one step."""
-
-    quantiles: dict[str, float]
-    histogram: list[int]
-    largest: list[LargestNorm]
-
-
-class Figures(TypedDict):
-    """All figures of one step; a `StepRow` also has its time and phases."""
-
-    step: int
-    epoch: int
-    loss: float | None
-    weight: float
-    learning_rate: float
-    gradient_norm: float
-    noise_scale: float | None
-    norm_test: NormTest
-    gradient_checksum: str
-    norms: Norms
-    shortcuts: dict[ShortcutName, Comparison]
-    workers: int
+Row = dict[str, Any]
+"""What a `StepRow` has, without its time and phases."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Consecutive steps: figures and stopwatch of each, and the values of all their examples.
+    """Consecutive steps: row and stopwatch of each, and the values of all their examples.
 
     `ids`, `losses` and `norms` (s·n,) are step after step; `dropped` lists step numbers with the
     examples that were left out.
     """
 
-    figures: list[Figures]
+    rows: list[Row]
     watches: list[Stopwatch]
     examples: int
     ids: Integers
@@ -131,35 +108,30 @@ class Measurements:
         counts = histograms(norms)
         per_step = zip(
             steps,
-            noise_scales(norms, weights, [step.gradient_norm for step in steps]),
+            self._known(steps, arrays, weights),
             quantiles(ordered),
             counts.tolist(),
             largest(arrays.ids, norms, ordered),
             checksums(arrays.gradients),
-            self._compare(steps, arrays),
-            _totals(weights),
             strict=True,
         )
-        figures: list[Figures] = [
+        rows: list[Row] = [
             {
                 "step": step.number,
                 "epoch": step.epoch,
-                "loss": step.loss,
-                "weight": weight,
-                "learning_rate": step.learning_rate,
-                "gradient_norm": step.gradient_norm,
-                "noise_scale": self.noise.add(noise, arrays.ids.shape[1] / self._batch_size).simple,
-                "norm_test": norm_test(noise.trace, arrays.ids.shape[1], step.gradient_norm),
+                **{name: figure.function(known) for name, figure in FIGURES.items()},
+                "weight": known.weight,
+                "norm_test": norm_test(known.trace, norms.shape[1], known.gradient_norm),
                 "gradient_checksum": fingerprint,
                 "norms": {"quantiles": quantile, "histogram": histogram, "largest": most},
-                "shortcuts": shortcuts,
+                "shortcuts": known.shortcuts,
                 "workers": step.workers,
             }
-            for step, noise, quantile, histogram, most, fingerprint, shortcuts, weight in per_step
+            for step, known, quantile, histogram, most, fingerprint in per_step
         ]
         self._measured.append(
             Measured(
-                figures=figures,
+                rows=rows,
                 watches=[step.watch for step in steps],
                 examples=sum(step.examples for step in steps),
                 ids=arrays.ids.reshape(-1),
@@ -170,6 +142,35 @@ class Measurements:
             )
         )
         clock.lap_evenly([step.watch for step in steps], "compare")
+
+    def _known(self, steps: Sequence[Step], arrays: Columns, weights: Floats) -> list[MeasuredStep]:
+        """What the figures of each step are functions of."""
+        part = arrays.ids.shape[1] / self._batch_size
+        return [
+            MeasuredStep(
+                loss=step.loss,
+                weight=weight,
+                learning_rate=step.learning_rate,
+                gradient_norm=step.gradient_norm,
+                trace=noise.trace,
+                signal=noise.signal,
+                noise_scale=self.noise.add(noise, part).simple,
+                norms=norms,
+                gradient=gradient,
+                parameters=parameters,
+                shortcuts=shortcuts,
+            )
+            for step, noise, weight, norms, gradient, parameters, shortcuts in zip(
+                steps,
+                noise_scales(arrays.norms, weights, [step.gradient_norm for step in steps]),
+                _totals(weights),
+                arrays.norms,
+                arrays.gradients,
+                arrays.parameters,
+                self._compare(steps, arrays),
+                strict=True,
+            )
+        ]
 
     def _compare(
         self, steps: Sequence[Step], arrays: Columns
