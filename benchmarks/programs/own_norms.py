@@ -25,7 +25,7 @@ from benchmarks.workloads import Workload, data
 MICROBATCH = 128  # the service's default
 
 
-def setup(workload: Workload, directory: Path) -> WorkerConfig:
+def worker_config(workload: Workload, directory: Path) -> WorkerConfig:
     """The dataset in `directory`, and what a worker is told of a job on it."""
     inputs, targets = data(workload)
     np.save(directory / "inputs.npy", inputs)
@@ -51,7 +51,7 @@ def main() -> None:
     single_threaded_blas()
     keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder:
-        job = setup(workload, Path(folder))
+        job = worker_config(workload, Path(folder))
         shard = ShardRunner(job, threads)
         parameters = shard.network.initial_parameters(0, "float32")
         count = microbatches(job.batch_size, job.microbatch_size)

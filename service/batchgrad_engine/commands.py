@@ -1,4 +1,4 @@
-"""What the service tells a running engine, read from stdin by a thread of its own."""
+"""Commands from the service to a running engine, read from stdin in a thread."""
 
 import queue
 import sys
@@ -16,24 +16,24 @@ POLL_SECONDS = 0.2
 
 
 class CommandSource(Protocol):
-    """What a session looks at before every step."""
+    """What a training run checks before every step."""
 
     @property
     def command(self) -> Literal["pause", "cancel"] | None:
-        """What to do instead of the next step."""
+        """The command to obey instead of the next step."""
 
     @property
     def interrupted(self) -> bool:
-        """Whether the engine has to go."""
+        """True if the engine must exit."""
 
     def ledger_wanted(self) -> bool:
-        """Whether somebody asked for the example ledger since the last call."""
+        """True if the service requested the example ledger since the last call."""
 
 
 class CommandReader:
-    """The latest command, and whether stdin has ended: then the engine has to go.
+    """Holds the latest command, and whether stdin has ended: then the engine must exit.
 
-    `stored` is called with the number of each line that the service has stored.
+    Calls `stored` with the number of each line that the service has stored.
     """
 
     def __init__(self, stream: TextIO, stored: Callable[[int], None]) -> None:
@@ -43,18 +43,22 @@ class CommandReader:
         self._cluster: queue.SimpleQueue[ClusterFound] = queue.SimpleQueue()
         self._stream = stream
         self._stored = stored
-        self._thread = threading.Thread(target=self._read, name="orders", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="commands", daemon=True)
         self._thread.start()
 
     def ledger_wanted(self) -> bool:
-        """Whether the ledger was asked for since the last call."""
+        """True if the ledger was requested since the last call."""
         if not self._ledger_wanted.is_set():
             return False
-        self._ledger_wanted.clear()  # what is asked from here on gets a ledger of its own
+        self._ledger_wanted.clear()  # a later request gets a ledger of its own
         return True
 
     def cluster(self, interrupted: Callable[[], bool]) -> ClusterFound:
-        """Wait for the service's answer to `ClusterWanted`. Raises Interrupted."""
+        """Wait for the service's answer to `ClusterWanted`.
+
+        Raises:
+            Interrupted: `interrupted` returned True first.
+        """
         while not interrupted():
             with suppress(queue.Empty):
                 return self._cluster.get(timeout=POLL_SECONDS)
@@ -63,16 +67,16 @@ class CommandReader:
     def _read(self) -> None:
         for line in self._stream:
             try:
-                order = ToEngine.validate_json(line)
+                message = ToEngine.validate_json(line)
             except ValidationError as error:
                 sys.stderr.write(f"not a command: {line!r}: {error}\n")
                 continue
-            if isinstance(order, ClusterFound):
-                self._cluster.put(order)
-            elif isinstance(order, Stored):
-                self._stored(order.stored)
-            elif order.command == "ledger":
+            if isinstance(message, ClusterFound):
+                self._cluster.put(message)
+            elif isinstance(message, Stored):
+                self._stored(message.stored)
+            elif message.command == "ledger":
                 self._ledger_wanted.set()
             else:
-                self.command = order.command
+                self.command = message.command
         self.interrupted = True

@@ -23,56 +23,56 @@ from batchgrad_workers.system.disk import lacks_room
 from batchgrad_workers.system.processes import outlive_sigterm
 
 LOCKED = 73
-"""Exit code: another engine still works on this job."""
+"""Exit code: another engine holds this job's lock."""
 
 _log = logging.getLogger("batchgrad.engine")
 
 
 def main() -> int:
-    """Read `Start`, take the job's lock, train."""
+    """Read `Start`, take the job's lock, train; return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     outlive_sigterm()
-    outlet = MessageWriter(_keep_stdout_for_messages())
+    writer = MessageWriter(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
     logs.configure(start)
     try:
-        return _work(start, outlet)
+        return _train_locked(start, writer)
     except OSError as error:
         if not lacks_room(error):
             raise
-        outlet.send(run.out_of_room(error))
+        writer.send(run.out_of_room(error))
         return 0
 
 
-def _work(start: Start, outlet: MessageWriter) -> int:
+def _train_locked(start: Start, writer: MessageWriter) -> int:
     with (start.job_directory / "engine.lock").open("a+") as lock:
-        if not _take(lock, start):
+        if not _acquire(lock, start):
             _log.error("another engine holds this job's lock")
             return LOCKED
         try:
-            orders = CommandReader(sys.stdin, outlet.stored)
+            commands = CommandReader(sys.stdin, writer.stored)
 
             def find_cluster(workers: int, interrupted: Callable[[], bool]) -> ClusterFound:
-                outlet.send(ClusterWanted(workers=workers))
-                return orders.cluster(interrupted)
+                writer.send(ClusterWanted(workers=workers))
+                return commands.cluster(interrupted)
 
-            run.run(start, orders, outlet.send, lambda: outlet.secure(start), find_cluster)
+            run.run(start, commands, writer.send, lambda: writer.save_unstored(start), find_cluster)
         except ClusterLost as error:
-            _log.error("the Ray cluster is gone: %s", error)  # it says all
+            _log.error("the Ray cluster is gone: %s", error)  # without a traceback
             return CLUSTER_LOST
         finally:
-            outlet.secure(start)
+            writer.save_unstored(start)
     return 0
 
 
 def _keep_stdout_for_messages() -> BinaryIO:
-    """A stream on the real stdout; whatever else prints goes to stderr from now on."""
+    """Return a stream on the real stdout, and send everything else that prints to stderr."""
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return messages
 
 
-def _take(lock: TextIO, start: Start) -> bool:
+def _acquire(lock: TextIO, start: Start) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,5 +87,5 @@ def _take(lock: TextIO, start: Start) -> bool:
 if __name__ == "__main__":
     code = main()
     if code == CLUSTER_LOST:
-        os._exit(code)  # Ray's own end would wait for the head; all was written by now
+        os._exit(code)  # Ray's exit hook would wait for the head; everything is written by now
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The engine's pipe to the service, and the messages on it that are not stored yet."""
+"""Write messages to the service, and keep those that it has not stored yet."""
 
 import logging
 import threading
@@ -21,10 +21,10 @@ _log = logging.getLogger("batchgrad.engine")
 
 
 class MessageWriter:
-    """Writes one line for each message. When nobody reads any more, the engine goes on to its end.
+    """Writes one line per message; after the pipe breaks it writes nothing and raises nothing.
 
-    Reports, events and checkpoints are kept until `stored` says that the service has them.
-    Safe to use from several threads.
+    Keeps reports, events and checkpoints until `stored` confirms that the service has stored them.
+    Thread-safe.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -33,10 +33,10 @@ class MessageWriter:
         self._open = True
         self._number = 0
         self._unstored: deque[tuple[int, bytes]] = deque()
-        self._secured: list[int] = []  # numbers of the lines in the file
+        self._saved: list[int] = []  # numbers of the lines in the file
 
     def send(self, message: Sent) -> None:
-        """Write one line; what is rare goes to the log too."""
+        """Write one line; log starts, events and ends as well."""
         if isinstance(message, Started | EngineEvent | Finished):
             data = message.model_dump(mode="json", exclude={"type", "event"})
             name = message.event if isinstance(message, EngineEvent) else message.type
@@ -56,16 +56,16 @@ class MessageWriter:
                 self._open = False
 
     def stored(self, number: int) -> None:
-        """The service has stored the line of this number, and all before it."""
+        """Drop the lines up to this number: the service has stored them."""
         with self._lock:
             while self._unstored and self._unstored[0][0] <= number:
                 self._unstored.popleft()
 
-    def secure(self, start: Start) -> None:
-        """Write what is not stored yet beside the attempt's checkpoints."""
+    def save_unstored(self, start: Start) -> None:
+        """Write the lines that are not stored yet to a file beside the attempt's checkpoints."""
         with self._lock:
             lines = list(self._unstored)
         numbers = [number for number, _ in lines]
-        if numbers != self._secured:
+        if numbers != self._saved:
             unstored.write(start.job_directory, start.attempt, lines)
-            self._secured = numbers
+            self._saved = numbers

@@ -20,7 +20,7 @@ from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shor
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.coordinator import Coordinator
-from batchgrad_engine.training.sampling import given_class_weights, order_of
+from batchgrad_engine.training.sampling import given_class_weights, job_sampler
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import Examples, StoredDataset
 from batchgrad_workers.data.sampler import Sampler
@@ -39,9 +39,9 @@ class Prepared:
 
     spec: JobSpec
     network: Network
-    order: Sampler
+    sampler: Sampler
     examples: Examples
-    setup: WorkerConfig
+    config: WorkerConfig
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
     warning: str | None = None
@@ -70,14 +70,14 @@ class Prepared:
         return Coordinator(
             network=self.network,
             loss=LOSSES[self.spec.loss],
-            order=self.order,
+            sampler=self.sampler,
             examples=self.examples,
             executor=executor,
             optimizer=optimizer,
             parameters=parameters,
-            microbatch_size=self.setup.microbatch_size,
+            microbatch_size=self.config.microbatch_size,
             shortcuts=self.shortcuts,
-            drop_nonfinite=self.setup.drop_nonfinite,
+            drop_nonfinite=self.config.drop_nonfinite,
             learning_rate=partial(
                 schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
             ),
@@ -106,7 +106,7 @@ class Prepared:
             step=step,
             parameters=self.network.named(coordinator.parameters),
             optimizer=coordinator.optimizer.state(),
-            standardization=self.setup.standardization,
+            standardization=self.config.standardization,
             parameters_digest=self.network.digest(coordinator.parameters),
             build=build(),
             ledger=ledger,
@@ -126,20 +126,20 @@ def prepare(
     network = Network(spec.model, dataset.inputs.shape[1:])
     classes = max(network.outputs, _classes(dataset))
     class_weights = given_class_weights(spec, classes)
-    order = order_of(spec, dataset)
-    if not len(order.training):
+    sampler = job_sampler(spec, dataset)
+    if not len(sampler.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
     if spec.class_weights == "balanced":
-        class_weights = _balanced(dataset.targets[order.training], classes)
+        class_weights = _balanced(dataset.targets[sampler.training], classes)
     warning = None
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
         start = origin(initial.read_bytes()) if initial else Origin()
-        standardization = _standardization(spec, dataset, order, start)
+        standardization = _standardization(spec, dataset, sampler, start)
         if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has told
             warning = objection(start, standardization, standardize=True)
     weighted = dataset.weights is not None
-    setup = WorkerConfig(
+    config = WorkerConfig(
         model=spec.model,
         loss=spec.loss,
         precision=spec.precision,
@@ -161,20 +161,20 @@ def prepare(
         standardization=standardization,
         class_weights=class_weights,
     )
-    steps = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
+    steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
-    return Prepared(spec, network, order, examples, setup, shortcuts, steps, warning)
+    return Prepared(spec, network, sampler, examples, config, shortcuts, steps, warning)
 
 
 def _standardization(
-    spec: JobSpec, dataset: StoredDataset, order: Sampler, start: Origin
+    spec: JobSpec, dataset: StoredDataset, sampler: Sampler, start: Origin
 ) -> Standardization:
     """That of the initial parameters if the spec keeps it, else of the training rows."""
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
         if start.standardization is None:
             raise BadInitialParameters("The initial parameters say no mean and deviation to keep.")
         return start.standardization
-    own = Standardization.of(dataset.inputs, order.training)
+    own = Standardization.of(dataset.inputs, sampler.training)
     if not own.is_finite:
         raise BadInputs(
             "The inputs' deviations are not finite, so they can't be standardized: scale the "

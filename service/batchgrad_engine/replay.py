@@ -78,7 +78,7 @@ def replay(request: Request) -> StepExamples:
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
     source = DatasetSource(request.dataset)
     prepared = prepare(spec, source, snapshot, request.initial_parameters)
-    executor = InlineExecutor(prepared.setup, own_threads(spec))
+    executor = InlineExecutor(prepared.config, own_threads(spec))
     with closing(executor), ThreadPool(1) as pool:
         coordinator = prepared.coordinator(
             executor, pool, snapshot, request.initial_parameters, buffered_steps=0

@@ -56,15 +56,15 @@ _log = logging.getLogger(__name__)
 
 def run(
     start: Start,
-    orders: CommandSource,
+    commands: CommandSource,
     send: Send,
-    secure: Callable[[], None],
+    save_unstored: Callable[[], None],
     find_cluster: FindCluster | None = None,
 ) -> None:
     """Train as `start` says; every end is told by a `Finished`.
 
-    `secure` is called before each checkpoint: it writes beside the checkpoints what was sent and
-    may not be stored, since no later attempt computes it again. `find_cluster` lets
+    `save_unstored` is called before each checkpoint. It writes messages that the service may not
+    have stored to a file, since no later attempt computes them again. `find_cluster` lets
     `workers: auto` try the service's private cluster.
 
     Raises:
@@ -84,19 +84,21 @@ def run(
             send(EngineEvent(event="warning", data={"detail": prepared.warning}))
         executor = executor_for(
             start,
-            prepared.setup,
+            prepared.config,
             prepared.steps_planned,
             find_cluster=find_cluster,
             # Who waits for workers has no step to end before it obeys.
-            interrupted=lambda: orders.interrupted or bool(orders.command and not trains),
+            interrupted=lambda: commands.interrupted or bool(commands.command and not trains),
             tell=lambda each: send(EngineEvent(event=each.event, data=each.data)),
         )
         trains = True
         with closing(executor), ThreadPool(own_threads(start.spec)) as pool:
-            session = TrainingRun(start, prepared, executor, pool, snapshot, orders, send, secure)
-            send(session.train())
+            training = TrainingRun(
+                start, prepared, executor, pool, snapshot, commands, send, save_unstored
+            )
+            send(training.train())
     except Interrupted:
-        send(Finished(outcome=_outcome(orders), step=step))
+        send(Finished(outcome=_outcome(commands), step=step))
     except Failure as failure:
         send(_failed(failure.reason, failure, step))
     except MemoryError as error:
@@ -124,11 +126,11 @@ def own_threads(spec: JobSpec) -> int:
     return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
 
 
-def _outcome(orders: CommandSource) -> Outcome:
+def _outcome(commands: CommandSource) -> Outcome:
     """What it is called when the engine does what it was told."""
-    if orders.interrupted or orders.command is None:
+    if commands.interrupted or commands.command is None:
         return "interrupted"
-    return "paused" if orders.command == "pause" else "cancelled"
+    return "paused" if commands.command == "pause" else "cancelled"
 
 
 def _failed(reason: str, error: BaseException, step: int) -> Finished:
@@ -146,9 +148,9 @@ class TrainingRun:
         executor: Executor,
         pool: ThreadPool,
         snapshot: Snapshot | None,
-        orders: CommandSource,
+        commands: CommandSource,
         send: Send,
-        secure: Callable[[], None],
+        save_unstored: Callable[[], None],
     ) -> None:
         self._start = start
         self._prepared = prepared
@@ -160,11 +162,11 @@ class TrainingRun:
         self._resumed = snapshot is not None
         self._saved_step = -1  # what an earlier attempt wrote, the service may not have heard of
         self._saved_at = monotonic()
-        self._orders = orders
+        self._commands = commands
         self._send = send
-        self._secure = secure
+        self._save_unstored = save_unstored
         self._reporter = Reporter(send, executor)
-        self._ledger = Ledger(prepared.order.examples)
+        self._ledger = Ledger(prepared.sampler.examples)
         if snapshot:
             self._ledger.restore(snapshot.ledger)
             self._coordinator.noise.restore(snapshot.progress["noise"])
@@ -192,9 +194,9 @@ class TrainingRun:
         try:
             self._evaluate_if_due()  # an attempt may have ended between a step and its evaluation
             while self._step < self._prepared.steps_planned and not self._stopping.reason:
-                if self._orders.interrupted or self._orders.command:
-                    return self._end(_outcome(self._orders))
-                if self._orders.ledger_wanted():
+                if self._commands.interrupted or self._commands.command:
+                    return self._end(_outcome(self._commands))
+                if self._commands.ledger_wanted():
                     self._write_ledger()
                 self._coordinator.step(self._step)
                 self._step += 1
@@ -234,7 +236,7 @@ class TrainingRun:
     def _evaluate_if_due(self) -> None:
         """Evaluate once after an epoch's last step, and after the run's."""
         last = self._step == self._prepared.steps_planned
-        ended = last or self._step % self._prepared.order.steps_per_epoch == 0
+        ended = last or self._step % self._prepared.sampler.steps_per_epoch == 0
         if ended and self._step > self._evaluated_step:
             self._evaluate()
             self._evaluated_step = self._step
@@ -254,7 +256,7 @@ class TrainingRun:
                 raise problem
             self._reporter.warn(self._step, str(problem), of="evaluation")
             return
-        epoch = self._prepared.order.epoch(self._step - 1) + 1
+        epoch = self._prepared.sampler.epoch(self._step - 1) + 1
         best = self._best is not None and self._best.observe(
             self._coordinator.parameters,
             step=self._step,
@@ -304,7 +306,7 @@ class TrainingRun:
             NonFiniteParameters: θ is not worth going on from.
         """
         self._report()
-        self._secure()
+        self._save_unstored()
         if not np.isfinite(self._coordinator.parameters).all():
             raise NonFiniteParameters(self._step)
         evaluation = {"step": self._evaluated_step, "early_stopping": self._stopping.state()}

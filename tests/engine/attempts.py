@@ -22,7 +22,7 @@ from batchgrad_workers.data.source import DatasetSource
 
 
 class CommandReader:
-    """Gives its order before that many steps and one are done; the engine asks before each."""
+    """Gives its command after `steps` steps; the engine checks before each step."""
 
     def __init__(self, steps: float = inf, kind: Any = None, *, ledger: bool = False) -> None:
         self._left = steps
@@ -46,8 +46,8 @@ def attempt(
     job: JobSpec,
     dataset: Path,
     directory: Path,
-    orders: CommandReader | None = None,
-    secure: Callable[[], None] | None = None,
+    commands: CommandReader | None = None,
+    save_unstored: Callable[[], None] | None = None,
     **start: Any,
 ) -> list[AnyEngineMessage]:
     """Everything that an attempt says, as the service hears it."""
@@ -62,9 +62,9 @@ def attempt(
             job_directory=directory,
             **start,
         ),
-        orders or CommandReader(),
+        commands or CommandReader(),
         lambda message: messages.append(EngineMessage.validate_json(encode(message))),
-        secure or (lambda: None),
+        save_unstored or (lambda: None),
     )
     return messages
 

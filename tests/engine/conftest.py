@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from batchgrad_workers.runtime.shard import WorkerConfig
 from tests.engine.lines import WorkerPool
-from tests.workers.jobs import setup, store
+from tests.workers.jobs import store, worker_config
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def job_directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def job(tmp_path: Path) -> WorkerConfig:
     """A job's setup on a dataset of its own, for executors that need no engine."""
-    return setup(store(tmp_path))
+    return worker_config(store(tmp_path))
 
 
 @pytest.fixture

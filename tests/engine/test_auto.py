@@ -16,13 +16,13 @@ from batchgrad_engine.executors.auto.configs import (
 from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_workers.runtime.shard import WorkerConfig
 from tests.engine.autos import FULL, Clock, Cluster, auto, plans, train
-from tests.workers.jobs import M, setup, store, theta
+from tests.workers.jobs import M, store, theta, worker_config
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[WorkerConfig]:
     with threadpool_limits(limits=1):
-        yield setup(store(tmp_path))
+        yield worker_config(store(tmp_path))
 
 
 def test_without_a_cluster_the_number_of_threads_is_chosen(job: WorkerConfig) -> None:

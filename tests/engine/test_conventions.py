@@ -63,8 +63,8 @@ def test_several_labels_are_right_together() -> None:
 
 def test_the_split_is_rounded_down_and_not_stratified() -> None:
     for examples, fraction, held_out in [(9, 0.1, 0), (10, 0.1, 1), (19, 0.1, 1), (100, 0.29, 29)]:
-        order = Sampler(seed=0, examples=examples, validation_fraction=fraction, batch_size=4)
-        assert len(order.validation) == held_out
+        sampler = Sampler(seed=0, examples=examples, validation_fraction=fraction, batch_size=4)
+        assert len(sampler.validation) == held_out
 
 
 def test_rates_of_the_first_step_and_the_last() -> None:

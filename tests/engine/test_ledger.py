@@ -32,10 +32,10 @@ def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]
     network, loss = prepared.network, LOSSES[prepared.spec.loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as team:
-        coordinator = prepared.coordinator(executor, team, None, None)
+    with closing(InlineExecutor(prepared.config, 1)) as executor, ThreadPool(1) as pool:
+        coordinator = prepared.coordinator(executor, pool, None, None)
         for step in range(prepared.steps_planned):
-            ids = prepared.order.minibatch(step)
+            ids = prepared.sampler.minibatch(step)
             batch, views = prepared.examples.rows(ids), network.views(coordinator.parameters)
             outputs = network.forward(views, batch.inputs)[-1]
             losses, _ = loss_and_error(loss, outputs, batch.targets)
@@ -158,8 +158,8 @@ def test_ledger_order_leaves_a_pause_in_force() -> None:
         for word in ("pause", "ledger")
     )
     stored: list[int] = []
-    orders = RealOrders(io.StringIO(lines), stored.append)
-    while not orders.interrupted:  # its thread reads the two lines at once
+    commands = RealOrders(io.StringIO(lines), stored.append)
+    while not commands.interrupted:  # its thread reads the two lines at once
         pass
-    assert orders.command == "pause"
-    assert [orders.ledger_wanted(), orders.ledger_wanted()] == [True, False]
+    assert commands.command == "pause"
+    assert [commands.ledger_wanted(), commands.ledger_wanted()] == [True, False]

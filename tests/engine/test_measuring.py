@@ -29,7 +29,7 @@ from tests.engine.small_job import spec
 def measured(dataset: Path, buffered_steps: int, **changes: Any) -> list[Measured]:
     """All steps of the small job."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as pool:
+    with closing(InlineExecutor(prepared.config, 1)) as executor, ThreadPool(1) as pool:
         coordinator = prepared.coordinator(
             executor, pool, None, None, buffered_steps=buffered_steps
         )
@@ -108,7 +108,7 @@ def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
 def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> None:
     sent: list[Any] = []
     prepared = prepare(spec(), DatasetSource(dataset), None)
-    with closing(InlineExecutor(prepared.setup, 1)) as executor, ThreadPool(1) as pool:
+    with closing(InlineExecutor(prepared.config, 1)) as executor, ThreadPool(1) as pool:
         coordinator = prepared.coordinator(executor, pool, None, None)
         reporter = Reporter(sent.append, executor)
         coordinator.step(0)

@@ -104,8 +104,8 @@ def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) ->
     size = THREADED + BLOCK + 3
     start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
     pieces = [slice(None, 2), slice(2, BLOCK + 1), slice(BLOCK + 1, None)]
-    with ThreadPool(3) as team:
-        rule, whole = optimizers.build(spec, team), start.copy()
+    with ThreadPool(3) as pool:
+        rule, whole = optimizers.build(spec, pool), start.copy()
         for gradient in gradients:
             rule.update(whole, gradient, 0.1)
     for piece in pieces:

@@ -140,10 +140,10 @@ def test_few_heavy_examples_outweigh_all_others(dataset: Path, tmp_path: Path) -
     inputs, targets = (np.load(dataset / f"{name}.npy") for name in ("inputs", "targets"))
     outputs = inputs @ parameters["0.weight"].T + parameters["0.bias"]
     losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(101), targets]
-    order = Sampler(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
+    sampler = Sampler(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
     for ids, told in (
-        (order.training, rows(messages)[0].loss),
-        (order.validation, evaluations(messages)[0].validation_loss),
+        (sampler.training, rows(messages)[0].loss),
+        (sampler.validation, evaluations(messages)[0].validation_loss),
     ):
         assert told == pytest.approx(losses[ids] @ weights[ids] / weights[ids].sum(), rel=1e-12)
-    assert (weights[order.validation] > 2).any()
+    assert (weights[sampler.validation] > 2).any()

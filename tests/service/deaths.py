@@ -81,11 +81,11 @@ class Life:
     often: bool
     lines: int = 0
     steps: int = -1
-    secured: int = 0
+    saved: int = 0
     checkpoints: int = 0
     alone: int = 0
     line: bytes = b""
-    outlet: MessageWriter = field(init=False)
+    writer: MessageWriter = field(init=False)
     command: None = None
 
     def write(self, part: bytes) -> None:
@@ -106,12 +106,12 @@ class Life:
     @property
     def interrupted(self) -> bool:
         if hasattr(self, "said"):
-            self.outlet.stored(self.said)  # the engine hears of it at some time
+            self.writer.stored(self.said)  # the engine hears of it at some time
         self.steps += 1
         if self.steps >= self.fate.killed:
             raise Killed
         retry = {"microbatches": 1, "reason": "died", "at": [self.attempt, self.steps]}
-        self.outlet.send(EngineEvent(event="retry", data=retry))
+        self.writer.send(EngineEvent(event="retry", data=retry))
         self.alone += self.lines >= self.fate.heard
         return self.alone > self.fate.late
 
@@ -119,23 +119,23 @@ class Life:
         return self.often  # the ledger is written after a report
 
     def live(self, start: Start) -> None:
-        self.outlet = MessageWriter(self)  # type: ignore[arg-type]
+        self.writer = MessageWriter(self)  # type: ignore[arg-type]
 
-        def secure() -> None:
-            self.outlet.secure(start)
-            self.secured += 1
-            if self.secured > self.fate.halfway:
+        def save_unstored() -> None:
+            self.writer.save_unstored(start)
+            self.saved += 1
+            if self.saved > self.fate.halfway:
                 raise Killed
 
         def send(message: Sent) -> None:
             self.checkpoints += isinstance(message, Checkpointed)
             if self.checkpoints > self.fate.untold:
                 raise Killed
-            self.outlet.send(message)
+            self.writer.send(message)
 
         try:
-            run.run(start, self, send, secure)
-            self.outlet.secure(start)
+            run.run(start, self, send, save_unstored)
+            self.writer.save_unstored(start)
         except Killed:
             return
 

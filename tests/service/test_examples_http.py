@@ -65,7 +65,7 @@ def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> Non
         dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
-    run(start, orders or CommandReader(), hear, secure=lambda: None)
+    run(start, orders or CommandReader(), hear, save_unstored=lambda: None)
 
 
 @pytest.fixture

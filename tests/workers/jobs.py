@@ -1,4 +1,4 @@
-"""A stored dataset and the setup of a job on it, for tests of a worker's share."""
+"""A stored dataset and a worker's config on it, for tests of shards."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -40,7 +40,7 @@ def store(directory: Path, **arrays: Any) -> Path:
     return directory
 
 
-def setup(directory: Path, **changes: Any) -> WorkerConfig:
+def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
     """A job of 45 examples a step in microbatches of 4, so the last one holds a single one."""
     fields: dict[str, Any] = {
         "model": MODEL,

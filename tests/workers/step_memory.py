@@ -26,7 +26,7 @@ def status(field: str) -> int:
 def main(model: str, directory: str, batch: str, microbatch: str) -> None:
     """One step with norms, and means for both shortcuts."""
     single_threaded_blas()
-    setup = WorkerConfig(
+    worker_config = WorkerConfig(
         model=Model.model_validate_json(model),
         loss="softmax_cross_entropy",
         precision="float32",
@@ -40,7 +40,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         shortcuts=("averaged_error", "mean_example"),
         drop_nonfinite=False,
     )
-    shard = ShardRunner(setup, 1)
+    shard = ShardRunner(worker_config, 1)
     theta = shard.network.initial_parameters(0, "float32")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, proc(5)
     before = status("VmRSS")

@@ -9,12 +9,12 @@ import pytest
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.shard import EvaluationSums, ShardRunner, microbatches
-from tests.workers.jobs import EXAMPLES, MICROBATCH, setup, store, theta
+from tests.workers.jobs import EXAMPLES, MICROBATCH, store, theta, worker_config
 
 
 def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path: Path) -> None:
     weights = np.arange(EXAMPLES) % 3 + 1.0
-    of = setup(store(tmp_path, weights=weights))
+    of = worker_config(store(tmp_path, weights=weights))
     ids = Sampler(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
     inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
     values = theta(of)
@@ -41,7 +41,7 @@ def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path:
 
 
 def test_values_have_no_right_answers(tmp_path: Path) -> None:
-    of = setup(store(tmp_path, targets=np.zeros((EXAMPLES, 3))), loss="squared_error")
+    of = worker_config(store(tmp_path, targets=np.zeros((EXAMPLES, 3))), loss="squared_error")
     with closing(ShardRunner(of, 1)) as shard:
         [node] = shard.evaluation_sums(theta(of), 0, 3).nodes
 

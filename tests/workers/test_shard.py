@@ -21,10 +21,10 @@ from tests.workers.jobs import (
     MODEL,
     M,
     bits,
-    setup,
     store,
     theta,
     whole,
+    worker_config,
 )
 
 
@@ -43,7 +43,7 @@ def minibatch(of: WorkerConfig, step: int = 0) -> Any:
 def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
     tmp_path: Path, precision: str, edges: list[int], threads: int
 ) -> None:
-    of = setup(store(tmp_path), precision=precision)
+    of = worker_config(store(tmp_path), precision=precision)
     expected, [alone] = whole(of)
 
     sums, parts = whole(of, list(pairwise([0, *edges, M])), threads)
@@ -58,15 +58,15 @@ def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
 
 
 def test_another_size_of_microbatch_gives_the_same_to_rounding(tmp_path: Path) -> None:
-    first, _ = whole(setup(store(tmp_path)))
-    second, _ = whole(setup(tmp_path, microbatch_size=10))
+    first, _ = whole(worker_config(store(tmp_path)))
+    second, _ = whole(worker_config(tmp_path, microbatch_size=10))
 
     assert first.gradient == pytest.approx(second.gradient, rel=1e-11, abs=1e-12)
     assert first.gradient.tobytes() != second.gradient.tobytes()
 
 
 def test_threads_can_change_between_steps(tmp_path: Path) -> None:
-    of = setup(store(tmp_path))
+    of = worker_config(store(tmp_path))
     with closing(ShardRunner(of, 1)) as shard:
         before = shard.gradient_sums(0, theta(of), 0, M)
         shard.use_threads(3)
@@ -87,7 +87,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
 ) -> None:
     weights = np.arange(EXAMPLES) % 4 + 1
     store(tmp_path, **({"weights": weights} if weighted else {}))
-    of = setup(tmp_path, precision=precision, batch_size=20)
+    of = worker_config(tmp_path, precision=precision, batch_size=20)
     ids, values = minibatch(of, 1), theta(of)
     inputs = np.load(tmp_path / "inputs.npy")
     with closing(ShardRunner(of, 1)) as shard:
@@ -117,12 +117,12 @@ def test_class_weights_multiply_the_examples_own(tmp_path: Path) -> None:
     own, by_class = np.arange(EXAMPLES) % 3 + 0.5, np.array([1.0, 0.5, 4.0])
     store(tmp_path, weights=own)
     targets = np.load(tmp_path / "targets.npy")
-    weighed, [ranges] = whole(setup(tmp_path, class_weights=by_class))
-    ids = minibatch(setup(tmp_path))
+    weighed, [ranges] = whole(worker_config(tmp_path, class_weights=by_class))
+    ids = minibatch(worker_config(tmp_path))
     expected = own[ids] * by_class[targets[ids]]
 
     np.save(tmp_path / "weights.npy", own * by_class[targets])
-    multiplied, _ = whole(setup(tmp_path))
+    multiplied, _ = whole(worker_config(tmp_path))
 
     assert weighed.totals[WEIGHT] == pytest.approx(expected.sum() / 8)  # 10 / 8 is in [1, 2)
     assert weighed.totals[LOSS] == pytest.approx(expected @ ranges.losses / 8)
@@ -131,9 +131,9 @@ def test_class_weights_multiply_the_examples_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shortcuts", [(), ("mean_of_means",), ("averaged_error",)])
 def test_only_what_is_asked_for_is_summed(tmp_path: Path, shortcuts: tuple[str, ...]) -> None:
-    everything, _ = whole(setup(store(tmp_path)))
+    everything, _ = whole(worker_config(store(tmp_path)))
 
-    sums, _ = whole(setup(tmp_path, shortcuts=shortcuts))
+    sums, _ = whole(worker_config(tmp_path, shortcuts=shortcuts))
 
     assert sums.gradient.tobytes() == everything.gradient.tobytes()
     assert bool(sums.microbatch_means.size) == ("mean_of_means" in shortcuts)
@@ -141,7 +141,7 @@ def test_only_what_is_asked_for_is_summed(tmp_path: Path, shortcuts: tuple[str, 
 
 
 def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
-    of = setup(store(tmp_path), validation_fraction=0.0)
+    of = worker_config(store(tmp_path), validation_fraction=0.0)
     with closing(ShardRunner(of, 2)) as shard:
         part = shard.gradient_sums(1, theta(of), 0, microbatches(EXAMPLES - BATCH, MICROBATCH))
 
@@ -151,7 +151,7 @@ def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
 
 def overflowing(tmp_path: Path, **changes: Any) -> tuple[WorkerConfig, int]:
     """A job whose first step holds one example that is not finite; its place there."""
-    of = setup(store(tmp_path), **changes)
+    of = worker_config(store(tmp_path), **changes)
     inputs = np.load(tmp_path / "inputs.npy")
     inputs[minibatch(of)[6]] = np.inf
     np.save(tmp_path / "inputs.npy", inputs)
@@ -183,7 +183,7 @@ def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> No
     weights = np.ones(EXAMPLES)
     weights[minibatch(of)[place]] = 2.0**-60  # no more than rounding
     np.save(tmp_path / "kept" / "weights.npy", weights)
-    without, _ = whole(setup(tmp_path / "kept"))
+    without, _ = whole(worker_config(tmp_path / "kept"))
 
     finite = np.isfinite(part.losses) & np.isfinite(part.norms)
     assert np.flatnonzero(~finite).tolist() == [place]
@@ -194,7 +194,7 @@ def test_dropped_examples_count_for_nothing_and_still_show(tmp_path: Path) -> No
 
 
 def test_a_microbatch_that_is_dropped_whole_is_not_averaged(tmp_path: Path) -> None:
-    of = setup(store(tmp_path), drop_nonfinite=True)
+    of = worker_config(store(tmp_path), drop_nonfinite=True)
     inputs, lost = np.load(tmp_path / "inputs.npy"), slice(MICROBATCH, 2 * MICROBATCH)
     inputs[minibatch(of)[lost]] = np.inf
     np.save(tmp_path / "inputs.npy", inputs)

@@ -15,7 +15,7 @@ from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import WEIGHT
 from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
 from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
-from tests.workers.jobs import BATCH, EXAMPLES, bits, setup, store, theta, whole
+from tests.workers.jobs import BATCH, EXAMPLES, bits, store, theta, whole, worker_config
 
 MICROBATCH = 12
 M = microbatches(BATCH, MICROBATCH)
@@ -49,7 +49,7 @@ def job(directory: Path, net: str, precision: str) -> WorkerConfig:
     if net == "texts":
         inputs = random.integers(0, 20, (EXAMPLES, 9))
     store(directory, inputs=inputs, weights=np.arange(EXAMPLES) % 4 + 1.0)
-    return setup(
+    return worker_config(
         directory,
         model=Model.model_validate({"layers": NETS[net]}),
         microbatch_size=MICROBATCH,

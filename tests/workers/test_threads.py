@@ -1,4 +1,4 @@
-"""A team of threads takes every item once and tells of the first error."""
+"""`ThreadPool` runs every item once and raises the first error."""
 
 import threading
 import time
@@ -17,9 +17,9 @@ def running() -> list[str]:
 def test_every_item_once(threads: int, items: range) -> None:
     done: list[int] = []
 
-    with ThreadPool(threads) as team:
-        team.run(items, done.append)
-        team.run(items, done.append)
+    with ThreadPool(threads) as pool:
+        pool.run(items, done.append)
+        pool.run(items, done.append)
 
     assert sorted(done) == sorted([*items, *items])
     assert running() == []
@@ -33,8 +33,8 @@ def test_the_caller_and_its_helpers_work_side_by_side() -> None:
         names.add(threading.current_thread().name)
         together.wait()
 
-    with ThreadPool(3) as team:
-        team.run(range(3), work)
+    with ThreadPool(3) as pool:
+        pool.run(range(3), work)
 
     assert len(names) == 3
     assert threading.current_thread().name in names
@@ -46,10 +46,10 @@ def test_an_error_reaches_the_caller_and_the_team_works_on(threads: int) -> None
         raise ZeroDivisionError(item)
 
     done: list[int] = []
-    with ThreadPool(threads) as team:
+    with ThreadPool(threads) as pool:
         with pytest.raises(ZeroDivisionError):
-            team.run(range(50), fail)
-        team.run(range(5), done.append)
+            pool.run(range(50), fail)
+        pool.run(range(5), done.append)
 
     assert sorted(done) == [0, 1, 2, 3, 4]
 
@@ -66,7 +66,7 @@ def test_after_an_error_no_thread_is_still_at_work() -> None:
         time.sleep(0.2)
         finished.append(item)
 
-    with ThreadPool(3) as team:
+    with ThreadPool(3) as pool:
         with pytest.raises(ZeroDivisionError):
-            team.run(range(3), work)
+            pool.run(range(3), work)
         assert len(finished) == 1

@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["parameters", "split", "order"]
-_PURPOSES: dict[Purpose, int] = {"parameters": 0, "split": 1, "order": 2}
+Purpose = Literal["parameters", "split", "shuffle"]
+_PURPOSES: dict[Purpose, int] = {"parameters": 0, "split": 1, "shuffle": 2}
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:

@@ -35,7 +35,7 @@ class Coordinator:
         *,
         network: Network,
         loss: Loss,
-        order: Sampler,
+        sampler: Sampler,
         examples: Examples,
         executor: Executor,
         optimizer: Optimizer,
@@ -64,15 +64,15 @@ class Coordinator:
         self._measurements = Measurements(
             self._evaluator,
             examples,
-            batch_size=order.batch_size,
+            batch_size=sampler.batch_size,
             step_bytes=4 * parameters.nbytes
             + 8 * self._evaluator.means_bytes(parameters.dtype, update)  # and as rows of passes
-            + 24 * order.batch_size,
+            + 24 * sampler.batch_size,
             buffered_steps=buffered_steps,
         )
         self._pool = pool
         self._loss = loss
-        self._order = order
+        self._sampler = sampler
         self._executor = executor
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
@@ -113,7 +113,7 @@ class Coordinator:
 
     def evaluate(self) -> Evaluation:
         """Loss and accuracy of θ on the validation examples, through the same workers."""
-        examples = len(self._order.validation)
+        examples = len(self._sampler.validation)
         if not examples:
             return Evaluation(None, None)
         count = microbatches(examples, self._microbatch_size)
@@ -130,7 +130,7 @@ class Coordinator:
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's examples, and a range of microbatches for every worker."""
-        ids = self._order.minibatch(step)
+        ids = self._sampler.minibatch(step)
         count = microbatches(len(ids), self._microbatch_size)
         return ids, assign(count, self._executor.shares)
 
@@ -179,7 +179,7 @@ class Coordinator:
         self._measurements.take(
             Step(
                 step + 1,
-                self._order.epoch(step) + 1,
+                self._sampler.epoch(step) + 1,
                 rate,
                 self._executor.workers,
                 watch,

@@ -9,7 +9,7 @@ from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.sampler import Sampler
 
 
-def order_of(spec: JobSpec, stored: StoredDataset) -> Sampler:
+def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
     """The split and the order of the rows that the job has, those of a weight above 0."""
     given = isinstance(spec.class_weights, dict)
     classes = int(stored.targets.max()) + 1 if given else 0

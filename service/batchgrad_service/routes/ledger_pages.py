@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from batchgrad.contract import JobSpec, Ledger, LedgerEntry, LedgerOrder
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile
-from batchgrad_engine.training.sampling import order_of
+from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
@@ -52,7 +52,7 @@ def ledger_page(
 
 def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
     try:
-        return order_of(spec, StoredDataset.open(dataset)).training
+        return job_sampler(spec, StoredDataset.open(dataset)).training
     except FileNotFoundError:  # the dataset is no longer there, and with it its weights
         fraction = spec.validation_fraction
         return Sampler(

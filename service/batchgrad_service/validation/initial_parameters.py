@@ -4,7 +4,7 @@ from pathlib import Path
 
 from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, objection, origin
-from batchgrad_engine.training.sampling import order_of
+from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.standardization import Standardization
@@ -32,6 +32,6 @@ def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[st
         return []
     own = None
     if spec.standardize and known is not None and stored.inputs.size <= CHECKED_NUMBERS:
-        own = Standardization.of(stored.inputs, order_of(spec, stored).training)
+        own = Standardization.of(stored.inputs, job_sampler(spec, stored).training)
     found = objection(of, own, standardize=spec.standardize)
     return [] if found is None else [found]

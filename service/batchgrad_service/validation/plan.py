@@ -7,7 +7,7 @@ import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
-from batchgrad_engine.training.sampling import order_of
+from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
@@ -38,39 +38,39 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     check_inputs(spec, stored.inputs, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
     check_class_weights(spec, dataset)
-    order = order_of(spec, stored)
-    if not len(order.training):
+    sampler = job_sampler(spec, stored)
+    if not len(sampler.training):
         raise InvalidError.field(
             "/class_weights",
             f"class_weights and the weights of dataset {dataset.name} leave none of "
             f"{dataset.examples} examples a weight above 0: make one positive.",
         )
-    split_warnings = check_split(spec, order)
-    steps_planned = spec.steps or (spec.epochs or 0) * order.steps_per_epoch
+    split_warnings = check_split(spec, sampler)
+    steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
-        training_examples=len(order.training),
-        validation_examples=len(order.validation),
+        training_examples=len(sampler.training),
+        validation_examples=len(sampler.validation),
         parameters=network.size,
         layers=_layers(spec, network),
         steps_planned=steps_planned,
-        steps_per_epoch=order.steps_per_epoch,
-        microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
+        steps_per_epoch=sampler.steps_per_epoch,
+        microbatches_per_step=microbatches(sampler.batch_size, spec.microbatch),
         microbatch_size=spec.microbatch,
         shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
         memory_bytes=memory_bytes,
         warnings=[
-            *output_warnings(spec, network, stored.targets, order.present, dataset.classes),
-            *data_warnings(spec, dataset, stored, order.present, network),
+            *output_warnings(spec, network, stored.targets, sampler.present, dataset.classes),
+            *data_warnings(spec, dataset, stored, sampler.present, network),
             *split_warnings,
             *_memory_warnings(memory_bytes),
             *warnings(
                 spec,
-                training_examples=len(order.training),
+                training_examples=len(sampler.training),
                 steps_planned=steps_planned,
-                steps_per_epoch=order.steps_per_epoch,
-                microbatches_per_step=microbatches(order.batch_size, spec.microbatch),
+                steps_per_epoch=sampler.steps_per_epoch,
+                microbatches_per_step=microbatches(sampler.batch_size, spec.microbatch),
             ),
         ],
     )

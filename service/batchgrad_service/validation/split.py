@@ -8,7 +8,7 @@ from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.losses import LOSSES
 
 
-def check_split(spec: JobSpec, order: Sampler) -> list[str]:
+def check_split(spec: JobSpec, sampler: Sampler) -> list[str]:
     """A sentence or two for what is legal and perhaps not meant.
 
     Raises:
@@ -19,9 +19,9 @@ def check_split(spec: JobSpec, order: Sampler) -> list[str]:
         raise InvalidError.field(
             "/early_stopping/metric", f"{spec.loss} has no accuracy: set metric: validation_loss."
         )
-    if spec.validation_fraction == 0 or len(order.validation):
+    if spec.validation_fraction == 0 or len(sampler.validation):
         return []
-    examples = len(order.training)
+    examples = len(sampler.training)
     lacks = f"{spec.validation_fraction:g} of {examples} examples, rounded down, is none"
     if not stopping and spec.keep != "best":
         return [f"There will be no validation figures: {lacks}. {_remedy(examples)}"]

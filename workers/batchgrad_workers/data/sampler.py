@@ -52,4 +52,4 @@ class Sampler:
         return self._shuffled(epoch)[start : start + self.batch_size]
 
     def _shuffle(self, epoch: int) -> Integers:
-        return generator(self._seed, "order", epoch).permutation(self.training)
+        return generator(self._seed, "shuffle", epoch).permutation(self.training)

@@ -44,12 +44,12 @@ class GradientWorker:
         node = ray.get_runtime_context().get_node_id()
         return Identity(os.getpid(), node, platform.node(), build())
 
-    def prepare(self, setup: WorkerConfig, threads: int, offer: ConnectInfo | None) -> str | None:
+    def prepare(self, config: WorkerConfig, threads: int, offer: ConnectInfo | None) -> str | None:
         """Open the dataset, which may have to be fetched first, and take up work.
 
         Returns why a worker on the engine's own node could not reach the engine's socket.
         """
-        self._shard = ShardRunner(setup, threads)
+        self._shard = ShardRunner(config, threads)
         if offer is None or offer.node != ray.get_runtime_context().get_node_id():
             return None
         try:
@@ -57,7 +57,7 @@ class GradientWorker:
         except OSError as error:
             return str(error)
         threading.Thread(
-            target=serve, args=(connection, self._shard, setup.precision), daemon=True
+            target=serve, args=(connection, self._shard, config.precision), daemon=True
         ).start()
         return None
 

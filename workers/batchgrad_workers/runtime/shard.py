@@ -81,52 +81,52 @@ def microbatches(examples: int, microbatch_size: int) -> int:
 class ShardRunner:
     """Computes ranges of microbatches of any step, with threads, from the dataset on this node."""
 
-    def __init__(self, setup: WorkerConfig, threads: int) -> None:
+    def __init__(self, config: WorkerConfig, threads: int) -> None:
         """Map the dataset and bind the network."""
-        self._setup = setup
-        dataset = open_dataset(setup.dataset)
-        self.network = Network(setup.model, dataset.inputs.shape[1:])
-        loss = LOSSES[setup.loss]
+        self._config = config
+        dataset = open_dataset(config.dataset)
+        self.network = Network(config.model, dataset.inputs.shape[1:])
+        loss = LOSSES[config.loss]
         self._differentiator = Differentiator(
             self.network,
             loss,
-            MeansLayout(self.network) if wants_means(setup.shortcuts) else None,
-            "mean_of_means" in setup.shortcuts,
+            MeansLayout(self.network) if wants_means(config.shortcuts) else None,
+            "mean_of_means" in config.shortcuts,
         )
         self._examples = Examples(
             dataset,
             network=self.network,
             loss=loss,
-            dtype=setup.precision,
-            standardization=setup.standardization,
-            class_weights=setup.class_weights,
+            dtype=config.precision,
+            standardization=config.standardization,
+            class_weights=config.class_weights,
         )
-        self._order = Sampler(
-            seed=setup.seed,
+        self._sampler = Sampler(
+            seed=config.seed,
             examples=len(dataset.inputs),
-            validation_fraction=setup.validation_fraction,
-            batch_size=setup.batch_size,
+            validation_fraction=config.validation_fraction,
+            batch_size=config.batch_size,
             present=self._examples.present,
         )
-        self._team = ThreadPool(threads)
+        self._pool = ThreadPool(threads)
         self._warm_up()
 
     @property
     def threads(self) -> int:
         """How many threads share a range."""
-        return self._team.threads
+        return self._pool.threads
 
     def use_threads(self, threads: int) -> None:
         """Change the number of threads; the bits stay the same."""
-        self._team.close()
-        self._team = ThreadPool(threads)
+        self._pool.close()
+        self._pool = ThreadPool(threads)
 
     def gradient_sums(
         self, step: int, parameters: Array, start: int, stop: int
     ) -> RangeSums[GradientSums]:
         """Microbatches [start, stop) of step number `step`, at θ = `parameters` (P,)."""
-        ids = self._order.minibatch(step)
-        size = self._setup.microbatch_size
+        ids = self._sampler.minibatch(step)
+        size = self._config.microbatch_size
         exponent = self._examples.exponent(ids)
         losses = np.empty(min(stop * size, len(ids)) - start * size, parameters.dtype)
         norms = np.empty(len(losses))
@@ -147,8 +147,8 @@ class ShardRunner:
         self, parameters: Array, start: int, stop: int
     ) -> RangeSums[EvaluationSums]:
         """Microbatches [start, stop) of the validation examples, forward only."""
-        ids: Integers = self._order.validation
-        size = self._setup.microbatch_size
+        ids: Integers = self._sampler.validation
+        size = self._config.microbatch_size
         exponent = self._examples.exponent(ids)
         views = self.network.views(parameters)
         loss = self._differentiator.loss
@@ -170,13 +170,13 @@ class ShardRunner:
 
     def close(self) -> None:
         """End the threads."""
-        self._team.close()
+        self._pool.close()
 
     def _warm_up(self) -> None:
         """One example, for nothing: loops are loaded or compiled before a step waits for them."""
-        views = self.network.views(np.zeros(self.network.size, self._setup.precision))
+        views = self.network.views(np.zeros(self.network.size, self._config.precision))
         with np.errstate(all="ignore"):
-            first = self._examples.rows(self._order.minibatch(0)[:1])
+            first = self._examples.rows(self._sampler.minibatch(0)[:1])
             self._differentiator.sums(views, first)
 
     def _reduce(
@@ -192,7 +192,7 @@ class ShardRunner:
         def work(index: int) -> None:
             tree.add(0, index, leaf(index))
 
-        self._team.run(leaves, work)
+        self._pool.run(leaves, work)
         return tree.nodes(), perf_counter() - started
 
     def _differentiate(
@@ -204,7 +204,7 @@ class ShardRunner:
         learns of them.
         """
         sums, losses, norms = self._differentiator.sums(views, batch)
-        if not self._setup.drop_nonfinite:
+        if not self._config.drop_nonfinite:
             return sums, losses, norms
         finite = np.isfinite(losses) & np.isfinite(norms)
         if finite.all():

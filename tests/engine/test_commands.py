@@ -1,4 +1,4 @@
-"""What an engine reads on its stdin."""
+"""`CommandReader`: what an engine reads on its stdin."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,31 +16,31 @@ def pipe() -> tuple[TextIO, TextIO]:
     return os.fdopen(reading), os.fdopen(writing, "w", buffering=1)
 
 
-def test_a_cluster_is_waited_for_while_orders_go_on() -> None:
+def test_commands_are_read_while_a_cluster_is_awaited() -> None:
     found = ClusterFound(address="127.0.0.1:1", environment={"A": "b"})
     stored: list[int] = []
     reading, writing = pipe()
     with reading, writing, ThreadPoolExecutor(1) as pool:
-        orders = CommandReader(reading, stored.append)
-        cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
-        told = (Command(command="ledger"), found, Stored(stored=7), Command(command="pause"))
-        for message in told:
+        commands = CommandReader(reading, stored.append)
+        cluster = pool.submit(commands.cluster, lambda: commands.interrupted)
+        sent = (Command(command="ledger"), found, Stored(stored=7), Command(command="pause"))
+        for message in sent:
             writing.write(message.model_dump_json() + "\n")
         assert cluster.result(10) == found
         writing.close()
-        orders._thread.join(10)
-        assert orders.ledger_wanted()
-        assert orders.command == "pause"
+        commands._thread.join(10)
+        assert commands.ledger_wanted()
+        assert commands.command == "pause"
         assert stored == [7]
-        assert orders.interrupted
+        assert commands.interrupted
 
 
-def test_nobody_waits_for_a_cluster_when_the_engine_has_to_go() -> None:
+def test_waiting_for_a_cluster_stops_when_the_engine_must_exit() -> None:
     stored: list[int] = []
     reading, writing = pipe()
     with reading, ThreadPoolExecutor(1) as pool:
-        orders = CommandReader(reading, stored.append)
-        cluster = pool.submit(orders.cluster, lambda: orders.interrupted)
+        commands = CommandReader(reading, stored.append)
+        cluster = pool.submit(commands.cluster, lambda: commands.interrupted)
         writing.close()
         with pytest.raises(Interrupted):
             cluster.result(10)

@@ -9,7 +9,7 @@ from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.randomness import Purpose, generator
 
 
-def order(
+def sampler(
     seed: int = 0, examples: int = 103, fraction: float = 0.2, batch_size: int = 16
 ) -> Sampler:
     return Sampler(
@@ -27,7 +27,7 @@ def epoch(of: Sampler, number: int) -> list[int]:
 def test_every_epoch_sees_every_training_example_once(
     seed: int, examples: int, fraction: float, batch_size: int
 ) -> None:
-    of = order(seed, examples, fraction, batch_size)
+    of = sampler(seed, examples, fraction, batch_size)
 
     assert len(of.validation) == int(fraction * examples)
     assert sorted([*of.training, *of.validation]) == list(range(examples))
@@ -41,42 +41,42 @@ def test_every_epoch_sees_every_training_example_once(
 def test_validation_is_the_start_of_the_split_permutation() -> None:
     permutation = generator(9, "split").permutation(103)
 
-    assert set(order(9).validation.tolist()) == set(permutation[:20].tolist())
+    assert set(sampler(9).validation.tolist()) == set(permutation[:20].tolist())
 
 
 def test_the_split_does_not_depend_on_the_batch_size() -> None:
-    assert order(batch_size=5).validation.tolist() == order(batch_size=50).validation.tolist()
+    assert sampler(batch_size=5).validation.tolist() == sampler(batch_size=50).validation.tolist()
 
 
 def test_epochs_and_seeds_are_ordered_differently() -> None:
-    orders = [epoch(order(), 0), epoch(order(), 1), epoch(order(), 2), epoch(order(1), 0)]
+    epochs = [epoch(sampler(), 0), epoch(sampler(), 1), epoch(sampler(), 2), epoch(sampler(1), 0)]
 
-    assert len({tuple(each) for each in orders}) == 4
+    assert len({tuple(each) for each in epochs}) == 4
 
 
 def test_a_step_depends_on_no_step_before_it() -> None:
-    walked = order()
+    walked = sampler()
     visited = [walked.minibatch(step).tolist() for step in range(25)]
 
     for step in (24, 3, 17, 0):
-        assert order().minibatch(step).tolist() == visited[step]
+        assert sampler().minibatch(step).tolist() == visited[step]
         assert walked.minibatch(step).tolist() == visited[step]
 
 
 def test_steps_belong_to_epochs() -> None:
-    of = order(examples=10, fraction=0.0, batch_size=4)
+    of = sampler(examples=10, fraction=0.0, batch_size=4)
 
     assert of.steps_per_epoch == 3
     assert [of.epoch(step) for step in range(7)] == [0, 0, 0, 1, 1, 1, 2]
     assert [len(of.minibatch(step)) for step in range(4)] == [4, 4, 2, 4]
 
 
-@pytest.mark.parametrize("purpose", ["parameters", "split", "order"])
+@pytest.mark.parametrize("purpose", ["parameters", "split", "shuffle"])
 def test_random_numbers_depend_on_seed_purpose_and_epoch_alone(purpose: Purpose) -> None:
     def draw(seed: int, purpose: Purpose, epoch: int) -> float:
         return generator(seed, purpose, epoch).random()
 
-    others: set[Purpose] = {"parameters", "split", "order"} - {purpose}  # type: ignore[assignment]
+    others: set[Purpose] = {"parameters", "split", "shuffle"} - {purpose}  # type: ignore[assignment]
     assert draw(1, purpose, 2) == draw(1, purpose, 2)
     different = [draw(1, purpose, 2), draw(2, purpose, 1), draw(1, purpose, 3)]
     different += [draw(1, other, 2) for other in sorted(others)]
