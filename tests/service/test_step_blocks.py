@@ -234,6 +234,8 @@ def test_a_database_of_before_is_taken_over(tmp_path: Path) -> None:
         store.record_report(job_id, attempt, report(*rows))
         ids.append(job_id)
     before = [list(store.thinned_steps(job_id, 10_000)) for job_id in ids]
+    jobs_before = [store.job(job_id) for job_id in ids]
+    assert jobs_before[0].gradient_norm == rows[-1].gradient_norm
     with store.writing() as connection:
         connection.execute(update(jobs).values(recorded_step=0))
     store.close()
@@ -247,6 +249,7 @@ def test_a_database_of_before_is_taken_over(tmp_path: Path) -> None:
             assert near(
                 new | {"weight": None}, old | {"weight": None}, relative
             )  # it had none then
+    assert [again.job(job_id) for job_id in ids] == jobs_before
     with again.reading() as connection:
         assert set(connection.execute(select(jobs.c.recorded_step)).scalars()) == {1299}
         assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2

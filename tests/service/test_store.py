@@ -129,7 +129,9 @@ def test_a_report_updates_the_job_and_stores_each_step_once(store: Store) -> Non
         "steps_planned": 20,
         "epoch": 1,
         "loss": 0.125,
+        "learning_rate": 0.1,
         "gradient_norm": 2.0,
+        "noise_scale": None,
         "shortcuts": {"averaged_error": 0.25},
         "examples_per_second": 1000.0,
     }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from sqlalchemy.engine import Result
 
-from batchgrad.contract import Checkpoint, Dataset, Event, EventType, Job, JobSpec
+from batchgrad.contract import FIGURES, Checkpoint, Dataset, Event, EventType, Job, JobSpec
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import schema
 
@@ -36,7 +36,8 @@ class StoredCheckpoint:
 
 def job_of(row: RowMapping) -> Job:
     """Convert a row of `jobs` to the API's Job."""
-    return Job.model_validate({**row, "labels": row["spec"].get("labels", {})})
+    figures = {name: row["figures"].get(name) for name in FIGURES}
+    return Job.model_validate({**row, **figures, "labels": row["spec"].get("labels", {})})
 
 
 def event_of(row: RowMapping) -> Event:

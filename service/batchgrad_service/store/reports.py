@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from batchgrad.contract import TERMINAL, EventType
+from batchgrad.contract import FIGURES, TERMINAL, EventType
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
@@ -43,11 +43,11 @@ class EngineReports(Database):
 
     def record_started(self, job_id: str, attempt: int, started: Started) -> bool:
         """Store where the attempt runs and the step from which it continues."""
-        figures = started.model_dump(
+        values = started.model_dump(
             include={"executor", "workers", "threads", "step", "steps_planned"}
         )
         with self.writing(job_id) as connection:
-            return _update_current(connection, job_id, attempt, figures)
+            return _update_current(connection, job_id, attempt, values)
 
     def record_report(
         self, job_id: str, attempt: int, report: Report, message_id: MessageId | None = None
@@ -57,7 +57,7 @@ class EngineReports(Database):
         Steps that are computed again replace their rows but add no events: a step has one
         `evaluation`, and `progress` never goes back.
         """
-        figures: dict[str, Any] = {
+        values: dict[str, Any] = {
             "workers": report.workers,
             "threads": report.threads,
             "executor": report.executor,
@@ -66,23 +66,23 @@ class EngineReports(Database):
         rows = [row.model_dump() for row in report.rows]
         if rows:
             last = rows[-1]
-            named = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "noise_scale")
-            figures |= {name: last[name] for name in named}
-            figures["shortcuts"] = {
+            values |= {"step": last["step"], "epoch": last["epoch"]}
+            values["figures"] = {name: last[name] for name in FIGURES}
+            values["shortcuts"] = {
                 name: {figure: value for figure, value in shortcut.items() if figure != "layers"}
                 for name, shortcut in last["shortcuts"].items()
             }
         if report.evaluations:
             newest = report.evaluations[-1].model_dump()
-            figures |= {name: newest[name] for name in ("validation_loss", "validation_accuracy")}
+            values |= {name: newest[name] for name in ("validation_loss", "validation_accuracy")}
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, figures, message_id):
+            if not _update_current(connection, job_id, attempt, values, message_id):
                 return _is_current(connection, job_id, attempt)
             recorded = _Recorded.of(job_row(connection, job_id))
             if rows:
                 blocks.put(connection, job_id, rows, exact=recorded.exact)
                 thin(connection, job_id, rows[-1]["time"], exact=recorded.exact)
-            for kind, data in recorded.new_events(report, figures):
+            for kind, data in recorded.new_events(report, values):
                 append_event(connection, job_id, kind, data, self._clock())
             connection.execute(
                 update(jobs).where(jobs.c.id == job_id).values(**recorded.after(report))
@@ -102,7 +102,7 @@ class EngineReports(Database):
         """
         row = checkpoint.model_dump(exclude={"type"})
         kept = checkpoint.best or checkpoint
-        figures = {
+        values = {
             "parameters_digest": kept.parameters_digest,
             "parameters_step": kept.step,
             "last_parameters_digest": checkpoint.parameters_digest,
@@ -112,7 +112,7 @@ class EngineReports(Database):
             checkpoints.c.job_id == job_id, checkpoints.c.step == checkpoint.step
         )
         with self.writing(job_id) as connection:
-            if not _update_current(connection, job_id, attempt, figures, message_id):
+            if not _update_current(connection, job_id, attempt, values, message_id):
                 return _is_current(connection, job_id, attempt)
             again = connection.execute(known).first() is not None
             _upsert(connection, checkpoints, [{"job_id": job_id, **row}])
@@ -154,14 +154,14 @@ class _Recorded:
         )
 
     def new_events(
-        self, report: Report, figures: dict[str, Any]
+        self, report: Report, values: dict[str, Any]
     ) -> Iterator[tuple[EventType, dict[str, Any]]]:
         """Yield the events for what the report adds."""
         for warned in report.warnings:
             if warned.step > (self.step if warned.of == "step" else self.evaluated_step):
                 yield "warning", {"detail": warned.detail}
         if report.rows and report.rows[-1].step > self.step:
-            yield "progress", {"steps_planned": self.steps_planned, **_progress(figures)}
+            yield "progress", {"steps_planned": self.steps_planned, **_progress(values)}
         for evaluation in report.evaluations:
             if evaluation.step > self.evaluated_step:
                 yield "evaluation", evaluation.model_dump()
@@ -191,14 +191,14 @@ def _update_current(
     connection: Connection,
     job_id: str,
     attempt: int,
-    figures: dict[str, Any],
+    values: dict[str, Any],
     message_id: MessageId | None = None,
 ) -> bool:
-    """Set the job's `figures` if the attempt is current and the message new; return whether."""
+    """Set these columns if the attempt is current and the message new; return whether."""
     change = (
         update(jobs)
         .where(_current(job_id, attempt))
-        .values(attempts=attempt, **figures)  # the attempt itself, so that SET is never empty
+        .values(attempts=attempt, **values)  # the attempt itself, so that SET is never empty
     )
     if message_id is not None:
         change = change.where(
@@ -208,11 +208,12 @@ def _update_current(
     return connection.execute(change).rowcount == 1
 
 
-def _progress(figures: dict[str, Any]) -> dict[str, Any]:
-    named = ("step", "epoch", "loss", "gradient_norm", "examples_per_second")
+def _progress(values: dict[str, Any]) -> dict[str, Any]:
+    named = ("step", "epoch", "examples_per_second")
     return {
-        **{name: figures[name] for name in named},
+        **{name: values[name] for name in named},
+        **values["figures"],
         "shortcuts": {
-            name: shortcut["relative_error"] for name, shortcut in figures["shortcuts"].items()
+            name: shortcut["relative_error"] for name, shortcut in values["shortcuts"].items()
         },
     }

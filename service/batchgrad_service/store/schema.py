@@ -67,12 +67,9 @@ jobs = Table(
     Column("step", BigInteger, nullable=False),
     Column("steps_planned", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
-    Column("loss", Float),
+    Column("figures", JSON, nullable=False, server_default="{}"),  # of the step, by name
     Column("validation_loss", Float),
     Column("validation_accuracy", Float),
-    Column("learning_rate", Float),
-    Column("gradient_norm", Float),
-    Column("noise_scale", Float),
     Column("shortcuts", JSON, nullable=False),
     Column("workers", Integer),
     Column("threads", Integer),
