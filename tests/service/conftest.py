@@ -50,7 +50,7 @@ class FakeSupervisor:
     def resume(self, job_id: str) -> Job:
         return self._move("resume", job_id)
 
-    def let_go(self, job_id: str) -> None:
+    def end_engine(self, job_id: str) -> None:
         self.asked.append(("let go", job_id))
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:  # noqa: ARG002

@@ -12,9 +12,9 @@ from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from batchgrad_service.store import (
-    Patience,
     Store,
     StoreBusy,
+    StoreRetry,
     StoreUnavailable,
     database,
 )
@@ -91,10 +91,10 @@ def test_a_report_that_finds_the_lock_held_is_stored_when_it_is_free(
     store: Store, tmp_path: Path
 ) -> None:
     job_id, attempt = started(store)
-    patience, stored = Patience(), threading.Event()
+    retry, stored = StoreRetry(), threading.Event()
 
     def take() -> None:
-        assert patience(lambda: store.record_report(job_id, attempt, report(row(1))))
+        assert retry(lambda: store.record_report(job_id, attempt, report(row(1))))
         stored.set()
 
     waiting = threading.Thread(target=take)
@@ -107,10 +107,10 @@ def test_a_report_that_finds_the_lock_held_is_stored_when_it_is_free(
 
 
 def test_patience_ends(store: Store, tmp_path: Path) -> None:
-    patience = Patience()
-    patience.end(0)
+    retry = StoreRetry()
+    retry.give_up_after(0)
     with locked(tmp_path), pytest.raises(StoreBusy):
-        patience(lambda: create(store))
+        retry(lambda: create(store))
 
 
 def test_a_damaged_database_is_found(store: Store, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class FakeCluster:
     leftovers_removed: int = 0
     stopped: bool = False
 
-    def address(self, workers_asked: int) -> ClusterAddress:
-        self.asked.append(workers_asked)
+    def address(self, workers: int) -> ClusterAddress:
+        self.asked.append(workers)
         if self.broken:
             raise ClusterUnavailableError("no room for Ray")
         return ClusterAddress("127.0.0.1:1", private=True, environment={"SEEN": "yes"})

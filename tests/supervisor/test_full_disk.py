@@ -23,7 +23,7 @@ def test_jobs_are_set_aside_while_there_is_little_room(bench: Bench) -> None:
     job = bench.store.job(running)
     assert job.reason == "disk_full"
     assert "min_free_disk_bytes" in bench.states(running)[-1].data["detail"]
-    assert "goes on by itself" in bench.states(running)[-1].data["detail"]
+    assert "continues by itself" in bench.states(running)[-1].data["detail"]
     bench.until(lambda: "min_free_disk_bytes" in (bench.store.job(waiting).queued_because or ""))
     bench.free_bytes = 2**40
     for job_id in (running, waiting):
@@ -53,7 +53,7 @@ def test_an_engine_that_cannot_write_is_tried_again(bench: Bench) -> None:
 def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_supervisor(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("DISK_SECONDS", "LOOK_AGAIN_SECONDS"):
+    for name in ("DISK_CHECK_SECONDS", "CYCLE_SECONDS"):
         monkeypatch.setattr(supervisor, name, 0.02)
     made = bench.supervisor()
     bench.until(made.ready)

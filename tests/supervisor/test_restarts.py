@@ -114,18 +114,18 @@ def test_a_cluster_of_ones_own_that_is_away_is_waited_for_and_costs_no_restart(
 
 def test_waits_for_a_cluster_grow_until_the_job_gets_on() -> None:
     now = [100.0]
-    waits = ReconnectBackoff(lambda: now[0])
-    assert waits.is_over("a")
-    assert [waits.begin("a", -1) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    backoff = ReconnectBackoff(lambda: now[0])
+    assert backoff.may_try("a")
+    assert [backoff.begin_wait("a", -1) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
     now[0] += 119
-    assert not waits.is_over("a")
-    assert waits.is_over("b")
+    assert not backoff.may_try("a")
+    assert backoff.may_try("b")
     now[0] += 2
-    assert waits.is_over("a")
-    assert [waits.begin("a", step) for step in (5, 5, 6)] == [1, 2, 1]
-    assert [waits.begin("a", 6, least_seconds=s) for s in (15, 1, 15)] == [15, 30, 60]
-    waits.forget("a")
-    assert waits.is_over("a")
+    assert backoff.may_try("a")
+    assert [backoff.begin_wait("a", step) for step in (5, 5, 6)] == [1, 2, 1]
+    assert [backoff.begin_wait("a", 6, least_seconds=s) for s in (15, 1, 15)] == [15, 30, 60]
+    backoff.reset("a")
+    assert backoff.may_try("a")
 
 
 def test_what_a_dead_engine_leaves_in_its_group_is_ended(bench: Bench) -> None:
@@ -155,7 +155,7 @@ def test_resuming_by_hand_gives_the_restarts_back(bench: Bench) -> None:
     bench.until_status(job_id, "failed")
 
 
-def soon() -> ReconnectBackoff:
+def fast_backoff() -> ReconnectBackoff:
     """Waits on a clock that runs a thousand times as fast."""
     return ReconnectBackoff(lambda: 1000 * time.monotonic())
 
@@ -171,7 +171,7 @@ def until_tried(bench: Bench, job_id: str, *statuses: JobStatus) -> None:
 
 
 def test_without_progress_the_job_fails_after_max_restarts_later_and_later(bench: Bench) -> None:
-    bench.supervisor(waits=soon())
+    bench.supervisor(backoff=fast_backoff())
     job_id = bench.submit(crash_at=3, max_restarts=3)
     until_tried(bench, job_id, "failed")
     job = bench.store.job(job_id)
@@ -204,7 +204,7 @@ def test_what_the_machine_lacks_for_a_while_costs_no_restart(
             raise failure
         return EngineProcess(*order, **how)
 
-    bench.supervisor(waits=soon(), start_engine=start_engine)
+    bench.supervisor(backoff=fast_backoff(), start_engine=start_engine)
     job_id = bench.submit(max_restarts=0)
     until_tried(bench, job_id, "succeeded", "failed")
     assert bench.status(job_id) == "succeeded"
@@ -232,12 +232,12 @@ def test_no_restart_when_none_is_wanted(bench: Bench) -> None:
 def test_progress_gives_the_restarts_back() -> None:
     budget = RestartBudget()
     assert [budget.spend("a", -1, 2).allowed for _ in range(3)] == [True, True, False]
-    assert budget.spend("a", 5, 2).restarts == 1
-    assert budget.spend("a", 5, 2).restarts == 2
+    assert budget.spend("a", 5, 2).count == 1
+    assert budget.spend("a", 5, 2).count == 2
     assert not budget.spend("a", 5, 2).allowed
-    assert budget.spend("b", 5, 2).restarts == 1
-    budget.forget("a")
-    assert budget.spend("a", 5, 2).restarts == 1
+    assert budget.spend("b", 5, 2).count == 1
+    budget.reset("a")
+    assert budget.spend("a", 5, 2).count == 1
 
 
 def test_a_failure_keeps_its_reason_and_is_not_tried_again(bench: Bench) -> None:
@@ -392,8 +392,8 @@ class Gate(FakeCluster):
         super().__init__()
         self.opened = threading.Event()
 
-    def address(self, workers_asked: int) -> ClusterAddress:
-        found = super().address(workers_asked)
+    def address(self, workers: int) -> ClusterAddress:
+        found = super().address(workers)
         assert self.opened.wait(PATIENCE_SECONDS)
         return found
 

@@ -29,8 +29,8 @@ def test_a_job_runs_to_its_end(bench: Bench) -> None:
         *range(1, 7)
     ]
     bench.until(lambda: bench.ended("succeeded") == 1)
-    waits = bench.registry.get_sample_value("batchgrad_job_queue_wait_seconds_count")
-    assert waits == 1
+    waited = bench.registry.get_sample_value("batchgrad_job_queue_wait_seconds_count")
+    assert waited == 1
     assert supervisor.ready()
 
 
@@ -196,7 +196,7 @@ def test_a_job_can_be_deleted_at_the_moment_when_it_ends(
     supervisor = bench.supervisor()
     job_id = bench.submit(linger=1)  # its engine stays after its last word
     bench.until_status(job_id, "succeeded")
-    supervisor.let_go(job_id, 0.1)
+    supervisor.end_engine(job_id, 0.1)
     shutil.rmtree(bench.folder(job_id))
     bench.store.delete_job(job_id)
     supervisor.stop()

@@ -1,213 +1,160 @@
-"""One attempt at a job: an engine from its start to its end, and everything that it says."""
+"""One attempt at a job: start an engine, store what it reports, change the job's status at its end.
+
+A job has as many attempts as engines were started for it; attempts are numbered from 1.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
-from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_engine import unstored
 from batchgrad_engine.messages import (
     LEDGER_FILE,
     AnyEngineMessage,
-    ClusterFound,
     ClusterWanted,
     Command,
     Finished,
     LedgerWritten,
-    Start,
     Stored,
 )
-from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.jobs.context import AttemptContext
 from batchgrad_service.jobs.engine_process import EngineProcess, EngineProtocolError
-from batchgrad_service.jobs.lifecycle import JobLifecycle
-from batchgrad_service.jobs.recovery import EngineStillThereError, await_engine
-from batchgrad_service.jobs.reports import AnyReport, Reports
-from batchgrad_service.metrics.registry import Metrics
-from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
-from batchgrad_service.settings import Settings
-from batchgrad_service.store import Patience, Store, StoreUnavailable
-from batchgrad_workers.system.disk import lacks_room, no_room
-from batchgrad_workers.system.exhaustion import what_lacks
-from batchgrad_workers.system.files import hex_of
+from batchgrad_service.jobs.failures import Failure, failure_of_error, failure_of_exit
+from batchgrad_service.jobs.ledger_requests import LedgerRequests
+from batchgrad_service.jobs.recovery import await_engine
+from batchgrad_service.jobs.reports import AnyReport
+from batchgrad_service.store import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 
-class Cluster(Protocol):
-    """Where engines find Ray workers."""
-
-    def address(self, workers_asked: int) -> ClusterAddress:
-        """Where to connect; may take seconds. Raises ClusterUnavailableError."""
-
-    def remove_leftovers(self) -> None:
-        """End what an earlier service left."""
-
-    def stop(self) -> None:
-        """End the cluster if it is the service's own."""
-
-
-@dataclass(frozen=True)
-class AttemptContext:
-    """What all attempts share."""
-
-    store: Store
-    metrics: Metrics
-    reports: Reports
-    settling: JobLifecycle
-    cluster: Cluster
-    settings: Settings
-    sources: Sources
-    engine_command: Sequence[str]
-    start_engine: Callable[..., EngineProcess]
-    patience: Patience
-
-
 class Attempt:
-    """A thread that starts an engine, stores what it reports, and settles the job at its end.
+    """A thread that runs one engine and changes the job's status when the engine ends.
 
-    `ask`, `ledger`, `interrupt` and `kill` may come from any thread, also before the engine is
-    there.
+    `send`, `ledger`, `interrupt`, `suspend` and `kill` may be called from any thread, also before
+    the engine is started.
     """
 
     def __init__(
-        self, job_id: str, number: int, around: AttemptContext, on_end: Callable[["Attempt"], None]
+        self, job_id: str, number: int, context: AttemptContext, on_end: Callable[["Attempt"], None]
     ) -> None:
         self.job_id = job_id
         self.number = number
-        self._around = around
-        self._folder = around.settings.data_dir / "jobs" / job_id
+        self._context = context
+        self._folder = context.job_folder(job_id)
         self._on_end = on_end
         self._lock = threading.Lock()
         self._engine: EngineProcess | None = None
-        self._asked: Literal["pause", "cancel"] | None = None
+        self._command: Literal["pause", "cancel"] | None = None
         self._interrupted = False
         self._killed = False
-        self._settled = False
-        self._unheard = False
+        self._status_stored = False
+        self._reports_unstored = False
         self._last: Finished | None = None
-        self._aside: str | None = None  # why it was set aside
+        self._suspended_because: str | None = None
         self._over = False
-        self._force: threading.Timer | None = None
-        self._ledgers = 0  # that the engine wrote so far
-        self._ledger_asked = False
-        self._ledger_until = 0.0  # how long who asked waits
-        self._ledger_news = threading.Condition(self._lock)
+        self._kill_timer: threading.Timer | None = None
+        self._ledgers = LedgerRequests()
         self._thread = threading.Thread(target=self._run, name=f"attempt-{job_id}", daemon=True)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the thread; return at once."""
         self._thread.start()
 
     @property
-    def settled(self) -> bool:
-        """Whether the job was moved on; false after a failure of the service itself."""
-        return self._settled
+    def status_stored(self) -> bool:
+        """Whether the job's status after this attempt is stored; False if the service failed."""
+        return self._status_stored
 
     def join(self, seconds: float) -> bool:
-        """Whether the attempt was over within that time."""
+        """Wait for the attempt's end; return whether it ended within `seconds`."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def ask(self, command: Literal["pause", "cancel"]) -> None:
-        """Pass on what the user wants; by force if the engine does not obey in time."""
+    def send(self, command: Literal["pause", "cancel"]) -> None:
+        """Send a user's command to the engine; kill the engine if it does not obey in time."""
         with self._lock:
-            self._asked = command
+            self._command = command
             if self._engine is not None:
                 self._engine.send(Command(command=command))
-        self._force_later()
+        self._kill_later()
 
     def ledger(self, seconds: float) -> Path | None:
-        """The example ledger as it is now, once the engine has written it.
+        """Have the engine write the example ledger; return the file.
 
-        None if there is no engine, or its step takes longer than that. Who asks while another
-        waits gets the same, and waits no longer than that one: an engine that does not read must
-        not be sent ever more, nor hold up ever more threads.
+        None if there is no engine, or if it does not write the ledger within `seconds`.
         """
-        with self._ledger_news:
-            if self._engine is None or self._over:
-                return None
-            before = self._ledgers
-            if not self._ledger_asked:
-                self._engine.send(Command(command="ledger"))
-                self._ledger_asked = True
-                self._ledger_until = monotonic() + seconds
-            left = max(0.0, self._ledger_until - monotonic())
-            self._ledger_news.wait_for(lambda: self._over or self._ledgers > before, left)
-            written = self._ledgers > before
+        with self._lock:
+            engine = None if self._over else self._engine
+        if engine is None:
+            return None
+        written = self._ledgers.wait(lambda: engine.send(Command(command="ledger")), seconds)
         return self._folder / LEDGER_FILE if written else None
 
     def interrupt(self) -> None:
-        """The service stops: ask the engine for a checkpoint and an end."""
+        """Have the engine write a checkpoint and end, because the service stops."""
         with self._lock:
             self._interrupted = True
             if self._engine is not None:
                 self._engine.close_stdin()
 
-    def set_aside(self, why: str) -> None:
-        """The disk is nearly full: the same, and the job waits until there is room."""
+    def suspend(self, because: str) -> None:
+        """Have the engine write a checkpoint and end, because the disk is nearly full."""
         with self._lock:
-            if self._aside is None:
-                self._aside = why
+            if self._suspended_because is None:
+                self._suspended_because = because
                 if self._engine is not None:
                     self._engine.close_stdin()
 
     def kill(self) -> None:
-        """End the engine and everything in its process group now."""
+        """Kill the engine and everything in its process group now."""
         with self._lock:
             self._killed = True
             if self._engine is not None:
                 self._engine.kill()
 
     def _run(self) -> None:
-        # A thread's context is its own: what is bound here stands on each line logged from it.
+        # A thread has its own context: every line logged by this thread has these values.
         structlog.contextvars.bind_contextvars(job_id=self.job_id, attempt=self.number)
         try:
-            self._train_and_settle()
+            if failure := self._failure():
+                self._store_status(failure)
         except StoreUnavailable as error:
-            log.warning("the next start settles the job: %s", error.detail)
+            log.warning("The next start stores the job's status: %s", error.detail)
         finally:
             with self._lock:
                 self._over = True
-                self._ledger_news.notify_all()
-                if self._force is not None:
-                    self._force.cancel()
-            self._around.metrics.forget(self.job_id)
+                if self._kill_timer is not None:
+                    self._kill_timer.cancel()
+            self._ledgers.close()
+            self._context.metrics.forget(self.job_id)
             self._on_end(self)
 
-    def _train_and_settle(self) -> None:
+    def _failure(self) -> Failure | None:
+        """Train, and return what ended the training; None if the job's new status is stored."""
         try:
-            self._train()
-        except (ClusterUnavailableError, EngineStillThereError) as error:
-            self._died("cluster_unavailable", str(error), [])
+            failure = self._train()
         except StoreUnavailable:
             raise
-        except Exception as error:
-            if lacks_room(error):
-                self._died("disk_full", no_room(error), [])
-            elif lacking := what_lacks(error):
-                self._died("machine_exhausted", lacking, [])
-            else:
-                log.exception("the attempt failed")
-                self._died("internal_error", "The service failed; its log has the traceback.", [])
+        except Exception as error:  # noqa: BLE001 - the job's status must follow from any of them
+            failure = failure_of_error(error)
+        return None if self._status_stored else failure
 
-    def _train(self) -> None:
+    def _train(self) -> Failure:
         engine = self._start_engine()
         if engine is None:
-            self._died("engine_died", "The engine was ended before it started.", [])
-            return
+            return Failure("engine_died", "The engine was ended before it started.")
         broken: EngineProtocolError | None = None
         try:
-            log.info("engine started, pid %d", engine.pid)
-            for number, message in enumerate(engine.messages(), start=1):
-                self._hear(engine, number, message)
-            if not (self._killed or self._unheard):
-                unstored.remove(self._folder)  # all was heard
+            log.info("The engine has started, pid %d.", engine.pid)
+            for line, message in enumerate(engine.messages(), start=1):
+                self._handle(engine, line, message)
+            if not (self._killed or self._reports_unstored):
+                unstored.remove(self._folder)  # every report is stored
         except EngineProtocolError as error:
             broken = error
             self.kill()
@@ -215,142 +162,94 @@ class Attempt:
             self.kill()
             raise
         finally:
-            self._force_later()  # its output ended: so must the process
+            self._kill_later()  # its output has ended, so the process must end too
             ended = engine.wait()
             log.info("%s", ended)
-        reason = "cluster_lost" if ended.cluster_lost and not broken else "engine_died"
-        detail = str(broken or ended)
-        if reason == "cluster_lost" and self._last and self._last.detail:
-            detail = f"The Ray cluster is lost: {self._last.detail}"
-        if self._last and self._last.reason == "disk_full":
-            reason, detail = "disk_full", self._last.detail or detail
-        self._died(reason, detail, ended.log)
+        return failure_of_exit(ended, broken, self._last)
 
     def _start_engine(self) -> EngineProcess | None:
-        inputs = self._around.patience(lambda: self._around.store.job_inputs(self.job_id))
+        """Start the engine; None if the attempt was ended before."""
+        context, timeout = self._context, self._context.settings.engine_stop_timeout_seconds
+        inputs = context.retry(lambda: context.store.job_inputs(self.job_id))
         structlog.contextvars.bind_contextvars(request_id=inputs.request_id)
         self._folder.mkdir(parents=True, exist_ok=True)
-        await_engine(
-            self._folder / "engine.lock", self._around.settings.engine_stop_timeout_seconds
-        )
-        self._around.patience(lambda: self._around.reports.take_over(self.job_id, self.number))
-        workers = _ray_workers(inputs.spec)
-        named = self._around.settings.ray_address is not None and inputs.spec.workers == "auto"
-        cluster = self._around.cluster.address(workers) if workers or named else None
-        start = Start(
-            job_id=self.job_id,
-            attempt=self.number,
-            request_id=inputs.request_id,
-            spec=inputs.spec,
-            dataset=self._around.sources.of(self.job_id, inputs.dataset_digest),
-            job_directory=self._folder,
-            initial_parameters=None
-            if inputs.initial_parameters is None
-            else self._around.settings.data_dir
-            / "parameters"
-            / f"{hex_of(inputs.initial_parameters)}.safetensors",
-            ray_address=None if cluster is None else cluster.address,
-            ray_private=True if cluster is None else cluster.private,
-            worker_heartbeat_timeout_seconds=self._around.settings.worker_heartbeat_timeout_seconds,
-            worker_start_timeout_seconds=self._around.settings.worker_start_timeout_seconds,
-        )
+        await_engine(self._folder / "engine.lock", timeout)
+        context.retry(lambda: context.reports.take_over(self.job_id, self.number))
+        cluster = context.cluster_for(inputs.spec)
+        start = context.start_message(self.job_id, self.number, inputs, cluster)
         with self._lock:
-            if self._asked or self._interrupted or self._killed or self._aside:
+            if self._command or self._interrupted or self._killed or self._suspended_because:
                 return None
-            self._engine = self._around.start_engine(
+            self._engine = context.start_engine(
                 start,
-                command=self._around.engine_command,
+                command=context.engine_command,
                 environment={} if cluster is None else cluster.environment,
-                stopped_seconds=self._around.settings.engine_stop_timeout_seconds,
+                stopped_seconds=timeout,
             )
             return self._engine
 
-    def _hear(self, engine: EngineProcess, number: int, message: AnyEngineMessage) -> None:
+    def _handle(self, engine: EngineProcess, line: int, message: AnyEngineMessage) -> None:
         if isinstance(message, LedgerWritten):
-            with self._ledger_news:
-                self._ledgers += 1
-                self._ledger_asked = False
-                self._ledger_news.notify_all()
+            self._ledgers.written()
         elif isinstance(message, ClusterWanted):
             threading.Thread(
                 target=self._find_cluster,
                 args=(message.workers,),
                 name=f"cluster-{self.job_id}",
-                daemon=True,  # it may take a while; reports come in meanwhile
+                daemon=True,  # it may take a while, and reports arrive meanwhile
             ).start()
         elif isinstance(message, Finished):
-            self._settled = self._around.settling.finished(self.job_id, self.number, message)
+            lifecycle = self._context.lifecycle
+            self._status_stored = lifecycle.finished(self.job_id, self.number, message)
             self._last = message
-            self._force_later()  # it has said all: now it ends
-        elif not self._take(engine, number, message):
-            # Another attempt goes on with the job, or the job ended: nothing to do here.
-            log.warning("the attempt is stale, its engine ends")
-            self._settled = True
+            self._kill_later()  # this was its last message, so now it must end
+        elif not self._store_report(engine, line, message):
+            # Another attempt continues the job, or the job has ended: nothing to do here.
+            log.warning("The attempt is stale; its engine is killed.")
+            self._status_stored = True
             self.kill()
 
-    def _take(self, engine: EngineProcess, number: int, message: AnyReport) -> bool:
-        """Store a report, the engine's line of that number; False if the attempt is stale.
+    def _store_report(self, engine: EngineProcess, line: int, message: AnyReport) -> bool:
+        """Store a report, line `line` of the engine's output; False if the attempt is stale.
 
-        Until it is stored the engine stands.
+        The engine waits until the report is stored.
         """
-        if self._unheard:
+        if self._reports_unstored:
             return True
         try:
-            current = self._around.patience(
-                lambda: self._around.reports.take(self.job_id, self.number, message, number)
+            current = self._context.retry(
+                lambda: self._context.reports.take(self.job_id, self.number, message, line)
             )
-        except StoreUnavailable as error:  # the service stops: the engine has to end meanwhile
-            log.warning("reports are not stored: %s", error.detail)
-            self._unheard = True
+        except StoreUnavailable as error:  # the service stops: the engine must be able to end
+            log.warning("Reports are not stored: %s", error.detail)
+            self._reports_unstored = True
             return True
         if current:
-            engine.send(Stored(stored=number))
+            engine.send(Stored(stored=line))
         return current
 
     def _find_cluster(self, workers: int) -> None:
-        """Tell a running engine where the private cluster is, starting it if there is none."""
-        try:
-            found = self._around.cluster.address(workers)
-            answer = ClusterFound(address=found.address, environment=found.environment)
-        except ClusterUnavailableError as error:
-            answer = ClusterFound(address=None, detail=str(error))
+        """Send the engine the address of the private cluster, which may have to start first."""
+        answer = self._context.find_cluster(workers)
         with self._lock:
             if self._engine is not None and not self._over:
                 self._engine.send(answer)
 
-    def _died(self, reason: str, detail: str, engine_log: list[str]) -> None:
-        """Settle a job whose engine ended without a last word that decides anything."""
-        if self._settled:
-            return
+    def _store_status(self, failure: Failure) -> None:
+        """Change the status of a job whose engine ended without an outcome."""
+        lifecycle = self._context.lifecycle
         if self._interrupted:
-            self._around.settling.interrupted(self.job_id, self.number)
-        elif self._aside is not None:
-            self._around.settling.set_aside(self.job_id, self.number, self._aside)
-        elif reason == "disk_full":
-            log.warning("%s", detail)
-            self._around.settling.disk_full(self.job_id, self.number, detail)
-        elif reason == "machine_exhausted":
-            log.warning("no engine is started: the machine has no %s left", detail)
-            self._around.settling.machine_exhausted(self.job_id, self.number, detail)
-        elif reason == "cluster_lost" and self._around.settings.ray_address is not None:
-            log.warning("%s", detail)
-            self._around.settling.cluster_away(self.job_id, self.number, detail, engine_log)
+            lifecycle.interrupted(self.job_id, self.number)
+        elif self._suspended_because is not None:
+            lifecycle.suspended(self.job_id, self.number, self._suspended_because)
         else:
-            self._around.settling.died(self.job_id, self.number, reason, detail, engine_log)
-        self._settled = True
+            lifecycle.failed(self.job_id, self.number, failure)
+        self._status_stored = True
 
-    def _force_later(self) -> None:
+    def _kill_later(self) -> None:
         with self._lock:
-            if self._force is None and not self._over:
-                self._force = threading.Timer(
-                    self._around.settings.engine_stop_timeout_seconds, self.kill
-                )
-                self._force.daemon = True
-                self._force.start()
-
-
-def _ray_workers(spec: JobSpec) -> int:
-    """How many Ray workers the job may have; 0 when it needs no cluster."""
-    if isinstance(spec.workers, WorkerRange):
-        return spec.workers.max
-    return 0 if spec.workers == "auto" else spec.workers
+            if self._kill_timer is None and not self._over:
+                timeout = self._context.settings.engine_stop_timeout_seconds
+                self._kill_timer = threading.Timer(timeout, self.kill)
+                self._kill_timer.daemon = True
+                self._kill_timer.start()

@@ -1,4 +1,4 @@
-"""After a restart: end the engines of an earlier service, settle the jobs that it left."""
+"""After a restart, wait for the engines of the earlier service and change their jobs' statuses."""
 
 import json
 import logging
@@ -21,27 +21,31 @@ _PAGE = 200
 
 
 class EngineStillThereError(Exception):
-    """An earlier engine holds its lock even after SIGKILL."""
+    """An earlier engine still holds its lock after SIGKILL."""
 
 
 def await_engine(lock: Path, grace_seconds: float, stopping: threading.Event | None = None) -> None:
-    """`await_engines` for one. Raises EngineStillThereError if even SIGKILL does not end it."""
+    """Wait until no engine holds `lock`, as `await_engines` does.
+
+    Raises:
+        EngineStillThereError: an engine holds the lock even after SIGKILL.
+    """
     left = await_engines([lock], grace_seconds, stopping or threading.Event())
     if left:
         raise EngineStillThereError(
-            f"Process group {_holder(lock)} holds {lock.name} even after SIGKILL; "
-            "it is stuck in the kernel (a dead disk or network mount?)."
+            f"Process group {_holder(lock)} still holds {lock.name} after SIGKILL. "
+            "It may be stuck in the kernel: check for a failed disk or network mount."
         )
 
 
 def await_engines(
     locks: Collection[Path], grace_seconds: float, stopping: threading.Event
 ) -> list[Path]:
-    """Wait until no engine holds any of `locks`; those that are held even after SIGKILL.
+    """Wait until no engine holds any of `locks`; return those still held after SIGKILL.
 
-    After the grace time, which is one for all, the process groups that still hold some are killed.
-    An engine writes {"pid", "pgid", "attempt"} into the file that it has locked. Returns early
-    when `stopping`.
+    The locks share one grace time; after it, process groups that still hold a lock are killed.
+    An engine writes {"pid", "pgid", "attempt"} into the file that it locks. Returns early when
+    `stopping` is set.
     """
     for seconds, then_kill in ((grace_seconds, True), (KILLED_SECONDS, False)):
         deadline = time.monotonic() + seconds
@@ -51,7 +55,7 @@ def await_engines(
             if stopping.wait(POLL_SECONDS):
                 return []
         for lock in locks if then_kill else ():
-            log.warning("An earlier engine (process group %d) is killed.", _holder(lock))
+            log.warning("Killing an earlier engine, process group %d.", _holder(lock))
             kill_group(_holder(lock))
     return list(locks)
 
@@ -68,7 +72,7 @@ def _holder(lock: Path) -> int:
 
 
 def all_jobs(store: Store, statuses: set[JobStatus]) -> Iterator[Job]:
-    """Every job in one of the statuses, the newest first."""
+    """Yield every job that has one of the statuses, the newest first."""
     after: str | None = None
     while True:
         page = store.jobs(statuses=statuses, after=after, limit=_PAGE)
@@ -85,20 +89,20 @@ def reconcile(
     grace_seconds: float,
     stopping: threading.Event,
     *,
-    but: Collection[str] = (),
+    skip: Collection[str] = (),
 ) -> list[Job]:
-    """Settle what an earlier service left unsettled; the jobs that it cancelled.
+    """Store the statuses of jobs whose engines ended with an earlier service; return the cancelled.
 
-    What its engines said last is stored once they are gone. Then what was under way becomes
-    `recovering`, `pausing` becomes paused, `cancelling` cancelled. `but` are jobs whose engines are
-    this service's.
+    When the engines have ended, their last messages are stored. Then `starting` and `running`
+    become `recovering`, `pausing` becomes `paused`, and `cancelling` becomes `cancelled`. Jobs in
+    `skip` have an engine of this service.
     """
-    unsettled: set[JobStatus] = {"starting", "running", "recovering", "pausing", "cancelling"}
-    jobs = [job for job in all_jobs(store, unsettled) if job.id not in but]
+    open_statuses: set[JobStatus] = {"starting", "running", "recovering", "pausing", "cancelling"}
+    jobs = [job for job in all_jobs(store, open_statuses) if job.id not in skip]
     locks = [data_dir / "jobs" / job.id / "engine.lock" for job in jobs]
     for lock in await_engines(locks, grace_seconds, stopping):
-        # The job's next attempt meets the lock again, and says so.
-        log.error("An engine holds %s even after SIGKILL.", lock)
+        # The job's next attempt finds the lock held again, and fails with that reason.
+        log.error("An engine still holds %s after SIGKILL.", lock)
     cancelled = []
     for job in jobs:
         if stopping.is_set():
@@ -114,6 +118,6 @@ def reconcile(
             to="recovering",
             allowed={"starting", "running"},
             reason="service_restarted",
-            data={"detail": "The service was restarted; the job goes on from its checkpoint."},
+            data={"detail": "The service was restarted; the job continues from its checkpoint."},
         )
     return cancelled

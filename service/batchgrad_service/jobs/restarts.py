@@ -1,4 +1,4 @@
-"""How often a job's engine may die before the job is given up, and who is tried again when."""
+"""Limits on restarts: how often without progress, and the waits between them."""
 
 import threading
 from collections.abc import Callable
@@ -15,51 +15,51 @@ LONGEST_WAIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Restarts since the last progress, this one included, and whether it is still allowed."""
+class Restart:
+    """The number of restarts since the last progress, this one included; whether it is allowed."""
 
-    restarts: int
+    count: int
     allowed: bool
 
 
 class RestartBudget:
-    """Counts restarts without progress between; progress is a newer checkpoint. Thread-safe.
+    """Counts a job's restarts without progress; progress is a newer checkpoint. Thread-safe.
 
-    Kept in memory: a restart of the service gives every job its budget back.
+    Kept in memory: when the service restarts, every job has its whole budget again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[int, int]] = {}  # id: (restarts, newest checkpoint's step)
 
-    def spend(self, job_id: str, newest_step: int, at_most: int) -> Spent:
-        """One restart more for a job whose newest checkpoint is of `newest_step` (-1: none)."""
+    def spend(self, job_id: str, newest_step: int, at_most: int) -> Restart:
+        """Count a restart of a job whose newest checkpoint is of `newest_step` (-1: none)."""
         with self._lock:
-            restarts, step_before = self._jobs.get(job_id, (0, newest_step))
+            count, step_before = self._jobs.get(job_id, (0, newest_step))
             if newest_step > step_before:
-                restarts = 0
-            restarts += 1
-            self._jobs[job_id] = (restarts, newest_step)
-        return Spent(restarts, restarts <= at_most)
+                count = 0
+            count += 1
+            self._jobs[job_id] = (count, newest_step)
+        return Restart(count, count <= at_most)
 
-    def forget(self, job_id: str) -> None:
-        """The job ended."""
+    def reset(self, job_id: str) -> None:
+        """Give the job its whole budget again."""
         with self._lock:
             self._jobs.pop(job_id, None)
 
 
 class ReconnectBackoff:
-    """When jobs that could not go on are tried again. Thread-safe.
+    """The times at which jobs that could not continue are tried again. Thread-safe.
 
-    A job waits twice as long each time, unless it got on meanwhile.
+    Each wait of a job is twice as long as the one before, unless it made progress between them.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[str, tuple[Backoff, int]] = {}  # the step of its newest checkpoint
+        self._jobs: dict[str, tuple[Backoff, int]] = {}  # id: (backoff, newest checkpoint's step)
 
-    def begin(
+    def begin_wait(
         self,
         job_id: str,
         newest_step: int,
@@ -67,7 +67,7 @@ class ReconnectBackoff:
         *,
         least_seconds: float = FIRST_WAIT_SECONDS,
     ) -> float:
-        """Seconds until the next try of a job whose newest checkpoint is of `newest_step`."""
+        """Return the seconds until the next try; the newest checkpoint is of `newest_step`."""
         with self._lock:
             backoff, step_before = self._jobs.get(job_id, (None, newest_step))
             if backoff is None or newest_step > step_before or backoff.next < least_seconds:
@@ -75,12 +75,12 @@ class ReconnectBackoff:
             self._jobs[job_id] = (backoff, newest_step)
             return backoff.fail(self._clock())
 
-    def is_over(self, job_id: str) -> bool:
-        """Whether the job may be tried now."""
+    def may_try(self, job_id: str) -> bool:
+        """Whether the job need not wait now."""
         with self._lock:
             return job_id not in self._jobs or self._clock() >= self._jobs[job_id][0].until
 
-    def forget(self, job_id: str) -> None:
-        """The job ended, or somebody wants it now."""
+    def reset(self, job_id: str) -> None:
+        """End the job's wait; its next wait is as short as the first."""
         with self._lock:
             self._jobs.pop(job_id, None)

@@ -1,4 +1,4 @@
-"""Which job runs when: starts attempts, passes on what users ask, and leaves no engine behind."""
+"""Run queued jobs in the order of their submission: start attempts, suspend them on a full disk."""
 
 import logging
 import threading
@@ -6,39 +6,39 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NoReturn
 
-from batchgrad.contract import TERMINAL, Job
+from batchgrad.contract import Job
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_room import DiskRoom
-from batchgrad_service.jobs.attempt import Attempt, AttemptContext, Cluster
+from batchgrad_service.jobs.attempt import Attempt
+from batchgrad_service.jobs.context import AttemptContext, Cluster
 from batchgrad_service.jobs.engine_process import ENGINE_COMMAND, EngineProcess
-from batchgrad_service.jobs.lifecycle import UNDER_WAY, JobLifecycle
+from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.jobs.recovery import all_jobs, reconcile
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.jobs.restarts import ReconnectBackoff, RestartBudget
+from batchgrad_service.jobs.user_commands import UserCommands
 from batchgrad_service.metrics.registry import Metrics
-from batchgrad_service.problems import ConflictError
 from batchgrad_service.ray_head.cluster import RayCluster
 from batchgrad_service.settings import Settings
-from batchgrad_service.store import Patience, PatientStore, Store, StoreUnavailable, utc_now
+from batchgrad_service.store import RetryingStore, Store, StoreRetry, StoreUnavailable, utc_now
 from batchgrad_workers.system.exhaustion import what_lacks
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN_SECONDS = 5.0
-DISK_SECONDS = 1.0
+CYCLE_SECONDS = 5.0
+DISK_CHECK_SECONDS = 1.0
 KILLED_SECONDS = 10.0
-LEAVE_SECONDS = 5.0
-"""How long an engine may take to leave after its last word when its job is to be deleted."""
+ENGINE_EXIT_SECONDS = 5.0
+"""How long an engine may take to exit after its last message when its job is to be deleted."""
 
 
 class Supervisor:
     """Runs at most `settings.max_running_jobs` jobs, first come first served.
 
-    `start` and `stop` once each; `cancel`, `pause`, `resume`, `ledger`, `notify` and `ready`
-    from any thread. The database decides: every change of a job is conditional, so what two
-    threads want at the same time has one outcome.
+    Call `start` and `stop` once each; `cancel`, `pause`, `resume`, `end_engine`, `ledger`,
+    `notify` and `ready` from any thread. Every change of a job's status is conditional in the
+    database, so that two threads that change the same job have one outcome.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Supervisor:
         cluster: Cluster | None = None,
         sources: Sources | None = None,
         disk: DiskRoom | None = None,
-        waits: ReconnectBackoff | None = None,
+        backoff: ReconnectBackoff | None = None,
         start_engine: Callable[..., EngineProcess] = EngineProcess,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -65,41 +65,49 @@ class Supervisor:
             settings.ray_address,
             object_store_memory_bytes=settings.object_store_memory_bytes,
         )
-        self._waits = waits or ReconnectBackoff()
-        self._patience = Patience()
-        patient = PatientStore(store, self._patience)
-        self._settling = JobLifecycle(patient, metrics, RestartBudget(), self._waits)
-        self._around = AttemptContext(
+        self._backoff = backoff or ReconnectBackoff()
+        self._retry = StoreRetry()
+        self._lifecycle = JobLifecycle(
+            RetryingStore(store, self._retry),
+            metrics,
+            RestartBudget(),
+            self._backoff,
+            own_cluster=settings.ray_address is not None,
+        )
+        self._context = AttemptContext(
             store=store,
             metrics=metrics,
             reports=Reports(store, metrics, settings.data_dir),
-            settling=self._settling,
+            lifecycle=self._lifecycle,
             cluster=self._cluster,
             settings=settings,
             sources=sources or Sources(settings),
             engine_command=engine_command,
             start_engine=start_engine,
-            patience=self._patience,
+            retry=self._retry,
         )
-        self._lock = threading.RLock()  # what is in _attempts and the statuses that follow from it
+        self._lock = threading.RLock()  # guards _attempts, and the statuses that depend on it
         self._attempts: dict[str, Attempt] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._reconciled = threading.Event()
-        self._booted = False
-        self._shortage = ""  # what the disk lacks
+        self._leftovers_removed = False
+        self._shortage = ""  # of disk space
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._commands = UserCommands(
+            store, self._lifecycle, self._attempts, self._lock, self.notify
+        )
 
     def start(self) -> None:
-        """Begin to run jobs; those of an earlier service first end or go on."""
+        """Start to run jobs; first, jobs of an earlier service end or are queued again."""
         self._thread.start()
 
     def stop(self, grace: float | None = None) -> None:
-        """Let every engine write its checkpoint, for `grace` seconds at most; leave nothing."""
+        """Let every engine write its checkpoint, for at most `grace` seconds; end all processes."""
         grace = self._settings.engine_stop_timeout_seconds if grace is None else grace
         self._stopping.set()
         self._wake.set()
-        self._patience.end(grace / 3)  # what no database takes must not hold anybody up
+        self._retry.give_up_after(grace / 3)  # a database that is busy must not block the stop
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
@@ -121,67 +129,23 @@ class Supervisor:
         return alive and self._reconciled.is_set()
 
     def notify(self) -> None:
-        """Something may have changed in what waits: look soon."""
+        """Wake the supervisor, because a waiting job may have changed."""
         self._wake.set()
 
     def cancel(self, job_id: str) -> Job:
-        """End a job at its next step boundary, at once if it has no engine. Idempotent.
-
-        Raises NotFoundError, and ConflictError when it has ended.
-        """
-        while True:
-            with self._lock:
-                job = self._store.job(job_id)
-                if job.status in TERMINAL:
-                    _refuse(job, "cancelled")
-                if job.status == "cancelling":
-                    return job
-                changed = self._store.transition(
-                    job_id, to="cancelled", allowed={"queued", "paused", "recovering"}
-                )
-                if changed is not None:
-                    self._settling.cancelled(changed)
-                    return changed
-                changed = self._ask(job_id, "cancel")
-            if changed is not None:
-                return changed
+        """See `UserCommands.cancel`."""
+        return self._commands.cancel(job_id)
 
     def pause(self, job_id: str) -> Job:
-        """Stop a job at its next step boundary, to go on later. Idempotent.
-
-        Raises NotFoundError, and ConflictError when it has ended or is being cancelled.
-        """
-        while True:
-            with self._lock:
-                job = self._store.job(job_id)
-                if job.status in TERMINAL or job.status == "cancelling":
-                    _refuse(job, "paused")
-                if job.status in {"pausing", "paused"}:
-                    return job
-                changed = self._store.transition(
-                    job_id, to="paused", allowed={"queued", "recovering"}
-                ) or self._ask(job_id, "pause")
-            if changed is not None:
-                return changed
+        """See `UserCommands.pause`."""
+        return self._commands.pause(job_id)
 
     def resume(self, job_id: str) -> Job:
-        """Queue a paused job again; nothing happens to one that goes on anyway.
+        """See `UserCommands.resume`."""
+        return self._commands.resume(job_id)
 
-        Raises NotFoundError, and ConflictError when it has ended, is being cancelled or is not yet
-        paused.
-        """
-        job = self._store.transition(job_id, to="queued", allowed={"paused"})
-        if job is None:
-            job = self._store.job(job_id)
-            if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
-                _refuse(job, "resumed")
-            return job
-        self._settling.forget(job_id)  # who asks for more gives it its restarts back
-        self.notify()
-        return job
-
-    def let_go(self, job_id: str, seconds: float = LEAVE_SECONDS) -> None:
-        """Wait until a job that has ended has no engine, which may still write to its files."""
+    def end_engine(self, job_id: str, seconds: float = ENGINE_EXIT_SECONDS) -> None:
+        """Wait until an ended job has no engine that may write to its files; kill it if needed."""
         with self._lock:
             attempt = self._attempts.get(job_id)
         if attempt is not None and not attempt.join(seconds):
@@ -189,84 +153,69 @@ class Supervisor:
             attempt.join(KILLED_SECONDS)
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:
-        """A running job's example ledger, fresh; None if it does not run or takes longer."""
+        """Return a running job's example ledger, just written; None if that takes longer."""
         with self._lock:
             attempt = self._attempts.get(job_id)
         return None if attempt is None else attempt.ledger(seconds)
 
-    def _ask(self, job_id: str, command: Literal["pause", "cancel"]) -> Job | None:
-        """Mark an active job, and tell its engine; without one, `reconcile` sees the mark."""
-        changed = (
-            self._store.transition(job_id, to="pausing", allowed=UNDER_WAY)
-            if command == "pause"
-            else self._store.transition(job_id, to="cancelling", allowed={*UNDER_WAY, "pausing"})
-        )
-        attempt = self._attempts.get(job_id)
-        if changed is not None and attempt is not None:
-            attempt.ask(command)
-        return changed
-
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._bravely(self._look)
-            self._bravely(self._rest)
+            self._log_errors(self._cycle)
+            self._log_errors(self._wait)
             self._wake.clear()
 
-    def _bravely(self, do: Callable[[], None]) -> None:
-        """Do it; whatever goes wrong, the next look may go better: a dead supervisor helps nobody.
-
-        A disk that can't be asked for its room is among that, say a network file system's.
-        """
+    def _log_errors(self, do: Callable[[], None]) -> None:
+        """Log any error of `do` (such as a network disk that fails): the next cycle may succeed."""
         try:
             do()
         except StoreUnavailable as error:
             log.warning("The supervisor waits for the database: %s", error.detail)
         except Exception:
-            log.exception("The supervisor failed; it looks again.")
-            self._stopping.wait(LOOK_AGAIN_SECONDS)
+            log.exception("The supervisor failed; it tries again.")
+            self._stopping.wait(CYCLE_SECONDS)
 
-    def _look(self) -> None:
+    def _cycle(self) -> None:
         if not self._reconciled.is_set():
             self._reconcile()
         self._start_waiting()
 
-    def _rest(self) -> None:
-        """Wait until there may be something to do, with an eye on the disk."""
-        until = time.monotonic() + LOOK_AGAIN_SECONDS
+    def _wait(self) -> None:
+        """Wait for the next cycle, and check the disk's free space meanwhile."""
+        until = time.monotonic() + CYCLE_SECONDS
         before = self._shortage
-        while time.monotonic() < until and not self._wake.wait(DISK_SECONDS):
+        while time.monotonic() < until and not self._wake.wait(DISK_CHECK_SECONDS):
             self._shortage = self._disk.shortage()
             if self._shortage:
-                self._set_aside()
+                self._suspend_all()
             elif before:
-                return  # there is room again
+                return  # there is space again
 
-    def _set_aside(self) -> None:
-        """Have every engine write a checkpoint and go, while there is room for that."""
+    def _suspend_all(self) -> None:
+        """Have every engine write a checkpoint and end, while there is space for that."""
         with self._lock:
             attempts = list(self._attempts.values())
         for attempt in attempts:
-            attempt.set_aside(
-                f"{self._shortage} The job was set aside, and goes on by itself when there is room."
+            attempt.suspend(
+                f"{self._shortage} The job is suspended, and continues by itself when there is "
+                "space."
             )
 
     def _reconcile(self) -> None:
         with self._lock:
             ours = set(self._attempts)
-        grace = self._settings.engine_stop_timeout_seconds
         cancelled = reconcile(
             self._store,
-            self._around.reports,
+            self._context.reports,
             self._settings.data_dir,
-            grace,
+            self._settings.engine_stop_timeout_seconds,
             self._stopping,
-            but=ours,
+            skip=ours,
         )
         for job in cancelled:
-            self._settling.cancelled(job)
-        if not self._booted:
+            self._lifecycle.cancelled(job)
+        if not self._leftovers_removed:
             self._cluster.remove_leftovers()
-            self._booted = True
+            self._leftovers_removed = True
         self._reconciled.set()
 
     def _start_waiting(self) -> None:
@@ -282,12 +231,12 @@ class Supervisor:
                 return
             with self._lock:
                 if job.id in self._attempts:
-                    continue  # its last engine is leaving; its end wakes us
+                    continue  # its previous engine is ending, which wakes the supervisor
                 if self._shortage:
                     if job.queued_because != self._shortage:
                         self._store.set_queued_because(job.id, self._shortage)
                     continue
-                if not self._waits.is_over(job.id):
+                if not self._backoff.may_try(job.id):
                     continue
                 if len(self._attempts) < most:
                     self._begin(job)
@@ -300,27 +249,18 @@ class Supervisor:
             return
         if number == 1:
             self._metrics.queue_wait((self._clock() - job.created_at).total_seconds())
-        attempt = Attempt(job.id, number, self._around, self._ended)
+        attempt = Attempt(job.id, number, self._context, self._ended)
         self._attempts[job.id] = attempt
         try:
             attempt.start()
         except RuntimeError as error:
             del self._attempts[job.id]
-            self._settling.machine_exhausted(job.id, number, what_lacks(error) or str(error))
+            lacking = what_lacks(error) or str(error)
+            self._lifecycle.machine_exhausted(job.id, number, lacking)
 
     def _ended(self, attempt: Attempt) -> None:
         with self._lock:
             del self._attempts[attempt.job_id]
-            if not attempt.settled:
-                self._reconciled.clear()  # the service failed; look after the job again
+            if not attempt.status_stored:
+                self._reconciled.clear()  # the service failed; reconcile the job again
         self.notify()
-
-
-def _refuse(job: Job, what: str) -> NoReturn:
-    remedy = {
-        "pausing": "wait until it is paused.",
-        "cancelling": "submit it again instead.",
-    }.get(job.status, "it has ended; submit it again instead.")
-    raise ConflictError(
-        f"Job {job.id} is {job.status} and cannot be {what}: {remedy}", code=f"job_{job.status}"
-    )

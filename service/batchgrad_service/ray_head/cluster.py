@@ -86,7 +86,7 @@ class RayCluster:
     def _record(self) -> Path:
         return self._data_dir / "keeper.json"
 
-    def address(self, workers_asked: int) -> ClusterAddress:
+    def address(self, workers: int) -> ClusterAddress:
         """Where to connect; starts the private cluster if there is none (seconds).
 
         Workers of the private cluster ask for no CPUs, so that a later job may have more of them
@@ -100,7 +100,7 @@ class RayCluster:
                 self._leave(self._keeper)
                 self._keeper = None
             if self._keeper is None:
-                self._start(max(os.cpu_count() or 1, workers_asked))
+                self._start(max(os.cpu_count() or 1, workers))
             if self._keeper is None or self._address is None:
                 raise ClusterUnavailableError("The service is stopping.")
             return ClusterAddress(

@@ -68,7 +68,7 @@ class Supervisor(Protocol):
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again."""
 
-    def let_go(self, job_id: str) -> None:
+    def end_engine(self, job_id: str) -> None:
         """Wait until an ended job has no engine any more."""
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:

@@ -142,7 +142,7 @@ def delete_job(job_id: str, served: Served) -> Response:
     """Forget a finished job with its history, checkpoints and files."""
     inputs = served.store.job_inputs(job_id)
     if served.store.job(job_id).status in TERMINAL:
-        served.supervisor.let_go(job_id)
+        served.supervisor.end_engine(job_id)
     served.store.delete_job(job_id)
     shutil.rmtree(served.job_directory(job_id), ignore_errors=True)
     served.parameters.drop_unused(inputs.initial_parameters)

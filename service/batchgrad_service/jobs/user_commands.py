@@ -1,0 +1,118 @@
+"""Carry out what users command: cancel, pause and resume a job."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Literal, NoReturn
+
+from batchgrad.contract import TERMINAL, Job
+from batchgrad_service.jobs.attempt import Attempt
+from batchgrad_service.jobs.lifecycle import UNDER_WAY, JobLifecycle
+from batchgrad_service.problems import ConflictError
+from batchgrad_service.store import Store
+
+
+class UserCommands:
+    """Change a job's status as its user commands, and tell its engine. Thread-safe.
+
+    `attempts` are the running ones by job, guarded by `lock`; `notify` wakes the supervisor.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lifecycle: JobLifecycle,
+        attempts: Mapping[str, Attempt],
+        lock: threading.RLock,
+        notify: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._lifecycle = lifecycle
+        self._attempts = attempts
+        self._lock = lock
+        self._notify = notify
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job at its next step boundary, or at once if it has no engine. Idempotent.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has ended.
+        """
+        while True:
+            with self._lock:
+                job = self._store.job(job_id)
+                if job.status in TERMINAL:
+                    _refuse(job, "cancelled")
+                if job.status == "cancelling":
+                    return job
+                changed = self._store.transition(
+                    job_id, to="cancelled", allowed={"queued", "paused", "recovering"}
+                )
+                if changed is not None:
+                    self._lifecycle.cancelled(changed)
+                    return changed
+                changed = self._send(job_id, "cancel")
+            if changed is not None:
+                return changed
+
+    def pause(self, job_id: str) -> Job:
+        """Stop a job at its next step boundary, to be resumed later. Idempotent.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has ended or is being cancelled.
+        """
+        while True:
+            with self._lock:
+                job = self._store.job(job_id)
+                if job.status in TERMINAL or job.status == "cancelling":
+                    _refuse(job, "paused")
+                if job.status in {"pausing", "paused"}:
+                    return job
+                changed = self._store.transition(
+                    job_id, to="paused", allowed={"queued", "recovering"}
+                ) or self._send(job_id, "pause")
+            if changed is not None:
+                return changed
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job; a queued or running job stays as it is.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has ended, is being cancelled, or is not paused yet.
+        """
+        job = self._store.transition(job_id, to="queued", allowed={"paused"})
+        if job is None:
+            job = self._store.job(job_id)
+            if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
+                _refuse(job, "resumed")
+            return job
+        self._lifecycle.reset(job_id)
+        self._notify()
+        return job
+
+    def _send(self, job_id: str, command: Literal["pause", "cancel"]) -> Job | None:
+        """Mark a job that is under way and tell its engine, if this service started one.
+
+        Another engine ends with its own service; `reconcile` then acts on the mark.
+        """
+        changed = (
+            self._store.transition(job_id, to="pausing", allowed=UNDER_WAY)
+            if command == "pause"
+            else self._store.transition(job_id, to="cancelling", allowed={*UNDER_WAY, "pausing"})
+        )
+        attempt = self._attempts.get(job_id)
+        if changed is not None and attempt is not None:
+            attempt.send(command)
+        return changed
+
+
+def _refuse(job: Job, what: str) -> NoReturn:
+    remedy = {
+        "pausing": "wait until it is paused.",
+        "cancelling": "submit it again instead.",
+    }.get(job.status, "it has ended; submit it again instead.")
+    raise ConflictError(
+        f"Job {job.id} is {job.status} and cannot be {what}: {remedy}", code=f"job_{job.status}"
+    )
