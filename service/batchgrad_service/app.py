@@ -1,4 +1,4 @@
-"""The HTTP application, put together from what it is given."""
+"""Build the FastAPI application from its parts."""
 
 import platform
 from collections.abc import Mapping
@@ -23,11 +23,12 @@ from batchgrad_service.datasets.initial_parameters import Exporter, StoredParame
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_room import DiskRoom
 from batchgrad_service.http import error_handlers
-from batchgrad_service.http.bodies import REFERENCE, Bodies
-from batchgrad_service.http.browser_session import Session
-from batchgrad_service.http.hosts import Hosts
+from batchgrad_service.http.authenticator import Authenticator
+from batchgrad_service.http.body_buffer import BodyBuffer
+from batchgrad_service.http.hosts import AllowedHosts
+from batchgrad_service.http.json_bodies import SCHEMA_REFERENCE
 from batchgrad_service.http.limits import body_limits
-from batchgrad_service.http.middleware import OPEN, AccessMiddleware
+from batchgrad_service.http.middleware import PUBLIC_PATHS, AccessMiddleware
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
@@ -71,11 +72,10 @@ def create_app(
     closing: Closing | None = None,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
-    """The application. `exporters` has "safetensors" and "npz", from a checkpoint file's path.
+    """The application.
 
-    Without a `token` it serves everybody.
-
-    `closing.begin()` ends the event streams, so that a server can stop at once.
+    `exporters` write a checkpoint file as "safetensors" or "npz". Without a `token` every client
+    has access. `closing.begin()` ends the event streams, so that a server can stop at once.
     """
     app = FastAPI(
         title="batchgrad",
@@ -83,10 +83,10 @@ def create_app(
         description="Trains by the exact mean of per-example gradients and measures the shortcuts.",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # to an absolute URL, which need not be the browser's
+        redirect_slashes=False,  # FastAPI redirects to an absolute URL, without a proxy's prefix
     )
     closing = closing or Closing()
-    session = None if token is None else Session(token)
+    authenticator = None if token is None else Authenticator(token)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
@@ -105,34 +105,34 @@ def create_app(
         feeds=EventFeeds(store, closing),
         spool=Spool(settings.data_dir),
         heavy=CapacityLimiter(HEAVY_AT_ONCE),
-        bodies=Bodies(4 * settings.max_request_bytes),
+        bodies=BodyBuffer(4 * settings.max_request_bytes),
         replays=Replays(settings.replay_timeout_seconds, closing.subscribe),
         exporters=exporters,
         registry=registry,
         version=describe_version(),
-        session=session,
+        authenticator=authenticator,
         closing=closing,
         private_cluster=settings.ray_address is None,
         keep_alive_seconds=keep_alive_seconds,
     )
     app.add_middleware(
         AccessMiddleware,
-        hosts=Hosts(settings),
-        session=session,
+        hosts=AllowedHosts(settings),
+        authenticator=authenticator,
         limit_of=body_limits(settings),
         observe=metrics.http_request,
     )
     error_handlers.install(app)
     api = (about, plans, jobs, events, history, examples, datasets, job_dataset, docs)
-    for part in (*api, assets, login, pages, submit):
-        docs.keep_descriptions(part.router)
-        app.include_router(part.router)
-    app.openapi = lambda: _openapi(app, with_token=session is not None)  # type: ignore[method-assign]
+    for module in (*api, assets, login, pages, submit):
+        docs.keep_descriptions(module.router)
+        app.include_router(module.router)
+    app.openapi = lambda: _openapi(app, with_token=authenticator is not None)  # type: ignore[method-assign]
     return app
 
 
 def describe_version() -> Version:
-    """This service's version and machine."""
+    """The versions of batchgrad, Python and numpy, and the CPU architecture."""
     found = [library["architecture"] for library in threadpool_info() if "architecture" in library]
     return Version(
         version=__version__,
@@ -144,7 +144,7 @@ def describe_version() -> Version:
 
 
 def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
-    """The description, in which every error is a ProblemDetails."""
+    """The OpenAPI description; every error is a ProblemDetails."""
     if app.openapi_schema is None:
         keep_below(Wire)
         keep_below(Answer)
@@ -159,14 +159,16 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
         for body in (GradientsRequest, JobSpec):
-            _add(schemas, body.__name__, body.model_json_schema(ref_template=REFERENCE))
-        problem = ProblemDetails.model_json_schema(ref_template=REFERENCE, mode="serialization")
+            _add(schemas, body.__name__, body.model_json_schema(ref_template=SCHEMA_REFERENCE))
+        problem = ProblemDetails.model_json_schema(
+            ref_template=SCHEMA_REFERENCE, mode="serialization"
+        )
         _add(schemas, "ProblemDetails", problem)
         for path, operations in described["paths"].items():
             for operation in operations.values():
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = _PROBLEM
-                if with_token and path not in OPEN:
+                if with_token and path not in PUBLIC_PATHS:
                     operation["security"] = [{"token": []}]
         if with_token:
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -175,7 +177,7 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
 
 
 def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
-    """A schema, with those that it refers to."""
+    """Add a schema, with the schemas that it refers to."""
     for other, found in {**schema.pop("$defs", {}), name: schema}.items():
         schemas.setdefault(other, found)
 

@@ -26,7 +26,7 @@ from batchgrad_service.data_directory import OTHER_DATABASE, DataDirectoryError,
 from batchgrad_service.datasets import leftovers
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_room import DiskRoom
-from batchgrad_service.http.connections import Crowd, most_connections
+from batchgrad_service.http.connections import ConnectionLimit, allowed_connections
 from batchgrad_service.jobs.supervisor import Supervisor
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.questions.pool import QuestionPool
@@ -62,12 +62,12 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         *,
-        crowd: Crowd,
+        limit: ConnectionLimit,
         on_listening: Callable[[], None],
         closing: Closing,
     ) -> None:
         super().__init__(config)
-        self._crowd = crowd
+        self._limit = limit
         self._on_listening = on_listening
         self._closing = closing
 
@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_A_SECOND == 0:
-            self._crowd.sweep(self.server_state.connections)
+            self._limit.close_overdue(self.server_state.connections)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -167,11 +167,13 @@ def _serve(
         disk=disk,
         closing=closing,
     )
-    crowd = Crowd(most_connections(settings.max_connections, settings.max_running_jobs))
+    limit = ConnectionLimit(
+        allowed_connections(settings.max_connections, settings.max_running_jobs)
+    )
     server = _Server(
         uvicorn.Config(
             app,
-            http=crowd.protocol,  # type: ignore[arg-type]  # what makes one will do
+            http=limit.protocol,  # type: ignore[arg-type]  # what makes one will do
             backlog=ACCEPTED_AT_ONCE,
             log_config=None,
             access_log=False,
@@ -180,7 +182,7 @@ def _serve(
             ws="none",
             timeout_graceful_shutdown=STOP_SECONDS,
         ),
-        crowd=crowd,
+        limit=limit,
         on_listening=lambda: say_ready(url, settings, token),
         closing=closing,
     )

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from batchgrad.parsing.validation import MOST_ERRORS
-from batchgrad_service.http.bodies import Bodies
+from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.problems import BadRequestError, UnavailableError
 from batchgrad_service.routes import dependencies, examples
 from batchgrad_service.validation import memory
@@ -232,7 +232,7 @@ def test_large_data_and_long_specs_are_read_by_another_process(
 
 
 def test_bodies_that_are_held_are_bounded_together() -> None:
-    bodies = Bodies(1000)
+    bodies = BodyBuffer(1000)
 
     def request(*pieces: bytes) -> Request:
         messages = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
@@ -253,6 +253,6 @@ def test_bodies_that_are_held_are_bounded_together() -> None:
             with pytest.raises(UnavailableError):
                 async with bodies.json(request(b"x")):
                     pass
-        assert bodies._held == 0
+        assert bodies._held_bytes == 0
 
     asyncio.run(read())

@@ -1,4 +1,4 @@
-"""A connection that keeps the server waiting is closed, and only so many are served."""
+"""Slow connections are closed, and connections beyond the limit are rejected."""
 
 import json
 import socket
@@ -13,9 +13,9 @@ import h11
 import pytest
 import uvicorn
 
-from batchgrad_service.http.connections import Connection, Crowd, most_connections
+from batchgrad_service.http.connections import Connection, ConnectionLimit, allowed_connections
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n"
 
@@ -36,32 +36,32 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Server(uvicorn.Server):
-    def __init__(self, crowd: Crowd) -> None:
-        http: Any = crowd.protocol
+    def __init__(self, limit: ConnectionLimit) -> None:
+        http: Any = limit.protocol
         super().__init__(
             uvicorn.Config(app, http=http, port=0, log_config=None, lifespan="off", ws="none")
         )
-        self._crowd = crowd
-        self.sweeps = 0
+        self._limit = limit
+        self.checks = 0
 
     async def on_tick(self, counter: int) -> bool:
-        self._crowd.sweep(self.server_state.connections)
-        self.sweeps += 1
+        self._limit.close_overdue(self.server_state.connections)
+        self.checks += 1
         return await super().on_tick(counter)
 
 
 @dataclass
 class Serving:
-    """A server whose time passes only when it is told."""
+    """A server whose clock the test moves."""
 
     server: Server
     now: list[float]
     opened: list[socket.socket] = field(default_factory=list)
 
     def connect(self, *sent: bytes) -> socket.socket:
-        wanted = min(len(self.connections) + 1, self.server._crowd.most)
+        wanted = min(len(self.connections) + 1, self.server._limit.limit)
         port = self.server.servers[0].sockets[0].getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        client = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
         self.opened.append(client)
         until(lambda: len(self.connections) >= wanted)
         for data in sent:
@@ -74,10 +74,10 @@ class Serving:
             each for each in self.server.server_state.connections if isinstance(each, Connection)
         ]
 
-    def passes(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now[0] += seconds
-        swept = self.server.sweeps
-        until(lambda: self.server.sweeps >= swept + 2)
+        before = self.server.checks
+        until(lambda: self.server.checks >= before + 2)
 
     def leave(self) -> None:
         for client in self.opened:
@@ -90,7 +90,7 @@ def serve() -> Iterator[Callable[[int], Serving]]:
 
         def start(most: int) -> Serving:
             now = [0.0]
-            serving = Serving(Server(Crowd(most, clock=lambda: now[0])), now)
+            serving = Serving(Server(ConnectionLimit(most, clock=lambda: now[0])), now)
             thread = threading.Thread(target=serving.server.run)
             thread.start()
             stack.callback(thread.join)
@@ -103,14 +103,14 @@ def serve() -> Iterator[Callable[[int], Serving]]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
 def everything(client: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """All bytes until the server closes."""
     found = b""
     while data := client.recv(65536):
         found += data
@@ -124,18 +124,18 @@ def is_open(client: socket.socket) -> bool:
     except BlockingIOError:
         return True
     finally:
-        client.settimeout(PATIENCE_SECONDS)
+        client.settimeout(TIMEOUT_SECONDS)
 
 
-def test_a_head_has_to_come_whole(serve: Callable[[int], Serving]) -> None:
+def test_a_head_must_arrive_in_time(serve: Callable[[int], Serving]) -> None:
     serving = serve(10)
     silent, half = serving.connect(), serving.connect(HEAD)
     until(lambda: any(each.conn.trailing_data[0] for each in serving.connections))
-    serving.passes(8)
+    serving.advance(8)
     assert is_open(silent)
     half.sendall(b"X-More: and more\r\n")  # does not help
     assert is_open(half)
-    serving.passes(3)
+    serving.advance(3)
     assert everything(silent) == b""
     assert everything(half).startswith(b"HTTP/1.1 408 Request Timeout")
     assert everything(serving.connect(HEAD + b"Connection: close\r\n\r\n")).endswith(
@@ -143,34 +143,34 @@ def test_a_head_has_to_come_whole(serve: Callable[[int], Serving]) -> None:
     )
 
 
-def test_a_body_has_to_go_on(serve: Callable[[int], Serving]) -> None:
+def test_a_body_must_keep_arriving(serve: Callable[[int], Serving]) -> None:
     serving = serve(10)
     client = serving.connect(POST)
     [connection] = serving.connections
     until(lambda: connection.conn.their_state is h11.SEND_BODY)
-    serving.passes(25)
+    serving.advance(25)
     client.sendall(b"more")
-    until(lambda: connection._moved == serving.now[0])
-    serving.passes(25)
+    until(lambda: connection._progressed_at == serving.now[0])
+    serving.advance(25)
     assert is_open(client)
-    serving.passes(10)
+    serving.advance(10)
     until(lambda: not serving.connections)
     assert not is_open(client)
 
 
-def test_an_answer_has_to_be_read(serve: Callable[[int], Serving]) -> None:
+def test_a_response_must_be_read(serve: Callable[[int], Serving]) -> None:
     serving = serve(10)
     serving.connect(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
     [connection] = serving.connections
     until(lambda: connection.flow.write_paused)
     assert connection.transport.get_write_buffer_size() < 3 * 2**20
-    serving.passes(50)
+    serving.advance(50)
     assert serving.connections
-    serving.passes(61)
+    serving.advance(61)
     until(lambda: not serving.connections)
 
 
-def test_too_many_are_told_to_come_again(serve: Callable[[int], Serving]) -> None:
+def test_connections_beyond_the_limit_get_503(serve: Callable[[int], Serving]) -> None:
     serving = serve(2)
     first, _ = serving.connect(), serving.connect()
     refused = serving.connect()
@@ -183,7 +183,7 @@ def test_too_many_are_told_to_come_again(serve: Callable[[int], Serving]) -> Non
     assert b"200 OK" in everything(serving.connect(HEAD + b"Connection: close\r\n\r\n"))
 
 
-def test_an_answer_before_the_end_of_a_body_arrives(serve: Callable[[int], Serving]) -> None:
+def test_a_client_that_still_sends_gets_its_response(serve: Callable[[int], Serving]) -> None:
     serving = serve(10)
     client = serving.connect(POST.replace(b" / ", b" /refused "))
     for _ in range(20):
@@ -193,10 +193,10 @@ def test_an_answer_before_the_end_of_a_body_arrives(serve: Callable[[int], Servi
         found += client.recv(65536)
     assert found.startswith(b"HTTP/1.1 401 Unauthorized")
     assert client.recv(1) == b""
-    serving.passes(3)
+    serving.advance(3)
     until(lambda: not serving.connections)
 
 
 def test_connections_leave_descriptors_for_others() -> None:
-    assert most_connections(100, 4) == 100
-    assert 0 < most_connections(10**9, 4) < 65_536 - 256
+    assert allowed_connections(100, 4) == 100
+    assert 0 < allowed_connections(10**9, 4) < 65_536 - 256

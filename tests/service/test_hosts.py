@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from batchgrad_service.http.hosts import Hosts
+from batchgrad_service.http.hosts import AllowedHosts
 from batchgrad_service.problems import UnknownHostError
 from batchgrad_service.settings import Settings
 from tests.service.building import problem
@@ -15,7 +15,7 @@ Make = Callable[..., Bench]
 
 def refused(header: str, /, **settings: str) -> bool:
     try:
-        Hosts(Settings(**settings)).check(header)  # type: ignore[arg-type]
+        AllowedHosts(Settings(**settings)).check(header)  # type: ignore[arg-type]
     except UnknownHostError:
         return True
     return False

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from batchgrad_service.http.browser_session import MOST_SESSIONS, SESSION_SECONDS, Session
+from batchgrad_service.http.authenticator import LOGIN_SECONDS, MAX_LOGINS, Authenticator
 from tests.service.building import create, problem
 from tests.service.conftest import Bench
 
@@ -106,21 +106,25 @@ def test_logging_out_ends_this_session_alone(guarded: Bench) -> None:
 
 def test_sessions_end_by_themselves_and_are_bounded() -> None:
     now = 0.0
-    session = Session(TOKEN, clock=lambda: now)
+    auth = Authenticator(TOKEN, clock=lambda: now)
 
     def begun() -> str:
         response = Response()
-        session.begin(response, secure=False)
+        auth.log_in(response, secure=False)
         return response.headers["set-cookie"].partition(";")[0]
 
     first = begun()
-    now = SESSION_SECONDS - 1.0
+    now = LOGIN_SECONDS - 1.0
     second = begun()
-    assert session.opens(first)
-    now = SESSION_SECONDS + 1.0
-    assert (session.opens(first), session.opens(second)) == (False, True)
-    newer = [begun() for _ in range(MOST_SESSIONS)]
-    assert [session.opens(one) for one in (second, newer[0], newer[-1])] == [False, True, True]
+    assert auth.is_logged_in(first)
+    now = LOGIN_SECONDS + 1.0
+    assert (auth.is_logged_in(first), auth.is_logged_in(second)) == (False, True)
+    newer = [begun() for _ in range(MAX_LOGINS)]
+    assert [auth.is_logged_in(one) for one in (second, newer[0], newer[-1])] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_who_guesses_waits_and_is_named_in_the_log(guarded: Bench) -> None:

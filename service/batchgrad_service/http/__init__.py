@@ -1,1 +1,1 @@
-"""HTTP below the routes: connections, middleware, limits, bodies, errors, large responses."""
+"""HTTP below the routes: connections, access, limits, request bodies, errors, large responses."""

@@ -1,6 +1,7 @@
-"""Connections to the HTTP server: how many there are at once, and how long one may keep it waiting.
+"""Limit the number of HTTP connections and how long a client may keep one waiting.
 
-uvicorn alone holds one for ever that sends nothing, half a request, or does not read its answer.
+uvicorn alone keeps a connection for ever if its client sends nothing, sends half a request, or
+does not read the response.
 """
 
 import resource
@@ -15,178 +16,183 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from batchgrad.contract import ProblemDetails
 
-MOST_DESCRIPTORS = 65_536
+MAX_DESCRIPTORS = 65_536
 OTHER_DESCRIPTORS = 256
-"""What the service opens beside connections: the database, datasets, the pipes of questions."""
+"""Descriptors that the service needs beside connections: database, datasets, pipes."""
 
 DESCRIPTORS_PER_JOB = 8
-MOST_TURNED_AWAY = 64
-"""How many more connections are told that there are too many; any beyond are dropped."""
+MAX_REJECTED = 64
+"""Connections that wait for their 503 at the same time; any further one is dropped."""
 
-_TOLD_SECONDS = 10.0
+_WARNING_INTERVAL_SECONDS = 10.0
 _log = structlog.stdlib.get_logger("batchgrad.http")
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How many seconds a connection may take for what the server waits for, before it is closed."""
+class Timeouts:
+    """Seconds that the server waits for a client before it closes the connection."""
 
-    head: float = 10.0  # a request's whole head; between requests uvicorn waits 5 s for its start
-    body: float = 30.0  # the next piece of a request's body
-    answer: float = 60.0  # the client to read anything of its answer
-    linger: float = 2.0  # the client to read an answer that came before its request's end
+    head: float = 10.0  # the complete head of a request; between requests uvicorn waits 5 s
+    body: float = 30.0  # the next part of a request's body
+    response: float = 60.0  # the client reads any part of the response
+    drain: float = 2.0  # the client reads a response that was sent before its request's end
 
 
-class Crowd:
-    """The connections of one server: `most` are served, others get 503 and have to come again."""
+class ConnectionLimit:
+    """The connections of one server: `limit` of them are served, others get 503."""
 
     def __init__(
         self,
-        most: int,
-        patience: Patience = Patience(),
+        limit: int,
+        timeouts: Timeouts = Timeouts(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.most = most
-        self.patience = patience
+        self.limit = limit
+        self.timeouts = timeouts
         self.clock = clock
-        self.turned_away = 0
-        self._told_at: float | None = None
+        self.rejected = 0
+        self._warned_at: float | None = None
 
     def protocol(self, **given: Any) -> "Connection":
-        """What uvicorn makes a connection with; it gives config, server_state and app_state."""
+        """Uvicorn's protocol factory; uvicorn gives config, server_state and app_state."""
         return Connection(self, **given)
 
-    def sweep(self, connections: Collection[Any]) -> None:
-        """Close those of the server's `connections` that are over their time; once a second."""
+    def close_overdue(self, connections: Collection[Any]) -> None:
+        """Close those of the server's `connections` that exceed a timeout; call once a second."""
         now = self.clock()
         for connection in list(connections):
-            connection.close_if_late(now)
+            connection.close_if_overdue(now)
 
-    def tell(self) -> None:
-        """Say in the log, now and then, that connections are turned away."""
+    def warn(self) -> None:
+        """Log that connections are rejected, at most every 10 seconds."""
         now = self.clock()
-        if self._told_at is None or now - self._told_at >= _TOLD_SECONDS:
-            self._told_at = now
-            _log.warning("too many connections: others get 503", connections=self.most)
+        if self._warned_at is None or now - self._warned_at >= _WARNING_INTERVAL_SECONDS:
+            self._warned_at = now
+            _log.warning("too many connections; further ones get 503", max_connections=self.limit)
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, which ends when its client keeps it waiting for too long."""
+    """uvicorn's connection with timeouts."""
 
-    def __init__(self, crowd: Crowd, **given: Any) -> None:
+    def __init__(self, limit: ConnectionLimit, **given: Any) -> None:
         super().__init__(**given)
-        self._crowd = crowd
-        self._turned_away = False
-        self._moved = crowd.clock()  # when the client last did what was waited for
+        self._limit = limit
+        self._rejected = False
+        self._progressed_at = limit.clock()  # when the client last sent what the server waits for
         self._unsent = 0
-        self._sent = self._moved  # when `_unsent` last changed
+        self._unsent_changed_at = self._progressed_at
 
     def connection_made(self, transport: Any) -> None:
-        """Serve it, or say that there are too many."""
-        if len(self.connections) < self._crowd.most:
-            super().connection_made(_Lingering(transport, self._body_is_coming))  # type: ignore[arg-type]
+        """Serve the connection, or reject it with 503."""
+        if len(self.connections) < self._limit.limit:
+            super().connection_made(_DrainingTransport(transport, self._body_is_coming))  # type: ignore[arg-type]
             return
-        self._turned_away = True
-        self._crowd.turned_away += 1
-        self._crowd.tell()
-        if self._crowd.turned_away > MOST_TURNED_AWAY:
+        self._rejected = True
+        self._limit.rejected += 1
+        self._limit.warn()
+        if self._limit.rejected > MAX_REJECTED:
             transport.abort()
             return
-        transport.write(_BUSY)
+        transport.write(_TOO_MANY_CONNECTIONS)
         transport.write_eof()
-        self.loop.call_later(self._crowd.patience.linger, transport.abort)
+        self.loop.call_later(self._limit.timeouts.drain, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        if self._turned_away:
-            self._crowd.turned_away -= 1
+        """Remove the connection from the count."""
+        if self._rejected:
+            self._limit.rejected -= 1
         else:
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; only a whole head counts as progress, or any part of a body."""
-        if self._turned_away or self.transport.lingering:  # type: ignore[attr-defined]
+        """Pass data on. Progress is a complete head, or any part of a body."""
+        if self._rejected or self.transport.draining:  # type: ignore[attr-defined]
             return
         before = self.conn.their_state
         super().data_received(data)
         if before is not h11.IDLE or self.conn.their_state is not h11.IDLE:
-            self._moved = self._crowd.clock()
+            self._progressed_at = self._limit.clock()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
-        self._moved = self._crowd.clock()
+        self._progressed_at = self._limit.clock()
         super().on_response_complete()
 
-    def close_if_late(self, now: float) -> None:
-        """Close the connection if its client has kept it waiting for too long."""
-        patience, transport = self._crowd.patience, self.transport
+    def close_if_overdue(self, now: float) -> None:
+        """Close the connection if its client exceeds a timeout."""
+        timeouts, transport = self._limit.timeouts, self.transport
         unsent = transport.get_write_buffer_size()
         if unsent != self._unsent:
-            self._unsent, self._sent = unsent, now
-        quiet = now - self._moved
+            self._unsent, self._unsent_changed_at = unsent, now
+        waited = now - self._progressed_at
         if unsent:
-            if now - self._sent > patience.answer:
+            if now - self._unsent_changed_at > timeouts.response:
                 transport.abort()
-        elif transport.lingering:  # type: ignore[attr-defined]
-            if quiet > patience.linger:
+        elif transport.draining:  # type: ignore[attr-defined]
+            if waited > timeouts.drain:
                 transport.abort()
-        elif self.conn.their_state is h11.IDLE and quiet > patience.head:
+        elif self.conn.their_state is h11.IDLE and waited > timeouts.head:
             if self.conn.trailing_data[0]:
-                transport.write(_LATE)
+                transport.write(_REQUEST_TOO_SLOW)
             transport.close()
-        elif self._body_is_coming() and not self.flow.read_paused and quiet > patience.body:
+        elif self._body_is_coming() and not self.flow.read_paused and waited > timeouts.body:
             transport.abort()
 
     def _body_is_coming(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
 
 
-class _Lingering:
-    """A transport that is closed gently while a request's body still comes.
+class _DrainingTransport:
+    """A transport that, while a request's body still arrives, closes its sending side first.
 
-    A plain close with bytes unread resets the connection, which may take the answer away from a
-    client that is still sending. So it sends its end and reads on, for nothing, until the client
-    has closed as well, or `Patience.linger` is over.
+    Closing a socket with unread bytes resets the connection, and a client that is still sending
+    may lose the response. So the transport sends its end, then reads and discards until the client
+    closes too, or for `Timeouts.drain` seconds.
     """
 
     def __init__(self, transport: Any, body_is_coming: Callable[[], bool]) -> None:
-        self.lingering = False
+        self.draining = False
         self._transport = transport
         self._body_is_coming = body_is_coming
 
     def close(self) -> None:
         if self._body_is_coming() and not self.is_closing():
-            self.lingering = True
+            self.draining = True
             self._transport.write_eof()
             self._transport.resume_reading()
         else:
             self._transport.close()
 
     def is_closing(self) -> bool:
-        return self.lingering or bool(self._transport.is_closing())
+        return self.draining or bool(self._transport.is_closing())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
-def most_connections(wanted: int, jobs: int) -> int:
-    """`wanted`, or as many as the process may have beside its other files and `jobs` engines.
+def allowed_connections(wanted: int, jobs: int) -> int:
+    """`wanted`, or fewer if the process may not open enough files beside those of `jobs` engines.
 
-    The process's own limit of descriptors is raised as far as it may be.
+    Raises the process's soft limit of descriptors to its hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    ceiling = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    ceiling = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft < ceiling:
         resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
         soft = ceiling
-    others = OTHER_DESCRIPTORS + DESCRIPTORS_PER_JOB * jobs + MOST_TURNED_AWAY
-    most = min(wanted, max(soft - others, soft // 2))
-    if most < wanted:
-        _log.warning("fewer connections than max_connections: raise ulimit -n", connections=most)
-    return most
+    others = OTHER_DESCRIPTORS + DESCRIPTORS_PER_JOB * jobs + MAX_REJECTED
+    allowed = min(wanted, max(soft - others, soft // 2))
+    if allowed < wanted:
+        _log.warning(
+            "the limit of open files allows fewer connections than max_connections; "
+            "raise it with `ulimit -n`",
+            max_connections=wanted,
+            allowed=allowed,
+        )
+    return allowed
 
 
-def _answer(status: int, title: str, code: str, detail: str, *headers: str) -> bytes:
+def _response(status: int, title: str, code: str, detail: str, *headers: str) -> bytes:
     problem = ProblemDetails(
         title=title, status=status, code=code, detail=detail, errors=[], request_id=None
     )
@@ -201,17 +207,17 @@ def _answer(status: int, title: str, code: str, detail: str, *headers: str) -> b
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-_BUSY = _answer(
+_TOO_MANY_CONNECTIONS = _response(
     503,
     "Service Unavailable",
     "too_many_connections",
-    "As many connections are open as this service serves (max_connections): close some, or ask "
-    "again in a moment.",
+    "The service already has as many open connections as it allows (max_connections): close some, "
+    "or try again in 2 seconds.",
     "Retry-After: 2",
 )
-_LATE = _answer(
+_REQUEST_TOO_SLOW = _response(
     408,
     "Request Timeout",
     "request_too_slow",
-    "The request's head did not arrive in time: send it again.",
+    "The head of the request did not arrive within 10 seconds: send the request again.",
 )

@@ -1,4 +1,4 @@
-"""Every error leaves as application/problem+json (RFC 9457), whoever raised it."""
+"""Turn every exception into a response with application/problem+json (RFC 9457)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -34,7 +34,7 @@ def problem_response(
     errors: list[contract.FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem, as it travels."""
+    """A response with a problem."""
     problem = contract.ProblemDetails(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -59,7 +59,7 @@ def as_response(problem: ProblemError, request_id: str | None) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer problems, the framework's own errors and validation errors alike."""
+    """Handle ProblemError, the framework's own errors, validation errors and a full disk."""
     app.add_exception_handler(ProblemError, _raised)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -71,7 +71,7 @@ def _request_id(request: Request) -> str | None:
 
 
 def _raised(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 - Starlette's signature is wider than its promise
+    assert isinstance(error, ProblemError)  # noqa: S101 - Starlette's signature is too wide
     return as_response(error, _request_id(request))
 
 
@@ -85,37 +85,43 @@ def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     method, path, headers = request.method, request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:
-        if _is_one_slash_off(request):
+        if _has_extra_slash(request):
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(f"../{quote(path.split('/')[-2])}{query}", 307)
-        code, detail = NotFoundError.default_code, f"There is nothing at {path:.200}; see /docs."
+        code, detail = (
+            NotFoundError.default_code,
+            f"No route has the path {path:.200}; /docs lists the routes.",
+        )
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": _allowed(request)}
         if method == "OPTIONS":
             return Response(status_code=204, headers=headers)
         code = "method_not_allowed"
-        detail = f"{path:.200} takes {headers['Allow']}, not {method:.20}."
+        detail = f"{path:.200} does not allow {method:.20}; use {headers['Allow']}."
     elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         code, detail = TooLargeError.default_code, error.detail
     else:
-        code, detail = BadRequestError.default_code, f"{error.detail}: the request cannot be read."
+        code, detail = (
+            BadRequestError.default_code,
+            f"The request cannot be parsed: {error.detail}.",
+        )
     return problem_response(error.status_code, code, detail, _request_id(request), headers=headers)
 
 
-def _is_one_slash_off(request: Request) -> bool:
-    """Whether there is something at the path without the slash at its end."""
-    asked = {**request.scope, "path": request.scope["path"].removesuffix("/")}
-    return asked["path"] not in {"", request.scope["path"]} and any(
-        route.matches(asked)[0] is Match.FULL for route in request.app.routes
+def _has_extra_slash(request: Request) -> bool:
+    """Whether a route has the path without the slash at its end."""
+    scope = {**request.scope, "path": request.scope["path"].removesuffix("/")}
+    return scope["path"] not in {"", request.scope["path"]} and any(
+        route.matches(scope)[0] is Match.FULL for route in request.app.routes
     )
 
 
 def _allowed(request: Request) -> str:
-    """All methods of a path, which may be several routes' (RFC 9110, 10.2.1)."""
+    """All methods of a path, from all of its routes (RFC 9110, 10.2.1)."""
     allowed = {"OPTIONS"}
     for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
-        asked = {**request.scope, "method": method}
-        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
             allowed.add(method)
     return ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
 

@@ -1,7 +1,7 @@
-"""Entity tags: whether whoever asks has the answer already."""
+"""Compare entity tags: does the client already have this response?"""
 
 
-def is_known(if_none_match: str | None, etag: str) -> bool:
-    """Whether the If-None-Match header names `etag` (RFC 9110, 13.1.2: compared weakly)."""
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether the If-None-Match header names `etag` (RFC 9110, 13.1.2: weak comparison)."""
     tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
     return "*" in tags or etag in tags

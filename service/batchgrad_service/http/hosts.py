@@ -1,50 +1,80 @@
-"""Hosts that mean this service, in a request's Host and in the Origin of the page that sent it.
+"""Check that Host names this service and Origin names no other site.
 
-A page of another site can have its own name lead to this machine (DNS rebinding); its requests
-then come with that name in Host, and are refused.
+A page of another site can make its own name resolve to this machine (DNS rebinding); its requests
+then have that name in Host. Or it makes a browser send a request to this service (CSRF).
 """
 
 import re
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from batchgrad_service.problems import UnknownHostError
+from starlette.datastructures import Headers
+
+from batchgrad_service.problems import ForbiddenError, UnknownHostError
 from batchgrad_service.settings import Settings, is_loopback
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\s]+)(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Hosts:
-    """Loopback, where the service listens, its advertised URL's, and `allowed_hosts`.
+class AllowedHosts:
+    """Loopback, the listening address, the advertised URL's host, and `allowed_hosts`.
 
-    Where others reach it, any host will do unless some are named: behind a name of another site
-    the browser has no cookie of this service, and without cookie or token nothing is open. Among
-    named ones addresses pass there: no name leads to an address that it does not have.
+    If the service listens on an address that others can reach, every host is allowed unless
+    `allowed_hosts` names some: the browser has no cookie for another site's name, and the service
+    answers nothing without cookie or token. Addresses are always allowed there: a page cannot make
+    an address resolve to another one.
     """
 
     def __init__(self, settings: Settings) -> None:
         advertised = urlsplit(settings.advertised_url or "").hostname
-        self._named = {settings.host.lower(), *settings.hosts}
-        self._named |= {advertised} if advertised else set()
+        self._names = {settings.host.lower(), *settings.hosts}
+        self._names |= {advertised} if advertised else set()
         self._reachable = not is_loopback(settings.host)
         self._any = "*" in settings.hosts or (self._reachable and not settings.hosts)
 
     def check(self, host: str) -> None:
-        """Raises UnknownHostError unless the Host header means this service."""
+        """Raise UnknownHostError unless the Host header `host` names this service."""
         found = _HOST.fullmatch(host)
         name = "" if found is None else found[1].strip("[]").lower().removesuffix(".")
-        if self._any or self.names(name) or (self._reachable and _is_address(name)):
+        if self._any or self.is_own_name(name) or (self._reachable and _is_address(name)):
             return
         raise UnknownHostError(
-            f"This service is not meant by the host {host[:100]!r}: ask for 127.0.0.1 or "
-            "localhost, or start it with `--allowed-hosts NAME`."
+            f"The Host header is {host[:100]!r}, which is not a name of this service: use "
+            "127.0.0.1 or localhost, or start the service with `--allowed-hosts NAME`."
         )
 
-    def names(self, name: str) -> bool:
-        """Whether a host's name or address, in lower case, is known to be this service's."""
-        if is_loopback(name) or name in self._named:
+    def is_own_name(self, name: str) -> bool:
+        """Whether a host name or address, in lower case, is one of this service's."""
+        if is_loopback(name) or name in self._names:
             return True
-        return any(one.startswith("*.") and name.endswith(one[1:]) for one in self._named)
+        return any(own.startswith("*.") and name.endswith(own[1:]) for own in self._names)
+
+
+def refuse_cross_site(method: str, headers: Headers, hosts: AllowedHosts) -> None:
+    """Refuse a request from another site's page, with a token or without.
+
+    Browsers name the site of the page in Sec-Fetch-Site or, without TLS and for another machine,
+    in Origin. A request without both headers does not come from a browser. A proxy may have
+    changed Host: then the page's origin must be a name of this service.
+
+    Raises:
+        ForbiddenError: the request could change something and comes from another site.
+    """
+    if method in _SAFE_METHODS:
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    page = _parts(origin or "")
+    same = origin is None or page.netloc == headers.get("host")
+    if same and site in {"same-origin", "none", None}:
+        return
+    if site == "same-origin" and hosts.is_own_name(page.hostname or ""):
+        return
+    raise ForbiddenError(
+        f"This {method} request comes from another site ({(origin or site or '')[:100]}). Only "
+        "the service's own page and programs other than browsers may change something.",
+        code="other_site",
+    )
 
 
 def _is_address(name: str) -> bool:
@@ -53,3 +83,11 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _parts(origin: str) -> SplitResult:
+    """The parts of an Origin, all empty if it is not a URL."""
+    try:
+        return urlsplit(origin)
+    except ValueError:  # brackets without an IPv6 address
+        return urlsplit("")

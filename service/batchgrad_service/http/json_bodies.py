@@ -1,4 +1,4 @@
-"""JSON bodies of requests, read into what they should be; a key that stands twice is a mistake."""
+"""JSON bodies of requests: described for OpenAPI, parsed and validated."""
 
 from json import JSONDecodeError
 from typing import Any, TypeVar
@@ -9,24 +9,33 @@ from batchgrad.parsing.documents import SyntaxFault, parse_json
 from batchgrad.parsing.validation import field_errors
 from batchgrad_service.problems import BadRequestError, InvalidError
 
+SCHEMA_REFERENCE = "#/components/schemas/{model}"
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def read_body(kind: type[Body], content: bytes) -> Body:
-    """`content` as a `kind`.
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's requestBody for a route that reads its body itself; `app.py` adds the schema."""
+    schema = {"$ref": SCHEMA_REFERENCE.format(model=model.__name__)}
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def read_body(model: type[Body], content: bytes) -> Body:
+    """`content` as a `model`.
 
     Raises:
-        BadRequestError: it is no JSON.
-        InvalidError: fields are wrong, each named by its pointer.
+        BadRequestError: the content is not JSON, or has a key twice.
+        InvalidError: fields are invalid, each named by its pointer.
     """
     data = _parsed(content) if content else None
     try:
-        return kind.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         findings = [
             {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-    raise InvalidError.fields(field_errors(findings, data, kind))
+    raise InvalidError.fields(field_errors(findings, data, model))
 
 
 def _parsed(content: bytes) -> Any:

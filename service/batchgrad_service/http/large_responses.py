@@ -1,4 +1,4 @@
-"""Answers that may be large: sent from a file piece by piece, as their reader takes them."""
+"""Send a file as a response, in chunks."""
 
 from collections.abc import Iterator, Mapping
 from os import SEEK_END
@@ -11,24 +11,24 @@ from starlette.background import BackgroundTask
 CHUNK_BYTES = 2**18
 
 
-def sent_from(
+def file_response(
     file: IO[bytes], media_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The file's whole content; it is closed after that."""
+    """The file's content, in chunks if it is longer than one; closes the file at the end."""
     length = file.seek(0, SEEK_END)
     file.seek(0)
     if length <= CHUNK_BYTES:
         with file:
             return Response(file.read(), headers=headers, media_type=media_type)
     return StreamingResponse(
-        _pieces(file),
+        _chunks(file),
         headers={**(headers or {}), "Content-Length": str(length)},
         media_type=media_type,
         background=BackgroundTask(file.close),
     )
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     with file:
-        while piece := file.read(CHUNK_BYTES):
-            yield piece
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

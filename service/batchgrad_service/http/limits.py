@@ -1,44 +1,71 @@
-"""How long the body of each request may be."""
+"""Limit the length of each request's body, by method and path."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from starlette.types import Scope
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope
 
+from batchgrad_service.problems import TooLargeError
 from batchgrad_service.settings import Settings
 
 MAX_SPEC_CHARACTERS = 100_000
 """Of the text in the form that submits a job."""
 
 _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
-_SMALL_BYTES = 2**14  # the login, and bodies that nobody reads
+_SMALL_BYTES = 2**14  # the login, and routes that do not read a body
 _SUBMIT_BYTES = 12 * MAX_SPEC_CHARACTERS + _SMALL_BYTES  # %XX for each of four bytes of UTF-8
-_JSON = {"/v1/jobs", "/v1/plans", "/v1/gradients"}
+_JSON_PATHS = {"/v1/jobs", "/v1/plans", "/v1/gradients"}
 
 
-class Limit(NamedTuple):
-    """The most bytes of a body, and what helps who has more."""
+class BodyLimit(NamedTuple):
+    """The maximum length of a body, and what to do with a longer one."""
 
     bytes: int
     remedy: str
 
+    def error(self) -> TooLargeError:
+        """The error for a longer body."""
+        return TooLargeError(
+            f"The body is longer than {self.bytes} bytes, the limit of this route: {self.remedy}.",
+            headers={"Connection": "close"},
+        )
 
-def body_limits(settings: Settings) -> Callable[[Scope], Limit]:
-    """What says a request's limit, from its method and path."""
-    dataset = Limit(
+
+def body_limits(settings: Settings) -> Callable[[Scope], BodyLimit]:
+    """A function that returns a request's limit."""
+    dataset = BodyLimit(
         settings.max_dataset_bytes + _ARCHIVE_OVERHEAD_BYTES,
         "send fewer examples, or raise max_dataset_bytes",
     )
-    request = Limit(settings.max_request_bytes, "send less, or raise max_request_bytes")
-    submit = Limit(_SUBMIT_BYTES, "send a shorter text, or use `batchgrad submit`")
-    small = Limit(_SMALL_BYTES, "send less")
+    request = BodyLimit(
+        settings.max_request_bytes, "send a smaller request, or raise max_request_bytes"
+    )
+    submit = BodyLimit(_SUBMIT_BYTES, "send a shorter text, or use `batchgrad submit`")
+    small = BodyLimit(_SMALL_BYTES, "send a smaller request")
 
-    def limit(scope: Scope) -> Limit:
+    def limit(scope: Scope) -> BodyLimit:
         path = scope["path"]
         if scope["method"] == "PUT" and path.startswith("/v1/datasets/"):
             return dataset
-        if path in _JSON:
+        if path in _JSON_PATHS:
             return request
         return submit if path == "/submit" else small
 
     return limit
+
+
+def limited(receive: Receive, limit: BodyLimit) -> Receive:
+    """`receive`, which raises a 413 as soon as the body exceeds `limit`."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit.bytes:
+            # Starlette's own class: FastAPI, which reads the body, passes on no other exception.
+            raise HTTPException(413, limit.error().detail)
+        return message
+
+    return receive_limited

@@ -1,16 +1,16 @@
-"""Links of a page, relative to its own path: they stay below whatever prefix a proxy strips."""
+"""Links of a page, relative to its own path, so that they stay below a proxy's prefix."""
 
 from contextvars import ContextVar
 
 ROOT = ContextVar("root", default="./")
-"""From the page that is being answered to the service's root; `PageRoute` sets it."""
+"""The relative link from the current page to the service's root; `PageRoute` sets it."""
 
 
 def root_of(path: str) -> str:
-    """The way from the service's path `path` to its root: "./", or "../" for /jobs/x."""
+    """The relative link from the service's path `path` to its root: "./", or "../" for /jobs/x."""
     return "../" * (path.count("/") - 1) or "./"
 
 
 def below_root(path: str) -> str:
-    """The service's path `path`, as the page that is being answered links to it."""
+    """The service's path `path` as a link on the current page."""
     return ROOT.get() + path.removeprefix("/")

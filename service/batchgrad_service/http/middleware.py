@@ -1,7 +1,8 @@
-"""The edge: what happens to every request before and after its route.
+"""AccessMiddleware: what happens to every request before and after its route.
 
-It gets an id and a log line, is timed, must mean this service and show the token, may not send too
-much, and when its route breaks, it gets an answer that tells nothing but the id.
+Each request gets an id, a log line and a metric. It must name this service in Host, must not come
+from another site, must have the token, and must not be too long. If its route raises an unexpected
+exception, the response contains the id and no details.
 """
 
 import logging
@@ -12,128 +13,133 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from batchgrad_service.http.browser_session import Session, refuse_other_sites
+from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.error_handlers import as_response, problem_response
-from batchgrad_service.http.hosts import Hosts
-from batchgrad_service.http.limits import Limit
+from batchgrad_service.http.exchange import Exchange, HeadResponseSentError
+from batchgrad_service.http.hosts import AllowedHosts, refuse_cross_site
+from batchgrad_service.http.limits import BodyLimit, limited
 from batchgrad_service.http.links import root_of
-from batchgrad_service.problems import ProblemError, TooLargeError, UnauthorizedError
+from batchgrad_service.problems import ProblemError, UnauthorizedError
 from batchgrad_workers.system.exhaustion import what_lacks
 
-OPEN = frozenset({"/healthz", "/readyz", "/login"})
-"""Answered without a token: who starts the service has to know when it is up."""
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login"})
+"""Answered without a token: a supervisor of the service must see that it is up."""
 
-OPEN_BELOW = "/static/"
-"""The page's files, which the login needs and which hold nothing of anybody's."""
+PUBLIC_PREFIX = "/static/"
+"""The pages' files, which the login page needs; they hold no user's data."""
 
-WITH_OWN_SECRET = re.compile(r"/v1/jobs/[^/]+/dataset/[^/]+")
-"""Asked by workers, which have their job's secret and never the token: see job_dataset.py."""
+WORKER_PATHS = re.compile(r"/v1/jobs/[^/]+/dataset/[^/]+")
+"""For workers, which have their job's secret and never the token: see job_dataset.py."""
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.stdlib.get_logger("batchgrad.http")
 Observe = Callable[[str, str, int, float], None]
-"""method, route template, status, seconds."""
+"""Called with method, route template, status and seconds."""
 
 
 class AccessMiddleware:
-    """ASGI middleware, outermost. `limit_of` gives what a request's body may hold."""
+    """The outermost ASGI middleware. `limit_of` returns the limit of a request's body.
+
+    Without an `authenticator` no token is needed.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        hosts: Hosts,
-        session: Session | None,
-        limit_of: Callable[[Scope], Limit],
+        hosts: AllowedHosts,
+        authenticator: Authenticator | None,
+        limit_of: Callable[[Scope], BodyLimit],
         observe: Observe,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._hosts = hosts
-        self._session = session
+        self._authenticator = authenticator
         self._limit_of = limit_of
         self._observe = observe
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; anything but HTTP is passed on."""
+        """Answer one request; pass on anything but HTTP."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        exchange = _Exchange(send, request_id, self._clock, head=scope["method"] == "HEAD")
+        exchange = Exchange(send, request_id, self._clock, is_head=scope["method"] == "HEAD")
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._guarded(scope, headers, receive, exchange)
-            except _HeadAnsweredError:
+                await self._answer(scope, headers, receive, exchange)
+            except HeadResponseSentError:
                 pass
             except ClientDisconnect:
-                if not exchange.head:
-                    _log.info("client left", method=scope["method"], path=scope["path"])
-            except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged
-                response = _broken(error, scope, request_id)
+                if not exchange.is_head:
+                    _log.info("client disconnected", method=scope["method"], path=scope["path"])
+            except Exception as error:  # noqa: BLE001 - the last handler; it logs the exception
+                response = _unexpected(error, scope, request_id)
                 if exchange.status is None:
                     await response(scope, receive, exchange.send)
             self._report(scope, exchange)
 
-    async def _guarded(
-        self, scope: Scope, headers: Headers, receive: Receive, exchange: "_Exchange"
+    async def _answer(
+        self, scope: Scope, headers: Headers, receive: Receive, exchange: Exchange
     ) -> None:
         limit = self._limit_of(scope)
         try:
             self._hosts.check(headers.get("host", ""))
-            refuse_other_sites(scope["method"], headers, self._hosts)
+            refuse_cross_site(scope["method"], headers, self._hosts)
             self._check_token(scope, headers)
             if int(headers.get("content-length", "0")) > limit.bytes:
-                raise _too_large(limit)
+                raise limit.error()
         except ProblemError as problem:
             response = _refusal(problem, scope, headers, exchange)
             if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-                response.headers["Connection"] = "close"  # nobody will read the body
+                response.headers["Connection"] = "close"  # the body stays unread
             await response(scope, receive, exchange.send)
             return
-        if not exchange.head:
-            await self._app(scope, _bounded(receive, limit), exchange.send)
+        if not exchange.is_head:
+            await self._app(scope, limited(receive, limit), exchange.send)
             return
         as_get = {**scope, "method": "GET"}  # RFC 9110, 9.3.2: the same but for the body
         try:
-            await self._app(as_get, _bounded(receive, limit), exchange.send)
+            await self._app(as_get, limited(receive, limit), exchange.send)
         finally:
             scope.update({key: as_get[key] for key in ("route", "path_params") if key in as_get})
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
-        path = scope["path"]
-        if self._session is None or path in OPEN or path.startswith(OPEN_BELOW):
+        path, auth = scope["path"], self._authenticator
+        if auth is None or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
             return
-        if WITH_OWN_SECRET.fullmatch(path) or self._session.opens(headers.get("cookie", "")):
+        if WORKER_PATHS.fullmatch(path) or auth.is_logged_in(headers.get("cookie", "")):
             return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        bears = scheme.lower() == "bearer" and given.strip() != ""
-        if not bears or not self._session.fits(given, client_of(scope)):
-            fact = "The token is not this service's" if bears else "This service asks for a token"
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        has_token = scheme.lower() == "bearer" and token.strip() != ""
+        if not has_token or not auth.token_matches(token, client_of(scope)):
+            fault = "The token is wrong" if has_token else "The request has no token"
             raise UnauthorizedError(
-                f"{fact}: send `Authorization: Bearer TOKEN` (clients: set BATCHGRAD_TOKEN).",
+                f"{fault}: send `Authorization: Bearer TOKEN` with this service's token (clients: "
+                "set BATCHGRAD_TOKEN).",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def _report(self, scope: Scope, exchange: "_Exchange") -> None:
+    def _report(self, scope: Scope, exchange: Exchange) -> None:
         if exchange.status is None:
             return
         route = getattr(scope.get("route"), "path", "unmatched")
         seconds = exchange.seconds()
-        method = scope["method"] if exchange.status != 405 else "other"  # anybody may invent one
+        # Clients can invent methods: an unknown one must not become a label of its own.
+        method = scope["method"] if exchange.status != 405 else "other"
         self._observe(method, route, exchange.status, seconds)
         about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
-        # Pollers would fill the log, and so would those who guess tokens.
+        # Polling clients, and those that guess tokens, would fill the log.
         quiet = (method in {"GET", "HEAD"} and exchange.status < 400) or exchange.status == 429
         _log.log(
             logging.DEBUG if quiet else logging.INFO,
@@ -152,87 +158,24 @@ def client_of(scope: Scope) -> str:
     return str(client[0]) if client else "unknown"
 
 
-def _broken(error: Exception, scope: Scope, request_id: str) -> Response:
-    """What to say of an error that no route expects; the log has it."""
+def _unexpected(error: Exception, scope: Scope, request_id: str) -> Response:
+    """The response for an exception that no handler expects; logs the exception."""
     about = {"method": scope["method"], "path": scope["path"]}
     if lacking := what_lacks(error):
         _log.warning("request failed", reason=f"the machine has no {lacking} left", **about)
-        detail = f"The machine has no {lacking} left now: try again in a few seconds."
+        detail = f"The machine has no {lacking} left: try again in a few seconds."
         headers = {"Retry-After": "2"}
         return problem_response(503, "machine_exhausted", detail, request_id, headers=headers)
     _log.error("request failed", exc_info=error, **about)
-    detail = f"Something broke inside; the service's log has {request_id}."
+    detail = f"An internal error occurred; the service's log has it under request_id {request_id}."
     return problem_response(500, "internal_error", detail, request_id)
 
 
-def _refusal(
-    problem: ProblemError, scope: Scope, headers: Headers, exchange: "_Exchange"
-) -> Response:
-    """A problem; a person who has not shown the token yet is asked for it."""
+def _refusal(problem: ProblemError, scope: Scope, headers: Headers, exchange: Exchange) -> Response:
+    """The problem as JSON; a browser without login is redirected to the login page."""
     asks_for_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if not (isinstance(problem, UnauthorizedError) and asks_for_page):
         return as_response(problem, exchange.request_id)
     query = scope["query_string"].decode("latin-1")
-    there = urlencode({"next": scope["path"] + (f"?{query}" if query else "")})
-    return RedirectResponse(f"{root_of(scope['path'])}login?{there}", 303)
-
-
-class _HeadAnsweredError(Exception):
-    """All that HEAD asks for was sent; the stream behind it ends here."""
-
-
-class _Exchange:
-    """One answer on its way out: its status, its id, and how long it took."""
-
-    def __init__(
-        self, send: Send, request_id: str, clock: Callable[[], float], *, head: bool
-    ) -> None:
-        self.status: int | None = None
-        self.head = head
-        self.request_id = request_id
-        self._send = send
-        self._clock = clock
-        self._start = clock()
-        self._first_byte: float | None = None
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers.setdefault("Cache-Control", "no-store")  # what it says may change at any time
-            self.status = message["status"]
-            if headers.get("content-type", "").startswith("text/event-stream"):
-                self._first_byte = self._clock()
-        if self.head and message.get("more_body"):  # a stream, which need not be read to its end
-            await self._send({"type": "http.response.body"})
-            raise _HeadAnsweredError
-        await self._send(message)
-
-    def seconds(self) -> float:
-        """Until the answer's end; for an event stream, which lasts as its job does, its start."""
-        end = self._clock() if self._first_byte is None else self._first_byte
-        return end - self._start
-
-
-def _bounded(receive: Receive, limit: Limit) -> Receive:
-    received = 0
-
-    async def bounded() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit.bytes:
-            # Starlette's own class: FastAPI, which reads the body, lets only that one through.
-            raise HTTPException(413, _too_large(limit).detail)
-        return message
-
-    return bounded
-
-
-def _too_large(limit: Limit) -> TooLargeError:
-    return TooLargeError(
-        f"The body is longer than {limit.bytes} bytes, the most that is taken here: "
-        f"{limit.remedy}.",
-        headers={"Connection": "close"},
-    )
+    target = urlencode({"next": scope["path"] + (f"?{query}" if query else "")})
+    return RedirectResponse(f"{root_of(scope['path'])}login?{target}", 303)

@@ -1,4 +1,4 @@
-"""Long contents on their way out: on the disk, not in memory, and once for all who fetch them."""
+"""Keep long responses in temporary files while clients read them, not in memory."""
 
 import io
 import os
@@ -10,25 +10,25 @@ from typing import IO, Any
 from weakref import WeakValueDictionary
 
 IN_MEMORY_BYTES = 2**20
-"""A shorter content does not need the disk."""
+"""Shorter content stays in memory."""
 
 
 class Spool:
-    """Keeps contents in nameless files in `folder`, which are gone with their last reader."""
+    """Stores content in unnamed files in `folder`; a file disappears with its last reader."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._shared: WeakValueDictionary[str, _Shared] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[str, _TemporaryFile] = WeakValueDictionary()
 
-    def hold(self, content: bytes) -> IO[bytes]:
-        """`content` as a file, for one reader."""
+    def file(self, content: bytes) -> IO[bytes]:
+        """`content` as a file for one reader."""
         if len(content) <= IN_MEMORY_BYTES:
             return io.BytesIO(content)
         return io.BufferedReader(_Reader(self._store(content)))
 
-    def share(self, key: str, make: Callable[[], bytes]) -> IO[bytes]:
-        """The content called `key` as a file; made once while somebody reads it."""
+    def shared_file(self, key: str, make: Callable[[], bytes]) -> IO[bytes]:
+        """The content under `key` as a file; `make` is not called while another reader has it."""
         with self._lock:
             found = self._shared.get(key)
         if found is None:
@@ -37,7 +37,7 @@ class Spool:
                 self._shared[key] = found
         return io.BufferedReader(_Reader(found))
 
-    def _store(self, content: bytes) -> "_Shared":
+    def _store(self, content: bytes) -> "_TemporaryFile":
         file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with its readers
         try:
             file.write(content)
@@ -45,11 +45,11 @@ class Spool:
         except BaseException:
             file.close()
             raise
-        return _Shared(file, len(content))
+        return _TemporaryFile(file, len(content))
 
 
-class _Shared:
-    """A file that is closed when nobody refers to it."""
+class _TemporaryFile:
+    """A file that is closed when no reader refers to it."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
@@ -63,10 +63,10 @@ class _Shared:
 
 
 class _Reader(io.RawIOBase):
-    """A place in a shared file."""
+    """A position in a temporary file."""
 
-    def __init__(self, shared: _Shared) -> None:
-        self._shared: _Shared | None = shared
+    def __init__(self, shared: _TemporaryFile) -> None:
+        self._shared: _TemporaryFile | None = shared
         self._at = 0
 
     def readable(self) -> bool:
@@ -75,9 +75,9 @@ class _Reader(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, room: Any) -> int:
-        content = self._open().read(len(room), self._at)
-        room[: len(content)] = content
+    def readinto(self, buffer: Any) -> int:
+        content = self._open().read(len(buffer), self._at)
+        buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
 
@@ -90,7 +90,7 @@ class _Reader(io.RawIOBase):
         self._shared = None
         super().close()
 
-    def _open(self) -> _Shared:
+    def _open(self) -> _TemporaryFile:
         if self._shared is None:
             raise ValueError("The file is closed.")
         return self._shared

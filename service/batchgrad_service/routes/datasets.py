@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, Page
 from batchgrad_service.problems import UnsupportedMediaTypeError
-from batchgrad_service.routes.dependencies import Served, as_json
+from batchgrad_service.routes.dependencies import ServicesDep, as_json
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
@@ -31,7 +31,7 @@ _NPZ = {
     openapi_extra=_NPZ,
 )
 async def put_dataset(
-    name: Name, served: Served, request: Request, replace: bool = False
+    name: Name, services: ServicesDep, request: Request, replace: bool = False
 ) -> Response:
     """Store an npz: `inputs` (n, …), `targets`, optional `weights` (n,).
 
@@ -44,10 +44,12 @@ async def put_dataset(
             "with content-type application/x-npz."
         )
     # The archive and the arrays in it are there at the same time.
-    served.disk.require(2 * int(request.headers.get("content-length", "0")))
-    with served.datasets.upload() as path:
+    services.disk.require(2 * int(request.headers.get("content-length", "0")))
+    with services.datasets.upload() as path:
         await _receive(request, path)
-        dataset, outcome = await run_in_threadpool(served.datasets.put, name, path, replace=replace)
+        dataset, outcome = await run_in_threadpool(
+            services.datasets.put, name, path, replace=replace
+        )
     if outcome == "created":
         return as_json(dataset, 201, {"Location": f"/v1/datasets/{name}"})
     return as_json(dataset)
@@ -67,20 +69,22 @@ async def _receive(request: Request, path: FilePath) -> None:
 
 @router.get("", response_model=Page[Dataset])
 def list_datasets(
-    served: Served, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    services: ServicesDep,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Response:
     """Datasets by name."""
-    return as_json(served.store.datasets(after, limit))
+    return as_json(services.store.datasets(after, limit))
 
 
 @router.get("/{name}", response_model=Dataset)
-def read_dataset(name: Name, served: Served) -> Response:
+def read_dataset(name: Name, services: ServicesDep) -> Response:
     """One dataset: what it is, not its bytes."""
-    return as_json(served.store.dataset(name))
+    return as_json(services.store.dataset(name))
 
 
 @router.delete("/{name}", status_code=204)
-def delete_dataset(name: Name, served: Served) -> Response:
+def delete_dataset(name: Name, services: ServicesDep) -> Response:
     """Remove a dataset that no job needs any more."""
-    served.datasets.delete(name)
+    services.datasets.delete(name)
     return Response(status_code=204)

@@ -24,8 +24,8 @@ from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_room import DiskRoom
-from batchgrad_service.http.bodies import Bodies
-from batchgrad_service.http.browser_session import Session
+from batchgrad_service.http.authenticator import Authenticator
+from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
@@ -92,14 +92,14 @@ class Services:
     planner: Planner
     questions: Questions
     feeds: EventFeeds
-    bodies: Bodies
+    bodies: BodyBuffer
     spool: Spool
     heavy: CapacityLimiter
     replays: Replays
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
     version: Version
-    session: Session | None
+    authenticator: Authenticator | None
     closing: Closing
     private_cluster: bool
     keep_alive_seconds: float = 15.0
@@ -134,7 +134,7 @@ class Services:
             return "database_damaged", self.store.damage
         return None
 
-    async def heavily(self, work: Callable[[], Result]) -> Result:
+    async def run_heavy(self, work: Callable[[], Result]) -> Result:
         """The result of work that takes much memory, of which little is done at once."""
         return await anyio.to_thread.run_sync(work, limiter=self.heavy)
 
@@ -148,7 +148,7 @@ def _services(request: Request) -> Services:
     return services
 
 
-Served = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 def as_json(

@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Event, EventType, Page
-from batchgrad_service.http.large_responses import sent_from
+from batchgrad_service.http.large_responses import file_response
 from batchgrad_service.problems import BadRequestError
-from batchgrad_service.routes.dependencies import Served, as_json
+from batchgrad_service.routes.dependencies import ServicesDep, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Seq = Annotated[int, Query(ge=0, lt=2**63)]
@@ -33,7 +33,7 @@ _FRAME = {  # of each event in the stream; `data` holds an Event as JSON
 )
 async def read_events(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     request: Request,
     after: Seq = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -51,16 +51,16 @@ async def read_events(
     if kind is not None:
 
         def thinned() -> IO[bytes]:
-            found = served.store.thinned_events(job_id, kind, max_points)
-            return served.spool.hold(Page[Event](data=found).model_dump_json().encode())
+            found = services.store.thinned_events(job_id, kind, max_points)
+            return services.spool.file(Page[Event](data=found).model_dump_json().encode())
 
-        return sent_from(await served.heavily(thinned), "application/json")
+        return file_response(await services.run_heavy(thinned), "application/json")
     accept = request.headers.get("accept", "")
     if "application/json" in accept and "text/event-stream" not in accept:
         return as_json(
-            await run_in_threadpool(served.store.events, job_id, after=after, limit=limit)
+            await run_in_threadpool(services.store.events, job_id, after=after, limit=limit)
         )
-    await run_in_threadpool(served.store.job, job_id)
+    await run_in_threadpool(services.store.job, job_id)
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
             raise BadRequestError(
@@ -68,7 +68,7 @@ async def read_events(
             )
         after = int(last_event_id)
     return StreamingResponse(
-        served.feeds.follow(job_id, after, served.keep_alive_seconds),
+        services.feeds.follow(job_id, after, services.keep_alive_seconds),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

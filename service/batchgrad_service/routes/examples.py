@@ -23,7 +23,7 @@ from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
 from batchgrad_service.http.large_responses import CHUNK_BYTES
 from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
-from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
 from batchgrad_service.store import JobInputs
@@ -42,35 +42,35 @@ LEDGER_SECONDS = 2.0
 @router.get("/{job_id}/examples", response_model=Ledger)
 def read_examples(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     order: LedgerOrder = "mean_norm",
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """What every training example did so far, the largest first; while a job runs, up to now."""
-    return as_json(newest_ledger(job_id, served, order, after, limit))
+    return as_json(newest_ledger(job_id, services, order, after, limit))
 
 
 def newest_ledger(
-    job_id: str, served: Services, order: LedgerOrder, after: str | None, limit: int
+    job_id: str, services: Services, order: LedgerOrder, after: str | None, limit: int
 ) -> Ledger:
     """A page of the newest ledger that there is."""
-    inputs = served.store.job_inputs(job_id)
-    dataset = served.datasets.directory(inputs.dataset_digest)
-    file = _newest_ledger(job_id, served)
+    inputs = services.store.job_inputs(job_id)
+    dataset = services.datasets.directory(inputs.dataset_digest)
+    file = _newest_ledger(job_id, services)
     return ledger_page(file, inputs.spec, dataset, order=order, after=after, limit=limit)
 
 
-def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
-    fresh = served.supervisor.ledger(job_id, LEDGER_SECONDS)
-    folder = served.job_directory(job_id)
-    kept = [folder / stored.file for stored in served.store.checkpoints(job_id)]
+def _newest_ledger(job_id: str, services: Services) -> LedgerFile:
+    fresh = services.supervisor.ledger(job_id, LEDGER_SECONDS)
+    folder = services.job_directory(job_id)
+    kept = [folder / stored.file for stored in services.store.checkpoints(job_id)]
     for path in [*([] if fresh is None else [fresh]), *kept]:
         try:
             return LedgerFile(path)
         except NoLedger:  # torn, or removed for a newer one: the next will do
             continue
-    status = served.store.job(job_id).status
+    status = services.store.job(job_id).status
     if status in TERMINAL:
         raise ConflictError(
             f"Job {job_id} {status} before its first checkpoint: it has no example ledger.",
@@ -89,7 +89,7 @@ def _newest_ledger(job_id: str, served: Services) -> LedgerFile:
 )
 def read_example(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     example: Annotated[int, InPath(ge=0, lt=2**63)],
     file_format: Annotated[Literal["json", "png", "npy"], Query(alias="format")] = "json",
 ) -> Response:
@@ -97,7 +97,7 @@ def read_example(
 
     Pictures are of inputs (height, width) and (1 or 3, height, width), and of k² numbers, k ≥ 8.
     """
-    inputs, targets = arrays_of(job_id, served)
+    inputs, targets = arrays_of(job_id, services)
     if example >= len(inputs):
         raise NotFoundError(
             f"Job {job_id}'s dataset has the examples 0 to {len(inputs) - 1}, no {example}.",
@@ -137,9 +137,9 @@ def _as_npy(row: Array) -> Response:
     )
 
 
-def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:
+def arrays_of(job_id: str, services: Services) -> tuple[Array, Array]:
     """Inputs (n, …) and targets of a job's dataset, mapped; ConflictError when it was deleted."""
-    directory = served.datasets.directory(served.store.job_inputs(job_id).dataset_digest)
+    directory = services.datasets.directory(services.store.job_inputs(job_id).dataset_digest)
     try:
         inputs, targets = (
             np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -153,7 +153,7 @@ def arrays_of(job_id: str, served: Services) -> tuple[Array, Array]:
 @router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)
 def read_step_examples(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     step: Annotated[int, InPath(ge=1, lt=2**63)],
     order: ShareOrder = "share",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
@@ -163,22 +163,22 @@ def read_step_examples(
     `share` orders by size, whatever its sign; `alignment` the most opposed first; the others the
     largest first, `example` by number.
     """
-    checksum = served.store.step_checksum(job_id, step)
-    inputs = served.store.job_inputs(job_id)
-    dataset = served.datasets.directory(inputs.dataset_digest)
+    checksum = services.store.step_checksum(job_id, step)
+    inputs = services.store.job_inputs(job_id)
+    dataset = services.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
         raise ConflictError(
             f"Job {job_id}'s dataset was deleted, so its steps can't be replayed.",
             code="dataset_gone",
         )
-    for at, checkpoint in _starts(job_id, step, served):
-        _refuse_long(job_id, step, at, served)
-        answer = served.replays.run(
+    for at, checkpoint in _starts(job_id, step, services):
+        _refuse_long(job_id, step, at, services)
+        answer = services.replays.run(
             Request(
                 spec=inputs.spec,
                 dataset=dataset,
                 checkpoint=checkpoint,
-                initial_parameters=_initial(inputs, served),
+                initial_parameters=_initial(inputs, services),
                 step=step,
                 checksum=checksum,
                 order=order,
@@ -193,29 +193,29 @@ def read_step_examples(
     )
 
 
-def _starts(job_id: str, step: int, served: Services) -> list[tuple[int, Path | None]]:
+def _starts(job_id: str, step: int, services: Services) -> list[tuple[int, Path | None]]:
     """Where a replay can begin, the nearest first: checkpoints before the step, and the start."""
-    folder = served.job_directory(job_id)
+    folder = services.job_directory(job_id)
     before = [
         (stored.checkpoint.step, folder / stored.file)
-        for stored in served.store.checkpoints(job_id)
+        for stored in services.store.checkpoints(job_id)
         if stored.checkpoint.step < step
     ]
     return [*before, (0, None)]
 
 
-def _initial(inputs: JobInputs, served: Services) -> Path | None:
+def _initial(inputs: JobInputs, services: Services) -> Path | None:
     if inputs.initial_parameters is None:
         return None
-    return served.data_dir / "parameters" / f"{hex_of(inputs.initial_parameters)}.safetensors"
+    return services.data_dir / "parameters" / f"{hex_of(inputs.initial_parameters)}.safetensors"
 
 
-def _refuse_long(job_id: str, step: int, start: int, served: Services) -> None:
-    most = served.replays.seconds
-    seconds = served.store.recorded_seconds(job_id, after=start, upto=step, most=most)
+def _refuse_long(job_id: str, step: int, start: int, services: Services) -> None:
+    most = services.replays.seconds
+    seconds = services.store.recorded_seconds(job_id, after=start, upto=step, most=most)
     if seconds <= most:
         return
-    kept = [stored.checkpoint.step for stored in served.store.checkpoints(job_id)]
+    kept = [stored.checkpoint.step for stored in services.store.checkpoints(job_id)]
     raise ConflictError(
         f"A replay of step {step} begins at step {start} and would take more than {most:g} s "
         f"(replay_timeout_seconds), by the seconds that its steps took: ask for a step soon after "

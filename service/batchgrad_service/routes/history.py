@@ -10,10 +10,10 @@ from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, Step
 from batchgrad_engine.checkpoints.exports import PrecisionTooSmall
 from batchgrad_engine.checkpoints.folding import CannotFold
 from batchgrad_service.datasets.downloads import Download, newest_whole
-from batchgrad_service.http.etags import is_known
-from batchgrad_service.http.large_responses import sent_from
+from batchgrad_service.http.etags import etag_matches
+from batchgrad_service.http.large_responses import file_response
 from batchgrad_service.problems import ConflictError, InvalidError
-from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]
@@ -23,7 +23,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 @router.get("/{job_id}/steps", response_model=Page[StepRow])
 async def read_steps(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     after: StepNumber = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     max_points: Annotated[int | None, Query(ge=2, le=10_000)] = None,
@@ -37,21 +37,21 @@ async def read_steps(
     """
     if max_points is None:
         return await run_in_threadpool(
-            lambda: as_json(served.store.steps(job_id, after=after, limit=limit))
+            lambda: as_json(services.store.steps(job_id, after=after, limit=limit))
         )
 
     def thinned() -> IO[bytes]:
-        rows = served.store.thinned_steps(job_id, max_points, after=after)
+        rows = services.store.thinned_steps(job_id, max_points, after=after)
         content = orjson.dumps({"data": rows, "next": None}, option=orjson.OPT_UTC_Z)
-        return served.spool.hold(content)
+        return services.spool.file(content)
 
-    return sent_from(await served.heavily(thinned), "application/json")
+    return file_response(await services.run_heavy(thinned), "application/json")
 
 
 @router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])
-def read_checkpoints(job_id: str, served: Served) -> Response:
+def read_checkpoints(job_id: str, services: ServicesDep) -> Response:
     """The checkpoints that are kept, the newest first."""
-    kept = served.store.checkpoints(job_id)
+    kept = services.store.checkpoints(job_id)
     return as_json(Page[Checkpoint](data=[stored.checkpoint for stored in kept]))
 
 
@@ -65,7 +65,7 @@ def read_checkpoints(job_id: str, served: Served) -> Response:
 )
 async def read_parameters(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
     which: Annotated[
         Kept | None, Query(description="the best or the last; default what the job keeps")
@@ -92,16 +92,23 @@ async def read_parameters(
     refused where the file's precision would make another network of it: where means are many
     deviations from 0, ask for ?precision=float64 too.
     """
-    return await served.heavily(
+    return await services.run_heavy(
         lambda: _parameters(
-            job_id, served, file_format, which, step, if_none_match, fold=fold, precision=precision
+            job_id,
+            services,
+            file_format,
+            which,
+            step,
+            if_none_match,
+            fold=fold,
+            precision=precision,
         )
     )
 
 
 def _parameters(
     job_id: str,
-    served: Services,
+    services: Services,
     file_format: Literal["safetensors", "npz"],
     which: Kept | None,
     step: int | None,
@@ -110,8 +117,8 @@ def _parameters(
     fold: bool,
     precision: Precision | None,
 ) -> Response:
-    job = served.store.job(job_id)
-    kept = served.store.checkpoints(job_id)
+    job = services.store.job(job_id)
+    kept = services.store.checkpoints(job_id)
     if not kept and job.status in TERMINAL:
         raise ConflictError(
             f"Job {job_id} {job.status} before its first checkpoint: it has no parameters.",
@@ -128,12 +135,12 @@ def _parameters(
         return f'"{chosen.digest}-{file_format}{how}"'
 
     def export(chosen: Download) -> IO[bytes] | None:
-        if is_known(known, etag(chosen)):
+        if etag_matches(known, etag(chosen)):
             return None
-        path = served.job_directory(job_id) / chosen.file
-        return served.spool.share(
+        path = services.job_directory(job_id) / chosen.file
+        return services.spool.shared_file(
             f"{path} {file_format} {fold} {precision} {chosen.which}",
-            lambda: served.exporters[file_format](
+            lambda: services.exporters[file_format](
                 path, model, which=chosen.which, precision=precision
             ),
         )
@@ -148,7 +155,7 @@ def _parameters(
     if content is None:
         return Response(status_code=304, headers=headers)
     at = chosen.step
-    return sent_from(
+    return file_response(
         content,
         "application/octet-stream",
         {

@@ -9,7 +9,7 @@ from starlette.responses import FileResponse
 from batchgrad.contract import TERMINAL
 from batchgrad_service.datasets.npz import ARRAYS
 from batchgrad_service.problems import ForbiddenError, NotFoundError
-from batchgrad_service.routes.dependencies import Served
+from batchgrad_service.routes.dependencies import ServicesDep
 
 router = APIRouter(prefix="/v1/jobs", include_in_schema=False)
 _log = structlog.stdlib.get_logger("batchgrad.datasets")
@@ -26,7 +26,7 @@ class _LargeFile(FileResponse):
 def read_job_dataset(
     job_id: str,
     file: str,
-    served: Served,
+    services: ServicesDep,
     request: Request,
     authorization: Annotated[str, Header()] = "",
 ) -> FileResponse:
@@ -36,13 +36,13 @@ def read_job_dataset(
         ForbiddenError: not this job's secret, or the job has ended.
     """
     secret = authorization.removeprefix("Bearer ")
-    if not served.sources.opens(job_id, secret) or served.store.job(job_id).status in TERMINAL:
+    if not services.sources.opens(job_id, secret) or services.store.job(job_id).status in TERMINAL:
         raise ForbiddenError(
             "This is for the workers of a job that has not ended, with the secret that its engine "
             "was given; people need no more than GET /v1/datasets."
         )
-    digest = served.store.job_inputs(job_id).dataset_digest
-    path = served.datasets.directory(digest) / file
+    digest = services.store.job_inputs(job_id).dataset_digest
+    path = services.datasets.directory(digest) / file
     if file not in FILES or not path.is_file():
         raise NotFoundError(f"Job {job_id}'s dataset has no {file:.64}.")
     _log.info(

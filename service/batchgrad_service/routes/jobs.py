@@ -21,9 +21,9 @@ from batchgrad.contract import (
     Page,
     Plan,
 )
-from batchgrad_service.http.bodies import json_body
+from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
 from batchgrad_service.routes.plans import dataset_of, read_start
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -38,27 +38,29 @@ Key = Annotated[str | None, Header(min_length=1, max_length=255)]
     responses={200: {"model": Job, "description": "The job that this key submitted before"}},
     openapi_extra=json_body(JobSpec),
 )
-async def submit_job(request: Request, served: Served, idempotency_key: Key = None) -> Response:
+async def submit_job(
+    request: Request, services: ServicesDep, idempotency_key: Key = None
+) -> Response:
     """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200."""
-    async with served.bodies.json(request) as body:
-        spec = await served.read_spec(body)
-        job, created = await queue(spec, served, idempotency_key)
+    async with services.bodies.json(request) as body:
+        spec = await services.read_spec(body)
+        job, created = await queue(spec, services, idempotency_key)
     if not created:
         return as_json(job)
     return as_json(job, 201, {"Location": f"/v1/jobs/{job.id}"})
 
 
-async def queue(spec: JobSpec, served: Services, key: str | None) -> tuple[Job, bool]:
+async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job, bool]:
     """The job, queued, and whether it is new under this `key`."""
     body_digest = await run_in_threadpool(_digest, spec)
     if key is not None:
-        earlier = await run_in_threadpool(served.store.replayed_job, key, body_digest)
+        earlier = await run_in_threadpool(services.store.replayed_job, key, body_digest)
         if earlier is not None:
             return earlier, False
-    served.disk.require()
-    async with dataset_of(spec, served) as data:
-        plan = await served.plan(spec, *data)
-        return await run_in_threadpool(_store, spec, served, plan, data, key, body_digest)
+    services.disk.require()
+    async with dataset_of(spec, services) as data:
+        plan = await services.plan(spec, *data)
+        return await run_in_threadpool(_store, spec, services, plan, data, key, body_digest)
 
 
 def _digest(spec: JobSpec) -> str:
@@ -68,20 +70,20 @@ def _digest(spec: JobSpec) -> str:
 
 def _store(
     spec: JobSpec,
-    served: Services,
+    services: Services,
     plan: Plan,
     data: tuple[Dataset, Path],
     key: str | None,
     body_digest: str,
 ) -> tuple[Job, bool]:
     """Store the job with its initial parameters, and wake the supervisor."""
-    with served.parameters.lock if spec.initial_parameters is not None else nullcontext():
-        plan, content = read_start(spec, served, plan, data)
+    with services.parameters.lock if spec.initial_parameters is not None else nullcontext():
+        plan, content = read_start(spec, services, plan, data)
         digest = None
         if content is not None:
-            digest = served.parameters.keep(content)
+            digest = services.parameters.keep(content)
             spec = spec.model_copy(update={"initial_parameters": _stored(spec, digest)})
-        job, created = served.store.create_job(
+        job, created = services.store.create_job(
             spec,
             dataset_digest=data[0].digest,
             steps_planned=plan.steps_planned,
@@ -93,7 +95,7 @@ def _store(
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
     if created:
-        served.supervisor.notify()
+        services.supervisor.notify()
     return job, created
 
 
@@ -105,7 +107,7 @@ def _stored(spec: JobSpec, digest: str) -> InitialParameters:
 
 @router.get("", response_model=Page[Job])
 def list_jobs(
-    served: Served,
+    services: ServicesDep,
     status: Annotated[list[str] | None, Query()] = None,
     label: Annotated[str | None, Query(description="KEY=VALUE")] = None,
     after: str | None = None,
@@ -119,7 +121,7 @@ def list_jobs(
         if not equals:
             raise InvalidError(f"label is {label!r:.100}; expected KEY=VALUE.")
         pair = (name, value)
-    return as_json(served.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
+    return as_json(services.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
 
 
 def _statuses(given: list[str]) -> list[JobStatus]:
@@ -132,37 +134,37 @@ def _statuses(given: list[str]) -> list[JobStatus]:
 
 
 @router.get("/{job_id}", response_model=Job)
-def read_job(job_id: str, served: Served) -> Response:
+def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job as it stands."""
-    return as_json(served.store.job(job_id))
+    return as_json(services.store.job(job_id))
 
 
 @router.delete("/{job_id}", status_code=204)
-def delete_job(job_id: str, served: Served) -> Response:
+def delete_job(job_id: str, services: ServicesDep) -> Response:
     """Forget a finished job with its history, checkpoints and files."""
-    inputs = served.store.job_inputs(job_id)
-    if served.store.job(job_id).status in TERMINAL:
-        served.supervisor.end_engine(job_id)
-    served.store.delete_job(job_id)
-    shutil.rmtree(served.job_directory(job_id), ignore_errors=True)
-    served.parameters.drop_unused(inputs.initial_parameters)
-    served.datasets.drop_unused(inputs.dataset_digest)
-    return Response(status_code=204, background=BackgroundTask(served.store.give_back))
+    inputs = services.store.job_inputs(job_id)
+    if services.store.job(job_id).status in TERMINAL:
+        services.supervisor.end_engine(job_id)
+    services.store.delete_job(job_id)
+    shutil.rmtree(services.job_directory(job_id), ignore_errors=True)
+    services.parameters.drop_unused(inputs.initial_parameters)
+    services.datasets.drop_unused(inputs.dataset_digest)
+    return Response(status_code=204, background=BackgroundTask(services.store.give_back))
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=Job)
-def cancel_job(job_id: str, served: Served) -> Response:
+def cancel_job(job_id: str, services: ServicesDep) -> Response:
     """End a job at its next step boundary; asking twice does no harm."""
-    return as_json(served.supervisor.cancel(job_id), 202)
+    return as_json(services.supervisor.cancel(job_id), 202)
 
 
 @router.post("/{job_id}/pause", status_code=202, response_model=Job)
-def pause_job(job_id: str, served: Served) -> Response:
+def pause_job(job_id: str, services: ServicesDep) -> Response:
     """Set a job aside at its next step boundary, with a checkpoint."""
-    return as_json(served.supervisor.pause(job_id), 202)
+    return as_json(services.supervisor.pause(job_id), 202)
 
 
 @router.post("/{job_id}/resume", status_code=202, response_model=Job)
-def resume_job(job_id: str, served: Served) -> Response:
+def resume_job(job_id: str, services: ServicesDep) -> Response:
     """Queue a paused job again; it goes on where it stopped."""
-    return as_json(served.supervisor.resume(job_id), 202)
+    return as_json(services.supervisor.resume(job_id), 202)

@@ -9,52 +9,52 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, JobSpec, Plan
-from batchgrad_service.http.bodies import json_body
+from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.problems import InvalidError, NotFoundError
-from batchgrad_service.routes.dependencies import Served, Services, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
 from batchgrad_service.validation.initial_parameters import warnings_of_start
 
 router = APIRouter(prefix="/v1/plans", tags=["jobs"])
 
 
 @router.post("", response_model=Plan, openapi_extra=json_body(JobSpec))
-async def plan_job(request: Request, served: Served) -> Response:
+async def plan_job(request: Request, services: ServicesDep) -> Response:
     """What a job with this spec would do: its layers, steps, memory and warnings."""
-    async with served.bodies.json(request) as body:
-        spec = await served.read_spec(body)
-        return as_json(await plan(spec, served))
+    async with services.bodies.json(request) as body:
+        spec = await services.read_spec(body)
+        return as_json(await plan(spec, services))
 
 
-async def plan(spec: JobSpec, served: Services) -> Plan:
+async def plan(spec: JobSpec, services: Services) -> Plan:
     """The plan of a job; nothing is stored."""
-    async with dataset_of(spec, served) as data:
-        planned = await served.plan(spec, *data)
-        planned, _ = await run_in_threadpool(read_start, spec, served, planned, data)
+    async with dataset_of(spec, services) as data:
+        planned = await services.plan(spec, *data)
+        planned, _ = await run_in_threadpool(read_start, spec, services, planned, data)
         return planned
 
 
 @asynccontextmanager
-async def dataset_of(spec: JobSpec, served: Services) -> AsyncIterator[tuple[Dataset, Path]]:
+async def dataset_of(spec: JobSpec, services: Services) -> AsyncIterator[tuple[Dataset, Path]]:
     """The dataset of a spec and its directory, which nobody deletes inside the block.
 
     Raises:
         InvalidError: there is no such dataset.
     """
     try:
-        await run_in_threadpool(served.store.dataset, spec.dataset)
+        await run_in_threadpool(services.store.dataset, spec.dataset)
     except NotFoundError as missing:
         raise InvalidError.field("/dataset", missing.detail, code=missing.code) from None
-    async with contextmanager_in_threadpool(served.datasets.using(spec.dataset)) as data:
+    async with contextmanager_in_threadpool(services.datasets.using(spec.dataset)) as data:
         yield data
 
 
 def read_start(
-    spec: JobSpec, served: Services, planned: Plan, data: tuple[Dataset, Path]
+    spec: JobSpec, services: Services, planned: Plan, data: tuple[Dataset, Path]
 ) -> tuple[Plan, bytes | None]:
     """The plan with warnings about the initial parameters, and their content if there are any."""
     if spec.initial_parameters is None:
         return planned, None
     dataset, directory = data
-    content = served.parameters.read(spec.initial_parameters, spec.model, dataset)
+    content = services.parameters.read(spec.initial_parameters, spec.model, dataset)
     warnings = [*planned.warnings, *warnings_of_start(spec, directory, content)]
     return planned.model_copy(update={"warnings": warnings}), content

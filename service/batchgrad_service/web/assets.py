@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from batchgrad_service.http.etags import is_known
+from batchgrad_service.http.etags import etag_matches
 from batchgrad_service.problems import NotFoundError
 
 router = APIRouter(include_in_schema=False)
@@ -40,7 +40,7 @@ def read_asset(name: str, request: Request) -> Response:
         "Cache-Control": _FOREVER if name == PLOTLY else "no-cache",
         "Vary": "Accept-Encoding",
     }
-    if is_known(request.headers.get("if-none-match"), asset.etag):
+    if etag_matches(request.headers.get("if-none-match"), asset.etag):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"

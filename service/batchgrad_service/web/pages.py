@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, LedgerOrder
 from batchgrad_service.problems import ConflictError
-from batchgrad_service.routes.dependencies import Served, Services
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import arrays_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.rendering import PageRoute, page
@@ -18,24 +18,24 @@ EXAMPLES_SHOWN = 50
 
 
 @router.get("/")
-def read_jobs(served: Served, after: str | None = None) -> Response:
+def read_jobs(services: ServicesDep, after: str | None = None) -> Response:
     """Every job, the newest first."""
-    return page("jobs.html", served, jobs=served.store.jobs(after=after), after=after)
+    return page("jobs.html", services, jobs=services.store.jobs(after=after), after=after)
 
 
 @router.get("/jobs/{job_id}")
-def read_job(job_id: str, served: Served) -> Response:
+def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job: its charts, what it did, and what it was asked to do."""
-    events, last_event = served.store.newest_events(job_id, EVENTS_SHOWN)
-    job = served.store.job(job_id)
+    events, last_event = services.store.newest_events(job_id, EVENTS_SHOWN)
+    job = services.store.job(job_id)
     spec = job.spec.model_dump(mode="json", exclude_none=True)
     return page(
         "job.html",
-        served,
+        services,
         job=job,
         events=events,
         last_event=last_event,
-        checkpoints=served.store.checkpoints(job_id),
+        checkpoints=services.store.checkpoints(job_id),
         spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
         norm_bounds=EXAMPLE_NORM_BOUNDS,
     )
@@ -44,39 +44,39 @@ def read_job(job_id: str, served: Served) -> Response:
 @router.get("/jobs/{job_id}/examples")
 def read_examples(
     job_id: str,
-    served: Served,
+    services: ServicesDep,
     order: LedgerOrder = "mean_loss",
     after: str | None = None,
 ) -> Response:
     """The example ledger, the suspects first."""
-    job = served.store.job(job_id)
+    job = services.store.job(job_id)
     ledger, missing = None, ""
     try:
-        ledger = newest_ledger(job_id, served, order, after, EXAMPLES_SHOWN)
+        ledger = newest_ledger(job_id, services, order, after, EXAMPLES_SHOWN)
     except ConflictError as reason:  # no step was done yet
         missing = reason.detail
     return page(
         "examples.html",
-        served,
+        services,
         job=job,
         ledger=ledger,
         missing=missing,
         order=order,
         orders=get_args(LedgerOrder),
-        pictures=ledger is not None and _have_pictures(job_id, served),
+        pictures=ledger is not None and _have_pictures(job_id, services),
     )
 
 
-def _have_pictures(job_id: str, served: Services) -> bool:
+def _have_pictures(job_id: str, services: Services) -> bool:
     """Whether the dataset is still there, and its inputs can be drawn."""
     try:
-        inputs, _ = arrays_of(job_id, served)
+        inputs, _ = arrays_of(job_id, services)
     except ConflictError:
         return False
     return picture_shape(inputs.shape[1:]) is not None
 
 
 @router.get("/try")
-def read_try(served: Served) -> Response:
+def read_try(services: ServicesDep) -> Response:
     """The question itself, to play with."""
-    return page("try.html", served)
+    return page("try.html", services)

@@ -61,14 +61,14 @@ _templates.globals |= {
 }
 
 
-def page(template: str, served: Services, status: int = 200, **shown: Any) -> Response:
+def page(template: str, services: Services, status: int = 200, **shown: Any) -> Response:
     """`template` rendered with what is `shown`."""
     text = _templates.get_template(template).render(
         status=status,
-        with_login=served.session is not None,
-        version=served.version.version,
+        with_login=services.authenticator is not None,
+        version=services.version.version,
         root=ROOT.get(),
-        trouble=served.trouble(),
+        trouble=services.trouble(),
         **shown,
     )
     return HTMLResponse(text, status, headers=HEADERS)
@@ -81,19 +81,19 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
-            served: Services = request.app.state.services
+            services: Services = request.app.state.services
             ROOT.set(root_of(request.url.path))
             try:
                 return await handle(request)
             except RequestValidationError as error:
                 first = error.errors()[0]
                 detail = f"{first['loc'][-1]}: {first['msg']}."
-                return page("problem.html", served, 422, detail=detail)
+                return page("problem.html", services, 422, detail=detail)
             except ProblemError as problem:
-                return page("problem.html", served, problem.status, detail=problem.detail)
+                return page("problem.html", services, problem.status, detail=problem.detail)
             except OSError as error:
                 if not lacks_room(error):
                     raise
-                return page("problem.html", served, 507, detail=no_room(error))
+                return page("problem.html", services, 507, detail=no_room(error))
 
         return handled

@@ -17,7 +17,7 @@ from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
 from batchgrad_service.http.links import below_root
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes import jobs, plans
-from batchgrad_service.routes.dependencies import Served, Services
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.web.forms import form_fields
 from batchgrad_service.web.rendering import PageRoute, page
 
@@ -48,9 +48,9 @@ class Complaint:
 
 
 @router.get("/submit")
-def read_form(served: Served) -> Response:
+def read_form(services: ServicesDep) -> Response:
     """An empty form: a spec for the first dataset there is."""
-    found = served.store.datasets(limit=1).data
+    found = services.store.datasets(limit=1).data
     known = found[0] if found else None
     classes = known is None or known.target_kind == "classes"
     text = EXAMPLE.format(
@@ -58,25 +58,25 @@ def read_form(served: Served) -> Response:
         outputs=(known.classes if known else None) or (10 if classes else 1),
         loss="softmax_cross_entropy" if classes else "squared_error",
     )
-    return _form(served, text, key=secrets.token_hex(16))
+    return _form(services, text, key=secrets.token_hex(16))
 
 
 @router.post("/submit")
-async def submit(served: Served, request: Request) -> Response:
+async def submit(services: ServicesDep, request: Request) -> Response:
     """Queue the job and show it, or show the plan, or what is wrong; the text stays."""
     fields = await form_fields(request)
     text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
     text = text.replace("\r\n", "\n")
-    answer = await _try(served, text, key, queue=action != "check")
+    answer = await _try(services, text, key, queue=action != "check")
     if isinstance(answer, Job):
         return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
     if isinstance(answer, Plan):
-        return _form(served, text, key=key, plan=answer)
-    return _form(served, text, 422, key=secrets.token_hex(16), complaints=answer)
+        return _form(services, text, key=key, plan=answer)
+    return _form(services, text, 422, key=secrets.token_hex(16), complaints=answer)
 
 
 async def _try(
-    served: Services, text: str, key: str, *, queue: bool
+    services: Services, text: str, key: str, *, queue: bool
 ) -> Job | Plan | Sequence[Complaint]:
     """The queued job, or the plan of a spec that is only checked, or what is wrong with it."""
     if len(text) > MAX_SPEC_CHARACTERS:
@@ -90,8 +90,8 @@ async def _try(
         return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
         if queue:
-            return (await jobs.queue(spec, served, key or None))[0]
-        return await plans.plan(spec, served)
+            return (await jobs.queue(spec, services, key or None))[0]
+        return await plans.plan(spec, services)
     except ProblemError as problem:
         found = await run_in_threadpool(_at_lines, text, problem.errors)
         return found or [Complaint(problem.detail)]
@@ -103,7 +103,7 @@ def _at_lines(text: str, errors: Sequence[FieldError]) -> list[Complaint]:
 
 
 def _form(
-    served: Services,
+    services: Services,
     text: str,
     status: int = 200,
     *,
@@ -113,12 +113,12 @@ def _form(
 ) -> Response:
     return page(
         "submit.html",
-        served,
+        services,
         status,
         text=text,
         key=key,
         plan=plan,
         complaints=complaints,
         wrong_lines={one.line for one in complaints},
-        datasets=served.store.datasets(limit=100).data,
+        datasets=services.store.datasets(limit=100).data,
     )

@@ -53,7 +53,7 @@ def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
 
 
 def test_a_token_opens_the_service(guarded: TestClient) -> None:
-    missing, wrong = "This service asks for a token: ", "The token is not this service's: "
+    missing, wrong = "The request has no token: ", "The token is wrong: "
     for authorization, fact in {
         "": missing,
         "Bearer ": missing,
