@@ -5,7 +5,13 @@ from tempfile import TemporaryDirectory
 
 from prometheus_client import CollectorRegistry
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, LayeredShortcut, ShortcutLayer
+from batchgrad.contract import (
+    EXAMPLE_NORM_BOUNDS,
+    FIGURES,
+    JOB_STATUSES,
+    LayeredShortcut,
+    ShortcutLayer,
+)
 from batchgrad_engine.messages import ClusterSeen, Evaluated, Observed, Report
 from batchgrad_service.disk_room import DiskRoom
 from batchgrad_service.metrics.job import PHASES
@@ -31,7 +37,7 @@ def everything() -> Report:
     """A report in which each figure is defined."""
     step = row(7).model_copy(
         update={
-            "noise_scale": 123.456,
+            **dict.fromkeys(FIGURES, 123.456),
             "shortcuts": {"averaged_error": SHORTCUT, "mean_example": SHORTCUT},
         }
     )

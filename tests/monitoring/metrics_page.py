@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from batchgrad.contract import FIGURES
 from tests.monitoring.busy import busy_registry, quiet_registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -17,6 +18,9 @@ What `GET /metrics` says, in Prometheus's text format or, if asked, as OpenMetri
 - Jobs are labelled `job_id`; `batchgrad_job_info` joins their names to it. At most 50 jobs have \
 series of their own, those that have run longest, and a job's series end when it stops running: \
 its history is in the API.
+- The figures of a step, such as the loss, are gauges of each job (`batchgrad_job_loss`). \
+[figures.py](../clients/batchgrad/contract/figures.py) declares them, and `/docs` of a service \
+lists them with their units; they are not in the table.
 - An undefined figure has no series: the noise scale while its signal is not positive, a \
 shortcut's cosine when a gradient is zero, the accuracy of a regression.
 - Counters and histograms begin at 0 when the service starts, those of a job when it begins to run \
@@ -35,7 +39,10 @@ def page() -> str:
     lines = [_HEAD, "| metric | type | labels | what |\n|---|---|---|---|\n"]
     registry = busy_registry(1)
     labels_of = _label_values(registry)
+    figures = {f"batchgrad_job_{figure.metric}" for figure in FIGURES.values()}
     for family in sorted(registry.collect(), key=lambda family: family.name):
+        if family.name in figures:
+            continue
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = ", ".join(
             _label(label, known[family.name].get(label, [])) for label in labels_of[family.name]

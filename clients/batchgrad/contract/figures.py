@@ -6,7 +6,7 @@ A figure that is added to `StepFigures` stands in each step's row, in the job an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
@@ -55,7 +55,8 @@ class Figure:
         help: what it is, a sentence without its full stop.
         function: its value, computed by the engine; None, nan and infinities become null.
         unit: the unit of its value, such as examples; "" for none.
-        metric: its name in Prometheus after `batchgrad_job_`; "" for the figure's own name.
+        name: the name of its field, which `FIGURES` fills in.
+        metric: its name in Prometheus after `batchgrad_job_`; by default `name`.
         labels: its labels in Prometheus besides job_id.
         log: whether its chart has a logarithmic scale.
         always: whether each row has a number. Otherwise it may be null, as it is in the rows of a
@@ -65,10 +66,16 @@ class Figure:
     help: str
     function: Function
     unit: str = ""
+    name: str = ""
     metric: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     log: bool = False
     always: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name for people: noise scale."""
+        return self.name.replace("_", " ")
 
     def __call__(self, schema: dict[str, Any]) -> None:
         """Add the unit to the field's JSON schema; pydantic calls this."""
@@ -91,7 +98,7 @@ class StepFigures(Answer, Generic[Always]):
 
     loss: float | None = declare(
         Figure(
-            "Mean loss of the minibatch before the update, in the loss's own unit",
+            "Mean loss, in the loss's own unit; in training the minibatch's, before the update",
             lambda step: step.loss,
             labels={"split": "train"},
         )
@@ -120,8 +127,8 @@ class StepFigures(Answer, Generic[Always]):
 
 
 FIGURES: Mapping[str, Figure] = {
-    name: declared.json_schema_extra
+    name: replace(figure, name=name, metric=figure.metric or name)
     for name, declared in StepFigures.model_fields.items()
-    if isinstance(declared.json_schema_extra, Figure)
+    if isinstance(figure := declared.json_schema_extra, Figure)
 }
 """Each figure by its name, in their order."""

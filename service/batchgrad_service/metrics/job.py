@@ -3,7 +3,7 @@
 from collections import defaultdict
 from itertools import accumulate
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, Job, LayeredShortcut
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, FIGURES, Job, LayeredShortcut
 from batchgrad_engine.messages import ClusterSeen, Report
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
@@ -53,10 +53,9 @@ class LiveJob:
         self.examples = 0
         self.phase_seconds: defaultdict[str, float] = defaultdict(float)
         self.norms = NormCounts()
-        self.losses: dict[str, float] = {}
-        self.accuracy: float | None = None
-        self.gradient_norm: float | None = None
-        self.noise_scale: float | None = None
+        self.figures: dict[str, float | None] = {}
+        self.validation_loss: float | None = None
+        self.validation_accuracy: float | None = None
         self.shortcuts: dict[str, LayeredShortcut] = {}
 
     def observe(self, report: Report) -> None:
@@ -70,17 +69,12 @@ class LiveJob:
             self.phase_seconds[phase] += sum(seen.phase_seconds.get(phase, ()))
         if report.evaluations:
             newest = report.evaluations[-1]
-            self.losses["validation"] = newest.validation_loss
-            self.accuracy = newest.validation_accuracy
+            self.validation_loss = newest.validation_loss
+            self.validation_accuracy = newest.validation_accuracy
         if report.rows:
             last = report.rows[-1]
             if self.batch_size is None:  # "full": all training examples, at every step
                 self.batch_size = seen.examples // len(report.rows)
             self.step = last.step
-            if last.loss is None:
-                self.losses.pop("train", None)
-            else:
-                self.losses["train"] = last.loss
-            self.gradient_norm = last.gradient_norm
-            self.noise_scale = last.noise_scale
+            self.figures = {name: getattr(last, name) for name in FIGURES}
             self.shortcuts = last.shortcuts

@@ -12,13 +12,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batchgrad.contract import Job, JobStatus
+from batchgrad.contract import FIGURES, Job, JobStatus
 from batchgrad_engine.messages import ClusterSeen, Report
 from batchgrad_service.metrics.job import LiveJob, NormCounts
 
 MAX_JOBS = 50
 MAX_LAYERS = 32
-_FIGURES = {
+_OF_SHORTCUTS = {
     "relative_error": "Distance of the shortcut's gradient from the mean gradient, divided by the "
     "mean gradient's norm: 0 is equal",
     "cosine_similarity": "Cosine of the angle between the shortcut's gradient and the mean "
@@ -81,7 +81,8 @@ class LiveJobs(Collector):
             families = [
                 *_cluster(self._jobs.values()),
                 *_progress(jobs),
-                *_gradients(jobs),
+                *_figures(jobs),
+                *_shortcuts(jobs),
                 *_work(jobs),
             ]
         yield from (states, norms, *families)
@@ -113,31 +114,37 @@ def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
 
 def _progress(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
     info = _gauge("info", "1, labelled by what the job is", "name", "dataset")
-    loss = _gauge("loss", "Newest mean loss, in the loss's own unit", "split")
-    accuracy = _gauge("accuracy", "Newest fraction of examples classified correctly", "split")
     step = _gauge("step", "Steps done")
     planned = _gauge("steps_planned", "Steps that the job will do in all")
     batch = _gauge("batch_size", "Examples in a minibatch")
     for job_id, job in jobs.items():
         info.add_metric([job_id, job.name, job.dataset], 1)
-        for split, value in job.losses.items():
-            loss.add_metric([job_id, split], value)
-        _add(accuracy, [job_id, "validation"], job.accuracy)
         step.add_metric([job_id], job.step)
         planned.add_metric([job_id], job.steps_planned)
         _add(batch, [job_id], job.batch_size)
-    yield from (info, loss, accuracy, step, planned, batch)
+    yield from (info, step, planned, batch)
 
 
-def _gradients(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
-    norm = _gauge("gradient_norm", "Norm of the mean gradient")
-    noise = _gauge(
-        "gradient_noise_scale",
-        "Simple noise scale, in examples: a minibatch much smaller is mostly noise; no series "
-        "while undetermined",
-    )
-    figures = {
-        figure: _gauge(f"shortcut_{figure}", text, "shortcut") for figure, text in _FIGURES.items()
+def _figures(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    """Yield the figures of each job's newest step, and of its newest evaluation."""
+    gauges = {
+        figure.metric: _gauge(figure.metric, figure.help, *figure.labels)
+        for figure in FIGURES.values()
+    }
+    accuracy = _gauge("accuracy", "Newest fraction of examples classified correctly", "split")
+    for job_id, job in jobs.items():
+        for name, value in job.figures.items():
+            figure = FIGURES[name]
+            _add(gauges[figure.metric], [job_id, *figure.labels.values()], value)
+        _add(gauges["loss"], [job_id, "validation"], job.validation_loss)
+        _add(accuracy, [job_id, "validation"], job.validation_accuracy)
+    yield from (*gauges.values(), accuracy)
+
+
+def _shortcuts(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    gauges = {
+        figure: _gauge(f"shortcut_{figure}", text, "shortcut")
+        for figure, text in _OF_SHORTCUTS.items()
     }
     layers = _gauge(
         "layer_shortcut_relative_error",
@@ -146,14 +153,12 @@ def _gradients(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
         "layer",
     )
     for job_id, job in jobs.items():
-        _add(norm, [job_id], job.gradient_norm)
-        _add(noise, [job_id], job.noise_scale)
         for name, shortcut in job.shortcuts.items():
-            for figure, family in figures.items():
-                _add(family, [job_id, name], getattr(shortcut, figure))
+            for figure, gauge in gauges.items():
+                _add(gauge, [job_id, name], getattr(shortcut, figure))
             for layer in (shortcut.layers or [])[:MAX_LAYERS]:
                 _add(layers, [job_id, name, layer.name], layer.relative_error)
-    yield from (norm, noise, *figures.values(), layers)
+    yield from (*gauges.values(), layers)
 
 
 def _work(jobs: dict[str, LiveJob]) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
+from batchgrad.contract import FIGURES
 from batchgrad.display import schema_fields
 from batchgrad.display.docstrings import keep
 from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
@@ -57,7 +58,7 @@ def render(openapi: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
         f'Machines read <a href="openapi.json">/openapi.json</a>.</p>'
-        f"{''.join(routes)}{_losses()}<h1>Schemas</h1>{''.join(schemas)}</html>"
+        f"{''.join(routes)}{_losses()}{_figures()}<h1>Schemas</h1>{''.join(schemas)}</html>"
     )
 
 
@@ -104,6 +105,19 @@ def _losses() -> str:
     return (
         f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul>'
         f"<p>{escape(ACCURACY)}</p><p>{escape(CONVENTIONS)}</p></section>"
+    )
+
+
+def _figures() -> str:
+    items = "".join(
+        f"<li><code>{escape(figure.name)}</code> {escape(figure.help)}. "
+        f"{f'In {escape(figure.unit)}. ' if figure.unit else ''}"
+        f"In Prometheus: <code>batchgrad_job_{escape(figure.metric)}</code>.</li>"
+        for figure in FIGURES.values()
+    )
+    return (
+        '<h1>Figures of a step</h1><section id="figures"><p>In every step\'s row; those of the '
+        f"newest step are the job's.</p><ul>{items}</ul></section>"
     )
 
 
