@@ -8,9 +8,9 @@ from math import isnan, sqrt
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.nn.kernels.jit import compiled
-from batchgrad_workers.nn.kernels.norms import RUN, norm, square
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.norms import norm
+from batchgrad_workers.nn.kernels.scaling import divide
 from batchgrad_workers.runtime.threads import ThreadPool
 
 BLOCK = 1 << 16
@@ -43,18 +43,8 @@ def mean(total: Array, weight: float, pool: ThreadPool) -> tuple[Array, float]:
     squares = np.zeros(-(-len(total) // BLOCK))
 
     def work(block: slice) -> None:
-        _divide(total[block], divisor, gradient[block], squares[block.start // BLOCK :])
+        divide(total[block], divisor, gradient[block], squares[block.start // BLOCK :])
 
     parallel_for(pool, len(total), work)
     found = sum(squares.tolist())
     return gradient, norm(gradient) if isnan(found) else sqrt(found)
-
-
-@compiled
-def _divide(total: Array, weight: float, into: Array, squares: Floats) -> None:
-    divisor = into.dtype.type(weight)
-    for start in range(0, len(total), RUN):
-        part, quotients = total[start : start + RUN], into[start : start + RUN]
-        for p in range(len(part)):
-            quotients[p] = part[p] / divisor
-        squares[0] += square(quotients)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from batchgrad_engine.measurement.products import DIFFERENCE, OWN, PROPAGATION, products
+from batchgrad_engine.measurement.products import products
 from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.comparison import DIFFERENCE, OWN, PROPAGATION
 from batchgrad_workers.nn.layers.linear import Linear
 from batchgrad_workers.runtime.threads import ThreadPool
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_engine.vectors import BLOCK, THREADED, _divide, mean
+from batchgrad_engine.vectors import BLOCK, THREADED, mean
 from batchgrad_workers.nn.kernels.norms import RUN
+from batchgrad_workers.nn.kernels.scaling import divide
 from batchgrad_workers.runtime.threads import ThreadPool
 
 ALONE = ThreadPool(1)
@@ -40,7 +41,7 @@ def test_the_norm_has_one_set_of_bits_wherever_arrays_lie(size: int) -> None:
         for source, into in ((memory[:size], memory[size + gap :]), (memory[-size:], memory)):
             source[:] = total
             squares = np.zeros(1)
-            _divide(source, 3.0, into[:size], squares)
+            divide(source, 3.0, into[:size], squares)
             found.add(squares[0])
     assert len(found) == 1
 

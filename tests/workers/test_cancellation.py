@@ -8,11 +8,11 @@ import pytest
 from batchgrad.contract import Loss, Model
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
-from batchgrad_workers.nn.kernels.im2col import Windows
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.nn.layers.normalization import LayerNorm
 from batchgrad_workers.nn.layers.outer_products import bias_sums
 from batchgrad_workers.nn.layers.pooling import AvgPool2d
+from batchgrad_workers.nn.layers.windows import Windows
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from tests.workers.test_elementwise import layer, slope

@@ -9,11 +9,11 @@ from numpy.testing import assert_allclose
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.activations import relu
-from batchgrad_workers.nn.kernels.im2col import Windows
 from batchgrad_workers.nn.layers.base import weighted_sum
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.elementwise import Flatten
 from batchgrad_workers.nn.layers.pooling import AvgPool2d, MaxPool2d
+from batchgrad_workers.nn.layers.windows import Windows
 
 Place = tuple[int, int]
 WINDOWS = [
@@ -37,7 +37,7 @@ def drawn(*shape: int) -> Array:
 
 def looks(windows: Windows) -> Iterator[tuple[Place, list[tuple[Place, Place]]]]:
     """Each place with the pixels in its window: (row and column in the kernel, in the image)."""
-    (down, across), (ph, pw) = windows.places, windows.padding
+    (down, across), (ph, pw) = windows.output_size, windows.padding
     for y, x in np.ndindex(down, across):
         met: list[tuple[Place, Place]] = []
         for row, column in np.ndindex(*windows.kernel):

@@ -7,13 +7,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.kernels.im2col import Windows
 from batchgrad_workers.nn.kernels.norms import squared
 from batchgrad_workers.nn.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.nn.layers.outer_products import weight_sums
 from batchgrad_workers.nn.layers.pooling import AvgPool2d, MaxPool2d
+from batchgrad_workers.nn.layers.windows import Windows
 
 
 def drawn(*shape: int) -> Array:

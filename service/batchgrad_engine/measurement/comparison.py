@@ -11,16 +11,10 @@ from typing import TypedDict
 import numpy as np
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.measurement.products import (
-    DIFFERENCE,
-    EXACT,
-    INNER,
-    OWN,
-    PROPAGATION,
-    products,
-)
+from batchgrad_engine.measurement.products import products
 from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
 from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.nn.kernels.comparison import DIFFERENCE, EXACT, INNER, OWN, PROPAGATION
 from batchgrad_workers.nn.kernels.norms import least, norms
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.threads import ThreadPool

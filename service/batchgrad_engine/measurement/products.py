@@ -12,13 +12,17 @@ from batchgrad_engine.measurement import batched_over_steps
 from batchgrad_engine.measurement.shortcuts import FROZEN
 from batchgrad_engine.vectors import parallel_for
 from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.nn.kernels.jit import compiled
-from batchgrad_workers.nn.kernels.norms import RUN, norms, squared
+from batchgrad_workers.nn.kernels.comparison import (
+    DIFFERENCE,
+    EXACT,
+    INNER,
+    OWN,
+    PROPAGATION,
+    rank_one_products,
+)
+from batchgrad_workers.nn.kernels.norms import norms, squared
 from batchgrad_workers.nn.layers import Layer
 from batchgrad_workers.runtime.threads import ThreadPool
-
-EXACT, DIFFERENCE, PROPAGATION, INNER, OWN = range(5)
-"""Indices into the result of `products`: ‖G‖², ‖G - v‖², ‖F - v‖², ⟨G, v⟩ and ‖v‖²."""
 
 
 def products(
@@ -82,90 +86,7 @@ def _rank_one(
     rows = np.empty((steps, outputs + bias, 5, 3))
 
     def work(block: slice) -> None:
-        _rows(exact, start, *inputs, *errors, block.start, block.stop, rows)
+        rank_one_products(exact, start, *inputs, *errors, block.start, block.stop, rows)
 
     parallel_for(pool, steps * (outputs + bias), work, numbers=width)
     return rows.sum(axis=1)
-
-
-@compiled
-def _rows(
-    exact: Array,
-    start: int,
-    inputs: Array,
-    input_shifts: Array,
-    input_lengths: Floats,
-    errors: Array,
-    error_shifts: Array,
-    error_lengths: Floats,
-    first: int,
-    last: int,
-    rows: Floats,
-) -> None:
-    width, outputs = inputs.shape[2], errors.shape[2]
-    factors = np.ones(3, exact.dtype)
-    for row in range(first, last):
-        s, o = divmod(row, rows.shape[1])
-        begin, into = start + o * width, rows[s, o]
-        if o < outputs:
-            for place in range(3):
-                factors[place] = errors[s, place, o]
-            part = exact[s, begin : begin + width]
-            _row(part, factors, inputs[s], input_shifts[s], input_lengths[s], into)
-        else:
-            for place in range(3):
-                factors[place] = 1
-            part = exact[s, begin : begin + outputs]
-            _row(part, factors, errors[s], error_shifts[s], error_lengths[s], into)
-
-
-@compiled
-def _row(
-    exact: Array, factors: Array, own: Array, shifts: Array, lengths: Floats, found: Floats
-) -> None:
-    """Write (5, 3) of a piece of G (m,) against v = f a, of factors f (3,) and vectors a (3, m)."""
-    found[:] = 0
-    for start in range(0, len(exact), RUN):
-        _run(exact[start : start + RUN], start, factors, own, shifts, found)
-    for place in range(3):
-        factor = np.float64(factors[place])
-        found[INNER, place] *= factor
-        found[OWN, place] = (factor * lengths[place]) ** 2
-
-
-@compiled
-def _run(
-    exact: Array, start: int, factors: Array, own: Array, shifts: Array, found: Floats
-) -> None:
-    """Add up what needs all of G's numbers. F - v = (f̄ - f) ā + f (ā - a)."""
-    stop = start + len(exact)
-    mean, error_mean, example = own[0][start:stop], own[1][start:stop], own[2][start:stop]
-    shift_1, shift_2 = shifts[1][start:stop], shifts[2][start:stop]
-    f, f_1, f_2 = factors[0], factors[1], factors[2]
-    square = difference = difference_1 = difference_2 = exact.dtype.type(0)
-    lost_1 = lost_2 = inner = inner_1 = inner_2 = square
-    for i in range(len(exact)):
-        square += exact[i] * exact[i]
-        inner += exact[i] * mean[i]
-        inner_1 += exact[i] * error_mean[i]
-        inner_2 += exact[i] * example[i]
-        apart = exact[i] - f * mean[i]
-        difference += apart * apart
-        apart = exact[i] - f_1 * error_mean[i]
-        difference_1 += apart * apart
-        apart = exact[i] - f_2 * example[i]
-        difference_2 += apart * apart
-        apart = (f - f_1) * mean[i] + f_1 * shift_1[i]
-        lost_1 += apart * apart
-        apart = (f - f_2) * mean[i] + f_2 * shift_2[i]
-        lost_2 += apart * apart
-    found[DIFFERENCE, 0] += difference
-    found[DIFFERENCE, 1] += difference_1
-    found[DIFFERENCE, 2] += difference_2
-    found[PROPAGATION, 1] += lost_1
-    found[PROPAGATION, 2] += lost_2
-    found[INNER, 0] += inner
-    found[INNER, 1] += inner_1
-    found[INNER, 2] += inner_2
-    for place in range(3):
-        found[EXACT, place] += square

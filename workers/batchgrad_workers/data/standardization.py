@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels.scaling import standardize
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Standardization:
             inputs = inputs.astype(np.float64)
         scaled = np.empty(inputs.shape, dtype)
         rows = len(inputs)
-        _scale(
+        standardize(
             inputs.reshape(rows, -1),
             self.mean.reshape(-1),
             self.deviation.reshape(-1),
@@ -72,10 +72,3 @@ class Standardization:
 def _scaled(inputs: npt.NDArray[Any], least: Floats, exponent: npt.NDArray[np.intc]) -> Floats:
     """(x - least) / 2^exponent."""
     return np.ldexp(inputs - least, -exponent)
-
-
-@compiled
-def _scale(inputs: Array, mean: Floats, deviation: Floats, into: Array) -> None:
-    for n in range(inputs.shape[0]):
-        for i in range(inputs.shape[1]):
-            into[n, i] = (inputs[n, i] - mean[i]) / deviation[i]

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import erfc, expit
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels import activations as kernels
 
 SQRT_HALF = float(np.sqrt(0.5))
 INVERSE_SQRT_TAU = float(1.0 / np.sqrt(2.0 * np.pi))
@@ -35,7 +35,7 @@ def relu() -> Activation:
 
     def forward(a: Array) -> Array:
         z = np.empty_like(a)
-        _relu(a.ravel("K"), z.ravel("K"))
+        kernels.relu(a.ravel("K"), z.ravel("K"))
         return z
 
     def backward(delta: Array, a: Array, _z: Array) -> Array:
@@ -43,7 +43,7 @@ def relu() -> Activation:
         if delta.strides != a.strides:
             below[...] = delta
             delta = below
-        _relu_error(delta.ravel("K"), a.ravel("K"), below.ravel("K"))
+        kernels.relu_vjp(delta.ravel("K"), a.ravel("K"), below.ravel("K"))
         return below
 
     return Activation(forward, backward)
@@ -119,17 +119,3 @@ def elu(alpha: float) -> Activation:
         lambda a: np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0))),
         lambda delta, a, _z: np.where(a > 0, delta, delta * (alpha * np.exp(np.minimum(a, 0)))),
     )
-
-
-@compiled
-def _relu(a: Array, z: Array) -> None:
-    for k in range(len(a)):
-        z[k] = a[k]
-        if a[k] <= 0:  # NaN stays
-            z[k] = 0
-
-
-@compiled
-def _relu_error(delta: Array, a: Array, below: Array) -> None:
-    for k in range(len(a)):
-        below[k] = delta[k] if a[k] > 0 else 0

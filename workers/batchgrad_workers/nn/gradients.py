@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.layers.chunks import chunks
@@ -133,7 +133,7 @@ class Differentiator:
             self.means.add_targets(means, weights, batch.targets)
 
         totals = np.zeros(3)
-        if not _total(losses, weights, norms, totals):
+        if not totals_and_norms(losses, weights, norms, totals):
             self._form_unsure(views, batch, norms)
         return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
 
@@ -163,22 +163,6 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
     """ℓ_n (n,) and ∂ℓ_n/∂outputs in the outputs' shape."""
     losses, error = loss.function(outputs.reshape(len(outputs), -1), targets)
     return losses, error.reshape(outputs.shape)
-
-
-@compiled
-def _total(losses: Array, weights: Array, squares: Floats, totals: npt.NDArray[np.float64]) -> bool:
-    """Write Σ w_n ℓ_n and Σ w_n; squares become norms. Whether all of those are sure.
-
-    Beyond the largest number of its type a norm, of factors, may be of a gradient that overflows.
-    """
-    sure, most = True, np.finfo(losses.dtype).max
-    for n in range(len(losses)):
-        weight = np.float64(weights[n])
-        totals[0] += weight * losses[n]
-        totals[1] += weight
-        squares[n] = np.sqrt(squares[n])
-        sure = sure and squares[n] <= most
-    return sure
 
 
 def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:

@@ -13,8 +13,7 @@ from scipy.special import expit
 
 from batchgrad.contract import Loss as LossName
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.kernels.jit import compiled, compiled_in_order
-from batchgrad_workers.nn.kernels.norms import RUN
+from batchgrad_workers.nn.kernels import losses as kernels
 
 LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -64,41 +63,8 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]
     nearly 1: log(1 + r) - Σ_o y_o (f_o - f_m), and the error at m is ((1 - y_m) - y_m r)/(1 + r).
     """
     losses, error = np.empty(len(outputs), outputs.dtype), np.empty_like(outputs)
-    _softmax_cross_entropy(outputs, targets, losses, error)
+    kernels.softmax_cross_entropy(outputs, targets, losses, error)
     return losses, error
-
-
-@compiled_in_order
-def _largest_error(y: float, rest: float) -> float:
-    return ((1 - y) - y * rest) / (1 + rest)
-
-
-@compiled
-def _softmax_cross_entropy(outputs: Array, targets: Array, losses: Array, error: Array) -> None:
-    for n in range(len(outputs)):
-        f, y, p = outputs[n], targets[n], error[n]
-        zero = f.dtype.type(0)
-        largest = f[0]
-        for o in range(1, len(f)):
-            largest = max(largest, f[o])
-        m, picked = 0, zero
-        for o in range(len(f)):
-            shifted = f[o] - largest
-            p[o] = np.exp(shifted)
-            picked += y[o] * shifted if y[o] != 0 else zero
-            m = o if shifted == 0 else m
-        p[m] -= 1  # 0, unless it is no number
-        rest = zero
-        for start in range(0, len(f), RUN):
-            part, found = p[start : start + RUN], zero
-            for o in range(len(part)):
-                found += part[o]
-            rest += found
-        losses[n] = np.log1p(rest) - picked
-        total = 1 + rest
-        for o in range(len(f)):
-            p[o] = p[o] / total - y[o]
-        p[m] = _largest_error(y[m], rest)
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:

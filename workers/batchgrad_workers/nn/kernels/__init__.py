@@ -1,1 +1,1 @@
-"""Compiled loops, for what takes numpy many passes over memory."""
+"""Compiled loops, each beside its definition in numpy, for what takes numpy many passes."""

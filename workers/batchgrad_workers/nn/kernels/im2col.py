@@ -1,85 +1,63 @@
-"""Windows over images: which pixels a kernel sees at each place, and the way back.
+"""im2col and col2im: the patches of images that windows see, and the way back."""
 
-Inside, images are (n, height, width, channels), a pixel's channels side by side in memory. Layers
-give such arrays on as views (n, channels, height, width), and elementwise functions keep the order.
-"""
-
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.nn.kernels.jit import compiled
-from batchgrad_workers.nn.kernels.norms import RUN
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.jit import kernel
 
-Pair = tuple[int, int]
 U = np.uintp
-"""Of an index: it can't count from the end, which would keep a loop from the CPU's vectors."""
+"""Unsigned index type. Signed indices can be negative, which keeps LLVM from vectorising."""
 
 Geometry = tuple[int, ...]
-"""Kernel, stride, padding, dilation, places: two numbers each, down and across."""
+"""Kernel, stride, padding, dilation, output size: two numbers each, down and across."""
 
 
-def pair(sides: int | Pair) -> Pair:
-    """One number for both sides, or (height, width)."""
-    return (sides, sides) if isinstance(sides, int) else sides
+def seen(images: Array, geometry: Geometry, padding: float = 0) -> Array:
+    """What each window sees of images (n, h, w, c), as (n, y, x, c, kernel height and width)."""
+    kh, kw, sh, sw, ph, pw, dh, dw, _, _ = geometry
+    padded = np.pad(images, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=padding)
+    spans = dh * (kh - 1) + 1, dw * (kw - 1) + 1
+    return sliding_window_view(padded, spans, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
 
 
-def channels_last(images: Array) -> Array:
-    """(n, channels, height, width) as (n, height, width, channels), one after the other in memory.
-
-    A view of what a layer here gave, a copy of anything else.
-    """
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+def pixel_sums(pixels: Any, values: Array, images: Array) -> Any:
+    """Values added up at every pixel, in the shape of `images`; pixels from 1, padding is 0."""
+    size = images.size + 1
+    return np.bincount(pixels.ravel(), values.ravel(), size)[1:].reshape(images.shape)
 
 
-def channels_first(images: Array) -> Array:
-    """The way back: (n, height, width, channels) as (n, channels, height, width), a view."""
-    return images.transpose(0, 3, 1, 2)
+def pixel_numbers(images: Array) -> Any:
+    """1, 2, … in the shape of `images`."""
+    return np.arange(1, images.size + 1).reshape(images.shape)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Kernel, stride, padding and dilation on images of one shape (channels, height, width)."""
-
-    input_shape: Shape
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair = (1, 1)
-
-    @property
-    def places(self) -> Pair:
-        """How many windows fit, down and across; not positive when none does."""
-        spans = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
-        sizes = zip(self.input_shape[1:], self.padding, spans, self.stride, strict=True)
-        down, across = ((size + 2 * pad - span) // step + 1 for size, pad, span, step in sizes)
-        return down, across
-
-    @property
-    def padded_shape(self) -> Shape:
-        """Shape of an image with its padding."""
-        channels, height, width = self.input_shape
-        return channels, height + 2 * self.padding[0], width + 2 * self.padding[1]
-
-    def sum_type(self, dtype: Any) -> Any:
-        """Of sums over a window: float64 for many numbers, which would lose digits in `dtype`."""
-        return np.dtype(np.float64) if prod(self.kernel) > RUN else dtype
-
-    @property
-    def geometry(self) -> Geometry:
-        """All that the loops below must know beside shapes."""
-        return (*self.kernel, *self.stride, *self.padding, *self.dilation, *self.places)
+def _im2col(images: Array, geometry: Geometry, patches: Array, rest: int = 1) -> Array:
+    """(g, n, t, k): row by row, pixel by pixel, the group's channels; then `rest`."""
+    groups, n, positions, size = patches.shape
+    windows = seen(images, geometry)
+    grouped = windows.reshape(n, positions, groups, -1, *windows.shape[4:])
+    found = grouped.transpose(2, 0, 1, 4, 5, 3).reshape(groups, n, positions, -1)
+    return np.pad(found, [(0, 0)] * 3 + [(0, size - found.shape[3])], constant_values=rest)
 
 
-@compiled
-def look(images: Array, geometry: Geometry, patches: Array) -> None:
-    """Write what every window sees into patches (groups, n, places, numbers).
+def _col2im(patches: Array, geometry: Geometry, images: Array) -> Array:
+    """The sum of the patches' numbers at every pixel."""
+    pixels = _im2col(pixel_numbers(images), geometry, patches, 0)
+    return pixel_sums(pixels, patches, images)
 
-    Numbers are row by row, pixel by pixel, the group's channels; what is left of a patch becomes 1.
-    Padding isn't written: it is where it was for other images, and the room starts as zeros.
+
+@kernel(
+    "images (n, h, w, c), geometry -> patches (g, n, y*x, k)",
+    _im2col,
+    where={"patches": lambda patches: np.zeros_like(patches)},
+)
+def im2col(images: Array, geometry: Geometry, patches: Array) -> None:
+    """Write what each window sees into `patches`, which must hold zeros where padding is.
+
+    Numbers are row by row, pixel by pixel, the group's channels; the rest of a patch becomes 1.
     Where pixels lie side by side, a whole row of the window is copied at once.
     """
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
@@ -102,12 +80,14 @@ def look(images: Array, geometry: Geometry, patches: Array) -> None:
             patches[g, n, :, at:] = 1
 
 
-@compiled
-def look_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
-    """The same from images (n, channels, height, width) into (groups, numbers, n, places).
-
-    Padding is written as well.
-    """
+@kernel(
+    "images (n, c, h, w), geometry -> patches (g, k, n, y*x)",
+    lambda images, geometry, patches: _im2col(
+        images.transpose(0, 2, 3, 1), geometry, patches.transpose(0, 2, 3, 1)
+    ).transpose(0, 3, 1, 2),
+)
+def im2col_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
+    """`im2col` with channels before pixels, numbers before positions; writes padding too."""
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
     height, width = images.shape[2:]
     channels, zero = images.shape[1] // len(patches), images.dtype.type(0)
@@ -128,9 +108,9 @@ def look_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
             patches[g, at:, n] = 1
 
 
-@compiled
-def spread(patches: Array, geometry: Geometry, images: Array) -> None:
-    """Write what the numbers of patches (groups, n, places, numbers) add up to at every pixel."""
+@kernel("patches (g, n, y*x, k), geometry -> images (n, h, w, c)", _col2im)
+def col2im(patches: Array, geometry: Geometry, images: Array) -> None:
+    """Write the sum of the patches' numbers at every pixel."""
     kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
     height, width, channels = images.shape[1:]
     pixels, size = kw if dw == 1 and len(patches) == 1 else 1, channels // len(patches)

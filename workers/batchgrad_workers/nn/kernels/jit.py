@@ -1,6 +1,7 @@
-"""Loops over numbers, compiled to machine code: for what takes numpy many passes."""
+"""Compilation of loops to machine code, and the registry of kernels with their definitions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -8,21 +9,63 @@ from numba import njit
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-def compiled(loop: Loop) -> Loop:
-    """Compile `loop` for each kind of arrays that it meets; it runs without the GIL.
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled loop with its definition.
 
-    Additions may be regrouped for the CPU's vectors, alike wherever CPUs are of one kind, so bits
+    `signature` is "a (n, i), rate -> z (n)": the loop's arguments with their shapes, and which of
+    them it writes. `definition` takes some of the same arguments and returns what is written, in
+    that order, then what the loop returns. `where` says what the loop may assume: the value of an
+    argument as a function of other arguments, or the size that a letter has.
+    """
+
+    loop: Callable[..., Any]
+    signature: str
+    definition: Callable[..., Any]
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+KERNELS: dict[str, Kernel] = {}
+"""All kernels that were imported, by module and name; tests/workers/test_kernels.py draws each."""
+
+
+def kernel(
+    signature: str,
+    definition: Callable[..., Any],
+    *,
+    where: Mapping[str, Any] | None = None,
+    in_order: bool = False,
+) -> Callable[[Loop], Loop]:
+    """Compile the loop that follows and register it with its definition; fields as in `Kernel`.
+
+    Letters: n example · t position · i input · o output · p parameter · g group · c channel · h w
+    height and width of an image · y x of what windows make of it · k numbers of a patch · s step.
+    """
+
+    def register(loop: Loop) -> Loop:
+        found = compiled_in_order(loop) if in_order else compiled(loop)
+        name = f"{loop.__module__.rpartition('.')[2]}.{loop.__name__}"
+        KERNELS[name] = Kernel(found, signature, definition, where or {})
+        return found
+
+    return register
+
+
+def compiled(loop: Loop) -> Loop:
+    """Compile `loop` for each kind of array that it gets; it runs without the GIL.
+
+    Additions may be regrouped for the CPU's vectors, in the same way on CPUs of one kind, so bits
     stay the same there; infinities and NaN go through as in numpy. A loop that adds up must not
     write to an array as well: whether it uses vectors would then depend on how far apart the arrays
-    lie in memory, and so would the sum's bits. Indices are not checked: the caller vouches for
-    shapes. Machine code is kept on the disk (`__pycache__`, else the user's
-    cache; NUMBA_CACHE_DIR); where nothing can be written, each process compiles anew.
+    lie in memory, and so would the sum's bits. Indices are not checked: callers check shapes.
+    Machine code is kept on disk (`__pycache__`, else the user's cache; NUMBA_CACHE_DIR); if no
+    folder is writable, each process compiles again.
     """
     return _compiled(loop, {"reassoc", "contract", "nsz"})
 
 
 def compiled_in_order(loop: Loop) -> Loop:
-    """The same for formulas that are written so that nothing cancels: additions stay as they are.
+    """Compile a formula that is written so that nothing cancels: additions keep their order.
 
     Regrouped, (1 - y) - y r becomes 1 - y (1 + r), which does cancel.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels.jit import kernel
 
 RUN = 1 << 10
 """How many numbers are added up in their own type; the sums of those are, in float64.
@@ -21,7 +21,7 @@ A longer sum in one accumulator would lose a digit for each factor of ten.
 def squared(rows: Array) -> Floats:
     """‖row‖² of every row (n, m); NaN where only `scaled_norms` can tell."""
     found = np.empty(len(rows))
-    _squared_rows(rows, found)
+    squared_rows(rows, found)
     return found
 
 
@@ -66,13 +66,14 @@ def scaled_norms(parts: list[Array]) -> Floats:
 LEAST = least(np.float64)
 
 
-@compiled
-def _squared_rows(rows: Array, found: Floats) -> None:
+@kernel("rows (n, m) -> found (n)", lambda rows: np.square(rows).sum(axis=1))
+def squared_rows(rows: Array, found: Floats) -> None:
+    """‖row‖² of every row, by `square`."""
     for n in range(len(rows)):
         found[n] = square(rows[n])
 
 
-@compiled
+@kernel("row (m)", lambda row: np.square(row).sum())
 def square(row: Array) -> float:
     """‖row‖², again in float64 where its own type loses digits; NaN where that does not do."""
     least = np.float64(np.finfo(row.dtype).tiny) / np.finfo(row.dtype).eps ** 2
@@ -95,7 +96,7 @@ def square(row: Array) -> float:
     return np.nan
 
 
-@compiled
+@kernel("left, right", lambda left, right: left * right)
 def product(left: float, right: float) -> float:
     """Of two squares; NaN where float64 can't hold it."""
     found = left * right

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution: a linear layer over patches, at every place of the image."""
+"""Two-dimensional convolution: a linear layer over patches, at every position of the window."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Shape
-from batchgrad_workers.nn.kernels.im2col import (
-    Windows,
-    channels_first,
-    channels_last,
-    look,
-    look_by_number,
-    spread,
-)
+from batchgrad_workers.nn.kernels.im2col import col2im, im2col, im2col_by_number
 from batchgrad_workers.nn.kernels.norms import squared
 from batchgrad_workers.nn.layers.base import Parameters, Plain
 from batchgrad_workers.nn.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.layers.outer_products import form_cancelled, gram_norms
+from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
 
 SHORT_RUN = 16
 """Where a window's row has fewer numbers of a group, patches are laid out number by number."""
@@ -30,7 +24,7 @@ SHORT_RUN = 16
 class Conv2d(Plain):
     """z_nto = Σ_i W_oi a_nti, with i over the patch (kernel x channels of the group).
 
-    t runs over the places of the window. With a bias every patch ends in a 1, and b_o is that
+    t runs over the window's positions. With a bias every patch ends in a 1, and b_o is that
     number's weight, in g_n as well. Patches are copied out of the images a few examples at a time.
     """
 
@@ -45,7 +39,7 @@ class Conv2d(Plain):
 
     @property
     def output_shape(self) -> Shape:
-        return (self.out_channels, *self.windows.places)
+        return (self.out_channels, *self.windows.output_size)
 
     @property
     def parameter_shapes(self) -> dict[str, Shape]:
@@ -59,9 +53,9 @@ class Conv2d(Plain):
     @property
     def workspace(self) -> int:
         """Patches, products of them and errors; at least one example's are held at once."""
-        places, patch = self._places, self._patch
-        products = min(2 * self.groups * places**2, self.out_channels * patch)
-        return self.groups * places * patch + products + places * self.out_channels
+        positions, patch = self._positions, self._patch
+        products = min(2 * self.groups * positions**2, self.out_channels * patch)
+        return self.groups * positions * patch + products + positions * self.out_channels
 
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
         """Uniform within 1/√(numbers in a patch) (torch.nn.Conv2d.reset_parameters)."""
@@ -73,7 +67,9 @@ class Conv2d(Plain):
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         matrix = self._matrix(parameters, inputs.dtype)
-        outputs = np.empty((len(inputs), *self.windows.places, self.out_channels), inputs.dtype)
+        outputs = np.empty(
+            (len(inputs), *self.windows.output_size, self.out_channels), inputs.dtype
+        )
         for run, patches in self._patches(inputs, CACHE_BYTES):
             into = _rows(self._grouped(outputs[run]))
             np.matmul(_rows(patches), matrix, out=into)
@@ -89,25 +85,25 @@ class Conv2d(Plain):
         shape = (len(inputs), height, width, channels)
         below = np.empty(shape, self.windows.sum_type(error.dtype))
         delta = channels_last(error)
-        each = self.groups * self._places * self._numbers
+        each = self.groups * self._positions * self._numbers
         runs = chunks(len(inputs), each * error.itemsize, CACHE_BYTES)
         memory = np.empty(each * runs[0].stop, error.dtype)
         product = np.multiply if self._group == 1 else np.matmul  # of one number: the same, faster
         for run in runs:
             count = run.stop - run.start
-            shape = (self.groups, count, self._places, self._numbers)
+            shape = (self.groups, count, self._positions, self._numbers)
             patches = memory[: each * count].reshape(shape)
             product(_rows(self._grouped(delta[run])), matrix, out=_rows(patches))
-            spread(patches, self.windows.geometry, below[run])
+            col2im(patches, self.windows.geometry, below[run])
         return channels_first(below.astype(error.dtype, copy=False))
 
     def gradient_sums(
         self, inputs: Array, error: Array, weights: Array, into: Parameters
     ) -> Floats:
-        """The smaller way of `products`, group by group: Gram matrices over places, or g_n."""
+        """The smaller way of `products`, group by group: Gram matrices over positions, or g_n."""
         total = np.zeros((self.groups, self._patch, self._group), inputs.dtype)
         norms = np.empty(len(inputs))
-        gram = 2 * self.groups * self._places**2 < total.size
+        gram = 2 * self.groups * self._positions**2 < total.size
         errors = channels_last(error)
         for run, patches in self._patches(inputs, CHUNK_BYTES if gram else CACHE_BYTES):
             delta = self._grouped(errors[run])
@@ -158,8 +154,8 @@ class Conv2d(Plain):
         return self._numbers + self.bias
 
     @property
-    def _places(self) -> int:
-        return prod(self.windows.places)
+    def _positions(self) -> int:
+        return prod(self.windows.output_size)
 
     def _matrix(self, parameters: Parameters, dtype: Any) -> Array:
         """W and b as (groups, patch, outputs of a group)."""
@@ -176,17 +172,17 @@ class Conv2d(Plain):
         return {**found, "bias": matrix[..., -1, :]} if self.bias else found
 
     def _grouped(self, images: Array) -> Array:
-        """(…, n, down, across, channels) as (…, groups, n, places, channels of a group); a view."""
-        shape = (*images.shape[:-3], self._places, self.groups, images.shape[-1] // self.groups)
+        """(…, n, y, x, channels) as (…, groups, n, positions, channels of a group); a view."""
+        shape = (*images.shape[:-3], self._positions, self.groups, images.shape[-1] // self.groups)
         return np.moveaxis(images.reshape(shape, copy=False), -2, -4)
 
     def _patches(self, inputs: Array, budget_bytes: int) -> Iterator[tuple[slice, Array]]:
-        """Runs of examples with their patches (groups, n, places, patch); the next overwrites them.
+        """Runs of examples, with patches (groups, n, positions, patch) in reused memory.
 
         Patches and what else a run needs stay within the budget.
         """
-        places, patch = self._places, self._patch
-        each = self.groups * places * patch
+        positions, patch = self._positions, self._patch
+        each = self.groups * positions * patch
         runs = chunks(len(inputs), self.workspace * inputs.itemsize, budget_bytes)
         memory = np.zeros(each * runs[0].stop, inputs.dtype)
         by_number = self._channels * self.windows.kernel[1] < SHORT_RUN
@@ -195,17 +191,17 @@ class Conv2d(Plain):
             count = run.stop - run.start
             room = memory[: each * count]
             if by_number:
-                columns = room.reshape(self.groups, patch, count, places)
-                look_by_number(images[run], self.windows.geometry, columns)
+                columns = room.reshape(self.groups, patch, count, positions)
+                im2col_by_number(images[run], self.windows.geometry, columns)
                 yield run, columns.transpose(0, 2, 3, 1)
             else:
-                patches = room.reshape(self.groups, count, places, patch)
-                look(images[run], self.windows.geometry, patches)
+                patches = room.reshape(self.groups, count, positions, patch)
+                im2col(images[run], self.windows.geometry, patches)
                 yield run, patches
 
 
 def _formed(patches: Array, delta: Array) -> Array:
-    """g_n (groups, n, numbers) from (groups, n, places, …)."""
+    """g_n (groups, n, numbers) from (groups, n, positions, …)."""
     return (patches.transpose(0, 1, 3, 2) @ delta).reshape(*delta.shape[:2], -1)
 
 
@@ -220,5 +216,5 @@ def _squared_of(patches: Array, delta: Array, some: Integers) -> Floats:
 
 
 def _rows(stack: Array) -> Array:
-    """(…, n, places, numbers) with examples and places on one axis; a view."""
+    """(…, n, positions, numbers) with examples and positions on one axis; a view."""
     return stack.reshape(*stack.shape[:-3], -1, stack.shape[-1], copy=False)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
-from batchgrad_workers.nn.kernels.jit import compiled
-from batchgrad_workers.nn.kernels.norms import RUN, product, square
+from batchgrad_workers.nn.kernels.gradients import linear_sums
 from batchgrad_workers.nn.layers.base import MeanSums, Parameters, Plain
 from batchgrad_workers.nn.layers.outer_products import bias_sums, position_sums, weight_sums
 
@@ -87,7 +86,7 @@ class Linear(Plain):
         weighted = np.empty_like(error)
         error_sum = into["bias"] if self.bias else np.empty_like(error[0])
         input_sum = means.inputs if means else error_sum[:0]
-        _vector_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
+        linear_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
         np.matmul(weighted.T, inputs, out=into["weight"])
         if means and means.errors is not None:
             means.errors[...] = error_sum
@@ -103,49 +102,3 @@ class Linear(Plain):
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""
         return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
-
-
-@compiled
-def _add_squares(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
-    """Add ‖δ_n‖² (‖a_n‖² + bias) to the norms."""
-    own = np.empty(len(error))
-    least = np.float64(np.finfo(error.dtype).tiny) / np.finfo(error.dtype).eps ** 2
-    short = inputs.shape[1] <= RUN and error.shape[1] <= RUN
-    for n in range(len(error)):
-        a, delta = inputs[n], error[n]
-        errors = squares = error.dtype.type(0)
-        for o in range(len(delta)):
-            errors += delta[o] * delta[o]
-        for i in range(len(a)):
-            squares += a[i] * a[i]
-        found = np.float64(errors) * (np.float64(squares) + bias)
-        sure = least <= errors and least <= squares and least <= found < np.inf
-        own[n] = found if sure and short else np.nan
-    for n in range(len(error)):  # apart from the loop above, which is faster without calls
-        if np.isnan(own[n]):
-            own[n] = product(square(error[n]), square(inputs[n]) + bias)
-        norms[n] += own[n]
-
-
-@compiled
-def _vector_sums(
-    inputs: Array,
-    error: Array,
-    weights: Array,
-    bias: bool,
-    weighted: Array,
-    norms: Floats,
-    error_sum: Array,
-    input_sum: Array,
-) -> None:
-    """Write w_n δ_n, Σ_n w_n δ_n; into room that isn't empty Σ_n w_n a_n; add to the norms."""
-    _add_squares(inputs, error, bias, norms)
-    error_sum[:] = 0
-    input_sum[:] = 0
-    for n in range(len(error)):
-        a, delta, weight = inputs[n], error[n], weights[n]
-        for o in range(len(delta)):
-            weighted[n, o] = weight * delta[o]
-            error_sum[o] += weight * delta[o]
-        for i in range(len(input_sum)):
-            input_sum[i] += weight * a[i]

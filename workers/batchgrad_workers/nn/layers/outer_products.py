@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.kernels.jit import compiled
+from batchgrad_workers.nn.kernels import gradients as kernels
 from batchgrad_workers.nn.kernels.norms import RUN, squared
 from batchgrad_workers.nn.layers.chunks import chunks
 
@@ -71,7 +71,7 @@ def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
     NaN where the sum is below √eps of (Σ_t ‖a_t‖‖δ_t‖)², which bounds its absolute terms.
     """
     gram = np.matmul(inputs, inputs.transpose(0, 1, 3, 2))
-    _gram_sums(gram, np.matmul(error, error.transpose(0, 1, 3, 2)), norms)
+    kernels.gram_norms(gram, np.matmul(error, error.transpose(0, 1, 3, 2)), norms)
 
 
 def form_cancelled(norms: Floats, each_bytes: int, form: Callable[[Integers], Floats]) -> None:
@@ -79,25 +79,3 @@ def form_cancelled(norms: Floats, each_bytes: int, form: Callable[[Integers], Fl
     cancelled = np.flatnonzero(np.isnan(norms))
     for run in chunks(len(cancelled), each_bytes):
         norms[cancelled[run]] = form(cancelled[run])
-
-
-@compiled
-def _gram_sums(inputs: Array, error: Array, norms: Floats) -> None:
-    root = np.sqrt(np.float64(np.finfo(inputs.dtype).eps))
-    least = np.float64(np.finfo(inputs.dtype).tiny) / np.finfo(inputs.dtype).eps
-    groups, examples, positions, _ = inputs.shape
-    for n in range(examples):
-        total = bound = largest = 0.0
-        for g in range(groups):
-            lengths = 0.0
-            for t in range(positions):
-                a, delta = inputs[g, n, t], error[g, n, t]
-                found = a.dtype.type(0)
-                for s in range(positions):
-                    found += a[s] * delta[s]
-                total += found
-                lengths += np.sqrt(np.float64(a[t]) * np.float64(delta[t]))
-                largest = max(largest, np.float64(a[t]), np.float64(delta[t]))
-            bound += lengths * lengths
-        sure = max(root * bound, least * max(largest, 1.0)) <= total < np.inf
-        norms[n] = total if sure else np.nan

@@ -6,7 +6,6 @@ from batchgrad import contract
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.nn import activations
 from batchgrad_workers.nn.activations import Activation
-from batchgrad_workers.nn.kernels.im2col import Windows, pair
 from batchgrad_workers.nn.layers.base import Layer, ShapeMismatch
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.elementwise import Elementwise, Flatten
@@ -14,6 +13,7 @@ from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.nn.layers.linear import Linear
 from batchgrad_workers.nn.layers.normalization import LayerNorm
 from batchgrad_workers.nn.layers.pooling import AvgPool2d, MaxPool2d
+from batchgrad_workers.nn.layers.windows import Windows, pair
 
 MAX_PADDED = 2**24
 """Bound on the numbers of an image with its padding, if padding is most of it."""
@@ -68,7 +68,7 @@ def _convolution(spec: contract.Conv2d, input_shape: Shape) -> Conv2d:
         pair(spec.padding),
         pair(spec.dilation),
     )
-    _check_places(spec.kind, windows)
+    _check_output_size(spec.kind, windows)
     return Conv2d(windows, spec.out_channels, spec.groups, spec.bias)
 
 
@@ -81,7 +81,7 @@ def _pool_windows(spec: contract.MaxPool2d | contract.AvgPool2d, input_shape: Sh
             f"{list(kernel)}: a window could lie in the padding alone."
         )
     windows = Windows(input_shape, kernel, pair(spec.stride or spec.kernel_size), padding)
-    _check_places(spec.kind, windows)
+    _check_output_size(spec.kind, windows)
     return windows
 
 
@@ -93,8 +93,8 @@ def _check_image(kind: str, input_shape: Shape) -> None:
         )
 
 
-def _check_places(kind: str, windows: Windows) -> None:
-    if min(windows.places) < 1:
+def _check_output_size(kind: str, windows: Windows) -> None:
+    if min(windows.output_size) < 1:
         raise ShapeMismatch(
             f"{kind} with kernel {list(windows.kernel)} and dilation {list(windows.dilation)} does "
             f"not fit into images {list(windows.input_shape[1:])} with padding "

@@ -1,0 +1,135 @@
+"""Sums over examples, and norms of per-example gradients from their factors.
+
+n example · t position · g group · i input · o output · a input · δ error.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.nn.kernels.jit import kernel
+from batchgrad_workers.nn.kernels.norms import RUN, product, square
+
+
+def _linear_norms(inputs: Array, error: Array, bias: bool, norms: Floats) -> Floats:
+    return norms + np.vecdot(error, error) * (np.vecdot(inputs, inputs) + bias)
+
+
+@kernel("inputs (n, i), error (n, o), bias -> norms (n)", _linear_norms)
+def linear_norms(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
+    """‖δ_n‖² (‖a_n‖² + bias), added to the norms (Goodfellow 2015)."""
+    own = np.empty(len(error))
+    least = np.float64(np.finfo(error.dtype).tiny) / np.finfo(error.dtype).eps ** 2
+    short = inputs.shape[1] <= RUN and error.shape[1] <= RUN
+    for n in range(len(error)):
+        a, delta = inputs[n], error[n]
+        errors = squares = error.dtype.type(0)
+        for o in range(len(delta)):
+            errors += delta[o] * delta[o]
+        for i in range(len(a)):
+            squares += a[i] * a[i]
+        found = np.float64(errors) * (np.float64(squares) + bias)
+        sure = least <= errors and least <= squares and least <= found < np.inf
+        own[n] = found if sure and short else np.nan
+    for n in range(len(error)):  # apart from the loop above, which is faster without calls
+        if np.isnan(own[n]):
+            own[n] = product(square(error[n]), square(inputs[n]) + bias)
+        norms[n] += own[n]
+
+
+@kernel(
+    "inputs (n, i), error (n, o), weights (n), bias"
+    " -> weighted (n, o), norms (n), error_sum (o), input_sum (i)",
+    lambda inputs, error, weights, bias, norms: (
+        weights[:, None] * error,
+        _linear_norms(inputs, error, bias, norms),
+        weights @ error,
+        weights @ inputs,
+    ),
+)
+def linear_sums(
+    inputs: Array,
+    error: Array,
+    weights: Array,
+    bias: bool,
+    weighted: Array,
+    norms: Floats,
+    error_sum: Array,
+    input_sum: Array,
+) -> None:
+    """Write w_n δ_n and the sums, that of inputs unless it is empty; add to the norms."""
+    linear_norms(inputs, error, bias, norms)
+    error_sum[:] = 0
+    input_sum[:] = 0
+    for n in range(len(error)):
+        a, delta, weight = inputs[n], error[n], weights[n]
+        for o in range(len(delta)):
+            weighted[n, o] = weight * delta[o]
+            error_sum[o] += weight * delta[o]
+        for i in range(len(input_sum)):
+            input_sum[i] += weight * a[i]
+
+
+def _gram_of_positive(rows: Array) -> Array:
+    """Of vectors between which no product cancels."""
+    positive = np.abs(rows) + 1
+    return positive @ positive.swapaxes(-1, -2)
+
+
+@kernel(
+    "inputs (g, n, t, t), error (g, n, t, t) -> norms (n)",
+    lambda inputs, error: np.einsum("gnts,gnts->n", inputs, error),
+    where={
+        "inputs": lambda inputs: _gram_of_positive(inputs),
+        "error": lambda error: _gram_of_positive(error),
+    },
+)
+def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
+    """‖g_n‖² from Gram matrices; NaN where terms cancel, or a square is out of range.
+
+    They cancel where the sum is below √eps of Σ_g (Σ_t ‖a_t‖‖δ_t‖)².
+    """
+    root = np.sqrt(np.float64(np.finfo(inputs.dtype).eps))
+    least = np.float64(np.finfo(inputs.dtype).tiny) / np.finfo(inputs.dtype).eps
+    groups, examples, positions, _ = inputs.shape
+    for n in range(examples):
+        total = bound = largest = 0.0
+        for g in range(groups):
+            lengths = 0.0
+            for t in range(positions):
+                a, delta = inputs[g, n, t], error[g, n, t]
+                found = a.dtype.type(0)
+                for s in range(positions):
+                    found += a[s] * delta[s]
+                total += found
+                lengths += np.sqrt(np.float64(a[t]) * np.float64(delta[t]))
+                largest = max(largest, np.float64(a[t]), np.float64(delta[t]))
+            bound += lengths * lengths
+        sure = max(root * bound, least * max(largest, 1.0)) <= total < np.inf
+        norms[n] = total if sure else np.nan
+
+
+@kernel(
+    "losses (n), weights (n) -> squares (n), totals (3)",
+    lambda losses, weights, squares, totals: (
+        np.sqrt(squares),
+        totals + np.array([weights @ losses, weights.sum(), 0]),
+        bool((np.sqrt(squares) <= np.finfo(losses.dtype).max).all()),
+    ),
+    where={"squares": lambda squares: np.square(squares)},
+)
+def totals_and_norms(
+    losses: Array, weights: Array, squares: Floats, totals: npt.NDArray[np.float64]
+) -> bool:
+    """Add Σ w_n ℓ_n and Σ w_n to the totals; squares become norms. True if all norms are sure.
+
+    A norm beyond the largest number of its type may be of a gradient that overflows.
+    """
+    sure, most = True, np.finfo(losses.dtype).max
+    for n in range(len(losses)):
+        weight = np.float64(weights[n])
+        totals[0] += weight * losses[n]
+        totals[1] += weight
+        squares[n] = np.sqrt(squares[n])
+        sure = sure and squares[n] <= most
+    return sure
