@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TextIO
 from pydantic import ValidationError
 
 from batchgrad_engine.executors.factory import Interrupted
-from batchgrad_engine.messages import ClusterFound, Stored, ToEngine
+from batchgrad_engine.messages import ClusterFound, Outcome, Stored, ToEngine
 
 POLL_SECONDS = 0.2
 
@@ -28,6 +28,13 @@ class CommandSource(Protocol):
 
     def ledger_wanted(self) -> bool:
         """True if the service requested the example ledger since the last call."""
+
+
+def outcome_of(commands: CommandSource) -> Outcome:
+    """The outcome of an attempt that ends because of `commands`."""
+    if commands.interrupted or commands.command is None:
+        return "interrupted"
+    return "paused" if commands.command == "pause" else "cancelled"
 
 
 class CommandReader:

@@ -1,4 +1,4 @@
-"""Why a job can't go on: `reason` is a word for machines, the text is for people.
+"""Failures that end a job: `reason` is a word for machines, the text is for people.
 
 Failure
 ├── NonFinite               nonfinite
@@ -15,15 +15,18 @@ Failure
 
 from typing import ClassVar
 
+from batchgrad_engine.messages import Finished
+from batchgrad_workers.system.disk import no_room
+
 
 class Failure(Exception):
-    """A job ends here; trying again would end the same way."""
+    """The job failed, and another attempt would fail the same way."""
 
     reason: ClassVar[str]
 
 
 class NonFinite(Failure):
-    """A number is infinite or none; θ is still that before the step."""
+    """A number is infinite or NaN; θ is still that before the step."""
 
     reason = "nonfinite"
 
@@ -34,34 +37,34 @@ class NonFiniteExamples(NonFinite):
     def __init__(self, step: int, examples: list[int], minibatch: int, *, dropping: bool) -> None:
         some = f"{len(examples)} of {minibatch} examples, first {examples[:10]}"
         if step == 1:
-            advice = "Nothing was updated yet, so it comes of the numbers themselves: inputs, "
-            advice += "targets or initial_parameters that are too large. Set standardize: true, "
+            advice = "There was no update yet, so the inputs, targets or initial_parameters "
+            advice += "themselves are too large. Set standardize: true, "
             advice += "scale them down, or use precision: float64"
             advice += "." if dropping else "; nonfinite: drop leaves such examples out."
         elif len(examples) > minibatch / 2:
             advice = "Most of a minibatch at once means that training has diverged: lower the "
             advice += "learning rate, or clip with optimizer.clip_norm."
         else:
-            advice = "Look at these examples, lower the learning rate, or standardize the inputs"
+            advice = "Check these examples, lower the learning rate, or standardize the inputs"
             advice += "." if dropping else "; nonfinite: drop leaves them out."
         if dropping:
-            some += ", so nothing is left when they are dropped"
+            some += ", so no example remains when they are dropped"
         super().__init__(f"Step {step}: loss or gradient is not finite for {some}. {advice}")
 
 
 class NonFiniteSums(NonFinite):
-    """Every example is finite, what they add up to is not."""
+    """Every example is finite, but their weighted sum is not."""
 
     def __init__(self, step: int) -> None:
         updated = "lower the learning rate, " if step > 1 else ""
         super().__init__(
-            f"Step {step}: every example is finite, their weighted sum is not. Standardize the "
+            f"Step {step}: every example is finite, but their weighted sum is not. Standardize the "
             f"inputs, {updated}or use precision: float64."
         )
 
 
 class NonFiniteParameters(NonFinite):
-    """An update made parameters that are not finite."""
+    """An update produced parameters that are not finite."""
 
     def __init__(self, step: int) -> None:
         super().__init__(
@@ -70,17 +73,17 @@ class NonFiniteParameters(NonFinite):
 
 
 class NonFiniteEvaluation(NonFinite):
-    """The validation loss is not finite: the last update went astray, or an example is broken."""
+    """The validation loss is not finite, because of the last update or of an example."""
 
     def __init__(self, step: int) -> None:
         super().__init__(
             f"The validation loss is not finite after step {step}. Lower the learning rate, "
-            "standardize the inputs, or look at the validation examples."
+            "standardize the inputs, or check the validation examples."
         )
 
 
 class BadInputs(Failure):
-    """The inputs can't be used as the spec says."""
+    """The inputs do not fit the spec."""
 
     reason = "bad_inputs"
 
@@ -92,13 +95,13 @@ class BadInitialParameters(Failure):
 
 
 class NoWorkers(Failure):
-    """Every worker was lost, and none came instead."""
+    """Every worker was lost, and none replaced them."""
 
     reason = "no_workers"
 
 
 class WorkersLost(Failure):
-    """One worker after another ends at the same work."""
+    """Worker after worker was lost with the same microbatches."""
 
     reason = "workers_lost"
 
@@ -106,20 +109,32 @@ class WorkersLost(Failure):
         start, stop = microbatches
         super().__init__(
             f"Step {step + 1}: {losses} workers were lost one after another with microbatches "
-            f"{start} to {stop - 1}; the last one {last}. Look at its node's memory (a smaller "
-            "microbatch_size needs less) and at the log of the worker there."
+            f"{start} to {stop - 1}; the last one {last}. Check its node's memory (a smaller "
+            "microbatch_size needs less) and the worker's log there."
         )
 
 
 class ObjectStoreFull(Failure):
-    """Ray has no room for θ or the job's setup, in memory or on disk."""
+    """Ray's object store has no room for θ or the worker config, in memory or on disk."""
 
     reason = "out_of_memory"
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, error: str) -> None:
         super().__init__(
-            f"Ray's object store is full ({said}). It lies in /dev/shm, and in the disk of Ray's "
-            "temporary directory when that is full: make room there, give it more "
+            f"Ray's object store is full ({error}). It uses /dev/shm, and, when that is full, the "
+            "disk of Ray's temporary directory: free space there, make the store larger "
             "(object_store_memory_bytes for the service's private cluster, --object-store-memory "
             "of ray start for another), or run fewer jobs at once."
         )
+
+
+def failed(reason: str, error: BaseException, step: int) -> Finished:
+    """The last message of an engine whose job failed with `error` after `step` steps."""
+    detail = str(error) or type(error).__name__
+    return Finished(outcome="failed", reason=reason, detail=detail, step=step)
+
+
+def disk_full(error: BaseException, step: int = 0) -> Finished:
+    """The last message of an engine that could not write; another attempt can resume the job."""
+    detail = no_room(error)
+    return Finished(outcome="interrupted", reason="disk_full", detail=detail, step=step)

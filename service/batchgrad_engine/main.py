@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
-from batchgrad_engine import logs, run
+from batchgrad_engine import logs
+from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.commands import CommandReader
 from batchgrad_engine.executors.factory import ClusterLost
+from batchgrad_engine.failures import disk_full
 from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (
     CLUSTER_LOST,
@@ -40,7 +42,7 @@ def main() -> int:
     except OSError as error:
         if not lacks_room(error):
             raise
-        writer.send(run.out_of_room(error))
+        writer.send(disk_full(error))
         return 0
 
 
@@ -56,7 +58,9 @@ def _train_locked(start: Start, writer: MessageWriter) -> int:
                 writer.send(ClusterWanted(workers=workers))
                 return commands.cluster(interrupted)
 
-            run.run(start, commands, writer.send, lambda: writer.save_unstored(start), find_cluster)
+            run_attempt(
+                start, commands, writer.send, lambda: writer.save_unstored(start), find_cluster
+            )
         except ClusterLost as error:
             _log.error("the Ray cluster is gone: %s", error)  # without a traceback
             return CLUSTER_LOST

@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from typing import BinaryIO
 
-from batchgrad_engine import unstored
+from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_engine.messages import (
     Checkpointed,
     EngineEvent,
@@ -67,5 +67,5 @@ class MessageWriter:
             lines = list(self._unstored)
         numbers = [number for number, _ in lines]
         if numbers != self._saved:
-            unstored.write(start.job_directory, start.attempt, lines)
+            unstored_messages.write(start.job_directory, start.attempt, lines)
             self._saved = numbers

@@ -206,6 +206,9 @@ class EngineEvent(Message):
     data: dict[str, Any]
 
 
+Outcome = Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
+
+
 class Finished(Message):
     """The engine's last message. `interrupted`: stdin ended, or Ray failed; the job can resume.
 
@@ -213,7 +216,7 @@ class Finished(Message):
     """
 
     type: Literal["finished"] = "finished"
-    outcome: Literal["succeeded", "failed", "paused", "cancelled", "interrupted"]
+    outcome: Outcome
     reason: str | None = None
     detail: str | None = None
     step: int

@@ -1,5 +1,6 @@
-"""From a job's spec and dataset to a coordinator that is ready for its next step."""
+"""Prepare a job from its spec and dataset, up to a coordinator that is ready for a step."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,11 @@ def prepare(
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
     return Prepared(spec, network, sampler, examples, config, shortcuts, steps, warning)
+
+
+def engine_threads(spec: JobSpec) -> int:
+    """Number of threads for the engine's own work, between the workers' sums."""
+    return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
 
 
 def _standardization(

@@ -20,8 +20,7 @@ from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.measurement.influence import CHUNK_BYTES, Influence, example_influence
 from batchgrad_engine.messages import Message
-from batchgrad_engine.preparation import prepare
-from batchgrad_engine.run import own_threads
+from batchgrad_engine.preparation import engine_threads, prepare
 from batchgrad_engine.training.memory import job_bytes
 from batchgrad_workers.arrays import Floats
 from batchgrad_workers.data.dataset import StoredDataset
@@ -78,7 +77,7 @@ def replay(request: Request) -> StepExamples:
     spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
     source = DatasetSource(request.dataset)
     prepared = prepare(spec, source, snapshot, request.initial_parameters)
-    executor = InlineExecutor(prepared.config, own_threads(spec))
+    executor = InlineExecutor(prepared.config, engine_threads(spec))
     with closing(executor), ThreadPool(1) as pool:
         coordinator = prepared.coordinator(
             executor, pool, snapshot, request.initial_parameters, buffered_steps=0
@@ -148,7 +147,9 @@ def room_bytes(request: Request) -> int:
     stored = StoredDataset.open(request.dataset)
     network = Network(request.spec.model, stored.inputs.shape[1:])
     step = job_bytes(request.spec, network)
-    return own_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES
+    return (
+        engine_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES
+    )
 
 
 def _leave_with_stdin() -> None:

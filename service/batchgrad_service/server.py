@@ -186,7 +186,7 @@ def _serve(
         on_listening=lambda: say_ready(url, settings, token),
         closing=closing,
     )
-    gc_tuning.spare_what_is_here()
+    gc_tuning.freeze_existing_objects()
     with _stopped_by_signals(server.stop):
         supervisor.start()
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchgrad.contract import JobSpec, StepRow
-from batchgrad_engine import run
+from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.messages import (
@@ -53,7 +53,7 @@ def attempt(
     """Everything that an attempt says, as the service hears it."""
     directory.mkdir(exist_ok=True)
     messages: list[AnyEngineMessage] = []
-    run.run(
+    run_attempt(
         Start(
             job_id="j",
             attempt=1,

@@ -143,7 +143,7 @@ def test_step_1_speaks_of_the_numbers_since_nothing_was_updated(
     np.save(dataset / "inputs.npy", np.full((101, 6), 1e60))
     job = spec(standardize=False, validation_fraction=0.0, nonfinite=nonfinite)
     detail = finished(attempt(job, dataset, job_directory)).detail or ""
-    assert "Nothing was updated yet, so it comes of the numbers themselves" in detail
+    assert "There was no update yet, so the inputs, targets or" in detail
     assert "diverged" not in detail
     assert "learning rate" not in detail
     assert ("nonfinite: drop" in detail) == (nonfinite == "fail")

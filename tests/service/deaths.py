@@ -10,7 +10,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import JobSpec, JobStatus
-from batchgrad_engine import run
+from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (
     Checkpointed,
@@ -134,7 +134,7 @@ class Life:
             self.writer.send(message)
 
         try:
-            run.run(start, self, send, save_unstored)
+            run_attempt(start, self, send, save_unstored)
             self.writer.save_unstored(start)
         except Killed:
             return

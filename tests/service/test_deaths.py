@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract import JobStatus
-from batchgrad_engine import unstored
+from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_service.store import Store
 from tests.service.deaths import Fate, Life, World, endure, make_world, spec, start, undisturbed
 
@@ -63,15 +63,17 @@ def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
     assert job.step == job.parameters_step
     assert job.step > before
     assert [row["step"] for row in world.told(job_id).rows] == list(range(1, job.step + 1))
-    assert not (begun.job_directory / unstored.FILE).exists()
+    assert not (begun.job_directory / unstored_messages.FILE).exists()
 
 
 def test_a_file_of_messages_that_cannot_be_read_is_warned_of_and_removed(world: World) -> None:
     job_id = world.job(spec())
     folder = world.data_dir / "jobs" / job_id
-    (folder / unstored.FILE).write_bytes(b'{"attempt": 1, "numbers": [1]}\n{"type": "unheard of"}')
+    (folder / unstored_messages.FILE).write_bytes(
+        b'{"attempt": 1, "numbers": [1]}\n{"type": "unheard of"}'
+    )
     number = world.store.begin_attempt(job_id)
     assert number is not None
     world.reports.take_over(job_id, number)
     assert "can't be read" in world.store.events(job_id).data[-1].data["detail"]
-    assert not (folder / unstored.FILE).exists()
+    assert not (folder / unstored_messages.FILE).exists()

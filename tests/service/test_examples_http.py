@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Ledger, StepExamples
+from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.checkpoints import checkpoints, ledger_files
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger as Columns
 from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, encode
-from batchgrad_engine.run import run
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.store.records import to_cursor
 from batchgrad_service.store.step_blocks import blocks
@@ -65,7 +65,7 @@ def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> Non
         dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
-    run(start, orders or CommandReader(), hear, save_unstored=lambda: None)
+    run_attempt(start, orders or CommandReader(), hear, save_unstored=lambda: None)
 
 
 @pytest.fixture

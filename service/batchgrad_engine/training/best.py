@@ -10,24 +10,24 @@ from batchgrad_workers.nn.network import Network
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation, and the parameters by name that it was of."""
+    """The best evaluation, and the parameters that it evaluated, by name."""
 
     evaluation: BestEvaluation
     parameters: dict[str, Array]
 
     @property
-    def said(self) -> str:
-        """A sentence for people."""
+    def sentence(self) -> str:
+        """A sentence for people that names the evaluation."""
         figure = getattr(self.evaluation, self.evaluation.metric)
         return (
-            f"Kept are the parameters after epoch {self.evaluation.epoch}, step "
-            f"{self.evaluation.step}: of all evaluations theirs has the best "
+            f"The job keeps the parameters after epoch {self.evaluation.epoch}, step "
+            f"{self.evaluation.step}: their evaluation has the best "
             f"{self.evaluation.metric}, {figure:.6g}."
         )
 
 
 def score(metric: ValidationMetric, loss: float, accuracy: float | None) -> float | None:
-    """The figure that `metric` names, so that higher is better; None where there is none."""
+    """The figure that `metric` names, negated if lower is better; None if undefined."""
     return -loss if metric == "validation_loss" else accuracy
 
 
@@ -35,7 +35,7 @@ class BestParameters:
     """A copy of θ (P,) at the evaluation with the best `metric`, the first of equals."""
 
     def __init__(self, metric: ValidationMetric, network: Network, saved: Best | None) -> None:
-        """Go on from what a checkpoint `saved`."""
+        """Continue from `saved`, the best of a checkpoint."""
         self._metric = metric
         self._network = network
         self._parameters: Array | None = None
@@ -49,7 +49,7 @@ class BestParameters:
     def observe(
         self, parameters: Array, *, step: int, epoch: int, loss: float, accuracy: float | None
     ) -> bool:
-        """Whether this evaluation of `parameters` (P,) is the best so far: then they are copied."""
+        """Copy `parameters` (P,) if their evaluation is the best so far, and return whether so."""
         reached = score(self._metric, loss, accuracy)
         if reached is None or reached <= self._score:
             return False
@@ -64,12 +64,12 @@ class BestParameters:
             metric=self._metric,
             validation_loss=loss,
             validation_accuracy=accuracy,
-            parameters_digest="",  # worked out when a checkpoint asks for it
+            parameters_digest="",  # computed in `best`, for a checkpoint
         )
         return True
 
     def best(self) -> Best | None:
-        """What a checkpoint keeps; None before the first evaluation."""
+        """The best so far, for a checkpoint; None before the first evaluation."""
         if self._parameters is None or self._evaluation is None:
             return None
         if not self._evaluation.parameters_digest:

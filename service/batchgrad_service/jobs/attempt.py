@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from batchgrad_engine import unstored
+from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_engine.messages import (
     LEDGER_FILE,
     AnyEngineMessage,
@@ -154,7 +154,7 @@ class Attempt:
             for line, message in enumerate(engine.messages(), start=1):
                 self._handle(engine, line, message)
             if not (self._killed or self._reports_unstored):
-                unstored.remove(self._folder)  # every report is stored
+                unstored_messages.remove(self._folder)  # every report is stored
         except EngineProtocolError as error:
             broken = error
             self.kill()

@@ -3,10 +3,9 @@
 import logging
 from pathlib import Path
 
-from batchgrad_engine import unstored
-from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints import checkpoints, unstored_messages
+from batchgrad_engine.checkpoints.unstored_messages import BadUnstored
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
-from batchgrad_engine.unstored import BadUnstored
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import MessageId, Store
 
@@ -55,7 +54,7 @@ class Reports:
         """
         folder = self._data_dir / "jobs" / job_id
         try:
-            left = unstored.read(folder)
+            left = unstored_messages.read(folder)
         except BadUnstored as bad:
             log.exception("Job %s", job_id)
             self._store.record_event(
@@ -69,7 +68,7 @@ class Reports:
         known = [kept.checkpoint.step for kept in self._store.checkpoints(job_id)]
         for checkpoint in checkpoints.newer(folder, max(known, default=-1)):
             self._record(job_id, attempt, checkpoint, None)
-        unstored.remove(folder)
+        unstored_messages.remove(folder)
 
     def _record(
         self, job_id: str, attempt: int, message: Durable, message_id: MessageId | None

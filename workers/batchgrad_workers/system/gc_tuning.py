@@ -11,6 +11,6 @@ def collect_seldom() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-def spare_what_is_here() -> None:
+def freeze_existing_objects() -> None:
     """What was imported, compiled and set up stays: it is not looked at again."""
     gc.freeze()

@@ -63,7 +63,7 @@ def connect(
     _await(address, patience_seconds, interrupted, tell)
     with cluster_errors():
         _initialise(address, namespace)
-    gc_tuning.spare_what_is_here()  # Ray's modules are a third more to look at
+    gc_tuning.freeze_existing_objects()  # Ray's modules are a third more to look at
 
 
 def _initialise(address: str, namespace: str) -> None:

@@ -1,9 +1,9 @@
 """The file of messages that the service has not stored yet, beside an engine's checkpoints.
 
-An engine writes it before every checkpoint and at its end, so that whatever a checkpoint has left
-behind is either stored or here; the service stores the messages before the next attempt. A message
-is known by its attempt and the number of its line on the engine's stdout, from 1, so that one that
-was stored just before the service died is not stored again.
+An engine writes it before every checkpoint and at its end: all messages up to a checkpoint are
+stored by the service or in this file. The service stores them before the next attempt. A message
+is identified by its attempt and the number of its line on the engine's stdout, from 1, so that
+a message that the service stored just before it died is not stored again.
 """
 
 import json
@@ -20,7 +20,7 @@ FILE = "unstored.jsonl"
 
 
 class BadUnstored(Exception):
-    """The file does not hold what an engine of this version writes."""
+    """The file's content is not what an engine of this version writes."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,18 @@ class Unstored:
 
 
 def write(directory: Path, attempt: int, lines: Sequence[tuple[int, bytes]]) -> None:
-    """Replace the file by these numbered lines; when this returns, it survives a power cut."""
+    """Replace the file by these numbered lines, durably."""
     head = {"attempt": attempt, "numbers": [number for number, _ in lines]}
     content = [json.dumps(head).encode(), *(line for _, line in lines)]
     write_whole(directory / FILE, b"\n".join(content))
 
 
 def read(directory: Path) -> Unstored | None:
-    """What the file holds; None without a file. Raises BadUnstored."""
+    """The messages in the file; None if there is no file.
+
+    Raises:
+        BadUnstored: the content is not valid.
+    """
     try:
         head, *lines = (directory / FILE).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -53,5 +57,5 @@ def read(directory: Path) -> Unstored | None:
 
 
 def remove(directory: Path) -> None:
-    """The service has stored them all."""
+    """Delete the file, after the service has stored all its messages."""
     (directory / FILE).unlink(missing_ok=True)
