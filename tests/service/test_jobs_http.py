@@ -63,6 +63,8 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
     assert (plan.dataset_digest, plan.parameters, plan.steps_planned) == (dataset["digest"], 8, 20)
     assert bench.store.jobs().data == []
     assert bench.supervisor.notified == 0
+    long = " " * 2**15 + json.dumps(body())  # a spec may carry megabytes of parameters
+    assert bench.http.post("/v1/plans", content=long, headers=JSON).status_code == 200
 
 
 @pytest.mark.parametrize(
