@@ -2,26 +2,67 @@
 
 This package is the light client: it needs neither numpy nor Ray.
 
-    from batchgrad import Client
+    from batchgrad import Client, JobFailed, load_job
 
     with Client() as client:
-        job = client.wait(client.submit(spec).id)
+        job = client.wait(client.submit(load_job("digits.yaml")).id)
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from batchgrad.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules one by one
+    from batchgrad import contract, errors
     from batchgrad.client import Client
+    from batchgrad.contract import API_VERSION as API_VERSION
+    from batchgrad.contract.examples import *  # noqa: F403
+    from batchgrad.contract.figures import *  # noqa: F403
+    from batchgrad.contract.gradients import *  # noqa: F403
+    from batchgrad.contract.kinds import *  # noqa: F403
+    from batchgrad.contract.model import *  # noqa: F403
+    from batchgrad.contract.spec import *  # noqa: F403
+    from batchgrad.contract.views import *  # noqa: F403
+    from batchgrad.errors import *  # noqa: F403
+    from batchgrad.parsing.spec_files import load_gradients, load_job
 
-__all__ = ["Client", "__version__"]
+    __all__ = ["Client", "__version__", "load_gradients", "load_job"]
+    __all__ += contract.__all__
+    __all__ += errors.__all__
+
+_MODULES = {
+    "Client": "client",
+    "load_job": "parsing.spec_files",
+    "load_gradients": "parsing.spec_files",
+}
+_WHOLE_MODULES = ("errors", "contract")
 
 
-def __getattr__(name: str) -> Any:
-    """`Client`, loaded when it is first asked for: the command line's help needs no HTTP."""
-    if name == "Client":
-        from batchgrad.client import Client  # noqa: PLC0415 (lazy on purpose, see above)
+if not TYPE_CHECKING:  # a type checker would take every name for one that this finds
 
-        return Client
-    raise AttributeError(f"module 'batchgrad' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """A public name, imported at its first use: the command line's help needs no HTTP."""
+        if name == "__all__":
+            return _names()
+        if name in _MODULES:
+            return getattr(_module(_MODULES[name]), name)
+        if name[:1].isupper():
+            for module in map(_module, _WHOLE_MODULES):
+                if name in module.__all__:
+                    return getattr(module, name)
+        raise AttributeError(f"module 'batchgrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion in a shell."""
+    return sorted({*globals(), *_names()})
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"batchgrad.{name}")
+
+
+def _names() -> list[str]:
+    whole = (name for module in _WHOLE_MODULES for name in _module(module).__all__)
+    return ["__version__", *_MODULES, *whole]

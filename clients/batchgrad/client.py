@@ -411,9 +411,7 @@ def _body(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
         return value
-    hint = f": batchgrad.parsing.spec_files.load_job({value!r:.60}) reads a file" * isinstance(
-        value, str | Path
-    )
+    hint = f": batchgrad.load_job({value!r:.60}) reads a file" * isinstance(value, str | Path)
     raise InvalidArgument(f"a spec is keys and values, got a {type(value).__name__}{hint}.")
 
 

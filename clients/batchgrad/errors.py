@@ -27,6 +27,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+__all__ = [
+    "ApiError",
+    "BatchgradError",
+    "Conflict",
+    "ConnectionFailed",
+    "FileFailed",
+    "InvalidArgument",
+    "InvalidRequest",
+    "InvalidSpec",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "NotFinished",
+    "NotFound",
+    "SentRequest",
+    "ServerError",
+    "Timeout",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedAnswer",
+]
+
 if TYPE_CHECKING:
     from batchgrad.contract import FieldError, Job, ProblemDetails
 

@@ -4,6 +4,16 @@ from typing import Any, Literal
 
 from batchgrad.contract.answer import Answer
 
+__all__ = [
+    "ExampleInput",
+    "ExampleShare",
+    "Ledger",
+    "LedgerEntry",
+    "LedgerOrder",
+    "ShareOrder",
+    "StepExamples",
+]
+
 LedgerOrder = Literal["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
 """The largest first, `example` the smallest; examples that no minibatch held come last."""
 

@@ -13,6 +13,13 @@ from pydantic import Field
 
 from batchgrad.contract.answer import Answer
 
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "MeasuredStep",
+    "StepFigures",
+]
+
 
 class MeasuredStep(NamedTuple):
     """A step as the engine has measured it: what figures are functions of. Arrays are numpy's.

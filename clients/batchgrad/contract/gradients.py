@@ -8,6 +8,15 @@ from batchgrad.contract.answer import Answer
 from batchgrad.contract.model import Integer, Loss, Model, Precision, Truth, Wire
 from batchgrad.contract.views import LayeredShortcut
 
+__all__ = [
+    "Array",
+    "Depth",
+    "GradientShortcut",
+    "GradientsRequest",
+    "GradientsResponse",
+    "NoiseScale",
+]
+
 Array = list[Any]
 """Nested JSON lists of numbers; checked for shape and finiteness by the service."""
 

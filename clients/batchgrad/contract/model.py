@@ -5,6 +5,31 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
+__all__ = [
+    "SHORTCUT_NAMES",
+    "AvgPool2d",
+    "Conv2d",
+    "Elu",
+    "Embedding",
+    "Flatten",
+    "Gelu",
+    "Identity",
+    "Layer",
+    "LayerNorm",
+    "LeakyRelu",
+    "Linear",
+    "Loss",
+    "MaxPool2d",
+    "Model",
+    "Precision",
+    "Relu",
+    "ShortcutName",
+    "Sigmoid",
+    "Silu",
+    "Softplus",
+    "Tanh",
+]
+
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Truth = Annotated[bool, Strict()]

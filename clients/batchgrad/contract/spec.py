@@ -16,6 +16,24 @@ from batchgrad.contract.model import (
     Wire,
 )
 
+__all__ = [
+    "DEFAULT_MICROBATCH",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "EarlyStopping",
+    "InitialParameters",
+    "JobSpec",
+    "Kept",
+    "Optimizer",
+    "Schedule",
+    "Sgd",
+    "StepDecay",
+    "ValidationMetric",
+    "WorkerRange",
+]
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
@@ -69,7 +87,8 @@ class StepDecay(Wire):
     warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
 
 
-Schedule = Annotated[Constant | Cosine | StepDecay, Field(discriminator="kind")]
+AnySchedule = Constant | Cosine | StepDecay
+Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
 class Rule(Wire):
@@ -122,7 +141,8 @@ class AdamW(Rule):
     weight_decay: Number = Field(default=0.01, ge=0)
 
 
-Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
+AnyOptimizer = Sgd | Adam | AdamW
+Optimizer = Annotated[AnyOptimizer, Field(discriminator="kind")]
 
 
 class WorkerRange(Wire):

@@ -9,6 +9,32 @@ from batchgrad.contract.answer import Answer
 from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 
+__all__ = [
+    "EXAMPLE_NORM_BOUNDS",
+    "JOB_STATUSES",
+    "TERMINAL",
+    "BestEvaluation",
+    "Checkpoint",
+    "Dataset",
+    "Event",
+    "EventType",
+    "FieldError",
+    "Job",
+    "JobStatus",
+    "LargestNorm",
+    "LayeredShortcut",
+    "NormTest",
+    "Norms",
+    "Page",
+    "Plan",
+    "PlannedLayer",
+    "ProblemDetails",
+    "Shortcut",
+    "ShortcutLayer",
+    "StepRow",
+    "Version",
+]
+
 JobStatus = Literal[
     "queued",
     "starting",

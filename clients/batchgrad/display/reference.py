@@ -1,13 +1,11 @@
 """The keys of a spec and of a gradients request, as help shows them; read from the contract."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
-from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from batchgrad import contract
-from batchgrad.contract.model import AnyLayer
 from batchgrad.display import schema_fields
 from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
 
@@ -23,28 +21,26 @@ REQUEST_EXAMPLE = """\
 
 def job_spec() -> str:
     """All that SPEC may hold."""
-    optimizers = (contract.Sgd, contract.Adam, contract.AdamW)
-    schedules = (contract.Constant, contract.Cosine, contract.StepDecay)
     return "\n".join(
         [
             "Keys of SPEC; those marked * are required, and exactly one of epochs and steps:",
             *_keys(contract.JobSpec),
             "",
             "Layers, {kind: KIND, …}, numbered from 0 as in torch.nn.Sequential; [default]:",
-            *_kinds(get_args(AnyLayer)),
+            *_kinds(contract.LAYERS),
             *_losses(),
             "",
             *wrap(ACCURACY, WIDTH),
             "",
             "Optimizers, {kind: KIND, …}; clip_norm scales G down to this norm; [default]:",
-            *_kinds(optimizers),
+            *_kinds(contract.OPTIMIZERS),
             "",
             *wrap(
                 "Schedules, optimizer.schedule; of warmup_steps W step t has t/W of the rate, a "
                 "cosine's last step a little over final_fraction; [default]:",
                 WIDTH,
             ),
-            *_kinds(schedules),
+            *_kinds(contract.SCHEDULES),
             "",
             CONVENTIONS,
             "",
@@ -61,7 +57,7 @@ def gradients_request() -> str:
             "",
             *wrap(
                 "Layers, {kind: KIND, …}: "
-                + ", ".join(_kind(layer) for layer in get_args(AnyLayer))
+                + ", ".join(contract.LAYERS)
                 + ". `batchgrad submit --help` tells the keys of each.",
                 WIDTH,
             ),
@@ -87,8 +83,8 @@ def _keys(model: type[BaseModel]) -> Iterator[str]:
         yield from _hanging(name, about)
 
 
-def _kinds(models: tuple[Any, ...]) -> Iterator[str]:
-    for model in models:
+def _kinds(models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
+    for kind, model in models.items():
         schema = model.model_json_schema()
         keys = [
             f"{field.name}*: {field.takes}"
@@ -96,12 +92,7 @@ def _kinds(models: tuple[Any, ...]) -> Iterator[str]:
             else f"{field.name}: {field.takes} [{field.default}]"
             for field in schema_fields.fields(schema, schema.get("$defs", {}))
         ]
-        yield from _hanging(_kind(model), "; ".join(keys))
-
-
-def _kind(model: Any) -> str:
-    """The word that names a layer, an optimizer, a schedule."""
-    return str(get_args(model.model_fields["kind"].annotation)[0])
+        yield from _hanging(kind, "; ".join(keys))
 
 
 def _hanging(name: str, text: str) -> list[str]:

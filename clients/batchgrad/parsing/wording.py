@@ -1,13 +1,12 @@
 """pydantic's findings in plain words: what a field takes, and which key was probably meant."""
 
 import reprlib
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
 from batchgrad import contract
-from batchgrad.contract.model import AnyLayer
 from batchgrad.contract.spec import NAME_PATTERN, SHA256_PATTERN
 from batchgrad.parsing.suggestions import about_layer, meant
 
@@ -104,17 +103,9 @@ def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel])
 
 def _keys() -> dict[str | int, list[str]]:
     """The keys of each object, by the part of pydantic's location that names it."""
-    kinds: list[type[BaseModel]] = [
-        *get_args(AnyLayer),
-        contract.Sgd,
-        contract.Adam,
-        contract.AdamW,
-        contract.Constant,
-        contract.Cosine,
-        contract.StepDecay,
-    ]
+    kinds = {**contract.LAYERS, **contract.OPTIMIZERS, **contract.SCHEDULES}
     keys: dict[str | int, list[str]] = {
-        get_args(kind.model_fields["kind"].annotation)[0]: list(kind.model_fields) for kind in kinds
+        kind: list(model.model_fields) for kind, model in kinds.items()
     }
     keys |= {
         "model": list(contract.Model.model_fields),
@@ -127,10 +118,10 @@ def _keys() -> dict[str | int, list[str]]:
 
 def _below() -> dict[str, str]:
     """Keys that stand deeper in a job's spec, by name: learning_rate is optimizer.learning_rate."""
-    objects: dict[str, list[type[BaseModel]]] = {
+    objects: dict[str, Collection[type[BaseModel]]] = {
         "early_stopping": [contract.EarlyStopping],
-        "optimizer.schedule": [contract.Constant, contract.Cosine, contract.StepDecay],
-        "optimizer": [contract.Sgd, contract.Adam, contract.AdamW],
+        "optimizer.schedule": contract.SCHEDULES.values(),
+        "optimizer": contract.OPTIMIZERS.values(),
         "model": [contract.Model],
     }
     return {

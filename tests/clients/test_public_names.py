@@ -1,0 +1,51 @@
+"""What `batchgrad` exports, by name: a name that comes or goes is a change for users."""
+
+import subprocess
+import sys
+
+import batchgrad
+from batchgrad import contract
+
+ERRORS = """
+    ApiError BatchgradError Conflict ConnectionFailed FileFailed InvalidArgument InvalidRequest
+    InvalidSpec JobCancelled JobError JobFailed NotFinished NotFound SentRequest ServerError Timeout
+    TooManyRequests Unauthorized Unavailable UnexpectedAnswer
+"""
+REQUESTS = """
+    Array EarlyStopping GradientsRequest InitialParameters JobSpec Kept Layer Loss Model Optimizer
+    Precision Schedule ShortcutName ValidationMetric WorkerRange
+"""
+ANSWERS = """
+    BestEvaluation Checkpoint Dataset Depth Event EventType ExampleInput ExampleShare FieldError
+    Figure GradientShortcut GradientsResponse Job JobStatus LargestNorm LayeredShortcut Ledger
+    LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Page Plan PlannedLayer
+    ProblemDetails ShareOrder Shortcut ShortcutLayer StepExamples StepFigures StepRow Version
+"""
+CONSTANTS = """
+    API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS OPTIMIZERS
+    SCHEDULES SHORTCUT_NAMES TERMINAL
+"""
+OTHERS = "Client __version__ load_gradients load_job"
+
+
+def test_the_public_names_are_these() -> None:
+    kinds = [*contract.LAYERS.values(), *contract.OPTIMIZERS.values(), *contract.SCHEDULES.values()]
+    listed = f"{ERRORS} {REQUESTS} {ANSWERS} {CONSTANTS} {OTHERS}".split()
+    expected = {*listed, *(kind.__name__ for kind in kinds)}
+    exported = batchgrad.__all__
+    assert set(exported) == expected
+    assert len(exported) == len(expected)
+    assert set(dir(batchgrad)) >= expected
+
+
+def test_each_public_name_can_be_imported() -> None:
+    code = "from batchgrad import *\nprint(Client.__name__, JobFailed.__name__, Linear.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "Client JobFailed Linear\n"
+    for name in batchgrad.__all__:
+        assert getattr(batchgrad, name) is not None
+
+
+def test_what_is_not_exported_is_not_there() -> None:
+    for name in ("client_", "Nothing", "httpx2", "field", "Wire"):
+        assert not hasattr(batchgrad, name)
