@@ -1,6 +1,7 @@
 """The command line against a scripted service: outputs, messages and exit codes."""
 
 import json
+import re
 import textwrap
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from batchgrad import __version__
 from batchgrad.cli.app import app
-from batchgrad.contract import GradientsRequest, JobSpec, Loss
+from batchgrad.contract import FIGURES, GradientsRequest, JobSpec, Loss
 from batchgrad.contract.model import AnyLayer
 from batchgrad.display.reference import REQUEST_EXAMPLE
 from batchgrad.parsing.spec_files import load_gradients
@@ -38,6 +39,7 @@ def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
         "gap of averaged_error": "0.5",
         "cosine of averaged_error": "0.9",
         "noise scale": "undetermined",
+        "learning rate": "0.1",
         "runs on": "2 Ray workers, 1 thread each",
         "examples/s": "12,345",
     }.items():
@@ -52,6 +54,26 @@ def test_get_and_list_are_tables_or_data(kit: Any, run: Any) -> None:
     assert "job_2" not in listed.stdout
     as_yaml = run(kit.Script(kit.answer(200, page)), "list", "-o", "yaml", "--status", "running")
     assert [job["id"] for job in yaml.safe_load(as_yaml.stdout)] == ["job_1", "job_2"]
+
+
+def test_steps_are_lines_with_every_figure_and_gap(kit: Any, run: Any) -> None:
+    weightless = {**kit.STEP, "step": 19, "loss": None, "shortcuts": {}}
+    page = kit.answer(200, {"data": [kit.STEP, weightless], "next": None})
+    script = kit.Script(page)
+    heading, first, second = run(script, "steps", "job_1", "--max-points", "2").stdout.splitlines()
+    assert script.seen[0].url.params["max_points"] == "2"
+    labels = [figure.label for figure in FIGURES.values()]
+    assert re.split("  +", heading.strip()) == ["step", "epoch", *labels, "gap of averaged_error"]
+    assert first.split()[:5] == ["18", "2", "0.2", "0.1", "1.5"]
+    assert first.split()[-1] == "0.5"
+    assert (second.split()[2], second.split()[-1]) == ("–", "–")
+    assert len(first) == len(second) == len(heading)
+    rows = run(kit.Script(page), "steps", "job_1", "-o", "json").stdout.splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [18, 19]
+    explained = run(kit.Script(page), "steps", "--help").stdout
+    assert all(label in explained for label in labels)
+    nothing = run(kit.Script(kit.answer(200, {"data": [], "next": None})), "steps", "job_1")
+    assert nothing.stdout == ""
 
 
 def test_events_are_sentences(kit: Any, run: Any) -> None:

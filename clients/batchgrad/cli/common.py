@@ -47,6 +47,12 @@ class GradientsHelp(WithReference):
     reference = "gradients_request"
 
 
+class StepsHelp(WithReference):
+    """The command that shows figures of steps."""
+
+    reference = "step_figures"
+
+
 def connect(ctx: typer.Context) -> "Client":
     """A client for BATCHGRAD_URL, or what `app(obj=...)` injects."""
     factory: Callable[[], Client] | None = ctx.find_root().obj

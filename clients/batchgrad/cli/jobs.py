@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from batchgrad.cli import watching
-from batchgrad.cli.common import JobId, JobSpecHelp, Output, connect, write
+from batchgrad.cli.common import JobId, JobSpecHelp, Output, StepsHelp, connect, write
 from batchgrad.display.terminal import say
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(cls=JobSpecHelp)(submit)
     for command in (get, wait, events):
         app.command()(command)
+    app.command(cls=StepsHelp)(steps)
     app.command("list")(list_jobs)
 
 
@@ -168,3 +169,36 @@ def events(
             return
         for event in client.events(job, after=after, follow=False):
             take(event)
+
+
+def steps(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    after: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Only steps after this number.")
+    ] = None,
+    max_points: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="At most so many, evenly apart; else all."),
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Print the figures of a job's steps.
+
+    A step a line, with the gap of each shortcut; with --output json an object a line.
+
+    batchgrad steps job_2x… --max-points 20
+    """
+    from batchgrad.display.steps import StepTable
+
+    table: StepTable | None = None
+    with connect(ctx) as client:
+        for row in client.steps(job, after=after, max_points=max_points):
+            if output != "table":
+                write(row, output)
+                continue
+            if table is None:
+                table = StepTable(row)
+                typer.echo(table.heading())
+            typer.echo(table.line(row))

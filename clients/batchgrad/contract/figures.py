@@ -84,6 +84,11 @@ class Figure:
         """Its name for people: noise scale."""
         return self.name.replace("_", " ")
 
+    @property
+    def text(self) -> str:
+        """Its help and unit, as sentences."""
+        return f"{self.help}. Unit: {self.unit}." if self.unit else f"{self.help}."
+
     def __call__(self, schema: dict[str, Any]) -> None:
         """Add the unit to the field's JSON schema; pydantic calls this."""
         if self.unit:
@@ -93,7 +98,7 @@ class Figure:
 def declare(figure: Figure) -> Any:
     """The pydantic field of a figure."""
     required: dict[str, Any] = {} if figure.always else {"default": None}
-    return Field(**required, description=f"{figure.help}.", json_schema_extra=figure)
+    return Field(**required, description=figure.text, json_schema_extra=figure)
 
 
 Always = TypeVar("Always", float, float | None)

@@ -66,11 +66,29 @@ def validation(job: "Job") -> tuple[float | None, float | None]:
     return of.validation_loss, of.validation_accuracy
 
 
+def step_figures(job: "Job") -> list[tuple[str, str]]:
+    """The figures of a job's newest step by name; none before the first step."""
+    from batchgrad.contract import FIGURES  # noqa: PLC0415 (help needs no contract)
+
+    if not job.step:
+        return []
+    values = [(figure, getattr(job, name)) for name, figure in FIGURES.items()]
+    return [(figure.label, _measured(value, figure.unit)) for figure, value in values]
+
+
+def _measured(value: float | None, unit: str) -> str:
+    return "undetermined" if value is None else f"{number(value)} {unit}".rstrip()
+
+
 def learned(job: "Job") -> list[tuple[str, str]]:
     """What a job's training shows, by name, without what it has none of."""
+    loss = [] if job.loss is None else [("loss", number(job.loss))]
+    return [*loss, *other_figures(job)]
+
+
+def other_figures(job: "Job") -> list[tuple[str, str]]:
+    """Validation, gaps and speed of a job by name; those that it has."""
     pairs: list[tuple[str, str]] = []
-    if job.loss is not None:
-        pairs.append(("loss", number(job.loss)))
     if job.validation_loss is not None:
         pairs.append(("validation loss", number(job.validation_loss)))
     if job.validation_accuracy is not None:

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from batchgrad.display import gaps
-from batchgrad.display.figures import best, counted, learned, number, percent, place, short, size
+from batchgrad.display.figures import (
+    best,
+    counted,
+    number,
+    other_figures,
+    percent,
+    place,
+    short,
+    size,
+    step_figures,
+)
 from batchgrad.display.terminal import properties, say, table
 
 if TYPE_CHECKING:
@@ -26,10 +36,8 @@ def show_job(job: "Job") -> None:
         ("detail", job.detail),
         ("queued because", job.queued_because),
         ("step", f"{job.step} of {job.steps_planned} (epoch {job.epoch})"),
-        *learned(job),
-        ("gradient norm", job.gradient_norm is not None and number(job.gradient_norm)),
-        # A step was made, so there is a figure, or a reason why there is none.
-        ("noise scale", job.gradient_norm is not None and noise(job.noise_scale)),
+        *step_figures(job),
+        *other_figures(job),
         *(
             (f"cosine of {name}", number(shortcut.cosine_similarity))
             for name, shortcut in job.shortcuts.items()

@@ -69,6 +69,14 @@ def gradients_request() -> str:
     )
 
 
+def step_figures() -> str:
+    """The figures of a step, and what each is."""
+    lines = ["Figures of a step; a gap is the relative error of a shortcut's gradient:"]
+    for figure in contract.FIGURES.values():
+        lines += _hanging(figure.label, figure.text)
+    return "\n".join([*lines, ""])
+
+
 def _losses() -> Iterator[str]:
     yield from ("", *wrap(f"Losses. {LOSS_SCALE}", WIDTH))
     yield from (f"  {name:<22}  {formula}" for name, formula in LOSS_FORMULAS.items())

@@ -110,8 +110,7 @@ def _losses() -> str:
 
 def _figures() -> str:
     items = "".join(
-        f"<li><code>{escape(figure.name)}</code> {escape(figure.help)}. "
-        f"{f'In {escape(figure.unit)}. ' if figure.unit else ''}"
+        f"<li><code>{escape(figure.name)}</code> {escape(figure.text)} "
         f"In Prometheus: <code>batchgrad_job_{escape(figure.metric)}</code>.</li>"
         for figure in FIGURES.values()
     )

@@ -1,0 +1,30 @@
+"""Steps as a table that is written line by line, since there may be many."""
+
+from batchgrad.contract import FIGURES, StepRow
+from batchgrad.display.figures import number
+
+COLUMN_WIDTH = 10
+
+
+class StepTable:
+    """The figures of each step, and the gaps of the shortcuts that the first step has."""
+
+    def __init__(self, first: StepRow) -> None:
+        self._shortcuts = list(first.shortcuts)
+        figures = (figure.label for figure in FIGURES.values())
+        self._names = ["step", "epoch", *figures, *(f"gap of {name}" for name in self._shortcuts)]
+
+    def heading(self) -> str:
+        """The names of the columns."""
+        return self._aligned(self._names)
+
+    def line(self, row: StepRow) -> str:
+        """A step under these names."""
+        shortcuts = map(row.shortcuts.get, self._shortcuts)
+        gaps = [shortcut and shortcut.relative_error for shortcut in shortcuts]
+        values = [*(getattr(row, name) for name in FIGURES), *gaps]
+        return self._aligned([str(row.step), str(row.epoch), *map(number, values)])
+
+    def _aligned(self, texts: list[str]) -> str:
+        widths = (max(len(name), COLUMN_WIDTH) for name in self._names)
+        return "  ".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))
