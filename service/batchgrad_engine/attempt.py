@@ -93,7 +93,7 @@ def _train(
         find_cluster=find_cluster,
         # Before there are workers there is no step to finish: a command interrupts the wait.
         interrupted=lambda: commands.interrupted or bool(commands.command and not has_workers),
-        tell=lambda each: send(EngineEvent(event=each.event, data=each.data)),
+        emit=lambda each: send(EngineEvent(event=each.event, data=each.data)),
     )
     has_workers = True
     with closing(executor), ThreadPool(engine_threads(start.spec)) as pool:

@@ -1,4 +1,4 @@
-"""`auto` on a clock that the executors themselves move; bits are real, Ray is not."""
+"""`auto` on a clock that the executors move; the bits are real, Ray is not."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from batchgrad_engine.executors.auto.configs import ParallelConfig
 from batchgrad_engine.executors.auto.executor import AutoExecutor
+from batchgrad_engine.executors.auto.state import State
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
@@ -35,7 +36,7 @@ class Clock:
 
 
 class Timed(InlineExecutor):
-    """Takes as long as it is told to, by the number of threads."""
+    """Each step takes `seconds`, by the number of threads."""
 
     def __init__(self, of: WorkerConfig, clock: Clock, seconds: Mapping[int, float]) -> None:
         super().__init__(of, 1)
@@ -48,16 +49,16 @@ class Timed(InlineExecutor):
         return super().gradient_sums(step, parameters, ranges)
 
 
-class WorkerGroup(Timed):
-    """What a cluster hires out; breaks at its `breaks_at`-th step."""
+class FakeGroup(Timed):
+    """The workers of a fake cluster; they fail at their `breaks_at`-th step."""
 
     kind: Kind = "ray"
 
     def __init__(
-        self, of: WorkerConfig, clock: Clock, seconds: float, plan: ParallelConfig, breaks_at: int
+        self, of: WorkerConfig, clock: Clock, seconds: float, config: ParallelConfig, breaks_at: int
     ) -> None:
         super().__init__(of, clock, {1: seconds})
-        self.workers = self.shares = plan.workers
+        self.workers = self.range_count = config.workers
         self.breaks_in = breaks_at
         self.closed = False
 
@@ -77,51 +78,59 @@ class WorkerGroup(Timed):
 
 @dataclass
 class Cluster:
-    """`seconds` is what a step takes its crews, by plan."""
+    """A step takes its workers `seconds`, by configuration."""
 
     of: WorkerConfig
     clock: Clock
     seconds: dict[ParallelConfig, float]
     cost_seconds: float = 1.0
     cpus: int | None = 4
-    changes: bool = False
+    is_elastic: bool = False
     cpus_by_node: dict[str, int] = field(default_factory=lambda: {"a": 4})
     breaks_at: int = -1
-    unheard: bool = False
-    looks: int = 0
-    left: bool = False
-    crews: list[WorkerGroup] = field(default_factory=list)
-    comes: threading.Event = field(default_factory=threading.Event)
+    unreachable: bool = False
+    queries: int = 0
+    disconnected: bool = False
+    groups: list[FakeGroup] = field(default_factory=list)
+    ready: threading.Event = field(default_factory=threading.Event)
 
     def nodes(self, interrupted: Callable[[], bool]) -> Mapping[str, int]:
-        self.looks += 1
-        while self.unheard and not interrupted():
+        self.queries += 1
+        while self.unreachable and not interrupted():
             threading.Event().wait(0.01)
-        if self.unheard:
+        if self.unreachable:
             raise Interrupted
         if not self.cpus_by_node:
             raise ClusterLost("no room for Ray.")
         return dict(self.cpus_by_node)
 
-    def hire(self, plan: ParallelConfig, interrupted: Callable[[], bool]) -> Executor:
-        while not self.comes.wait(0.01):
+    def launch(self, config: ParallelConfig, interrupted: Callable[[], bool]) -> Executor:
+        while not self.ready.wait(0.01):
             if interrupted():
                 raise Interrupted
-        crew = WorkerGroup(self.of, self.clock, self.seconds[plan], plan, self.breaks_at)
-        self.crews.append(crew)
-        return crew
+        group = FakeGroup(self.of, self.clock, self.seconds[config], config, self.breaks_at)
+        self.groups.append(group)
+        return group
 
-    def leave(self) -> None:
-        assert all(crew.closed for crew in self.crews)
-        self.left = True
+    def disconnect(self) -> None:
+        assert all(group.closed for group in self.groups)
+        self.disconnected = True
 
 
 class Auto(AutoExecutor):
-    """Keeps what it tells."""
+    """Keeps its events and its transitions."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.told: list[ExecutorEvent] = []
-        super().__init__(*arguments, tell=self.told.append, **options)
+        self.events: list[ExecutorEvent] = []
+        self.transitions: set[tuple[State, State]] = set()
+        super().__init__(*arguments, emit=self.events.append, **options)
+        enter = self.selector._enter
+
+        def note(state: State) -> None:
+            self.transitions.add((self.selector.state, state))
+            enter(state)
+
+        self.selector._enter = note  # type: ignore[method-assign]
 
 
 def auto(
@@ -148,17 +157,17 @@ def auto(
 def train(
     of: WorkerConfig, executor: Auto, until: Callable[[list[ExecutorEvent]], Any]
 ) -> list[ExecutorEvent]:
-    """Steps, each compared bit by bit, until it has happened."""
-    executor.told.clear()
+    """Steps, each compared bit by bit, until `until(events)`."""
+    executor.events.clear()
     pause = threading.Event()
     for step in FULL:
-        parts = executor.gradient_sums(step, theta(of), assign(M, executor.shares))
+        parts = executor.gradient_sums(step, theta(of), assign(M, executor.range_count))
         assert bits(joined(parts)) == bits(whole(of, step=step)[0])
-        if until(executor.told):
-            return [*executor.told]
-        pause.wait(0.005)  # others work in the background
-    raise AssertionError(executor.told)
+        if until(executor.events):
+            return [*executor.events]
+        pause.wait(0.005)  # for the threads in the background
+    raise AssertionError(executor.events)
 
 
-def plans(happened: list[ExecutorEvent]) -> list[dict[str, Any]]:
-    return [each.data for each in happened if each.event == "plan"]
+def plans(events: list[ExecutorEvent]) -> list[dict[str, Any]]:
+    return [each.data for each in events if each.event == "plan"]

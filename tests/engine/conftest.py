@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from batchgrad_workers.runtime.shard import WorkerConfig
-from tests.engine.lines import WorkerPool
+from tests.engine.worker_pools import WorkerPool
 from tests.workers.jobs import store, worker_config
 
 
@@ -35,12 +35,12 @@ def job_directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(tmp_path: Path) -> WorkerConfig:
-    """A job's setup on a dataset of its own, for executors that need no engine."""
+    """A job's config on a dataset of its own, for executors that need no engine."""
     return worker_config(store(tmp_path))
 
 
 @pytest.fixture
-def team() -> Iterator[WorkerPool]:
+def pool() -> Iterator[WorkerPool]:
     with threadpool_limits(limits=1), closing(WorkerPool()) as made:
         yield made
 

@@ -8,8 +8,8 @@ from batchgrad_engine.executors.ray.nodes import NodeWatch
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
     WorkerSlot,
-    most_threads,
-    one_a_node,
+    max_threads,
+    one_per_node,
     with_threads,
 )
 
@@ -17,17 +17,17 @@ TWO = Nodes({"a": 4, "b": 8})
 
 
 def test_one_worker_a_node_with_all_its_cpus() -> None:
-    assert one_a_node(TWO, 1, 9, "auto") == [WorkerSlot("a", 4, 4), WorkerSlot("b", 8, 8)]
-    assert one_a_node(TWO, 1, 1, "auto") == [WorkerSlot("a", 4, 4)]
-    assert one_a_node(TWO, 1, 9, 3) == [WorkerSlot("a", 3, 3), WorkerSlot("b", 3, 3)]
-    assert one_a_node(Nodes({}), 1, 9, "auto") == []
+    assert one_per_node(TWO, 1, 9, "auto") == [WorkerSlot("a", 4, 4), WorkerSlot("b", 8, 8)]
+    assert one_per_node(TWO, 1, 1, "auto") == [WorkerSlot("a", 4, 4)]
+    assert one_per_node(TWO, 1, 9, 3) == [WorkerSlot("a", 3, 3), WorkerSlot("b", 3, 3)]
+    assert one_per_node(Nodes({}), 1, 9, "auto") == []
 
 
 def test_several_a_node_where_there_are_too_few() -> None:
-    assert one_a_node(TWO, 3, 9, "auto") == [*[WorkerSlot("a", 2, 2)] * 2, WorkerSlot("b", 8, 8)]
+    assert one_per_node(TWO, 3, 9, "auto") == [*[WorkerSlot("a", 2, 2)] * 2, WorkerSlot("b", 8, 8)]
     # More workers than CPUs, or more threads: Ray finds room for them all the same.
-    assert one_a_node(Nodes({"a": 2}), 4, 4, "auto") == [WorkerSlot("a", 1, 0.5)] * 4
-    assert one_a_node(Nodes({"a": 2}), 2, 2, 8) == [WorkerSlot("a", 8, 1)] * 2
+    assert one_per_node(Nodes({"a": 2}), 4, 4, "auto") == [WorkerSlot("a", 1, 0.5)] * 4
+    assert one_per_node(Nodes({"a": 2}), 2, 2, 8) == [WorkerSlot("a", 8, 1)] * 2
 
 
 def test_workers_of_so_many_threads_wherever_there_is_room() -> None:
@@ -37,8 +37,8 @@ def test_workers_of_so_many_threads_wherever_there_is_room() -> None:
 
 
 def test_as_many_threads_as_all_workers_find_room_for() -> None:
-    assert [most_threads(TWO, workers) for workers in (1, 2, 3, 4, 12, 13)] == [8, 4, 4, 2, 1, 1]
-    assert most_threads(Nodes({}), 2) == 1
+    assert [max_threads(TWO, workers) for workers in (1, 2, 3, 4, 12, 13)] == [8, 4, 4, 2, 1, 1]
+    assert max_threads(Nodes({}), 2) == 1
 
 
 class Looks:

@@ -42,11 +42,11 @@ def nobody() -> Iterator[str]:
 
 def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
     began = monotonic()
-    told: list[ExecutorEvent] = []
+    events: list[ExecutorEvent] = []
     with pytest.raises(ClusterLost, match=f"no Ray head answers at {nobody} .*refused"):
-        connect(nobody, "test", 0.6, lambda: False, told.append)
+        connect(nobody, "test", 0.6, lambda: False, events.append)
     assert 0.6 <= monotonic() - began < 5
-    [warning] = told  # though it knocked more than once
+    [warning] = events  # though it knocked more than once
     assert warning.data["detail"].startswith(f"No Ray head answers at {nobody} ")
 
 

@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from batchgrad_engine.executors.ray.transport import RayConnection, RayConnections
-from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
+from batchgrad_engine.executors.scheduler.protocol import ConnectionLost, StepRequest
 from batchgrad_engine.executors.transport.shared_memory import SharedMemoryConnections
 from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
@@ -28,63 +28,65 @@ def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> Non
     [place], [more] = outbox.put(2, [np.arange(100.0)])
     assert array_at(memory, first[0]).tolist() == [1, 2, 3]
     assert array_at(mapped(more), place).tolist() == list(range(100))
-    places, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit from now on
+    locations, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit from now on
     assert not none
-    assert [offset % 64 for _, offset, _ in places] == [0, 0]
+    assert [offset % 64 for _, offset, _ in locations] == [0, 0]
     for each in (descriptor, more):
         socket.close(each)
 
 
 def test_only_who_was_given_a_token_is_heard() -> None:
-    with closing(SharedMemoryConnections("here")) as lines:
-        offer = lines.offer()
-        stranger = ipc.connect(offer._replace(token=b"guessed"))
+    with closing(SharedMemoryConnections("here")) as connections:
+        connect_info = connections.connect_info()
+        stranger = ipc.connect(connect_info._replace(token=b"guessed"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
-            mute.connect("\0" + offer.address)
-            assert lines.line(offer) is None
-        with ipc.connect(offer):
-            line = lines.line(offer)
-            assert line is not None
-            line.close()
-        assert lines.line(offer) is None  # a token is good once
+            mute.connect("\0" + connect_info.address)
+            assert connections.connection(connect_info) is None
+        with ipc.connect(connect_info):
+            connection = connections.connection(connect_info)
+            assert connection is not None
+            connection.close()
+        assert connections.connection(connect_info) is None  # a token is good once
     with stranger:
         stranger.settimeout(5)
         assert stranger.recv(1) == b""
     with pytest.raises(OSError, match="refused"):
-        ipc.connect(offer)
+        ipc.connect(connect_info)
 
 
 def test_who_is_slow_to_say_its_token_is_heard_all_the_same() -> None:
-    with closing(SharedMemoryConnections("here")) as lines:
-        offer = lines.offer()
+    with closing(SharedMemoryConnections("here")) as connections:
+        connect_info = connections.connect_info()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as slow:
-            slow.connect("\0" + offer.address)
-            assert lines.line(lines.offer()) is None  # it is let in for another's sake
-            slow.send(offer.token)
-            line = lines.line(offer)
-            assert line is not None
-            line.close()
+            slow.connect("\0" + connect_info.address)
+            assert (
+                connections.connection(connections.connect_info()) is None
+            )  # it is let in for another's sake
+            slow.send(connect_info.token)
+            connection = connections.connection(connect_info)
+            assert connection is not None
+            connection.close()
 
 
 def test_who_came_and_went_is_forgotten() -> None:
-    with closing(SharedMemoryConnections("here")) as lines:
+    with closing(SharedMemoryConnections("here")) as connections:
         open_before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(9):
-            ipc.connect(lines.offer()).close()
+            ipc.connect(connections.connect_info()).close()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
-            mute.connect("\0" + lines.offer().address)
-        lines.offer()
+            mute.connect("\0" + connections.connect_info().address)
+        connections.connect_info()
         assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 class FakeActor:
     """Answers as Ray does: with futures, from elsewhere."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, receive: Any) -> None:
         self.futures: list[Future[Any]] = []
         self.asked: list[Any] = []
         self.gradient_sums = self.evaluation_sums = self
-        self.answer = answer
+        self.answer = receive
 
     def remote(self, *arguments: Any) -> Any:
         self.asked.append(arguments)
@@ -98,32 +100,32 @@ class FakeActor:
 def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: WorkerConfig) -> None:
     with closing(ShardRunner(job, 1)) as shard:
         sums = shard.gradient_sums(0, theta(job), 0, M)
-    actor, lines = FakeActor(sums), RayConnections()
-    with closing(RayConnection(actor, "there", lines)) as line:
+    actor, connections = FakeActor(sums), RayConnections()
+    with closing(RayConnection(actor, "there", connections)) as connection:
         for number in (1, 2, 3):
-            line.ask(StepRequest(number, "gradient", 5, theta(job)), (0, M))
+            connection.send(StepRequest(number, "gradient", 5, theta(job)), (0, M))
         assert [a[2:] for a in actor.asked] == [(0, M)] * 3
         third = StepRequest(3, "gradient", 5, theta(job))
         actor.futures[0].set_result(sums)
-        assert line.answer(third) is None
-        late = lines.traffic["in", "ray"]
+        assert connection.receive(third) is None
+        late = connections.traffic["in", "ray"]
         assert late > theta(job).nbytes  # it has travelled all the same
         actor.futures[2].set_result(sums)
-        assert line.answer(third) is sums
-        assert lines.traffic["in", "ray"] == 2 * late
-        line.ask(third, (0, 1))
+        assert connection.receive(third) is sums
+        assert connections.traffic["in", "ray"] == 2 * late
+        connection.send(third, (0, 1))
         actor.futures[3].set_exception(ActorDiedError())
-        with pytest.raises(Lost, match="died unexpectedly"):
-            line.answer(third)
+        with pytest.raises(ConnectionLost, match="died unexpectedly"):
+            connection.receive(third)
     actor.futures[1].set_result(sums)  # nobody listens any more
 
 
 def test_what_travels_by_value_is_counted_with_every_call(job: WorkerConfig) -> None:
-    lines, call = RayConnections(), StepRequest(1, "gradient", 0, theta(job))
+    connections, request = RayConnections(), StepRequest(1, "gradient", 0, theta(job))
     with (
-        closing(RayConnection(FakeActor(None), "there", lines)) as one,
-        closing(RayConnection(FakeActor(None), "there", lines)) as other,
+        closing(RayConnection(FakeActor(None), "there", connections)) as one,
+        closing(RayConnection(FakeActor(None), "there", connections)) as other,
     ):
-        for line in (one, other, other):
-            line.ask(call, (0, 1))
-    assert lines.traffic["out", "ray"] == 3 * theta(job).nbytes
+        for connection in (one, other, other):
+            connection.send(request, (0, 1))
+    assert connections.traffic["out", "ray"] == 3 * theta(job).nbytes

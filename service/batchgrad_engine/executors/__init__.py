@@ -1,1 +1,1 @@
-"""Where a step's microbatches are computed; the coordinator knows only `protocol`."""
+"""Compute a step's microbatches: in the engine, on Ray, or where it is fastest."""

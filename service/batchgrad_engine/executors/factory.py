@@ -1,4 +1,4 @@
-"""Where a step's microbatches are computed; the coordinator knows the protocol only."""
+"""Create the executor that a job's spec asks for."""
 
 import os
 from collections.abc import Callable
@@ -29,37 +29,39 @@ __all__ = [
 
 def executor_for(
     start: Start,
-    setup: WorkerConfig,
+    worker_config: WorkerConfig,
     steps_planned: int,
     *,
     find_cluster: FindCluster | None,
     interrupted: Callable[[], bool],
-    tell: EventSink,
+    emit: EventSink,
 ) -> Executor:
-    """The executor that a job asks for; Ray is not even imported for one that runs inline.
+    """The executor for the spec's `workers` and `threads`. Inline, Ray is not even imported.
 
-    `auto` tries Ray if `start` names a cluster or `find_cluster` can ask for one. What happens to
-    workers is told at once, also while they are waited for, and from whatever thread waits.
+    `auto` tries Ray if `start` names a cluster or `find_cluster` can request one. `emit` is called
+    at once for every event, from any thread, also while workers start.
 
     Raises:
-        Interrupted, NoWorkers, ClusterLost: while workers were being started.
+        Interrupted, NoWorkers, ClusterLost: workers could not be started.
     """
     spec = start.spec
     cores = len(os.sched_getaffinity(0))
     if spec.workers == 0 and spec.threads != "auto":
-        return InlineExecutor(setup, spec.threads)
+        return InlineExecutor(worker_config, spec.threads)
     if spec.workers == "auto" or spec.workers == 0:  # noqa: PLR1714  # mypy follows this form
         with_ray = spec.workers != 0 and (start.ray_address or find_cluster)
         return AutoExecutor(
-            InlineExecutor(setup, 1 if spec.threads == "auto" else spec.threads),
-            LazyRayCluster(start, setup, find_cluster, cores, tell) if with_ray else None,
+            InlineExecutor(worker_config, 1 if spec.threads == "auto" else spec.threads),
+            LazyRayCluster(start, worker_config, find_cluster, cores, emit) if with_ray else None,
             threads=spec.threads,
             cores=cores,
-            microbatches=microbatches(setup.batch_size, setup.microbatch_size),
+            microbatches=microbatches(worker_config.batch_size, worker_config.microbatch_size),
             steps_planned=steps_planned,
             interrupted=interrupted,
-            tell=tell,
+            emit=emit,
         )
-    from batchgrad_engine.executors.ray.executor import crew  # noqa: PLC0415  # see above
+    from batchgrad_engine.executors.ray.executor import (  # noqa: PLC0415  # see above
+        start_ray_executor,
+    )
 
-    return crew(start, setup, spec.workers, interrupted, tell)
+    return start_ray_executor(start, worker_config, spec.workers, interrupted, emit)

@@ -1,4 +1,4 @@
-"""The engine computes by itself, with threads; no Ray is started at all."""
+"""Compute steps in the engine's own process, with threads and without Ray."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunn
 
 
 class InlineExecutor:
-    """One shard in this process."""
+    """One `ShardRunner` in this process."""
 
     kind: Kind = "inline"
     workers = 0
-    shares = 1
+    range_count = 1
 
-    def __init__(self, setup: WorkerConfig, threads: int) -> None:
-        self._shard = ShardRunner(setup, threads)
+    def __init__(self, worker_config: WorkerConfig, threads: int) -> None:
+        self._shard = ShardRunner(worker_config, threads)
 
     @property
     def threads(self) -> int:
         return self._shard.threads
 
     def use_threads(self, threads: int) -> None:
-        """Change their number; the bits stay the same."""
+        """Change the number of threads; the bits stay the same."""
         if threads != self.threads:
             self._shard.use_threads(threads)
 

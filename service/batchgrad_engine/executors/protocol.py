@@ -1,4 +1,4 @@
-"""What the coordinator asks of an executor."""
+"""The executor protocol: what the coordinator needs to compute a step."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,75 +18,76 @@ Kind = Literal["inline", "ray"]
 
 Transport = Literal["shared_memory", "ray"]
 
-Way = tuple[Literal["in", "out"], Transport]
-"""Sums come in and θ goes out, through memory that both see or through Ray's objects."""
+Flow = tuple[Literal["in", "out"], Transport]
+"""Direction and transport: θ goes out and sums come in, by shared memory or as Ray objects."""
 
-Traffic = Counter[Way]
-"""Bytes."""
+Traffic = Counter[Flow]
+"""Bytes transferred, by direction and transport."""
 
 
 class Interrupted(Exception):
-    """The engine was told to go while it waited for workers; the step did not happen."""
+    """The engine has to stop; the step was not computed."""
 
 
 class ClusterLost(Exception):
-    """Ray itself is gone; the step did not happen."""
+    """The Ray cluster is gone; the step was not computed."""
 
 
 @dataclass(frozen=True)
 class ExecutorEvent:
-    """A worker that came or went, a range that was computed again, or a plan that was made."""
+    """A worker joined or was lost, a range was retried, or a configuration was chosen."""
 
     event: EventType
     data: dict[str, Any]
 
 
 EventSink = Callable[[ExecutorEvent], None]
-"""Passes something on at once; any thread may call it."""
+"""Sends an event at once; any thread may call it."""
 
 
 class Executor(Protocol):
-    """Computes ranges of microbatches; what it answers has the same bits wherever it runs."""
+    """Computes ranges of microbatches. The sums have the same bits on every executor."""
 
     @property
     def kind(self) -> Kind:
-        """Where it computes at present."""
+        """Where it computes now."""
 
     @property
     def workers(self) -> int:
-        """Ray workers at hand; 0 inline."""
+        """Ray workers that are alive; 0 inline."""
 
     @property
     def threads(self) -> int:
-        """Threads per worker, or of the engine itself."""
+        """Threads of each worker, or of the engine."""
 
     @property
-    def shares(self) -> int:
-        """Into how many ranges a step should be cut."""
+    def range_count(self) -> int:
+        """The number of ranges to cut the next step into."""
 
     def gradient_sums(
         self, step: int, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[GradientSums]]:
-        """The sums of all `ranges` of step number `step` at θ = `parameters` (P,), in any order.
+        """The sums of all `ranges` of step `step` at θ = `parameters` (P,), in any order.
 
-        The caller may add up in them, and is done with them before it calls again: they may
-        stand in memory that the next call overwrites.
+        They are valid until the next call, which may overwrite their memory; the caller may
+        modify them.
 
         Raises:
-            Interrupted: the engine has to go.
-            NoWorkers, ClusterLost: nobody is left to compute.
+            Interrupted: the engine has to stop.
+            NoWorkers, ClusterLost: no worker is left.
+            WorkersLost: too many workers in a row were lost with the same microbatches.
         """
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
-        """Loss and right answers over `ranges` of the validation examples; the same holds."""
+        """Loss and correct answers over `ranges` of the validation examples, as `gradient_sums`."""
 
     def traffic(self) -> Traffic:
-        """Bytes that travelled since the last call."""
+        """Bytes transferred since the last call."""
 
     def cluster(self) -> ClusterSeen:
-        """Ray's nodes as they were looked at last, and where the workers are now."""
+        """Ray's nodes as last queried, and the nodes that have workers."""
 
     def close(self) -> None:
-        """Let go of threads and workers."""
+        """End all threads and workers."""

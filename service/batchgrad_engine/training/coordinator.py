@@ -118,7 +118,7 @@ class Coordinator:
             return Evaluation(None, None)
         count = microbatches(examples, self._microbatch_size)
         tree: ReductionTree[EvaluationSums] = ReductionTree(count, add)
-        ranges = assign(count, self._executor.shares)
+        ranges = assign(count, self._executor.range_count)
         for part in self._executor.evaluation_sums(self.parameters, ranges):
             for node in part.nodes:
                 tree.add(node.level, node.index, node.sum)
@@ -132,7 +132,7 @@ class Coordinator:
         """The minibatch's examples, and a range of microbatches for every worker."""
         ids = self._sampler.minibatch(step)
         count = microbatches(len(ids), self._microbatch_size)
-        return ids, assign(count, self._executor.shares)
+        return ids, assign(count, self._executor.range_count)
 
     def _reduce(self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]) -> Minibatch:
         """Join what the workers returned, by the canonical tree."""

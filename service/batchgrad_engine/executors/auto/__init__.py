@@ -1,1 +1,1 @@
-"""The executor `auto`: measures configurations on the job's own steps, and uses the fastest."""
+"""The executor `auto`: measures configurations on the job's own steps and uses the fastest."""

@@ -1,80 +1,80 @@
-"""A cluster's nodes, looked at in the background: each second, after failures more seldom."""
+"""Query a cluster's nodes in the background: each second, and less often after failures."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 
+from batchgrad_engine.executors.auto.background import run_in_background
 from batchgrad_engine.executors.auto.cluster import Cluster
-from batchgrad_engine.executors.background import background
 from batchgrad_workers.system.backoff import Backoff
 
-LOOK_SECONDS = 1.0
-"""How often the nodes are looked at."""
+QUERY_SECONDS = 1.0
+"""The time between two queries."""
 
-AGAIN_SECONDS = 30.0
-"""After the first failure of a cluster that may come back."""
+RETRY_SECONDS = 30.0
+"""The time before the first retry after a failure; it doubles with each failure."""
 
-LONGEST_SECONDS = 600.0
+MAX_RETRY_SECONDS = 600.0
 
-Nodes = Mapping[str, int]
+CpusByNode = Mapping[str, int]
 
 
 class ClusterMonitor:
-    """`nodes` are the CPUs of `cluster`'s as last seen; None before that, and after a failure."""
+    """`nodes` are the CPUs of each node, as last queried; None before that and after a failure."""
 
     def __init__(
         self, cluster: Cluster, interrupted: Callable[[], bool], clock: Callable[[], float]
     ) -> None:
-        """`interrupted` says that nobody wants to know any more."""
+        """`interrupted` ends a query that waits for the cluster."""
         self.cluster = cluster
-        self.nodes: Nodes | None = None
+        self.nodes: CpusByNode | None = None
         self._interrupted = interrupted
         self._clock = clock
-        self._under_way: Future[Nodes] | None = None
-        self._looked_at = 0.0
-        self._backoff = Backoff(AGAIN_SECONDS, LONGEST_SECONDS)
+        self._query: Future[CpusByNode] | None = None
+        self._queried_at = 0.0
+        self._backoff = Backoff(RETRY_SECONDS, MAX_RETRY_SECONDS)
         self._failed = False
 
     @property
-    def pending(self) -> list[Future[Nodes]]:
-        """The look that is under way, if one is."""
-        return [self._under_way] if self._under_way else []
+    def pending(self) -> list[Future[CpusByNode]]:
+        """The running query, if there is one."""
+        return [self._query] if self._query else []
 
-    def look(self) -> None:
-        """Begin to look, in the background."""
-        self._under_way = background(partial(self.cluster.nodes, self._interrupted))
+    def query(self) -> None:
+        """Start a query in the background."""
+        self._query = run_in_background(partial(self.cluster.nodes, self._interrupted))
 
-    def news(self) -> Nodes | None:
-        """The nodes, if they are others than before; or begins the next look, if it is time.
+    def poll(self) -> CpusByNode | None:
+        """The nodes if they have changed, else None; starts the next query when it is due.
 
         Raises:
-            ClusterLost, Interrupted: as the look did.
+            ClusterLost, Interrupted: raised by the query.
         """
-        if self._under_way:
-            if self._under_way.done():
-                look, self._under_way, self._looked_at = self._under_way, None, self._clock()
-                if (nodes := look.result()) != self.nodes:
+        if self._query:
+            if self._query.done():
+                query, self._query, self._queried_at = self._query, None, self._clock()
+                if (nodes := query.result()) != self.nodes:
                     self.nodes = nodes
                     return nodes
-        elif not self.cluster.changes:
+        elif not self.cluster.is_elastic:
             return None
         elif self.nodes is not None:
-            if self._clock() - self._looked_at > LOOK_SECONDS:
-                self.look()
+            if self._clock() - self._queried_at > QUERY_SECONDS:
+                self.query()
         elif self._failed and self._clock() > self._backoff.until:
             self._failed = False
-            self._under_way = background(self._anew)
+            self._query = run_in_background(self._reconnect)
         return None
 
     def fail(self) -> float | None:
-        """The cluster was of no use: seconds until it is looked at again; None if it never is."""
+        """Note a failure of the cluster; the seconds until it is queried again, None if never."""
         self.nodes = None
-        if not self.cluster.changes:
+        if not self.cluster.is_elastic:
             return None
         self._failed = True
         return self._backoff.fail(self._clock())
 
-    def _anew(self) -> Nodes:
-        """By a new connection: the old one gets nobody from a head that was started afresh."""
-        self.cluster.leave()
+    def _reconnect(self) -> CpusByNode:
+        """Query over a new connection: a restarted head does not serve the old one."""
+        self.cluster.disconnect()
         return self.cluster.nodes(self._interrupted)

@@ -1,15 +1,15 @@
-"""How a job may be spread over cores and nodes, and whether trying that can pay. No clock here."""
+"""Configurations of workers and threads to measure, and how much time Ray could save. No clock."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Literal, NamedTuple
 
-HEAD_START = 1.05
-"""Ray has to be this much faster than the engine alone: it needs processes and memory more."""
+RAY_MARGIN = 1.05
+"""Ray must be faster than the engine alone by this factor: it needs more processes and memory."""
 
 
 class ParallelConfig(NamedTuple):
-    """So many Ray workers, or none at all, with so many threads each."""
+    """A number of Ray workers, 0 for the engine alone, and the threads of each."""
 
     workers: int
     threads: int
@@ -21,8 +21,8 @@ class ParallelConfig(NamedTuple):
         return f"{self.workers} Ray worker{'s' if self.workers > 1 else ''} x {threads}"
 
 
-def inline_plans(threads: int | Literal["auto"], cores: int) -> list[ParallelConfig]:
-    """1, 2, 4, … threads and one for each core; or just as many as the job wants."""
+def inline_configs(threads: int | Literal["auto"], cores: int) -> list[ParallelConfig]:
+    """1, 2, 4, … threads and one per core; or only the number that the job sets."""
     if threads != "auto":
         return [ParallelConfig(0, threads)]
     return [
@@ -31,32 +31,32 @@ def inline_plans(threads: int | Literal["auto"], cores: int) -> list[ParallelCon
     ]
 
 
-def ray_plans(
+def ray_configs(
     threads: int | Literal["auto"], cpus_by_node: Sequence[int], microbatches: int
 ) -> list[ParallelConfig]:
-    """One worker a core; on several nodes also one worker a node. Nobody would be without work."""
+    """One worker per core; with several nodes also one per node. At most one per microbatch."""
     if threads != "auto":
         workers = sum(cpus // threads for cpus in cpus_by_node)
         return [ParallelConfig(min(workers, microbatches), threads)] if workers else []
-    plans = [ParallelConfig(min(sum(cpus_by_node), microbatches), 1)]
+    configs = [ParallelConfig(min(sum(cpus_by_node), microbatches), 1)]
     if len(cpus_by_node) > 1:
-        plans.append(ParallelConfig(min(len(cpus_by_node), microbatches), min(cpus_by_node)))
-    return [plan for plan in dict.fromkeys(plans) if plan.workers]
+        configs.append(ParallelConfig(min(len(cpus_by_node), microbatches), min(cpus_by_node)))
+    return [config for config in dict.fromkeys(configs) if config.workers]
 
 
 def fastest(seconds: Mapping[ParallelConfig, float]) -> ParallelConfig:
-    """The plan whose best step was the shortest; Ray has to beat HEAD_START."""
-    return min(seconds, key=lambda plan: seconds[plan] * (HEAD_START if plan.workers else 1))
+    """The configuration with the shortest best step; Ray only if faster by RAY_MARGIN."""
+    return min(seconds, key=lambda config: seconds[config] * (RAY_MARGIN if config.workers else 1))
 
 
-def could_win_seconds(
+def max_saving_seconds(
     seconds: Mapping[ParallelConfig, float], *, steps_left: int, microbatches: int, cpus: int | None
 ) -> float:
-    """What Ray could save at the very best: one thread's work shared without any loss.
+    """The most that Ray could save: one thread's work, divided among CPUs without any loss.
 
-    `cpus` is how many CPUs would share it; None is any number.
+    `cpus` is the number of CPUs; None for an unlimited number.
     """
     best = min(seconds.values())
-    alone = seconds.get(ParallelConfig(0, 1), best)
+    one_thread = seconds.get(ParallelConfig(0, 1), best)
     rounds = 1 if cpus is None else ceil(microbatches / cpus)
-    return steps_left * max(0.0, best - alone * rounds / microbatches)
+    return steps_left * max(0.0, best - one_thread * rounds / microbatches)

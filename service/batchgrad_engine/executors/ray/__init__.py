@@ -1,1 +1,1 @@
-"""Workers as Ray actors: their start, their placement, their end, the connection to them."""
+"""Workers as Ray actors: start them, place them on nodes, connect to them, replace lost ones."""

@@ -1,4 +1,4 @@
-"""The engine's connection to a Ray cluster."""
+"""Connect this process to a Ray cluster as a driver; notice when the head is gone."""
 
 import logging
 import socket
@@ -20,20 +20,20 @@ from batchgrad_engine.executors.protocol import (
 from batchgrad_engine.failures import ObjectStoreFull
 from batchgrad_workers.system import gc_tuning
 
-KNOCK_SECONDS = 3.0
+CONNECT_SECONDS = 3.0
 """How long a head may take to accept a connection."""
 
-AGAIN_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 
 _one_at_a_time = Lock()
 
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
-    """Ray's own errors mean that the cluster is lost; those of a worker's code stay as they are.
+    """Raise Ray's own errors as errors of the cluster; pass on those of a worker's code.
 
     Raises:
-        ClusterLost, ObjectStoreFull: instead of Ray's own.
+        ClusterLost, ObjectStoreFull: in place of Ray's own.
     """
     try:
         yield
@@ -48,36 +48,36 @@ def cluster_errors() -> Iterator[None]:
 def connect(
     address: str,
     namespace: str,
-    patience_seconds: float,
+    timeout_seconds: float,
     interrupted: Callable[[], bool],
-    tell: EventSink | None = None,
+    emit: EventSink | None = None,
 ) -> None:
-    """Become a driver of the cluster; once a process. A head that is away is waited for.
+    """Become a driver of the cluster at `address`; once per process.
 
-    `tell` hears of it at once.
+    Waits up to `timeout_seconds` for a head that does not answer; `emit` gets a warning at once.
 
     Raises:
-        ClusterLost: there is no cluster, nor came one.
-        Interrupted: nobody wants to wait any more.
+        ClusterLost: no head answered in time.
+        Interrupted: the engine has to stop.
     """
-    _await(address, patience_seconds, interrupted, tell)
+    _wait_for_head(address, timeout_seconds, interrupted, emit)
     with cluster_errors():
         _initialise(address, namespace)
-    gc_tuning.freeze_existing_objects()  # Ray's modules are a third more to look at
+    gc_tuning.freeze_existing_objects()  # Ray adds a third to the objects that it scans
 
 
 def _initialise(address: str, namespace: str) -> None:
-    """Run ray.init in a thread: it would notice the end of a head after a minute, or later.
+    """Run ray.init in a thread, since it notices the end of a head only after a minute or more.
 
     Raises:
-        ClusterLost: nobody listens at `address` any more; ray.init may go on until it fails.
+        ClusterLost: no head answers at `address` any more; ray.init may continue until it fails.
     """
     outcome: Future[None] = Future()
 
     def initialise() -> None:
         try:
             with _one_at_a_time:
-                if not ray.is_initialized():  # by an earlier one, which the head outlived
+                if not ray.is_initialized():  # by an earlier connection to the same head
                     ray.init(
                         address=address,
                         namespace=namespace,
@@ -91,50 +91,50 @@ def _initialise(address: str, namespace: str) -> None:
             outcome.set_result(None)
 
     Thread(target=initialise, name="ray-init", daemon=True).start()
-    while not wait([outcome], AGAIN_SECONDS).done:
-        if error := _refused(address):
+    while not wait([outcome], RETRY_SECONDS).done:
+        if error := _connect_error(address):
             raise ClusterLost(f"no Ray head answers at {address} any more ({error}).") from error
     outcome.result()
 
 
 def check_head() -> None:
-    """Raises ClusterLost when nobody listens there any more: Ray's own calls wait, deaf to all."""
+    """Raises ClusterLost if the head is gone. Without this check, calls of Ray would block."""
     address = ray.get_runtime_context().gcs_address
-    if error := _refused(address):
+    if error := _connect_error(address):
         raise ClusterLost(f"no Ray head answers at {address} any more ({error}).") from error
 
 
-def leave() -> None:
-    """End the connection, and with it all actors of this engine; to no head there is none."""
+def disconnect() -> None:
+    """End the connection and all actors of this engine; skipped if the head is gone."""
     if ray.is_initialized():
         with suppress(ClusterLost):
             check_head()
             ray.shutdown()
 
 
-def _await(
-    address: str, seconds: float, interrupted: Callable[[], bool], tell: EventSink | None
+def _wait_for_head(
+    address: str, seconds: float, interrupted: Callable[[], bool], emit: EventSink | None
 ) -> None:
-    """Until somebody listens at HOST:PORT; ray.init would try for 41 s, and hear nobody."""
+    """Wait until a head listens at HOST:PORT; ray.init would try for 41 s, without interrupts."""
     deadline = monotonic() + seconds
-    while error := _refused(address):
-        if tell:
+    while error := _connect_error(address):
+        if emit:
             text = f"No Ray head answers at {address} ({error}): the job waits for it."
-            tell(ExecutorEvent("warning", {"detail": text}))
-            tell = None
+            emit(ExecutorEvent("warning", {"detail": text}))
+            emit = None
         if interrupted():
             raise Interrupted
         if monotonic() > deadline:
             raise ClusterLost(f"no Ray head answers at {address} ({error}).") from error
-        sleep(AGAIN_SECONDS)
+        sleep(RETRY_SECONDS)
 
 
-def _refused(address: str) -> OSError | None:
-    """Why nobody can connect there; other forms of address are Ray's to understand."""
+def _connect_error(address: str) -> OSError | None:
+    """Why a connection fails; None if it works, or if `address` has a form that only Ray knows."""
     host, _, port = address.rpartition(":")
     if port.isdigit():
         try:
-            socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         except OSError as error:
             return error
     return None

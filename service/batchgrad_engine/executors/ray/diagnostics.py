@@ -1,48 +1,48 @@
-"""Why no worker comes, in words. Knows no Ray."""
+"""Texts that say why workers have not started. Knows no Ray."""
 
 from collections import Counter
 
 from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
 
-NO_ROOM = (
-    "The cluster has no CPUs free for a worker (ray status shows who has them): the job waits, "
-    "and starts as soon as there are some."
+NO_FREE_CPUS = (
+    "The cluster has no CPUs free for a worker (ray status shows what uses them): the job waits, "
+    "and starts as soon as CPUs are free."
 )
 
 
-def some_room(wanted: int, seconds: float) -> str:
-    """Fewer workers than were asked for have CPUs; the start waits for the others so long."""
+def some_wait(wanted: int, seconds: float) -> str:
+    """Some of the `wanted` workers have no CPUs yet; the start waits up to `seconds` for them."""
     return (
-        f"Some of the {wanted} Ray workers have no CPUs yet (ray status shows who has them): the "
-        f"job waits {seconds:g} s for all of them at most, then trains with those that are there; "
-        "who gets CPUs later joins."
+        f"Some of the {wanted} Ray workers have no CPUs yet (ray status shows what uses them): the "
+        f"job waits up to {seconds:g} s for all of them, then trains with those that have started; "
+        "the others join when they get CPUs."
     )
 
 
-def could_hold(nodes: Nodes, seats: Counter[WorkerSlot]) -> bool:
-    """Whether one of the seats has room when nobody else is there; to no nodes some may come."""
+def could_fit(nodes: Nodes, slots: Counter[WorkerSlot]) -> bool:
+    """Whether a slot would fit if all CPUs were free. True without nodes: some may join."""
     largest = max(nodes.cpus.values(), default=0)
     return not nodes.cpus or any(
-        seat.cpus <= (nodes.cpus.get(seat.node, 0) if seat.node else largest) for seat in seats
+        slot.cpus <= (nodes.cpus.get(slot.node, 0) if slot.node else largest) for slot in slots
     )
 
 
-def nobody_came(
-    nodes: Nodes, seats: Counter[WorkerSlot], seconds: float, lost: bool, failure: str
+def none_started(
+    nodes: Nodes, slots: Counter[WorkerSlot], seconds: float, all_lost: bool, failure: str
 ) -> str:
-    """Workers were wanted in `seats` for so long; `lost`: once there were some.
+    """No worker started in `slots` within `seconds`. `all_lost`: there were workers before.
 
-    `failure` is what went wrong with the last one that was started, if anything did.
+    `failure` is why the last launch failed; "" if unknown.
     """
-    none = f"None of {seats.total()} Ray workers started within {seconds:g} s"
-    if lost:
+    none = f"None of {slots.total()} Ray workers started within {seconds:g} s"
+    if all_lost:
         none += " after all were lost"
     if failure:
         return f"{none}: {failure.rstrip('.')}."
-    if could_hold(nodes, seats):
-        return f"{none}, and Ray does not say why: look at the cluster (ray status)."
-    least = min((seat.cpus for seat in seats), default=1)
+    if could_fit(nodes, slots):
+        return f"{none}, and Ray gives no reason: look at the cluster (ray status)."
+    least = min((slot.cpus for slot in slots), default=1)
     return (
         f"{none}: one needs {least:g} CPUs on one node, and the cluster's largest node has "
-        f"{max(nodes.cpus.values())}. Ask for fewer threads, or add a larger node."
+        f"{max(nodes.cpus.values())}. Use fewer threads, or add a larger node."
     )

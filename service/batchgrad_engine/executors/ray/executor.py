@@ -1,4 +1,4 @@
-"""Ray actors compute, each with some threads, wherever the cluster has a seat for one."""
+"""Compute steps with a group of workers on Ray."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from batchgrad_engine.executors.protocol import (
     Traffic,
 )
 from batchgrad_engine.executors.ray import connection
-from batchgrad_engine.executors.ray.actor import Actors
+from batchgrad_engine.executors.ray.actor import ActorLauncher
 from batchgrad_engine.executors.ray.nodes import watch as watch_nodes
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
     WorkerSlot,
-    most_threads,
-    one_a_node,
+    max_threads,
+    one_per_node,
 )
 from batchgrad_engine.executors.ray.worker_group import WorkerGroup
 from batchgrad_engine.executors.scheduler.scheduler import Scheduler
@@ -32,141 +32,148 @@ from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, WorkerCon
 
 
 class RayExecutor:
-    """A crew on the cluster that this process is connected to."""
+    """A worker group on the cluster that this process is connected to, and its scheduler."""
 
     kind: Kind = "ray"
 
     def __init__(
         self,
-        setup: WorkerConfig,
+        worker_config: WorkerConfig,
         *,
-        seats: Callable[[Nodes], Sequence[WorkerSlot]],
+        slots: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes] = Nodes,
-        least: int = 1,
-        silence_seconds: float,
-        start_seconds: float,
-        patience_seconds: float,
+        min_workers: int = 1,
+        heartbeat_timeout_seconds: float,
+        start_timeout_seconds: float,
+        replacement_timeout_seconds: float,
         interrupted: Callable[[], bool],
-        tell: EventSink,
-        leave: Callable[[], None] = lambda: None,
+        emit: EventSink,
+        disconnect: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start the actors; returns when all of them are there. `leave` is called at the end.
+        """Launch the workers and wait for them, as `WorkerGroup.wait_for_all` does.
 
-        `nodes` tells of the cluster at present; the others are as in `WorkerGroup`.
+        `nodes` returns the current cluster, `close` calls `disconnect`; the other arguments are
+        those of `WorkerGroup`.
 
         Raises:
-            NoWorkers, Interrupted, ClusterLost: as `WorkerGroup.everybody`.
+            NoWorkers, Interrupted, ClusterLost: as `WorkerGroup.wait_for_all`.
         """
         self._nodes = nodes
-        self._leave = leave
+        self._disconnect = disconnect
         with connection.cluster_errors():
-            self._crew = WorkerGroup(
-                Actors(ray.put(setup), silence_seconds, start_seconds),
-                seats=seats,
+            self._group = WorkerGroup(
+                ActorLauncher(
+                    ray.put(worker_config), heartbeat_timeout_seconds, start_timeout_seconds
+                ),
+                slots=slots,
                 nodes=nodes,
-                least=least,
-                start_seconds=start_seconds,
-                patience_seconds=patience_seconds,
+                min_workers=min_workers,
+                start_timeout_seconds=start_timeout_seconds,
+                replacement_timeout_seconds=replacement_timeout_seconds,
                 interrupted=interrupted,
-                tell=tell,
+                emit=emit,
             )
-            self._dispatch = Scheduler(self._crew, interrupted, silence_seconds, tell)
+            self._scheduler = Scheduler(self._group, interrupted, heartbeat_timeout_seconds, emit)
             try:
-                self._crew.everybody()
+                self._group.wait_for_all()
             except BaseException:
                 self.close()
                 raise
 
     @property
     def workers(self) -> int:
-        return len(self._crew.alive)
+        return len(self._group.alive)
 
     @property
     def threads(self) -> int:
-        return max((worker.seat.threads for worker in self._crew.alive), default=1)
+        return max((worker.slot.threads for worker in self._group.alive), default=1)
 
     @property
-    def shares(self) -> int:
-        """How many are free now; those that have come since the last step are counted in."""
+    def range_count(self) -> int:
+        """One range for each idle worker, after adding workers that have become ready."""
         with connection.cluster_errors():
-            self._crew.follow()
-            return max(1, len(self._dispatch.free()))
+            self._group.reconcile()
+            return max(1, len(self._scheduler.idle_workers()))
 
     def gradient_sums(
         self, step: int, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[GradientSums]]:
         with connection.cluster_errors():
-            return self._dispatch.compute("gradient", step, parameters, ranges)
+            return self._scheduler.compute("gradient", step, parameters, ranges)
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]
     ) -> list[RangeSums[EvaluationSums]]:
         with connection.cluster_errors():
-            return self._dispatch.compute("evaluation", 0, parameters, ranges)
+            return self._scheduler.compute("evaluation", 0, parameters, ranges)
 
     def traffic(self) -> Traffic:
-        return self._crew.traffic()
+        return self._group.traffic()
 
     def cluster(self) -> ClusterSeen:
-        busy, starting = self._crew.places()
+        busy, starting = self._group.locations()
         return ClusterSeen(nodes=list(self._nodes().cpus), busy=busy, starting=starting)
 
     def close(self) -> None:
         """Kill the actors."""
-        self._crew.dismiss()
-        self._leave()
+        self._group.close()
+        self._disconnect()
 
 
-def crew(
+def start_ray_executor(
     start: Start,
-    setup: WorkerConfig,
+    worker_config: WorkerConfig,
     workers: int | WorkerRange,
     interrupted: Callable[[], bool],
-    tell: EventSink,
+    emit: EventSink,
 ) -> RayExecutor:
-    """So many workers on the cluster that `start` names; a range follows a cluster that changes.
+    """Connect to the cluster that `start` names and start `workers` there.
+
+    With a range of `workers`, their number follows the nodes of the cluster.
 
     Raises:
         NoWorkers, Interrupted, ClusterLost: as `RayExecutor`.
     """
     if start.ray_address is None:
-        raise ClusterLost("the service named none.")
+        raise ClusterLost("the service gave no address of a cluster.")
     namespace = f"batchgrad-{start.job_id}-{start.attempt}"
-    patience = start.worker_start_timeout_seconds
-    if start.ray_private:  # a head that is gone stays so: the service starts another, elsewhere
+    timeout_seconds = start.worker_start_timeout_seconds
+    if start.ray_private:  # a private head does not come back: the service starts another
         connection.connect(start.ray_address, namespace, 0.0, interrupted)
     else:
-        connection.connect(start.ray_address, namespace, patience, interrupted, tell)
+        connection.connect(start.ray_address, namespace, timeout_seconds, interrupted, emit)
     spec = start.spec
     watch = None if start.ray_private else watch_nodes()
-    seats: Callable[[Nodes], Sequence[WorkerSlot]]
+    slots: Callable[[Nodes], Sequence[WorkerSlot]]
     if watch and isinstance(workers, WorkerRange):
-        least = workers.min
-        seats = partial(one_a_node, least=least, most=workers.max, threads=spec.threads)
+        min_workers = workers.min
+        slots = partial(
+            one_per_node, min_workers=min_workers, max_workers=workers.max, threads=spec.threads
+        )
     else:
         nodes = watch.nodes if watch else Nodes({"": len(os.sched_getaffinity(0))})
         if isinstance(workers, WorkerRange):
             workers = min(max(sum(nodes.cpus.values()), workers.min), workers.max)
-        least = workers
-        threads = most_threads(nodes, least) if spec.threads == "auto" else spec.threads
+        min_workers = workers
+        threads = max_threads(nodes, min_workers) if spec.threads == "auto" else spec.threads
         # A private cluster is this machine: workers share it without reserving CPUs.
-        fixed = [WorkerSlot("", threads, threads if watch else 0)] * least
-        seats = lambda _: fixed  # noqa: E731
+        fixed = [WorkerSlot("", threads, threads if watch else 0)] * min_workers
+        slots = lambda _: fixed  # noqa: E731
 
-    def leave() -> None:
+    def disconnect() -> None:
         if watch:
             watch.close()
-        connection.leave()
+        connection.disconnect()
 
     return RayExecutor(
-        setup,
-        seats=seats,
+        worker_config,
+        slots=slots,
         nodes=(lambda: watch.nodes) if watch else Nodes,
-        least=least,
-        silence_seconds=start.worker_heartbeat_timeout_seconds,
-        start_seconds=patience,
-        patience_seconds=patience,
+        min_workers=min_workers,
+        heartbeat_timeout_seconds=start.worker_heartbeat_timeout_seconds,
+        start_timeout_seconds=timeout_seconds,
+        replacement_timeout_seconds=timeout_seconds,
         interrupted=interrupted,
-        tell=tell,
-        leave=leave,
+        emit=emit,
+        disconnect=disconnect,
     )

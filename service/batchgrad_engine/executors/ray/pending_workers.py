@@ -1,30 +1,24 @@
-"""Workers that were started and are not ready yet; where that fails, the next try waits longer."""
+"""Launch workers and wait until they are ready; after a failure, wait longer before each retry."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Generic
 
 from batchgrad_engine.executors.ray.placement import WorkerSlot
+from batchgrad_engine.executors.ray.protocol import G, StartFailed, StartTimedOut
+from batchgrad_workers.runtime.actor import Identity
 from batchgrad_workers.system.backoff import Backoff
 
-AGAIN_SECONDS = 2.0
-"""How long a seat stays empty after its worker could not be started; each time twice as long."""
+RETRY_SECONDS = 2.0
+"""How long a slot stays empty after its worker failed to start; doubles with each failure."""
 
-AT_MOST_SECONDS = 300.0
-
-
-class NotStarted(Exception):
-    """A worker never will be ready; the text says why."""
+MAX_RETRY_SECONDS = 300.0
 
 
-class TooLate(NotStarted):
-    """It had its time, and nobody says what is wrong."""
-
-
-class StartTime:
-    """How long a worker may take to start: its time begins when it has the CPUs that it needs."""
+class StartTimer:
+    """Limits how long a worker may take to start, counted from when it has its CPUs."""
 
     def __init__(
         self,
@@ -32,94 +26,96 @@ class StartTime:
         has_process: Callable[[], bool] | None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`has_process` tells whether it has got its CPUs; None if it needs none."""
-        self.waits_for_room = False
+        """`has_process` says whether it has its CPUs; None if it needs none."""
+        self.waits_for_cpus = False
         self._seconds = seconds
         self._has_process = has_process
         self._clock = clock
-        self._began = self._looked_at = clock()
+        self._started_at = self._checked_at = clock()
 
     def check(self) -> None:
-        """Raises TooLate when it has had its time. Looks for its process now and then."""
+        """Raises StartTimedOut after the limit. From time to time, checks for its process."""
         now = self._clock()
-        if self._has_process and now - self._looked_at > self._seconds / 6:
-            self._looked_at = now
-            self.waits_for_room = not self._has_process()
-        if self.waits_for_room:
-            self._began = now
-        elif now - self._began > self._seconds:
-            raise TooLate(f"it did not start within {self._seconds:g} s")
+        if self._has_process and now - self._checked_at > self._seconds / 6:
+            self._checked_at = now
+            self.waits_for_cpus = not self._has_process()
+        if self.waits_for_cpus:
+            self._started_at = now
+        elif now - self._started_at > self._seconds:
+            raise StartTimedOut(f"it did not start within {self._seconds:g} s")
 
 
 @dataclass
-class Trouble:
-    """What went wrong on one node since a worker was ready there."""
+class NodeFailures:
+    """Failed starts on one node since a worker was last ready there."""
 
-    backoff: Backoff = field(default_factory=lambda: Backoff(AGAIN_SECONDS, AT_MOST_SECONDS))
+    backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_SECONDS, MAX_RETRY_SECONDS))
     texts: set[str] = field(default_factory=set)
 
 
-class PendingWorkers:
-    """Who is coming to which seat. A node with trouble holds up no other one."""
+class PendingWorkers(Generic[G]):
+    """Workers that were launched and are not ready yet. A failing node delays no other node."""
 
     def __init__(
         self,
-        start: Callable[[int, WorkerSlot], Any],
-        wait: Callable[[Sequence[Any], float], None],
+        start: Callable[[int, WorkerSlot], G],
+        wait: Callable[[Sequence[G], float], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`start` begins to start a worker, by number; `wait` waits until one of some has news."""
-        self.coming: list[Any] = []
-        self.failure = ""  # the last one that has a reason
+        """`start` launches a worker with a number; `wait` is `WorkerLauncher.wait`."""
+        self.starting: list[G] = []
+        self.last_failure = ""
+        """The text of the last failure that has a known reason."""
         self._start = start
         self._wait = wait
         self._clock = clock
-        self._started = 0
-        self._troubles: dict[str, Trouble] = {}
-        self._empty: list[tuple[float, WorkerSlot]] = []  # until when
+        self._launched = 0
+        self._failures: dict[str, NodeFailures] = {}
+        self._blocked: list[tuple[float, WorkerSlot]] = []  # until when
 
-    def fill(self, missing: Counter[WorkerSlot]) -> None:
-        """Start a worker for each of these seats, but for those where that has just failed."""
+    def launch(self, missing: Counter[WorkerSlot]) -> None:
+        """Launch a worker for each of these slots, except where one has just failed."""
         now = self._clock()
-        self._empty = [(until, seat) for until, seat in self._empty if until > now]
-        for seat in (missing - Counter(seat for _, seat in self._empty)).elements():
-            self.coming.append(self._start(self._started, seat))
-            self._started += 1
+        self._blocked = [(until, slot) for until, slot in self._blocked if until > now]
+        for slot in (missing - Counter(slot for _, slot in self._blocked)).elements():
+            self.starting.append(self._start(self._launched, slot))
+            self._launched += 1
 
-    def admit(self, seconds: float) -> tuple[list[Any], list[tuple[Any, str]]]:
-        """Who is ready to work, and who never will be and why; waits for news so long at most.
+    def poll(self, seconds: float) -> tuple[list[tuple[G, Identity]], list[tuple[G, str]]]:
+        """Wait up to `seconds` for progress; returns (ready workers, failed workers with texts).
 
-        Of what goes wrong on a node again and again, only the first is told.
+        A failure that repeats on a node is returned once.
         """
-        if self.coming or seconds:
-            self._wait(self.coming, seconds)
+        if self.starting or seconds:
+            self._wait(self.starting, seconds)
         ready, failed = [], []
-        for worker in list(self.coming):
+        for worker in list(self.starting):
             try:
-                if worker.ready() is None:
+                identity = worker.poll_ready()
+                if identity is None:
                     continue
-                ready.append(worker)
-                self._troubles.pop(worker.seat.node, None)
-            except NotStarted as error:
-                if not isinstance(error, TooLate):
-                    self.failure = str(error)
+                ready.append((worker, identity))
+                self._failures.pop(worker.slot.node, None)
+            except StartFailed as error:
+                if not isinstance(error, StartTimedOut):
+                    self.last_failure = str(error)
                 worker.kill()
-                if self._is_new(worker.seat, str(error)):
+                if self._note_failure(worker.slot, str(error)):
                     failed.append((worker, str(error)))
-            self.coming.remove(worker)
+            self.starting.remove(worker)
         return ready, failed
 
-    def dismiss(self, worker: Any) -> None:
-        """Nobody waits for this one any more."""
-        self.coming.remove(worker)
+    def stop(self, worker: G) -> None:
+        """Stop a worker that is no longer needed."""
+        self.starting.remove(worker)
         worker.kill()
 
-    def _is_new(self, seat: WorkerSlot, text: str) -> bool:
-        """Leave the seat empty for a while; whether this trouble was not told yet."""
-        trouble, now = self._troubles.setdefault(seat.node, Trouble()), self._clock()
-        if now >= trouble.backoff.until:  # those who fail at the same time are one trouble
-            trouble.backoff.fail(now)
-        self._empty.append((trouble.backoff.until, seat))
-        told = text in trouble.texts
-        trouble.texts.add(text)
-        return not told
+    def _note_failure(self, slot: WorkerSlot, text: str) -> bool:
+        """Leave the slot empty for a while; returns whether the failure is new on this node."""
+        failures, now = self._failures.setdefault(slot.node, NodeFailures()), self._clock()
+        if now >= failures.backoff.until:  # failures at the same time count as one
+            failures.backoff.fail(now)
+        self._blocked.append((failures.backoff.until, slot))
+        is_new = text not in failures.texts
+        failures.texts.add(text)
+        return is_new

@@ -1,4 +1,4 @@
-"""On which nodes of a cluster workers belong, and with how many threads. Knows no Ray."""
+"""Choose worker slots for a cluster: on which nodes, with how many threads. Knows no Ray."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,10 +8,10 @@ Threads = int | Literal["auto"]
 
 
 class Nodes(NamedTuple):
-    """A cluster at one moment: CPUs of each node that may be used, by id; who came first is first.
+    """A cluster at one moment: the CPUs of each usable node, by its id.
 
-    `draining` nodes are about to go: they are among the others no longer. A private cluster's
-    only node is nobody's business.
+    The engine's own node is first and nodes that joined later are last. `draining` nodes are
+    about to leave and are not in `cpus`. Both are empty for a private cluster.
     """
 
     cpus: Mapping[str, int] = MappingProxyType({})
@@ -19,40 +19,42 @@ class Nodes(NamedTuple):
 
 
 class WorkerSlot(NamedTuple):
-    """A place for one worker: on which node ("" is any), its threads, the CPUs that it reserves."""
+    """A place for one worker: its node ("" is any), its threads, and the CPUs it reserves."""
 
     node: str
     threads: int
     cpus: float
 
 
-def one_a_node(nodes: Nodes, least: int, most: int, threads: Threads) -> list[WorkerSlot]:
-    """A worker on each of at most `most` nodes, with all its CPUs as threads.
+def one_per_node(
+    nodes: Nodes, min_workers: int, max_workers: int, threads: Threads
+) -> list[WorkerSlot]:
+    """One worker on each of at most `max_workers` nodes, with one thread per CPU.
 
-    If there are fewer nodes than `least`, some have several workers, which share the CPUs.
+    With fewer nodes than `min_workers`, some nodes get several workers, which divide the CPUs.
     """
-    names = list(nodes.cpus)[:most]
-    seats = []
-    for place, node in enumerate(names):
-        workers = max(1, -(-(least - place) // len(names)))
+    names = list(nodes.cpus)[:max_workers]
+    slots = []
+    for position, node in enumerate(names):
+        workers = max(1, -(-(min_workers - position) // len(names)))
         cpus = nodes.cpus[node]
-        share = cpus // workers
-        wanted = max(1, share) if threads == "auto" else threads
-        seats += [WorkerSlot(node, wanted, min(wanted, share) or cpus / workers)] * workers
-    return seats
+        cpus_each = cpus // workers
+        wanted = max(1, cpus_each) if threads == "auto" else threads
+        slots += [WorkerSlot(node, wanted, min(wanted, cpus_each) or cpus / workers)] * workers
+    return slots
 
 
-def with_threads(nodes: Nodes, threads: int, most: int) -> list[WorkerSlot]:
-    """Workers of so many threads, as many as there are CPUs for, and `most` altogether."""
+def with_threads(nodes: Nodes, threads: int, max_workers: int) -> list[WorkerSlot]:
+    """Workers of `threads` threads: as many as there are CPUs for, up to `max_workers`."""
     return [
         WorkerSlot(node, threads, threads)
         for node, cpus in nodes.cpus.items()
         for _ in range(cpus // threads)
-    ][:most]
+    ][:max_workers]
 
 
-def most_threads(nodes: Nodes, workers: int) -> int:
-    """The most threads with which the cluster has room for so many workers; at least one."""
+def max_threads(nodes: Nodes, workers: int) -> int:
+    """The largest number of threads for which `workers` workers fit on the cluster; at least 1."""
     largest = max([1, *nodes.cpus.values()])
     fits = (
         threads

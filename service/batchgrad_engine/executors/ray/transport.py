@@ -1,97 +1,100 @@
-"""Lines to workers on other machines: plain actor calls, arrays as Ray's objects."""
+"""Connect workers on other nodes: actor calls, arrays as Ray objects."""
 
 import socket
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any
 
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError
 
 from batchgrad_engine.executors.protocol import Range, Traffic, Transport
-from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
+from batchgrad_engine.executors.ray.protocol import RayHandle
+from batchgrad_engine.executors.scheduler.protocol import AnySums, ConnectionLost, StepRequest
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import RangeSums
 
-LOST = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
-"""What Ray says when the worker, not its work, was the trouble."""
+LOST_ERRORS = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
+"""What Ray raises when the worker is gone, as opposed to an error in its code."""
 
 BY_VALUE_BYTES = 100_000
-"""Below this θ travels inside the call; above it, once per node through the object store."""
+"""Up to this size θ is an argument of the call; above, it goes once per node through the object
+store."""
 
 
 class RayConnections:
-    """θ for all workers of other machines: put once a call."""
+    """θ for all workers on other nodes: stored once per request."""
 
     def __init__(self) -> None:
         self.traffic: Traffic = Traffic()
         self._published = 0
-        self._theta: Any = None
+        self._theta: RayHandle = None
         self._nodes: set[str] = set()
 
-    def publish(self, call: StepRequest, node: str) -> Any:
-        """This call's θ, or a reference to it."""
-        large = call.parameters.nbytes > BY_VALUE_BYTES
-        if self._published != call.number:
-            self._theta = ray.put(call.parameters) if large else call.parameters
-            self._published, self._nodes = call.number, set()
+    def publish(self, request: StepRequest, node: str) -> object:
+        """The θ of this request, or a reference to it."""
+        large = request.parameters.nbytes > BY_VALUE_BYTES
+        if self._published != request.number:
+            self._theta = ray.put(request.parameters) if large else request.parameters
+            self._published, self._nodes = request.number, set()
         if not large or node not in self._nodes:
             self._nodes.add(node)
-            self.traffic["out", "ray"] += call.parameters.nbytes
+            self.traffic["out", "ray"] += request.parameters.nbytes
         return self._theta
 
 
 class RayConnection:
-    """One actor. Ray's answers come on a thread of its own, which rings: so one can wait for it."""
+    """The connection to one actor.
+
+    Replies come on a thread of Ray, which writes a byte to a socket for each: `select` can wait.
+    """
 
     transport: Transport = "ray"
 
-    def __init__(self, actor: Any, node: str, lines: RayConnections) -> None:
-        self._actor = actor
+    def __init__(self, handle: RayHandle, node: str, connections: RayConnections) -> None:
+        self._actor = handle
         self._node = node
-        self._lines = lines
-        self._answered: SimpleQueue[tuple[int, Future[RangeSums[Any]]]] = SimpleQueue()
-        self._hear, self._ring = socket.socketpair()
+        self._connections = connections
+        self._replies: SimpleQueue[tuple[int, Future[AnySums]]] = SimpleQueue()
+        self._receiver, self._notifier = socket.socketpair()
 
     def fileno(self) -> int:
-        return self._hear.fileno()
+        return self._receiver.fileno()
 
-    def ask(self, call: StepRequest, work: Range) -> None:
-        theta = self._lines.publish(call, self._node)
+    def send(self, request: StepRequest, microbatches: Range) -> None:
+        theta = self._connections.publish(request, self._node)
         try:
             reference = (
-                self._actor.gradient_sums.remote(call.step, theta, *work)
-                if call.work == "gradient"
-                else self._actor.evaluation_sums.remote(theta, *work)
+                self._actor.gradient_sums.remote(request.step, theta, *microbatches)
+                if request.work == "gradient"
+                else self._actor.evaluation_sums.remote(theta, *microbatches)
             )
-        except LOST as error:
-            raise Lost(_first_line(error)) from error
-        reference.future().add_done_callback(lambda future: self._take(call.number, future))
+        except LOST_ERRORS as error:
+            raise ConnectionLost(_first_line(error)) from error
+        reference.future().add_done_callback(lambda future: self._on_reply(request.number, future))
 
-    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
-        self._hear.recv(1)
-        number, future = self._answered.get()
-        mine = call is not None and number == call.number
+    def receive(self, request: StepRequest | None) -> AnySums | None:
+        self._receiver.recv(1)
+        number, future = self._replies.get()
+        is_current = request is not None and number == request.number
         try:
-            answer = future.result()
-        except LOST as error:
-            raise Lost(_first_line(error)) from error
+            result: AnySums = future.result()
+        except LOST_ERRORS as error:
+            raise ConnectionLost(_first_line(error)) from error
         except Exception:
-            if mine:
+            if is_current:
                 raise
             return None
-        self._lines.traffic["in", "ray"] += sum(array.nbytes for array in ipc.flat(answer))
-        return answer if mine else None  # it has travelled all the same
+        self._connections.traffic["in", "ray"] += sum(array.nbytes for array in ipc.flat(result))
+        return result if is_current else None  # a stale reply was transferred too
 
     def close(self) -> None:
-        self._ring.close()
-        self._hear.close()
+        self._notifier.close()
+        self._receiver.close()
 
-    def _take(self, number: int, future: Future[RangeSums[Any]]) -> None:
-        self._answered.put((number, future))
-        with suppress(OSError):  # the line was closed: nobody wants it any more
-            self._ring.send(b"!")
+    def _on_reply(self, number: int, future: Future[AnySums]) -> None:
+        self._replies.put((number, future))
+        with suppress(OSError):  # the connection was closed: the reply is dropped
+            self._notifier.send(b"!")
 
 
 def _first_line(error: Exception) -> str:

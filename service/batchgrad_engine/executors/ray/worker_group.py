@@ -1,9 +1,9 @@
-"""The workers of one job on Ray: who is there, who is missing, who has to leave."""
+"""The workers of one job on Ray: fill every slot, replace lost workers, follow the cluster."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Generic
 
 from batchgrad_engine.executors.protocol import (
     ClusterLost,
@@ -12,273 +12,245 @@ from batchgrad_engine.executors.protocol import (
     Interrupted,
     Traffic,
 )
+from batchgrad_engine.executors.ray import worker_events
 from batchgrad_engine.executors.ray.diagnostics import (
-    NO_ROOM,
-    could_hold,
-    nobody_came,
-    some_room,
+    NO_FREE_CPUS,
+    could_fit,
+    none_started,
+    some_wait,
 )
 from batchgrad_engine.executors.ray.pending_workers import PendingWorkers
 from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
+from batchgrad_engine.executors.ray.protocol import G, WorkerLauncher
 from batchgrad_engine.executors.ray.worker_connections import WorkerConnections
 from batchgrad_engine.executors.scheduler.scheduler import POLL_SECONDS
 from batchgrad_engine.failures import NoWorkers
-from batchgrad_workers.runtime.build_info import build
-from batchgrad_workers.runtime.ipc import ConnectInfo
+from batchgrad_workers.runtime.actor import Identity
 
-EAGER_SECONDS = 5.0
-"""How long those who have come wait for the others, if they are enough."""
+FULL_START_SECONDS = 5.0
+"""How long the start waits for all workers once there are enough."""
 
-LOOK_SECONDS = 1.0
-"""How often, while nobody comes, the cluster itself is looked at."""
+CHECK_SECONDS = 1.0
+"""How often a wait for workers checks that the cluster still exists."""
 
 OVERLAP_SECONDS = 10.0
-"""How long the last worker in an old seat works on while nobody has come to a new one."""
+"""How long the last worker without a slot is kept while no replacement has joined."""
+
+SLOT_GONE = "the cluster has changed: its slot no longer exists"
 
 
-class WorkerLauncher(Protocol):
-    """How workers are started and waited for: as by `ray_actor.Actors`."""
-
-    own_node: str
-
-    def start(self, number: int, seat: WorkerSlot, offer: ConnectInfo | None) -> Any:
-        """A worker that begins to come to `seat`."""
-
-    def wait(self, coming: Sequence[Any], seconds: float) -> None:
-        """Until one of them has news; so long at most."""
-
-    def check(self) -> None:
-        """Raises ClusterLost when the cluster is gone; workers that come say nothing of that."""
-
-
-class WorkerGroup:
-    """A worker in every seat; whoever is lost is replaced, and seats follow the cluster."""
+class WorkerGroup(Generic[G]):
+    """One worker in each slot; the slots follow the cluster."""
 
     def __init__(
         self,
-        hire: WorkerLauncher,
+        launcher: WorkerLauncher[G],
         *,
-        seats: Callable[[Nodes], Sequence[WorkerSlot]],
+        slots: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes],
-        least: int,
-        start_seconds: float,
-        patience_seconds: float,
+        min_workers: int,
+        start_timeout_seconds: float,
+        replacement_timeout_seconds: float,
         interrupted: Callable[[], bool],
-        tell: EventSink,
+        emit: EventSink,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`seats` are wanted on the cluster `nodes`.
+        """`slots` says which slots a cluster should have; `nodes` returns the current cluster.
 
-        At the start `least` workers are waited for, up to `start_seconds`; `patience_seconds` when
-        all of them are lost later.
+        The start waits up to `start_timeout_seconds` for `min_workers`; when all are lost later,
+        the group waits up to `replacement_timeout_seconds` for a replacement.
         """
-        self.alive: list[Any] = []
-        self._seats = seats
+        self.alive: list[G] = []
+        self._slots = slots
         self._nodes = nodes
-        self._seen = nodes()
-        self._wanted = Counter(seats(self._seen))
-        self._least = least
-        self._misplaced: list[Any] = []
+        self._known_nodes = nodes()
+        self._wanted_slots = Counter(slots(self._known_nodes))
+        self._min_workers = min_workers
+        self._surplus: list[G] = []
         self._overlap_until = 0.0
-        self._start_seconds = start_seconds
-        self._patience_seconds = patience_seconds
-        self._check = hire.check
+        self._start_timeout_seconds = start_timeout_seconds
+        self._replacement_timeout_seconds = replacement_timeout_seconds
+        self._check = launcher.check
         self._interrupted = interrupted
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
-        self._had_somebody = False
-        self._told_of_room: set[bool] = set()
-        self._lines = WorkerConnections(hire.own_node)
-        self._recruits = PendingWorkers(
-            lambda number, seat: hire.start(number, seat, self._lines.offer()), hire.wait, clock
+        self._had_workers = False
+        self._warned_about_cpus: set[bool] = set()
+        self._connections = WorkerConnections(launcher.own_node)
+        self._pending = PendingWorkers(
+            lambda number, slot: launcher.start(number, slot, self._connections.connect_info()),
+            launcher.wait,
+            clock,
         )
 
-    def everybody(self) -> None:
-        """Wait until all have come, or enough of them, or until that took too long.
+    def wait_for_all(self) -> None:
+        """Wait until all workers have joined, or enough of them, or the timeout has passed.
 
-        While others have all the CPUs, that is as long as it takes.
+        While other processes have all the CPUs, there is no timeout.
 
         Raises:
-            NoWorkers: not one can be started, or the cluster is too small.
-            ClusterLost: it is gone, or not one came within `start_seconds` and it does not say why.
-            Interrupted: the engine has to go.
+            NoWorkers: every start failed, or the cluster is too small.
+            ClusterLost: the cluster is gone, or no worker started and Ray gives no reason.
+            Interrupted: the engine has to stop.
         """
-        eager_until = self._clock() + EAGER_SECONDS
+        full_start_until = self._clock() + FULL_START_SECONDS
 
         def enough() -> bool:
-            if len(self.alive) >= self._least and self._clock() > eager_until:
+            if len(self.alive) >= self._min_workers and self._clock() > full_start_until:
                 return True
-            return bool(self.alive) and not self._recruits.coming
+            return bool(self.alive) and not self._pending.starting
 
-        self._wait(enough, self._start_seconds)
+        self._wait(enough, self._start_timeout_seconds)
 
-    def somebody(self) -> None:
-        """Wait until there is one. Raises ClusterLost, Interrupted."""
+    def wait_for_worker(self) -> None:
+        """Wait until one worker is alive. Raises NoWorkers, ClusterLost, Interrupted."""
         if not self.alive:
-            self._wait(lambda: bool(self.alive), self._patience_seconds)
+            self._wait(lambda: bool(self.alive), self._replacement_timeout_seconds)
 
-    def follow(self) -> None:
-        """Between two steps: take in who has come, and be where the cluster has room now."""
-        self._admit(0)
+    def reconcile(self) -> None:
+        """Between two steps: add workers that are ready, and match workers to the slots."""
+        self._poll_pending(0)
         nodes = self._nodes()
-        if nodes is not self._seen:
-            self._seen, self._wanted = nodes, Counter(self._seats(nodes))
+        if nodes is not self._known_nodes:
+            self._known_nodes, self._wanted_slots = nodes, Counter(self._slots(nodes))
             self._overlap_until = self._clock() + OVERLAP_SECONDS
-            self._sort_out()
-        if self._misplaced:
-            self._replace()
-        self._fill()
+            self._match_slots()
+        if self._surplus:
+            self._stop_surplus()
+        self._launch_missing()
 
-    def silent(self, workers: Sequence[Any]) -> list[Any]:
-        """Those of them that leave a ping unanswered."""
-        return [worker for worker in workers if worker.silent()]
+    def unresponsive(self, workers: Sequence[G]) -> list[G]:
+        """Those of `workers` that left a ping unanswered for too long."""
+        return [worker for worker in workers if worker.is_unresponsive()]
 
-    def lose(self, worker: Any, reason: str, detail: str) -> None:
-        """Strike a worker off and start another in its place; nothing if it is off already."""
+    def remove(self, worker: G, reason: str, detail: str) -> None:
+        """Stop a lost worker and launch a replacement; does nothing if it was removed before."""
         if worker not in self.alive:
             return
         self.alive.remove(worker)
         self._end(worker, reason, detail)
-        self._fill()
+        self._launch_missing()
 
-    def places(self) -> tuple[list[str], int]:
-        """Nodes that a worker is on, and how many workers are still coming."""
-        return sorted({worker.node for worker in self.alive}), len(self._recruits.coming)
+    def locations(self) -> tuple[list[str], int]:
+        """Nodes that have a worker, and the number of workers that are starting."""
+        return sorted({worker.node for worker in self.alive}), len(self._pending.starting)
 
     def traffic(self) -> Traffic:
-        """Bytes that travelled since the last call."""
-        return self._lines.traffic()
+        """Bytes transferred since the last call."""
+        return self._connections.traffic()
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         """End all workers."""
-        for worker in [*self.alive, *self._recruits.coming]:
+        for worker in [*self.alive, *self._pending.starting]:
             worker.kill()
-        self._lines.close()
+        self._connections.close()
 
-    def _sort_out(self) -> None:
-        """The seats have changed: dismiss who can't stay, and see who sits where none is."""
-        left = self._wanted.copy()
-        self._misplaced = []
-        for worker in [*self.alive, *self._recruits.coming]:
-            if worker.node in self._seen.draining:
-                self._dismiss(worker, "its node is being drained")
-            elif left[worker.seat]:
-                left[worker.seat] -= 1
-            elif worker in self.alive and worker.node in self._seen.cpus:
-                self._misplaced.append(worker)
+    def _match_slots(self) -> None:
+        """Stop workers whose node is leaving; note those without a slot as surplus."""
+        left = self._wanted_slots.copy()
+        self._surplus = []
+        for worker in [*self.alive, *self._pending.starting]:
+            if worker.node in self._known_nodes.draining:
+                self._stop(worker, "its node is being drained")
+            elif left[worker.slot]:
+                left[worker.slot] -= 1
+            elif worker in self.alive and worker.node in self._known_nodes.cpus:
+                self._surplus.append(worker)
             else:
-                self._dismiss(worker, "the cluster has changed: its place is given up")
+                self._stop(worker, SLOT_GONE)
 
-    def _replace(self) -> None:
-        """Dismiss who sits where no seat is; the last one not before somebody else is there."""
-        self._misplaced = [worker for worker in self._misplaced if worker in self.alive]
-        others = len(self.alive) > len(self._misplaced) or self._clock() > self._overlap_until
-        while len(self._misplaced) > (0 if others else 1):
-            detail = "the cluster has changed: its place is given up"
-            self._dismiss(self._misplaced.pop(), detail)
+    def _stop_surplus(self) -> None:
+        """Stop workers without a slot, but keep the last one until a replacement joins.
 
-    def _fill(self) -> None:
-        """Start who is missing."""
-        there = [*self.alive, *self._recruits.coming]
-        if len(there) - len(self._misplaced) < self._wanted.total():
-            self._recruits.fill(self._wanted - Counter(worker.seat for worker in there))
+        It is kept for OVERLAP_SECONDS at most.
+        """
+        self._surplus = [worker for worker in self._surplus if worker in self.alive]
+        stop_all = len(self.alive) > len(self._surplus) or self._clock() > self._overlap_until
+        while len(self._surplus) > (0 if stop_all else 1):
+            self._stop(self._surplus.pop(), SLOT_GONE)
 
-    def _admit(self, seconds: float) -> None:
-        """Take in workers that are ready to work; tell of those that failed to start."""
-        ready, failed = self._recruits.admit(seconds)
-        for worker in ready:
-            self._welcome(worker)
+    def _launch_missing(self) -> None:
+        """Launch a worker for each empty slot."""
+        workers = [*self.alive, *self._pending.starting]
+        if len(workers) - len(self._surplus) < self._wanted_slots.total():
+            self._pending.launch(self._wanted_slots - Counter(worker.slot for worker in workers))
+
+    def _poll_pending(self, seconds: float) -> None:
+        """Add workers that are ready; emit an event for each that failed to start."""
+        ready, failed = self._pending.poll(seconds)
+        for worker, identity in ready:
+            self._join(worker, identity)
         for worker, why in failed:
-            self._tell_loss(worker, "start_failed", why)
+            self._emit(worker_events.lost(worker, "start_failed", why))
 
     def _wait(self, enough: Callable[[], bool], seconds: float) -> None:
+        """Wait until `enough()`. Raises as `wait_for_all`."""
         deadline = self._clock() + seconds
-        look_at = self._clock()
+        check_at = self._clock()
         while not enough():
             if self._interrupted():
                 raise Interrupted
-            if self._clock() >= look_at:
+            if self._clock() >= check_at:
                 self._check()
-                look_at = self._clock() + LOOK_SECONDS
-            self.follow()
-            self._admit(POLL_SECONDS)
-            if self.alive and self._waits_for_room():
-                self._tell_of_room(some_room(self._wanted.total(), seconds))
-            if not self.alive and (self._has_no_room() or self._is_preparing()):
-                deadline = max(deadline, self._clock() + seconds / 2)  # that takes what it takes
+                check_at = self._clock() + CHECK_SECONDS
+            self.reconcile()
+            self._poll_pending(POLL_SECONDS)
+            if self.alive and self._any_waits_for_cpus():
+                self._warn_about_cpus(some_wait(self._wanted_slots.total(), seconds))
+            if not self.alive and (self._cluster_is_full() or self._any_is_preparing()):
+                deadline = max(deadline, self._clock() + seconds / 2)  # this may take any time
             elif self._clock() > deadline:
                 if self.alive:
                     return
-                why = nobody_came(
-                    self._seen,
-                    self._wanted,
-                    seconds,
-                    self._had_somebody,
-                    self._recruits.failure,
-                )
-                # Ray may have started afresh: an old driver gets nobody there, and hears nothing.
-                unexplained = could_hold(self._seen, self._wanted) and not self._recruits.failure
-                raise ClusterLost(why) if self._had_somebody or unexplained else NoWorkers(why)
+                self._raise_none_started(seconds)
 
-    def _has_no_room(self) -> bool:
-        """Whether workers wait only for CPUs that others have, or for nodes; told once."""
-        waits = self._waits_for_room() or not self._wanted
-        if self._had_somebody or not waits or not could_hold(self._seen, self._wanted):
+    def _raise_none_started(self, seconds: float) -> None:
+        nodes, slots, failure = self._known_nodes, self._wanted_slots, self._pending.last_failure
+        why = none_started(nodes, slots, seconds, self._had_workers, failure)
+        # A restarted head starts no actors for a driver of the old one, and reports no error.
+        unexplained = could_fit(nodes, slots) and not failure
+        raise ClusterLost(why) if self._had_workers or unexplained else NoWorkers(why)
+
+    def _cluster_is_full(self) -> bool:
+        """Whether the first workers lack only free CPUs or nodes; warns once."""
+        waits = self._any_waits_for_cpus() or not self._wanted_slots
+        if self._had_workers or not waits or not could_fit(self._known_nodes, self._wanted_slots):
             return False
-        self._tell_of_room(NO_ROOM)
+        self._warn_about_cpus(NO_FREE_CPUS)
         return True
 
-    def _waits_for_room(self) -> bool:
-        return any(worker.waits_for_room for worker in self._recruits.coming)
+    def _any_waits_for_cpus(self) -> bool:
+        return any(worker.waits_for_cpus for worker in self._pending.starting)
 
-    def _tell_of_room(self, text: str) -> None:
-        """Once while nobody is there, once when somebody is."""
-        if bool(self.alive) not in self._told_of_room:
-            self._told_of_room.add(bool(self.alive))
-            self._tell(ExecutorEvent("warning", {"detail": text}))
+    def _warn_about_cpus(self, text: str) -> None:
+        """Warn once while no worker is alive, and once while some are."""
+        if bool(self.alive) not in self._warned_about_cpus:
+            self._warned_about_cpus.add(bool(self.alive))
+            self._emit(ExecutorEvent("warning", {"detail": text}))
 
-    def _is_preparing(self) -> bool:
-        """Whether somebody is alive and fetches the dataset."""
-        return any(worker.identity for worker in self._recruits.coming)
+    def _any_is_preparing(self) -> bool:
+        """Whether a worker's process is alive and fetches the dataset."""
+        return any(worker.identity for worker in self._pending.starting)
 
-    def _welcome(self, worker: Any) -> None:
-        identity = worker.identity
-        worker.line = self._lines.line(worker)
+    def _join(self, worker: G, identity: Identity) -> None:
+        worker.connect(self._connections.open(worker))
         self.alive.append(worker)
-        self._had_somebody = True
-        data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
-        self._tell(ExecutorEvent("worker_joined", data))
-        if identity.build != (own := build()):
-            text = (
-                f"Worker {worker.number} on {identity.host} has {identity.build}, the engine "
-                f"{own}: results are right, but their last bits may depend on who computes what."
-            )
-            self._tell(ExecutorEvent("warning", {"detail": text}))
-        if worker.unconnected and worker.line.transport == "ray":
-            text = (
-                f"Worker {worker.number} is on the engine's node but can't reach its socket "
-                f"({worker.unconnected}): its arrays travel through Ray, which is slower."
-            )
-            self._tell(ExecutorEvent("warning", {"detail": text}))
+        self._had_workers = True
+        for event in worker_events.joined(worker, identity):
+            self._emit(event)
 
-    def _dismiss(self, worker: Any, detail: str) -> None:
-        """Send away somebody who has nothing to do."""
-        if worker in self._recruits.coming:
-            self._recruits.dismiss(worker)
+    def _stop(self, worker: G, detail: str) -> None:
+        """Stop a worker that has no slot."""
+        if worker in self._pending.starting:
+            self._pending.stop(worker)
             return
         self.alive.remove(worker)
-        gone = worker.node not in self._seen.cpus and worker.node not in self._seen.draining
-        if gone:
+        nodes = self._known_nodes
+        if worker.node not in nodes.cpus and worker.node not in nodes.draining:
             self._end(worker, "died", "its node is gone")
         else:
             self._end(worker, "dismissed", detail)
 
-    def _end(self, worker: Any, reason: str, detail: str) -> None:
+    def _end(self, worker: G, reason: str, detail: str) -> None:
         worker.kill()
-        self._tell_loss(worker, reason, detail)
-
-    def _tell_loss(self, worker: Any, reason: str, detail: str) -> None:
-        data: dict[str, Any] = {"worker": worker.number, "reason": reason, "detail": detail}
-        if worker.identity:
-            data |= {"host": worker.identity.host, "pid": worker.identity.pid}
-        self._tell(ExecutorEvent("worker_lost", data))
+        self._emit(worker_events.lost(worker, reason, detail))

@@ -1,1 +1,1 @@
-"""Microbatch ranges over workers, whatever carries the numbers: order, stragglers, retries."""
+"""Schedule ranges of microbatches over workers. Knows no transport."""

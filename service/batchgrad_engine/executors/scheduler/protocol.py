@@ -1,20 +1,26 @@
-"""What `Scheduler` asks of workers, of the lines to them, and of those who hire them."""
+"""What `Scheduler` needs: a pool of workers, and a connection to each of them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from batchgrad_engine.executors.protocol import Range, Transport
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.runtime.ipc import Work
 from batchgrad_workers.runtime.shard import RangeSums
 
+AnySums = RangeSums[Any]
+"""Sums of a gradient or of an evaluation: `StepRequest.work` says which."""
 
-class Lost(Exception):
+
+class ConnectionLost(Exception):
     """The worker at the other end is gone; the text says how that was noticed."""
 
 
 class StepRequest(NamedTuple):
-    """What all workers are asked at the same time; `number` tells late answers from its own."""
+    """One request, sent to every worker. `number` identifies it, so that stale replies are dropped.
+
+    `parameters` is θ (P,).
+    """
 
     number: int
     work: Work
@@ -23,43 +29,54 @@ class StepRequest(NamedTuple):
 
 
 class WorkerConnection(Protocol):
-    """The way to one worker and back: an answer to every range that was asked for, in order."""
+    """The connection to one worker. Replies arrive in the order in which ranges were sent."""
 
     transport: Transport
 
     def fileno(self) -> int:
-        """A descriptor that is readable when `answers` has something to say."""
+        """A file descriptor that is readable when `receive` has a reply."""
 
-    def ask(self, call: StepRequest, work: Range) -> None:
-        """Have a range computed. Raises Lost."""
+    def send(self, request: StepRequest, microbatches: Range) -> None:
+        """Send one range to compute. Raises ConnectionLost."""
 
-    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
-        """The next one; None if it is not to this call. Raises Lost, or what went wrong."""
+    def receive(self, request: StepRequest | None) -> AnySums | None:
+        """The next reply; None if it does not belong to `request`.
+
+        Raises:
+            ConnectionLost: the worker is gone.
+            Exception: what the worker raised.
+        """
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
 
 
 class Worker(Protocol):
-    """Somebody who computes."""
+    """One worker. `last_contact_at` is the time of the last request or reply, by `monotonic`."""
 
     number: int
-    line: WorkerConnection
-    heard_at: float
-
-
-class WorkerPool(Protocol):
-    """Those who are there, and how they change."""
+    last_contact_at: float
 
     @property
-    def alive(self) -> Sequence[Any]:
-        """`Worker`s, none of them twice."""
+    def connection(self) -> WorkerConnection:
+        """How to reach it."""
 
-    def somebody(self) -> None:
+
+W = TypeVar("W", bound=Worker)
+
+
+class WorkerPool(Protocol[W]):
+    """The workers at hand; it replaces those that are removed."""
+
+    @property
+    def alive(self) -> Sequence[W]:
+        """All workers that can compute, each of them once."""
+
+    def wait_for_worker(self) -> None:
         """Wait until at least one is alive. Raises NoWorkers, ClusterLost, Interrupted."""
 
-    def silent(self, workers: Sequence[Any]) -> list[Any]:
-        """Those of them who compute and give no sign of life."""
+    def unresponsive(self, workers: Sequence[W]) -> Sequence[W]:
+        """Those of `workers` that left a ping unanswered for too long."""
 
-    def lose(self, worker: Any, reason: str, detail: str) -> None:
-        """Strike one off."""
+    def remove(self, worker: W, reason: str, detail: str) -> None:
+        """Stop a worker that is lost and start a replacement."""

@@ -1,10 +1,13 @@
-"""Who computes what, who is late, who was lost; how numbers travel is each line's matter."""
+"""Schedule microbatch ranges over workers; re-run stragglers and retry the ranges of lost workers.
+
+Knows no transport.
+"""
 
 import selectors
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Generic, Literal, overload
 
 from batchgrad_engine.executors.protocol import (
     EventSink,
@@ -12,225 +15,250 @@ from batchgrad_engine.executors.protocol import (
     Interrupted,
     Range,
 )
-from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest, WorkerPool
+from batchgrad_engine.executors.scheduler.protocol import (
+    AnySums,
+    ConnectionLost,
+    StepRequest,
+    W,
+    WorkerPool,
+)
 from batchgrad_engine.executors.scheduler.stragglers import (
-    LATE_SECONDS,
+    STRAGGLER_MIN_SECONDS,
     InFlightTask,
     InFlightTracker,
 )
 from batchgrad_engine.failures import WorkersLost
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.reduction.sharding import split, sums
 from batchgrad_workers.runtime.ipc import Work
-from batchgrad_workers.runtime.shard import RangeSums
+from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums
 
 POLL_SECONDS = 0.25
-"""How often a wait looks whether the engine has to go, and whether somebody fell silent."""
+"""How often a wait checks for an interrupt and for unresponsive workers."""
 
-TELL_SECONDS = 10.0
-"""How often events tell of late workers."""
+REPORT_SECONDS = 10.0
+"""The least time between two events about stragglers."""
 
-MOST_LOSSES = 5
-"""So many workers may be lost one after another with the same microbatches."""
+MAX_LOSSES = 5
+"""The step fails when this many workers in a row were lost with the same microbatches."""
 
 
 @dataclass
-class Task:
-    """A range that is not answered yet: who computes it, since when; who was lost with it."""
+class Task(Generic[W]):
+    """A range without a result: the workers that compute it, since when, and how many were lost."""
 
     losses: int = 0
-    holders: list[Any] = field(default_factory=list)
-    since: float = 0.0
+    workers: list[W] = field(default_factory=list)
+    started_at: float = 0.0
 
 
-class Scheduler:
-    """Hands out ranges and gathers sums; what a lost worker held is cut up among the others.
+class Scheduler(Generic[W]):
+    """Sends ranges to workers and collects their sums.
 
-    A late worker's range is given to an idle one as well, and the first answer counts: the bits
-    are the same. Until the late one has answered, nothing more is asked of it.
+    A lost worker's range is split among the remaining workers. A straggler's range is sent to an
+    idle worker as well (speculative execution), and the first reply counts: the bits are the same.
+    A straggler gets no other work until it has replied.
     """
 
     def __init__(
         self,
-        team: WorkerPool,
+        pool: WorkerPool[W],
         interrupted: Callable[[], bool],
-        silence_seconds: float,
-        tell: EventSink,
+        heartbeat_timeout_seconds: float,
+        emit: EventSink,
     ) -> None:
-        self._team = team
+        self._pool = pool
         self._interrupted = interrupted
-        self._silence = silence_seconds
-        self._tell = tell
-        self._calls = 0
-        self._call: StepRequest | None = None
-        self._debts = InFlightTracker(silence_seconds)
-        self._looked_at = monotonic()
-        self._missing: dict[Range, Task] = {}
-        self._results: list[RangeSums[Any]] = []
-        self._doubled = 0
-        self._told_at = -TELL_SECONDS
+        self._heartbeat_timeout_seconds = heartbeat_timeout_seconds
+        self._emit = emit
+        self._requests = 0
+        self._request: StepRequest | None = None
+        self._in_flight = InFlightTracker(heartbeat_timeout_seconds)
+        self._checked_at = monotonic()
+        self._tasks: dict[Range, Task[W]] = {}
+        self._results: list[AnySums] = []
+        self._speculated = 0
+        self._reported_at = -REPORT_SECONDS
 
-    def free(self) -> list[Any]:
-        """Workers who owe no answer; late ones that have come meanwhile are heard.
+    def idle_workers(self) -> list[W]:
+        """Workers with nothing in flight, after receiving the replies that have arrived.
 
-        First those of this machine: what has many sums is best computed there.
+        Workers on this machine come first: they get the ranges with most sums.
         """
-        self._gather(0)
-        free = [worker for worker in self._team.alive if not self._debts.owes(worker)]
-        return sorted(free, key=lambda worker: worker.line.transport != "shared_memory")
+        self._receive_ready(0)
+        idle = [worker for worker in self._pool.alive if not self._in_flight.is_busy(worker)]
+        return sorted(idle, key=lambda worker: worker.connection.transport != "shared_memory")
+
+    @overload
+    def compute(
+        self, work: Literal["gradient"], step: int, parameters: Array, ranges: Sequence[Range]
+    ) -> list[RangeSums[GradientSums]]: ...
+
+    @overload
+    def compute(
+        self, work: Literal["evaluation"], step: int, parameters: Array, ranges: Sequence[Range]
+    ) -> list[RangeSums[EvaluationSums]]: ...
 
     def compute(
         self, work: Work, step: int, parameters: Array, ranges: Sequence[Range]
-    ) -> list[RangeSums[Any]]:
-        """Every range by somebody, in any order.
+    ) -> list[AnySums]:
+        """Compute all `ranges` at θ = `parameters` (P,); the sums come in any order.
 
         Raises:
-            Interrupted, NoWorkers: as `WorkerPool.somebody`.
-            WorkersLost: some of it ends whoever computes it.
-            MemoryError, RuntimeError: a worker failed at its work.
+            Interrupted, NoWorkers, ClusterLost: as `WorkerPool.wait_for_worker`.
+            WorkersLost: `MAX_LOSSES` workers in a row were lost with the same microbatches.
+            MemoryError, RuntimeError: raised by a worker.
         """
-        self._debts.keep(self._team.alive)
-        self._calls += 1
-        call = self._call = StepRequest(self._calls, work, step, parameters)
+        self._in_flight.keep_only(self._pool.alive)
+        self._requests += 1
+        request = self._request = StepRequest(self._requests, work, step, parameters)
         last = max((stop for _, stop in ranges), default=0)
-        dearest_first = sorted(ranges, key=lambda each: -sums(*each, last))
-        self._missing = {each: Task() for each in dearest_first}
+        costliest_first = sorted(ranges, key=lambda each: -sums(*each, last))
+        self._tasks = {each: Task() for each in costliest_first}
         self._results = []
         try:
-            while self._missing:
-                self._hand_out(call)
-                self._gather(LATE_SECONDS / 2)
-                self._double(call)
+            while self._tasks:
+                self._assign(request)
+                self._receive_ready(STRAGGLER_MIN_SECONDS / 2)
+                self._speculate(request)
         finally:
-            self._call, self._missing = None, {}
+            self._request, self._tasks = None, {}
         return self._results
 
-    def _hand_out(self, call: StepRequest) -> None:
-        """Give away what nobody computes, as far as somebody is free."""
-        while self._todo():
-            self._team.somebody()
-            team = self.free()  # who was lost is known only now
-            todo = self._todo()
-            if not team:
-                if len(todo) < len(self._missing):
+    def _assign(self, request: StepRequest) -> None:
+        """Send unassigned ranges to idle workers."""
+        while self._unassigned():
+            self._pool.wait_for_worker()
+            workers = self.idle_workers()  # this may notice further losses
+            unassigned = self._unassigned()
+            if not workers:
+                if len(unassigned) < len(self._tasks):
                     return
-                team = list(self._team.alive)  # all of them are late
-            for work, worker in zip(todo, team, strict=False):
-                self._ask(call, work, worker)
+                workers = list(self._pool.alive)  # all of them are stragglers
+            for microbatches, worker in zip(unassigned, workers, strict=False):
+                self._send(request, microbatches, worker)
 
-    def _todo(self) -> list[Range]:
-        """What nobody computes, first what lost most workers: if it ends all, few find out."""
-        todo = [work for work, piece in self._missing.items() if not piece.holders]
-        return sorted(todo, key=lambda work: -self._missing[work].losses)
+    def _unassigned(self) -> list[Range]:
+        """Ranges that no worker computes, most failed first: a poison range then kills few."""
+        unassigned = [each for each, task in self._tasks.items() if not task.workers]
+        return sorted(unassigned, key=lambda each: -self._tasks[each].losses)
 
-    def _ask(self, call: StepRequest, work: Range, worker: Any) -> None:
-        """Have a range computed; nothing if one of both is gone meanwhile."""
-        if work not in self._missing or worker not in self._team.alive:
+    def _send(self, request: StepRequest, microbatches: Range, worker: W) -> None:
+        """Send a range to a worker, unless the range is done or the worker is gone by now."""
+        if microbatches not in self._tasks or worker not in self._pool.alive:
             return
         now = monotonic()
-        piece = self._missing[work]
-        piece.holders.append(worker)
-        piece.since = now
+        task = self._tasks[microbatches]
+        task.workers.append(worker)
+        task.started_at = now
         try:
-            worker.line.ask(call, work)
-        except Lost as loss:
-            self._lose(worker, "died", str(loss))
+            worker.connection.send(request, microbatches)
+        except ConnectionLost as loss:
+            self._remove(worker, "died", str(loss))
         else:
-            self._debts.add(worker, InFlightTask(call.work, work, now, 2.0**piece.losses))
-            worker.heard_at = now
+            sent = InFlightTask(request.work, microbatches, now, 2.0**task.losses)
+            self._in_flight.add(worker, sent)
+            worker.last_contact_at = now
 
-    def _gather(self, seconds: float) -> None:
-        """Hear those who have an answer, or who have ended; wait for the first one so long.
+    def _receive_ready(self, seconds: float) -> None:
+        """Wait up to `seconds` for a reply, receive all that are ready, and remove lost workers.
 
         Raises:
-            Interrupted: the engine has to go, and somebody is waited for.
+            Interrupted: the engine has to stop, and a worker is busy.
         """
-        owing = self._owing()
-        if not owing:
+        busy = self._busy_workers()
+        if not busy:
             return
-        for worker in _readable(owing, seconds):
-            self._hear(worker)
-        if monotonic() - self._looked_at > POLL_SECONDS:
-            self._looked_at = monotonic()
+        for worker in _readable(busy, seconds):
+            self._receive(worker)
+        if monotonic() - self._checked_at > POLL_SECONDS:
+            self._checked_at = monotonic()
             if self._interrupted():
                 raise Interrupted
-            for worker in self._team.silent(self._owing()):
-                self._lose(worker, "silent", f"no sign of life for {self._silence:g} s")
-            for worker, since in self._debts.overdue(self._owing(), monotonic()):
-                detail = f"it answers pings, but has owed an answer for {since:.0f} s"
-                self._lose(worker, "silent", detail)
+            for worker in self._pool.unresponsive(self._busy_workers()):
+                detail = f"it answered no ping for {self._heartbeat_timeout_seconds:g} s"
+                self._remove(worker, "silent", detail)
+            for worker, elapsed in self._in_flight.overdue(self._busy_workers(), monotonic()):
+                detail = f"it answers pings, but its range has been in flight for {elapsed:.0f} s"
+                self._remove(worker, "silent", detail)
 
-    def _owing(self) -> list[Any]:
-        return [worker for worker in self._team.alive if self._debts.owes(worker)]
+    def _busy_workers(self) -> list[W]:
+        return [worker for worker in self._pool.alive if self._in_flight.is_busy(worker)]
 
-    def _hear(self, worker: Any) -> None:
-        """Take in one answer, unless somebody else was quicker."""
-        asked = self._debts.settle(worker, monotonic())
+    def _receive(self, worker: W) -> None:
+        """Receive one reply; drop it if another worker's reply came first."""
+        sent = self._in_flight.complete(worker, monotonic())
         try:
-            answer = worker.line.answer(self._call)
-        except Lost as loss:
-            self._lose(worker, "died", str(loss))
+            result = worker.connection.receive(self._request)
+        except ConnectionLost as loss:
+            self._remove(worker, "died", str(loss))
             return
         except Exception as error:
-            piece = self._missing.get(asked.microbatches)
-            if piece and piece.holders == [worker]:
+            task = self._tasks.get(sent.microbatches)
+            if task and task.workers == [worker]:
                 raise
-            detail = f"it failed at what another one computes as well: {type(error).__name__}"
-            self._lose(worker, "died", detail)
+            detail = f"it failed at a range that another worker computes: {type(error).__name__}"
+            self._remove(worker, "died", detail)
             return
-        worker.heard_at = monotonic()
-        if answer and self._missing.pop((answer.start, answer.stop), None):
-            self._results.append(answer)
+        worker.last_contact_at = monotonic()
+        if result and self._tasks.pop((result.start, result.stop), None):
+            self._results.append(result)
 
-    def _double(self, call: StepRequest) -> None:
-        """Let idle workers compute what is late."""
+    def _speculate(self, request: StepRequest) -> None:
+        """Send the ranges of stragglers to idle workers as well."""
         now = monotonic()
-        held = [
-            (work, piece.holders[0], now - piece.since)
-            for work, piece in self._missing.items()
-            if len(piece.holders) == 1
+        running = [
+            (microbatches, task.workers[0], now - task.started_at)
+            for microbatches, task in self._tasks.items()
+            if len(task.workers) == 1
         ]
-        late = self._debts.late(call.work, held, self._team.alive)
-        for work, worker in zip(late, self.free() if late else [], strict=False):
-            self._doubled += work[1] - work[0]
-            self._ask(call, work, worker)
-        if self._doubled and now - self._told_at > TELL_SECONDS:
+        stragglers = self._in_flight.stragglers(request.work, running, self._pool.alive)
+        idle = self.idle_workers() if stragglers else []
+        for microbatches, worker in zip(stragglers, idle, strict=False):
+            self._speculated += microbatches[1] - microbatches[0]
+            self._send(request, microbatches, worker)
+        if self._speculated and now - self._reported_at > REPORT_SECONDS:
             text = (
-                "A worker was late; an idle one computed the same, and the first answer counts. "
-                f"Told at most every {TELL_SECONDS:g} s."
+                "A worker was slow: an idle worker computed the same range, and the first reply "
+                f"counted. This event comes every {REPORT_SECONDS:g} s at most."
             )
-            data = {"reason": "slow", "microbatches": self._doubled, "detail": text}
-            self._tell(ExecutorEvent("retry", data))
-            self._doubled, self._told_at = 0, now
+            data = {"reason": "slow", "microbatches": self._speculated, "detail": text}
+            self._emit(ExecutorEvent("retry", data))
+            self._speculated, self._reported_at = 0, now
 
-    def _lose(self, worker: Any, reason: str, detail: str) -> None:
-        """Strike a worker off; what it alone has computed is cut up for those who are left.
+    def _remove(self, worker: W, reason: str, detail: str) -> None:
+        """Remove a lost worker; split the ranges that only it computed among those that remain.
 
         Raises:
-            WorkersLost: it was one too many.
+            WorkersLost: `MAX_LOSSES` workers in a row were lost with the same microbatches.
         """
-        self._team.lose(worker, reason, detail)
-        for work, piece in list(self._missing.items()):
-            if worker not in piece.holders:
+        self._pool.remove(worker, reason, detail)
+        for microbatches, task in list(self._tasks.items()):
+            if worker not in task.workers:
                 continue
-            piece.holders.remove(worker)
-            piece.losses += 1
-            if not piece.holders:
-                if self._call and piece.losses >= MOST_LOSSES:
-                    raise WorkersLost(self._call.step, work, piece.losses, f"{reason}: {detail}")
-                del self._missing[work]
-                self._missing |= {each: Task(piece.losses) for each in self._again(work, reason)}
+            task.workers.remove(worker)
+            task.losses += 1
+            if not task.workers:
+                if self._request and task.losses >= MAX_LOSSES:
+                    step, lost = self._request.step, task.losses
+                    raise WorkersLost(step, microbatches, lost, f"{reason}: {detail}")
+                del self._tasks[microbatches]
+                pieces = self._split_lost(microbatches, reason)
+                self._tasks |= {each: Task(task.losses) for each in pieces}
 
-    def _again(self, work: Range, reason: str) -> list[Range]:
-        """A lost range in pieces for those who are left."""
-        pieces = split(*work, max(1, len(self._team.alive)))
-        data = {"reason": reason, "microbatches": work[1] - work[0], "pieces": len(pieces)}
-        self._tell(ExecutorEvent("retry", data))
+    def _split_lost(self, microbatches: Range, reason: str) -> list[Range]:
+        """Split a lost range into one piece for each worker that remains; emit a `retry` event."""
+        start, stop = microbatches
+        pieces = split(start, stop, max(1, len(self._pool.alive)))
+        data = {"reason": reason, "microbatches": stop - start, "pieces": len(pieces)}
+        self._emit(ExecutorEvent("retry", data))
         return pieces
 
 
-def _readable(workers: Sequence[Any], seconds: float) -> list[Any]:
+def _readable(workers: Sequence[W], seconds: float) -> list[W]:
+    """The workers whose connections have a reply within `seconds`."""
     with selectors.PollSelector() as selector:
         for worker in workers:
-            selector.register(worker.line, selectors.EVENT_READ, worker)
+            selector.register(worker.connection, selectors.EVENT_READ, worker)
         return [key.data for key, _ in selector.select(seconds)]

@@ -1,127 +1,134 @@
-"""What workers owe, how long such work takes, and who has owed it for too long."""
+"""Track ranges in flight and each worker's pace; find stragglers and workers that hang."""
 
 from collections import deque
 from collections.abc import Sequence
 from math import inf
 from statistics import median_low
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from batchgrad_engine.executors.protocol import Range, Transport
+from batchgrad_engine.executors.scheduler.protocol import W, Worker
 from batchgrad_workers.runtime.ipc import Work
 
-LATE_FACTOR = 3.0
-"""Who takes so many times as long as usual, while somebody is idle, is late. Usual is what those
-take for a microbatch whose numbers travel the same way: through memory, or over a network."""
+STRAGGLER_FACTOR = 3.0
+"""A range is a straggler after this multiple of the typical time. Typical is the median over the
+workers with the same transport: shared memory and a network differ too much."""
 
-LATE_SECONDS = 0.1
-"""Nobody is late before that: every machine has its hiccups."""
+STRAGGLER_MIN_SECONDS = 0.1
+"""No range is a straggler before: short delays are normal on every machine."""
 
 OVERDUE_FACTOR = 10.0
-"""Who takes so many times as long as usual will never answer: its work hangs, though it may
-answer pings."""
+"""After this multiple of the typical time the worker counts as hung, even if it answers pings."""
 
-OVERDUE_SILENCES = 6.0
-"""Nobody is given up before so many times the seconds in which it has to answer a ping."""
+OVERDUE_HEARTBEAT_TIMEOUTS = 6.0
+"""No worker counts as hung before this multiple of the heartbeat timeout."""
 
-UNUSUAL_SECONDS = 3600.0
-"""When one is given up for work of which nobody knows yet how long it takes."""
+UNKNOWN_PACE_SECONDS = 3600.0
+"""A worker counts as hung after this time if no typical time is known yet."""
 
 
 class InFlightTask(NamedTuple):
-    """A range that a worker was asked for, at a time by `monotonic`.
+    """A range that was sent to a worker and has no reply yet; `sent_at` is by `monotonic`.
 
-    `patience` multiplies the time after which it is overdue.
+    `timeout_factor` multiplies the time after which it is overdue.
     """
 
     work: Work
     microbatches: Range
-    at: float
-    patience: float
+    sent_at: float
+    timeout_factor: float
 
 
 class InFlightTracker:
-    """Of each worker what it was asked for and has not answered, in order, and its pace so far.
+    """Each worker's ranges in flight, oldest first, and its pace. Times are by `monotonic`."""
 
-    A worker has a `number` and a `line` with a `transport`; all times are by `monotonic`.
-    """
-
-    def __init__(self, silence_seconds: float) -> None:
-        """`silence_seconds`: after which an unanswered ping means that a worker is gone."""
-        self._least_seconds = OVERDUE_SILENCES * silence_seconds
-        self._owed: dict[int, deque[InFlightTask]] = {}
+    def __init__(self, heartbeat_timeout_seconds: float) -> None:
+        """`heartbeat_timeout_seconds`: a worker with a ping unanswered for longer is lost."""
+        self._min_overdue_seconds = OVERDUE_HEARTBEAT_TIMEOUTS * heartbeat_timeout_seconds
+        self._queues: dict[int, deque[InFlightTask]] = {}
         self._paces: dict[tuple[Work, int], float] = {}
 
-    def owes(self, worker: Any) -> bool:
-        """Whether it has an answer to give."""
-        return bool(self._owed.get(worker.number))
+    def is_busy(self, worker: Worker) -> bool:
+        """Whether the worker has a range in flight."""
+        return bool(self._queues.get(worker.number))
 
-    def add(self, worker: Any, asked: InFlightTask) -> None:
-        """One more thing that it was asked for."""
-        self._owed.setdefault(worker.number, deque()).append(asked)
+    def add(self, worker: Worker, task: InFlightTask) -> None:
+        """Note that `task` was sent to the worker."""
+        self._queues.setdefault(worker.number, deque()).append(task)
 
-    def settle(self, worker: Any, now: float) -> InFlightTask:
-        """It answers now, and begins with what it was asked for next; what the answer is to."""
-        owed = self._owed[worker.number]
-        asked = owed.popleft()
-        if owed:
-            owed[0] = owed[0]._replace(at=now)
-        key = asked.work, worker.number
-        pace = (now - asked.at) / _length(asked)
+    def complete(self, worker: Worker, now: float) -> InFlightTask:
+        """Remove and return the oldest task of a worker that replied; update its pace.
+
+        The worker begins its next task now.
+        """
+        queue = self._queues[worker.number]
+        task = queue.popleft()
+        if queue:
+            queue[0] = queue[0]._replace(sent_at=now)
+        key = task.work, worker.number
+        pace = (now - task.sent_at) / _microbatch_count(task)
         self._paces[key] = (self._paces.get(key, pace) + pace) / 2
-        return asked
+        return task
 
-    def keep(self, workers: Sequence[Any]) -> None:
-        """Forget all but these."""
+    def keep_only(self, workers: Sequence[Worker]) -> None:
+        """Forget all workers but these."""
         numbers = {worker.number for worker in workers}
-        self._owed = {each: owed for each, owed in self._owed.items() if each in numbers}
+        self._queues = {each: queue for each, queue in self._queues.items() if each in numbers}
         self._paces = {key: pace for key, pace in self._paces.items() if key[1] in numbers}
 
-    def usual(self, work: Work, workers: Sequence[Any]) -> dict[Transport, float]:
-        """Seconds that these take for a microbatch, by how its numbers travel, where known."""
+    def typical_pace(self, work: Work, workers: Sequence[Worker]) -> dict[Transport, float]:
+        """Median seconds per microbatch of these workers, by transport; only where known."""
         paces: dict[Transport, list[float]] = {}
         for worker in workers:
             if (pace := self._paces.get((work, worker.number))) is not None:
-                paces.setdefault(worker.line.transport, []).append(pace)
+                paces.setdefault(worker.connection.transport, []).append(pace)
         return {transport: median_low(each) for transport, each in paces.items()}
 
-    def late(
-        self, work: Work, held: Sequence[tuple[Range, Any, float]], workers: Sequence[Any]
+    def stragglers(
+        self,
+        work: Work,
+        running: Sequence[tuple[Range, Worker, float]],
+        workers: Sequence[Worker],
     ) -> list[Range]:
-        """What idle workers may compute as well; `held` says by whom ranges are, how many seconds.
+        """Those of the `running` ranges that an idle worker should compute as well.
 
-        `workers` tell what is usual.
+        `running` has each range, its worker and the seconds since it was sent; `workers` define
+        the typical pace.
         """
-        old = [each for each in held if each[2] > LATE_SECONDS]
-        usual = self.usual(work, workers) if old else {}
+        slow = [each for each in running if each[2] > STRAGGLER_MIN_SECONDS]
+        pace = self.typical_pace(work, workers) if slow else {}
         return [
             (start, stop)
-            for (start, stop), worker, seconds in old
-            if seconds > LATE_FACTOR * usual.get(worker.line.transport, inf) * (stop - start)
+            for (start, stop), worker, seconds in slow
+            if seconds
+            > STRAGGLER_FACTOR * pace.get(worker.connection.transport, inf) * (stop - start)
         ]
 
-    def overdue(self, workers: Sequence[Any], now: float) -> list[tuple[Any, float]]:
-        """Who of these has owed something for too long, and for how many seconds."""
-        late = [
-            (worker, self._owed[worker.number][0])
+    def overdue(self, workers: Sequence[W], now: float) -> list[tuple[W, float]]:
+        """Workers that count as hung, each with the seconds that its oldest task has taken."""
+        slow = [
+            (worker, self._queues[worker.number][0])
             for worker in workers
-            if self.owes(worker) and now - self._owed[worker.number][0].at > self._least_seconds
+            if self.is_busy(worker)
+            and now - self._queues[worker.number][0].sent_at > self._min_overdue_seconds
         ]
-        usual = {work: self.usual(work, workers) for work in {asked.work for _, asked in late}}
+        pace = {work: self.typical_pace(work, workers) for work in {task.work for _, task in slow}}
         return [
-            (worker, now - asked.at)
-            for worker, asked in late
-            if now - asked.at > self._most_seconds(asked, usual[asked.work], worker)
+            (worker, now - task.sent_at)
+            for worker, task in slow
+            if now - task.sent_at > self._overdue_seconds(task, pace[task.work], worker)
         ]
 
-    def _most_seconds(
-        self, asked: InFlightTask, usual: dict[Transport, float], worker: Any
+    def _overdue_seconds(
+        self, task: InFlightTask, pace: dict[Transport, float], worker: Worker
     ) -> float:
-        """After which a range is overdue."""
-        seconds = OVERDUE_FACTOR * usual.get(worker.line.transport, inf) * _length(asked)
-        known = UNUSUAL_SECONDS if seconds == inf else max(seconds, self._least_seconds)
-        return asked.patience * known
+        """The time after which `task` is overdue."""
+        seconds = OVERDUE_FACTOR * pace.get(worker.connection.transport, inf)
+        seconds *= _microbatch_count(task)
+        known = UNKNOWN_PACE_SECONDS if seconds == inf else max(seconds, self._min_overdue_seconds)
+        return task.timeout_factor * known
 
 
-def _length(asked: InFlightTask) -> int:
-    start, stop = asked.microbatches
+def _microbatch_count(task: InFlightTask) -> int:
+    start, stop = task.microbatches
     return stop - start

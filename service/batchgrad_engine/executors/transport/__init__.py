@@ -1,1 +1,1 @@
-"""How requests and arrays reach workers on the engine's own machine."""
+"""Send requests and arrays to workers on the engine's own machine."""

@@ -1,4 +1,4 @@
-"""Lines to workers on the engine's own machine: commands by socket, arrays in shared memory."""
+"""Connect workers on the engine's machine: commands by socket, arrays in shared memory."""
 
 import json
 import mmap
@@ -7,39 +7,36 @@ import secrets
 import socket
 import struct
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from batchgrad_engine.executors.protocol import Range, Traffic, Transport
-from batchgrad_engine.executors.scheduler.protocol import Lost, StepRequest
+from batchgrad_engine.executors.scheduler.protocol import AnySums, ConnectionLost, StepRequest
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import RangeSums
 from batchgrad_workers.runtime.shared_memory import allocate, mapped
 
-GONE = "its connection ended: the process is gone"
+GONE = "its connection closed: the process is gone"
 PEER = struct.Struct("3i")
-"""SO_PEERCRED: process, user, group."""
+"""SO_PEERCRED: ids of process, user and group."""
 
 
 class SharedMemoryConnections:
-    """Where workers of this machine connect to; θ lies in one piece of memory for all of them.
+    """The socket that workers of this machine connect to, and one copy of θ for all of them.
 
-    The socket is an abstract one: it has no file, and ends with this process. Anybody on the
-    machine may connect, so only this user's processes are heard, and only with a token that the
-    engine itself gave away.
+    The socket is abstract: it has no file and ends with this process. Any process of the machine
+    can connect to it, so a peer needs the same user id and a token from `connect_info`.
     """
 
     def __init__(self, node: str) -> None:
-        """`node` is this machine's name in Ray.
+        """`node` is this machine's id in Ray.
 
         Raises:
-            OSError: this system has no such sockets.
+            OSError: this system has no abstract sockets.
         """
         self.traffic: Traffic = Traffic()
         self._node = node
         self._address = f"batchgrad-{secrets.token_hex(16)}"
-        self._unheard: list[socket.socket] = []
+        self._unidentified: list[socket.socket] = []
         self._arrived: dict[bytes, socket.socket] = {}
         self._theta: mmap.mmap | None = None
         self._theta_descriptor = -1
@@ -49,119 +46,119 @@ class SharedMemoryConnections:
         self._listener.bind("\0" + self._address)
         self._listener.listen(128)
 
-    def offer(self) -> ipc.ConnectInfo:
-        """For one worker, which may turn out to be on another machine."""
-        self._accept()  # so that those who came and failed are forgotten
+    def connect_info(self) -> ipc.ConnectInfo:
+        """What one worker needs to connect; a worker on another machine ignores it."""
+        self._accept()  # close the connections of workers that failed meanwhile
         return ipc.ConnectInfo(self._node, self._address, secrets.token_bytes(16))
 
-    def line(self, offer: ipc.ConnectInfo) -> "SharedMemoryConnection | None":
-        """The line to the worker that took the offer; None if none did."""
+    def connection(self, connect_info: ipc.ConnectInfo) -> "SharedMemoryConnection | None":
+        """The connection of the worker that has this info; None if it did not connect."""
         self._accept()
-        connection = self._arrived.pop(offer.token, None)
-        return None if connection is None else SharedMemoryConnection(connection, self)
+        sock = self._arrived.pop(connect_info.token, None)
+        return None if sock is None else SharedMemoryConnection(sock, self)
 
-    def publish(self, call: StepRequest) -> int:
-        """Put this call's θ into the shared memory, once; its descriptor.
+    def publish(self, request: StepRequest) -> int:
+        """Copy the request's θ into shared memory, once per request; returns its descriptor.
 
         Raises:
-            MemoryError: there is no room for it.
+            MemoryError: shared memory is full.
         """
-        theta = call.parameters
+        theta = request.parameters
         if self._theta is None:
             self._theta_descriptor = allocate(theta.nbytes)
             self._theta = mapped(self._theta_descriptor)
-        if self._published != call.number:
-            self._published = call.number
+        if self._published != request.number:
+            self._published = request.number
             np.frombuffer(self._theta, theta.dtype, len(theta))[:] = theta
             self.traffic["out", "shared_memory"] += theta.nbytes
         return self._theta_descriptor
 
     def close(self) -> None:
-        """Let nobody come any more."""
+        """Accept no more connections."""
         self._listener.close()
-        for connection in [*self._unheard, *self._arrived.values()]:
-            connection.close()
+        for sock in [*self._unidentified, *self._arrived.values()]:
+            sock.close()
         if self._theta is not None:
             os.close(self._theta_descriptor)
             self._theta = None
 
     def _accept(self) -> None:
-        """Take in who has come, hear who had not spoken yet, and forget who has gone again."""
+        """Accept connections, read the tokens that have arrived, and drop closed connections."""
         with suppress(BlockingIOError):
             while True:
-                self._unheard.append(self._listener.accept()[0])
-        unheard, self._unheard = self._unheard, []
-        for connection in unheard:
-            token = _said(connection) if _is_ours(connection) else b""
+                self._unidentified.append(self._listener.accept()[0])
+        unidentified, self._unidentified = self._unidentified, []
+        for sock in unidentified:
+            token = _received(sock) if _is_ours(sock) else b""
             if token is None:
-                self._unheard.append(connection)
+                self._unidentified.append(sock)
             elif token:
-                self._arrived[token] = connection
+                self._arrived[token] = sock
             else:
-                connection.close()
-        for token, connection in list(self._arrived.items()):
-            if _said(connection, socket.MSG_PEEK) == b"":
+                sock.close()
+        for token, sock in list(self._arrived.items()):
+            if _received(sock, socket.MSG_PEEK) == b"":
                 self._arrived.pop(token).close()
 
 
 class SharedMemoryConnection:
-    """One worker's connection, and the memory that it answers in."""
+    """One worker's socket, and the memory that its sums are in."""
 
     transport: Transport = "shared_memory"
 
-    def __init__(self, connection: socket.socket, lines: SharedMemoryConnections) -> None:
-        self._connection = connection
-        self._lines = lines
-        self._knows_theta = False
+    def __init__(self, sock: socket.socket, connections: SharedMemoryConnections) -> None:
+        self._socket = sock
+        self._connections = connections
+        self._has_theta = False
         self._memory: mmap.mmap | None = None
 
     def fileno(self) -> int:
-        return self._connection.fileno()
+        return self._socket.fileno()
 
-    def ask(self, call: StepRequest, work: Range) -> None:
-        theta = self._lines.publish(call)
-        command = ipc.Command(call.number, call.work, call.step, *work)
-        handed = [] if self._knows_theta else [theta]
+    def send(self, request: StepRequest, microbatches: Range) -> None:
+        theta = self._connections.publish(request)
+        command = ipc.Command(request.number, request.work, request.step, *microbatches)
+        descriptors = [] if self._has_theta else [theta]
         try:
-            socket.send_fds(self._connection, [json.dumps(command).encode()], handed)
+            socket.send_fds(self._socket, [json.dumps(command).encode()], descriptors)
         except ConnectionError as error:
-            raise Lost(GONE) from error
-        self._knows_theta = True
+            raise ConnectionLost(GONE) from error
+        self._has_theta = True
 
-    def answer(self, call: StepRequest | None) -> RangeSums[Any] | None:
+    def receive(self, request: StepRequest | None) -> AnySums | None:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(self._connection, ipc.PACKET_BYTES, 1)
+            packet, descriptors, _, _ = socket.recv_fds(self._socket, ipc.PACKET_BYTES, 1)
         except ConnectionError as error:
-            raise Lost(GONE) from error
+            raise ConnectionLost(GONE) from error
         if not packet:
-            raise Lost(GONE)
+            raise ConnectionLost(GONE)
         for descriptor in descriptors:
             self._memory = mapped(descriptor)
             os.close(descriptor)
         reply = ipc.read(packet)
-        if call is None or reply.call != call.number:
+        if request is None or reply.call != request.number:
             return None
-        answer = ipc.result(reply, call.work, self._memory)
-        self._lines.traffic["in", "shared_memory"] += sum(
-            array.nbytes for array in ipc.flat(answer)
+        result = ipc.result(reply, request.work, self._memory)
+        self._connections.traffic["in", "shared_memory"] += sum(
+            array.nbytes for array in ipc.flat(result)
         )
-        return answer
+        return result
 
     def close(self) -> None:
-        self._connection.close()
+        self._socket.close()
 
 
-def _is_ours(connection: socket.socket) -> bool:
-    """Whether this user's process is at the other end."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+def _is_ours(sock: socket.socket) -> bool:
+    """Whether the peer is a process of this user."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
     _, user, _ = PEER.unpack(credentials)
     return bool(user == os.getuid())
 
 
-def _said(connection: socket.socket, flags: int = 0) -> bytes | None:
-    """What has come; None if nothing has yet, b"" if nothing will: the other end is closed."""
+def _received(sock: socket.socket, flags: int = 0) -> bytes | None:
+    """The bytes that have arrived; None if there are none yet, b"" if the peer closed."""
     try:
-        return connection.recv(64, flags | socket.MSG_DONTWAIT)
+        return sock.recv(64, flags | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
     except ConnectionError:

@@ -1,0 +1,40 @@
+"""Events about single workers: joined, lost, and warnings. Knows no Ray."""
+
+from batchgrad_engine.executors.protocol import ExecutorEvent
+from batchgrad_engine.executors.ray.protocol import GroupWorker
+from batchgrad_workers.runtime.actor import Identity
+from batchgrad_workers.runtime.build_info import build
+
+
+def joined(worker: GroupWorker, identity: Identity) -> list[ExecutorEvent]:
+    """A worker joined; warnings if its libraries differ or its arrays travel through Ray."""
+    data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
+    events = [ExecutorEvent("worker_joined", data)]
+    if identity.build != (own := build()):
+        events.append(
+            _warning(
+                f"Worker {worker.number} on {identity.host} has {identity.build}, the engine has "
+                f"{own}: results are right, but their last bits may depend on which worker "
+                "computes which range."
+            )
+        )
+    if worker.connect_error and worker.connection.transport == "ray":
+        events.append(
+            _warning(
+                f"Worker {worker.number} is on the engine's node but can't connect to its socket "
+                f"({worker.connect_error}): its arrays travel through Ray, which is slower."
+            )
+        )
+    return events
+
+
+def lost(worker: GroupWorker, reason: str, detail: str) -> ExecutorEvent:
+    """A worker died, is unresponsive, was stopped or failed to start."""
+    data: dict[str, object] = {"worker": worker.number, "reason": reason, "detail": detail}
+    if worker.identity:
+        data |= {"host": worker.identity.host, "pid": worker.identity.pid}
+    return ExecutorEvent("worker_lost", data)
+
+
+def _warning(text: str) -> ExecutorEvent:
+    return ExecutorEvent("warning", {"detail": text})
