@@ -16,12 +16,11 @@ from batchgrad.contract.answer import Answer
 from batchgrad.contract.model import Wire
 from batchgrad.display.docstrings import keep_below
 from batchgrad.version import __version__
-from batchgrad_service.closing import Closing
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http import error_handlers
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
@@ -52,6 +51,7 @@ from batchgrad_service.routes.dependencies import (
     Supervisor,
 )
 from batchgrad_service.settings import Settings
+from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.web import assets, login, pages, submit
 
@@ -68,14 +68,14 @@ def create_app(
     exporters: Mapping[str, Exporter],
     token: str | None = None,
     sources: Sources | None = None,
-    disk: DiskRoom | None = None,
-    closing: Closing | None = None,
+    disk: DiskSpace | None = None,
+    shutdown: Shutdown | None = None,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
     """The application.
 
     `exporters` write a checkpoint file as "safetensors" or "npz". Without a `token` every client
-    has access. `closing.begin()` ends the event streams, so that a server can stop at once.
+    has access. `shutdown.begin()` ends the event streams, so that a server can stop at once.
     """
     app = FastAPI(
         title="batchgrad",
@@ -85,13 +85,13 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # FastAPI redirects to an absolute URL, without a proxy's prefix
     )
-    closing = closing or Closing()
+    shutdown = shutdown or Shutdown()
     authenticator = None if token is None else Authenticator(token)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
         supervisor=supervisor,
-        disk=disk or DiskRoom(settings.folders, settings.min_free_disk_bytes),
+        disk=disk or DiskSpace(settings.folders, settings.min_free_disk_bytes),
         datasets=Datasets(
             settings.data_dir,
             store,
@@ -102,16 +102,16 @@ def create_app(
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
         questions=questions,
-        feeds=EventFeeds(store, closing),
+        feeds=EventFeeds(store, shutdown),
         spool=Spool(settings.data_dir),
         heavy=CapacityLimiter(HEAVY_AT_ONCE),
         bodies=BodyBuffer(4 * settings.max_request_bytes),
-        replays=Replays(settings.replay_timeout_seconds, closing.subscribe),
+        replays=Replays(settings.replay_timeout_seconds, shutdown.subscribe),
         exporters=exporters,
         registry=registry,
         version=describe_version(),
         authenticator=authenticator,
-        closing=closing,
+        shutdown=shutdown,
         private_cluster=settings.ray_address is None,
         keep_alive_seconds=keep_alive_seconds,
     )

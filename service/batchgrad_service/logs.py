@@ -1,4 +1,4 @@
-"""Logs on stderr: one line an event, for people or as JSON, with request_id and job_id bound."""
+"""Configure logs on stderr: a line for each event, as text or JSON, with request_id and job_id."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 def configure(form: Literal["console", "json"], level: Level) -> None:
-    """Send structlog's and the standard library's records through one formatter."""
+    """Format the records of structlog and of the standard library in the same way."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -23,7 +23,7 @@ def configure(form: Literal["console", "json"], level: Level) -> None:
         else [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                # The default would print every frame's variables, the token among them.
+                # The default prints the variables of every frame, also the token.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
@@ -38,9 +38,8 @@ def configure(form: Literal["console", "json"], level: Level) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("alembic").setLevel(
-        logging.WARNING
-    )  # says at every start that nothing is new
+    # alembic logs at every start that there is no migration to run.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

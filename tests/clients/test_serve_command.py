@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from batchgrad import Client
 from batchgrad.cli.app import app
 from batchgrad.errors import InvalidArgument
-from batchgrad_service.data_directory import opened
 from batchgrad_service.settings import Settings
+from batchgrad_service.storage import open_storage
 
 
 def test_a_reachable_host_without_a_token_is_a_usage_error(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_extra_is_named() -> None:
 
 def test_gc_shows_what_would_go_before_it_goes(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with opened(Settings(data_dir=data)):
+    with open_storage(Settings(data_dir=data)):
         pass
     unknown = data / "jobs" / f"job_{'0' * 16}"
     for folder in (unknown, data / "datasets" / "imagenet"):
@@ -133,8 +133,8 @@ def test_gc_shows_what_would_go_before_it_goes(tmp_path: Path) -> None:
     assert [found["gone"] for found in json.loads(done.stdout)["data"]] == [False, True]
     assert not unknown.exists()
     assert (data / "datasets" / "imagenet").exists()
-    with opened(Settings(data_dir=data)):
-        assert "stop it" in CliRunner().invoke(app, arguments).stderr
+    with open_storage(Settings(data_dir=data)):
+        assert "stop that service" in CliRunner().invoke(app, arguments).stderr
     missing = CliRunner().invoke(app, ["gc", "--data-dir", str(tmp_path / "none")])
     assert missing.exit_code == 1
     assert "There is no data directory" in missing.stderr

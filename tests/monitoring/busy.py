@@ -13,7 +13,7 @@ from batchgrad.contract import (
     ShortcutLayer,
 )
 from batchgrad_engine.messages import ClusterSeen, Evaluated, Observed, Report
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import Store
@@ -61,7 +61,7 @@ def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
         registry,
         version="1.2",
         count_jobs=lambda: dict.fromkeys(JOB_STATUSES, 0),
-        disk=DiskRoom([Path.cwd()], 1),
+        disk=DiskSpace([Path.cwd()], 1),
     )
     return registry, metrics
 

@@ -11,10 +11,10 @@ from batchgrad.contract import TERMINAL, Job
 from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service import access_token
 from batchgrad_service.app import create_app
-from batchgrad_service.closing import Closing
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.settings import Settings
+from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.validation import plan
 from tests.service.asked_here import AskedHere
@@ -78,7 +78,7 @@ class Bench:
     supervisor: FakeSupervisor
     registry: CollectorRegistry
     metrics: Metrics
-    closing: Closing
+    shutdown: Shutdown
     app: Any
     http: TestClient
 
@@ -101,7 +101,7 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
         token = access_token.read(settings.token_file) if settings.token_file else None
         registry = CollectorRegistry()
         metrics = Metrics(registry, version="0", count_jobs=store.count_by_status)
-        supervisor, closing = FakeSupervisor(store), Closing()
+        supervisor, shutdown = FakeSupervisor(store), Shutdown()
         app = create_app(
             settings,
             store,
@@ -109,12 +109,12 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
             registry,
             metrics=metrics,
             token=token,
-            closing=closing,
+            shutdown=shutdown,
             **injected,
         )
         client = TestClient(app, base_url="http://127.0.0.1")
         clients.append(client)
-        return Bench(tmp_path, store, supervisor, registry, metrics, closing, app, client)
+        return Bench(tmp_path, store, supervisor, registry, metrics, shutdown, app, client)
 
     yield make
     for client in clients:

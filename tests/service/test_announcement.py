@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.announcement import say_ready
+from batchgrad_service.announcement import print_ready
 from batchgrad_service.settings import Settings
 
 URL, TOKEN = "http://127.0.0.1:8711", "0123456789+abcdef"
@@ -31,6 +31,6 @@ def test_the_link_goes_to_who_started_it_and_to_no_log_of_others(
         file = (tmp_path / "stderr").stat()
         stream = f"{file.st_dev}:{file.st_ino}" if journal else "8:1"
         monkeypatch.setenv("JOURNAL_STREAM", stream)
-        say_ready(URL, Settings(data_dir=tmp_path, **settings), token)
+        print_ready(URL, Settings(data_dir=tmp_path, **settings), token)
     said = (tmp_path / "stderr").read_text()
     assert said == f"batchgrad is ready on {link} (data in {tmp_path})\n"

@@ -1,4 +1,4 @@
-"""Whose a data directory is, and what of it may go."""
+"""Data directories are recognised, locked, and never lose files of others."""
 
 import re
 import sqlite3
@@ -18,11 +18,11 @@ from batchgrad_service.data_directory import (
     DataDirectory,
     DataDirectoryError,
     DataDirectoryInUseError,
-    opened,
 )
 from batchgrad_service.datasets import leftovers
 from batchgrad_service.datasets.leftovers import Removed
 from batchgrad_service.settings import DATABASE, Settings
+from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from tests.service.building import create, dataset
 
@@ -69,71 +69,74 @@ def fill(data: Path) -> dict[str, str]:
     return made
 
 
-def test_a_first_start_that_ended_before_it_had_tables_is_no_hindrance(settings: Settings) -> None:
-    begun = DataDirectory(settings.data_dir)
-    begun.take(settings.url_of_database)
+def test_an_interrupted_first_start_does_not_prevent_the_next(settings: Settings) -> None:
+    interrupted = DataDirectory(settings.data_dir)
+    interrupted.lock(settings.url_of_database)
     with closing(Store(settings.url_of_database)) as empty:
         empty.check()  # the file is there, and has nothing in it
-    begun.release()
-    with opened(settings) as (_, store, trusted):
+    interrupted.unlock()
+    with open_storage(settings) as (_, store, trusted):
         assert trusted
         create(store)
-    with opened(settings) as (_, store, trusted):
+    with open_storage(settings) as (_, store, trusted):
         assert trusted
 
 
 @pytest.mark.parametrize("folder", ["datasets", "uploads", "parameters", "jobs", "anything"])
-def test_a_directory_that_is_not_ours_is_refused_and_left_alone(
-    settings: Settings, folder: str
-) -> None:
+def test_a_foreign_directory_is_refused_and_unchanged(settings: Settings, folder: str) -> None:
     mine = settings.data_dir / folder / "imagenet"
     mine.mkdir(parents=True)
     (mine / "photo").write_bytes(b"once")
     (settings.data_dir / DATABASE).write_text("a text, whatever its name")
-    with pytest.raises(DataDirectoryError, match=r"not empty .* \(--data-dir\)"), opened(settings):
-        pytest.fail("it was taken")
+    with (
+        pytest.raises(DataDirectoryError, match=r"not empty .* \(--data-dir\)"),
+        open_storage(settings),
+    ):
+        pytest.fail("it was opened")
     found = sorted(
         str(path.relative_to(settings.data_dir)) for path in settings.data_dir.rglob("*")
     )
     assert found == sorted([DATABASE, folder, f"{folder}/imagenet", f"{folder}/imagenet/photo"])
 
 
-def test_a_new_directory_is_marked_and_closed_to_others(settings: Settings) -> None:
+def test_a_new_directory_is_marked_and_private(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o755)
     (settings.data_dir / "lost+found").mkdir()  # of a new file system
     for _ in range(2):
-        with opened(settings) as (directory, _store, trusted):
+        with open_storage(settings) as (directory, _store, trusted):
             assert trusted
     assert directory.path.stat().st_mode & 0o777 == 0o700
     assert (settings.data_dir / MARKER).exists()
 
 
 def test_a_directory_of_an_earlier_version_is_adopted(settings: Settings) -> None:
-    with opened(settings) as (_, store, _trusted):
+    with open_storage(settings) as (_, store, _trusted):
         job = create(store, checkpoint_interval_seconds=2.5)
     (settings.data_dir / MARKER).unlink()
     downgrade(settings.data_dir / DATABASE, "0003")
     fill(settings.data_dir)
-    with opened(settings) as (_, store, trusted):
+    with open_storage(settings) as (_, store, trusted):
         assert trusted
         assert store.job(job.id).spec == job.spec  # a key was renamed in between
         assert f'"{store.directory_id()}"' in (settings.data_dir / MARKER).read_text()
 
 
-def test_one_with_its_database_elsewhere_too(settings: Settings, tmp_path: Path) -> None:
+def test_an_earlier_version_with_its_database_elsewhere_is_adopted(
+    settings: Settings, tmp_path: Path
+) -> None:
     elsewhere = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/db"})
     for folder in ("datasets", "uploads", "parameters"):
         (settings.data_dir / folder).mkdir(parents=True)
     (settings.data_dir / LOCK).touch()
-    with opened(elsewhere) as (_, _store, trusted):
+    with open_storage(elsewhere) as (_, _store, trusted):
         assert trusted
 
 
 @pytest.mark.parametrize("lost", ["removed", "replaced", "marker damaged"])
-def test_nothing_goes_on_the_word_of_a_database_that_is_not_the_directorys(
+def test_a_database_of_another_directory_removes_nothing(
     settings: Settings, tmp_path: Path, lost: str
 ) -> None:
-    with opened(settings):
+    with open_storage(settings):
         pass
     fill(settings.data_dir)
     before = files(settings.data_dir)
@@ -145,23 +148,23 @@ def test_nothing_goes_on_the_word_of_a_database_that_is_not_the_directorys(
     else:
         (settings.data_dir / MARKER).write_text("{")
     for _ in range(2):  # also when the new database has been used once
-        with opened(settings) as (_, _store, trusted):
+        with open_storage(settings) as (_, _store, trusted):
             assert not trusted
         found, trusted = leftovers.collect(settings, remove=True, trust_database=False)
         assert found
         assert not trusted
     assert files(settings.data_dir) == before
     leftovers.collect(settings, remove=False, trust_database=True)
-    with opened(settings) as (_, _store, trusted):
+    with open_storage(settings) as (_, _store, trusted):
         assert trusted
     assert files(settings.data_dir) == before
 
 
-def test_a_marked_directory_in_which_nothing_is_takes_a_new_database(settings: Settings) -> None:
-    with opened(settings):
+def test_a_marked_empty_directory_accepts_a_new_database(settings: Settings) -> None:
+    with open_storage(settings):
         pass
     (settings.data_dir / DATABASE).unlink()
-    with opened(settings) as (_, _store, trusted):
+    with open_storage(settings) as (_, _store, trusted):
         assert trusted
 
 
@@ -171,7 +174,7 @@ def names(found: list[Removed], data: Path, *, ours: bool) -> set[str]:
 
 def test_gc_shows_first_and_removes_only_what_it_showed(settings: Settings) -> None:
     data = settings.data_dir
-    with opened(settings) as (_, store, _trusted):
+    with open_storage(settings) as (_, store, _trusted):
         store.put_dataset(dataset(digest="sha256:" + "1" * 64), replace=False)
         job = create(store, digest="sha256:" + "2" * 64)
         store.transition(job.id, to="cancelled", allowed=["queued"])
@@ -202,33 +205,33 @@ def test_gc_shows_first_and_removes_only_what_it_showed(settings: Settings) -> N
 
 
 def test_a_directory_in_use_is_not_migrated(settings: Settings) -> None:
-    with opened(settings):
+    with open_storage(settings):
         _set_version(settings.data_dir / DATABASE, "0003")
-        with pytest.raises(DataDirectoryInUseError, match="--data-dir"), opened(settings):
+        with pytest.raises(DataDirectoryInUseError, match="--data-dir"), open_storage(settings):
             pytest.fail("two services have it")
         with closing(sqlite3.connect(settings.data_dir / DATABASE)) as database:
             [[version]] = database.execute("SELECT version_num FROM alembic_version")
     assert version == "0003"
 
 
-def test_one_that_goes_at_the_end_must_be_new(settings: Settings) -> None:
-    with opened(settings):
+def test_a_directory_that_is_removed_at_the_end_must_be_new(settings: Settings) -> None:
+    with open_storage(settings):
         pass
     with (
-        pytest.raises(DataDirectoryError, match="would remove it"),
-        opened(settings, only_new=True),
+        pytest.raises(DataDirectoryError, match="removes its data directory"),
+        open_storage(settings, only_new=True),
     ):
-        pytest.fail("it was taken")
+        pytest.fail("it was opened")
 
 
-def test_a_path_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+def test_an_unusable_path_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = Settings(data_dir=tmp_path / "file")
     with (
         pytest.raises(DataDirectoryError, match=re.escape(str(tmp_path / "file"))),
-        opened(settings),
+        open_storage(settings),
     ):
-        pytest.fail("it was taken")
+        pytest.fail("it was opened")
 
 
 @pytest.mark.parametrize(
@@ -240,13 +243,13 @@ def test_a_path_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     ],
     ids=["text", "folder", "newer"],
 )
-def test_a_database_that_cannot_be_used_is_said_at_the_start(
+def test_an_unusable_database_is_reported_at_the_start(
     settings: Settings, harm: Callable[[Path], object], said: str
 ) -> None:
-    with opened(settings):
+    with open_storage(settings):
         pass
     harm(settings.data_dir / DATABASE)
-    with pytest.raises(DataDirectoryError, match=said), opened(settings):
+    with pytest.raises(DataDirectoryError, match=said), open_storage(settings):
         pytest.fail("it was opened")
 
 

@@ -1,4 +1,4 @@
-"""A disk without room: what is refused, what is said, and when it is over."""
+"""A full disk: what is refused, what the messages say, and when work continues."""
 
 import errno
 from collections.abc import Callable
@@ -7,54 +7,54 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.settings import Settings
 from batchgrad_workers.system.disk import lacks_room
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
 
-MARK = 64 * 2**20
+MIN_FREE = 64 * 2**20
 
 
 class Disk:
-    """A disk of which the test says what is free."""
+    """A disk with as much free space as the test sets."""
 
     def __init__(self) -> None:
-        self.free = 2 * MARK
+        self.free = 2 * MIN_FREE
 
-    def room(self, mark: int = MARK) -> DiskRoom:
-        return DiskRoom([Path("/data")], mark, lambda _: self.free)
+    def space(self, min_free: int = MIN_FREE) -> DiskSpace:
+        return DiskSpace([Path("/data")], min_free, lambda _: self.free)
 
 
-def test_low_lasts_until_there_is_a_quarter_more() -> None:
+def test_a_full_disk_counts_as_full_until_a_quarter_more_is_free() -> None:
     disk = Disk()
-    room = disk.room()
-    assert room.shortage() == ""
-    disk.free = MARK - 1
-    assert "The disk of /data has less than 64 MiB free (min_free_disk_bytes)" in room.shortage()
-    disk.free = MARK + MARK // 8
-    assert room.shortage()
-    disk.free = MARK + MARK // 4
-    assert room.shortage() == ""
-    assert "This takes 100 MiB" in room.shortage(100 * 2**20)
-    assert room.shortage() == ""
+    space = disk.space()
+    assert space.shortage() == ""
+    disk.free = MIN_FREE - 1
+    assert "less than 64 MiB was free (min_free_disk_bytes)" in space.shortage()
+    disk.free = MIN_FREE + MIN_FREE // 8
+    assert space.shortage()
+    disk.free = MIN_FREE + MIN_FREE // 4
+    assert space.shortage() == ""
+    assert "This request needs 100 MiB" in space.shortage(100 * 2**20)
+    assert space.shortage() == ""
 
 
-def test_the_fullest_disk_counts(tmp_path: Path) -> None:
+def test_the_fullest_disk_decides(tmp_path: Path) -> None:
     other = tmp_path / "db"
     url = f"sqlite:///{other}/x.sqlite3"
     folders = Settings(data_dir=tmp_path / "data", database_url=url).folders
     assert folders == [tmp_path / "data", other]
-    room = DiskRoom(folders, MARK, lambda folder: 0 if folder == other else MARK)
-    assert str(other) in room.shortage()
+    space = DiskSpace(folders, MIN_FREE, lambda folder: 0 if folder == other else MIN_FREE)
+    assert str(other) in space.shortage()
     assert Settings(data_dir=tmp_path, database_url="postgresql://db/x").folders == [tmp_path]
 
 
-def test_a_full_disk_is_said_everywhere_and_changes_nothing(
+def test_a_full_disk_is_reported_everywhere_and_changes_nothing(
     make_bench: Callable[..., Bench],
 ) -> None:
     disk = Disk()
-    bench = make_bench(disk=disk.room())
+    bench = make_bench(disk=disk.space())
     push(bench.http)
     disk.free = 0
     content = npz(inputs=[[1.0]], targets=[0])
@@ -69,7 +69,7 @@ def test_a_full_disk_is_said_everywhere_and_changes_nothing(
     found = problem(bench.http.get("/readyz"), 503)
     assert "min_free_disk_bytes" in found["detail"]
     assert "min_free_disk_bytes" in bench.http.get("/").text
-    disk.free = 2 * MARK
+    disk.free = 2 * MIN_FREE
     assert bench.http.get("/readyz").status_code == 200
     assert "min_free_disk_bytes" not in bench.http.get("/").text
     assert bench.http.put("/v1/datasets/other", content=content).status_code == 201
@@ -87,7 +87,7 @@ def test_a_disk_that_fills_under_a_request_is_507(bench: Bench, code: int) -> No
     assert list((bench.data_dir / "uploads").iterdir()) == []
 
 
-def test_what_lacks_room_is_known() -> None:
+def test_errors_of_a_full_disk_are_recognised() -> None:
     assert lacks_room(OSError(errno.ENOSPC, "full"))
     assert lacks_room(OSError(errno.EDQUOT, "quota"))
     assert lacks_room(Exception("I/O error: No space left on device (os error 28) at path x"))

@@ -10,8 +10,8 @@ import pytest
 
 from batchgrad.contract import Event, Page
 from batchgrad_engine.messages import EngineEvent
-from batchgrad_service.closing import Closing
 from batchgrad_service.jobs.event_feed import KEPT_BATCHES, EventFeeds
+from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store, StoreBusy
 from tests.service.building import started
 
@@ -61,7 +61,7 @@ def run(coroutine: Any) -> Any:
 
 def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
     job_id, attempt = started(counting)  # four events
-    feeds = EventFeeds(counting, Closing())
+    feeds = EventFeeds(counting, Shutdown())
 
     async def follow() -> list[list[int]]:
         readers = [feeds.follow(job_id, 4, PATIENCE_SECONDS) for _ in range(100)]
@@ -82,7 +82,7 @@ def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
 
 def test_a_slow_reader_misses_nothing(counting: CountingStore) -> None:
     job_id, attempt = started(counting)
-    feeds = EventFeeds(counting, Closing())
+    feeds = EventFeeds(counting, Shutdown())
     many = 2 * KEPT_BATCHES
 
     async def follow() -> tuple[list[int], list[int]]:
@@ -102,7 +102,7 @@ def test_a_slow_reader_misses_nothing(counting: CountingStore) -> None:
 
 def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStore) -> None:
     job_id, attempt = started(counting)
-    feeds = EventFeeds(counting, Closing())
+    feeds = EventFeeds(counting, Shutdown())
 
     async def follow() -> list[list[int]]:
         with feeds._feed(job_id) as feed:
@@ -120,7 +120,7 @@ def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStor
 
 def test_a_feed_that_broke_is_nobodys_once_the_store_is_back(counting: CountingStore) -> None:
     job_id, attempt = started(counting)
-    feeds = EventFeeds(counting, Closing())
+    feeds = EventFeeds(counting, Shutdown())
 
     async def follow() -> tuple[list[int], list[int]]:
         still_reading = feeds.follow(job_id, 0, PATIENCE_SECONDS)

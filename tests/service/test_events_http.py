@@ -49,7 +49,7 @@ def live(make_bench: Callable[..., Bench]) -> Iterator[Live]:
             server.thread.start()
             stack.callback(server.thread.join)
             stack.callback(setattr, server, "should_exit", True)
-            stack.callback(bench.closing.begin)
+            stack.callback(bench.shutdown.begin)
             client = httpx2.Client(base_url=server.url(), timeout=PATIENCE_SECONDS)
             return bench, stack.enter_context(client)
 
@@ -138,7 +138,7 @@ def test_a_silent_stream_ends_when_the_service_stops(live: Live) -> None:
         for _ in range(4):
             next(told)
         before = time.monotonic()
-        bench.closing.begin()
+        bench.shutdown.begin()
         assert list(told) == []
         assert time.monotonic() - before < 5.0
 

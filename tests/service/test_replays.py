@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from batchgrad_engine.replay import Request
-from batchgrad_service.closing import Closing
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.problems import ConflictError, ProblemError, UnavailableError
+from batchgrad_service.shutdown import Shutdown
 from tests.service.building import spec
 
 SLEEPS = "import sys, time; open(sys.argv[1], 'w').write('on'); time.sleep(600)"
@@ -39,9 +39,9 @@ def unending(_wake: Callable[[], None]) -> Iterator[None]:
 
 
 def replays(program: str, *arguments: str, seconds: float = 30.0, **more: Any) -> Replays:
-    more.setdefault("closing", unending)
+    more.setdefault("on_shutdown", unending)
     command = (sys.executable, "-c", program, *arguments)
-    return Replays(seconds, more.pop("closing"), command=command, **more)
+    return Replays(seconds, more.pop("on_shutdown"), command=command, **more)
 
 
 def test_answer_is_what_the_process_prints() -> None:
@@ -62,8 +62,8 @@ def test_process_that_fails_is_told(program: str) -> None:
 
 
 def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> None:
-    closing, begun = Closing(), tmp_path / "on"
-    one = replays(SLEEPS, str(begun), closing=closing.subscribe, at_once=1)
+    shutdown, begun = Shutdown(), tmp_path / "on"
+    one = replays(SLEEPS, str(begun), on_shutdown=shutdown.subscribe, at_once=1)
     ended: list[ProblemError] = []
 
     def ask() -> None:
@@ -81,7 +81,7 @@ def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> 
     with pytest.raises(UnavailableError, match="1 replays") as caught:
         one.run(request())
     assert caught.value.headers["Retry-After"] == "1"
-    closing.begin()
+    shutdown.begin()
     thread.join(20)
     assert [problem.code for problem in ended] == ["replay_failed"]
     assert one._free.acquire(blocking=False)

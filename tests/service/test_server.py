@@ -12,16 +12,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from batchgrad_service import server
-from batchgrad_service.data_directory import opened
 from batchgrad_service.datasets.published import PENDING
+from batchgrad_service.http_server import listen
 from batchgrad_service.settings import Settings
+from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from tests.service.building import create
 
 CODE = """
 import sys
 from batchgrad_service.server import run
+from batchgrad_service.http_server import listen
 from batchgrad_service.settings import Settings
 settings = Settings(data_dir=sys.argv[1], port=int(sys.argv[2]), log_format="json")
 sys.exit(run(settings, stop_when_stdin_closes=True, remove_data_dir=bool(sys.argv[3:])))
@@ -70,7 +71,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 def test_a_start_removes_what_a_crash_left_in_the_blob_store(tmp_path: Path) -> None:
     marks, shared = tmp_path / "data/published", tmp_path / "shared"
-    with opened(Settings(data_dir=tmp_path / "data")):
+    with open_storage(Settings(data_dir=tmp_path / "data")):
         pass
     for folder in (marks, shared / DIGEST):
         folder.mkdir(parents=True)
@@ -155,7 +156,7 @@ def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
     with (
-        server._listen("127.0.0.1", 0) as listening,
+        listen("127.0.0.1", 0) as listening,
         socket.create_connection(listening.getsockname()),
         listening.accept()[0] as accepted,
     ):

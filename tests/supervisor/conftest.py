@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import Event, JobSpec, JobStatus, Plan
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.jobs.supervisor import Supervisor
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
@@ -79,7 +79,7 @@ class Bench:
             engine_command=self.engine_command,
             cluster=self.cluster,
             **injected,
-            disk=DiskRoom([self.data_dir], 2**20, self._free),
+            disk=DiskSpace([self.data_dir], 2**20, self._free),
         )
         made.start()
         self.supervisors.append(made)

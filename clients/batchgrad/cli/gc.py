@@ -56,7 +56,7 @@ def gc(
     if len(ours) < len(found):
         say(f"{len(found) - len(ours)} that no service made: left alone.")
     if not trusted:
-        say(f"batchgrad: {directory.OTHER_DATABASE} Where it is right, add --trust-database.")
+        say(f"batchgrad: {directory.DATABASE_MISMATCH} Where it is right, add --trust-database.")
     if delete:
         say(f"Removed {len(gone)} of {len(ours)}, {sum(one.bytes for one in gone)} bytes.")
     elif ours:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchgrad_engine.checkpoints.checkpoints import is_unfinished
-from batchgrad_service.data_directory import DataDirectoryError, opened
+from batchgrad_service.data_directory import DataDirectoryError
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.settings import Settings
+from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from batchgrad_workers.system import files
 
@@ -99,7 +100,7 @@ def collect(
     if not settings.data_dir.exists():
         raise DataDirectoryError(f"There is no data directory {settings.data_dir}.")
     blobs = BlobStore(settings.blob_store) if settings.blob_store else None
-    with opened(settings) as (directory, store, belongs):
+    with open_storage(settings) as (directory, store, belongs):
         trusted = belongs or trust_database
         if trusted:
             directory.accept(store)

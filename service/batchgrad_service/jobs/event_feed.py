@@ -12,8 +12,8 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import TERMINAL, Event
-from batchgrad_service.closing import Closing
 from batchgrad_service.problems import NotFoundError
+from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 
 BATCH = 100
@@ -42,9 +42,9 @@ class _Batch:
 class EventFeeds:
     """One feed for each job that somebody follows."""
 
-    def __init__(self, store: Store, closing: Closing) -> None:
+    def __init__(self, store: Store, shutdown: Shutdown) -> None:
         self._store = store
-        self._closing = closing
+        self._shutdown = shutdown
         self._feeds: dict[str, _Feed] = {}
         self._catching_up = anyio.CapacityLimiter(_CATCHING_UP)
 
@@ -57,7 +57,7 @@ class EventFeeds:
         a reader who is slow gets its next events from the store once it reads again.
         """
         with self._feed(job_id) as feed:
-            while not self._closing.begun:
+            while not self._shutdown.begun:
                 await feed.is_ready()
                 if after < feed.last:
                     batch = feed.batch(after) or await self._stored(job_id, after)
@@ -74,7 +74,7 @@ class EventFeeds:
     def _feed(self, job_id: str) -> Iterator["_Feed"]:
         feed = self._feeds.get(job_id)
         if feed is None or feed.broken:
-            feed = self._feeds[job_id] = _Feed(job_id, self._store, self._closing)
+            feed = self._feeds[job_id] = _Feed(job_id, self._store, self._shutdown)
         feed.readers += 1
         try:
             yield feed
@@ -97,7 +97,7 @@ class EventFeeds:
 class _Feed:
     """The newest events of one job, and who waits for the next. It belongs to one event loop."""
 
-    def __init__(self, job_id: str, store: Store, closing: Closing) -> None:
+    def __init__(self, job_id: str, store: Store, shutdown: Shutdown) -> None:
         self.readers = 0
         self.last = 0
         self.ended = False
@@ -105,7 +105,7 @@ class _Feed:
         """Whether it ended before the job did: whoever comes now needs another one."""
         self._job_id = job_id
         self._store = store
-        self._closing = closing
+        self._shutdown = shutdown
         self._batches: deque[_Batch] = deque(maxlen=KEPT_BATCHES)
         self._ready = asyncio.Event()
         self._waiting: set[asyncio.Future[None]] = set()
@@ -141,9 +141,9 @@ class _Feed:
                 loop.call_soon_threadsafe(changed.set)
 
         try:
-            with self._store.subscribe(self._job_id, wake), self._closing.subscribe(wake):
+            with self._store.subscribe(self._job_id, wake), self._shutdown.subscribe(wake):
                 _, self.last = await run_in_threadpool(self._store.newest_events, self._job_id, 1)
-                while not self._closing.begun:
+                while not self._shutdown.begun:
                     changed.clear()  # before reading, so that no commit falls between
                     if not await self._read_more():
                         return

@@ -18,19 +18,19 @@ AT_ONCE = 2
 class Replays:
     """Runs replays, from any thread; `seconds` is what one may take.
 
-    `closing` subscribes to the service's end, which ends the replays under way.
+    `on_shutdown` subscribes to the service's shutdown, which ends the running replays.
     """
 
     def __init__(
         self,
         seconds: float,
-        closing: Callable[[Callable[[], None]], AbstractContextManager[None]],
+        on_shutdown: Callable[[Callable[[], None]], AbstractContextManager[None]],
         *,
         command: Sequence[str] = REPLAY_COMMAND,
         at_once: int = AT_ONCE,
     ) -> None:
         self.seconds = seconds
-        self._closing = closing
+        self._on_shutdown = on_shutdown
         self._command = command
         self._at_once = at_once
         self._free = threading.BoundedSemaphore(at_once)
@@ -72,7 +72,7 @@ class Replays:
             timer = threading.Timer(self.seconds, expire)
             timer.start()
             try:
-                with self._closing(process.kill):
+                with self._on_shutdown(process.kill):
                     answer = _converse(process, request)
                     process.wait()
             finally:

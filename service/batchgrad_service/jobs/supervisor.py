@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchgrad.contract import Job
 from batchgrad_service.datasets.sources import Sources
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.jobs.attempt import Attempt
 from batchgrad_service.jobs.context import AttemptContext, Cluster
 from batchgrad_service.jobs.engine_process import ENGINE_COMMAND, EngineProcess
@@ -50,7 +50,7 @@ class Supervisor:
         engine_command: Sequence[str] = ENGINE_COMMAND,
         cluster: Cluster | None = None,
         sources: Sources | None = None,
-        disk: DiskRoom | None = None,
+        disk: DiskSpace | None = None,
         backoff: ReconnectBackoff | None = None,
         start_engine: Callable[..., EngineProcess] = EngineProcess,
         clock: Callable[[], datetime] = utc_now,
@@ -59,7 +59,7 @@ class Supervisor:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._disk = disk or DiskRoom(settings.folders, settings.min_free_disk_bytes)
+        self._disk = disk or DiskSpace(settings.folders, settings.min_free_disk_bytes)
         self._cluster = cluster or RayCluster(
             settings.data_dir,
             settings.ray_address,

@@ -21,7 +21,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from batchgrad.contract import Job, JobStatus
 from batchgrad_engine.messages import RETRY_REASONS, EngineEvent, Report
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.jobs import LiveJobs
 
@@ -61,7 +61,7 @@ class Metrics:
         count_jobs: Callable[[], dict[JobStatus, int]],
         jobs_limit: int = 1,
         last_checkpoint: float = 0.0,
-        disk: DiskRoom | None = None,
+        disk: DiskSpace | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         # It would add a second, useless series to each counter and histogram.
@@ -91,7 +91,7 @@ class Metrics:
                 "batchgrad_disk_min_free_bytes",
                 "Bytes of free disk below which jobs wait for space (min_free_disk_bytes)",
                 registry=registry,
-            ).set(disk.mark_bytes)
+            ).set(disk.min_free_bytes)
         self._finished = Counter(
             "batchgrad_jobs_finished",
             "Jobs that ended, since the service started",

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from batchgrad.contract import GradientsRequest, GradientsResponse, Version
 from batchgrad_service.http.json_bodies import json_body
-from batchgrad_service.http.large_responses import file_response
+from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.metrics.registry import exposition
 from batchgrad_service.problems import UnavailableError
-from batchgrad_service.routes.dependencies import ServicesDep, as_json
+from batchgrad_service.routes.dependencies import ServicesDep
 
 router = APIRouter()
 _TEXT: dict[int | str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ async def compare_gradients(request: Request, services: ServicesDep) -> Response
 @router.get("/v1/version", response_model=Version, tags=["service"])
 def read_version(services: ServicesDep) -> Response:
     """The service's version, and what decides the bits of a run."""
-    return as_json(services.version)
+    return json_response(services.version)
 
 
 @router.get("/healthz", tags=["service"])
@@ -45,7 +45,7 @@ async def read_health() -> dict[str, str]:
 @router.get("/readyz", tags=["service"])
 def read_readiness(services: ServicesDep) -> dict[str, str]:
     """Jobs can be run; 503 before that, and while the service stops."""
-    if services.closing.begun or not services.supervisor.ready():
+    if services.shutdown.begun or not services.supervisor.ready():
         raise UnavailableError(
             "The service is not ready: it is starting or stopping.", code="not_ready"
         )

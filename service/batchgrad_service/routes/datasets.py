@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, Page
+from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import UnsupportedMediaTypeError
-from batchgrad_service.routes.dependencies import ServicesDep, as_json
+from batchgrad_service.routes.dependencies import ServicesDep
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
@@ -51,8 +52,8 @@ async def put_dataset(
             services.datasets.put, name, path, replace=replace
         )
     if outcome == "created":
-        return as_json(dataset, 201, {"Location": f"/v1/datasets/{name}"})
-    return as_json(dataset)
+        return json_response(dataset, 201, {"Location": f"/v1/datasets/{name}"})
+    return json_response(dataset)
 
 
 async def _receive(request: Request, path: FilePath) -> None:
@@ -74,13 +75,13 @@ def list_datasets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Response:
     """Datasets by name."""
-    return as_json(services.store.datasets(after, limit))
+    return json_response(services.store.datasets(after, limit))
 
 
 @router.get("/{name}", response_model=Dataset)
 def read_dataset(name: Name, services: ServicesDep) -> Response:
     """One dataset: what it is, not its bytes."""
-    return as_json(services.store.dataset(name))
+    return json_response(services.store.dataset(name))
 
 
 @router.delete("/{name}", status_code=204)

@@ -7,9 +7,8 @@ from typing import IO, Annotated, Protocol, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
@@ -19,11 +18,10 @@ from batchgrad.contract import (
     Plan,
     Version,
 )
-from batchgrad_service.closing import Closing
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
-from batchgrad_service.disk_room import DiskRoom
+from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.http.json_bodies import read_body
@@ -32,6 +30,7 @@ from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.private_workers import check_private_workers
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
+from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
@@ -85,7 +84,7 @@ class Services:
     data_dir: Path
     store: Store
     supervisor: Supervisor
-    disk: DiskRoom
+    disk: DiskSpace
     datasets: Datasets
     sources: Sources
     parameters: StoredParameters
@@ -100,7 +99,7 @@ class Services:
     registry: CollectorRegistry
     version: Version
     authenticator: Authenticator | None
-    closing: Closing
+    shutdown: Shutdown
     private_cluster: bool
     keep_alive_seconds: float = 15.0
 
@@ -129,7 +128,7 @@ class Services:
     def trouble(self) -> tuple[str, str] | None:
         """What keeps jobs from running, as a code and a sentence; None for nothing."""
         if shortage := self.disk.shortage():
-            return "disk_full", f"{shortage} Jobs that ran wait, and go on when there is room."
+            return "disk_full", f"{shortage} Running jobs have stopped until then."
         if self.store.damage:
             return "database_damaged", self.store.damage
         return None
@@ -149,10 +148,3 @@ def _services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
-
-
-def as_json(
-    model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """An answer, written by pydantic itself: quick, and what is not finite becomes null."""
-    return Response(model.model_dump_json(), status, headers=headers, media_type="application/json")

@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Event, EventType, Page
-from batchgrad_service.http.large_responses import file_response
+from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.problems import BadRequestError
-from batchgrad_service.routes.dependencies import ServicesDep, as_json
+from batchgrad_service.routes.dependencies import ServicesDep
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Seq = Annotated[int, Query(ge=0, lt=2**63)]
@@ -57,7 +57,7 @@ async def read_events(
         return file_response(await services.run_heavy(thinned), "application/json")
     accept = request.headers.get("accept", "")
     if "application/json" in accept and "text/event-stream" not in accept:
-        return as_json(
+        return json_response(
             await run_in_threadpool(services.store.events, job_id, after=after, limit=limit)
         )
     await run_in_threadpool(services.store.job, job_id)

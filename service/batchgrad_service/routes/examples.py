@@ -21,9 +21,9 @@ from batchgrad.contract import (
 )
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
-from batchgrad_service.http.large_responses import CHUNK_BYTES
+from batchgrad_service.http.responses import CHUNK_BYTES, json_response
 from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
-from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
 from batchgrad_service.store import JobInputs
@@ -48,7 +48,7 @@ def read_examples(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """What every training example did so far, the largest first; while a job runs, up to now."""
-    return as_json(newest_ledger(job_id, services, order, after, limit))
+    return json_response(newest_ledger(job_id, services, order, after, limit))
 
 
 def newest_ledger(
@@ -114,7 +114,7 @@ def read_example(
         )
     if file_format == "json":
         values, target = inputs[example].tolist(), targets[example].tolist()
-        return as_json(ExampleInput(example=example, input=values, target=target))
+        return json_response(ExampleInput(example=example, input=values, target=target))
     shape = picture_shape(inputs.shape[1:])
     if shape is None:
         raise InvalidError(
@@ -186,7 +186,7 @@ def read_step_examples(
             )
         )
         if answer.examples is not None:
-            return as_json(answer.examples)
+            return json_response(answer.examples)
     raise ConflictError(
         f"Step {step} of job {job_id} can't be replayed: {answer.bad_checkpoint}",
         code="bad_checkpoint",

@@ -10,10 +10,9 @@ from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, Step
 from batchgrad_engine.checkpoints.exports import PrecisionTooSmall
 from batchgrad_engine.checkpoints.folding import CannotFold
 from batchgrad_service.datasets.downloads import Download, newest_whole
-from batchgrad_service.http.etags import etag_matches
-from batchgrad_service.http.large_responses import file_response
+from batchgrad_service.http.responses import etag_matches, file_response, json_response
 from batchgrad_service.problems import ConflictError, InvalidError
-from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]
@@ -37,7 +36,7 @@ async def read_steps(
     """
     if max_points is None:
         return await run_in_threadpool(
-            lambda: as_json(services.store.steps(job_id, after=after, limit=limit))
+            lambda: json_response(services.store.steps(job_id, after=after, limit=limit))
         )
 
     def thinned() -> IO[bytes]:
@@ -52,7 +51,7 @@ async def read_steps(
 def read_checkpoints(job_id: str, services: ServicesDep) -> Response:
     """The checkpoints that are kept, the newest first."""
     kept = services.store.checkpoints(job_id)
-    return as_json(Page[Checkpoint](data=[stored.checkpoint for stored in kept]))
+    return json_response(Page[Checkpoint](data=[stored.checkpoint for stored in kept]))
 
 
 @router.get(

@@ -22,8 +22,9 @@ from batchgrad.contract import (
     Plan,
 )
 from batchgrad_service.http.json_bodies import json_body
+from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.plans import dataset_of, read_start
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -46,8 +47,8 @@ async def submit_job(
         spec = await services.read_spec(body)
         job, created = await queue(spec, services, idempotency_key)
     if not created:
-        return as_json(job)
-    return as_json(job, 201, {"Location": f"/v1/jobs/{job.id}"})
+        return json_response(job)
+    return json_response(job, 201, {"Location": f"/v1/jobs/{job.id}"})
 
 
 async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job, bool]:
@@ -121,7 +122,7 @@ def list_jobs(
         if not equals:
             raise InvalidError(f"label is {label!r:.100}; expected KEY=VALUE.")
         pair = (name, value)
-    return as_json(services.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
+    return json_response(services.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
 
 
 def _statuses(given: list[str]) -> list[JobStatus]:
@@ -136,7 +137,7 @@ def _statuses(given: list[str]) -> list[JobStatus]:
 @router.get("/{job_id}", response_model=Job)
 def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job as it stands."""
-    return as_json(services.store.job(job_id))
+    return json_response(services.store.job(job_id))
 
 
 @router.delete("/{job_id}", status_code=204)
@@ -155,16 +156,16 @@ def delete_job(job_id: str, services: ServicesDep) -> Response:
 @router.post("/{job_id}/cancel", status_code=202, response_model=Job)
 def cancel_job(job_id: str, services: ServicesDep) -> Response:
     """End a job at its next step boundary; asking twice does no harm."""
-    return as_json(services.supervisor.cancel(job_id), 202)
+    return json_response(services.supervisor.cancel(job_id), 202)
 
 
 @router.post("/{job_id}/pause", status_code=202, response_model=Job)
 def pause_job(job_id: str, services: ServicesDep) -> Response:
     """Set a job aside at its next step boundary, with a checkpoint."""
-    return as_json(services.supervisor.pause(job_id), 202)
+    return json_response(services.supervisor.pause(job_id), 202)
 
 
 @router.post("/{job_id}/resume", status_code=202, response_model=Job)
 def resume_job(job_id: str, services: ServicesDep) -> Response:
     """Queue a paused job again; it goes on where it stopped."""
-    return as_json(services.supervisor.resume(job_id), 202)
+    return json_response(services.supervisor.resume(job_id), 202)

@@ -10,8 +10,9 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.http.json_bodies import json_body
+from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError, NotFoundError
-from batchgrad_service.routes.dependencies import Services, ServicesDep, as_json
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.validation.initial_parameters import warnings_of_start
 
 router = APIRouter(prefix="/v1/plans", tags=["jobs"])
@@ -22,7 +23,7 @@ async def plan_job(request: Request, services: ServicesDep) -> Response:
     """What a job with this spec would do: its layers, steps, memory and warnings."""
     async with services.bodies.json(request) as body:
         spec = await services.read_spec(body)
-        return as_json(await plan(spec, services))
+        return json_response(await plan(spec, services))
 
 
 async def plan(spec: JobSpec, services: Services) -> Plan:

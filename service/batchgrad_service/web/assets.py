@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from batchgrad_service.http.etags import etag_matches
+from batchgrad_service.http.responses import etag_matches
 from batchgrad_service.problems import NotFoundError
 
 router = APIRouter(include_in_schema=False)
