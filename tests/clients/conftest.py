@@ -136,6 +136,11 @@ def answer(status: int, body: Any = None, **headers: str) -> httpx2.Response:
     return httpx2.Response(status, content=json.dumps(body).encode(), headers=headers)
 
 
+def page(*data: Any) -> httpx2.Response:
+    """The only page of a list."""
+    return answer(200, {"data": data, "next": None})
+
+
 def job(**changes: Any) -> dict[str, Any]:
     """A job as the service writes it."""
     return {**JOB, **changes}
@@ -163,6 +168,7 @@ class Kit:
     STEP = STEP
     TIME = TIME
     answer = staticmethod(answer)
+    page = staticmethod(page)
     job = staticmethod(job)
     problem = staticmethod(problem)
 

@@ -112,7 +112,7 @@ def test_the_question_and_the_version(run: Run) -> None:
 
 
 def test_the_demo_as_it_is_typed(tmp_path: Path) -> None:
-    flags = ["--workers", "0", "--epochs", "4", "--json"]
+    flags = ["--workers", "0", "--epochs", "4", "--output", "json"]
     done = subprocess.run(
         [sys.executable, "-m", "batchgrad", "demo", *flags],
         capture_output=True,

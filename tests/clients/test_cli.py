@@ -302,6 +302,7 @@ def test_remedies_are_commands(
 
 def test_a_cancelled_job_can_be_cancelled_again(kit: Any, run: Any) -> None:
     script = kit.Script(kit.problem(409, "job_cancelled", "Job job_1 is cancelled: it has ended."))
+    script.answers.append(kit.answer(200, kit.job(status="cancelled")))
     done = run(script, "cancel", "job_1")
     assert (done.exit_code, done.stdout) == (0, "cancelled\n")
     assert "nothing has changed" in done.stderr

@@ -179,7 +179,7 @@ def test_what_the_job_warns_of_is_said_once(kit: Any, run: Any, spec_file: str) 
 def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["mean_example"] = DIVERGED
-    done = run(service, spec_file, "--json")
+    done = run(service, spec_file, "--output", "json")
     assert done.exit_code == 0
     arms = json.loads(done.stdout.splitlines()[-1])["arms"]
     assert set(arms) == {"mean_gradient", "averaged_error", "mean_example"}

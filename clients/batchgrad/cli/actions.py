@@ -2,15 +2,18 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from batchgrad.cli.common import JobId, connect
+from batchgrad.cli.common import JobId, Output, connect, write
 from batchgrad.display.figures import best
 from batchgrad.display.terminal import say
 from batchgrad.errors import Conflict
 from batchgrad.files import parameters_format
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Job
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +22,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def cancel(ctx: typer.Context, job: JobId) -> None:
+def cancel(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     """Cancel a job at its next step.
 
     A job that is cancelled already stays so.
@@ -28,25 +31,26 @@ def cancel(ctx: typer.Context, job: JobId) -> None:
     """
     with connect(ctx) as client:
         try:
-            typer.echo(client.cancel(job).status)
+            changed = client.cancel(job)
         except Conflict as error:
             if error.problem.code != "job_cancelled":
                 raise
-            typer.echo("cancelled")
+            changed = client.job(job)
             say(f"Job {job} was cancelled before; nothing has changed.")
+        _show_status(changed, output)
 
 
-def pause(ctx: typer.Context, job: JobId) -> None:
+def pause(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     """Pause a job at its next step.
 
     batchgrad pause job_2x…
     """
     with connect(ctx) as client:
-        typer.echo(client.pause(job).status)
+        _show_status(client.pause(job), output)
     say(f"Next: batchgrad resume {job}")
 
 
-def resume(ctx: typer.Context, job: JobId) -> None:
+def resume(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     """Let a paused job go on.
 
     The result is the same, bit for bit, as if it had never paused.
@@ -54,11 +58,11 @@ def resume(ctx: typer.Context, job: JobId) -> None:
     batchgrad resume job_2x…
     """
     with connect(ctx) as client:
-        typer.echo(client.resume(job).status)
+        _show_status(client.resume(job), output)
     say(f"Next: batchgrad wait {job}")
 
 
-def delete(ctx: typer.Context, job: JobId) -> None:
+def delete(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     """Delete a job that has ended.
 
     Its steps and checkpoints go with it.
@@ -67,6 +71,12 @@ def delete(ctx: typer.Context, job: JobId) -> None:
     """
     with connect(ctx) as client:
         client.delete(job)
+    if output != "table":
+        write({"id": job, "deleted": True}, output)
+
+
+def _show_status(job: "Job", output: str) -> None:
+    typer.echo(job.status) if output == "table" else write(job, output)
 
 
 def download(
@@ -103,6 +113,7 @@ def download(
             "need float64."
         ),
     ] = None,
+    output: Output = "table",
 ) -> None:
     """Write the parameters that a job keeps to a file.
 
@@ -120,8 +131,11 @@ def download(
             )
         for one in warned:
             say(f"batchgrad: {one.message}")
-        typer.echo(str(written))
     kind = format or parameters_format(target)
+    if output == "table":
+        typer.echo(str(written))
+    else:
+        write({"path": str(written), "format": kind}, output)
     say(f"Written as {kind}.")
     if which != "last" and step is None and found.best is not None:
         say(f"These are {best(found.best)}; --which last gives the last ones.")

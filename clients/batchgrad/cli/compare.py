@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from batchgrad.cli.common import connect
+from batchgrad.cli.common import Output, connect, write
 from batchgrad.display.figures import number, percent
 from batchgrad.display.terminal import say, table
 
@@ -51,9 +51,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Also draw the losses into this file (.png)."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON on stdout.")
-    ] = False,
+    output: Output = "table",
 ) -> None:
     """Train a job by the mean gradient, and by each shortcut instead.
 
@@ -91,14 +89,12 @@ def compare(
         if displays.job is None:
             say("\nInterrupted; no job was submitted.")
         raise
-    _show(done, lasting=lasting, err=as_json)
+    _show(done, lasting=lasting, err=output != "table")
     if plot is not None:
         plots.to_file(plot, {arm.name: arm.curve for arm in done}, loaded.name)
         say(f"The losses are drawn in {plot}.")
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(comparing.summary(done)))
+    if output != "table":
+        write(comparing.summary(done), output)
 
 
 def _arm_names(given: list[str]) -> "list[ArmName]":

@@ -60,13 +60,15 @@ def list_datasets(ctx: typer.Context, *, output: Output = "table") -> None:
 
 
 @datasets.command()
-def delete(ctx: typer.Context, name: Name) -> None:
+def delete(ctx: typer.Context, name: Name, *, output: Output = "table") -> None:
     """Delete a dataset that no running job uses.
 
     batchgrad datasets delete digits
     """
     with connect(ctx) as client:
         client.delete_dataset(name)
+    if output != "table":
+        write({"name": name, "deleted": True}, output)
 
 
 def gradients(

@@ -1,7 +1,6 @@
 """Commands that run a service, or ask one what it is."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -39,9 +38,7 @@ def demo(
         typer.Option(min=1, metavar="N", help="Threads of each worker; else chosen for you."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="How long to train.")] = 30,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON on stdout.")
-    ] = False,
+    output: Output = "table",
 ) -> None:
     """Train on the digits data, right here.
 
@@ -54,9 +51,9 @@ def demo(
 
     result = digits_demo.train(digits_demo.spec(workers, threads, epochs), say)
     typed = digits_demo.command(Path(sys.executable), os.environ.get("PATH", ""), Path.cwd())
-    typer.echo(digits_demo.report(result, typed), err=as_json)
-    if as_json:
-        typer.echo(json.dumps(digits_demo.summary(result)))
+    typer.echo(digits_demo.report(result, typed), err=output != "table")
+    if output != "table":
+        write(digits_demo.summary(result), output)
 
 
 def serve(

@@ -105,7 +105,7 @@ def compare(
 
 
 def summary(arms: Sequence[Arm]) -> dict[str, Any]:
-    """What `--json` prints."""
+    """What `--output json` prints."""
     return {
         "arms": {
             arm.name: {

@@ -91,7 +91,7 @@ def train(
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """What `--json` prints: the last step's figures."""
+    """What `--output json` prints: the last step's figures."""
     job = result.job
     return {
         "id": job.id,

@@ -1,0 +1,146 @@
+"""`--output`: each command writes its result as a table, as JSON or as YAML, and nothing else."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import typer
+import yaml
+from typer.testing import Result
+
+from batchgrad import Job, StepRow, Version
+from batchgrad.cli.app import app
+from batchgrad.local import compare, demo
+from batchgrad_service.datasets import leftovers
+
+UNTIL_STOPPED = {"serve"}
+"""They have no result."""
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    """Each command by its name, that of a subcommand after its group's."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield " ".join([*path, name]), command
+
+
+def command_table() -> dict[str, Any]:
+    found = dict(commands(typer.main.get_command(app)))
+    return {name: command for name, command in found.items() if name not in UNTIL_STOPPED}
+
+
+def plan_of(kit: Any) -> dict[str, Any]:
+    counts = ["training_examples", "validation_examples", "parameters", "steps_planned"]
+    counts += ["steps_per_epoch", "microbatches_per_step", "microbatch_size", "gradient_bytes"]
+    lists: dict[str, Any] = {"layers": [], "shortcuts": [], "warnings": []}
+    return {"dataset_digest": "sha256:0", "memory_bytes": 1, **dict.fromkeys(counts, 2), **lists}
+
+
+def gradients_of() -> dict[str, Any]:
+    scale = {"trace": None, "signal": None, "simple": None}
+    mean = {"loss": 0.5, "examples": 1, "mean_gradient": {"0.bias": [1.0]}, "norms": [1.0]}
+    return {**mean, "shortcuts": {}, "depths": [], "noise_scale": scale}
+
+
+def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], list[Any]]:
+    """The arguments of a command, and what the service answers."""
+    job, dataset = kit.answer(200, kit.job()), kit.answer(200, kit.DATASET)
+    ended = kit.answer(200, kit.job(status="succeeded"))
+    step = {"step": 3, "gradient_norm": 1.0, "gradient_checksum": "a", "verified": True}
+    minibatch = folder / "minibatch.yaml"
+    minibatch.write_text(
+        "model: {layers: [{kind: relu}]}\nloss: squared_error\ninputs: [[1]]\ntargets: [1]\n"
+    )
+    npz = folder / "digits.npz"
+    npz.write_bytes(b"npz")
+    cases: dict[str, tuple[list[str], list[Any]]] = {
+        "demo": ([], []),
+        "gc": (["--data-dir", str(folder)], []),
+        "submit": ([spec_file], [kit.answer(201, kit.job())]),
+        "submit --dry-run": ([spec_file, "--dry-run"], [kit.answer(200, plan_of(kit))]),
+        "submit --watch": ([spec_file, "--watch"], [kit.answer(201, kit.job()), ended]),
+        "get": (["job_1"], [job]),
+        "wait": (["job_1"], [ended]),
+        "events": (["job_1"], [kit.page({"seq": 1, "time": kit.TIME, "type": "end", "data": {}})]),
+        "list": ([], [kit.page(kit.job())]),
+        "cancel": (["job_1"], [job]),
+        "pause": (["job_1"], [job]),
+        "resume": (["job_1"], [job]),
+        "delete": (["job_1"], [httpx2.Response(204)]),
+        "download": (
+            ["job_1", "--to", str(folder / "theta.npz")],
+            [job, httpx2.Response(200, content=b"bytes")],
+        ),
+        "compare": ([spec_file], [dataset]),
+        "examples": (["job_1"], [kit.answer(200, {"step": 3, "order": "mean_norm", "data": []})]),
+        "examples --step": (
+            ["job_1", "--step", "3"],
+            [kit.answer(200, {**step, "replayed_from": 1, "data": []})],
+        ),
+        "datasets push": (["digits", str(npz)], [dataset]),
+        "datasets list": ([], [kit.page(kit.DATASET)]),
+        "datasets delete": (["digits"], [httpx2.Response(204)]),
+        "gradients": ([str(minibatch)], [kit.answer(200, gradients_of())]),
+        "version": (
+            [],
+            [kit.answer(200, dict.fromkeys(Version.model_fields, "1"))],
+        ),
+    }
+    return cases[name]
+
+
+@pytest.fixture
+def without_services(monkeypatch: pytest.MonkeyPatch, kit: Any) -> None:
+    """The commands that start or read a service get what it would have said."""
+    job = Job.model_validate(kit.job(status="succeeded"))
+    result = demo.Result(job, StepRow.model_validate(kit.STEP))
+    monkeypatch.setattr(demo, "train", lambda *_: result)
+    arm = compare.Arm("mean_gradient", job, 0.5, 0.25, [(1, 0.5, 1.0)])
+    monkeypatch.setattr(compare, "compare", lambda *_, **__: iter([arm]))
+    monkeypatch.setattr(leftovers, "collect", lambda *_, **__: ([], True))
+
+
+def test_each_command_has_the_option() -> None:
+    table = command_table()
+    assert len(table) >= 19
+    for name, command in table.items():
+        [option] = [one for one in command.params if one.name == "output"]
+        assert option.opts == ["--output", "-o"], name
+        assert option.default == "table", name
+
+
+VARIANTS = {"submit": ["--dry-run", "--watch"], "examples": ["--step"]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        " ".join(filter(None, [command, variant]))
+        for command in command_table()
+        for variant in ["", *VARIANTS.get(command, [])]
+    ],
+)
+@pytest.mark.usefixtures("without_services")
+def test_stdout_is_one_document(
+    kit: Any, run: Callable[..., Result], tmp_path: Path, spec_file: str, name: str
+) -> None:
+    command = name.partition(" --")[0].split()
+    written = {}
+    for form in ("json", "yaml", "table"):
+        folder = tmp_path / form
+        folder.mkdir()
+        arguments, answers = case(name, kit, folder, spec_file)
+        script = kit.Script(*answers or [httpx2.Response(204)])
+        done = run(script, *command, *arguments, "--output", form)
+        assert done.exit_code == 0, done.output
+        written[form] = done.stdout
+    value = json.loads(written["json"])
+    assert value == yaml.safe_load(written["yaml"].replace("/yaml/", "/json/"))
+    assert isinstance(value, dict | list)
+    assert written["json"].count("\n") == 1
+    assert not written["table"].startswith(("{", "---"))
