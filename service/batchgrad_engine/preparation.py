@@ -60,7 +60,7 @@ class Prepared:
         Raises:
             BadInitialParameters: `initial` does not fit.
         """
-        optimizer = optimizers.build(self.spec.optimizer, pool)
+        optimizer = optimizers.make_optimizer(self.spec.optimizer, pool)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
             parameters = self.network.flat(snapshot.parameters)
@@ -206,7 +206,7 @@ def _initial_from(path: Path, network: Network, precision: str) -> Array:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BadInitialParameters(f"The initial parameters can't be read: {error}") from error
-    expected = {slot.name: list(slot.shape) for slot in network.slots}
+    expected = {each.name: list(each.shape) for each in network.slices}
     got = {name: list(tensor.shape) for name, tensor in tensors.items()}
     if got != expected:
         raise BadInitialParameters(

@@ -74,7 +74,7 @@ RULES: list[tuple[Rule, Callable[[float, list[float]], float]]] = [
 
 @pytest.mark.parametrize(("spec", "by_hand"), RULES)
 def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]], float]) -> None:
-    parameters, rule = START.copy(), optimizers.build(spec, ALONE)
+    parameters, rule = START.copy(), optimizers.make_optimizer(spec, ALONE)
     for gradient, rate in zip(GRADIENTS, RATES, strict=True):
         rule.update(parameters, gradient, rate)
     expected = [by_hand(START[k], list(GRADIENTS[:, k])) for k in range(len(START))]
@@ -85,13 +85,13 @@ def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]],
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) -> None:
     whole, first_half = START.astype(dtype), START.astype(dtype)
-    rule, before = optimizers.build(spec, ALONE), optimizers.build(spec, ALONE)
+    rule, before = optimizers.make_optimizer(spec, ALONE), optimizers.make_optimizer(spec, ALONE)
     steps = list(zip(GRADIENTS.astype(dtype), RATES, strict=True))
     for gradient, rate in steps:
         rule.update(whole, gradient, rate)
     for gradient, rate in steps[:3]:
         before.update(first_half, gradient, rate)
-    after = optimizers.build(spec, ALONE)
+    after = optimizers.make_optimizer(spec, ALONE)
     after.restore(before.state())
     for gradient, rate in steps[3:]:
         after.update(first_half, gradient, rate)
@@ -105,11 +105,11 @@ def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) ->
     start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
     pieces = [slice(None, 2), slice(2, BLOCK + 1), slice(BLOCK + 1, None)]
     with ThreadPool(3) as pool:
-        rule, whole = optimizers.build(spec, pool), start.copy()
+        rule, whole = optimizers.make_optimizer(spec, pool), start.copy()
         for gradient in gradients:
             rule.update(whole, gradient, 0.1)
     for piece in pieces:
-        apart, rule = start[piece].copy(), optimizers.build(spec, ALONE)
+        apart, rule = start[piece].copy(), optimizers.make_optimizer(spec, ALONE)
         for gradient in gradients:
             rule.update(apart, gradient[piece].copy(), 0.1)
         assert apart.tobytes() == whole[piece].tobytes()
@@ -118,7 +118,7 @@ def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) ->
 def test_gradient_is_left_alone() -> None:
     for spec in SPECS:
         gradient = GRADIENTS[0].copy()
-        rule = optimizers.build(spec, ALONE)
+        rule = optimizers.make_optimizer(spec, ALONE)
         for _ in range(2):
             rule.update(START.copy(), gradient, 0.1)
         np.testing.assert_array_equal(gradient, GRADIENTS[0])
@@ -159,7 +159,7 @@ def test_an_update_along_what_is_not_finite_shows_in_the_parameters(
     """The next step's losses then end the job: G is finite, a shortcut's gradient may be not."""
     parameters, gradient = np.zeros(40, np.float32), np.ones(40, np.float32)
     gradient[17] = strange
-    optimizers.build(spec, ALONE).update(parameters, gradient, 0.1)
+    optimizers.make_optimizer(spec, ALONE).update(parameters, gradient, 0.1)
     assert np.flatnonzero(~np.isfinite(parameters)).tolist() == [17]
 
 
@@ -172,7 +172,7 @@ def test_adam_s_first_steps_are_as_long_as_the_rate_whatever_the_gradient_s_size
     spec: Any = {"adam": Adam, "adamw": AdamW}[kind](
         kind=kind, learning_rate=0.125, eps=1e-50, weight_decay=0
     )
-    rule = optimizers.build(spec, ALONE)
+    rule = optimizers.make_optimizer(spec, ALONE)
     theta = np.zeros(3, np.float32)
     gradient = np.array([size, -size, 0], np.float32)
     for step in (1, 2):

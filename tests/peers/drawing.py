@@ -59,8 +59,8 @@ def draw(seed: int) -> Case:
     inputs = _inputs(random, network, rows, examples, input_size)
     size = random.choice(PARAMETER_SIZES)
     theta = {
-        slot.name: random.normal(size=slot.shape) * size / max(1, prod(slot.shape[1:])) ** 0.5
-        for slot in network.slots
+        each.name: random.normal(size=each.shape) * size / max(1, prod(each.shape[1:])) ** 0.5
+        for each in network.slices
     }
     weights = random.choice([0.0, 0.5, 1.0, 3.25], examples)
     weights[random.integers(examples)] = 1.0

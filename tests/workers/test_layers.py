@@ -101,4 +101,4 @@ def test_arguments_are_left_alone_and_the_dtype_stays(name: str, dtype: str) -> 
     assert {array.dtype for array in (*found, *each.values())} == {np.dtype(dtype)}
     for part, copy in zip(parts, before, strict=True):
         assert part.tobytes() == copy.tobytes()
-    assert list(each) == [slot.name for slot in of.slots]
+    assert list(each) == [each.name for each in of.slices]

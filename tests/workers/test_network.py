@@ -24,14 +24,14 @@ def network(layers: list[dict[str, Any]], *input_shape: int) -> Network:
 def test_names_and_shapes_are_those_of_a_torch_sequential() -> None:
     bound = network(SMALL, 2, 2)
 
-    assert [(slot.name, slot.shape) for slot in bound.slots] == [
+    assert [(each.name, each.shape) for each in bound.slices] == [
         ("1.weight", (3, 4)),
         ("1.bias", (3,)),
         ("3.weight", (2, 3)),
     ]
     assert bound.size == 12 + 3 + 6
     assert bound.learning == [1, 3]
-    assert [slot.start for slot in bound.slots] == [0, 12, 15]
+    assert [each.start for each in bound.slices] == [0, 12, 15]
 
 
 def test_views_share_theta_s_memory() -> None:

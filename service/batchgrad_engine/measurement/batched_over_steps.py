@@ -26,9 +26,9 @@ def stack(arrays: Sequence[npt.NDArray[Kind]]) -> npt.NDArray[Kind]:
 def views(network: Network, flat: Array) -> list[Parameters]:
     """One mapping per layer, local name to a view of `flat` (s, P) as (s, *shape)."""
     found: list[dict[str, Array]] = [{} for _ in network.layers]
-    for slot in network.slots:
-        part = flat[:, slot.start : slot.start + slot.size]
-        found[slot.layer][slot.local_name] = part.reshape(-1, *slot.shape)
+    for each in network.slices:
+        part = flat[:, each.start : each.start + each.size]
+        found[each.layer][each.local_name] = part.reshape(-1, *each.shape)
     return list(found)
 
 

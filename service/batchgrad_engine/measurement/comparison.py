@@ -78,7 +78,7 @@ def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
 
 def _products(network: Network, exact: Array, rows: Rows, pool: ThreadPool) -> Floats:
     """`products` of every layer that has parameters, (layers, s, 5, 3)."""
-    starts = {slot.layer: slot.start for slot in reversed(network.slots)}
+    starts = {each.layer: each.start for each in reversed(network.slices)}
     found = [
         products(network.layers[index], exact, starts[index], *rows[index], pool)
         for index in network.learning
@@ -92,8 +92,8 @@ def _unsure(network: Network, by_layer: Floats, exact: Array) -> list[int]:
     lost = ~np.isfinite(squares) | ((squares > 0) & (squares < least(exact.dtype)))
     found = set(np.flatnonzero(lost.any(axis=(0, 2, 3))).tolist())
     for layer, s in np.argwhere(by_layer[:, :, EXACT, FROZEN] == 0):
-        slots = [slot for slot in network.slots if slot.layer == network.learning[layer]]
-        if exact[s, slots[0].start : slots[-1].start + slots[-1].size].any():
+        slices = [each for each in network.slices if each.layer == network.learning[layer]]
+        if exact[s, slices[0].start : slices[-1].start + slices[-1].size].any():
             found.add(int(s))
     return sorted(found)
 

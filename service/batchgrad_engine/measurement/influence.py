@@ -76,7 +76,7 @@ def example_influence(
 def chunk_size(differentiator: Differentiator, gradient: Array, chunk_bytes: int) -> int:
     """Number of examples whose gradients, with float64 copies of one parameter's, fit."""
     network = differentiator.network
-    largest = max((slot.size for slot in network.slots), default=0)
+    largest = max((each.size for each in network.slices), default=0)
     each = network.size * gradient.itemsize + 2 * 8 * largest
     return max(1, chunk_bytes // max(each, 1))
 

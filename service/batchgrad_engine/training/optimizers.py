@@ -116,7 +116,7 @@ class Adam:
             self._updates = int(state["updates"][0])
 
 
-def build(spec: contract.Optimizer, team: ThreadPool) -> Optimizer:
+def make_optimizer(spec: contract.Optimizer, team: ThreadPool) -> Optimizer:
     """The update rule that `spec` names; `team` shares long vectors."""
     return Sgd(spec, team) if isinstance(spec, contract.Sgd) else Adam(spec, team)
 

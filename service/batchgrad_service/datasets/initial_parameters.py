@@ -136,7 +136,7 @@ class StoredParameters:
 
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:
     expected = {
-        slot.name: tuple(slot.shape) for slot in bind(model, tuple(dataset.input_shape)).slots
+        each.name: tuple(each.shape) for each in bind(model, tuple(dataset.input_shape)).slices
     }
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]

@@ -137,22 +137,22 @@ def _check_weights(weights: Array, examples: int) -> None:
 def _parameters(request: GradientsRequest, network: Network) -> Array:
     if request.parameters is None:
         return network.initial_parameters(request.seed, request.precision)
-    expected, got = {slot.name for slot in network.slots}, set(request.parameters)
+    expected, got = {each.name for each in network.slices}, set(request.parameters)
     if expected != got:
         raise InvalidError.field(
             "/parameters",
             f"parameters has {shown(sorted(got))}; this network has {sorted(expected)}.",
         )
     flat = np.empty(network.size, request.precision)
-    for slot in network.slots:
-        pointer = f"/parameters/{slot.name}"
-        value = cast(numbers(request.parameters[slot.name], pointer), pointer, flat.dtype)
-        if value.shape != slot.shape:
+    for each in network.slices:
+        pointer = f"/parameters/{each.name}"
+        value = cast(numbers(request.parameters[each.name], pointer), pointer, flat.dtype)
+        if value.shape != each.shape:
             raise InvalidError.field(
                 pointer,
-                f"{slot.name} has shape {list(value.shape)}; expected {list(slot.shape)}.",
+                f"{each.name} has shape {list(value.shape)}; expected {list(each.shape)}.",
             )
-        flat[slot.start : slot.start + slot.size] = value.ravel()
+        flat[each.start : each.start + each.size] = value.ravel()
     return flat
 
 

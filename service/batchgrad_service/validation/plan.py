@@ -90,7 +90,7 @@ def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
             name=str(index),
             kind=layer_spec.kind,
             output_shape=list(layer.output_shape),
-            parameters=sum(slot.size for slot in network.slots if slot.layer == index),
+            parameters=sum(each.size for each in network.slices if each.layer == index),
         )
         for index, (layer_spec, layer) in enumerate(
             zip(spec.model.layers, network.layers, strict=True)

@@ -118,15 +118,15 @@ class Differentiator:
         losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
 
         gradient = np.empty(network.size, weights.dtype)
-        into = network.views(gradient)
+        out = network.views(gradient)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
         norms = np.zeros(len(losses))
         lowest = network.learning[0] if network.learning else len(network.layers)
         for index in reversed(range(len(network.layers))):
             layer, inputs = network.layers[index], activations[index]
-            room = self.means.room(means, index) if self.means else None
-            if room or into[index]:
-                layer.sums(inputs, error, weights, into[index], room, norms)
+            mean_sums = self.means.sums_of(index, means) if self.means else None
+            if mean_sums or out[index]:
+                layer.sums(inputs, error, weights, out[index], mean_sums, norms)
             if index > lowest:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
         if self.means:
@@ -156,7 +156,7 @@ class Differentiator:
                 found[f"{index}.{name}"] = gradients
             if index:
                 error = layer.backward(views[index], inputs, activations[index + 1], error)
-        return {slot.name: found[slot.name] for slot in self.network.slots}
+        return {each.name: found[each.name] for each in self.network.slices}
 
 
 def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Array]:

@@ -46,8 +46,8 @@ class MeansLayout:
         self.size += size
         return slice(self.size - size, self.size)
 
-    def room(self, flat: Array, layer: int) -> MeanSums:
-        """Where one layer's sums stand in `flat`."""
+    def sums_of(self, layer: int, flat: Array) -> MeanSums:
+        """Views of one layer's sums in `flat`."""
         span, shape = self._inputs[layer]
         errors = self._errors.get(layer)
         return MeanSums(flat[span].reshape(shape), flat[errors[0]] if errors else None)

@@ -13,7 +13,7 @@ import numpy as np
 from batchgrad.contract import Model, Precision
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.digests import digest
-from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, build_layer
+from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, make_layer
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.randomness import generator
 
@@ -53,26 +53,32 @@ class Network:
         """
         self.input_shape = input_shape
         self.layers: list[Layer] = []
-        self.slots: list[ParameterSlice] = []
+        self.slices: list[ParameterSlice] = []
         self.size = 0
         shape = input_shape
         for index, spec in enumerate(model.layers):
             try:
-                layer = build_layer(spec, shape, first=not index)
+                layer = make_layer(spec, shape, first=not index)
             except ShapeMismatch as mismatch:
                 raise LayerMismatch(index, str(mismatch)) from None
             self.layers.append(layer)
             for local_name, parameter_shape in layer.parameter_shapes.items():
-                slot = ParameterSlice(
+                each = ParameterSlice(
                     f"{index}.{local_name}", index, local_name, parameter_shape, self.size
                 )
-                self.slots.append(slot)
-                self.size += slot.size
+                self.slices.append(each)
+                self.size += each.size
             shape = layer.output_shape
         self.output_shape = shape
-        self._places = [
-            (slot.layer, slot.local_name, slot.start, slot.start + slot.size, slot.shape)
-            for slot in self.slots
+        self._bounds = [
+            (
+                each.layer,
+                each.local_name,
+                each.start,
+                each.start + each.size,
+                each.shape,
+            )
+            for each in self.slices
         ]
         self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
 
@@ -89,28 +95,28 @@ class Network:
     def views(self, flat: Array) -> list[Parameters]:
         """One mapping per layer, local name to a view of `flat` (P,) in its shape."""
         views: list[dict[str, Array]] = [{} for _ in self.layers]
-        for layer, local_name, start, stop, shape in self._places:
+        for layer, local_name, start, stop, shape in self._bounds:
             views[layer][local_name] = flat[start:stop].reshape(shape)
         return list(views)
 
     def named(self, flat: Array) -> dict[str, Array]:
         """Full names to views of `flat` (P,), in layer order."""
         return {
-            slot.name: flat[slot.start : slot.start + slot.size].reshape(slot.shape)
-            for slot in self.slots
+            each.name: flat[each.start : each.start + each.size].reshape(each.shape)
+            for each in self.slices
         }
 
     def flat(self, named: Mapping[str, Array]) -> Array:
         """θ (P,), a new array, from what `named` gave."""
-        return np.concatenate([named[slot.name].ravel() for slot in self.slots])
+        return np.concatenate([named[each.name].ravel() for each in self.slices])
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as PyTorch starts each layer, drawn in float64."""
         random = generator(seed, "parameters")
         flat = np.empty(self.size)
-        for layer, into in zip(self.layers, self.views(flat), strict=True):
+        for layer, out in zip(self.layers, self.views(flat), strict=True):
             for name, parameter in layer.initial(random).items():
-                into[name][...] = parameter
+                out[name][...] = parameter
         return flat.astype(precision)
 
     def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:

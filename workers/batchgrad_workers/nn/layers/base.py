@@ -1,26 +1,32 @@
-"""What a network asks of a layer.
+"""What a layer is, and what follows for it from its definitions.
+
+A layer is defined by `forward`, `backward` and `each_gradient`; sums over examples and norms follow
+from these, and a layer that finds them faster overrides `gradient_sums` or `sums`.
 
 Symbols, used everywhere in this package: n example · t position · i input · o output · a layer
 input (n, …) · z layer output (n, …) · δ error ∂ℓ_n/∂z_n at the layer's output, for each example's
 own loss, never divided by N · w example weight · g_n per-example gradient.
 
 Images are (n, channels, height, width), but mostly views of memory where a pixel's channels lie
-side by side: what works on them keeps the order it finds.
+side by side: functions on them keep that order of memory.
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape, memory_order
+from batchgrad_workers.nn.kernels.norms import squared
+from batchgrad_workers.nn.layers.chunks import chunks
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
 
 
 class MeanSums(NamedTuple):
-    """Room for Σ_n w_n a_n, in the shape of a mean input, and if wanted for Σ_n w_n δ_n, flat."""
+    """Where to write Σ_n w_n a_n, in the shape of a mean input, and Σ_n w_n δ_n, flat, or None."""
 
     inputs: Array
     errors: Array | None
@@ -39,7 +45,7 @@ class Layer(Protocol):
 
     @property
     def parameter_shapes(self) -> dict[str, Shape]:
-        """Shapes by local name, in PyTorch's order; empty for a layer that learns nothing."""
+        """Shapes by local name, in PyTorch's order; empty for a layer without parameters."""
 
     @property
     def mean_shape(self) -> Shape:
@@ -47,10 +53,10 @@ class Layer(Protocol):
 
     @property
     def workspace(self) -> int:
-        """Numbers that it holds at once for an example beside inputs, outputs and gradients."""
+        """Numbers held at once for one example, besides inputs, outputs and gradients."""
 
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
-        """Parameters as PyTorch starts them, float64."""
+        """Initial parameters as in PyTorch, float64."""
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
         """Outputs z from inputs a."""
@@ -60,10 +66,11 @@ class Layer(Protocol):
     ) -> Array:
         """Error at the layer's input from the error δ at its output."""
 
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
-        """Write Σ_n w_n g_n into the given arrays; ‖g_n‖² (n,) over this layer's parameters.
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """g_n by local name, (n, *parameter shape), from a (n, …) and δ (n, …)."""
+
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
+        """Write Σ_n w_n g_n into `out`; return ‖g_n‖² (n,) over this layer's parameters.
 
         From a (n, …), δ (n, …) and w (n,). A square that float64 can't hold is NaN (see `norms`).
         No N x P array is formed.
@@ -74,35 +81,67 @@ class Layer(Protocol):
         inputs: Array,
         error: Array,
         weights: Array,
-        into: Parameters,
+        out: Parameters,
         means: MeanSums | None,
         norms: Floats,
     ) -> None:
-        """`gradient_sums`, and the sums of `means` where those are asked for.
+        """`gradient_sums`, and the sums of `means` unless it is None.
 
         ‖g_n‖² over this layer's parameters is added to `norms` (n,).
         """
 
-    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
-        """g_n themselves, (n, *parameter shape): for a few examples only."""
-
-    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
+    def input_sum(self, inputs: Array, weights: Array, out: Array) -> None:
         """Write Σ_n w_n a_n, in the shape of a mean input."""
 
 
-class Summed:
-    """A layer's sums one after the other, for layers that don't make them in one go."""
+class BaseLayer:
+    """Defaults: a layer without parameters whose inputs are numbers, and sums from `each_gradient`.
+
+    A layer with parameters also defines `parameter_shapes`, `initial` and `each_gradient`.
+    """
+
+    input_shape: Shape
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        return {}
+
+    @property
+    def mean_shape(self) -> Shape:
+        return self.input_shape
 
     @property
     def workspace(self) -> int:
-        return 0
+        """One example's gradient."""
+        return sum(prod(shape) for shape in self.parameter_shapes.values())
+
+    def initial(self, random: np.random.Generator) -> dict[str, Any]:
+        del random
+        return {}
+
+    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        del inputs, error
+        return {}
+
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
+        """From g_n themselves, some examples at a time."""
+        norms = np.zeros(len(error))
+        for run in chunks(len(error), self.workspace * error.itemsize):
+            for name, gradients in self.each_gradient(inputs[run], error[run]).items():
+                each, total = gradients.reshape(len(gradients), -1), out[name].reshape(-1)
+                if run.start:
+                    total += weights[run] @ each
+                else:
+                    np.matmul(weights[run], each, out=total)
+                norms[run] += squared(each)
+        return norms
 
     def sums(
         self: "Layer",
         inputs: Array,
         error: Array,
         weights: Array,
-        into: Parameters,
+        out: Parameters,
         means: MeanSums | None,
         norms: Floats,
     ) -> None:
@@ -110,54 +149,22 @@ class Summed:
             self.input_sum(inputs, weights, means.inputs)
             if means.errors is not None:
                 weighted_sum(weights, error, means.errors)
-        if into:
-            norms += self.gradient_sums(inputs, error, weights, into)
+        if out:
+            norms += self.gradient_sums(inputs, error, weights, out)
+
+    def input_sum(self, inputs: Array, weights: Array, out: Array) -> None:
+        weighted_sum(weights, inputs, out)
 
 
-class Plain(Summed):
-    """What holds for layers whose inputs are numbers to be averaged as they are."""
-
-    input_shape: Shape
-
-    @property
-    def mean_shape(self) -> Shape:
-        return self.input_shape
-
-    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
-        weighted_sum(weights, inputs, into)
-
-
-class Parameterless(Plain):
-    """What a layer without parameters answers."""
-
-    @property
-    def parameter_shapes(self) -> dict[str, Shape]:
-        return {}
-
-    def initial(self, random: np.random.Generator) -> dict[str, Any]:
-        del random
-        return {}
-
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
-        del error, weights, into
-        return np.zeros(len(inputs))
-
-    def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
-        del inputs, error
-        return {}
-
-
-def weighted_sum(weights: Array, rows: Array, into: Array) -> None:
+def weighted_sum(weights: Array, rows: Array, out: Array) -> None:
     """Write Σ_n w_n of the rows (n, …), read in the order in which they lie in memory."""
     if rows.flags.c_contiguous:
-        np.matmul(weights, rows.reshape(len(rows), -1), out=into.reshape(-1))
+        np.matmul(weights, rows.reshape(len(rows), -1), out=out.reshape(-1))
         return
     order = memory_order(rows.strides[1:])
     ordered = rows.transpose(0, *(axis + 1 for axis in order))
     total = (weights @ ordered.reshape(len(rows), -1)).reshape(ordered.shape[1:])
-    into.reshape(rows.shape[1:]).transpose(order)[...] = total
+    out.reshape(rows.shape[1:]).transpose(order)[...] = total
 
 
 def by_example(weights: Array, error: Array) -> Array:

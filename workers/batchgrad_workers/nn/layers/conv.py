@@ -11,7 +11,7 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.nn.kernels.im2col import col2im, im2col, im2col_by_number
 from batchgrad_workers.nn.kernels.norms import squared
-from batchgrad_workers.nn.layers.base import Parameters, Plain
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
 from batchgrad_workers.nn.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.layers.outer_products import form_cancelled, gram_norms
 from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
@@ -21,11 +21,11 @@ SHORT_RUN = 16
 
 
 @dataclass(frozen=True)
-class Conv2d(Plain):
-    """z_nto = Σ_i W_oi a_nti, with i over the patch (kernel x channels of the group).
+class Conv2d(BaseLayer):
+    """z_nto = Σ_k W_ok x_ntk, where x_nt is the patch that the window sees at position t.
 
-    t runs over the window's positions. With a bias every patch ends in a 1, and b_o is that
-    number's weight, in g_n as well. Patches are copied out of the images a few examples at a time.
+    k runs over the kernel's pixels and the group's channels. With a bias every patch ends in a 1,
+    and b_o is that number's weight, in g_n as well. Patches are copied for some examples at a time.
     """
 
     windows: Windows
@@ -66,19 +66,20 @@ class Conv2d(Plain):
         }
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """Σ_k W_ok x_ntk."""
         matrix = self._matrix(parameters, inputs.dtype)
         outputs = np.empty(
             (len(inputs), *self.windows.output_size, self.out_channels), inputs.dtype
         )
         for run, patches in self._patches(inputs, CACHE_BYTES):
-            into = _rows(self._grouped(outputs[run]))
-            np.matmul(_rows(patches), matrix, out=into)
+            out = _rows(self._grouped(outputs[run]))
+            np.matmul(_rows(patches), matrix, out=out)
         return channels_first(outputs)
 
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
-        """Every patch's error Σ_o W_oi δ_nto, added up where patches overlap."""
+        """col2im of every patch's error Σ_o W_ok δ_nto: added up where patches overlap."""
         del outputs
         channels, height, width = self.input_shape
         matrix = self._matrix(parameters, error.dtype)[:, : self._numbers].transpose(0, 2, 1)
@@ -97,10 +98,8 @@ class Conv2d(Plain):
             col2im(patches, self.windows.geometry, below[run])
         return channels_first(below.astype(error.dtype, copy=False))
 
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
-        """The smaller way of `products`, group by group: Gram matrices over positions, or g_n."""
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
+        """The cheaper way of `outer_products`, by group: Gram matrices over positions, or g_n."""
         total = np.zeros((self.groups, self._patch, self._group), inputs.dtype)
         norms = np.empty(len(inputs))
         gram = 2 * self.groups * self._positions**2 < total.size
@@ -117,10 +116,11 @@ class Conv2d(Plain):
                 norms[run] = _squared(each)
                 total += (weights[run] @ each).reshape(total.shape)
         for name, part in self._named(total).items():
-            into[name].reshape(part.shape)[...] = part
+            out[name].reshape(part.shape)[...] = part
         return norms
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """Σ_t δ_nto x_ntk."""
         found = {
             name: np.empty((len(inputs), *shape), error.dtype)
             for name, shape in self.parameter_shapes.items()
@@ -189,13 +189,13 @@ class Conv2d(Plain):
         images = np.ascontiguousarray(inputs) if by_number else channels_last(inputs)
         for run in runs:
             count = run.stop - run.start
-            room = memory[: each * count]
+            part = memory[: each * count]
             if by_number:
-                columns = room.reshape(self.groups, patch, count, positions)
+                columns = part.reshape(self.groups, patch, count, positions)
                 im2col_by_number(images[run], self.windows.geometry, columns)
                 yield run, columns.transpose(0, 2, 3, 1)
             else:
-                patches = room.reshape(self.groups, count, positions, patch)
+                patches = part.reshape(self.groups, count, positions, patch)
                 im2col(images[run], self.windows.geometry, patches)
                 yield run, patches
 

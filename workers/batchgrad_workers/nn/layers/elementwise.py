@@ -7,11 +7,11 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.nn.activations import Activation
-from batchgrad_workers.nn.layers.base import Parameterless, Parameters
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
 
 
 @dataclass(frozen=True)
-class Flatten(Parameterless):
+class Flatten(BaseLayer):
     """Every example as one vector."""
 
     input_shape: Shape
@@ -37,7 +37,7 @@ class Flatten(Parameterless):
 
 
 @dataclass(frozen=True)
-class Elementwise(Parameterless):
+class Elementwise(BaseLayer):
     """An activation."""
 
     input_shape: Shape

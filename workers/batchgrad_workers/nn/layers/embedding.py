@@ -12,12 +12,12 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.nn.kernels.norms import RUN, squared
-from batchgrad_workers.nn.layers.base import Parameters, Summed, by_example
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters, by_example
 from batchgrad_workers.nn.layers.chunks import chunks
 
 
 @dataclass(frozen=True)
-class Embedding(Summed):
+class Embedding(BaseLayer):
     """z_nt = W[a_nt]; with `padding_idx`, that row has no gradient."""
 
     input_shape: Shape
@@ -37,6 +37,10 @@ class Embedding(Summed):
     def parameter_shapes(self) -> dict[str, Shape]:
         return {"weight": (self.num_embeddings, self.embedding_dim)}
 
+    @property
+    def workspace(self) -> int:
+        return 0
+
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
         """Standard normal, the padding row 0 (torch.nn.Embedding.reset_parameters)."""
         weight = random.standard_normal((self.num_embeddings, self.embedding_dim))
@@ -45,6 +49,7 @@ class Embedding(Summed):
         return {"weight": weight}
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """W[a_nt]; of one-hot rows Σ_i a_nti W_io."""
         if _are_ids(inputs):
             return parameters["weight"][_ids(inputs)]
         return inputs @ parameters["weight"]
@@ -52,16 +57,14 @@ class Embedding(Summed):
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
-        """Σ_o δ_no W_io, the error at one-hot rows; ids themselves have none."""
+        """Σ_o δ_nto W_io, the error at one-hot rows; ids have none."""
         del inputs, outputs
         return error @ parameters["weight"].T
 
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         """Positions with the same id are added before squaring."""
         rows = by_example(weights, error).reshape(-1, self.embedding_dim)
-        total = into["weight"]
+        total = out["weight"]
         if not _are_ids(inputs):
             np.matmul(inputs.reshape(-1, self.num_embeddings).T, rows, out=total)
             self._forget_padding(total)
@@ -73,14 +76,15 @@ class Embedding(Summed):
         return self._squared_norms(inputs, error)
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """Row i: Σ_t δ_nt of the positions with id i."""
         found = np.zeros((len(inputs), self.num_embeddings, self.embedding_dim), error.dtype)
         rows = error.reshape(len(inputs), -1, self.embedding_dim)
         if _are_ids(inputs):
             ids = _ids(inputs).reshape(len(inputs), -1)
-            places = np.arange(len(ids))[:, None] * self.num_embeddings + ids
+            own = np.arange(len(ids))[:, None] * self.num_embeddings + ids
             add_rows(
                 found.reshape(-1, self.embedding_dim),
-                places.reshape(-1),
+                own.reshape(-1),
                 rows.reshape(-1, self.embedding_dim),
             )
         else:
@@ -90,9 +94,9 @@ class Embedding(Summed):
             self._forget_padding(each)
         return {"weight": found}
 
-    def input_sum(self, inputs: Array, weights: Array, into: Array) -> None:
+    def input_sum(self, inputs: Array, weights: Array, out: Array) -> None:
         """Σ_n w_n of the examples that have an id at a position, (…, ids)."""
-        flat = into.reshape(-1, self.num_embeddings)
+        flat = out.reshape(-1, self.num_embeddings)
         flat[...] = 0
         ids = _ids(inputs).reshape(len(inputs), -1)
         np.add.at(flat, (np.arange(ids.shape[1]), ids), weights[:, None])
@@ -116,17 +120,17 @@ class Embedding(Summed):
             gradient[self.padding_idx] = 0
 
 
-def add_rows(into: Array, places: Integers, rows: Array) -> None:
-    """Add row k of `rows` (m, d) to `into`[places[k]]; many rows run by run, which keeps digits."""
+def add_rows(out: Array, indices: Integers, rows: Array) -> None:
+    """Add row k of `rows` (m, d) to `out`[indices[k]]; many rows run by run, which keeps digits."""
     if len(rows) <= RUN:
-        np.add.at(into, places, rows)
+        np.add.at(out, indices, rows)
         return
     for start in range(0, len(rows), RUN):
         run = slice(start, start + RUN)
-        met, own = np.unique(places[run], return_inverse=True)
-        sums = np.zeros((len(met), into.shape[1]), into.dtype)
+        met, own = np.unique(indices[run], return_inverse=True)
+        sums = np.zeros((len(met), out.shape[1]), out.dtype)
         np.add.at(sums, own, rows[run])
-        into[met] += sums
+        out[met] += sums
 
 
 def _ids(inputs: Any) -> Integers:

@@ -8,13 +8,13 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.nn.kernels.gradients import linear_sums
-from batchgrad_workers.nn.layers.base import MeanSums, Parameters, Plain
+from batchgrad_workers.nn.layers.base import BaseLayer, MeanSums, Parameters
 from batchgrad_workers.nn.layers.outer_products import bias_sums, position_sums, weight_sums
 
 
 @dataclass(frozen=True)
-class Linear(Plain):
-    """z_nto = Σ_i W_oi a_nti + b_o."""
+class Linear(BaseLayer):
+    """z_nto = Σ_i W_oi a_nti + b_o; vectors have no t."""
 
     input_shape: Shape
     out_features: int
@@ -44,7 +44,12 @@ class Linear(Plain):
             for name, shape in self.parameter_shapes.items()
         }
 
+    @property
+    def workspace(self) -> int:
+        return 0
+
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """Σ_i W_oi a_nti + b_o."""
         outputs = inputs @ parameters["weight"].T
         if self.bias:
             outputs += parameters["bias"]
@@ -57,17 +62,15 @@ class Linear(Plain):
         del inputs, outputs
         return error @ parameters["weight"]
 
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
+    def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         if len(self.input_shape) == 1:
             norms = np.zeros(len(weights))
-            self.sums(inputs, error, weights, into, None, norms)
+            self.sums(inputs, error, weights, out, None, norms)
             return norms
         inputs, error = self._positions(inputs), self._positions(error)
-        norms = weight_sums(inputs, error, weights, into["weight"])
+        norms = weight_sums(inputs, error, weights, out["weight"])
         if self.bias:
-            norms += bias_sums(error, weights, into["bias"])
+            norms += bias_sums(error, weights, out["bias"])
         return norms
 
     def sums(
@@ -75,23 +78,24 @@ class Linear(Plain):
         inputs: Array,
         error: Array,
         weights: Array,
-        into: Parameters,
+        out: Parameters,
         means: MeanSums | None,
         norms: Floats,
     ) -> None:
         """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""
         if len(self.input_shape) > 1:
-            super().sums(inputs, error, weights, into, means, norms)
+            super().sums(inputs, error, weights, out, means, norms)
             return
         weighted = np.empty_like(error)
-        error_sum = into["bias"] if self.bias else np.empty_like(error[0])
+        error_sum = out["bias"] if self.bias else np.empty_like(error[0])
         input_sum = means.inputs if means else error_sum[:0]
         linear_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
-        np.matmul(weighted.T, inputs, out=into["weight"])
+        np.matmul(weighted.T, inputs, out=out["weight"])
         if means and means.errors is not None:
             means.errors[...] = error_sum
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
+        """W: Σ_t δ_nto a_nti, b: Σ_t δ_nto."""
         if len(self.input_shape) == 1:
             found: dict[str, Array] = {"weight": error[:, :, None] * inputs[:, None, :]}
             return {**found, "bias": error.copy()} if self.bias else found

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
-from batchgrad_workers.nn.kernels.norms import least, squared
-from batchgrad_workers.nn.layers.base import Parameters, Plain
+from batchgrad_workers.nn.kernels.norms import least
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
 from batchgrad_workers.nn.layers.outer_products import position_sums
 
 
 @dataclass(frozen=True)
-class LayerNorm(Plain):
+class LayerNorm(BaseLayer):
     """z = γ ∘ x + β with x = (a - mean a) / √(var a + eps), over the last axis (Ba et al. 2016)."""
 
     input_shape: Shape
@@ -35,6 +35,7 @@ class LayerNorm(Plain):
         return {"weight": np.ones(width), "bias": np.zeros(width)}
 
     def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """γ ∘ x + β."""
         normalized, _ = self._normalize(inputs)
         return normalized * parameters["weight"] + parameters["bias"]
 
@@ -48,16 +49,8 @@ class LayerNorm(Plain):
         projection = (scaled * normalized).mean(axis=-1, keepdims=True)
         return (scaled - scaled.mean(axis=-1, keepdims=True) - normalized * projection) * scale
 
-    def gradient_sums(
-        self, inputs: Array, error: Array, weights: Array, into: Parameters
-    ) -> Floats:
-        each = self.each_gradient(inputs, error)
-        for name, gradients in each.items():
-            np.matmul(weights, gradients, out=into[name])
-        return squared(each["weight"]) + squared(each["bias"])
-
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
-        """γ: Σ_t δ ∘ x, β: Σ_t δ; as small as the input, so they are formed."""
+        """γ: Σ_t δ_nt ∘ x_nt, β: Σ_t δ_nt."""
         normalized, _ = self._normalize(inputs)
         shape = (len(inputs), -1, self.input_shape[-1])
         return {

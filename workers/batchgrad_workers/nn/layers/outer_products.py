@@ -19,8 +19,8 @@ Some = slice | Integers
 """Which examples."""
 
 
-def weight_sums(inputs: Array, error: Array, weights: Array, into: Array) -> Floats:
-    """Write Σ_n w_n Σ_t δ_nt a_ntᵀ (o, i) into `into`; ‖g_n‖² (n,).
+def weight_sums(inputs: Array, error: Array, weights: Array, out: Array) -> Floats:
+    """Write Σ_n w_n Σ_t δ_nt a_ntᵀ (o, i) into `out`; return ‖g_n‖² (n,).
 
     From inputs (n, T, i) and error (n, T, o).
     """
@@ -36,23 +36,23 @@ def weight_sums(inputs: Array, error: Array, weights: Array, into: Array) -> Flo
     norms = np.empty(examples)
     if 2 * positions**2 < outputs * width:
         weighted = (error * weights[:, None, None]).reshape(-1, outputs)
-        np.matmul(weighted.T, inputs.reshape(-1, width), out=into)
+        np.matmul(weighted.T, inputs.reshape(-1, width), out=out)
         for run in chunks(examples, 2 * positions**2 * inputs.itemsize):
             gram_norms(inputs[None, run], error[None, run], norms[run])
         form_cancelled(norms, each_bytes, lambda some: squared(formed(some)))
         return norms
-    into[...] = 0
+    out[...] = 0
     for run in chunks(examples, each_bytes):
         each = formed(run)
         norms[run] = squared(each)
-        into += np.matmul(weights[run], each).reshape(into.shape)
+        out += np.matmul(weights[run], each).reshape(out.shape)
     return norms
 
 
-def bias_sums(error: Array, weights: Array, into: Array) -> Floats:
-    """Write Σ_n w_n Σ_t δ_nt (o,) into `into`; ‖Σ_t δ_nt‖² (n,). From error (n, T, o)."""
+def bias_sums(error: Array, weights: Array, out: Array) -> Floats:
+    """Write Σ_n w_n Σ_t δ_nt (o,) into `out`; ‖Σ_t δ_nt‖² (n,). From error (n, T, o)."""
     each = position_sums(error)
-    np.matmul(weights, each, out=into)
+    np.matmul(weights, each, out=out)
     return squared(each)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.nn.kernels.pooling import max_pool, max_pool_vjp, sum_pool, sum_pool_vjp
-from batchgrad_workers.nn.layers.base import Parameterless, Parameters
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
 from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
 
 
 @dataclass(frozen=True)
-class _Pool(Parameterless):
+class _Pool(BaseLayer):
     windows: Windows
 
     @property
@@ -24,11 +24,11 @@ class _Pool(Parameterless):
         return (self.input_shape[0], *self.windows.output_size)
 
     def _outputs(self, inputs: Array) -> Array:
-        """Room for outputs, channels last."""
+        """An empty array for outputs, channels last."""
         return np.empty((len(inputs), *self.windows.output_size, self.input_shape[0]), inputs.dtype)
 
     def _below(self, error: Array) -> Array:
-        """Room for the error at the inputs, channels last."""
+        """An empty array for the error at the inputs, channels last."""
         channels, height, width = self.input_shape
         return np.empty((len(error), height, width, channels), error.dtype)
 

@@ -19,7 +19,7 @@ MAX_PADDED = 2**24
 """Bound on the numbers of an image with its padding, if padding is most of it."""
 
 
-def build_layer(  # noqa: PLR0911  (a table of layers)
+def make_layer(  # noqa: PLR0911  (a table of layers)
     spec: contract.Layer, input_shape: Shape, *, first: bool
 ) -> Layer:
     """The layer that `spec` describes; `first` says that its inputs are the data.
