@@ -6,11 +6,12 @@ from random import random
 from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import update
 
+from batchgrad.contract import FIGURES
 from batchgrad_service.store.schema import jobs
 from batchgrad_service.store.step_blocks import blocks
 from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
 
-CHARTS = ("loss", "gap", "accuracy", "cosine", "gradient", "layers", "norms", "noise", "phases")
+CHARTS = (*FIGURES, "gap", "accuracy", "cosine", "layers", "norms", "phases")
 STEPS = 100_000
 LOADS = 10
 # Whether every chart that is in the window is drawn, and when the last of them was.

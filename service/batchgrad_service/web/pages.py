@@ -10,6 +10,7 @@ from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import arrays_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
+from batchgrad_service.web.charts import CHARTS
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -37,6 +38,7 @@ def read_job(job_id: str, services: ServicesDep) -> Response:
         last_event=last_event,
         checkpoints=services.store.checkpoints(job_id),
         spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
+        charts=CHARTS,
         norm_bounds=EXAMPLE_NORM_BOUNDS,
     )
 

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from batchgrad.contract import TERMINAL, Job
+from batchgrad.contract import FIGURES, TERMINAL, Job
 from batchgrad.display.events import said
 from batchgrad.display.figures import NONE, best, number, percent, place
 from batchgrad_service.http.links import ROOT, root_of
@@ -57,6 +57,7 @@ _templates.filters |= {
 _templates.globals |= {
     "plotly": PLOTLY,
     "plotly_style_ids": plotly_style_ids,
+    "FIGURES": FIGURES,
     "TERMINAL": TERMINAL,
 }
 

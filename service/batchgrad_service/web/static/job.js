@@ -8,7 +8,8 @@ const history = new History(job);
 const bounds = JSON.parse(normBounds);
 const PHASES = ["shard", "compute", "reduce", "update", "compare", "checkpoint"];
 const last = () => history.rows.at(-1);
-const log = { yaxis: { type: "log" } };
+const linear = () => ({});
+const log = () => ({ yaxis: { type: "log" } });
 const steps = { title: { text: "step" } };
 
 function line(name, of, rows = history.rows, tone = name, more = {}) {
@@ -18,10 +19,10 @@ function line(name, of, rows = history.rows, tone = name, more = {}) {
   };
 }
 
-function chartLines(id, traces, layout = {}) {
+function chartLines(id, traces, layout = linear) {
   chart(id, () => {
     const made = traces().filter((trace) => trace.y.some((value) => value !== null));
-    return made.length ? { traces: made, layout: { xaxis: steps, ...layout } } : null;
+    return made.length ? { traces: made, layout: { xaxis: steps, ...layout() } } : null;
   });
 }
 
@@ -29,37 +30,42 @@ const shortcuts = () => Object.keys(last()?.shortcuts ?? {});
 const ofEach = (figure) => () =>
   shortcuts().map((name) => line(name, (row) => row.shortcuts[name]?.[figure] ?? null));
 
+// The figures of a step, each a line; some have another line beside it.
 const logLoss = document.getElementById("log-loss");
-chart("loss", () => ({
-  traces: [
-    line("training", (row) => row.loss, history.rows, "truth"),
-    line("validation", (one) => one.validation_loss, history.evaluations, "averaged_error"),
-  ].filter((trace) => trace.x.length),
-  layout: { xaxis: steps, yaxis: { type: logLoss.checked ? "log" : "linear" } },
-}));
+const beside = {
+  loss: () => [
+    line("validation loss", (one) => one.validation_loss, history.evaluations, "averaged_error"),
+  ],
+  noise_scale: () => {
+    const size = Number(batchSize);
+    if (!size || !history.rows.some((row) => row.noise_scale !== null)) return [];
+    const dashed = { line: { color: colour("averaged_error"), dash: "dash", width: 1.8 } };
+    const ends = [history.rows[0], last()];
+    return [line(`batch size ${size}`, () => size, ends, "averaged_error", dashed)];
+  },
+};
+for (const { id, dataset } of document.querySelectorAll("[data-figure]")) {
+  const logarithmic = () => dataset.log === "true" || (id === "loss" && logLoss.checked);
+  chartLines(id, () => [
+    line(dataset.figure, (row) => row[id] ?? null, history.rows, "truth"),
+    ...(beside[id]?.() ?? []),
+  ], () => (logarithmic() ? log() : linear()));
+}
+
 chartLines("accuracy", () => [
   line("validation", (one) => one.validation_accuracy, history.evaluations, "averaged_error"),
-], { yaxis: { tickformat: ".0%" } });
+], () => ({ yaxis: { tickformat: ".0%" } }));
 // What is exact to the last bits has no place on a log scale; the figures above say 0.
 const positive = (value) => (value > 0 ? value : null);
 chartLines("gap", () => shortcuts().map((name) =>
   line(name, (row) => positive(row.shortcuts[name]?.relative_error))), log);
 chartLines("cosine", ofEach("cosine_similarity"));
-chartLines("gradient", () => [line("‖G‖", (row) => row.gradient_norm, history.rows, "truth")], log);
-chartLines("noise", () => {
-  const noise = line("noise scale", (row) => row.noise_scale, history.rows, "truth");
-  const size = Number(batchSize);
-  if (!size || !noise.y.some((value) => value !== null)) return [noise];
-  const ends = [history.rows[0], last()];
-  const dashed = { line: { color: colour("averaged_error"), dash: "dash", width: 1.8 } };
-  return [noise, line(`batch size ${size}`, () => size, ends, "averaged_error", dashed)];
-}, log);
 chartLines("phases", () => PHASES.map((phase, index) => ({
   ...line(phase, (row) => (row.phases[phase] === undefined ? null : row.phases[phase] * 1000)),
   stackgroup: "phases",
   line: { width: 0.8, color: colour(["mean_of_means", "truth", "averaged_error", "mean_example",
     "still", "bad"][index]) },
-})), { yaxis: { ticksuffix: " ms" } });
+})), () => ({ yaxis: { ticksuffix: " ms" } }));
 
 const layersOf = document.getElementById("layers-of");
 chart("layers", () => {
