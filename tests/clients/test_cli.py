@@ -143,8 +143,14 @@ def test_a_download_says_whether_it_is_of_the_best(
     assert script.seen[1].url.params.get("which") == which
     told = "These are the best parameters, after step 7 (epoch 1), by validation loss: 0.125;"
     assert (told in done.stderr) == (which is None)
+
+
+def test_get_shows_which_parameters_are_kept(kit: Any, run: Any) -> None:
     shown = run(kit.Script(kit.answer(200, kit.job(best=kit.BEST))), "get", "job_1").stdout
-    assert "kept" in shown
+    assert "\nkept   " in shown
+    assert "after step 7 (epoch 1), by validation loss: 0.125" in " ".join(shown.split())
+    without = run(kit.Script(kit.answer(200, kit.job())), "get", "job_1").stdout
+    assert "\nkept" not in without
 
 
 def test_empty_lists_say_what_is_next(kit: Any, run: Any) -> None:

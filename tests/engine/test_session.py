@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
 from batchgrad_engine.messages import (
@@ -150,3 +151,10 @@ def test_leftovers_of_a_killed_engine_are_removed(dataset: Path, job_directory: 
         path.write_bytes(b"half")
     attempt(spec(), dataset, job_directory)
     assert not any(path.exists() for path in torn)
+
+
+def test_attempt_holds_blas_to_one_thread(dataset: Path, job_directory: Path) -> None:
+    with threadpool_limits(limits=2, user_api="blas"):
+        attempt(spec(epochs=1), dataset, job_directory)
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert {pool["num_threads"] for pool in pools} == {1}

@@ -23,6 +23,8 @@ def assert_close(got: Any, want: Any, tolerance: float, place: str, floor: float
     if want is None or got is None:
         assert got is want, f"{place}: got {got}, expected {want}"
         return
+    if isinstance(want, dict):
+        assert set(got) == set(want), place
     values, reference = flat(got), flat(want)
     assert values.shape == reference.shape, place
     size = float(np.linalg.norm(reference))
@@ -39,6 +41,7 @@ def assert_agrees(
     """
     got = response.model_dump()
     assert got["examples"] == want["examples"]
+    assert set(got["noise_scale"]) == set(want["noise_scale"])
     for field in ("loss", "mean_gradient", "norms"):
         assert_close(got[field], want[field], tolerance, field, floor)
     for example, gradient in enumerate(want.get("per_example", [])):

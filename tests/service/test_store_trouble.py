@@ -127,7 +127,7 @@ def test_a_damaged_database_is_found(store: Store, tmp_path: Path) -> None:
         store.check()
     with pytest.raises(StoreDamaged, match=r"recover"):
         store.jobs()
-    assert "damaged" in store.damage
+    assert "batchgrad.sqlite3 is damaged (" in store.damage
 
 
 @pytest.mark.parametrize("kind", ["text", "folder", "no folder"])

@@ -18,7 +18,7 @@ Distribution = Callable[[float], float]
 """P(parameter ≤ x)."""
 
 LINEAR = {"kind": "linear", "out_features": 400}
-CONV: dict[str, Any] = {"kind": "conv2d", "out_channels": 240, "kernel_size": [3, 2], "groups": 2}
+CONV: dict[str, Any] = {"kind": "conv2d", "out_channels": 480, "kernel_size": [3, 2], "groups": 2}
 EMBEDDING = {"kind": "embedding", "num_embeddings": 90, "embedding_dim": 12}
 DRAWN: list[tuple[Shape, dict[str, Any]]] = [
     ((25,), LINEAR),

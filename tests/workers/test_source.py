@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np
@@ -150,11 +149,10 @@ def test_corrupted_content_is_refused_and_named(
     assert "it is corrupted there" in said or "is no .npy file" in said
 
 
-@pytest.mark.parametrize("array", [np.asfortranarray(ARRAYS["inputs"].T), ARRAYS["inputs"].T])
 def test_the_same_bytes_in_another_order_are_refused(
-    server: FileServer, source: DatasetSource, array: Any
+    server: FileServer, source: DatasetSource
 ) -> None:
-    np.save(server.directory / "inputs.npy", array)
+    np.save(server.directory / "inputs.npy", ARRAYS["inputs"].T)
     assert "inputs.npy is not of version 1.0, C order" in open_in_vain(source)
 
 

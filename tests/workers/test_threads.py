@@ -4,8 +4,9 @@ import threading
 import time
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from batchgrad_workers.runtime.threads import ThreadPool
+from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
 
 
 def running() -> list[str]:
@@ -70,3 +71,13 @@ def test_after_an_error_no_thread_is_still_at_work() -> None:
         with pytest.raises(ZeroDivisionError):
             pool.run(range(3), work)
         assert len(finished) == 1
+
+
+def test_blas_is_held_to_one_thread_for_good() -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert threads() == {2}
+        single_threaded_blas()
+        assert threads() == {1}
