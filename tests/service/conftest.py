@@ -51,7 +51,7 @@ class FakeSupervisor:
         return self._move("resume", job_id)
 
     def end_engine(self, job_id: str) -> None:
-        self.asked.append(("let go", job_id))
+        self.asked.append(("end engine", job_id))
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:  # noqa: ARG002
         return self.ledgers.get(job_id)
@@ -65,7 +65,8 @@ class FakeSupervisor:
         if job.status in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status}.", code="job_finished")
         if action == "cancel":
-            self.store.transition(job_id, to="cancelled", allowed=[job.status])
+            self.store.transition(job_id, to="cancelling")
+            self.store.transition(job_id, to="cancelled")
         return self.store.job(job_id)
 
 

@@ -164,7 +164,7 @@ class World:
 
     def attempt(self, job_id: str, fate: Fate, *, often: bool) -> None:
         """As the supervisor does it: what an earlier engine left is stored first."""
-        number = self.store.begin_attempt(job_id, allowed=["queued", "recovering"])
+        number = self.store.begin_attempt(job_id)
         assert number is not None
         self.reports.take_over(job_id, number)
         begun = start(self, job_id, number)
@@ -175,10 +175,11 @@ class World:
             newest.write_bytes(newest.read_bytes()[:200])
         self.settle(job_id, "recovering")
 
-    def settle(self, job_id: str, to: JobStatus) -> None:
+    def settle(self, job_id: str, *statuses: JobStatus) -> None:
         """As a service does at its start."""
         self.reports.take_over(job_id, self.store.job(job_id).attempts)
-        self.store.transition(job_id, to=to, allowed=["starting", "running"])
+        for status in statuses:
+            assert self.store.transition(job_id, to=status)
 
     def told(self, job_id: str) -> Told:
         events = self.store.events(job_id, limit=1000).data

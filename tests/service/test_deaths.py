@@ -49,16 +49,16 @@ def test_any_deaths_one_after_the_other(store: Store, tmp_path: Path, seed: int)
     assert endure(world, seed) == undisturbed(world)
 
 
-@pytest.mark.parametrize("becomes", ["paused", "cancelled"])
+@pytest.mark.parametrize("statuses", [("pausing", "paused"), ("cancelling", "cancelled")])
 def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
-    world: World, becomes: JobStatus
+    world: World, statuses: tuple[JobStatus, JobStatus]
 ) -> None:
     job_id = world.job(spec())
     assert world.store.begin_attempt(job_id) == 1
     begun = start(world, job_id, 1)
     Life(world.reports, job_id, 1, Fate(heard=6, unsaid=2), often=True).live(begun)
     before = world.store.job(job_id).step
-    world.settle(job_id, becomes)
+    world.settle(job_id, *statuses)
     job = world.store.job(job_id)
     assert job.step == job.parameters_step
     assert job.step > before

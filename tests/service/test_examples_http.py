@@ -42,7 +42,8 @@ def submit(bench: Bench, **changes: Any) -> str:
 
 def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> None:
     """One attempt at the job, in this process, with all that it says stored."""
-    attempt = bench.store.begin_attempt(job_id, allowed=["queued", "paused"])
+    bench.store.transition(job_id, to="queued")  # if it was paused
+    attempt = bench.store.begin_attempt(job_id)
     assert attempt is not None
     inputs = bench.store.job_inputs(job_id)
     folder = bench.data_dir / "jobs" / job_id
@@ -54,7 +55,9 @@ def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> Non
         message: Any = EngineMessage.validate_json(encode(sent))
         if isinstance(message, Finished):
             to: Any = message.outcome
-            bench.store.transition(job_id, to=to, allowed=["running"], attempt=attempt)
+            if to == "paused":
+                bench.store.transition(job_id, to="pausing", attempt=attempt)
+            bench.store.transition(job_id, to=to, attempt=attempt)
         else:
             assert reports.take(job_id, attempt, message, next(numbers))
 

@@ -94,7 +94,7 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
         else:
             waiting = until_job(client, job.id, lambda job: job.reason == "disk_full")
             if case != "no inodes":  # of which the engine or the service may hear first
-                assert ("set aside" in (waiting.detail or "")) == (case == "low")
+                assert ("suspended" in (waiting.detail or "")) == (case == "low")
         if min_free_disk_bytes:
             wait_for_trouble(client)
             for refused in (

@@ -1,13 +1,14 @@
 """The wire, described once: what a client sends and what the service answers (version 1)."""
 # ruff: noqa: F403 (a public name is listed once, in `__all__` of its own module)
 
-from batchgrad.contract import examples, figures, gradients, kinds, model, spec, views
+from batchgrad.contract import examples, figures, gradients, kinds, model, spec, statuses, views
 from batchgrad.contract.examples import *
 from batchgrad.contract.figures import *
 from batchgrad.contract.gradients import *
 from batchgrad.contract.kinds import *
 from batchgrad.contract.model import *
 from batchgrad.contract.spec import *
+from batchgrad.contract.statuses import *
 from batchgrad.contract.views import *
 
 API_VERSION = "1"
@@ -19,4 +20,5 @@ __all__ += gradients.__all__
 __all__ += kinds.__all__
 __all__ += model.__all__
 __all__ += spec.__all__
+__all__ += statuses.__all__
 __all__ += views.__all__

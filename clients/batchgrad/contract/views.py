@@ -8,11 +8,10 @@ from pydantic import Field
 from batchgrad.contract.answer import Answer
 from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
+from batchgrad.contract.statuses import JobStatus, describe_transitions
 
 __all__ = [
     "EXAMPLE_NORM_BOUNDS",
-    "JOB_STATUSES",
-    "TERMINAL",
     "BestEvaluation",
     "Checkpoint",
     "Dataset",
@@ -20,7 +19,6 @@ __all__ = [
     "EventType",
     "FieldError",
     "Job",
-    "JobStatus",
     "LargestNorm",
     "LayeredShortcut",
     "NormTest",
@@ -35,31 +33,6 @@ __all__ = [
     "Version",
 ]
 
-JobStatus = Literal[
-    "queued",
-    "starting",
-    "running",
-    "recovering",
-    "pausing",
-    "paused",
-    "cancelling",
-    "succeeded",
-    "failed",
-    "cancelled",
-]
-JOB_STATUSES: tuple[JobStatus, ...] = (
-    "queued",
-    "starting",
-    "running",
-    "recovering",
-    "pausing",
-    "paused",
-    "cancelling",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
-TERMINAL: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
 EventType = Literal[
     "state",
     "plan",
@@ -176,7 +149,7 @@ class JobProgress(Answer):
     id: str
     name: str
     labels: dict[str, str]
-    status: JobStatus
+    status: JobStatus = Field(description=f"What may follow each status:\n{describe_transitions()}")
     reason: str | None
     detail: str | None = None
     queued_because: str | None

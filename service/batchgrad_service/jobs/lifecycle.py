@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from batchgrad.contract import TERMINAL, Job, JobStatus
+from batchgrad.contract.statuses import statuses_before
 from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.failures import Failure
 from batchgrad_service.jobs.restarts import RESTART_WAIT_SECONDS, ReconnectBackoff, RestartBudget
@@ -13,8 +14,10 @@ from batchgrad_service.store import RetryingStore, Store
 
 log = logging.getLogger(__name__)
 
-UNDER_WAY: frozenset[JobStatus] = frozenset({"starting", "running"})
-ACTIVE: frozenset[JobStatus] = UNDER_WAY | {"pausing", "cancelling"}
+UNDER_WAY = statuses_before("recovering")
+"""Statuses of a job with an engine that the user did not stop."""
+ACTIVE = statuses_before("succeeded")
+"""Statuses of a job with an engine."""
 DISK_WAIT_SECONDS = 10.0
 """The longest wait before a job whose disk was full is tried again."""
 
@@ -48,10 +51,10 @@ class JobLifecycle:
         data = {"detail": message.detail} if message.detail else {}
         self._metrics.forget(job_id)  # before the status: who reads an ended job finds no series
         match message.outcome:
-            case "succeeded" | "failed" | "cancelled":
+            case "succeeded" | "failed":
                 self._change(job_id, attempt, message.outcome, ACTIVE, message.reason, data)
-            case "paused":
-                self._stopped(job_id, attempt, "paused", None, data)
+            case "paused" | "cancelled":  # recovering, if the user said neither
+                self._stopped(job_id, attempt, "recovering", message.reason, data)
         return True
 
     def interrupted(self, job_id: str, attempt: int) -> None:

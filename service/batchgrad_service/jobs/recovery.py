@@ -116,7 +116,6 @@ def reconcile(
         store.transition(
             job.id,
             to="recovering",
-            allowed={"starting", "running"},
             reason="service_restarted",
             data={"detail": "The service was restarted; the job continues from its checkpoint."},
         )

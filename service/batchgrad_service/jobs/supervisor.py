@@ -244,7 +244,7 @@ class Supervisor:
                     self._store.set_queued_because(job.id, because)
 
     def _begin(self, job: Job) -> None:
-        number = self._store.begin_attempt(job.id, allowed=("queued", "recovering"))
+        number = self._store.begin_attempt(job.id)
         if number is None:  # cancelled or paused meanwhile
             return
         if number == 1:

@@ -6,7 +6,7 @@ from typing import Literal, NoReturn
 
 from batchgrad.contract import TERMINAL, Job
 from batchgrad_service.jobs.attempt import Attempt
-from batchgrad_service.jobs.lifecycle import UNDER_WAY, JobLifecycle
+from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store import Store
 
@@ -82,7 +82,7 @@ class UserCommands:
             NotFoundError: there is no such job.
             ConflictError: the job has ended, is being cancelled, or is not paused yet.
         """
-        job = self._store.transition(job_id, to="queued", allowed={"paused"})
+        job = self._store.transition(job_id, to="queued")
         if job is None:
             job = self._store.job(job_id)
             if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
@@ -97,10 +97,8 @@ class UserCommands:
 
         Another engine ends with its own service; `reconcile` then acts on the mark.
         """
-        changed = (
-            self._store.transition(job_id, to="pausing", allowed=UNDER_WAY)
-            if command == "pause"
-            else self._store.transition(job_id, to="cancelling", allowed={*UNDER_WAY, "pausing"})
+        changed = self._store.transition(
+            job_id, to="pausing" if command == "pause" else "cancelling"
         )
         attempt = self._attempts.get(job_id)
         if changed is not None and attempt is not None:

@@ -1,64 +1,76 @@
-"""How a job changes its status: by condition, with its event in the same transaction."""
+"""Change a job's status: conditionally, together with its event, and only as TRANSITIONS allows."""
 
 from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import func, update
 
-from batchgrad.contract import TERMINAL, Job, JobStatus
+from batchgrad.contract import TERMINAL, TRANSITIONS, Job, JobStatus
+from batchgrad.contract.statuses import statuses_before
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_of, job_row
 from batchgrad_service.store.schema import jobs
 
-_WAITING: tuple[JobStatus, ...] = ("queued",)
+
+class IllegalTransitionError(ValueError):
+    """TRANSITIONS does not allow this change of a status: the caller has a bug."""
 
 
 class Transitions(Database):
-    """Changes of a job's status."""
+    """Changes of a job's status; nothing else writes one, except a new job's `queued`."""
 
     def transition(
         self,
         job_id: str,
         *,
         to: JobStatus,
-        allowed: Collection[JobStatus],
+        allowed: Collection[JobStatus] | None = None,
         reason: str | None = None,
         attempt: int | None = None,
         data: dict[str, Any] | None = None,
     ) -> Job | None:
-        """Move a job to `to` if its status is in `allowed` (and `attempt`, if given, current).
+        """Change a job's status to `to` if it is in `allowed` (and `attempt`, if given, current).
 
-        Writes the `state` event {status, reason, **data} with it, and after a terminal one the
-        last event, `end`. None, and nothing changes, when the condition does not hold.
+        By default `allowed` has every status from which TRANSITIONS allows the change. Adds the
+        `state` event {status, reason, **data} in the same transaction and, when the job ends, its
+        last event, `end`. Returns None and changes nothing if the condition does not hold.
+
+        Raises:
+            IllegalTransitionError: TRANSITIONS does not allow `to` after a status in `allowed`.
         """
         return self._transition(job_id, to, allowed, reason, attempt, data, {})
 
-    def begin_attempt(
-        self, job_id: str, *, allowed: Collection[JobStatus] = _WAITING
-    ) -> int | None:
-        """Move a waiting job to starting; the number of the new attempt, None if not waiting.
+    def begin_attempt(self, job_id: str) -> int | None:
+        """Change a waiting job's status to `starting`; return the new attempt's number.
 
-        A recovery may go straight on: pass `allowed=("recovering",)`.
+        None if the job does not wait, that is, if it is neither `queued` nor `recovering`.
         """
         more = {"attempts": jobs.c.attempts + 1}
-        job = self._transition(job_id, "starting", allowed, None, None, None, more)
+        job = self._transition(job_id, "starting", None, None, None, None, more)
         return None if job is None else job.attempts
 
     def _transition(
         self,
         job_id: str,
         to: JobStatus,
-        allowed: Collection[JobStatus],
+        allowed: Collection[JobStatus] | None,
         reason: str | None,
         attempt: int | None,
         data: dict[str, Any] | None,
         more: dict[str, Any],
     ) -> Job | None:
+        before = statuses_before(to) if allowed is None else allowed
+        for status in before:
+            if to not in TRANSITIONS[status]:
+                raise IllegalTransitionError(
+                    f"A job that is {status} cannot become {to}; TRANSITIONS allows "
+                    f"{', '.join(TRANSITIONS[status]) or 'nothing'} after {status}."
+                )
         with self.writing(job_id) as connection:
             now = self._clock()
             change = (
                 update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.status.in_(allowed))
+                .where(jobs.c.id == job_id, jobs.c.status.in_(before))
                 .values(status=to, reason=reason, queued_because=None, **more)
                 .values(detail=(data or {}).get("detail"))
             )
@@ -77,7 +89,7 @@ class Transitions(Database):
             return job_of(job_row(connection, job_id))
 
     def set_queued_because(self, job_id: str, text: str | None) -> None:
-        """Say why a queued job waits; nothing happens to a job that is not queued."""
+        """Say why a queued job waits; a job that is not queued stays unchanged."""
         with self.writing(job_id) as connection:
             connection.execute(
                 update(jobs)
