@@ -1,4 +1,4 @@
-"""What Ray's own errors mean for a job, and a head that is not there; no cluster."""
+"""Ray's own errors, and heads that do not answer; no cluster."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from batchgrad_engine.failures import ObjectStoreFull
 
 
 @pytest.mark.parametrize("error", [ObjectStoreFullError, OutOfDiskError])
-def test_a_full_object_store_is_no_lost_cluster(error: type[Exception]) -> None:
+def test_a_full_object_store_is_not_a_lost_cluster(error: type[Exception]) -> None:
     with (
         pytest.raises(ObjectStoreFull, match=r"\(no room\).*/dev/shm.*object_store_memory_bytes"),
         cluster_errors(),
@@ -24,7 +24,7 @@ def test_a_full_object_store_is_no_lost_cluster(error: type[Exception]) -> None:
     assert ObjectStoreFull.reason == "out_of_memory"
 
 
-def test_other_errors_of_ray_are_one_and_those_of_a_workers_code_stay() -> None:
+def test_other_errors_of_ray_are_a_lost_cluster_but_not_those_of_a_workers_code() -> None:
     for error in (ActorDiedError(), ConnectionError("refused")):
         with pytest.raises(ClusterLost), cluster_errors():
             raise error
@@ -33,32 +33,32 @@ def test_other_errors_of_ray_are_one_and_those_of_a_workers_code_stay() -> None:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
-    """An address where nobody listens."""
+def unused_address() -> Iterator[str]:
+    """An address where no process listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_a_head_that_does_not_come_is_lost(nobody: str) -> None:
+def test_a_head_that_does_not_answer_is_lost(unused_address: str) -> None:
     began = monotonic()
     events: list[ExecutorEvent] = []
-    with pytest.raises(ClusterLost, match=f"no Ray head answers at {nobody} .*refused"):
-        connect(nobody, "test", 0.6, lambda: False, events.append)
+    with pytest.raises(ClusterLost, match=f"no Ray head answers at {unused_address} .*refused"):
+        connect(unused_address, "test", 0.6, lambda: False, events.append)
     assert 0.6 <= monotonic() - began < 5
-    [warning] = events  # though it knocked more than once
-    assert warning.data["detail"].startswith(f"No Ray head answers at {nobody} ")
+    [warning] = events  # although it tried more than once
+    assert warning.data["detail"].startswith(f"No Ray head answers at {unused_address} ")
 
 
-def test_who_waits_for_a_head_goes_when_told(nobody: str) -> None:
+def test_an_interrupt_ends_the_wait_for_a_head(unused_address: str) -> None:
     with pytest.raises(Interrupted):
-        connect(nobody, "test", 60, lambda: True)
+        connect(unused_address, "test", 60, lambda: True)
 
 
 def test_a_head_that_ends_while_the_engine_connects_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """ray.init would go on for a minute."""
+    """ray.init would continue for a minute."""
     released = threading.Event()
     with socket.socket() as head:
         head.bind(("127.0.0.1", 0))

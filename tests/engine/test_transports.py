@@ -1,4 +1,4 @@
-"""How arrays travel: through shared memory, or through Ray."""
+"""Connections that transfer arrays through shared memory or through Ray."""
 
 import socket
 from concurrent.futures import Future
@@ -19,7 +19,7 @@ from batchgrad_workers.runtime.shared_memory import Outbox, array_at, mapped
 from tests.workers.jobs import M, theta
 
 
-def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> None:
+def test_an_outbox_keeps_the_arrays_of_one_request_and_reuses_their_memory() -> None:
     outbox = Outbox()
     first, [descriptor] = outbox.put(1, [np.arange(3.0)])
     memory = mapped(descriptor)
@@ -28,14 +28,14 @@ def test_an_outbox_keeps_what_the_call_has_put_in_and_reuses_its_memory() -> Non
     [place], [more] = outbox.put(2, [np.arange(100.0)])
     assert array_at(memory, first[0]).tolist() == [1, 2, 3]
     assert array_at(mapped(more), place).tolist() == list(range(100))
-    locations, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit from now on
+    locations, none = outbox.put(3, [np.arange(3.0), np.arange(100.0)])  # both fit now
     assert not none
     assert [offset % 64 for _, offset, _ in locations] == [0, 0]
     for each in (descriptor, more):
         socket.close(each)
 
 
-def test_only_who_was_given_a_token_is_heard() -> None:
+def test_a_connection_without_the_right_token_is_refused() -> None:
     with closing(SharedMemoryConnections("here")) as connections:
         connect_info = connections.connect_info()
         stranger = ipc.connect(connect_info._replace(token=b"guessed"))
@@ -46,7 +46,7 @@ def test_only_who_was_given_a_token_is_heard() -> None:
             connection = connections.connection(connect_info)
             assert connection is not None
             connection.close()
-        assert connections.connection(connect_info) is None  # a token is good once
+        assert connections.connection(connect_info) is None  # a token is valid once
     with stranger:
         stranger.settimeout(5)
         assert stranger.recv(1) == b""
@@ -54,21 +54,21 @@ def test_only_who_was_given_a_token_is_heard() -> None:
         ipc.connect(connect_info)
 
 
-def test_who_is_slow_to_say_its_token_is_heard_all_the_same() -> None:
+def test_a_token_may_arrive_late() -> None:
     with closing(SharedMemoryConnections("here")) as connections:
         connect_info = connections.connect_info()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as slow:
             slow.connect("\0" + connect_info.address)
             assert (
                 connections.connection(connections.connect_info()) is None
-            )  # it is let in for another's sake
+            )  # accepted without its token
             slow.send(connect_info.token)
             connection = connections.connection(connect_info)
             assert connection is not None
             connection.close()
 
 
-def test_who_came_and_went_is_forgotten() -> None:
+def test_closed_connections_free_their_descriptors() -> None:
     with closing(SharedMemoryConnections("here")) as connections:
         open_before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(9):
@@ -80,7 +80,7 @@ def test_who_came_and_went_is_forgotten() -> None:
 
 
 class FakeActor:
-    """Answers as Ray does: with futures, from elsewhere."""
+    """Replies as Ray does: with futures."""
 
     def __init__(self, receive: Any) -> None:
         self.futures: list[Future[Any]] = []
@@ -97,7 +97,7 @@ class FakeActor:
         return self.futures[-1]
 
 
-def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: WorkerConfig) -> None:
+def test_a_ray_connection_drops_stale_replies_and_raises_connection_lost(job: WorkerConfig) -> None:
     with closing(ShardRunner(job, 1)) as shard:
         sums = shard.gradient_sums(0, theta(job), 0, M)
     actor, connections = FakeActor(sums), RayConnections()
@@ -108,19 +108,19 @@ def test_a_line_through_ray_answers_drops_what_is_late_and_tells_a_loss(job: Wor
         third = StepRequest(3, "gradient", 5, theta(job))
         actor.futures[0].set_result(sums)
         assert connection.receive(third) is None
-        late = connections.traffic["in", "ray"]
-        assert late > theta(job).nbytes  # it has travelled all the same
+        stale = connections.traffic["in", "ray"]
+        assert stale > theta(job).nbytes  # it was transferred all the same
         actor.futures[2].set_result(sums)
         assert connection.receive(third) is sums
-        assert connections.traffic["in", "ray"] == 2 * late
+        assert connections.traffic["in", "ray"] == 2 * stale
         connection.send(third, (0, 1))
         actor.futures[3].set_exception(ActorDiedError())
         with pytest.raises(ConnectionLost, match="died unexpectedly"):
             connection.receive(third)
-    actor.futures[1].set_result(sums)  # nobody listens any more
+    actor.futures[1].set_result(sums)  # the connection is closed
 
 
-def test_what_travels_by_value_is_counted_with_every_call(job: WorkerConfig) -> None:
+def test_arguments_by_value_count_as_traffic_with_every_call(job: WorkerConfig) -> None:
     connections, request = RayConnections(), StepRequest(1, "gradient", 0, theta(job))
     with (
         closing(RayConnection(FakeActor(None), "there", connections)) as one,

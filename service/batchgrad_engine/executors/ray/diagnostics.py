@@ -1,8 +1,10 @@
-"""Texts that say why workers have not started. Knows no Ray."""
+"""Texts and errors that say why workers have not started. Knows no Ray."""
 
 from collections import Counter
 
+from batchgrad_engine.executors.protocol import ClusterLost
 from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
+from batchgrad_engine.failures import NoWorkers
 
 NO_FREE_CPUS = (
     "The cluster has no CPUs free for a worker (ray status shows what uses them): the job waits, "
@@ -29,11 +31,20 @@ def could_fit(nodes: Nodes, slots: Counter[WorkerSlot]) -> bool:
 
 def none_started(
     nodes: Nodes, slots: Counter[WorkerSlot], seconds: float, all_lost: bool, failure: str
-) -> str:
-    """No worker started in `slots` within `seconds`. `all_lost`: there were workers before.
+) -> ClusterLost | NoWorkers:
+    """The error when no worker started in `slots` within `seconds`.
 
-    `failure` is why the last launch failed; "" if unknown.
+    `all_lost`: there were workers before. `failure` is why the last launch failed; "" if unknown,
+    as with a restarted head: it starts no actors for a driver of the old one.
     """
+    text = _none_started(nodes, slots, seconds, all_lost, failure)
+    unexplained = could_fit(nodes, slots) and not failure
+    return ClusterLost(text) if all_lost or unexplained else NoWorkers(text)
+
+
+def _none_started(
+    nodes: Nodes, slots: Counter[WorkerSlot], seconds: float, all_lost: bool, failure: str
+) -> str:
     none = f"None of {slots.total()} Ray workers started within {seconds:g} s"
     if all_lost:
         none += " after all were lost"

@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Generic
 
 from batchgrad_engine.executors.protocol import (
-    ClusterLost,
     EventSink,
     ExecutorEvent,
     Interrupted,
@@ -24,7 +23,6 @@ from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot
 from batchgrad_engine.executors.ray.protocol import G, WorkerLauncher
 from batchgrad_engine.executors.ray.worker_connections import WorkerConnections
 from batchgrad_engine.executors.scheduler.scheduler import POLL_SECONDS
-from batchgrad_engine.failures import NoWorkers
 from batchgrad_workers.runtime.actor import Identity
 
 FULL_START_SECONDS = 5.0
@@ -202,14 +200,13 @@ class WorkerGroup(Generic[G]):
             elif self._clock() > deadline:
                 if self.alive:
                     return
-                self._raise_none_started(seconds)
-
-    def _raise_none_started(self, seconds: float) -> None:
-        nodes, slots, failure = self._known_nodes, self._wanted_slots, self._pending.last_failure
-        why = none_started(nodes, slots, seconds, self._had_workers, failure)
-        # A restarted head starts no actors for a driver of the old one, and reports no error.
-        unexplained = could_fit(nodes, slots) and not failure
-        raise ClusterLost(why) if self._had_workers or unexplained else NoWorkers(why)
+                raise none_started(
+                    self._known_nodes,
+                    self._wanted_slots,
+                    seconds,
+                    self._had_workers,
+                    self._pending.last_failure,
+                )
 
     def _cluster_is_full(self) -> bool:
         """Whether the first workers lack only free CPUs or nodes; warns once."""

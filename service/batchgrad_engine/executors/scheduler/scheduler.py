@@ -5,7 +5,6 @@ Knows no transport.
 
 import selectors
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Generic, Literal, overload
 
@@ -27,10 +26,11 @@ from batchgrad_engine.executors.scheduler.stragglers import (
     InFlightTask,
     InFlightTracker,
 )
+from batchgrad_engine.executors.scheduler.tasks import Tasks
 from batchgrad_engine.failures import WorkersLost
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.reduction.sharding import split, sums
+from batchgrad_workers.reduction.sharding import split
 from batchgrad_workers.runtime.ipc import Work
 from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums
 
@@ -42,15 +42,6 @@ REPORT_SECONDS = 10.0
 
 MAX_LOSSES = 5
 """The step fails when this many workers in a row were lost with the same microbatches."""
-
-
-@dataclass
-class Task(Generic[W]):
-    """A range without a result: the workers that compute it, since when, and how many were lost."""
-
-    losses: int = 0
-    workers: list[W] = field(default_factory=list)
-    started_at: float = 0.0
 
 
 class Scheduler(Generic[W]):
@@ -76,7 +67,7 @@ class Scheduler(Generic[W]):
         self._request: StepRequest | None = None
         self._in_flight = InFlightTracker(heartbeat_timeout_seconds)
         self._checked_at = monotonic()
-        self._tasks: dict[Range, Task[W]] = {}
+        self._tasks: Tasks[W] = Tasks()
         self._results: list[AnySums] = []
         self._speculated = 0
         self._reported_at = -REPORT_SECONDS
@@ -113,9 +104,7 @@ class Scheduler(Generic[W]):
         self._in_flight.keep_only(self._pool.alive)
         self._requests += 1
         request = self._request = StepRequest(self._requests, work, step, parameters)
-        last = max((stop for _, stop in ranges), default=0)
-        costliest_first = sorted(ranges, key=lambda each: -sums(*each, last))
-        self._tasks = {each: Task() for each in costliest_first}
+        self._tasks = Tasks(ranges)
         self._results = []
         try:
             while self._tasks:
@@ -123,15 +112,15 @@ class Scheduler(Generic[W]):
                 self._receive_ready(STRAGGLER_MIN_SECONDS / 2)
                 self._speculate(request)
         finally:
-            self._request, self._tasks = None, {}
+            self._request, self._tasks = None, Tasks()
         return self._results
 
     def _assign(self, request: StepRequest) -> None:
         """Send unassigned ranges to idle workers."""
-        while self._unassigned():
+        while self._tasks.unassigned():
             self._pool.wait_for_worker()
             workers = self.idle_workers()  # this may notice further losses
-            unassigned = self._unassigned()
+            unassigned = self._tasks.unassigned()
             if not workers:
                 if len(unassigned) < len(self._tasks):
                     return
@@ -139,25 +128,18 @@ class Scheduler(Generic[W]):
             for microbatches, worker in zip(unassigned, workers, strict=False):
                 self._send(request, microbatches, worker)
 
-    def _unassigned(self) -> list[Range]:
-        """Ranges that no worker computes, most failed first: a poison range then kills few."""
-        unassigned = [each for each, task in self._tasks.items() if not task.workers]
-        return sorted(unassigned, key=lambda each: -self._tasks[each].losses)
-
     def _send(self, request: StepRequest, microbatches: Range, worker: W) -> None:
         """Send a range to a worker, unless the range is done or the worker is gone by now."""
         if microbatches not in self._tasks or worker not in self._pool.alive:
             return
         now = monotonic()
-        task = self._tasks[microbatches]
-        task.workers.append(worker)
-        task.started_at = now
+        losses = self._tasks.assign(microbatches, worker, now)
         try:
             worker.connection.send(request, microbatches)
         except ConnectionLost as loss:
             self._remove(worker, "died", str(loss))
         else:
-            sent = InFlightTask(request.work, microbatches, now, 2.0**task.losses)
+            sent = InFlightTask(request.work, microbatches, now, 2.0**losses)
             self._in_flight.add(worker, sent)
             worker.last_contact_at = now
 
@@ -195,24 +177,19 @@ class Scheduler(Generic[W]):
             self._remove(worker, "died", str(loss))
             return
         except Exception as error:
-            task = self._tasks.get(sent.microbatches)
-            if task and task.workers == [worker]:
+            if self._tasks.runs_only_on(worker, sent.microbatches):
                 raise
             detail = f"it failed at a range that another worker computes: {type(error).__name__}"
             self._remove(worker, "died", detail)
             return
         worker.last_contact_at = monotonic()
-        if result and self._tasks.pop((result.start, result.stop), None):
+        if result and self._tasks.complete((result.start, result.stop)):
             self._results.append(result)
 
     def _speculate(self, request: StepRequest) -> None:
         """Send the ranges of stragglers to idle workers as well."""
         now = monotonic()
-        running = [
-            (microbatches, task.workers[0], now - task.started_at)
-            for microbatches, task in self._tasks.items()
-            if len(task.workers) == 1
-        ]
+        running = self._tasks.running_once(now)
         stragglers = self._in_flight.stragglers(request.work, running, self._pool.alive)
         idle = self.idle_workers() if stragglers else []
         for microbatches, worker in zip(stragglers, idle, strict=False):
@@ -234,26 +211,15 @@ class Scheduler(Generic[W]):
             WorkersLost: `MAX_LOSSES` workers in a row were lost with the same microbatches.
         """
         self._pool.remove(worker, reason, detail)
-        for microbatches, task in list(self._tasks.items()):
-            if worker not in task.workers:
-                continue
-            task.workers.remove(worker)
-            task.losses += 1
-            if not task.workers:
-                if self._request and task.losses >= MAX_LOSSES:
-                    step, lost = self._request.step, task.losses
-                    raise WorkersLost(step, microbatches, lost, f"{reason}: {detail}")
-                del self._tasks[microbatches]
-                pieces = self._split_lost(microbatches, reason)
-                self._tasks |= {each: Task(task.losses) for each in pieces}
-
-    def _split_lost(self, microbatches: Range, reason: str) -> list[Range]:
-        """Split a lost range into one piece for each worker that remains; emit a `retry` event."""
-        start, stop = microbatches
-        pieces = split(start, stop, max(1, len(self._pool.alive)))
-        data = {"reason": reason, "microbatches": stop - start, "pieces": len(pieces)}
-        self._emit(ExecutorEvent("retry", data))
-        return pieces
+        for microbatches, losses in self._tasks.lose(worker):
+            if self._request and losses >= MAX_LOSSES:
+                step = self._request.step
+                raise WorkersLost(step, microbatches, losses, f"{reason}: {detail}")
+            start, stop = microbatches
+            pieces = split(start, stop, max(1, len(self._pool.alive)))
+            self._tasks.split(microbatches, pieces)
+            data = {"reason": reason, "microbatches": stop - start, "pieces": len(pieces)}
+            self._emit(ExecutorEvent("retry", data))
 
 
 def _readable(workers: Sequence[W], seconds: float) -> list[W]:
