@@ -19,7 +19,7 @@ from batchgrad_engine.messages import EngineEvent, Finished, Sent, Start
 from batchgrad_engine.preparation import engine_threads, prepare
 from batchgrad_engine.run import TrainingRun
 from batchgrad_workers.runtime.threads import ThreadPool, keep_freed_memory, single_threaded_blas
-from batchgrad_workers.system.disk import lacks_room
+from batchgrad_workers.system.disk import is_disk_full
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run_attempt(
         send(Finished(outcome="interrupted", reason="cluster_lost", detail=str(error), step=step))
         raise
     except Exception as error:  # noqa: BLE001  # the job must learn of any error
-        if lacks_room(error):
+        if is_disk_full(error):
             send(disk_full(error, step))
             return
         _log.exception("the engine failed")

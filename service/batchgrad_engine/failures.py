@@ -16,7 +16,7 @@ Failure
 from typing import ClassVar
 
 from batchgrad_engine.messages import Finished
-from batchgrad_workers.system.disk import no_room
+from batchgrad_workers.system.disk import disk_full_message
 
 
 class Failure(Exception):
@@ -136,5 +136,5 @@ def failed(reason: str, error: BaseException, step: int) -> Finished:
 
 def disk_full(error: BaseException, step: int = 0) -> Finished:
     """The last message of an engine that could not write; another attempt can resume the job."""
-    detail = no_room(error)
+    detail = disk_full_message(error)
     return Finished(outcome="interrupted", reason="disk_full", detail=detail, step=step)

@@ -21,8 +21,8 @@ from batchgrad_engine.messages import (
     ClusterWanted,
     Start,
 )
-from batchgrad_workers.system.disk import lacks_room
-from batchgrad_workers.system.processes import outlive_sigterm
+from batchgrad_workers.system.disk import is_disk_full
+from batchgrad_workers.system.processes import block_sigterm
 
 LOCKED = 73
 """Exit code: another engine holds this job's lock."""
@@ -33,14 +33,14 @@ _log = logging.getLogger("batchgrad.engine")
 def main() -> int:
     """Read `Start`, take the job's lock, train; return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
-    outlive_sigterm()
+    block_sigterm()
     writer = MessageWriter(_keep_stdout_for_messages())
     start = Start.model_validate_json(sys.stdin.readline())
     logs.configure(start)
     try:
         return _train_locked(start, writer)
     except OSError as error:
-        if not lacks_room(error):
+        if not is_disk_full(error):
             raise
         writer.send(disk_full(error))
         return 0

@@ -29,7 +29,7 @@ from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.runtime.shard import WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
 
@@ -109,7 +109,7 @@ class Prepared:
             optimizer=coordinator.optimizer.state(),
             standardization=self.config.standardization,
             parameters_digest=self.network.digest(coordinator.parameters),
-            build=build(),
+            build=build_info(),
             ledger=ledger,
             progress=progress,
             best=best,

@@ -31,7 +31,7 @@ from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most
-from batchgrad_workers.system.processes import outlive_sigterm
+from batchgrad_workers.system.processes import block_sigterm
 
 BYTES_PER_EXAMPLE = 128
 """Orders, ledger and figures of an example: a few arrays of the dataset's length."""
@@ -167,7 +167,7 @@ def _read_line() -> bytes:
 
 def main() -> int:
     """Answer one request."""
-    outlive_sigterm()
+    block_sigterm()
     request = Request.model_validate_json(_read_line())
     threading.Thread(target=_leave_with_stdin, name="stdin", daemon=True).start()
     try:

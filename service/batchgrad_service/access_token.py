@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from batchgrad_service.settings import Settings
-from batchgrad_workers.system.files import write_whole
+from batchgrad_workers.system.files import write_atomically
 
 MIN_LENGTH = 16
 MIN_DIFFERENT = 5
@@ -27,7 +27,7 @@ def obtain(settings: Settings) -> str | None:
         return None
     if settings.token_file is None and not path.exists():
         try:
-            write_whole(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
+            write_atomically(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
         except OSError as error:
             raise ValueError(f"The token file {path} cannot be written: {error}.") from error
     token = read(path)

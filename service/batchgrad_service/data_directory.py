@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from batchgrad_service.settings import DATABASE
 from batchgrad_service.store import Store
-from batchgrad_workers.system.files import write_whole
+from batchgrad_workers.system.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class DataDirectory:
 
     def _write_marker(self, directory_id: str) -> None:
         marker = {"about": "data directory of a batchgrad service", "id": directory_id}
-        write_whole(self.path / MARKER, json.dumps(marker).encode() + b"\n")
+        write_atomically(self.path / MARKER, json.dumps(marker).encode() + b"\n")
 
     def _holds_contents(self) -> bool:
         folders = (self.path / name for name in CONTENTS)

@@ -112,7 +112,7 @@ def test_too_little_memory_is_an_error_and_not_a_crash(pool: WorkerPool, job: Wo
     pool.start(job)
     scheduler = scheduler_of(pool)
     scheduler.compute("evaluation", 0, theta(job), [(0, 1)])  # allocates the memory of θ
-    with files_at_most(4096), pytest.raises(MemoryError, match="bytes of shared memory can't be"):
+    with files_at_most(4096), pytest.raises(MemoryError, match="bytes of shared memory are not"):
         allocate(1 << 20)
     with files_at_most(512), pytest.raises(MemoryError, match="A worker ran out of memory: "):
         scheduler.compute("gradient", 0, theta(job), [(0, M)])

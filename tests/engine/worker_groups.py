@@ -10,7 +10,7 @@ from batchgrad_engine.executors.ray.protocol import StartFailed
 from batchgrad_engine.executors.ray.worker_group import WorkerGroup
 from batchgrad_engine.executors.scheduler.protocol import WorkerConnection
 from batchgrad_workers.runtime.actor import Identity
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.runtime.ipc import ConnectInfo
 
 
@@ -51,7 +51,7 @@ class FakeWorker:
         self.waits_for_cpus = reserved + self.slot.cpus > size - self.cluster.taken
         if self.waits_for_cpus or self.cluster.now - self.started_at < self.cluster.seconds:
             return None
-        self.identity = Identity(self.number, self.node, f"host {self.node}", build())
+        self.identity = Identity(self.number, self.node, f"host {self.node}", build_info())
         return self.identity
 
     def is_unresponsive(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.settings import Settings
-from batchgrad_workers.system.disk import lacks_room
+from batchgrad_workers.system.disk import is_disk_full
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
 
@@ -88,8 +88,8 @@ def test_a_disk_that_fills_under_a_request_is_507(bench: Bench, code: int) -> No
 
 
 def test_errors_of_a_full_disk_are_recognised() -> None:
-    assert lacks_room(OSError(errno.ENOSPC, "full"))
-    assert lacks_room(OSError(errno.EDQUOT, "quota"))
-    assert lacks_room(Exception("I/O error: No space left on device (os error 28) at path x"))
-    assert not lacks_room(OSError(errno.EACCES, "no"))
-    assert not lacks_room(Exception("(os error 281)"))
+    assert is_disk_full(OSError(errno.ENOSPC, "full"))
+    assert is_disk_full(OSError(errno.EDQUOT, "quota"))
+    assert is_disk_full(Exception("I/O error: No space left on device (os error 28) at path x"))
+    assert not is_disk_full(OSError(errno.EACCES, "no"))
+    assert not is_disk_full(Exception("(os error 281)"))

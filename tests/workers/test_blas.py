@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_workers.runtime.blas import CORE_TYPE, choose_kernels
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.blas import CORE_TYPE, select_blas_kernels
+from batchgrad_workers.runtime.build_info import build_info
 
 ZEN_4 = (
     "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: fma avx2 avx512f\n\n"
@@ -29,7 +29,7 @@ def chosen(
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(text * 2)
     environment = {} if environment is None else environment
-    choose_kernels(environment, cpu, imported)
+    select_blas_kernels(environment, cpu, imported)
     return environment.get(CORE_TYPE)
 
 
@@ -52,7 +52,7 @@ def test_nothing_is_pretended_once_numpy_is_there(tmp_path: Path) -> None:
 
 def test_without_cpuinfo_openblas_decides(tmp_path: Path) -> None:
     environment: dict[str, str] = {}
-    choose_kernels(environment, tmp_path / "missing", ())
+    select_blas_kernels(environment, tmp_path / "missing", ())
     assert environment == {}
 
 
@@ -61,13 +61,14 @@ def test_tests_and_engines_compute_with_the_same_kernels() -> None:
 
     A choice that the user made outside of this run is left in the environment.
     """
-    code = "from batchgrad_workers.runtime.build_info import build; print(build()['architecture'])"
+    code = "from batchgrad_workers.runtime import build_info as b"
+    code += "; print(b.build_info()['architecture'])"
     environment = {name: value for name, value in os.environ.items() if name != CORE_TYPE}
     own = dict(environment)
-    choose_kernels(own, imported=())
+    select_blas_kernels(own, imported=())
     if own.get(CORE_TYPE) != os.environ.get(CORE_TYPE):
         environment = dict(os.environ)
     process = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert process.stdout.strip() == build()["architecture"]
+    assert process.stdout.strip() == build_info()["architecture"]

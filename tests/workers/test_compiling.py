@@ -12,7 +12,7 @@ from batchgrad_workers.nn.kernels.jit import compiled
 from batchgrad_workers.nn.layers import Layer
 from batchgrad_workers.nn.losses import softmax_cross_entropy
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.build_info import build_info
 
 ROWS, WIDTH, OUTPUTS = 17, 37, 11
 
@@ -103,7 +103,7 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
 
 def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:
     """Their additions are grouped for its vectors, so another CPU may compute other bits."""
-    code = "from batchgrad_workers.runtime.build_info import build; print(build()['cpu'])"
+    code = "from batchgrad_workers.runtime.build_info import build_info; print(build_info()['cpu'])"
     process = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "-avx"},
@@ -112,5 +112,5 @@ def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:
         check=True,
     )
     assert process.stdout.startswith("nehalem")
-    assert process.stdout.strip() != build()["cpu"]
-    assert process.stdout.split()[-1] != build()["cpu"].split()[-1]
+    assert process.stdout.strip() != build_info()["cpu"]
+    assert process.stdout.split()[-1] != build_info()["cpu"].split()[-1]

@@ -112,7 +112,7 @@ def test_a_wrong_secret_is_refused_at_once(server: FileServer, source: DatasetSo
 
 def test_a_redirect_is_not_followed(server: FileServer, source: DatasetSource) -> None:
     server.status, server.location = 307, "http://elsewhere/"
-    assert "to http://elsewhere/: give that address as --advertised-url" in open_in_vain(source)
+    assert "to http://elsewhere/: set --advertised-url to that address" in open_in_vain(source)
     assert len(server.requests) == 1
 
 
@@ -146,7 +146,7 @@ def test_corrupted_content_is_refused_and_named(
     flip(server.directory / "inputs.npy", place)
     said = open_in_vain(source)
     assert server.url in said
-    assert "it is corrupted there" in said or "is no .npy file" in said
+    assert "so it is corrupted" in said or "is not a .npy file" in said
 
 
 def test_the_same_bytes_in_another_order_are_refused(

@@ -131,10 +131,10 @@ def test_a_tree_that_lacks_leaves_has_no_root(missing: set[int]) -> None:
     for leaf in set(range(6)) - missing:
         tree.add(0, leaf, 1.0)
 
-    with pytest.raises(ValueError, match=r"over 6 leaves is not whole: it has \[\("):
+    with pytest.raises(ValueError, match=r"over 6 leaves is incomplete: it has \[\("):
         tree.root()
 
 
 def test_a_tree_without_leaves_has_no_root() -> None:
-    with pytest.raises(ValueError, match="not whole"):
+    with pytest.raises(ValueError, match="incomplete"):
         ReductionTree(3, add).root()

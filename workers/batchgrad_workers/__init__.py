@@ -1,5 +1,5 @@
-"""Per-example gradients, their sums and the canonical tree; Ray only in `worker`."""
+"""Per-example gradients, and their sums by the canonical tree; only `runtime.actor` needs Ray."""
 
-from batchgrad_workers.runtime.blas import choose_kernels
+from batchgrad_workers.runtime.blas import select_blas_kernels
 
-choose_kernels()  # before any module of this package imports numpy
+select_blas_kernels()  # before any module of this package imports numpy

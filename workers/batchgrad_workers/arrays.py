@@ -1,4 +1,4 @@
-"""The array types that signatures speak of."""
+"""Array types for signatures, and the order of an array's axes in memory."""
 
 from typing import Any, TypeAlias
 
@@ -12,5 +12,5 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def memory_order(strides: Shape) -> list[int]:
-    """Axes from the one with the longest stride to the one whose numbers lie side by side."""
+    """Axes from the longest stride to the shortest, whose numbers are adjacent."""
     return sorted(range(len(strides)), key=lambda axis: -strides[axis])

@@ -1,4 +1,4 @@
-"""What arrays hold, as one short name: equal digests mean equal bits."""
+"""Digests and checksums of arrays: equal digests mean equal bits."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ ROW_BYTES = 1024
 def digest(arrays: Mapping[str, Any]) -> str:
     """SHA-256 over each array's name, dtype, shape and little-endian C-order bytes, in order.
 
-    An array that is mapped from a file is read through, not loaded.
+    An array that is mapped from a file is read piece by piece, not loaded into memory.
     """
     sha = hashlib.sha256()
     for name, array in arrays.items():
@@ -25,16 +25,16 @@ def digest(arrays: Mapping[str, Any]) -> str:
 
 
 def heading(name: str, dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
-    """What `digest` hashes before an array's bytes."""
+    """The bytes that `digest` hashes before an array's own bytes."""
     return f"{name}\0{dtype.name}\0{list(shape)}\0".encode()
 
 
 def checksums(vectors: Array) -> list[str]:
-    """A quick fingerprint of each vector's bits, (s, P): 32 hex digits, at memory's speed.
+    """A fast checksum of each vector's bits, (s, P): 32 hex digits, at the speed of memory.
 
-    The bytes as rows of 256 little-endian words of 32 bits, each column summed with wrap-around;
-    SHA-256 over the sums and the rest. One changed bit always shows; it is no defence against
-    forgery.
+    The bytes are rows of 256 little-endian words of 32 bits; each column is summed modulo 2^32,
+    and SHA-256 hashes the sums and the rest. One changed bit always changes the checksum; it does
+    not protect against forgery.
     """
     content = np.ascontiguousarray(vectors, vectors.dtype.newbyteorder("<")).view(np.uint8)
     whole = content.shape[1] - content.shape[1] % ROW_BYTES

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, purpose, epoch) and on nothing else."""
+"""Random generators that depend on (seed, purpose, epoch) alone."""
 
 from typing import Literal
 
@@ -9,5 +9,5 @@ _PURPOSES: dict[Purpose, int] = {"parameters": 0, "split": 1, "shuffle": 2}
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:
-    """A fresh generator; the same three arguments always give the same numbers."""
+    """A new generator; the same three arguments always give the same numbers."""
     return np.random.Generator(np.random.PCG64([seed, _PURPOSES[purpose], epoch]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from batchgrad_engine.messages import AnyEngineMessage, EngineMessage
-from batchgrad_workers.system.files import write_whole
+from batchgrad_workers.system.files import write_atomically
 
 FILE = "unstored.jsonl"
 
@@ -35,7 +35,7 @@ def write(directory: Path, attempt: int, lines: Sequence[tuple[int, bytes]]) -> 
     """Replace the file by these numbered lines, durably."""
     head = {"attempt": attempt, "numbers": [number for number, _ in lines]}
     content = [json.dumps(head).encode(), *(line for _, line in lines)]
-    write_whole(directory / FILE, b"\n".join(content))
+    write_atomically(directory / FILE, b"\n".join(content))
 
 
 def read(directory: Path) -> Unstored | None:

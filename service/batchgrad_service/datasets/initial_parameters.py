@@ -17,7 +17,7 @@ from batchgrad_service.datasets.npz_parameters import as_safetensors
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import Store
 from batchgrad_service.validation.shapes import bind
-from batchgrad_workers.system.files import hex_of, remove_temporaries, write_whole
+from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
 
 _FLOATS = {"F32", "F64"}
 _ROOM_BYTES = 1 << 20
@@ -76,7 +76,7 @@ class StoredParameters:
         """Store a file; its digest, "sha256:…"."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if not self.path(digest).exists():
-            write_whole(self.path(digest), content)
+            write_atomically(self.path(digest), content)
         return digest
 
     def drop_unused(self, digest: str | None) -> None:

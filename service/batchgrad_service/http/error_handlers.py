@@ -20,7 +20,7 @@ from batchgrad_service.problems import (
     ProblemError,
     TooLargeError,
 )
-from batchgrad_workers.system.disk import lacks_room, no_room
+from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -76,9 +76,9 @@ def _raised(request: Request, error: Exception) -> Response:
 
 
 def _file_system(request: Request, error: Exception) -> Response:
-    if not lacks_room(error):
+    if not is_disk_full(error):
         raise error
-    return as_response(InsufficientStorageError(no_room(error)), _request_id(request))
+    return as_response(InsufficientStorageError(disk_full_message(error)), _request_id(request))
 
 
 def _framework(request: Request, error: Exception) -> Response:

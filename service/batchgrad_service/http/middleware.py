@@ -25,7 +25,7 @@ from batchgrad_service.http.hosts import AllowedHosts, refuse_cross_site
 from batchgrad_service.http.limits import BodyLimit, limited
 from batchgrad_service.http.links import root_of
 from batchgrad_service.problems import ProblemError, UnauthorizedError
-from batchgrad_workers.system.exhaustion import what_lacks
+from batchgrad_workers.system.exhaustion import exhausted_resource
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login"})
 """Answered without a token: a supervisor of the service must see that it is up."""
@@ -161,7 +161,7 @@ def client_of(scope: Scope) -> str:
 def _unexpected(error: Exception, scope: Scope, request_id: str) -> Response:
     """The response for an exception that no handler expects; logs the exception."""
     about = {"method": scope["method"], "path": scope["path"]}
-    if lacking := what_lacks(error):
+    if lacking := exhausted_resource(error):
         _log.warning("request failed", reason=f"the machine has no {lacking} left", **about)
         detail = f"The machine has no {lacking} left: try again in a few seconds."
         headers = {"Retry-After": "2"}

@@ -7,8 +7,8 @@ from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.engine_process import EngineExit, EngineProtocolError
 from batchgrad_service.jobs.recovery import EngineStillThereError
 from batchgrad_service.ray_head.cluster import ClusterUnavailableError
-from batchgrad_workers.system.disk import lacks_room, no_room
-from batchgrad_workers.system.exhaustion import what_lacks
+from batchgrad_workers.system.disk import disk_full_message, is_disk_full
+from batchgrad_workers.system.exhaustion import exhausted_resource
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ def failure_of_error(error: Exception) -> Failure:
     """Explain an error of the service itself, and log it if it is not expected."""
     if isinstance(error, ClusterUnavailableError | EngineStillThereError):
         return Failure("cluster_unavailable", str(error))
-    if lacks_room(error):
-        return Failure("disk_full", no_room(error))
-    if lacking := what_lacks(error):
+    if is_disk_full(error):
+        return Failure("disk_full", disk_full_message(error))
+    if lacking := exhausted_resource(error):
         return Failure("machine_exhausted", lacking)
     log.error("The attempt failed.", exc_info=error)
     return Failure("internal_error", "The service failed; its log has the traceback.")

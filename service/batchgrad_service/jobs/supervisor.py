@@ -22,7 +22,7 @@ from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.ray_head.cluster import RayCluster
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import RetryingStore, Store, StoreRetry, StoreUnavailable, utc_now
-from batchgrad_workers.system.exhaustion import what_lacks
+from batchgrad_workers.system.exhaustion import exhausted_resource
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class Supervisor:
             attempt.start()
         except RuntimeError as error:
             del self._attempts[job.id]
-            lacking = what_lacks(error) or str(error)
+            lacking = exhausted_resource(error) or str(error)
             self._lifecycle.machine_exhausted(job.id, number, lacking)
 
     def _ended(self, attempt: Attempt) -> None:

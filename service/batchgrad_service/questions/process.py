@@ -17,7 +17,7 @@ from batchgrad_service.questions.kinds import ANSWERS
 from batchgrad_service.questions.protocol import Answered, Outcome, Question, SerializedProblem
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, resident_bytes
-from batchgrad_workers.system.processes import outlive_sigterm
+from batchgrad_workers.system.processes import block_sigterm
 
 KEPT_BYTES = 64 * 2**20
 """By how much a process may have grown and still answer another question."""
@@ -25,7 +25,7 @@ KEPT_BYTES = 64 * 2**20
 
 def main() -> int:
     """Fork whenever a socket comes."""
-    outlive_sigterm()
+    block_sigterm()
     single_threaded_blas()
     _warm_up()
     gc.collect()

@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from batchgrad_service.ray_head.logs import KEEP_SECONDS, ROTATION, prune
-from batchgrad_workers.system.processes import end_session, outlive_sigterm, session_members
+from batchgrad_workers.system.processes import block_sigterm, end_session, session_members
 
 PRUNE_SECONDS = 600.0
 ENGINES_SECONDS = 1.0
@@ -130,7 +130,7 @@ def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS
     if os.getsid(0) != os.getpid():
         sys.exit("The keeper is started by the service, as the leader of a session of its own.")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the service stops first, in order
-    outlive_sigterm()
+    block_sigterm()
     line = sys.stdin.buffer.readline()
     if not line:  # the service died before it could say what it wants
         return

@@ -17,7 +17,7 @@ from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
-from batchgrad_workers.system.disk import lacks_room, no_room
+from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
 HEADERS = {
     # Nothing from elsewhere, no inline script, no inline style; measured to be enough for Plotly.
@@ -93,8 +93,8 @@ class PageRoute(APIRoute):
             except ProblemError as problem:
                 return page("problem.html", services, problem.status, detail=problem.detail)
             except OSError as error:
-                if not lacks_room(error):
+                if not is_disk_full(error):
                     raise
-                return page("problem.html", services, 507, detail=no_room(error))
+                return page("problem.html", services, 507, detail=disk_full_message(error))
 
         return handled

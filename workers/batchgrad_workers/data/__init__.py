@@ -1,1 +1,1 @@
-"""Datasets: read, fetched, cached, sampled, standardized, weighted."""
+"""Datasets: reading, fetching, caching, sampling, standardization, example weights."""

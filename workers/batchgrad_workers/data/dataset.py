@@ -1,4 +1,4 @@
-"""A stored dataset, mapped into memory, and its rows as a network sees them."""
+"""A stored dataset, mapped into memory, and its rows as a network's inputs."""
 
 from dataclasses import dataclass
 from math import ldexp
@@ -28,7 +28,7 @@ class StoredDataset:
 
     @classmethod
     def open(cls, directory: Path) -> "StoredDataset":
-        """Map the arrays in `directory`: inputs.npy, targets.npy and, if there, weights.npy."""
+        """Map inputs.npy, targets.npy and, if it exists, weights.npy in `directory`."""
         weights = directory / "weights.npy"
         return cls(
             _mapped(directory / "inputs.npy"),
@@ -38,12 +38,12 @@ class StoredDataset:
 
 
 def _mapped(file: Path) -> AnyArray:
-    """The array in a .npy file, read when it is touched; plain, because a memmap indexes slowly."""
+    """Map the array in a .npy file; a plain array, because numpy.memmap indexes slowly."""
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 class Examples:
-    """Rows of a dataset as a network sees them: scaled, in θ's dtype (ids stay), with weights."""
+    """Rows of a dataset as a network's inputs: standardized, weighted, in θ's dtype except ids."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class Examples:
 
     @property
     def present(self) -> Integers | None:
-        """The rows that are examples at all, those of a weight above 0; None where all are."""
+        """Rows with a weight above 0, the others are no examples; None if that is all rows."""
         return self._weights.present
 
     def exponent(self, ids: Integers) -> int:
-        """What `rows` takes for each microbatch of a minibatch of these examples."""
+        """The `exponent` to pass to `rows` for each microbatch of this minibatch."""
         return self._weights.exponent(ids)
 
     def rows(self, ids: Integers, exponent: int | None = None) -> Microbatch:
-        """The examples with these row numbers, part of a minibatch with that `exponent`."""
-        # take, unlike indexing, lets go of the GIL. Stored arrays are in C order: it copies others.
+        """The examples with these row numbers, part of a minibatch with this `exponent`."""
+        # Unlike indexing, take releases the GIL. It would copy arrays that are not in C order.
         inputs, targets = self._dataset.inputs.take(ids, 0), self._dataset.targets.take(ids, 0)
         if self._standardization is not None:
             inputs = self._standardization.apply(inputs, self._dtype)

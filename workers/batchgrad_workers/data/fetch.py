@@ -1,4 +1,4 @@
-"""A dataset's files from the first place that has them, verified while they are written."""
+"""Fetch a dataset's files from the first URL that has them, and verify them while writing."""
 
 import hashlib
 import io
@@ -12,23 +12,24 @@ from batchgrad_workers.data.transfers import DatasetUnavailable, from_store, ove
 from batchgrad_workers.digests import heading
 
 HEADER_BYTES = 2**16
-"""The most that a .npy header takes in version 1.0, which the service writes."""
+"""Largest header of a .npy file of version 1.0, which the service writes."""
 
 
 def fetch(
-    digest: str, files: Mapping[str, int], urls: Sequence[str], secret: str, into: Path
+    digest: str, files: Mapping[str, int], urls: Sequence[str], secret: str, directory: Path
 ) -> list[str]:
-    """Fill the `files` (array name → bytes of its .npy) in `into`; what the first URLs refused.
+    """Write the `files` (array name → bytes of its .npy) to `directory`.
 
-    A URL is the place where NAME.npy is found, of this service (http, https) or of a blob store.
+    NAME.npy is at URL/NAME.npy, where a URL is this service's (http, https) or a blob store's.
+    Returns why the URLs before the successful one failed.
 
     Raises:
-        DatasetUnavailable: no URL gave the content with this digest.
+        DatasetUnavailable: no URL has content with this digest.
     """
     refused: list[str] = []
     for url in urls:
         try:
-            _copy(digest, files, url, secret, into)
+            _copy(digest, files, url, secret, directory)
         except DatasetUnavailable as error:
             refused.append(f"{url}: {error}")
         else:
@@ -36,7 +37,7 @@ def fetch(
     raise DatasetUnavailable("; ".join(refused))
 
 
-def _copy(digest: str, files: Mapping[str, int], url: str, secret: str, into: Path) -> None:
+def _copy(digest: str, files: Mapping[str, int], url: str, secret: str, directory: Path) -> None:
     sha = hashlib.sha256()
     for name, size_bytes in files.items():
         address = f"{url}/{name}.npy"
@@ -45,19 +46,19 @@ def _copy(digest: str, files: Mapping[str, int], url: str, secret: str, into: Pa
             if url.startswith(("http://", "https://"))
             else from_store(address)
         )
-        with (into / f"{name}.npy").open("r+b") as file:
+        with (directory / f"{name}.npy").open("r+b") as file:
             _receive(name, size_bytes, chunks, file, sha)
     if (found := f"sha256:{sha.hexdigest()}") != digest:
         raise DatasetUnavailable(
-            f"what it gives has digest {found}: it is corrupted there; delete the dataset and "
-            "push it again"
+            f"its content has digest {found}, so it is corrupted: delete the dataset and push it "
+            "again"
         )
 
 
 def _receive(
     name: str, size_bytes: int, chunks: Iterator[bytes], file: IO[bytes], sha: Any
 ) -> None:
-    """Write one .npy, and hash the array in it as `digests.digest` does."""
+    """Write one .npy file, and hash its array as `digests.digest` does."""
     received = 0
     for chunk in _with_whole_header(chunks, size_bytes):
         data = memoryview(chunk)
@@ -69,12 +70,12 @@ def _receive(
     if received != size_bytes:
         more = "or more " if received > size_bytes else ""
         raise DatasetUnavailable(
-            f"{name}.npy has {received} bytes {more}there, where {size_bytes} were stored"
+            f"{name}.npy has {received} bytes {more}there, but {size_bytes} were stored"
         )
 
 
 def _with_whole_header(chunks: Iterator[bytes], size_bytes: int) -> Iterator[bytes]:
-    """The same bytes, the first chunk long enough for any header."""
+    """The same bytes, with a first chunk that contains the whole header."""
     start = b""
     for chunk in chunks:
         start += chunk
@@ -85,13 +86,13 @@ def _with_whole_header(chunks: Iterator[bytes], size_bytes: int) -> Iterator[byt
 
 
 def _after_header(name: str, start: bytes, sha: Any) -> bytes:
-    """Hash what the header says; the data that follow it in `start`."""
+    """Hash the header's dtype and shape, and return the data after the header in `start`."""
     file = io.BytesIO(start)
     try:
         version = npy.read_magic(file)
         shape, fortran_order, dtype = npy.read_array_header_1_0(file)
-    except Exception as error:  # numpy's parser breaks in many ways over what is no header
-        raise DatasetUnavailable(f"{name}.npy is no .npy file ({error!s:.200})") from error
+    except Exception as error:  # numpy's parser raises many types for a bad header
+        raise DatasetUnavailable(f"{name}.npy is not a .npy file ({error!s:.200})") from error
     if version != (1, 0) or fortran_order or dtype != dtype.newbyteorder("<"):
         raise DatasetUnavailable(f"{name}.npy is not of version 1.0, C order and little-endian")
     sha.update(heading(name, dtype, shape))

@@ -1,12 +1,12 @@
-"""Contents that were fetched to this node, kept within a bound, shared by all its processes.
+"""A cache of fetched datasets on this node, bounded in bytes, shared by all its processes.
 
-<root>/room.lock          held while room is made and reserved
-<root>/NAME/held          shared lock of whoever has the content open; its time is the last use
-<root>/NAME/fetch         exclusive lock of whoever fetches; a killed fetcher's goes with it
-<root>/NAME/partial/      being fetched
-<root>/NAME/content/      whole and verified
+<root>/space.lock         exclusive lock of a process that evicts contents and reserves space
+<root>/NAME/held          shared lock of each process that uses the content; mtime is the last use
+<root>/NAME/fetch         exclusive lock of the process that fetches; released if it is killed
+<root>/NAME/partial/      files that are being fetched
+<root>/NAME/content/      complete and verified files
 
-Lock files are never removed: somebody may be waiting for them.
+Lock files are never removed: a process may be waiting for one.
 """
 
 import fcntl
@@ -22,41 +22,41 @@ from batchgrad_workers.system.durability import sync
 
 
 class NodeCache:
-    """At most `most_bytes` below `parent`, in a directory that is this user's alone."""
+    """At most `max_bytes` of datasets, in a private directory of this user below `parent`."""
 
-    def __init__(self, parent: Path, most_bytes: int) -> None:
+    def __init__(self, parent: Path, max_bytes: int) -> None:
         self._root = parent / f"batchgrad-datasets-{os.getuid()}"
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         parent.mkdir(parents=True, exist_ok=True)
         self._root.mkdir(mode=0o700, exist_ok=True)
         found = self._root.lstat()
         if found.st_uid != os.getuid() or found.st_mode & 0o777 != 0o700:
             raise DatasetUnavailable(
                 f"{self._root} is not this user's private directory (mode 0700): remove it, or "
-                "set BATCHGRAD_NODE_CACHE_DIR to another place"
+                "set BATCHGRAD_NODE_CACHE_DIR to another directory"
             )
 
     def hold(
         self, name: str, files: Mapping[str, int], fetch: Callable[[Path], None]
     ) -> tuple[Path, int]:
-        """The directory of content `name`, and an open descriptor that keeps it from eviction.
+        """The directory of content `name`, and an open descriptor that prevents its eviction.
 
-        `files` are file names and bytes. If it isn't here whole, one process calls `fetch`, which
-        fills these files, made at full size, in the directory that it is given; others wait.
+        `files` maps file names to bytes. If the content is not complete, one process calls
+        `fetch(directory)`, which fills these files, already there at full size; others wait.
 
         Raises:
-            DatasetUnavailable: there is no room.
+            DatasetUnavailable: there is not enough space.
         """
         entry = self._root / name
         entry.mkdir(exist_ok=True)
         content = entry / "content"
         held = _lock(entry / "held", fcntl.LOCK_SH)
         try:
-            if not _is_whole(content, files):
+            if not _is_complete(content, files):
                 with _locked(entry / "fetch"):
-                    if not _is_whole(content, files):  # nobody fetched it while we waited
+                    if not _is_complete(content, files):  # no process fetched it meanwhile
                         self._fill(entry, files, fetch)
-            now = time.time_ns()  # finer than what utime takes by itself
+            now = time.time_ns()  # utime without a time has a coarser clock
             os.utime(entry / "held", ns=(now, now))
         except BaseException:
             os.close(held)
@@ -67,44 +67,44 @@ class NodeCache:
         partial = entry / "partial"
         _clear(entry)
         try:
-            with _locked(self._root / "room.lock"):
-                self._make_room(sum(files.values()))
+            with _locked(self._root / "space.lock"):
+                self._free_space(sum(files.values()))
                 partial.mkdir()
                 for file, size_bytes in files.items():
                     _reserve(partial / file, size_bytes)
             fetch(partial)
             for file in files:
                 sync(partial / file)
-            os.utime(partial)  # no file in it is younger: see _is_whole
+            os.utime(partial)  # no file in it is younger: see _is_complete
             sync(partial)
-            with _locked(self._root / "room.lock"):  # who counts bytes sees it once
+            with _locked(self._root / "space.lock"):  # so that _bytes counts it once
                 partial.rename(entry / "content")
             sync(entry)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _make_room(self, needed_bytes: int) -> None:
-        """Evict what nobody has open, the least recently used first, as far as is needed."""
+    def _free_space(self, needed_bytes: int) -> None:
+        """Evict unused contents, least recently used first, until `needed_bytes` are free."""
         ours = [entry for entry in self._root.iterdir() if (entry / "held").is_file()]
         sizes = {entry: _bytes(entry) for entry in ours}
         used = {entry: size for entry, size in sizes.items() if size}
-        free = shutil.disk_usage(self._root).free
-        room = min(self._most_bytes - sum(used.values()), free)
+        disk_bytes = shutil.disk_usage(self._root).free
+        free_bytes = min(self._max_bytes - sum(used.values()), disk_bytes)
         for entry in sorted(used, key=lambda entry: (entry / "held").stat().st_mtime_ns):
-            if needed_bytes <= room:
+            if needed_bytes <= free_bytes:
                 return
             if _evict(entry):
-                room += used[entry]
-        if needed_bytes > room:
+                free_bytes += used[entry]
+        if needed_bytes > free_bytes:
             raise DatasetUnavailable(
-                f"it has {needed_bytes} bytes and the cache {self._root} has room for {room}: it "
-                f"may hold {self._most_bytes} (BATCHGRAD_NODE_CACHE_BYTES), what other jobs have "
-                f"open stays, and the disk has {free} free"
+                f"it has {needed_bytes} bytes, but the cache {self._root} has {free_bytes} free: "
+                f"it may hold {self._max_bytes} (BATCHGRAD_NODE_CACHE_BYTES), datasets that other "
+                f"jobs use stay, and the disk has {disk_bytes} free"
             )
 
 
-def _is_whole(content: Path, files: Mapping[str, int]) -> bool:
-    """Whether all is there as it was verified: who writes to a file makes it younger."""
+def _is_complete(content: Path, files: Mapping[str, int]) -> bool:
+    """True if every file has its expected size and is unmodified (by mtime) since verification."""
     try:
         verified = content.stat().st_mtime_ns
         found = {file: (content / file).stat() for file in files}
@@ -116,7 +116,7 @@ def _is_whole(content: Path, files: Mapping[str, int]) -> bool:
 
 
 def _bytes(entry: Path) -> int:
-    """What content and partial have reserved; 0 for what goes away meanwhile."""
+    """Bytes of content/ and partial/; files that vanish meanwhile count 0."""
     total = 0
     for folder, _, files in os.walk(entry):
         for file in files:
@@ -126,7 +126,7 @@ def _bytes(entry: Path) -> int:
 
 
 def _evict(entry: Path) -> bool:
-    """Remove a content unless somebody has it open or fetches it."""
+    """Remove a content, unless a process uses or fetches it; return whether it was removed."""
     held = os.open(entry / "held", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,14 +140,14 @@ def _evict(entry: Path) -> bool:
 
 
 def _clear(entry: Path) -> None:
-    """Remove a content and what was fetched of it; processes that have it mapped keep it."""
+    """Remove content/ and partial/; processes that have mapped a file keep its data."""
     for directory in (entry / "content", entry / "partial"):
         if directory.exists():
             shutil.rmtree(directory)
 
 
 def _reserve(file: Path, size_bytes: int) -> None:
-    """An empty file that has its place on the disk, so that it counts before it is filled."""
+    """Create a file of this size and allocate its disk space, so that it counts from now on."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.posix_fallocate(handle, 0, size_bytes)
@@ -156,7 +156,7 @@ def _reserve(file: Path, size_bytes: int) -> None:
 
 
 def _lock(file: Path, kind: int) -> int:
-    """A descriptor with the lock; waits for it. The lock goes with the descriptor."""
+    """Wait for the lock, and return its descriptor; closing the descriptor releases the lock."""
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, kind)

@@ -1,4 +1,4 @@
-"""Which examples a step sees: from (seed, step) alone, so no index ever travels."""
+"""Sample the examples of each step from (seed, step) alone, so that no index is ever sent."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -11,12 +11,11 @@ from batchgrad_workers.randomness import generator
 
 
 class Sampler:
-    """The split into training and validation, and the order of the training examples.
+    """The split into training and validation rows, and each epoch's permutation.
 
-    Validation is the first ⌊f·n⌋ of one permutation; every epoch has a permutation of its own.
-    Where only some rows are `present`, they alone are counted, permuted and split, as if the
-    dataset had no others.
-    The last minibatch of an epoch is shorter when N does not divide the training examples.
+    Validation is the first ⌊f·n⌋ of one permutation; every epoch has its own permutation of the
+    training rows. If only some rows are `present`, the split ignores the others. The last
+    minibatch of an epoch is shorter if N does not divide the number of training examples.
     """
 
     def __init__(
@@ -28,7 +27,7 @@ class Sampler:
         batch_size: int,
         present: Integers | None = None,
     ) -> None:
-        """Split `examples` row numbers, or those `present`, ascending; `batch_size` is N."""
+        """Split `examples` rows, or those `present` (ascending row numbers); `batch_size` is N."""
         rows = np.arange(examples) if present is None else present
         permutation = rows[generator(seed, "split").permutation(len(rows))]
         held_out = floor(Fraction(str(validation_fraction)) * len(rows))  # 0.29 of 100 is 29
@@ -42,13 +41,13 @@ class Sampler:
         self._shuffled = lru_cache(maxsize=1)(self._shuffle)
 
     def epoch(self, step: int) -> int:
-        """The epoch, from 0, that step number `step`, from 0, belongs to."""
+        """The epoch of step number `step`, both from 0."""
         return step // self.steps_per_epoch
 
     def minibatch(self, step: int) -> Integers:
         """Row numbers (N,) of the examples of step number `step`, from 0."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self.batch_size
+        epoch, index = divmod(step, self.steps_per_epoch)
+        start = index * self.batch_size
         return self._shuffled(epoch)[start : start + self.batch_size]
 
     def _shuffle(self, epoch: int) -> Integers:

@@ -1,4 +1,4 @@
-"""Where a node finds a job's dataset: in a folder that it shares, or in its own cache."""
+"""Open a job's dataset on a node: in a directory shared with the service, or in its cache."""
 
 import logging
 import os
@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """`path` on the service's host; for other nodes `urls`, tried in turn, where NAME.npy is.
+    """`path` on the service's host, and `urls` for other nodes, tried in turn: URL/NAME.npy.
 
-    `files` has each array's name, in the digest's order, and the bytes of its .npy. `secret`
-    opens the service's URL. `cache_directory` None is the node's temporary directory.
+    `files` maps array names, in the digest's order, to the bytes of their .npy files. `secret`
+    authorizes requests to the service. `cache_directory` None: the node's temporary directory.
     """
 
     path: Path
@@ -42,12 +42,12 @@ class DatasetSource:
 def open_dataset(
     source: DatasetSource, environment: Mapping[str, str] = os.environ
 ) -> StoredDataset:
-    """Map the dataset: as it is where `path` can be read, else from this node's cache.
+    """Map the dataset at `path` if the node can read it, else from this node's cache.
 
-    The node's BATCHGRAD_NODE_CACHE_DIR and BATCHGRAD_NODE_CACHE_BYTES come before the job's.
+    The node's BATCHGRAD_NODE_CACHE_DIR and BATCHGRAD_NODE_CACHE_BYTES override the job's.
 
     Raises:
-        DatasetUnavailable: no place has it; the message says which were tried.
+        DatasetUnavailable: neither has it; the message lists what was tried.
     """
     try:
         return StoredDataset.open(source.path)
@@ -59,20 +59,20 @@ def open_dataset(
         return _from_cache(source, environment)
     except (DatasetUnavailable, OSError) as error:
         raise DatasetUnavailable(
-            f"Dataset {source.digest} is not to be had on {platform.node()}: "
+            f"Dataset {source.digest} is not available on {platform.node()}: "
             f"{missing}; {error}.{_advice(source)}"
         ) from error
 
 
 def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> StoredDataset:
     parent = environment.get("BATCHGRAD_NODE_CACHE_DIR") or source.cache_directory
-    most_bytes = _cache_bytes(environment) or source.cache_bytes
-    cache = NodeCache(Path(parent or tempfile.gettempdir()), most_bytes)
+    max_bytes = _cache_bytes(environment) or source.cache_bytes
+    cache = NodeCache(Path(parent or tempfile.gettempdir()), max_bytes)
 
-    def fill(into: Path) -> None:
+    def fill(directory: Path) -> None:
         started = perf_counter()
-        for refusal in fetch(source.digest, source.files, source.urls, source.secret, into):
-            _log.warning("dataset %s: %s; trying the next place", source.digest, refusal)
+        for failure in fetch(source.digest, source.files, source.urls, source.secret, directory):
+            _log.warning("dataset %s: %s; trying the next URL", source.digest, failure)
         _log.info("dataset %s: fetched in %.1f s", source.digest, perf_counter() - started)
 
     directory, held = cache.hold(
@@ -81,7 +81,7 @@ def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> Stored
         fill,
     )
     dataset = StoredDataset.open(directory)
-    weakref.finalize(dataset, os.close, held)  # evictable when the last process lets go
+    weakref.finalize(dataset, os.close, held)  # evictable when the last process closes it
     return dataset
 
 
@@ -91,20 +91,20 @@ def _cache_bytes(environment: Mapping[str, str]) -> int | None:
         return None
     if not given.isdecimal() or int(given) < 1:
         raise DatasetUnavailable(
-            f"{_CACHE_BYTES_VARIABLE} is {given!r} in this node's environment: give a whole number "
-            f"of bytes, such as {CACHE_BYTES}"
+            f"{_CACHE_BYTES_VARIABLE} is {given!r} in this node's environment: set it to a whole "
+            f"number of bytes, such as {CACHE_BYTES}"
         )
     return int(given)
 
 
 def _advice(source: DatasetSource) -> str:
-    """What to set when the service told nodes an address that means themselves."""
+    """What to set if the service's URL is a loopback address, which means the node itself."""
     hosts = [urlsplit(url).hostname or "" for url in source.urls if url.startswith("http")]
     if not any(_is_loopback(host) for host in hosts):
         return ""
     return (
         f" {', '.join(hosts)} is each node itself: start the service with --advertised-url "
-        "http://HOST:PORT (BATCHGRAD_ADVERTISED_URL), an address that nodes reach, or with "
+        "http://HOST:PORT (BATCHGRAD_ADVERTISED_URL), an address that nodes can reach, or with "
         "--blob-store URL (BATCHGRAD_BLOB_STORE), or share its data directory with the nodes."
     )
 

@@ -1,4 +1,4 @@
-"""Mean and deviation of each input number, and inputs scaled by them."""
+"""Standardize inputs by each input number's mean and standard deviation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from batchgrad_workers.nn.kernels.scaling import standardize
 class Standardization:
     """Mean and deviation of each input number over the training rows, float64, input shape.
 
-    Every row counts the same, whatever its weight; a row of weight 0 is none of them.
+    Every row counts the same, whatever its weight; rows of weight 0 are no training rows.
     """
 
     mean: Floats
@@ -22,11 +22,11 @@ class Standardization:
 
     @classmethod
     def of(cls, inputs: npt.NDArray[Any], rows: Integers, chunk: int = 4096) -> "Standardization":
-        """Three passes over `inputs[rows]`, chunk by chunk; a constant's deviation becomes 1.
+        """Compute them in three passes over `inputs[rows]`; a constant's deviation becomes 1.
 
-        Sums are over u = (x - least) / 2^e, with e such that u is in [0, 1): neither a mean that
-        is many deviations away nor squares that overflow or vanish cost digits. Integers beyond
-        2^53 are rounded to float64 first, as they are for the network.
+        Sums are over u = (x - least) / 2^e, with e such that u is in [0, 1). So a mean that is
+        many deviations from 0 costs no digits, and squares neither overflow nor underflow.
+        Integers beyond 2^53 are rounded to float64 first, as they are for the network.
         """
         chunks = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
         least = np.full(inputs.shape[1:], np.inf)
@@ -51,7 +51,7 @@ class Standardization:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the inputs' range is a number at all."""
+        """True if all means and deviations are finite."""
         return bool(np.isfinite(self.mean).all() and np.isfinite(self.deviation).all())
 
     def apply(self, inputs: npt.NDArray[Any], dtype: Any) -> Array:

@@ -1,1 +1,1 @@
-"""How microbatches are assigned, and the order in which their sums are added."""
+"""Assign microbatches to workers, and add their sums in one fixed order."""

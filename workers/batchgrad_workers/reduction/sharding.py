@@ -1,4 +1,4 @@
-"""Which worker gets which microbatches: contiguous ranges, balanced, on aligned boundaries."""
+"""Assign microbatches to workers: contiguous, balanced ranges with aligned boundaries."""
 
 from functools import lru_cache
 from itertools import pairwise
@@ -7,10 +7,10 @@ from math import ceil
 
 @lru_cache(256)
 def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
-    """Ranges [start, stop) that cover 0 … M, one a worker; fewer when there is too little work.
+    """Ranges [start, stop) that cover 0 … M, one per worker; fewer if M is smaller.
 
-    No range is longer than ⌈M/K⌉, so no worker is waited for longer than need be. Within that,
-    every boundary is put on the most even number there is: aligned ranges make the fewest sums.
+    No range is longer than ⌈M/K⌉, so the work is balanced. Within that limit every boundary is
+    the number with the most factors of two: aligned ranges reduce to the fewest nodes.
     """
     workers = min(workers, microbatches)
     if not workers:
@@ -26,7 +26,7 @@ def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
 
 @lru_cache(4096)
 def sums(start: int, stop: int, microbatches: int) -> int:
-    """How many nodes of the canonical tree over M microbatches a worker returns for a range."""
+    """Number of nodes that a worker returns for a range of the canonical tree over M leaves."""
     count = 0
     while start < stop:
         node = start & -start or 1 << microbatches.bit_length()
@@ -38,10 +38,10 @@ def sums(start: int, stop: int, microbatches: int) -> int:
 
 
 def split(start: int, stop: int, workers: int) -> list[tuple[int, int]]:
-    """The range [start, stop) cut for `workers`: what a lost worker leaves to the others."""
+    """Cut the range [start, stop) for `workers`, for example a lost worker's range."""
     return [(start + low, start + high) for low, high in assign(stop - start, workers)]
 
 
 def _most_even(low: int, high: int) -> int:
-    """The number in [low, high] that the largest power of two divides; the larger of equals."""
+    """The number in [low, high] with the most factors of two; the larger one of two equals."""
     return max(range(low, high + 1), key=lambda number: (number & -number or 1 << 62, number))

@@ -1,10 +1,10 @@
-"""The canonical tree: sums of microbatches joined in one order, whoever computed them.
+"""The canonical tree: add the sums of microbatches in one fixed order, on any workers.
 
 Over M leaves, node (level j, index k) is the sum of leaves [k·2^j, (k+1)·2^j) ∩ [0, M): its two
-halves added, or, where the right half is empty, its left half unchanged. Floating-point sums
-depend on the order of additions; this order depends on M alone, so the root has the same bits
-for any number of workers and threads. Whoever holds a contiguous range of leaves reduces it to
-the maximal nodes inside it, at most 2·log₂ M of them.
+halves added, or its left half unchanged if the right half is empty. Floating-point sums depend on
+the order of additions; this order depends on M alone, so the root has the same bits for any
+number of workers and threads. A worker reduces its contiguous range of leaves to the maximal
+nodes inside it, at most 2·log₂ M nodes.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Node(Generic[Sum]):
 
 
 class ReductionTree(Generic[Sum]):
-    """Collects nodes in any order, joins siblings as soon as both are there; thread-safe."""
+    """Collects nodes in any order, and joins siblings as soon as it has both; thread-safe."""
 
     def __init__(self, leaves: int, join: Callable[[Sum, Sum], Sum]) -> None:
         """A tree over `leaves` microbatches; `join(left, right)` may reuse left's memory."""
@@ -35,9 +35,9 @@ class ReductionTree(Generic[Sum]):
         self._lock = Lock()
 
     def add(self, level: int, index: int, addend: Sum) -> None:
-        """Put in one node and join upwards as far as siblings are there.
+        """Add one node, and join it upwards as far as its siblings are present.
 
-        Joining happens outside the lock: two threads never hold the same pair.
+        Nodes are joined outside the lock: no two threads ever have the same pair.
         """
         while 1 << level < self._leaves:
             sibling = index ^ 1
@@ -53,7 +53,7 @@ class ReductionTree(Generic[Sum]):
         self._open[level, index] = addend
 
     def nodes(self) -> list[Node[Sum]]:
-        """What could not be joined further, from left to right."""
+        """The nodes that could not be joined further, from left to right."""
         nodes = [Node(level, index, addend) for (level, index), addend in self._open.items()]
         return sorted(nodes, key=lambda node: node.index << node.level)
 
@@ -66,5 +66,5 @@ class ReductionTree(Generic[Sum]):
         nodes = self.nodes()
         if len(nodes) != 1 or 1 << nodes[0].level < self._leaves:
             places = [(node.level, node.index) for node in nodes]
-            raise ValueError(f"The tree over {self._leaves} leaves is not whole: it has {places}.")
+            raise ValueError(f"The tree over {self._leaves} leaves is incomplete: it has {places}.")
         return nodes[0].sum

@@ -1,1 +1,1 @@
-"""A worker as a process: its shard of a step, threads, shared memory, the Ray actor."""
+"""A worker's process: its shard of a step, threads, shared memory, the Ray actor."""

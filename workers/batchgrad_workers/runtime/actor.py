@@ -1,4 +1,4 @@
-"""The Ray actor: a shard behind a remote call, one a node with several threads. Ray only here."""
+"""The Ray actor of a worker, which computes shards of steps. Only this module imports Ray."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import ray
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.runtime.ipc import ConnectInfo, connect, serve
 from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunner, WorkerConfig
 from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
@@ -17,19 +17,19 @@ from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded
 
 @dataclass(frozen=True)
 class Identity:
-    """Where a worker runs, and what decides the bits that it computes."""
+    """Where a worker runs, and the builds that determine its bits."""
 
     pid: int
     node: str
     host: str
-    build: dict[str, str]
+    build_info: dict[str, str]
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
 class GradientWorker:
-    """Computes ranges of microbatches; a second thread answers `ping` while it does.
+    """Computes ranges of microbatches; meanwhile a second thread answers `ping`.
 
-    On the engine's own node it is asked through the engine's socket, elsewhere by remote calls.
+    On the engine's node, requests come through the engine's socket; on others, as remote calls.
     """
 
     _shard: ShardRunner
@@ -40,20 +40,22 @@ class GradientWorker:
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def ping(self) -> Identity:
-        """Say who and where; a worker that is stopped or cut off stays silent."""
+        """Return this worker's identity; a worker that is stopped or cut off does not answer."""
         node = ray.get_runtime_context().get_node_id()
-        return Identity(os.getpid(), node, platform.node(), build())
+        return Identity(os.getpid(), node, platform.node(), build_info())
 
-    def prepare(self, config: WorkerConfig, threads: int, offer: ConnectInfo | None) -> str | None:
-        """Open the dataset, which may have to be fetched first, and take up work.
+    def prepare(
+        self, config: WorkerConfig, threads: int, connect_info: ConnectInfo | None
+    ) -> str | None:
+        """Open the dataset, which may have to be fetched first, and serve requests.
 
-        Returns why a worker on the engine's own node could not reach the engine's socket.
+        Returns the reason if a worker on the engine's node could not reach the engine's socket.
         """
         self._shard = ShardRunner(config, threads)
-        if offer is None or offer.node != ray.get_runtime_context().get_node_id():
+        if connect_info is None or connect_info.node != ray.get_runtime_context().get_node_id():
             return None
         try:
-            connection = connect(offer)
+            connection = connect(connect_info)
         except OSError as error:
             return str(error)
         threading.Thread(

@@ -1,4 +1,4 @@
-"""Which of OpenBLAS's kernels multiply; decided before numpy is imported, which loads them."""
+"""Select OpenBLAS's kernels, before numpy is imported and loads them."""
 
 import os
 import sys
@@ -8,16 +8,17 @@ from pathlib import Path
 CORE_TYPE = "OPENBLAS_CORETYPE"
 
 
-def choose_kernels(
+def select_blas_kernels(
     environment: MutableMapping[str, str] = os.environ,
     cpu: Path = Path("/proc/cpuinfo"),
     imported: Container[str] = sys.modules,
 ) -> None:
-    """On AMD's Zen 4 take the AVX2 kernels; OpenBLAS itself would take those for AVX-512.
+    """On AMD Zen 4, select the AVX2 kernels; OpenBLAS itself would select those for AVX-512.
 
-    Zen 4 does AVX-512 in two halves, so nothing is won by it, and the AVX-512 kernels lose 15% of
-    x Wᵀ on microbatches of 128 rows (float32, OpenBLAS 0.3.31). Whoever sets OPENBLAS_CORETYPE
-    has decided. The choice depends on the CPU alone, so equal hosts compute equal bits.
+    Zen 4 executes AVX-512 in two halves, without a gain, and the AVX-512 kernels are 15% slower
+    for x Wᵀ on microbatches of 128 rows (float32, OpenBLAS 0.3.31). A value that the environment
+    has for OPENBLAS_CORETYPE stays. The choice depends on the CPU alone, so equal hosts compute
+    equal bits.
     """
     if CORE_TYPE in environment or "numpy" in imported or not cpu.exists():
         return

@@ -1,4 +1,4 @@
-"""What decides the bits besides the job: the libraries' builds, and what they take the CPU for."""
+"""The software and hardware that determine bits: library versions, BLAS kernels, CPU features."""
 
 import platform
 from hashlib import sha256
@@ -10,8 +10,8 @@ from llvmlite import binding
 from threadpoolctl import threadpool_info
 
 
-def build() -> dict[str, str]:
-    """Versions, BLAS's kernels, and the CPU that loops are compiled for: equal means equal bits."""
+def build_info() -> dict[str, str]:
+    """Library versions, BLAS kernels and the CPU that loops are compiled for; equal: equal bits."""
     infos: list[dict[str, Any]] = threadpool_info()
     of_numpy = [i for i in infos if i["user_api"] == "blas" and "numpy" in i["filepath"]]
     blas = (of_numpy or [i for i in infos if i["user_api"] == "blas"] or [{}])[0]

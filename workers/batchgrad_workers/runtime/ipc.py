@@ -1,9 +1,9 @@
-"""What an engine and a worker on its machine say to each other over a Unix socket.
+"""Messages between an engine and a worker on its machine, over a Unix socket.
 
-A packet a message, a few bytes each: `Command`s one way, `Reply`s the other. The numbers
-themselves lie in shared memory, θ in the engine's and sums in the worker's own; each side hands
-over the descriptor of its memory with the first message that needs it. Whoever dies is known at
-once by the end of the connection.
+Each message is one packet of a few bytes: `Command`s to the worker, `Reply`s to the engine.
+Arrays are in shared memory, θ in the engine's and sums in the worker's; each side sends the
+descriptor of its memory with the first message that needs it. When a process dies, the other side
+sees the end of the connection at once.
 """
 
 import json
@@ -23,15 +23,15 @@ from batchgrad_workers.runtime.shard import RangeSums, ShardRunner
 from batchgrad_workers.runtime.shared_memory import Outbox, Place, array_at, mapped
 
 PACKET_BYTES = 1 << 17
-"""More than any message has: a reply names at most some forty nodes, or holds a traceback."""
+"""Above any message's size: a reply names at most about forty nodes, or holds a traceback."""
 
-TROUBLE_CHARACTERS = 8000
+ERROR_CHARACTERS = 8000
 
 Work = Literal["gradient", "evaluation"]
 
 
 class ConnectInfo(NamedTuple):
-    """Where a worker on Ray's node `node` reaches its engine, and what it says there first."""
+    """The engine's address for a worker on Ray's node `node`, and the token to send first."""
 
     node: str
     address: str
@@ -49,7 +49,7 @@ class Command(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A `RangeSums` but for its numbers: which arrays stand where; or the trouble instead."""
+    """A `RangeSums` with the places of its arrays in shared memory; or the error instead."""
 
     call: int
     start: int
@@ -57,20 +57,20 @@ class Reply(NamedTuple):
     seconds: float
     nodes: list[tuple[int, int]]
     places: list[Place]
-    trouble: str | None = None
+    error: str | None = None
     out_of_memory: bool = False
 
 
-def connect(offer: ConnectInfo) -> socket.socket:
-    """A connection to the engine.
+def connect(info: ConnectInfo) -> socket.socket:
+    """Connect to the engine.
 
     Raises:
-        OSError: there is no way to it, so arrays have to travel through Ray.
+        OSError: the engine is not reachable, so arrays must be sent through Ray.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        connection.connect("\0" + offer.address)
-        connection.send(offer.token)
+        connection.connect("\0" + info.address)
+        connection.send(info.token)
     except OSError:
         connection.close()
         raise
@@ -78,7 +78,7 @@ def connect(offer: ConnectInfo) -> socket.socket:
 
 
 def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
-    """Obey commands until the connection ends. `dtype` is that of θ."""
+    """Serve commands until the connection ends. `dtype` is θ's."""
     outbox = Outbox()
     memory: mmap.mmap | None = None
     with connection:
@@ -93,23 +93,23 @@ def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
                 memory = mapped(descriptor)
                 os.close(descriptor)
             command = Command(*json.loads(packet))
-            reply, handed = _obey(command, shard, memory, dtype, outbox)
+            reply, new_memory = _compute(command, shard, memory, dtype, outbox)
             try:
-                socket.send_fds(connection, [json.dumps(reply).encode()], handed)
+                socket.send_fds(connection, [json.dumps(reply).encode()], new_memory)
             except ConnectionError:
                 return
             finally:
-                for descriptor in handed:
+                for descriptor in new_memory:
                     os.close(descriptor)
 
 
-def _obey(
+def _compute(
     command: Command, shard: ShardRunner, memory: mmap.mmap | None, dtype: str, outbox: Outbox
 ) -> tuple[Reply, list[int]]:
     call, work, step, start, stop = command
     try:
         if memory is None:
-            raise ValueError("the first command came without θ.")  # noqa: TRY301  # told as any other
+            raise ValueError("the first command came without θ.")  # noqa: TRY301  # the reply reports it
         parameters = np.frombuffer(memory, dtype, shard.network.size)
         parameters.flags.writeable = False
         result: RangeSums[Any] = (
@@ -117,17 +117,17 @@ def _obey(
             if work == "gradient"
             else shard.evaluation_sums(parameters, start, stop)
         )
-        places, handed = outbox.put(call, flat(result))
-    except Exception as error:  # noqa: BLE001  # whatever it is, the engine must learn of it
-        text = traceback.format_exc()[-TROUBLE_CHARACTERS:]
-        short = isinstance(error, MemoryError)
-        return Reply(call, start, stop, 0.0, [], [], str(error) if short else text, short), []
+        places, new_memory = outbox.put(call, flat(result))
+    except Exception as error:  # noqa: BLE001  # the engine must learn of any error
+        out_of_memory = isinstance(error, MemoryError)
+        text = str(error) if out_of_memory else traceback.format_exc()[-ERROR_CHARACTERS:]
+        return Reply(call, start, stop, 0.0, [], [], text, out_of_memory), []
     nodes = [(node.level, node.index) for node in result.nodes]
-    return Reply(call, start, stop, result.seconds, nodes, places), handed
+    return Reply(call, start, stop, result.seconds, nodes, places), new_memory
 
 
 def flat(result: RangeSums[Any]) -> list[Any]:
-    """All its arrays: losses, norms, and those of each node's sums in order."""
+    """All arrays of a result: losses, norms, and those of each node's sums in order."""
     arrays = [result.losses, result.norms]
     for node in result.nodes:
         arrays += (
@@ -139,21 +139,21 @@ def flat(result: RangeSums[Any]) -> list[Any]:
 
 
 def read(packet: bytes) -> Reply:
-    """A worker's message."""
+    """Parse a worker's packet."""
     return Reply(*json.loads(packet))
 
 
 def result(reply: Reply, work: Work, memory: mmap.mmap | None) -> RangeSums[Any]:
-    """What the worker computed, on its memory: valid until the engine's next call.
+    """The worker's result, in the worker's memory: valid until the engine's next request.
 
     Raises:
-        MemoryError: the worker ran out of it.
+        MemoryError: the worker ran out of memory.
         RuntimeError: the worker failed otherwise; with its traceback.
     """
     if reply.out_of_memory:
-        raise MemoryError(f"A worker ran out of memory: {reply.trouble}")
-    if reply.trouble is not None or memory is None:
-        raise RuntimeError(f"A worker failed: {reply.trouble or 'it sent no memory.'}")
+        raise MemoryError(f"A worker ran out of memory: {reply.error}")
+    if reply.error is not None or memory is None:
+        raise RuntimeError(f"A worker failed: {reply.error or 'it sent no memory.'}")
     losses, norms, *arrays = (array_at(memory, place) for place in reply.places)
     each = len(fields(GradientSums)) if work == "gradient" else 1
     sums: list[list[Any]] = [

@@ -1,4 +1,4 @@
-"""A worker's share of a step: from (step, θ, a range of microbatches) to a few aligned sums."""
+"""Compute a worker's shard of a step: from (step, θ, microbatch range) to nodes of the tree."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ EvaluationSums = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """All that a worker must know of a job, sent once."""
+    """What a worker needs to know of a job; sent once."""
 
     model: Model
     loss: LossName
@@ -56,8 +56,8 @@ class WorkerConfig:
 class RangeSums(NamedTuple, Generic[Sums]):
     """Microbatches [start, stop) of a step, reduced to the maximal nodes of the canonical tree.
 
-    `losses` and `norms` (n,), float64, are per example, in the minibatch's order; empty after an
-    evaluation. `seconds` is the time it took.
+    `losses` and `norms` (n,) are per example, in the minibatch's order; empty after an
+    evaluation. `seconds` is the computing time.
     """
 
     start: int
@@ -69,17 +69,17 @@ class RangeSums(NamedTuple, Generic[Sums]):
 
 
 def wants_means(shortcuts: Sequence[ShortcutName]) -> bool:
-    """Whether mean inputs and errors are needed: mean_of_means alone can do without."""
+    """True if a shortcut needs mean inputs and errors; mean_of_means does not."""
     return any(name != "mean_of_means" for name in shortcuts)
 
 
 def microbatches(examples: int, microbatch_size: int) -> int:
-    """M, the microbatches that `examples` make; the last may be shorter."""
+    """M, the number of microbatches of `examples` examples; the last one may be shorter."""
     return ceil(examples / microbatch_size)
 
 
 class ShardRunner:
-    """Computes ranges of microbatches of any step, with threads, from the dataset on this node."""
+    """Computes microbatch ranges of any step, in threads, from the dataset on this node."""
 
     def __init__(self, config: WorkerConfig, threads: int) -> None:
         """Map the dataset and bind the network."""
@@ -113,7 +113,7 @@ class ShardRunner:
 
     @property
     def threads(self) -> int:
-        """How many threads share a range."""
+        """Number of threads that compute a range."""
         return self._pool.threads
 
     def use_threads(self, threads: int) -> None:
@@ -135,8 +135,8 @@ class ShardRunner:
         def leaf(index: int) -> GradientSums:
             batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
             sums, own_losses, own_norms = self._differentiate(views, batch)
-            place = slice((index - start) * size, (index - start) * size + len(own_losses))
-            losses[place], norms[place] = own_losses, own_norms
+            rows = slice((index - start) * size, (index - start) * size + len(own_losses))
+            losses[rows], norms[rows] = own_losses, own_norms
             return sums
 
         total = microbatches(len(ids), size)
@@ -173,7 +173,7 @@ class ShardRunner:
         self._pool.close()
 
     def _warm_up(self) -> None:
-        """One example, for nothing: loops are loaded or compiled before a step waits for them."""
+        """Compute one example, so that loops are loaded or compiled before the first step."""
         views = self.network.views(np.zeros(self.network.size, self._config.precision))
         with np.errstate(all="ignore"):
             first = self._examples.rows(self._sampler.minibatch(0)[:1])
@@ -200,8 +200,8 @@ class ShardRunner:
     ) -> tuple[GradientSums, Array, Floats]:
         """Sums of one microbatch; with `drop_nonfinite`, without the examples that overflow.
 
-        Their losses or norms stay non-finite in what is returned, which is how the coordinator
-        learns of them.
+        The returned losses or norms of these examples are not finite, which tells the
+        coordinator that they were dropped.
         """
         sums, losses, norms = self._differentiator.sums(views, batch)
         if not self._config.drop_nonfinite:

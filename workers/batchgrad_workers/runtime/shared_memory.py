@@ -1,7 +1,7 @@
-"""Memory that processes of one machine share: a memfd, handed over as a file descriptor.
+"""Memory shared by processes of one machine: a memfd, passed as a file descriptor.
 
-Nothing has a name, so nothing is left when a process dies. All pages are allocated at once: too
-little memory is an error here, and not a SIGBUS at some later write.
+A memfd has no name, so nothing remains when a process dies. All pages are allocated at once: too
+little memory is an error here, not a SIGBUS at a later write.
 """
 
 import mmap
@@ -17,14 +17,14 @@ from batchgrad_workers.arrays import Array
 ALIGNMENT = 64
 
 Place = tuple[str, int, int]
-"""Where an array stands: its dtype, its first byte, its length."""
+"""Where an array is in the memory: its dtype, its first byte, its length."""
 
 
 def allocate(size_bytes: int) -> int:
-    """A descriptor of so many bytes of shared memory, all of them there.
+    """Allocate `size_bytes` of shared memory, and return its descriptor.
 
     Raises:
-        MemoryError: the system does not have them.
+        MemoryError: the system has too little memory.
     """
     descriptor = os.memfd_create("batchgrad")
     try:
@@ -32,25 +32,25 @@ def allocate(size_bytes: int) -> int:
     except OSError as error:
         os.close(descriptor)
         raise MemoryError(
-            f"{size_bytes} bytes of shared memory can't be had ({error.strerror}): give the "
-            "machine or the container more memory, or ask for fewer workers."
+            f"{size_bytes} bytes of shared memory are not available ({error.strerror}): give the "
+            "machine or the container more memory, or use fewer workers."
         ) from error
     return descriptor
 
 
 def mapped(descriptor: int) -> mmap.mmap:
-    """All of it, readable and writable; it lives as long as the mapping or an array on it."""
+    """Map all of it, readable and writable; it lives as long as the mapping or an array on it."""
     return mmap.mmap(descriptor, 0)
 
 
 def array_at(memory: mmap.mmap, place: Place) -> Array:
-    """The array (length,) that stands there, without a copy."""
+    """The array (length,) at `place`, without a copy."""
     dtype, offset, length = place
     return np.frombuffer(memory, dtype, length, offset)
 
 
 class Outbox:
-    """A process's own memory, for what it hands to another: kept from call to call, and grown."""
+    """A process's own memory for arrays that it sends; reused for each request, grown if needed."""
 
     def __init__(self) -> None:
         self._call = -1
@@ -58,28 +58,28 @@ class Outbox:
         self._used = 0
 
     def put(self, call: int, arrays: Sequence[Any]) -> tuple[list[Place], list[int]]:
-        """Copy flat arrays in; where they stand, and a descriptor if that is in new memory.
+        """Copy flat arrays in; return their places, and the descriptor of the memory if it is new.
 
-        What was put in during the same call stays as it is; what an earlier call put in may be
-        overwritten. The caller closes the descriptor when it has handed it on.
+        Arrays of the same call stay; arrays of earlier calls may be overwritten. The caller must
+        close the descriptor after sending it.
 
         Raises:
-            MemoryError: it had to grow and could not.
+            MemoryError: the memory had to grow and could not.
         """
         if call != self._call:
             self._call, self._used = call, 0
-        rooms = [-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]
-        needed = self._used + sum(rooms)
+        sizes = [-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]
+        needed = self._used + sum(sizes)
         descriptors = []
         if self._memory is None or needed > len(self._memory):
             descriptors.append(allocate(needed))
             self._memory, self._used = mapped(descriptors[0]), 0
-        offsets = accumulate(rooms, initial=self._used)
+        offsets = accumulate(sizes, initial=self._used)
         places = [
             (array.dtype.str, offset, len(array))
             for array, offset in zip(arrays, offsets, strict=False)
         ]
         for array, place in zip(arrays, places, strict=True):
             array_at(self._memory, place)[:] = array
-        self._used += sum(rooms)
+        self._used += sum(sizes)
         return places, descriptors

@@ -1,4 +1,4 @@
-"""Threads over microbatches: numpy lets go of the GIL inside, so they share the cores."""
+"""A pool of threads that compute microbatches in parallel: numpy releases the GIL."""
 
 import ctypes
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 
 def single_threaded_blas() -> None:
-    """Hold BLAS to one thread in this process, for good.
+    """Limit BLAS to one thread in this process, permanently.
 
-    One microbatch is one computation: its bits must not depend on how many cores there are.
+    The bits of a microbatch's sums must not depend on the number of cores.
     """
     threadpool_limits(limits=1)
 
@@ -22,10 +22,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep what a step frees for the next one, instead of giving it back each time.
+    """Make malloc keep the memory that a step frees for the next step.
 
-    Without this glibc trims its heap after every step, and each step then faults in thousands of
-    pages: measured, three times the time of the comparison. Does nothing with another libc.
+    Without this, glibc trims its heap after every step, and each step then faults in thousands of
+    pages: measured, the comparison took three times as long. Does nothing with another libc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -34,40 +34,40 @@ def keep_freed_memory() -> None:
 
 
 class ThreadPool:
-    """A fixed number of threads that take work items in order."""
+    """A fixed number of threads, the caller's included, that take work items in order."""
 
     def __init__(self, threads: int) -> None:
-        """With one thread, the caller itself works."""
+        """Start `threads - 1` threads: the caller works as well."""
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
+        self._executor = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
 
     def run(self, items: range, work: Callable[[int], None]) -> None:
-        """Call `work(item)` for every item, each once, on any thread; the first error is raised.
+        """Call `work(item)` once for every item, on any thread; raise the first error.
 
-        Overflow raises no warnings: whoever looks at the results tells of it.
+        Overflow gives no warning: the caller must check the results.
         """
         remaining = iter(items)
 
         def take() -> None:
-            with np.errstate(all="ignore"):  # a thread does not inherit its caller's
+            with np.errstate(all="ignore"):  # a thread does not inherit its caller's errstate
                 for item in remaining:
                     work(item)
 
-        if self._pool is None:
+        if self._executor is None:
             take()
             return
-        helpers = [self._pool.submit(take) for _ in range(self.threads - 1)]
+        helpers = [self._executor.submit(take) for _ in range(self.threads - 1)]
         try:
             take()
         finally:
-            wait(helpers)  # nobody may still write into the caller's arrays
+            wait(helpers)  # no thread may still write into the caller's arrays
         for helper in helpers:
             helper.result()
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self._executor is not None:
+            self._executor.shutdown()
 
     def __enter__(self) -> Self:
         return self

@@ -1,1 +1,1 @@
-"""What the machine has: files, disk, memory, processes; retries and garbage collection."""
+"""Files, disks, memory, processes and garbage collection of the machine; backoff for retries."""

@@ -1,19 +1,19 @@
-"""Pauses between retries, each longer than the last."""
+"""Exponential backoff: pauses between retries, each twice the one before."""
 
 from math import inf
 
 
 class Backoff:
-    """Every failure is waited out twice as long as the one before, up to the longest; seconds."""
+    """Doubles the pause after every failure, up to `longest` seconds."""
 
     def __init__(self, first: float, longest: float) -> None:
-        """`first` is how long the first failure is waited out."""
+        """`first` is the pause after the first failure, in seconds."""
         self.until = -inf
         self.next = first
         self._longest = longest
 
     def fail(self, now: float) -> float:
-        """It failed `now`: seconds to wait, until `until`."""
+        """Record a failure at `now`; return the seconds to wait, until `until`."""
         seconds = self.next
         self.next = min(2 * seconds, self._longest)
         self.until = now + seconds

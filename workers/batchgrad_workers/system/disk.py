@@ -1,36 +1,36 @@
-"""Free space on a disk, and the errors that say that there is none."""
+"""Free space on a disk, and errors that mean that the disk is full."""
 
 import errno
 import os
 import re
 from pathlib import Path
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-_TOLD = re.compile(rf"\(os error (?:{errno.ENOSPC}|{errno.EDQUOT})\)")
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL_TEXT = re.compile(rf"\(os error (?:{errno.ENOSPC}|{errno.EDQUOT})\)")
 
 _MIN_FREE_INODES = 32
-"""With fewer, a disk counts as full: one that a removed file has just left is gone at once."""
+"""A disk with fewer counts as full: an inode that a removed file frees is used again at once."""
 
-REMEDY = "make room there (`batchgrad gc` shows what nobody needs), or give it a larger disk"
+REMEDY = "free space there (`batchgrad gc` lists what can be removed), or use a larger disk"
 
 
-def lacks_room(error: BaseException) -> bool:
-    """Whether an error says that there is no room: no bytes, no inodes, or a quota is used up.
+def is_disk_full(error: BaseException) -> bool:
+    """True if an error means that a disk has no bytes or inodes left, or a quota is used up.
 
-    safetensors' own exceptions tell it in their text alone.
+    For safetensors' exceptions, this is in the text alone.
     """
     if isinstance(error, OSError):
-        return error.errno in _NO_ROOM
-    return bool(_TOLD.search(str(error)))
+        return error.errno in _DISK_FULL
+    return bool(_DISK_FULL_TEXT.search(str(error)))
 
 
-def no_room(error: BaseException) -> str:
-    """What to say where an error `lacks_room`."""
+def disk_full_message(error: BaseException) -> str:
+    """The message to a user for an error that `is_disk_full`."""
     return f"A disk of the service is full ({error}): {REMEDY}."
 
 
 def free_bytes(path: Path) -> int:
-    """What this user may still write to the disk that holds `path`; 0 with hardly an inode left."""
+    """Bytes that this user may write to the disk of `path`; 0 if it has too few inodes."""
     found = os.statvfs(path)
     # btrfs and others count no inodes
     has_inodes = found.f_files == 0 or found.f_favail >= _MIN_FREE_INODES

@@ -1,8 +1,8 @@
-"""What the machine lacks for a while, as its errors tell: descriptors, processes, memory."""
+"""Errors that mean that descriptors, processes or memory are exhausted for now."""
 
 import errno
 
-_LACKING = {
+_RESOURCES = {
     errno.EMFILE: "open files (ulimit -n)",
     errno.ENFILE: "open files (fs.file-max)",
     errno.EAGAIN: "processes or threads (ulimit -u, pids.max)",
@@ -10,10 +10,10 @@ _LACKING = {
 }
 
 
-def what_lacks(error: BaseException) -> str | None:
-    """Of what the machine, or this user, has none left; None if the error is about other things."""
+def exhausted_resource(error: BaseException) -> str | None:
+    """The resource that the machine or this user has used up; None for any other error."""
     if isinstance(error, MemoryError):
-        return _LACKING[errno.ENOMEM]
+        return _RESOURCES[errno.ENOMEM]
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return _LACKING[errno.EAGAIN]
-    return _LACKING.get(error.errno or 0) if isinstance(error, OSError) else None
+        return _RESOURCES[errno.EAGAIN]
+    return _RESOURCES.get(error.errno or 0) if isinstance(error, OSError) else None

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the names that the service gives to files."""
+"""Write files atomically, remove temporary ones, and recognize the names of both."""
 
 import logging
 import os
@@ -16,22 +16,22 @@ _CONTENT = re.compile(r"[0-9a-f]{64}")
 
 
 def new_name() -> str:
-    """A name that no other temporary file has."""
+    """A new, unique name for a temporary file."""
     return f"{secrets.token_hex(8)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether `new_name` makes such names."""
+    """True if `name` has the form of `new_name`'s names."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_content(name: str) -> bool:
-    """Whether `hex_of` makes such names."""
+    """True if `name` has the form of `hex_of`'s names."""
     return _CONTENT.fullmatch(name) is not None
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a directory with all that is in it, or a link, not what it points to."""
+    """Remove a file, a directory with its content, or a link without its target."""
     if path.is_symlink() or not path.is_dir():
         path.unlink()
     else:
@@ -39,19 +39,19 @@ def remove(path: Path) -> None:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Remove what interrupted writers left in `directory`; what can't be removed stays."""
+    """Remove files of interrupted writers from `directory`; log those that can't be removed."""
     for entry in directory.iterdir():
         if is_temporary(entry.name):
             try:
                 remove(entry)
             except OSError as error:
-                log.warning("%s stays: %s", entry, error)
+                log.warning("can't remove %s: %s", entry, error)
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that no reader and no crash ever sees half of it.
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that no reader sees a part of it; when this returns, it is on the disk.
 
-    `mode` are its permissions, less the umask's.
+    `mode` are its permissions, minus the umask's.
     """
     temporary = path.with_name(new_name())
     try:
@@ -67,5 +67,5 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def hex_of(digest: str) -> str:
-    """The 64 hex digits of "sha256:…", which are a content's name on the disk."""
+    """The 64 hex digits of "sha256:…", which name a content's file or directory."""
     return digest.removeprefix("sha256:")

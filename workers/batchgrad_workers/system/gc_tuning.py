@@ -1,16 +1,16 @@
-"""When Python looks for garbage that reference counts don't find: seldom."""
+"""Make Python's cyclic garbage collector run less often."""
 
 import gc
 
 YOUNG_OBJECTS = 50_000
-"""How many the garbage collector waits for; Python's own 700 would be a few step rows."""
+"""New objects between collections; Python's default of 700 is a few step rows."""
 
 
 def collect_seldom() -> None:
-    """For a process that takes thousands of rows a second, all gone again with their report."""
+    """Collect seldom, for a process that handles thousands of short-lived rows a second."""
     gc.set_threshold(YOUNG_OBJECTS)
 
 
 def freeze_existing_objects() -> None:
-    """What was imported, compiled and set up stays: it is not looked at again."""
+    """Exclude all existing objects from collections: modules, compiled loops, configuration."""
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What this process holds of memory, and how much more it may take (Linux)."""
+"""This process's memory use, and a limit on further allocations (Linux)."""
 
 import os
 import resource
@@ -10,15 +10,15 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int:
-    """Memory that is there now, shared or not."""
+    """Bytes of memory that are resident now, shared or not."""
     return _pages(1) * _PAGE_BYTES
 
 
 @contextmanager
 def at_most(more_bytes: int) -> Iterator[None]:
-    """Inside the block allocations beyond `more_bytes` more than now fail: MemoryError.
+    """Within the block, allocations beyond `more_bytes` above the current use raise MemoryError.
 
-    Files that are mapped, as datasets are, do not count (RLIMIT_DATA).
+    Mapped files, such as datasets, do not count (RLIMIT_DATA).
     """
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _pages(5) * _PAGE_BYTES + more_bytes

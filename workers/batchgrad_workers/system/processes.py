@@ -1,7 +1,7 @@
-"""What /proc knows about processes: who belongs to a session, and how to end them all.
+"""Find the processes of a session in /proc, and end them.
 
-Everything that a keeper starts stays in the keeper's session (Ray's workers make process groups
-of their own, but no sessions), so the session finds what a killed keeper left.
+All processes that the ray_head process starts stay in its session (Ray's workers create process
+groups, but no sessions). So the session finds the processes that a killed ray_head process left.
 """
 
 import os
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.05
 
 
 def session_members(session: int, *, named: str | None = None) -> list[int]:
-    """Living processes of a session, or those of them with that name; zombies left out."""
+    """Ids of a session's processes, optionally with this name; without zombies."""
     return [
         int(entry.name)
         for entry in PROC.iterdir()
@@ -26,23 +26,26 @@ def session_members(session: int, *, named: str | None = None) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """True if a process exists and is no zombie."""
     return _living(PROC / str(pid)) is not None
 
 
 def session_uses(session: int, folder: Path) -> bool:
-    """Whether a process of the session was started with, or has open, something in `folder`.
+    """True if a process of the session has `folder` in its command line or in its open files.
 
-    Numbers of processes come round again: this tells our own session from a stranger's. Command
-    lines alone do not: Ray's agents and workers overwrite theirs with a title.
+    Process ids are reused: this distinguishes our session from an unrelated one. Command lines
+    alone are not enough: Ray's agents and workers overwrite theirs with a title.
     """
     return any(_uses(PROC / str(pid), str(folder)) for pid in session_members(session))
 
 
 def end_session(session: int, *, wait_seconds: float, but: frozenset[int] = frozenset()) -> None:
-    """Let a session's processes leave by themselves for a while, then kill what remains.
+    """Wait until a session's processes end by themselves, then kill those that remain.
 
-    `but` are processes to leave alone. Raises TimeoutError if the kernel does not let one go.
+    `but` are processes to leave alone.
+
+    Raises:
+        TimeoutError: a process still exists 5 s after SIGKILL.
     """
     if wait_for_session(session, wait_seconds, but=but):
         return
@@ -50,11 +53,11 @@ def end_session(session: int, *, wait_seconds: float, but: frozenset[int] = froz
         kill(pid)
     if not wait_for_session(session, 5.0, but=but):
         remaining = sorted(set(session_members(session)) - but)
-        raise TimeoutError(f"processes {remaining} are still there 5 s after SIGKILL.")
+        raise TimeoutError(f"processes {remaining} still exist 5 s after SIGKILL.")
 
 
 def wait_for_session(session: int, seconds: float, *, but: frozenset[int] = frozenset()) -> bool:
-    """Whether a session emptied within that time."""
+    """Wait at most `seconds` until a session has no processes; return whether it has none."""
     deadline = time.monotonic() + seconds
     while set(session_members(session)) - but:
         if time.monotonic() >= deadline:
@@ -63,18 +66,18 @@ def wait_for_session(session: int, seconds: float, *, but: frozenset[int] = froz
     return True
 
 
-def outlive_sigterm() -> None:
-    """Leave SIGTERM unheard, in this process and in all that it will start.
+def block_sigterm() -> None:
+    """Block SIGTERM in this process and in all that it will start.
 
-    Who ends a service may send it to the whole tree at once (systemd does); what the service has
-    started ends when the service asks for it, or when its pipe closes. Blocked, not ignored: Ray's
-    processes set handlers of their own.
+    systemd, for example, sends SIGTERM to the whole process tree of a service at once; but the
+    service's children end at its request, or when its pipe closes. The signal is blocked, not
+    ignored, because Ray's processes set their own handlers.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def kill(pid: int) -> None:
-    """SIGKILL a process that may be gone already."""
+    """Send SIGKILL to a process; do nothing if it has ended."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -82,7 +85,7 @@ def kill(pid: int) -> None:
 
 
 def kill_group(group: int) -> None:
-    """SIGKILL a process group that may be gone already."""
+    """Send SIGKILL to a process group; do nothing if it has ended."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
@@ -90,7 +93,7 @@ def kill_group(group: int) -> None:
 
 
 def _living(entry: Path) -> tuple[int, str] | None:
-    """Session and name of a process; None if it is a zombie, or ended while we looked."""
+    """Session and name of a process; None if it is a zombie or has ended."""
     try:
         stat = (entry / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -106,5 +109,9 @@ def _uses(entry: Path, folder: str) -> bool:
         if folder.encode() in (entry / "cmdline").read_bytes():
             return True
         return any(str(link.readlink()).startswith(folder) for link in (entry / "fd").iterdir())
-    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended, or is another's
+    except (
+        FileNotFoundError,
+        ProcessLookupError,
+        PermissionError,
+    ):  # ended, or another user's
         return False

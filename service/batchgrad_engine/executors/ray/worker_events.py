@@ -3,18 +3,18 @@
 from batchgrad_engine.executors.protocol import ExecutorEvent
 from batchgrad_engine.executors.ray.protocol import GroupWorker
 from batchgrad_workers.runtime.actor import Identity
-from batchgrad_workers.runtime.build_info import build
+from batchgrad_workers.runtime.build_info import build_info
 
 
 def joined(worker: GroupWorker, identity: Identity) -> list[ExecutorEvent]:
     """A worker joined; warnings if its libraries differ or its arrays travel through Ray."""
     data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
     events = [ExecutorEvent("worker_joined", data)]
-    if identity.build != (own := build()):
+    if identity.build_info != (own := build_info()):
         events.append(
             _warning(
-                f"Worker {worker.number} on {identity.host} has {identity.build}, the engine has "
-                f"{own}: results are right, but their last bits may depend on which worker "
+                f"Worker {worker.number} on {identity.host} has {identity.build_info}, the engine "
+                f"has {own}: results are right, but their last bits may depend on which worker "
                 "computes which range."
             )
         )
