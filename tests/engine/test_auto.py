@@ -192,6 +192,16 @@ def test_other_transitions_are_refused() -> None:
         check_transition(State.CONNECTING, State.MEASURING)
 
 
+def test_the_page_on_scheduling_has_the_table_of_transitions() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
+    _, rows = page.split("| from | to | when |\n|---|---|---|\n")
+    assert rows.split("\n\n")[0].splitlines() == [
+        f"| {before.value} | {after.value} | {when} |"
+        for before in TRANSITIONS
+        for after, when in TRANSITIONS[before].items()
+    ]
+
+
 def test_configurations_for_ray() -> None:
     assert ray_configs("auto", [2], 8) == [ParallelConfig(2, 1)]
     assert ray_configs("auto", [4, 8], 8) == [ParallelConfig(8, 1), ParallelConfig(2, 4)]
