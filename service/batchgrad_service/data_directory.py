@@ -27,7 +27,7 @@ FOLDERS = ("datasets", "uploads", "parameters")
 CONTENTS = ("datasets", "parameters", "jobs", "published")
 """Folders whose entries are named in the database."""
 
-_OTHER_OWN_NAMES = {"jobs", "published", "keeper.json", "keeper.log", "token"}
+_OTHER_OWN_NAMES = {"jobs", "published", "keeper.json", "ray_head.log", "keeper.log", "token"}
 _IGNORED_NAMES = {LOCK, "token", "lost+found"}
 """A directory with only these is empty: an interrupted first start, the operator or a new file
 system made them."""

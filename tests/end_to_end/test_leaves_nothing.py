@@ -103,7 +103,7 @@ def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
                 job_id = mine.submit(spec(workers=2, **ENDLESS)).id
             get_on(mine, job_id)
             started = descendants(process.pid)
-            assert len(started) > 5  # keeper, Ray's own processes, engine, workers
+            assert len(started) > 5  # head, Ray's own processes, engine, workers
             kept = {path for path in traces(started, tmp_path) if not tmp_path.is_relative_to(path)}
             assert kept
             done_steps = mine.job(job_id).step

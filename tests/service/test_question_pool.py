@@ -121,11 +121,11 @@ def test_a_sigterm_to_the_whole_tree_ends_no_question(pool: QuestionPool) -> Non
 
 
 def test_only_so_many_wait(tmp_path: Path) -> None:
-    pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG, at_once=1, waiting=1)
-    asked, go_on = threading.Event(), threading.Event()
+    pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG, processes=1, max_waiting=1)
+    holding, go_on = threading.Event(), threading.Event()
 
     def hold(*_: Any) -> Any:
-        asked.set()
+        holding.set()
         go_on.wait()
         raise UnavailableError("held")
 
@@ -134,9 +134,9 @@ def test_only_so_many_wait(tmp_path: Path) -> None:
     async def ask_thrice() -> list[Any]:
         body = json.dumps(SMALL).encode()
         two = [asyncio.create_task(pool.ask("gradients", body)) for _ in range(2)]
-        await asyncio.to_thread(asked.wait)
+        await asyncio.to_thread(holding.wait)
         try:
-            with pytest.raises(UnavailableError, match="ask again") as caught:
+            with pytest.raises(UnavailableError, match="send it again later") as caught:
                 await asyncio.wait_for(pool.ask("gradients", body), 20)
             assert caught.value.headers["Retry-After"] == "2"
         finally:

@@ -63,7 +63,7 @@ def test_process_that_fails_is_told(program: str) -> None:
 
 def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> None:
     shutdown, begun = Shutdown(), tmp_path / "on"
-    one = replays(SLEEPS, str(begun), on_shutdown=shutdown.subscribe, at_once=1)
+    one = replays(SLEEPS, str(begun), on_shutdown=shutdown.subscribe, max_running=1)
     ended: list[ProblemError] = []
 
     def ask() -> None:

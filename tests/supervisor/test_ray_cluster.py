@@ -119,7 +119,7 @@ def test_a_driver_connects_more_actors_than_cpus_and_a_clean_stop_leaves_nothing
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("victim", ["keeper", "gcs_server", "raylet"])
+@pytest.mark.parametrize("victim", ["head", "gcs_server", "raylet"])
 def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
     tmp_path: Path, shared_memory: set[Path], victim: str
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
     try:
         first = cluster.address(1)
         session, temp_dir = record(tmp_path)
-        [pid] = [session] if victim == "keeper" else session_members(session, named=victim)
+        [pid] = [session] if victim == "head" else session_members(session, named=victim)
         os.kill(pid, signal.SIGKILL)
         if victim == "gcs_server":  # the next job need not wait for the rest: the port is closed
             wait_until_refused(first.address)
@@ -144,9 +144,9 @@ def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("keeper_too", [False, True])
+@pytest.mark.parametrize("head_too", [False, True])
 def test_a_killed_service_leaves_nothing(
-    tmp_path: Path, shared_memory: set[Path], *, keeper_too: bool
+    tmp_path: Path, shared_memory: set[Path], *, head_too: bool
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(tmp_path)], stdout=subprocess.PIPE
@@ -157,16 +157,16 @@ def test_a_killed_service_leaves_nothing(
             session, temp_dir = record(tmp_path)
         finally:
             service.kill()
-    if keeper_too:
+    if head_too:
         os.kill(session, signal.SIGKILL)
-        RayCluster(tmp_path, leave_seconds=2.0).remove_leftovers()  # what the next boot does
+        RayCluster(tmp_path, stop_seconds=2.0).remove_leftovers()  # what the next boot does
         assert not (tmp_path / "keeper.json").exists()
     assert_nothing_left(session, temp_dir, shared_memory)
 
 
 @pytest.mark.ray
 def test_logs_of_dead_workers_go_while_the_cluster_lives(tmp_path: Path) -> None:
-    cluster = RayCluster(tmp_path, keeper_command=[sys.executable, "-c", TIDY])
+    cluster = RayCluster(tmp_path, head_command=[sys.executable, "-c", TIDY])
     try:
         where = cluster.address(1)
         _, temp_dir = record(tmp_path)
@@ -181,17 +181,17 @@ def test_logs_of_dead_workers_go_while_the_cluster_lives(tmp_path: Path) -> None
         cluster.stop()
 
 
-def test_a_keeper_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_head_that_fails_says_why(tmp_path: Path) -> None:
     cluster = RayCluster(
-        tmp_path, keeper_command=[sys.executable, "-c", "import sys; sys.exit('no room')"]
+        tmp_path, head_command=[sys.executable, "-c", "import sys; sys.exit('no room')"]
     )
     with pytest.raises(ClusterUnavailableError, match="no room"):
         cluster.address(1)
     cluster.stop()
 
 
-def test_a_named_cluster_needs_no_keeper(tmp_path: Path) -> None:
-    cluster = RayCluster(tmp_path, "203.0.113.7:6379", keeper_command=["/nowhere"])
+def test_a_named_cluster_needs_no_head(tmp_path: Path) -> None:
+    cluster = RayCluster(tmp_path, "203.0.113.7:6379", head_command=["/nowhere"])
     assert cluster.address(3) == ClusterAddress("203.0.113.7:6379", private=False)
     cluster.stop()
 

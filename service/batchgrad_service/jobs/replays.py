@@ -1,4 +1,4 @@
-"""Replays of steps: each a process of its own, few at once, none for long."""
+"""Run replays of steps: each in a process of its own, a few at once, within a time limit."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from batchgrad_service.jobs.engine_process import ENVIRONMENT
 from batchgrad_service.problems import ConflictError, ProblemError, UnavailableError
 
 REPLAY_COMMAND = (sys.executable, "-m", "batchgrad_engine.replay")
-AT_ONCE = 2
+MAX_RUNNING = 2
 
 
 class Replays:
@@ -27,25 +27,25 @@ class Replays:
         on_shutdown: Callable[[Callable[[], None]], AbstractContextManager[None]],
         *,
         command: Sequence[str] = REPLAY_COMMAND,
-        at_once: int = AT_ONCE,
+        max_running: int = MAX_RUNNING,
     ) -> None:
         self.seconds = seconds
         self._on_shutdown = on_shutdown
         self._command = command
-        self._at_once = at_once
-        self._free = threading.BoundedSemaphore(at_once)
+        self._max_running = max_running
+        self._free = threading.BoundedSemaphore(max_running)
 
     def run(self, request: Request) -> Replayed:
-        """What the replay found.
+        """Run a replay and return its result.
 
         Raises:
-            UnavailableError: as many as may run at once are running.
-            ConflictError: it took too long.
-            ProblemError: it failed; the service's log says why.
+            UnavailableError: too many replays are running.
+            ConflictError: the replay took too long.
+            ProblemError: the replay failed; the service's log says why.
         """
         if not self._free.acquire(blocking=False):
             raise UnavailableError(
-                f"{self._at_once} replays are under way, as many as run at once: ask again.",
+                f"{self._max_running} replays are running, as many as may: send it again later.",
                 code="replays_busy",
                 headers={"Retry-After": "1"},
             )
@@ -73,15 +73,15 @@ class Replays:
             timer.start()
             try:
                 with self._on_shutdown(process.kill):
-                    answer = _converse(process, request)
+                    answer = _exchange(process, request)
                     process.wait()
             finally:
                 timer.cancel()
-                process.kill()  # nothing happens to one that has ended
+                process.kill()  # without effect if it has ended
         if expired.is_set():
             raise ConflictError(
                 f"The replay of step {request.step} took longer than {self.seconds:g} s "
-                "(replay_timeout_seconds), and was ended: ask for a step soon after a checkpoint.",
+                "(replay_timeout_seconds) and was ended: choose a step soon after a checkpoint.",
                 code="replay_too_long",
             )
         if process.returncode:
@@ -93,8 +93,8 @@ class Replays:
         return Replayed.model_validate_json(answer)
 
 
-def _converse(process: subprocess.Popen[bytes], request: Request) -> bytes:
-    """Send the request and read to the end; stdin stays open, its end would mean to leave."""
+def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes:
+    """Send the request and read the result; closing stdin would end the replay."""
     if process.stdin is None or process.stdout is None:
         raise TypeError("A replay needs pipes for stdin and stdout.")
     line = memoryview(request.model_dump_json().encode() + b"\n")

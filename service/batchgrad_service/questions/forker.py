@@ -1,4 +1,4 @@
-"""The service's end of question_process.py, which forks the processes that answer questions."""
+"""Start questions/process.py, and have it fork the processes that answer questions."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ COMMAND = (sys.executable, "-m", "batchgrad_service.questions.process")
 
 
 class Forker:
-    """Started when it is needed, and again when it has died. One thread at a time."""
+    """The process that forks others; started when needed, also after it died. Not thread-safe."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
@@ -22,10 +22,10 @@ class Forker:
         self._control: socket.socket | None = None
 
     def start(self) -> socket.socket:
-        """The socket over which it is told to fork; it may still be starting."""
+        """Return the socket for fork commands; start the process if needed, without waiting."""
         if self._control is not None and self._process and self._process.poll() is None:
             return self._control
-        self._leave()
+        self._detach()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -39,10 +39,10 @@ class Forker:
         return self._control
 
     def fork(self) -> socket.socket:
-        """A socket to a new process, which reads questions from it as soon as it is there.
+        """Return a socket to a new process, which reads questions from it once it has started.
 
         Raises:
-            UnavailableError: it cannot be started.
+            UnavailableError: the process cannot be started.
         """
         for _ in range(2):
             control = self.start()
@@ -50,28 +50,28 @@ class Forker:
             with theirs:
                 try:
                     socket.send_fds(control, [b"f"], [theirs.fileno()])
-                except OSError:  # it has just ended: another is started
+                except OSError:  # it has just ended; start another
                     ours.close()
-                    self._leave()
+                    self._detach()
                 else:
                     return ours
         raise UnavailableError("No process can be started to answer.", code="requests_busy")
 
     def stop(self) -> None:
-        """End it, and every process that it has forked; returns when they are gone.
+        """End the process and all that it forked; return when they have ended.
 
         Raises:
-            TimeoutError: the kernel does not let one go.
+            TimeoutError: a process does not end after SIGKILL.
         """
         process = self._process
         if process is not None:
             kill_group(process.pid)
-        self._leave()
+        self._detach()
         if process is not None:
             end_session(process.pid, wait_seconds=0)
 
-    def _leave(self) -> None:
-        """Part from it; those that it has forked go on."""
+    def _detach(self) -> None:
+        """End the process but not those that it forked."""
         if self._control is not None:
             self._control.close()
             self._control = None

@@ -1,4 +1,4 @@
-"""POST /v1/gradients: one minibatch, the exact answer, and what the shortcuts make of it."""
+"""Answer POST /v1/gradients: one minibatch's exact mean gradient, and each shortcut beside it."""
 
 from math import isfinite, ldexp
 from typing import Any
@@ -42,10 +42,10 @@ from batchgrad_workers.runtime.threads import ThreadPool
 
 
 def answer(request: GradientsRequest) -> GradientsResponse:
-    """The exact mean gradient of the minibatch beside every shortcut.
+    """Return the exact mean gradient of the minibatch, and every shortcut's gradient.
 
     Raises:
-        InvalidError: a field does not fit; the problem names it, its value and the remedy.
+        InvalidError: a field does not fit; the error names it, its value and the remedy.
     """
     network, batch, parameters = _read(request)
     loss = LOSSES[request.loss]
@@ -54,24 +54,24 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     views = network.views(parameters)
     with np.errstate(all="ignore"):
         sums, losses, norms = _sums(differentiator, parameters, batch, request.microbatch_size)
-    there = batch.weights > 0
-    _refuse_overflow(losses, norms, there)
+    positive = batch.weights > 0
+    _refuse_overflow(losses, norms, positive)
 
     weight = float(sums.totals[WEIGHT])
     _refuse_heavy(sums)
     exact = sums.gradient / sums.gradient.dtype.type(weight)
     means = layout.means(sums.means, weight)
     shortcuts = Shortcuts(network, loss)
-    with np.errstate(all="ignore"), ThreadPool(1) as team:
+    with np.errstate(all="ignore"), ThreadPool(1) as pool:
         rows = shortcuts.rows(parameters[None], layout.means(sums.means[None], weight))
-        compared = compare(network, exact[None], rows, team)
+        compared = compare(network, exact[None], rows, pool)
     of_means = sums.microbatch_means / exact.dtype.type(sums.totals[WEIGHING])
-    noise = noise_scale(norms[there], batch.weights[there], norm(exact))
+    noise = noise_scale(norms[positive], batch.weights[positive], norm(exact))
     return GradientsResponse(
         loss=float(sums.totals[LOSS]) / weight,
         examples=len(losses),
         mean_gradient=_lists(network, exact),
-        norms=[_defined(own) for own in norms.tolist()],
+        norms=[_defined(value) for value in norms.tolist()],
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
             **{
@@ -159,9 +159,9 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
 def _sums(
     differentiator: Differentiator, parameters: Array, batch: Microbatch, size: int | None
 ) -> tuple[GradientSums, Array, Floats]:
-    """Sums over the whole minibatch by the canonical tree, as a job's workers make them.
+    """Sum over the whole minibatch in the canonical tree, as a job's workers do.
 
-    Rows of weight 0 are left out of their microbatches; they have a loss and a norm all the same.
+    Rows of weight 0 are left out of their microbatches; their losses and norms are computed too.
     """
     examples = len(batch.inputs)
     size = min(examples, size or DEFAULT_MICROBATCH)
@@ -191,8 +191,8 @@ def _sums(
     return tree.root(), losses, norms
 
 
-def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_]) -> None:
-    bad = np.flatnonzero(there & ~(np.isfinite(losses) & np.isfinite(norms)))
+def _refuse_overflow(losses: Array, norms: Floats, positive: npt.NDArray[np.bool_]) -> None:
+    bad = np.flatnonzero(positive & ~(np.isfinite(losses) & np.isfinite(norms)))
     if len(bad):
         first = [int(example) for example in bad[:5]]
         raise InvalidError.field(
@@ -204,12 +204,12 @@ def _refuse_overflow(losses: Array, norms: Floats, there: npt.NDArray[np.bool_])
 
 
 def _refuse_heavy(sums: GradientSums) -> None:
-    """Finite examples can have sums that are not."""
+    """Refuse sums that are not finite, although every example is."""
     if not isfinite(sums.totals[LOSS]) or not np.isfinite(sums.gradient).all():
         raise InvalidError.field(
             "/inputs",
-            "Every example is finite, their weighted sum is not: scale inputs or parameters down, "
-            "or use precision: float64.",
+            "Every example's gradient is finite, but their weighted sum is not: scale inputs or "
+            "parameters down, or use precision: float64.",
         )
 
 

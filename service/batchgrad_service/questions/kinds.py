@@ -1,4 +1,4 @@
-"""The questions that a process of its own may answer, from bytes to bytes."""
+"""The kinds of questions, and the function that answers each: from bytes to bytes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Kind = Literal["gradients", "spec", "plan"]
 
 
 class PlanQuestion(BaseModel):
-    """What a plan is made from."""
+    """The inputs of a plan."""
 
     spec: JobSpec
     dataset: Dataset
@@ -27,13 +27,13 @@ def _gradients(body: bytes) -> bytes:
 
 
 def _spec(body: bytes) -> bytes:
-    """A job's spec as it was sent, checked and with its defaults."""
+    """Validate a job's spec and fill in its defaults."""
     return read_body(JobSpec, body).model_dump_json().encode()
 
 
 def _plan(body: bytes) -> bytes:
-    asked = PlanQuestion.model_validate_json(body)
-    return plan.plan(asked.spec, asked.dataset, asked.directory).model_dump_json().encode()
+    question = PlanQuestion.model_validate_json(body)
+    return plan.plan(question.spec, question.dataset, question.directory).model_dump_json().encode()
 
 
 ANSWERS: dict[Kind, Callable[[bytes], bytes]] = {

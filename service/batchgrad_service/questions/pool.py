@@ -1,7 +1,7 @@
-"""Heavy questions, each answered by a process of its own with limits of memory and time.
+"""A pool of processes that answer questions, each within limits of memory and CPU time.
 
-The processes stay for the next question, and are few. As many questions as `WAITING` wait for one;
-any more are asked to come again.
+A few processes answer one question after the other. At most `MAX_WAITING` questions wait; further
+ones are refused with a Retry-After.
 """
 
 import socket
@@ -18,37 +18,37 @@ import structlog
 from batchgrad_service.problems import InvalidError, ProblemError, UnavailableError
 from batchgrad_service.questions.forker import Forker
 from batchgrad_service.questions.kinds import Kind
-from batchgrad_service.questions.protocol import Answered, Question, SerializedProblem
+from batchgrad_service.questions.protocol import AnswerHeader, Question, SerializedProblem
 
-AT_ONCE = 2
-WAITING = 64
+PROCESSES = 2
+MAX_WAITING = 64
 BODY_BYTES = 256 * 2**10
-"""A question of so many bytes may take the time that is set, a longer one in proportion."""
+"""A question of this length may take the time that is set; a longer one, more in proportion."""
 
 DATA_BYTES = 100 * 2**20
-"""So many bytes of stored data may take a second more: memory that is read once, or a disk."""
+"""For each of these many bytes of stored data a question may take one second more."""
 
 MEMORY_PER_BODY_BYTE = 24
-"""For the body itself: a digit and its comma become a number of 8 bytes in three lists."""
+"""Memory for the body itself: a digit and its comma become an 8-byte number in three lists."""
 
 MOST_SECONDS = 60.0
-"""No question may take more CPU time."""
+"""The most CPU time that any question may take."""
 
-_SLOWNESS = 20
-"""On a busy machine a second of CPU time may take so many; a process that is stopped never ends."""
+_WALL_SECONDS_PER_CPU_SECOND = 20
+"""How long to wait for a second of CPU time on a busy machine; a stopped process never answers."""
 
 _CHUNK_BYTES = 2**18
-_IN_MEMORY_BYTES = 2**20  # of an answer; what is longer waits for its reader on the disk
+_IN_MEMORY_BYTES = 2**20  # of an answer; a longer one is kept on the disk for its reader
 _ANSWER_LESS = "use fewer examples, a smaller microbatch_size or a smaller model, or submit a job."
 _log = structlog.stdlib.get_logger("batchgrad.questions")
 
 
 class _ProcessEnded(Exception):
-    """A process left without an answer."""
+    """A process ended without an answer."""
 
 
 class QuestionPool:
-    """Asks questions of processes, from any task. Large answers go to `folder`."""
+    """Sends questions to processes, from any task. Large answers are kept in `folder`."""
 
     def __init__(
         self,
@@ -56,101 +56,101 @@ class QuestionPool:
         *,
         memory_bytes: int,
         cpu_seconds: float,
-        at_once: int = AT_ONCE,
-        waiting: int = WAITING,
+        processes: int = PROCESSES,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._folder = folder
         self._memory_bytes = memory_bytes
         self._cpu_seconds = cpu_seconds
-        self._most = at_once + waiting
-        self._under_way = 0
-        self._limiter = anyio.CapacityLimiter(at_once)
-        self._lock = threading.Lock()  # guards what follows
+        self._capacity = processes + max_waiting
+        self._in_flight = 0
+        self._limiter = anyio.CapacityLimiter(processes)
+        self._lock = threading.Lock()  # guards the following
         self._forker = Forker()
         self._idle: list[socket.socket] = []
         self._busy: set[socket.socket] = set()
         self._stopped = False
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
-        """The answer, from its beginning; `data_bytes` of stored data may have to be read for it.
+        """Return the answer as a file; `data_bytes` of stored data may have to be read for it.
 
         Raises:
             ProblemError: the question is wrong, or takes more than it may.
-            UnavailableError: too many wait, or the service stops.
+            UnavailableError: too many questions wait, or the service stops.
         """
-        if self._under_way >= self._most:
+        if self._in_flight >= self._capacity:
             raise UnavailableError(
-                f"{self._under_way} questions wait for their answers, as many as may: ask again.",
+                f"{self._in_flight} questions wait already, as many as may: send it again later.",
                 code="requests_busy",
                 headers={"Retry-After": "2"},
             )
         seconds = self._cpu_seconds * max(1, len(body) / BODY_BYTES) + data_bytes / DATA_BYTES
-        asked = Question(
+        question = Question(
             kind=kind,
             bytes=len(body),
             memory_bytes=self._memory_bytes + MEMORY_PER_BODY_BYTE * len(body),
             cpu_seconds=min(MOST_SECONDS, seconds),
         )
-        self._under_way += 1
+        self._in_flight += 1
         try:
-            return await anyio.to_thread.run_sync(self._ask, asked, body, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(self._ask, question, body, limiter=self._limiter)
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
 
     def start(self) -> None:
-        """Get ready, if nobody has asked before: the first question need not wait then."""
+        """Start the process that forks the others, so that the first question need not wait."""
         with self._lock:
             if not self._stopped:
                 self._forker.start()
 
     def stop(self) -> None:
-        """End all processes; questions under way are not answered any more."""
+        """End all processes; questions in flight get no answer."""
         with self._lock:
             self._stopped = True
-            for line in self._busy:
+            for connection in self._busy:
                 with suppress(OSError):  # its process has just ended
-                    line.shutdown(socket.SHUT_RDWR)
-            for line in self._idle:
-                line.close()
+                    connection.shutdown(socket.SHUT_RDWR)
+            for connection in self._idle:
+                connection.close()
             self._idle.clear()
             self._forker.stop()
 
-    def _ask(self, asked: Question, body: bytes) -> IO[bytes]:
-        line = self._take()
+    def _ask(self, question: Question, body: bytes) -> IO[bytes]:
+        connection = self._acquire()
         started = monotonic()
         try:
-            answered, content = self._converse(line, asked, body)
+            header, content = self._exchange(connection, question, body)
         except (_ProcessEnded, ConnectionError, TimeoutError) as error:
-            self._give_back(line, usable=False)
-            raise self._ended(asked, monotonic() - started, error) from error
+            self._release(connection, usable=False)
+            raise self._problem_of_end(question, monotonic() - started, error) from error
         except BaseException:
-            self._give_back(line, usable=False)
+            self._release(connection, usable=False)
             raise
-        self._give_back(line, usable=not answered.last)
-        if answered.outcome == "answer":
+        self._release(connection, usable=not header.last)
+        if header.outcome == "answer":
             return content
         with content:
-            if answered.outcome == "problem":
+            if header.outcome == "problem":
                 raise SerializedProblem.model_validate_json(content.read()).problem()
-        if answered.outcome == "out_of_memory":
-            raise _too_large(asked)
+        if header.outcome == "out_of_memory":
+            raise _too_large(question)
         raise ProblemError("Something broke inside; the service's log says what.")
 
-    def _converse(
-        self, line: socket.socket, asked: Question, body: bytes
-    ) -> tuple[Answered, IO[bytes]]:
-        line.settimeout(_SLOWNESS * asked.cpu_seconds)
-        line.sendall(asked.model_dump_json().encode() + b"\n")
-        line.sendall(body)
-        with line.makefile("rb") as answers:
-            header = answers.readline()
-            if not header:
+    def _exchange(
+        self, connection: socket.socket, question: Question, body: bytes
+    ) -> tuple[AnswerHeader, IO[bytes]]:
+        connection.settimeout(_WALL_SECONDS_PER_CPU_SECOND * question.cpu_seconds)
+        connection.sendall(question.model_dump_json().encode() + b"\n")
+        connection.sendall(body)
+        with connection.makefile("rb") as answers:
+            line = answers.readline()
+            if not line:
                 raise _ProcessEnded
-            answered = Answered.model_validate_json(header)
+            header = AnswerHeader.model_validate_json(line)
             content: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - the caller's
                 _IN_MEMORY_BYTES, dir=str(self._folder)
             )
-            left = answered.bytes
+            left = header.bytes
             while left:
                 chunk = answers.read1(min(left, _CHUNK_BYTES))
                 if not chunk:
@@ -158,60 +158,60 @@ class QuestionPool:
                 content.write(chunk)
                 left -= len(chunk)
         content.seek(0)
-        return answered, content
+        return header, content
 
-    def _take(self) -> socket.socket:
-        """The line to a process that is free, or to a new one."""
+    def _acquire(self) -> socket.socket:
+        """Return the connection to a free process, or to a new one."""
         with self._lock:
             if self._stopped:
                 raise _stopping()
             while self._idle:
-                line = self._idle.pop()
-                if _is_there(line):
+                connection = self._idle.pop()
+                if _is_alive(connection):
                     break
-                line.close()
+                connection.close()
             else:
-                line = self._forker.fork()
-            self._busy.add(line)
-            return line
+                connection = self._forker.fork()
+            self._busy.add(connection)
+            return connection
 
-    def _give_back(self, line: socket.socket, *, usable: bool) -> None:
+    def _release(self, connection: socket.socket, *, usable: bool) -> None:
         with self._lock:
-            self._busy.discard(line)
+            self._busy.discard(connection)
             if usable and not self._stopped:
-                self._idle.append(line)
+                self._idle.append(connection)
                 return
-        line.close()
+        connection.close()
 
-    def _ended(self, asked: Question, seconds: float, error: Exception) -> ProblemError:
+    def _problem_of_end(self, question: Question, seconds: float, error: Exception) -> ProblemError:
         if self._stopped:
             return _stopping()
-        _log.warning("a question's process ended", kind=asked.kind, seconds=round(seconds, 2))
-        if not isinstance(error, TimeoutError) and seconds < asked.cpu_seconds:
-            return _too_large(asked)  # not every library can tell of a lack of memory
+        _log.warning("a question's process ended", kind=question.kind, seconds=round(seconds, 2))
+        if not isinstance(error, TimeoutError) and seconds < question.cpu_seconds:
+            return _too_large(question)  # not every library reports a lack of memory
         return InvalidError.field(
             "",
-            f"The answer takes more than {asked.cpu_seconds:.3g} s of CPU time, as much as this "
+            f"The answer takes more than {question.cpu_seconds:.3g} s of CPU time, as much as this "
             f"question may: {_ANSWER_LESS}",
             code="request_cpu_time_exceeded",
         )
 
 
-def _is_there(line: socket.socket) -> bool:
-    """Whether the process at the other end has not left."""
-    line.setblocking(False)
+def _is_alive(connection: socket.socket) -> bool:
+    """Whether the process at the other end has not ended."""
+    connection.setblocking(False)
     try:
-        return line.recv(1, socket.MSG_PEEK) != b""
+        return connection.recv(1, socket.MSG_PEEK) != b""
     except BlockingIOError:
         return True
     except ConnectionError:
         return False
 
 
-def _too_large(asked: Question) -> ProblemError:
+def _too_large(question: Question) -> ProblemError:
     return InvalidError.field(
         "",
-        f"The answer takes more than {asked.memory_bytes / 2**20:.0f} MiB of memory, as much as "
+        f"The answer takes more than {question.memory_bytes / 2**20:.0f} MiB of memory, as much as "
         f"this question may: {_ANSWER_LESS}",
         code="request_memory_exceeded",
     )

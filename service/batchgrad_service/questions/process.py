@@ -1,7 +1,8 @@
-"""`python -m batchgrad_service.questions.process FD`: makes the processes that answer questions.
+"""`python -m batchgrad_service.questions.process FD`: fork the processes that answer questions.
 
-It imports what they need and answers a question itself, so that they begin warm, by a fork of a few
-milliseconds. FD is a Unix socket, over which each comes a socket to answer on. Ends with it.
+This process imports what they need and answers a question itself, so that a fork, in a few
+milliseconds, is ready for its first question. FD is a Unix socket; each message on it brings a
+socket for a new process. This process ends when FD is closed.
 """
 
 import gc
@@ -14,23 +15,23 @@ import traceback
 
 from batchgrad_service.problems import BadRequestError, InvalidError
 from batchgrad_service.questions.kinds import ANSWERS
-from batchgrad_service.questions.protocol import Answered, Outcome, Question, SerializedProblem
+from batchgrad_service.questions.protocol import AnswerHeader, Outcome, Question, SerializedProblem
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, resident_bytes
 from batchgrad_workers.system.processes import block_sigterm
 
 KEPT_BYTES = 64 * 2**20
-"""By how much a process may have grown and still answer another question."""
+"""A process that has grown by more than this answers no further question."""
 
 
 def main() -> int:
-    """Fork whenever a socket comes."""
+    """Fork a process for each socket that arrives."""
     block_sigterm()
     single_threaded_blas()
     _warm_up()
     gc.collect()
-    gc.freeze()  # so that looking for garbage does not copy the pages that processes share
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # they end by themselves; nobody asks how
+    gc.freeze()  # so that garbage collection does not copy pages that the processes share
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reap ended processes automatically
     with socket.socket(fileno=int(sys.argv[1])) as control:
         while True:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -43,35 +44,35 @@ def main() -> int:
             os.close(descriptors[0])
 
 
-def _answer_all(line: socket.socket) -> None:
-    """Answer questions until the service leaves, or this process has grown."""
-    with line, line.makefile("rb") as questions:
+def _answer_all(connection: socket.socket) -> None:
+    """Answer questions until the service closes the connection, or this process has grown."""
+    with connection, connection.makefile("rb") as questions:
         started = resident_bytes()
-        while header := questions.readline():
-            asked = Question.model_validate_json(header)
-            outcome, content = _answer(asked, questions.read(asked.bytes))
+        while line := questions.readline():
+            question = Question.model_validate_json(line)
+            outcome, content = _answer(question, questions.read(question.bytes))
             last = outcome == "out_of_memory" or resident_bytes() - started > KEPT_BYTES
-            answered = Answered(outcome=outcome, bytes=len(content), last=last)
+            header = AnswerHeader(outcome=outcome, bytes=len(content), last=last)
             try:
-                line.sendall(answered.model_dump_json().encode() + b"\n")
-                line.sendall(content)
-            except BrokenPipeError:  # the service has stopped, or given the question up
+                connection.sendall(header.model_dump_json().encode() + b"\n")
+                connection.sendall(content)
+            except BrokenPipeError:  # the service has stopped, or does not wait any longer
                 return
             if last:
                 return
 
 
-def _answer(asked: Question, body: bytes) -> tuple[Outcome, bytes]:
-    """The answer within the question's limits; beyond its time SIGPROF ends the process."""
-    signal.setitimer(signal.ITIMER_PROF, asked.cpu_seconds)
+def _answer(question: Question, body: bytes) -> tuple[Outcome, bytes]:
+    """Answer within the question's limits; when its CPU time is over, SIGPROF ends the process."""
+    signal.setitimer(signal.ITIMER_PROF, question.cpu_seconds)
     try:
-        with at_most(asked.memory_bytes):
-            return "answer", ANSWERS[asked.kind](body)
+        with at_most(question.memory_bytes):
+            return "answer", ANSWERS[question.kind](body)
     except (InvalidError, BadRequestError) as problem:
         return "problem", SerializedProblem.of(problem).model_dump_json().encode()
     except MemoryError:
         return "out_of_memory", b""
-    except Exception:  # noqa: BLE001 - whatever it is, the service must learn of it
+    except Exception:  # noqa: BLE001 - the service must be told of any error
         traceback.print_exc()
         return "broken", b""
     finally:
@@ -79,9 +80,9 @@ def _answer(asked: Question, body: bytes) -> tuple[Outcome, bytes]:
 
 
 def _warm_up() -> None:
-    """A question like those of the page, for nothing: loops are loaded or compiled."""
+    """Answer a small question, so that compiled loops are loaded before the first fork."""
     for precision in ("float32", "float64"):
-        asked = {
+        question = {
             "model": {
                 "layers": [
                     {"kind": "linear", "out_features": 2},
@@ -95,7 +96,7 @@ def _warm_up() -> None:
             "precision": precision,
             "per_example": True,
         }
-        ANSWERS["gradients"](json.dumps(asked).encode())
+        ANSWERS["gradients"](json.dumps(question).encode())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What the service and a process that answers questions say to each other, on a Unix socket.
+"""Messages between the service and a process that answers questions, on a Unix socket.
 
-A line of JSON, then as many bytes as it says: the question's body, or the answer.
+Each message is a line of JSON (`Question` or `AnswerHeader`) and then `bytes` bytes: the question's
+body, or the answer.
 """
 
 from typing import Literal
@@ -15,7 +16,7 @@ Outcome = Literal["answer", "problem", "out_of_memory", "broken"]
 
 
 class Question(BaseModel):
-    """A question; it may take so much more memory, and so many seconds of CPU time."""
+    """A question's header: its kind, its length, and how much memory and CPU time it may take."""
 
     kind: Kind
     bytes: int
@@ -23,8 +24,8 @@ class Question(BaseModel):
     cpu_seconds: float
 
 
-class Answered(BaseModel):
-    """How it went. `last`: this process answers no other question."""
+class AnswerHeader(BaseModel):
+    """An answer's header. `last`: the process answers no further question."""
 
     outcome: Outcome
     bytes: int

@@ -1,4 +1,4 @@
-"""The Ray cluster that engines connect to: one that was named, or a private one on first need."""
+"""The Ray cluster of the engines: the one that the settings name, or a private one."""
 
 import json
 import logging
@@ -21,27 +21,27 @@ from batchgrad_workers.system.processes import end_session, is_alive, kill, sess
 
 log = logging.getLogger(__name__)
 
-KEEPER_COMMAND = (sys.executable, "-m", "batchgrad_service.ray_head.process")
+HEAD_COMMAND = (sys.executable, "-m", "batchgrad_service.ray_head.process")
 TEMP_PREFIX = "batchgrad-"
-_TEMP_NAME = re.compile(
-    rf"{TEMP_PREFIX}[a-z0-9_]{{8}}"
-)  # mkdtemp's; batchgrad-demo-… is no keeper's
+_TEMP_NAME = re.compile(rf"{TEMP_PREFIX}[a-z0-9_]{{8}}")  # by mkdtemp; batchgrad-demo-… is another
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
-LEAVE_SECONDS = 10.0
-KNOCK_SECONDS = 3.0
+STOP_SECONDS = 10.0
+CONNECT_SECONDS = 3.0
 OBJECT_STORE_BYTES = 256 * 2**20
 LOG_TAIL_BYTES = 2000
+_RECORD_NAME = "keeper.json"  # a start reads the record that the previous version wrote
+_LOG_NAME = "ray_head.log"
 _FOREIGN_CLUSTER = frozenset({"RAY_ADDRESS", "RAY_AUTH_TOKEN"})
 
 
 class ClusterUnavailableError(Exception):
-    """The private cluster did not start; the message holds the end of the keeper's log."""
+    """The private cluster did not start; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class ClusterAddress:
-    """Where a driver connects, and what it needs in its environment to be let in."""
+    """The address for a driver, and the environment variables with which it may connect."""
 
     address: str
     private: bool
@@ -49,7 +49,7 @@ class ClusterAddress:
 
 
 @dataclass(frozen=True)
-class _Keeper:
+class _HeadProcess:
     process: subprocess.Popen[bytes]
     temp_dir: Path
     token_path: Path
@@ -57,7 +57,7 @@ class _Keeper:
 
 
 class RayCluster:
-    """Starts a keeper when the first job needs Ray, and again when that one died.
+    """Starts the head of a private cluster when the first job needs it, and again when it died.
 
     Thread-safe. `stop` may be called while another thread waits in `address`, which then raises.
     """
@@ -68,73 +68,73 @@ class RayCluster:
         ray_address: str | None = None,
         *,
         object_store_memory_bytes: int = OBJECT_STORE_BYTES,
-        keeper_command: Sequence[str] = KEEPER_COMMAND,
-        leave_seconds: float = LEAVE_SECONDS,
+        head_command: Sequence[str] = HEAD_COMMAND,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._ray_address = ray_address
-        self._object_store_bytes = object_store_memory_bytes
-        self._keeper_command = keeper_command
-        self._leave_seconds = leave_seconds
+        self._object_store_memory_bytes = object_store_memory_bytes
+        self._head_command = head_command
+        self._stop_seconds = stop_seconds
         self._starting = threading.Lock()
-        self._removing = threading.Lock()
-        self._keeper: _Keeper | None = None
+
+        self._head: _HeadProcess | None = None
         self._address: str | None = None
         self._stopped = False
 
     @property
-    def _record(self) -> Path:
-        return self._data_dir / "keeper.json"
+    def _record_file(self) -> Path:
+        return self._data_dir / _RECORD_NAME
 
     def address(self, workers: int) -> ClusterAddress:
-        """Where to connect; starts the private cluster if there is none (seconds).
+        """Return where to connect; start the private cluster if there is none, in seconds.
 
-        Workers of the private cluster ask for no CPUs, so that a later job may have more of them
-        than the first one asked for. Raises ClusterUnavailableError.
+        Workers on the private cluster reserve no CPUs, so a later job may have more workers than
+        the first one. Raises ClusterUnavailableError.
         """
         if self._ray_address is not None:
             return ClusterAddress(self._ray_address, private=False)
         with self._starting:
-            if self._keeper is not None and not self._is_there(self._keeper):
+            if self._head is not None and not self._is_alive(self._head):
                 log.warning("The Ray cluster ended; a new one is started.")
-                self._leave(self._keeper)
-                self._keeper = None
-            if self._keeper is None:
+                self._end(self._head)
+                self._head = None
+            if self._head is None:
                 self._start(max(os.cpu_count() or 1, workers))
-            if self._keeper is None or self._address is None:
+            if self._head is None or self._address is None:
                 raise ClusterUnavailableError("The service is stopping.")
             return ClusterAddress(
                 self._address,
                 private=True,
-                environment=client_environment(self._keeper.temp_dir, self._keeper.token_path),
+                environment=client_environment(self._head.temp_dir, self._head.token_path),
             )
 
     def stop(self) -> None:
-        """End the private cluster, if there is one, and remove everything of it."""
+        """End the private cluster, if there is one, and remove its files."""
         self._stopped = True
-        keeper = self._keeper
-        if keeper is not None:
-            self._leave(keeper)  # whoever waits in `address` sees its stdout end
+        head = self._head
+        if head is not None:
+            self._end(head)  # a thread that waits in `address` sees its stdout end
         with self._starting:
-            if self._keeper is not None:
-                self._leave(self._keeper)
-            self._keeper = None
+            if self._head is not None:
+                self._end(self._head)
+            self._head = None
 
     def remove_leftovers(self) -> None:
-        """End what an earlier service and its keeper left, both killed. Called at boot."""
+        """At the service's start, end the processes of a head that was killed; remove its files."""
         try:
-            record = json.loads(self._record.read_bytes())
+            record = json.loads(self._record_file.read_bytes())
             session, temp_dir = int(record["session"]), Path(record["temp_dir"])
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):  # torn by a power cut: no process outlived that
-            self._record.unlink()
+        except (ValueError, KeyError, TypeError):  # cut off by a power failure, as its processes
+            self._record_file.unlink()
             return
         if session_uses(session, temp_dir):
-            end_session(session, wait_seconds=self._leave_seconds)
+            end_session(session, wait_seconds=self._stop_seconds)
         if temp_dir.parent == TEMP_PARENT and _TEMP_NAME.fullmatch(temp_dir.name):
             shutil.rmtree(temp_dir, ignore_errors=True)
-        self._record.unlink()
+        self._record_file.unlink()
 
     def _start(self, num_cpus: int) -> None:
         if self._stopped:
@@ -144,22 +144,24 @@ class RayCluster:
         token_path = temp_dir / "token"
         token_path.touch(mode=0o600)
         token_path.write_text(secrets.token_hex(32))
-        order = HeadCommand(
+        command = HeadCommand(
             num_cpus=num_cpus,
-            object_store_memory_bytes=self._object_store_bytes,
+            object_store_memory_bytes=self._object_store_memory_bytes,
             temp_dir=temp_dir,
             token_path=token_path,
             service=os.getpid(),
         )
-        log_path = self._data_dir / "keeper.log"
+        log_path = self._data_dir / _LOG_NAME
         try:
-            process = _spawn(self._keeper_command, log_path)
+            process = _spawn(self._head_command, log_path)
         except OSError:
             shutil.rmtree(temp_dir)
             raise
-        self._record.write_text(json.dumps({"session": process.pid, "temp_dir": str(temp_dir)}))
+        self._record_file.write_text(
+            json.dumps({"session": process.pid, "temp_dir": str(temp_dir)})
+        )
         cleaner = threading.Thread(
-            target=self._clean_behind, args=(process, temp_dir), name="keeper-cleaner", daemon=True
+            target=self._clean_up, args=(process, temp_dir), name="ray-head-cleaner", daemon=True
         )
         try:
             cleaner.start()
@@ -168,48 +170,48 @@ class RayCluster:
                 process.kill()
             shutil.rmtree(temp_dir)
             raise
-        keeper = _Keeper(process, temp_dir, token_path, cleaner)
-        self._keeper = keeper
-        line = _ask(keeper.process, order)
-        if line:
-            self._address = str(json.loads(line)["address"])
+        head = _HeadProcess(process, temp_dir, token_path, cleaner)
+        self._head = head
+        answer = _send(head.process, command)
+        if answer:
+            self._address = str(json.loads(answer)["address"])
             return
-        self._leave(keeper)
-        self._keeper = None
+        self._end(head)
+        self._head = None
         if not self._stopped:
             tail = log_path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
             raise ClusterUnavailableError(
-                f"The private Ray cluster did not start (it has {START_SECONDS:.0f} s). "
+                f"The private Ray cluster did not start (time limit {START_SECONDS:.0f} s). "
                 f"The end of {log_path.name} in the data directory:\n{tail or '(empty)'}"
             )
 
-    def _is_there(self, keeper: _Keeper) -> bool:
-        """Whether the cluster can be had; its keeper lives a little longer than its head."""
-        if self._address is None or not is_alive(keeper.process.pid):
+    def _is_alive(self, head: _HeadProcess) -> bool:
+        """Whether the head accepts connections; its process may outlive Ray by a moment."""
+        if self._address is None or not is_alive(head.process.pid):
             return False
         host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         except OSError:
             return False
         return True
 
-    def _leave(self, keeper: _Keeper) -> None:
-        """Ask the keeper to leave, kill it if it does not; returns when nothing is left of it."""
-        if keeper.process.stdin is not None:
-            keeper.process.stdin.close()
-        keeper.cleaner.join(self._leave_seconds)
-        if keeper.cleaner.is_alive():
-            log.warning("The Ray cluster's keeper did not leave in time; it is killed.")
-            kill(keeper.process.pid)
-            keeper.cleaner.join()
+    def _end(self, head: _HeadProcess) -> None:
+        """Close the head's stdin so that it ends; kill it if it does not. Wait for its cleanup."""
+        if head.process.stdin is not None:
+            head.process.stdin.close()
+        head.cleaner.join(self._stop_seconds)
+        if head.cleaner.is_alive():
+            log.warning("The Ray head did not end in time; it is killed.")
+            kill(head.process.pid)
+            head.cleaner.join()
 
-    def _clean_behind(self, process: subprocess.Popen[bytes], temp_dir: Path) -> None:
-        """When the keeper ends, also by a signal, end its session and remove its folder."""
+    def _clean_up(self, process: subprocess.Popen[bytes], temp_dir: Path) -> None:
+        """When the head has ended, also by a signal, end its session and remove its folder."""
         process.wait()
         end_session(process.pid, wait_seconds=0.0)
-        shutil.rmtree(temp_dir, ignore_errors=True)  # the keeper removes it when it can
-        self._record.unlink(missing_ok=True)
+        shutil.rmtree(temp_dir, ignore_errors=True)  # a head that is not killed removes it itself
+        self._record_file.unlink(missing_ok=True)
 
 
 def _spawn(command: Sequence[str], log_path: Path) -> subprocess.Popen[bytes]:
@@ -225,15 +227,15 @@ def _spawn(command: Sequence[str], log_path: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _ask(process: subprocess.Popen[bytes], order: HeadCommand) -> bytes:
-    """The keeper's answer; empty if it died or took too long."""
+def _send(process: subprocess.Popen[bytes], command: HeadCommand) -> bytes:
+    """Send the command; return the head's answer, or b"" if the head ended or took too long."""
     if process.stdin is None or process.stdout is None:
-        raise TypeError("The keeper needs pipes for stdin and stdout.")
+        raise TypeError("The Ray head needs pipes for stdin and stdout.")
     with process.stdout as answer, selectors.DefaultSelector() as selector:
         try:
-            process.stdin.write(order.model_dump_json().encode() + b"\n")
+            process.stdin.write(command.model_dump_json().encode() + b"\n")
             process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # it died, or `stop` closed the pipe
+        except (BrokenPipeError, ValueError):  # it ended, or `stop` closed the pipe
             return b""
         selector.register(answer, selectors.EVENT_READ)
         return answer.readline() if selector.select(START_SECONDS) else b""

@@ -1,4 +1,4 @@
-"""Ray keeps the logs of every worker that ever was; this removes those of the dead.
+"""Remove the logs of ended Ray workers, which Ray keeps for ever.
 
 `python -m batchgrad_service.ray_head.logs FOLDER`, where FOLDER holds Ray's sessions, does it once.
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 from batchgrad_workers.system.processes import is_alive
 
 KEEP_SECONDS = 3600.0
-"""After its last line a dead worker's log stays so long, for whoever wants to know why it died."""
+"""How long an ended worker's log is kept after its last line, to show why the worker ended."""
 
 ROTATION = {"RAY_ROTATION_MAX_BYTES": str(32 * 2**20), "RAY_ROTATION_BACKUP_COUNT": "1"}
-"""For Ray's environment: its own logs, of head and raylet, would grow to 3 GiB each."""
+"""Variables for Ray's environment; otherwise the logs of head and raylet grow to 3 GiB each."""
 
 _OF_ONE_PROCESS = re.compile(r"(?:worker|python-core|event)\S*[-_](\d+)\.(?:out|err|log)(?:\.\d+)?")
 
@@ -27,9 +27,9 @@ def prune(
     keep_seconds: float = KEEP_SECONDS,
     is_alive: Callable[[int], bool] = is_alive,
 ) -> None:
-    """Remove logs of processes that are gone, in every session below `folder`.
+    """Remove the logs of ended processes, in every session below `folder`.
 
-    A name ends with the number of the process, which must be one of this machine (or container).
+    A log's name ends with its process id, which must be of this machine (or container).
     """
     before = time.time() - keep_seconds
     for file in folder.glob("session_2*/logs/**/*"):  # session_latest is a link to one of them

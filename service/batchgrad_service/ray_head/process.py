@@ -1,8 +1,8 @@
 """The private cluster's process: `python -m batchgrad_service.ray_head.process`.
 
 Reads one JSON line (`HeadCommand`) from stdin, starts a Ray head for this machine alone, prints
-`{"address": ...}` on stdout and keeps it up until its stdin closes, so that the cluster ends with
-the service however that ends. Ray is imported here, in the ray executor and in the actor, only.
+`{"address": ...}` on stdout, and ends when its stdin closes: so the cluster ends with the service,
+even if the service is killed.
 """
 
 import json
@@ -23,12 +23,12 @@ from batchgrad_service.ray_head.logs import KEEP_SECONDS, ROTATION, prune
 from batchgrad_workers.system.processes import block_sigterm, end_session, session_members
 
 PRUNE_SECONDS = 600.0
-ENGINES_SECONDS = 1.0
-"""Losing Ray ends an engine without an exception, so it gets time for its checkpoint first."""
+ENGINES_EXIT_SECONDS = 1.0
+"""Time for engines to write a checkpoint first: an engine that loses Ray ends at once."""
 
 
 class HeadCommand(BaseModel):
-    """What the service, process number `service`, asks; `temp_dir` is the keeper's to remove."""
+    """The head's settings. `service` is the service's process id; the head removes `temp_dir`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,10 +40,10 @@ class HeadCommand(BaseModel):
 
 
 def client_environment(temp_dir: Path, token_path: Path) -> dict[str, str]:
-    """What a driver of the private cluster needs in its environment, and the cluster itself too.
+    """Return the environment variables of the private cluster and its drivers.
 
-    The name of RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER misleads: 0 makes Ray live on 127.0.0.1 on every
-    system, and only then do its servers not listen on all interfaces.
+    The name RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER misleads: with 0 Ray uses 127.0.0.1 on every system;
+    otherwise its servers listen on all interfaces.
     """
     return {
         "HOME": str(temp_dir),
@@ -56,7 +56,7 @@ def client_environment(temp_dir: Path, token_path: Path) -> dict[str, str]:
 
 
 def head_environment() -> dict[str, str]:
-    """Settings of the head: notice a dead process in seconds, start no worker before its need."""
+    """Return the head's own variables: detect ended processes in seconds, prestart no workers."""
     return {
         "RAY_health_check_initial_delay_ms": "1000",
         "RAY_health_check_period_ms": "1000",
@@ -69,21 +69,21 @@ def head_environment() -> dict[str, str]:
     }
 
 
-def keep(order: HeadCommand, prune_seconds: float, log_seconds: float) -> int:
-    """Start the head, say where it is, wait for stdin's end or the head's; the exit status.
+def run_head(command: HeadCommand, prune_seconds: float, log_seconds: float) -> int:
+    """Start the head, print its address, wait for the end of stdin or Ray; return the exit status.
 
-    Every `prune_seconds`, logs of dead workers go that are older than `log_seconds`.
+    Every `prune_seconds`, remove logs of ended workers that are older than `log_seconds`.
     """
-    ray_folder = order.temp_dir / "ray"
-    os.environ.update(client_environment(order.temp_dir, order.token_path) | head_environment())
+    ray_folder = command.temp_dir / "ray"
+    os.environ.update(client_environment(command.temp_dir, command.token_path) | head_environment())
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Ray prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray's output must not mix with the answer
 
     import ray  # noqa: PLC0415  (it reads the environment when it is imported)
 
     context = ray.init(
-        num_cpus=order.num_cpus,
-        object_store_memory=order.object_store_memory_bytes,
+        num_cpus=command.num_cpus,
+        object_store_memory=command.object_store_memory_bytes,
         include_dashboard=False,
         log_to_driver=False,
         configure_logging=False,
@@ -95,20 +95,20 @@ def keep(order: HeadCommand, prune_seconds: float, log_seconds: float) -> int:
             answer.write(json.dumps({"address": context.address_info["gcs_address"]}) + "\n")
         while not (ready := end.select(prune_seconds)):
             prune(ray_folder, keep_seconds=log_seconds)
-        lost = _first(ready)
-    if lost:
-        sys.stderr.write(f"{lost} is gone: the cluster ends.\n")
+        ended = _ended_process(ready)
+    if ended:
+        sys.stderr.write(f"{ended} has ended, so the cluster ends.\n")
         return 1
-    if os.getppid() != order.service:  # it was killed: its engines write their checkpoints now
-        time.sleep(ENGINES_SECONDS)
+    if os.getppid() != command.service:  # it was killed; its engines are writing checkpoints
+        time.sleep(ENGINES_EXIT_SECONDS)
     return 0
 
 
 @contextmanager
 def _watch() -> Iterator[selectors.BaseSelector]:
-    """What ends the cluster: stdin's end, or the end of a process without which there is none.
+    """Watch for the end of stdin, and for the end of the processes that a cluster needs.
 
-    Ray itself would wait a minute for a dead gcs_server, while new drivers came and failed.
+    Ray itself would wait a minute for an ended gcs_server, and new drivers would fail meanwhile.
     """
     with ExitStack() as open_files, selectors.DefaultSelector() as watched:
         watched.register(sys.stdin.fileno(), selectors.EVENT_READ, None)
@@ -120,29 +120,29 @@ def _watch() -> Iterator[selectors.BaseSelector]:
         yield watched
 
 
-def _first(ready: list[tuple[selectors.SelectorKey, int]]) -> str | None:
-    """The name of a process that ended; None when only stdin did."""
+def _ended_process(ready: list[tuple[selectors.SelectorKey, int]]) -> str | None:
+    """Return the name of a process that ended; None if only stdin ended."""
     return next((key.data for key, _ in ready if key.data is not None), None)
 
 
 def main(prune_seconds: float = PRUNE_SECONDS, log_seconds: float = KEEP_SECONDS) -> None:
-    """Obey one order; needs to lead a session, because it ends with everything in it."""
+    """Run the head. The process must lead a session, because it ends everything in its session."""
     if os.getsid(0) != os.getpid():
-        sys.exit("The keeper is started by the service, as the leader of a session of its own.")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the service stops first, in order
+        sys.exit("Only the service can start this process: it must lead a session of its own.")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the service stops first
     block_sigterm()
     line = sys.stdin.buffer.readline()
-    if not line:  # the service died before it could say what it wants
+    if not line:  # the service ended before it sent the command
         return
-    order = HeadCommand.model_validate_json(line)
+    command = HeadCommand.model_validate_json(line)
     status = 1
     try:
-        status = keep(order, prune_seconds, log_seconds)
+        status = run_head(command, prune_seconds, log_seconds)
     except BaseException:  # noqa: BLE001  # the service shows the end of this log
         traceback.print_exc()
-    # Not ray.shutdown, nor its part in Python's own end: they ask by SIGTERM, and wait.
+    # Neither ray.shutdown nor Ray's exit handler: they send SIGTERM, which is blocked, and wait.
     end_session(os.getpid(), wait_seconds=0.0, but=frozenset({os.getpid()}))
-    shutil.rmtree(order.temp_dir, ignore_errors=True)  # perhaps the service does, at this moment
+    shutil.rmtree(command.temp_dir, ignore_errors=True)  # the service may be removing it too
     sys.stderr.flush()
     os._exit(status)
 
