@@ -42,13 +42,13 @@ def planned(directory: Path, **changes: Any) -> Plan:
         ({"loss": "linear_error"}, "no minimum"),
         ({"batch_size": 92}, "91 training examples"),
         ({"batch_size": 20, "microbatch_size": 10, "workers": 3}, "1 will idle"),
-        ({"update": "averaged_error"}, "θ moves along this shortcut"),
+        ({"update": "averaged_error"}, "the parameters follow this shortcut"),
         ({"optimizer": SGD | {"schedule": {"kind": "cosine", "warmup_steps": 20}}}, "never begins"),
         ({"optimizer": SGD | {"schedule": {"kind": "step", "every": 20}}}, "never falls"),
         ({"early_stopping": {"patience": 4}}, "never stop early"),
         (
             {"early_stopping": STOPPING, "optimizer": SGD | {"schedule": {"kind": "cosine"}}},
-            "has not come down",
+            "has not reached its final value",
         ),
     ],
 )

@@ -143,11 +143,11 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     [
         (
             question(inputs=[[[[1]]]], model=CONVOLUTION),
-            f"a convolution's {PATCHES + 90_001 + 152**2} numbers in patches",
+            f"{PATCHES + 90_001 + 152**2} numbers in patches of a convolution",
         ),
         (
             question(*[{"kind": "linear", "out_features": 2**20}] * 2),
-            "The answer would hold 5 gradients",
+            "The response would have 5 gradients",
         ),
         (question({"kind": "linear", "out_features": 300_000}, *[{"kind": "gelu"}] * 200), "60"),
         (
@@ -169,7 +169,7 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
                 targets=[0] * 20_000,
                 per_example=True,
             ),
-            "or per_example: false",
+            "or set per_example: false",
         ),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     monkeypatch.setattr(plan_module, "machine_bytes", lambda: 10 * 2**30)
     plan = http.post("/v1/plans", json=job).json()
     assert 4 * PATCHES < plan["memory_bytes"] < 4.1 * PATCHES
-    assert any("A step holds about 7." in warning for warning in plan["warnings"])
+    assert any("A step needs about 7." in warning for warning in plan["warnings"])
     monkeypatch.setattr(memory, "machine_bytes", lambda: 2**30)
     assert "need about 8 GiB" in problem(http.post("/v1/jobs", json=job), 422)["detail"]
 

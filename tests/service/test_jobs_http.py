@@ -167,8 +167,8 @@ def test_a_number_that_is_not_finite_is_refused(http: TestClient, number: str) -
     ("targets", "remedy"),
     [
         (np.eye(2, dtype=np.float32), "store targets.argmax(1) if the rows are one-hot"),
-        (np.ones((2, 1)), "store targets.ravel().astype('int64') if they number classes"),
-        (np.ones(2), "store targets.astype('int64') if they number classes"),
+        (np.ones((2, 1)), "store targets.ravel().astype('int64') if they are class numbers"),
+        (np.ones(2), "store targets.astype('int64') if they are class numbers"),
     ],
 )
 def test_numbers_where_classes_belong_are_told_how_to_become_some(

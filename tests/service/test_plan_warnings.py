@@ -1,4 +1,4 @@
-"""What cannot be meant is warned of, with figures and what to do; its legal sibling is not."""
+"""A spec that is probably wrong gets a warning with figures and a remedy; a right one does not."""
 
 from math import e
 from pathlib import Path
@@ -42,7 +42,12 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         # outputs and classes
         (X, np.arange(40) % 4, job(SOFTMAX, linear(128)), ["128 outputs", "4 classes", "4 to 127"]),
         (X, THREE, job(SOFTMAX, linear(4)), ["output 3 has no example", "out_features: 3"]),
-        (X, YES * 0, job(SOFTMAX, linear(1)), ["softmax of one output is 1", "All examples have"]),
+        (
+            X,
+            YES * 0,
+            job(SOFTMAX, linear(1)),
+            ["softmax of one output is always 1", "All examples have"],
+        ),
         (RNG.normal(size=(40, 5, 6)), THREE, job(SOFTMAX, linear(7)), ["5 · 7 = 35", "(n, 35)"]),
         (
             RNG.normal(size=(40, 1, 6, 6)),
@@ -59,13 +64,13 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         (X, TEN, job(SOFTMAX, linear(10), "sigmoid"), [f"above {e / (e + 9):.1%}", "below 1.461"]),
         (X, TEN, job(SOFTMAX, linear(10), "tanh", "flatten"), ["from -1 to 1", "above 45.1%"]),
         (X, YES, job(SOFTMAX, linear(2), "relu"), ["has no gradient", "Remove the relu"]),
-        (X, YES, job(SOFTMAX, linear(2), DEAD), ["leaky_relu makes 0 has no gradient"]),
-        (X, YES, job(SOFTMAX, linear(2), "softplus"), ["none can be below 0"]),
+        (X, YES, job(SOFTMAX, linear(2), DEAD), ["leaky_relu sets to 0 has no gradient"]),
+        (X, YES, job(SOFTMAX, linear(2), "softplus"), ["no output can be below 0"]),
         (
             X,
             YES,
             job(SOFTMAX, linear(2), {"kind": "elu", "alpha": 0.5}),
-            ["none can be below -0.5"],
+            ["no output can be below -0.5"],
         ),
         # ranges
         (X, 25.0 + YES, job(SQUARED, linear(1), "sigmoid"), ["between 0 and 1", "from 25 to 26"]),
@@ -73,7 +78,7 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         # labels
         (X, YES + 1, job(SOFTMAX, linear(3)), ["classes 1 to 2", "targets - 1"]),
         (X, 10 * THREE, job(SOFTMAX, linear(21)), ["only 3 have examples", "return_inverse"]),
-        (X, YES + 7, job(SOFTMAX, linear(9)), ["first is 7"]),
+        (X, YES + 7, job(SOFTMAX, linear(9)), ["the first is 7"]),
         # images
         (np.zeros((40, 32, 32, 3)), YES, IMAGES, ["32 channels of 32 x 3", "(0, 3, 1, 2)"]),
         (np.zeros((40, 28, 20, 4)), YES, IMAGES, ["28 channels of 20 x 4"]),
@@ -81,18 +86,18 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
         (PIXELS, YES, TWO, ["from 0 to 255", "inputs / 255"]),
         (PIXELS.astype(np.float32) * 257, YES, TWO, ["from 0 to 65535"]),
         (PIXELS.reshape(40, 1, 8, 8), YES, IMAGES, ["raw pixels"]),
-        (TABLE, YES, TWO, ["column 2 from", "times less", "standardize: true"]),
+        (TABLE, YES, TWO, ["column 2 from", "times smaller", "standardize: true"]),
         (
             RNG.normal(size=(40, 5, 2)) * (1, 5e3),
             YES,
             job(SOFTMAX, linear(4), "flatten", linear(2)),
-            ["feature 1 goes", "feature 0 from"],
+            ["feature 1 ranges", "feature 0 from"],
         ),
         (
             RNG.normal(size=(40, 2, 8, 8)) * np.array([1, 1e4]).reshape(2, 1, 1),
             YES,
             IMAGES,
-            ["channel 1 goes", "channel 0 from"],
+            ["channel 1 ranges", "channel 0 from"],
         ),
         (np.full((40, 3), 1e60), YES, TWO, ["reach 1e+60", "at most 3.4e+38"]),
         # validation
@@ -153,9 +158,7 @@ def test_refuses_to_look_at_figures_that_there_are_none_of(
     """Rows without weight are none: of 40 rows 10 are counted, and 0.075 of these is none."""
     weights = (np.arange(40) % 4 == 0) * 1.0
     spec = TWO | changes | {"validation_fraction": 0.075}
-    with pytest.raises(
-        InvalidError, match=r"0\.075 of 10 examples, rounded down, is none"
-    ) as refused:
+    with pytest.raises(InvalidError, match=r"0\.075 of 10 examples, rounded down, is 0") as refused:
         planned(tmp_path, X, THREE % 2, weights, **spec)
     [error] = refused.value.errors
     assert error.pointer == "/validation_fraction"
@@ -186,15 +189,15 @@ def test_neither_is_its_label(tmp_path: Path) -> None:
 def test_a_sample_is_bounded_and_reaches_both_ends(
     monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(samples, "MOST_NUMBERS", 8192)
+    monkeypatch.setattr(samples, "MAX_NUMBERS", 8192)
     array = np.ones((rows, 2), np.float32)
     array[0, 0], array[-1, 1] = -7, 9
-    seen = samples.look(array)
-    assert (seen.lowest.tolist(), seen.highest.tolist(), seen.whole) == ([-7, 1], [1, 9], True)
+    seen = samples.take_sample(array)
+    assert (seen.lowest.tolist(), seen.highest.tolist(), seen.integers) == ([-7, 1], [1, 9], True)
     assert seen.rows == min(rows, 4096)
-    assert samples.look(array, np.array([1, 5])).highest.tolist() == [1, 1]
+    assert samples.take_sample(array, np.array([1, 5])).highest.tolist() == [1, 1]
     array[0, 0] = -6.5
-    assert not samples.look(array).whole
+    assert not samples.take_sample(array).integers
 
 
 @pytest.mark.parametrize("weights", [np.where(YES, 0.0, 1e-300), np.where(YES, 0, 7)])
@@ -203,7 +206,7 @@ def test_weights_and_class_weights_that_leave_no_example_are_refused(
 ) -> None:
     for given in ({0: 0.0}, {0: 0.0, 1: 5.0}):
         with pytest.raises(
-            InvalidError, match="leave none of 40 examples a weight above 0"
+            InvalidError, match="No example has a weight above 0, among 40"
         ) as refused:
             planned(tmp_path, X, YES, weights, **TWO, class_weights=given)
         assert refused.value.errors[0].pointer == "/class_weights"

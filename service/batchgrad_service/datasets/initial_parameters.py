@@ -16,7 +16,7 @@ from batchgrad_service.datasets.downloads import choose
 from batchgrad_service.datasets.npz_parameters import as_safetensors
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import Store
-from batchgrad_service.validation.shapes import bind
+from batchgrad_service.validation.shapes import build_network
 from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
 
 _FLOATS = {"F32", "F64"}
@@ -67,7 +67,9 @@ class StoredParameters:
         pointer, content = self._read(given)
         if given.npz is not None:
             shape = tuple(dataset.input_shape)
-            most = 8 * (bind(model, shape).size + 2 * prod(shape))  # mean and deviation too
+            most = 8 * (
+                build_network(model, shape).size + 2 * prod(shape)
+            )  # mean and deviation too
             content = as_safetensors(pointer, content, max_bytes=most + _ROOM_BYTES)
         _check_fit(pointer, content, model, dataset)
         return content
@@ -136,7 +138,8 @@ class StoredParameters:
 
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:
     expected = {
-        each.name: tuple(each.shape) for each in bind(model, tuple(dataset.input_shape)).slices
+        each.name: tuple(each.shape)
+        for each in build_network(model, tuple(dataset.input_shape)).slices
     }
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.labels import no_negatives
+from batchgrad_service.validation.labels import negative_classes_hint
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.digests import digest
 
@@ -104,7 +104,7 @@ def _count_classes(targets: _Array) -> int | None:
             f"floats: {_remedy(targets)}.",
         )
     if targets.dtype.kind == "i" and targets.min() < 0:
-        _refuse_where("targets", targets, lambda chunk: chunk < 0, no_negatives(targets))
+        _refuse_where("targets", targets, lambda chunk: chunk < 0, negative_classes_hint(targets))
     highest = int(targets.max())
     if highest >= _MAX_CLASSES:
         raise InvalidError.field(

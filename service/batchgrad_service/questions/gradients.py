@@ -21,8 +21,8 @@ from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
 from batchgrad_engine.measurement.statistics import noise_scale
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.arrays import cast, numbers
-from batchgrad_service.validation.memory import refuse_large_question
-from batchgrad_service.validation.shapes import bind, check_ids, check_targets
+from batchgrad_service.validation.memory import check_request_memory
+from batchgrad_service.validation.shapes import build_network, check_ids, check_targets
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.example_weights import scaled
 from batchgrad_workers.nn.gradients import (
@@ -96,14 +96,14 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
             f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
             "put each example's numbers in a list.",
         )
-    network = bind(request.model, inputs.shape[1:])
+    network = build_network(request.model, inputs.shape[1:])
     if network.takes_ids:
         check_ids(request.model, inputs, "/inputs")
     else:
         inputs = cast(inputs, "/inputs", dtype)
     targets = numbers(request.targets, "/targets")
     check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
-    refuse_large_question(request, network, len(inputs))
+    check_request_memory(request, network, len(inputs))
     weights = np.ones(len(inputs))
     if request.weights is not None:
         weights = numbers(request.weights, "/weights").astype(np.float64)

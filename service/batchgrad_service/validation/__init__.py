@@ -1,1 +1,1 @@
-"""Whether a job can do what its spec says, and what it says that is probably not meant."""
+"""Check a job's spec against its dataset: errors, warnings, and the plan."""

@@ -1,4 +1,4 @@
-"""Nested JSON lists as arrays, with the place of whatever is wrong."""
+"""Convert nested JSON lists to arrays; an error names the position of the wrong value."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +15,10 @@ INT64 = np.iinfo(np.int64)
 
 
 def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
-    """The array that `nested` spells, float64, or int64 where all its numbers are integers.
+    """`nested` as an array: int64 if all its numbers are integers, else float64.
 
     Raises:
-        InvalidError: ragged lists, something that is no number, or a number that is not finite.
+        InvalidError: ragged lists, a value that is not a number, or a number that is not finite.
     """
     name = pointer[1:]
     shape: list[int] = []
@@ -26,16 +26,16 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
     while isinstance(level, list):
         shape.append(len(level))
         if not level:
-            raise InvalidError.field(pointer, f"{name} holds an empty list: give it numbers.")
+            raise InvalidError.field(pointer, f"{name} has an empty list; expected numbers.")
         if len(shape) > MAX_AXES:
-            raise InvalidError.field(pointer, f"{name} is nested more than {MAX_AXES} lists deep.")
+            raise InvalidError.field(pointer, f"{name} has more than {MAX_AXES} levels of lists.")
         level = level[0]
     for place, leaf in _leaves(nested, pointer, tuple(shape)):
         if isinstance(leaf, bool) or not isinstance(leaf, int | float):
             raise InvalidError.field(place, f"got {shown(leaf)}; expected a number.")
         if isinstance(leaf, int) and not INT64.min <= leaf <= INT64.max:
             raise InvalidError.field(
-                place, "got an integer too large for 64 bits; expected a number."
+                place, "got an integer that is too large for 64 bits; expected a smaller number."
             )
     array = np.array(nested)
     _refuse_nonfinite(array, array, pointer, "finite numbers")
@@ -43,14 +43,16 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
 
 
 def cast(array: npt.NDArray[Any], pointer: str, dtype: npt.DTypeLike) -> Array:
-    """`array` in a float type.
+    """`array` as the float type `dtype`.
 
     Raises:
-        InvalidError: a number is too large for it.
+        InvalidError: a number is too large for the type.
     """
     with np.errstate(over="ignore"):
         rounded = array.astype(dtype)
-    _refuse_nonfinite(rounded, array, pointer, f"numbers that {np.dtype(dtype).name} can hold")
+    _refuse_nonfinite(
+        rounded, array, pointer, f"numbers within the range of {np.dtype(dtype).name}"
+    )
     return rounded
 
 
@@ -62,8 +64,8 @@ def _refuse_nonfinite(
         place = "".join(f"/{index}" for index in bad[0])
         raise InvalidError.field(
             pointer + place,
-            f"got {given[tuple(bad[0])]} ({len(bad)} such values in {pointer[1:]}); expected "
-            f"{expected}: remove or repair these examples.",
+            f"got {given[tuple(bad[0])]} (the first of {len(bad)} wrong values in {pointer[1:]}); "
+            f"expected {expected}: remove or correct these examples.",
         )
 
 
@@ -74,7 +76,7 @@ def _leaves(level: Any, place: str, shape: tuple[int, ...]) -> Iterator[tuple[st
     if not isinstance(level, list) or len(level) != shape[0]:
         got = f"a list of {len(level)}" if isinstance(level, list) else shown(level)
         raise InvalidError.field(
-            place, f"got {got}; expected a list of {shape[0]}: all rows need the same length."
+            place, f"got {got}; expected a list of {shape[0]}: all rows must have the same length."
         )
     for index, item in enumerate(level):
         yield from _leaves(item, f"{place}/{index}", shape[1:])

@@ -1,4 +1,4 @@
-"""Warn of inputs and labels that cannot be meant as they are stored."""
+"""Warn of inputs and labels that are probably stored wrongly."""
 
 from collections.abc import Iterator
 from math import prod
@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Conv2d, Dataset, Flatten, Identity, JobSpec, Layer, LayerNorm, Linear
-from batchgrad_service.validation.images import how_to_store
-from batchgrad_service.validation.samples import Sample, look
+from batchgrad_service.validation.images import storage_hint
+from batchgrad_service.validation.samples import Sample, take_sample
 from batchgrad_workers.arrays import Floats, Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 
 _BRIGHT = 100
-"""Whole numbers from 0 up to at least this are taken for raw pixels, or counts like them."""
+"""Integers from 0 to this or more are probably raw pixels or counts."""
 
 _PIXELS = 16
 _SCALES = 1e3
@@ -30,7 +30,7 @@ def data_warnings(
     present: Integers | None,
     network: Network,
 ) -> list[str]:
-    """A sentence or two for each thing to know; `present` are the job's rows, None for all."""
+    """The warnings; `present` are the rows that the job uses, None for all."""
     labels = LOSSES[spec.loss].targets == "classes" and dataset.classes is not None
     return [
         *(_labels(stored.targets, present, dataset.classes or 0) if labels else ()),
@@ -40,30 +40,31 @@ def data_warnings(
 
 
 def _labels(targets: npt.NDArray[Any], present: Integers | None, classes: int) -> Iterator[str]:
-    """Classes 0 … `classes` - 1 should have examples, most of them."""
+    """Most of the classes 0 … `classes` - 1 should have examples."""
     seen = _seen(targets, present, classes)
     lowest, count = int(seen.argmax()), int(np.count_nonzero(seen))
     if count == 1:
         yield (
-            f"All examples have class {lowest}: there is nothing to tell apart. Check the targets."
+            f"All examples have class {lowest}, so there is nothing to learn. Check the targets."
         )
     elif lowest == 1 and count == classes - 1:
         yield (
-            f"The targets are classes 1 to {classes - 1}, no example has class 0, whose output can "
-            f"only be wrong. Classes start at 0: store targets - 1, which makes {count} of them."
+            f"The targets are classes 1 to {classes - 1}; no example has class 0, so the network "
+            f"has an output that is never right. Classes start at 0: store targets - 1 ({count} "
+            "classes)."
         )
     elif lowest > 0 or 2 * count <= classes:
         yield (
-            f"Of the classes 0 to {classes - 1} only {count} have examples, the first is "
-            f"{lowest}: the other outputs can only be wrong. Classes are 0, 1, 2, … without gaps: "
-            "numpy.unique(targets, return_inverse=True)[1] numbers them so."
+            f"Of the classes 0 to {classes - 1} only {count} have examples; the first is {lowest}. "
+            "The outputs of the other classes are never right. Number the classes 0, 1, 2, … "
+            "without gaps: store numpy.unique(targets, return_inverse=True)[1]."
         )
 
 
 def _seen(
     targets: npt.NDArray[Any], present: Integers | None, classes: int
 ) -> npt.NDArray[np.bool_]:
-    """Which classes (classes,) have an example; looks no further once all have."""
+    """Which classes have an example, (classes,); stops when all have."""
     seen = np.zeros(classes, np.bool_)
     for start in range(0, len(targets if present is None else present), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -74,7 +75,7 @@ def _seen(
 
 
 def _images(spec: JobSpec, dataset: Dataset) -> Iterator[str]:
-    remedy = how_to_store(spec.model, tuple(dataset.input_shape))
+    remedy = storage_hint(spec.model, tuple(dataset.input_shape))
     if remedy is not None:
         yield remedy
 
@@ -82,35 +83,35 @@ def _images(spec: JobSpec, dataset: Dataset) -> Iterator[str]:
 def _scales(
     spec: JobSpec, stored: StoredDataset, present: Integers | None, network: Network
 ) -> Iterator[str]:
-    """What `standardize` would mend; ids have no scale, and layer_norm has its own."""
+    """Scales that `standardize` would correct; not for ids or in front of layer_norm."""
     first = next((x for x in spec.model.layers if not isinstance(x, Flatten | Identity)), None)
     if network.takes_ids or spec.standardize or isinstance(first, LayerNorm):
         return
-    seen = look(stored.inputs, present)
-    lowest, highest = float(seen.lowest.min()), float(seen.highest.max())
+    sample = take_sample(stored.inputs, present)
+    lowest, highest = float(sample.lowest.min()), float(sample.highest.max())
     largest = max(-lowest, highest)
     if largest > float(np.finfo(spec.precision).max):
         yield (
-            f"The inputs reach {largest:.3g}, {spec.precision} holds at most "
-            f"{np.finfo(spec.precision).max:.3g}: set standardize: true, or scale them down."
+            f"The inputs reach {largest:.3g}, but {spec.precision} holds at most "
+            f"{np.finfo(spec.precision).max:.3g}: set standardize: true, or scale the inputs down."
         )
-    elif seen.whole and lowest >= 0 and highest >= _BRIGHT and len(seen.lowest) >= _PIXELS:
+    elif sample.integers and lowest >= 0 and highest >= _BRIGHT and len(sample.lowest) >= _PIXELS:
         yield (
-            f"The inputs are whole numbers from {lowest:g} to {highest:g}, as raw pixels and "
-            f"counts are, and standardize is false: the first layer's gradients are up to "
-            f"{highest:g} times those of inputs up to 1. Set standardize: true, or store "
+            f"The inputs are integers from {lowest:g} to {highest:g}, probably raw pixels or "
+            "counts, and standardize is false: the gradients of the first layer are up to "
+            f"{highest:g} times as large as with inputs up to 1. Set standardize: true, or store "
             f"inputs / {highest:g}."
         )
     else:
-        yield from _differing(*_features(seen, stored.inputs.shape[1:], first))
+        yield from _differing(*_features(sample, stored.inputs.shape[1:], first))
 
 
 def _features(
-    seen: Sample, shape: tuple[int, ...], first: Layer | None
+    sample: Sample, shape: tuple[int, ...], first: Layer | None
 ) -> tuple[str, Floats, Floats]:
-    """What shares weights has one scale: its name, lowest and highest of each, (features,)."""
-    if len(seen.lowest) == prod(shape):
-        lowest, highest = seen.lowest.reshape(shape), seen.highest.reshape(shape)
+    """Name, minimum and maximum of the groups of inputs that share weights, (features,)."""
+    if len(sample.lowest) == prod(shape):
+        lowest, highest = sample.lowest.reshape(shape), sample.highest.reshape(shape)
         if len(shape) == 1:
             return "column", lowest, highest
         if isinstance(first, Conv2d):
@@ -121,7 +122,7 @@ def _features(
 
 
 def _differing(name: str, lowest: Floats, highest: Floats) -> Iterator[str]:
-    """Features whose ranges differ much; those that are constant have none."""
+    """Features whose ranges differ by a factor of 1000 or more; constant ones do not count."""
     spans = highest - lowest
     varying = np.flatnonzero(spans > 0)
     if not len(varying):
@@ -130,8 +131,8 @@ def _differing(name: str, lowest: Floats, highest: Floats) -> Iterator[str]:
     ratio = spans[wide] / spans[narrow]
     if ratio >= _SCALES:
         yield (
-            f"The inputs' scales differ: {name} {wide} goes from {lowest[wide]:.4g} to "
+            f"The scales of the inputs differ: {name} {wide} ranges from {lowest[wide]:.4g} to "
             f"{highest[wide]:.4g}, {name} {narrow} from {lowest[narrow]:.4g} to "
-            f"{highest[narrow]:.4g}, {ratio:.3g} times less. No learning rate suits both: set "
-            "standardize: true."
+            f"{highest[narrow]:.4g}, a range {ratio:.3g} times smaller. No learning rate suits "
+            "both: set standardize: true."
         )

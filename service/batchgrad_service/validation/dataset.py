@@ -1,4 +1,4 @@
-"""Check a job's dataset against its spec: ids, targets, classes that have weights."""
+"""Check a job's dataset against its spec: ids, targets, class weights."""
 
 from typing import Any
 
@@ -7,48 +7,50 @@ import numpy.typing as npt
 from batchgrad.contract import Dataset, JobSpec
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation import shapes
-from batchgrad_service.validation.labels import as_classes
+from batchgrad_service.validation.labels import classes_hint
 from batchgrad_service.validation.shapes import check_class_count, check_ids, check_value_targets
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 
 CHUNK = 1 << 16
 MAX_WEIGHTED_CLASSES = 1 << 20
-"""A table of so many weights is 8 MiB."""
+"""A table of this many weights has 8 MiB."""
 
 
 def check_inputs(spec: JobSpec, inputs: npt.NDArray[Any], network: Network) -> None:
-    """Refuse `inputs` (n, …) that are no ids, where an embedding takes them.
+    """Check that `inputs` (n, …) are ids if the network begins with an embedding.
 
     Raises:
-        InvalidError: numbers, an id without a row, or ids that are to be standardized.
+        InvalidError: the inputs are not integers, an id is too large, or standardize is true.
     """
     if not network.takes_ids:
         return
     if spec.standardize:
         raise InvalidError.field(
-            "/standardize", "embedding takes ids, which have no mean: set standardize: false."
+            "/standardize",
+            "standardize is true, but embedding takes ids, which have no mean: set "
+            "standardize: false.",
         )
     for start in range(0, len(inputs), CHUNK):
         check_ids(spec.model, inputs[start : start + CHUNK], "/dataset", first_row=start)
 
 
 def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], outputs: int) -> None:
-    """Refuse `targets` that do not fit the loss on a network with `outputs`.
+    """Check that `targets` fit the loss and the number of `outputs`.
 
     Raises:
-        InvalidError: another kind or shape, or values that the loss does not take.
+        InvalidError: wrong kind, shape or values.
     """
     loss = spec.loss
     if LOSSES[loss].targets == "classes":
         if dataset.classes is None:
             raise InvalidError.field(
                 "/loss",
-                f"{loss} takes integer classes (n,), dataset {dataset.name} has "
+                f"{loss} needs integer classes (n,), but dataset {dataset.name} has "
                 f"{targets.dtype.name} targets of shape {list(targets.shape)}: store "
-                f"{as_classes(targets)}.",
+                f"{classes_hint(targets)}.",
             )
-        check_class_count(loss, targets, dataset.classes, outputs, "/model/layers")
+        check_class_count(targets, dataset.classes, outputs, "/model/layers")
         return
     pointer = "/loss" if dataset.classes is not None else "/model/layers"
     check_value_targets(loss, targets, outputs, pointer, dataset.classes)
@@ -66,35 +68,35 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
 
 
 def check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
-    """Refuse class weights that are not of the dataset's classes.
+    """Check that class weights name classes of the dataset.
 
     Raises:
-        InvalidError: there are no classes, too many, not this one, or all have weight 0.
+        InvalidError: there are no classes, too many, an unknown one, or all weights are 0.
     """
     if spec.class_weights is None:
         return
     if dataset.classes is None:
         raise InvalidError.field(
             "/class_weights",
-            f"class_weights need classes, dataset {dataset.name} has targets that are numbers: "
-            "leave class_weights out, or give the dataset weights.",
+            f"class_weights need classes, but the targets of dataset {dataset.name} are numbers: "
+            "remove class_weights, or push the dataset with weights.",
         )
     if dataset.classes > MAX_WEIGHTED_CLASSES:
         raise InvalidError.field(
             "/class_weights",
-            f"class_weights need a table of all classes, dataset {dataset.name} has class "
-            f"{dataset.classes - 1}; at most {MAX_WEIGHTED_CLASSES} classes can be weighted: "
-            "number them 0, 1, 2, … without gaps, or leave class_weights out.",
+            f"dataset {dataset.name} has class {dataset.classes - 1}; at most "
+            f"{MAX_WEIGHTED_CLASSES} classes can have class_weights: number the classes 0, 1, 2, … "
+            "without gaps, or remove class_weights.",
         )
     if isinstance(spec.class_weights, dict):
         unknown = sorted(label for label in spec.class_weights if label >= dataset.classes)
         if unknown:
             raise InvalidError.field(
                 f"/class_weights/{unknown[0]}",
-                f"dataset {dataset.name} has no class {unknown[0]}; it has 0 to "
+                f"dataset {dataset.name} has no class {unknown[0]}; its classes are 0 to "
                 f"{dataset.classes - 1}.",
             )
         if not any(spec.class_weights.get(label, 1.0) for label in range(dataset.classes)):
             raise InvalidError.field(
-                "/class_weights", "All class weights are 0, so there is no mean: make one positive."
+                "/class_weights", "All class weights are 0, so there is no mean: set one above 0."
             )

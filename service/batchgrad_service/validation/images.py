@@ -1,26 +1,26 @@
-"""Recognise images that are stored otherwise than (n, channels, height, width)."""
+"""Recognise images that are not stored as (n, channels, height, width)."""
 
 from batchgrad.contract import AvgPool2d, Conv2d, Flatten, LayerNorm, Linear, MaxPool2d, Model
 from batchgrad_workers.arrays import Shape
 
 _CHANNELS = (1, 3, 4)
-"""Gray, red-green-blue, and that with transparency."""
+"""Gray, RGB and RGBA."""
 
 
-def how_to_store(model: Model, input_shape: Shape) -> str | None:
-    """What makes the inputs (n, …) images, if the model's first layer on images gets others."""
+def storage_hint(model: Model, input_shape: Shape) -> str | None:
+    """How to store the inputs (n, …) as images, if a layer of the model needs images."""
     kind = _first_on_images(model)
     if kind is None:
         return None
     if len(input_shape) == 2:
-        return f"{kind} takes (channels, height, width): inputs[:, None] adds the one channel."
+        return f"{kind} needs (channels, height, width): inputs[:, None] adds a channel axis."
     if not _channels_last(input_shape):
         return None
     height, width, channels = input_shape
     return (
-        f"{kind} takes (channels, height, width), and reads inputs of shape {list(input_shape)} as "
-        f"{height} channels of {width} x {channels} pixels. If they are images of {channels} "
-        "channel(s), channels last, store inputs.transpose(0, 3, 1, 2)."
+        f"{kind} needs (channels, height, width), so inputs of shape {list(input_shape)} are "
+        f"{height} channels of {width} x {channels} pixels. If they are images with {channels} "
+        "channel(s) in the last axis, store inputs.transpose(0, 3, 1, 2)."
     )
 
 
@@ -34,7 +34,7 @@ def _first_on_images(model: Model) -> str | None:
 
 
 def _channels_last(shape: Shape) -> bool:
-    """Whether (height, width, channels) is likelier than (channels, height, width)."""
+    """Whether (height, width, channels) is more likely than (channels, height, width)."""
     if len(shape) != 3:
         return False
     first, second, last = shape

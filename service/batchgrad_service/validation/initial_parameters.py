@@ -1,4 +1,4 @@
-"""Check what a job's initial parameters mean for its inputs, before it is queued."""
+"""Compare how inputs were standardized for a job's initial parameters with how the job does it."""
 
 from pathlib import Path
 
@@ -11,23 +11,23 @@ from batchgrad_workers.data.standardization import Standardization
 
 
 def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[str]:
-    """Why the job on the dataset in `directory` would not start where the parameters' training was.
+    """Warn if the parameters were trained on inputs that were standardized differently.
 
-    `content` is the safetensors file that `spec.initial_parameters` stand for.
+    `directory` has the job's dataset, `content` is the safetensors file of the parameters.
 
     Raises:
-        InvalidError: its standardization shall be kept, and it says none for such inputs.
+        InvalidError: `standardization: keep`, but the file has none for inputs of this shape.
     """
     stored, of = StoredDataset.open(directory), origin(content)
     known, shape = of.standardization, stored.inputs.shape[1:]
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
         if known is None or known.mean.shape != shape:
-            says = f"one for inputs of shape {list(known.mean.shape)}" if known else "none"
+            kept = f"one for inputs of shape {list(known.mean.shape)}" if known else "none"
             raise InvalidError.field(
                 "/initial_parameters/standardization",
-                f"got keep, but of a standardization the parameters say {says}; inputs have shape "
-                f"{list(shape)}: leave it out, or take the parameters of a job with standardize: "
-                "true, without folding.",
+                f"standardization is keep, but the parameters have {kept}; the inputs have shape "
+                f"{list(shape)}: remove standardization, or use the parameters of a job with "
+                "standardize: true, downloaded without fold.",
             )
         return []
     own = None

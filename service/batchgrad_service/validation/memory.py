@@ -1,4 +1,4 @@
-"""How much memory a step or an answer takes, from shapes alone: what cannot be held is refused."""
+"""Estimate the memory of a step or a gradients request from shapes; refuse what does not fit."""
 
 import os
 from collections.abc import Sequence
@@ -19,78 +19,78 @@ CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-"""Where a container's control group says its limit of memory: versions 2 and 1."""
+"""Files with a container's memory limit: control groups version 2 and 1."""
 
-MOST_MEANS = 1 << 26
+MAX_MEANS = 1 << 26
 
-MOST_ANSWERED = 1 << 21
-"""Numbers in an answer's gradients: 40 MB of JSON."""
+MAX_RESPONSE_NUMBERS = 1 << 21
+"""Numbers in a response's gradients: 40 MB of JSON."""
 
-MOST_AVERAGED = 1 << 23
-MOST_COMPUTED = 1 << 25
-"""Numbers that an answer may take on the way: 256 MiB in float64."""
+MAX_REQUEST_MEANS = 1 << 23
+MAX_REQUEST_NUMBERS = 1 << 25
+"""Numbers in a microbatch of a gradients request: 256 MiB in float64."""
 
 
 def check_job_memory(spec: JobSpec, network: Network, *, averaged: bool) -> int:
-    """What the job's engine holds at least, with one thread; with shortcuts its means (`averaged`).
+    """Bytes that the job's engine needs with one thread. `averaged`: shortcuts need means.
 
     Raises:
-        InvalidError: this machine cannot hold it, or the shortcuts average too much.
+        InvalidError: the machine has less memory, or the shortcuts need too many means.
     """
     means = MeansLayout(network).size if averaged else 0
-    if means > MOST_MEANS:
+    if means > MAX_MEANS:
         raise InvalidError.field(
             "/shortcuts",
-            f"The shortcuts average {means} numbers at every step, at most {MOST_MEANS} are "
-            "allowed (an embedding has one for each position and id): set shortcuts: [].",
+            f"The shortcuts average {means} numbers at every step; the limit is {MAX_MEANS}. An "
+            "embedding has one for each position and id. Set shortcuts: [].",
         )
     needed = job_bytes(spec, network, means)
     memory = machine_bytes()
     if needed > memory:
         raise InvalidError.field(
             "/model",
-            f"{_sizes(network, spec.microbatch)} need about {needed / 2**30:.0f} GiB, this machine "
-            f"has {memory / 2**30:.0f} GiB: use narrower layers, a smaller kernel or a smaller "
-            "microbatch_size.",
+            f"{_sizes(network, spec.microbatch)} need about {needed / 2**30:.0f} GiB of memory; "
+            f"this machine has {memory / 2**30:.0f} GiB: use narrower layers, a smaller kernel or "
+            "a smaller microbatch_size.",
         )
     return needed
 
 
 def machine_bytes(limits: Sequence[Path] = CONTAINER_LIMITS) -> int:
-    """The memory of this machine, or what the container that this is may have of it."""
+    """The memory of this machine, or the limit of this container."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    said = [path.read_text().strip() for path in limits if path.is_file()]
-    return min([machine, *(int(limit) for limit in said if limit.isdigit())])  # not: max
+    found = [path.read_text().strip() for path in limits if path.is_file()]
+    return min([machine, *(int(limit) for limit in found if limit.isdigit())])  # "max" is no limit
 
 
-def refuse_large_question(request: GradientsRequest, network: Network, examples: int) -> None:
-    """Bound what an answer holds, and what it takes on the way, before it is spent.
+def check_request_memory(request: GradientsRequest, network: Network, examples: int) -> None:
+    """Check the size of a gradients request's response, and of what it needs to compute it.
 
     Raises:
-        InvalidError: too much, with the remedy.
+        InvalidError: it is too large; the message says what to reduce.
     """
     means = MeansLayout(network).size
-    if means > MOST_AVERAGED:
+    if means > MAX_REQUEST_MEANS:
         raise InvalidError.field(
             "/model",
-            f"The shortcuts average {means} numbers, at most {MOST_AVERAGED} are allowed (an "
-            "embedding has one for each position and id): use narrower layers, or fewer positions "
+            f"The shortcuts average {means} numbers; the limit is {MAX_REQUEST_MEANS}. An "
+            "embedding has one for each position and id. Use narrower layers, or fewer positions "
             "or ids.",
         )
     gradients = 5 + (examples if request.per_example else 0)
-    if network.size * gradients > MOST_ANSWERED:
+    if network.size * gradients > MAX_RESPONSE_NUMBERS:
         raise InvalidError.field(
             "/model",
-            f"The answer would hold {gradients} gradients of {network.size} numbers, at most "
-            f"{MOST_ANSWERED} numbers are allowed: use a smaller model, "
-            + ("or per_example: false." if request.per_example else "or submit a job."),
+            f"The response would have {gradients} gradients of {network.size} numbers; the limit "
+            f"is {MAX_RESPONSE_NUMBERS} numbers: use a smaller model, "
+            + ("or set per_example: false." if request.per_example else "or submit a job."),
         )
     rows = min(examples, request.microbatch_size or DEFAULT_MICROBATCH)
-    if microbatch_numbers(network, rows) > MOST_COMPUTED:
+    if microbatch_numbers(network, rows) > MAX_REQUEST_NUMBERS:
         raise InvalidError.field(
             "/model",
-            f"{_sizes(network, rows)} are {microbatch_numbers(network, rows)} numbers at once, at "
-            f"most {MOST_COMPUTED} are allowed: use narrower layers, a smaller kernel or a smaller "
+            f"{_sizes(network, rows)} are {microbatch_numbers(network, rows)} numbers; the limit "
+            f"is {MAX_REQUEST_NUMBERS}: use narrower layers, a smaller kernel or a smaller "
             "microbatch_size.",
         )
 
@@ -98,4 +98,4 @@ def refuse_large_question(request: GradientsRequest, network: Network, examples:
 def _sizes(network: Network, rows: int) -> str:
     sizes = f"{network.size} parameters, {rows} x {outputs_size(network)} activations"
     patches = workspace_size(network)
-    return f"{sizes} and a convolution's {patches} numbers in patches" if patches else sizes
+    return f"{sizes} and {patches} numbers in patches of a convolution" if patches else sizes

@@ -1,4 +1,4 @@
-"""Warn of a network whose outputs do not suit its loss and targets: legal, but not meant."""
+"""Warn of a network whose outputs do not suit its loss and targets: legal, but probably wrong."""
 
 from collections.abc import Iterator
 from math import exp, inf, log, tanh
@@ -14,7 +14,7 @@ from batchgrad.contract import (
     Layer,
     LeakyRelu,
 )
-from batchgrad_service.validation.samples import look
+from batchgrad_service.validation.samples import take_sample
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.nn.network import Network
 
@@ -26,7 +26,7 @@ _RANGES = {
     "gelu": (-0.17, inf),
     "silu": (-0.279, inf),
 }
-"""Between which numbers an activation's outputs are."""
+"""Minimum and maximum of an activation's outputs."""
 
 
 def output_warnings(
@@ -36,37 +36,37 @@ def output_warnings(
     present: Integers | None,
     classes: int | None,
 ) -> list[str]:
-    """A sentence or two for each thing to know; `targets` are the dataset's.
+    """The warnings; `targets` are the dataset's.
 
-    `present` are the rows that the job has, None for all; `classes` is the highest class and 1,
-    None where targets are numbers.
+    `present` are the rows that the job uses, None for all. `classes` is the highest class plus 1,
+    None if targets are numbers.
     """
     if spec.loss == "softmax_cross_entropy" and classes is not None:
         return [*_choice(network, classes), *_squeezed_logits(spec, network)]
     if spec.loss == "sigmoid_cross_entropy":
         return [*_squeezed_logits(spec, network)]
     if spec.loss == "linear_error":
-        return []  # has no minimum, which is warned of
+        return []  # has a warning of its own
     return [*_out_of_reach(spec, targets, present)]
 
 
 def _choice(network: Network, classes: int) -> Iterator[str]:
-    """Softmax chooses one of all outputs."""
+    """Softmax chooses one class among all outputs."""
     outputs, shape = network.outputs, network.output_shape
     if outputs == 1:
         yield (
-            "softmax of one output is 1 whatever the network says: loss and gradient are 0 for "
-            "ever. Give the last layer an output for each class, 2 or more; for yes or no by one "
-            "output take loss: sigmoid_cross_entropy."
+            "The softmax of one output is always 1: loss and gradient are always 0. Give the last "
+            "layer an output for each class, 2 or more. For a yes-or-no answer with one output use "
+            "loss: sigmoid_cross_entropy."
         )
     elif outputs != classes and sum(side > 1 for side in shape) > 1:
         product = " · ".join(map(str, shape))
         yield (
-            f"The network's output has shape {list(shape)}, and softmax_cross_entropy makes one "
-            f"choice among all {product} = {outputs} numbers; the dataset has {classes} classes. "
-            f"For one class an example end with flatten and a linear layer with out_features: "
-            f"{classes}. For a target at each position there is no softmax; take loss: "
-            f"sigmoid_cross_entropy and store numbers, one-hot at each position, flattened to "
+            f"The network's output has shape {list(shape)}, and softmax_cross_entropy chooses one "
+            f"class among all {product} = {outputs} numbers; the dataset has {classes} classes. "
+            f"For one class per example, end with flatten and a linear layer with out_features: "
+            f"{classes}. There is no softmax for a target at each position: use loss: "
+            f"sigmoid_cross_entropy and store one-hot numbers for each position, flattened to "
             f"(n, {outputs})."
         )
     elif outputs > classes:
@@ -76,63 +76,63 @@ def _choice(network: Network, classes: int) -> Iterator[str]:
             else f"outputs {classes} to {outputs - 1} have"
         )
         yield (
-            f"The network has {outputs} outputs, the dataset {classes} classes (0 to "
+            f"The network has {outputs} outputs, the dataset has {classes} classes (0 to "
             f"{classes - 1}): {surplus} no example and can only be wrong. Give the last layer "
             f"out_features: {classes}."
         )
 
 
 def _squeezed_logits(spec: JobSpec, network: Network) -> Iterator[str]:
-    """Both cross entropies take logits, which may be any number."""
+    """Both cross entropies need logits, which can be any number."""
     found = _last_range(spec)
     if found is None:
         return
     kind, low, high = found
-    begins = f"The last layer is {kind}, and {spec.loss} takes logits, any number"
-    ends = f"Remove the {kind}: the loss has its own {spec.loss.partition('_')[0]}."
+    fault = f"The last layer is {kind}, but {spec.loss} needs logits, which can be any number"
+    remedy = f"Remove the {kind}: the loss has its own {spec.loss.partition('_')[0]}."
     if spec.loss == "sigmoid_cross_entropy":
         least = f"{_logistic(low):.1%}"
         most = "" if high == inf else f" or above {_logistic(high):.1%}"
-        same = " So the answer is yes for every example." if low >= 0 else ""
-        yield f"{begins}: no probability can be below {least}{most}.{same} {ends}"
+        same = " So the network answers yes for every example." if low >= 0 else ""
+        yield f"{fault}: no probability can be below {least}{most}.{same} {remedy}"
     elif high < inf and network.outputs > 1:
         others = network.outputs - 1
         best = 1 / (1 + others * exp(low - high))
         yield (
-            f"{begins}: with {network.outputs} outputs from {low:g} to {high:g} no probability is "
-            f"above {best:.1%} and no loss below {-log(best):.4g}. {ends}"
+            f"{fault}: with {network.outputs} outputs from {low:g} to {high:g} no probability is "
+            f"above {best:.1%} and no loss below {-log(best):.4g}. {remedy}"
         )
     elif kind in {"relu", "leaky_relu"}:
         yield (
-            f"{begins}: an output that {kind} makes 0 has no gradient, and stays 0 where it is so "
-            f"for all examples. {ends}"
+            f"{fault}: an output that {kind} sets to 0 has no gradient, and stays 0 if that "
+            f"happens for all examples. {remedy}"
         )
     else:
-        yield f"{begins}: none can be below {low:g}. {ends}"
+        yield f"{fault}: no output can be below {low:g}. {remedy}"
 
 
 def _out_of_reach(
     spec: JobSpec, targets: npt.NDArray[Any], present: Integers | None
 ) -> Iterator[str]:
-    """Targets that are numbers have to lie where the last layer's outputs can be."""
+    """Targets that are numbers must be in the range of the last layer's outputs."""
     found = _last_range(spec)
     if found is None:
         return
     kind, low, high = found
-    seen = look(targets, present)
-    lowest, highest = float(seen.lowest.min()), float(seen.highest.max())
+    sample = take_sample(targets, present)
+    lowest, highest = float(sample.lowest.min()), float(sample.highest.max())
     if lowest < low or highest > high:
         most = "above" if high == inf else f"between {low:g} and {high:g}"
         reach = f"{most} {low:g}" if high == inf else most
         yield (
-            f"The last layer is {kind}, whose outputs are {reach}; targets go from {lowest:g} to "
-            f"{highest:g}, and what lies outside cannot be learned. Remove the {kind}, or scale "
-            "the targets."
+            f"The last layer is {kind}, whose outputs are {reach}; the targets range from "
+            f"{lowest:g} to {highest:g}. The network cannot reach all of them. Remove the {kind}, "
+            "or scale the targets."
         )
 
 
 def _last_range(spec: JobSpec) -> tuple[str, float, float] | None:
-    """The last layer that changes numbers, if its outputs are bounded, and between which."""
+    """Kind, minimum and maximum of the last layer that changes numbers; None if unbounded."""
     layer = _last(spec.model.layers)
     if isinstance(layer, Elu):
         return layer.kind, -layer.alpha, inf
@@ -142,7 +142,7 @@ def _last_range(spec: JobSpec) -> tuple[str, float, float] | None:
 
 
 def _last(layers: list[Layer]) -> Layer | None:
-    """The last layer that changes numbers. A pooling may follow relu, as in SqueezeNet."""
+    """The last layer that changes numbers; pooling counts, it may follow relu (SqueezeNet)."""
     return next((x for x in reversed(layers) if not isinstance(x, Flatten | Identity)), None)
 
 

@@ -1,4 +1,4 @@
-"""What a job would do, and whether it can: worked out from spec and dataset, nothing is run."""
+"""Compute a job's plan from its spec and dataset, without training."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,9 @@ from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.output_warnings import output_warnings
-from batchgrad_service.validation.shapes import bind
+from batchgrad_service.validation.shapes import build_network
 from batchgrad_service.validation.split import check_split
-from batchgrad_service.validation.warnings import warnings
+from batchgrad_service.validation.warnings import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.shard import microbatches, wants_means
@@ -25,12 +25,13 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     """The plan of `spec` on the dataset stored in `directory`.
 
     Raises:
-        InvalidError: spec and dataset do not fit; the problem names the field and the remedy.
+        InvalidError: spec and dataset do not fit together.
     """
-    network = bind(spec.model, tuple(dataset.input_shape))
+    network = build_network(spec.model, tuple(dataset.input_shape))
     if not network.learning:
         raise InvalidError.field(
-            "/model/layers", "No layer has parameters, so nothing can be learned: add a linear one."
+            "/model/layers",
+            "No layer has parameters, so nothing can be trained: add a linear layer.",
         )
     averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
     memory_bytes = check_job_memory(spec, network, averaged=averaged)
@@ -42,8 +43,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     if not len(sampler.training):
         raise InvalidError.field(
             "/class_weights",
-            f"class_weights and the weights of dataset {dataset.name} leave none of "
-            f"{dataset.examples} examples a weight above 0: make one positive.",
+            f"No example has a weight above 0, among {dataset.examples} in dataset {dataset.name}: "
+            "raise a class weight, or push the dataset with other weights.",
         )
     split_warnings = check_split(spec, sampler)
     steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
@@ -65,7 +66,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
             *data_warnings(spec, dataset, stored, sampler.present, network),
             *split_warnings,
             *_memory_warnings(memory_bytes),
-            *warnings(
+            *spec_warnings(
                 spec,
                 training_examples=len(sampler.training),
                 steps_planned=steps_planned,
@@ -79,8 +80,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
 def _memory_warnings(memory_bytes: int) -> Iterator[str]:
     if memory_bytes > machine_bytes() / 2:
         yield (
-            f"A step holds about {memory_bytes / 2**30:.1f} GiB in each process that computes, "
-            f"with one thread; this machine has {machine_bytes() / 2**30:.1f} GiB."
+            f"A step needs about {memory_bytes / 2**30:.1f} GiB of memory in each process that "
+            f"computes, with one thread; this machine has {machine_bytes() / 2**30:.1f} GiB."
         )
 
 

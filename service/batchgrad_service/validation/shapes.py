@@ -1,4 +1,4 @@
-"""Do model, loss and targets fit together? Asked of a job's dataset and of a single minibatch."""
+"""Check that model, loss, inputs and targets fit together, for a dataset or one minibatch."""
 
 from typing import Any
 
@@ -7,38 +7,38 @@ import numpy.typing as npt
 
 from batchgrad.contract import Embedding, Loss, Model
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.images import how_to_store
+from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.labels import (
-    as_classes,
-    from_zero,
-    no_negatives,
-    to_probabilities,
+    classes_hint,
+    first_class_hint,
+    negative_classes_hint,
+    probabilities_hint,
 )
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import LayerMismatch, Network
 
 
-def bind(model: Model, input_shape: Shape) -> Network:
-    """The network on inputs of this shape.
+def build_network(model: Model, input_shape: Shape) -> Network:
+    """The network for inputs of this shape.
 
     Raises:
-        InvalidError: a layer can't take what the one below it gives.
+        InvalidError: the output of a layer does not fit the next one.
     """
     try:
         return Network(model, input_shape)
     except LayerMismatch as mismatch:
-        said = " ".join(filter(None, [str(mismatch), how_to_store(model, input_shape)]))
-        raise InvalidError.field(f"/model/layers/{mismatch.layer}", said) from None
+        detail = " ".join(filter(None, [str(mismatch), storage_hint(model, input_shape)]))
+        raise InvalidError.field(f"/model/layers/{mismatch.layer}", detail) from None
 
 
 def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row: int = 0) -> None:
-    """Refuse inputs (n, …) that are no ids of the embedding that `model` begins with.
+    """Check that inputs (n, …) are ids of the embedding that `model` begins with.
 
-    `first_row` is what the first of these examples is called in the message.
+    `first_row` is the number of the first of these examples in messages.
 
     Raises:
-        InvalidError: numbers that are no integers, or an id without a row.
+        InvalidError: the inputs are not integers, or an id is not in the embedding.
     """
     first = model.layers[0]
     if not isinstance(first, Embedding):
@@ -47,7 +47,7 @@ def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row
     if inputs.dtype.kind not in "iu":
         raise InvalidError.field(
             pointer,
-            f"inputs are {inputs.dtype.name}; embedding takes integer ids, 0 to {rows - 1}: "
+            f"inputs have type {inputs.dtype.name}; embedding needs integer ids, 0 to {rows - 1}: "
             "store them as integers.",
         )
     outside = np.argwhere((inputs < 0) | (inputs >= rows))
@@ -55,8 +55,8 @@ def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row
         place = ", ".join(str(index) for index in (outside[0][0] + first_row, *outside[0][1:]))
         raise InvalidError.field(
             pointer,
-            f"inputs[{place}] is {inputs[tuple(outside[0])]}; ids are 0 to {rows - 1}: set "
-            f"num_embeddings to the largest id and one, or repair these examples.",
+            f"inputs[{place}] is {inputs[tuple(outside[0])]}; expected an id from 0 to {rows - 1}: "
+            f"set num_embeddings to the largest id plus 1, or correct these examples.",
         )
 
 
@@ -69,12 +69,12 @@ def check_targets(
     pointer: str = "/targets",
     first_row: int = 0,
 ) -> None:
-    """Refuse targets (n,) or (n, out) that do not fit `loss` on a network with `outputs`.
+    """Check that targets (n,) or (n, out) fit `loss` and the number of `outputs`.
 
-    `first_row` is what the first of these examples is called in the message.
+    `first_row` is the number of the first of these examples in messages.
 
     Raises:
-        InvalidError: wrong count, wrong kind, or a class out of range.
+        InvalidError: wrong number of rows, wrong kind, or a class out of range.
     """
     if len(targets) != examples:
         raise InvalidError.field(
@@ -94,17 +94,17 @@ def check_targets(
                 raise InvalidError.field(
                     pointer,
                     f"targets[{first_row + outside[0]}] is {targets[outside[0]].tolist()}; "
-                    f"sigmoid_cross_entropy takes probabilities, 0 to 1"
-                    f"{to_probabilities(targets)}.",
+                    f"sigmoid_cross_entropy needs probabilities, 0 to 1"
+                    f"{probabilities_hint(targets)}.",
                 )
 
 
 def check_value_targets(
     loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer: str, classes: int | None = None
 ) -> None:
-    """Refuse targets (n, …) unless they are `outputs` numbers an example.
+    """Check that targets (n, …) are `outputs` numbers per example.
 
-    `classes` is how many there are, if that is known and targets are integers.
+    `classes` is the number of classes, if it is known and targets are integers.
 
     Raises:
         InvalidError: another shape.
@@ -113,40 +113,38 @@ def check_value_targets(
     if len(shape) > 1:
         raise InvalidError.field(
             pointer,
-            f"targets has shape {list(shape)} per example; {loss} takes one row of numbers: "
+            f"targets has shape {list(shape)} per example; {loss} needs one row of numbers: "
             "flatten the targets.",
         )
     if not shape and outputs > 1 and targets.dtype.kind in "iu":
         count = classes or max(int(targets.max()) + 1, outputs)
         raise InvalidError.field(
             pointer,
-            f"targets are integers, one an example, and the network has {outputs} outputs: these "
-            f"are classes, {loss} compares numbers. Take loss: softmax_cross_entropy, or give "
-            f"one-hot numbers: numpy.eye({count}, dtype='float32')[targets].",
+            f"targets is one integer per example and the network has {outputs} outputs, so these "
+            f"are classes; {loss} compares numbers. Use loss: softmax_cross_entropy, or one-hot "
+            f"numbers: numpy.eye({count}, dtype='float32')[targets].",
         )
     got = shape[0] if shape else 1
     if got != outputs:
         raise InvalidError.field(
             pointer,
-            f"targets has {got} value(s) per example, the network has {outputs} output(s): "
-            f"{loss} compares them one by one, so give the last layer out_features: {got}.",
+            f"targets has {got} value(s) per example, but the network has {outputs} output(s): "
+            f"{loss} compares each output with one value. Give the last layer out_features: {got}.",
         )
 
 
-def check_class_count(
-    loss: Loss, targets: npt.NDArray[Any], classes: int, outputs: int, pointer: str
-) -> None:
-    """Refuse `targets` (n,), classes 0 … `classes` - 1, when the network has fewer `outputs`.
+def check_class_count(targets: npt.NDArray[Any], classes: int, outputs: int, pointer: str) -> None:
+    """Check that there is an output for each class of `targets` (n,), 0 … `classes` - 1.
 
     Raises:
-        InvalidError: a class without an output.
+        InvalidError: a class has no output.
     """
     if classes > outputs:
         raise InvalidError.field(
             pointer,
-            f"targets holds class {classes - 1}, the network has {outputs} output(s), classes 0 "
-            f"to {outputs - 1}: {from_zero(targets, classes)}{loss} needs out_features: {classes} "
-            "in the last layer.",
+            f"targets has class {classes - 1}, but the network has {outputs} output(s), for "
+            f"classes 0 to {outputs - 1}: {first_class_hint(targets, classes)}give the last layer "
+            f"out_features: {classes}.",
         )
 
 
@@ -154,13 +152,13 @@ def _check_classes(loss: Loss, targets: npt.NDArray[Any], outputs: int, pointer:
     if targets.ndim != 1 or targets.dtype.kind not in "iu":
         raise InvalidError.field(
             pointer,
-            f"targets are {targets.dtype.name} of shape {list(targets.shape)}; {loss} takes one "
-            f"integer class per example, (n,): {as_classes(targets)}.",
+            f"targets has type {targets.dtype.name} and shape {list(targets.shape)}; {loss} needs "
+            f"one integer class per example, (n,): {classes_hint(targets)}.",
         )
     negative = np.flatnonzero(targets < 0)
     if len(negative):
         raise InvalidError.field(
             f"{pointer}/{negative[0]}",
-            f"targets[{negative[0]}] is {targets[negative[0]]}; {no_negatives(targets)}.",
+            f"targets[{negative[0]}] is {targets[negative[0]]}; {negative_classes_hint(targets)}.",
         )
-    check_class_count(loss, targets, int(targets.max()) + 1, outputs, pointer)
+    check_class_count(targets, int(targets.max()) + 1, outputs, pointer)

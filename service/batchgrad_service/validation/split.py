@@ -1,4 +1,4 @@
-"""Check that a job has the validation examples whose figures its spec looks at."""
+"""Check that a job has the validation examples that its spec needs."""
 
 from math import ceil
 
@@ -9,10 +9,10 @@ from batchgrad_workers.nn.losses import LOSSES
 
 
 def check_split(spec: JobSpec, sampler: Sampler) -> list[str]:
-    """A sentence or two for what is legal and perhaps not meant.
+    """Warn if there are no validation examples although validation_fraction is above 0.
 
     Raises:
-        InvalidError: there are no figures that the spec looks at.
+        InvalidError: the spec needs a validation figure that the job does not have.
     """
     stopping = spec.early_stopping
     if stopping and stopping.metric == "validation_accuracy" and not LOSSES[spec.loss].correct:
@@ -22,16 +22,20 @@ def check_split(spec: JobSpec, sampler: Sampler) -> list[str]:
     if spec.validation_fraction == 0 or len(sampler.validation):
         return []
     examples = len(sampler.training)
-    lacks = f"{spec.validation_fraction:g} of {examples} examples, rounded down, is none"
+    none = f"{spec.validation_fraction:g} of {examples} examples, rounded down, is 0"
     if not stopping and spec.keep != "best":
-        return [f"There will be no validation figures: {lacks}. {_remedy(examples)}"]
-    asked = "early_stopping" if stopping else "keep: best"
+        return [f"There will be no validation figures: {none}. {_remedy(examples)}"]
+    setting = "early_stopping" if stopping else "keep: best"
     raise InvalidError.field(
         "/validation_fraction",
-        f"{asked} looks at validation figures, but {lacks}. {_remedy(examples)}",
+        f"{setting} needs validation examples, but {none}. {_remedy(examples)}",
     )
 
 
 def _remedy(examples: int) -> str:
     least = ceil(1e4 / examples) / 1e4
-    return f"Set validation_fraction to {least:g} or more." if least < 1 else "Push more examples."
+    return (
+        f"Set validation_fraction to {least:g} or more."
+        if least < 1
+        else "Push a dataset with more examples."
+    )

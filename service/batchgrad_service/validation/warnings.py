@@ -1,11 +1,11 @@
-"""Warn of settings of a spec that are legal, but perhaps not meant."""
+"""Warn of values of a spec that are legal, but probably wrong."""
 
 from collections.abc import Iterator
 
 from batchgrad.contract import Cosine, JobSpec, StepDecay
 
 
-def warnings(
+def spec_warnings(
     spec: JobSpec,
     *,
     training_examples: int,
@@ -13,7 +13,7 @@ def warnings(
     steps_per_epoch: int,
     microbatches_per_step: int,
 ) -> list[str]:
-    """A sentence or two for each thing to know."""
+    """The warnings."""
     return [
         *_loss(spec),
         *_batch(spec, training_examples),
@@ -27,16 +27,17 @@ def warnings(
 def _loss(spec: JobSpec) -> Iterator[str]:
     if spec.loss == "linear_error":
         yield (
-            "linear_error has no minimum: the loss falls for ever as outputs grow, so it cannot "
-            "train a model. What it can show: with linear layers alone the averaged error is exact."
+            "linear_error has no minimum: the loss decreases without end as outputs grow, so it "
+            "cannot train a model. Its use is to show that with linear layers alone the averaged "
+            "error is exact."
         )
 
 
 def _batch(spec: JobSpec, training_examples: int) -> Iterator[str]:
     if spec.batch_size != "full" and spec.batch_size > training_examples:
         yield (
-            f"batch_size is {spec.batch_size}, there are {training_examples} training examples: "
-            "every step uses all of them."
+            f"batch_size is {spec.batch_size}, but there are only {training_examples} training "
+            "examples: every step uses all of them."
         )
 
 
@@ -48,8 +49,8 @@ def _workers(spec: JobSpec, microbatches_per_step: int) -> Iterator[str]:
             else f"{microbatches_per_step} microbatches"
         )
         yield (
-            f"workers is {spec.workers}, a step has {cut} of {spec.microbatch} examples: "
-            f"{spec.workers - microbatches_per_step} will idle. Take fewer workers, or a smaller "
+            f"workers is {spec.workers}, but a step has {cut} of {spec.microbatch} examples: "
+            f"{spec.workers - microbatches_per_step} will idle. Use fewer workers, or a smaller "
             "microbatch_size."
         )
 
@@ -57,8 +58,8 @@ def _workers(spec: JobSpec, microbatches_per_step: int) -> Iterator[str]:
 def _update(spec: JobSpec) -> Iterator[str]:
     if spec.update != "mean_gradient":
         yield (
-            f"update is {spec.update}: θ moves along this shortcut, not along the mean gradient. "
-            "`batchgrad compare` trains both ways side by side."
+            f"update is {spec.update}: the parameters follow this shortcut, not the mean gradient. "
+            "`batchgrad compare` trains both and compares them."
         )
 
 
@@ -66,15 +67,15 @@ def _schedule(spec: JobSpec, steps_planned: int) -> Iterator[str]:
     schedule = spec.optimizer.schedule
     if schedule.warmup_steps >= steps_planned:
         yield (
-            f"warmup_steps is {schedule.warmup_steps}, {steps_planned} steps are planned: the "
-            "learning rate rises to the end, and the schedule never begins."
+            f"warmup_steps is {schedule.warmup_steps}, but only {steps_planned} steps are planned: "
+            "the learning rate rises until the end, and the schedule never begins."
         )
     elif isinstance(schedule, StepDecay):
         steps = steps_planned - schedule.warmup_steps
         if schedule.every >= steps:
             yield (
-                f"The schedule lowers the learning rate after every {schedule.every} steps, but "
-                f"only {steps} follow the warm-up: it never falls."
+                f"The schedule lowers the learning rate every {schedule.every} steps, but only "
+                f"{steps} steps follow the warm-up: the learning rate never falls."
             )
 
 
@@ -84,11 +85,11 @@ def _early_stopping(spec: JobSpec, steps_planned: int, steps_per_epoch: int) -> 
     patience, epochs = spec.early_stopping.patience, -(-steps_planned // steps_per_epoch)
     if patience >= epochs:
         yield (
-            f"early_stopping.patience is {patience}, the job has {epochs} epochs: it will never "
-            "stop early."
+            f"early_stopping.patience is {patience}, but the job has only {epochs} epochs: it will "
+            "never stop early."
         )
     if isinstance(spec.optimizer.schedule, Cosine):
         yield (
-            "The cosine is laid out over all planned steps; if the job stops early, its learning "
-            "rate has not come down to the end."
+            "The cosine schedule covers all planned steps: if the job stops early, the learning "
+            "rate has not reached its final value."
         )
