@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.checkpoints.job_directory import newest, remove_unfinished
 from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.factory import (
     ClusterLost,
@@ -67,10 +67,10 @@ def run_attempt(
 
 def _newest_snapshot(job_directory: Path, send: Callable[[Sent], None]) -> Snapshot | None:
     """The newest readable checkpoint, with a warning for each unreadable one that is newer."""
-    checkpoints.sweep(job_directory)
-    snapshot, complaints = checkpoints.newest(job_directory)
-    for complaint in complaints:
-        send(EngineEvent(event="warning", data={"detail": complaint}))
+    remove_unfinished(job_directory)
+    snapshot, errors = newest(job_directory)
+    for error in errors:
+        send(EngineEvent(event="warning", data={"detail": error}))
     return snapshot
 
 

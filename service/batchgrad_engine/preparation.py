@@ -6,23 +6,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
 from batchgrad.contract import JobSpec, ShortcutName
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Columns
-from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, Origin, objection, origin
+from batchgrad_engine.checkpoints.initial_parameters import load_initial_parameters
+from batchgrad_engine.checkpoints.origin import (
+    CHECKED_NUMBERS,
+    Origin,
+    read_origin,
+    standardization_warning,
+)
 from batchgrad_engine.executors.factory import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
+from batchgrad_engine.training.class_weights import (
+    balanced_class_weights,
+    given_class_weights,
+)
 from batchgrad_engine.training.coordinator import Coordinator
-from batchgrad_engine.training.sampling import given_class_weights, job_sampler
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_workers.data.dataset import Examples, StoredDataset
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
@@ -36,7 +41,7 @@ from batchgrad_workers.runtime.threads import ThreadPool
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one attempt works with; nothing in it depends on workers or threads."""
+    """What an attempt needs for training; nothing in it depends on workers or threads."""
 
     spec: JobSpec
     network: Network
@@ -55,17 +60,17 @@ class Prepared:
         initial: Path | None,
         buffered_steps: int = MAX_BUFFERED_STEPS,
     ) -> Coordinator:
-        """A coordinator at `snapshot`, or at the start; `buffered_steps` as it explains.
+        """A coordinator at `snapshot`, or at step 0; see `Coordinator` for `buffered_steps`.
 
         Raises:
-            BadInitialParameters: `initial` does not fit.
+            BadInitialParameters: the file `initial` does not fit the network.
         """
         optimizer = optimizers.make_optimizer(self.spec.optimizer, pool)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
             parameters = self.network.flat(snapshot.parameters)
         elif initial:
-            parameters = _initial_from(initial, self.network, self.spec.precision)
+            parameters = load_initial_parameters(initial, self.network, self.spec.precision)
         else:
             parameters = self.network.initial_parameters(self.spec.seed, self.spec.precision)
         return Coordinator(
@@ -89,7 +94,7 @@ class Prepared:
         )
 
     def best(self, snapshot: Snapshot | None) -> BestParameters | None:
-        """Who keeps the best parameters, going on from `snapshot`; None where the last are kept."""
+        """Keeps the best parameters, from `snapshot` on; None if the job keeps the last ones."""
         if self.spec.best_by is None:
             return None
         return BestParameters(self.spec.best_by, self.network, snapshot.best if snapshot else None)
@@ -109,7 +114,7 @@ class Prepared:
             optimizer=coordinator.optimizer.state(),
             standardization=self.config.standardization,
             parameters_digest=self.network.digest(coordinator.parameters),
-            build=build_info(),
+            build_info=build_info(),
             ledger=ledger,
             progress=progress,
             best=best,
@@ -119,9 +124,13 @@ class Prepared:
 def prepare(
     spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None, initial: Path | None = None
 ) -> Prepared:
-    """Bind network, order and examples; inputs' mean and deviation come from a snapshot if any.
+    """Create the network, the sampler, the examples and the workers' config.
 
-    Else, if the spec keeps them, from the file `initial` that the parameters come from.
+    The inputs' mean and deviation come from the snapshot, or, if the spec keeps them, from the
+    file `initial` with the parameters, or from the training rows.
+
+    Raises:
+        BadInputs, BadInitialParameters: the dataset or the file does not fit the spec.
     """
     dataset = StoredDataset.open(source.path)
     network = Network(spec.model, dataset.inputs.shape[1:])
@@ -131,14 +140,14 @@ def prepare(
     if not len(sampler.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
     if spec.class_weights == "balanced":
-        class_weights = _balanced(dataset.targets[sampler.training], classes)
+        class_weights = balanced_class_weights(dataset.targets[sampler.training], classes)
     warning = None
     standardization = snapshot.standardization if snapshot else None
     if spec.standardize and standardization is None:
-        start = origin(initial.read_bytes()) if initial else Origin()
+        start = read_origin(initial.read_bytes()) if initial else Origin()
         standardization = _standardization(spec, dataset, sampler, start)
-        if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has told
-            warning = objection(start, standardization, standardize=True)
+        if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has warned
+            warning = standardization_warning(start, standardization, standardize=True)
     weighted = dataset.weights is not None
     config = WorkerConfig(
         model=spec.model,
@@ -175,10 +184,10 @@ def engine_threads(spec: JobSpec) -> int:
 def _standardization(
     spec: JobSpec, dataset: StoredDataset, sampler: Sampler, start: Origin
 ) -> Standardization:
-    """That of the initial parameters if the spec keeps it, else of the training rows."""
+    """The initial parameters' standardization if the spec keeps it, else the training rows'."""
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
         if start.standardization is None:
-            raise BadInitialParameters("The initial parameters say no mean and deviation to keep.")
+            raise BadInitialParameters("The initial parameters have no mean and deviation to keep.")
         return start.standardization
     own = Standardization.of(dataset.inputs, sampler.training)
     if not own.is_finite:
@@ -190,26 +199,5 @@ def _standardization(
 
 
 def _classes(dataset: StoredDataset) -> int:
-    """How many classes the targets number; 0 where they are values."""
+    """Number of classes in the targets; 0 if targets are values."""
     return int(dataset.targets.max()) + 1 if dataset.targets.dtype.kind in "iu" else 0
-
-
-def _balanced(training: Integers, classes: int) -> Array:
-    """One weight a class (classes,), n / (classes · n_c), from the training rows' classes (n,)."""
-    counts = np.bincount(training, minlength=classes)
-    present = np.count_nonzero(counts)
-    return np.where(counts > 0, len(training) / (present * np.maximum(counts, 1)), 1.0)
-
-
-def _initial_from(path: Path, network: Network, precision: str) -> Array:
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BadInitialParameters(f"The initial parameters can't be read: {error}") from error
-    expected = {each.name: list(each.shape) for each in network.slices}
-    got = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    if got != expected:
-        raise BadInitialParameters(
-            f"The initial parameters are {got}; this network has {expected}."
-        )
-    return network.flat(tensors).astype(precision)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from batchgrad.contract import JobSpec, StepRow
 from batchgrad_engine.attempt import run_attempt
-from batchgrad_engine.checkpoints import checkpoints
+from batchgrad_engine.checkpoints import job_directory
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.messages import (
     AnyEngineMessage,
@@ -103,6 +103,6 @@ def evaluations(messages: list[AnyEngineMessage]) -> list[Evaluated]:
 
 def newest(directory: Path) -> Snapshot:
     """The newest checkpoint."""
-    found, complaints = checkpoints.newest(directory)
-    assert found is not None, complaints
+    found, errors = job_directory.newest(directory)
+    assert found is not None, errors
     return found

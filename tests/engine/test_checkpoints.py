@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from batchgrad_engine.checkpoints import checkpoints, exports
+from batchgrad_engine.checkpoints import checkpoints, exports, job_directory
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, Snapshot
 from batchgrad_workers.data.standardization import Standardization
 
@@ -21,7 +21,7 @@ def snapshot(step: int = 7) -> Snapshot:
         optimizer={"velocity": random.normal(size=9).astype(np.float32)},
         standardization=Standardization(random.normal(size=2), random.uniform(1, 2, size=2)),
         parameters_digest="sha256:" + "0" * 64,
-        build={"numpy": "2"},
+        build_info={"numpy": "2"},
     )
 
 
@@ -36,7 +36,7 @@ def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert found.standardization is not None
     assert given.standardization is not None
     np.testing.assert_array_equal(found.standardization.mean, given.standardization.mean)
-    assert (found.step, found.build) == (7, {"numpy": "2"})
+    assert (found.step, found.build_info) == (7, {"numpy": "2"})
     assert written.bytes == written.path.stat().st_size
 
 
@@ -46,14 +46,14 @@ def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, -1])
-def test_torn_file_is_skipped_with_a_complaint(tmp_path: Path, keep: int) -> None:
+def test_torn_file_is_skipped_with_an_error(tmp_path: Path, keep: int) -> None:
     checkpoints.write(tmp_path, snapshot(7))
     newer = checkpoints.write(tmp_path, snapshot(12)).path
     newer.write_bytes(newer.read_bytes()[:keep])
-    found, complaints = checkpoints.newest(tmp_path)
+    found, errors = job_directory.newest(tmp_path)
     assert found is not None
     assert found.step == 7
-    assert newer.name in complaints[0]
+    assert newer.name in errors[0]
 
 
 def test_changed_number_is_noticed(tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_changed_number_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BadCheckpoint, match="does not hold what was written"):
+    with pytest.raises(BadCheckpoint, match="has changed since it was written"):
         checkpoints.read(path)
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:
-    assert checkpoints.newest(tmp_path) == (None, [])
+    assert job_directory.newest(tmp_path) == (None, [])
 
 
 def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_each_folded_number_is_rounded_only_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layers", "shape", "said"),
     [
-        ([{**LINEAR, "bias": False}], (5,), "only a bias can take up the mean"),
+        ([{**LINEAR, "bias": False}], (5,), "only a bias can absorb the mean"),
         ([{"kind": "relu"}, LINEAR], (5,), "Layer 0 is relu"),
         ([{"kind": "conv2d", "out_channels": 1, "kernel_size": 1}], (1, 2, 2), "is conv2d"),
         ([LINEAR], (4, 5), "last of 2 axes"),

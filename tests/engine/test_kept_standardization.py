@@ -80,7 +80,7 @@ def test_what_a_plan_does_not_look_at_the_job_s_start_warns_of(
         return [m.data["detail"] for m in messages if isinstance(m, EngineEvent)]
 
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 500)
-    assert warned("small") == []  # its plan has told
+    assert warned("small") == []  # its plan has warned
     monkeypatch.setattr("batchgrad_engine.preparation.CHECKED_NUMBERS", 100)
     [text] = warned("large")
     assert "another mean and deviation" in text

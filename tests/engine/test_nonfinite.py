@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_engine.checkpoints.checkpoints import newest
+from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.messages import Checkpointed, Report
 from tests.engine.attempts import attempt, finished, rows, warnings
 from tests.engine.small_job import spec
@@ -80,9 +80,9 @@ def test_the_state_before_the_bad_step_is_kept(dataset: Path, job_directory: Pat
     assert (end.outcome, end.reason) == ("failed", "nonfinite")
     assert end.step > 0
     [saved] = [m for m in messages if isinstance(m, Checkpointed)]
-    kept, complaints = newest(job_directory)
+    kept, errors = newest(job_directory)
     assert kept is not None
-    assert (kept.step, kept.parameters_digest, complaints) == (
+    assert (kept.step, kept.parameters_digest, errors) == (
         end.step,
         saved.parameters_digest,
         [],

@@ -12,7 +12,7 @@ import pytest
 
 from batchgrad.contract import Ledger, StepExamples
 from batchgrad_engine.attempt import run_attempt
-from batchgrad_engine.checkpoints import checkpoints, ledger_files
+from batchgrad_engine.checkpoints import checkpoints, job_directory, ledger_files
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger as Columns
 from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, encode
@@ -88,7 +88,7 @@ def ledger(bench: Bench, job_id: str, **query: Any) -> Ledger:
 
 
 def newest(bench: Bench, job_id: str) -> Snapshot:
-    found, _ = checkpoints.newest(bench.data_dir / "jobs" / job_id)
+    found, _ = job_directory.newest(bench.data_dir / "jobs" / job_id)
     assert found is not None
     return found
 
@@ -205,7 +205,7 @@ def test_ledger_is_read_without_the_parameters_beside_it(bench: Bench) -> None:
         optimizer={},
         standardization=None,
         parameters_digest="sha256:" + "0" * 64,
-        build={},
+        build_info={},
         ledger=Columns(examples).state(),  # 4 MB
     )
     folder = bench.data_dir / "jobs" / job_id

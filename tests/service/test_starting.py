@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad_engine.checkpoints.origin import origin
+from batchgrad_engine.checkpoints.origin import read_origin
 from batchgrad_workers.data.standardization import Standardization
 from tests.service.building import body, problem, push, submit
 from tests.service.checkpoint_files import WEIGHTS, checkpoint
@@ -61,7 +61,7 @@ def test_other_inputs_are_warned_of_with_the_figure(bench: Bench, own: Standardi
     job = trained(bench, ANOTHER)
     [text] = warnings(bench, {"job": job}, standardize=True)
     mean, deviation = own.mean[1], own.deviation[1]  # of input 1, which is furthest
-    assert f"they were -1 and 1, of this job's training rows they are {mean:.6g}" in text
+    assert f"they were -1 and 1, for this job's training rows they are {mean:.6g}" in text
     assert f"{abs(mean + 1) + abs(deviation - 1):.3g} deviations" in text
     assert "standardization: keep" in text
 
@@ -80,7 +80,7 @@ def test_raw_folded_and_standardized_are_told_apart(
     [unknown] = warnings(bench, raw, standardize=True)
     assert "standardized twice" in twice
     assert "trained on standardized inputs" in bare
-    assert "trained on inputs as they are" in unknown
+    assert "trained on raw inputs" in unknown
 
 
 def test_kept_standardization_stays_with_the_stored_parameters(bench: Bench) -> None:
@@ -96,7 +96,7 @@ def test_kept_standardization_stays_with_the_stored_parameters(bench: Bench) -> 
     content = (bench.data_dir / "parameters").joinpath(
         f"{stored.digest.removeprefix('sha256:')}.safetensors"
     )
-    known = origin(content.read_bytes()).standardization
+    known = read_origin(content.read_bytes()).standardization
     assert known is not None
     assert known.mean.tobytes() == ANOTHER.mean.tobytes()
     assert known.deviation.tobytes() == ANOTHER.deviation.tobytes()

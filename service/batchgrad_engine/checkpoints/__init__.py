@@ -1,1 +1,1 @@
-"""Files of an engine: checkpoints, downloads made from them, the example ledger."""
+"""Files of a job: checkpoints, downloads made from them, the example ledger, unstored messages."""

@@ -1,19 +1,17 @@
-"""Checkpoints: one safetensors file a checkpoint, complete or not there at all.
+"""The checkpoint file: a run's state after a step, in safetensors format, written atomically.
 
 Tensors are named parameters/NAME, best/NAME, optimizer/NAME, standardization/NAME and ledger/NAME;
 best/ are the parameters at the best evaluation, unless they are this step's own. The metadata
-hold one JSON object with the step, the digests and what decides the bits of a run. A file is
-written beside its place, synced, and renamed. A torn or changed file is found by its digest and
-skipped.
+hold one JSON object with the step, the digests and the builds that determine the run's bits. A
+file is written under a temporary name, synced, and renamed. Its digest reveals a torn or changed
+file.
 """
 
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,14 @@ from safetensors.numpy import save_file
 
 from batchgrad.contract import BestEvaluation
 from batchgrad_engine.checkpoints.example_ledger import Columns
-from batchgrad_engine.messages import Checkpointed
 from batchgrad_engine.training.best import Best
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.digests import digest
 from batchgrad_workers.system.durability import sync
-from batchgrad_workers.system.files import is_temporary
 
 KEY = "batchgrad"
 FORMAT = 1
-_TEMPORARY = re.compile(r"(?:step-\d{10,}|ledger)\.\d+\.tmp|\.tmp\w{6}")
-"""Ours, and safetensors' own, which renames it to ours."""
 
 
 class BadCheckpoint(Exception):
@@ -41,16 +35,16 @@ class BadCheckpoint(Exception):
 
 
 class GoneCheckpoint(BadCheckpoint):
-    """There is no such file."""
+    """The checkpoint file does not exist."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state to go on from: `step` steps are done.
+    """The state after `step` steps, from which a run can resume.
 
-    `ledger` is the example ledger's columns. `progress` is what else the run must remember, by
-    who remembers it: values that JSON can hold. `best` is the best evaluation so far with its
-    parameters, of a job that keeps them.
+    `ledger` holds the example ledger's columns. `progress` is other state of the run, as JSON
+    values, by the part of the run that needs it. `best` is the best evaluation so far with its
+    parameters, if the job keeps them.
     """
 
     step: int
@@ -58,20 +52,20 @@ class Snapshot:
     optimizer: dict[str, Array]
     standardization: Standardization | None
     parameters_digest: str
-    build: dict[str, str]
+    build_info: dict[str, str]
     ledger: Columns = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
 
     @property
     def kept_digest(self) -> str:
-        """Of the parameters that the job keeps: the best ones, or those after `step` steps."""
+        """Digest of the parameters that the job keeps: the best ones, or those of this step."""
         return self.best.evaluation.parameters_digest if self.best else self.parameters_digest
 
 
 @dataclass(frozen=True)
 class Written:
-    """A checkpoint on disk; `digest` is of the whole file."""
+    """A checkpoint file; `digest` is the digest of the whole file."""
 
     path: Path
     bytes: int
@@ -79,22 +73,22 @@ class Written:
 
 
 def write(directory: Path, snapshot: Snapshot) -> Written:
-    """Write step-N.safetensors into `directory`; when this returns, it survives a power cut."""
+    """Write step-N.safetensors to `directory`; when this returns, it survives a power cut."""
     path = directory / f"step-{snapshot.step:010d}.safetensors"
     tensors = dict(sorted(_tensors(snapshot), key=lambda named: named[0]))
-    about = {
+    metadata = {
         "format": FORMAT,
         "step": snapshot.step,
         "parameters_digest": snapshot.parameters_digest,
         "tensors_digest": digest(tensors),
         "parameters": list(snapshot.parameters),
-        "build": snapshot.build,
+        "build": snapshot.build_info,
         "progress": snapshot.progress,
         "best": snapshot.best.evaluation.model_dump() if snapshot.best else None,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, {KEY: json.dumps(about)})
+        save_file(tensors, temporary, {KEY: json.dumps(metadata)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
             file_digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -107,105 +101,59 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
 
 
 def read(path: Path) -> Snapshot:
-    """The snapshot in a file.
+    """Read the snapshot in a file.
 
     Raises:
-        BadCheckpoint: it is not whole, or not what was written.
+        GoneCheckpoint: the file does not exist.
+        BadCheckpoint: the file is incomplete, or not what was written.
     """
     try:
         with safe_open(path, "numpy") as file:
-            about = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except FileNotFoundError as error:
-        raise GoneCheckpoint(f"{path.name} is not there.") from error
+        raise GoneCheckpoint(f"{path.name} does not exist.") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} can't be read: {error}") from error
     try:
-        return _snapshot(path, about, tensors)
+        return _snapshot(path, metadata, tensors)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadCheckpoint(f"{path.name} does not say what it holds: {error!r}") from error
+        raise BadCheckpoint(f"{path.name} has invalid metadata: {error!r}") from error
 
 
-def _snapshot(path: Path, about: Mapping[str, Any], tensors: dict[str, Any]) -> Snapshot:
-    if about.get("format") != FORMAT:
-        raise BadCheckpoint(f"{path.name} has format {about.get('format')}, expected {FORMAT}.")
-    if digest(tensors) != about["tensors_digest"]:
-        raise BadCheckpoint(f"{path.name} does not hold what was written into it.")
+def _snapshot(path: Path, metadata: Mapping[str, Any], tensors: dict[str, Any]) -> Snapshot:
+    if metadata.get("format") != FORMAT:
+        raise BadCheckpoint(f"{path.name} has format {metadata.get('format')}, expected {FORMAT}.")
+    if digest(tensors) != metadata["tensors_digest"]:
+        raise BadCheckpoint(f"{path.name} has changed since it was written.")
     standardization = None
     if "standardization/mean" in tensors:
         standardization = Standardization(
             tensors["standardization/mean"], tensors["standardization/deviation"]
         )
-    parameters = {name: tensors[f"parameters/{name}"] for name in about["parameters"]}
+    parameters = {name: tensors[f"parameters/{name}"] for name in metadata["parameters"]}
     return Snapshot(
-        step=about["step"],
+        step=metadata["step"],
         parameters=parameters,
         optimizer=_group(tensors, "optimizer/"),
         standardization=standardization,
-        parameters_digest=about["parameters_digest"],
-        build=about["build"],
+        parameters_digest=metadata["parameters_digest"],
+        build_info=metadata["build"],
         ledger=_group(tensors, "ledger/"),
-        progress=about.get("progress", {}),
-        best=_best(about, parameters, tensors),
+        progress=metadata.get("progress", {}),
+        best=_best(metadata, parameters, tensors),
     )
 
 
 def _best(
-    about: Mapping[str, Any], parameters: dict[str, Array], tensors: Mapping[str, Array]
+    metadata: Mapping[str, Any], parameters: dict[str, Array], tensors: Mapping[str, Array]
 ) -> Best | None:
-    if about.get("best") is None:
+    if metadata.get("best") is None:
         return None
-    evaluation = BestEvaluation.model_validate(about["best"])
-    if evaluation.step == about["step"]:
+    evaluation = BestEvaluation.model_validate(metadata["best"])
+    if evaluation.step == metadata["step"]:
         return Best(evaluation, parameters)
-    return Best(evaluation, {name: tensors[f"best/{name}"] for name in about["parameters"]})
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether a file of this name in a job's directory was not written to its end."""
-    return _TEMPORARY.fullmatch(name) is not None or is_temporary(name)
-
-
-def sweep(directory: Path) -> None:
-    """Remove what a killed engine had not finished to write; for the holder of the job's lock."""
-    for torn in directory.iterdir():
-        if is_unfinished(torn.name):
-            torn.unlink()
-
-
-def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:
-    """The newest snapshot in `directory` that is whole, and what was wrong with newer ones."""
-    complaints: list[str] = []
-    for path in sorted(directory.glob("step-*.safetensors"), reverse=True):
-        try:
-            return read(path), complaints
-        except BadCheckpoint as bad:
-            complaints.append(str(bad))
-    return None, complaints
-
-
-def newer(directory: Path, than: int) -> Iterator[Checkpointed]:
-    """The whole checkpoints of later steps, as their engine would have told of them."""
-    for path in sorted(directory.glob("step-*.safetensors")):
-        digits = path.stem.removeprefix("step-")
-        if not digits.isdigit() or int(digits) <= than:
-            continue
-        try:
-            snapshot = read(path)
-        except BadCheckpoint:
-            continue  # the next attempt says so, and goes on from an older one
-        with path.open("rb") as file:
-            file_digest = hashlib.file_digest(file, "sha256").hexdigest()
-            about = os.fstat(file.fileno())
-        yield Checkpointed(
-            step=snapshot.step,
-            time=datetime.fromtimestamp(about.st_mtime, UTC),
-            file=path.name,
-            bytes=about.st_size,
-            digest=f"sha256:{file_digest}",
-            parameters_digest=snapshot.parameters_digest,
-            best=snapshot.best.evaluation if snapshot.best else None,
-        )
+    return Best(evaluation, {name: tensors[f"best/{name}"] for name in metadata["parameters"]})
 
 
 def _group(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

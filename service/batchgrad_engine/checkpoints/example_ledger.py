@@ -1,7 +1,7 @@
-"""The example ledger: what every example of the dataset did over a whole run.
+"""The example ledger: each example's losses and gradient norms over a whole run.
 
-Losses and gradient norms are an example's own, without its weight, at the parameters of the step
-that saw it. Means are running sums in float64, divided when they are read.
+Losses and gradient norms are the example's own, without its weight, at the parameters of the step
+that used it. The ledger holds sums in float64; the reader divides them to get means.
 """
 
 from collections.abc import Mapping
@@ -20,20 +20,20 @@ COLUMNS: dict[str, Any] = {
     "last_loss": np.float64,
     "last_norm": np.float64,
 }
-"""40 bytes an example."""
+"""40 bytes per example."""
 
 
 class Ledger:
-    """One row an example, in the dataset's order; examples that no minibatch held stay at 0."""
+    """One row per example, in the dataset's order; rows of examples not used yet are 0."""
 
     def __init__(self, examples: int) -> None:
-        """Rows for a dataset of so many examples."""
+        """Create rows for a dataset of `examples` examples."""
         self._columns: Columns = {name: np.zeros(examples, kind) for name, kind in COLUMNS.items()}
 
     def add(self, ids: Integers, losses: Array, norms: Array) -> None:
-        """Enter examples `ids` (n,), their ℓ_n (n,) and ‖g_n‖ (n,).
+        """Add ℓ_n (n,) and ‖g_n‖ (n,) of the examples `ids` (n,).
 
-        They may be several steps' in a row: of an example that comes again the last figures stay.
+        They may be of several consecutive steps: the last figures of a repeated example stay.
         """
         columns = self._columns
         losses, norms = losses.astype(np.float64), norms.astype(np.float64)
@@ -44,10 +44,10 @@ class Ledger:
         columns["last_norm"][ids] = norms
 
     def state(self) -> Columns:
-        """What a checkpoint keeps, by name; the arrays themselves, not copies."""
+        """Columns by name, for a checkpoint; the arrays themselves, not copies."""
         return self._columns
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what `state` gave."""
+        """Continue from what `state` returned."""
         for name, column in self._columns.items():
             np.copyto(column, state[name])

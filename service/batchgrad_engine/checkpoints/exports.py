@@ -1,4 +1,4 @@
-"""Make downloads from a checkpoint: the parameters alone, as safetensors or npz."""
+"""Make downloads of a checkpoint's parameters, as safetensors or npz."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from batchgrad_workers.data.standardization import Standardization
 
 
 class PrecisionTooSmall(Exception):
-    """The precision that was asked for does not hold a parameter."""
+    """A parameter overflows the requested precision."""
 
 
 def parameters_as_safetensors(
@@ -27,19 +27,19 @@ def parameters_as_safetensors(
     which: Kept = "last",
     precision: Precision | None = None,
 ) -> bytes:
-    """The parameters alone, under PyTorch's names: loads into torch.nn.Sequential as it is.
+    """The parameters under PyTorch's names: torch.nn.Sequential can load the file.
 
-    The metadata hold which they are, step, digest, the best ones' evaluation and, if inputs are
-    standardized, mean and deviation; with `fold_into`, the run's model, they are in its first
-    layer instead (CannotFold). `precision` is that of the file, else the run's own.
+    The metadata hold `which`, step, digest, the best parameters' evaluation and, if inputs are
+    standardized, mean and deviation; with `fold_into`, the run's model, the first layer absorbs
+    these instead (CannotFold). `precision` is the file's, by default the run's.
     """
-    about, parameters, standardization = _chosen(path, fold_into, which, precision)
+    metadata, parameters, standardization = _chosen(path, fold_into, which, precision)
     if standardization:
-        about["standardization"] = {
+        metadata["standardization"] = {
             "mean": standardization.mean.tolist(),
             "deviation": standardization.deviation.tolist(),
         }
-    return save(parameters, {KEY: json.dumps(about)})
+    return save(parameters, {KEY: json.dumps(metadata)})
 
 
 def parameters_as_npz(
@@ -51,9 +51,9 @@ def parameters_as_npz(
 ) -> bytes:
     """The parameters by name as .npz, with standardize.mean and standardize.deviation if used.
 
-    The rest of what a safetensors file's metadata hold is in the archive's comment.
+    The archive's comment holds the other metadata of the safetensors file.
     """
-    about, parameters, standardization = _chosen(path, fold_into, which, precision)
+    metadata, parameters, standardization = _chosen(path, fold_into, which, precision)
     arrays: dict[str, Any] = dict(parameters)
     if standardization:
         arrays["standardize.mean"] = standardization.mean
@@ -61,41 +61,41 @@ def parameters_as_npz(
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = json.dumps({KEY: about}).encode()
+        archive.comment = json.dumps({KEY: metadata}).encode()
     return buffer.getvalue()
 
 
 def _chosen(
     path: Path, fold_into: Model | None, which: Kept, precision: Precision | None
 ) -> tuple[dict[str, Any], dict[str, Array], Standardization | None]:
-    """What a download says of its parameters, they, and the standardization if not folded in.
+    """A download's metadata, its parameters, and the standardization unless it is folded in.
 
     Raises:
-        CannotFold, PrecisionTooSmall, BadCheckpoint: they cannot be had so.
+        CannotFold, PrecisionTooSmall, BadCheckpoint: the download is not possible.
     """
     snapshot = read(path)
-    about, parameters = _best_or_last(snapshot, which)
+    metadata, parameters = _best_or_last(snapshot, which)
     standardization = snapshot.standardization
     with np.errstate(over="ignore"):
         if standardization and fold_into:
             layer, parameters = fold(fold_into, parameters, standardization, precision)
-            about, standardization = {**about, "standardization_folded_into": layer}, None
+            metadata, standardization = {**metadata, "standardization_folded_into": layer}, None
         elif precision is not None:
             parameters = {name: array.astype(precision) for name, array in parameters.items()}
     for name, array in parameters.items():
         if not np.isfinite(array).all():
             raise PrecisionTooSmall(
                 f"{name} has a number beyond {np.finfo(array.dtype).max:.3g}, the largest of "
-                f"{array.dtype.name}: take precision=float64."
+                f"{array.dtype.name}: use precision=float64."
             )
-    return about, parameters, standardization
+    return metadata, parameters, standardization
 
 
 def _best_or_last(snapshot: Snapshot, which: Kept) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The best or the last parameters, and what a download says of them.
+    """The best or the last parameters, and their metadata.
 
     Raises:
-        BadCheckpoint: the best were asked for, and it holds none.
+        BadCheckpoint: it holds no best parameters.
     """
     if which == "last":
         last = {"step": snapshot.step, "parameters_digest": snapshot.parameters_digest}

@@ -1,4 +1,4 @@
-"""Standardization folded into the first layer, so that a downloaded network takes raw inputs."""
+"""Fold standardization into the first layer, so that a downloaded network takes raw inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,12 @@ REMEDY = (
     "download without folding, and give the network (x - mean) / deviation: both are in the file."
 )
 
-
 TOLERANCE = 1e-3
-"""How far off, of their usual size, the first layer's outputs may be after folding."""
+"""Largest error of the first layer's outputs after folding, relative to their usual size."""
 
 
 class CannotFold(Exception):
-    """The first layer can't take up mean and deviation."""
+    """The first layer can't absorb mean and deviation."""
 
 
 def fold(
@@ -28,14 +27,14 @@ def fold(
     standardization: Standardization,
     precision: Precision | None = None,
 ) -> tuple[str, dict[str, Array]]:
-    """The layer that took it up, and all parameters for raw inputs, in `precision` or their own.
+    """The name of the changed layer, and all parameters for raw inputs, in `precision` if given.
 
     W (x - mean) / deviation + b = V x + (b - V mean) with V = W / deviation, in float64, then
-    rounded; V as it is rounded, so that at the mean only the bias's own rounding is left.
+    rounded. The bias uses the rounded V, so that at the mean only the bias's rounding remains.
 
     Raises:
         CannotFold: the model does not begin with a linear layer with a bias, on vectors; or the
-            precision does not hold the folded numbers well enough.
+            precision is too small for the folded numbers.
     """
     index = _first_linear(model, standardization.mean.ndim)
     weight, bias = f"{index}.weight", f"{index}.bias"
@@ -55,9 +54,9 @@ def fold(
 
 
 def _rounding(weight: Array, bias: Array, mean: Array, deviation: Array) -> Array:
-    """How much rounding may change each output (out,) of V x + c, for x a deviation off the mean.
+    """Bound on the rounding error of each output (out,) of V x + c, for x = mean ± deviation.
 
-    Of V (out, in) and c (out,) in their own type, for inputs, products and sums alike.
+    V (out, in) and c (out,) are in their own dtype, as are inputs, products and sums.
     """
     unit = np.finfo(weight.dtype).eps / 2
     largest = np.abs(weight).astype(np.float64) @ (np.abs(mean) + deviation)
@@ -71,14 +70,14 @@ def _too_coarse(
     worst = int(far.argmax())
     remedy = f"fold in float64 (precision=float64), or {REMEDY}"
     return (
-        f"In {dtype.name} the folded network would be another one: its first layer's outputs could "
+        f"In {dtype.name} the folded network would compute other outputs: its first layer's could "
         f"be off by {error:.2g} of their size, since the mean of input {worst}, {mean[worst]:.6g}, "
         f"is {far[worst]:.3g} deviations from 0: {REMEDY if dtype == np.float64 else remedy}"
     )
 
 
 def _first_linear(model: Model, axes: int) -> int:
-    """The index of the linear layer on raw inputs, which have so many axes per example."""
+    """The index of the linear layer on raw inputs, which have `axes` axes per example."""
     vectors = axes == 1
     for index, layer in enumerate(model.layers):
         if isinstance(layer, Identity):
@@ -88,18 +87,18 @@ def _first_linear(model: Model, axes: int) -> int:
             continue
         if not isinstance(layer, Linear):
             raise CannotFold(
-                f"Layer {index} is {layer.kind}; only a linear layer on the raw inputs can take up "
+                f"Layer {index} is {layer.kind}; only a linear layer on the raw inputs can absorb "
                 f"mean and deviation: {REMEDY}"
             )
         if not vectors:
             raise CannotFold(
-                f"Layer {index} is linear on the last of {axes} axes: its weights are shared by "
-                f"positions, which have means of their own: {REMEDY}"
+                f"Layer {index} is linear on the last of {axes} axes: positions with different "
+                f"means use the same weights: {REMEDY}"
             )
         if not layer.bias:
             raise CannotFold(
-                f"Layer {index} is linear with bias: false, and only a bias can take up the mean: "
+                f"Layer {index} is linear with bias: false, and only a bias can absorb the mean: "
                 f"{REMEDY}"
             )
         return index
-    raise CannotFold(f"No layer has parameters that could take up mean and deviation: {REMEDY}")
+    raise CannotFold(f"No layer has parameters that could absorb mean and deviation: {REMEDY}")

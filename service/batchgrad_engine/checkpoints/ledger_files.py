@@ -1,4 +1,4 @@
-"""The example ledger on disk: columns ledger/NAME, in a file of its own or in a checkpoint."""
+"""The example ledger on disk: columns ledger/NAME, in its own file or in a checkpoint."""
 
 import json
 import os
@@ -13,33 +13,33 @@ from batchgrad_engine.checkpoints.example_ledger import COLUMNS, Columns
 from batchgrad_engine.messages import LEDGER_FILE
 
 KEY = "batchgrad"
-"""Where safetensors' metadata hold the step, here as in a checkpoint."""
+"""Key in safetensors' metadata, as in a checkpoint; its JSON object holds the step."""
 
 
 class NoLedger(Exception):
-    """The file is not there, torn, or holds no ledger."""
+    """The file does not exist, is torn, or holds no ledger."""
 
 
 class LedgerFile:
-    """A ledger or checkpoint file; a column is read when it is asked for, nothing else is.
+    """A ledger or checkpoint file; reads only the columns that are requested.
 
-    It stays readable when the file is replaced or removed meanwhile.
+    Stays readable if the file is replaced or removed meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
         """Open `path`.
 
         Raises:
-            NoLedger: there is none in it.
+            NoLedger: it holds no ledger.
         """
         self._file = _open(path)
-        about = (self._file.metadata() or {}).get(KEY)
-        if about is None or not {f"ledger/{name}" for name in COLUMNS} <= set(self._file.keys()):
+        metadata = (self._file.metadata() or {}).get(KEY)
+        if metadata is None or not {f"ledger/{name}" for name in COLUMNS} <= set(self._file.keys()):
             raise NoLedger(f"{path.name} holds no ledger.")
-        self.step: int = json.loads(about)["step"]
+        self.step: int = json.loads(metadata)["step"]
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One of COLUMNS, an entry an example of the dataset."""
+        """Read one of COLUMNS, with one entry per example of the dataset."""
         return self._file.get_tensor(f"ledger/{name}")
 
 
@@ -51,9 +51,9 @@ def _open(path: Path) -> Any:
 
 
 def write(directory: Path, step: int, columns: Columns) -> None:
-    """Put the ledger after `step` steps into `directory`: at once whole, in the old one's place.
+    """Replace the ledger file in `directory` atomically, by the ledger after `step` steps.
 
-    Not synced: after a power cut the checkpoints have it.
+    The file is not synced: after a power cut, the checkpoints have the ledger.
     """
     path = directory / LEDGER_FILE
     temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchgrad_engine.checkpoints.checkpoints import is_unfinished
+from batchgrad_engine.checkpoints.job_directory import is_unfinished
 from batchgrad_service.data_directory import DataDirectoryError
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.settings import Settings

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from batchgrad_engine.checkpoints import checkpoints, unstored_messages
+from batchgrad_engine.checkpoints import job_directory, unstored_messages
 from batchgrad_engine.checkpoints.unstored_messages import BadUnstored
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_service.metrics.registry import Metrics
@@ -66,7 +66,7 @@ class Reports:
                 if isinstance(message, Durable):
                     self._record(job_id, attempt, message, MessageId(left.attempt, line))
         known = [kept.checkpoint.step for kept in self._store.checkpoints(job_id)]
-        for checkpoint in checkpoints.newer(folder, max(known, default=-1)):
+        for checkpoint in job_directory.checkpoints_after(folder, max(known, default=-1)):
             self._record(job_id, attempt, checkpoint, None)
         unstored_messages.remove(folder)
 

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from batchgrad.contract import JobSpec
-from batchgrad_engine.checkpoints.origin import CHECKED_NUMBERS, objection, origin
+from batchgrad_engine.checkpoints.origin import (
+    CHECKED_NUMBERS,
+    read_origin,
+    standardization_warning,
+)
 from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.data.dataset import StoredDataset
@@ -18,7 +22,7 @@ def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[st
     Raises:
         InvalidError: `standardization: keep`, but the file has none for inputs of this shape.
     """
-    stored, of = StoredDataset.open(directory), origin(content)
+    stored, of = StoredDataset.open(directory), read_origin(content)
     known, shape = of.standardization, stored.inputs.shape[1:]
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
         if known is None or known.mean.shape != shape:
@@ -33,5 +37,5 @@ def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[st
     own = None
     if spec.standardize and known is not None and stored.inputs.size <= CHECKED_NUMBERS:
         own = Standardization.of(stored.inputs, job_sampler(spec, stored).training)
-    found = objection(of, own, standardize=spec.standardize)
+    found = standardization_warning(of, own, standardize=spec.standardize)
     return [] if found is None else [found]

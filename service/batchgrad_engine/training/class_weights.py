@@ -1,0 +1,20 @@
+"""Class weights of a job: those in its spec, or weights that balance its training rows."""
+
+import numpy as np
+
+from batchgrad.contract import JobSpec
+from batchgrad_workers.arrays import Array, Integers
+
+
+def given_class_weights(spec: JobSpec, classes: int) -> Array | None:
+    """One weight per class (classes,), 1 if the spec lists none for it; None if it has no list."""
+    if not isinstance(spec.class_weights, dict):
+        return None
+    return np.array([spec.class_weights.get(label, 1.0) for label in range(classes)])
+
+
+def balanced_class_weights(training: Integers, classes: int) -> Array:
+    """N / (classes · n_c) per class (classes,), from the classes (n,) of the training rows."""
+    counts = np.bincount(training, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(training) / (present * np.maximum(counts, 1)), 1.0)
