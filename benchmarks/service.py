@@ -127,7 +127,7 @@ class Jobs:
 
     def _choice(self, job_id: str) -> datetime | None:
         events = self._service.client.events(job_id, follow=False)
-        chosen = (e.time for e in events if e.type == "plan" and "because" in e.data)
+        chosen = (e.time for e in events if e.type == "executor")
         return next(chosen, None)
 
     def _end(self, job_id: str) -> None:

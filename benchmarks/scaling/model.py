@@ -16,7 +16,7 @@ from batchgrad_workers.reduction.sharding import assign, sums
 FLOAT_BYTES = 4
 
 BY_VALUE_BYTES = 100_000
-"""Up to here arrays travel inside of messages, as in `ray_calls.py`, which would import Ray."""
+"""Up to here arrays travel inside of messages, as in `ray/transport.py`, which would import Ray."""
 
 
 class Job(NamedTuple):

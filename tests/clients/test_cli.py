@@ -93,10 +93,18 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "microbatches_per_step": 4,
         "microbatch_size": 64,
     }
+    executor = {
+        "executor": "ray",
+        "workers": 2,
+        "threads": 4,
+        "because": "Ray wins",
+        "milliseconds": {"inline, 1 thread": 300.0, "Ray": 100.0},
+    }
     best = {"step": 7, "parameters_digest": "sha256:ab"}
     happened = [
         ("state", {"status": "queued", "reason": None}),
         ("plan", plan),
+        ("executor", executor),
         ("progress", progress),
         ("checkpoint", {"step": 7, "bytes": 40960, "parameters_digest": "sha256:" + "ab" * 32}),
         ("evaluation", {"step": 7, "validation_loss": 0.5, "validation_accuracy": None}),
@@ -117,6 +125,7 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
     assert [line.split(None, 4)[-1] for line in lines] == [
         "queued",
         "180 steps over 1438 examples, 4810 parameters, 4 microbatches of 64 a step",
+        "2 Ray workers x 4 threads: Ray wins (one step: inline, 1 thread: 300 ms, Ray: 100 ms)",
         "step 7: 40 KiB, parameters sha256:abababababab",
         "step 7: validation loss 0.5",
         "step 9: validation loss 0.4: the best so far",
@@ -129,7 +138,7 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
     everything = run(script, "events", "job_1", "--all").stdout
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
     as_json = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 12)]
+    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 13)]
 
 
 @pytest.mark.parametrize("which", [None, "last"])

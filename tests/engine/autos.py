@@ -169,5 +169,5 @@ def train(
     raise AssertionError(executor.events)
 
 
-def plans(events: list[ExecutorEvent]) -> list[dict[str, Any]]:
-    return [each.data for each in events if each.event == "plan"]
+def selected(events: list[ExecutorEvent]) -> list[dict[str, Any]]:
+    return [each.data for each in events if each.event == "executor"]

@@ -16,7 +16,7 @@ from batchgrad_engine.executors.auto.configs import (
 from batchgrad_engine.executors.auto.state import TRANSITIONS, State, check_transition
 from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_workers.runtime.shard import WorkerConfig
-from tests.engine.autos import FULL, Clock, Cluster, auto, plans, train
+from tests.engine.autos import FULL, Clock, Cluster, auto, selected, train
 from tests.workers.jobs import M, store, theta, worker_config
 
 
@@ -29,12 +29,12 @@ def job(tmp_path: Path) -> Iterator[WorkerConfig]:
 def test_without_a_cluster_the_number_of_threads_is_selected(job: WorkerConfig) -> None:
     clock = Clock()
     with closing(auto(job, clock, {1: 0.3, 2: 0.2})) as executor:
-        [plan] = plans(train(job, executor, plans))
+        [choice] = selected(train(job, executor, selected))
         assert (executor.kind, executor.workers, executor.threads) == ("inline", 0, 2)
-    assert plan["milliseconds"] == pytest.approx(
+    assert choice["milliseconds"] == pytest.approx(
         {"inline, 1 thread": 300, "inline, 2 threads": 200}
     )
-    assert (plan["executor"], plan["threads"]) == ("inline", 2)
+    assert (choice["executor"], choice["threads"]) == ("inline", 2)
 
 
 def test_ray_is_used_when_its_workers_are_ready_and_faster(job: WorkerConfig) -> None:
@@ -45,10 +45,10 @@ def test_ray_is_used_when_its_workers_are_ready_and_faster(job: WorkerConfig) ->
             executor.gradient_sums(step, theta(job), [(0, M)])
         assert executor.kind == "inline"  # no worker is ready, and no step waits for one
         cluster.ready.set()
-        events = train(job, executor, plans)
+        events = train(job, executor, selected)
         assert (executor.kind, executor.workers, executor.range_count) == ("ray", 4, 4)
-        assert plans(events)[0]["executor"] == "ray"
-        assert plans(events)[0]["milliseconds"]["4 Ray workers x 1 thread"] == pytest.approx(100)
+        assert selected(events)[0]["executor"] == "ray"
+        assert selected(events)[0]["milliseconds"]["4 Ray workers x 1 thread"] == pytest.approx(100)
     assert cluster.disconnected
 
 
@@ -57,8 +57,8 @@ def test_ray_workers_are_stopped_when_they_are_slower(job: WorkerConfig) -> None
     cluster = Cluster(job, clock, {ParallelConfig(4, 1): 0.29})
     cluster.ready.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
-        [plan] = plans(train(job, executor, plans))
-        assert (plan["executor"], executor.kind) == ("inline", "inline")  # 0.29 is not enough
+        [choice] = selected(train(job, executor, selected))
+        assert (choice["executor"], executor.kind) == ("inline", "inline")  # 0.29 is not enough
         assert [group.closed for group in cluster.groups] == [True]
 
 
@@ -71,9 +71,9 @@ def test_ray_is_not_tried_where_it_could_save_less_than_it_costs(
     clock = Clock()
     cluster = Cluster(job, clock, {}, cost_seconds=10.0)
     with closing(auto(job, clock, seconds, cluster, steps_planned=steps_planned)) as executor:
-        [plan] = plans(train(job, executor, plans))
+        [choice] = selected(train(job, executor, selected))
     assert cluster.queries == 0
-    assert "Ray was not tried: it could save " in plan["because"]
+    assert "Ray was not tried: it could save " in choice["because"]
 
 
 def test_a_failure_of_ray_is_a_warning_and_the_step_completes(job: WorkerConfig) -> None:
@@ -85,7 +85,7 @@ def test_a_failure_of_ray_is_a_warning_and_the_step_completes(job: WorkerConfig)
         assert executor.kind == "inline"
         [text] = [each.data["detail"] for each in events if each.event == "warning"]
         assert text.startswith("Ray failed (ClusterLost: the head is gone); continuing without it.")
-        assert [plan["executor"] for plan in plans(events)] == ["ray", "inline"]
+        assert [choice["executor"] for choice in selected(events)] == ["ray", "inline"]
         assert cluster.groups[0].closed
 
 
@@ -106,8 +106,8 @@ def test_a_cluster_that_comes_back_is_used_again(job: WorkerConfig) -> None:
         assert "again in 60 s" in events[0].data["detail"]
         cluster.cpus_by_node, cluster.breaks_at = nodes, -1
         clock.now += 50
-        [plan] = plans(train(job, executor, plans))
-        assert plan["executor"] == "ray"
+        [choice] = selected(train(job, executor, selected))
+        assert choice["executor"] == "ray"
         assert clock.now - failed_at > 90
         assert cluster.disconnected  # from the old head
 
@@ -116,8 +116,8 @@ def test_a_cluster_that_does_not_start_is_a_warning(job: WorkerConfig) -> None:
     clock = Clock()
     cluster = Cluster(job, clock, {}, cpus_by_node={})
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
-        events = train(job, executor, plans)
-    assert [each.event for each in events] == ["warning", "plan"]
+        events = train(job, executor, selected)
+    assert [each.event for each in events] == ["warning", "executor"]
     assert "no room for Ray" in events[0].data["detail"]
 
 
@@ -127,15 +127,15 @@ def test_ray_is_measured_again_when_nodes_join(job: WorkerConfig) -> None:
     cluster = Cluster(job, clock, seconds, is_elastic=True, cpus=None)
     cluster.ready.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, cluster)) as executor:
-        train(job, executor, plans)
+        train(job, executor, selected)
         assert executor.kind == "inline"
         cluster.cpus_by_node["b"] = 4
-        [plan] = plans(train(job, executor, plans))
-        assert plan["workers"] == 8
+        [choice] = selected(train(job, executor, selected))
+        assert choice["workers"] == 8
         train(job, executor, lambda _: executor.workers == 8)
         measured = ["inline, 1 thread", "inline, 2 threads"]
         ray = ["2 Ray workers x 4 threads", "8 Ray workers x 1 thread"]
-        assert sorted(plan["milliseconds"]) == sorted([*measured, *ray])
+        assert sorted(choice["milliseconds"]) == sorted([*measured, *ray])
         # From now on its worker group follows the cluster by itself.
         cluster.cpus_by_node["c"] = 4
         queries = cluster.queries
@@ -170,7 +170,7 @@ def test_every_transition_of_the_table_is_taken(job: WorkerConfig) -> None:
     growing = Cluster(job, clock, seconds, is_elastic=True, cpus=None)
     growing.ready.set()
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, growing)) as executor:
-        train(job, executor, plans)
+        train(job, executor, selected)
         growing.cpus_by_node["b"] = 4
         train(
             job,
@@ -178,11 +178,11 @@ def test_every_transition_of_the_table_is_taken(job: WorkerConfig) -> None:
             lambda _: executor.workers == 8 and executor.selector.state is State.SETTLED,
         )
         growing.groups[-1].breaks_in = 1
-        train(job, executor, plans)
+        train(job, executor, selected)
         taken = executor.transitions
     missing = Cluster(job, clock, {}, cpus_by_node={})
     with closing(auto(job, clock, {1: 0.3, 2: 0.3}, missing)) as executor:
-        train(job, executor, plans)
+        train(job, executor, selected)
         taken |= executor.transitions
     assert taken == {(before, after) for before in TRANSITIONS for after in TRANSITIONS[before]}
 

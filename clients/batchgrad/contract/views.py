@@ -36,6 +36,7 @@ __all__ = [
 EventType = Literal[
     "state",
     "plan",
+    "executor",
     "progress",
     "evaluation",
     "checkpoint",

@@ -32,17 +32,19 @@ def _state(data: Data) -> str:
 
 
 def _plan(data: Data) -> str:
-    if "milliseconds" in data:
-        tried = ", ".join(f"{plan}: {number(ms)} ms" for plan, ms in data["milliseconds"].items())
-        threads = counted(data["threads"], "thread")
-        chosen = f"{counted(data['workers'], 'Ray worker')} x {threads}"
-        where = chosen if data["workers"] else f"inline, {threads}"
-        return f"{where}: {data['because']} (a step took, {tried})"
     micro = f"{counted(data['microbatches_per_step'], 'microbatch')} of {data['microbatch_size']}"
     return (
         f"{counted(data['steps_planned'], 'step')} over {data['training_examples']} examples, "
         f"{counted(data['parameters'], 'parameter')}, {micro} a step"
     )
+
+
+def _executor(data: Data) -> str:
+    measured = ", ".join(f"{name}: {number(ms)} ms" for name, ms in data["milliseconds"].items())
+    threads = counted(data["threads"], "thread")
+    ray = f"{counted(data['workers'], 'Ray worker')} x {threads}"
+    selected = ray if data["workers"] else f"inline, {threads}"
+    return f"{selected}: {data['because']} (one step: {measured})"
 
 
 def _progress(data: Data) -> str:
@@ -93,6 +95,7 @@ def _retry(data: Data) -> str:
 _TELL: dict[str, Callable[[Data], str]] = {
     "state": _state,
     "plan": _plan,
+    "executor": _executor,
     "progress": _progress,
     "evaluation": _evaluation,
     "checkpoint": _checkpoint,

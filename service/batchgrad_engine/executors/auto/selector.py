@@ -180,7 +180,7 @@ class ExecutorSelector:
         )
 
     def _settle(self, because: str) -> None:
-        """Switch to the fastest configuration and emit a `plan` event that says why."""
+        """Switch to the fastest configuration and emit an `executor` event that says why."""
         seconds = self._tuner.seconds
         best = fastest(seconds)
         if self._switch_to(best):
@@ -194,7 +194,7 @@ class ExecutorSelector:
             "because": because,
             "milliseconds": {str(config): 1e3 * seconds[config] for config in sorted(seconds)},
         }
-        self._emit(ExecutorEvent("plan", data))
+        self._emit(ExecutorEvent("executor", data))
 
     def _switch_to(self, config: ParallelConfig) -> bool:
         """Use `config` from the next step on, if its workers exist; else start them and go on.

@@ -114,8 +114,8 @@ let stream = null, seen = Number(lastEvent), ended = liveJob === "false";
 function follow() {
   if (ended || stream || document.hidden) return;
   stream = new EventSource(locate(`v1/jobs/${job}/events?after=${seen}`));
-  for (const type of ["state", "plan", "progress", "evaluation", "checkpoint", "worker_joined",
-    "worker_lost", "retry", "warning", "end"]) {
+  for (const type of ["state", "plan", "executor", "progress", "evaluation", "checkpoint",
+    "worker_joined", "worker_lost", "retry", "warning", "end"]) {
     stream.addEventListener(type, (event) => {
       seen = Number(event.lastEventId);
       if (type === "evaluation") history.evaluated(JSON.parse(event.data).data);
