@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from batchgrad.contract import Checkpoint, Plan
+from batchgrad.contract import FIGURES, Checkpoint, Plan
 from batchgrad_engine.messages import EngineEvent, Evaluated, Started
 from batchgrad_service.problems import (
     ConflictError,
@@ -128,10 +128,7 @@ def test_a_report_updates_the_job_and_stores_each_step_once(store: Store) -> Non
         "step": 3,
         "steps_planned": 20,
         "epoch": 1,
-        "loss": 0.125,
-        "learning_rate": 0.1,
-        "gradient_norm": 2.0,
-        "noise_scale": None,
+        **{name: getattr(row(3, loss=0.125), name) for name in FIGURES},
         "shortcuts": {"averaged_error": 0.25},
         "examples_per_second": 1000.0,
     }

@@ -60,7 +60,8 @@ class Figure:
 
     Attributes:
         help: what it is, a sentence without its full stop.
-        function: its value, computed by the engine; None, nan and infinities become null.
+        function: its value, computed by the engine; None, nan and infinities become null. An
+            exception ends the job.
         unit: the unit of its value, such as examples; "" for none.
         name: the name of its field, which `FIGURES` fills in.
         metric: its name in Prometheus after `batchgrad_job_`; by default `name`.
