@@ -126,7 +126,7 @@ class Jobs:
         return next((row.time for row in self._service.client.steps(job_id, max_points=2)), None)
 
     def _choice(self, job_id: str) -> datetime | None:
-        events = self._service.client.events(job_id, follow=False)
+        events = self._service.client.events(job_id, progress=True)
         chosen = (e.time for e in events if e.type == "executor")
         return next(chosen, None)
 

@@ -94,7 +94,7 @@ def timed(cluster: Cluster, case: Case) -> Timed:
     *_, last = client.watch(job_id, timeout=PATIENCE_SECONDS)
     if last.status != "cancelled":
         raise RuntimeError(f"{case}: the job has {last.status}: {last.detail}")
-    events = client.events(job_id, follow=False)
+    events = client.events(job_id, progress=True)
     where = [event.data["host"] for event in events if event.type == "worker_joined"]
     wanted = [host.name for host in cluster.hosts[: case.hosts]] * case.workers
     if sorted(where) != sorted(wanted):

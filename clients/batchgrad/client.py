@@ -1,19 +1,13 @@
 """The client: every resource of the service as a method, typed by `batchgrad.contract`."""
 
-import os
-import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
-import httpx2
-
+from batchgrad import timeouts
 from batchgrad.contract import (
     Checkpoint,
-    Dataset,
     Event,
     GradientsRequest,
     GradientsResponse,
@@ -22,7 +16,6 @@ from batchgrad.contract import (
     JobStatus,
     Kept,
     Ledger,
-    LedgerEntry,
     LedgerOrder,
     Page,
     Plan,
@@ -30,95 +23,42 @@ from batchgrad.contract import (
     ShareOrder,
     StepExamples,
     StepRow,
-    Version,
 )
-from batchgrad.contract.answer import Answer
-from batchgrad.errors import InvalidArgument
 from batchgrad.files import (
     ParametersFormat,
     check_target,
     parameters_format,
-    refuse_other_formats,
     write_atomically,
 )
-from batchgrad.http.following import Patience, Tell, follow_events, succeeded, watch_job
-from batchgrad.http.responses import decode
-from batchgrad.http.retries import Retries
-from batchgrad.http.session import Params, Session
+from batchgrad.http.dataset_client import DatasetClient
+from batchgrad.http.following import (
+    OnDisconnect,
+    follow_events,
+    ignore,
+    succeeded,
+    watch_job,
+)
+from batchgrad.http.pages import ledger, pages
+from batchgrad.http.requests import job_path, spec_body
+from batchgrad.http.responses import decode, warn
+from batchgrad.http.session import Params
 from batchgrad.parsing import arguments
-from batchgrad.parsing.npz import npz_bytes
-from batchgrad.variables import refuse_unknown
-
-DEFAULT_URL = "http://127.0.0.1:8711"
-LONG_SECONDS = 600.0  # a dataset is checked, a gradient computed, before the service answers
-PAGE = 1000  # as many of a ledger's rows as the service gives at once
-
-Item = TypeVar("Item", bound=Answer)
 
 
-def _ignore(_: object) -> None:
-    """Nobody wants to know."""
-
-
-class Client:
+class Client(DatasetClient):
     """A synchronous client; use it as a context manager, or call `close`.
 
     `url` and `token` default to BATCHGRAD_URL and BATCHGRAD_TOKEN; the token of this user's own
-    service on this machine is found without them. Requests are sent again, with
-    backoff, when the connection fails or the service answers 429, 502, 503 or 504. A job that is
-    watched outlives a restart of its service: so long as that takes no longer than
-    `patience_seconds`, watching goes on. `retries`, `sleep`, `clock` and `transport` (httpx2's)
-    are arguments so that tests need neither time nor network.
-    Everything that goes wrong is a `batchgrad.errors.BatchgradError`.
+    service on this machine is found without them. A request is sent again, with backoff, when the
+    connection fails or the service answers 429, 502, 503 or 504.
+
+    Every timeout is in seconds; None waits forever. `timeout` is for the answer to a request;
+    methods for which the service computes longer have their own. `reconnect_timeout` is for a
+    service that stops answering while a job is watched: a job outlives a restart of its service.
+
+    `retries`, `sleep`, `clock` and `transport` (httpx2's) are arguments so that tests need neither
+    time nor network. Every error is a `batchgrad.BatchgradError`.
     """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        token: str | None = None,
-        *,
-        timeout: float = 30.0,
-        patience_seconds: float = 60.0,
-        transport: httpx2.BaseTransport | None = None,
-        retries: Retries | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        if url is None or token is None:
-            refuse_unknown(os.environ)
-        timeout = arguments.seconds("timeout", timeout)
-        self._session = Session(
-            (os.environ.get("BATCHGRAD_URL") or DEFAULT_URL) if url is None or url == "" else url,
-            os.environ.get("BATCHGRAD_TOKEN") if token is None or token == "" else token,
-            timeout_seconds=timeout,
-            transport=transport,
-            retries=retries,
-            sleep=sleep,
-        )
-        self._sleep = sleep
-        self._clock = clock
-        self._patience_seconds = arguments.seconds("patience_seconds", patience_seconds)
-        self._long = max(timeout, LONG_SECONDS)
-
-    @property
-    def url(self) -> str:
-        """Where the service is."""
-        return self._session.url
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
 
     # jobs
 
@@ -130,16 +70,16 @@ class Client:
             idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
         headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
         return decode(
-            Job, self._session.send_json("POST", "/v1/jobs", _body(spec), headers=headers)
+            Job, self._session.send_json("POST", "/v1/jobs", spec_body(spec), headers=headers)
         )
 
     def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
         """What `submit` would run, without running it."""
-        return decode(Plan, self._session.send_json("POST", "/v1/plans", _body(spec)))
+        return decode(Plan, self._session.send_json("POST", "/v1/plans", spec_body(spec)))
 
     def job(self, job_id: str) -> Job:
         """A job as it stands."""
-        return decode(Job, self._session.send("GET", _job(job_id)))
+        return decode(Job, self._session.send("GET", job_path(job_id)))
 
     def jobs(
         self, *, status: Sequence[JobStatus] | JobStatus = (), label: str | None = None
@@ -149,32 +89,35 @@ class Client:
             "status": arguments.texts("status", status),
             "label": arguments.optional(arguments.text, "label", label),
         }
-        return self._pages(Page[Job], "/v1/jobs", params)
+        return pages(self._session, Page[Job], "/v1/jobs", params)
 
     def watch(
         self,
         job_id: str,
         *,
         timeout: float | None = None,
-        interval: float = 0.25,
-        on_silence: Tell = _ignore,
+        poll_interval: float = 0.25,
+        on_disconnect: OnDisconnect = ignore,
     ) -> Iterator[Job]:
-        """The job each time it has changed, looked at every `interval` seconds, until it ends.
+        """The job each time it has changed, read every `poll_interval` seconds, until it ends.
 
-        The last one is terminal; raises NotFinished after `timeout` seconds, or when the service
-        is gone for longer than the client's patience. `on_silence` is told when it goes.
+        The last one is terminal. Raises NotFinished after `timeout` seconds, or when the service
+        stays away for longer than `reconnect_timeout`. `on_disconnect` is called each time that
+        the service stops answering.
         """
         return watch_job(
             lambda: self.job(job_id),
-            timeout_seconds=arguments.optional(arguments.seconds, "timeout", timeout),
-            interval_seconds=arguments.seconds("interval", interval),
-            patience=self._patience(on_silence),
+            timeout=arguments.timeout("timeout", timeout),
+            poll_interval=arguments.seconds("poll_interval", poll_interval),
+            reconnect=self._reconnect(on_disconnect),
             sleep=self._sleep,
         )
 
-    def wait(self, job_id: str, *, timeout: float | None = None, interval: float = 0.25) -> Job:
+    def wait(
+        self, job_id: str, *, timeout: float | None = None, poll_interval: float = 0.25
+    ) -> Job:
         """The job once it has succeeded; raises JobFailed, JobCancelled or NotFinished."""
-        *_, last = self.watch(job_id, timeout=timeout, interval=interval)
+        *_, last = self.watch(job_id, timeout=timeout, poll_interval=poll_interval)
         return succeeded(last)
 
     def events(
@@ -182,28 +125,36 @@ class Client:
         job_id: str,
         *,
         after: int = 0,
-        follow: bool = True,
-        on_silence: Tell = _ignore,
+        follow: bool = False,
+        progress: bool = False,
+        on_disconnect: OnDisconnect = ignore,
     ) -> Iterator[Event]:
-        """What happened to a job after event `after`; with `follow`, also what is to come.
+        """The events of a job after number `after`; with `follow` also those to come.
 
-        A followed stream ends with the event `end`, and reconnects by itself until then.
+        Events of type `progress`, several a second, are left out without `progress`. A followed
+        stream ends with the event `end`, and reconnects until then.
         """
-        path = f"{_job(job_id)}/events"
+        path = f"{job_path(job_id)}/events"
         after = arguments.whole("after", after)
         if follow:
-            return follow_events(self._session, path, after, self._patience(on_silence))
-        return self._pages(Page[Event], path, {"after": after or None})
+            reconnect = self._reconnect(on_disconnect)
+            found = follow_events(self._session, path, after, reconnect)
+        else:
+            found = pages(self._session, Page[Event], path, {"after": after or None})
+        return (event for event in found if progress or event.type != "progress")
 
     def steps(
-        self, job_id: str, *, after: int | None = None, max_points: int | None = None
+        self, job_id: str, *, after: int = 0, max_points: int | None = None
     ) -> Iterator[StepRow]:
-        """Step rows in order: all after `after`, or at most `max_points`, first and last among."""
+        """The rows of the steps after step `after`, in order.
+
+        With `max_points` at most so many, evenly spaced, the first and the last among them.
+        """
         params: Params = {
-            "after": arguments.optional(arguments.whole, "after", after),
+            "after": arguments.whole("after", after) or None,
             "max_points": arguments.optional(arguments.whole, "max_points", max_points),
         }
-        return self._pages(Page[StepRow], f"{_job(job_id)}/steps", params)
+        return pages(self._session, Page[StepRow], f"{job_path(job_id)}/steps", params)
 
     def last_step(self, job_id: str) -> StepRow | None:
         """The newest step row; None before the first step."""
@@ -212,7 +163,7 @@ class Client:
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """States that the job can go on from, newest first."""
-        return list(self._pages(Page[Checkpoint], f"{_job(job_id)}/checkpoints", {}))
+        return list(pages(self._session, Page[Checkpoint], f"{job_path(job_id)}/checkpoints", {}))
 
     def examples(
         self, job_id: str, *, order: LedgerOrder = "mean_norm", limit: int | None = 20
@@ -220,49 +171,46 @@ class Client:
         """What the training examples did so far, the first `limit` in that order; None for all."""
         if limit is not None:
             limit = arguments.whole("limit", limit, least=1)
-        arguments.text("order", order)
-        data: list[LedgerEntry] = []
-        after: str | None = None
-        while True:
-            most = PAGE if limit is None else min(PAGE, limit - len(data))
-            params: Params = {"order": order, "limit": most, "after": after}
-            page = decode(
-                Ledger, self._session.send("GET", f"{_job(job_id)}/examples", params=params)
-            )
-            data += page.data
-            after = page.next
-            if after is None or len(data) == limit:
-                return page.model_copy(update={"data": data})
+        params: Params = {"order": arguments.text("order", order)}
+        return ledger(self._session, f"{job_path(job_id)}/examples", params, limit)
 
     def step_examples(
-        self, job_id: str, step: int, *, order: ShareOrder = "share", limit: int = 100
+        self,
+        job_id: str,
+        step: int,
+        *,
+        order: ShareOrder = "share",
+        limit: int = 20,
+        timeout: float | None = timeouts.LONG_REQUEST,
     ) -> StepExamples:
-        """Who drove a step: the service computes it again, which may take a while."""
-        path = f"{_job(job_id)}/steps/{arguments.whole('step', step, least=1)}/examples"
+        """What each example contributed to a step, which the service replays for it."""
+        path = f"{job_path(job_id)}/steps/{arguments.whole('step', step, least=1)}/examples"
         params: Params = {
             "order": arguments.text("order", order),
             "limit": arguments.whole("limit", limit, least=1),
         }
         return decode(
             StepExamples,
-            self._session.send("GET", path, params=params, timeout_seconds=self._long),
+            self._session.send(
+                "GET", path, params=params, timeout=arguments.timeout("timeout", timeout)
+            ),
         )
 
     def cancel(self, job_id: str) -> Job:
         """Cancel at the next step boundary; Conflict if the job has ended."""
-        return decode(Job, self._session.send("POST", f"{_job(job_id)}/cancel"))
+        return decode(Job, self._session.send("POST", f"{job_path(job_id)}/cancel"))
 
     def pause(self, job_id: str) -> Job:
         """Checkpoint and stop at the next step boundary; `resume` goes on from there."""
-        return decode(Job, self._session.send("POST", f"{_job(job_id)}/pause"))
+        return decode(Job, self._session.send("POST", f"{job_path(job_id)}/pause"))
 
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again; it ends with the same bits as if it had never paused."""
-        return decode(Job, self._session.send("POST", f"{_job(job_id)}/resume"))
+        return decode(Job, self._session.send("POST", f"{job_path(job_id)}/resume"))
 
     def delete(self, job_id: str) -> None:
         """Forget a job that has ended, with its steps and checkpoints."""
-        self._session.send("DELETE", _job(job_id))
+        self._session.send("DELETE", job_path(job_id))
 
     def parameters(
         self,
@@ -273,6 +221,7 @@ class Client:
         step: int | None = None,
         fold: bool = False,
         precision: Precision | None = None,
+        timeout: float | None = timeouts.LONG_REQUEST,
     ) -> bytes:
         """Trained parameters: those that the job keeps, or `which`, or those after `step` steps.
 
@@ -289,13 +238,14 @@ class Client:
             "fold": "true" if fold else None,
             "precision": arguments.optional(arguments.text, "precision", precision),
         }
-        path = f"{_job(job_id)}/parameters"
-        headers = {"Accept": "*/*"}
         answer = self._session.send(
-            "GET", path, params=params, headers=headers, timeout_seconds=self._long
+            "GET",
+            f"{job_path(job_id)}/parameters",
+            params=params,
+            headers={"Accept": "*/*"},
+            timeout=arguments.timeout("timeout", timeout),
         )
-        if warned := answer.headers.get("Warning"):
-            warnings.warn(warned.split('"')[1] if '"' in warned else warned, stacklevel=2)
+        warn(answer)
         return answer.content
 
     def download(
@@ -308,6 +258,7 @@ class Client:
         step: int | None = None,
         fold: bool = False,
         precision: Precision | None = None,
+        timeout: float | None = timeouts.LONG_REQUEST,
     ) -> Path:
         """Write the parameters to a file, in the format of its name: .safetensors or .npz.
 
@@ -318,106 +269,28 @@ class Client:
         kind = format or parameters_format(target)
         check_target(target)
         content = self.parameters(
-            job_id, format=kind, which=which, step=step, fold=fold, precision=precision
+            job_id,
+            format=kind,
+            which=which,
+            step=step,
+            fold=fold,
+            precision=precision,
+            timeout=timeout,
         )
         write_atomically(target, content)
         return target
 
-    # datasets
+    # one minibatch
 
-    def put_dataset(
+    def gradients(
         self,
-        name: str,
-        content: str | Path | bytes | bytearray | memoryview,
+        request: GradientsRequest | Mapping[str, Any],
         *,
-        replace: bool = False,
-    ) -> Dataset:
-        """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
-
-        The same content again changes nothing; other content is a Conflict unless `replace`.
-        """
-        if isinstance(content, bytearray | memoryview):
-            content = bytes(content)
-        elif not isinstance(content, bytes):
-            if hasattr(content, "read"):
-                raise InvalidArgument(
-                    f"content is an open {type(content).__name__}; expected a path, or the bytes: "
-                    "content.read()."
-                )
-            content = arguments.path("content", content)
-            refuse_other_formats(content)
-        response = self._session.send(
-            "PUT",
-            _dataset(name),
-            params={"replace": "true" if replace else None},
-            body=content,
-            headers={"Content-Type": "application/x-npz"},
-            timeout_seconds=self._long,
-        )
-        return decode(Dataset, response)
-
-    def put_arrays(
-        self, name: str, inputs: Any, targets: Any, weights: Any = None, *, replace: bool = False
-    ) -> Dataset:
-        """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,)."""
-        return self.put_dataset(name, npz_bytes(inputs, targets, weights), replace=replace)
-
-    def dataset(self, name: str) -> Dataset:
-        """A dataset's shape, kind and digest."""
-        return decode(Dataset, self._session.send("GET", _dataset(name)))
-
-    def datasets(self) -> Iterator[Dataset]:
-        """All datasets, fetched page by page."""
-        return self._pages(Page[Dataset], "/v1/datasets", {})
-
-    def delete_dataset(self, name: str) -> None:
-        """Forget a dataset; Conflict while a job uses it."""
-        self._session.send("DELETE", _dataset(name))
-
-    # the question, and the service itself
-
-    def gradients(self, request: GradientsRequest | Mapping[str, Any]) -> GradientsResponse:
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> GradientsResponse:
         """The mean gradient of one minibatch, and what each shortcut makes of it."""
+        timeout = arguments.timeout("timeout", timeout)
         response = self._session.send_json(
-            "POST", "/v1/gradients", _body(request), timeout_seconds=self._long
+            "POST", "/v1/gradients", spec_body(request), timeout=timeout
         )
         return decode(GradientsResponse, response)
-
-    def version(self) -> Version:
-        """The service's version, and what decides the bits of a run there."""
-        return decode(Version, self._session.send("GET", "/v1/version"))
-
-    def ready(self) -> bool:
-        """Whether the service takes jobs now; False too where nobody answers. Asks only once."""
-        return self._session.answers("/readyz")
-
-    def _patience(self, tell: Tell) -> Patience:
-        return Patience(self._patience_seconds, tell, self._clock)
-
-    def _pages(self, kind: type[Page[Item]], path: str, params: Params) -> Iterator[Item]:
-        after: str | None = None
-        while True:
-            query = params if after is None else {**params, "after": after}
-            page = decode(kind, self._session.send("GET", path, params=query))
-            yield from page.data
-            if page.next is None:
-                return
-            after = page.next
-
-
-def _body(value: Any) -> Any:
-    """What was set, no more: the service's own defaults hold for the rest."""
-    if isinstance(value, JobSpec | GradientsRequest):
-        return value.model_dump(mode="json", exclude_unset=True)
-    if isinstance(value, Mapping):
-        return value
-    hint = f": batchgrad.load_job({value!r:.60}) reads a file" * isinstance(value, str | Path)
-    raise InvalidArgument(f"a spec is keys and values, got a {type(value).__name__}{hint}.")
-
-
-def _job(job_id: str) -> str:
-    return f"/v1/jobs/{arguments.segment('job_id', job_id)}"
-
-
-def _dataset(name: str) -> str:
-    return f"/v1/datasets/{arguments.segment('name', name)}"

@@ -5,9 +5,10 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from batchgrad.errors import FileFailed, InvalidArgument, InvalidSpec
+from batchgrad.parsing import arguments
 
 ParametersFormat = Literal["safetensors", "npz"]
 
@@ -111,3 +112,22 @@ def refuse_other_formats(path: Path) -> None:
             "targets=rows[:, -1].astype(int)), or .astype('float32') where targets are numbers and "
             "no classes. README.md, 'From a CSV', has classes with names."
         )
+
+
+def npz_content(content: Any) -> bytes | Path:
+    """The content of a dataset, from what `put_dataset` was given: bytes, or the path of an npz.
+
+    Raises:
+        InvalidArgument: it is neither.
+        InvalidSpec: the file's name says that it is no npz.
+    """
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    if hasattr(content, "read"):
+        raise InvalidArgument(
+            f"content is an open {type(content).__name__}; expected a path, or the bytes: "
+            "content.read()."
+        )
+    path = arguments.path("content", content)
+    refuse_other_formats(path)
+    return path

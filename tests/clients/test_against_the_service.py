@@ -59,11 +59,11 @@ def test_a_job_from_spec_to_parameters(run: Run, spec_file: str, tmp_path: Path)
     assert watched.exit_code == 0
     job = json.loads(watched.stdout)
     assert (job["status"], job["step"], job["executor"]) == ("succeeded", 9, "inline")
-    lines = run("events", job["id"], "--follow", "-o", "json").stdout.splitlines()
+    lines = run("events", job["id"], "--follow", "--progress", "-o", "json").stdout.splitlines()
     events = [json.loads(line) for line in lines]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "end"
-    listed = run("events", job["id"], "-o", "json").stdout.splitlines()
+    listed = run("events", job["id"], "--progress", "-o", "json").stdout.splitlines()
     assert listed == lines
     target = tmp_path / "theta.npz"
     assert run("download", job["id"], "--to", str(target)).exit_code == 0

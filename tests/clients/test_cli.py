@@ -135,9 +135,9 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "1 microbatch computed again: a worker was slow",
         'new {"from": null}',
     ]
-    everything = run(script, "events", "job_1", "--all").stdout
+    everything = run(script, "events", "job_1", "--progress").stdout
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
-    as_json = run(script, "events", "job_1", "-o", "json").stdout.splitlines()
+    as_json = run(script, "events", "job_1", "--progress", "-o", "json").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 13)]
 
 

@@ -183,7 +183,7 @@ def test_ready_asks_once_and_never_raises(kit: Any) -> None:
 
 
 def test_delays_grow_to_a_limit_and_a_long_retry_after_is_not_waited_for() -> None:
-    retries = Retries(attempts=9, jitter=lambda: 0.0)
+    retries = Retries(max_attempts=9, jitter=lambda: 0.0)
     assert [retries.delay(n) for n in (1, 2, 3, 8, 9)] == [0.1, 0.2, 0.4, 2.5, None]
     assert retries.delay(1, 59.0) == 59.0
     assert retries.delay(1, 61.0) is None

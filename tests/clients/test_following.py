@@ -37,7 +37,13 @@ def test_a_broken_stream_goes_on_after_the_last_event(kit: Any) -> None:
         stream(event(kit, 4), event(kit, 5, "end"), event(kit, 6)),
     )
     with script.client() as client:
-        assert [e.seq for e in client.events("job_1")] == [1, 2, 3, 4, 5]
+        assert [e.seq for e in client.events("job_1", follow=True, progress=True)] == [
+            1,
+            2,
+            3,
+            4,
+            5,
+        ]
     ids = [request.headers.get("Last-Event-ID") for request in script.seen]
     assert ids == [None, "2", "2", "2", "3"]
     assert script.slept == [0.2, 0.4, 0.8, 0.2]
@@ -46,7 +52,7 @@ def test_a_broken_stream_goes_on_after_the_last_event(kit: Any) -> None:
 def test_a_stream_starts_after_the_event_that_is_known(kit: Any) -> None:
     script = kit.Script(stream(event(kit, 8, "end")))
     with script.client() as client:
-        assert [e.seq for e in client.events("job_1", after=7)] == [8]
+        assert [e.seq for e in client.events("job_1", after=7, follow=True)] == [8]
     assert script.seen[0].headers["Last-Event-ID"] == "7"
     assert script.seen[0].headers["Accept"] == "text/event-stream"
 
@@ -54,18 +60,25 @@ def test_a_stream_starts_after_the_event_that_is_known(kit: Any) -> None:
 def test_a_stream_that_cannot_be_opened_is_given_up(kit: Any) -> None:
     script = kit.Script(httpx2.ConnectError("refused"))
     with script.client() as client, pytest.raises(errors.ConnectionFailed):
-        list(client.events("job_1"))
+        list(client.events("job_1", follow=True, progress=True))
     assert len(script.seen) == 5
     script = kit.Script(kit.problem(404, "not_found", "No such job."))
     with script.client() as client, pytest.raises(errors.NotFound):
-        list(client.events("job_1"))
+        list(client.events("job_1", follow=True, progress=True))
     assert len(script.seen) == 1
 
 
 def test_a_stream_that_is_none_is_no_service_of_ours(kit: Any) -> None:
     script = kit.Script(httpx2.Response(200, text="<h1>It works!</h1>"))
     with script.client() as client, pytest.raises(errors.UnexpectedAnswer):
-        list(client.events("job_1"))
+        list(client.events("job_1", follow=True, progress=True))
+
+
+def test_progress_is_left_out_unless_it_is_wanted(kit: Any) -> None:
+    happened = [event(kit, 1, "state"), event(kit, 2), event(kit, 3, "end")]
+    for follow, answer in [(True, stream(*happened)), (False, kit.page(*happened))]:
+        with kit.Script(answer).client() as client:
+            assert [e.seq for e in client.events("job_1", follow=follow)] == [1, 3]
 
 
 def test_events_so_far_are_a_list(kit: Any) -> None:
@@ -74,7 +87,7 @@ def test_events_so_far_are_a_list(kit: Any) -> None:
         kit.answer(200, {"data": [event(kit, 5)], "next": None}),
     )
     with script.client() as client:
-        assert [e.seq for e in client.events("job_1", after=3, follow=False)] == [4, 5]
+        assert [e.seq for e in client.events("job_1", after=3, progress=True)] == [4, 5]
     assert [request.url.params["after"] for request in script.seen] == ["3", "4"]
     assert script.seen[0].headers["Accept"] == "application/json"
 
@@ -118,7 +131,7 @@ def test_a_restart_of_the_service_is_waited_for(kit: Any) -> None:
     ended = kit.answer(200, kit.job(step=18, status="succeeded"))
     script = kit.Script(kit.answer(200, kit.job(step=1)), *away, ended)
     with script.client() as client:
-        assert [job.step for job in client.watch("job_1", on_silence=told.append)] == [1, 18]
+        assert [job.step for job in client.watch("job_1", on_disconnect=told.append)] == [1, 18]
     assert len(told) == 1
     assert isinstance(told[0], errors.ConnectionFailed)
 
@@ -131,7 +144,7 @@ def test_each_restart_has_the_whole_patience(kit: Any) -> None:
         kit.answer(200, kit.job(step=1)), *away, back, *away, kit.answer(200, kit.job(step=3))
     )
     with script.client() as client:
-        seen = client.watch("job_1", on_silence=told.append)
+        seen = client.watch("job_1", on_disconnect=told.append)
         assert [next(seen).step for _ in range(3)] == [1, 2, 3]
     assert len(told) == 2
 
@@ -145,7 +158,7 @@ def test_a_service_that_stays_away_is_waited_for_no_longer_than_a_while(kit: Any
     with script.client() as client, pytest.raises(errors.ConnectionFailed):
         client.wait("job_1")
     script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
-    with script.client(patience_seconds=0) as client, pytest.raises(errors.ConnectionFailed):
+    with script.client(reconnect_timeout=0) as client, pytest.raises(errors.ConnectionFailed):
         client.wait("job_1")
 
 
@@ -154,9 +167,12 @@ def test_an_open_stream_outlives_a_restart_of_the_service(kit: Any) -> None:
     away = [httpx2.ConnectError("refused")] * 9
     script = kit.Script(stream(event(kit, 1), broken=True), *away, stream(event(kit, 2, "end")))
     with script.client() as client:
-        assert [e.seq for e in client.events("job_1", on_silence=told.append)] == [1, 2]
+        assert [
+            e.seq
+            for e in client.events("job_1", follow=True, progress=True, on_disconnect=told.append)
+        ] == [1, 2]
     assert len(told) == 1
     script = kit.Script(stream(event(kit, 1), broken=True), httpx2.ConnectError("refused"))
     with script.client() as client, pytest.raises(errors.ConnectionFailed):
-        list(client.events("job_1"))
+        list(client.events("job_1", follow=True, progress=True))
     assert 60 <= sum(script.slept) < 75

@@ -47,7 +47,7 @@ def test_one_that_dies_at_the_start_is_quoted(folder: Path) -> None:
 
 
 def test_one_that_is_not_ready_in_time_is_ended(folder: Path) -> None:
-    service = private_service((*FAKE, "mute"), folder=folder, start_seconds=0.2, stop_seconds=0.1)
+    service = private_service((*FAKE, "mute"), folder=folder, start_timeout=0.2, stop_timeout=0.1)
     with pytest.raises(Unavailable, match="did not become ready"), service:
         pytest.fail("it never started")
 
@@ -61,7 +61,7 @@ def test_one_that_is_killed_meanwhile_is_named(folder: Path) -> None:
 
 
 def test_one_that_will_not_go_is_killed(folder: Path) -> None:
-    with private_service((*FAKE, "deaf"), folder=folder, stop_seconds=0.2) as client:
+    with private_service((*FAKE, "deaf"), folder=folder, stop_timeout=0.2) as client:
         assert answers(client.url)
     assert not answers(client.url)
 

@@ -68,7 +68,7 @@ def calls(name: str) -> Iterator[dict[str, Any]]:
     right = {p.name: RIGHT[p.name] for p in parameters if p.default is p.empty}
     for parameter in parameters:
         for wrong in WRONG:
-            if parameter.name != "on_silence":
+            if parameter.name != "on_disconnect":
                 yield {**right, parameter.name: wrong}
 
 
@@ -105,7 +105,7 @@ def test_what_is_no_id_is_not_asked_for(kit: Any, wrong: Any) -> None:
 def test_a_client_of_nowhere_is_none(wrong: Any) -> None:
     with pytest.raises(errors.BatchgradError, match="The service's URL is"):
         Client(wrong)
-    for name in ("timeout", "patience_seconds"):
+    for name in ("timeout", "reconnect_timeout"):
         if not isinstance(wrong, int | float) or isinstance(wrong, bool):
             with pytest.raises(errors.InvalidArgument, match=name):
                 Client("http://h", **cast("Any", {name: wrong}))

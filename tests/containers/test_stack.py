@@ -61,7 +61,7 @@ def under_way(client: Client, steps: int) -> str:
 
 
 def hosts_that_joined(client: Client, job_id: str) -> list[str]:
-    events = client.events(job_id, follow=False)
+    events = client.events(job_id, progress=True)
     return [event.data["host"] for event in events if event.type == "worker_joined"]
 
 
@@ -96,7 +96,7 @@ def test_a_killed_worker_costs_no_bit(stack: Stack) -> None:
         survived = trained(client, job_id)
         assert bits(survived) == bits(inline)
         assert survived.attempts == 1
-        lost = [e for e in client.events(job_id, follow=False) if e.type == "worker_lost"]
+        lost = [e for e in client.events(job_id, progress=True) if e.type == "worker_lost"]
         assert stack.state(victim)["Config"]["Hostname"] in [
             event.data.get("host") for event in lost
         ]

@@ -88,4 +88,4 @@ def undisturbed(client: Client, steps: int) -> str:
 
 def happened(client: Client, job_id: str, kind: str) -> list[Event]:
     """Events of one type."""
-    return [event for event in client.events(job_id, follow=False) if event.type == kind]
+    return [event for event in client.events(job_id, progress=True) if event.type == kind]

@@ -50,7 +50,7 @@ def client_of(process: "subprocess.Popen[bytes]") -> Iterator[Client]:
     """A client of a service that has just been started, as soon as that is ready."""
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
-    with Client(url, patience_seconds=0) as client:
+    with Client(url, reconnect_timeout=0) as client:
         until(client.ready)
         yield client
 

@@ -63,7 +63,7 @@ def check(client: Client, job_id: str, steps_per_epoch: int) -> None:
     about = f"seed {SEED}, job {job_id} after step {job.step}"
     assert job.step > 0, about
     assert [row.step for row in client.steps(job_id)] == list(range(1, job.step + 1)), about
-    events: list[Event] = list(client.events(job_id, follow=False))
+    events: list[Event] = list(client.events(job_id, progress=True))
     assert [event.seq for event in events] == list(range(1, len(events) + 1)), about
     evaluated = [event.data["step"] for event in events if event.type == "evaluation"]
     assert evaluated == list(range(steps_per_epoch, job.step + 1, steps_per_epoch)), about

@@ -22,7 +22,7 @@ def children() -> set[int]:
 
 def reasons(client: Client, job: Job) -> list[str | None]:
     """Of the states that it went through."""
-    events = client.events(job.id, follow=False)
+    events = client.events(job.id, progress=True)
     return [event.data.get("reason") for event in events if event.type == "state"]
 
 

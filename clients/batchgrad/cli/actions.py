@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from batchgrad.cli.common import JobId, Output, connect, write
+from batchgrad import timeouts
+from batchgrad.cli.common import JobId, Output, Timeout, connect, write
 from batchgrad.display.figures import best
 from batchgrad.display.terminal import say
 from batchgrad.errors import Conflict
@@ -113,6 +114,7 @@ def download(
             "need float64."
         ),
     ] = None,
+    timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Write the parameters that a job keeps to a file.
@@ -127,7 +129,14 @@ def download(
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             written = client.download(
-                job, target, format=format, which=which, step=step, fold=fold, precision=precision
+                job,
+                target,
+                format=format,
+                which=which,
+                step=step,
+                fold=fold,
+                precision=precision,
+                timeout=timeout,
             )
         for one in warned:
             say(f"batchgrad: {one.message}")

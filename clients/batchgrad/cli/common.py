@@ -18,6 +18,10 @@ Output = Annotated[
     Literal["table", "json", "yaml"],
     typer.Option("--output", "-o", help="How results are written."),
 ]
+Timeout = Annotated[
+    float,
+    typer.Option(min=0, metavar="SECONDS", help="How long to wait for the answer."),
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from batchgrad.cli.common import GradientsHelp, Output, connect, write
+from batchgrad import timeouts
+from batchgrad.cli.common import GradientsHelp, Output, Timeout, connect, write
 
 datasets = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Datasets of the service: push, list, delete."
@@ -33,6 +34,7 @@ def push(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the name from other content.")
     ] = False,
+    timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Store an npz file under a name.
@@ -42,7 +44,7 @@ def push(
     from batchgrad.display import jobs
 
     with connect(ctx) as client:
-        stored = client.put_dataset(name, file, replace=replace)
+        stored = client.put_dataset(name, file, replace=replace, timeout=timeout)
     jobs.show_datasets([stored]) if output == "table" else write(stored, output)
 
 
@@ -77,6 +79,7 @@ def gradients(
         str, typer.Argument(metavar="REQUEST", help='YAML or JSON; "-" reads standard input.')
     ],
     *,
+    timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Ask about one minibatch's gradient.
@@ -90,5 +93,5 @@ def gradients(
 
     loaded = load_gradients(request)
     with connect(ctx) as client, naming_lines(request):
-        answer = client.gradients(loaded)
+        answer = client.gradients(loaded, timeout=timeout)
     jobs.show_gradients(answer) if output == "table" else write(answer, output)

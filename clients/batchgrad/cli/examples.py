@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from batchgrad.cli.common import JobId, Output, connect, write
+from batchgrad import timeouts
+from batchgrad.cli.common import JobId, Output, Timeout, connect, write
 from batchgrad.display.figures import number
 from batchgrad.display.terminal import properties, table
 
@@ -33,6 +34,7 @@ def examples(
     step: Annotated[
         int | None, typer.Option(min=1, help="Who drove this step; computed again, exactly.")
     ] = None,
+    timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Show what single examples did: the suspects first.
@@ -55,7 +57,7 @@ def examples(
             ledger = client.examples(job, order=chosen, limit=limit)
             _show_ledger(ledger) if output == "table" else write(ledger, output)
         else:
-            parts = client.step_examples(job, step, order=chosen, limit=limit)
+            parts = client.step_examples(job, step, order=chosen, limit=limit, timeout=timeout)
             _show_step(parts) if output == "table" else write(parts, output)
 
 

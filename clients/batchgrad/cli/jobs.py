@@ -31,6 +31,10 @@ def submit(
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the job to its end; Ctrl-C lets it go on.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="With --watch: then exit with 101."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; create nothing.")
     ] = False,
@@ -62,7 +66,7 @@ def submit(
         if output == "table":
             typer.echo(job.id)
         if watch:
-            watching.watch(client, job.id, None, output)
+            watching.watch(client, job.id, timeout, output)
             return
         if output != "table":
             write(job, output)
@@ -143,14 +147,14 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
     ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also the lines of progress, several a second.")
+    progress: Annotated[
+        bool, typer.Option("--progress", help="Also the events of progress, several a second.")
     ] = False,
     output: Output = "table",
 ) -> None:
-    """Print what happened to a job.
+    """Print a job's events.
 
-    An event a line, times in UTC; with --output json an object a line, progress too.
+    One line for each event, times in UTC; with --output json one object for each.
 
     batchgrad events job_2x… --follow
     """
@@ -159,15 +163,15 @@ def events(
     def take(event: "Event") -> None:
         if output != "table":
             write(event, output)
-        elif everything or event.type != "progress":
+        else:
             when = event.time.strftime("%Y-%m-%d %H:%M:%S")
             typer.echo(f"{event.seq:>6}  {when}  {event.type:<13}  {said(event)}".rstrip())
 
     with connect(ctx) as client:
         if follow:
-            watching.follow(client, job, after, take)
+            watching.follow(client, job, after, take, progress=progress)
             return
-        for event in client.events(job, after=after, follow=False):
+        for event in client.events(job, after=after, progress=progress):
             take(event)
 
 
@@ -176,8 +180,8 @@ def steps(
     job: JobId,
     *,
     after: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Only steps after this number.")
-    ] = None,
+        int, typer.Option(min=0, metavar="N", help="Only steps after this number.")
+    ] = 0,
     max_points: Annotated[
         int | None,
         typer.Option(min=2, metavar="N", help="At most so many, evenly apart; else all."),

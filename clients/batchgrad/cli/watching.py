@@ -30,8 +30,8 @@ def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> 
 
     try:
         with _detaching(job_id), JobDisplay(lines_every_seconds=LINES_EVERY_SECONDS) as display:
-            tell = _about_silence(client, display.note)
-            for job in client.watch(job_id, timeout=timeout, on_silence=tell):
+            note = _on_disconnect(client, display.note)
+            for job in client.watch(job_id, timeout=timeout, on_disconnect=note):
                 display.update(job)
                 if job.status == "paused":
                     break
@@ -53,14 +53,22 @@ def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> 
         raise JobFailed(f"Job {job_id} failed at step {job.step}: {job.reason}.", job) from error
 
 
-def follow(client: "Client", job_id: str, after: int, take: "Callable[[Event], None]") -> None:
+def follow(
+    client: "Client", job_id: str, after: int, take: "Callable[[Event], None]", *, progress: bool
+) -> None:
     """Every event until the job ends; exits with 101 if the service goes for good."""
     from batchgrad.errors import ConnectionFailed, ServerError
 
     seen = after
     with _detaching(job_id):
         try:
-            for event in client.events(job_id, after=after, on_silence=_about_silence(client, say)):
+            for event in client.events(
+                job_id,
+                after=after,
+                follow=True,
+                progress=progress,
+                on_disconnect=_on_disconnect(client, say),
+            ):
                 take(event)
                 seen = event.seq
         except (ConnectionFailed, ServerError) as error:
@@ -94,10 +102,10 @@ def _again(job_id: str) -> NoReturn:
     raise typer.Exit(NOT_FINISHED)
 
 
-def _about_silence(
-    client: "Client", tell: Callable[[str], None]
+def _on_disconnect(
+    client: "Client", note: Callable[[str], None]
 ) -> "Callable[[BatchgradError], None]":
-    def said(_: "BatchgradError") -> None:
-        tell(f"No answer from {client.url}: trying again for a minute; the job is not lost.")
+    def write_note(_: "BatchgradError") -> None:
+        note(f"No answer from {client.url}: trying again for a minute; the job is not lost.")
 
-    return said
+    return write_note

@@ -20,45 +20,51 @@ from batchgrad.errors import (
 from batchgrad.http.responses import decode_text
 from batchgrad.http.session import Session
 
-Tell = Callable[[BatchgradError], None]
-"""Told once each time the service falls silent, with what was the last answer."""
+OnDisconnect = Callable[[BatchgradError], None]
+"""Called each time that the service stops answering, with the error."""
+
+
+def ignore(_: BatchgradError) -> None:
+    """Do nothing when the service stops answering."""
 
 
 @dataclass
-class Patience:
-    """How long a service that answered before may be silent: it is being restarted, perhaps."""
+class ReconnectTimeout:
+    """How long a service that answered before may be silent, as it is during a restart."""
 
-    seconds: float
-    tell: Tell
+    seconds: float | None
+    on_disconnect: OnDisconnect
     clock: Callable[[], float]
     _since: float | None = None
 
-    def answered(self) -> None:
-        """The service is there."""
+    def reset(self) -> None:
+        """The service has answered."""
         self._since = None
 
-    def lasts(self, error: BatchgradError) -> bool:
+    def allows_retry(self, error: BatchgradError) -> bool:
         """Whether to try again after `error`."""
         if self._since is None:
             self._since = self.clock()
-            if self.seconds > 0:
-                self.tell(error)
-        return self.clock() - self._since < self.seconds
+            if self.seconds != 0:
+                self.on_disconnect(error)
+        return self.seconds is None or self.clock() - self._since < self.seconds
 
 
-def follow_events(session: Session, path: str, after: int, patience: Patience) -> Iterator[Event]:
+def follow_events(
+    session: Session, path: str, after: int, reconnect: ReconnectTimeout
+) -> Iterator[Event]:
     """Every event with a `seq` above `after`, up to and with `end`; reconnects where it left off.
 
-    Gives up with ConnectionFailed, or the service's own error, when `retries.attempts`
-    connections in a row gave nothing to read and, once a stream has opened, `patience` has run
-    out. One that opened and broke is simply opened again.
+    Raises ConnectionFailed, or the service's own error, when `retries.max_attempts` connections in
+    a row gave nothing to read and, once a stream has opened, the time to reconnect is over. A
+    stream that opened and broke is opened again.
     """
     failures, opened = 0, False
     while True:
         try:
             with session.stream_events(path, after) as source:
                 failures, opened = 0, True
-                patience.answered()
+                reconnect.reset()
                 for event in _new_events(source, after):
                     after = event.seq
                     yield event
@@ -75,9 +81,9 @@ def follow_events(session: Session, path: str, after: int, patience: Patience) -
             cause = error
         failures += 1
         given_up = session.retries.delay(failures) is None
-        if given_up and not (opened and patience.lasts(cause)):
+        if given_up and not (opened and reconnect.allows_retry(cause)):
             raise cause
-        session.sleep(session.retries.pause(failures))
+        session.sleep(session.retries.backoff(failures))
 
 
 def _new_events(source: httpx2.EventSource, after: int) -> Iterator[Event]:
@@ -92,46 +98,46 @@ def _new_events(source: httpx2.EventSource, after: int) -> Iterator[Event]:
 def watch_job(
     read: Callable[[], Job],
     *,
-    timeout_seconds: float | None,
-    interval_seconds: float,
-    patience: Patience,
+    timeout: float | None,
+    poll_interval: float,
+    reconnect: ReconnectTimeout,
     sleep: Callable[[float], None],
 ) -> Iterator[Job]:
     """The job each time it is found changed; the last one is terminal.
 
-    Raises NotFinished when the time runs out first, or when the service falls silent for longer
-    than `patience`; without any patience the error itself.
+    Raises NotFinished after `timeout` seconds, or when the service is silent for longer than
+    `reconnect` allows; where that is 0 s, the error itself.
     """
-    clock = patience.clock
-    deadline = None if timeout_seconds is None else clock() + timeout_seconds
+    clock = reconnect.clock
+    deadline = None if timeout is None else clock() + timeout
     last: Job | None = None
     while True:
         try:
             job = read()
         except (ConnectionFailed, Timeout, ServerError) as error:
-            if last is None or patience.seconds <= 0:
+            if last is None or reconnect.seconds == 0:
                 raise
-            if not patience.lasts(error):
+            if not reconnect.allows_retry(error):
                 raise NotFinished(
-                    f"{error} Nothing was heard for {patience.seconds:g} s. Job {last.id} goes on "
-                    "when the service is back.",
+                    f"{error} That was so for {reconnect.seconds:g} s. Job "
+                    f"{last.id} goes on when the service is back.",
                     last,
                 ) from error
             job = last
         else:
-            patience.answered()
+            reconnect.reset()
         if job != last:
             yield job
             last = job
         if job.status in TERMINAL:
             return
-        if deadline is not None and clock() + interval_seconds > deadline:
+        if deadline is not None and clock() + poll_interval > deadline:
             raise NotFinished(
-                f"Job {job.id} is {job.status} after {timeout_seconds:g} s, at step {job.step} of "
+                f"Job {job.id} is {job.status} after {timeout:g} s, at step {job.step} of "
                 f"{job.steps_planned}; it goes on.",
                 job,
             )
-        sleep(interval_seconds)
+        sleep(poll_interval)
 
 
 def succeeded(job: Job) -> Job:

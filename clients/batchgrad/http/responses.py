@@ -1,5 +1,6 @@
 """What an HTTP answer means: a value of the contract, or an error."""
 
+import warnings
 from typing import TypeVar
 
 import httpx2
@@ -46,6 +47,12 @@ def refusal(response: httpx2.Response) -> ApiError:
             detail=f"HTTP {status} {response.reason_phrase}" + (f": {said}" if said else ""),
         )
     return api_error_type(status)(problem, status=status, request=sent(response.request))
+
+
+def warn(response: httpx2.Response) -> None:
+    """A UserWarning with the text of the answer's Warning header, at the client's caller."""
+    if warned := response.headers.get("Warning"):
+        warnings.warn(warned.split('"')[1] if '"' in warned else warned, stacklevel=3)
 
 
 def sent(request: httpx2.Request) -> SentRequest:

@@ -1,4 +1,4 @@
-"""When a request is sent again, and after how long."""
+"""Retry requests: how often, and after which delay."""
 
 import random
 from collections.abc import Callable
@@ -13,31 +13,29 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 class Retries:
     """Exponential backoff with jitter: half of each delay is drawn at random.
 
-    `attempts` counts every sending, the first too. A Retry-After longer than
-    `longest_retry_after_seconds` is not waited for: the error is raised at once.
+    `max_attempts` includes the first. After a Retry-After longer than `max_retry_after_seconds`
+    the error is raised at once.
     """
 
-    attempts: int = 5
-    first_delay_seconds: float = 0.2
-    longest_delay_seconds: float = 5.0
-    longest_retry_after_seconds: float = 60.0
+    max_attempts: int = 5
+    initial_delay_seconds: float = 0.2
+    max_delay_seconds: float = 5.0
+    max_retry_after_seconds: float = 60.0
     jitter: Callable[[], float] = random.random
 
     def delay(self, failures: int, retry_after_seconds: float | None = None) -> float | None:
-        """Seconds to wait after so many failures (at least 1); None: give up."""
-        if failures >= self.attempts:
+        """Seconds to wait after a number of `failures`, at least 1; None: raise the error."""
+        if failures >= self.max_attempts:
             return None
         if retry_after_seconds is not None:
-            patient = retry_after_seconds <= self.longest_retry_after_seconds
-            return retry_after_seconds if patient else None
-        return self.pause(failures)
+            acceptable = retry_after_seconds <= self.max_retry_after_seconds
+            return retry_after_seconds if acceptable else None
+        return self.backoff(failures)
 
-    def pause(self, failures: int) -> float:
-        """Seconds of backoff after so many failures, without a limit on their number."""
-        longest = min(
-            self.longest_delay_seconds, self.first_delay_seconds * 2.0 ** min(failures - 1, 30)
-        )
-        return longest * (0.5 + 0.5 * self.jitter())
+    def backoff(self, failures: int) -> float:
+        """Seconds of backoff after a number of `failures`, which has no limit here."""
+        doubled = self.initial_delay_seconds * 2.0 ** min(failures - 1, 30)
+        return min(self.max_delay_seconds, doubled) * (0.5 + 0.5 * self.jitter())
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:

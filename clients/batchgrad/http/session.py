@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
+from batchgrad import timeouts
 from batchgrad.errors import (
     BatchgradError,
     ConnectionFailed,
@@ -38,6 +39,7 @@ REPEATABLE = (
     httpx2.CloseError,
     httpx2.RemoteProtocolError,
 )
+CONNECT_SECONDS = 5.0
 # A stream is quiet between events, but the service sends a comment every few seconds.
 STREAM_SILENCE_SECONDS = 60.0
 
@@ -50,7 +52,7 @@ class Session:
         url: str,
         token: str | None,
         *,
-        timeout_seconds: float = 30.0,
+        timeout: float | None = timeouts.REQUEST,
         transport: httpx2.BaseTransport | None = None,
         retries: Retries | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -61,7 +63,7 @@ class Session:
                 f"There are a token and a user in the URL of {address.url}; a request carries one."
             )
         self.url = address.url
-        self.timeout_seconds = timeout_seconds
+        self.timeout = timeout
         self.retries = retries or Retries()
         self.sleep = sleep
         self._proxy = proxy_between(address) if transport is None else None
@@ -72,7 +74,7 @@ class Session:
             self._http = httpx2.Client(
                 base_url=self.url,
                 headers=headers,
-                timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+                timeout=_limits(timeout),
                 transport=transport,
                 auth=address.login or (None if known else _with_own_token),
                 trust_env=not address.loopback,  # a proxy cannot see this machine
@@ -92,15 +94,16 @@ class Session:
         params: Params | None = None,
         body: Body = None,
         headers: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
+        timeout: float | Literal["default"] | None = "default",
     ) -> httpx2.Response:
         """The answer, if it is below 400; raises a `BatchgradError` otherwise."""
+        timeout = self.timeout if timeout == "default" else timeout
         failures = 0
         while True:
             cause: BatchgradError
             wait: float | None = None
             try:
-                response = self._once(method, path, params, body, headers, timeout_seconds)
+                response = self._once(method, path, params, body, headers, timeout)
             except REPEATABLE as error:
                 cause = self.broken(error)
             else:
@@ -146,7 +149,8 @@ class Session:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id > 0:
             headers["Last-Event-ID"] = str(last_event_id)
-        timeout = httpx2.Timeout(self.timeout_seconds, read=STREAM_SILENCE_SECONDS)
+        timeout = _limits(self.timeout)
+        timeout.read = STREAM_SILENCE_SECONDS
         with _sendable(), self._http.sse(path, headers=headers, timeout=timeout) as source:
             if source.response.status_code >= 400:
                 source.response.read()
@@ -160,15 +164,15 @@ class Session:
         params: Params | None,
         body: Body,
         headers: Mapping[str, str] | None,
-        timeout_seconds: float | None,
+        timeout: float | None,
     ) -> httpx2.Response:
         if isinstance(body, Path):
             try:
                 with body.open("rb") as file:  # opened anew for each attempt
-                    return self._request(method, path, params, file, headers, timeout_seconds)
+                    return self._request(method, path, params, file, headers, timeout)
             except OSError as error:
                 raise FileFailed(f"{body} cannot be read: {error}.") from error
-        return self._request(method, path, params, body, headers, timeout_seconds)
+        return self._request(method, path, params, body, headers, timeout)
 
     def _request(
         self,
@@ -177,7 +181,7 @@ class Session:
         params: Params | None,
         content: Any,
         headers: Mapping[str, str] | None,
-        timeout_seconds: float | None,
+        timeout: float | None,
     ) -> httpx2.Response:
         try:
             with _sendable():
@@ -187,15 +191,15 @@ class Session:
                     params={k: v for k, v in (params or {}).items() if v is not None},
                     content=content,
                     headers=headers,
-                    timeout=timeout_seconds or self._http.timeout,
+                    timeout=_limits(timeout),
                 )
         except REPEATABLE:
             raise
         except httpx2.TimeoutException as error:
             request = sent(error.request)
             raise Timeout(
-                f"{request} had no answer in {timeout_seconds or self.timeout_seconds:g} s; it may "
-                "have been carried out. Ask again, or give the client a longer timeout.",
+                f"{request} had no answer in {timeout:g} s; the service may have carried it out. "
+                "Send it again, with a longer timeout.",
                 request=request,
             ) from error
         except httpx2.TransportError as error:
@@ -215,6 +219,12 @@ class Session:
                 "`batchgrad serve`, or set BATCHGRAD_URL."
             )
         return ConnectionFailed(said, request=sent(error.request))
+
+
+def _limits(timeout: float | None) -> httpx2.Timeout:
+    """A timeout for each part of a request; a connection comes soon, or not at all."""
+    connect = CONNECT_SECONDS if timeout is None else min(CONNECT_SECONDS, timeout)
+    return httpx2.Timeout(timeout, connect=connect)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from batchgrad.client import Client
 from batchgrad.errors import ConnectionFailed, Unavailable
 
 COMMAND = (sys.executable, "-m", "batchgrad", "serve")
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 30.0
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def private_service(
     command: Sequence[str] = COMMAND,
     *,
     folder: Path | None = None,
-    start_seconds: float = START_SECONDS,
-    stop_seconds: float = STOP_SECONDS,
+    start_timeout: float = START_TIMEOUT,
+    stop_timeout: float = STOP_TIMEOUT,
 ) -> Iterator[Client]:
     """A client of a fresh service that ends, with its data, when the context does.
 
@@ -56,10 +56,10 @@ def private_service(
                 start_new_session=True,
             )
             try:
-                deadline = time.monotonic() + start_seconds
+                deadline = time.monotonic() + start_timeout
                 url, token = _announced(process, log, deadline)
-                # It is ours: once silent it is gone, and nobody starts it again.
-                with Client(url, token, patience_seconds=0) as client:
+                # Nobody restarts a private service: without an answer it is gone.
+                with Client(url, token, reconnect_timeout=0) as client:
                     while not client.ready():
                         _still_starting(process, log, deadline)
                         time.sleep(0.05)
@@ -71,7 +71,7 @@ def private_service(
                     f"The private service ended, with status {process.returncode}.{_tail(log)}"
                 ) from error
             finally:
-                _stop(process, stop_seconds)
+                _stop(process, stop_timeout)
     finally:
         _remove(directory)
 
@@ -124,20 +124,20 @@ def _tail(log: IO[bytes], lines: int = 20) -> str:
     return "\n".join([" Its log ends:", *said]) if said else ""
 
 
-def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _stop(process: subprocess.Popen[bytes], timeout: float) -> None:
     """Ask by closing stdin; after a while, by force, and the whole group."""
     if process.stdin is not None:
         process.stdin.close()
     try:
-        process.wait(seconds)
+        process.wait(timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _remove(directory: Path, patience_seconds: float = 5.0) -> None:
+def _remove(directory: Path, timeout: float = 5.0) -> None:
     """Remove the data, which an engine that outlives a killed service may still write to."""
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + timeout
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=time.monotonic() < deadline)
         if directory.exists():

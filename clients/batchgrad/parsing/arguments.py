@@ -64,6 +64,11 @@ def seconds(name: str, value: Any) -> float:
     return float(number)
 
 
+def timeout(name: str, value: Any) -> float | None:
+    """A time to wait of 0 seconds or more; None is forever."""
+    return None if value is None else seconds(name, value)
+
+
 def texts(name: str, value: Any) -> list[str]:
     """Some words; a single one may stand for itself."""
     words = [value] if isinstance(value, str) else value

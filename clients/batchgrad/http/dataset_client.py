@@ -1,0 +1,67 @@
+"""The requests of a client for datasets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from batchgrad import timeouts
+from batchgrad.contract import Dataset, Page
+from batchgrad.files import npz_content
+from batchgrad.http.base_client import BaseClient
+from batchgrad.http.pages import pages
+from batchgrad.http.requests import dataset_path
+from batchgrad.http.responses import decode
+from batchgrad.parsing import arguments
+from batchgrad.parsing.npz import npz_bytes
+
+
+class DatasetClient(BaseClient):
+    """Store, read and delete datasets; see `Client`."""
+
+    def put_dataset(
+        self,
+        name: str,
+        content: str | Path | bytes | bytearray | memoryview,
+        *,
+        replace: bool = False,
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> Dataset:
+        """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
+
+        The same content again changes nothing; other content is a Conflict unless `replace`.
+        """
+        response = self._session.send(
+            "PUT",
+            dataset_path(name),
+            params={"replace": "true" if replace else None},
+            body=npz_content(content),
+            headers={"Content-Type": "application/x-npz"},
+            timeout=arguments.timeout("timeout", timeout),
+        )
+        return decode(Dataset, response)
+
+    def put_arrays(
+        self,
+        name: str,
+        inputs: Any,
+        targets: Any,
+        weights: Any = None,
+        *,
+        replace: bool = False,
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> Dataset:
+        """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,)."""
+        content = npz_bytes(inputs, targets, weights)
+        return self.put_dataset(name, content, replace=replace, timeout=timeout)
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset's shape, kind and digest."""
+        return decode(Dataset, self._session.send("GET", dataset_path(name)))
+
+    def datasets(self) -> Iterator[Dataset]:
+        """All datasets, fetched page by page."""
+        return pages(self._session, Page[Dataset], "/v1/datasets", {})
+
+    def delete_dataset(self, name: str) -> None:
+        """Forget a dataset; Conflict while a job uses it."""
+        self._session.send("DELETE", dataset_path(name))
