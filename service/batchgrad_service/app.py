@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
 from batchgrad.contract.answer import Answer
-from batchgrad.contract.model import Wire
+from batchgrad.contract.wire import Wire
 from batchgrad.display.docstrings import keep_below
 from batchgrad.version import __version__
 from batchgrad_service.datasets.blob_store import BlobStore

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from batchgrad.contract import GradientsRequest, JobSpec
-from batchgrad.contract.model import Wire
+from batchgrad.contract.wire import Wire
 from batchgrad.parsing.suggestions import _ELSEWHERE
 from batchgrad.parsing.validation import field_errors
 from tests.service.building import body

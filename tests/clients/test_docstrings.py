@@ -7,7 +7,8 @@ import pytest
 
 from batchgrad.cli import data
 from batchgrad.cli.app import app
-from batchgrad.contract.model import Conv2d, Wire
+from batchgrad.contract.model import Conv2d
+from batchgrad.contract.wire import Wire
 from batchgrad.display.docstrings import keep, keep_below
 
 

@@ -12,8 +12,9 @@ ERRORS = """
     TooManyRequests Unauthorized Unavailable UnexpectedAnswer
 """
 REQUESTS = """
-    Array EarlyStopping GradientsRequest InitialParameters JobSpec Kept Layer Loss Model Optimizer
-    Precision Schedule ShortcutName ValidationMetric WorkerRange
+    Activation Array EarlyStopping GradientsRequest InitialParameters JobSpec Kept Layer Loss
+    LossKind Model Optimizer Precision Schedule ShortcutName TargetKind ValidationMetric
+    WorkerRange
 """
 ANSWERS = """
     BestEvaluation Checkpoint Dataset Depth Event EventType ExampleInput ExampleShare FieldError
@@ -22,8 +23,8 @@ ANSWERS = """
     ProblemDetails ShareOrder Shortcut ShortcutLayer StepExamples StepFigures StepRow Version
 """
 CONSTANTS = """
-    API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS OPTIMIZERS
-    SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS
+    ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS
+    LOSSES OPTIMIZERS SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS
 """
 OTHERS = "Client __version__ load_gradients load_job"
 

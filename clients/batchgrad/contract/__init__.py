@@ -1,11 +1,22 @@
 """The wire, described once: what a client sends and what the service answers (version 1)."""
 # ruff: noqa: F403 (a public name is listed once, in `__all__` of its own module)
 
-from batchgrad.contract import examples, figures, gradients, kinds, model, spec, statuses, views
+from batchgrad.contract import (
+    examples,
+    figures,
+    gradients,
+    kinds,
+    losses,
+    model,
+    spec,
+    statuses,
+    views,
+)
 from batchgrad.contract.examples import *
 from batchgrad.contract.figures import *
 from batchgrad.contract.gradients import *
 from batchgrad.contract.kinds import *
+from batchgrad.contract.losses import *
 from batchgrad.contract.model import *
 from batchgrad.contract.spec import *
 from batchgrad.contract.statuses import *
@@ -18,6 +29,7 @@ __all__ += examples.__all__
 __all__ += figures.__all__
 __all__ += gradients.__all__
 __all__ += kinds.__all__
+__all__ += losses.__all__
 __all__ += model.__all__
 __all__ += spec.__all__
 __all__ += statuses.__all__

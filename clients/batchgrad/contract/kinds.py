@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from batchgrad.contract.model import AnyLayer, Wire
+from batchgrad.contract.model import Activation, AnyLayer
 from batchgrad.contract.spec import AnyOptimizer, AnySchedule
+from batchgrad.contract.wire import Wire
 
-__all__ = ["LAYERS", "OPTIMIZERS", "SCHEDULES"]
+__all__ = ["ACTIVATIONS", "LAYERS", "OPTIMIZERS", "SCHEDULES"]
 
 
 def _by_kind(union: Any) -> Mapping[str, type[Wire]]:
@@ -14,5 +15,6 @@ def _by_kind(union: Any) -> Mapping[str, type[Wire]]:
 
 
 LAYERS = _by_kind(AnyLayer)
+ACTIVATIONS = {kind: one for kind, one in LAYERS.items() if issubclass(one, Activation)}
 OPTIMIZERS = _by_kind(AnyOptimizer)
 SCHEDULES = _by_kind(AnySchedule)

@@ -1,12 +1,16 @@
-"""The network and its loss, as a client writes them: layer kinds are PyTorch's, in lower case."""
+"""The network as a client writes it: layer kinds are PyTorch's, in lower case."""
 
-from typing import Annotated, Any, Literal, Self
+from math import inf
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from batchgrad.contract.wire import Integer, Number, Truth, Wire
 
 __all__ = [
     "SHORTCUT_NAMES",
+    "Activation",
     "AvgPool2d",
     "Conv2d",
     "Elu",
@@ -18,7 +22,6 @@ __all__ = [
     "LayerNorm",
     "LeakyRelu",
     "Linear",
-    "Loss",
     "MaxPool2d",
     "Model",
     "Precision",
@@ -29,26 +32,6 @@ __all__ = [
     "Softplus",
     "Tanh",
 ]
-
-Integer = Annotated[int, Strict()]
-Number = Annotated[float, Strict()]
-Truth = Annotated[bool, Strict()]
-"""true is no 1, "3" no 3, "yes" no true: what is meant is written so."""
-
-
-class Wire(BaseModel):
-    """What travels: unknown keys are a mistake, numbers are finite, values never change."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _numpy_numbers_are_numbers(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {key: one.tolist() if hasattr(one, "tolist") else one for key, one in value.items()}
 
 
 class Linear(Wire):
@@ -65,60 +48,88 @@ class Flatten(Wire):
     kind: Literal["flatten"]
 
 
-class Identity(Wire):
+class Activation(Wire):
+    """An elementwise function; every field has a default."""
+
+    bounds: ClassVar[tuple[float, float]] = (-inf, inf)
+    """The lowest and the highest output, for any fields."""
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """The lowest and the highest output."""
+        return self.bounds
+
+
+class Identity(Activation):
     """z = a."""
 
     kind: Literal["identity"]
 
 
-class Relu(Wire):
+class Relu(Activation):
     """max(a, 0); the derivative at 0 is 0."""
 
     kind: Literal["relu"]
+    bounds = 0.0, inf
 
 
-class LeakyRelu(Wire):
+class LeakyRelu(Activation):
     """a where a > 0, else negative_slope · a."""
 
     kind: Literal["leaky_relu"]
     negative_slope: Number = Field(default=0.01, ge=0)
 
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """From 0 if nothing is left below."""
+        return (-inf if self.negative_slope else 0.0), inf
 
-class Tanh(Wire):
+
+class Tanh(Activation):
     """tanh a."""
 
     kind: Literal["tanh"]
+    bounds = -1.0, 1.0
 
 
-class Sigmoid(Wire):
+class Sigmoid(Activation):
     """1 / (1 + e^-a)."""
 
     kind: Literal["sigmoid"]
+    bounds = 0.0, 1.0
 
 
-class Gelu(Wire):
+class Gelu(Activation):
     """a Φ(a), exact (by erf), not the tanh approximation."""
 
     kind: Literal["gelu"]
+    bounds = -0.17, inf
 
 
-class Silu(Wire):
+class Silu(Activation):
     """a σ(a)."""
 
     kind: Literal["silu"]
+    bounds = -0.279, inf
 
 
-class Softplus(Wire):
+class Softplus(Activation):
     """log(1 + e^a), everywhere: torch takes a itself above 20."""
 
     kind: Literal["softplus"]
+    bounds = 0.0, inf
 
 
-class Elu(Wire):
+class Elu(Activation):
     """a where a > 0, else alpha (e^a - 1)."""
 
     kind: Literal["elu"]
     alpha: Number = Field(default=1.0, gt=0)
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """From -alpha."""
+        return -self.alpha, inf
 
 
 Side = Annotated[Integer, Field(ge=0, le=2**16)]
@@ -221,14 +232,6 @@ def _refuse_mixing(layer: Any) -> Any:
 
 Layer = Annotated[Annotated[AnyLayer, Field(discriminator="kind")], BeforeValidator(_refuse_mixing)]
 
-Loss = Literal[
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "linear_error",
-    "softmax_cross_entropy",
-    "sigmoid_cross_entropy",
-]
 Precision = Literal["float32", "float64"]
 ShortcutName = Literal["averaged_error", "mean_example", "mean_of_means"]
 SHORTCUT_NAMES: tuple[ShortcutName, ...] = ("averaged_error", "mean_example", "mean_of_means")

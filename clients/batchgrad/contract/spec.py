@@ -5,16 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticKnownError
 
-from batchgrad.contract.model import (
-    Integer,
-    Loss,
-    Model,
-    Number,
-    Precision,
-    ShortcutName,
-    Truth,
-    Wire,
-)
+from batchgrad.contract.losses import Loss
+from batchgrad.contract.model import Model, Precision, ShortcutName
+from batchgrad.contract.wire import Integer, Number, Truth, Wire
 
 __all__ = [
     "DEFAULT_MICROBATCH",

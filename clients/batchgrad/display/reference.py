@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from batchgrad import contract
 from batchgrad.display import schema_fields
-from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
+from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_SCALE
 
 WIDTH = 96
 REQUEST_EXAMPLE = """\
@@ -79,7 +79,7 @@ def step_figures() -> str:
 
 def _losses() -> Iterator[str]:
     yield from ("", *wrap(f"Losses. {LOSS_SCALE}", WIDTH))
-    yield from (f"  {name:<22}  {formula}" for name, formula in LOSS_FORMULAS.items())
+    yield from (f"  {name:<22}  {kind.formula}" for name, kind in contract.LOSSES.items())
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:

@@ -109,7 +109,7 @@ def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
         weights = numbers(request.weights, "/weights").astype(np.float64)
         _check_weights(weights, len(inputs))
         weights, _ = scaled(weights)
-    if LOSSES[request.loss].targets == "values":
+    if LOSSES[request.loss].target_kind != "class":
         targets = cast(targets, "/targets", dtype)
     rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
     return network, Microbatch(inputs, rows, weights), _parameters(request, network)

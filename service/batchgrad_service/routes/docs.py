@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
-from batchgrad.contract import FIGURES
+from batchgrad.contract import FIGURES, LOSSES
 from batchgrad.display import schema_fields
 from batchgrad.display.docstrings import keep
-from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_FORMULAS, LOSS_SCALE
+from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_SCALE
 
 router = APIRouter()
 _STYLE = (
@@ -99,8 +99,8 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 
 def _losses() -> str:
     items = "".join(
-        f"<li><code>{escape(name)}</code> {escape(formula)}</li>"
-        for name, formula in LOSS_FORMULAS.items()
+        f"<li><code>{escape(name)}</code> {escape(kind.formula)}</li>"
+        for name, kind in LOSSES.items()
     )
     return (
         f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul>'

@@ -7,12 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Conv2d, Dataset, Flatten, Identity, JobSpec, Layer, LayerNorm, Linear
+from batchgrad.contract import (
+    LOSSES,
+    Conv2d,
+    Dataset,
+    Flatten,
+    Identity,
+    JobSpec,
+    Layer,
+    LayerNorm,
+    Linear,
+)
 from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.samples import Sample, take_sample
 from batchgrad_workers.arrays import Floats, Integers
 from batchgrad_workers.data.dataset import StoredDataset
-from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 
 _BRIGHT = 100
@@ -31,7 +40,7 @@ def data_warnings(
     network: Network,
 ) -> list[str]:
     """The warnings; `present` are the rows that the job uses, None for all."""
-    labels = LOSSES[spec.loss].targets == "classes" and dataset.classes is not None
+    labels = LOSSES[spec.loss].target_kind == "class" and dataset.classes is not None
     return [
         *(_labels(stored.targets, present, dataset.classes or 0) if labels else ()),
         *_images(spec, dataset),

@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy.typing as npt
 
-from batchgrad.contract import Dataset, JobSpec
+from batchgrad.contract import LOSSES, Dataset, JobSpec
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation import shapes
 from batchgrad_service.validation.labels import classes_hint
-from batchgrad_service.validation.shapes import check_class_count, check_ids, check_value_targets
-from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_service.validation.shapes import (
+    check_class_count,
+    check_ids,
+    check_range,
+    check_value_targets,
+)
 from batchgrad_workers.nn.network import Network
 
 CHUNK = 1 << 16
@@ -42,7 +45,7 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
         InvalidError: wrong kind, shape or values.
     """
     loss = spec.loss
-    if LOSSES[loss].targets == "classes":
+    if LOSSES[loss].target_kind == "class":
         if dataset.classes is None:
             raise InvalidError.field(
                 "/loss",
@@ -54,17 +57,9 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
         return
     pointer = "/loss" if dataset.classes is not None else "/model/layers"
     check_value_targets(loss, targets, outputs, pointer, dataset.classes)
-    if loss == "sigmoid_cross_entropy":
+    if LOSSES[loss].bounded_targets:
         for start in range(0, len(targets), CHUNK):
-            chunk = targets[start : start + CHUNK]
-            shapes.check_targets(
-                loss,
-                chunk,
-                examples=len(chunk),
-                outputs=outputs,
-                pointer="/dataset",
-                first_row=start,
-            )
+            check_range(loss, targets[start : start + CHUNK], "/dataset", start)
 
 
 def check_class_weights(spec: JobSpec, dataset: Dataset) -> None:

@@ -6,27 +6,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from batchgrad.contract import (
-    Elu,
-    Flatten,
-    Identity,
-    JobSpec,
-    Layer,
-    LeakyRelu,
-)
+from batchgrad.contract import LOSSES, Activation, Flatten, Identity, JobSpec, Layer
 from batchgrad_service.validation.samples import take_sample
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.nn.network import Network
-
-_RANGES = {
-    "relu": (0.0, inf),
-    "softplus": (0.0, inf),
-    "sigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "gelu": (-0.17, inf),
-    "silu": (-0.279, inf),
-}
-"""Minimum and maximum of an activation's outputs."""
 
 
 def output_warnings(
@@ -41,11 +24,12 @@ def output_warnings(
     `present` are the rows that the job uses, None for all. `classes` is the highest class plus 1,
     None if targets are numbers.
     """
-    if spec.loss == "softmax_cross_entropy" and classes is not None:
+    loss = LOSSES[spec.loss]
+    if loss.link == "softmax" and classes is not None:
         return [*_choice(network, classes), *_squeezed_logits(spec, network)]
-    if spec.loss == "sigmoid_cross_entropy":
+    if loss.link == "sigmoid":
         return [*_squeezed_logits(spec, network)]
-    if spec.loss == "linear_error":
+    if not loss.has_minimum:
         return []  # has a warning of its own
     return [*_out_of_reach(spec, targets, present)]
 
@@ -89,8 +73,9 @@ def _squeezed_logits(spec: JobSpec, network: Network) -> Iterator[str]:
         return
     kind, low, high = found
     fault = f"The last layer is {kind}, but {spec.loss} needs logits, which can be any number"
-    remedy = f"Remove the {kind}: the loss has its own {spec.loss.partition('_')[0]}."
-    if spec.loss == "sigmoid_cross_entropy":
+    link = LOSSES[spec.loss].link
+    remedy = f"Remove the {kind}: the loss has its own {link}."
+    if link == "sigmoid":
         least = f"{_logistic(low):.1%}"
         most = "" if high == inf else f" or above {_logistic(high):.1%}"
         same = " So the network answers yes for every example." if low >= 0 else ""
@@ -134,11 +119,9 @@ def _out_of_reach(
 def _last_range(spec: JobSpec) -> tuple[str, float, float] | None:
     """Kind, minimum and maximum of the last layer that changes numbers; None if unbounded."""
     layer = _last(spec.model.layers)
-    if isinstance(layer, Elu):
-        return layer.kind, -layer.alpha, inf
-    if isinstance(layer, LeakyRelu) and layer.negative_slope == 0:
-        return layer.kind, 0.0, inf
-    return (layer.kind, *_RANGES[layer.kind]) if layer and layer.kind in _RANGES else None
+    if not isinstance(layer, Activation) or layer.output_range == (-inf, inf):
+        return None
+    return (layer.kind, *layer.output_range)
 
 
 def _last(layers: list[Layer]) -> Layer | None:

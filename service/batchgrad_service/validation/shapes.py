@@ -1,11 +1,12 @@
 """Check that model, loss, inputs and targets fit together, for a dataset or one minibatch."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Embedding, Loss, Model
+from batchgrad.contract import LOSSES, Embedding, Loss, Model
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.labels import (
@@ -15,7 +16,6 @@ from batchgrad_service.validation.labels import (
     probabilities_hint,
 )
 from batchgrad_workers.arrays import Shape
-from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import LayerMismatch, Network
 
 
@@ -82,21 +82,29 @@ def check_targets(
             f"targets has {len(targets)} rows, inputs has {examples}: each example needs one "
             "target.",
         )
-    if LOSSES[loss].targets == "classes":
+    if LOSSES[loss].target_kind == "class":
         _check_classes(loss, targets, outputs, pointer)
     else:
         check_value_targets(loss, targets, outputs, pointer)
-        if loss == "sigmoid_cross_entropy" and len(targets):
-            outside = np.flatnonzero(
-                ((targets < 0) | (targets > 1)).reshape(len(targets), -1).any(1)
-            )
-            if len(outside):
-                raise InvalidError.field(
-                    pointer,
-                    f"targets[{first_row + outside[0]}] is {targets[outside[0]].tolist()}; "
-                    f"sigmoid_cross_entropy needs probabilities, 0 to 1"
-                    f"{probabilities_hint(targets)}.",
-                )
+        check_range(loss, targets, pointer, first_row)
+
+
+def check_range(loss: Loss, targets: npt.NDArray[Any], pointer: str, first_row: int) -> None:
+    """Check that targets (n, …), numbers, are in the range of `loss`.
+
+    Raises:
+        InvalidError: the first example with a target outside.
+    """
+    low, high = LOSSES[loss].target_range
+    outside = ((targets < low) | (targets > high)).reshape(len(targets), prod(targets.shape[1:]))
+    rows = np.flatnonzero(outside.any(axis=1))
+    if len(rows):
+        remedy = probabilities_hint(targets) if (low, high) == (0, 1) else ""
+        raise InvalidError.field(
+            pointer,
+            f"targets[{first_row + rows[0]}] is {targets[rows[0]].tolist()}; {loss} needs "
+            f"{LOSSES[loss].bounded_targets}{remedy}.",
+        )
 
 
 def check_value_targets(

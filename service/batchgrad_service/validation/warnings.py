@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from batchgrad.contract import Cosine, JobSpec, StepDecay
+from batchgrad.contract import LOSSES, Cosine, JobSpec, StepDecay
 
 
 def spec_warnings(
@@ -25,9 +25,9 @@ def spec_warnings(
 
 
 def _loss(spec: JobSpec) -> Iterator[str]:
-    if spec.loss == "linear_error":
+    if not LOSSES[spec.loss].has_minimum:
         yield (
-            "linear_error has no minimum: the loss decreases without end as outputs grow, so it "
+            f"{spec.loss} has no minimum: the loss decreases without end as outputs grow, so it "
             "cannot train a model. Its use is to show that with linear layers alone the averaged "
             "error is exact."
         )

@@ -5,7 +5,7 @@ from typing import get_args
 import yaml
 from fastapi import APIRouter, Response
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, LedgerOrder
+from batchgrad.contract import ACTIVATIONS, EXAMPLE_NORM_BOUNDS, LOSSES, LedgerOrder
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import arrays_of, newest_ledger
@@ -81,4 +81,4 @@ def _have_pictures(job_id: str, services: Services) -> bool:
 @router.get("/try")
 def read_try(services: ServicesDep) -> Response:
     """The question itself, to play with."""
-    return page("try.html", services)
+    return page("try.html", services, losses=LOSSES, activations=ACTIVATIONS)

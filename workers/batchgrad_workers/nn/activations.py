@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erfc, expit
 
+from batchgrad import contract
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels import activations as kernels
 
@@ -119,3 +120,23 @@ def elu(alpha: float) -> Activation:
         lambda a: np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0))),
         lambda delta, a, _z: np.where(a > 0, delta, delta * (alpha * np.exp(np.minimum(a, 0)))),
     )
+
+
+ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    "identity": identity,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "gelu": gelu,
+    "silu": silu,
+    "softplus": softplus,
+    "elu": elu,
+}
+"""By the contract's kind; arguments are the contract's fields."""
+
+
+def make_activation(spec: contract.Activation) -> Activation:
+    """The activation that `spec` describes."""
+    fields = spec.model_dump()
+    return ACTIVATIONS[fields.pop("kind")](**fields)

@@ -6,11 +6,12 @@ No loss has a hidden ½ (huber's is its definition) and none divides by N or by 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
+from batchgrad import contract
 from batchgrad.contract import Loss as LossName
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels import losses as kernels
@@ -20,13 +21,12 @@ LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss with what it asks of targets.
+    """A loss's function, and which examples are right, (n,), if that has a meaning.
 
-    `targets` says what the data must hold: "classes" are integers, turned into one-hot rows;
-    "values" are numbers. `correct` counts right answers per example, where that has a meaning.
+    Targets of kind "class" are integers, which become one-hot rows; others are numbers.
     """
 
-    targets: Literal["classes", "values"]
+    target_kind: contract.TargetKind
     function: LossFunction
     correct: Callable[[Array, Array], Any] | None = None
 
@@ -85,19 +85,27 @@ def _same_side(outputs: Array, targets: Array) -> Any:
     return ((outputs > 0) == (targets > 0.5)).all(axis=1)
 
 
-LOSSES: dict[LossName, Loss] = {
-    "squared_error": Loss("values", squared_error),
-    "absolute_error": Loss("values", absolute_error),
-    "huber": Loss("values", huber),
-    "linear_error": Loss("values", linear_error),
-    "softmax_cross_entropy": Loss("classes", softmax_cross_entropy, _same_class),
-    "sigmoid_cross_entropy": Loss("values", sigmoid_cross_entropy, _same_side),
+_FUNCTIONS: dict[LossName, LossFunction] = {
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "huber": huber,
+    "linear_error": linear_error,
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "sigmoid_cross_entropy": sigmoid_cross_entropy,
+}
+_CORRECT: dict[LossName, Callable[[Array, Array], Any]] = {
+    "softmax_cross_entropy": _same_class,
+    "sigmoid_cross_entropy": _same_side,
+}
+LOSSES = {
+    name: Loss(contract.LOSSES[name].target_kind, function, _CORRECT.get(name))
+    for name, function in _FUNCTIONS.items()
 }
 
 
 def target_rows(loss: Loss, targets: Any, outputs: int, dtype: Any) -> Array:
     """Targets as rows (n, outputs): classes as one-hot, values (n,) as one column."""
-    if loss.targets == "values":
+    if loss.target_kind != "class":
         return np.ascontiguousarray(targets, dtype).reshape(len(targets), -1)
     rows = np.zeros((len(targets), outputs), dtype)
     rows[np.arange(len(targets)), targets] = 1

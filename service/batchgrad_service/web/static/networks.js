@@ -1,9 +1,5 @@
 // Networks to start from, and the shapes that a network's parameters have.
 
-export const ACTIVATIONS = ["sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "softplus", "elu"];
-export const LOSSES = ["linear_error", "squared_error", "absolute_error", "huber",
-  "sigmoid_cross_entropy", "softmax_cross_entropy"];
-
 const linear = (out_features) => ({ kind: "linear", out_features });
 export const PRESETS = {
   "one sigmoid neuron": {

@@ -3,7 +3,7 @@
 import { changed, chart, colour, ready } from "./charts.js";
 import { build, number, signed } from "./elements.js";
 import { atMostEvery } from "./live.js";
-import { ACTIVATIONS, LOSSES, PRESETS, shapes, start } from "./networks.js";
+import { PRESETS, shapes, start } from "./networks.js";
 import { locate } from "./service.js";
 
 const at = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ let state = null; // { layers, loss, inputs, targets, weights, parameters }
 let answer = null;
 
 const outputs = () => shapes(state).width;
-const classes = () => state.loss === "softmax_cross_entropy";
+const classes = () => [...at("loss").options].find((loss) => loss.value === state.loss).dataset.targets === "class";
 const targetsNeeded = () => (classes() ? 1 : outputs());
 
 // Parameters keep their values where the shape stays, and get new ones where it changed.
@@ -72,7 +72,7 @@ function remove(label, possible, act) {
 function showNetwork() {
   at("network").replaceChildren(...state.layers.map((layer, index) => {
     const kind = build("select", { "aria-label": `kind of layer ${index}` },
-      ["linear", ...ACTIVATIONS].map((name) => build("option", {}, [name])));
+      [at("layer-kinds").content.cloneNode(true)]);
     kind.value = layer.kind;
     kind.addEventListener("change", () => {
       state.layers[index] = kind.value === "linear" ? { kind: "linear", out_features: 1 } : { kind: kind.value };
@@ -176,7 +176,6 @@ chart("bars", () => {
 
 at("preset").replaceChildren(...Object.keys(PRESETS).map((name) => build("option", {}, [name])));
 at("preset").addEventListener("change", () => { state = structuredClone(PRESETS[at("preset").value]); rebuild(); });
-at("loss").replaceChildren(...LOSSES.map((name) => build("option", {}, [name])));
 at("loss").addEventListener("change", () => { state.loss = at("loss").value; rebuild(); });
 at("add-example").addEventListener("click", () => {
   state.inputs.push(state.inputs.at(-1).map((value) => value + 1));

@@ -4,8 +4,7 @@ from math import prod
 
 from batchgrad import contract
 from batchgrad_workers.arrays import Shape
-from batchgrad_workers.nn import activations
-from batchgrad_workers.nn.activations import Activation
+from batchgrad_workers.nn.activations import make_activation
 from batchgrad_workers.nn.layers.base import Layer, ShapeMismatch
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.elementwise import Elementwise, Flatten
@@ -19,7 +18,7 @@ MAX_PADDED = 2**24
 """Bound on the numbers of an image with its padding, if padding is most of it."""
 
 
-def make_layer(  # noqa: PLR0911  (a table of layers)
+def make_layer(  # noqa: C901, PLR0911  (a table of layers)
     spec: contract.Layer, input_shape: Shape, *, first: bool
 ) -> Layer:
     """The layer that `spec` describes; `first` says that its inputs are the data.
@@ -49,8 +48,8 @@ def make_layer(  # noqa: PLR0911  (a table of layers)
             return AvgPool2d(_pool_windows(spec, input_shape))
         case contract.Flatten():
             return Flatten(input_shape)
-        case _:
-            return Elementwise(input_shape, _activation(spec))
+        case contract.Activation():
+            return Elementwise(input_shape, make_activation(spec))
 
 
 def _convolution(spec: contract.Conv2d, input_shape: Shape) -> Conv2d:
@@ -107,24 +106,3 @@ def _check_output_size(kind: str, windows: Windows) -> None:
             f"{list(windows.input_shape)} into {list(windows.padded_shape)}, {padded} numbers "
             f"each; at most {MAX_PADDED} are allowed: use less padding."
         )
-
-
-def _activation(spec: contract.Layer) -> Activation:
-    match spec:
-        case contract.LeakyRelu(negative_slope=slope):
-            return activations.leaky_relu(slope)
-        case contract.Elu(alpha=alpha):
-            return activations.elu(alpha)
-        case _:
-            return _ACTIVATIONS[spec.kind]
-
-
-_ACTIVATIONS = {
-    "identity": activations.identity(),
-    "relu": activations.relu(),
-    "tanh": activations.tanh(),
-    "sigmoid": activations.sigmoid(),
-    "gelu": activations.gelu(),
-    "silu": activations.silu(),
-    "softplus": activations.softplus(),
-}
