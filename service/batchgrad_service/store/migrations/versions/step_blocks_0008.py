@@ -2,15 +2,14 @@
 """Step rows in packed blocks."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-from batchgrad.contract import StepRow
-from batchgrad_service.store.schema import UtcDateTime
-from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.migrations.step_blocks_v1 import pack, unpack
 
 revision = "0008"
 down_revision = "0007"
@@ -18,7 +17,13 @@ branch_labels = None
 depends_on = None
 
 MOST = 1000
-"""Rows that are looked at together."""
+"""Rows that are packed at a time."""
+
+FIRST_STEPS = 1000
+"""Steps whose blocks are never due for thinning."""
+
+WHOLE = timedelta(hours=1)
+"""The age of a block's newest row at which it is due."""
 
 _JOB = ("job_id", sa.String(32))
 
@@ -28,11 +33,11 @@ def _of_job() -> "sa.Column[str]":
 
 
 def _columns() -> "list[sa.Column[Any]]":
-    """Those of the table that was, a row for each step, but the job's."""
+    """The columns of the table `steps`, one row for each step, without the job's id."""
     return [
         sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
-        sa.Column("time", UtcDateTime, nullable=False),
+        sa.Column("time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("loss", sa.Float),
         sa.Column("weight", sa.Float),
         sa.Column("learning_rate", sa.Float, nullable=False),
@@ -52,7 +57,7 @@ def _steps() -> sa.Table:
 
 
 def upgrade() -> None:
-    """Apply; the steps of before are packed, a few at a time."""
+    """Apply; pack the steps, a few at a time."""
     op.create_table(
         "step_blocks",
         _of_job(),
@@ -70,13 +75,37 @@ def upgrade() -> None:
     while found := _page(connection, steps, after):
         for job_id, rows in groupby(found, key=lambda row: row["job_id"]):
             exact = _is_exact(connection, job_id)
-            blocks.put(connection, job_id, [_step(row) for row in rows], exact=exact)
+            _put(connection, job_id, [_step(row) for row in rows], exact=exact)
         after = (found[-1]["job_id"], found[-1]["step"])
     op.drop_table("steps")
 
 
+def _blocks() -> sa.TableClause:
+    names = ("job_id", "last", "first", "kept", "level")
+    due = sa.column("due", sa.DateTime(timezone=True))
+    return sa.table("step_blocks", *map(sa.column, names), due, sa.column("data", sa.LargeBinary))
+
+
+def _put(
+    connection: sa.Connection, job_id: str, rows: list[dict[str, Any]], *, exact: bool
+) -> None:
+    first = [row for row in rows if row["step"] <= FIRST_STEPS]
+    for part in filter(None, (first, rows[len(first) :])):
+        last = part[-1]["step"]
+        block = {
+            "job_id": job_id,
+            "last": last,
+            "first": part[0]["step"],
+            "kept": len(part),
+            "level": 0,
+            "due": None if last <= FIRST_STEPS else part[-1]["time"] + WHOLE,
+            "data": pack(part, exact=exact),
+        }
+        connection.execute(_blocks().insert().values(**block))
+
+
 def _is_exact(connection: sa.Connection, job_id: str) -> bool:
-    """Whether figures keep their 53 bits: those of a float64 job."""
+    """Whether all figures are stored as float64: those of a float64 job are."""
     jobs = sa.table("jobs", sa.column("id"), sa.column("spec", sa.JSON))
     spec = connection.execute(sa.select(jobs.c.spec).where(jobs.c.id == job_id)).scalar_one()
     return bool(spec.get("precision") == "float64")
@@ -91,11 +120,14 @@ def _page(
 
 
 def _step(row: sa.RowMapping) -> dict[str, Any]:
-    return StepRow.model_validate({key: row[key] for key in row if key != "job_id"}).model_dump()
+    """Return a row as it was, with an aware time: SQLite does not store the zone, always UTC."""
+    time: datetime = row["time"]
+    aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return {str(key): row[key] for key in row if key != "job_id"} | {"time": aware}
 
 
 def downgrade() -> None:
-    """Take back; rows that were thinned stay away."""
+    """Take back; thinned rows are lost."""
     steps = _steps()
     op.create_table(
         "steps",
@@ -110,9 +142,10 @@ def downgrade() -> None:
 
 def _unpacked(connection: sa.Connection) -> Iterator[list[dict[str, Any]]]:
     names = set(_steps().columns.keys())
-    for job_id in connection.execute(sa.text("SELECT id FROM jobs")).scalars().all():
-        for block in blocks.about(connection, job_id, -1):
-            rows = blocks.rows_of(connection, job_id, block)
-            named = [{key: row[key] for key in row if key in names} for row in rows]
-            if named:
-                yield [{"job_id": job_id, **row} for row in named]
+    table = _blocks()
+    keys = sa.select(table.c.job_id, table.c.last).where(table.c.kept > 0)
+    for job_id, last in connection.execute(keys).all():
+        block = sa.select(table.c.data).where(table.c.job_id == job_id, table.c.last == last)
+        rows = unpack(connection.execute(block).scalar_one())
+        named = [{key: row[key] for key in row if key in names} for row in rows]
+        yield [{"job_id": job_id, **row} for row in named]

@@ -1,0 +1,129 @@
+"""A database with a row for each step, as before migration 0008, taken over by today's service."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, text
+
+from batchgrad.contract import StepRow
+from batchgrad_service import store as store_package
+from batchgrad_service.store import Store
+from batchgrad_service.store.migrations.step_blocks_v1 import pack, unpack
+from tests.service.building import NOW
+from tests.service.test_step_blocks import drawn, near
+
+STEPS = 1300
+JSON_COLUMNS = ("norms", "shortcuts", "phases")
+COLUMNS = {
+    *("step", "epoch", "time", "loss", "weight", "learning_rate", "gradient_norm", "noise_scale"),
+    *("gradient_checksum", "workers", *JSON_COLUMNS),
+}
+MIGRATIONS = Path(store_package.__file__).parent / "migrations"
+EXACT_BY_JOB = {"job_a": False, "job_b": True}
+
+
+def alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def old_row(step: int) -> dict[str, Any]:
+    """A step's row with the columns that it had then."""
+    return {name: value for name, value in drawn(Random(step), step).items() if name in COLUMNS}
+
+
+def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
+    named = ", ".join(f":{name}" for name in row)
+    connection.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({named})"), row)  # noqa: S608
+
+
+def old_database(file: Path) -> None:
+    """Write a database at revision 0007 with two jobs, in SQL alone."""
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        command.upgrade(alembic(connection), "0007")
+        for job_id, exact in EXACT_BY_JOB.items():
+            spec = {
+                "name": "old",
+                "dataset": "digits",
+                "model": {"layers": [{"kind": "linear", "out_features": 1}]},
+                "loss": "squared_error",
+                "optimizer": {"kind": "sgd", "learning_rate": 0.1},
+                "batch_size": 4,
+                "steps": STEPS,
+                "checkpoint_seconds": 30.0,
+                "precision": "float64" if exact else "float32",
+            }
+            job = {
+                "id": job_id,
+                "name": "old",
+                "status": "succeeded",
+                "spec": json.dumps(spec),
+                "dataset_digest": "sha256:" + "1" * 64,
+                "warnings": "[]",
+                "attempts": 1,
+                "last_event": 0,
+                "created_at": "2026-01-01 00:00:00.000000",
+                "step": STEPS,
+                "steps_planned": STEPS,
+                "epoch": 0,
+                "gradient_norm": 0.25,
+                "shortcuts": "{}",
+            }
+            insert(connection, "jobs", job)
+            for step in range(1, STEPS + 1):
+                row = old_row(step)
+                texts = {name: json.dumps(row[name]) for name in JSON_COLUMNS}
+                time = row["time"].strftime("%Y-%m-%d %H:%M:%S.%f")
+                insert(connection, "steps", {"job_id": job_id, **row, **texts, "time": time})
+    engine.dispose()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    file = tmp_path / "old.sqlite3"
+    old_database(file)
+    return file
+
+
+def test_steps_of_an_old_database_are_read(old: Path) -> None:
+    store = Store(f"sqlite:///{old}")
+    store.migrate()
+    for job_id, exact in EXACT_BY_JOB.items():
+        found = store.steps(job_id, after=None, limit=2 * STEPS).data
+        assert [row.step for row in found] == list(range(1, STEPS + 1))
+        for row in found:
+            expected = StepRow.model_validate(old_row(row.step)).model_dump()
+            assert near(row.model_dump(), expected, 0 if exact else 2e-7)
+            recorded = store.step_checksum(job_id, row.step) if row.step % 400 == 0 else None
+            assert recorded in {None, row.gradient_checksum}
+        assert store.job(job_id).gradient_norm == 0.25
+    with store.reading() as connection:
+        due = connection.execute(text("SELECT first, due FROM step_blocks ORDER BY first")).all()
+    last = NOW + timedelta(seconds=STEPS, hours=1)
+    assert [at is None for first, at in due] == [first <= 1000 for first, at in due]
+    assert {str(at)[:19] for _, at in due if at} == {last.strftime("%Y-%m-%d %H:%M:%S")}
+    store.close()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_frozen_format_returns_the_rows(exact: bool) -> None:
+    rows = [old_row(step) for step in range(1, 200)]
+    for found, row in zip(unpack(pack(rows, exact=exact)), rows, strict=True):
+        assert near(found, row, 0 if exact else 2e-7)
+    odd: list[dict[str, Any]] = [
+        {"empty": [], "none": {}, "texts": "é", "big": 2**63},
+        {"other": "keys"},
+    ]
+    for one in (odd, odd[:1], [odd[0]] * 3):
+        assert unpack(pack(one, exact=exact)) == one
+    with pytest.raises(ValueError, match="expected"):
+        unpack(b"\x02")
