@@ -11,7 +11,7 @@ from functools import cache
 from math import ceil, inf
 from typing import NamedTuple
 
-from batchgrad_workers.reduction.sharding import assign, sums
+from batchgrad_workers.reduction.sharding import assign, node_count
 
 FLOAT_BYTES = 4
 
@@ -151,7 +151,7 @@ def step(costs: Costs, job: Job, cluster: Cluster, *, siblings: bool = False) ->
 def division(microbatches: int, workers: int) -> tuple[int, tuple[int, ...]]:
     """Microbatches of the largest share, and the sums of each, most first."""
     ranges = assign(microbatches, workers)
-    counts = tuple(sorted((sums(*each, microbatches) for each in ranges), reverse=True))
+    counts = tuple(sorted((node_count(*each, microbatches) for each in ranges), reverse=True))
     return max(stop - start for start, stop in ranges), counts
 
 

@@ -1,7 +1,7 @@
-"""The engine's log, on stderr, which is the job's engine.log: a JSON object a line.
+"""Log to stderr, which is the job's engine.log, one JSON object per line.
 
-The keys are those of the service's log as JSON, and the standard library's loggers are enough: to
-import structlog takes as long as a small job.
+The keys are those of the service's JSON log. It uses the standard library's loggers, since
+importing structlog takes as long as a small job.
 """
 
 import json
@@ -14,7 +14,7 @@ from batchgrad_engine.messages import Start
 
 
 def configure(start: Start) -> None:
-    """Log from now on, each line with the attempt's ids, `request_id` among them."""
+    """Configure logging; each line has the ids of the job, the attempt and the request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(start))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
@@ -27,7 +27,7 @@ class _Lines(logging.Formatter):
         self._ids = start.model_dump(include={"job_id", "attempt", "request_id"})
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; what is passed as `extra={"data": {…}}` stands beside the event."""
+        """One line; the keys of `extra={"data": {…}}` are added to the object."""
         line: dict[str, Any] = {
             "event": record.getMessage(),
             **getattr(record, "data", {}),

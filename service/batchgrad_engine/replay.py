@@ -1,7 +1,7 @@
-"""`python -m batchgrad_engine.replay`: one step again, from a checkpoint, and who drove it.
+"""`python -m batchgrad_engine.replay`: replay one step from a checkpoint; rank its examples.
 
-One `Request` as a JSON line on stdin, one `Replayed` on stdout. Ends when stdin does: then nobody
-waits for the answer.
+Reads one `Request` as a JSON line on stdin, writes one `Replayed` on stdout. Exits when stdin
+ends, since then the service no longer waits for the answer.
 """
 
 import os
@@ -34,15 +34,15 @@ from batchgrad_workers.system.process_memory import at_most
 from batchgrad_workers.system.processes import block_sigterm
 
 BYTES_PER_EXAMPLE = 128
-"""Orders, ledger and figures of an example: a few arrays of the dataset's length."""
+"""Permutations, ledger and figures of an example: a few arrays of the dataset's length."""
 
 SPARE_BYTES = 2**29
 
 
 class Request(Message):
-    """Replay `step` (from 1, as in its row), beginning at `checkpoint`, or at the start.
+    """Replay `step` (from 1, as in its row), beginning at `checkpoint`, or at step 0.
 
-    `checksum` is that of G in the run, or its first digits.
+    `checksum` is the checksum of G in the run, or its first digits.
     """
 
     spec: JobSpec
@@ -57,24 +57,26 @@ class Request(Message):
 
 
 class Replayed(Message):
-    """The answer; `bad_checkpoint` says instead why it could not be started from."""
+    """The answer, or in `bad_checkpoint` the reason why the checkpoint can't be used."""
 
     examples: StepExamples | None = None
     bad_checkpoint: str | None = None
 
 
 def replay(request: Request) -> StepExamples:
-    """Go to the step with the bits of the run, and take its gradient apart.
+    """Replay the step with the bits of the run, and compute the influence of its examples.
 
     Raises:
-        BadCheckpoint: the checkpoint is torn, changed, or beyond the step.
+        BadCheckpoint: the checkpoint is torn, changed, or not before the step.
     """
     single_threaded_blas()
     snapshot = checkpoints.read(request.checkpoint) if request.checkpoint else None
     first = snapshot.step if snapshot else 0
     if first >= request.step:
-        raise BadCheckpoint(f"The checkpoint is of step {first}, after which {request.step} comes.")
-    spec = request.spec.model_copy(update={"shortcuts": []})  # what is measured changes no bit
+        raise BadCheckpoint(
+            f"The checkpoint is of step {first}; step {request.step} needs an earlier one."
+        )
+    spec = request.spec.model_copy(update={"shortcuts": []})  # measuring changes no bits
     source = DatasetSource(request.dataset)
     prepared = prepare(spec, source, snapshot, request.initial_parameters)
     executor = InlineExecutor(prepared.config, engine_threads(spec))
@@ -100,7 +102,7 @@ def replay(request: Request) -> StepExamples:
         )
     losses = minibatch.losses.astype(np.float64)
     fingerprint = checksums(minibatch.gradient[None])[0]
-    order = _order(request.order, minibatch.ids.astype(np.float64), losses, influence)[
+    ranking = _ranking(request.order, minibatch.ids.astype(np.float64), losses, influence)[
         : request.limit
     ]
     return StepExamples(
@@ -109,16 +111,16 @@ def replay(request: Request) -> StepExamples:
         gradient_norm=minibatch.gradient_norm,
         gradient_checksum=fingerprint,
         verified=request.checksum is not None and fingerprint.startswith(request.checksum),
-        data=[_share(int(minibatch.ids[n]), float(losses[n]), influence, n) for n in order],
+        data=[_example(int(minibatch.ids[n]), float(losses[n]), influence, n) for n in ranking],
     )
 
 
-def _order(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) -> list[int]:
-    """Places of the examples, the most remarkable first; ties by number, undefined ones last."""
+def _ranking(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) -> list[int]:
+    """Row numbers of the examples, sorted by `by`; ties by example number, undefined ones last."""
     keys: dict[ShareOrder, Callable[[], Floats]] = {
-        "share": lambda: -np.abs(influence.share),  # who drove it, and who held it back
+        "share": lambda: -np.abs(influence.share),
         "norm": lambda: -influence.norm,
-        "alignment": lambda: influence.alignment,  # who pulled the other way
+        "alignment": lambda: influence.alignment,  # the most opposed first
         "leave_one_out_distance": lambda: -influence.leave_one_out_distance,
         "loss": lambda: -losses,
         "example": lambda: ids,
@@ -126,24 +128,24 @@ def _order(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) ->
     return np.lexsort((ids, keys[by]())).tolist()
 
 
-def _share(example: int, loss: float, influence: Influence, place: int) -> ExampleShare:
+def _example(example: int, loss: float, influence: Influence, row: int) -> ExampleShare:
     def figure(of: Floats) -> float | None:
-        value = float(of[place])
+        value = float(of[row])
         return None if isnan(value) else value
 
     return ExampleShare(
         example=example,
-        weight=float(influence.weight[place]),
+        weight=float(influence.weight[row]),
         loss=loss,
         share=figure(influence.share),
-        norm=float(influence.norm[place]),
+        norm=float(influence.norm[row]),
         alignment=figure(influence.alignment),
         leave_one_out_distance=figure(influence.leave_one_out_distance),
     )
 
 
-def room_bytes(request: Request) -> int:
-    """What a replay may take: as much as the job, once for each thread, and some for its rows."""
+def memory_limit_bytes(request: Request) -> int:
+    """Memory that a replay may use: the job's for each thread, and some for its rows."""
     stored = StoredDataset.open(request.dataset)
     network = Network(request.spec.model, stored.inputs.shape[1:])
     step = job_bytes(request.spec, network)
@@ -152,8 +154,8 @@ def room_bytes(request: Request) -> int:
     )
 
 
-def _leave_with_stdin() -> None:
-    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would break the exit
+def _exit_with_stdin() -> None:
+    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would block the exit
         pass
     os._exit(1)
 
@@ -166,12 +168,12 @@ def _read_line() -> bytes:
 
 
 def main() -> int:
-    """Answer one request."""
+    """Answer one request; return the exit code."""
     block_sigterm()
     request = Request.model_validate_json(_read_line())
-    threading.Thread(target=_leave_with_stdin, name="stdin", daemon=True).start()
+    threading.Thread(target=_exit_with_stdin, name="stdin", daemon=True).start()
     try:
-        with at_most(room_bytes(request)):
+        with at_most(memory_limit_bytes(request)):
             answer = Replayed(examples=replay(request))
     except BadCheckpoint as bad:
         answer = Replayed(bad_checkpoint=str(bad))

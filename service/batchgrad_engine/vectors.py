@@ -1,6 +1,6 @@
-"""Work on long vectors in blocks that threads share; the mean gradient from the sum, and its norm.
+"""Long vectors: a parallel loop over their blocks; the mean gradient from the sum, and its norm.
 
-Blocks never depend on threads, so the bits of sums don't either.
+Blocks do not depend on the number of threads, so the bits of sums do not either.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,16 @@ BLOCK = 1 << 16
 """Numbers in a block."""
 
 THREADED = 1 << 20
-"""How many numbers there have to be for threads to gain more than it costs to wake them."""
+"""Numbers from which on threads gain more than it costs to wake them."""
 
 
 def parallel_for(
     pool: ThreadPool, size: int, work: Callable[[slice], None], *, numbers: int = 1
 ) -> None:
-    """Call `work` for every block of `size` items, once, in any order; each has `numbers`."""
+    """Call `work` once for every block of range(size), in any order and on any thread.
+
+    `numbers` is how many numbers each of the `size` items stands for; a block has about BLOCK.
+    """
     step = max(1, BLOCK // numbers)
     if size * numbers >= THREADED:
         blocks = range(-(-size // step))
@@ -34,9 +37,9 @@ def parallel_for(
 
 
 def mean(total: Array, weight: float, pool: ThreadPool) -> tuple[Array, float]:
-    """G (P,) from Σ w_n g_n = `total` (P,), of examples that weigh `weight` (0: as 1); and ‖G‖.
+    """G (P,) = Σ w_n g_n / Σ w_n, from `total` (P,) and `weight`, and ‖G‖, in one pass.
 
-    In one pass; `total` is left as it is. The norm is infinite only if a number of G is not finite.
+    A `weight` of 0 divides by 1. The norm is infinite only if a number of G is not finite.
     """
     divisor = weight or 1.0
     gradient = np.empty_like(total)

@@ -71,7 +71,7 @@ def test_each_folded_number_is_rounded_only_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "shape", "said"),
+    ("layers", "shape", "message"),
     [
         ([{**LINEAR, "bias": False}], (5,), "only a bias can absorb the mean"),
         ([{"kind": "relu"}, LINEAR], (5,), "Layer 0 is relu"),
@@ -80,10 +80,10 @@ def test_each_folded_number_is_rounded_only_once(tmp_path: Path) -> None:
         ([{"kind": "flatten"}], (5,), "No layer"),
     ],
 )
-def test_layers_that_cannot_take_it_up_are_named_with_the_remedy(
-    layers: list[dict[str, Any]], shape: tuple[int, ...], said: str
+def test_layers_that_cannot_absorb_it_are_named_with_the_remedy(
+    layers: list[dict[str, Any]], shape: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(CannotFold, match=said) as caught:
+    with pytest.raises(CannotFold, match=message) as caught:
         fold(model(*layers), parameters(5), standardization(*shape))
     assert "(x - mean) / deviation" in str(caught.value)
 

@@ -59,7 +59,7 @@ WEIGHTS = st.lists(st.floats(0.01, 100), min_size=2, max_size=9)
 
 @settings(max_examples=40, deadline=None)
 @given(WEIGHTS, st.integers(0, 2**31), st.integers(1, 10**4))
-def test_shares_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) -> None:
+def test_shares_of_influence_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
     gradient = mean_gradient(of, ids, THETA)
     found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient, chunk_bytes)

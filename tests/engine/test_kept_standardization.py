@@ -72,7 +72,7 @@ def test_parameters_that_say_none_fail_the_job(dataset: Path, tmp_path: Path) ->
     assert (end.outcome, end.reason) == ("failed", "bad_initial_parameters")
 
 
-def test_what_a_plan_does_not_look_at_the_job_s_start_warns_of(
+def test_a_job_s_start_checks_what_its_plan_skips(
     dataset: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def warned(name: str) -> list[str]:

@@ -115,7 +115,7 @@ def test_dropped_examples_do_not_enter(dataset: Path, job_directory: Path) -> No
     assert all(np.isfinite(column).all() for column in ledger.values())
 
 
-def test_asked_for_during_a_run_it_is_that_of_the_steps_so_far(
+def test_requested_during_a_run_it_is_that_of_the_steps_so_far(
     dataset: Path, job_directory: Path
 ) -> None:
     messages = attempt(spec(epochs=1), dataset, job_directory, CommandReader(ledger=True))
@@ -152,7 +152,7 @@ def test_what_holds_no_ledger_says_so(tmp_path: Path) -> None:
         LedgerFile(tmp_path / "torn")
 
 
-def test_ledger_order_leaves_a_pause_in_force() -> None:
+def test_a_ledger_command_leaves_a_pause_in_force() -> None:
     lines = "".join(
         Command.model_validate({"command": word}).model_dump_json() + "\n"
         for word in ("pause", "ledger")

@@ -1,4 +1,4 @@
-"""Numbers that are not finite, in whole attempts: dropped when asked, else told with the remedy."""
+"""Numbers that are not finite, in whole attempts: dropped if wanted, else a failure with advice."""
 
 import re
 from pathlib import Path
@@ -38,18 +38,18 @@ def test_nonfinite_examples_stop_the_job_and_are_named(hot: Path, job_directory:
     assert "learning rate" in end.detail
 
 
-def test_nonfinite_examples_are_dropped_when_asked(hot: Path, job_directory: Path) -> None:
+def test_nonfinite_examples_are_dropped_if_wanted(hot: Path, job_directory: Path) -> None:
     messages = attempt(spec(model=LINEAR, nonfinite="drop", **HOT), hot, job_directory)
     assert finished(messages).outcome == "succeeded"
     counted = sum(m.observed.nonfinite_examples for m in messages if isinstance(m, Report))
     assert counted == 2
-    told = " ".join(warnings(messages))
-    assert sorted(re.findall(r"first \[([^]]*)\]", told)) == ["11", "42"]
+    reported = " ".join(warnings(messages))
+    assert sorted(re.findall(r"first \[([^]]*)\]", reported)) == ["11", "42"]
     assert np.isfinite(np.array([row.loss for row in rows(messages)], np.float64)).all()
 
 
 @pytest.mark.parametrize("nonfinite", ["fail", "drop"])
-def test_finite_figures_that_overflow_only_together_are_no_trouble(
+def test_finite_figures_whose_product_overflows_are_accepted(
     dataset: Path, job_directory: Path, nonfinite: str
 ) -> None:
     np.save(dataset / "targets.npy", np.full((101, 3), 1e10, np.float32))
@@ -122,7 +122,7 @@ def test_last_update_that_overflows_is_no_success(dataset: Path, job_directory: 
     assert not list(job_directory.glob("step-*"))
 
 
-def test_inputs_too_large_to_standardize_are_told(dataset: Path, job_directory: Path) -> None:
+def test_inputs_too_large_to_standardize_fail_the_job(dataset: Path, job_directory: Path) -> None:
     inputs = np.load(dataset / "inputs.npy").astype(np.float64)
     inputs[:, 2] = np.where(np.arange(101) % 2, 1.5e308, -1.5e308)  # a range beyond float64
     np.save(dataset / "inputs.npy", inputs)

@@ -82,7 +82,7 @@ def test_largest_norms_are_those_that_the_row_has(
     assert norms == pytest.approx([x.norm for x in done[8].norms.largest], rel=1e-5)
 
 
-def test_orders(dataset: Path, done: list[StepRow], job_directory: Path) -> None:
+def test_rankings(dataset: Path, done: list[StepRow], job_directory: Path) -> None:
     def column(order: str, figure: str) -> list[Any]:
         found: StepExamples = replay(request(spec(), dataset, done[3], order=order))
         return [getattr(each, figure) for each in found.data]
@@ -144,7 +144,7 @@ def test_process_answers_with_one_line(dataset: Path, job_directory: Path) -> No
             assert "torn" in (answer.bad_checkpoint or "")
 
 
-def test_process_leaves_when_nobody_waits(dataset: Path, job_directory: Path) -> None:
+def test_process_exits_when_its_stdin_ends(dataset: Path, job_directory: Path) -> None:
     (row, *_) = trained(spec(), dataset, job_directory)
     forever = request(spec(epochs=10**6), dataset, row, step=10**6)
     done = subprocess.run(  # its stdin ends after the request

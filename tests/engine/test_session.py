@@ -94,7 +94,7 @@ def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path:
     assert bits(messages) == expected
 
 
-def test_initial_parameters_that_do_not_fit_are_told(dataset: Path, job_directory: Path) -> None:
+def test_initial_parameters_of_another_network_fail(dataset: Path, job_directory: Path) -> None:
     foreign = job_directory / "foreign.safetensors"
     foreign.write_bytes(b"nonsense")
     end = finished(attempt(spec(), dataset, job_directory, initial_parameters=foreign))
@@ -123,16 +123,16 @@ def test_unexpected_error_fails_the_job_and_shows_in_the_log(
     assert "Traceback" in caplog.text
 
 
-def test_resumed_at_its_last_step_the_checkpoint_is_told_again(
+def test_resumed_at_its_last_step_the_checkpoint_is_reported_again(
     dataset: Path, job_directory: Path
 ) -> None:
     first = attempt(spec(), dataset, job_directory)
     again = attempt(spec(), dataset, job_directory)
-    told = [
+    reported = [
         [(m.step, m.digest) for m in messages if isinstance(m, Checkpointed)]
         for messages in (first, again)
     ]
-    assert told[0][-1:] == told[1]
+    assert reported[0][-1:] == reported[1]
     assert finished(again) == finished(first)
 
 

@@ -78,7 +78,7 @@ def test_update_moves_theta_along_the_shortcut(
     assert np.linalg.norm(theta(directory) - start) == pytest.approx(0.1 * length, rel=1e-5)
 
 
-def test_only_what_was_asked_is_measured(dataset: Path, tmp_path: Path) -> None:
+def test_only_the_wanted_shortcuts_are_measured(dataset: Path, tmp_path: Path) -> None:
     job = spec(update="mean_of_means", shortcuts=["mean_example"], epochs=1)
     measured = [set(row.shortcuts) for row in rows(attempt(job, dataset, tmp_path / "job"))]
     assert measured == [{"mean_example"}] * 5

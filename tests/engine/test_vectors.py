@@ -38,10 +38,10 @@ def test_the_norm_has_one_set_of_bits_wherever_arrays_lie(size: int) -> None:
     found = set()
     for gap in (0, 1, 3, 8, 64, 500):
         memory = np.empty(2 * size + gap, np.float32)
-        for source, into in ((memory[:size], memory[size + gap :]), (memory[-size:], memory)):
+        for source, out in ((memory[:size], memory[size + gap :]), (memory[-size:], memory)):
             source[:] = total
             squares = np.zeros(1)
-            divide(source, 3.0, into[:size], squares)
+            divide(source, 3.0, out[:size], squares)
             found.add(squares[0])
     assert len(found) == 1
 

@@ -73,7 +73,7 @@ def test_every_minibatch_has_a_scale_of_its_own(dataset: Path, tmp_path: Path) -
     assert spread["losses"] == usual["losses"]
 
 
-def asked(**changes: Any) -> GradientsResponse:
+def gradients_of(**changes: Any) -> GradientsResponse:
     fields: dict[str, Any] = {
         "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "tanh"}]},
         "loss": "squared_error",
@@ -90,7 +90,7 @@ def asked(**changes: Any) -> GradientsResponse:
 @pytest.mark.parametrize("scale", [2.0**-1060, 1e-300, 1e-50, 1e-45, 1e-44, 1e40, 1e300, 4e307])
 def test_the_question_s_weights_have_any_scale(precision: str, scale: float) -> None:
     usual, scaled = (
-        asked(precision=precision, weights=[factor * w for w in (1.0, 2.0, 0.5, 4.0)])
+        gradients_of(precision=precision, weights=[factor * w for w in (1.0, 2.0, 0.5, 4.0)])
         for factor in (1.0, scale)
     )
     tolerance = 1e-12 if precision == "float64" else 1e-5
@@ -104,9 +104,9 @@ def test_the_question_s_weights_have_any_scale(precision: str, scale: float) -> 
 
 def test_each_microbatch_of_the_question_has_its_own_mean() -> None:
     """The mean of means of weights 1, 1 and 1e-60, 2e-60, whatever float32 makes of 1e-60."""
-    spread = asked(precision="float32", weights=[1.0, 1.0, 1e-60, 2e-60])
-    apart = asked(precision="float32", weights=[0.5, 0.5, 1 / 3, 2 / 3])
-    heavy = asked(precision="float32", weights=[1.0, 1.0, 0.0, 0.0])
+    spread = gradients_of(precision="float32", weights=[1.0, 1.0, 1e-60, 2e-60])
+    apart = gradients_of(precision="float32", weights=[0.5, 0.5, 1 / 3, 2 / 3])
+    heavy = gradients_of(precision="float32", weights=[1.0, 1.0, 0.0, 0.0])
     for name, gradient in apart.shortcuts["mean_of_means"].gradient.items():
         other = spread.shortcuts["mean_of_means"].gradient[name]
         assert np.ravel(other) == pytest.approx(np.ravel(gradient), rel=1e-5)
@@ -115,13 +115,13 @@ def test_each_microbatch_of_the_question_has_its_own_mean() -> None:
 
 
 def test_a_row_of_weight_0_may_hold_anything_in_the_question() -> None:
-    with_it = asked(
+    with_it = gradients_of(
         precision="float32",
         inputs=[[0.5], [-1.0], [2.0], [0.1], [3e38]],
         targets=[1.0, 0.3, -2.0, 0.7, -3e38],
         weights=[1.0, 2.0, 0.5, 4.0, 0.0],
     )
-    without = asked(precision="float32")
+    without = gradients_of(precision="float32")
     assert with_it.mean_gradient == without.mean_gradient
     assert with_it.shortcuts == without.shortcuts
     assert (with_it.loss, with_it.norms) == (without.loss, [*without.norms, None])
@@ -141,9 +141,9 @@ def test_few_heavy_examples_outweigh_all_others(dataset: Path, tmp_path: Path) -
     outputs = inputs @ parameters["0.weight"].T + parameters["0.bias"]
     losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(101), targets]
     sampler = Sampler(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
-    for ids, told in (
+    for ids, reported in (
         (sampler.training, rows(messages)[0].loss),
         (sampler.validation, evaluations(messages)[0].validation_loss),
     ):
-        assert told == pytest.approx(losses[ids] @ weights[ids] / weights[ids].sum(), rel=1e-12)
+        assert reported == pytest.approx(losses[ids] @ weights[ids] / weights[ids].sum(), rel=1e-12)
     assert (weights[sampler.validation] > 2).any()

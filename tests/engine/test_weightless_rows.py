@@ -40,8 +40,8 @@ def run(folder: Path, arrays: Arrays, **changes: Any) -> list[AnyEngineMessage]:
 
 def figures(messages: list[AnyEngineMessage], ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     """Every step's row and what else is counted, with examples by their numbers in `ids`."""
-    told = [row.model_dump(exclude={"time", "phases"}) for row in rows(messages)]
-    for row in told:
+    reported = [row.model_dump(exclude={"time", "phases"}) for row in rows(messages)]
+    for row in reported:
         for most in row["norms"]["largest"]:
             most["example"] = int(ids[most["example"]])
     reports = [m for m in messages if isinstance(m, Report)]
@@ -50,7 +50,7 @@ def figures(messages: list[AnyEngineMessage], ids: npt.NDArray[np.int64]) -> lis
         "nonfinite": sum(report.observed.nonfinite_examples for report in reports),
         "norms": pytest.approx(sum(report.observed.norm_sum for report in reports), rel=1e-12),
     }
-    return [*told, *(each.model_dump() for each in evaluations(messages)), counts]
+    return [*reported, *(each.model_dump() for each in evaluations(messages)), counts]
 
 
 @pytest.mark.parametrize("value", [1e6, 3e38])

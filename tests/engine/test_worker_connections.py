@@ -56,7 +56,7 @@ def test_the_range_with_most_sums_goes_to_the_engines_machine(
     def noted(where: str) -> Serve:
         def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
             packet = connection.recv(ipc.PACKET_BYTES, socket.MSG_PEEK)
-            first[where] = list(ipc.Command(*json.loads(packet))[-2:])
+            first[where] = list(ipc.ComputeRequest(*json.loads(packet))[-2:])
             ipc.serve(connection, shard, dtype)
 
         return serve

@@ -11,7 +11,7 @@ from batchgrad_workers.data.source import DatasetSource, open_dataset
 
 
 def main(source: str, *how: str) -> None:
-    """Open, and hold if asked."""
+    """Open a dataset, and optionally hold it."""
     dataset = open_dataset(TypeAdapter(DatasetSource).validate_json(source))
     sys.stdout.write(f"{dataset.targets.sum()}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A service's dataset route, on loopback, that can be told to misbehave."""
+"""A service's dataset route, on loopback, that can misbehave on purpose."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ SECRET = "the job's own"  # noqa: S105 - opens nothing but this test
 
 @dataclass
 class FileServer:
-    """Serves the files of `directory`; `requests` are the paths and ranges that were asked for.
+    """Serves the files of `directory`; `requests` are the paths and ranges of each request.
 
     `break_after` bytes it drops the connection, as often as `breaks` says; `status` is answered
     instead of a file. It waits `seconds` before each answer.
@@ -32,26 +32,26 @@ class FileServer:
 @contextmanager
 def serving(directory: Path) -> Iterator[FileServer]:
     """Inside the block the server answers at `url`."""
-    told = FileServer(directory)
+    files = FileServer(directory)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = self.headers.get("Range", "")
-            told.requests.append((self.path, asked))
-            time.sleep(told.seconds)
-            if self.headers.get("Authorization") != f"Bearer {SECRET}" or told.status:
-                self.send_response(told.status or 403)
-                self.send_header("Location", told.location)
+            byte_range = self.headers.get("Range", "")
+            files.requests.append((self.path, byte_range))
+            time.sleep(files.seconds)
+            if self.headers.get("Authorization") != f"Bearer {SECRET}" or files.status:
+                self.send_response(files.status or 403)
+                self.send_header("Location", files.location)
                 self.end_headers()
                 return
-            content = (told.directory / self.path.rpartition("/")[2]).read_bytes()
-            content = content[int(asked.removeprefix("bytes=").partition("-")[0]) :]
+            content = (files.directory / self.path.rpartition("/")[2]).read_bytes()
+            content = content[int(byte_range.removeprefix("bytes=").partition("-")[0]) :]
             self.send_response(206 if content else 416)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if told.breaks:
-                told.breaks -= 1
-                content = content[: told.break_after]
+            if files.breaks:
+                files.breaks -= 1
+                content = content[: files.break_after]
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
@@ -60,9 +60,9 @@ def serving(directory: Path) -> Iterator[FileServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        told.url = f"http://127.0.0.1:{server.server_port}/v1/jobs/j/dataset"
+        files.url = f"http://127.0.0.1:{server.server_port}/v1/jobs/j/dataset"
         try:
-            yield told
+            yield files
         finally:
             server.shutdown()
             thread.join()

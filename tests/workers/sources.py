@@ -55,10 +55,10 @@ def open_in_vain(source: DatasetSource) -> str:
     with pytest.raises(DatasetUnavailable) as caught:
         open_dataset(source, {})
     assert not [path for path in entry(source).iterdir() if path.is_dir()]
-    said = str(caught.value)
-    assert source.digest in said
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert source.digest in message
+    assert "\n" not in message
+    return message
 
 
 def flip(file: Path, place: int) -> None:

@@ -79,7 +79,7 @@ def microbatch(
 
 
 def differentiator(of: Network) -> Differentiator:
-    """Sums with everything that can be asked for."""
+    """Sums with every option."""
     return Differentiator(of, LOSSES["squared_error"], MeansLayout(of), True)
 
 

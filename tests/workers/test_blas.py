@@ -46,7 +46,7 @@ def test_the_users_choice_stands(tmp_path: Path) -> None:
     assert chosen(tmp_path, ZEN_4, {CORE_TYPE: "Haswell"}) == "Haswell"
 
 
-def test_nothing_is_pretended_once_numpy_is_there(tmp_path: Path) -> None:
+def test_nothing_is_set_once_numpy_is_imported(tmp_path: Path) -> None:
     assert chosen(tmp_path, ZEN_4, imported={"numpy"}) is None
 
 

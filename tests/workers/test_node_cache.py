@@ -29,7 +29,7 @@ from tests.workers.sources import (
 def test_a_torn_or_changed_entry_is_fetched_again(
     server: FileServer, source: DatasetSource
 ) -> None:
-    kept = open_dataset(source, {})  # somebody has it open: that must hold up nobody
+    kept = open_dataset(source, {})  # a process that has it open must block no other
     inputs = entry(source) / "content" / "inputs.npy"
     for spoil in (
         lambda: flip(inputs, -1),
@@ -48,7 +48,7 @@ def test_a_torn_or_changed_entry_is_fetched_again(
     assert server.requests == []
 
 
-def test_a_directory_of_somebody_else_is_not_used(source: DatasetSource, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_private_is_refused(source: DatasetSource, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / f"batchgrad-datasets-{os.getuid()}").mkdir(mode=0o755)
@@ -76,16 +76,16 @@ def test_processes_that_want_it_at_once_fetch_it_once(
     server.seconds = 0.2
     processes = [opener(source) for _ in range(3)]
     try:
-        said = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+        outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    assert said == ["300\n"] * 3
+    assert outputs == ["300\n"] * 3
     assert len(server.requests) == 3  # inputs, targets, weights
 
 
-def test_a_killed_fetcher_holds_up_nobody(server: FileServer, source: DatasetSource) -> None:
+def test_a_killed_fetcher_blocks_no_other(server: FileServer, source: DatasetSource) -> None:
     server.seconds = PATIENCE_SECONDS
     with opener(source) as fetcher:
         try:
@@ -99,7 +99,7 @@ def test_a_killed_fetcher_holds_up_nobody(server: FileServer, source: DatasetSou
     assert not (entry(source) / "partial").exists()
 
 
-def test_the_least_recently_used_that_nobody_holds_goes_first(
+def test_the_least_recently_used_that_no_process_holds_is_evicted_first(
     server: FileServer, tmp_path: Path
 ) -> None:
     def made(number: int) -> DatasetSource:
@@ -118,12 +118,12 @@ def test_the_least_recently_used_that_nobody_holds_goes_first(
             theirs = entry(sources[0]).parent / "no-dataset" / "content"
             theirs.mkdir(parents=True)
             (theirs / "photo").write_bytes(b"once")
-            for number in (1, 2, 1, 3):  # 2 has waited longest when there is no more room
+            for number in (1, 2, 1, 3):  # 2 has waited longest when the cache is full
                 open_dataset(sources[number], {})
             assert here() == [True, True, False, True, False]
             small = replace(sources[4], cache_bytes=sum(sources[4].files.values()))
-            said = open_in_vain(small)
-            assert "the cache" in said
+            message = open_in_vain(small)
+            assert "the cache" in message
             assert here() == [True, False, False, False, False]
         finally:
             holder.kill()

@@ -125,7 +125,7 @@ def test_class_weights_multiply_the_examples_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shortcuts", [(), ("mean_of_means",), ("averaged_error",)])
-def test_only_what_is_asked_for_is_summed(tmp_path: Path, shortcuts: tuple[str, ...]) -> None:
+def test_only_the_wanted_shortcuts_are_summed(tmp_path: Path, shortcuts: tuple[str, ...]) -> None:
     everything, _ = whole(worker_config(store(tmp_path)))
 
     sums, _ = whole(worker_config(tmp_path, shortcuts=shortcuts))

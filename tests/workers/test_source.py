@@ -34,7 +34,7 @@ def test_a_path_that_is_there_is_used_as_it_is(server: FileServer, source: Datas
     assert not source.cache_directory.exists()
 
 
-def test_without_other_places_a_missing_path_is_an_error(tmp_path: Path) -> None:
+def test_without_urls_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.inputs\.npy"):
         open_dataset(DatasetSource(tmp_path / "none"), {})
 
@@ -76,21 +76,21 @@ def test_a_cache_size_that_is_no_number_of_bytes_is_named(
     assert "such as 34359738368" in str(caught.value)
 
 
-def test_a_broken_connection_goes_on_from_where_it_was(
+def test_a_broken_connection_resumes_where_it_broke(
     server: FileServer, source: DatasetSource
 ) -> None:
     server.breaks, server.break_after = 2, 100_000
 
     open_dataset(source, {})
 
-    assert [asked for _, asked in server.requests[:3]] == [
+    assert [byte_range for _, byte_range in server.requests[:3]] == [
         "bytes=0-",
         "bytes=100000-",
         "bytes=200000-",
     ]
 
 
-def test_attempts_that_bring_nothing_end(server: FileServer) -> None:
+def test_attempts_that_receive_nothing_end(server: FileServer) -> None:
     server.status = 503
     slept: list[float] = []
     chunks = over_http(
@@ -104,8 +104,8 @@ def test_attempts_that_bring_nothing_end(server: FileServer) -> None:
 
 
 def test_a_wrong_secret_is_refused_at_once(server: FileServer, source: DatasetSource) -> None:
-    said = open_in_vain(replace(source, secret=SECRET[1:]))
-    assert f"{server.url}: it answered 403" in said
+    message = open_in_vain(replace(source, secret=SECRET[1:]))
+    assert f"{server.url}: it answered 403" in message
     assert len(server.requests) == 1
     assert SECRET not in repr(source)
 
@@ -116,7 +116,7 @@ def test_a_redirect_is_not_followed(server: FileServer, source: DatasetSource) -
     assert len(server.requests) == 1
 
 
-def test_proxies_from_the_environment_are_not_asked(
+def test_proxies_from_the_environment_are_not_used(
     source: DatasetSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "tests.workers.fetched", as_json(source)]
@@ -127,15 +127,15 @@ def test_proxies_from_the_environment_are_not_asked(
     assert done.stdout == b"300\n", done.stderr
 
 
-def test_a_loopback_address_that_nobody_answers_says_what_to_set(
+def test_a_loopback_address_without_an_answer_says_what_to_set(
     server: FileServer, source: DatasetSource
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1/jobs/j/dataset"
-    said = open_in_vain(replace(source, urls=(url,)))
-    assert "Connection refused" in said
-    assert "--advertised-url http://HOST:PORT (BATCHGRAD_ADVERTISED_URL)" in said
-    assert "not-here can't be read here" in said
+    message = open_in_vain(replace(source, urls=(url,)))
+    assert "Connection refused" in message
+    assert "--advertised-url http://HOST:PORT (BATCHGRAD_ADVERTISED_URL)" in message
+    assert "not-here can't be read here" in message
 
 
 @pytest.mark.parametrize("place", [-1, 130, 0, 64, 20])
@@ -144,9 +144,9 @@ def test_corrupted_content_is_refused_and_named(
 ) -> None:
     """In the data, the magic bytes, the header's text."""
     flip(server.directory / "inputs.npy", place)
-    said = open_in_vain(source)
-    assert server.url in said
-    assert "so it is corrupted" in said or "is not a .npy file" in said
+    message = open_in_vain(source)
+    assert server.url in message
+    assert "so it is corrupted" in message or "is not a .npy file" in message
 
 
 def test_the_same_bytes_in_another_order_are_refused(
@@ -167,11 +167,11 @@ def test_another_length_is_refused(server: FileServer, source: DatasetSource, ch
     file = server.directory / "targets.npy"
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size + change)
-    said = open_in_vain(source)
-    assert ("targets.npy has" in said) if change > 0 else ("it answered 416" in said)
+    message = open_in_vain(source)
+    assert ("targets.npy has" in message) if change > 0 else ("it answered 416" in message)
 
 
-def test_the_next_place_is_tried(
+def test_the_next_url_is_tried(
     server: FileServer, source: DatasetSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = f"file://{server.directory.parent}/nowhere"
@@ -198,6 +198,6 @@ def test_a_missing_library_is_named(source: DatasetSource) -> None:
     fsspec.register_implementation(
         "lacking", "not_installed.Store", clobber=True, errtxt="Install lackingfs to access it"
     )
-    said = open_in_vain(replace(source, urls=("lacking://host/prefix",)))
-    assert "Install lackingfs to access it" in said
-    assert "pip install it on every node" in said
+    message = open_in_vain(replace(source, urls=("lacking://host/prefix",)))
+    assert "Install lackingfs to access it" in message
+    assert "pip install it on every node" in message

@@ -42,7 +42,7 @@ def test_the_caller_and_its_helpers_work_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_reaches_the_caller_and_the_team_works_on(threads: int) -> None:
+def test_an_error_reaches_the_caller_and_the_pool_stays_usable(threads: int) -> None:
     def fail(item: int) -> None:
         raise ZeroDivisionError(item)
 
@@ -73,7 +73,7 @@ def test_after_an_error_no_thread_is_still_at_work() -> None:
         assert len(finished) == 1
 
 
-def test_blas_is_held_to_one_thread_for_good() -> None:
+def test_blas_is_limited_to_one_thread() -> None:
     def threads() -> set[int]:
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 

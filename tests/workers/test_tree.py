@@ -117,7 +117,7 @@ def test_a_range_is_reduced_to_the_maximal_nodes_inside_it(
                 assert not (parent.start >= part.start and parent.stop <= part.stop)
 
 
-def test_the_left_half_comes_first_whoever_arrives_first() -> None:
+def test_the_left_half_is_the_left_operand_in_any_order_of_arrival() -> None:
     tree: ReductionTree[str] = ReductionTree(5, lambda left, right: f"({left}{right})")
     for leaf in (4, 1, 3, 0, 2):
         tree.add(0, leaf, "abcde"[leaf])

@@ -28,7 +28,7 @@ from batchgrad_workers.runtime.threads import ThreadPool
 
 
 class Coordinator:
-    """Holds θ and the optimizer; knows neither Ray nor files nor the clock of the wall."""
+    """Holds θ and the optimizer. Uses no Ray, no files and no wall clock."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Coordinator:
         pool: ThreadPool,
         buffered_steps: int = MAX_BUFFERED_STEPS,
     ) -> None:
-        """`parameters` (P,) is θ at the first step and belongs to the coordinator from now on.
+        """`parameters` (P,) is θ at the first step; the coordinator owns it from now on.
 
-        `learning_rate` gives each step number's rate, from 0; `update` names the gradient that θ
-        moves along, `shortcuts` those that are measured. At most `buffered_steps` steps wait to
-        be measured, fewer where they are large; with 0 nothing is measured.
+        `learning_rate` maps each step number, from 0, to its rate. `update` names the gradient
+        that updates θ, `shortcuts` those that are measured. At most `buffered_steps` steps are
+        buffered to be measured together, fewer if they are large; with 0, none is measured.
         """
         self.parameters = parameters
         self.optimizer = optimizer
@@ -66,7 +66,7 @@ class Coordinator:
             examples,
             batch_size=sampler.batch_size,
             step_bytes=4 * parameters.nbytes
-            + 8 * self._evaluator.means_bytes(parameters.dtype, update)  # and as rows of passes
+            + 8 * self._evaluator.means_bytes(parameters.dtype, update)  # passes need them as rows
             + 24 * sampler.batch_size,
             buffered_steps=buffered_steps,
         )
@@ -78,13 +78,13 @@ class Coordinator:
         self._drop_nonfinite = drop_nonfinite
 
     def step(self, step: int) -> Minibatch:
-        """Do step number `step`, from 0; what it is worth is in `measured`, later.
+        """Compute step number `step`, from 0, and update θ; `measured` returns its figures later.
 
         Raises:
-            NonFinite: unless the examples are to be dropped; θ is unchanged.
+            NonFinite: unless the job drops such examples; θ is unchanged.
             Interrupted, NoWorkers, ClusterLost: from the executor; θ is unchanged.
         """
-        with np.errstate(all="ignore"):  # whoever looks at the results tells of an overflow
+        with np.errstate(all="ignore"):  # _reduce checks for overflow
             watch = Stopwatch()
             rate = self._learning_rate(step)
             ids, ranges = self._shard(step)
@@ -100,19 +100,19 @@ class Coordinator:
             return minibatch
 
     def measured(self, *, include_pending: bool = True) -> list[Measured]:
-        """What the steps since the last call were worth, in order.
+        """The figures of the steps since the last call, in order.
 
-        Those that wait to be measured together are measured now, if they are wanted as well.
+        `include_pending` measures buffered steps now; without it, they stay in the buffer.
         """
         return self._measurements.measured(include_pending=include_pending)
 
     @property
     def noise(self) -> SmoothedNoise:
-        """The noise scale over the steps that were measured."""
+        """The noise scale, smoothed over the measured steps."""
         return self._measurements.noise
 
     def evaluate(self) -> Evaluation:
-        """Loss and accuracy of θ on the validation examples, through the same workers."""
+        """Loss and accuracy of θ on the validation examples, computed by the same workers."""
         examples = len(self._sampler.validation)
         if not examples:
             return Evaluation(None, None)
@@ -129,13 +129,13 @@ class Coordinator:
         )
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
-        """The minibatch's examples, and a range of microbatches for every worker."""
+        """The minibatch's example ids, and a range of microbatches for each worker."""
         ids = self._sampler.minibatch(step)
         count = microbatches(len(ids), self._microbatch_size)
         return ids, assign(count, self._executor.range_count)
 
     def _reduce(self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]) -> Minibatch:
-        """Join what the workers returned, by the canonical tree."""
+        """Join the workers' sums by the canonical tree, and check that they are finite."""
         tree: ReductionTree[GradientSums] = ReductionTree(
             microbatches(len(ids), self._microbatch_size), GradientSums.join
         )
@@ -146,7 +146,7 @@ class Coordinator:
         losses = np.concatenate([part.losses for part in parts])
         norms = np.concatenate([part.norms for part in parts])
         examples, dropped = len(ids), []
-        if not isfinite(np.dot(losses, norms)):  # its own overflow costs a closer look
+        if not isfinite(np.dot(losses, norms)):  # quick check: it may overflow by itself
             finite = np.isfinite(losses) & np.isfinite(norms)
             dropped = ids[~finite].tolist()
             if dropped and (not self._drop_nonfinite or not finite.any()):
@@ -164,10 +164,10 @@ class Coordinator:
         )
 
     def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
-        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖: where sums become means."""
+        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖; the one place that divides."""
         weight = float(sums.totals[WEIGHT])
         if not sums.gradient.dtype.type(weight):
-            weight = 0.0  # what is left weighs nothing beside what was dropped
+            weight = 0.0  # the remaining weights underflow beside the dropped ones
         gradient, norm = mean(sums.gradient, weight, self._pool)
         weighted_loss = float(sums.totals[LOSS])
         if not isfinite(norm) or not isfinite(weighted_loss):
@@ -175,7 +175,7 @@ class Coordinator:
         return weighted_loss / weight if weight else None, gradient, norm
 
     def _compare(self, step: int, minibatch: Minibatch, rate: float, watch: Stopwatch) -> None:
-        """How far the shortcuts are from G, both at the old θ; and what the norms tell."""
+        """Buffer the step, at θ before the update, to measure its shortcuts and norms."""
         self._measurements.take(
             Step(
                 step + 1,
@@ -193,9 +193,9 @@ class Coordinator:
         )
 
     def _update(self, minibatch: Minibatch, rate: float) -> None:
-        """A new θ, in place, along G or the shortcut that is trained on.
+        """Update θ in place, along G or the shortcut that the job trains on.
 
-        An overflow shows in the next step's losses.
+        If θ overflows, the next step's losses are not finite.
         """
         if minibatch.loss is None:
             return

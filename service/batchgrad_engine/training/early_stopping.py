@@ -1,4 +1,4 @@
-"""Stop a job that has learned all it will, by a validation figure, once an epoch."""
+"""Early stopping: end a job whose validation figure no longer improves."""
 
 from math import inf
 from typing import Any
@@ -8,10 +8,10 @@ from batchgrad_engine.training.best import score
 
 
 class EarlyStopping:
-    """Counts the evaluations since the figure was last better, by more than `min_delta`.
+    """Counts the evaluations since the figure last improved by more than `min_delta`.
 
-    Better is lower for the loss, higher for the accuracy. `reason` says why to stop, None while
-    there is none. Without a spec there never is one.
+    The loss improves when it is lower, the accuracy when it is higher. `reason` says why to stop;
+    None to continue, and always None without a spec.
     """
 
     def __init__(self, spec: contract.EarlyStopping | None) -> None:
@@ -22,7 +22,7 @@ class EarlyStopping:
         self._waited = 0
 
     def observe(self, epoch: int, loss: float, accuracy: float | None) -> None:
-        """Take in the figures after `epoch`, counted from 1."""
+        """Add the figures of the evaluation after `epoch`, counted from 1."""
         if self._spec is None:
             return
         reached = score(self._spec.metric, loss, accuracy)
@@ -34,14 +34,14 @@ class EarlyStopping:
             self._waited += 1
         if self._waited >= self._spec.patience:
             self.reason = (
-                f"Stopped early after epoch {epoch}: no evaluation since that after epoch "
+                f"Stopped early after epoch {epoch}: no evaluation since the one after epoch "
                 f"{self._best_epoch} ({self._spec.metric}, {abs(self._best):.6g}) was better by "
                 f"more than {self._spec.min_delta:g} "
                 f"(early_stopping.patience = {self._spec.patience})."
             )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON; floats come back with the same bits."""
+        """State for a checkpoint, as JSON values; floats keep their bits."""
         best = None if self._best == -inf else self._best
         return {
             "best": best,
@@ -51,7 +51,7 @@ class EarlyStopping:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Continue from what `state` returned."""
         self._best = -inf if state["best"] is None else state["best"]
         self._best_epoch, self._waited = state["best_epoch"], state["waited"]
         self.reason = state["reason"]

@@ -1,4 +1,4 @@
-"""The memory that a job takes, from shapes alone."""
+"""Estimate the memory of a job from shapes alone."""
 
 from math import prod
 
@@ -8,25 +8,25 @@ from batchgrad.contract import JobSpec
 from batchgrad_workers.nn.network import Network
 
 VECTORS = 9
-"""Arrays of P numbers that an engine holds: θ twice and the best, G, sums, means, optimizer."""
+"""Arrays of P numbers in an engine: θ twice and the best θ, G, sums, means, optimizer state."""
 
 
 def job_bytes(spec: JobSpec, network: Network, means: int = 0) -> int:
-    """What a job's engine holds at least, with one thread; `means` numbers are averaged a step."""
+    """Least memory of a job's engine with one thread; each step averages `means` numbers."""
     numbers = VECTORS * (network.size + means) + microbatch_numbers(network, spec.microbatch)
     return np.dtype(spec.precision).itemsize * numbers
 
 
 def microbatch_numbers(network: Network, rows: int) -> int:
-    """Numbers that a microbatch of so many examples holds at once.
+    """Numbers that a microbatch of `rows` examples needs at once.
 
-    Every layer's outputs and the errors at them, and the largest workspace of a layer.
+    These are every layer's outputs, the errors at them, and the largest workspace of a layer.
     """
     return 2 * rows * outputs_size(network) + workspace_size(network)
 
 
 def outputs_size(network: Network) -> int:
-    """Numbers that all layers put out for one example."""
+    """Numbers in the outputs of all layers, for one example."""
     return sum(prod(layer.output_shape) for layer in network.layers)
 
 

@@ -1,7 +1,7 @@
-"""The learning rate of each step, as a function of the step's number alone.
+"""Learning-rate schedules: the rate of each step, from the step's number alone.
 
-t step, from 0 · T steps planned · W warm-up steps · α the learning rate in the spec. Nothing is
-remembered from step to step, so a resumed run uses the same rates, bit for bit.
+t step, from 0 · T steps planned · W warm-up steps · α the learning rate in the spec. A schedule
+has no state, so a resumed run uses the same rates, bit for bit.
 """
 
 from math import cos, pi
@@ -19,7 +19,7 @@ def learning_rate(optimizer: contract.Optimizer, step: int, steps_planned: int) 
 
 
 def _factor(schedule: contract.Schedule, step: int, steps: int) -> float:
-    """What α is multiplied by at step number `step` of the `steps` after the warm-up.
+    """The factor of α at step number `step` of the `steps` after the warm-up.
 
     cosine: f + (1 - f) (1 + cos(π t/T))/2, f the final fraction (Loshchilov and Hutter 2017,
     equation 5; torch's CosineAnnealingLR with T_max = T), which nears f at the last step.

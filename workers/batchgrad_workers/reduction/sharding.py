@@ -25,7 +25,7 @@ def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
 
 
 @lru_cache(4096)
-def sums(start: int, stop: int, microbatches: int) -> int:
+def node_count(start: int, stop: int, microbatches: int) -> int:
     """Number of nodes that a worker returns for a range of the canonical tree over M leaves."""
     count = 0
     while start < stop:

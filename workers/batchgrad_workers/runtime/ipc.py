@@ -1,6 +1,6 @@
 """Messages between an engine and a worker on its machine, over a Unix socket.
 
-Each message is one packet of a few bytes: `Command`s to the worker, `Reply`s to the engine.
+Each message is one packet of a few bytes: `ComputeRequest`s to the worker, `Reply`s to the engine.
 Arrays are in shared memory, θ in the engine's and sums in the worker's; each side sends the
 descriptor of its memory with the first message that needs it. When a process dies, the other side
 sees the end of the connection at once.
@@ -38,10 +38,10 @@ class ConnectInfo(NamedTuple):
     token: bytes
 
 
-class Command(NamedTuple):
-    """Compute microbatches [start, stop) of a step at θ. `call` numbers the engine's requests."""
+class ComputeRequest(NamedTuple):
+    """Compute microbatches [start, stop) of a step at θ. `number` numbers the engine's requests."""
 
-    call: int
+    number: int
     work: Work
     step: int
     start: int
@@ -51,7 +51,7 @@ class Command(NamedTuple):
 class Reply(NamedTuple):
     """A `RangeSums` with the places of its arrays in shared memory; or the error instead."""
 
-    call: int
+    number: int
     start: int
     stop: int
     seconds: float
@@ -78,7 +78,7 @@ def connect(info: ConnectInfo) -> socket.socket:
 
 
 def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
-    """Serve commands until the connection ends. `dtype` is θ's."""
+    """Serve requests until the connection ends. `dtype` is θ's."""
     outbox = Outbox()
     memory: mmap.mmap | None = None
     with connection:
@@ -92,8 +92,8 @@ def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
             for descriptor in descriptors:
                 memory = mapped(descriptor)
                 os.close(descriptor)
-            command = Command(*json.loads(packet))
-            reply, new_memory = _compute(command, shard, memory, dtype, outbox)
+            request = ComputeRequest(*json.loads(packet))
+            reply, new_memory = _compute(request, shard, memory, dtype, outbox)
             try:
                 socket.send_fds(connection, [json.dumps(reply).encode()], new_memory)
             except ConnectionError:
@@ -104,12 +104,16 @@ def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
 
 
 def _compute(
-    command: Command, shard: ShardRunner, memory: mmap.mmap | None, dtype: str, outbox: Outbox
+    request: ComputeRequest,
+    shard: ShardRunner,
+    memory: mmap.mmap | None,
+    dtype: str,
+    outbox: Outbox,
 ) -> tuple[Reply, list[int]]:
-    call, work, step, start, stop = command
+    number, work, step, start, stop = request
     try:
         if memory is None:
-            raise ValueError("the first command came without θ.")  # noqa: TRY301  # the reply reports it
+            raise ValueError("the first request came without θ.")  # noqa: TRY301  # the reply reports it
         parameters = np.frombuffer(memory, dtype, shard.network.size)
         parameters.flags.writeable = False
         result: RangeSums[Any] = (
@@ -117,16 +121,16 @@ def _compute(
             if work == "gradient"
             else shard.evaluation_sums(parameters, start, stop)
         )
-        places, new_memory = outbox.put(call, flat(result))
+        places, new_memory = outbox.put(number, flat_arrays(result))
     except Exception as error:  # noqa: BLE001  # the engine must learn of any error
         out_of_memory = isinstance(error, MemoryError)
         text = str(error) if out_of_memory else traceback.format_exc()[-ERROR_CHARACTERS:]
-        return Reply(call, start, stop, 0.0, [], [], text, out_of_memory), []
+        return Reply(number, start, stop, 0.0, [], [], text, out_of_memory), []
     nodes = [(node.level, node.index) for node in result.nodes]
-    return Reply(call, start, stop, result.seconds, nodes, places), new_memory
+    return Reply(number, start, stop, result.seconds, nodes, places), new_memory
 
 
-def flat(result: RangeSums[Any]) -> list[Any]:
+def flat_arrays(result: RangeSums[Any]) -> list[Any]:
     """All arrays of a result: losses, norms, and those of each node's sums in order."""
     arrays = [result.losses, result.norms]
     for node in result.nodes:
@@ -138,12 +142,12 @@ def flat(result: RangeSums[Any]) -> list[Any]:
     return arrays
 
 
-def read(packet: bytes) -> Reply:
+def parse_reply(packet: bytes) -> Reply:
     """Parse a worker's packet."""
     return Reply(*json.loads(packet))
 
 
-def result(reply: Reply, work: Work, memory: mmap.mmap | None) -> RangeSums[Any]:
+def range_sums(reply: Reply, work: Work, memory: mmap.mmap | None) -> RangeSums[Any]:
     """The worker's result, in the worker's memory: valid until the engine's next request.
 
     Raises:

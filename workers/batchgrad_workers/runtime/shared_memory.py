@@ -53,21 +53,21 @@ class Outbox:
     """A process's own memory for arrays that it sends; reused for each request, grown if needed."""
 
     def __init__(self) -> None:
-        self._call = -1
+        self._request_number = -1
         self._memory: mmap.mmap | None = None
         self._used = 0
 
-    def put(self, call: int, arrays: Sequence[Any]) -> tuple[list[Place], list[int]]:
+    def put(self, request_number: int, arrays: Sequence[Any]) -> tuple[list[Place], list[int]]:
         """Copy flat arrays in; return their places, and the descriptor of the memory if it is new.
 
-        Arrays of the same call stay; arrays of earlier calls may be overwritten. The caller must
-        close the descriptor after sending it.
+        Arrays of the same request stay; those of earlier requests may be overwritten. The caller
+        must close the descriptor after sending it.
 
         Raises:
             MemoryError: the memory had to grow and could not.
         """
-        if call != self._call:
-            self._call, self._used = call, 0
+        if request_number != self._request_number:
+            self._request_number, self._used = request_number, 0
         sizes = [-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]
         needed = self._used + sum(sizes)
         descriptors = []

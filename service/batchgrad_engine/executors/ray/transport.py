@@ -84,7 +84,9 @@ class RayConnection:
             if is_current:
                 raise
             return None
-        self._connections.traffic["in", "ray"] += sum(array.nbytes for array in ipc.flat(result))
+        self._connections.traffic["in", "ray"] += sum(
+            array.nbytes for array in ipc.flat_arrays(result)
+        )
         return result if is_current else None  # a stale reply was transferred too
 
     def close(self) -> None:

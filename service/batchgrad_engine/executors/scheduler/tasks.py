@@ -6,7 +6,7 @@ from typing import Generic
 
 from batchgrad_engine.executors.protocol import Range
 from batchgrad_engine.executors.scheduler.protocol import W
-from batchgrad_workers.reduction.sharding import sums
+from batchgrad_workers.reduction.sharding import node_count
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Tasks(Generic[W]):
     def __init__(self, ranges: Sequence[Range] = ()) -> None:
         """The ranges with most sums are assigned first."""
         last = max((stop for _, stop in ranges), default=0)
-        costliest_first = sorted(ranges, key=lambda each: -sums(*each, last))
+        costliest_first = sorted(ranges, key=lambda each: -node_count(*each, last))
         self._tasks: dict[Range, Task[W]] = {each: Task() for each in costliest_first}
 
     def __len__(self) -> int:

@@ -117,10 +117,12 @@ class SharedMemoryConnection:
 
     def send(self, request: StepRequest, microbatches: Range) -> None:
         theta = self._connections.publish(request)
-        command = ipc.Command(request.number, request.work, request.step, *microbatches)
+        compute_request = ipc.ComputeRequest(
+            request.number, request.work, request.step, *microbatches
+        )
         descriptors = [] if self._has_theta else [theta]
         try:
-            socket.send_fds(self._socket, [json.dumps(command).encode()], descriptors)
+            socket.send_fds(self._socket, [json.dumps(compute_request).encode()], descriptors)
         except ConnectionError as error:
             raise ConnectionLost(GONE) from error
         self._has_theta = True
@@ -135,12 +137,12 @@ class SharedMemoryConnection:
         for descriptor in descriptors:
             self._memory = mapped(descriptor)
             os.close(descriptor)
-        reply = ipc.read(packet)
-        if request is None or reply.call != request.number:
+        reply = ipc.parse_reply(packet)
+        if request is None or reply.number != request.number:
             return None
-        result = ipc.result(reply, request.work, self._memory)
+        result = ipc.range_sums(reply, request.work, self._memory)
         self._connections.traffic["in", "shared_memory"] += sum(
-            array.nbytes for array in ipc.flat(result)
+            array.nbytes for array in ipc.flat_arrays(result)
         )
         return result
 

@@ -1,10 +1,12 @@
+"""Ranges cover all microbatches, are balanced, and have aligned boundaries."""
+
 from itertools import pairwise
 from math import ceil
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_workers.reduction.sharding import assign, split, sums
+from batchgrad_workers.reduction.sharding import assign, node_count, split
 from batchgrad_workers.reduction.tree import ReductionTree
 
 MICROBATCHES = st.integers(1, 500)
@@ -20,14 +22,14 @@ def test_ranges_cover_everything_once_in_order(microbatches: int, workers: int) 
 
 
 @given(MICROBATCHES, WORKERS)
-def test_nobody_gets_more_than_a_fair_share_rounded_up(microbatches: int, workers: int) -> None:
+def test_no_range_is_longer_than_the_average_rounded_up(microbatches: int, workers: int) -> None:
     ranges = assign(microbatches, workers)
     assert len(ranges) <= workers
     assert max(stop - start for start, stop in ranges) == ceil(microbatches / workers)
 
 
 def test_a_job_of_many_steps_and_losses_does_not_fill_the_memory() -> None:
-    assert all(each.cache_info().maxsize for each in (assign, sums))
+    assert all(each.cache_info().maxsize for each in (assign, node_count))
 
 
 def nodes(start: int, stop: int, microbatches: int) -> int:
@@ -41,15 +43,15 @@ def test_boundaries_are_aligned_where_balance_allows() -> None:
     assert assign(8, 2) == [(0, 4), (4, 8)]
     assert assign(7, 3) == [(0, 2), (2, 4), (4, 7)]
     assert [nodes(*each, 8) for each in assign(8, 4)] == [1, 1, 1, 1]
-    # Equal cuts of 16 by 3 would make [0,5) [5,10) [10,16): 2 + 3 + 2 sums instead of 1 + 1 + 2.
+    # Equal cuts of 16 by 3 would make [0,5) [5,10) [10,16): 2 + 3 + 2 nodes instead of 1 + 1 + 2.
     assert sum(nodes(*each, 16) for each in assign(16, 3)) == 5
 
 
 @given(MICROBATCHES, st.data())
-def test_sums_are_as_many_as_the_tree_has_nodes(microbatches: int, data: st.DataObject) -> None:
+def test_node_count_is_that_of_the_tree(microbatches: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, microbatches - 1))
     stop = data.draw(st.integers(start + 1, microbatches))
-    assert sums(start, stop, microbatches) == nodes(start, stop, microbatches)
+    assert node_count(start, stop, microbatches) == nodes(start, stop, microbatches)
 
 
 @given(st.integers(0, 50), MICROBATCHES, WORKERS)
