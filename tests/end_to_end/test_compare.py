@@ -1,6 +1,5 @@
 """The claim of `compare` on every ready example: no shortcut trains better than the gradient."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,17 +7,12 @@ import pytest
 from batchgrad import Client
 from batchgrad.contract import JobSpec
 from batchgrad.local import compare as comparing
-from batchgrad.local.private_service import private_service
 from batchgrad.parsing.spec_files import load_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A service without any dataset."""
-    with private_service(folder=tmp_path_factory.mktemp("compare")) as client:
-        yield client
+pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize(
@@ -32,11 +26,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     ],
 )
 def test_mean_gradient_trains_no_worse_than_any_shortcut(
-    bare: Client, name: str, epochs: int, arms: int
+    client: Client, name: str, epochs: int, arms: int
 ) -> None:
     spec = load_job(EXAMPLES / f"{name}.yaml", [f"epochs={epochs}"])
-    comparing.store_if_built_in(bare, spec.dataset, lambda _: None)
-    exact, *shortcuts = comparing.compare(bare, spec)
+    comparing.store_if_built_in(client, spec.dataset, lambda _: None)
+    exact, *shortcuts = comparing.compare(client, spec)
     assert len(shortcuts) == arms - 1
     assert exact.loss is not None
     assert exact.training_loss is not None
@@ -45,26 +39,26 @@ def test_mean_gradient_trains_no_worse_than_any_shortcut(
         assert exact.training_loss <= 1.01 * (shortcut.training_loss or float("inf"))
 
 
-def test_training_loss_is_that_of_all_training_examples(bare: Client) -> None:
+def test_training_loss_is_that_of_all_training_examples(client: Client) -> None:
     """With the whole set in one minibatch, the next step's loss is the same number."""
     spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=3", "batch_size=full", "keep=last"])
-    comparing.store_if_built_in(bare, spec.dataset, lambda _: None)
-    [arm, _] = comparing.compare(bare, spec, ["averaged_error"])
-    longer = bare.wait(bare.submit(spec.model_copy(update={"epochs": 4})).id)
+    comparing.store_if_built_in(client, spec.dataset, lambda _: None)
+    [arm, _] = comparing.compare(client, spec, ["averaged_error"])
+    longer = client.wait(client.submit(spec.model_copy(update={"epochs": 4})).id)
     assert arm.training_loss == longer.loss
 
 
-def test_the_last_epoch_counts_examples_and_not_minibatches(bare: Client) -> None:
+def test_the_last_epoch_counts_examples_and_not_minibatches(client: Client) -> None:
     """At a learning rate that moves nothing, an epoch's loss is that of all its examples."""
     inputs = [[k / 9.0] for k in range(65)]
     weights = [1.0 + k % 3 for k in range(65)]
-    bare.put_arrays("uneven", inputs, [float(k * k) for k in range(65)], weights)
+    client.put_arrays("uneven", inputs, [float(k * k) for k in range(65)], weights)
     spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=2", "validation_fraction=0"])
     still = {"kind": "sgd", "learning_rate": 1e-30}
     changes = {"dataset": "uneven", "optimizer": still, "workers": 0}
     spec = JobSpec.model_validate({**spec.model_dump(exclude_unset=True), **changes})
-    [arm, _] = comparing.compare(bare, spec, ["averaged_error"])
-    rows = list(bare.steps(arm.job.id))
+    [arm, _] = comparing.compare(client, spec, ["averaged_error"])
+    rows = list(client.steps(arm.job.id))
     assert [row.epoch for row in rows] == [1, 1, 2, 2]
     assert sum(row.weight or 0 for row in rows[2:]) == sum(weights)
     assert arm.loss == pytest.approx(arm.training_loss, rel=1e-6)
