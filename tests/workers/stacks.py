@@ -52,7 +52,7 @@ STACKS: dict[str, tuple[Shape, Layers]] = {
     "avg_pool2d": (IMAGE, [BELOW, {"kind": "avg_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
     "embedding": ((6,), [IDS, HEAD]),
     "embedding with padding": ((2, 3), [{**IDS, "padding_idx": 2}, {"kind": "tanh"}, HEAD]),
-    **{kind: ((5,), [HEAD, {"kind": kind}, HEAD]) for kind in ELEMENTWISE},
+    "elementwise": ((5,), [HEAD, *({"kind": kind} for kind in ELEMENTWISE), HEAD]),
 }
 
 

@@ -56,10 +56,13 @@ def test_sums_and_factored_norms_are_those_of_the_gradients_themselves(name: str
     of = network(name)
     theta, batch = microbatch(of, 7)
 
-    sums, _, norms = differentiator(of).sums(of.views(theta), batch)
+    sums, losses, norms = differentiator(of).sums(of.views(theta), batch)
     gradients = rows(differentiator(of).each(of.views(theta), batch))
 
+    weight = batch.weights.sum()
     assert sums.gradient == pytest.approx(batch.weights @ gradients, rel=1e-11, abs=1e-12)
+    assert sums.microbatch_means == pytest.approx(sums.gradient / weight, rel=1e-11)
+    assert sums.totals == pytest.approx([batch.weights @ losses, weight, 1])
     assert norms == pytest.approx(np.linalg.norm(gradients, axis=1), rel=1e-11)
 
 

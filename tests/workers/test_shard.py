@@ -37,8 +37,10 @@ def minibatch(of: WorkerConfig, step: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("edges", [[], [5], [1, 2, 11], [4, 8], list(range(1, M))])
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("edges", "threads"),
+    [([], 2), ([5], 4), ([1, 2, 11], 1), ([4, 8], 2), (list(range(1, M)), 4)],
+)
 def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
     tmp_path: Path, precision: str, edges: list[int], threads: int
 ) -> None:
