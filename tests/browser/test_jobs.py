@@ -30,7 +30,7 @@ def submit(page: Page, **changes: str) -> None:
     """Change lines of the form's own spec, and submit it."""
     page.goto("/")
     page.get_by_role("link", name="Submit", exact=True).click()
-    text = page.get_by_label("The spec, as YAML")
+    text = page.get_by_label("Job spec (YAML)")
     spec = text.input_value()
     lines = [line for line in spec.splitlines() if line.partition(":")[0] not in changes]
     text.fill("\n".join([*lines, *(f"{key}: {value}" for key, value in changes.items())]))
@@ -119,7 +119,7 @@ def test_what_is_wrong_in_a_spec_is_shown_at_its_line(
 ) -> None:
     page = open_page(running.link, expected="status of 422")  # Chromium says so of any such page
     page.goto("/submit")
-    text = page.get_by_label("The spec, as YAML")
+    text = page.get_by_label("Job spec (YAML)")
     text.fill(text.input_value().replace("epochs: 30", "epochs: 0"))
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name="Line 11").click()

@@ -120,7 +120,7 @@ def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> Non
         page.goto("/try")
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("not this service's token")
+        expect(page.get_by_role("alert")).to_contain_text("not the token of this service")
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/try")

@@ -182,7 +182,7 @@ def test_ledger_outlives_its_dataset(bench: Bench, job: str) -> None:
 def test_job_without_a_ledger_says_so(bench: Bench) -> None:
     push(bench)
     found = problem(bench.http.get(f"/v1/jobs/{submit(bench)}/examples"), 409)
-    assert (found["code"], "checkpoint" in found["detail"]) == ("no_ledger", True)
+    assert (found["code"], "wait for its first step" in found["detail"]) == ("no_ledger", True)
     assert problem(bench.http.get("/v1/jobs/job_0/examples"), 404)["code"] == "job_not_found"
 
 

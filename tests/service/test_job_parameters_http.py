@@ -34,7 +34,7 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
         assert file.exists()
         bench.supervisor.cancel(one.id)
         assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
-        assert ("let go", one.id) in bench.supervisor.asked
+        assert ("end engine", one.id) in bench.supervisor.asked
     assert not file.exists()
 
 
@@ -104,7 +104,7 @@ def test_the_best_parameters_are_downloaded_listed_and_started_from(bench: Bench
     assert kept.headers["content-disposition"].endswith('filename="digits-step-8.safetensors"')
     assert kept.headers["etag"] != last.headers["etag"]
     assert "[4, 5, 8, 10, 15], none of 7" in problem(bench.http.get(f"{url}?step=7"), 404)["detail"]
-    assert "give one" in problem(bench.http.get(f"{url}?step=8&which=best"), 422)["detail"]
+    assert "give only one" in problem(bench.http.get(f"{url}?step=8&which=best"), 422)["detail"]
     listed = bench.http.get(f"/v1/jobs/{job.id}/checkpoints").json()["data"]
     assert [(one["step"], one["best"]["step"]) for one in listed] == [(15, 8), (10, 8), (5, 4)]
     shown = bench.store.job(job.id)

@@ -67,7 +67,7 @@ def test_a_wrong_token_or_cookie_opens_nothing(guarded: Bench) -> None:
     for token in ("", "wrong", TOKEN[:-1], "ünïcode"):
         refused = http.post("/login", data={"token": token})
         assert refused.status_code == 401
-        assert "not this service" in refused.text
+        assert "not the token of this service" in refused.text
         assert "set-cookie" not in refused.headers
     log_in(http)
     [(name, value)] = http.cookies.items()

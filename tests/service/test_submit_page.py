@@ -26,11 +26,11 @@ def post(http: TestClient, spec: str, action: str = "submit", key: str = "k") ->
     return http.post("/submit", data=fields, follow_redirects=False)
 
 
-def complaints(answer: Response) -> tuple[list[int], str]:
+def errors_of(answer: Response) -> tuple[list[int], str]:
     """The lines that are marked, and what is said."""
     assert answer.status_code == 422, answer.text
     gutter = re.search(r'<ol aria-hidden="true" id="lines">(.*?)</ol>', answer.text, re.DOTALL)
-    said = re.search(r'id="complaints">(.*?)</div>', answer.text, re.DOTALL)
+    said = re.search(r'id="errors">(.*?)</div>', answer.text, re.DOTALL)
     assert gutter
     assert said
     items = re.findall(r"<li( class=.wrong.)?>", gutter.group(1))
@@ -47,8 +47,8 @@ def test_lines_are_looked_for_beside_the_event_loop(
             super().__init__(*given)
 
     monkeypatch.setattr(submit, "Lines", Watched)
-    assert complaints(post(bench.http, SPEC.replace("steps: 3", "steps: x")))[0] == [7]
-    assert complaints(post(bench.http, SPEC))[0] == [2]  # there is no such dataset
+    assert errors_of(post(bench.http, SPEC.replace("steps: 3", "steps: x")))[0] == [7]
+    assert errors_of(post(bench.http, SPEC))[0] == [2]  # there is no such dataset
 
 
 def test_a_job_is_submitted_once(bench: Bench) -> None:
@@ -74,7 +74,7 @@ def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
 def test_what_cannot_be_meant_is_shown_before_and_after(bench: Bench) -> None:
     push(bench.http)
     spec = SPEC.replace("out_features: 2", "out_features: 128")
-    told = "The network has 128 outputs, the dataset 2 classes"
+    told = "The network has 128 outputs, the dataset has 2 classes"
     assert told in post(bench.http, spec, action="check").text
     page = bench.http.get(post(bench.http, spec).headers["location"]).text
     assert page.count(told) == 2  # below the heading, and as an event
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_at_its_line_and_the_text_stays(
     text = SPEC.replace(old, new)
     assert text != SPEC
     answer = post(bench.http, text)
-    marked, told = complaints(answer)
+    marked, told = errors_of(answer)
     assert marked == lines
     assert said in told
     assert text.rstrip("\n").rsplit("\n", 1)[-1][:50] in answer.text

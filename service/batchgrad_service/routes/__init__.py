@@ -1,1 +1,1 @@
-"""The HTTP resources, one file for each kind."""
+"""The HTTP API: a module for each kind of resource."""

@@ -1,4 +1,4 @@
-"""The question itself, and what the service says of itself: version, health, metrics."""
+"""/v1/gradients, and the service's version, health, readiness and metrics."""
 
 from typing import Any
 
@@ -24,40 +24,40 @@ _TEXT: dict[int | str, dict[str, Any]] = {
     tags=["gradients"],
 )
 async def compare_gradients(request: Request, services: ServicesDep) -> Response:
-    """One minibatch: the exact mean gradient, and how far each shortcut is from it."""
+    """Compute the exact mean gradient of one minibatch, and how far each shortcut is from it."""
     async with services.bodies.json(request) as body:
-        answer = await services.questions.ask("gradients", body)
-    return file_response(answer, "application/json")
+        response = await services.questions.ask("gradients", body)
+    return file_response(response, "application/json")
 
 
 @router.get("/v1/version", response_model=Version, tags=["service"])
 def read_version(services: ServicesDep) -> Response:
-    """The service's version, and what decides the bits of a run."""
+    """The service's version, and the versions and CPU that a run's bits depend on."""
     return json_response(services.version)
 
 
 @router.get("/healthz", tags=["service"])
 async def read_health() -> dict[str, str]:
-    """The process answers; at once, since it waits for no thread."""
+    """200 if the process responds; needs no database and no thread."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", tags=["service"])
 def read_readiness(services: ServicesDep) -> dict[str, str]:
-    """Jobs can be run; 503 before that, and while the service stops."""
+    """200 if jobs can run; 503 while the service starts or stops, or cannot run jobs."""
     if services.shutdown.begun or not services.supervisor.ready():
         raise UnavailableError(
             "The service is not ready: it is starting or stopping.", code="not_ready"
         )
     services.store.count_by_status()
-    if trouble := services.trouble():
-        code, detail = trouble
+    if problem := services.problem():
+        code, detail = problem
         raise UnavailableError(detail, code=code)
     return {"status": "ready"}
 
 
 @router.get("/metrics", response_class=Response, responses=_TEXT, tags=["service"])
 def read_metrics(services: ServicesDep, request: Request) -> Response:
-    """What Prometheus reads: as OpenMetrics if it asks for that, else in its own text format."""
+    """Metrics in Prometheus's text format, or in OpenMetrics if Accept asks for it."""
     text, media_type = exposition(services.registry, request.headers.get("accept", ""))
     return Response(text, media_type=media_type)

@@ -1,4 +1,4 @@
-"""/v1/datasets: put an npz under a name, list, read, delete."""
+"""/v1/datasets: upload, list, read and delete datasets."""
 
 from pathlib import Path as FilePath
 from typing import Annotated
@@ -28,23 +28,29 @@ _NPZ = {
     "/{name}",
     status_code=201,
     response_model=Dataset,
-    responses={200: {"model": Dataset, "description": "The same content again, or replaced"}},
+    responses={
+        200: {
+            "model": Dataset,
+            "description": "The dataset already had this content, or was replaced",
+        }
+    },
     openapi_extra=_NPZ,
 )
 async def put_dataset(
     name: Name, services: ServicesDep, request: Request, replace: bool = False
 ) -> Response:
-    """Store an npz: `inputs` (n, …), `targets`, optional `weights` (n,).
+    """Store an npz file with `inputs` (n, …), `targets` and optional `weights` (n,).
 
-    201 for a new name; 200 when it has this content already, or with ?replace=true gets it.
+    201 for a new name. 200 if the dataset already has this content, or if ?replace=true replaced
+    it.
     """
-    kind = request.headers.get("content-type", "")
-    if kind.startswith(("multipart/", "application/json")):
+    content_type = request.headers.get("content-type", "")
+    if content_type.startswith(("multipart/", "application/json")):
         raise UnsupportedMediaTypeError(
-            f"Got {kind:.100}; send the bytes of an npz file as the body, "
-            "with content-type application/x-npz."
+            f"The body has content type {content_type:.100}; expected the bytes of an npz file, "
+            "with content type application/x-npz."
         )
-    # The archive and the arrays in it are there at the same time.
+    # The archive and its unpacked arrays are on the disk at the same time.
     services.disk.require(2 * int(request.headers.get("content-length", "0")))
     with services.datasets.upload() as path:
         await _receive(request, path)
@@ -57,15 +63,15 @@ async def put_dataset(
 
 
 async def _receive(request: Request, path: FilePath) -> None:
-    """Write the body to `path` as it comes; the edge bounds its length."""
+    """Write the body to `path`. AccessMiddleware limits its length."""
     with path.open("xb") as file:
-        waiting = bytearray()
+        buffer = bytearray()
         async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= _WRITE_BYTES:
-                await run_in_threadpool(file.write, bytes(waiting))
-                waiting.clear()
-        await run_in_threadpool(file.write, bytes(waiting))
+            buffer += chunk
+            if len(buffer) >= _WRITE_BYTES:
+                await run_in_threadpool(file.write, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(file.write, bytes(buffer))
 
 
 @router.get("", response_model=Page[Dataset])
@@ -74,18 +80,18 @@ def list_datasets(
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Response:
-    """Datasets by name."""
+    """Datasets in the order of their names."""
     return json_response(services.store.datasets(after, limit))
 
 
 @router.get("/{name}", response_model=Dataset)
 def read_dataset(name: Name, services: ServicesDep) -> Response:
-    """One dataset: what it is, not its bytes."""
+    """One dataset's description, without its content."""
     return json_response(services.store.dataset(name))
 
 
 @router.delete("/{name}", status_code=204)
 def delete_dataset(name: Name, services: ServicesDep) -> Response:
-    """Remove a dataset that no job needs any more."""
+    """Delete a dataset that no unfinished job uses."""
     services.datasets.delete(name)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""What the routes work with: one frozen bundle, made once, handed in by `create_app`."""
+"""The objects that routes use (`Services`), as a FastAPI dependency."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ Result = TypeVar("Result")
 HEAVY_AT_ONCE = 2
 SMALL_SPEC_BYTES = 2**16
 SMALL_DATA_BYTES = 2**26
-"""What is larger is read in a process of its own, not in a thread of the service."""
+"""Larger specs and datasets are checked in a separate process, not in a thread."""
 
 
 class Questions(Protocol):
-    """Who answers what takes time or memory."""
+    """Computes responses that need much time or memory, in separate processes."""
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
         """The answer to `body`, for which `data_bytes` of stored data are read.
@@ -53,16 +53,16 @@ class Questions(Protocol):
 
 
 class Supervisor(Protocol):
-    """Who runs the jobs. `cancel`, `pause`, `resume` raise NotFoundError and ConflictError."""
+    """Runs the jobs. `cancel`, `pause`, `resume` raise NotFoundError and ConflictError."""
 
     def notify(self) -> None:
-        """Something was queued."""
+        """Start queued jobs."""
 
     def cancel(self, job_id: str) -> Job:
-        """End a job at its next step boundary."""
+        """Cancel a job after its current step."""
 
     def pause(self, job_id: str) -> Job:
-        """Set a job aside at its next step boundary."""
+        """Pause a job after its current step."""
 
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again."""
@@ -71,15 +71,15 @@ class Supervisor(Protocol):
         """Wait until an ended job has no engine any more."""
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:
-        """A running job's example ledger, just written; None if that takes longer."""
+        """A running job's current example ledger; None if writing it takes more than `seconds`."""
 
     def ready(self) -> bool:
-        """Whether jobs can be run."""
+        """Whether jobs can run."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a route may need. `exporters` make a download from a checkpoint file."""
+    """The objects that routes use. `exporters` write a checkpoint file in a download format."""
 
     data_dir: Path
     store: Store
@@ -104,14 +104,14 @@ class Services:
     keep_alive_seconds: float = 15.0
 
     async def read_spec(self, body: bytes) -> JobSpec:
-        """A job's spec from a request's body; ProblemError if it is none."""
+        """The job spec in a request's body; ProblemError if it is invalid."""
         if len(body) <= SMALL_SPEC_BYTES:
             return await run_in_threadpool(read_body, JobSpec, body)
         with await self.questions.ask("spec", body) as answer:
             return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
 
     async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-        """What the job would do; ProblemError if spec, dataset and machine do not fit."""
+        """The job's plan; ProblemError if spec, dataset and machine do not fit together."""
         planned = await self._planned(spec, dataset, directory)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)
@@ -125,8 +125,8 @@ class Services:
         with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
             return Plan.model_validate_json(answer.read())
 
-    def trouble(self) -> tuple[str, str] | None:
-        """What keeps jobs from running, as a code and a sentence; None for nothing."""
+    def problem(self) -> tuple[str, str] | None:
+        """The code and message of what prevents jobs from running; None if nothing does."""
         if shortage := self.disk.shortage():
             return "disk_full", f"{shortage} Running jobs have stopped until then."
         if self.store.damage:
@@ -134,11 +134,11 @@ class Services:
         return None
 
     async def run_heavy(self, work: Callable[[], Result]) -> Result:
-        """The result of work that takes much memory, of which little is done at once."""
+        """Run `work`, which needs much memory, in a thread; at most HEAVY_AT_ONCE at a time."""
         return await anyio.to_thread.run_sync(work, limiter=self.heavy)
 
     def job_directory(self, job_id: str) -> Path:
-        """Where a job's files are; `job_id` must be one that the store knows."""
+        """The directory of a job's files; `job_id` must be the id of a stored job."""
         return self.data_dir / "jobs" / job_id
 
 

@@ -1,4 +1,4 @@
-"""/docs: the OpenAPI description as one page that needs no other host, and no script."""
+"""/docs: the OpenAPI description as one HTML page, without scripts or files of other hosts."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ _STYLE = (
     ":root{color-scheme:light dark}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (  # this one style, and nothing else
+_POLICY = (  # allows this style sheet only
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
@@ -30,12 +30,12 @@ _POLICY = (  # this one style, and nothing else
 
 @router.get("/docs", include_in_schema=False)
 def read_docs(request: Request) -> HTMLResponse:
-    """Every route with its parameters, body and answers."""
+    """Every route with its parameters, body and responses."""
     return HTMLResponse(render(request.app.openapi()), headers={"Content-Security-Policy": _POLICY})
 
 
 def keep_descriptions(router: APIRouter) -> None:
-    """Take the routes' descriptions from their sources where Python drops docstrings (-OO)."""
+    """Read the routes' descriptions from the source files if Python drops docstrings (-OO)."""
     for route in router.routes:
         if isinstance(route, APIRoute) and not route.description:
             keep(route.endpoint)
@@ -43,7 +43,7 @@ def keep_descriptions(router: APIRouter) -> None:
 
 
 def render(openapi: dict[str, Any]) -> str:
-    """The description as HTML."""
+    """An OpenAPI description as HTML."""
     title = escape(f"{openapi['info']['title']} {openapi['info']['version']}")
     routes = [
         _route(method, path, operation)
@@ -57,7 +57,7 @@ def render(openapi: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
-        f'Machines read <a href="openapi.json">/openapi.json</a>.</p>'
+        f'The same as JSON: <a href="openapi.json">/openapi.json</a>.</p>'
         f"{''.join(routes)}{_losses()}{_figures()}<h1>Schemas</h1>{''.join(schemas)}</html>"
     )
 
@@ -74,7 +74,7 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
     for status, answer in operation["responses"].items():
         for kind, body in answer.get("content", {"nothing": {"schema": {}}}).items():
             lines.append(
-                f"answers {escape(status)}: <code>{escape(kind)}</code> "
+                f"response {escape(status)}: <code>{escape(kind)}</code> "
                 f"{_type(body.get('schema', {}))}"
             )
     items = "".join(f"<li>{line}</li>" for line in lines)

@@ -1,4 +1,4 @@
-"""/v1/jobs/{id}/events: as a stream that ends with the job, or as a list."""
+"""/v1/jobs/{id}/events: a job's events as a stream or a list."""
 
 from typing import IO, Annotated
 
@@ -26,7 +26,7 @@ _FRAME = {  # of each event in the stream; `data` holds an Event as JSON
     response_model=Page[Event],
     responses={
         200: {
-            "description": "A stream; by Accept: application/json one page",
+            "description": "A stream; with Accept: application/json one page",
             "content": {"text/event-stream": {"schema": _FRAME}},
         }
     },
@@ -41,12 +41,12 @@ async def read_events(
     kind: Annotated[EventType | None, Query(alias="type")] = None,
     max_points: Annotated[int, Query(ge=2, le=10_000)] = 1000,
 ) -> Response:
-    """What happens to a job, from the event after `after` (or Last-Event-ID) on.
+    """A job's events after the event `after` (or Last-Event-ID).
 
-    With `type`, a list of all its events of one type, thinned to max_points, evenly apart.
+    With `type`, all events of one type as a list, thinned to max_points with equal distances.
 
-    The stream's last event is `end`. It also closes when the service stops: connect again with
-    Last-Event-ID, as browsers do by themselves.
+    The last event of the stream is `end`. The stream also ends when the service stops: connect
+    again with Last-Event-ID, as browsers do by themselves.
     """
     if kind is not None:
 
@@ -64,7 +64,8 @@ async def read_events(
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
             raise BadRequestError(
-                f"Last-Event-ID is {last_event_id!r:.60}; expected the id of an event, a number."
+                f"Last-Event-ID is {last_event_id!r:.60}; expected the id of an event, which is a "
+                "number."
             )
         after = int(last_event_id)
     return StreamingResponse(

@@ -1,4 +1,4 @@
-"""/v1/jobs/{id}/examples and /v1/jobs/{id}/steps/{step}/examples: what single examples did."""
+"""/v1/jobs/{id}/examples and /v1/jobs/{id}/steps/{step}/examples: figures of single examples."""
 
 import io
 from itertools import chain
@@ -32,11 +32,11 @@ from batchgrad_workers.system.files import hex_of
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Array = npt.NDArray[np.generic]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-MOST_NUMBERS = 2**20
-"""Of an example, as JSON or a picture."""
+MAX_NUMBERS = 2**20
+"""Numbers of an example that is returned as JSON or as a picture."""
 
 LEDGER_SECONDS = 2.0
-"""How long to wait for a running job's next step; then its newest checkpoint will do."""
+"""How long to wait for a running job's current ledger before the newest checkpoint is used."""
 
 
 @router.get("/{job_id}/examples", response_model=Ledger)
@@ -47,14 +47,17 @@ def read_examples(
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
-    """What every training example did so far, the largest first; while a job runs, up to now."""
+    """The example ledger: figures of every training example, the largest first.
+
+    Of a running job up to its current step.
+    """
     return json_response(newest_ledger(job_id, services, order, after, limit))
 
 
 def newest_ledger(
     job_id: str, services: Services, order: LedgerOrder, after: str | None, limit: int
 ) -> Ledger:
-    """A page of the newest ledger that there is."""
+    """A page of the newest ledger."""
     inputs = services.store.job_inputs(job_id)
     dataset = services.datasets.directory(inputs.dataset_digest)
     file = _newest_ledger(job_id, services)
@@ -68,16 +71,16 @@ def _newest_ledger(job_id: str, services: Services) -> LedgerFile:
     for path in [*([] if fresh is None else [fresh]), *kept]:
         try:
             return LedgerFile(path)
-        except NoLedger:  # torn, or removed for a newer one: the next will do
+        except NoLedger:  # damaged, or replaced by a newer one: try the next
             continue
     status = services.store.job(job_id).status
     if status in TERMINAL:
         raise ConflictError(
-            f"Job {job_id} {status} before its first checkpoint: it has no example ledger.",
+            f"Job {job_id} {status} before its first checkpoint, so it has no example ledger.",
             code="ended_without_checkpoint",
         )
     raise ConflictError(
-        f"Job {job_id} has no example ledger yet: wait for its first step or checkpoint.",
+        f"Job {job_id} has no example ledger yet: wait for its first step.",
         code="no_ledger",
     )
 
@@ -93,23 +96,23 @@ def read_example(
     example: Annotated[int, InPath(ge=0, lt=2**63)],
     file_format: Annotated[Literal["json", "png", "npy"], Query(alias="format")] = "json",
 ) -> Response:
-    """One example of the job's dataset: its input and target; or its input as a picture or array.
+    """Input and target of one example of the job's dataset, or its input as a picture or array.
 
-    Pictures are of inputs (height, width) and (1 or 3, height, width), and of k² numbers, k ≥ 8.
+    A picture needs inputs (height, width) or (1 or 3, height, width), or k² numbers with k ≥ 8.
     """
     inputs, targets = arrays_of(job_id, services)
     if example >= len(inputs):
         raise NotFoundError(
-            f"Job {job_id}'s dataset has the examples 0 to {len(inputs) - 1}, no {example}.",
+            f"The dataset of job {job_id} has examples 0 to {len(inputs) - 1}, but no {example}.",
             code="example_not_found",
         )
     if file_format == "npy":
         return _as_npy(inputs[example])
     size = inputs[example].size + targets[example].size
-    if size > MOST_NUMBERS:
+    if size > MAX_NUMBERS:
         raise InvalidError(
-            f"An example has {size} numbers, at most {MOST_NUMBERS} are written as JSON or drawn: "
-            "ask for ?format=npy, which numpy.load reads.",
+            f"An example has {size} numbers; the limit for JSON and pictures is {MAX_NUMBERS}: use "
+            "?format=npy, which numpy.load reads.",
             code="example_too_large",
         )
     if file_format == "json":
@@ -118,13 +121,14 @@ def read_example(
     shape = picture_shape(inputs.shape[1:])
     if shape is None:
         raise InvalidError(
-            f"Inputs of shape {inputs.shape[1:]} are no pictures: ask for format=json."
+            f"Inputs of shape {list(inputs.shape[1:])} cannot be drawn as pictures: use "
+            "?format=json."
         )
     return Response(png(inputs[example], shape), media_type="image/png")
 
 
 def _as_npy(row: Array) -> Response:
-    """The file that numpy.save makes of it, read from the disk as it is sent."""
+    """The row as numpy.save would write it, read from the disk while it is sent."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(row))
     flat = row.reshape(-1)
@@ -138,7 +142,7 @@ def _as_npy(row: Array) -> Response:
 
 
 def arrays_of(job_id: str, services: Services) -> tuple[Array, Array]:
-    """Inputs (n, …) and targets of a job's dataset, mapped; ConflictError when it was deleted."""
+    """Inputs (n, …) and targets of a job's dataset, mapped; ConflictError if it was deleted."""
     directory = services.datasets.directory(services.store.job_inputs(job_id).dataset_digest)
     try:
         inputs, targets = (
@@ -146,7 +150,9 @@ def arrays_of(job_id: str, services: Services) -> tuple[Array, Array]:
             for name in ("inputs", "targets")
         )
     except FileNotFoundError:
-        raise ConflictError(f"Job {job_id}'s dataset was deleted.", code="dataset_gone") from None
+        raise ConflictError(
+            f"The dataset of job {job_id} was deleted.", code="dataset_gone"
+        ) from None
     return inputs, targets
 
 
@@ -168,7 +174,7 @@ def read_step_examples(
     dataset = services.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
         raise ConflictError(
-            f"Job {job_id}'s dataset was deleted, so its steps can't be replayed.",
+            f"The dataset of job {job_id} was deleted, so its steps cannot be replayed.",
             code="dataset_gone",
         )
     for at, checkpoint in _starts(job_id, step, services):
@@ -188,13 +194,13 @@ def read_step_examples(
         if answer.examples is not None:
             return json_response(answer.examples)
     raise ConflictError(
-        f"Step {step} of job {job_id} can't be replayed: {answer.bad_checkpoint}",
+        f"Step {step} of job {job_id} cannot be replayed: {answer.bad_checkpoint}",
         code="bad_checkpoint",
     )
 
 
 def _starts(job_id: str, step: int, services: Services) -> list[tuple[int, Path | None]]:
-    """Where a replay can begin, the nearest first: checkpoints before the step, and the start."""
+    """Where a replay can begin: checkpoints before the step, the newest first, then the start."""
     folder = services.job_directory(job_id)
     before = [
         (stored.checkpoint.step, folder / stored.file)
@@ -217,8 +223,8 @@ def _refuse_long(job_id: str, step: int, start: int, services: Services) -> None
         return
     kept = [stored.checkpoint.step for stored in services.store.checkpoints(job_id)]
     raise ConflictError(
-        f"A replay of step {step} begins at step {start} and would take more than {most:g} s "
-        f"(replay_timeout_seconds), by the seconds that its steps took: ask for a step soon after "
-        f"one of the checkpoints, which are of the steps {sorted(kept)}.",
+        f"A replay of step {step} begins at step {start}. By the recorded durations it takes more "
+        f"than {most:g} s (replay_timeout_seconds): choose a step soon after a checkpoint; there "
+        f"are checkpoints of the steps {sorted(kept)}.",
         code="replay_too_long",
     )

@@ -1,4 +1,4 @@
-"""/v1/jobs/{id}/steps, checkpoints and parameters."""
+"""/v1/jobs/{id}/steps, /checkpoints and /parameters."""
 
 from typing import IO, Annotated, Literal
 
@@ -27,9 +27,9 @@ async def read_steps(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     max_points: Annotated[int | None, Query(ge=2, le=10_000)] = None,
 ) -> Response:
-    """Every step beyond `after`, in pages; or with max_points that many of them, evenly apart.
+    """The steps after `after`, in pages; with max_points that many of them, with equal distances.
 
-    Thinned, the first and the last are among them. The first 1,000 steps are kept, and the job's
+    A thinned list has the first and the last step. The first 1,000 steps are kept, and the job's
     last hour; before it every 2nd step, from 2 hours on every 4th, from 4 hours on every 8th, and
     so on. Any step can be replayed. Figures have 8 digits, a float64 job's all; loss, learning
     rate, gradient norm and noise scale always have all.
@@ -49,7 +49,7 @@ async def read_steps(
 
 @router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])
 def read_checkpoints(job_id: str, services: ServicesDep) -> Response:
-    """The checkpoints that are kept, the newest first."""
+    """The stored checkpoints, the newest first."""
     kept = services.store.checkpoints(job_id)
     return json_response(Page[Checkpoint](data=[stored.checkpoint for stored in kept]))
 
@@ -59,7 +59,7 @@ def read_checkpoints(job_id: str, services: ServicesDep) -> Response:
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": _BINARY}},
-        304: {"description": "If-None-Match has their ETag: nothing has changed"},
+        304: {"description": "The parameters still have the ETag in If-None-Match"},
     },
 )
 async def read_parameters(
@@ -67,29 +67,32 @@ async def read_parameters(
     services: ServicesDep,
     file_format: Annotated[Literal["safetensors", "npz"], Query(alias="format")] = "safetensors",
     which: Annotated[
-        Kept | None, Query(description="the best or the last; default what the job keeps")
+        Kept | None, Query(description="best or last; default what the job keeps")
     ] = None,
     step: Annotated[
-        int | None, Query(ge=0, lt=2**63, description="instead: those of an older checkpoint")
+        int | None, Query(ge=0, lt=2**63, description="instead of which: the step of a checkpoint")
     ] = None,
     fold: bool = False,
     precision: Annotated[
-        Precision | None, Query(description="of the file; default the job's")
+        Precision | None, Query(description="of the file; default the job's precision")
     ] = None,
-    if_none_match: Annotated[str | None, Header(description="an ETag of an earlier answer")] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="the ETag of an earlier response")
+    ] = None,
 ) -> Response:
-    """θ as a safetensors or npz file: those that the job keeps (spec.keep), as of now.
+    """The job's current parameters as a safetensors or npz file: best or last, by spec.keep.
 
-    Where the newest checkpoint is damaged, those of the one before it, with a Warning header.
+    If the newest checkpoint is damaged, the response has the parameters of the one before it and a
+    Warning header.
 
-    With ?which=best or last, those; with ?step=, those after that step, if a checkpoint holds them.
-    A safetensors file's metadata say which they are, with step, digest and evaluation.
+    ?which= chooses best or last; ?step= chooses a stored checkpoint. The metadata of a safetensors
+    file name step, digest and evaluation.
 
-    Where inputs were standardized, the file says how. With ?fold=true mean and deviation are
-    folded into the first layer, (W / deviation) x + (b - W (mean / deviation)), and the network
-    takes raw inputs; that needs a linear layer with a bias there. It is done in float64 and
-    refused where the file's precision would make another network of it: where means are many
-    deviations from 0, ask for ?precision=float64 too.
+    If inputs were standardized, the file has mean and deviation. ?fold=true folds them into the
+    first layer, (W / deviation) x + (b - W (mean / deviation)), so that the network takes raw
+    inputs; the first layer must be linear with a bias. Folding is computed in float64. It is
+    refused if the file's precision would change the network: when means are many deviations from
+    0, use ?precision=float64 too.
     """
     return await services.run_heavy(
         lambda: _parameters(
@@ -120,7 +123,7 @@ def _parameters(
     kept = services.store.checkpoints(job_id)
     if not kept and job.status in TERMINAL:
         raise ConflictError(
-            f"Job {job_id} {job.status} before its first checkpoint: it has no parameters.",
+            f"Job {job_id} {job.status} before its first checkpoint, so it has no parameters.",
             code="ended_without_checkpoint",
         )
     if not kept:
@@ -166,7 +169,7 @@ def _parameters(
 
 
 def _warning(faults: list[str], step: int) -> str:
-    """RFC 7234's header: these are older parameters than those that were asked for, and why."""
+    """A Warning header (RFC 7234): which older parameters the response has, and why."""
     text = f"{' '.join(faults)} These are the parameters of step {step}."
     quoted = " ".join(text.replace('"', "'").split())
     return f'199 batchgrad "{quoted.encode("ascii", "replace").decode()}"'

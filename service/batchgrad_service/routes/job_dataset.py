@@ -1,4 +1,4 @@
-"""A job's dataset for its workers on other nodes, with that job's secret; not for people."""
+"""A job's dataset for its workers on other nodes; needs the job's secret."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ FILES = tuple(f"{name}.npy" for name in ARRAYS)
 
 
 class _LargeFile(FileResponse):
-    """A third of the CPU time of the chunks of 64 KiB that Starlette sends."""
+    """Sends chunks of 1 MiB: a third of the CPU time of Starlette's chunks of 64 KiB."""
 
     chunk_size = 2**20
 
@@ -30,21 +30,21 @@ def read_job_dataset(
     request: Request,
     authorization: Annotated[str, Header()] = "",
 ) -> FileResponse:
-    """One array's .npy, or a range of its bytes.
+    """The .npy file of one array, or a range of its bytes.
 
     Raises:
-        ForbiddenError: not this job's secret, or the job has ended.
+        ForbiddenError: the secret is not this job's, or the job has ended.
     """
     secret = authorization.removeprefix("Bearer ")
     if not services.sources.opens(job_id, secret) or services.store.job(job_id).status in TERMINAL:
         raise ForbiddenError(
-            "This is for the workers of a job that has not ended, with the secret that its engine "
-            "was given; people need no more than GET /v1/datasets."
+            "Only workers of a job that has not ended can read this route, with the secret of that "
+            "job; GET /v1/datasets describes datasets."
         )
     digest = services.store.job_inputs(job_id).dataset_digest
     path = services.datasets.directory(digest) / file
     if file not in FILES or not path.is_file():
-        raise NotFoundError(f"Job {job_id}'s dataset has no {file:.64}.")
+        raise NotFoundError(f"The dataset of job {job_id} has no file {file:.64}.")
     _log.info(
         "a node fetches a dataset",
         job_id=job_id,

@@ -1,4 +1,4 @@
-"""/v1/jobs: submit, list, read, delete, cancel, pause, resume."""
+"""/v1/jobs: submit, list, read, delete, cancel, pause and resume jobs."""
 
 import hashlib
 import shutil
@@ -42,7 +42,7 @@ Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 async def submit_job(
     request: Request, services: ServicesDep, idempotency_key: Key = None
 ) -> Response:
-    """Queue a job: 201. Under an Idempotency-Key that was used, the first job again: 200."""
+    """Queue a job: 201. If the Idempotency-Key was used before, return its job: 200."""
     async with services.bodies.json(request) as body:
         spec = await services.read_spec(body)
         job, created = await queue(spec, services, idempotency_key)
@@ -65,7 +65,7 @@ async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job
 
 
 def _digest(spec: JobSpec) -> str:
-    """Of all that the spec says, which may be megabytes of parameters."""
+    """The digest of the whole spec, which may have megabytes of parameters."""
     return f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
 
 
@@ -101,7 +101,7 @@ def _store(
 
 
 def _stored(spec: JobSpec, digest: str) -> InitialParameters:
-    """The same initial parameters, by the digest they are stored under."""
+    """The same initial parameters, named by the digest of the stored file."""
     given = spec.initial_parameters.standardization if spec.initial_parameters else "own"
     return InitialParameters(digest=digest, standardization=given)
 
@@ -114,7 +114,7 @@ def list_jobs(
     after: str | None = None,
     limit: Limit = 50,
 ) -> Response:
-    """Jobs, the newest first; `status` may come several times or as a list with commas."""
+    """Jobs, the newest first; `status` can be repeated, or be a list with commas."""
     wanted = None if status is None else _statuses(status)
     pair = None
     if label is not None:
@@ -136,13 +136,13 @@ def _statuses(given: list[str]) -> list[JobStatus]:
 
 @router.get("/{job_id}", response_model=Job)
 def read_job(job_id: str, services: ServicesDep) -> Response:
-    """One job as it stands."""
+    """One job."""
     return json_response(services.store.job(job_id))
 
 
 @router.delete("/{job_id}", status_code=204)
 def delete_job(job_id: str, services: ServicesDep) -> Response:
-    """Forget a finished job with its history, checkpoints and files."""
+    """Delete a finished job with its history, checkpoints and files."""
     inputs = services.store.job_inputs(job_id)
     if services.store.job(job_id).status in TERMINAL:
         services.supervisor.end_engine(job_id)
@@ -155,17 +155,17 @@ def delete_job(job_id: str, services: ServicesDep) -> Response:
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=Job)
 def cancel_job(job_id: str, services: ServicesDep) -> Response:
-    """End a job at its next step boundary; asking twice does no harm."""
+    """Cancel a job after its current step. Repeated requests have no further effect."""
     return json_response(services.supervisor.cancel(job_id), 202)
 
 
 @router.post("/{job_id}/pause", status_code=202, response_model=Job)
 def pause_job(job_id: str, services: ServicesDep) -> Response:
-    """Set a job aside at its next step boundary, with a checkpoint."""
+    """Pause a job after its current step, with a checkpoint."""
     return json_response(services.supervisor.pause(job_id), 202)
 
 
 @router.post("/{job_id}/resume", status_code=202, response_model=Job)
 def resume_job(job_id: str, services: ServicesDep) -> Response:
-    """Queue a paused job again; it goes on where it stopped."""
+    """Queue a paused job again; it continues at its last step."""
     return json_response(services.supervisor.resume(job_id), 202)

@@ -1,4 +1,4 @@
-"""The example ledger in pages, in any of its orders; a few arrays of dataset length at a time."""
+"""Pages of the example ledger, in any of its orders."""
 
 from pathlib import Path
 
@@ -27,13 +27,13 @@ def ledger_page(
     after: str | None,
     limit: int,
 ) -> Ledger:
-    """The training examples from `after` on, the largest first (`example`: the smallest).
+    """The training examples after `after`, the largest first (`example`: the smallest first).
 
-    Equal ones come by number, those that no minibatch held come last. A cursor names a place in
-    the order, not a count, so that pages of a job that runs leave nothing out that stays put.
+    Equal examples are ordered by number; examples that no minibatch had come last. A cursor is a
+    value in the order, not a count: pages of a running job skip no example whose value stays.
 
     Raises:
-        InvalidError: `after` is no cursor of this order.
+        InvalidError: `after` is not a cursor of this order.
     """
     seen = file.column("times_seen")
     examples = _training(spec, len(seen), dataset)
@@ -53,7 +53,7 @@ def ledger_page(
 def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
     try:
         return job_sampler(spec, StoredDataset.open(dataset)).training
-    except FileNotFoundError:  # the dataset is no longer there, and with it its weights
+    except FileNotFoundError:  # the dataset was deleted, with its weights
         fraction = spec.validation_fraction
         return Sampler(
             seed=spec.seed, examples=examples, validation_fraction=fraction, batch_size=1
@@ -61,7 +61,7 @@ def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
 
 
 def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:
-    """What to order by, descending, for each of `examples`; -inf for those never seen."""
+    """The value to order by, descending, of each of `examples`; -inf if it was never seen."""
     if order == "example":
         return -examples.astype(np.float64)
     if order == "times_seen":
@@ -77,12 +77,12 @@ def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrd
 def _places(
     keys: _Keys, examples: Integers, after: tuple[float, int] | None, limit: int
 ) -> Integers:
-    """Places of the first `limit` + 1 keys beyond `after`, in order; ties by example."""
+    """Indices of the first `limit` + 1 keys after `after`, in order; ties by example."""
     places = np.arange(len(keys))
     if after is not None:
         key, example = after
         places = places[(keys < key) | ((keys == key) & (examples > example))]
-    if len(places) > limit + 1:  # sort only those that can be among the first
+    if len(places) > limit + 1:  # sort only keys that can be among the first
         least = np.partition(keys[places], len(places) - limit - 1)[len(places) - limit - 1]
         places = places[keys[places] >= least]
     return places[np.lexsort((examples[places], -keys[places]))][: limit + 1]
@@ -110,7 +110,7 @@ def _entries(
 
 
 def _classes(dataset: Path, examples: Integers) -> Integers | None:
-    """The examples' classes; None where targets are values, or the dataset is no longer there."""
+    """The examples' classes; None if targets are numbers, or the dataset was deleted."""
     try:
         targets = np.load(dataset / "targets.npy", mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -132,8 +132,8 @@ def _from_cursor(cursor: str, order: LedgerOrder) -> tuple[float, int]:
         of, place = "none", (0.0, 0)
     if of != order:
         raise InvalidError(
-            f"after is {cursor!r:.100}, which is no place in the order {order}: pass the `next` "
-            "of the page before, with the same order.",
+            f"after is {cursor!r:.100}, which is not a cursor of the order {order}: use `next` of "
+            "the page before, with the same order.",
             code="invalid_cursor",
         )
     return place

@@ -1,4 +1,4 @@
-"""One example's input as a picture: an 8-bit PNG, written here because it takes thirty lines."""
+"""Draw an example's input as an 8-bit PNG."""
 
 import struct
 import zlib
@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 SMALLEST_SQUARE = 8
-"""Flat inputs of k² numbers are drawn as k × k squares from this k on, as the digits' 64 are."""
+"""Flat inputs of k² numbers are drawn as k × k squares if k is at least this (digits: 8)."""
 
 
 def picture_shape(input_shape: Sequence[int]) -> tuple[int, int, int] | None:
     """(channels, height, width) of inputs that can be drawn, else None.
 
-    (h, w) and (1, h, w) are grey, (3, h, w) is coloured.
+    (h, w) and (1, h, w) are gray, (3, h, w) is RGB.
     """
     match tuple(input_shape):
         case (1 | 3 as channels, height, width):
@@ -28,7 +28,7 @@ def picture_shape(input_shape: Sequence[int]) -> tuple[int, int, int] | None:
 
 
 def png(values: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> bytes:
-    """`values` (channels · height · width) as PNG, its smallest black and its largest white.
+    """`values` (channels · height · width) as PNG: the smallest black, the largest white.
 
     Values that are not finite are drawn as the smallest. PNG: ISO/IEC 15948.
     """

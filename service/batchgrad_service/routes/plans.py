@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/plans", tags=["jobs"])
 
 @router.post("", response_model=Plan, openapi_extra=json_body(JobSpec))
 async def plan_job(request: Request, services: ServicesDep) -> Response:
-    """What a job with this spec would do: its layers, steps, memory and warnings."""
+    """What a job with this spec would do: layers, steps, memory and warnings."""
     async with services.bodies.json(request) as body:
         spec = await services.read_spec(body)
         return json_response(await plan(spec, services))
@@ -36,7 +36,7 @@ async def plan(spec: JobSpec, services: Services) -> Plan:
 
 @asynccontextmanager
 async def dataset_of(spec: JobSpec, services: Services) -> AsyncIterator[tuple[Dataset, Path]]:
-    """The dataset of a spec and its directory, which nobody deletes inside the block.
+    """The dataset of a spec and its directory, kept during the block.
 
     Raises:
         InvalidError: there is no such dataset.

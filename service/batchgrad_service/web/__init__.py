@@ -1,1 +1,1 @@
-"""The page: rendered here, with a little plain JavaScript; no node build, no other host."""
+"""The HTML pages: templates, plain JavaScript, and their routes; no build step, no other host."""

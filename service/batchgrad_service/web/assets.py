@@ -1,4 +1,4 @@
-"""The page's files: this package's own, and Plotly's script from the installed package."""
+"""/static: the pages' own files, and Plotly's script from the installed package."""
 
 import gzip
 import hashlib
@@ -16,12 +16,12 @@ from batchgrad_service.problems import NotFoundError
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_FOREVER = "public, max-age=31536000, immutable"  # a file that carries its version in its name
+_FOREVER = "public, max-age=31536000, immutable"  # for a file with its version in its name
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it travels, plain and compressed."""
+    """A file, plain and compressed."""
 
     plain: bytes
     compressed: bytes
@@ -31,10 +31,10 @@ class Asset:
 
 @router.get("/static/{name}")
 def read_asset(name: str, request: Request) -> Response:
-    """One file; 304 to a browser that has it."""
+    """One file; 304 if the browser has it."""
     asset = _asset(name)
     if asset is None:
-        raise NotFoundError(f"There is no file {name!r:.100}.")
+        raise NotFoundError(f"No static file has the name {name!r:.100}.")
     headers = {
         "ETag": asset.etag,
         "Cache-Control": _FOREVER if name == PLOTLY else "no-cache",
@@ -78,10 +78,10 @@ def _plotly() -> bytes:
 
 @cache
 def plotly_style_ids() -> list[str]:
-    """Ids of the style elements that Plotly's script adds unless there are such elements already.
+    """Ids of the style elements that Plotly's script adds unless the page has them.
 
-    They style its maps, which the page does not use, and no Content-Security-Policy without
-    'unsafe-inline' lets them in: so the page brings empty elements with these ids.
+    They style maps, which the pages do not use, and a Content-Security-Policy without
+    'unsafe-inline' blocks them. So the pages have empty elements with these ids.
     """
     found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', _plotly())
     return sorted({name.decode() for name in found})

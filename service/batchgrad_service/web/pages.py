@@ -1,4 +1,4 @@
-"""The pages that show something: jobs, a job, its examples, and the question to try."""
+"""The pages /, /jobs/{id}, /jobs/{id}/examples and /try."""
 
 from typing import get_args
 
@@ -20,13 +20,13 @@ EXAMPLES_SHOWN = 50
 
 @router.get("/")
 def read_jobs(services: ServicesDep, after: str | None = None) -> Response:
-    """Every job, the newest first."""
+    """The list of jobs, the newest first."""
     return page("jobs.html", services, jobs=services.store.jobs(after=after), after=after)
 
 
 @router.get("/jobs/{job_id}")
 def read_job(job_id: str, services: ServicesDep) -> Response:
-    """One job: its charts, what it did, and what it was asked to do."""
+    """One job: figures, charts, events and spec."""
     events, last_event = services.store.newest_events(job_id, EVENTS_SHOWN)
     job = services.store.job(job_id)
     spec = job.spec.model_dump(mode="json", exclude_none=True)
@@ -50,12 +50,12 @@ def read_examples(
     order: LedgerOrder = "mean_loss",
     after: str | None = None,
 ) -> Response:
-    """The example ledger, the suspects first."""
+    """The example ledger, the largest mean loss first."""
     job = services.store.job(job_id)
     ledger, missing = None, ""
     try:
         ledger = newest_ledger(job_id, services, order, after, EXAMPLES_SHOWN)
-    except ConflictError as reason:  # no step was done yet
+    except ConflictError as reason:  # the job has no step yet
         missing = reason.detail
     return page(
         "examples.html",
@@ -70,7 +70,7 @@ def read_examples(
 
 
 def _have_pictures(job_id: str, services: Services) -> bool:
-    """Whether the dataset is still there, and its inputs can be drawn."""
+    """Whether the dataset still exists and its inputs can be drawn."""
     try:
         inputs, _ = arrays_of(job_id, services)
     except ConflictError:
@@ -80,5 +80,5 @@ def _have_pictures(job_id: str, services: Services) -> bool:
 
 @router.get("/try")
 def read_try(services: ServicesDep) -> Response:
-    """The question itself, to play with."""
+    """A small network and a few examples to edit, with their gradients."""
     return page("try.html", services, losses=LOSSES, activations=ACTIVATIONS)

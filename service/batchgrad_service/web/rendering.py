@@ -1,4 +1,4 @@
-"""Pages from templates, and the headers that every page has."""
+"""Render pages from templates, with the headers that every page has."""
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -20,7 +20,7 @@ from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
 HEADERS = {
-    # Nothing from elsewhere, no inline script, no inline style; measured to be enough for Plotly.
+    # No other host, no inline script, no inline style; tested with Plotly.
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
@@ -63,20 +63,20 @@ _templates.globals |= {
 
 
 def page(template: str, services: Services, status: int = 200, **shown: Any) -> Response:
-    """`template` rendered with what is `shown`."""
+    """A page: `template` rendered with the variables `shown`."""
     text = _templates.get_template(template).render(
         status=status,
         with_login=services.authenticator is not None,
         version=services.version.version,
         root=ROOT.get(),
-        trouble=services.trouble(),
+        problem=services.problem(),
         **shown,
     )
     return HTMLResponse(text, status, headers=HEADERS)
 
 
 class PageRoute(APIRoute):
-    """A route for people: its problems are pages, too."""
+    """A route whose errors are pages too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

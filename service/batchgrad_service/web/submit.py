@@ -1,4 +1,4 @@
-"""/submit: a job from YAML text, with what is wrong at its line."""
+"""/submit: submit a job as YAML text; errors name the line."""
 
 import secrets
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ standardize: true
 
 
 @dataclass(frozen=True)
-class Complaint:
-    """What is wrong, and at which line of the text, if at any."""
+class SpecError:
+    """An error in the text, and its line if it has one."""
 
     detail: str
     line: int | None = None
@@ -49,7 +49,7 @@ class Complaint:
 
 @router.get("/submit")
 def read_form(services: ServicesDep) -> Response:
-    """An empty form: a spec for the first dataset there is."""
+    """The form, with a spec for the first dataset."""
     found = services.store.datasets(limit=1).data
     known = found[0] if found else None
     classes = known is None or known.target_kind == "classes"
@@ -63,7 +63,7 @@ def read_form(services: ServicesDep) -> Response:
 
 @router.post("/submit")
 async def submit(services: ServicesDep, request: Request) -> Response:
-    """Queue the job and show it, or show the plan, or what is wrong; the text stays."""
+    """Queue the job and show it, or show the form again with the plan or the errors."""
     fields = await form_fields(request)
     text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
     text = text.replace("\r\n", "\n")
@@ -72,34 +72,38 @@ async def submit(services: ServicesDep, request: Request) -> Response:
         return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
     if isinstance(answer, Plan):
         return _form(services, text, key=key, plan=answer)
-    return _form(services, text, 422, key=secrets.token_hex(16), complaints=answer)
+    return _form(services, text, 422, key=secrets.token_hex(16), errors=answer)
 
 
 async def _try(
     services: Services, text: str, key: str, *, queue: bool
-) -> Job | Plan | Sequence[Complaint]:
-    """The queued job, or the plan of a spec that is only checked, or what is wrong with it."""
+) -> Job | Plan | Sequence[SpecError]:
+    """The queued job, the plan if the spec is only checked, or the errors in the text."""
     if len(text) > MAX_SPEC_CHARACTERS:
-        return [Complaint(f"The text is longer than {MAX_SPEC_CHARACTERS} characters.")]
+        return [
+            SpecError(
+                f"The text is longer than {MAX_SPEC_CHARACTERS} characters: use `batchgrad submit`."
+            )
+        ]
     try:
         spec = await run_in_threadpool(parse_job, text)
     except InvalidSpec as refused:
         if refused.errors:
             return await run_in_threadpool(_at_lines, text, refused.errors)
         fault = refused.__cause__
-        return [Complaint(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
+        return [SpecError(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
     try:
         if queue:
             return (await jobs.queue(spec, services, key or None))[0]
         return await plans.plan(spec, services)
     except ProblemError as problem:
         found = await run_in_threadpool(_at_lines, text, problem.errors)
-        return found or [Complaint(problem.detail)]
+        return found or [SpecError(problem.detail)]
 
 
-def _at_lines(text: str, errors: Sequence[FieldError]) -> list[Complaint]:
+def _at_lines(text: str, errors: Sequence[FieldError]) -> list[SpecError]:
     lines = Lines(text, "the text")
-    return [Complaint(one.detail, lines.line_of(one.pointer)) for one in errors]
+    return [SpecError(one.detail, lines.line_of(one.pointer)) for one in errors]
 
 
 def _form(
@@ -109,7 +113,7 @@ def _form(
     *,
     key: str,
     plan: Plan | None = None,
-    complaints: Sequence[Complaint] = (),
+    errors: Sequence[SpecError] = (),
 ) -> Response:
     return page(
         "submit.html",
@@ -118,7 +122,7 @@ def _form(
         text=text,
         key=key,
         plan=plan,
-        complaints=complaints,
-        wrong_lines={one.line for one in complaints},
+        errors=errors,
+        wrong_lines={one.line for one in errors},
         datasets=services.store.datasets(limit=100).data,
     )

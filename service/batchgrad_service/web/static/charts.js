@@ -1,6 +1,6 @@
-// Charts that are drawn when they can be seen, and again when their data or the theme changed.
-// A page's own script comes before Plotly's, so that its data travel while Plotly is compiled:
-// it awaits `ready` before the first `changed()`.
+// Draw charts when they become visible, and again when their data or the theme changes.
+// A page's own script runs before Plotly's, so that data load while Plotly is compiled: await
+// `ready` before the first `changed()`.
 
 export const ready = document.readyState === "complete" || globalThis.Plotly
   ? Promise.resolve()
@@ -12,14 +12,13 @@ export const colour = (name) =>
 
 const charts = new Map(); // element → { make, stale, seen }
 
-// `make()` gives { traces, layout } from the data as they are then; null: nothing to show.
+// `make()` returns { traces, layout } for the current data, or null if there is nothing to show.
 export function chart(id, make) {
   const element = document.getElementById(id);
   charts.set(element, { make, stale: true, seen: false });
 }
 
-// The data changed: what can be seen is drawn now, the rest when it comes into sight.
-
+// Redraw visible charts now, the others when they become visible.
 export function changed() {
   for (const [element, one] of charts) {
     one.stale = true;

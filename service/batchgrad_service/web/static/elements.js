@@ -1,4 +1,4 @@
-// Elements from values; text is always text, never HTML.
+// Build elements; text is always text, never HTML.
 
 export function build(tag, attributes = {}, children = []) {
   const element = document.createElement(tag);
@@ -7,7 +7,7 @@ export function build(tag, attributes = {}, children = []) {
   return element;
 }
 
-// An input for one number; `changed` gets it whenever it is one.
+// An input for one number; calls `changed` with every valid value.
 export function number(label, value, changed, step = 0.1, limits = {}) {
   const input = build("input", { type: "number", step: "any", "aria-label": label, ...limits });
   if (step === 1) input.step = 1;
@@ -15,7 +15,7 @@ export function number(label, value, changed, step = 0.1, limits = {}) {
   input.addEventListener("input", () => {
     if (input.value !== "" && input.validity.valid) changed(Number(input.value));
   });
-  input.addEventListener("keydown", (event) => { // with step "any" browsers step by 1
+  input.addEventListener("keydown", (event) => { // with step "any" browsers change by 1
     const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (!direction || step === 1) return;
     event.preventDefault();
@@ -25,7 +25,7 @@ export function number(label, value, changed, step = 0.1, limits = {}) {
   return input;
 }
 
-// Four decimals, a true minus sign, and powers where four decimals say nothing.
+// Four decimals, or a power of ten for small and large numbers; with the minus sign −.
 export function signed(value) {
   const size = Math.abs(value);
   const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? size.toExponential(2) : size.toFixed(4);

@@ -1,9 +1,9 @@
-// A job's steps and evaluations, fetched once and then appended to.
+// A job's steps and evaluations: fetched once, then extended.
 
 import { locate } from "./service.js";
 
-const POINTS = 300; // at first: about as many as a chart has pixels
-const MOST = 2000;
+const POINTS = 300; // of the first request: about as many as a chart has pixels
+const MAX_ROWS = 2000;
 
 export class History {
   constructor(job) {
@@ -21,7 +21,7 @@ export class History {
     this.evaluations = evaluations.map((event) => event.data);
   }
 
-  // The steps after the last one that is known, thinned if they are many.
+  // Fetch the steps after the last known one, thinned if they are many.
   async append() {
     const last = this.rows.at(-1)?.step ?? 0;
     this.rows.push(...(await this.read(`steps?after=${last}&max_points=200`)));
@@ -30,7 +30,7 @@ export class History {
 
   evaluated(evaluation) {
     const last = this.evaluations.at(-1);
-    if (last && evaluation.step <= last.step) return; // told again after a restart
+    if (last && evaluation.step <= last.step) return; // sent again after a restart
     this.evaluations.push(evaluation);
     this.evaluations = halved(this.evaluations);
   }
@@ -42,6 +42,6 @@ export class History {
   }
 }
 
-// Every second one when there are too many, the last always.
+// Every second row if there are too many, always with the last.
 const halved = (rows) =>
-  rows.length <= MOST ? rows : rows.filter((_, index) => (rows.length - 1 - index) % 2 === 0);
+  rows.length <= MAX_ROWS ? rows : rows.filter((_, index) => (rows.length - 1 - index) % 2 === 0);

@@ -55,7 +55,7 @@ for (const { id, dataset } of document.querySelectorAll("[data-figure]")) {
 chartLines("accuracy", () => [
   line("validation", (one) => one.validation_accuracy, history.evaluations, "averaged_error"),
 ], () => ({ yaxis: { tickformat: ".0%" } }));
-// What is exact to the last bits has no place on a log scale; the figures above say 0.
+// A log scale cannot show 0 (exact shortcuts); the figures above do.
 const positive = (value) => (value > 0 ? value : null);
 chartLines("gap", () => shortcuts().map((name) =>
   line(name, (row) => positive(row.shortcuts[name]?.relative_error))), log);
@@ -109,7 +109,7 @@ function show() {
 const append = atMostEvery(500, async () => { await history.append(); show(); });
 const redo = atMostEvery(1000, refresh);
 
-// Hidden pages let go of their stream: a browser has few connections to one host.
+// Hidden pages close their stream: browsers limit the connections to one host.
 let stream = null, seen = Number(lastEvent), ended = liveJob === "false";
 function follow() {
   if (ended || stream || document.hidden) return;

@@ -1,5 +1,5 @@
-// Parts of a page that follow what they show: the page is asked for again, and every element with
-// data-live is replaced by the new one. So there is one place that renders, the server.
+// Keep parts of a page current: fetch the page again and replace every element that has data-live.
+// So only the server renders.
 
 export async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -21,14 +21,14 @@ function replace(old, now) {
   if (focused) now.querySelector(focused)?.focus();
 }
 
-// What finds the focused element again: its id, or what its link points to.
+// A selector that finds the focused element again: its id, or the target of its link.
 function place(element) {
   if (element.id) return `#${CSS.escape(element.id)}`;
   const target = element.getAttribute("href");
   return target && `a[href="${CSS.escape(target)}"]`;
 }
 
-// `work` at most once in `milliseconds`, never two at a time, and once more after the last call.
+// Run `work` at most once in `milliseconds`, never twice at a time, and once after the last call.
 export function atMostEvery(milliseconds, work) {
   let timer = null, running = false, again = false;
   const run = async () => {
@@ -38,7 +38,7 @@ export function atMostEvery(milliseconds, work) {
     const began = performance.now();
     try { await work(); } catch (error) { if (!(error instanceof TypeError)) throw error; } // offline
     running = false;
-    // What takes long is done more rarely: a slow browser keeps half its time for the reader.
+    // Slow work runs less often: at least half of the browser's time stays free.
     if (again) timer = setTimeout(run, Math.max(milliseconds, performance.now() - began));
   };
   return () => {

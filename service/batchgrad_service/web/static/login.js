@@ -1,4 +1,4 @@
-// The link that `batchgrad serve` prints holds the token after the #, which browsers send nobody.
+// The link that `batchgrad serve` prints has the token after #, which browsers do not send.
 const form = document.getElementById("login");
 
 function take() {
@@ -9,5 +9,5 @@ function take() {
   form.submit();
 }
 
-addEventListener("hashchange", take); // the link, opened where the page is there already
+addEventListener("hashchange", take); // the link was opened on the login page
 take();

@@ -1,4 +1,4 @@
-// Networks to start from, and the shapes that a network's parameters have.
+// Preset networks, and the shapes of a network's parameters.
 
 const linear = (out_features) => ({ kind: "linear", out_features });
 export const PRESETS = {
@@ -41,7 +41,7 @@ export function shapes({ layers, inputs }) {
   return { width, parameters };
 }
 
-// Uneven values, the same every time: biases 0, weights between -1 and 1.
+// Different but reproducible values: biases 0, weights between -1 and 1.
 export function start(name, [rows, columns]) {
   if (columns === undefined) return new Array(rows).fill(0);
   return Array.from({ length: rows }, (_, i) =>

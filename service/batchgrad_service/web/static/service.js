@@ -1,2 +1,2 @@
-// Where the service is: this file's own address says so, also below a prefix that a proxy strips.
+// URLs of the service, relative to this file's own, also below a prefix that a proxy strips.
 export const locate = (path) => new URL(`../${path}`, import.meta.url);

@@ -1,7 +1,7 @@
 const text = document.getElementById("spec");
 const lines = document.getElementById("lines");
 
-// As many numbers as there are lines; a wrong line's mark goes when the text changes.
+// Number every line; marks of wrong lines disappear when the text changes.
 text.addEventListener("input", () => {
   const count = text.value.split("\n").length;
   lines.replaceChildren(...Array.from({ length: count }, () => document.createElement("li")));

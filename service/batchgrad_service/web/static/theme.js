@@ -1,4 +1,4 @@
-// Before the first paint, so not a module: the chosen theme, or else the system's.
+// Apply the chosen theme, else the system's. Not a module, to run before the first paint.
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;

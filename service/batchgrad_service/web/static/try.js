@@ -1,4 +1,4 @@
-// The question itself: examples and a network that can be edited, answered by POST /v1/gradients.
+// Examples and a network to edit; POST /v1/gradients computes their gradients.
 
 import { changed, chart, colour, ready } from "./charts.js";
 import { build, number, signed } from "./elements.js";
@@ -14,7 +14,7 @@ const outputs = () => shapes(state).width;
 const classes = () => [...at("loss").options].find((loss) => loss.value === state.loss).dataset.targets === "class";
 const targetsNeeded = () => (classes() ? 1 : outputs());
 
-// Parameters keep their values where the shape stays, and get new ones where it changed.
+// Parameters keep their values if their shape stays, else they get new ones.
 function fit() {
   const before = state.parameters;
   state.parameters = {};
@@ -127,7 +127,7 @@ const flat = (gradient) => Object.entries(gradient).flatMap(([name, value]) => {
   return all.map((one, k) => [all.length === 1 ? name : `${name}[${index(k)}]`, one]);
 });
 
-// The same gradient, but for rounding.
+// Equal up to rounding.
 const same = (one, other) => Math.abs(one - other) <= 1e-9 * Math.max(1, Math.abs(other));
 
 function showAnswer() {
@@ -151,8 +151,8 @@ function showAnswer() {
   const shortcut = answer.shortcuts.averaged_error;
   const theirs = flat(shortcut.gradient).at(-1)[1];
   const whole = shortcut.relative_error === null ? "" : same(shortcut.relative_error, 0)
-    ? " Over all parameters it is exact here."
-    : ` Over all parameters it is off by ${(100 * shortcut.relative_error).toPrecision(3)} % of the gradient.`;
+    ? " Over all parameters it is exact for these examples."
+    : ` Over all parameters its error is ${(100 * shortcut.relative_error).toPrecision(3)} % of the gradient.`;
   at("said").textContent = `At ${name} the gradient is ${signed(value)}. Averaging the errors first `
     + `gives ${signed(theirs)}.${whole}`;
   ready.then(changed);
