@@ -122,6 +122,20 @@ def test_replacing_any_rows_keeps_the_others(store: Store) -> None:
     assert found == [expected[step] for step in sorted(expected)]
 
 
+def test_rows_of_a_version_without_a_figure_are_joined_with_newer_ones(store: Store) -> None:
+    job_id = create(store).id
+    rows = [drawn(Random(step), step) | {"noise_scale": 1.5} for step in range(1, 41)]
+    older = [{key: row[key] for key in row if key != "noise_scale"} for row in rows[:20]]
+    with store.writing() as connection:
+        for block in (older, rows[20:]):
+            blocks.put(connection, job_id, block, exact=False)
+    with store.reading() as connection:
+        assert len(blocks.about(connection, job_id, 0)) == 1
+    found = store.thinned_steps(job_id, 100)
+    assert [row["noise_scale"] for row in found] == [None] * 20 + [1.5] * 20
+    assert [row["time"] for row in found] == [row["time"] for row in rows]
+
+
 @pytest.mark.parametrize("a_report", [1, 50])
 def test_few_blocks_whatever_a_report_has(store: Store, a_report: int) -> None:
     job_id = create(store).id

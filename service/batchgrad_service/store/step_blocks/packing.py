@@ -33,8 +33,11 @@ Row = dict[str, Any]
 
 
 def pack(rows: Sequence[Row], *, exact: bool = False) -> bytes:
-    """Pack one row or more into a block; `exact` stores every figure as float64."""
-    return write(_tree(list(rows), 0, exact=exact), len(rows))
+    """Pack one row or more into a block; `exact` stores every figure as float64.
+
+    A key that only some rows have, since a later version added it, becomes None in the others.
+    """
+    return write(_tree(_with_equal_keys(rows), 0, exact=exact), len(rows))
 
 
 def unpack(
@@ -49,6 +52,13 @@ def unpack(
         return list(_Reading(block, places, rounded=rounded).rows())
     except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
         raise BadBlock(f"A block of step rows can't be read: {error}") from error
+
+
+def _with_equal_keys(rows: Sequence[Row]) -> list[Row]:
+    if all(row.keys() == rows[0].keys() for row in rows):
+        return list(rows)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [{key: row.get(key) for key in keys} for row in rows]
 
 
 def _tree(values: list[Any], depth: int, *, exact: bool) -> Tree:
