@@ -11,6 +11,7 @@ from batchgrad.contract import (
     Event,
     GradientsRequest,
     GradientsResponse,
+    InfluenceOrder,
     Job,
     JobSpec,
     JobStatus,
@@ -20,7 +21,6 @@ from batchgrad.contract import (
     Page,
     Plan,
     Precision,
-    ShareOrder,
     StepExamples,
     StepRow,
 )
@@ -179,7 +179,7 @@ class Client(DatasetClient):
         job_id: str,
         step: int,
         *,
-        order: ShareOrder = "share",
+        order: InfluenceOrder = "share",
         limit: int = 20,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> StepExamples:

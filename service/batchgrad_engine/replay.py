@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batchgrad.contract import ExampleShare, JobSpec, ShareOrder, StepExamples
+from batchgrad.contract import ExampleInfluence, InfluenceOrder, JobSpec, StepExamples
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.executors.inline import InlineExecutor
@@ -51,7 +51,7 @@ class Request(Message):
     initial_parameters: Path | None
     step: int
     checksum: str | None
-    order: ShareOrder
+    order: InfluenceOrder
     limit: int
     chunk_bytes: int = CHUNK_BYTES
 
@@ -115,9 +115,9 @@ def replay(request: Request) -> StepExamples:
     )
 
 
-def _ranking(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) -> list[int]:
+def _ranking(by: InfluenceOrder, ids: Floats, losses: Floats, influence: Influence) -> list[int]:
     """Row numbers of the examples, sorted by `by`; ties by example number, undefined ones last."""
-    keys: dict[ShareOrder, Callable[[], Floats]] = {
+    keys: dict[InfluenceOrder, Callable[[], Floats]] = {
         "share": lambda: -np.abs(influence.share),
         "norm": lambda: -influence.norm,
         "alignment": lambda: influence.alignment,  # the most opposed first
@@ -128,12 +128,12 @@ def _ranking(by: ShareOrder, ids: Floats, losses: Floats, influence: Influence) 
     return np.lexsort((ids, keys[by]())).tolist()
 
 
-def _example(example: int, loss: float, influence: Influence, row: int) -> ExampleShare:
+def _example(example: int, loss: float, influence: Influence, row: int) -> ExampleInfluence:
     def figure(of: Floats) -> float | None:
         value = float(of[row])
         return None if isnan(value) else value
 
-    return ExampleShare(
+    return ExampleInfluence(
         example=example,
         weight=float(influence.weight[row]),
         loss=loss,

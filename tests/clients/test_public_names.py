@@ -17,10 +17,10 @@ REQUESTS = """
     WorkerRange
 """
 ANSWERS = """
-    BestEvaluation Checkpoint Dataset Depth Event EventType ExampleInput ExampleShare FieldError
+    BestEvaluation Checkpoint Dataset Depth Event EventType ExampleInput ExampleInfluence FieldError
     Figure GradientShortcut GradientsResponse Job JobStatus LargestNorm LayeredShortcut Ledger
     LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Page Plan PlannedLayer
-    ProblemDetails ShareOrder Shortcut ShortcutLayer StepExamples StepFigures StepRow Version
+    ProblemDetails InfluenceOrder Shortcut ShortcutLayer StepExamples StepFigures StepRow Version
 """
 CONSTANTS = """
     ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS

@@ -43,9 +43,9 @@ def examples(
 
     batchgrad examples job_2x… --order mean_loss --limit 50
     """
-    from batchgrad.contract import LedgerOrder, ShareOrder
+    from batchgrad.contract import InfluenceOrder, LedgerOrder
 
-    known = get_args(LedgerOrder if step is None else ShareOrder)
+    known = get_args(LedgerOrder if step is None else InfluenceOrder)
     if order is not None and order not in known:
         raise typer.BadParameter(
             f"{order}: expected one of {', '.join(known)}{' (with --step)' if step else ''}.",

@@ -5,19 +5,19 @@ from typing import Any, Literal
 from batchgrad.contract.answer import Answer
 
 __all__ = [
+    "ExampleInfluence",
     "ExampleInput",
-    "ExampleShare",
+    "InfluenceOrder",
     "Ledger",
     "LedgerEntry",
     "LedgerOrder",
-    "ShareOrder",
     "StepExamples",
 ]
 
 LedgerOrder = Literal["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
 """The largest first, `example` the smallest; examples that no minibatch held come last."""
 
-ShareOrder = Literal["share", "norm", "alignment", "leave_one_out_distance", "loss", "example"]
+InfluenceOrder = Literal["share", "norm", "alignment", "leave_one_out_distance", "loss", "example"]
 """The largest first: shares by size, whatever their sign; alignments the most opposed first."""
 
 
@@ -54,7 +54,7 @@ class Ledger(Answer):
     next: str | None = None
 
 
-class ExampleShare(Answer):
+class ExampleInfluence(Answer):
     """One example's part in a step.
 
     share: ⟨w_n g_n, G⟩ / (Σw ‖G‖²), which sum to 1; norm: ‖g_n‖; alignment: the cosine of g_n
@@ -81,4 +81,4 @@ class StepExamples(Answer):
     gradient_norm: float
     gradient_checksum: str
     verified: bool
-    data: list[ExampleShare]
+    data: list[ExampleInfluence]

@@ -14,9 +14,9 @@ from fastapi.responses import StreamingResponse
 from batchgrad.contract import (
     TERMINAL,
     ExampleInput,
+    InfluenceOrder,
     Ledger,
     LedgerOrder,
-    ShareOrder,
     StepExamples,
 )
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
@@ -161,7 +161,7 @@ def read_step_examples(
     job_id: str,
     services: ServicesDep,
     step: Annotated[int, InPath(ge=1, lt=2**63)],
-    order: ShareOrder = "share",
+    order: InfluenceOrder = "share",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> Response:
     """Who drove this step: it is computed again, exactly, and its gradient taken apart.
