@@ -5,7 +5,7 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from batchgrad.parsing.key_lines import Lines
+from batchgrad.parsing.key_lines import KeyLines
 from batchgrad_service.web import submit
 from tests.service.building import push
 from tests.service.conftest import Bench
@@ -40,13 +40,13 @@ def errors_of(answer: Response) -> tuple[list[int], str]:
 def test_lines_are_looked_for_beside_the_event_loop(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Watched(Lines):
+    class Watched(KeyLines):
         def __init__(self, *given: str) -> None:
             with pytest.raises(RuntimeError):  # a long text would hold up every other request
                 asyncio.get_running_loop()
             super().__init__(*given)
 
-    monkeypatch.setattr(submit, "Lines", Watched)
+    monkeypatch.setattr(submit, "KeyLines", Watched)
     assert errors_of(post(bench.http, SPEC.replace("steps: 3", "steps: x")))[0] == [7]
     assert errors_of(post(bench.http, SPEC))[0] == [2]  # there is no such dataset
 

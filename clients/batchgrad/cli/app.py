@@ -47,9 +47,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BatchgradError as error:
-            from batchgrad.cli.errors import told  # noqa: PLC0415 (help must stay quick)
+            from batchgrad.cli.errors import message  # noqa: PLC0415 (help must stay quick)
 
-            typer.echo(f"batchgrad: {told(error)}", err=True)
+            typer.echo(f"batchgrad: {message(error)}", err=True)
             raise typer.Exit(exit_code(error)) from error
         except BrokenPipeError:
             raise  # whoever read our output has seen enough; typer ends quietly

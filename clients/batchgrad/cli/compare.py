@@ -70,7 +70,7 @@ def compare(
     from batchgrad.local import compare as comparing
     from batchgrad.parsing.spec_files import load_job, naming_lines
 
-    asked = _arm_names(arms or [])
+    selected = _arm_names(arms or [])
     if plot is not None:
         try:
             plots.check_file(plot)
@@ -84,7 +84,7 @@ def compare(
             naming_lines(spec, override or ()),
         ):
             comparing.store_if_built_in(client, loaded.dataset, say)
-            done = _train(client, loaded, asked, displays, lasting=lasting)
+            done = _train(client, loaded, selected, displays, lasting=lasting)
     except KeyboardInterrupt:
         if displays.job is None:
             say("\nInterrupted; no job was submitted.")
@@ -127,7 +127,7 @@ def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bo
 def _train(
     client: "Client",
     spec: "JobSpec",
-    asked: "list[ArmName]",
+    selected: "list[ArmName]",
     displays: "_Displays",
     *,
     lasting: bool,
@@ -139,7 +139,7 @@ def _train(
     done: list[Arm] = []
     with displays:
         try:
-            for arm in comparing.compare(client, spec, asked, show=displays.show):
+            for arm in comparing.compare(client, spec, selected, show=displays.show):
                 if not done:  # the mean gradient's; the others' say the same, and what they are
                     for warning in arm.job.warnings:
                         say(f"warning: {warning}")

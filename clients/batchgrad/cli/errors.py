@@ -38,7 +38,7 @@ _DELETE_PAUSED = (
 )
 
 
-def told(error: BatchgradError) -> str:
+def message(error: BatchgradError) -> str:
     """The message for a person at a terminal."""
     if isinstance(error, InvalidSpec):
         return _sentences(str(error).partition("\n")[0], error.errors)
@@ -50,12 +50,12 @@ def told(error: BatchgradError) -> str:
     fact = re.split(r"[;:] ", error.problem.detail, maxsplit=1)[0]
     if error.problem.code == "job_not_finished" and fact.endswith(" is paused"):
         remedy = _DELETE_PAUSED
-    said = f"{fact}: {remedy.format(subject=_subject(error, fact))}"
+    message = f"{fact}: {remedy.format(subject=_subject(error, fact))}"
     if not error.errors:
-        return said
+        return message
     field = error.errors[0]
     line = re.search(r" \((line \d+|by --set)\)$", field.detail)
-    return f"{_dotted(field)}: {said}{line.group() if line else ''}"
+    return f"{_dotted(field)}: {message}{line.group() if line else ''}"
 
 
 def _sentences(message: str, errors: "Sequence[FieldError]") -> str:

@@ -47,7 +47,7 @@ def gc(
     except directory.DataDirectoryError as error:
         raise Unavailable(str(error)) from error
     if output != "table":
-        write({"data": [one.described() for one in found], "database_trusted": trusted}, output)
+        write({"data": [one.as_dict() for one in found], "database_trusted": trusted}, output)
     elif found:
         rows = [(str(one.bytes), str(one.leftover.path), one.leftover.why) for one in found]
         table(("bytes", "path", "why"), rows)

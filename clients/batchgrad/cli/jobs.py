@@ -158,14 +158,14 @@ def events(
 
     batchgrad events job_2x… --follow
     """
-    from batchgrad.display.events import said
+    from batchgrad.display.events import sentence
 
     def take(event: "Event") -> None:
         if output != "table":
             write(event, output)
         else:
             when = event.time.strftime("%Y-%m-%d %H:%M:%S")
-            typer.echo(f"{event.seq:>6}  {when}  {event.type:<13}  {said(event)}".rstrip())
+            typer.echo(f"{event.seq:>6}  {when}  {event.type:<13}  {sentence(event)}".rstrip())
 
     with connect(ctx) as client:
         if follow:

@@ -37,12 +37,12 @@ def service_settings(given: dict[str, Any], flags: Collection[str]) -> Any:
         if settings.token_file is not None:  # one that is missing is a usage error too
             service_module("access_token").read(settings.token_file)
     except ValidationError as error:
-        told = []
+        messages = []
         for one in error.errors():
             location = ("body", *one["loc"])
             [wrong] = field_errors([{**one, "loc": location}], None)
-            told.append(_setting(location[-1], flags) + wrong.detail)
-        raise typer.BadParameter(" ".join(told)) from error
+            messages.append(_setting(location[-1], flags) + wrong.detail)
+        raise typer.BadParameter(" ".join(messages)) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return settings

@@ -6,17 +6,17 @@ import textwrap
 from typing import Any
 
 
-def keep(described: Any) -> None:
+def keep(documented: Any) -> None:
     """Give a function or class its docstring back, from its source, if there is any."""
-    if described.__doc__ is not None:
+    if documented.__doc__ is not None:
         return
     try:
-        source = textwrap.dedent(inspect.getsource(described))
+        source = textwrap.dedent(inspect.getsource(documented))
     except OSError:  # installed without sources
         return
     [definition] = ast.parse(source).body
     if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        described.__doc__ = ast.get_docstring(definition)
+        documented.__doc__ = ast.get_docstring(definition)
 
 
 def keep_below(base: type[Any]) -> None:

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 Data = Mapping[str, Any]
 
 
-def said(event: "Event") -> str:
+def sentence(event: "Event") -> str:
     """What happened, without the type. A newer service's data are told as they come."""
-    tell = _TELL.get(event.type)
+    write = _SENTENCES.get(event.type)
     try:
-        return tell(event.data) if tell else _plain(event.data)
+        return write(event.data) if write else _plain(event.data)
     except (KeyError, TypeError, ValueError):
         return _plain(event.data)
 
 
 def _state(data: Data) -> str:
     words = [data["status"], *([data["reason"]] if data.get("reason") else [])]
-    told = ": ".join(words)
+    text = ": ".join(words)
     if data.get("detail"):
-        told += f". {data['detail']}"
+        text += f". {data['detail']}"
     if data.get("restart"):
-        told += f" (restart {data['restart']} of {data['max_restarts']})"
-    return told
+        text += f" (restart {data['restart']} of {data['max_restarts']})"
+    return text
 
 
 def _plan(data: Data) -> str:
@@ -60,20 +60,20 @@ def _progress(data: Data) -> str:
 
 
 def _evaluation(data: Data) -> str:
-    told = f"step {data['step']}: validation loss {number(data['validation_loss'])}"
+    text = f"step {data['step']}: validation loss {number(data['validation_loss'])}"
     accuracy = data.get("validation_accuracy")
     if accuracy is not None:
-        told += f", validation accuracy {percent(accuracy)}"
-    return f"{told}: the best so far" if data.get("best") else told
+        text += f", validation accuracy {percent(accuracy)}"
+    return f"{text}: the best so far" if data.get("best") else text
 
 
 def _checkpoint(data: Data) -> str:
-    told = f"step {data['step']}: {size(data['bytes'])}"
-    told += f", parameters {short(data['parameters_digest'])}"
+    text = f"step {data['step']}: {size(data['bytes'])}"
+    text += f", parameters {short(data['parameters_digest'])}"
     best = data.get("best")
     if best and best["step"] != data["step"]:
-        told += f", the best ones after step {best['step']}: {short(best['parameters_digest'])}"
-    return told
+        text += f", the best ones after step {best['step']}: {short(best['parameters_digest'])}"
+    return text
 
 
 def _joined(data: Data) -> str:
@@ -92,7 +92,7 @@ def _retry(data: Data) -> str:
     return f"{many} computed again: a worker {_BECAME.get(data['reason'], data['reason'])}"
 
 
-_TELL: dict[str, Callable[[Data], str]] = {
+_SENTENCES: dict[str, Callable[[Data], str]] = {
     "state": _state,
     "plan": _plan,
     "executor": _executor,

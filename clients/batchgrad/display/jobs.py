@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from batchgrad.display import gaps
+from batchgrad.display import shortcut_table
 from batchgrad.display.figures import (
     best,
     counted,
@@ -174,8 +174,8 @@ def show_gradients(answer: "GradientsResponse") -> None:
     )
     if _small(answer):
         table(["parameter", "mean gradient", *answer.shortcuts], _gradient_rows(answer))
-    table(gaps.HEADING, gaps.rows(answer.shortcuts))
-    typer.echo(gaps.HOW_TO_READ)
+    table(shortcut_table.HEADING, shortcut_table.rows(answer.shortcuts))
+    typer.echo(shortcut_table.HOW_TO_READ)
     if answer.per_example is not None:
         typer.echo("Every example's own gradient: --output json, under per_example.")
 

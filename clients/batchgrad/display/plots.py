@@ -23,19 +23,19 @@ def on_terminal(curves: Mapping[str, Curve], *, width: int = 72, colours: bool =
     """The curves in characters, on a logarithmic scale where every loss is positive."""
     from plotille import Figure  # noqa: PLC0415 (only where something is drawn)
 
-    shown = {name: _thinned(within_ceiling(curve)) for name, curve in curves.items()}
-    shown = {name: curve for name, curve in shown.items() if curve}
-    if not shown:
+    drawn = {name: _thinned(within_ceiling(curve)) for name, curve in curves.items()}
+    drawn = {name: curve for name, curve in drawn.items() if curve}
+    if not drawn:
         return "No loss to plot."
-    logarithmic = _positive(shown)
+    logarithmic = _positive(drawn)
     figure = Figure()
     figure.width, figure.height = width, 16
     figure.with_colors = colours
     figure.x_label, figure.y_label = "step", "loss"
     figure.x_ticks_fkt = lambda low, _: f"{low:.0f}"
     figure.y_ticks_fkt = lambda low, _: f"{10**low if logarithmic else low:.3g}"
-    figure.set_x_limits(min_=0, max_=max(curve[-1][0] for curve in shown.values()))
-    for (name, curve), marker, colour in zip(shown.items(), MARKERS, COLOURS, strict=False):
+    figure.set_x_limits(min_=0, max_=max(curve[-1][0] for curve in drawn.values()))
+    for (name, curve), marker, colour in zip(drawn.items(), MARKERS, COLOURS, strict=False):
         losses = [log10(loss) if logarithmic else loss for _, loss, _ in curve]
         figure.plot(
             [step for step, _, _ in curve],
@@ -68,10 +68,10 @@ def to_file(path: Path, curves: Mapping[str, Curve], title: str) -> None:
     )
     canvas = _canvas()(figure)
     axes = figure.add_subplot(title=title, xlabel="step", ylabel="loss of the minibatch")
-    shown = {name: within_ceiling(curve) for name, curve in curves.items()}
-    if _positive(shown):
+    drawn = {name: within_ceiling(curve) for name, curve in curves.items()}
+    if _positive(drawn):
         axes.set_yscale("log")
-    for name, curve in shown.items():
+    for name, curve in drawn.items():
         cut = " (diverged)" if len(curve) < len(curves[name]) else ""
         steps, losses = [step for step, _, _ in curve], [loss for _, loss, _ in curve]
         axes.plot(steps, losses, label=f"{name}{cut}", linewidth=1.2)

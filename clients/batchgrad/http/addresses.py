@@ -43,20 +43,20 @@ def checked_url(url: object) -> Address:
     """
     if not isinstance(url, str):
         raise InvalidArgument(f"The service's URL is {type(url).__name__}; expected text.")
-    shown = f"The service's URL is {without_login(url)!r}"
+    subject = f"The service's URL is {without_login(url)!r}"
     try:
         parsed = httpx2.URL(url.strip())
         parsed.host.encode("idna")
     except httpx2.InvalidURL as error:
         if "@" in url:  # the reason may hold a part of the password
-            raise InvalidArgument(f"{shown}; expected http://HOST:PORT.") from None
-        raise InvalidArgument(f"{shown}: {error}.") from error
+            raise InvalidArgument(f"{subject}; expected http://HOST:PORT.") from None
+        raise InvalidArgument(f"{subject}: {error}.") from error
     except UnicodeError as error:
-        raise InvalidArgument(f"{shown}, and no host can have that name.") from error
+        raise InvalidArgument(f"{subject}, and no host can have that name.") from error
     beyond = parsed.query or parsed.fragment or "@" in parsed.path  # a password with / in it
     wrong = parsed.scheme not in {"http", "https"} or beyond
     if wrong or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
-        raise InvalidArgument(f"{shown}; expected http://HOST:PORT.")
+        raise InvalidArgument(f"{subject}; expected http://HOST:PORT.")
     login = (parsed.username, parsed.password) if parsed.userinfo else None
     plain = str(parsed.copy_with(username="", password="")) if login else str(parsed)
     return Address(plain.rstrip("/"), login, parsed.host, parsed.scheme)

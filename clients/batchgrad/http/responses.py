@@ -39,12 +39,12 @@ def refusal(response: httpx2.Response) -> ApiError:
     try:
         problem = ProblemDetails.model_validate_json(response.content)
     except ValidationError:  # a proxy's own page, for instance
-        said = " ".join(response.text.split())[:300]
+        excerpt = " ".join(response.text.split())[:300]
         problem = ProblemDetails(
             title=response.reason_phrase,
             status=status,
             code="no_problem_document",
-            detail=f"HTTP {status} {response.reason_phrase}" + (f": {said}" if said else ""),
+            detail=f"HTTP {status} {response.reason_phrase}" + (f": {excerpt}" if excerpt else ""),
         )
     return api_error_type(status)(problem, status=status, request=sent(response.request))
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class OwnService:
+class RunningService:
     """Where to reach a service ("localhost" may be somebody else's other address); its token."""
 
     address: str
     token: str
 
 
-def find(host: str, port: int) -> OwnService | None:
+def find(host: str, port: int) -> RunningService | None:
     """This user's running service at a host; None where there is none."""
     try:
         entries = [entry for entry in _folder().iterdir() if entry.suffix == ".json"]
@@ -54,14 +54,14 @@ def announced(address: str, port: int, token_file: Path, *names: str) -> Iterato
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"{socket.gethostname()}-{port}-{address.replace(':', '_')}.json"
     hosts = [address, *names, *(["localhost"] if address in {"127.0.0.1", "::1"} else [])]
-    said = {"address": address, "hosts": hosts, "token_file": str(token_file)}
+    entry_data = {"address": address, "hosts": hosts, "token_file": str(token_file)}
     with _alone(folder):
         _remove_left(folder)
         temporary = folder / f"{name}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         entry = os.fdopen(descriptor, "w", encoding="utf-8")
         fcntl.flock(entry, fcntl.LOCK_EX)
-        json.dump(said, entry)
+        json.dump(entry_data, entry)
         entry.flush()
         temporary.rename(folder / name)
     with entry:
@@ -75,16 +75,16 @@ def _folder() -> Path:
     return Path.home() / ".local/state/batchgrad/services"
 
 
-def _read(entry: Path, host: str) -> OwnService | None:
+def _read(entry: Path, host: str) -> RunningService | None:
     """What a running service of this user at `host` wrote; None from any other."""
     with entry.open(encoding="utf-8") as file:
         if os.fstat(file.fileno()).st_uid != os.getuid() or _unlocked(file.fileno()):
             return None
-        said = json.load(file)
-    if host not in said["hosts"]:
+        entry_data = json.load(file)
+    if host not in entry_data["hosts"]:
         return None
-    token = Path(said["token_file"]).read_text(encoding="utf-8").strip()
-    return OwnService(said["address"], token)
+    token = Path(entry_data["token_file"]).read_text(encoding="utf-8").strip()
+    return RunningService(entry_data["address"], token)
 
 
 def _unlocked(descriptor: int) -> bool:

@@ -76,7 +76,7 @@ class Session:
                 headers=headers,
                 timeout=_limits(timeout),
                 transport=transport,
-                auth=address.login or (None if known else _with_own_token),
+                auth=address.login or (None if known else _with_local_token),
                 trust_env=not address.loopback,  # a proxy cannot see this machine
             )
         except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
@@ -138,8 +138,8 @@ class Session:
             raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {error}.") from error
         except ValueError as error:
             where = nonfinite(value)
-            said = str(error) if where is None else f"{where}; give finite numbers"
-            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {said}.") from error
+            message = str(error) if where is None else f"{where}; give finite numbers"
+            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {message}.") from error
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.send(method, path, body=text.encode(), headers=headers, **more)
 
@@ -209,16 +209,16 @@ class Session:
         """What a lost connection means to whoever called."""
         why = str(error) or type(error).__name__
         if self._proxy is not None:
-            said = (
+            message = (
                 f"No answer from {self.url} through the proxy {self._proxy} ({why}). Is the proxy "
                 f"running, and the service? Unset {self._proxy.variable} if none is needed."
             )
         else:
-            said = (
+            message = (
                 f"No answer from {self.url} ({why}). Is the service running there? Start one with "
                 "`batchgrad serve`, or set BATCHGRAD_URL."
             )
-        return ConnectionFailed(said, request=sent(error.request))
+        return ConnectionFailed(message, request=sent(error.request))
 
 
 def _limits(timeout: float | None) -> httpx2.Timeout:
@@ -243,7 +243,7 @@ def _sendable() -> Iterator[None]:
         raise InvalidArgument(f"The request cannot be sent: {error}") from error
 
 
-def _with_own_token(request: httpx2.Request) -> httpx2.Request:
+def _with_local_token(request: httpx2.Request) -> httpx2.Request:
     """The request with the token that a service of this user on this machine keeps in its file.
 
     Looked for at each request: a service may have started, or ended, since the last.

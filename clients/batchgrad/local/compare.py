@@ -51,7 +51,7 @@ class Arm:
         return None if self.diverged else validation(self.job)[1]
 
 
-def store_if_built_in(client: Client, dataset: str, tell: Callable[[str], None]) -> None:
+def store_if_built_in(client: Client, dataset: str, note: Callable[[str], None]) -> None:
     """Give the service a built-in dataset that it does not have; any other must be there.
 
     Raises:
@@ -67,19 +67,19 @@ def store_if_built_in(client: Client, dataset: str, tell: Callable[[str], None])
                 f"`batchgrad datasets push {dataset} FILE.npz`, then compare again."
             ) from missing
         client.put_arrays(dataset, *built_in.load(dataset))
-        tell(f"Stored scikit-learn's data as dataset {dataset}.")
+        note(f"Stored scikit-learn's data as dataset {dataset}.")
 
 
-def arm_names(plan: Plan, asked: Sequence[ArmName]) -> list[ArmName]:
+def arm_names(plan: Plan, selected: Sequence[ArmName]) -> list[ArmName]:
     """The mean gradient first, then the shortcuts asked for, or those that the plan measures."""
-    shortcuts = asked or plan.shortcuts
+    shortcuts = selected or plan.shortcuts
     return [name for name in ARM_NAMES if name == "mean_gradient" or name in shortcuts]
 
 
 def compare(
     client: Client,
     spec: JobSpec,
-    asked: Sequence[ArmName] = (),
+    selected: Sequence[ArmName] = (),
     *,
     show: Callable[[Job], None] = lambda _: None,
     run: str | None = None,
@@ -94,7 +94,7 @@ def compare(
     """
     plan = client.plan({**_sent(spec), "shortcuts": None, "update": "mean_gradient"})
     run = run or uuid.uuid4().hex[:12]
-    for name in arm_names(plan, asked):
+    for name in arm_names(plan, selected):
         job = client.submit(_arm_spec(spec, name, run))
         for current in client.watch(job.id):
             job = current

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchgrad.client import Client
 from batchgrad.contract import Job, StepRow
-from batchgrad.display import gaps
+from batchgrad.display import shortcut_table
 from batchgrad.display.figures import best, number, percent, validation
 from batchgrad.display.progress import JobDisplay
 from batchgrad.errors import JobCancelled, Unavailable
@@ -60,7 +60,7 @@ def spec(workers: int, threads: int | None, epochs: int) -> dict[str, Any]:
 
 def train(
     job_spec: dict[str, Any],
-    tell: Callable[[str], None],
+    note: Callable[[str], None],
     *,
     data: Callable[[], tuple[Any, Any]] = digits,
     service: Callable[[], AbstractContextManager[Client]] = private_service,
@@ -70,7 +70,7 @@ def train(
     Raises JobFailed or JobCancelled, or Unavailable when something is not installed.
     """
     inputs, targets = data()
-    tell("Starting a private service …")
+    note("Starting a private service …")
     with service() as client:
         client.put_arrays("digits", inputs, targets)
         job = client.submit(job_spec)
@@ -80,7 +80,7 @@ def train(
                     display.update(current)
                     job = current
         except KeyboardInterrupt as interrupt:
-            tell("Cancelling …")
+            note("Cancelling …")
             client.cancel(job.id)
             raise JobCancelled("Interrupted; the job is cancelled.", job) from interrupt
         succeeded(job)
@@ -135,7 +135,7 @@ def report(result: Result, command: str = "batchgrad") -> str:
         "How far the shortcuts were from the gradient at the last step:",
         *_gap_table(result.last_step),
         "",
-        gaps.HOW_TO_READ,
+        shortcut_table.HOW_TO_READ,
         "",
         "The inputs are standardized, so their mean is near zero: a shortcut that multiplies one",
         "averaged error by one averaged input gets almost nothing for the first layer's weights,",
@@ -156,8 +156,8 @@ def report(result: Result, command: str = "batchgrad") -> str:
 
 
 def _gap_table(step: StepRow) -> list[str]:
-    rows = [list(gaps.HEADING), *gaps.rows(step.shortcuts)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(gaps.HEADING))]
+    rows = [list(shortcut_table.HEADING), *shortcut_table.rows(step.shortcuts)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(shortcut_table.HEADING))]
     return [
         "  " + "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip()
         for row in rows

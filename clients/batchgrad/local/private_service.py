@@ -93,9 +93,9 @@ def _announced(
             _still_starting(process, log, deadline)
             continue
         try:
-            said = json.loads(line)
-            file = said["token_file"]
-            return str(said["url"]), Path(file).read_text("utf-8").strip() if file else None
+            announcement = json.loads(line)
+            file = announcement["token_file"]
+            return str(announcement["url"]), Path(file).read_text("utf-8").strip() if file else None
         except (ValueError, KeyError, TypeError) as error:
             raise Unavailable(
                 f"The private service said {line!r} instead of its URL.{_tail(log)}"
@@ -120,8 +120,8 @@ def _tail(log: IO[bytes], lines: int = 20) -> str:
     written = os.pread(
         log.fileno(), os.fstat(log.fileno()).st_size, 0
     )  # its offset is the service's
-    said = written.decode(errors="replace").splitlines()[-lines:]
-    return "\n".join([" Its log ends:", *said]) if said else ""
+    last = written.decode(errors="replace").splitlines()[-lines:]
+    return "\n".join([" Its log ends:", *last]) if last else ""
 
 
 def _stop(process: subprocess.Popen[bytes], timeout: float) -> None:

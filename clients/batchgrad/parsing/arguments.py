@@ -51,7 +51,7 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     """A whole number; numpy's are some, true and false are none."""
     number = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**63:
-        raise InvalidArgument(f"{name} is {_said(value)}; expected a whole number from {least} on.")
+        raise InvalidArgument(f"{name} is {_got(value)}; expected a whole number from {least} on.")
     return number
 
 
@@ -60,7 +60,7 @@ def seconds(name: str, value: Any) -> float:
     number = value.tolist() if hasattr(value, "tolist") else value
     known = isinstance(number, int | float) and not isinstance(number, bool)
     if not (known and 0 <= number < _FOREVER):
-        raise InvalidArgument(f"{name} is {_said(value)}; expected seconds, 0 or more.")
+        raise InvalidArgument(f"{name} is {_got(value)}; expected seconds, 0 or more.")
     return float(number)
 
 
@@ -96,5 +96,5 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _said(value: Any) -> str:
+def _got(value: Any) -> str:
     return repr(value)[:60] if isinstance(value, int | float) else _kind(value)

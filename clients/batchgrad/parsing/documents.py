@@ -53,8 +53,8 @@ def compose(text: str) -> Node | None:
     try:
         return _Reader(text).get_single_node()
     except MarkedYAMLError as error:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        raise SyntaxFault(f"is no YAML: {said}", error.problem_mark) from error
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise SyntaxFault(f"is no YAML: {problem}", error.problem_mark) from error
     except YAMLError as error:
         raise SyntaxFault(f"is no YAML: {' '.join(str(error).split())}") from error
 

@@ -10,7 +10,7 @@ from batchgrad.parsing.documents import compose
 from batchgrad.parsing.validation import parts_of
 
 
-class Lines:
+class KeyLines:
     """Where the keys of a spec file are."""
 
     def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from batchgrad.contract import GradientsRequest, JobSpec
 from batchgrad.errors import InvalidRequest, InvalidSpec
 from batchgrad.parsing.documents import SyntaxFault, parse_json, parse_yaml
-from batchgrad.parsing.key_lines import Lines
+from batchgrad.parsing.key_lines import KeyLines
 from batchgrad.parsing.validation import field_errors
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -29,19 +29,19 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     for override in overrides:
         _override(data, override)
     _inline_parameters(data, folder)
-    return _validated(JobSpec, data, Lines(text, name, overrides))
+    return _validated(JobSpec, data, KeyLines(text, name, overrides))
 
 
 def load_gradients(path: str | Path) -> GradientsRequest:
     """A minibatch and a network for POST /v1/gradients, from a file ("-": standard input)."""
     name, text, data, _ = _read(path)
-    return _validated(GradientsRequest, data, Lines(text, name))
+    return _validated(GradientsRequest, data, KeyLines(text, name))
 
 
 def parse_job(text: str) -> JobSpec:
     """A job spec from YAML text; no file is read for it, whatever it names.
 
-    Raises InvalidSpec, whose `errors` point at each wrong key; `Lines` knows their lines.
+    Raises InvalidSpec, whose `errors` point at each wrong key; `KeyLines` knows their lines.
     """
     return _validated(JobSpec, _parsed(text, "the text"), None)
 
@@ -61,9 +61,9 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
             text = Path(path).read_text(encoding="utf-8")
         except OSError:  # it went meanwhile, and its lines with it
             raise error from None
-        lines = Lines(text, str(path), overrides)
-        told = [lines.name(one) for one in error.errors]
-        problem = error.problem.model_copy(update={"errors": told})
+        lines = KeyLines(text, str(path), overrides)
+        named = [lines.name(one) for one in error.errors]
+        problem = error.problem.model_copy(update={"errors": named})
         raise InvalidRequest(problem, status=error.status, request=error.request) from error
 
 
@@ -133,15 +133,15 @@ def _inline_parameters(data: dict[str, Any], folder: Path) -> None:
     data["initial_parameters"] = {kind: encoded, **others}
 
 
-def _validated(kind: type[Spec], data: dict[str, Any], lines: Lines | None) -> Spec:
+def _validated(kind: type[Spec], data: dict[str, Any], lines: KeyLines | None) -> Spec:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         findings = [
             {**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)
         ]
-        told = field_errors(findings, data, kind)
+        named = field_errors(findings, data, kind)
         if lines is None:
-            raise InvalidSpec("the text is no valid spec:", told) from error
-        named = [lines.name(one) for one in told]
+            raise InvalidSpec("the text is no valid spec:", named) from error
+        named = [lines.name(one) for one in named]
         raise InvalidSpec(f"{lines.path} is no valid spec:", named) from error

@@ -77,7 +77,7 @@ def about_layer(name: object) -> str | None:
     return _LAYERS_THAT_ARE_NONE.get(_plain(name)) if isinstance(name, str) else None
 
 
-def meant(name: object, known: Sequence[str]) -> str | None:
+def suggest(name: object, known: Sequence[str]) -> str | None:
     """Which of the `known` names was probably meant by one that is none of them."""
     if not isinstance(name, str) or not 0 < len(name) <= 80:
         return None

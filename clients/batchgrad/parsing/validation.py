@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from batchgrad.contract import FieldError, JobSpec
-from batchgrad.parsing.suggestions import meant
-from batchgrad.parsing.wording import expected, shown, unknown_key, unknown_kind
+from batchgrad.parsing.suggestions import suggest
+from batchgrad.parsing.wording import expected, short_repr, unknown_key, unknown_kind
 
 MOST_ERRORS = 100
 """How many wrong fields are told one by one: nobody reads more, and each takes its time."""
@@ -33,7 +33,7 @@ def field_errors(
     for finding in findings:
         by_pointer.setdefault(_pointer(finding, body), []).append(finding)
     above = _above(by_pointer)
-    told = [
+    reported = [
         (pointer, found)
         for pointer, found in by_pointer.items()
         # A union whose one member was meant and got something wrong inside: the others are no news.
@@ -41,10 +41,10 @@ def field_errors(
     ]
     errors = [
         FieldError(pointer=pointer, detail=_detail(found, kind))
-        for pointer, found in told[:MOST_ERRORS]
+        for pointer, found in reported[:MOST_ERRORS]
     ]
-    if untold := len(told) - len(errors):
-        detail = f"{untold} other fields are wrong as well: mend the {MOST_ERRORS} above first."
+    if omitted := len(reported) - len(errors):
+        detail = f"{omitted} other fields are wrong as well: mend the {MOST_ERRORS} above first."
         errors.append(FieldError(pointer="", detail=detail))
     return errors
 
@@ -100,14 +100,14 @@ def _detail(found: list[Finding], kind: type[BaseModel]) -> str:
     name = first["loc"][-1]
     prefix = "" if first["loc"][0] == "body" else f"{first['loc'][0]} parameter {name}: "
     for finding in found:
-        said = _said(finding, kind)
-        if said:
-            return prefix + said
+        sentence = _sentence(finding, kind)
+        if sentence:
+            return prefix + sentence
     wanted = dict.fromkeys(expected(finding) for finding in found)
-    said = f"{prefix}got {shown(first['input'])}; expected {', or '.join(wanted)}"
+    sentence = f"{prefix}got {short_repr(first['input'])}; expected {', or '.join(wanted)}"
     words = [word for finding in found for word in _words(finding)]
-    guess = meant(first["input"], words)
-    return f"{said}." if guess is None else f"{said}: did you mean {guess}?"
+    guess = suggest(first["input"], words)
+    return f"{sentence}." if guess is None else f"{sentence}: did you mean {guess}?"
 
 
 def _words(finding: Finding) -> list[str]:
@@ -116,7 +116,7 @@ def _words(finding: Finding) -> list[str]:
     return _QUOTED.findall(finding["ctx"]["expected"]) if literal else []
 
 
-def _said(finding: Finding, kind: type[BaseModel]) -> str | None:
+def _sentence(finding: Finding, kind: type[BaseModel]) -> str | None:
     """The whole sentence, for findings that are more than a wrong value."""
     name, context = finding["loc"][-1], finding.get("ctx", {})
     match finding["type"]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from batchgrad import contract
 from batchgrad.contract.spec import NAME_PATTERN, SHA256_PATTERN
-from batchgrad.parsing.suggestions import about_layer, meant
+from batchgrad.parsing.suggestions import about_layer, suggest
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
@@ -67,7 +67,7 @@ def expected(finding: Mapping[str, Any]) -> str:
     return words[:1].lower() + words[1:]
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value that arrived, short, as JSON and YAML write it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -76,11 +76,11 @@ def shown(value: Any) -> str:
 
 def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:
     """What to do about the kind of a layer, optimizer or schedule that there is not."""
-    said = f"got {shown(kind)}; expected one of {', '.join(known)}"
+    message = f"got {short_repr(kind)}; expected one of {', '.join(known)}"
     if layer and (advice := about_layer(kind)):
-        return f"{said}: {advice}."
-    guess = meant(kind, known)
-    return f"{said}." if guess is None else f"{said}: did you mean {guess}?"
+        return f"{message}: {advice}."
+    guess = suggest(kind, known)
+    return f"{message}." if guess is None else f"{message}: did you mean {guess}?"
 
 
 def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel]) -> str:
@@ -94,7 +94,7 @@ def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel])
     keys = _KEYS | {"body": list(body.model_fields)}
     known = next((keys[part] for part in reversed(location) if part in keys), [])
     below = _BELOW if job else {}
-    if guess := meant(name, [*known, *below]):
+    if guess := suggest(name, [*known, *below]):
         return f"{refused}: did you mean {below.get(guess, guess)}?"
     if known:
         return f"{refused}: remove it, or take one of {', '.join(known)}."

@@ -52,7 +52,7 @@ class Removed:
     bytes: int
     gone: bool
 
-    def described(self) -> dict[str, str | int | bool]:
+    def as_dict(self) -> dict[str, str | int | bool]:
         """As JSON."""
         found = self.leftover
         return {

@@ -15,7 +15,7 @@ from batchgrad.contract import (
     NoiseScale,
     ShortcutLayer,
 )
-from batchgrad.parsing.wording import shown
+from batchgrad.parsing.wording import short_repr
 from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
 from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
 from batchgrad_engine.measurement.statistics import noise_scale
@@ -141,7 +141,7 @@ def _parameters(request: GradientsRequest, network: Network) -> Array:
     if expected != got:
         raise InvalidError.field(
             "/parameters",
-            f"parameters has {shown(sorted(got))}; this network has {sorted(expected)}.",
+            f"parameters has {short_repr(sorted(got))}; this network has {sorted(expected)}.",
         )
     flat = np.empty(network.size, request.precision)
     for each in network.slices:

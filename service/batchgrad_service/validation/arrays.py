@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.parsing.wording import shown
+from batchgrad.parsing.wording import short_repr
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.arrays import Array
 
@@ -32,7 +32,7 @@ def numbers(nested: list[Any], pointer: str) -> npt.NDArray[Any]:
         level = level[0]
     for place, leaf in _leaves(nested, pointer, tuple(shape)):
         if isinstance(leaf, bool) or not isinstance(leaf, int | float):
-            raise InvalidError.field(place, f"got {shown(leaf)}; expected a number.")
+            raise InvalidError.field(place, f"got {short_repr(leaf)}; expected a number.")
         if isinstance(leaf, int) and not INT64.min <= leaf <= INT64.max:
             raise InvalidError.field(
                 place, "got an integer that is too large for 64 bits; expected a smaller number."
@@ -74,7 +74,7 @@ def _leaves(level: Any, place: str, shape: tuple[int, ...]) -> Iterator[tuple[st
         yield place, level
         return
     if not isinstance(level, list) or len(level) != shape[0]:
-        got = f"a list of {len(level)}" if isinstance(level, list) else shown(level)
+        got = f"a list of {len(level)}" if isinstance(level, list) else short_repr(level)
         raise InvalidError.field(
             place, f"got {got}; expected a list of {shape[0]}: all rows must have the same length."
         )

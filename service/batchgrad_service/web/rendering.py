@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
-from batchgrad.display.events import said
+from batchgrad.display.events import sentence
 from batchgrad.display.figures import NONE, best, number, percent, place
 from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import ProblemError
@@ -50,7 +50,7 @@ _templates.filters |= {
     "number": number,
     "percent": percent,
     "place": place,
-    "said": said,
+    "sentence": sentence,
     "moment": _moment,
     "percent_done": _percent_done,
 }

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from batchgrad.contract import FieldError, Job, Plan
 from batchgrad.errors import InvalidSpec
 from batchgrad.parsing.documents import SyntaxFault
-from batchgrad.parsing.key_lines import Lines
+from batchgrad.parsing.key_lines import KeyLines
 from batchgrad.parsing.spec_files import parse_job
 from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
 from batchgrad_service.http.links import below_root
@@ -102,7 +102,7 @@ async def _try(
 
 
 def _at_lines(text: str, errors: Sequence[FieldError]) -> list[SpecError]:
-    lines = Lines(text, "the text")
+    lines = KeyLines(text, "the text")
     return [SpecError(one.detail, lines.line_of(one.pointer)) for one in errors]
 
 
