@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from batchgrad import contract
 from batchgrad.contract import Model
 from batchgrad_workers.nn.layers import ShapeMismatch
 from batchgrad_workers.nn.network import Network
@@ -14,17 +15,11 @@ Spec = dict[str, Any]
 Random = np.random.Generator
 
 ELEMENTWISE: list[Spec] = [
-    {"kind": kind}
-    for kind in ("identity", "relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu")
-] + [{"kind": "leaky_relu", "negative_slope": 0.3}, {"kind": "elu", "alpha": 0.7}]
-LOSSES = [
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "linear_error",
-    "softmax_cross_entropy",
-    "sigmoid_cross_entropy",
+    *({"kind": kind} for kind in contract.ACTIVATIONS),
+    {"kind": "leaky_relu", "negative_slope": 0.3},
+    {"kind": "elu", "alpha": 0.7},
 ]
+LOSSES = list(contract.LOSSES)
 ROWS = ["drawn", "drawn", "equal", "alike", "constant", "zero", "mixed"]
 """Drawn; the same at each position; nearly so; one number; 0; one of a thousand times the size."""
 
@@ -198,9 +193,10 @@ def _inputs(random: Random, network: Network, rows: str, examples: int, size: fl
 
 
 def _targets(random: Random, loss: str, examples: int, outputs: int, dtype: Any) -> Any:
-    if loss == "softmax_cross_entropy":
+    kind = contract.LOSSES[loss]  # type: ignore[index]
+    if kind.target_kind == "class":
         return random.integers(0, outputs, examples).tolist()
-    if loss == "sigmoid_cross_entropy":
+    if kind.target_kind == "probability":
         return random.choice([0.0, 1.0, 1.0, 0.25], (examples, outputs)).tolist()
     targets = random.normal(size=(examples, outputs)) * random.choice([1.0, 1e-6, 1e6])
-    return _rounded(targets, dtype).tolist()
+    return _rounded(targets.clip(*kind.target_range), dtype).tolist()

@@ -50,8 +50,12 @@ def _softplus(a: Any) -> Any:
     return _Elementwise.apply(a, lambda a: torch.logaddexp(a, torch.zeros_like(a)), torch.sigmoid)
 
 
+class NoFormula(Exception):
+    """A layer or a loss that is not written down here."""
+
+
 def _elementwise(spec: dict[str, Any], a: Any) -> Any:
-    return {
+    formulas: dict[str, Callable[[], Any]] = {
         "identity": lambda: a,
         "flatten": lambda: a.flatten(1),
         "relu": lambda: functional.relu(a),
@@ -62,7 +66,10 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
         "silu": lambda: a * _sigmoid(a),
         "softplus": lambda: _softplus(a),
         "elu": lambda: functional.elu(a, spec.get("alpha", 1.0)),
-    }[spec["kind"]]()
+    }
+    if spec["kind"] not in formulas:
+        raise NoFormula(spec["kind"])
+    return formulas[spec["kind"]]()
 
 
 def _layer_norm(a: Any, own: dict[str, Any], eps: float, noise: Callable[[Any], Any]) -> Any:
@@ -117,8 +124,10 @@ def _loss(name: str, f: Any, target: Any, noise: Callable[[Any], Any]) -> Any:
             return functional.huber_loss(f, y, reduction="sum")
         case "linear_error":
             return (y - f).sum()
-        case _:
+        case "sigmoid_cross_entropy":
             return (y * _softplus(-f) + (1 - y) * _softplus(f)).sum()
+        case _:
+            raise NoFormula(name)
 
 
 def _length(vector: Any) -> float:
@@ -209,8 +218,12 @@ def main() -> None:
         request = json.loads(line)
         road = Road(request)
         rows = zip(request["inputs"], request["targets"], strict=True)
-        answer = [road.example(row, target) for row, target in rows]
-        print(json.dumps({"examples": answer, "largest": road.largest}), flush=True)  # noqa: T201
+        try:
+            examples = [road.example(row, target) for row, target in rows]
+            answer = {"examples": examples, "largest": road.largest}
+        except NoFormula as unknown:
+            answer = {"no_formula": str(unknown)}
+        print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from batchgrad import contract
 from batchgrad.contract import GradientsRequest
 from tests.question.slow import Slow
 from tests.question.slow_answer import SlowAnswer
 from tests.question.slow_layers import Shape, Spec, parameter_shapes, shape_after
 
-LOSSES = [
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "linear_error",
-    "softmax_cross_entropy",
-    "sigmoid_cross_entropy",
-]
-KINDS = ["identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu"]
+LOSSES: list[str] = list(contract.LOSSES)
+KINDS = list(contract.ACTIVATIONS)
+BY_HAND = {"linear", "layer_norm", "flatten", "embedding", "conv2d", "max_pool2d", "avg_pool2d"}
+"""Layers that have a strategy of their own below; others are drawn from their fields."""
+
+OTHERS = sorted({*contract.LAYERS} - {*contract.ACTIVATIONS} - BY_HAND)
 WEIGHTS = [0.0, 0.5, 1.0, 2.0, 3.25]
 FLATTEN = {"kind": "flatten"}
 
@@ -58,7 +56,17 @@ def linear() -> st.SearchStrategy[Spec]:
 def on_rows() -> st.SearchStrategy[Spec]:
     """Layers that take anything with a last axis."""
     norm = st.sampled_from([{"kind": "layer_norm", "eps": 0.1}, {"kind": "layer_norm"}])
-    return st.one_of(linear(), linear(), norm, activation())
+    others = [other(kind) for kind in OTHERS]
+    return st.one_of(linear(), linear(), norm, activation(), *others)
+
+
+def other(kind: str) -> st.SearchStrategy[Spec]:
+    """A layer without a strategy of its own: required fields are small whole numbers."""
+    fields = contract.LAYERS[kind].model_fields
+    required = [name for name, field in fields.items() if field.is_required() and name != "kind"]
+    return st.fixed_dictionaries(
+        {"kind": st.just(kind), **{name: st.integers(2, 4) for name in required}}
+    )
 
 
 @st.composite
@@ -162,12 +170,13 @@ def problem(case: Drawn) -> tuple[GradientsRequest, SlowAnswer]:
             parameters[f"{k}.{name}"] = random.normal(size=own).tolist()
         shape = shape_after(spec, shape)
     width = prod(shape)
-    if case.loss == "softmax_cross_entropy":
+    kind = contract.LOSSES[case.loss]  # type: ignore[index]
+    if kind.target_kind == "class":
         classes = random.integers(0, width, examples)
         rows, targets = np.eye(width)[classes], classes.tolist()
     else:
-        probabilities = case.loss == "sigmoid_cross_entropy"
-        rows = random.uniform(0 if probabilities else -2, 1, (examples, width))
+        low, high = kind.target_range
+        rows = random.uniform(max(low, -2), min(high, 1), (examples, width))
         targets = rows.tolist()
     request = {
         "model": {"layers": case.layers},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-from tests.question.slow_layers import Shape, Spec, Vector, output, shape_after
+from tests.question.slow_layers import Shape, Spec, Vector, output, parameter_shapes, shape_after
 
 STEP = 1e-30
 
@@ -24,23 +24,27 @@ def derivative(function: Callable[[Vector], complex], point: Sequence[float]) ->
     return slopes
 
 
+def size(r: complex) -> complex:
+    """|r| of a real number; its derivative at 0 is 0."""
+    return r if r.real > 0 else -r if r.real < 0 else 0j
+
+
+OUTPUT_LOSSES: dict[str, Callable[[complex, float], complex]] = {
+    "squared_error": lambda f, y: (f - y) ** 2,
+    "absolute_error": lambda f, y: size(f - y),
+    "huber": lambda f, y: (f - y) ** 2 / 2 if abs((f - y).real) <= 1 else size(f - y) - 0.5,
+    "linear_error": lambda f, y: y - f,
+    "sigmoid_cross_entropy": lambda f, y: cmath.log(1 + cmath.exp(f)) - y * f,
+}
+"""One output's part of those losses that are sums over outputs; a new one gets a line here."""
+
+
 def loss_of(name: str, outputs: Vector, target: Sequence[float]) -> complex:
     """ℓ of one example; `target` has a number per output, a one-hot row for classes."""
     if name == "softmax_cross_entropy":
         log_total = cmath.log(sum(cmath.exp(f) for f in outputs))
         return sum((y * (log_total - f) for f, y in zip(outputs, target, strict=True)), 0j)
-    total = 0j
-    for f, y in zip(outputs, target, strict=True):
-        r = f - y
-        size = r if r.real > 0 else -r if r.real < 0 else 0j
-        total += {
-            "squared_error": r * r,
-            "absolute_error": size,
-            "huber": r * r / 2 if abs(r.real) <= 1 else size - 0.5,
-            "linear_error": -r,
-            "sigmoid_cross_entropy": cmath.log(1 + cmath.exp(f)) - y * f,
-        }[name]
-    return total
+    return sum((OUTPUT_LOSSES[name](f, y) for f, y in zip(outputs, target, strict=True)), 0j)
 
 
 class Slow:
@@ -55,8 +59,8 @@ class Slow:
         self.theta: list[list[float]] = []
         for k, spec in enumerate(layers):
             self.shapes.append(shape)
+            named = [parameters.get(f"{k}.{name}", []) for name in parameter_shapes(spec, shape)]
             shape = shape_after(spec, shape)
-            named = [parameters.get(f"{k}.{name}", []) for name in ("weight", "bias")]
             self.theta.append([x for value in named for x in numbers(value)])
         self.learning = [k for k, own in enumerate(self.theta) if own]
 

@@ -15,15 +15,18 @@ Vector = list[complex]
 Shape = tuple[int, ...]
 Spec = dict[str, Any]
 
-SMOOTH: dict[str, Callable[[complex], complex]] = {
-    "identity": lambda a: a,
-    "flatten": lambda a: a,
-    "tanh": cmath.tanh,
-    "sigmoid": lambda a: 1 / (1 + cmath.exp(-a)),
-    "silu": lambda a: a / (1 + cmath.exp(-a)),
-    "softplus": lambda a: cmath.log(1 + cmath.exp(a)),
-    "gelu": lambda a: a * (1 + complex(erf(a / sqrt(2)))) / 2,
+ACTIVATIONS: dict[str, Callable[[complex, Spec], complex]] = {
+    "identity": lambda a, _: a,
+    "tanh": lambda a, _: cmath.tanh(a),
+    "sigmoid": lambda a, _: 1 / (1 + cmath.exp(-a)),
+    "silu": lambda a, _: a / (1 + cmath.exp(-a)),
+    "softplus": lambda a, _: cmath.log(1 + cmath.exp(a)),
+    "gelu": lambda a, _: a * (1 + complex(erf(a / sqrt(2)))) / 2,
+    "relu": lambda a, _: a if a.real > 0 else 0j,
+    "leaky_relu": lambda a, spec: a if a.real > 0 else spec.get("negative_slope", 0.01) * a,
+    "elu": lambda a, spec: a if a.real > 0 else spec.get("alpha", 1.0) * (cmath.exp(a) - 1),
 }
+"""Of one number; a new activation gets a line here."""
 
 
 def sides(spec: Spec, name: str, default: Any) -> tuple[int, int]:
@@ -86,31 +89,10 @@ def parameter_shapes(spec: Spec, shape: Shape) -> dict[str, Shape]:
 
 def output(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
     """Output of a layer with parameters `own`, weight then bias, at input a."""
-    match spec["kind"]:
-        case "linear":
-            return _linear(spec, shape, own, a)
-        case "conv2d":
-            return _convolution(spec, shape, own, a)
-        case "max_pool2d" | "avg_pool2d":
-            return _pool(spec, shape, a)
-        case "layer_norm":
-            return _layer_norm(spec, shape, own, a)
-        case "embedding":
-            return _embedding(spec, own, a)
-        case _:
-            return [_activation(spec, each) for each in a]
-
-
-def _activation(spec: Spec, a: complex) -> complex:
     kind = spec["kind"]
-    if kind in SMOOTH:
-        return SMOOTH[kind](a)
-    below = {
-        "relu": 0j,
-        "leaky_relu": spec.get("negative_slope", 0.01) * a,
-        "elu": spec.get("alpha", 1.0) * (cmath.exp(a) - 1),
-    }
-    return a if a.real > 0 else below[kind]
+    if kind in ACTIVATIONS:
+        return [ACTIVATIONS[kind](each, spec) for each in a]
+    return LAYERS[kind](spec, shape, own, a)
 
 
 def _linear(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
@@ -125,7 +107,7 @@ def _linear(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[comple
     return outputs
 
 
-def _embedding(spec: Spec, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+def _embedding(spec: Spec, _: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
     rows, dim = spec["num_embeddings"], spec["embedding_dim"]
     return [
         sum((a[start + row] * own[row * dim + d] for row in range(rows)), 0j)
@@ -172,7 +154,7 @@ def _convolution(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[c
     return outputs
 
 
-def _pool(spec: Spec, shape: Shape, a: Sequence[complex]) -> Vector:
+def _pool(spec: Spec, shape: Shape, _: Sequence[complex], a: Sequence[complex]) -> Vector:
     channels, down, across = shape_after(spec, shape)
     (kh, kw), pixels = sides(spec, "kernel_size", None), shape[1] * shape[2]
     outputs = []
@@ -187,3 +169,15 @@ def _pool(spec: Spec, shape: Shape, a: Sequence[complex]) -> Vector:
         else:
             outputs.append(max(window, key=lambda each: each.real))  # of equal ones the first
     return outputs
+
+
+LAYERS: dict[str, Callable[[Spec, Shape, Sequence[complex], Sequence[complex]], Vector]] = {
+    "linear": _linear,
+    "flatten": lambda _spec, _shape, _own, a: list(a),
+    "conv2d": _convolution,
+    "max_pool2d": _pool,
+    "avg_pool2d": _pool,
+    "layer_norm": _layer_norm,
+    "embedding": _embedding,
+}
+"""A new layer gets a line here, in `parameter_shapes`, and in `shape_after` if it changes it."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad.contract import Model
+from batchgrad.contract import ACTIVATIONS, LAYERS, Model
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
 from batchgrad_workers.nn.losses import LOSSES
@@ -17,17 +17,14 @@ BELOW: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3, 
 POOL = {"kernel_size": [3, 2], "stride": 2, "padding": [1, 0]}
 IDS = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 3}
 IMAGE: Shape = (2, 5, 4)
-ELEMENTWISE = [
-    "identity",
-    "relu",
-    "leaky_relu",
-    "tanh",
-    "sigmoid",
-    "gelu",
-    "silu",
-    "softplus",
-    "elu",
-]
+
+
+def smallest(kind: str) -> dict[str, Any]:
+    """A layer of this kind whose required fields are small whole numbers."""
+    fields = LAYERS[kind].model_fields
+    required = {name: 3 for name, field in fields.items() if field.is_required()}
+    return {**required, "kind": kind}
+
 
 STACKS: dict[str, tuple[Shape, Layers]] = {
     "linear": ((5,), [{"kind": "linear", "out_features": 4}, HEAD]),
@@ -52,7 +49,12 @@ STACKS: dict[str, tuple[Shape, Layers]] = {
     "avg_pool2d": (IMAGE, [BELOW, {"kind": "avg_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
     "embedding": ((6,), [IDS, HEAD]),
     "embedding with padding": ((2, 3), [{**IDS, "padding_idx": 2}, {"kind": "tanh"}, HEAD]),
-    "elementwise": ((5,), [HEAD, *({"kind": kind} for kind in ELEMENTWISE), HEAD]),
+    "elementwise": ((5,), [HEAD, *({"kind": kind} for kind in ACTIVATIONS), HEAD]),
+}
+STACKS |= {
+    kind: ((5,), [HEAD, smallest(kind), HEAD])
+    for kind in LAYERS
+    if all(kind != layer["kind"] for _, layers in STACKS.values() for layer in layers)
 }
 
 

@@ -3,9 +3,9 @@
 θ parameters (P,) · G mean gradient (P,) · α learning rate · λ weight decay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,9 +35,9 @@ class Optimizer(Protocol):
 class Sgd:
     """g = G + λθ; v = μv + g (v = g at first); θ -= α (g + μv if nesterov else v)."""
 
-    def __init__(self, spec: contract.Sgd, team: ThreadPool) -> None:
+    def __init__(self, spec: contract.Sgd, pool: ThreadPool) -> None:
         self._spec = spec
-        self._team = team
+        self._pool = pool
         self._velocity: Array | None = None
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
@@ -52,7 +52,7 @@ class Sgd:
                 parameters[block], gradient[block], velocity[block], *numbers, spec.nesterov
             )
 
-        parallel_for(self._team, len(parameters), work)
+        parallel_for(self._pool, len(parameters), work)
 
     def state(self) -> State:
         if self._velocity is None or not self._spec.momentum:
@@ -72,9 +72,9 @@ class Adam:
     A g that is not finite makes θ NaN.
     """
 
-    def __init__(self, spec: contract.Adam | contract.AdamW, team: ThreadPool) -> None:
+    def __init__(self, spec: contract.Adam | contract.AdamW, pool: ThreadPool) -> None:
         self._spec = spec
-        self._team = team
+        self._pool = pool
         self._decoupled = spec.kind == "adamw"
         self._mu: Array | None = None
         self._nu: Array | None = None
@@ -102,7 +102,7 @@ class Adam:
         def work(block: slice) -> None:
             kernels.adam(parameters[block], gradient[block], mu[block], nu[block], *numbers)
 
-        parallel_for(self._team, len(parameters), work)
+        parallel_for(self._pool, len(parameters), work)
 
     def state(self) -> State:
         if self._mu is None or self._nu is None:
@@ -116,9 +116,13 @@ class Adam:
             self._updates = int(state["updates"][0])
 
 
-def make_optimizer(spec: contract.Optimizer, team: ThreadPool) -> Optimizer:
-    """The update rule that `spec` names; `team` shares long vectors."""
-    return Sgd(spec, team) if isinstance(spec, contract.Sgd) else Adam(spec, team)
+def make_optimizer(spec: contract.Optimizer, pool: ThreadPool) -> Optimizer:
+    """The update rule that `spec` names; threads of `pool` share long vectors."""
+    return RULES[spec.kind](spec, pool)
+
+
+RULES: dict[str, Callable[[Any, ThreadPool], Optimizer]] = {"sgd": Sgd, "adam": Adam, "adamw": Adam}
+"""Update rules by the contract's kind."""
 
 
 def clipped(gradient: Array, limit: float | None) -> Array:
