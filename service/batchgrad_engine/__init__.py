@@ -1,1 +1,1 @@
-"""The engine process of one job: the coordinator of its workers."""
+"""The engine: the process that trains one job and coordinates its workers."""

@@ -94,7 +94,7 @@ class Prepared:
         )
 
     def best(self, snapshot: Snapshot | None) -> BestParameters | None:
-        """Keeps the best parameters, from `snapshot` on; None if the job keeps the last ones."""
+        """The store of the best parameters so far; None if the job keeps the last ones."""
         if self.spec.best_by is None:
             return None
         return BestParameters(self.spec.best_by, self.network, snapshot.best if snapshot else None)

@@ -1,4 +1,4 @@
-"""Whole attempts in this process, inline, and what they leave."""
+"""Run whole attempts in this process, inline, and read their messages and checkpoints."""
 
 from collections.abc import Callable
 from math import inf
@@ -21,7 +21,7 @@ from batchgrad_engine.messages import (
 from batchgrad_workers.data.source import DatasetSource
 
 
-class CommandReader:
+class ScriptedCommands:
     """Gives its command after `steps` steps; the engine checks before each step."""
 
     def __init__(self, steps: float = inf, kind: Any = None, *, ledger: bool = False) -> None:
@@ -46,11 +46,11 @@ def attempt(
     job: JobSpec,
     dataset: Path,
     directory: Path,
-    commands: CommandReader | None = None,
+    commands: ScriptedCommands | None = None,
     save_unstored: Callable[[], None] | None = None,
     **start: Any,
 ) -> list[AnyEngineMessage]:
-    """Everything that an attempt says, as the service hears it."""
+    """Run an attempt; return its messages, as the service receives them."""
     directory.mkdir(exist_ok=True)
     messages: list[AnyEngineMessage] = []
     run_attempt(
@@ -62,7 +62,7 @@ def attempt(
             job_directory=directory,
             **start,
         ),
-        commands or CommandReader(),
+        commands or ScriptedCommands(),
         lambda message: messages.append(EngineMessage.validate_json(encode(message))),
         save_unstored or (lambda: None),
     )
@@ -75,7 +75,7 @@ def rows(messages: list[AnyEngineMessage]) -> list[StepRow]:
 
 
 def finished(messages: list[AnyEngineMessage]) -> Finished:
-    """How the attempt ended."""
+    """The attempt's last message."""
     assert isinstance(messages[-1], Finished)
     return messages[-1]
 
@@ -87,7 +87,7 @@ def bits(messages: list[AnyEngineMessage]) -> tuple[str | None, str | None]:
 
 
 def warnings(messages: list[AnyEngineMessage]) -> list[str]:
-    """What steps and evaluations warned of."""
+    """The warnings about steps and evaluations."""
     return [
         warned.detail
         for message in messages

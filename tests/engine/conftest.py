@@ -1,3 +1,5 @@
+"""Fixtures for tests of the engine: a dataset, a job, workers that wait."""
+
 import threading
 from collections.abc import Iterator
 from contextlib import closing

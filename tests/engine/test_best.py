@@ -1,4 +1,4 @@
-"""The parameters of the best evaluation are kept, however often and wherever a run is stopped."""
+"""The best evaluation's parameters are kept, also in runs that are stopped and resumed."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, read
 from batchgrad_engine.checkpoints.exports import parameters_as_npz
 from batchgrad_engine.messages import Checkpointed
-from tests.engine.attempts import CommandReader, attempt, bits, evaluations, finished
+from tests.engine.attempts import ScriptedCommands, attempt, bits, evaluations, finished
 from tests.engine.small_job import spec
 
 STOPPING: dict[str, Any] = {
@@ -74,7 +74,7 @@ def test_a_stopped_run_keeps_the_same_best(
 ) -> None:
     job = spec(**STOPPING)
     whole = finished(attempt(job, noise, tmp_path / "whole"))
-    attempt(job, noise, tmp_path / "job", CommandReader(steps, kind))
+    attempt(job, noise, tmp_path / "job", ScriptedCommands(steps, kind))
     assert finished(attempt(job, noise, tmp_path / "job")) == whole
 
 

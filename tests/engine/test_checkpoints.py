@@ -1,3 +1,5 @@
+"""Checkpoint files: written atomically, read bit for bit, refused when torn or changed."""
+
 import io
 from pathlib import Path
 

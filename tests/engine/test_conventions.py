@@ -1,4 +1,4 @@
-"""What docs/conventions.md says, statement by statement, where no other test does."""
+"""Statements of docs/conventions.md that no other test proves."""
 
 from math import cos, exp, log, pi
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Early stopping by figures made up, epoch after epoch."""
+"""Early stopping, for made-up figures of each epoch."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ def stopping(**spec: Any) -> EarlyStopping:
 
 
 def stopped_after(watch: EarlyStopping, figures: list[float], first: int = 1) -> int | None:
-    """The epoch after which it wants to stop; each figure stands for loss and accuracy."""
+    """The epoch after which training stops; each figure is used as loss and as accuracy."""
     for epoch, figure in enumerate(figures, start=first):
         watch.observe(epoch, figure, figure)
         if watch.reason:

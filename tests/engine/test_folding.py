@@ -1,3 +1,5 @@
+"""Standardization folded into the first layer, and downloads of the folded parameters."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each example's part in a step, against the mean gradient with and without it."""
+"""The influence of examples on a step, against the mean gradient with and without them."""
 
 import tracemalloc
 from typing import Any

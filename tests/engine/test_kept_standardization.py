@@ -1,4 +1,4 @@
-"""Starting from a job's parameters with its standardization is starting where it stood."""
+"""A job that starts from another's parameters and standardization starts where that one ended."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints import origin
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
 from batchgrad_engine.messages import AnyEngineMessage, EngineEvent
-from tests.engine.attempts import CommandReader, attempt, finished, newest, rows
+from tests.engine.attempts import ScriptedCommands, attempt, finished, newest, rows
 from tests.engine.small_job import spec
 
 STILL: dict[str, Any] = {"optimizer": {"kind": "sgd", "learning_rate": 1e-30}, "steps": 1}
@@ -18,7 +18,7 @@ START: dict[str, Any] = {"digest": "sha256:" + "0" * 64}
 
 @pytest.fixture
 def trained(dataset: Path, tmp_path: Path) -> Path:
-    """Parameters that a job ended with, on the dataset as it is."""
+    """Final parameters of a job on the unchanged dataset."""
     attempt(spec(keep="last"), dataset, tmp_path / "first")
     given = tmp_path / "given.safetensors"
     given.write_bytes(parameters_as_safetensors(max((tmp_path / "first").glob("step-*"))))
@@ -58,7 +58,9 @@ def test_a_resumed_job_keeps_what_it_kept(dataset: Path, tmp_path: Path, trained
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 1)
     job = spec(initial_parameters=start)
     whole = attempt(job, dataset, tmp_path / "whole", initial_parameters=trained)
-    attempt(job, dataset, tmp_path / "cut", CommandReader(7, "pause"), initial_parameters=trained)
+    attempt(
+        job, dataset, tmp_path / "cut", ScriptedCommands(7, "pause"), initial_parameters=trained
+    )
     rest = attempt(job, dataset, tmp_path / "cut", initial_parameters=trained)
     assert finished(rest).parameters_digest == finished(whole).parameters_digest
 

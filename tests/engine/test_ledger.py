@@ -1,4 +1,4 @@
-"""The example ledger against the same figures kept by hand, and through every way to stop."""
+"""The example ledger, against figures added up in the test, in runs that stop in every way."""
 
 import io
 from collections import defaultdict
@@ -12,7 +12,7 @@ import pytest
 from batchgrad_engine.checkpoints import ledger_files
 from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
-from batchgrad_engine.commands import CommandReader as RealOrders
+from batchgrad_engine.commands import CommandReader
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.messages import Command, LedgerWritten
 from batchgrad_engine.preparation import prepare
@@ -20,14 +20,14 @@ from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import Differentiator, loss_and_error
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.runtime.threads import ThreadPool
-from tests.engine.attempts import CommandReader, attempt, newest, rows
+from tests.engine.attempts import ScriptedCommands, attempt, newest, rows
 from tests.engine.small_job import spec
 
 EXACT = {"precision": "float64"}
 
 
 def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]]]:
-    """(ℓ_n, ‖g_n‖) of every time that a step saw example n, from the gradients themselves."""
+    """(ℓ_n, ‖g_n‖) of each use of example n in a step, from the gradients themselves."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
     network, loss = prepared.network, LOSSES[prepared.spec.loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
@@ -71,7 +71,7 @@ def remembered(directory: Path) -> dict[str, Any]:
 def test_same_bits_through_every_stop(dataset: Path, tmp_path: Path, kind: str) -> None:
     (dataset / "weights.npy").unlink()  # equal weights: the noise scale is determined
     whole = rows(attempt(spec(), dataset, tmp_path / "whole"))
-    halves = rows(attempt(spec(), dataset, tmp_path / "halves", CommandReader(7, kind)))
+    halves = rows(attempt(spec(), dataset, tmp_path / "halves", ScriptedCommands(7, kind)))
     halves += rows(attempt(spec(), dataset, tmp_path / "halves"))
     assert remembered(tmp_path / "halves") == remembered(tmp_path / "whole")
     figures = [
@@ -83,8 +83,8 @@ def test_same_bits_through_every_stop(dataset: Path, tmp_path: Path, kind: str) 
 
 def test_death_between_checkpoints_counts_nothing_twice(dataset: Path, tmp_path: Path) -> None:
     attempt(spec(), dataset, tmp_path / "whole")
-    attempt(spec(), dataset, tmp_path / "killed", CommandReader(4, "pause"))
-    attempt(spec(), dataset, tmp_path / "killed", CommandReader(6, "pause"))
+    attempt(spec(), dataset, tmp_path / "killed", ScriptedCommands(4, "pause"))
+    attempt(spec(), dataset, tmp_path / "killed", ScriptedCommands(6, "pause"))
     max((tmp_path / "killed").glob("step-*")).unlink()  # as if steps 5 to 10 had not been saved
     attempt(spec(), dataset, tmp_path / "killed")
     assert remembered(tmp_path / "killed") == remembered(tmp_path / "whole")
@@ -118,7 +118,7 @@ def test_dropped_examples_do_not_enter(dataset: Path, job_directory: Path) -> No
 def test_requested_during_a_run_it_is_that_of_the_steps_so_far(
     dataset: Path, job_directory: Path
 ) -> None:
-    messages = attempt(spec(epochs=1), dataset, job_directory, CommandReader(ledger=True))
+    messages = attempt(spec(epochs=1), dataset, job_directory, ScriptedCommands(ledger=True))
     assert [m.step for m in messages if isinstance(m, LedgerWritten)] == [0, 1, 2, 3, 4]
     file = LedgerFile(job_directory / "ledger.safetensors")
     assert file.step == 4
@@ -158,7 +158,7 @@ def test_a_ledger_command_leaves_a_pause_in_force() -> None:
         for word in ("pause", "ledger")
     )
     stored: list[int] = []
-    commands = RealOrders(io.StringIO(lines), stored.append)
+    commands = CommandReader(io.StringIO(lines), stored.append)
     while not commands.interrupted:  # its thread reads the two lines at once
         pass
     assert commands.command == "pause"

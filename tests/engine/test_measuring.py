@@ -1,4 +1,4 @@
-"""Figures have the same bits however many steps are measured together, and travel whole."""
+"""Figures have the same bits for any number of buffered steps, and are sent completely."""
 
 import json
 from contextlib import closing

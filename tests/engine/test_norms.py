@@ -1,4 +1,4 @@
-"""Whole attempts whose gradients cancel, or whose squares leave their type's range."""
+"""Whole attempts whose gradients cancel, or whose squares overflow or underflow."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Products of a layer's gradients from vectors, against the gradients themselves."""
+"""Products of a layer's gradients, from their factors, against the formed gradients."""
 
 from typing import Any
 

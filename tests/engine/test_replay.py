@@ -1,4 +1,4 @@
-"""Any step again, bit for bit, from any checkpoint before it or from the start."""
+"""Replay any step, bit for bit, from any earlier checkpoint or from the start."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from batchgrad.contract import JobSpec, StepExamples, StepRow
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.replay import Replayed, Request, replay
-from tests.engine.attempts import CommandReader, attempt, newest, rows
+from tests.engine.attempts import ScriptedCommands, attempt, newest, rows
 from tests.engine.small_job import spec
 
 ADAM = {"kind": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "clip_norm": 0.5}
@@ -21,8 +21,8 @@ WARM = ADAM | {"schedule": {"kind": "cosine", "warmup_steps": 3}}
 
 def trained(job: JobSpec, dataset: Path, directory: Path) -> list[StepRow]:
     """All 20 steps; checkpoints after steps 6, 13 and 20."""
-    found = rows(attempt(job, dataset, directory, CommandReader(6, "pause")))
-    found += rows(attempt(job, dataset, directory, CommandReader(7, "pause")))
+    found = rows(attempt(job, dataset, directory, ScriptedCommands(6, "pause")))
+    found += rows(attempt(job, dataset, directory, ScriptedCommands(7, "pause")))
     return found + rows(attempt(job, dataset, directory))
 
 

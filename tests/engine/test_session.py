@@ -13,7 +13,7 @@ from batchgrad_engine.messages import (
     EngineEvent,
     Started,
 )
-from tests.engine.attempts import CommandReader, attempt, bits, evaluations, finished, rows
+from tests.engine.attempts import ScriptedCommands, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 
 
@@ -41,7 +41,7 @@ def test_stopped_attempt_goes_on_to_the_same_bits(
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     expected = bits(attempt(spec(), dataset, whole))
-    first = attempt(spec(), dataset, halves, CommandReader(steps, kind))
+    first = attempt(spec(), dataset, halves, ScriptedCommands(steps, kind))
     outcomes = {"pause": "paused", "cancel": "cancelled", "interrupt": "interrupted"}
     assert (finished(first).outcome, finished(first).step) == (outcomes[kind], steps)
     second = attempt(spec(), dataset, halves)
@@ -84,8 +84,8 @@ def test_what_must_change_the_bits(dataset: Path, tmp_path: Path, changes: dict[
 def test_torn_newest_checkpoint_costs_steps_but_no_bits(dataset: Path, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     expected = bits(attempt(spec(), dataset, whole))
-    attempt(spec(), dataset, torn, CommandReader(4, "pause"))
-    attempt(spec(), dataset, torn, CommandReader(4, "pause"))
+    attempt(spec(), dataset, torn, ScriptedCommands(4, "pause"))
+    attempt(spec(), dataset, torn, ScriptedCommands(4, "pause"))
     newest = max(torn.glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:100])
     messages = attempt(spec(), dataset, torn)
@@ -107,7 +107,7 @@ def test_initial_parameters_are_where_training_starts(dataset: Path, tmp_path: P
     given = tmp_path / "given.safetensors"
     given.write_bytes(parameters_as_safetensors(max(first.glob("step-*"))))
     start = attempt(
-        spec(epochs=1), dataset, second, CommandReader(0, "pause"), initial_parameters=given
+        spec(epochs=1), dataset, second, ScriptedCommands(0, "pause"), initial_parameters=given
     )
     expected = bits(attempt(spec(epochs=1), dataset, first))
     assert bits(start) == expected

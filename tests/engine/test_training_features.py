@@ -9,7 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import read
 from batchgrad_engine.messages import Started
-from tests.engine.attempts import CommandReader, attempt, bits, evaluations, finished, rows
+from tests.engine.attempts import ScriptedCommands, attempt, bits, evaluations, finished, rows
 from tests.engine.small_job import spec
 
 COSINE = {"kind": "cosine", "warmup_steps": 3, "final_fraction": 0.1}
@@ -34,9 +34,9 @@ def test_every_row_has_the_rate_that_was_used(dataset: Path, tmp_path: Path) -> 
     schedule = {"kind": "step", "every": 8, "factor": 0.5, "warmup_steps": 3}
     job = spec(optimizer=PLAIN | {"schedule": schedule})
     directory = tmp_path / "job"
-    attempt(job, dataset, directory, CommandReader(0, "pause"))
+    attempt(job, dataset, directory, ScriptedCommands(0, "pause"))
     start = theta(directory)
-    first = rows(attempt(job, dataset, directory, CommandReader(1, "pause")))
+    first = rows(attempt(job, dataset, directory, ScriptedCommands(1, "pause")))
     moved = np.linalg.norm(theta(directory) - start)
     assert moved == pytest.approx(0.1 / 3 * first[0].gradient_norm, rel=1e-5)
     rates = [row.learning_rate for row in [*first, *rows(attempt(job, dataset, directory))]]
@@ -49,9 +49,9 @@ def test_clipping_shortens_the_step_and_reports_the_norm_before(
 ) -> None:
     directory = tmp_path / "job"
     job = spec(optimizer=PLAIN | {"clip_norm": 0.01})
-    attempt(job, dataset, directory, CommandReader(0, "pause"))
+    attempt(job, dataset, directory, ScriptedCommands(0, "pause"))
     start = theta(directory)
-    [row] = rows(attempt(job, dataset, directory, CommandReader(1, "pause")))
+    [row] = rows(attempt(job, dataset, directory, ScriptedCommands(1, "pause")))
     assert row.gradient_norm > 0.1
     assert np.linalg.norm(theta(directory) - start) == pytest.approx(0.1 * 0.01, rel=1e-4)
 
@@ -64,11 +64,11 @@ def test_update_moves_theta_along_the_shortcut(
     """The step's length is rate · ‖s‖, and ‖s‖ = norm_ratio · ‖G‖ at the same θ."""
     directory = tmp_path / "job"
     job = spec(optimizer=PLAIN, update=name, shortcuts=measured)
-    attempt(job, dataset, directory, CommandReader(0, "pause"))
+    attempt(job, dataset, directory, ScriptedCommands(0, "pause"))
     start = theta(directory)
-    [row] = rows(attempt(job, dataset, directory, CommandReader(1, "pause")))
+    [row] = rows(attempt(job, dataset, directory, ScriptedCommands(1, "pause")))
     exact = spec(optimizer=PLAIN, shortcuts=["averaged_error", "mean_example", "mean_of_means"])
-    [beside] = rows(attempt(exact, dataset, tmp_path / "exact", CommandReader(1, "pause")))
+    [beside] = rows(attempt(exact, dataset, tmp_path / "exact", ScriptedCommands(1, "pause")))
     assert (row.loss, row.gradient_norm) == (beside.loss, beside.gradient_norm)
     for each in measured if measured is not None else beside.shortcuts:
         assert row.shortcuts[each] == beside.shortcuts[each]
@@ -100,7 +100,7 @@ def test_paused_run_goes_on_to_the_same_bits(
     job = spec(**changes)
     whole = finished(attempt(job, dataset, tmp_path / "whole"))
     halves = tmp_path / "halves"
-    paused = finished(attempt(job, dataset, halves, CommandReader(7, "pause")))
+    paused = finished(attempt(job, dataset, halves, ScriptedCommands(7, "pause")))
     assert paused.outcome == "paused"
     assert finished(attempt(job, dataset, halves)) == whole
 
@@ -125,7 +125,7 @@ def test_pause_within_the_patience_forgets_nothing(dataset: Path, tmp_path: Path
     whole = finished(attempt(job, dataset, tmp_path / "whole"))
     often, outcome = tmp_path / "often", "paused"
     while outcome == "paused":  # every step a pause of its own, also the last ones
-        end = finished(attempt(job, dataset, often, CommandReader(1, "pause")))
+        end = finished(attempt(job, dataset, often, ScriptedCommands(1, "pause")))
         outcome = end.outcome
     assert end == whole
 
@@ -133,12 +133,12 @@ def test_pause_within_the_patience_forgets_nothing(dataset: Path, tmp_path: Path
 def test_evaluation_that_was_missed_is_made_up_for(dataset: Path, tmp_path: Path) -> None:
     """An attempt can end between an epoch's last step and its evaluation."""
     directory = tmp_path / "job"
-    attempt(spec(), dataset, directory, CommandReader(5, "pause"))
+    attempt(spec(), dataset, directory, ScriptedCommands(5, "pause"))
     saved = read(max(directory.glob("step-*")))
     assert saved.progress["evaluation"]["step"] == 5
     saved.progress["evaluation"]["step"] = 0
     checkpoints.write(directory, saved)
-    again = attempt(spec(), dataset, directory, CommandReader(0, "pause"))
+    again = attempt(spec(), dataset, directory, ScriptedCommands(0, "pause"))
     assert [each.step for each in evaluations(again)] == [5]
 
 

@@ -1,4 +1,4 @@
-"""Weights count by their ratios alone: whole jobs, and the question, at every scale of weights."""
+"""Only ratios of weights matter: whole jobs and POST /v1/gradients at every scale of weights."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ JOB: dict[str, Any] = {"update": "mean_of_means", "batch_size": 20}
 
 
 def trained(dataset: Path, directory: Path, **changes: Any) -> dict[str, Any]:
-    """What a job comes to."""
+    """The figures of a whole job."""
     messages = attempt(spec(**changes), dataset, directory)
     assert finished(messages).outcome == "succeeded", finished(messages).detail
     return {

@@ -1,4 +1,4 @@
-"""A row of weight 0 is no row: a job with such rows is the job without them, bit for bit."""
+"""Rows of weight 0 are ignored: a job with them has the bits of the job without them."""
 
 from collections.abc import Callable
 from pathlib import Path

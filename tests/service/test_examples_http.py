@@ -19,7 +19,7 @@ from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, enco
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.store.records import to_cursor
 from batchgrad_service.store.step_blocks import blocks
-from tests.engine.attempts import CommandReader
+from tests.engine.attempts import ScriptedCommands
 from tests.service.building import checkpointed, npz, problem, spec, started
 from tests.service.conftest import Bench
 
@@ -40,7 +40,7 @@ def submit(bench: Bench, **changes: Any) -> str:
     return str(answer.json()["id"])
 
 
-def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> None:
+def train(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -> None:
     """One attempt at the job, in this process, with all that it says stored."""
     bench.store.transition(job_id, to="queued")  # if it was paused
     attempt = bench.store.begin_attempt(job_id)
@@ -68,7 +68,7 @@ def train(bench: Bench, job_id: str, orders: CommandReader | None = None) -> Non
         dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
-    run_attempt(start, orders or CommandReader(), hear, save_unstored=lambda: None)
+    run_attempt(start, commands or ScriptedCommands(), hear, save_unstored=lambda: None)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def job(bench: Bench) -> str:
     """A job that has done its 20 steps, with checkpoints after steps 7 and 20."""
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, CommandReader(7, "pause"))
+    train(bench, job_id, ScriptedCommands(7, "pause"))
     train(bench, job_id)
     return job_id
 
@@ -137,7 +137,7 @@ def test_suspects_come_first_unless_asked_otherwise(bench: Bench, job: str) -> N
 def test_unseen_examples_come_last_with_nothing_to_say(bench: Bench) -> None:
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, CommandReader(1, "pause"))  # one minibatch of 16 out of 40
+    train(bench, job_id, ScriptedCommands(1, "pause"))  # one minibatch of 16 out of 40
     for order in ("mean_loss", "last_norm", "times_seen"):
         data = ledger(bench, job_id, order=order).data
         assert [x.times_seen for x in data] == [1] * 16 + [0] * 24
@@ -269,7 +269,7 @@ def test_replay_that_would_take_too_long_says_where_checkpoints_are(
     bench = make_bench(replay_timeout_seconds=30.0)
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, CommandReader(7, "pause"))
+    train(bench, job_id, ScriptedCommands(7, "pause"))
     train(bench, job_id)
     slow = {"compute": 1.5, "update": 1.5, "compare": 100.0}
     for step in range(1, 21):  # as on a slower machine, or a larger dataset

@@ -1,3 +1,5 @@
+"""Fixtures for tests of workers: one BLAS thread, and a dataset on a server."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

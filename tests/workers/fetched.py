@@ -1,4 +1,4 @@
-"""Run as a process of its own: opens a dataset as a worker does, and says so on stdout.
+"""A program that opens a dataset as a worker does, and prints a sum on stdout.
 
 Arguments: the source as JSON, "stay" to hold it until stdin ends. Prints the sum of its targets.
 """

@@ -61,7 +61,7 @@ def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
 
 
 def theta(of: WorkerConfig) -> Array:
-    """Some parameters for `of`."""
+    """Initial parameters (P,) for `of`."""
     with closing(ShardRunner(of, 1)) as shard:
         return shard.network.initial_parameters(1, of.precision)
 

@@ -28,7 +28,7 @@ def stored(directory: Path, arrays: dict[str, Any] = ARRAYS) -> Path:
 
 
 def source_of(directory: Path, *urls: str, arrays: dict[str, Any] = ARRAYS) -> DatasetSource:
-    """A dataset of another host: the files are in `directory`, the path is not to be found."""
+    """A dataset of another host: the files are in `directory`, the path does not exist here."""
     root = directory.parent
     return DatasetSource(
         path=root / "not-here",

@@ -1,4 +1,4 @@
-"""Run as a process of its own: how far one step raises a worker's memory. Prints JSON.
+"""A program that measures how much memory one step of a worker needs, and prints JSON.
 
 Arguments: the model as JSON, the dataset's directory, N, B.
 """

@@ -1,3 +1,5 @@
+"""`select_blas_kernels`: which OpenBLAS kernels are selected on which CPU."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Compiled loops: the same bits at any memory alignment, and the CPU that they are built for."""
+
 import os
 import subprocess
 import sys

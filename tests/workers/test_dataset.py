@@ -1,4 +1,4 @@
-"""Rows of a stored dataset as a network sees them."""
+"""Rows of a stored dataset as a network's inputs."""
 
 from pathlib import Path
 from typing import Any

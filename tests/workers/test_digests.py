@@ -1,3 +1,5 @@
+"""Checksums of vectors."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What one step takes, measured in a process of its own."""
+"""The memory of one step, measured in a separate process."""
 
 import json
 import subprocess

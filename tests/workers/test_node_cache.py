@@ -1,4 +1,4 @@
-"""A node's cache of datasets: fetched once, whole or not at all, bounded."""
+"""A node's cache of datasets: fetched once, complete or absent, bounded in bytes."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Which examples a step sees: a function of the seed and the step."""
+"""The sampler: a step's examples depend on the seed and the step alone."""
 
 import numpy as np
 import pytest

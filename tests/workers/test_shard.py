@@ -1,4 +1,4 @@
-"""A worker's share of a step: the same bits however it is cut, and the right examples."""
+"""A worker's shard of a step: the same bits for any ranges, and the right examples."""
 
 from contextlib import closing
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A worker's share of a step on images and ids: the same bits however it is cut."""
+"""A worker's shard of a step on images and ids: the same bits for any ranges."""
 
 from contextlib import closing
 from itertools import pairwise

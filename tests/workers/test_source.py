@@ -1,4 +1,4 @@
-"""How a dataset comes to a node: from a shared folder, a blob store, or the service."""
+"""Open a dataset on a node: from a shared directory, a blob store, or the service."""
 
 import socket
 import subprocess

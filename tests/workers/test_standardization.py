@@ -1,4 +1,4 @@
-"""Mean and deviation to the last digit, and inputs scaled by them in float64."""
+"""Mean and deviation to the last digit, and inputs standardized in float64."""
 
 from fractions import Fraction
 from typing import Any

@@ -1,1 +1,1 @@
-"""One step after another: the coordinator, optimizers, schedules, early stopping."""
+"""Training: the coordinator of a step, optimizers, schedules, validation, early stopping."""

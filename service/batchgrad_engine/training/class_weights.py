@@ -14,7 +14,7 @@ def given_class_weights(spec: JobSpec, classes: int) -> Array | None:
 
 
 def balanced_class_weights(training: Integers, classes: int) -> Array:
-    """N / (classes · n_c) per class (classes,), from the classes (n,) of the training rows."""
+    """Weights n / (classes · n_c), (classes,), from the classes (n,) of the training rows."""
     counts = np.bincount(training, minlength=classes)
     present = np.count_nonzero(counts)
     return np.where(counts > 0, len(training) / (present * np.maximum(counts, 1)), 1.0)
