@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from batchgrad_service.problems import InvalidError, UnavailableError
+from batchgrad_service.questions.forker import Forker
 from batchgrad_service.questions.kinds import ANSWERS
 from batchgrad_service.questions.pool import QuestionPool
 from batchgrad_workers.system.processes import is_alive, session_members
@@ -23,6 +25,15 @@ SMALL: dict[str, Any] = {
     "inputs": [[0], [1]],
     "targets": [0, 0],
 }
+NO_FORK = """
+import errno, os
+from batchgrad_service.questions import process
+def fork():
+    raise BlockingIOError(errno.EAGAIN, "no process left")
+os.fork = fork
+process._warm_up = lambda: None
+process.main()
+"""
 LONG = 60.0
 """Seconds of CPU time that no question here takes, however busy the machine is."""
 
@@ -106,6 +117,40 @@ def test_one_that_was_killed_is_replaced(pool: QuestionPool) -> None:
     ask(pool)  # by one that is there
     kill(set(session_members(forker.pid)))
     ask(pool)
+
+
+def test_a_process_that_the_kernel_kills_is_not_the_requests_fault(
+    pool: QuestionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(pool)
+    acquire = pool._acquire
+
+    def acquire_and_kill() -> Any:
+        process = acquire()
+        kill(processes(pool))
+        return process
+
+    monkeypatch.setattr(pool, "_acquire", acquire_and_kill)
+    with pytest.raises(UnavailableError, match="was killed or could not be started") as caught:
+        ask(pool)
+    assert (caught.value.code, caught.value.headers["Retry-After"]) == ("machine_exhausted", "2")
+    monkeypatch.undo()
+    ask(pool)
+
+
+def test_a_process_that_cannot_be_forked_is_not_the_requests_fault(tmp_path: Path) -> None:
+    pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG)
+    pool._forker = Forker([sys.executable, "-c", NO_FORK])
+    try:
+        for _ in range(2):  # the process that forks stays
+            expected = pytest.raises(UnavailableError, match="was killed or could not be started")
+            with expected as caught:
+                ask(pool)
+            assert caught.value.code == "machine_exhausted"
+        assert pool._forker._process is not None
+        assert pool._forker._process.poll() is None
+    finally:
+        pool.stop()
 
 
 def test_a_sigterm_to_the_whole_tree_ends_no_question(pool: QuestionPool) -> None:

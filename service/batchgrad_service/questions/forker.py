@@ -1,16 +1,41 @@
 """Start questions/process.py, and have it fork the processes that answer questions."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from batchgrad_service.jobs.engine_process import ENVIRONMENT
 from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.processes import end_session, kill_group
 
 COMMAND = (sys.executable, "-m", "batchgrad_service.questions.process")
+
+
+EXIT_STATUS_SECONDS = 5.0
+"""How long to wait for the exit status of a process that has ended."""
+
+
+@dataclass(eq=False)
+class ForkedProcess:
+    """A process that answers questions: a socket to it, and a pipe that brings its exit status."""
+
+    connection: socket.socket
+    status: int
+
+    def exit_status(self) -> int | None:
+        """Its exit code, or -N if signal N ended it; None if it was never forked."""
+        ready, _, _ = select.select([self.status], [], [], EXIT_STATUS_SECONDS)
+        text = os.read(self.status, 16) if ready else b""
+        return int(text) if text else None
+
+    def close(self) -> None:
+        """Close socket and pipe; the process ends when it has answered."""
+        self.connection.close()
+        os.close(self.status)
 
 
 class Forker:
@@ -38,8 +63,8 @@ class Forker:
             )
         return self._control
 
-    def fork(self) -> socket.socket:
-        """Return a socket to a new process, which reads questions from it once it has started.
+    def fork(self) -> ForkedProcess:
+        """Return a new process, which reads questions from its socket once it has started.
 
         Raises:
             UnavailableError: the process cannot be started.
@@ -47,15 +72,24 @@ class Forker:
         for _ in range(2):
             control = self.start()
             ours, theirs = socket.socketpair()
-            with theirs:
-                try:
-                    socket.send_fds(control, [b"f"], [theirs.fileno()])
-                except OSError:  # it has just ended; start another
-                    ours.close()
-                    self._detach()
-                else:
-                    return ours
-        raise UnavailableError("No process can be started to answer.", code="requests_busy")
+            reading, writing = os.pipe()
+            forked = ForkedProcess(ours, reading)
+            try:
+                with theirs:
+                    socket.send_fds(control, [b"f"], [theirs.fileno(), writing])
+            except OSError:  # it has just ended; start another
+                forked.close()
+                self._detach()
+            else:
+                return forked
+            finally:
+                os.close(writing)
+        raise UnavailableError(
+            "The service cannot start a process to compute the response: send the request again "
+            "later.",
+            code="machine_exhausted",
+            headers={"Retry-After": "2"},
+        )
 
     def stop(self) -> None:
         """End the process and all that it forked; return when they have ended.

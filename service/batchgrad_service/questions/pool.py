@@ -4,19 +4,19 @@ A few processes answer one question after the other. At most `MAX_WAITING` quest
 ones are refused with a Retry-After.
 """
 
+import signal
 import socket
 import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 from typing import IO
 
 import anyio.to_thread
 import structlog
 
 from batchgrad_service.problems import InvalidError, ProblemError, UnavailableError
-from batchgrad_service.questions.forker import Forker
+from batchgrad_service.questions.forker import ForkedProcess, Forker
 from batchgrad_service.questions.kinds import Kind
 from batchgrad_service.questions.protocol import AnswerHeader, Question, SerializedProblem
 
@@ -67,8 +67,8 @@ class QuestionPool:
         self._limiter = anyio.CapacityLimiter(processes)
         self._lock = threading.Lock()  # guards the following
         self._forker = Forker()
-        self._idle: list[socket.socket] = []
-        self._busy: set[socket.socket] = set()
+        self._idle: list[ForkedProcess] = []
+        self._busy: set[ForkedProcess] = set()
         self._stopped = False
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
@@ -107,26 +107,27 @@ class QuestionPool:
         """End all processes; questions in flight get no answer."""
         with self._lock:
             self._stopped = True
-            for connection in self._busy:
-                with suppress(OSError):  # its process has just ended
-                    connection.shutdown(socket.SHUT_RDWR)
-            for connection in self._idle:
-                connection.close()
+            for process in self._busy:
+                with suppress(OSError):  # it has just ended
+                    process.connection.shutdown(socket.SHUT_RDWR)
+            for process in self._idle:
+                process.close()
             self._idle.clear()
             self._forker.stop()
 
     def _ask(self, question: Question, body: bytes) -> IO[bytes]:
-        connection = self._acquire()
-        started = monotonic()
+        process = self._acquire()
         try:
-            header, content = self._exchange(connection, question, body)
+            header, content = self._exchange(process.connection, question, body)
         except (_ProcessEnded, ConnectionError, TimeoutError) as error:
-            self._release(connection, usable=False)
-            raise self._problem_of_end(question, monotonic() - started, error) from error
+            try:
+                raise self._problem_of_end(question, process, error) from error
+            finally:
+                self._release(process, usable=False)
         except BaseException:
-            self._release(connection, usable=False)
+            self._release(process, usable=False)
             raise
-        self._release(connection, usable=not header.last)
+        self._release(process, usable=not header.last)
         if header.outcome == "answer":
             return content
         with content:
@@ -134,7 +135,7 @@ class QuestionPool:
                 raise SerializedProblem.model_validate_json(content.read()).problem()
         if header.outcome == "out_of_memory":
             raise _too_large(question)
-        raise ProblemError("Something broke inside; the service's log says what.")
+        raise ProblemError("An internal error occurred; the service's log has it.")
 
     def _exchange(
         self, connection: socket.socket, question: Question, body: bytes
@@ -160,35 +161,44 @@ class QuestionPool:
         content.seek(0)
         return header, content
 
-    def _acquire(self) -> socket.socket:
-        """Return the connection to a free process, or to a new one."""
+    def _acquire(self) -> ForkedProcess:
+        """Return a free process, or a new one."""
         with self._lock:
             if self._stopped:
                 raise _stopping()
             while self._idle:
-                connection = self._idle.pop()
-                if _is_alive(connection):
+                process = self._idle.pop()
+                if _is_alive(process.connection):
                     break
-                connection.close()
+                process.close()
             else:
-                connection = self._forker.fork()
-            self._busy.add(connection)
-            return connection
+                process = self._forker.fork()
+            self._busy.add(process)
+            return process
 
-    def _release(self, connection: socket.socket, *, usable: bool) -> None:
+    def _release(self, process: ForkedProcess, *, usable: bool) -> None:
         with self._lock:
-            self._busy.discard(connection)
+            self._busy.discard(process)
             if usable and not self._stopped:
-                self._idle.append(connection)
+                self._idle.append(process)
                 return
-        connection.close()
+        process.close()
 
-    def _problem_of_end(self, question: Question, seconds: float, error: Exception) -> ProblemError:
+    def _problem_of_end(
+        self, question: Question, process: ForkedProcess, error: Exception
+    ) -> ProblemError:
+        """Why `process` gave no answer, by how it ended."""
         if self._stopped:
             return _stopping()
-        _log.warning("a question's process ended", kind=question.kind, seconds=round(seconds, 2))
-        if not isinstance(error, TimeoutError) and seconds < question.cpu_seconds:
-            return _too_large(question)  # not every library reports a lack of memory
+        late = isinstance(error, TimeoutError)
+        status = -signal.SIGPROF if late else process.exit_status()
+        _log.warning(
+            "a process ended without an answer", kind=question.kind, exit_status=status, late=late
+        )
+        if status is None or status == -signal.SIGKILL:
+            return _killed()
+        if status != -signal.SIGPROF:  # not every library reports a lack of memory
+            return _too_large(question)
         return InvalidError.field(
             "",
             f"The answer takes more than {question.cpu_seconds:.3g} s of CPU time, as much as this "
@@ -214,6 +224,17 @@ def _too_large(question: Question) -> ProblemError:
         f"The answer takes more than {question.memory_bytes / 2**20:.0f} MiB of memory, as much as "
         f"this question may: {_ANSWER_LESS}",
         code="request_memory_exceeded",
+    )
+
+
+def _killed() -> ProblemError:
+    """The machine is at fault: the kernel's out-of-memory killer, or a fork that failed."""
+    return UnavailableError(
+        "The process that computes the response was killed or could not be started, probably "
+        "because the machine has too little free memory or too many processes: send the request "
+        "again later.",
+        code="machine_exhausted",
+        headers={"Retry-After": "2"},
     )
 
 

@@ -2,7 +2,7 @@
 
 This process imports what they need and answers a question itself, so that a fork, in a few
 milliseconds, is ready for its first question. FD is a Unix socket; each message on it brings a
-socket for a new process. This process ends when FD is closed.
+socket for a new process, and a pipe for its exit status. This process ends when FD is closed.
 """
 
 import gc
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from types import FrameType
 
 from batchgrad_service.problems import BadRequestError, InvalidError
 from batchgrad_service.questions.kinds import ANSWERS
@@ -31,17 +32,65 @@ def main() -> int:
     _warm_up()
     gc.collect()
     gc.freeze()  # so that garbage collection does not copy pages that the processes share
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reap ended processes automatically
+    children = _Children()
+    signal.signal(signal.SIGCHLD, children.reap)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         while True:
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
             if not message:
                 return 0
-            if os.fork() == 0:
+            connection, status = descriptors
+            try:
+                is_child = children.fork(status)
+            except OSError as error:  # too many processes, or too little memory
+                sys.stderr.write(f"cannot fork a process: {error}\n")
+                os.close(status)
+                is_child = False
+            if is_child:
                 control.close()
-                _answer_all(socket.socket(fileno=descriptors[0]))
+                _answer_all(socket.socket(fileno=connection))
                 os._exit(0)
-            os.close(descriptors[0])
+            os.close(connection)
+
+
+class _Children:
+    """Forked processes, and the pipes to which their exit statuses are written."""
+
+    def __init__(self) -> None:
+        self._pipes: dict[int, int] = {}  # by process id
+
+    def fork(self, pipe: int) -> bool:
+        """Fork; True in the child. `pipe` gets the child's exit status.
+
+        Raises:
+            OSError: the machine has no process or memory left; `pipe` stays open.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # until the child is in _pipes
+        try:
+            child = os.fork()
+            if child == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for inherited in (pipe, *self._pipes.values()):
+                    os.close(inherited)
+            else:
+                self._pipes[child] = pipe
+            return child == 0
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+    def reap(self, _number: int, _frame: FrameType | None) -> None:
+        """Report every child that has ended; a handler of SIGCHLD."""
+        while self._pipes:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                return
+            pipe = self._pipes.pop(child)
+            try:
+                os.write(pipe, str(os.waitstatus_to_exitcode(status)).encode())
+            except BrokenPipeError:  # the service does not wait for it
+                pass
+            finally:
+                os.close(pipe)
 
 
 def _answer_all(connection: socket.socket) -> None:
