@@ -152,7 +152,7 @@ def test_a_hundred_thousand_steps_draw_in_a_second(
     with running.writing() as connection:
         rows = [
             row
-            for block in blocks.about(connection, trained, after=0)
+            for block in blocks.blocks_after(connection, trained, after=0)
             for row in blocks.rows_of(connection, trained, block)
         ]
         more = [rows[step % len(rows)] | {"step": step} for step in range(len(rows) + 1, STEPS + 1)]

@@ -281,7 +281,7 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
     ("problem", "arguments", "said"),
     [
         (
-            (404, "job_not_found", "There is no job 'j'; GET /v1/jobs lists those there are."),
+            (404, "job_not_found", "There is no job 'j'; GET /v1/jobs lists all jobs."),
             ["get", "j"],
             "There is no job 'j': `batchgrad list` shows those there are.",
         ),

@@ -32,7 +32,7 @@ def test_what_the_machine_holds_is_taken(workers: Any) -> None:
 def test_more_is_refused_with_the_bound(
     workers: Any, step_bytes: int, machine: dict[str, int], most: int
 ) -> None:
-    with pytest.raises(InvalidError, match=rf"holds {most} \(4 for each") as refused:
+    with pytest.raises(InvalidError, match=rf"holds at most {most} \(4 per CPU") as refused:
         check_private_workers(spec(workers=workers), step_bytes, **machine)
     assert refused.value.errors[0].pointer in {"/workers", "/workers/min"}
     assert "--ray-address" in refused.value.detail

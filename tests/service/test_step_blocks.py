@@ -130,7 +130,7 @@ def test_rows_of_a_version_without_a_figure_are_joined_with_newer_ones(store: St
         for block in (older, rows[20:]):
             blocks.put(connection, job_id, block, exact=False)
     with store.reading() as connection:
-        assert len(blocks.about(connection, job_id, 0)) == 1
+        assert len(blocks.blocks_after(connection, job_id, 0)) == 1
     found = store.thinned_steps(job_id, 100)
     assert [row["noise_scale"] for row in found] == [None] * 20 + [1.5] * 20
     assert [row["time"] for row in found] == [row["time"] for row in rows]
@@ -144,7 +144,7 @@ def test_few_blocks_whatever_a_report_has(store: Store, a_report: int) -> None:
             rows = [drawn(Random(step), step) for step in range(first, first + a_report)]
             blocks.put(connection, job_id, rows, exact=False)
     with store.reading() as connection:
-        assert len(blocks.about(connection, job_id, 0)) < 9
+        assert len(blocks.blocks_after(connection, job_id, 0)) < 9
     found = store.steps(job_id, after=190, limit=100).data
     assert [each.step for each in found] == list(range(191, 201))
 

@@ -81,7 +81,7 @@ def test_a_lost_cluster_is_told_as_such(bench: Bench, said: str, code: int) -> N
     ]
     for state in (bench.states(job_id)[2], bench.states(job_id)[4]):
         assert state.data["reason"] == "cluster_lost"
-        assert state.data["detail"].startswith("The Ray cluster is gone, or")
+        assert state.data["detail"].startswith("The Ray cluster has ended, or")
         assert state.data["log"] == [said]
 
 
@@ -255,7 +255,7 @@ def test_what_is_no_message_ends_the_engine_and_is_shown(bench: Bench) -> None:
     job_id = bench.submit(garbage_at=2, max_restarts=0)
     bench.until_status(job_id, "failed")
     detail = bench.states(job_id)[-1].data["detail"]
-    assert "printed b'hello\\n', which is no engine message" in detail
+    assert "printed b'hello\\n', which is not an engine message" in detail
 
 
 def test_a_cluster_that_does_not_start_fails_the_job_with_the_reason(bench: Bench) -> None:

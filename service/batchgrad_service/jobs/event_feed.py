@@ -1,4 +1,4 @@
-"""A job's events as they are committed, read from the store once for all who follow it."""
+"""Feeds of jobs' events: read from the store once for all readers of a job."""
 
 import asyncio
 from collections import deque
@@ -17,22 +17,22 @@ from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 
 BATCH = 100
-"""Events that are sent in one go, at most; what a reader holds who does not read."""
+"""The most events sent at a time, which is what a reader that does not read keeps in memory."""
 
 KEPT_BATCHES = 20
-"""Who is further behind reads from the store."""
+"""How many batches a feed keeps; a reader that is further behind reads from the store."""
 
 SECONDS_PER_READER = 0.002
-"""The pause between two batches. A batch costs a tenth of it of CPU time for every reader."""
+"""The pause between two batches, for each reader; sending costs a tenth of that in CPU time."""
 
 _WOKEN_TOGETHER = 25
-_CATCHING_UP = 4  # readers at once who read the store for themselves
+_CATCHING_UP = 4  # how many readers may read from the store at the same time
 _log = structlog.stdlib.get_logger("batchgrad.events")
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Events after number `after`, up to `last`, as they are sent."""
+    """Events after number `after`, up to `last`, as bytes to send."""
 
     after: int
     last: int
@@ -40,7 +40,7 @@ class _Batch:
 
 
 class EventFeeds:
-    """One feed for each job that somebody follows."""
+    """One feed for each job that has readers."""
 
     def __init__(self, store: Store, shutdown: Shutdown) -> None:
         self._store = store
@@ -51,10 +51,10 @@ class EventFeeds:
     async def follow(
         self, job_id: str, after: int, keep_alive_seconds: float
     ) -> AsyncIterator[bytes]:
-        """Server-sent events beyond number `after`, to the job's end or the service's.
+        """Yield server-sent events after number `after`, until the job or the service ends.
 
-        Between them, now and then, a comment that keeps the connection alive. Nothing is left out:
-        a reader who is slow gets its next events from the store once it reads again.
+        When there are none for a while, yield a comment that keeps the connection alive. No event
+        is left out: a slow reader gets its next events from the store.
         """
         with self._feed(job_id) as feed:
             while not self._shutdown.begun:
@@ -95,14 +95,14 @@ class EventFeeds:
 
 
 class _Feed:
-    """The newest events of one job, and who waits for the next. It belongs to one event loop."""
+    """The newest events of one job, and the readers that wait for more; for one event loop."""
 
     def __init__(self, job_id: str, store: Store, shutdown: Shutdown) -> None:
         self.readers = 0
         self.last = 0
         self.ended = False
         self.broken = False
-        """Whether it ended before the job did: whoever comes now needs another one."""
+        """Whether the feed ended before the job did: a new reader needs a new feed."""
         self._job_id = job_id
         self._store = store
         self._shutdown = shutdown
@@ -112,7 +112,7 @@ class _Feed:
         self._reading = asyncio.create_task(self._read_on())
 
     def stop(self) -> None:
-        """Nobody follows any more."""
+        """End the feed, because it has no readers."""
         self._reading.cancel()
 
     async def is_ready(self) -> None:
@@ -120,11 +120,11 @@ class _Feed:
         await self._ready.wait()
 
     def batch(self, after: int) -> _Batch | None:
-        """What follows event number `after`, if it was read lately and a batch begins there."""
+        """Return the batch that follows event number `after`; None if the feed does not keep it."""
         return next((batch for batch in reversed(self._batches) if batch.after == after), None)
 
     async def has_news(self, seconds: float) -> bool:
-        """Wait for that; False if there is none within `seconds`."""
+        """Wait for new events; False if there are none within `seconds`."""
         news = asyncio.get_running_loop().create_future()
         self._waiting.add(news)
         try:
@@ -147,7 +147,7 @@ class _Feed:
                     changed.clear()  # before reading, so that no commit falls between
                     if not await self._read_more():
                         return
-                    await self._tell()
+                    await self._wake_readers()
                     await asyncio.sleep(SECONDS_PER_READER * self.readers)
                     await changed.wait()
         except NotFoundError:
@@ -161,15 +161,17 @@ class _Feed:
             self._wake_all()
 
     async def _read_more(self) -> bool:
-        """Read all that is new; whether more may come."""
-        job = await run_in_threadpool(self._store.job, self._job_id)  # before: `end` comes with it
+        """Read all new events; return whether more may follow."""
+        job = await run_in_threadpool(
+            self._store.job, self._job_id
+        )  # before reading events: `end` is stored with the status
         while (batch := await run_in_threadpool(_read, self._store, self._job_id, self.last)).sent:
             self._batches.append(batch)
             self.last = batch.last
         return job.status not in TERMINAL
 
-    async def _tell(self) -> None:
-        """Wake those who wait, some at a time: others' requests come in between."""
+    async def _wake_readers(self) -> None:
+        """Wake waiting readers, a few at a time, so that other requests are served in between."""
         self._ready.set()
         waiting, self._waiting = list(self._waiting), set()
         for start in range(0, len(waiting), _WOKEN_TOGETHER):

@@ -1,4 +1,4 @@
-"""How many workers a job may have on the private Ray cluster, which is this machine."""
+"""The limit on a job's workers on the private Ray cluster, which is this machine."""
 
 import os
 
@@ -7,19 +7,19 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.memory import machine_bytes
 
 PER_CPU = 4
-"""More than one: to try a large crew on a small machine is what the private cluster is for."""
+"""More than one, so that many workers can be tried on a small machine."""
 
 PROCESS_BYTES = 256 * 2**20
-"""A worker with Ray, numpy and numba, before it computes."""
+"""The memory of a worker with Ray, numpy and numba, before it computes."""
 
 
 def check_private_workers(
     spec: JobSpec, step_bytes: int, *, cpus: int | None = None, memory_bytes: int | None = None
 ) -> None:
-    """Refuse a crew that would fill the machine; `step_bytes` is what a step takes in a process.
+    """Refuse more workers than the machine can hold; a step takes `step_bytes` in each.
 
-    `cpus` and `memory_bytes` are the machine's own unless given. Together the workers may have
-    half of its memory.
+    `cpus` and `memory_bytes` are the machine's unless given. Together the workers may use half of
+    the memory.
 
     Raises:
         InvalidError: the job wants more workers than the machine can hold.
@@ -33,9 +33,9 @@ def check_private_workers(
     if isinstance(wanted, int) and wanted > most:
         raise InvalidError.field(
             pointer,
-            f"got {wanted} workers; this machine, on which the service's private Ray cluster is, "
-            f"holds {most} ({PER_CPU} for each of {cpus} CPUs, and {each / 2**20:.0f} MiB each in "
-            f"half of {memory_bytes / 2**30:.1f} GiB): take fewer, or start the service on a "
-            "cluster (--ray-address).",
+            f"got {wanted} workers; the service's private Ray cluster, on this machine, holds at "
+            f"most {most} ({PER_CPU} per CPU of {cpus} CPUs, and {each / 2**20:.0f} MiB each in "
+            f"half of {memory_bytes / 2**30:.1f} GiB): use fewer, or start the service with a "
+            "cluster of your own (--ray-address).",
             code="too_many_workers",
         )

@@ -1,4 +1,4 @@
-"""The connection to the database: how transactions begin, and who hears of it when they end."""
+"""Connections and transactions of the database, and listeners to a job's commits."""
 
 import logging
 import sqlite3
@@ -20,40 +20,40 @@ from batchgrad_service.store.unavailable import (
     StoreDamaged,
     StoreFull,
     StoreUnavailable,
+    convert_error,
     damaged,
-    understand,
 )
 
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MILLISECONDS = 2_000
-"""How long another program's lock is waited for; then who asked is told so."""
+"""How long to wait for another program's lock before the call fails with StoreBusy."""
 
 TURN_SECONDS = 5.0
-"""How long a writer of this process waits for its turn: each before it may wait for the lock."""
+"""How long a writer waits for its turn: each writer before it may wait for another's lock."""
 
 LOG_BYTES = 4 << 20
-"""What SQLite's write-ahead log may keep once its pages are in the database."""
+"""The size to which SQLite cuts its write-ahead log once its pages are in the database."""
 
 VACUUM_PAGES = 256
-"""Free pages that go back to the file system while others wait to write."""
+"""How many free pages are returned to the file system at a time, while others wait to write."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def utc_now() -> datetime:
-    """Now, aware and in UTC."""
+    """Return the current time, timezone-aware and in UTC."""
     return datetime.now(UTC)
 
 
 def _json(value: Any) -> str:
-    return to_json(value, inf_nan_mode="null").decode()  # no database's JSON has NaN
+    return to_json(value, inf_nan_mode="null").decode()  # JSON in a database has no NaN
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy's BEGIN below decides, not the driver
+    connection.isolation_level = None  # transactions begin by the BEGIN below, not by the driver
     for pragma in (
-        "auto_vacuum = INCREMENTAL",  # says nothing to a database that has tables already
+        "auto_vacuum = INCREMENTAL",  # has no effect on a database with tables
         f"busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}",
         f"journal_size_limit = {LOG_BYTES}",
         "journal_mode = WAL",
@@ -64,14 +64,14 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that starts by reading and then writes would fail when another wrote in
-    # between; one that says at once that it will write waits its turn instead.
+    # A transaction that reads first and then writes fails if another one wrote in between;
+    # BEGIN IMMEDIATE takes the lock at once, and waits for it if necessary.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def connect(url: str) -> Engine:
-    """An engine for `url`; a SQLite file is created when missing."""
+    """Return an engine for `url`; a missing SQLite file is created."""
     engine = create_engine(url, json_serializer=_json)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -80,11 +80,10 @@ def connect(url: str) -> Engine:
 
 
 class Database:
-    """Transactions on one database, and listeners that are woken after a job's commit.
+    """Transactions on one database, and listeners that are called after a job's commits.
 
-    Safe to share between threads. Writers of this process take turns by a lock, which is fairer
-    and quicker than SQLite's own polling. Every method raises StoreUnavailable where the database
-    is busy, full or damaged.
+    Thread-safe. Writers of this process take turns by a lock, which is fairer and faster than
+    SQLite's polling. Every method raises StoreUnavailable if the database is busy, full or damaged.
     """
 
     def __init__(self, url: str, clock: Callable[[], datetime] = utc_now) -> None:
@@ -92,7 +91,7 @@ class Database:
         file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
         self._file = Path(file).absolute() if file else None
         self.damage = ""
-        """What was found broken in the database's file since it was opened."""
+        """The damage that was found in the database's file since it was opened; "" for none."""
         self._writer = self._engine.execution_options(writes=True)
         self._write_lock = threading.Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
@@ -100,36 +99,37 @@ class Database:
         self._clock = clock
 
     def migrate(self) -> None:
-        """Bring the tables to this version's shape; nothing happens when they have it."""
+        """Migrate the tables to this version, if they are of an earlier one."""
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with self._understood(), self._write_lock, self._engine.begin() as connection:
+        with self._converting_errors(), self._write_lock, self._engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         self._make_shrinkable()
 
     def _make_shrinkable(self) -> None:
-        """Rewrite, once, a SQLite file of an earlier version, so that `give_back` can work."""
+        """Rewrite a SQLite file of an earlier version, once, so that `give_back` works on it."""
         if self._file is None:
             return
-        with self._understood(), self._alone() as connection:
+        with self._converting_errors(), self._exclusively() as connection:
             if connection.execute("PRAGMA auto_vacuum").fetchone() == (0,):
                 try:
                     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                     connection.execute("VACUUM")
                 except sqlite3.Error as error:
-                    if not isinstance(understand(error, self._file), StoreFull):
+                    if not isinstance(convert_error(error, self._file), StoreFull):
                         raise
                     log.warning(
-                        "No room to rewrite %s: what is deleted is used again, but not given back "
-                        "to the disk, until a start finds as much free space as the file takes.",
+                        "There is no space to rewrite %s. Until a start finds as much free space "
+                        "as the file takes, deleted rows free space in the file, but not on the "
+                        "disk.",
                         self._file,
                     )
 
     def give_back(self) -> None:
-        """Give what was deleted back to the file system, a little at a time; the log too.
+        """Return deleted space to the file system, a little at a time; the log's space too.
 
-        What can't be given back now, since others hold the database, is so the next time.
+        While other programs hold the database, space stays in the file until the next call.
         """
         if self._file is None:
             return
@@ -137,15 +137,15 @@ class Database:
         try:
             while free != (free := self._give_some_back()):
                 pass
-            with self._understood(), self._alone() as connection:
+            with self._converting_errors(), self._exclusively() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except StoreUnavailable as error:
-            log.warning("What was deleted keeps its room in %s for now: %s", self._file, error)
+            log.warning("Deleted rows keep their space in %s for now: %s", self._file, error)
 
     def _give_some_back(self) -> int:
-        """How many pages are free still."""
-        with self._understood(), self._alone() as connection:
-            connection.execute("PRAGMA synchronous = NORMAL")  # nothing is lost if this is
+        """Return some free pages to the file system; return how many are left."""
+        with self._converting_errors(), self._exclusively() as connection:
+            connection.execute("PRAGMA synchronous = NORMAL")  # this change may be lost
             try:
                 connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
                 left: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
@@ -154,25 +154,25 @@ class Database:
         return left
 
     @contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
-        """SQLite's own connection, without a transaction, while no other writes."""
+    def _exclusively(self) -> Iterator[sqlite3.Connection]:
+        """SQLite's own connection, without a transaction, while no other thread writes."""
         with self._turn(), closing(self._engine.raw_connection()) as connection:
             yield connection.driver_connection  # type: ignore[misc]
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the database."""
-        with self._understood(), self._engine.begin() as connection:
+        with self._converting_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self, job_id: str | None = None) -> Iterator[Connection]:
-        """One transaction: all of it or nothing; then `job_id`'s listeners are woken."""
-        with self._understood(), self._turn(), self._writer.begin() as connection:
+        """One transaction, all or nothing; after its commit `job_id`'s listeners are called."""
+        with self._converting_errors(), self._turn(), self._writer.begin() as connection:
             yield connection
         if job_id is not None:
             with self._listeners_lock:
@@ -181,10 +181,10 @@ class Database:
                 wake()
 
     def check(self) -> None:
-        """Look at every page of a SQLite file.
+        """Check every page of a SQLite file.
 
         Raises:
-            StoreDamaged: one of them is broken, or the file is no database.
+            StoreDamaged: a page is broken, or the file is not a database.
         """
         if self._file is not None:
             with self.reading() as connection:
@@ -202,12 +202,12 @@ class Database:
             self._write_lock.release()
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
-        """Raise StoreUnavailable for errors of the driver that mean it."""
+    def _converting_errors(self) -> Iterator[None]:
+        """Convert errors of the driver to StoreUnavailable where they mean that."""
         try:
             yield
         except (DBAPIError, sqlite3.Error) as error:
-            problem = understand(error, self._file)
+            problem = convert_error(error, self._file)
             if problem is None:
                 raise
             if isinstance(problem, StoreDamaged):
@@ -216,9 +216,9 @@ class Database:
 
     @contextmanager
     def subscribe(self, job_id: str, wake: Callable[[], None]) -> Iterator[None]:
-        """Inside the block `wake` is called, from any thread, after each commit about the job.
+        """Inside the block, call `wake` from any thread after each commit about the job.
 
-        `wake` must be quick and must not raise; it may come once too often, never too rarely.
+        `wake` must be fast and must not raise. It may be called without a change.
         """
         with self._listeners_lock:
             self._listeners.setdefault(job_id, []).append(wake)

@@ -1,4 +1,4 @@
-"""Names of datasets, and the digests of the contents that they name."""
+"""The table of datasets: each name, and the digest of its content."""
 
 from sqlalchemy import delete, insert, select, update
 
@@ -10,19 +10,19 @@ from batchgrad_service.store.schema import datasets, jobs
 
 
 def no_dataset(name: str) -> NotFoundError:
-    """The problem to raise for an unknown dataset."""
+    """Return the problem to raise for an unknown dataset."""
     return NotFoundError(
-        f"There is no dataset {name!r}; GET /v1/datasets lists those there are, "
+        f"There is no dataset {name!r}; GET /v1/datasets lists all datasets, "
         "PUT /v1/datasets/{name} stores one.",
         code="dataset_not_found",
     )
 
 
 class DatasetRows(Database):
-    """The table `datasets`: a name points at a content."""
+    """The table `datasets`, in which a name refers to a content."""
 
     def put_dataset(self, dataset: Dataset, *, replace: bool) -> PutOutcome:
-        """Give the content its name; `conflict`, and no change, when the name means another."""
+        """Name a content; return "conflict", and change nothing, if the name has another."""
         with self.writing() as connection:
             known = connection.execute(
                 select(datasets.c.digest).where(datasets.c.name == dataset.name)
@@ -51,7 +51,7 @@ class DatasetRows(Database):
         return dataset_of(row)
 
     def datasets(self, after: str | None = None, limit: int = 50) -> Page[Dataset]:
-        """Datasets by name, at most `limit`; `after` is the cursor of the page before."""
+        """Return at most `limit` datasets by name; `after` is the previous page's cursor."""
         query = select(datasets).order_by(datasets.c.name).limit(limit + 1)
         if after is not None:
             query = query.where(datasets.c.name > from_cursor(after))
@@ -88,7 +88,7 @@ class DatasetRows(Database):
             connection.execute(delete(datasets).where(datasets.c.name == name))
 
     def dataset_digest_in_use(self, digest: str) -> bool:
-        """Whether a name means this content, or a job that has not ended trains on it."""
+        """Whether a name refers to this content, or a job that has not ended trains on it."""
         named = select(datasets.c.name).where(datasets.c.digest == digest).limit(1)
         trained = select(jobs.c.id).where(
             jobs.c.dataset_digest == digest, jobs.c.status.not_in(TERMINAL)

@@ -1,4 +1,4 @@
-"""Which data directory the database belongs to, and which of its entries the database names."""
+"""The data directory that the database belongs to, and which of its files the database needs."""
 
 from sqlalchemy import Column, ColumnElement, delete, insert, select
 
@@ -8,30 +8,30 @@ from batchgrad_service.store.schema import data_directory, datasets, jobs
 
 
 class DirectoryRows(Database):
-    """The table `data_directory`, and what the other tables need to be on the disk."""
+    """The table `data_directory`, and the digests and ids of files that other tables need."""
 
     def directory_id(self) -> str | None:
-        """The id of the data directory that this database was used with; None before the first."""
+        """Return the id of the data directory that the database belongs to; None if of none yet."""
         with self.reading() as connection:
             return connection.execute(select(data_directory.c.id)).scalar_one_or_none()
 
     def set_directory_id(self, directory_id: str) -> None:
-        """Replace it."""
+        """Store that the database belongs to this data directory."""
         with self.writing() as connection:
             connection.execute(delete(data_directory))
             connection.execute(insert(data_directory).values(id=directory_id))
 
     def needed_contents(self) -> set[str]:
-        """Digests that a name means or a job that has not ended trains on."""
+        """Return the digests of named datasets and of those that unfinished jobs train on."""
         trained = jobs.c.status.not_in(TERMINAL)
         return self._all(datasets.c.digest) | self._all(jobs.c.dataset_digest, trained)
 
     def needed_parameters(self) -> set[str]:
-        """Digests of stored parameters that a job starts from."""
+        """Return the digests of stored parameters that jobs start from."""
         return self._all(jobs.c.initial_parameters, jobs.c.initial_parameters.is_not(None))
 
     def job_ids(self, *, ended: bool = False) -> set[str]:
-        """Ids of all jobs, or of those that have ended."""
+        """Return the ids of all jobs, or only of jobs that have ended."""
         return self._all(jobs.c.id, jobs.c.status.in_(TERMINAL)) if ended else self._all(jobs.c.id)
 
     def _all(self, column: Column[str], *where: ColumnElement[bool]) -> set[str]:

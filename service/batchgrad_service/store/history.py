@@ -1,4 +1,4 @@
-"""Reading what happened to a job: events, steps, checkpoints."""
+"""Queries for a job's events, steps and checkpoints."""
 
 from collections.abc import Collection
 
@@ -23,7 +23,7 @@ class History(Database):
     """Events, steps and checkpoints; each method raises NotFoundError when there is no such job."""
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
-        """Events with seq > `after`, oldest first; `next` is the last seq, if there are more."""
+        """Return events with seq > `after`, oldest first; `next` is the last seq if more follow."""
         query = (
             select(events)
             .where(events.c.job_id == job_id, events.c.seq > after)
@@ -37,12 +37,12 @@ class History(Database):
         return Page[Event](data=found[:limit], next=str(found[limit - 1].seq) if more else None)
 
     def steps(self, job_id: str, *, after: int | None, limit: int) -> Page[StepRow]:
-        """Steps beyond `after` (None: from the first), in order; `next` as in `events`."""
+        """Return steps after `after` (None: from the first), in order; `next` as in `events`."""
         after = 0 if after is None else after
         found: list[StepDict] = []
         with self.reading() as connection:
             job_row(connection, job_id)
-            for block in blocks.about(connection, job_id, after):
+            for block in blocks.blocks_after(connection, job_id, after):
                 rows = blocks.rows_of(connection, job_id, block)
                 found += [row for row in rows if row["step"] > after]
                 if len(found) > limit:
@@ -52,29 +52,30 @@ class History(Database):
         return Page[StepRow](data=data, next=str(data[-1].step) if more else None)
 
     def step_checksum(self, job_id: str, step: int) -> str | None:
-        """What a replay of the step must have: `gradient_checksum`, or its first 16 digits.
+        """Return the checksum that a replay of the step must have.
 
-        NotFoundError when the job has not done the step.
+        It is `gradient_checksum`, or its first 16 digits if the step's row was thinned out; None
+        if none was recorded. Raises NotFoundError if the job has not done the step.
         """
         with self.reading() as connection:
             done = job_row(connection, job_id)["step"]
             recorded, checksum = blocks.checksum(connection, job_id, step)
         if not recorded:
             raise NotFoundError(
-                f"Job {job_id} has no step {step}: it has done {done}, counted from 1.",
+                f"Job {job_id} has no step {step}: it has done {done} steps, counted from 1.",
                 code="step_not_found",
             )
         return checksum
 
     def recorded_seconds(self, job_id: str, *, after: int, upto: int, most: float) -> float:
-        """What the steps after `after`, up to `upto`, would take one process, by their phases.
+        """Return the seconds that the steps `after` < step <= `upto` would take in one process.
 
-        Workers' seconds are counted for each of them; where rows were thinned, each counts for
-        the steps that it stands for. Looks no further once it is over `most`.
+        The sum of the recorded phases, with `compute` counted for each worker. A row of a thinned
+        block counts for all steps that it represents. Stops reading once the sum exceeds `most`.
         """
         seconds = 0.0
         with self.reading() as connection:
-            for block in blocks.about(connection, job_id, after):
+            for block in blocks.blocks_after(connection, job_id, after):
                 for row in blocks.rows_of(connection, job_id, block):
                     if after < row["step"] <= upto:
                         seconds += block.steps_a_row * _seconds(row)
@@ -85,18 +86,18 @@ class History(Database):
     def thinned_steps(
         self, job_id: str, max_points: int, *, after: int | None = None
     ) -> list[StepDict]:
-        """At most `max_points` (2 or more) of the steps beyond `after`, evenly apart.
+        """Return at most `max_points` (2 or more) of the steps after `after`, evenly spaced.
 
-        Each is what a `StepRow` is made of. Of n rows numbered i from 0 it takes those where
-        i·(max_points - 1)/(n - 1) has just passed a whole number: exactly `max_points` of them,
-        the first and the last among them.
+        Each is a dict of a `StepRow`'s fields. Of n rows numbered i from 0 it takes those where
+        i·(max_points - 1)/(n - 1) has just passed an integer: exactly `max_points` of them,
+        including the first and the last.
         """
         _refuse_less_than_two(max_points)
         after = 0 if after is None else after
         chosen: list[StepDict] = []
         with self.reading() as connection:
             job_row(connection, job_id)
-            found = blocks.about(connection, job_id, after)
+            found = blocks.blocks_after(connection, job_id, after)
             skipped = 0
             if found and found[0].first <= after:
                 rows = blocks.rows_of(connection, job_id, found[0])
@@ -113,17 +114,17 @@ class History(Database):
         return chosen
 
     def thinned_events(self, job_id: str, kind: EventType, max_points: int) -> list[Event]:
-        """At most `max_points` (2 or more) events of one type, as in `thinned_steps`."""
+        """Return at most `max_points` (2 or more) events of one type, as `thinned_steps` does."""
         kept = (events.c.job_id == job_id) & (events.c.type == kind)
         return [event_of(row) for row in self._thinned(job_id, events.c.seq, kept, max_points)]
 
     def _thinned(
         self, job_id: str, key: Column[int], kept: ColumnElement[bool], max_points: int
     ) -> list[RowMapping]:
-        """Rows of `key`'s table for which `kept` holds, in the key's order, at most `max_points`.
+        """Return at most `max_points` rows of `key`'s table where `kept` holds, sorted by `key`.
 
         Of n rows numbered i from 0 it takes those where i·(max_points - 1)/(n - 1) has just
-        passed a whole number: exactly `max_points` of them.
+        passed an integer: exactly `max_points` of them.
         """
         _refuse_less_than_two(max_points)
         with self.reading() as connection:
@@ -143,9 +144,9 @@ class History(Database):
             return list(connection.execute(query).mappings())
 
     def newest_events(self, job_id: str, limit: int) -> tuple[list[Event], int]:
-        """The last `limit` events, the newest first, and the last event's seq.
+        """Return the last `limit` events, the newest first, and the last event's seq.
 
-        `progress` and `evaluation` are left out, of which there are thousands.
+        `progress` and `evaluation` events, of which there are thousands, are left out.
         """
         query = (
             select(events)
@@ -158,7 +159,7 @@ class History(Database):
             return [event_of(row) for row in connection.execute(query).mappings()], last
 
     def checkpoints(self, job_id: str) -> list[StoredCheckpoint]:
-        """The checkpoints that are kept, the newest first."""
+        """Return the kept checkpoints, the newest first."""
         query = (
             select(checkpoints)
             .where(checkpoints.c.job_id == job_id)
@@ -169,13 +170,13 @@ class History(Database):
             return [checkpoint_of(row) for row in connection.execute(query).mappings()]
 
     def last_checkpoint_time(self) -> float:
-        """When any job's newest checkpoint was completed, in Unix seconds; 0 if there is none."""
+        """Return the time of the newest checkpoint of all jobs, in Unix seconds; 0 for none."""
         with self.reading() as connection:
             newest = connection.execute(select(func.max(checkpoints.c.time))).scalar_one()
         return newest.timestamp() if newest else 0.0
 
     def drop_checkpoints(self, job_id: str, files: Collection[str]) -> None:
-        """Forget these checkpoints; removing the files is the caller's."""
+        """Delete the rows of these checkpoints; the caller removes the files."""
         with self.writing() as connection:
             connection.execute(
                 delete(checkpoints).where(

@@ -1,4 +1,4 @@
-"""Jobs: created, read, listed, counted, deleted."""
+"""The table of jobs: create, read, list, count, delete."""
 
 import secrets
 from collections.abc import Collection
@@ -20,19 +20,19 @@ from batchgrad_service.store.records import (
 from batchgrad_service.store.schema import events, idempotency_keys, job_labels, jobs, step_blocks
 
 DELETED_ROWS = 100
-"""At most so many blocks or events are deleted while others wait to write."""
+"""How many blocks or events are deleted at a time, while others wait to write."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as its values do
 
 
 def new_job_id(milliseconds: int, random: int) -> str:
-    """Sixteen base-32 characters: 48 bits of time, so that ids sort by age, then 32 random bits."""
+    """Return "job_" and 16 base-32 digits: 48 bits of time (ids sort by age), 32 random bits."""
     number = (milliseconds << 32) | random
     return "job_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(75, -1, -5))
 
 
 class JobRows(Database):
-    """The table `jobs` and what hangs on it."""
+    """The table `jobs`, and the rows of other tables that belong to a job."""
 
     _newest_id_time: int = 0  # milliseconds; guarded by the write lock
 
@@ -53,10 +53,10 @@ class JobRows(Database):
         body_digest: str,
         request_id: str | None = None,
     ) -> tuple[Job, bool]:
-        """A queued job, and whether it was created now; with events `state`, `plan`, `warning`s.
+        """Create a queued job, and its events `state`, `plan` and `warning`; return it, and True.
 
-        The same `idempotency_key` with the same `body_digest` gives the job of the first time;
-        with another body it raises IdempotencyConflictError.
+        If the `idempotency_key` came before with the same `body_digest`, return that earlier job,
+        and False; if it came with another body, raise IdempotencyConflictError.
         """
         with self.writing() as connection:
             earlier = _replayed(connection, idempotency_key, body_digest)
@@ -101,7 +101,7 @@ class JobRows(Database):
             return job_of(job_row(connection, job_id)), True
 
     def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:
-        """The job that this key created, if any; IdempotencyConflictError as in `create_job`."""
+        """Return the job that this key created, if any. Raises IdempotencyConflictError."""
         with self.reading() as connection:
             return _replayed(connection, idempotency_key, body_digest)
 
@@ -111,7 +111,7 @@ class JobRows(Database):
             return job_of(job_row(connection, job_id))
 
     def job_inputs(self, job_id: str) -> JobInputs:
-        """What an engine needs for the current attempt; NotFoundError when there is no such job."""
+        """Return an engine's inputs for the current attempt. Raises NotFoundError."""
         with self.reading() as connection:
             row = job_row(connection, job_id)
         return JobInputs(
@@ -130,7 +130,7 @@ class JobRows(Database):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Job]:
-        """Jobs, the newest first, at most `limit`; `after` is the cursor of the page before."""
+        """Return at most `limit` jobs, the newest first; `after` is the previous page's cursor."""
         query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
         if statuses is not None:
             query = query.where(jobs.c.status.in_(statuses))
@@ -147,11 +147,10 @@ class JobRows(Database):
         return Page[Job](data=found[:limit], next=to_cursor(found[limit - 1].id) if more else None)
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a finished job and all its rows; its files are the caller's.
+        """Delete a job that has ended and all its rows; the caller removes its files.
 
-        What there may be much of goes first, a little at a time, so that others can write
-        meanwhile; who is interrupted deletes the rest by deleting again. `give_back` then gives
-        the room back to the disk.
+        Its blocks and events are deleted first, a few at a time, so that others can write
+        meanwhile; after an interruption, delete it again. `give_back` then frees the disk space.
         """
         with self.reading() as connection:
             status = job_row(connection, job_id)["status"]
@@ -176,14 +175,14 @@ class JobRows(Database):
             connection.execute(delete(jobs).where(jobs.c.id == job_id))
 
     def count_by_status(self) -> dict[JobStatus, int]:
-        """How many jobs are in each status; every status is there."""
+        """Return the number of jobs with each status, including 0."""
         query = select(jobs.c.status, func.count().label("jobs")).group_by(jobs.c.status)
         with self.reading() as connection:
             counts = {row.status: row.jobs for row in connection.execute(query)}
         return {status: counts.get(status, 0) for status in JOB_STATUSES}
 
     def parameters_in_use(self, digest: str) -> bool:
-        """Whether a job, finished or not, starts from these stored parameters."""
+        """Whether a job, ended or not, starts from these stored parameters."""
         query = select(jobs.c.id).where(jobs.c.initial_parameters == digest).limit(1)
         with self.reading() as connection:
             return connection.execute(query).first() is not None

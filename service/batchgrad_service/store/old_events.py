@@ -1,4 +1,4 @@
-"""Events that come by thousands, thinned as they grow old, as step rows are."""
+"""Thin old `progress` and `evaluation` events, of which there are thousands, as step rows are."""
 
 from datetime import timedelta
 
@@ -13,22 +13,22 @@ from batchgrad_service.store.step_blocks.blocks import FIRST_STEPS, WHOLE_HOURS
 THINNED = ("progress", "evaluation")
 FIRST_EVENTS = FIRST_STEPS
 DELETED_EVENTS = 500
-"""At most so many are deleted while others wait to write."""
+"""How many events are deleted at a time, while others wait to write."""
 
 
 class OldEvents(Database):
-    """`progress` and `evaluation` events beyond the first, older than the last hour."""
+    """Thinning of `progress` and `evaluation` events after the first ones, older than an hour."""
 
     def last_event(self, job_id: str) -> int:
-        """The number of its newest event."""
+        """Return the number of the job's newest event."""
         with self.reading() as connection:
             newest: int = job_row(connection, job_id)["last_event"]
         return newest
 
     def thin_events(self, job_id: str) -> None:
-        """Keep half of those that are an hour old, a quarter from two hours on, and so on.
+        """Keep half of the events that are an hour old, a quarter after two hours, and so on.
 
-        Which is kept follows from an event's number alone, so that the same ones stay.
+        An event's number alone decides whether it is kept, so that repeated calls keep the same.
         """
         now = self._clock()
         old = (events.c.job_id == job_id) & (events.c.seq > FIRST_EVENTS)

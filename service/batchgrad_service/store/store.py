@@ -1,4 +1,4 @@
-"""The whole store: one object, its methods grouped by what they are about."""
+"""The store: all methods on the database, grouped by subject in its base classes."""
 
 from batchgrad_service.store.datasets import DatasetRows
 from batchgrad_service.store.directory import DirectoryRows
@@ -10,4 +10,4 @@ from batchgrad_service.store.transitions import Transitions
 
 
 class Store(JobRows, Transitions, EngineReports, History, OldEvents, DatasetRows, DirectoryRows):
-    """Everything durable except files. Every method is one transaction; safe between threads."""
+    """Everything durable except files. Thread-safe; every method is one transaction."""

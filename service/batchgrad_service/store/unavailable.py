@@ -1,9 +1,9 @@
-"""Why the database can't be used, understood from what its driver raises.
+"""Errors of an unusable database, converted from what its driver raises.
 
 StoreUnavailable
-├── StoreBusy     503  somebody else holds its lock
-├── StoreFull     507  its disk has no room
-└── StoreDamaged  503  its file is no database, or has broken pages
+├── StoreBusy     503  another program holds its lock
+├── StoreFull     507  its disk has no space
+└── StoreDamaged  503  its file is not a database, or has broken pages
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ _FILE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
 
 class StoreUnavailable(ProblemError):
-    """The database can't be read or written now; nothing was changed."""
+    """The database cannot be read or written now; nothing was changed."""
 
     status = 503
     default_code = "database_unavailable"
@@ -41,22 +41,22 @@ class StoreBusy(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    """The database's disk has no room."""
+    """The database's disk has no space."""
 
     status = 507
     default_code = "disk_full"
 
 
 class StoreDamaged(StoreUnavailable):
-    """The database's file was changed by somebody else, or its disk fails."""
+    """The database's file was changed by another program, or its disk fails."""
 
     default_code = "database_damaged"
 
 
-def understand(error: DBAPIError | sqlite3.Error, file: Path | None) -> StoreUnavailable | None:
-    """What the error means for whoever asked; None if it is nothing about the database as a whole.
+def convert_error(error: DBAPIError | sqlite3.Error, file: Path | None) -> StoreUnavailable | None:
+    """Convert a driver's error; None if it does not concern the database as a whole.
 
-    `file` is SQLite's; other databases' errors are not understood.
+    `file` is SQLite's; errors of other databases are not converted.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", None)
@@ -72,14 +72,14 @@ def understand(error: DBAPIError | sqlite3.Error, file: Path | None) -> StoreUna
         return StoreFull(f"The disk of {file.parent} is full: {REMEDY}.")
     if code in _FILE:
         return StoreUnavailable(
-            f"The database {file} can't be used ({cause}): see that it is a file that this user "
-            "may read and write, in a directory that it may write to, on a disk that works."
+            f"The database {file} cannot be used ({cause}): check that the service's user may read "
+            "and write the file and its directory, and that the disk works."
         )
     return None
 
 
 def damaged(file: Path, found: str) -> StoreDamaged:
-    """The problem of a file that is no sound database."""
+    """Return the problem to raise for a damaged file."""
     return StoreDamaged(
         f"The database {file} is damaged ({found}): stop the service, copy the file, and put a "
         f"backup in its place, or what `sqlite3 {file.name} .recover` can read of it."

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Alembic's entry: the store hands over its connection, and with it its transaction."""
+"""Alembic's entry point: run the migrations on the store's connection, in its transaction."""
 
 from alembic import context
 

@@ -1,9 +1,10 @@
 """The table `step_blocks`: packed rows of consecutive steps, thinned as they grow old.
 
-A block covers the steps `first` to `last` of a job, of which it keeps rows; blocks of a job don't
-overlap. One of level k keeps the steps that are multiples of 2^k, and 8 bytes of each one's
-checksum, so that a replay of any step can be checked. A block is `due` for the next level 2^k hours
-after its newest row, by the times of the job's own steps; blocks of the first steps never are.
+A block covers the steps `first` to `last` of a job and keeps rows of some of them; a job's blocks
+do not overlap. A block of level k keeps the rows of steps that are multiples of 2^k, and 8 bytes of
+every step's checksum, so that a replay of any step can be verified. A block is `due` for the next
+level 2^k hours after its newest row, by the times of the job's own steps; the blocks of the first
+steps are never due.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from batchgrad_service.store.step_blocks.packing import Row as StepDict
 from batchgrad_service.store.step_blocks.packing import pack, unpack
 
 FIRST_STEPS = 1000
-"""They are kept whole: what happens there is what one looks at."""
+"""The rows of these steps are never thinned: users look at them most."""
 
 WHOLE_HOURS = 1
 MOST_ROWS = 4096
-"""At most so many are one block."""
+"""The most rows in a block."""
 
 JOINED_BLOCKS = 16
-"""At most so many become one at a time."""
+"""The most blocks that are joined at a time."""
 
 CHECKSUM_BYTES = 8
 UNKNOWN = bytes(CHECKSUM_BYTES)
@@ -43,19 +44,21 @@ class Block:
 
     @property
     def steps_a_row(self) -> float:
-        """How many steps each row stands for."""
+        """How many steps each row represents."""
         return (self.last - self.first + 1) / self.kept if self.kept else 0.0
 
 
-ABOUT = tuple(step_blocks.c[name] for name in ("last", "first", "kept", "level", "due"))
+BLOCK_COLUMNS = tuple(step_blocks.c[name] for name in ("last", "first", "kept", "level", "due"))
 
 
 def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
-    """Store rows in the order of their steps; those that are there already are replaced."""
+    """Store rows, sorted by step; rows of the same steps are replaced."""
     if not rows:
         return
     first, last = rows[0]["step"], rows[-1]["step"]
-    for block, data, checksums in whole(connection, job_id, from_step=first, upto_step=last):
+    for block, data, checksums in blocks_with_data(
+        connection, job_id, from_step=first, upto_step=last
+    ):
         drop(connection, job_id, block)
         old = unpack(data, rounded=False) if block.kept else []
         for begin, end in ((block.first, first - 1), (last + 1, block.last)):
@@ -70,10 +73,10 @@ def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: boo
             _append(connection, job_id, part[at : at + MOST_ROWS], exact=exact)
 
 
-def about(connection: Connection, job_id: str, after: int) -> list[Block]:
-    """The blocks with steps beyond `after`, in order."""
+def blocks_after(connection: Connection, job_id: str, after: int) -> list[Block]:
+    """Return the blocks with steps after `after`, in order."""
     query = (
-        select(*ABOUT)
+        select(*BLOCK_COLUMNS)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last > after)
         .order_by(step_blocks.c.last)
     )
@@ -88,7 +91,7 @@ def rows_of(
     *,
     rounded: bool = True,
 ) -> list[StepDict]:
-    """A block's rows, or those at `places`; `rounded` as in `unpack`."""
+    """Return a block's rows, or those at `places`; `rounded` as in `unpack`."""
     if not block.kept:
         return []
     data = connection.execute(
@@ -100,8 +103,10 @@ def rows_of(
 
 
 def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str | None]:
-    """Whether the step was recorded, and its checksum: 16 hex digits of it once it is thinned."""
-    for block, data, checksums in whole(connection, job_id, from_step=step, upto_step=step):
+    """Return whether the step was recorded, and its checksum (its first 16 digits if thinned)."""
+    for block, data, checksums in blocks_with_data(
+        connection, job_id, from_step=step, upto_step=step
+    ):
         if block.kept:
             for row in unpack(data):
                 if row["step"] == step:
@@ -113,19 +118,19 @@ def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str 
 
 
 def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
-    """Insert rows of later steps than all others, and join the small blocks at the end."""
+    """Insert rows of steps after all others, and join the small blocks at the end."""
     first, last = rows[0]["step"], rows[-1]["step"]
     due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=WHOLE_HOURS)
     insert_rows(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
     query = (
-        select(*ABOUT)
+        select(*BLOCK_COLUMNS)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last <= last)
         .order_by(step_blocks.c.last.desc())
         .limit(JOINED_BLOCKS)
     )
     if joinable := _joinable([block_of(row) for row in connection.execute(query)]):
         begin, end = joinable[-1], joinable[0]
-        found = whole(connection, job_id, from_step=begin.first, upto_step=end.last)
+        found = blocks_with_data(connection, job_id, from_step=begin.first, upto_step=end.last)
         for block, _, _ in found:
             drop(connection, job_id, block)
         kept = sum(block.kept for block in joinable)
@@ -134,10 +139,10 @@ def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact:
 
 
 def _joinable(blocks: list[Block]) -> list[Block]:
-    """Of the last blocks, the newest first, those that become one now; none if it is one alone.
+    """Return those of the last blocks, the newest first, that are joined now; [] if none is.
 
-    As in a binary counter: a block is joined once as many rows came after it. So each row is
-    packed again a few times at most, whether a report has one or a thousand.
+    As in a binary counter, a block is joined once as many rows follow it. So a row is packed
+    again only a few times, whether reports have one row or a thousand.
     """
     group = blocks[:1]
     total = group[0].kept
@@ -157,7 +162,7 @@ def _joinable(blocks: list[Block]) -> list[Block]:
 
 
 def near(older: Block, newer: Block) -> bool:
-    """Whether they may be one block: then all of it is thinned at about the right time."""
+    """Whether the times of two blocks are close enough for one block, which is thinned at once."""
     if older.level != newer.level or older.due is None or newer.due is None:
         return older.due is newer.due
     return newer.due - older.due <= timedelta(hours=WHOLE_HOURS) * 2**older.level / 4
@@ -201,12 +206,12 @@ def drop(connection: Connection, job_id: str, block: Block) -> None:
     )
 
 
-def whole(
+def blocks_with_data(
     connection: Connection, job_id: str, *, from_step: int, upto_step: int
 ) -> list[tuple[Block, bytes, bytes | None]]:
-    """The blocks that have any of those steps, with data and checksums."""
+    """Return the blocks that cover any of these steps, with their data and checksums."""
     query = (
-        select(*ABOUT, step_blocks.c.data, step_blocks.c.checksums)
+        select(*BLOCK_COLUMNS, step_blocks.c.data, step_blocks.c.checksums)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last >= from_step)
         .where(step_blocks.c.first <= upto_step)
         .order_by(step_blocks.c.last)
@@ -215,12 +220,12 @@ def whole(
 
 
 def block_of(row: Any) -> Block:
-    """A block from a row with the columns ABOUT."""
+    """Make a Block from a row with the columns ABOUT."""
     return Block(row.last, row.first, row.kept, row.level, row.due)
 
 
 def _part(checksums: bytes | None, block: Block, begin: int, end: int) -> bytes | None:
-    """Those of the steps `begin` to `end`."""
+    """Return the checksums of the steps `begin` to `end`."""
     if checksums is None:
         return None
     return checksums[

@@ -1,8 +1,9 @@
-"""Columns of a block of step rows as bytes, and back.
+"""Convert the columns of a block of step rows to bytes, and back.
 
-Rows of a run have the same keys, so a block is one tree, whose leaves are columns; columns of one
-type are one matrix. A matrix is stored byte by byte of its numbers: all highest bytes first, which
-are nearly equal and compress well, all lowest last, which do not and are stored as they are.
+The rows of a job have the same keys, so a block is one tree whose leaves are columns; the columns
+of one dtype are one matrix. A matrix is stored byte by byte of its numbers: first all lowest bytes,
+which do not compress and are stored as they are; last all highest bytes, which are nearly equal and
+compress well.
 """
 
 import zlib
@@ -16,21 +17,21 @@ import orjson
 FORMAT = b"\x01"
 SAMPLE_BYTES = 4096
 WORTH_WHILE = 0.95
-"""What a part must shrink to, to be stored compressed."""
+"""A part is stored compressed if its sample shrinks below this fraction."""
 
 Numbers = npt.NDArray[Any]
 
 
 class BadBlock(Exception):
-    """The bytes are no block of rows."""
+    """The bytes are not a block of rows."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A column: its values are numbers of a matrix, `kind` says what they mean.
+    """A column of values; `kind` says how they are stored.
 
-    `figure` in float32, `number` in float64, `integer`, `time` in microseconds, `hex` in bytes;
-    or `json` as they are, `same` one for all rows.
+    Numbers of a matrix: `figure` in float32, `number` in float64, `integer`, `time` in
+    microseconds, `hex` in bytes. Otherwise `json`: a list; `same`: one value for all rows.
     """
 
     kind: str
@@ -41,22 +42,22 @@ Tree = Leaf | dict[str, Any] | list[Any]
 
 
 def write(tree: Tree, count: int) -> bytes:
-    """The bytes of a tree whose columns have `count` numbers."""
+    """Convert a tree whose columns have `count` values to bytes."""
     matrices = _Matrices()
     about = _described(tree, matrices)
     parts: list[bytes] = []
     layout: dict[str, Any] = {}
     for kind, columns in matrices.of.items():
         planes = np.stack(columns).view(np.uint8).reshape(len(columns), count, -1)
-        stored = [_squeezed(plane.tobytes()) for plane in np.moveaxis(planes, 2, 0)]
-        layout[kind] = [len(columns), [[len(part), squeezed] for part, squeezed in stored]]
+        stored = [_compressed(plane.tobytes()) for plane in np.moveaxis(planes, 2, 0)]
+        layout[kind] = [len(columns), [[len(part), compressed] for part, compressed in stored]]
         parts += [part for part, _ in stored]
     head = zlib.compress(orjson.dumps([count, about, layout]), 6)
     return b"".join([FORMAT, len(head).to_bytes(4, "little"), head, *parts])
 
 
 class _Matrices:
-    """Columns of numbers, those of one type together; equal columns are one."""
+    """Columns of numbers, grouped by dtype; equal columns are stored once."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[Numbers]] = {}
@@ -73,7 +74,7 @@ class _Matrices:
 
 
 def _described(tree: Tree, matrices: _Matrices) -> Any:
-    """The tree as JSON: {"d": {key: …}}, {"l": […]}, or [kind, …]."""
+    """Describe the tree as JSON: {"d": {key: …}}, {"l": […]}, or [kind, …]."""
     if isinstance(tree, dict):
         return {"d": {key: _described(part, matrices) for key, part in tree.items()}}
     if isinstance(tree, list):
@@ -90,7 +91,7 @@ def _described(tree: Tree, matrices: _Matrices) -> Any:
 
 
 def _narrowed(values: Numbers) -> tuple[list[int], bool, Numbers]:
-    """What to add, whether it is to differences, and the rest in as few bytes as will do."""
+    """Return what to add, whether to differences, and the rest in the smallest integer dtype."""
     differences = np.diff(values)
     if len(differences) and np.ptp(differences) < np.ptp(values):
         lowest = int(differences.min())
@@ -102,7 +103,7 @@ def _narrowed(values: Numbers) -> tuple[list[int], bool, Numbers]:
 
 
 def widened(narrow: Numbers, lowest: list[int], are_steps: bool) -> Numbers:
-    """The integers that `_narrowed` was given."""
+    """Return the integers that `_narrowed` was given."""
     numbers = narrow.astype(np.int64)
     if are_steps:
         numbers[1:] += lowest[1]
@@ -110,8 +111,8 @@ def widened(narrow: Numbers, lowest: list[int], are_steps: bool) -> Numbers:
     return numbers + lowest[0]
 
 
-def _squeezed(part: bytes) -> tuple[bytes, bool]:
-    """The part, and whether it was worth while to compress it."""
+def _compressed(part: bytes) -> tuple[bytes, bool]:
+    """Compress the part if that is worthwhile; return it, and whether it is compressed."""
     sample = part[:SAMPLE_BYTES]
     if len(zlib.compress(sample, 1)) > WORTH_WHILE * len(sample):
         return part, False
@@ -119,7 +120,7 @@ def _squeezed(part: bytes) -> tuple[bytes, bool]:
 
 
 class Parts:
-    """What a block holds: how many rows, the tree as JSON, and each matrix byte by byte."""
+    """The contents of a block: the number of rows, the tree as JSON, each matrix byte by byte."""
 
     def __init__(self, block: bytes) -> None:
         if block[:1] != FORMAT:
@@ -129,25 +130,25 @@ class Parts:
         self.planes: dict[str, list[Numbers]] = {}
         for kind, (columns, parts) in layout.items():
             planes = []
-            for length, squeezed in parts:
+            for length, compressed in parts:
                 part = block[at : at + length]
-                plane = np.frombuffer(zlib.decompress(part) if squeezed else part, np.uint8)
+                plane = np.frombuffer(zlib.decompress(part) if compressed else part, np.uint8)
                 planes.append(plane.reshape(columns, self.count))
                 at += length
             self.planes[kind] = planes
 
     def matrix(self, kind: str) -> Numbers:
-        """The whole matrix (columns, rows)."""
+        """Return a matrix (columns, rows)."""
         return np.stack(self.planes[kind], axis=-1).view(dtype(kind))[..., 0]
 
 
 def dtype(kind: str) -> str:
-    """A matrix's type as numpy calls it; all are little-endian."""
+    """Return a matrix's dtype in numpy's notation; all are little-endian."""
     return kind if kind[0] == "V" else f"<{kind}"
 
 
 def tree_of(block: bytes) -> tuple[Tree, int]:
-    """All columns of a block, as they were before they were packed."""
+    """Return the tree of a block, as it was packed, and its number of rows."""
     parts = Parts(block)
     matrices = {kind: parts.matrix(kind) for kind in parts.planes}
 

@@ -1,4 +1,4 @@
-"""Several blocks of step rows as one, column by column."""
+"""Join several blocks of step rows into one, column by column."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class _Different(Exception):
 
 
 def join(blocks: Sequence[bytes]) -> bytes:
-    """One block of the rows of several, in their order, a few times quicker than by its rows."""
+    """Return one block with the rows of several, in order; several times faster than by rows."""
     trees, counts = zip(*map(tree_of, blocks), strict=True)
     try:
         return write(_joined(list(trees), list(counts)), sum(counts))
@@ -24,7 +24,7 @@ def join(blocks: Sequence[bytes]) -> bytes:
 
 
 def _is_exact(tree: Tree) -> bool:
-    """Whether the figures below the top level are float64, those that there are."""
+    """Whether the figures below the top level are float64 (True if there are none)."""
     if isinstance(tree, Leaf):
         return tree.kind != "figure"
     return all(map(_is_exact, tree.values() if isinstance(tree, dict) else tree))
@@ -60,7 +60,7 @@ def _joined_leaf(leaves: list[Leaf], counts: list[int]) -> Leaf:
 
 
 def _spread(leaf: Leaf, count: int) -> Leaf:
-    """A leaf with its integer for each row."""
+    """Repeat the integer of a `same` leaf for each row."""
     if leaf.kind != "same":
         return leaf
     if type(leaf.values) is not int:

@@ -1,4 +1,4 @@
-"""Blocks of step rows become fewer rows as they grow old."""
+"""Thin old blocks of step rows: keep every second row, later every fourth, and so on."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from batchgrad_service.store.schema import step_blocks
 from batchgrad_service.store.step_blocks.blocks import (
-    ABOUT,
+    BLOCK_COLUMNS,
     CHECKSUM_BYTES,
     JOINED_BLOCKS,
     MOST_ROWS,
@@ -14,20 +14,20 @@ from batchgrad_service.store.step_blocks.blocks import (
     WHOLE_HOURS,
     Block,
     block_of,
+    blocks_with_data,
     drop,
     insert_rows,
     near,
-    whole,
 )
 from batchgrad_service.store.step_blocks.packing import Row as StepDict
 from batchgrad_service.store.step_blocks.packing import unpack
 
 THINNED_ROWS = MOST_ROWS
-"""At most so many rows are thinned at once, while others wait to write."""
+"""How many rows are thinned at a time, while others wait to write."""
 
 
 def thin(connection: Connection, job_id: str, now: datetime, *, exact: bool) -> None:
-    """Thin the blocks that have been due longest, not too many; `now` is the newest row's time."""
+    """Thin some of the blocks that are due, the oldest first; `now` is the newest row's time."""
     thinned = 0
     while thinned < THINNED_ROWS and (group := _due(connection, job_id, now)):
         _thin(connection, job_id, group, exact=exact)
@@ -35,9 +35,9 @@ def thin(connection: Connection, job_id: str, now: datetime, *, exact: bool) -> 
 
 
 def _due(connection: Connection, job_id: str, now: datetime) -> list[Block]:
-    """Neighbours that are due and may be one block when they are thinned."""
+    """Return consecutive blocks that are due and can be thinned into one block."""
     query = (
-        select(*ABOUT)
+        select(*BLOCK_COLUMNS)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.due <= now)
         .order_by(step_blocks.c.due, step_blocks.c.last)
         .limit(JOINED_BLOCKS)
@@ -59,7 +59,9 @@ def _thin(connection: Connection, job_id: str, group: list[Block], *, exact: boo
     level = begin.level + 1
     rows: list[StepDict] = []
     checksums = b""
-    for block, data, kept in whole(connection, job_id, from_step=begin.first, upto_step=end.last):
+    for block, data, kept in blocks_with_data(
+        connection, job_id, from_step=begin.first, upto_step=end.last
+    ):
         old = unpack(data, rounded=False) if block.kept else []
         rows += [row for row in old if row["step"] % 2**level == 0]
         checksums += kept or _checksums(block, old)
@@ -72,7 +74,7 @@ def _thin(connection: Connection, job_id: str, group: list[Block], *, exact: boo
 
 
 def _checksums(block: Block, rows: list[StepDict]) -> bytes:
-    """The first bytes of each step's checksum; zeros where there is none."""
+    """Return the first bytes of each step's checksum; zeros for a step without one."""
     known = {row["step"]: row.get("gradient_checksum") for row in rows}
     parts = [
         bytes.fromhex(text)[:CHECKSUM_BYTES] if (text := known.get(step)) else UNKNOWN

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""How far a job's engines were heard: the last line, row and evaluation that are stored."""
+"""The newest message, step and evaluation that are stored of each job."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +18,7 @@ COLUMNS = {
 
 
 def upgrade() -> None:
-    """Apply; jobs of before have the steps and evaluations that their rows and events tell."""
+    """Apply; for existing jobs derive the values from their rows and events."""
     for name, kind in COLUMNS.items():
         op.add_column("jobs", sa.Column(name, kind(), nullable=False, server_default="0"))
     jobs = sa.table("jobs", sa.column("id"), *(sa.column(name) for name in COLUMNS))
