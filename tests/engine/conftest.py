@@ -49,7 +49,7 @@ def pool() -> Iterator[WorkerPool]:
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """What workers that are held up wait for; set at the end, so that they can go."""
+    """Workers that hang wait for this event; it is set at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
