@@ -8,12 +8,9 @@ from pathlib import Path
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.job_directory import newest, remove_unfinished
 from batchgrad_engine.commands import CommandSource, outcome_of
-from batchgrad_engine.executors.factory import (
-    ClusterLost,
-    FindCluster,
-    Interrupted,
-    executor_for,
-)
+from batchgrad_engine.executors.auto.cluster import FindCluster
+from batchgrad_engine.executors.factory import executor_for
+from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
 from batchgrad_engine.failures import Failure, disk_full, failed
 from batchgrad_engine.messages import EngineEvent, Finished, Sent, Start
 from batchgrad_engine.preparation import engine_threads, prepare

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TextIO
 
 from pydantic import ValidationError
 
-from batchgrad_engine.executors.factory import Interrupted
+from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_engine.messages import ClusterFound, Outcome, Stored, ToEngine
 
 POLL_SECONDS = 0.2

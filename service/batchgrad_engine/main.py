@@ -12,7 +12,7 @@ from typing import BinaryIO, TextIO
 from batchgrad_engine import logs
 from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.commands import CommandReader
-from batchgrad_engine.executors.factory import ClusterLost
+from batchgrad_engine.executors.protocol import ClusterLost
 from batchgrad_engine.failures import disk_full
 from batchgrad_engine.message_writer import MessageWriter
 from batchgrad_engine.messages import (

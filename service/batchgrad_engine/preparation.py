@@ -16,7 +16,7 @@ from batchgrad_engine.checkpoints.origin import (
     read_origin,
     standardization_warning,
 )
-from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts

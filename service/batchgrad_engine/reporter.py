@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
-from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.measurement.measuring import Measured
 from batchgrad_engine.messages import (
     Evaluated,

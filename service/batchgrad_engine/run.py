@@ -11,7 +11,7 @@ from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.checkpoints.writer import CheckpointWriter
 from batchgrad_engine.commands import CommandSource, outcome_of
-from batchgrad_engine.executors.factory import ClusterLost, Executor, Interrupted
+from batchgrad_engine.executors.protocol import ClusterLost, Executor, Interrupted
 from batchgrad_engine.failures import Failure, NonFinite, NonFiniteParameters, failed
 from batchgrad_engine.messages import Finished, LedgerWritten, Outcome, Sent, Start, Started
 from batchgrad_engine.preparation import Prepared

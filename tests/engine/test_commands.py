@@ -7,7 +7,7 @@ from typing import TextIO
 import pytest
 
 from batchgrad_engine.commands import CommandReader
-from batchgrad_engine.executors.factory import Interrupted
+from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_engine.messages import ClusterFound, Command, Stored
 
 

@@ -6,25 +6,9 @@ from collections.abc import Callable
 from batchgrad_engine.executors.auto.cluster import FindCluster, LazyRayCluster
 from batchgrad_engine.executors.auto.executor import AutoExecutor
 from batchgrad_engine.executors.inline import InlineExecutor
-from batchgrad_engine.executors.protocol import (
-    ClusterLost,
-    EventSink,
-    Executor,
-    ExecutorEvent,
-    Interrupted,
-)
+from batchgrad_engine.executors.protocol import EventSink, Executor
 from batchgrad_engine.messages import Start
 from batchgrad_workers.runtime.shard import WorkerConfig, microbatches
-
-__all__ = [
-    "ClusterLost",
-    "EventSink",
-    "Executor",
-    "ExecutorEvent",
-    "FindCluster",
-    "Interrupted",
-    "executor_for",
-]
 
 
 def executor_for(

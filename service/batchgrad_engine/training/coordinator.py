@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.executors.factory import Executor
+from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_engine.measurement.buffer import Step
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS, Measured, Measurements

@@ -1,4 +1,4 @@
-"""What a group needs of its workers and of the launcher that starts them. Knows no Ray."""
+"""What a group needs of its workers and of the launcher that starts them."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""Events about single workers: joined, lost, and warnings. Knows no Ray."""
+"""Events about single workers: joined, lost, and warnings."""
 
 from batchgrad_engine.executors.protocol import ExecutorEvent
 from batchgrad_engine.executors.ray.protocol import GroupWorker
