@@ -283,17 +283,17 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
         (
             (404, "job_not_found", "There is no job 'j'; GET /v1/jobs lists all jobs."),
             ["get", "j"],
-            "There is no job 'j': `batchgrad list` shows those there are.",
+            "There is no job 'j': `batchgrad list` shows all jobs.",
         ),
         (
             (409, "job_not_finished", "Job j is paused: only a finished job can be deleted."),
             ["delete", "j"],
-            "`batchgrad cancel j`, or let it go on to its end with `batchgrad resume j`",
+            "`batchgrad cancel j`, or resume it with `batchgrad resume j`",
         ),
         (
             (409, "job_not_finished", "Job j is running: only a finished job can be deleted."),
             ["delete", "j"],
-            "`batchgrad cancel j`, or see it through with `batchgrad wait j`",
+            "`batchgrad cancel j`, or wait for its end with `batchgrad wait j`",
         ),
         (
             (409, "dataset_in_use", "Job j trains on dataset 'd' and has not ended: wait."),

@@ -267,7 +267,7 @@ def test_ctrl_c_detaches_from_a_service_that_lasts(kit: Any, run: Any, spec_file
 
     done = run(Interrupted(kit, datasets=("digits",)), spec_file)
     assert done.exit_code == 101
-    assert "Detached; job job_0 goes on" in done.stderr
+    assert "Stopped following; job job_0 goes on" in done.stderr
     assert "no job was submitted" not in done.stderr
 
 

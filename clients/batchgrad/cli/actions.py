@@ -1,4 +1,4 @@
-"""Commands that change a job, and the one that fetches what it learned."""
+"""The commands cancel, pause, resume, delete and download."""
 
 import warnings
 from pathlib import Path
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def cancel(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     """Cancel a job at its next step.
 
-    A job that is cancelled already stays so.
+    Cancelling it a second time changes nothing.
 
     batchgrad cancel job_2x…
     """
@@ -37,7 +37,7 @@ def cancel(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
             if error.problem.code != "job_cancelled":
                 raise
             changed = client.job(job)
-            say(f"Job {job} was cancelled before; nothing has changed.")
+            say(f"Job {job} was already cancelled; nothing has changed.")
         _show_status(changed, output)
 
 
@@ -52,9 +52,9 @@ def pause(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
 
 
 def resume(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
-    """Let a paused job go on.
+    """Resume a paused job.
 
-    The result is the same, bit for bit, as if it had never paused.
+    Its result has the same bits as without the pause.
 
     batchgrad resume job_2x…
     """
@@ -64,9 +64,7 @@ def resume(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
 
 
 def delete(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
-    """Delete a job that has ended.
-
-    Its steps and checkpoints go with it.
+    """Delete a job that has ended, with its steps and checkpoints.
 
     batchgrad delete job_2x…
     """
@@ -85,41 +83,44 @@ def download(
     job: JobId,
     *,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file; else JOB.safetensors, here.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write; default JOB.safetensors in this directory."
+        ),
     ] = None,
     format: Annotated[  # noqa: A002 (the flag's name)
         Literal["safetensors", "npz"] | None,
-        typer.Option(help="Default: the one that the file is named after, else safetensors."),
+        typer.Option(help="Format of the file; default from its name, else safetensors."),
     ] = None,
     which: Annotated[
         Literal["best", "last"] | None,
-        typer.Option(help="The best or the last; default what the job keeps (keep in its spec)."),
+        typer.Option(help="The best or the last parameters; default: what the spec's `keep` says."),
     ] = None,
     step: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Instead: those after so many steps."),
+        typer.Option(min=0, metavar="N", help="The parameters after this step."),
     ] = None,
     fold: Annotated[
         bool,
         typer.Option(
             "--fold",
-            help="Work the standardization of inputs into the first layer: the network then takes "
-            "raw inputs.",
+            help="Fold the standardization of inputs into the first layer, so that the network "
+            "takes raw inputs.",
         ),
     ] = False,
     precision: Annotated[
         Literal["float32", "float64"] | None,
         typer.Option(
-            help="Of the file; default the job's. Folded means that are many deviations from 0 "
-            "need float64."
+            help="Precision of the file; default the job's. --fold needs float64 where means are "
+            "many deviations from 0."
         ),
     ] = None,
     timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
-    """Write the parameters that a job keeps to a file.
+    """Write a job's parameters to a file.
 
-    Names are PyTorch's: they load into torch.nn.Sequential as they are.
+    The names are PyTorch's: torch.nn.Sequential loads them.
 
     batchgrad download job_2x… --to digits.safetensors --fold
     """
@@ -153,7 +154,7 @@ def download(
 
 
 def _about_inputs(*, npz: bool, folded: bool) -> str:
-    """How inputs must be prepared for a network that was trained on standardized ones."""
+    """How to prepare inputs for a network that was trained on standardized ones."""
     if folded:
         return "The standardization of inputs is in the first layer: give the network raw inputs."
     place = (

@@ -1,4 +1,4 @@
-"""The commands, put together; what goes wrong becomes a sentence and an exit code."""
+"""The command line: all commands, and an exit code and one message for each error."""
 
 import os
 from typing import Annotated, Any
@@ -22,25 +22,25 @@ from batchgrad.errors import (
 from batchgrad.variables import refuse_unknown
 from batchgrad.version import __version__
 
-HELP = """Train by the exact mean of per-example gradients, and see how far the shortcuts are off.
+HELP = """Train by the exact mean of per-example gradients, and measure how far shortcuts are off.
 
 \b
-  batchgrad demo                             train on the digits data, right here
-  batchgrad serve                            leave a service running
-  batchgrad datasets push digits digits.npz  give it data
-  batchgrad submit digits.yaml --watch       train
-  batchgrad compare digits.yaml              train by each shortcut too, and see
+  batchgrad demo                             train a small network, without a service
+  batchgrad serve                            run the service
+  batchgrad datasets push digits digits.npz  store a dataset
+  batchgrad submit digits.yaml --watch       train a job and follow it
+  batchgrad compare digits.yaml              train by each shortcut too, and compare
 
 \b
-The service is at BATCHGRAD_URL (http://127.0.0.1:8711); BATCHGRAD_TOKEN is its token, which is
-found without it where the service is this user's on this machine.
+BATCHGRAD_URL is the service's address (default http://127.0.0.1:8711), BATCHGRAD_TOKEN its token.
+For a service that you started on this machine the token is found without it.
 Exit codes: 0 success, 1 error, 2 usage, 100 job failed, 101 not finished, 102 not found,
 103 cancelled.
 """
 
 
 class Commands(TyperGroup):
-    """Turns the client's errors into a message on stderr and an exit code."""
+    """A group of commands that writes errors to stderr as messages, each with its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -52,14 +52,14 @@ class Commands(TyperGroup):
             typer.echo(f"batchgrad: {message(error)}", err=True)
             raise typer.Exit(exit_code(error)) from error
         except BrokenPipeError:
-            raise  # whoever read our output has seen enough; typer ends quietly
+            raise  # the reader of our output has closed it; typer ends without a message
         except OSError as error:  # a file that cannot be read or written
             typer.echo(f"batchgrad: {error}", err=True)
             raise typer.Exit(1) from error
 
 
 def exit_code(error: BatchgradError) -> int:
-    """What the shell learns from an error."""
+    """The exit code of an error."""
     match error:
         case JobFailed():
             return 100
@@ -78,7 +78,7 @@ app = typer.Typer(
     cls=Commands,
     help=HELP,
     add_completion=False,
-    rich_markup_mode=None,  # plain help: rich alone would take half of the time it may take
+    rich_markup_mode=None,  # plain help: importing rich takes half of the time that help may take
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -90,7 +90,7 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Without a command: say what there is."""
+    """Without a command: print the help."""
     refuse_unknown(os.environ)
     if version:
         typer.echo(f"batchgrad {__version__}")

@@ -1,4 +1,4 @@
-"""The connection to the service, and output on stdout, for all commands."""
+"""Options, the connection to the service and the output that commands share."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     Literal["table", "json", "yaml"],
-    typer.Option("--output", "-o", help="How results are written."),
+    typer.Option("--output", "-o", help="Format of the result on stdout."),
 ]
 Timeout = Annotated[
     float,
-    typer.Option(min=0, metavar="SECONDS", help="How long to wait for the answer."),
+    typer.Option(min=0, metavar="SECONDS", help="Time to wait for the answer."),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 
 
 class WithReference(TyperCommand):
-    """A command whose help ends with the keys of its file, read from the contract when asked."""
+    """A command whose help ends with the keys of its file, read from the contract."""
 
     reference: str
-    """The function of `batchgrad.display.reference` that tells them."""
+    """The function of `batchgrad.display.reference` that describes them."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """After everything else."""
+        """Write the reference at the end of the help."""
         super().format_epilog(ctx, formatter)
         from batchgrad.display import reference
 
@@ -58,7 +58,7 @@ class StepsHelp(WithReference):
 
 
 def connect(ctx: typer.Context) -> "Client":
-    """A client for BATCHGRAD_URL, or what `app(obj=...)` injects."""
+    """A client for BATCHGRAD_URL, or the one that `app(obj=...)` injects."""
     factory: Callable[[], Client] | None = ctx.find_root().obj
     if factory is None:
         from batchgrad import client

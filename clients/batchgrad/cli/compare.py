@@ -1,4 +1,4 @@
-"""`batchgrad compare`: the command around `batchgrad.local.compare`."""
+"""The command compare: train by the mean gradient and by shortcuts, and print the results."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import os
@@ -35,7 +35,7 @@ def compare(
         typer.Option(
             "--arm",
             metavar="SHORTCUT",
-            help="Compare with this one only; repeatable. Else averaged_error and mean_example, "
+            help="Compare with this shortcut; repeatable. Default averaged_error and mean_example, "
             "and mean_of_means when weights differ.",
         ),
     ] = None,
@@ -45,24 +45,26 @@ def compare(
     ] = None,
     private: Annotated[
         bool,
-        typer.Option("--private", help="Use a private service, even if another one is running."),
+        typer.Option("--private", help="Use a private service even if another one is running."),
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also draw the losses into this file (.png)."),
+        typer.Option(
+            metavar="FILE", help="Also draw the losses into this file, such as losses.png."
+        ),
     ] = None,
     output: Output = "table",
 ) -> None:
-    """Train a job by the mean gradient, and by each shortcut instead.
+    """Train a job by the mean gradient, then by each shortcut, and compare.
 
-    All from the same start, over the same order of examples, one after the other; `update` in
-    SPEC does not count. A shortcut that diverges is a result, not an error. Training and
-    validation figures are those of the parameters that each job keeps: keep in SPEC.
+    All jobs have the same initial parameters and the same order of examples, and run one after
+    the other; `update` in SPEC is ignored. A shortcut that diverges is a result, not an error.
+    Training and validation figures are of the parameters that each job keeps (`keep` in SPEC).
 
-    The jobs run on the service at BATCHGRAD_URL. If that is not set and no service runs on this
-    machine, they run in a private one that is gone afterwards. The datasets digits,
-    digits_images, diabetes and breast_cancer come with scikit-learn and are stored for you where
-    they are missing; any other has to be on the service (batchgrad datasets push).
+    The jobs run on the service at BATCHGRAD_URL. Without it, and without a service on this
+    machine, they run in a private service that is removed afterwards. The datasets digits,
+    digits_images, diabetes and breast_cancer come with scikit-learn and are stored if they are
+    missing; store any other one first (batchgrad datasets push).
 
     batchgrad compare examples/mlp.yaml --plot losses.png
     """
@@ -92,7 +94,7 @@ def compare(
     _show(done, lasting=lasting, err=output != "table")
     if plot is not None:
         plots.to_file(plot, {arm.name: arm.curve for arm in done}, loaded.name)
-        say(f"The losses are drawn in {plot}.")
+        say(f"Wrote the plot of the losses to {plot}.")
     if output != "table":
         write(comparing.summary(done), output)
 
@@ -111,7 +113,7 @@ def _arm_names(given: list[str]) -> "list[ArmName]":
 
 @contextmanager
 def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bool]]":
-    """A client, and whether its service is there afterwards too."""
+    """A client, and whether its service keeps running afterwards."""
     if not private:
         with connect(ctx) as client:
             if "BATCHGRAD_URL" in os.environ or ctx.find_root().obj or client.ready():
@@ -132,7 +134,7 @@ def _train(
     *,
     lasting: bool,
 ) -> "list[Arm]":
-    """Every arm as it ended, with progress on stderr."""
+    """Train each arm, with progress on stderr."""
     from batchgrad.errors import JobCancelled
     from batchgrad.local import compare as comparing
 
@@ -140,7 +142,7 @@ def _train(
     with displays:
         try:
             for arm in comparing.compare(client, spec, selected, show=displays.show):
-                if not done:  # the mean gradient's; the others' say the same, and what they are
+                if not done:  # those of the other arms repeat these
                     for warning in arm.job.warnings:
                         say(f"warning: {warning}")
                 done.append(arm)
@@ -150,7 +152,7 @@ def _train(
             if job is None:
                 raise
             if lasting:
-                say(f"\nDetached; job {job.id} goes on, the arms after it were not submitted.")
+                say(f"\nStopped following; job {job.id} goes on, later arms are not submitted.")
                 say(f"Stop it: batchgrad cancel {job.id}")
                 raise typer.Exit(101) from interrupt
             raise JobCancelled("Interrupted; the private service is gone.", job) from interrupt
@@ -158,7 +160,7 @@ def _train(
 
 
 class _Displays:
-    """A live display for each job in turn; the last picture of each stays."""
+    """A live display for each job in turn; its last state stays on the screen."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -171,7 +173,7 @@ class _Displays:
         self._close()
 
     def show(self, job: "Job") -> None:
-        """Show a job as it stands."""
+        """Show the current state of a job."""
         from batchgrad.contract import TERMINAL
         from batchgrad.display.progress import JobDisplay
 
@@ -196,7 +198,7 @@ def _ended(arm: "Arm") -> str:
 
 
 def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
-    """Table, plot, and what became of each shortcut."""
+    """Print the table and the plot."""
     import sys
 
     from batchgrad.display import plots
@@ -224,7 +226,7 @@ def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
 
 
 def _times(loss: float | None, reference: float | None) -> str:
-    """How many times the mean gradient's loss."""
+    """The loss in multiples of the mean gradient's."""
     if loss is None or reference is None or reference <= 0 or loss < 0:
         return "–"
     return f"{loss / reference:.3g}"

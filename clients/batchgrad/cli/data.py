@@ -1,4 +1,4 @@
-"""Commands for datasets and for the gradients question."""
+"""The commands datasets push, list, delete, and gradients."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from pathlib import Path
@@ -27,12 +27,15 @@ def push(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", exists=True, dir_okay=False, help="npz: inputs, targets, maybe weights."
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="npz file with inputs, targets and, if you like, weights.",
         ),
     ],
     *,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the name from other content.")
+        bool, typer.Option("--replace", help="Replace a dataset with this name.")
     ] = False,
     timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
@@ -82,9 +85,9 @@ def gradients(
     timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
-    """Ask about one minibatch's gradient.
+    """Compute the gradient of one minibatch.
 
-    The mean gradient, and how far each shortcut is from it.
+    Prints the mean gradient, and how far each shortcut is from it.
 
     batchgrad gradients minibatch.yaml --output json
     """

@@ -1,4 +1,4 @@
-"""Errors in terms of the command line: commands and flags instead of HTTP."""
+"""Messages of errors for the command line: with commands and flags instead of HTTP."""
 
 import re
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _ENDED = "it has ended; submit it again instead."
 _REMEDIES = {
-    "job_not_found": "`batchgrad list` shows those there are.",
-    "dataset_not_found": "`batchgrad datasets list` shows those there are, "
+    "job_not_found": "`batchgrad list` shows all jobs.",
+    "dataset_not_found": "`batchgrad datasets list` shows all datasets, "
     "`batchgrad datasets push {subject} FILE.npz` stores one.",
-    "dataset_exists": "add --replace to give the name this content, or choose another name.",
+    "dataset_exists": "add --replace to replace it, or choose another name.",
     "dataset_in_use": "wait for it with `batchgrad wait {subject}`, or end it with "
     "`batchgrad cancel {subject}`, then delete.",
     "no_checkpoint": "`batchgrad wait {subject}` waits for its end.",
@@ -26,15 +26,16 @@ _REMEDIES = {
     "job_failed": _ENDED,
     "job_cancelled": _ENDED,
     "job_cancelling": "submit it again instead.",
-    "job_pausing": "`batchgrad wait {subject}` tells when it is paused.",
+    "job_pausing": "`batchgrad wait {subject}` returns when it is paused.",
     "job_not_finished": "only a job that has ended can be deleted. End it with "
-    "`batchgrad cancel {subject}`, or see it through with `batchgrad wait {subject}`, then delete.",
+    "`batchgrad cancel {subject}`, or wait for its end with `batchgrad wait {subject}`, then "
+    "delete.",
 }
-"""What to type, by the code of a problem; {subject} is the job or dataset that it is about."""
+"""What to do, by the code of an error; {subject} is its job or dataset."""
 
 _DELETE_PAUSED = (
-    "only a job that has ended can be deleted. End it with `batchgrad cancel {subject}`, or let it "
-    "go on to its end with `batchgrad resume {subject}`, then delete."
+    "only a job that has ended can be deleted. End it with `batchgrad cancel {subject}`, or "
+    "resume it with `batchgrad resume {subject}`, then delete."
 )
 
 
@@ -59,7 +60,7 @@ def message(error: BatchgradError) -> str:
 
 
 def _sentences(message: str, errors: "Sequence[FieldError]") -> str:
-    """Message and fields, which are named as --set names them: model.layers.0.kind."""
+    """Message and fields, each named as for --set: model.layers.0.kind."""
     return readable(message, errors, _dotted)
 
 
@@ -70,7 +71,7 @@ def _dotted(error: "FieldError") -> str:
 
 
 def _subject(error: ApiError, fact: str) -> str:
-    """The job or dataset that the sentence is about, or that the request was for."""
+    """The job or dataset of the sentence, or else of the request."""
     named = re.match(r"Job (\S+) ", fact) or re.search(r"dataset '([^']*)'", fact)
     if named:
         return named.group(1)

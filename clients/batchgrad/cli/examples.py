@@ -1,4 +1,4 @@
-"""The command that shows what single examples did."""
+"""The command examples: the example ledger of a job, or the influence of examples on a step."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add `examples`."""
     app.command()(examples)
 
 
@@ -26,20 +26,27 @@ def examples(
     order: Annotated[
         str | None,
         typer.Option(
-            help="mean_norm (default), mean_loss, last_norm, last_loss, times_seen, example; with "
-            "--step: share (default), norm, alignment, leave_one_out_distance, loss, example."
+            metavar="KEY",
+            help="Sort by mean_norm (default), mean_loss, last_norm, last_loss, times_seen or "
+            "example; with --step by share (default), norm, alignment, leave_one_out_distance, "
+            "loss or example.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="Maximum number of examples.")
+    ] = 20,
     step: Annotated[
-        int | None, typer.Option(min=1, help="Who drove this step; computed again, exactly.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Replay this step and show each example's influence on it."
+        ),
     ] = None,
     timeout: Timeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
-    """Show what single examples did: the suspects first.
+    """Show the loss and gradient norm of single examples, the largest first.
 
-    Examples whose loss or gradient stayed large over the whole run are often mislabelled.
+    Examples whose loss or gradient stays large over the whole run are often mislabelled.
 
     batchgrad examples job_2x… --order mean_loss --limit 50
     """

@@ -1,4 +1,4 @@
-"""The command that shows, and removes, what a data directory holds for nobody."""
+"""The command gc: list and remove files that the database does not know."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from batchgrad.cli.common import Output, write
 from batchgrad.cli.service_package import service_module, service_settings
+from batchgrad.display.figures import counted
 from batchgrad.display.terminal import say, table
 from batchgrad.errors import Unavailable
 
@@ -14,27 +15,31 @@ from batchgrad.errors import Unavailable
 def gc(
     *,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The service's; it must not run.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Data directory of a service that does not run."),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Default: SQLite, there.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="SQLAlchemy URL; default: the SQLite file in the data directory."
+        ),
     ] = None,
     blob_store: Annotated[
-        str | None, typer.Option(metavar="URL", help="Look after contents in it, too.")
+        str | None, typer.Option(metavar="URL", help="Check this store, too.")
     ] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the listed files.")] = False,
     trust_database: Annotated[
         bool,
         typer.Option(
             "--trust-database",
-            help="Go by a database that the directory was not used with before.",
+            help="Use a database that did not belong to this directory before.",
         ),
     ] = False,
     output: Output = "table",
 ) -> None:
-    """List what a data directory holds and its database does not know.
+    """List files in a data directory that its database does not know.
 
-    Nothing is removed without --delete. What no service made is never removed.
+    --delete removes them. Files that no service created are never removed.
 
     batchgrad gc --data-dir ./data
     """
@@ -54,14 +59,14 @@ def gc(
     ours = [one for one in found if one.leftover.ours]
     gone = [one for one in ours if one.gone]
     if len(ours) < len(found):
-        say(f"{len(found) - len(ours)} that no service made: left alone.")
+        say(f"{counted(len(found) - len(ours), 'file')} that no service created: kept.")
     if not trusted:
-        say(f"batchgrad: {directory.DATABASE_MISMATCH} Where it is right, add --trust-database.")
+        say(f"batchgrad: {directory.DATABASE_MISMATCH} If it is right, add --trust-database.")
     if delete:
         say(f"Removed {len(gone)} of {len(ours)}, {sum(one.bytes for one in gone)} bytes.")
     elif ours:
         size = sum(one.bytes for one in ours)
-        say(f"{len(ours)} may go, {size} bytes; nothing was removed: --delete removes them.")
+        say(f"{counted(len(ours), 'file')}, {size} bytes: --delete removes them.")
     else:
         say("There is nothing to remove.")
     if len(gone) < len(ours) and delete:

@@ -1,4 +1,4 @@
-"""Commands that start a job and look at jobs."""
+"""The commands submit, get, list, wait, events and steps."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from typing import TYPE_CHECKING, Annotated, cast
@@ -29,14 +29,17 @@ def submit(
     ],
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Follow the job to its end; Ctrl-C lets it go on.")
+        bool,
+        typer.Option(
+            "--watch", help="Follow the job to its end; Ctrl-C stops following, not the job."
+        ),
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="With --watch: then exit with 101."),
+        typer.Option(min=0, metavar="SECONDS", help="With --watch: exit with 101 after this time."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan; create nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan without creating a job.")
     ] = False,
     override: Annotated[
         list[str] | None,
@@ -91,10 +94,10 @@ def list_jobs(
             metavar="STATUS", help="Only jobs in this state, such as running; repeatable."
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only these.")] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="At most so many, newest first.")
-    ] = 20,
+    label: Annotated[
+        str | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this label.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of jobs.")] = 20,
     output: Output = "table",
 ) -> None:
     """List jobs, newest first.
@@ -123,13 +126,13 @@ def wait(
     job: JobId,
     *,
     timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Then exit with 101.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Exit with 101 after this time.")
     ] = None,
     output: Output = "table",
 ) -> None:
     """Follow a job to its end.
 
-    Ctrl-C lets it go on; the exit code says how it ended.
+    The exit code says how the job ended. Ctrl-C stops following, not the job.
 
     batchgrad wait job_2x… --timeout 600 && echo trained
     """
@@ -145,10 +148,10 @@ def events(
         int, typer.Option(min=0, metavar="N", help="Only events after this number.")
     ] = 0,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for what is to come, until the job ends.")
+        bool, typer.Option("--follow", "-f", help="Wait for more events until the job ends.")
     ] = False,
     progress: Annotated[
-        bool, typer.Option("--progress", help="Also the events of progress, several a second.")
+        bool, typer.Option("--progress", help="Include progress events, several a second.")
     ] = False,
     output: Output = "table",
 ) -> None:
@@ -184,13 +187,15 @@ def steps(
     ] = 0,
     max_points: Annotated[
         int | None,
-        typer.Option(min=2, metavar="N", help="At most so many, evenly apart; else all."),
+        typer.Option(
+            min=2, metavar="N", help="Maximum number of steps, evenly spaced; default all."
+        ),
     ] = None,
     output: Output = "table",
 ) -> None:
     """Print the figures of a job's steps.
 
-    A step a line, with the gap of each shortcut; with --output json an object a line.
+    One line for each step, with the gap of each shortcut; with --output json one object for each.
 
     batchgrad steps job_2x… --max-points 20
     """

@@ -1,4 +1,4 @@
-"""Commands that run a service, or ask one what it is."""
+"""The commands demo, serve and version."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import os
@@ -17,7 +17,7 @@ from batchgrad.version import __version__
 
 
 def register_demo_and_serve(app: typer.Typer) -> None:
-    """Add the commands to start with, and the one that cleans up behind them."""
+    """Add `demo`, `serve` and `gc`."""
     app.command()(demo)
     app.command()(serve)
     app.command()(gc)
@@ -31,19 +31,23 @@ def register_version(app: typer.Typer) -> None:
 def demo(
     *,
     workers: Annotated[
-        int, typer.Option(min=0, metavar="K", help="Ray workers; 0 trains without Ray.")
+        int, typer.Option(min=0, metavar="K", help="Number of Ray workers; 0 trains without Ray.")
     ] = 2,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Threads of each worker; else chosen for you."),
+        typer.Option(
+            min=1, metavar="N", help="Threads of each worker; default: chosen by measuring."
+        ),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="How long to train.")] = 30,
+    epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Passes over the training examples.")
+    ] = 30,
     output: Output = "table",
 ) -> None:
-    """Train on the digits data, right here.
+    """Train a small network on handwritten digits.
 
-    A private service trains over Ray workers, shows how far the shortcuts are from the gradient,
-    and leaves nothing behind.
+    Starts a private service, trains over Ray workers, prints how far the shortcuts are from the
+    mean gradient, and removes the service and its data.
 
     batchgrad demo --workers 3
     """
@@ -60,51 +64,74 @@ def serve(
     *,
     host: Annotated[
         str | None,
-        typer.Option(metavar="HOST", help="Where to listen: 127.0.0.1."),
+        typer.Option(metavar="HOST", help="Address to listen on; default 127.0.0.1."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Port to listen on; default 8711, 0 takes a free one.",
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Jobs, datasets, checkpoints and the database."),
+        typer.Option(
+            metavar="DIR", help="Directory of jobs, datasets, checkpoints and the database."
+        ),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Default: SQLite, there.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="SQLAlchemy URL; default: a SQLite file in the data directory."
+        ),
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="A Ray cluster; else a private one on first need."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Head of a Ray cluster; default: a private cluster, started when needed.",
+        ),
     ] = None,
     advertised_url: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Where a cluster's nodes reach this service; else where it listens."
+            metavar="URL",
+            help="URL of this service for a cluster's nodes; default where it listens.",
         ),
     ] = None,
     blob_store: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Nodes fetch datasets from there: s3://bucket/prefix, file:///…"
+            metavar="URL",
+            help="Store that nodes fetch datasets from: s3://bucket/prefix, file:///…",
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Holds the token; else one is made in the data folder."),
+        typer.Option(
+            metavar="FILE",
+            help="File with the token; default: `token` in the data directory, created.",
+        ),
     ] = None,
     no_token: Annotated[
-        bool, typer.Option("--no-token", help="Let in every process of this machine.")
+        bool,
+        typer.Option("--no-token", help="Serve every process of this machine without a token."),
     ] = False,
     allowed_hosts: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Names it has behind a proxy: a.example,b.example"),
+        typer.Option(
+            metavar="NAMES", help="Host names of the service behind a proxy: a.example,b.example"
+        ),
     ] = None,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
     remove_data_dir: Annotated[bool, typer.Option("--remove-data-dir", hidden=True)] = False,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM.
 
-    Each flag is also BATCHGRAD_… in the environment.
+    Each flag is also an environment variable: --data-dir is BATCHGRAD_DATA_DIR. All settings with
+    their defaults: docs/settings.md.
 
     batchgrad serve --port 8711 --data-dir ./data
     """
@@ -131,7 +158,9 @@ def serve(
 
 
 def version(ctx: typer.Context, *, output: Output = "table") -> None:
-    """Print the client's and the service's version; exit with 1 where no service answers.
+    """Print the versions of client and service.
+
+    Exits with 1 if no service answers.
 
     batchgrad version --output json
     """

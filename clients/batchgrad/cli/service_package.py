@@ -1,4 +1,4 @@
-"""The service package as commands reach it: its modules by name, its settings from flags."""
+"""Import modules of the service package by name, and make its settings from flags."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import importlib
@@ -13,14 +13,14 @@ from batchgrad.errors import Unavailable, extra
 def service_module(module: str) -> Any:
     """A module of the service package, by name.
 
-    The light client must not depend on the service: importing by name keeps that visible to the
-    import rule's test and to type checkers, and says what to install where it is missing.
+    The light client must not depend on the service: an import by name keeps it out of the import
+    test and type checks, and says what to install if it is missing.
     """
     try:
         return importlib.import_module(f"batchgrad_service.{module}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("batchgrad_service."):
-            raise  # an incomplete installation, which pip install would not mend
+            raise  # an incomplete installation, which pip install would not repair
         raise Unavailable(
             f"The service needs {error.name}, which is not installed: {extra('service')}"
         ) from error
@@ -34,7 +34,7 @@ def service_settings(given: dict[str, Any], flags: Collection[str]) -> Any:
 
     try:
         settings = service_module("settings").Settings(**given)
-        if settings.token_file is not None:  # one that is missing is a usage error too
+        if settings.token_file is not None:  # a missing file is a usage error too
             service_module("access_token").read(settings.token_file)
     except ValidationError as error:
         messages = []
@@ -49,7 +49,7 @@ def service_settings(given: dict[str, Any], flags: Collection[str]) -> Any:
 
 
 def _setting(name: str | int, flags: Collection[str]) -> str:
-    """A setting as whoever runs the service gave it; "" for what is about several."""
+    """The flag and the variable of a setting; "" for an error about several settings."""
     if name == "body":
         return ""
     plain = str(name).lower().removeprefix("batchgrad_")

@@ -1,4 +1,4 @@
-"""Following a job on the command line: progress on stderr, and what to type when it stops."""
+"""Follow a job on the command line: progress on stderr, and the next command to type."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ NOT_FINISHED = 101
 
 
 def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> None:
-    """Progress on stderr; the job as it ended on stdout, and its end as an exit code.
+    """Show progress on stderr, then the job on stdout; raise or exit by how it ended.
 
-    A paused job is waited for no longer: somebody has to resume it.
+    Ends when the job is paused, since only a user resumes it.
     """
     from batchgrad.display.progress import JobDisplay
     from batchgrad.errors import JobFailed, NotFinished
@@ -41,22 +41,22 @@ def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> 
         _again(job_id)
     show(job, output)
     if job.status == "paused":
-        say(f"Job {job_id} is paused at step {job.step} of {job.steps_planned}; it waits for you.")
-        say(f"Let it go on: batchgrad resume {job_id} && batchgrad wait {job_id}")
+        say(f"Job {job_id} is paused at step {job.step} of {job.steps_planned}.")
+        say(f"Resume it: batchgrad resume {job_id} && batchgrad wait {job_id}")
         raise typer.Exit(NOT_FINISHED)
     try:
         succeeded(job)
     except JobFailed as error:
         if output != "table":
             raise
-        # The table has just told why.
+        # The table has just shown why.
         raise JobFailed(f"Job {job_id} failed at step {job.step}: {job.reason}.", job) from error
 
 
 def follow(
     client: "Client", job_id: str, after: int, take: "Callable[[Event], None]", *, progress: bool
 ) -> None:
-    """Every event until the job ends; exits with 101 if the service goes for good."""
+    """Take each event until the job ends; exit with 101 if the service stays away."""
     from batchgrad.errors import ConnectionFailed, ServerError
 
     seen = after
@@ -80,7 +80,7 @@ def follow(
 
 
 def show(job: "Job", output: str) -> None:
-    """A job on stdout."""
+    """Print a job on stdout."""
     from batchgrad.display import jobs
 
     jobs.show_job(job) if output == "table" else write(job, output)
@@ -88,16 +88,16 @@ def show(job: "Job", output: str) -> None:
 
 @contextmanager
 def _detaching(job_id: str) -> Iterator[None]:
-    """Ctrl-C lets the job go on."""
+    """Ctrl-C stops following, not the job."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"\nDetached; job {job_id} goes on.")
+        say(f"\nStopped following; job {job_id} goes on.")
         _again(job_id)
 
 
 def _again(job_id: str) -> NoReturn:
-    say(f"Watch it again: batchgrad wait {job_id}")
+    say(f"Follow it again: batchgrad wait {job_id}")
     say(f"Stop it: batchgrad cancel {job_id}")
     raise typer.Exit(NOT_FINISHED)
 

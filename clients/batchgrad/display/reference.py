@@ -10,6 +10,9 @@ from batchgrad.display import schema_fields
 from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_SCALE
 
 WIDTH = 96
+COLUMN = 22
+"""Width of the names; a longer name has a line of its own."""
+
 REQUEST_EXAMPLE = """\
   model: {layers: [{kind: linear, out_features: 1}, {kind: sigmoid}]}
   loss: linear_error
@@ -79,7 +82,7 @@ def step_figures() -> str:
 
 def _losses() -> Iterator[str]:
     yield from ("", *wrap(f"Losses. {LOSS_SCALE}", WIDTH))
-    yield from (f"  {name:<22}  {kind.formula}" for name, kind in contract.LOSSES.items())
+    yield from (f"  {name:<{COLUMN}}  {kind.formula}" for name, kind in contract.LOSSES.items())
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:
@@ -104,6 +107,8 @@ def _kinds(models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
 
 
 def _hanging(name: str, text: str) -> list[str]:
-    indent = " " * 26
+    indent = " " * (COLUMN + 4)
     lines = wrap(text, WIDTH - len(indent)) or [""]
-    return [f"  {name:<22}  {lines[0]}".rstrip(), *(indent + line for line in lines[1:])]
+    if len(name) > COLUMN:
+        return [f"  {name}", *(indent + line for line in lines)]
+    return [f"  {name:<{COLUMN}}  {lines[0]}".rstrip(), *(indent + line for line in lines[1:])]
