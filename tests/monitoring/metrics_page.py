@@ -1,4 +1,4 @@
-"""`python -m tests.monitoring.metrics_page` writes docs/metrics.md, from the registry itself."""
+"""`python -m tests.monitoring.metrics_page` writes docs/metrics.md from the registry."""
 
 from pathlib import Path
 
@@ -11,24 +11,25 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _HEAD = """\
 # Metrics
 
-What `GET /metrics` says, in Prometheus's text format or, if asked, as OpenMetrics. Written by \
-`python -m tests.monitoring.metrics_page` from the registry; a test compares.
+The metrics of `GET /metrics`, in Prometheus's text format, or in OpenMetrics if Accept asks for \
+it. `python -m tests.monitoring.metrics_page` writes this page from the registry, and a test \
+compares them.
 
 - Units are in the names: seconds, bytes, Unix times. Norms and losses have no unit of their own.
-- Jobs are labelled `job_id`; `batchgrad_job_info` joins their names to it. At most 50 jobs have \
-series of their own, those that have run longest, and a job's series end when it stops running: \
-its history is in the API.
+- Metrics of a job have the label `job_id`; `batchgrad_job_info` has the job's name. At most 50 \
+jobs have series, those that have run longest. A job's series end when it stops running: its \
+history is in the API.
 - The figures of a step, such as the loss, are gauges of each job (`batchgrad_job_loss`). \
 [figures.py](../clients/batchgrad/contract/figures.py) declares them, and `/docs` of a service \
 lists them with their units; they are not in the table.
 - An undefined figure has no series: the noise scale while its signal is not positive, a \
 shortcut's cosine when a gradient is zero, the accuracy of a regression.
-- Counters and histograms begin at 0 when the service starts, those of a job when it begins to run \
-or goes on; `rate` and `increase` see to it. Label values that are known before they happen are \
-there from the start, at 0.
+- Counters and histograms begin at 0 when the service starts, those of a job when it begins to \
+run or continues; `rate` and `increase` take that into account. Label values that are known in \
+advance exist from the start, at 0.
 
-The dashboards in `deploy/grafana` and the alerts in `deploy/prometheus` show how to ask; \
-[runbooks.md](runbooks.md) says what to do when one fires.
+The dashboards in `deploy/grafana` and the alerts in `deploy/prometheus` are examples of queries; \
+[runbooks.md](runbooks.md) says what to do when an alert fires.
 
 """
 
