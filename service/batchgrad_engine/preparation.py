@@ -8,7 +8,7 @@ from typing import Any
 
 from batchgrad.contract import JobSpec, ShortcutName
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
-from batchgrad_engine.checkpoints.example_ledger import Columns
+from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.checkpoints.initial_parameters import load_initial_parameters
 from batchgrad_engine.checkpoints.origin import (
     CHECKED_NUMBERS,
@@ -103,7 +103,7 @@ class Prepared:
         self,
         coordinator: Coordinator,
         step: int,
-        ledger: Columns,
+        ledger: LedgerColumns,
         progress: dict[str, Any],
         best: Best | None,
     ) -> Snapshot:

@@ -9,6 +9,8 @@ from safetensors.numpy import load
 
 from batchgrad_engine.checkpoints import checkpoints, exports, job_directory
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, Snapshot
+from batchgrad_engine.checkpoints.writer import CheckpointWriter
+from batchgrad_engine.messages import Checkpointed
 from batchgrad_workers.data.standardization import Standardization
 
 
@@ -65,6 +67,22 @@ def test_changed_number_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(BadCheckpoint, match="has changed since it was written"):
         checkpoints.read(path)
+
+
+def test_a_writer_writes_and_reports_each_step_once(tmp_path: Path) -> None:
+    sent: list[Checkpointed] = []
+    writer = CheckpointWriter(tmp_path, 0.0, sent.append)
+    assert writer.write(snapshot(7))
+    assert not writer.write(snapshot(7))
+    assert writer.write(snapshot(12))
+    assert [(each.step, each.file) for each in sent] == [
+        (step, f"step-{step:010d}.safetensors") for step in (7, 12)
+    ]
+
+
+def test_a_checkpoint_is_due_after_the_interval(tmp_path: Path) -> None:
+    assert CheckpointWriter(tmp_path, 0.0, print).due
+    assert not CheckpointWriter(tmp_path, 3600.0, print).due
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """`CommandReader`: what an engine reads on its stdin."""
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
 from typing import TextIO
 
 import pytest
 
-from batchgrad_engine.commands import CommandReader
+from batchgrad_engine.commands import CommandReader, outcome_of
 from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_engine.messages import ClusterFound, Command, Stored
 
@@ -33,6 +35,25 @@ def test_commands_are_read_while_a_cluster_is_awaited() -> None:
         assert commands.command == "pause"
         assert stored == [7]
         assert commands.interrupted
+
+
+@pytest.mark.parametrize(
+    ("sent", "outcome"), [(["pause"], "paused"), (["cancel"], "cancelled"), ([], "interrupted")]
+)
+def test_the_outcome_of_an_attempt_is_that_of_its_command(sent: list[str], outcome: str) -> None:
+    stored: list[int] = []
+    reading, writing = pipe()
+    with reading, writing:
+        commands = CommandReader(reading, stored.append)
+        for word in sent:
+            writing.write(json.dumps({"command": word}) + "\n")
+        deadline = monotonic() + 10
+        while bool(sent) != bool(commands.command) and monotonic() < deadline:
+            sleep(0.001)
+        assert outcome_of(commands) == outcome
+        writing.close()
+        commands._thread.join(10)
+        assert outcome_of(commands) == "interrupted"  # the end of stdin comes first
 
 
 def test_waiting_for_a_cluster_stops_when_the_engine_must_exit() -> None:

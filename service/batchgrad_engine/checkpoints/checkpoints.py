@@ -19,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from batchgrad.contract import BestEvaluation
-from batchgrad_engine.checkpoints.example_ledger import Columns
+from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.training.best import Best
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.digests import digest
 from batchgrad_workers.system.durability import sync
 
-KEY = "batchgrad"
+METADATA_KEY = "batchgrad"
+"""Key of batchgrad's JSON object in safetensors' metadata."""
+
 FORMAT = 1
 
 
@@ -53,7 +55,7 @@ class Snapshot:
     standardization: Standardization | None
     parameters_digest: str
     build_info: dict[str, str]
-    ledger: Columns = field(default_factory=dict)
+    ledger: LedgerColumns = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
 
@@ -88,7 +90,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, {KEY: json.dumps(metadata)})
+        save_file(tensors, temporary, {METADATA_KEY: json.dumps(metadata)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
             file_digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -109,7 +111,7 @@ def read(path: Path) -> Snapshot:
     """
     try:
         with safe_open(path, "numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except FileNotFoundError as error:
         raise GoneCheckpoint(f"{path.name} does not exist.") from error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Integers
 
-Columns = dict[str, npt.NDArray[Any]]
+LedgerColumns = dict[str, npt.NDArray[Any]]
 COLUMNS: dict[str, Any] = {
     "times_seen": np.int64,
     "loss_sum": np.float64,
@@ -28,7 +28,9 @@ class Ledger:
 
     def __init__(self, examples: int) -> None:
         """Create rows for a dataset of `examples` examples."""
-        self._columns: Columns = {name: np.zeros(examples, kind) for name, kind in COLUMNS.items()}
+        self._columns: LedgerColumns = {
+            name: np.zeros(examples, kind) for name, kind in COLUMNS.items()
+        }
 
     def add(self, ids: Integers, losses: Array, norms: Array) -> None:
         """Add ℓ_n (n,) and ‖g_n‖ (n,) of the examples `ids` (n,).
@@ -43,7 +45,7 @@ class Ledger:
         columns["last_loss"][ids] = losses
         columns["last_norm"][ids] = norms
 
-    def state(self) -> Columns:
+    def state(self) -> LedgerColumns:
         """Columns by name, for a checkpoint; the arrays themselves, not copies."""
         return self._columns
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from batchgrad.contract import Kept, Model, Precision
-from batchgrad_engine.checkpoints.checkpoints import KEY, BadCheckpoint, Snapshot, read
+from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY, BadCheckpoint, Snapshot, read
 from batchgrad_engine.checkpoints.folding import fold
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.standardization import Standardization
@@ -39,7 +39,7 @@ def parameters_as_safetensors(
             "mean": standardization.mean.tolist(),
             "deviation": standardization.deviation.tolist(),
         }
-    return save(parameters, {KEY: json.dumps(metadata)})
+    return save(parameters, {METADATA_KEY: json.dumps(metadata)})
 
 
 def parameters_as_npz(
@@ -61,7 +61,7 @@ def parameters_as_npz(
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = json.dumps({KEY: metadata}).encode()
+        archive.comment = json.dumps({METADATA_KEY: metadata}).encode()
     return buffer.getvalue()
 
 

@@ -9,11 +9,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from batchgrad_engine.checkpoints.example_ledger import COLUMNS, Columns
+from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY
+from batchgrad_engine.checkpoints.example_ledger import COLUMNS, LedgerColumns
 from batchgrad_engine.messages import LEDGER_FILE
-
-KEY = "batchgrad"
-"""Key in safetensors' metadata, as in a checkpoint; its JSON object holds the step."""
 
 
 class NoLedger(Exception):
@@ -33,7 +31,7 @@ class LedgerFile:
             NoLedger: it holds no ledger.
         """
         self._file = _open(path)
-        metadata = (self._file.metadata() or {}).get(KEY)
+        metadata = (self._file.metadata() or {}).get(METADATA_KEY)
         if metadata is None or not {f"ledger/{name}" for name in COLUMNS} <= set(self._file.keys()):
             raise NoLedger(f"{path.name} holds no ledger.")
         self.step: int = json.loads(metadata)["step"]
@@ -50,7 +48,7 @@ def _open(path: Path) -> Any:
         raise NoLedger(f"{path.name} can't be read: {error}") from error
 
 
-def write(directory: Path, step: int, columns: Columns) -> None:
+def write(directory: Path, step: int, columns: LedgerColumns) -> None:
     """Replace the ledger file in `directory` atomically, by the ledger after `step` steps.
 
     The file is not synced: after a power cut, the checkpoints have the ledger.
@@ -59,7 +57,7 @@ def write(directory: Path, step: int, columns: Columns) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         tensors = {f"ledger/{name}": column for name, column in columns.items()}
-        save_file(tensors, temporary, {KEY: json.dumps({"step": step})})
+        save_file(tensors, temporary, {METADATA_KEY: json.dumps({"step": step})})
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)

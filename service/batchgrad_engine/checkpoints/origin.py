@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_engine.checkpoints.checkpoints import KEY
+from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY
 from batchgrad_workers.data.standardization import Standardization
 
 CHECKED_NUMBERS = 1 << 22
@@ -32,7 +32,7 @@ def read_origin(content: bytes) -> Origin:
     """The origin in a safetensors file's metadata; not `known` for any other file."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = json.loads(header["__metadata__"][KEY])
+        metadata = json.loads(header["__metadata__"][METADATA_KEY])
         if not isinstance(metadata, dict):
             return Origin()
         return Origin(

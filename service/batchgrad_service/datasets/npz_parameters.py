@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from batchgrad_engine.checkpoints.checkpoints import KEY
+from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY
 from batchgrad_service.datasets.npy_headers import REMEDY, read_header
 from batchgrad_service.datasets.npz import CarefulBytes, members, opened, pieces
 from batchgrad_service.problems import InvalidError
@@ -40,7 +40,7 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
             f"The npz holds {sorted(known)}: standardize.mean and standardize.deviation belong "
             "together.",
         )
-    return save(arrays, {KEY: json.dumps(about)} if about else None)
+    return save(arrays, {METADATA_KEY: json.dumps(about)} if about else None)
 
 
 def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], bytes]:
@@ -70,7 +70,7 @@ def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], 
 def _about(comment: bytes) -> dict[str, Any]:
     """What the archive's comment says of the parameters; nothing if it is another's."""
     try:
-        about = json.loads(comment)[KEY]
+        about = json.loads(comment)[METADATA_KEY]
     except (ValueError, TypeError, KeyError):
         return {}
     return about if isinstance(about, dict) else {}
