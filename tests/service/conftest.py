@@ -11,6 +11,7 @@ from batchgrad.contract import TERMINAL, Job
 from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service import access_token
 from batchgrad_service.app import create_app
+from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.settings import Settings
@@ -18,6 +19,7 @@ from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.validation import plan
 from tests.service.asked_here import AskedHere
+from tests.service.uploads import Put
 
 
 @pytest.fixture
@@ -26,6 +28,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.migrate()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, store: Store) -> Datasets:
+    return Datasets(tmp_path, store, max_bytes=3_000_000)
+
+
+@pytest.fixture
+def put(datasets: Datasets) -> Put:
+    def put(content: bytes, name: str = "d", *, replace: bool = False) -> Any:
+        with datasets.upload() as path:
+            path.write_bytes(content)
+            return datasets.put(name, path, replace=replace)
+
+    return put
 
 
 @dataclass

@@ -238,7 +238,7 @@ def test_an_unusable_path_is_named(tmp_path: Path) -> None:
     ("harm", "said"),
     [
         (lambda file: file.write_text("no database\n" * 100), "is damaged .*recover"),
-        (lambda file: (file.unlink(), file.mkdir()), "can't be used"),
+        (lambda file: (file.unlink(), file.mkdir()), "cannot be used"),
         (lambda file: _set_version(file, "9999"), "newer version"),
     ],
     ids=["text", "folder", "newer"],

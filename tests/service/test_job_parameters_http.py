@@ -43,7 +43,7 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
     [
         ({**WEIGHTS, "0.weight": np.zeros((2, 4), np.float32)}, "0.weight [2, 4]"),
         ({"0.weight": WEIGHTS["0.weight"]}, "no 0.bias; this model needs 0.bias [2]"),
-        ({**WEIGHTS, "2.bias": WEIGHTS["0.bias"]}, "'2.bias', which this model has not"),
+        ({**WEIGHTS, "2.bias": WEIGHTS["0.bias"]}, "'2.bias', which this model does not have"),
         ({**WEIGHTS, "0.bias": np.zeros(2, np.int64)}, "0.bias is I64"),
     ],
 )

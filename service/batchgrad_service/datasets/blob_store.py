@@ -1,4 +1,4 @@
-"""A store that service and nodes reach, by fsspec URL: contents by their hash."""
+"""The blob store: dataset contents by their hash, at an fsspec URL that all nodes reach."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ class BlobStore:
         self._url = url
 
     def url_of(self, digest: str) -> str:
-        """Where the content with this digest is."""
+        """Return the URL of the content with this digest."""
         return f"{self._url}/{hex_of(digest)}"
 
     def publish(self, digest: str, directory: Path) -> None:
-        """Copy the files of a content, unless they are there already.
+        """Copy the files of a content that are not in the store yet.
 
         Raises:
             UnavailableError: the store does not take it.
@@ -36,7 +36,7 @@ class BlobStore:
             raise _unavailable(self._url, error) from error
 
     def remove(self, digest: str) -> None:
-        """Remove a content, if it is there.
+        """Remove a content, if it is in the store.
 
         Raises:
             UnavailableError: the store does not let go of it.

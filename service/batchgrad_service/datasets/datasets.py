@@ -1,4 +1,4 @@
-"""Datasets: contents on the disk, named in the store. Equal contents are kept once."""
+"""Datasets: contents on the disk and their names in the store. Equal contents are stored once."""
 
 import shutil
 import threading
@@ -21,7 +21,7 @@ from batchgrad_workers.system.files import hex_of, new_name, remove, remove_temp
 
 
 class Datasets:
-    """Stores, finds and removes datasets below `data_dir`."""
+    """Store, find and remove datasets below `data_dir`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Datasets:
         self._uploads = data_dir / "uploads"
         self._store = store
         self._clock = clock
-        self._users: Counter[str] = Counter()  # who is inside `using`, by content
+        self._users: Counter[str] = Counter()  # how many callers are inside `using`, by content
         self._dropped_later: set[str] = set()
         self._lock = (
             threading.RLock()
@@ -49,22 +49,22 @@ class Datasets:
             directory.mkdir(parents=True, exist_ok=True)
 
     def clean(self) -> None:
-        """At start: remove what an interrupted upload or removal has left unfinished.
+        """At the service's start, remove what an interrupted upload or removal has left.
 
-        A whole content stays, also one that the database does not know: see leftovers.py.
+        A complete content stays, even if the database does not know it: see leftovers.py.
         """
         with self._lock:
             remove_temporaries(self._uploads)
             remove_temporaries(self._contents)
 
     def clean_blobs(self) -> None:
-        """The same in the blob store, which may take its time."""
+        """Remove what was left in the blob store, which may take long."""
         if self._published is not None:
             self._published.clean()
 
     @contextmanager
     def upload(self) -> Iterator[Path]:
-        """A path for an upload's bytes; whatever is there goes when the block ends."""
+        """Yield a path for an upload's bytes; the file is removed when the block ends."""
         path = self._uploads / new_name()
         try:
             yield path
@@ -124,12 +124,12 @@ class Datasets:
             return None
 
     def directory(self, digest: str) -> Path:
-        """Where the content with this digest is."""
+        """Return the directory of the content with this digest."""
         return self._contents / hex_of(digest)
 
     @contextmanager
     def using(self, name: str) -> Iterator[tuple[Dataset, Path]]:
-        """A dataset and its directory, kept during the block; NotFoundError if there is none."""
+        """Yield a dataset and its directory, kept inside the block. Raises NotFoundError."""
         with self._lock:
             dataset = self._store.dataset(name)
             self._users[dataset.digest] += 1
@@ -144,7 +144,7 @@ class Datasets:
                 self.drop_unused(dataset.digest)
 
     def delete(self, name: str) -> None:
-        """Remove the name, and the content when no other name and no job needs it.
+        """Remove the name, and the content if no other name and no job needs it.
 
         Raises:
             NotFoundError: nothing has the name.
@@ -156,7 +156,7 @@ class Datasets:
         self.drop_unused(dataset.digest)
 
     def drop_unused(self, digest: str) -> None:
-        """Remove a content that no name and no job needs any more, from the blob store too."""
+        """Remove a content, from the blob store too, if no name and no job needs it."""
         with self._lock:
             dropped = self._drop_content(digest)
         if dropped and self._published is not None:
@@ -169,7 +169,7 @@ class Datasets:
         if not directory.exists() or self._in_use(digest):
             return False
         doomed = self._contents / new_name()
-        directory.rename(doomed)  # at once, so that nobody finds half a content
+        directory.rename(doomed)  # one step, so that no reader finds a part of the content
         remove(doomed)
         return True
 

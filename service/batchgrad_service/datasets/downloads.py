@@ -16,7 +16,7 @@ Exported = TypeVar("Exported")
 
 @dataclass(frozen=True)
 class Download:
-    """`which` parameters of the checkpoint in `file`; those after `step` steps."""
+    """The `which` parameters of the checkpoint in `file`, which are those after `step` steps."""
 
     file: str
     which: Kept
@@ -30,13 +30,13 @@ def choose(
     which: Kept | None = None,
     step: int | None = None,
 ) -> Download:
-    """The parameters that the job keeps; or `which`, or those after `step` steps.
+    """Choose the parameters that the job keeps, or `which`, or those after `step` steps.
 
     `checkpoints` are the job's, the newest first, at least one.
 
     Raises:
         InvalidError: both `which` and `step` are given.
-        ConflictError: the best are asked for, and the job keeps none.
+        ConflictError: `which` is "best", and the job keeps no best parameters.
         NotFoundError: no checkpoint holds those of this step.
     """
     newest = checkpoints[0]
@@ -62,9 +62,9 @@ def newest_whole(
     which: Kept | None = None,
     step: int | None = None,
 ) -> tuple[Exported, Download, list[str]]:
-    """What `export` makes of the parameters, where they are from, and what was wrong with newer.
+    """Export the newest undamaged parameters; return them, their source, and the damage found.
 
-    A damaged checkpoint is passed over for the one before it, unless `step` names it.
+    A damaged checkpoint is skipped for the one before it, unless `step` names it.
 
     Raises:
         InvalidError, ConflictError, NotFoundError: as `choose`; NotFoundError also when the

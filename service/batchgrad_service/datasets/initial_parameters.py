@@ -1,4 +1,4 @@
-"""Where θ starts: stored parameter files, named by the SHA-256 of their bytes."""
+"""Stored initial parameters: files that are named by the SHA-256 of their bytes."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ _ROOM_BYTES = 1 << 20
 
 
 class Exporter(Protocol):
-    """Makes a download from a checkpoint file."""
+    """A function that makes a download from a checkpoint file."""
 
     def __call__(
         self,
@@ -35,7 +35,7 @@ class Exporter(Protocol):
         which: Kept = "last",
         precision: Precision | None = None,
     ) -> bytes:
-        """The parameters; standardization folded into this model's first layer, if given."""
+        """Return the parameters, with standardization folded into the first layer of a model."""
 
 
 class StoredParameters:
@@ -51,15 +51,15 @@ class StoredParameters:
         """Held from `keep` until the job is stored, so that the file stays meanwhile."""
 
     def clean(self) -> None:
-        """At start: remove what was not written to its end."""
+        """At the service's start, remove files that were not written completely."""
         remove_temporaries(self._directory)
 
     def path(self, digest: str) -> Path:
-        """Where the file with this digest is."""
+        """Return the path of the file with this digest."""
         return self._directory / f"{hex_of(digest)}.safetensors"
 
     def read(self, given: InitialParameters, model: Model, dataset: Dataset) -> bytes:
-        """The file that `given` means, checked against the model's parameters.
+        """Return the bytes of the file that `given` refers to, checked against the model.
 
         Raises:
             InvalidError: it is not there, cannot be read, or does not fit.
@@ -75,14 +75,14 @@ class StoredParameters:
         return content
 
     def keep(self, content: bytes) -> str:
-        """Store a file; its digest, "sha256:…"."""
+        """Store a file; return its digest, "sha256:…"."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if not self.path(digest).exists():
             write_atomically(self.path(digest), content)
         return digest
 
     def drop_unused(self, digest: str | None) -> None:
-        """Remove a file that no job starts from any more."""
+        """Remove a file if no job starts from it any longer."""
         with self.lock:
             if digest is not None and not self._store.parameters_in_use(digest):
                 self.path(digest).unlink(missing_ok=True)
@@ -115,7 +115,7 @@ class StoredParameters:
             kept = self._store.checkpoints(job_id)
         except NotFoundError:
             raise InvalidError.field(
-                pointer, f"There is no job {job_id!r:.100}; GET /v1/jobs lists those there are."
+                pointer, f"There is no job {job_id!r:.100}; GET /v1/jobs lists all jobs."
             ) from None
         if not kept:
             ended = self._store.job(job_id).status in TERMINAL
@@ -153,7 +153,7 @@ def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> 
             found = f"{name} {list(got[name])}" if name in got else f"no {name}"
             raise InvalidError.field(
                 pointer,
-                f"The file has {found:.200}; this model needs {name} {list(shape)}: take the file "
+                f"The file has {found:.200}; this model needs {name} {list(shape)}: use the file "
                 "of a model with the same layers.",
             )
         if tensors[name]["dtype"] not in _FLOATS:
@@ -164,6 +164,6 @@ def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> 
     if surplus:
         raise InvalidError.field(
             pointer,
-            f"The file has {surplus[0]!r:.100}, which this model has not: take the file of a model "
-            "with the same layers.",
+            f"The file has {surplus[0]!r:.100}, which this model does not have: use the file of a "
+            "model with the same layers.",
         )

@@ -1,7 +1,7 @@
-"""Find, and remove where asked, what a data directory holds and its database does not know.
+"""Find, and on request remove, files in a data directory that its database does not know.
 
-A start removes only what was never finished. Whatever was once whole is shown here first: the
-database that does not know it may be an older one.
+A start of the service removes only unfinished files. Complete files are listed here first, because
+a database that does not know them may be an older copy.
 """
 
 import re
@@ -20,12 +20,12 @@ from batchgrad_workers.system import files
 _JOB = re.compile(r"job_[0-9a-hjkmnp-tv-z]{16}")
 _PARAMETERS = ".safetensors"
 
-UNFINISHED = "was not written to its end"
+UNFINISHED = "was not written completely"
 UNNAMED = "no dataset has this content, and no job that has not ended trains on it"
 NO_START = "no job starts from it"
 NO_JOB = "the database does not know the job"
 PUBLISHED = "in the blob store, and no dataset has this content"
-STRANGE = "no name that this service gives"
+STRANGE = "not a name that this service gives"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Leftover:
     ours: bool = True
 
     def bytes(self) -> int:
-        """What it takes on the disk, without what links point to."""
+        """Return the size on the disk, not following links."""
         entries = [self.path]
         if self.path.is_dir() and not self.path.is_symlink():
             entries += self.path.rglob("*")
@@ -46,14 +46,14 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Removed:
-    """A leftover, what it takes on the disk, and whether it is gone."""
+    """A leftover, its size on the disk, and whether it was removed."""
 
     leftover: Leftover
     bytes: int
     gone: bool
 
     def as_dict(self) -> dict[str, str | int | bool]:
-        """As JSON."""
+        """Return the leftover as JSON."""
         found = self.leftover
         return {
             "path": str(found.path),
@@ -65,7 +65,7 @@ class Removed:
 
 
 def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
-    """What the database does not know, and entries that no service made; in the order of names."""
+    """Yield entries that the database does not know or no service made, sorted by folder, name."""
     contents, parameters = _hex(store.needed_contents()), _hex(store.needed_parameters())
     jobs, ended = store.job_ids(), store.job_ids(ended=True)
     for entry in _entries(data_dir / "datasets"):
@@ -88,10 +88,10 @@ def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
 def collect(
     settings: Settings, *, remove: bool, trust_database: bool
 ) -> tuple[list[Removed], bool]:
-    """Leftovers of the data directory, removed if asked; whether they were.
+    """Return the data directory's leftovers, and whether the database may be trusted about them.
 
-    A database that the directory was not used with is not believed, unless `trust_database`: then
-    it is the directory's from now on.
+    If `remove`, leftovers are removed. A database that does not belong to the directory is not
+    trusted, and nothing is removed, unless `trust_database`: then it belongs to it from now on.
 
     Raises:
         DataDirectoryError: the directory is missing, in use or not a service's.
@@ -110,7 +110,7 @@ def collect(
 
 
 def _delete(leftover: Leftover, blobs: BlobStore | None) -> bool:
-    """Remove it, from the blob store too; False for what is not ours to remove."""
+    """Remove a leftover, from the blob store too; False if no service made it."""
     published = leftover.path.parent.name == "published"
     if not leftover.ours or (published and blobs is None):
         return False

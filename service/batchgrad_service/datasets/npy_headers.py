@@ -1,4 +1,4 @@
-"""Read and write .npy headers: the shape and dtype of an array, as an untrusted upload has them."""
+"""Read the .npy headers of untrusted uploads, and write .npy headers: shape and dtype."""
 
 import io
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MAX_AXIS = 2**63 - 1
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy header says; the numbers begin `offset_bytes` after the file's start."""
+    """The contents of a .npy header; the numbers begin at byte `offset_bytes` of the file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
@@ -27,12 +27,12 @@ class Header:
 
     @property
     def array_bytes(self) -> int:
-        """How many bytes the numbers take."""
+        """The number of bytes of the array's numbers."""
         return self.dtype.itemsize * prod(self.shape)
 
 
 def read_header(name: str, start: bytes) -> Header:
-    """The header of array `name`, whose file begins with `start` (MAX_HEADER_BYTES of it).
+    """Read the header of array `name`, whose file begins with `start` (MAX_HEADER_BYTES of it).
 
     Raises:
         InvalidError: no header, a shape without numbers, or a dtype that is no number of 64 bits.
@@ -52,7 +52,7 @@ def read_header(name: str, start: bytes) -> Header:
 
 
 def write_header(file: IO[bytes], dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
-    """Begin a .npy file of C order."""
+    """Write the header of a .npy file in C order."""
     description = npy.dtype_to_descr(dtype)
     npy.write_array_header_1_0(file, {"descr": description, "fortran_order": False, "shape": shape})
 
@@ -84,7 +84,7 @@ def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
 
 
 def _numbers(name: str, dtype: np.dtype[np.generic]) -> str:
-    """How an array that holds something else becomes numbers."""
+    """Return the numpy code that converts an array of another kind to numbers."""
     numbers = f"{name}.astype('float32')"
     if name == "targets" and dtype.kind == "b":
         return f"targets.astype('int64') for classes, {numbers} for numbers"
@@ -94,7 +94,7 @@ def _numbers(name: str, dtype: np.dtype[np.generic]) -> str:
             "numbers"
         )
     if dtype.kind in "USO":
-        return f"{numbers} reads numbers; what has names must be numbered first"
+        return f"{numbers} reads numbers; names must be replaced by numbers first"
     if dtype.kind == "M":
         return f"({name} - {name}.min()) / numpy.timedelta64(1, 's') makes seconds of times"
     if dtype.names is not None:

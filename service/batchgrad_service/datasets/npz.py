@@ -38,7 +38,7 @@ _DAMAGED = (
 
 
 class _CarefulFile(io.FileIO):
-    """A file of which zipfile can read neither much at once nor what lies outside."""
+    """A file that refuses huge reads, and seeks outside of it, from a forged archive."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read, unless a forged archive directory claims to be huge."""
@@ -54,7 +54,7 @@ class _CarefulFile(io.FileIO):
 
 
 class CarefulBytes(io.BytesIO):
-    """Bytes of which zipfile can read nothing that lies outside."""
+    """Bytes that refuse seeks outside of them, from a forged archive."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Seek, unless a forged archive directory points outside."""
@@ -63,8 +63,8 @@ class CarefulBytes(io.BytesIO):
         return super().seek(offset, whence)
 
 
-def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
-    """Write the arrays of `archive` as C-order little-endian .npy files in the directory `into`.
+def unpack(archive: Path, directory: Path, *, max_bytes: int) -> None:
+    """Write the arrays of `archive` to `directory` as C-order little-endian .npy files.
 
     Raises:
         InvalidError: not an npz, other arrays than expected, or dtypes that are not numbers.
@@ -73,7 +73,9 @@ def unpack(archive: Path, into: Path, *, max_bytes: int) -> None:
     """
     with _CarefulFile(archive) as file, opened(file) as unzipped:
         for name, member in _members(unzipped, max_bytes).items():
-            _unpack_array(name, pieces(unzipped, member), member.file_size, into / f"{name}.npy")
+            _unpack_array(
+                name, pieces(unzipped, member), member.file_size, directory / f"{name}.npy"
+            )
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 
 
 def pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The member's bytes: first as many as hold a header, then a chunk at a time."""
+    """Yield the member's bytes: first enough for a header, then a chunk at a time."""
     with _damage_is_invalid(), archive.open(member) as stream:
         yield stream.read(MAX_HEADER_BYTES)
         while chunk := stream.read(_CHUNK_BYTES):
@@ -106,7 +108,7 @@ def pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]
 def members(
     archive: zipfile.ZipFile, check_name: Callable[[str], None]
 ) -> dict[str, zipfile.ZipInfo]:
-    """The arrays by name: each once, readable, accepted by `check_name`."""
+    """Return the arrays by name, each checked by `check_name`. Raises InvalidError."""
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
@@ -185,8 +187,8 @@ def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: P
 def _rearrange(raw: Path, header: Header, target: Path) -> None:
     """Copy `raw` to C order and little-endian, some rows at a time.
 
-    The copy is allocated before it is mapped: storing into a mapped hole of a file ends the
-    process when the disk is full, where an allocation is an OSError.
+    The copy's disk space is allocated before it is mapped: on a full disk the allocation raises
+    OSError, while writing to a mapped hole of a file would kill the process.
     """
     order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     source: np.memmap[Any, np.dtype[Any]] = np.memmap(

@@ -1,4 +1,4 @@
-"""Read parameters from an npz as `download` writes it, and make safetensors of them."""
+"""Convert parameters from an npz that `download` wrote to safetensors."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ _STANDARDIZE = "standardize."
 
 
 def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
-    """The same parameters, with the same metadata, as a safetensors file.
+    """Return the parameters and metadata of an npz as a safetensors file.
 
     Raises:
         InvalidError: no npz, arrays that are no numbers, or more than `max_bytes` of them.
@@ -68,7 +68,7 @@ def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], 
 
 
 def _about(comment: bytes) -> dict[str, Any]:
-    """What the archive's comment says of the parameters; nothing if it is another's."""
+    """Return the metadata in the archive's comment; {} if batchgrad did not write it."""
     try:
         about = json.loads(comment)[METADATA_KEY]
     except (ValueError, TypeError, KeyError):

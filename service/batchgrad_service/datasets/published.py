@@ -1,8 +1,9 @@
-"""Which contents are in the blob store, as long as they are used and no longer.
+"""Publish dataset contents to the blob store, and remove those that are no longer used.
 
-A mark on the disk is made before a content goes there and removed after it has gone, so no content
-of another service is ever touched. While a content is put or removed, its mark says PENDING: what a
-crash leaves is known, and a content that was once named is never removed for want of its name.
+A mark on the disk is made before a content is published and removed after it was removed, so the
+service never touches contents of another service. While a content is published or removed, its mark
+says PENDING. So after a crash the unfinished ones are known, and a content that was named is not
+removed only because the database does not know its name.
 """
 
 import logging
@@ -23,7 +24,7 @@ PENDING = "pending\n"
 
 
 class Published:
-    """`marks` is a directory of its own; `in_use` says whether a name or a job needs a content."""
+    """Contents in the blob store. `marks` is a directory; `in_use` tells if a content is needed."""
 
     def __init__(self, blobs: BlobStore, marks: Path, in_use: Callable[[str], bool]) -> None:
         self._blobs = blobs
@@ -35,7 +36,7 @@ class Published:
 
     @contextmanager
     def holding(self, digest: str, directory: Path) -> Iterator[None]:
-        """The content is there, and stays inside the block, in which it is given a name.
+        """Publish a content and keep it inside the block, in which it gets a name.
 
         Raises:
             UnavailableError: the store does not take it.
@@ -48,7 +49,7 @@ class Published:
             self._mark(digest).write_text("")
 
     def drop(self, digest: str) -> None:
-        """Remove a content that nobody uses. What the store keeps all the same goes at a start."""
+        """Remove a content that is not in use; if the store fails, the next start removes it."""
         with self._alone(digest):
             if self._in_use(digest):
                 return
@@ -61,7 +62,7 @@ class Published:
                 self._mark(digest).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what a crash or an unavailable store has left there."""
+        """Remove what a crash or an unavailable store has left in the blob store."""
         for mark in self._marks.iterdir():
             if is_content(mark.name) and mark.read_text() == PENDING:
                 self.drop(f"sha256:{mark.name}")
@@ -70,6 +71,6 @@ class Published:
         return self._marks / hex_of(digest)
 
     def _alone(self, digest: str) -> threading.Lock:
-        """Held while a content is published and named, or found unused and removed."""
+        """Return the content's lock, held while it is published and named, or removed."""
         with self._guard:
             return self._locks.setdefault(digest, threading.Lock())

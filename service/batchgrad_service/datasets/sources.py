@@ -1,4 +1,4 @@
-"""What engines tell workers on other nodes: where the job's dataset is, and what opens it."""
+"""The sources of a job's dataset for workers on other nodes: URLs, and the secret for them."""
 
 import hmac
 import secrets
@@ -12,7 +12,7 @@ from batchgrad_workers.system.files import hex_of
 
 
 class Sources:
-    """`listening_url` is where this service listens; `advertised_url` comes before it."""
+    """Dataset sources; `advertised_url` in the settings takes precedence over `listening_url`."""
 
     def __init__(self, settings: Settings, listening_url: str = "") -> None:
         self._contents = settings.data_dir / "datasets"
@@ -23,7 +23,7 @@ class Sources:
         self._key = secrets.token_bytes(32)  # engines do not outlive the service, nor need it to
 
     def of(self, job_id: str, digest: str) -> DatasetSource:
-        """The dataset with this digest, for one job: in the blob store, else from here."""
+        """Return where a job reads the dataset with this digest: blob store, then this service."""
         path = self._contents / hex_of(digest)
         files = {name: _bytes(path / f"{name}.npy") for name in ARRAYS}
         urls = [self._blobs.url_of(digest)] if self._blobs else []
@@ -40,7 +40,7 @@ class Sources:
         )
 
     def opens(self, job_id: str, secret: str) -> bool:
-        """Whether `secret` is the job's own, compared in constant time."""
+        """Whether `secret` is the job's secret, compared in constant time."""
         return hmac.compare_digest(secret.encode(), self._secret(job_id).encode())
 
     def _secret(self, job_id: str) -> str:

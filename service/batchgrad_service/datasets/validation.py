@@ -1,4 +1,4 @@
-"""Is a dataset's content fit to train on, and which content is it?
+"""Check that a dataset's content can be trained on, and describe it.
 
 n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,).
 """
@@ -23,7 +23,7 @@ _Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Content:
-    """What the arrays of a dataset are."""
+    """A description of a dataset's arrays."""
 
     digest: str
     examples: int
@@ -36,7 +36,7 @@ class Content:
 
 
 def inspect(directory: Path) -> Content:
-    """Check the stored arrays in `directory`, chunk by chunk, and say what they are.
+    """Check the stored arrays in `directory`, chunk by chunk, and describe them.
 
     Raises:
         InvalidError: rows that do not match, non-finite numbers, negative classes or weights.
@@ -88,7 +88,7 @@ def _refuse_non_finite(name: str, array: _Array) -> None:
 
 
 def _count_classes(targets: _Array) -> int | None:
-    """How many classes (the highest and 1), or None when targets are values."""
+    """Return the number of classes (the highest class + 1), or None if targets are values."""
     if targets.dtype.kind == "f":
         if targets.ndim > 2:
             raise InvalidError.field(
@@ -115,7 +115,7 @@ def _count_classes(targets: _Array) -> int | None:
 
 
 def _remedy(targets: _Array) -> str:
-    """What integers of more than one axis become."""
+    """Return the numpy code that converts integer targets with more than one axis."""
     if targets.shape[1:] == (1,):
         return "targets.ravel() for classes, targets.astype('float32') for numbers"
     return "targets.argmax(1) for one-hot rows, targets.astype('float32') for numbers"
