@@ -40,13 +40,13 @@ class NonFiniteExamples(NonFinite):
             advice = "There was no update yet, so the inputs, targets or initial_parameters "
             advice += "themselves are too large. Set standardize: true, "
             advice += "scale them down, or use precision: float64"
-            advice += "." if dropping else "; nonfinite: drop leaves such examples out."
+            advice += "." if dropping else "; nonfinite: drop leaves these examples out."
         elif len(examples) > minibatch / 2:
             advice = "Most of a minibatch at once means that training has diverged: lower the "
             advice += "learning rate, or clip with optimizer.clip_norm."
         else:
             advice = "Check these examples, lower the learning rate, or standardize the inputs"
-            advice += "." if dropping else "; nonfinite: drop leaves them out."
+            advice += "." if dropping else "; nonfinite: drop leaves these examples out."
         if dropping:
             some += ", so no example remains when they are dropped"
         super().__init__(f"Step {step}: loss or gradient is not finite for {some}. {advice}")

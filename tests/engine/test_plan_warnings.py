@@ -37,7 +37,7 @@ def planned(directory: Path, **changes: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "part"),
     [
         ({"loss": "linear_error"}, "no minimum"),
         ({"batch_size": 92}, "91 training examples"),
@@ -52,9 +52,9 @@ def planned(directory: Path, **changes: Any) -> Plan:
         ),
     ],
 )
-def test_warns(dataset: Path, changes: dict[str, Any], said: str) -> None:
+def test_warns(dataset: Path, changes: dict[str, Any], part: str) -> None:
     [warning] = planned(dataset, **changes).warnings
-    assert said in warning
+    assert part in warning
 
 
 @pytest.mark.parametrize(
