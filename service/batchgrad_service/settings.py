@@ -1,41 +1,19 @@
 """Settings of the service: each is a BATCHGRAD_… variable, some are also flags of `serve`."""
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
-import fsspec
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
+from batchgrad_service import addresses
 from batchgrad_workers.data.source import CACHE_BYTES
 
 DATABASE = "batchgrad.sqlite3"
 """The SQLite file in the data directory."""
 
 _MIB = 2**20
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _has_a_host(url: str) -> bool:
-    """Whether host and port of a URL can be read."""
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that hold no IPv6 address, or a port that is no number
-        return False
 
 
 class Settings(BaseSettings):
@@ -159,7 +137,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _absolute(cls, values: Any) -> Any:
-        """Paths are those of the directory that the service was started in."""
+        """Make paths absolute, relative to the directory that the service was started in."""
         if isinstance(values, dict):
             for name in ("data_dir", "token_file", "node_cache_dir"):
                 if values.get(name) is not None:
@@ -168,61 +146,41 @@ class Settings(BaseSettings):
 
     @field_validator("ray_address")
     @classmethod
-    def _head_of_a_cluster(cls, value: str | None) -> str | None:
-        if not value or value == "auto":
-            return value or None
-        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", value)
-        if found is None or not 0 < int(found[2]) < 2**16:
-            raise ValueError(
-                f"{value!r:.100} is no address of a Ray head: give HOST:PORT (6379 unless `ray "
-                "start` was told another; neither the dashboard's http:// nor ray://), or auto for "
-                "a cluster on this machine, or leave it out for a private one."
-            )
-        return value
+    def _check_ray_address(cls, value: str | None) -> str | None:
+        return addresses.ray_head(value) if value else None
 
     @field_validator("blob_store")
     @classmethod
-    def _store_can_be_opened(cls, value: str | None) -> str | None:
-        return None if value is None else check_store_url(value)
+    def _check_blob_store(cls, value: str | None) -> str | None:
+        return None if value is None else addresses.blob_store_url(value)
 
     @field_validator("advertised_url")
     @classmethod
-    def _address_of_a_service(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if "@" in value:  # it would stand in logs and jobs' events, and nodes would not use it
-            raise ValueError("It carries a user's name or password: give http://HOST:PORT alone.")
-        if not (re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value) and _has_a_host(value)):
-            raise ValueError(f"{value!r} is no address of a service: give http://HOST:PORT.")
-        return value.rstrip("/")
+    def _check_advertised_url(cls, value: str | None) -> str | None:
+        return None if value is None else addresses.service_url(value)
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _names_alone(cls, value: str) -> str:
-        for name in value.split(","):
-            if not re.fullmatch(r"\s*(\*|(\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?|)\s*", name):
-                raise ValueError(
-                    f"{name!r} is no host: give names or addresses without scheme and port, "
-                    "separated by commas; *.example.org means all below it, * every host."
-                )
-        return value
+    def _check_allowed_hosts(cls, value: str) -> str:
+        return addresses.host_names(value)
 
     @model_validator(mode="after")
-    def _without_a_token_only_here(self) -> Self:
+    def _no_token_on_loopback_only(self) -> Self:
         if self.no_token and self.token_file is not None:
-            raise ValueError("no_token and token_file contradict each other: give one of them.")
-        if self.no_token and not is_loopback(self.host):
+            raise ValueError("no_token and token_file contradict each other: set only one of them.")
+        if self.no_token and not addresses.is_loopback(self.host):
             raise ValueError(
-                f"host is {self.host!r}, which others can reach, and no_token lets all of them in: "
-                "leave no_token (--no-token, BATCHGRAD_NO_TOKEN) out, or listen on 127.0.0.1."
+                f"host is {self.host!r}, which other machines can reach, and no_token gives all of "
+                "them access: remove no_token (--no-token, BATCHGRAD_NO_TOKEN), or listen on "
+                "127.0.0.1."
             )
         return self
 
     @property
     def folders(self) -> list[Path]:
-        """Where the service writes: the data directory, and the folder of a SQLite file elsewhere.
+        """Folders that the service writes to: data directory, and folder of the SQLite file.
 
-        A database on a server looks after its own disk.
+        The disk of a database server is not checked.
         """
         url = make_url(self.url_of_database)
         if url.get_backend_name() != "sqlite" or not url.database:
@@ -236,37 +194,11 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """`allowed_hosts`, one by one, in lower case."""
+        """The names in `allowed_hosts`, in lower case."""
         names = (name.strip().strip("[]").lower() for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
 
     @property
     def token_path(self) -> Path | None:
-        """The token's file; None without a token."""
+        """The token file; None with `no_token`."""
         return None if self.no_token else self.token_file or self.data_dir / "token"
-
-
-def check_store_url(url: str) -> str:
-    """`url` without a slash at its end.
-
-    Raises:
-        ValueError: it carries a password, or has no protocol, one that can't be written to, or one
-            whose library is missing.
-    """
-    if urlsplit(url).password is not None:  # it would stand in logs, problems and jobs' events
-        raise ValueError(
-            "The URL carries a password: leave it out, and give service and nodes the credentials "
-            "where the store's library looks for them (environment, files of its own, fsspec's "
-            "~/.config/fsspec)."
-        )
-    protocol, there, _ = url.partition("://")
-    if not there or protocol in {"http", "https"}:
-        raise ValueError(
-            f"{url!r} is no store to write to: give an fsspec URL such as s3://bucket/prefix or "
-            "file:///shared/folder."
-        )
-    try:
-        fsspec.get_filesystem_class(protocol)
-    except (ImportError, ValueError) as error:  # "Install s3fs to access S3", or an unknown name
-        raise ValueError(f"{url!r} can't be opened: {error} (on every node too).") from error
-    return url.rstrip("/")

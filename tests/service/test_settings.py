@@ -44,7 +44,9 @@ def test_the_address_of_a_ray_head_is_one(monkeypatch: pytest.MonkeyPatch, name:
         "a b:1",
     ):
         monkeypatch.setenv(name, wrong)
-        with pytest.raises(ValidationError, match="is no address of a Ray head: give HOST:PORT"):
+        with pytest.raises(
+            ValidationError, match="is not the address of a Ray head: use HOST:PORT"
+        ):
             Settings()
 
 

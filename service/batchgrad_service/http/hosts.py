@@ -10,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 
+from batchgrad_service.addresses import is_loopback
 from batchgrad_service.problems import ForbiddenError, UnknownHostError
-from batchgrad_service.settings import Settings, is_loopback
+from batchgrad_service.settings import Settings
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\s]+)(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
