@@ -126,7 +126,7 @@ def test_gc_shows_what_would_go_before_it_goes(tmp_path: Path) -> None:
     assert str(unknown) in shown.stdout
     assert "the database does not know the job" in shown.stdout
     assert "1 file that no service created: kept." in shown.stderr
-    assert "nothing was removed" in shown.stderr
+    assert "Nothing was removed" in shown.stderr
     assert unknown.exists()
     done = CliRunner().invoke(app, [*arguments, "--delete", "--output", "json"])
     assert done.exit_code == 0

@@ -66,7 +66,7 @@ def gc(
         say(f"Removed {len(gone)} of {len(ours)}, {sum(one.bytes for one in gone)} bytes.")
     elif ours:
         size = sum(one.bytes for one in ours)
-        say(f"{counted(len(ours), 'file')}, {size} bytes: --delete removes them.")
+        say(f"Nothing was removed: --delete removes {counted(len(ours), 'file')}, {size} bytes.")
     else:
         say("There is nothing to remove.")
     if len(gone) < len(ours) and delete:
