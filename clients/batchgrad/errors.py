@@ -2,9 +2,9 @@
 
 * BatchgradError
   x ConnectionFailed        nobody answered, or the connection broke
-  x Timeout                 the service took too long to answer
+  x Timeout                 the service did not answer in time
   x UnexpectedAnswer        something answered that is not a batchgrad service
-  x ApiError                the service refused; it says why in `problem`
+  x ApiError                the service refused; `problem` says why
     + InvalidRequest        400, 413, 415, 422: `errors` lists the fields
     + Unauthorized          401, 403
     + NotFound              404
@@ -12,15 +12,15 @@
     + TooManyRequests       429
     + ServerError           5xx
   x InvalidSpec             a spec that is not valid; `errors` lists the fields
-  x InvalidArgument         what a method was given cannot be used; nothing was sent
+  x InvalidArgument         an argument of a method is not valid; nothing was sent
   x FileFailed              a file cannot be read or written
   x Unavailable             an extra that is not installed, a private service that did not start
-  x JobError                what waiting for a job ended with; the job is in `job`
+  x JobError                waiting for a job ended without success; `job` is the job
     + JobFailed
     + JobCancelled
-    + NotFinished           the time to wait ran out first
+    + NotFinished           the timeout came before the job ended
 
-An error that belongs to a request carries it as `request`. All of them can be pickled.
+`request` is the request that an error is about. All errors can be pickled.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SentRequest:
-    """What was asked: without headers, so that no token ends in a log."""
+    """Method and URL of a request; no headers, so that no token gets into a log."""
 
     method: str
     url: str
@@ -66,7 +66,7 @@ class SentRequest:
 
 
 class BatchgradError(Exception):
-    """Base of all; `request` is None where none was involved."""
+    """Base class of all errors; `request` is None if the error is not about one."""
 
     def __init__(self, message: str, *, request: SentRequest | None = None) -> None:
         super().__init__(message)
@@ -86,7 +86,7 @@ def _restore(
 
 
 class ConnectionFailed(BatchgradError):
-    """Nobody answered at the URL, or the connection broke."""
+    """No service answers at the URL, or the connection broke."""
 
 
 class Timeout(BatchgradError):
@@ -98,7 +98,7 @@ class UnexpectedAnswer(BatchgradError):
 
 
 class ApiError(BatchgradError):
-    """The service refused."""
+    """The service refused a request."""
 
     def __init__(self, problem: "ProblemDetails", *, status: int, request: SentRequest) -> None:
         super().__init__(readable(problem.detail or problem.title, problem.errors))
@@ -108,12 +108,12 @@ class ApiError(BatchgradError):
 
     @property
     def errors(self) -> "Sequence[FieldError]":
-        """The wrong fields, each a JSON pointer and a detail."""
+        """The fields that are not valid, each with a JSON pointer and a sentence."""
         return self.problem.errors
 
 
 class InvalidRequest(ApiError):
-    """The request is wrong, and says which fields."""
+    """The request is not valid; `errors` lists the fields."""
 
 
 class Unauthorized(ApiError):
@@ -121,23 +121,23 @@ class Unauthorized(ApiError):
 
 
 class NotFound(ApiError):
-    """No such job, dataset or step."""
+    """There is no job, dataset or step of this name."""
 
 
 class Conflict(ApiError):
-    """The state of things does not allow it."""
+    """The state of the job or dataset does not allow the request."""
 
 
 class TooManyRequests(ApiError):
-    """The service asks for patience, and went on asking."""
+    """The service answered 429 to each attempt: too many requests."""
 
 
 class ServerError(ApiError):
-    """The service failed."""
+    """The service failed to answer."""
 
 
 class InvalidSpec(BatchgradError):
-    """A file that is no valid spec; nothing was sent."""
+    """A spec is not valid; nothing was sent."""
 
     def __init__(self, message: str, errors: "Sequence[FieldError]" = ()) -> None:
         super().__init__(readable(message, errors))
@@ -145,7 +145,7 @@ class InvalidSpec(BatchgradError):
 
 
 class InvalidArgument(BatchgradError):
-    """What a method was given cannot be used; nothing was sent."""
+    """An argument of a method is not valid; nothing was sent."""
 
 
 class FileFailed(BatchgradError):
@@ -153,16 +153,16 @@ class FileFailed(BatchgradError):
 
 
 class Unavailable(BatchgradError):
-    """Something that this command needs is not installed or did not start."""
+    """Something that this call needs is not installed or did not start."""
 
 
 def extra(names: str) -> str:
-    """How to install extras: "service,demo", for instance."""
+    """The command that installs extras, such as "service,demo"."""
     return f"pip install 'batchgrad[{names}]', or '.[{names}]' from a clone"
 
 
 class JobError(BatchgradError):
-    """Waiting ended otherwise than well."""
+    """Waiting for a job ended without success."""
 
     def __init__(self, message: str, job: "Job") -> None:
         super().__init__(message)
@@ -174,11 +174,11 @@ class JobFailed(JobError):
 
 
 class JobCancelled(JobError):
-    """Somebody cancelled the job."""
+    """The job was cancelled."""
 
 
 class NotFinished(JobError):
-    """The job goes on, the waiting does not."""
+    """Waiting ended before the job did; the job goes on."""
 
 
 def _pointer(error: "FieldError") -> str:
@@ -192,7 +192,7 @@ def readable(
 ) -> str:
     """The message, then a line for each wrong field, which `place` names.
 
-    A service's `detail` often is the first field's own: then the fields are all there is to say.
+    Where the message repeats the first field's detail, only the fields are written.
     """
     fields = [_named(place(e), e.detail) for e in errors]
     if fields and errors[0].detail.startswith(_fact(message, errors[0])):
@@ -201,7 +201,7 @@ def readable(
 
 
 def _named(name: str, detail: str) -> str:
-    """A field's name and what is wrong with it, the name once."""
+    """A field's name and what is wrong with it, without repeating the name."""
     return detail if not name or detail.startswith(f"{name} ") else f"{name}: {detail}"
 
 
@@ -211,7 +211,7 @@ def _fact(message: str, error: "FieldError") -> str:
 
 
 def api_error_type(status: int) -> type[ApiError]:
-    """The class that stands for an HTTP status of 400 or more."""
+    """The class of errors for an HTTP status of 400 or more."""
     if status >= 500:
         return ServerError
     return {

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and that are what their names say."""
+"""Files of parameters and datasets: formats by name, atomic writes, checks before overwriting."""
 
 import os
 import re
@@ -19,14 +19,14 @@ _OTHER_FORMATS = {
     ".txt": "numpy.loadtxt({file!r})",
     ".npy": "numpy.load({file!r})",
 }
-"""What numpy reads such a file with."""
+"""The numpy call that reads a file of this format."""
 
 
 def parameters_format(path: Path) -> ParametersFormat:
-    """The format that a file's name asks for; safetensors where it says none.
+    """The format for a file's name; safetensors for a name without suffix.
 
     Raises:
-        InvalidArgument: it asks for one that is not written.
+        InvalidArgument: it is the suffix of another format.
     """
     match path.suffix.lower():
         case ".npz":
@@ -34,7 +34,7 @@ def parameters_format(path: Path) -> ParametersFormat:
         case "" | ".safetensors":
             return "safetensors"
     raise InvalidArgument(
-        f"{path} is named like a format that is not written: name it "
+        f"{path} has the suffix of another format: name it "
         f"{path.with_suffix('.safetensors').name}, which safetensors.torch.load_file reads, or "
         f"{path.with_suffix('.npz').name}, or give the format."
     )
@@ -68,14 +68,14 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Raise where parameters cannot be written, or would take the place of something else.
+    """Check that parameters can be written to a path and replace nothing but parameters.
 
     Raises:
-        FileFailed: there is no such folder, or the file is there and holds no parameters.
+        FileFailed: the folder does not exist, or the file exists and has other content.
     """
     try:
         if not path.parent.is_dir():
-            raise FileFailed(f"The folder {path.parent} is not there: make it first.")
+            raise FileFailed(f"The folder {path.parent} does not exist: create it first.")
         if path.is_dir():
             raise FileFailed(f"{path} is a folder: name a file in it.")
         replaces = path.is_file() and path.stat().st_size > 0 and not _holds_parameters(path)
@@ -83,13 +83,13 @@ def check_target(path: Path) -> None:
         raise FileFailed(f"{path} cannot be written: {error}.") from error
     if replaces:
         raise FileFailed(
-            f"{path} is there and holds no parameters: nothing was overwritten. Choose another "
-            "name, or move the file away."
+            f"{path} exists and is not a file of parameters: nothing was overwritten. Choose "
+            "another name, or move the file away."
         )
 
 
 def _holds_parameters(path: Path) -> bool:
-    """Whether a file is one that `download` writes: safetensors, or an npz of parameters."""
+    """Whether `download` may have written a file: safetensors, or an npz of parameters."""
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -102,15 +102,15 @@ def _holds_parameters(path: Path) -> bool:
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Raise InvalidSpec where the file's name says that it is no npz, with what makes one of it."""
+    """Raise InvalidSpec for a file of another format, with the code that converts it to npz."""
     read = _OTHER_FORMATS.get(path.suffix.lower())
     if read is not None:
         raise InvalidSpec(
-            f"{path} is no npz; nothing was sent. Make one: "
+            f"{path} is not an npz file; nothing was sent. Convert it: "
             f"rows = {read.format(file=str(path))}; "
             f"numpy.savez({str(path.with_suffix('.npz'))!r}, inputs=rows[:, :-1], "
-            "targets=rows[:, -1].astype(int)), or .astype('float32') where targets are numbers and "
-            "no classes. README.md, 'From a CSV', has classes with names."
+            "targets=rows[:, -1].astype(int)), or .astype('float32') for targets that are not "
+            "classes. README.md, 'From a CSV', shows classes with names."
         )
 
 

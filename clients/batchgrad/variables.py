@@ -1,4 +1,4 @@
-"""Know every environment variable BATCHGRAD_…, so that one that is spelled wrong is not ignored."""
+"""The names of all environment variables BATCHGRAD_…; refuse others, which are misspelled."""
 
 import re
 from collections.abc import Mapping
@@ -46,11 +46,11 @@ _OF_KUBERNETES = re.compile(
     r"BATCHGRAD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
     r"|BATCHGRAD_\w+_PORT"
 )
-"""What Kubernetes tells every container of services whose names begin with batchgrad."""
+"""Variables that Kubernetes sets in each container for services named batchgrad…"""
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
-    """Raise InvalidArgument where a variable begins with BATCHGRAD_ and is none."""
+    """Raise InvalidArgument if a variable begins with BATCHGRAD_ and has no known name."""
     known = (*CLIENT, *SETTINGS, *IN_CONTAINERS)
     for name, value in environment.items():
         if not name.startswith(_PREFIX) or name in known or not value:
@@ -62,6 +62,6 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
         remedy = (
             f"did you mean {_PREFIX}{close[0]}?"
             if close
-            else "unset it; docs/settings.md has them all."
+            else "unset it; docs/settings.md lists all variables."
         )
-        raise InvalidArgument(f"There is no variable {name:.80}: {remedy}")
+        raise InvalidArgument(f"Unknown variable {name:.80}: {remedy}")

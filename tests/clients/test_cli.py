@@ -190,7 +190,7 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     warned = run(script, "download", "job_1", "--to", str(tmp_path / "older.npz"))
     assert warned.stderr == "batchgrad: These are the parameters of step 4.\nWritten as npz.\n"
     assert nowhere.exit_code == 1
-    assert "is not there" in nowhere.stderr
+    assert "does not exist" in nowhere.stderr
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_refusal_without_a_problem_document_still_says_something(kit: Any) -> 
 
 def test_another_service_behind_the_url_is_recognised(kit: Any) -> None:
     script = kit.Script(httpx2.Response(200, text="<h1>It works!</h1>"))
-    with script.client() as client, pytest.raises(errors.UnexpectedAnswer, match="no Job"):
+    with script.client() as client, pytest.raises(errors.UnexpectedAnswer, match="not a valid Job"):
         client.job("job_1")
 
 

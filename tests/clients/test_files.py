@@ -51,7 +51,9 @@ def test_a_download_overwrites_nothing_else(
     target.write_bytes(content)
     script, done = download(kit, run, target)
     assert done.exit_code == 1
-    assert f"{target} is there and holds no parameters: nothing was overwritten" in done.stderr
+    assert (
+        f"{target} exists and is not a file of parameters: nothing was overwritten" in done.stderr
+    )
     assert target.read_bytes() == content
     assert not any(request.url.path.endswith("/parameters") for request in script.seen)
 
@@ -60,7 +62,7 @@ def test_a_download_needs_a_folder_and_a_name_in_it(kit: Any, run: Any, tmp_path
     _, nowhere = download(kit, run, tmp_path / "none" / "theta.npz")
     assert (
         nowhere.stderr
-        == f"batchgrad: The folder {tmp_path / 'none'} is not there: make it first.\n"
+        == f"batchgrad: The folder {tmp_path / 'none'} does not exist: create it first.\n"
     )
     _, folder = download(kit, run, tmp_path)
     assert f"{tmp_path} is a folder" in folder.stderr
@@ -96,8 +98,8 @@ def test_a_file_that_is_no_npz_is_not_sent_and_becomes_one_as_the_error_says(
     script = kit.Script(kit.answer(201, kit.DATASET))
     done = run(script, "datasets", "push", "data", str(file))
     assert (done.exit_code, script.seen) == (2, [])
-    assert f"{file} is no npz; nothing was sent. Make one: rows = " in done.stderr
-    code = done.stderr.partition("Make one: ")[2].partition(", or .astype")[0]
+    assert f"{file} is not an npz file; nothing was sent. Convert it: rows = " in done.stderr
+    code = done.stderr.partition("Convert it: ")[2].partition(", or .astype")[0]
     exec(code, {"numpy": np})  # noqa: S102 (the error's own words)
     with np.load(tmp_path / "data.npz") as made:
         assert made["inputs"].tolist() == rows[:, :2].tolist()

@@ -52,7 +52,7 @@ def test_a_ray_address_that_is_none_is_named(tmp_path: Path) -> None:
         ("BATCHGRAD_MAX_JOBS", "did you mean BATCHGRAD_MAX_RUNNING_JOBS?"),
         ("BATCHGRAD_DATADIR", "did you mean BATCHGRAD_DATA_DIR?"),
         ("BATCHGRAD_", "unset it"),
-        ("BATCHGRAD_XYZZY", "unset it; docs/settings.md has them all."),
+        ("BATCHGRAD_XYZZY", "unset it; docs/settings.md lists all variables."),
     ],
 )
 def test_a_variable_that_there_is_not_is_refused(
@@ -63,8 +63,8 @@ def test_a_variable_that_there_is_not_is_refused(
     for command in (["serve", "--data-dir", str(tmp_path / "data")], ["get", "job_1"], ["demo"]):
         done = run(script, *command)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert f"There is no variable {name}: {remedy}" in done.stderr
-    with pytest.raises(InvalidArgument, match="There is no variable"):
+        assert f"Unknown variable {name}: {remedy}" in done.stderr
+    with pytest.raises(InvalidArgument, match="Unknown variable"):
         Client()
     Client("http://elsewhere", "token-that-was-given")
     assert not script.seen

@@ -1,6 +1,6 @@
-"""Check where requests go: the service's URL, its token, and a proxy on the way.
+"""Check the service's URL and token, and find the proxy between.
 
-Neither a token nor a password is ever part of a message.
+Messages contain neither tokens nor passwords.
 """
 
 import os
@@ -19,7 +19,7 @@ _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 @dataclass(frozen=True)
 class Address:
-    """A service's URL without user and password, which are in `login`."""
+    """A service's URL; user and password are in `login`, not in `url`."""
 
     url: str
     login: tuple[str, str] | None
@@ -28,7 +28,7 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether it is this machine, which no proxy can see."""
+        """Whether it is this machine, which a proxy cannot reach."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -36,10 +36,10 @@ class Address:
 
 
 def checked_url(url: object) -> Address:
-    """The URL of a service, http://HOST:PORT with perhaps a path.
+    """The URL of a service: http://HOST:PORT, with a path if the service has one.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: `url` is not the URL of a service.
     """
     if not isinstance(url, str):
         raise InvalidArgument(f"The service's URL is {type(url).__name__}; expected text.")
@@ -52,7 +52,7 @@ def checked_url(url: object) -> Address:
             raise InvalidArgument(f"{subject}; expected http://HOST:PORT.") from None
         raise InvalidArgument(f"{subject}: {error}.") from error
     except UnicodeError as error:
-        raise InvalidArgument(f"{subject}, and no host can have that name.") from error
+        raise InvalidArgument(f"{subject}, which is not a valid host name.") from error
     beyond = parsed.query or parsed.fragment or "@" in parsed.path  # a password with / in it
     wrong = parsed.scheme not in {"http", "https"} or beyond
     if wrong or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
@@ -63,10 +63,10 @@ def checked_url(url: object) -> Address:
 
 
 def checked_token(token: object) -> str | None:
-    """The token without white space around it; None where there is none.
+    """The token without white space around it; None for an empty one.
 
     Raises:
-        InvalidArgument: it is no text, or no header can carry it.
+        InvalidArgument: `token` is not text, or a header cannot carry it.
     """
     if token is None:
         return None
@@ -76,13 +76,13 @@ def checked_token(token: object) -> str | None:
     if not re.fullmatch(r"[!-~]*", stripped):
         raise InvalidArgument(
             "The token (BATCHGRAD_TOKEN) holds spaces, line breaks or letters that are not ASCII: "
-            "take it as it stands in the service's token file. It is not shown here."
+            "copy it from the service's token file. This message does not show it."
         )
     return stripped or None
 
 
 def without_login(url: str) -> str:
-    """A URL to be shown, its user and password left out."""
+    """A URL for messages, without user and password."""
     return re.sub(r"(?s)^([^/]*//)?.*@", r"\1…@", url)
 
 
@@ -106,7 +106,7 @@ def proxy_between(address: Address) -> Proxy | None:
 
 
 def _proxies() -> Iterator[Proxy]:
-    """Each proxy that the environment names, what is written small last: it goes first."""
+    """Each proxy that the environment names; lower-case names come last and win."""
     for scheme in ("http", "https", "all"):
         for variable in (f"{scheme}_proxy".upper(), f"{scheme}_proxy"):
             if url := os.environ.get(variable):
@@ -114,7 +114,7 @@ def _proxies() -> Iterator[Proxy]:
 
 
 def environment_fault(error: Exception) -> BatchgradError:
-    """What in the environment keeps httpx2 from making a client, where it raised `error`."""
+    """The error that names the environment variable because of which httpx2 raised `error`."""
     for proxy in _proxies():
         scheme = proxy.url.partition("://")[0].lower()
         if scheme not in _PROXY_SCHEMES:
@@ -130,7 +130,7 @@ def environment_fault(error: Exception) -> BatchgradError:
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if isinstance(error, OSError) and variable in os.environ:
             return BatchgradError(
-                f"{variable} is {os.environ[variable]!r}, from which no certificates can be read "
+                f"{variable} is {os.environ[variable]!r}; certificates cannot be read from it "
                 f"({error}): name a PEM file, or unset it."
             )
-    return BatchgradError(f"HTTP cannot be spoken in this environment ({error}).")
+    return BatchgradError(f"HTTP does not work in this environment ({error}).")

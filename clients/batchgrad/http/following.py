@@ -1,4 +1,4 @@
-"""Following a job: its events as they happen, and its figures until it ends."""
+"""Follow a job: its events as they come, and its state until it ends."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def follow_events(
 
 
 def _new_events(source: httpx2.EventSource, after: int) -> Iterator[Event]:
-    """The stream's events above `after`: a service may repeat what it sent before a break."""
+    """The stream's events above `after`; after a break the service may repeat earlier ones."""
     for sent in source:
         if sent.data:
             event = decode_text(Event, sent.data, source.response)
@@ -103,7 +103,7 @@ def watch_job(
     reconnect: ReconnectTimeout,
     sleep: Callable[[float], None],
 ) -> Iterator[Job]:
-    """The job each time it is found changed; the last one is terminal.
+    """The job each time that it has changed; the last one is terminal.
 
     Raises NotFinished after `timeout` seconds, or when the service is silent for longer than
     `reconnect` allows; where that is 0 s, the error itself.

@@ -1,4 +1,4 @@
-"""What an HTTP answer means: a value of the contract, or an error."""
+"""Decode HTTP answers into values of the contract, or into errors."""
 
 import warnings
 from typing import TypeVar
@@ -14,12 +14,12 @@ Answered = TypeVar("Answered", bound=BaseModel)
 
 
 def decode(kind: type[Answered], response: httpx2.Response) -> Answered:
-    """The answer's body as the contract describes it."""
+    """The answer's body as a value of the contract."""
     return decode_text(kind, response.content, response)
 
 
 def decode_text(kind: type[Answered], text: str | bytes, response: httpx2.Response) -> Answered:
-    """A part of an answer, such as one event, as the contract describes it."""
+    """A part of an answer, such as an event, as a value of the contract."""
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -27,8 +27,8 @@ def decode_text(kind: type[Answered], text: str | bytes, response: httpx2.Respon
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise UnexpectedAnswer(
-            f"{request} answered {response.status_code} with no {kind.__name__} ({where}: "
-            f"{first['msg']}). Is this a batchgrad service, and of a version near {__version__}?",
+            f"{request} answered {response.status_code}, but not a valid {kind.__name__} ({where}: "
+            f"{first['msg']}). Is this a batchgrad service of a version near {__version__}?",
             request=request,
         ) from error
 

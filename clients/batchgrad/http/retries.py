@@ -39,7 +39,7 @@ class Retries:
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """A Retry-After header, which is a number of seconds or a date; None if there is none."""
+    """Seconds from a Retry-After header, a number or a date; None without a valid one."""
     if header is None:
         return None
     if header.strip().isdigit():
@@ -47,7 +47,7 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     try:
         date = parsedate_to_datetime(header)
     except ValueError:
-        return None  # neither form: as good as no header
+        return None  # neither form: ignore the header
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

@@ -1,7 +1,7 @@
-"""Services that run as this user on this machine: where each listens, and its token's file.
+"""Running services of this user on this machine: the address and the token's file of each.
 
-A service holds a lock on its entry for as long as it runs, so an entry that is not locked is what
-a killed service left behind: whoever listens on its port now must not be sent the token.
+A service locks its entry while it runs. An entry without a lock is of a service that was killed:
+another process may listen on its port, which must not get the token.
 """
 
 import fcntl
@@ -16,17 +16,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunningService:
-    """Where to reach a service ("localhost" may be somebody else's other address); its token."""
+    """The address of a service, never "localhost", which has two addresses; and its token."""
 
     address: str
     token: str
 
 
 def find(host: str, port: int) -> RunningService | None:
-    """This user's running service at a host; None where there is none."""
+    """This user's running service at a host and port; None without one."""
     try:
         entries = [entry for entry in _folder().iterdir() if entry.suffix == ".json"]
-    except (OSError, RuntimeError):  # no service ever ran here, or there is no home
+    except (OSError, RuntimeError):  # no service ran here before, or there is no home
         return None
     prefix = f"{socket.gethostname()}-{port}-"
     for entry in entries:
@@ -34,7 +34,7 @@ def find(host: str, port: int) -> RunningService | None:
             continue
         with suppress(
             OSError, ValueError, KeyError, TypeError
-        ):  # gone meanwhile, or not ours to read
+        ):  # removed meanwhile, or not readable for us
             found = _read(entry, host)
             if found is not None:
                 return found
@@ -43,12 +43,13 @@ def find(host: str, port: int) -> RunningService | None:
 
 @contextmanager
 def announced(address: str, port: int, token_file: Path, *names: str) -> Iterator[None]:
-    """Let this user's clients find the service that listens there, inside the block.
+    """Inside the block, this user's clients find the service at this address.
 
-    `names` are other hosts in URLs that mean it.
+    `names` are other host names of the service in URLs.
 
     Raises:
-        OSError, RuntimeError: the entry cannot be written; RuntimeError where there is no home.
+        OSError: the entry cannot be written.
+        RuntimeError: the user has no home directory.
     """
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,7 +77,7 @@ def _folder() -> Path:
 
 
 def _read(entry: Path, host: str) -> RunningService | None:
-    """What a running service of this user at `host` wrote; None from any other."""
+    """The entry of a running service of this user at `host`; None for any other entry."""
     with entry.open(encoding="utf-8") as file:
         if os.fstat(file.fileno()).st_uid != os.getuid() or _unlocked(file.fileno()):
             return None
@@ -97,7 +98,7 @@ def _unlocked(descriptor: int) -> bool:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes the folder inside the block."""
+    """No other process changes the folder inside the block."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -107,7 +108,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove what killed services of this machine left behind."""
+    """Remove the entries of killed services of this machine."""
     for entry in folder.glob(f"{socket.gethostname()}-*"):
         with suppress(OSError), entry.open() as file:
             if _unlocked(file.fileno()):

@@ -1,4 +1,4 @@
-"""HTTP as this client speaks it: one request, sent again while that may help."""
+"""The HTTP session with a service: requests with retries, and event streams."""
 
 import json
 import os
@@ -29,8 +29,8 @@ from batchgrad.version import __version__
 Body = bytes | Path | None
 Params = Mapping[str, str | int | list[str] | None]
 
-# The service had no chance to answer, or its answer was lost. Every request of this client may be
-# repeated: POST /jobs carries an Idempotency-Key, the other POSTs change nothing the second time.
+# The request did not arrive, or its answer was lost. Each request of this client may be repeated:
+# POST /v1/jobs has an Idempotency-Key, the other POSTs change nothing the second time.
 REPEATABLE = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -40,12 +40,12 @@ REPEATABLE = (
     httpx2.RemoteProtocolError,
 )
 CONNECT_SECONDS = 5.0
-# A stream is quiet between events, but the service sends a comment every few seconds.
+# Between events of a stream the service sends a comment every few seconds.
 STREAM_SILENCE_SECONDS = 60.0
 
 
 class Session:
-    """Sends requests to one service and turns what goes wrong into `batchgrad.errors`."""
+    """Sends requests to one service; raises `batchgrad.errors` for what goes wrong."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Session:
         address, known = checked_url(url), checked_token(token)
         if address.login and known:
             raise InvalidArgument(
-                f"There are a token and a user in the URL of {address.url}; a request carries one."
+                f"There is a token, and a user in the URL of {address.url}: give one of them."
             )
         self.url = address.url
         self.timeout = timeout
@@ -120,7 +120,7 @@ class Session:
             self.sleep(delay)
 
     def answers(self, path: str) -> bool:
-        """Whether a GET is answered with 200, asked once; False too where nobody answers."""
+        """Whether the answer to a GET is 200; False without an answer. Never retries."""
         try:
             with _sendable():
                 return self._http.get(path).status_code == 200
@@ -128,24 +128,24 @@ class Session:
             return False
 
     def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
-        """`send` with a JSON body; numpy's numbers and arrays are welcome."""
+        """`send` with a JSON body, which may contain numpy's numbers and arrays."""
         try:
             value = plain(body)
             text = json.dumps(value, allow_nan=False)
         except RecursionError as error:
-            raise InvalidSpec("Nothing was sent: it is nested too deep for JSON.") from error
+            raise InvalidSpec("Nothing was sent: the value is nested too deep for JSON.") from error
         except TypeError as error:
-            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {error}.") from error
+            raise InvalidSpec(f"Nothing was sent: JSON cannot represent it: {error}.") from error
         except ValueError as error:
             where = nonfinite(value)
             message = str(error) if where is None else f"{where}; give finite numbers"
-            raise InvalidSpec(f"Nothing was sent, JSON cannot say it: {message}.") from error
+            raise InvalidSpec(f"Nothing was sent: JSON cannot represent it: {message}.") from error
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.send(method, path, body=text.encode(), headers=headers, **more)
 
     @contextmanager
     def stream_events(self, path: str, last_event_id: int) -> Iterator[httpx2.EventSource]:
-        """One connection to an event stream, going on after an id; raises httpx2's errors."""
+        """One connection to an event stream, from the event after an id; raises httpx2's errors."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id > 0:
             headers["Last-Event-ID"] = str(last_event_id)
@@ -206,7 +206,7 @@ class Session:
             raise self.broken(error) from error
 
     def broken(self, error: httpx2.TransportError) -> ConnectionFailed:
-        """What a lost connection means to whoever called."""
+        """The error for a lost connection."""
         why = str(error) or type(error).__name__
         if self._proxy is not None:
             message = (
@@ -229,9 +229,9 @@ def _limits(timeout: float | None) -> httpx2.Timeout:
 
 @contextmanager
 def _sendable() -> Iterator[None]:
-    """Name what keeps a request from being sent, or its answer from being read.
+    """Raise our own errors for a request that cannot be sent, or an answer that cannot be read.
 
-    What goes wrong on the way, httpx2's TransportError, passes.
+    httpx2's TransportError passes.
     """
     try:
         yield
@@ -244,9 +244,9 @@ def _sendable() -> Iterator[None]:
 
 
 def _with_local_token(request: httpx2.Request) -> httpx2.Request:
-    """The request with the token that a service of this user on this machine keeps in its file.
+    """The request with the token of a service that this user runs on this machine.
 
-    Looked for at each request: a service may have started, or ended, since the last.
+    Searched for each request: a service may have started or ended since the last one.
     """
     if os.name == "posix":
         from batchgrad.http import running_services  # noqa: PLC0415 (no locks of files elsewhere)
