@@ -1,6 +1,6 @@
 """A cache of fetched datasets on this node, bounded in bytes, shared by all its processes.
 
-<root>/space.lock         exclusive lock of a process that evicts contents and reserves space
+<root>/room.lock          exclusive lock of a process that evicts contents and reserves space
 <root>/NAME/held          shared lock of each process that uses the content; mtime is the last use
 <root>/NAME/fetch         exclusive lock of the process that fetches; released if it is killed
 <root>/NAME/partial/      files that are being fetched
@@ -67,7 +67,7 @@ class NodeCache:
         partial = entry / "partial"
         _clear(entry)
         try:
-            with _locked(self._root / "space.lock"):
+            with _locked(self._root / "room.lock"):
                 self._free_space(sum(files.values()))
                 partial.mkdir()
                 for file, size_bytes in files.items():
@@ -77,7 +77,7 @@ class NodeCache:
                 sync(partial / file)
             os.utime(partial)  # no file in it is younger: see _is_complete
             sync(partial)
-            with _locked(self._root / "space.lock"):  # so that _bytes counts it once
+            with _locked(self._root / "room.lock"):  # so that _bytes counts it once
                 partial.rename(entry / "content")
             sync(entry)
         finally:
