@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,9 @@ from tests.service.uploads import Put
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
-    opened.migrate()
+def store(migrated: Path, tmp_path: Path) -> Iterator[Store]:
+    shutil.copy(migrated, tmp_path)
+    opened = Store(f"sqlite:///{tmp_path / migrated.name}")
     yield opened
     opened.close()
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -178,9 +179,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
-    store.migrate()
+def bench(migrated: Path, tmp_path: Path) -> Iterator[Bench]:
+    shutil.copy(migrated, tmp_path)
+    store = Store(f"sqlite:///{tmp_path / migrated.name}")
     registry = CollectorRegistry()
     metrics = Metrics(registry, version="test", count_jobs=store.count_by_status)
     made = Bench(tmp_path, store, registry, metrics)
