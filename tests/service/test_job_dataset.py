@@ -173,8 +173,8 @@ def test_a_put_that_the_blob_store_refuses_stores_nothing(make_bench: Make, tmp_
         ("blob_store", "nonsense://x", "cannot be opened"),
         ("blob_store", "ftp://alice:s3cret@host/x", "The URL has a password: remove it"),
         ("advertised_url", "http://alice:s3cret@head:1", "has a user name or password"),
-        ("advertised_url", "head:8711", "give http://HOST:PORT"),
-        ("advertised_url", "http://head:8711/?a=1", "give http://HOST:PORT"),
+        ("advertised_url", "head:8711", "use http://HOST:PORT"),
+        ("advertised_url", "http://head:8711/?a=1", "use http://HOST:PORT"),
         ("node_cache_bytes", 0, "node_cache_bytes"),
     ],
 )
@@ -191,7 +191,7 @@ def test_the_service_advertises_where_it_listens_unless_told(tmp_path: Path) -> 
     [url] = Sources(settings, "http://127.0.0.1:5").of("j", "sha256:aa").urls
     assert url == "http://127.0.0.1:5/v1/jobs/j/dataset"
     for wrong in ("head:8711", "http://[::1", "http://head:port", "http://head:0"):
-        with pytest.raises(ValueError, match="no address of a service"):
+        with pytest.raises(ValueError, match="not the URL of a service"):
             Settings(data_dir=tmp_path, advertised_url=wrong)
     told = Settings(data_dir=tmp_path, advertised_url="https://head/batchgrad/")
     [url] = Sources(told, "http://127.0.0.1:5").of("j", "sha256:aa").urls
