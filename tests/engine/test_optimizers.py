@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad.contract import Adam, AdamW, Sgd
+from batchgrad.contract import OPTIMIZERS, Adam, AdamW, Sgd
+from batchgrad.contract import Optimizer as Rule
 from batchgrad_engine.training import optimizers
 from batchgrad_engine.vectors import BLOCK, THREADED
 from batchgrad_workers.runtime.threads import ThreadPool
@@ -54,26 +55,28 @@ def by_hand_adam(spec: Adam | AdamW) -> Callable[[float, list[float]], float]:
     return run
 
 
-SGDS = [
+SPECS: list[Rule] = [
     Sgd(kind="sgd", learning_rate=0.1),
     Sgd(kind="sgd", learning_rate=0.1, momentum=0.9),
     Sgd(kind="sgd", learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
-]
-ADAMS: list[Adam | AdamW] = [
     Adam(kind="adam", learning_rate=0.01),
     Adam(kind="adam", learning_rate=0.01, weight_decay=0.1, beta1=0.5),
     AdamW(kind="adamw", learning_rate=0.01, weight_decay=0.1),
 ]
-Rule = Sgd | Adam | AdamW
-SPECS: list[Rule] = [*SGDS, *ADAMS]
-RULES: list[tuple[Rule, Callable[[float, list[float]], float]]] = [
-    *((spec, by_hand_sgd(spec)) for spec in SGDS),
-    *((spec, by_hand_adam(spec)) for spec in ADAMS),
-]
+BY_HAND: dict[str, Callable[[Any], Callable[[float, list[float]], float]]] = {
+    "sgd": by_hand_sgd,
+    "adam": by_hand_adam,
+    "adamw": by_hand_adam,
+}
 
 
-@pytest.mark.parametrize(("spec", "by_hand"), RULES)
-def test_rule_is_its_formula(spec: Rule, by_hand: Callable[[float, list[float]], float]) -> None:
+def test_every_kind_of_rule_is_here() -> None:
+    assert {*OPTIMIZERS} == {*BY_HAND} == {spec.kind for spec in SPECS}
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_rule_is_its_formula(spec: Rule) -> None:
+    by_hand = BY_HAND[spec.kind](spec)
     parameters, rule = START.copy(), optimizers.make_optimizer(spec, ALONE)
     for gradient, rate in zip(GRADIENTS, RATES, strict=True):
         rule.update(parameters, gradient, rate)
@@ -99,7 +102,7 @@ def test_restored_rule_goes_on_with_the_same_bits(spec: Rule, dtype: type[Any]) 
     assert first_half.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize("spec", [*SGDS, *ADAMS])
+@pytest.mark.parametrize("spec", SPECS)
 def test_long_vectors_have_the_same_bits_in_blocks_and_on_threads(spec: Rule) -> None:
     size = THREADED + BLOCK + 3
     start, *gradients = np.random.default_rng(1).normal(size=(4, size)).astype(np.float32)
@@ -151,7 +154,7 @@ def test_what_is_not_finite_is_not_clipped_away() -> None:
     assert optimizers.clipped(gradient, 1.0) is gradient
 
 
-@pytest.mark.parametrize("spec", [*SGDS, *ADAMS])
+@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("strange", [np.inf, -np.inf, np.nan])
 def test_an_update_along_what_is_not_finite_shows_in_the_parameters(
     spec: Rule, strange: float

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from batchgrad.contract import Optimizer
+from batchgrad.contract import OPTIMIZERS, Optimizer
 from batchgrad_engine.training.schedules import learning_rate
 
 PLANNED = 8
@@ -17,7 +17,7 @@ def rates(schedule: dict[str, Any], kind: str = "sgd") -> list[float]:
     return [learning_rate(optimizer, step, PLANNED) for step in range(PLANNED)]
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_constant_is_the_rate_itself(kind: str) -> None:
     assert rates({"kind": "constant"}, kind) == [2.0] * 8
 

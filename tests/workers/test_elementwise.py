@@ -26,6 +26,11 @@ FAR_VALUES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 }
 """Values at both ends of `FAR`, and slopes."""
 
+FAR_LOSSES = {"squared_error", "absolute_error", "huber", "linear_error"} | {
+    name for name, kind in contract.LOSSES.items() if kind.link
+}
+"""Losses that grow no faster than outputs squared."""
+
 
 def layer(kind: str, **fields: Any) -> Layer:
     model = Model.model_validate({"layers": [{"kind": kind, **fields}]})
@@ -72,9 +77,10 @@ def test_far_out_nothing_overflows_and_the_dtype_stays(kind: str, dtype: str) ->
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", list(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_losses_of_far_outputs_are_finite_and_keep_their_dtype(name: Any, dtype: str) -> None:
-    outputs = FAR.astype(dtype)
+    exponential = name not in FAR_LOSSES  # e^80 is in float32's range
+    outputs = (FAR * (80 / FAR.max() if exponential else 1)).astype(dtype)
     targets = np.zeros_like(outputs)
     targets[0, 3] = 1
 
