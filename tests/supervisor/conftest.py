@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from batchgrad.contract import Event, JobSpec, JobStatus, Plan
 from batchgrad_service.disk_space import DiskSpace
+from batchgrad_service.jobs.restarts import ReconnectBackoff
 from batchgrad_service.jobs.supervisor import Supervisor
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
@@ -149,6 +150,15 @@ class Bench:
     def until_status(self, job_id: str, *statuses: JobStatus) -> None:
         self.until(lambda: self.status(job_id) in statuses)
 
+    def until_tried(self, job_id: str, *statuses: JobStatus) -> None:
+        """Wait for a status; wake the supervisor meanwhile, as other requests do in a service."""
+
+        def reached() -> bool:
+            self.supervisors[-1].notify()
+            return self.status(job_id) in statuses
+
+        self.until(reached)
+
     def until_step(self, job_id: str, step: int) -> None:
         self.until(lambda: self.status(job_id) == "running" and self.store.job(job_id).step == step)
 
@@ -176,6 +186,11 @@ class Bench:
         """batchgrad_jobs_finished_total."""
         labels = {"outcome": outcome, "reason": reason}
         return self.registry.get_sample_value("batchgrad_jobs_finished_total", labels) or 0.0
+
+
+def fast_backoff() -> ReconnectBackoff:
+    """Waits on a clock that runs a thousand times as fast."""
+    return ReconnectBackoff(lambda: 1000 * time.monotonic())
 
 
 @pytest.fixture

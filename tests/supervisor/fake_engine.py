@@ -1,11 +1,11 @@
 """An engine that trains nothing and does what its job's labels say; the protocol is the real one.
 
-Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a
-command or stdin's end), hang_at (the same, deaf), crash_at (SIGKILL to itself), crash_attempts
-(crash only in so many first attempts), full_at (the disk is, in the first attempt), fail_at,
-garbage_at, linger (stay after the last word),
-child (leave a process in the group that holds stdout), deaf (write no ledger), wants_cluster
-(ask for one with so many workers, and write the answer down).
+Labels (all optional): steps, checkpoint_every, hold_at (report that step, then wait for a command
+or the end of stdin), hang_at (the same, but ignore commands), crash_at (SIGKILL to itself),
+crash_attempts (crash only in the first attempts), full_at (report a full disk in the first
+attempt), fail_at, garbage_at, linger (do not exit after the last message), child (leave a process
+in the group that holds stdout), deaf (write no ledger), wants_cluster (request one for this number
+of workers, and write the answer to a file).
 """
 
 import fcntl
@@ -25,35 +25,35 @@ NOW = datetime.now(UTC).isoformat()
 start: dict[str, Any] = json.loads(sys.stdin.readline())
 labels: dict[str, str] = start["spec"]["labels"]
 folder = Path(start["job_directory"])
-heard = threading.Event()
-wish: list[str] = []
+commanded = threading.Event()
+outcomes: list[str] = []
 
 
 def label(name: str, default: int) -> int:
     return int(labels.get(name, default))
 
 
-def out(line: str) -> None:
+def write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def say(kind: str, **fields: Any) -> None:
-    out(json.dumps({"type": kind, **fields}))
+def send(kind: str, **fields: Any) -> None:
+    write_line(json.dumps({"type": kind, **fields}))
 
 
 def finish(outcome: str, step: int, reason: str | None = None, detail: str | None = None) -> None:
-    say("finished", outcome=outcome, step=step, reason=reason, detail=detail)
+    send("finished", outcome=outcome, step=step, reason=reason, detail=detail)
     if "linger" in labels:
         time.sleep(600)
     sys.exit(0)
 
 
-def listen() -> None:
+def read_commands() -> None:
     for line in sys.stdin:
         if "address" in json.loads(line):
             (folder / "cluster").write_text(line)
-            heard.set()
+            commanded.set()
             continue
         if "stored" in json.loads(line):
             continue
@@ -61,12 +61,12 @@ def listen() -> None:
             if "deaf" in labels:
                 continue
             (folder / "ledger.safetensors").write_text("the ledger")
-            say("ledger_written", step=0)
+            send("ledger_written", step=0)
             continue
-        wish.append({"pause": "paused", "cancel": "cancelled"}[json.loads(line)["command"]])
-        heard.set()
-    wish.append("interrupted")
-    heard.set()
+        outcomes.append({"pause": "paused", "cancel": "cancelled"}[json.loads(line)["command"]])
+        commanded.set()
+    outcomes.append("interrupted")
+    commanded.set()
 
 
 def row(step: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def row(step: int) -> dict[str, Any]:
 
 
 def report(step: int) -> None:
-    say(
+    send(
         "report",
         workers=0,
         threads=1,
@@ -100,7 +100,7 @@ def report(step: int) -> None:
 def checkpoint(step: int) -> None:
     file = f"step-{step:06d}.safetensors"
     (folder / file).write_text(str(step))
-    say(
+    send(
         "checkpointed",
         step=step,
         time=NOW,
@@ -113,8 +113,8 @@ def checkpoint(step: int) -> None:
 
 def ask_for_cluster() -> None:
     if workers := label("wants_cluster", 0):
-        say("cluster_wanted", workers=workers)
-        heard.wait()
+        send("cluster_wanted", workers=workers)
+        commanded.wait()
 
 
 def crash() -> NoReturn:
@@ -124,7 +124,7 @@ def crash() -> NoReturn:
     raise AssertionError
 
 
-def misbehave(step: int) -> None:
+def fail_as_labelled(step: int) -> None:
     may_crash = start["attempt"] <= label("crash_attempts", 99)
     if label("crash_at", 0) == step and may_crash:
         crash()
@@ -133,7 +133,7 @@ def misbehave(step: int) -> None:
     if label("full_at", 0) == step and start["attempt"] == 1:
         finish("interrupted", step, "disk_full", "The disk is full.")
     if label("garbage_at", 0) == step:
-        out("hello")
+        write_line("hello")
 
 
 def main() -> None:
@@ -145,11 +145,11 @@ def main() -> None:
     if "child" in labels:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (folder / "child").write_text(str(child.pid))
-    threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=read_commands, daemon=True).start()
     steps, every = label("steps", 5), label("checkpoint_every", 1)
     kept = sorted(folder.glob("step-*.safetensors"))
     resumed = int(kept[-1].read_text()) if kept else None
-    say(
+    send(
         "started",
         executor="inline",
         workers=0,
@@ -160,16 +160,16 @@ def main() -> None:
     )
     ask_for_cluster()
     for step in range((resumed or 0) + 1, steps + 1):
-        misbehave(step)
+        fail_as_labelled(step)
         report(step)
         if every and step % every == 0:
             checkpoint(step)
         if label("hang_at", 0) == step:
             time.sleep(600)
         if label("hold_at", 0) == step:
-            heard.wait()
-        if wish:
-            finish(wish[0], step)
+            commanded.wait()
+        if outcomes:
+            finish(outcomes[0], step)
     finish("succeeded", steps)
 
 

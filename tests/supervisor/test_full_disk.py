@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.supervisor.conftest import Bench
 
 
-def test_jobs_are_set_aside_while_there_is_little_room(bench: Bench) -> None:
+def test_jobs_are_suspended_while_there_is_little_space(bench: Bench) -> None:
     bench.supervisor(at_once=1)
     running = bench.submit(hold_at=2, max_restarts=0)
     bench.until_step(running, 2)
@@ -45,12 +45,12 @@ def test_an_engine_that_cannot_write_is_tried_again(bench: Bench) -> None:
         *("queued", "starting", "running"),
         *("recovering", "starting", "running", "succeeded"),
     ]
-    found = bench.states(job_id)[3].data
-    assert found["reason"] == "disk_full"
-    assert found["detail"].startswith("The disk is full. The job tries again in ")
+    statuses = bench.states(job_id)[3].data
+    assert statuses["reason"] == "disk_full"
+    assert statuses["detail"].startswith("The disk is full. The job tries again in ")
 
 
-def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_supervisor(
+def test_a_disk_that_does_not_report_its_space_ends_no_supervisor(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("DISK_CHECK_SECONDS", "CYCLE_SECONDS"):
@@ -64,7 +64,7 @@ def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_supervisor(
     assert made.ready()
 
 
-def test_a_pause_or_cancel_wins_over_waiting_for_room(bench: Bench) -> None:
+def test_a_pause_or_cancel_wins_over_waiting_for_space(bench: Bench) -> None:
     bench.free_bytes = 0
     supervisor = bench.supervisor()
     paused, cancelled = bench.submit(), bench.submit()

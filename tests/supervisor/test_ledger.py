@@ -25,7 +25,7 @@ def test_engine_writes_it_and_goes_on(bench: Bench) -> None:
     assert supervisor.ledger(job_id, 20.0) is None
 
 
-def test_engine_that_answers_nothing_is_not_waited_for_long(bench: Bench) -> None:
+def test_engine_that_does_not_answer_is_not_waited_for_long(bench: Bench) -> None:
     supervisor = bench.supervisor()
     job_id = bench.submit(deaf=1, hold_at=1)
     bench.until_step(job_id, 1)

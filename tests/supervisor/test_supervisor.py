@@ -150,7 +150,7 @@ def test_many_cancels_and_pauses_at_once_have_one_outcome(bench: Bench) -> None:
         assert [e.type for e in bench.store.events(job_id, limit=1000).data].count("end") == 1
 
 
-def test_an_engine_that_stays_after_its_last_word_is_ended(bench: Bench) -> None:
+def test_an_engine_that_stays_after_its_last_message_is_ended(bench: Bench) -> None:
     bench.supervisor(grace=0.3)
     job_id = bench.submit(linger=1, child=1)
     bench.until_status(job_id, "succeeded")
