@@ -77,8 +77,8 @@ def newest_whole(
             return export(chosen), chosen, faults
         except GoneCheckpoint:
             raise NotFoundError(
-                f"The checkpoint of step {chosen.step} has just made room for a newer one: ask "
-                "again.",
+                f"The checkpoint of step {chosen.step} was just replaced by a newer one: request "
+                "the parameters again.",
                 code="checkpoint_not_found",
             ) from None
         except BadCheckpoint as bad:

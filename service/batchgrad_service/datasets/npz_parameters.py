@@ -24,9 +24,9 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
     try:
         arrays, comment = _read(content, max_bytes)
     except InvalidError as bad:
-        said = bad.errors[0].detail.removesuffix(f"; {REMEDY}.").removesuffix(".")
+        detail = bad.errors[0].detail.removesuffix(f"; {REMEDY}.").removesuffix(".")
         raise InvalidError.field(
-            pointer, f"{said}: batchgrad download --format npz makes one."
+            pointer, f"{detail}: batchgrad download --format npz makes one."
         ) from bad
     about = _about(comment)
     known = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STANDARDIZE)}

@@ -1,1 +1,1 @@
-"""POST /v1/gradients: the answer, and the processes that compute it."""
+"""Answers to POST /v1/gradients and other heavy questions, and the processes that compute them."""

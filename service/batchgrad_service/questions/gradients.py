@@ -15,14 +15,11 @@ from batchgrad.contract import (
     NoiseScale,
     ShortcutLayer,
 )
-from batchgrad.parsing.wording import short_repr
 from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
 from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
 from batchgrad_engine.measurement.statistics import noise_scale
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.arrays import cast, numbers
-from batchgrad_service.validation.memory import check_request_memory
-from batchgrad_service.validation.shapes import build_network, check_ids, check_targets
+from batchgrad_service.questions.gradient_inputs import read_request
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.example_weights import scaled
 from batchgrad_workers.nn.gradients import (
@@ -34,7 +31,7 @@ from batchgrad_workers.nn.gradients import (
     Microbatch,
 )
 from batchgrad_workers.nn.kernels.norms import norm
-from batchgrad_workers.nn.losses import LOSSES, target_rows
+from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import Means, MeansLayout
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.tree import ReductionTree
@@ -47,7 +44,7 @@ def answer(request: GradientsRequest) -> GradientsResponse:
     Raises:
         InvalidError: a field does not fit; the error names it, its value and the remedy.
     """
-    network, batch, parameters = _read(request)
+    network, batch, parameters = read_request(request)
     loss = LOSSES[request.loss]
     layout = MeansLayout(network)
     differentiator = Differentiator(network, loss, layout, with_microbatch_means=True)
@@ -85,75 +82,6 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         depths=_depths(network, shortcuts, parameters, means, exact),
         noise_scale=NoiseScale(trace=noise.trace, signal=noise.signal, simple=noise.simple),
     )
-
-
-def _read(request: GradientsRequest) -> tuple[Network, Microbatch, Array]:
-    dtype = np.dtype(request.precision)
-    inputs = numbers(request.inputs, "/inputs")
-    if inputs.ndim < 2:
-        raise InvalidError.field(
-            "/inputs",
-            f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
-            "put each example's numbers in a list.",
-        )
-    network = build_network(request.model, inputs.shape[1:])
-    if network.takes_ids:
-        check_ids(request.model, inputs, "/inputs")
-    else:
-        inputs = cast(inputs, "/inputs", dtype)
-    targets = numbers(request.targets, "/targets")
-    check_targets(request.loss, targets, examples=len(inputs), outputs=network.outputs)
-    check_request_memory(request, network, len(inputs))
-    weights = np.ones(len(inputs))
-    if request.weights is not None:
-        weights = numbers(request.weights, "/weights").astype(np.float64)
-        _check_weights(weights, len(inputs))
-        weights, _ = scaled(weights)
-    if LOSSES[request.loss].target_kind != "class":
-        targets = cast(targets, "/targets", dtype)
-    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
-    return network, Microbatch(inputs, rows, weights), _parameters(request, network)
-
-
-def _check_weights(weights: Array, examples: int) -> None:
-    if weights.shape != (examples,):
-        raise InvalidError.field(
-            "/weights",
-            f"weights has shape {list(weights.shape)}; expected [{examples}]: one per example.",
-        )
-    negative = np.flatnonzero(weights < 0)
-    if len(negative):
-        raise InvalidError.field(
-            f"/weights/{negative[0]}",
-            f"weights[{negative[0]}] is {weights[negative[0]]}; weights must be at least 0.",
-        )
-    if not weights.any():
-        raise InvalidError.field(
-            "/weights",
-            "All weights are 0, so there is no mean: give at least one example a positive weight.",
-        )
-
-
-def _parameters(request: GradientsRequest, network: Network) -> Array:
-    if request.parameters is None:
-        return network.initial_parameters(request.seed, request.precision)
-    expected, got = {each.name for each in network.slices}, set(request.parameters)
-    if expected != got:
-        raise InvalidError.field(
-            "/parameters",
-            f"parameters has {short_repr(sorted(got))}; this network has {sorted(expected)}.",
-        )
-    flat = np.empty(network.size, request.precision)
-    for each in network.slices:
-        pointer = f"/parameters/{each.name}"
-        value = cast(numbers(request.parameters[each.name], pointer), pointer, flat.dtype)
-        if value.shape != each.shape:
-            raise InvalidError.field(
-                pointer,
-                f"{each.name} has shape {list(value.shape)}; expected {list(each.shape)}.",
-            )
-        flat[each.start : each.start + each.size] = value.ravel()
-    return flat
 
 
 def _sums(
