@@ -19,7 +19,7 @@ from batchgrad_service.settings import Settings
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.validation import plan
-from tests.service.asked_here import AskedHere
+from tests.service.inline_questions import InlineQuestions
 from tests.service.uploads import Put
 
 
@@ -53,7 +53,7 @@ class FakeSupervisor:
     store: Store
     notified: int = 0
     is_ready: bool = True
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    commands: list[tuple[str, str]] = field(default_factory=list)
     ledgers: dict[str, Path] = field(default_factory=dict)
 
     def notify(self) -> None:
@@ -69,7 +69,7 @@ class FakeSupervisor:
         return self._move("resume", job_id)
 
     def end_engine(self, job_id: str) -> None:
-        self.asked.append(("end engine", job_id))
+        self.commands.append(("end engine", job_id))
 
     def ledger(self, job_id: str, seconds: float) -> Path | None:  # noqa: ARG002
         return self.ledgers.get(job_id)
@@ -78,7 +78,7 @@ class FakeSupervisor:
         return self.is_ready
 
     def _move(self, action: str, job_id: str) -> Job:
-        self.asked.append((action, job_id))
+        self.commands.append((action, job_id))
         job = self.store.job(job_id)
         if job.status in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status}.", code="job_finished")
@@ -110,7 +110,7 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
     def make(**changes: Any) -> Bench:
         injected: dict[str, Any] = {
             "planner": plan.plan,
-            "questions": AskedHere(),
+            "questions": InlineQuestions(),
             "exporters": {"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
             "keep_alive_seconds": 15.0,
             "disk": None,

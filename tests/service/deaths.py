@@ -1,4 +1,4 @@
-"""One attempt at a job in this process, in which service or engine die when they are told to."""
+"""One attempt at a job in this process, in which service and engine die at chosen moments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,26 +53,27 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Fate:
-    """When who dies in one attempt, in lines of the engine and in its steps.
+    """The deaths in one attempt, counted in the engine's lines and steps.
 
-    The service stores `heard` lines and says so of all but the last `unsaid`; its engine leaves
-    `late` steps after that. The engine is killed before step `killed`, or in the checkpoint after
-    `halfway` others when rows are on the disk and θ is not, or in the one after `untold` others
-    when it would tell of it. `torn`: afterwards the newest checkpoint can't be read.
+    The service stores `stored` lines and acknowledges all but the last `unacknowledged`; then it
+    dies, and the engine ends `late` steps later. The engine is killed before step `killed`, in the
+    checkpoint after `halfway` others (its rows are on the disk, its parameters are not), or after
+    `unreported` checkpoints, before it reports the next one. `torn`: the newest checkpoint is then
+    damaged.
     """
 
-    heard: int = NEVER
-    unsaid: int = 0
+    stored: int = NEVER
+    unacknowledged: int = 0
     killed: int = NEVER
     halfway: int = NEVER
-    untold: int = NEVER
+    unreported: int = NEVER
     late: int = 0
     torn: bool = False
 
 
 @dataclass
 class Life:
-    """One attempt: the service's end of the pipe, and the engine's orders."""
+    """One attempt: the service's end of the pipe, and the source of the engine's commands."""
 
     reports: Reports
     job_id: str
@@ -93,26 +94,26 @@ class Life:
 
     def flush(self) -> None:
         line, self.line = self.line, b""
-        if self.lines >= self.fate.heard:
+        if self.lines >= self.fate.stored:
             raise BrokenPipeError
         self.lines += 1
         message = EngineMessage.validate_json(line)
         if isinstance(message, Finished | LedgerWritten | ClusterWanted):
             return
         assert self.reports.take(self.job_id, self.attempt, message, self.lines)
-        if self.lines <= self.fate.heard - self.fate.unsaid:
-            self.said = self.lines
+        if self.lines <= self.fate.stored - self.fate.unacknowledged:
+            self.acknowledged = self.lines
 
     @property
     def interrupted(self) -> bool:
         if hasattr(self, "said"):
-            self.writer.stored(self.said)  # the engine hears of it at some time
+            self.writer.stored(self.acknowledged)  # the engine reads this at some time
         self.steps += 1
         if self.steps >= self.fate.killed:
             raise Killed
         retry = {"microbatches": 1, "reason": "died", "at": [self.attempt, self.steps]}
         self.writer.send(EngineEvent(event="retry", data=retry))
-        self.alone += self.lines >= self.fate.heard
+        self.alone += self.lines >= self.fate.stored
         return self.alone > self.fate.late
 
     def ledger_wanted(self) -> bool:
@@ -129,7 +130,7 @@ class Life:
 
         def send(message: Sent) -> None:
             self.checkpoints += isinstance(message, Checkpointed)
-            if self.checkpoints > self.fate.untold:
+            if self.checkpoints > self.fate.unreported:
                 raise Killed
             self.writer.send(message)
 
@@ -141,8 +142,8 @@ class Life:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a job has in the end, without what is another's time."""
+class JobResult:
+    """What a job has in the end, without times."""
 
     rows: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
@@ -163,7 +164,7 @@ class World:
         return made.id
 
     def attempt(self, job_id: str, fate: Fate, *, often: bool) -> None:
-        """As the supervisor does it: what an earlier engine left is stored first."""
+        """Run an attempt as the supervisor does: first store what an earlier engine left."""
         number = self.store.begin_attempt(job_id)
         assert number is not None
         self.reports.take_over(job_id, number)
@@ -173,15 +174,15 @@ class World:
         newest = max(folder.glob("step-*.safetensors"), default=None)
         if fate.torn and newest is not None:
             newest.write_bytes(newest.read_bytes()[:200])
-        self.settle(job_id, "recovering")
+        self.end_attempt(job_id, "recovering")
 
-    def settle(self, job_id: str, *statuses: JobStatus) -> None:
-        """As a service does at its start."""
+    def end_attempt(self, job_id: str, *statuses: JobStatus) -> None:
+        """Change the status as a service does at its start."""
         self.reports.take_over(job_id, self.store.job(job_id).attempts)
         for status in statuses:
             assert self.store.transition(job_id, to=status)
 
-    def told(self, job_id: str) -> Told:
+    def result(self, job_id: str) -> JobResult:
         events = self.store.events(job_id, limit=1000).data
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         by_type = {
@@ -198,7 +199,7 @@ class World:
         assert sorted(int(path.stem[5:]) for path in files) == sorted(kept)
         warnings = [data["detail"] for data in by_type["warning"]]
         rows = self.store.steps(job_id, after=None, limit=100).data
-        return Told(
+        return JobResult(
             [row.model_dump(exclude={"time", "phases"}) for row in rows],
             by_type["evaluation"],
             [warning for warning in warnings if ".safetensors" not in warning],
@@ -207,7 +208,7 @@ class World:
 
 
 def start(world: World, job_id: str, attempt: int) -> Start:
-    """The order that the attempt's engine gets."""
+    """Return the first message to the attempt's engine."""
     return Start(
         job_id=job_id,
         attempt=attempt,
@@ -218,7 +219,7 @@ def start(world: World, job_id: str, attempt: int) -> Start:
 
 
 def make_world(store: Store, directory: Path, *, broken: Sequence[int]) -> World:
-    """Those examples have inputs that are not finite."""
+    """Make a dataset in which the `broken` examples have inputs that are not finite."""
     random = np.random.default_rng(3)
     dataset = directory / "dataset"
     dataset.mkdir()
@@ -231,30 +232,30 @@ def make_world(store: Store, directory: Path, *, broken: Sequence[int]) -> World
     return World(store, Reports(store, metrics, directory), directory, dataset)
 
 
-def undisturbed(world: World) -> Told:
-    """What the job has when nobody dies."""
+def run_undisturbed(world: World) -> JobResult:
+    """Return what the job has if neither service nor engine dies."""
     job_id = world.job(spec())
     world.attempt(job_id, Fate(), often=True)
-    told = world.told(job_id)
-    assert [row["step"] for row in told.rows] == list(range(1, STEPS + 1))
-    assert len(told.evaluations) + len(told.warnings) >= 5
-    return told
+    result = world.result(job_id)
+    assert [row["step"] for row in result.rows] == list(range(1, STEPS + 1))
+    assert len(result.evaluations) + len(result.warnings) >= 5
+    return result
 
 
-def endure(world: World, seed: int) -> Told:
-    """The same of a job with six deaths drawn by `seed`."""
+def run_with_deaths(world: World, seed: int) -> JobResult:
+    """Return what a job has after six attempts with deaths drawn by `seed`."""
     random = Random(seed)
     job_id = world.job(spec(checkpoint_interval_seconds=random.choice([1e-9, 3600.0])))
     for _ in range(6):
         fate = Fate(
-            heard=random.choice([NEVER, random.randint(0, 25)]),
-            unsaid=random.randint(0, 3),
+            stored=random.choice([NEVER, random.randint(0, 25)]),
+            unacknowledged=random.randint(0, 3),
             killed=random.choice([NEVER, random.randint(0, 8)]),
             halfway=random.choice([NEVER, random.randint(0, 6)]),
-            untold=random.choice([NEVER, random.randint(0, 6)]),
+            unreported=random.choice([NEVER, random.randint(0, 6)]),
             late=random.choice([0, random.randint(1, 6)]),
             torn=random.random() < 0.2,
         )
         world.attempt(job_id, fate, often=random.random() < 0.7)
     world.attempt(job_id, Fate(), often=True)
-    return world.told(job_id)
+    return world.result(job_id)

@@ -20,9 +20,9 @@ from batchgrad_service.routes import dependencies, examples
 from batchgrad_service.validation import memory
 from batchgrad_service.validation import plan as plan_module
 from batchgrad_service.web.forms import form_fields
-from tests.service.asked_here import AskedHere
 from tests.service.building import body, npz, problem, push, submit
 from tests.service.conftest import Bench
+from tests.service.inline_questions import InlineQuestions
 
 Make = Callable[..., Bench]
 
@@ -139,7 +139,7 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("question", "said"),
     [
         (
             question(inputs=[[[[1]]]], model=CONVOLUTION),
@@ -174,9 +174,9 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_what_an_answer_takes_is_bounded_beforehand(
-    http: TestClient, asked: dict[str, Any], said: str | None
+    http: TestClient, question: dict[str, Any], said: str | None
 ) -> None:
-    answer = http.post("/v1/gradients", json=asked)
+    answer = http.post("/v1/gradients", json=question)
     if said is None:
         assert answer.status_code == 200
     else:
@@ -220,15 +220,15 @@ def test_a_large_example_is_given_as_an_array_alone(http: TestClient, monkeypatc
 def test_large_data_and_long_specs_are_read_by_another_process(
     make_bench: Make, monkeypatch: Any
 ) -> None:
-    questions = AskedHere()
+    questions = InlineQuestions()
     http = make_bench(questions=questions).http
     push(http)
     assert http.post("/v1/jobs", json=body()).status_code == 201
-    assert questions.asked == []
+    assert questions.kinds == []
     monkeypatch.setattr(dependencies, "SMALL_SPEC_BYTES", 10)
     monkeypatch.setattr(dependencies, "SMALL_DATA_BYTES", 10)
     assert http.post("/v1/jobs", json=body()).status_code == 201
-    assert questions.asked == ["spec", "plan"]
+    assert questions.kinds == ["spec", "plan"]
 
 
 def test_bodies_that_are_held_are_bounded_together() -> None:

@@ -7,7 +7,16 @@ import pytest
 from batchgrad.contract import JobStatus
 from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_service.store import Store
-from tests.service.deaths import Fate, Life, World, endure, make_world, spec, start, undisturbed
+from tests.service.deaths import (
+    Fate,
+    Life,
+    World,
+    make_world,
+    run_undisturbed,
+    run_with_deaths,
+    spec,
+    start,
+)
 
 
 @pytest.fixture
@@ -19,25 +28,25 @@ def world(store: Store, tmp_path: Path) -> World:
 @pytest.mark.parametrize(
     ("fate", "seconds"),
     [
-        pytest.param(Fate(heard=7), 3600.0, id="service killed, the engine leaves"),
-        pytest.param(Fate(heard=7, unsaid=3), 3600.0, id="stored, but the engine does not know"),
+        pytest.param(Fate(stored=7), 3600.0, id="service killed, the engine leaves"),
+        pytest.param(Fate(stored=7, unacknowledged=3), 3600.0, id="stored, not acknowledged"),
         pytest.param(Fate(killed=8), 3600.0, id="engine killed"),
         pytest.param(Fate(killed=8), 1e-9, id="engine killed, with checkpoints"),
-        pytest.param(Fate(heard=8, late=9, killed=6), 1e-9, id="both killed"),
-        pytest.param(Fate(heard=11, unsaid=5, halfway=3), 1e-9, id="between rows and checkpoint"),
-        pytest.param(Fate(untold=3), 1e-9, id="between checkpoint and its message"),
-        pytest.param(Fate(heard=9, torn=True), 1e-9, id="newest checkpoint torn"),
-        pytest.param(Fate(heard=0), 3600.0, id="before the first line"),
+        pytest.param(Fate(stored=8, late=9, killed=6), 1e-9, id="both killed"),
+        pytest.param(Fate(stored=11, unacknowledged=5, halfway=3), 1e-9, id="rows, no checkpoint"),
+        pytest.param(Fate(unreported=3), 1e-9, id="between checkpoint and its message"),
+        pytest.param(Fate(stored=9, torn=True), 1e-9, id="newest checkpoint torn"),
+        pytest.param(Fate(stored=0), 3600.0, id="before the first line"),
     ],
 )
 def test_each_row_and_event_comes_once_whoever_dies(
     world: World, fate: Fate, seconds: float
 ) -> None:
-    expected = undisturbed(world)
+    expected = run_undisturbed(world)
     job_id = world.job(spec(checkpoint_interval_seconds=seconds))
     world.attempt(job_id, fate, often=True)
     world.attempt(job_id, Fate(), often=False)
-    assert world.told(job_id) == expected
+    assert world.result(job_id) == expected
     assert len(expected.evaluations) == 2
     assert len(expected.warnings) > 2
 
@@ -46,7 +55,7 @@ def test_each_row_and_event_comes_once_whoever_dies(
 def test_any_deaths_one_after_the_other(store: Store, tmp_path: Path, seed: int) -> None:
     """Here evaluations warn, too; `make test-stress` draws more."""
     world = make_world(store, tmp_path, broken=range(0, 101, 9))
-    assert endure(world, seed) == undisturbed(world)
+    assert run_with_deaths(world, seed) == run_undisturbed(world)
 
 
 @pytest.mark.parametrize("statuses", [("pausing", "paused"), ("cancelling", "cancelled")])
@@ -56,13 +65,13 @@ def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
     job_id = world.job(spec())
     assert world.store.begin_attempt(job_id) == 1
     begun = start(world, job_id, 1)
-    Life(world.reports, job_id, 1, Fate(heard=6, unsaid=2), often=True).live(begun)
+    Life(world.reports, job_id, 1, Fate(stored=6, unacknowledged=2), often=True).live(begun)
     before = world.store.job(job_id).step
-    world.settle(job_id, *statuses)
+    world.end_attempt(job_id, *statuses)
     job = world.store.job(job_id)
     assert job.step == job.parameters_step
     assert job.step > before
-    assert [row["step"] for row in world.told(job_id).rows] == list(range(1, job.step + 1))
+    assert [row["step"] for row in world.result(job_id).rows] == list(range(1, job.step + 1))
     assert not (begun.job_directory / unstored_messages.FILE).exists()
 
 

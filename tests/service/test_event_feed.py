@@ -69,10 +69,10 @@ def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
         await until(lambda: any(len(feed._waiting) == 100 for feed in feeds._feeds.values()))
         for _ in range(10):
             await tell(counting, job_id, attempt)
-        told = [numbers(await first) for first in firsts]
+        received = [numbers(await first) for first in firsts]
         counting.transition(job_id, to="succeeded", allowed=["running"])
         rest = await asyncio.gather(*(everything(reader) for reader in readers))
-        return [first + more for first, more in zip(told, rest, strict=True)]
+        return [first + more for first, more in zip(received, rest, strict=True)]
 
     assert run(follow()) == [list(range(5, 17))] * 100
     assert counting.reads < 60  # two for each commit at most; it was two for each reader

@@ -34,7 +34,7 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
         assert file.exists()
         bench.supervisor.cancel(one.id)
         assert bench.http.delete(f"/v1/jobs/{one.id}").status_code == 204
-        assert ("end engine", one.id) in bench.supervisor.asked
+        assert ("end engine", one.id) in bench.supervisor.commands
     assert not file.exists()
 
 

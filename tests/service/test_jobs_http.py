@@ -31,8 +31,8 @@ def test_only_who_stores_parameters_waits_for_others_that_do(bench: Bench) -> No
     answers: list[int] = []
 
     def ask() -> None:
-        asked = (bench.http.post(path, json=body()) for path in ("/v1/jobs", "/v1/plans"))
-        answers.extend(answer.status_code for answer in asked)
+        responses = (bench.http.post(path, json=body()) for path in ("/v1/jobs", "/v1/plans"))
+        answers.extend(answer.status_code for answer in responses)
 
     asking = threading.Thread(target=ask, daemon=True)
     with bench.app.state.services.parameters.lock:
@@ -203,7 +203,7 @@ def test_actions_are_the_supervisors(bench: Bench) -> None:
     job = submit(bench.http)
     for action in ("pause", "resume", "cancel"):
         assert bench.http.post(f"/v1/jobs/{job.id}/{action}").status_code == 202
-    assert bench.supervisor.asked == [(a, job.id) for a in ("pause", "resume", "cancel")]
+    assert bench.supervisor.commands == [(a, job.id) for a in ("pause", "resume", "cancel")]
     problem(bench.http.post(f"/v1/jobs/{job.id}/cancel"), 409)
     problem(bench.http.post("/v1/jobs/nothing/cancel"), 404)
 

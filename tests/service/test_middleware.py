@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from batchgrad_service.problems import InvalidError
-from tests.service.asked_here import AskedHere
 from tests.service.building import body, npz, problem, push
 from tests.service.conftest import Bench
+from tests.service.inline_questions import InlineQuestions
 
 JSON = {"content-type": "application/json"}
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
@@ -169,7 +169,7 @@ def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None
     def broken(_body: bytes) -> bytes:
         raise RuntimeError("secret")
 
-    http = make_bench(questions=AskedHere(broken)).http
+    http = make_bench(questions=InlineQuestions(broken)).http
     body = {
         "model": {"layers": [{"kind": "linear", "out_features": 1}]},
         "loss": "squared_error",
@@ -198,7 +198,9 @@ def test_what_the_machine_lacks_for_a_while_is_no_defect(make_bench: Make) -> No
         "targets": [1.0],
     }
     with capture_logs() as logged:
-        answer = make_bench(questions=AskedHere(exhausted)).http.post("/v1/gradients", json=body)
+        answer = make_bench(questions=InlineQuestions(exhausted)).http.post(
+            "/v1/gradients", json=body
+        )
     assert "open files" in problem(answer, 503)["detail"]
     assert answer.headers["retry-after"] == "2"
     [failure] = [line for line in logged if line["event"] == "request failed"]
@@ -216,7 +218,7 @@ def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
         "targets": [1.0],
     }
     found = problem(
-        make_bench(questions=AskedHere(refuse)).http.post("/v1/gradients", json=body), 422
+        make_bench(questions=InlineQuestions(refuse)).http.post("/v1/gradients", json=body), 422
     )
     assert found["code"] == "odd"
     assert found["errors"] == [{"pointer": "/inputs", "detail": "inputs[0] is odd: make it even."}]

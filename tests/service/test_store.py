@@ -271,15 +271,15 @@ def test_a_dataset_stays_while_a_job_needs_it(store: Store) -> None:
         store.delete_dataset("digits")
 
 
-def test_subscribers_hear_of_each_commit_and_only_inside_the_block(store: Store) -> None:
+def test_subscribers_are_called_after_each_commit_inside_the_block(store: Store) -> None:
     job_id, attempt = started(store)
-    heard: list[int] = []
-    with store.subscribe(job_id, lambda: heard.append(len(store.events(job_id).data))):
+    counts: list[int] = []
+    with store.subscribe(job_id, lambda: counts.append(len(store.events(job_id).data))):
         before = len(store.events(job_id).data)
         store.record_event(job_id, attempt, EngineEvent(event="warning", data={"text": "x"}))
-    assert heard == [before + 1]  # what it hears of is already committed
+    assert counts == [before + 1]  # called after the commit
     store.record_event(job_id, attempt, EngineEvent(event="warning", data={}))
-    assert len(heard) == 1
+    assert len(counts) == 1
 
 
 def test_threads_leave_no_gap_in_the_events(store: Store) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from batchgrad_service.store import Store
-from tests.service.deaths import endure, make_world, undisturbed
+from tests.service.deaths import make_world, run_undisturbed, run_with_deaths
 
 SEEDS = range(100, 112)
 
@@ -12,7 +12,7 @@ def test_each_row_and_event_comes_once(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
     store.migrate()
     world = make_world(store, tmp_path, broken=range(0, 101, 9))
-    expected = undisturbed(world)
+    expected = run_undisturbed(world)
     for seed in SEEDS:
-        assert endure(world, seed) == expected, f"seed {seed}"
+        assert run_with_deaths(world, seed) == expected, f"seed {seed}"
     store.close()

@@ -26,15 +26,15 @@ PATIENCE_SECONDS = 20.0
 
 @dataclass
 class FakeCluster:
-    """Remembers what was asked of it; `broken` makes it refuse."""
+    """Records the requested numbers of workers; `broken` makes it refuse."""
 
     broken: bool = False
-    asked: list[int] = field(default_factory=list)
+    requested: list[int] = field(default_factory=list)
     leftovers_removed: int = 0
     stopped: bool = False
 
     def address(self, workers: int) -> ClusterAddress:
-        self.asked.append(workers)
+        self.requested.append(workers)
         if self.broken:
             raise ClusterUnavailableError("no room for Ray")
         return ClusterAddress("127.0.0.1:1", private=True, environment={"SEEN": "yes"})

@@ -115,4 +115,4 @@ def test_a_cluster_that_does_not_start_fails_the_job_with_the_reason(bench: Benc
     bench.until_status(job_id, "failed")
     assert bench.store.job(job_id).reason == "cluster_unavailable"
     assert bench.states(job_id)[-1].data["detail"] == "no room for Ray"
-    assert bench.cluster.asked == [2, 2]
+    assert bench.cluster.requested == [2, 2]

@@ -1,4 +1,4 @@
-"""A running job's ledger, asked of its engine."""
+"""A running job's example ledger, requested from its engine."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_locked_database_costs_no_engine_and_no_row(
     bench.cluster = gate = Gate()
     supervisor = bench.supervisor()
     job_id = bench.submit(wants_cluster=1, steps=40, checkpoint_every=0)
-    bench.until(lambda: gate.asked == [1])
+    bench.until(lambda: gate.requested == [1])
     with closing(sqlite3.connect(bench.data_dir / "batchgrad.sqlite3")) as other:
         other.execute("BEGIN IMMEDIATE")
         gate.opened.set()

@@ -158,16 +158,16 @@ def test_an_engine_that_stays_after_its_last_message_is_ended(bench: Bench) -> N
     assert bench.path(job_id)[-1] == "succeeded"
 
 
-@pytest.mark.parametrize(("workers", "asked"), [(0, []), ("auto", []), (2, [2])])
+@pytest.mark.parametrize(("workers", "requested"), [(0, []), ("auto", []), (2, [2])])
 def test_only_a_job_with_workers_needs_a_cluster(
-    bench: Bench, workers: int | str, asked: list[int]
+    bench: Bench, workers: int | str, requested: list[int]
 ) -> None:
     bench.supervisor()
     job_id = bench.submit(workers=workers)
     bench.until_status(job_id, "succeeded")
-    assert bench.cluster.asked == asked
+    assert bench.cluster.requested == requested
     start = (bench.folder(job_id) / "start-1.json").read_text()
-    assert ('"ray_address": "127.0.0.1:1"' in start) == bool(asked)
+    assert ('"ray_address": "127.0.0.1:1"' in start) == bool(requested)
     assert os.environ.get("SEEN") is None
 
 
@@ -177,7 +177,7 @@ def test_a_running_engine_may_ask_for_the_cluster(bench: Bench, broken: bool) ->
     bench.supervisor()
     job_id = bench.submit(workers="auto", wants_cluster=7)
     bench.until_status(job_id, "succeeded")
-    assert bench.cluster.asked == [7]
+    assert bench.cluster.requested == [7]
     answer = json.loads((bench.folder(job_id) / "cluster").read_text())
     assert answer["address"] == (None if broken else "127.0.0.1:1")
     assert answer["environment"] == ({} if broken else {"SEEN": "yes"})
@@ -187,7 +187,7 @@ def test_a_running_engine_may_ask_for_the_cluster(bench: Bench, broken: bool) ->
 def test_a_range_asks_for_its_most_workers(bench: Bench) -> None:
     bench.supervisor()
     bench.until_status(bench.submit(workers={"min": 1, "max": 3}), "succeeded")
-    assert bench.cluster.asked == [3]
+    assert bench.cluster.requested == [3]
 
 
 def test_a_job_can_be_deleted_at_the_moment_when_it_ends(

@@ -1,4 +1,4 @@
-"""Questions answered in this very process, for tests that are not about the other ones."""
+"""Questions answered in the test's own process, for tests that need no pool of processes."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -9,13 +9,13 @@ from batchgrad_service.questions.kinds import ANSWERS, Kind
 Answer = Callable[[bytes], bytes]
 
 
-class AskedHere:
-    """Answers as the processes do; `gradients` may answer that kind instead."""
+class InlineQuestions:
+    """Answers as the pool's processes do; `gradients` replaces the answer to that kind."""
 
     def __init__(self, gradients: Answer = ANSWERS["gradients"]) -> None:
         self._answers = {**ANSWERS, "gradients": gradients}
-        self.asked: list[Kind] = []
+        self.kinds: list[Kind] = []
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:  # noqa: ARG002
-        self.asked.append(kind)
+        self.kinds.append(kind)
         return BytesIO(self._answers[kind](body))
