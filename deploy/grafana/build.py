@@ -12,7 +12,7 @@ DASHBOARDS = {"overview": OVERVIEW, "job": A_JOB, "cluster": CLUSTER}
 
 
 def files() -> dict[str, str]:
-    """File names and what is in them."""
+    """Contents of the dashboard files by file name."""
     return {
         f"{name}.json": json.dumps(dashboard.json(), indent=2, sort_keys=True) + "\n"
         for name, dashboard in DASHBOARDS.items()

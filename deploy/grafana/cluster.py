@@ -1,4 +1,4 @@
-"""The dashboard of the workers."""
+"""The dashboard of the Ray workers."""
 
 from deploy.grafana.layout import Dashboard
 from deploy.grafana.panels import RATE, Query, curves, quantile
@@ -6,42 +6,42 @@ from deploy.grafana.panels import RATE, Query, curves, quantile
 CLUSTER = Dashboard(
     "batchgrad-cluster",
     "batchgrad: cluster",
-    "The Ray workers of all jobs: who is there, who went, what travels.",
+    "The Ray workers of all jobs: nodes, losses and traffic.",
     (
         (
-            "Who is there",
+            "Nodes and workers",
             (
                 curves(
                     "Nodes",
-                    "Ray's nodes as running jobs see them: busy with a worker, or idle. Idle ones "
-                    "while jobs wait: see the runbook. Nothing is known of nodes while no job "
-                    "runs on Ray.",
+                    "Ray nodes as running jobs see them: busy with a worker, or idle. If nodes are "
+                    "idle while jobs wait, see the runbook. No data while no job runs on Ray.",
                     "short",
                     Query("sum by (state) (batchgrad_cluster_nodes)", "{{state}}"),
                     stacked=True,
                 ),
                 curves(
                     "Workers",
-                    "Ray workers of running jobs. Starting for long: the cluster has no room.",
+                    "Ray workers of running jobs. If they start for long, the cluster has no free "
+                    "CPUs.",
                     "short",
                     Query("sum by (state) (batchgrad_workers)", "{{state}}"),
                     stacked=True,
                 ),
                 curves(
                     "Workers lost",
-                    "In a minute: killed, crashed, or silent for too long. Others compute what "
-                    "they held, in the same step, to the same bits.",
+                    "Per minute: workers that were killed, crashed or did not answer. Other "
+                    "workers compute their microbatches in the same step, with the same bits.",
                     "short",
                     Query("sum(increase(batchgrad_workers_lost_total[1m]))", "workers"),
                 ),
             ),
         ),
         (
-            "What travels",
+            "Traffic",
             (
                 curves(
-                    "Bytes a second",
-                    "Parameters out, sums in, by the way they take. Inline jobs send none.",
+                    "Bytes per second",
+                    "Parameters out, sums in, by transport. Inline jobs send none.",
                     "binBps",
                     Query(
                         "sum by (direction, transport) "
@@ -50,9 +50,8 @@ CLUSTER = Dashboard(
                     ),
                 ),
                 curves(
-                    "Bytes an example",
-                    "What an example costs in traffic. Larger minibatches and fewer workers make "
-                    "it less.",
+                    "Bytes per example",
+                    "Traffic per example. Larger minibatches and fewer workers reduce it.",
                     "bytes",
                     Query(
                         "sum by (direction) "
@@ -64,8 +63,8 @@ CLUSTER = Dashboard(
                 ),
                 curves(
                     "Microbatches computed again",
-                    "In a minute, by what became of their worker. Without an end: the retry storm "
-                    "of the runbook.",
+                    "Per minute, by what happened to their worker. If it does not end, see the "
+                    "retry storm in the runbook.",
                     "short",
                     Query(
                         "sum by (reason) (increase(batchgrad_microbatch_retries_total[1m]))",
@@ -75,12 +74,12 @@ CLUSTER = Dashboard(
             ),
         ),
         (
-            "Phases of all jobs' steps",
+            "Phases of the steps of all jobs",
             (
                 curves(
-                    "Part of the time",
-                    "compute is what workers are for. A growing reduce or shard says that there "
-                    "are too many workers for so small a step.",
+                    "Share of the time",
+                    "Most of the time should be compute. If reduce or shard grow, there are too "
+                    "many workers for a step of this size.",
                     "percentunit",
                     Query(
                         f"sum by (phase) (rate(batchgrad_step_phase_duration_seconds_sum{RATE}))"
@@ -93,15 +92,15 @@ CLUSTER = Dashboard(
                 ),
                 curves(
                     "Median",
-                    "Half of all steps spent less in the phase.",
+                    "Half of all steps took less time in the phase.",
                     "s",
                     quantile(0.5, "batchgrad_step_phase_duration_seconds", "phase"),
                     log=True,
                 ),
                 curves(
                     "99%",
-                    "All but a hundredth of steps spent less. Far above the median in compute: "
-                    "a slow or busy node now and then.",
+                    "99% of all steps took less time in the phase. If compute is far above the "
+                    "median, a node is sometimes slow or busy.",
                     "s",
                     quantile(0.99, "batchgrad_step_phase_duration_seconds", "phase"),
                     log=True,

@@ -31,7 +31,7 @@ A_JOB = Dashboard(
     "end when it stops running; choose an earlier time for one that has ended.",
     (
         (
-            "Where it is",
+            "Progress and state",
             (
                 value(
                     "Name",
@@ -52,7 +52,7 @@ A_JOB = Dashboard(
                     "Step", "Steps done.", "short", Query(f"batchgrad_job_step{{{MINE}}}"), width=3
                 ),
                 value(
-                    "Examples a second",
+                    "Examples per second",
                     "Per-example gradients computed.",
                     "ops",
                     Query(f"rate(batchgrad_job_examples_total{{{MINE}}}{RATE})"),
@@ -77,7 +77,7 @@ A_JOB = Dashboard(
                 ),
                 value(
                     "Last checkpoint",
-                    "Its age; before the first, the time that the job has run.",
+                    "Its age; before the first one, how long the job has run.",
                     "s",
                     Query(
                         "time() - batchgrad_job_checkpoint_last_success_timestamp_seconds"
@@ -186,7 +186,7 @@ A_JOB = Dashboard(
                     log=True,
                 ),
                 heat_map(
-                    "Norms of single gradients",
+                    "Gradient norms of single examples",
                     "How many examples' gradients have which norm. A band far above the others "
                     "is few examples that drive training: GET /v1/jobs/{id}/examples names them.",
                     "short",
@@ -202,7 +202,7 @@ A_JOB = Dashboard(
             "What does a step spend its time on?",
             (
                 curves(
-                    "Seconds a step, by phase",
+                    "Seconds per step, by phase",
                     "shard: cut the minibatch; compute: per-example gradients; reduce: add up; "
                     "update: the optimizer; compare: the shortcuts; checkpoint: to disk, shared "
                     "out over the steps between.",
@@ -217,8 +217,8 @@ A_JOB = Dashboard(
                     stacked=True,
                 ),
                 curves(
-                    "Steps a second",
-                    "How fast it goes.",
+                    "Steps per second",
+                    "Speed of the job.",
                     "ops",
                     Query(f"deriv(batchgrad_job_step{{{MINE}}}{RATE})", "steps"),
                     width=12,

@@ -6,7 +6,7 @@ from deploy.grafana.panels import NAMED, RATE, Query, bars, curves, quantile, va
 OVERVIEW = Dashboard(
     "batchgrad-overview",
     "batchgrad: overview",
-    "Is the service well, what does it do, how fast?",
+    "State, work and speed of the service.",
     (
         (
             "Jobs",
@@ -21,7 +21,7 @@ OVERVIEW = Dashboard(
                 ),
                 value(
                     "Running",
-                    "Jobs with an engine. At most as many as 'at once' says.",
+                    "Jobs with an engine; at most as many as 'at once' shows.",
                     "short",
                     Query(
                         "sum(batchgrad_jobs"
@@ -36,14 +36,14 @@ OVERVIEW = Dashboard(
                 ),
                 value(
                     "Queued",
-                    "Jobs that wait for a place. GET /v1/jobs/{id} says why, in queued_because.",
+                    "Jobs that wait to start. GET /v1/jobs/{id} says why in queued_because.",
                     "short",
                     Query('sum(batchgrad_jobs{state="queued"})'),
                     above={1: "warn"},
                 ),
                 value(
                     "Succeeded, 24 h",
-                    "Jobs that reached their end in the last day.",
+                    "Jobs that succeeded in the last day.",
                     "short",
                     Query('sum(increase(batchgrad_jobs_finished_total{outcome="succeeded"}[24h]))'),
                     color="ok",
@@ -58,7 +58,8 @@ OVERVIEW = Dashboard(
                 ),
                 curves(
                     "Jobs by state",
-                    "Recovering jobs had their engine or the service die, and go on by themselves.",
+                    "The engine of a recovering job, or the service, died; the job continues by "
+                    "itself.",
                     "short",
                     Query(
                         'sum by (state) (batchgrad_jobs{state!~"succeeded|failed|cancelled"})',
@@ -95,7 +96,7 @@ OVERVIEW = Dashboard(
             "Throughput and gap",
             (
                 curves(
-                    "Examples a second",
+                    "Examples per second",
                     "Per-example gradients computed, by job. A drop with the same workers is a "
                     "slow worker, a full machine, or evaluation and checkpoints in between.",
                     "ops",
@@ -149,10 +150,10 @@ OVERVIEW = Dashboard(
                     width=6,
                 ),
                 curves(
-                    "What was not smooth",
-                    "Within 10 minutes: workers that went, microbatches that others computed "
-                    "again, examples left out because their gradient was not finite. None of it "
-                    "changes a result; much of it costs time.",
+                    "Losses and retries",
+                    "Within 10 minutes: lost workers, microbatches that other workers computed "
+                    "again, examples left out because their gradient was not finite. Losses and "
+                    "retries change no result, but take time.",
                     "short",
                     Query("sum(increase(batchgrad_workers_lost_total[10m]))", "workers lost"),
                     Query(
@@ -167,7 +168,7 @@ OVERVIEW = Dashboard(
                 ),
                 curves(
                     "Age of the last checkpoint",
-                    "How much work a job would do again if its engine died now.",
+                    "Work that a job would repeat if its engine died now.",
                     "s",
                     Query(
                         f"time() - batchgrad_job_checkpoint_last_success_timestamp_seconds {NAMED}",
@@ -181,7 +182,7 @@ OVERVIEW = Dashboard(
             "API",
             (
                 curves(
-                    "Requests a second",
+                    "Requests per second",
                     "By route template. Prometheus itself is /metrics.",
                     "reqps",
                     Query(
@@ -193,8 +194,7 @@ OVERVIEW = Dashboard(
                 ),
                 curves(
                     "Time to answer, 95%",
-                    "All but a twentieth of requests were answered faster. An event stream counts "
-                    "until it begins.",
+                    "95% of requests were answered faster. An event stream counts until it begins.",
                     "s",
                     quantile(0.95, "batchgrad_http_request_duration_seconds", "route"),
                     width=6,
@@ -202,7 +202,7 @@ OVERVIEW = Dashboard(
                 ),
                 curves(
                     "Refused and failed",
-                    "Answers of 400 and above: 4xx is what the client sent, 5xx is the service.",
+                    "Responses of 400 and above: 4xx are faults of the client, 5xx of the service.",
                     "reqps",
                     Query(
                         "sum by (status, route) (rate(batchgrad_http_request_duration_seconds_count"
@@ -212,9 +212,9 @@ OVERVIEW = Dashboard(
                     width=6,
                 ),
                 curves(
-                    "The service's own processor",
-                    "CPU seconds a second of the process that answers HTTP, engines not included. "
-                    "Near 1 it is what holds jobs up.",
+                    "CPU of the service",
+                    "CPU seconds per second of the process that serves HTTP, without engines. Near "
+                    "1 it slows jobs down.",
                     "short",
                     Query(f'rate(process_cpu_seconds_total{{job="batchgrad"}}{RATE})', "cores"),
                     width=6,

@@ -73,7 +73,7 @@ def test_an_interrupted_first_start_does_not_prevent_the_next(settings: Settings
     interrupted = DataDirectory(settings.data_dir)
     interrupted.lock(settings.url_of_database)
     with closing(Store(settings.url_of_database)) as empty:
-        empty.check()  # the file is there, and has nothing in it
+        empty.check()  # creates an empty file
     interrupted.unlock()
     with open_storage(settings) as (_, store, trusted):
         assert trusted

@@ -46,8 +46,8 @@ async def everything(followed: AsyncIterator[bytes]) -> list[int]:
 
 async def tell(store: Store, job_id: str, attempt: int, count: int = 1) -> None:
     for _ in range(count):
-        happened = EngineEvent(event="warning", data={"detail": "x"})
-        await asyncio.to_thread(store.record_event, job_id, attempt, happened)
+        event_data = EngineEvent(event="warning", data={"detail": "x"})
+        await asyncio.to_thread(store.record_event, job_id, attempt, event_data)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -84,9 +84,9 @@ def test_a_finished_job_is_told_from_any_event_on(bench: Bench) -> None:
     url = f"/v1/jobs/{job_id}/events"
     answer = bench.http.get(url)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = list(events(iter(answer.text.splitlines())))
-    assert [event.seq for event in told] == list(range(1, 8))
-    assert [event.type for event in told][-3:] == ["progress", "state", "end"]
+    received = list(events(iter(answer.text.splitlines())))
+    assert [event.seq for event in received] == list(range(1, 8))
+    assert [event.type for event in received][-3:] == ["progress", "state", "end"]
     rest = bench.http.get(url, headers={"Last-Event-ID": "5"}).text
     assert [event.seq for event in events(iter(rest.splitlines()))] == [6, 7]
     assert bench.http.get(url, headers={"Last-Event-ID": "7"}).text == ""
@@ -111,35 +111,35 @@ def test_an_event_is_told_at_once_and_the_stream_ends_with_the_job(live: Live) -
     bench, client = live(15.0)
     job_id, attempt = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        told = events(answer.iter_lines())
-        assert [next(told).type for _ in range(4)] == ["state", "plan", "state", "state"]
+        received = events(answer.iter_lines())
+        assert [next(received).type for _ in range(4)] == ["state", "plan", "state", "state"]
         before = time.monotonic()
         bench.store.record_event(job_id, attempt, EngineEvent(event="warning", data={"text": "é"}))
-        event = next(told)
+        event = next(received)
         assert time.monotonic() - before < 5.0  # measured: a few milliseconds
         assert event.data == {"text": "é"}
         bench.store.transition(job_id, to="succeeded", allowed=["running"])
-        assert [event.type for event in told] == ["state", "end"]
+        assert [event.type for event in received] == ["state", "end"]
 
 
 def test_a_silent_stream_is_kept_alive(live: Live) -> None:
     bench, client = live(0.02)
     job_id, _ = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events", params={"after": 4}) as answer:
-        told = frames(answer.iter_lines())
-        assert [next(told), next(told)] == [{"": "keep-alive"}] * 2
+        received = frames(answer.iter_lines())
+        assert [next(received), next(received)] == [{"": "keep-alive"}] * 2
 
 
 def test_a_silent_stream_ends_when_the_service_stops(live: Live) -> None:
     bench, client = live(15.0)
     job_id, _ = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        told = frames(answer.iter_lines())
+        received = frames(answer.iter_lines())
         for _ in range(4):
-            next(told)
+            next(received)
         before = time.monotonic()
         bench.shutdown.begin()
-        assert list(told) == []
+        assert list(received) == []
         assert time.monotonic() - before < 5.0
 
 
@@ -147,11 +147,11 @@ def test_a_stream_ends_when_its_job_is_deleted(live: Live) -> None:
     bench, client = live(0.05)
     job_id, _ = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events", params={"after": 4}) as answer:
-        told = frames(answer.iter_lines())
-        assert next(told) == {"": "keep-alive"}
+        received = frames(answer.iter_lines())
+        assert next(received) == {"": "keep-alive"}
         bench.store.transition(job_id, to="succeeded")
         bench.store.delete_job(job_id)
-        list(told)  # returns
+        list(received)  # returns
 
 
 def test_nobody_listens_after_a_client_has_left(live: Live) -> None:

@@ -27,7 +27,7 @@ TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
 
 
 def job_on(bench: Bench, dataset: str = "digits") -> tuple[str, DatasetSource]:
-    """A queued job, and what its engine is told of its dataset."""
+    """A queued job, and what its engine knows of its dataset."""
     answer = bench.http.post(
         "/v1/jobs",
         json={
@@ -193,6 +193,6 @@ def test_the_service_advertises_where_it_listens_unless_told(tmp_path: Path) -> 
     for wrong in ("head:8711", "http://[::1", "http://head:port", "http://head:0"):
         with pytest.raises(ValueError, match="not the URL of a service"):
             Settings(data_dir=tmp_path, advertised_url=wrong)
-    told = Settings(data_dir=tmp_path, advertised_url="https://head/batchgrad/")
-    [url] = Sources(told, "http://127.0.0.1:5").of("j", "sha256:aa").urls
+    configured = Settings(data_dir=tmp_path, advertised_url="https://head/batchgrad/")
+    [url] = Sources(configured, "http://127.0.0.1:5").of("j", "sha256:aa").urls
     assert url == "https://head/batchgrad/v1/jobs/j/dataset"

@@ -18,8 +18,8 @@ def finished(bench: Bench) -> str:
     job_id, attempt = started(bench.store, labels={"note": MARKUP})
     bench.store.record_report(job_id, attempt, report(row(1), row(2)))
     bench.store.record_checkpoint(job_id, attempt, checkpointed(2))
-    happened = EngineEvent(event="warning", data={"detail": MARKUP})
-    bench.store.record_event(job_id, attempt, happened)
+    warning = EngineEvent(event="warning", data={"detail": MARKUP})
+    bench.store.record_event(job_id, attempt, warning)
     bench.store.transition(job_id, to="succeeded", allowed=["running"], attempt=attempt)
     return job_id
 

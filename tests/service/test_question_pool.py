@@ -114,7 +114,7 @@ def test_one_that_was_killed_is_replaced(pool: QuestionPool) -> None:
     assert forker is not None
     forker.kill()
     forker.wait()
-    ask(pool)  # by one that is there
+    ask(pool)  # by the process that still runs
     kill(set(session_members(forker.pid)))
     ask(pool)
 

@@ -101,5 +101,5 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def test_docs_name_every_setting_with_its_default() -> None:
     text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-    told = [line for line in text.splitlines() if line.startswith("| `")]
-    assert told == [_row(*setting) for setting in Settings.model_fields.items()]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [_row(*setting) for setting in Settings.model_fields.items()]

@@ -1,4 +1,4 @@
-"""A database that is locked by somebody else, full, damaged or not there."""
+"""A database that is locked, full, damaged or missing."""
 
 import os
 import sqlite3
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Somebody holds the lock."""
+    """Another process holds the lock."""
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

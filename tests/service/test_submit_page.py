@@ -74,10 +74,10 @@ def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
 def test_what_cannot_be_meant_is_shown_before_and_after(bench: Bench) -> None:
     push(bench.http)
     spec = SPEC.replace("out_features: 2", "out_features: 128")
-    told = "The network has 128 outputs, the dataset has 2 classes"
-    assert told in post(bench.http, spec, action="check").text
+    message = "The network has 128 outputs, the dataset has 2 classes"
+    assert message in post(bench.http, spec, action="check").text
     page = bench.http.get(post(bench.http, spec).headers["location"]).text
-    assert page.count(told) == 2  # below the heading, and as an event
+    assert page.count(message) == 2  # below the heading, and as an event
 
 
 def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
@@ -115,8 +115,8 @@ def test_what_is_wrong_is_told_at_its_line_and_the_text_stays(
     text = SPEC.replace(old, new)
     assert text != SPEC
     answer = post(bench.http, text)
-    marked, told = errors_of(answer)
+    marked, message = errors_of(answer)
     assert marked == lines
-    assert said in told
+    assert said in message
     assert text.rstrip("\n").rsplit("\n", 1)[-1][:50] in answer.text
     assert bench.http.get("/v1/jobs").json()["data"] == []
