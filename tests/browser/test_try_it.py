@@ -32,14 +32,14 @@ def test_the_gap_moves_with_the_examples_and_the_network(
     x = page.get_by_label("x1 of example 2", exact=True)
     expect(said).to_contain_text("−0.2350")
     x.fill("0")
-    expect(said).to_contain_text("exact here")  # equal inputs: nothing differs
+    expect(said).to_contain_text("exact for these examples")  # equal inputs: nothing differs
     x.fill("1")
     page.get_by_label("0.weight").fill("2")
     expect(said).not_to_contain_text("−0.2233")
     page.get_by_label("weight of example 2").fill("0")
-    expect(said).to_contain_text("exact here")  # one example counts
+    expect(said).to_contain_text("exact for these examples")  # one example counts
     page.get_by_label("Start from").select_option("a line fit")
-    expect(said).not_to_contain_text("exact here")
+    expect(said).not_to_contain_text("exact for these examples")
     assert cell(page, "mean gradient", 1) == cell(page, "averaged_error", 1)  # the bias is right
     assert cell(page, "mean gradient", 0) != cell(page, "averaged_error", 0)
     page.get_by_role("button", name="Add an example").click()
