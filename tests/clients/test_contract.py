@@ -69,12 +69,12 @@ def test_no_field_of_numbers_takes_text() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("batch_size", True, "got true; expected full, or a whole number."),
-        ("epochs", "1:30", "got '1:30'; expected a whole number."),
-        ("epochs", 3.0, "got 3.0; expected a whole number, without a point."),
-        ("workers", False, "got false; expected auto, or a whole number, or keys and values."),
+        ("batch_size", True, "got true; expected full, or an integer."),
+        ("epochs", "1:30", "got '1:30'; expected an integer."),
+        ("epochs", 3.0, "got 3.0; expected an integer, without a decimal point."),
+        ("workers", False, "got false; expected auto, or an integer, or keys and values."),
         ("standardize", "yes", "got 'yes'; expected true or false."),
-        ("class_weights", {True: 1.0}, "got true; expected a whole number."),
+        ("class_weights", {True: 1.0}, "got true; expected an integer."),
         ("class_weights", {0: True}, "got true; expected a number."),
         ("checkpoint_interval_seconds", "30", "got '30'; expected a number."),
     ],

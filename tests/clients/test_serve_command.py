@@ -32,7 +32,7 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(tmp_path: Path) -> Non
     assert done.exit_code == 2
     said = " ".join(done.stderr.split())
     assert " BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS: got '0'; expected more than 0." in said
-    assert "--port (BATCHGRAD_PORT): got 'many'; expected a whole number." in said
+    assert "--port (BATCHGRAD_PORT): got 'many'; expected an integer." in said
     assert not (tmp_path / "data").exists()
 
 

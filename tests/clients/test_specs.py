@@ -70,7 +70,7 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
         ("batch_size: 256", "batchsize: 256", "/batch_size", "is required: add it."),
         ("epochs: 3", "steps: 0", "/steps", "got 0; expected at least 1."),
         ("learning_rate: 1e-1", "lr: 1", "/optimizer/lr", "did you mean learning_rate?"),
-        ("kind: relu", "{kind: relu, slope: 1}", "/model/layers/1/slope", "take one of kind."),
+        ("kind: relu", "{kind: relu, slope: 1}", "/model/layers/1/slope", "use one of kind."),
         (
             "epochs: 3",
             "learning_rate: 1",
@@ -86,7 +86,7 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
             "out_features: 10",
             "out_features: 10, in_features: 7",
             "/model/layers/2/in_features",
-            "remove it, it follows from the data",
+            "remove it; it follows from the data",
         ),
         ("epochs: 3", "", "", "give exactly one"),
         ("kind: relu", "kind: batch_norm2d", "/model/layers/1", "mixes the examples"),
@@ -113,12 +113,12 @@ def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
         (
             "spec.yaml",
             "a: 1\nname: [",
-            r"spec.yaml is no YAML: .*stream end.* at line 2, column 8\.$",
+            r"spec.yaml is not valid YAML: .*stream end.* at line 2, column 8\.$",
         ),
-        ("spec.yaml", "name: \x00", "spec.yaml is no YAML: [^<]*special characters"),
-        ("spec.json", "{'name': 1}", r"spec.json is no JSON: .* at line 1, column 2\.$"),
-        ("spec.yaml", "- 1", "holds list"),
-        ("spec.yaml", "", "holds NoneType"),
+        ("spec.yaml", "name: \x00", "spec.yaml is not valid YAML: [^<]*special characters"),
+        ("spec.json", "{'name': 1}", r"spec.json is not valid JSON: .* at line 1, column 2\.$"),
+        ("spec.yaml", "- 1", "contains list"),
+        ("spec.yaml", "", "contains NoneType"),
     ],
 )
 def test_files_that_hold_no_spec(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -164,7 +164,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec) as caught:
         load_gradients(write(tmp_path, json.dumps(request | {"update": "averaged_error"})))
     [error] = caught.value.errors
-    assert "'update' is no key here: remove it, or take one of model, loss, inputs," in error.detail
+    assert "unknown key 'update': remove it, or use one of model, loss, inputs," in error.detail
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         ("kind: linear", "kind: dense", "did you mean linear?"),
         ("kind: linear", "kind: Conv2d", "did you mean conv2d?"),
         ("kind: relu", "kind: MaxPooling2D", "did you mean max_pool2d?"),
-        ("kind: relu", "kind: softmax", "the loss softmax_cross_entropy holds it"),
+        ("kind: relu", "kind: softmax", "softmax_cross_entropy includes it"),
         ("kind: relu", "kind: Dropout", "remove it."),
         ("kind: relu", "kind: transformer", "expected one of linear, conv2d, max_pool2d"),
         ("kind: sgd", "kind: Adam", "did you mean adam?"),

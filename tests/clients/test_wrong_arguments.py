@@ -94,7 +94,7 @@ def test_what_is_no_id_is_not_asked_for(kit: Any, wrong: Any) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
     with script.client() as client:
         for ask in (client.job, client.delete, client.wait, client.cancel, client.dataset):
-            with pytest.raises(errors.InvalidArgument, match=r"(job_id|name) (is|holds) "):
+            with pytest.raises(errors.InvalidArgument, match=r"(job_id|name) (is|contains) "):
                 ask(wrong)
         with pytest.raises(errors.InvalidArgument, match=r"give its id, job\.id"):
             client.wait(client.job("job_1"))

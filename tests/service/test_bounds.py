@@ -92,9 +92,9 @@ def test_text_that_cannot_travel_is_named_and_long_text_cut(
     ("text", "said"),
     [
         (b'{"seed": 1, "seed": 2}', "The body has the key 'seed' twice: remove one"),
-        (b'{"seed": ' + b"9" * 4301 + b"}", "The body is no JSON: Exceeds the limit"),
+        (b'{"seed": ' + b"9" * 4301 + b"}", "The body is not valid JSON: Exceeds the limit"),
         (b"[" * 100_000, "The body is nested too deep"),
-        (b'{"\xff": 1}', "The body is no JSON: 'utf-8' codec"),
+        (b'{"\xff": 1}', "The body is not valid JSON: 'utf-8' codec"),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])

@@ -73,11 +73,11 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
         ({"dataset": "nothing"}, "/dataset", "no dataset 'nothing'"),
         ({"batch_size": 0}, "/batch_size", "got 0; expected full, or at least 1."),
         ({"steps": None}, "", "got neither of epochs and steps: give exactly one."),
-        ({"bach_size": 3}, "/bach_size", "'bach_size' is no key here: did you mean batch_size?"),
+        ({"bach_size": 3}, "/bach_size", "unknown key 'bach_size': did you mean batch_size?"),
         (
             {"learning_rate": 0.1},
             "/learning_rate",
-            "'learning_rate' is no key here: did you mean optimizer.learning_rate?",
+            "unknown key 'learning_rate': did you mean optimizer.learning_rate?",
         ),
         ({"name": "a b"}, "/name", "expected letters, digits, '.', '_' and '-'"),
         ({"standardize": None}, "/standardize", "got null; expected true or false."),
@@ -95,7 +95,7 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
         (
             {"model": {"layers": [{"kind": "linear", "out_features": 2, "linear": 1}]}},
             "/model/layers/0/linear",
-            "'linear' is no key here",
+            "unknown key 'linear'",
         ),
         ({"model": {"layers": [{"kind": "batch_norm"}]}}, "/model/layers/0", "mixes the examples"),
         (

@@ -239,7 +239,7 @@ def test_gradients_are_answered(http: TestClient) -> None:
         text = answer.request.content.decode().replace("[1.0]]", f"[{value}]]", 1)
         problem(http.post("/v1/gradients", content=text, headers=JSON), 422)
     [error] = problem(http.post("/v1/gradients", json=body | {"update": "x"}), 422)["errors"]
-    assert "'update' is no key here: remove it, or take one of model, loss," in error["detail"]
+    assert "unknown key 'update': remove it, or use one of model, loss," in error["detail"]
     assert "dataset" not in error["detail"]
 
 

@@ -1,4 +1,4 @@
-"""Check what a method of the client was given, before anything is sent."""
+"""Check the arguments of the client's methods before anything is sent."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _FOREVER = 1e12
 
 
 def optional(check: Callable[[str, Any], Checked], name: str, value: Any) -> Checked | None:
-    """What `check` makes of a value that may be None."""
+    """The checked value, or None for None."""
     return None if value is None else check(name, value)
 
 
@@ -21,12 +21,12 @@ def segment(name: str, value: Any) -> str:
     """An id or a name, as a part of a URL's path."""
     checked = text(name, value)
     if checked in {".", ".."}:
-        raise InvalidArgument(f"{name} is {checked!r}, which names nothing.")
+        raise InvalidArgument(f"{name} is {checked!r}, which is not a name.")
     return quote(checked, safe="")
 
 
 def text(name: str, value: Any) -> str:
-    """Text that is not blank and can travel."""
+    """Text that is not blank and can be encoded."""
     if not isinstance(value, str):
         hint = f": give its id, {name.removesuffix('_id')}.id" if hasattr(value, "id") else ""
         raise InvalidArgument(f"{name} is {_kind(value)}; expected text{hint}.")
@@ -35,12 +35,12 @@ def text(name: str, value: Any) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{name} holds half of a character (a lone surrogate).") from error
+        raise InvalidArgument(f"{name} contains a lone surrogate.") from error
     return value
 
 
 def header(name: str, value: Any) -> str:
-    """Text that a header can carry: up to 255 printable ASCII characters."""
+    """Text for a header: up to 255 printable ASCII characters."""
     checked = text(name, value)
     if not (checked.isascii() and checked.isprintable() and len(checked) <= 255):
         raise InvalidArgument(f"{name} must be up to 255 printable ASCII characters.")
@@ -48,10 +48,10 @@ def header(name: str, value: Any) -> str:
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:
-    """A whole number; numpy's are some, true and false are none."""
+    """An integer of Python or numpy; True and False are not integers here."""
     number = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**63:
-        raise InvalidArgument(f"{name} is {_got(value)}; expected a whole number from {least} on.")
+        raise InvalidArgument(f"{name} is {_got(value)}; expected an integer of at least {least}.")
     return number
 
 
@@ -70,7 +70,7 @@ def timeout(name: str, value: Any) -> float | None:
 
 
 def texts(name: str, value: Any) -> list[str]:
-    """Some words; a single one may stand for itself."""
+    """A list of text; a single text becomes a list."""
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, Sequence | set | frozenset):
         raise InvalidArgument(f"{name} is {_kind(value)}; expected a list of text.")
@@ -88,7 +88,7 @@ def path(name: str, value: Any) -> Path:
     except UnicodeEncodeError:
         named = False
     if not named:
-        raise InvalidArgument(f"{name} is {str(value)!r:.100}, which names no file.")
+        raise InvalidArgument(f"{name} is {str(value)!r:.100}, which is not the name of a file.")
     return made
 
 

@@ -1,7 +1,7 @@
-"""Parse YAML 1.2 (core schema) and JSON: one value for a text, or an error with its line.
+"""Parse YAML 1.2 (core schema) and JSON into a value, or raise an error with its line.
 
-PyYAML reads YAML 1.1, where `on` is true, 1:30 is 90, 010 is 8, 1e-3 is text, and a second key
-replaces the first. Here its parser is given the core schema of YAML 1.2, section 10.3.2.
+PyYAML reads YAML 1.1, where `on` is true, 1:30 is 90, 010 is 8, 1e-3 is text, and a duplicate key
+replaces the first. This module gives its parser the core schema of YAML 1.2, section 10.3.2.
 """
 
 import json
@@ -21,16 +21,16 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 MOST_DEEP = 40
-"""Lists and mappings in each other. No spec needs ten."""
+"""Levels of nested lists and mappings; a spec needs less than ten."""
 
 MOST_REPEATED = 10_000
-"""Values that aliases (*name) may repeat: a few lines could stand for billions."""
+"""Values that aliases (*name) may repeat; without a limit a few lines could mean billions."""
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class SyntaxFault(Exception):
-    """What a text is or has that it must not, to follow its name; `line` is counted from 1."""
+    """A fault in a text; the message follows the text's name, `line` counts from 1."""
 
     def __init__(self, problem: str, mark: Mark | None = None) -> None:
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
@@ -42,38 +42,38 @@ def parse_yaml(text: str) -> Any:
     """The value of the YAML `text`: text, numbers, true, false, null, lists and dicts of them.
 
     Raises:
-        SyntaxFault: no YAML; a key that stands twice, a tag of another schema, or too many levels.
+        SyntaxFault: not valid YAML, a duplicate key, a tag of another schema, or too many levels.
     """
     root = compose(text)
     return None if root is None else _value(root)
 
 
 def compose(text: str) -> Node | None:
-    """The nodes of the YAML `text`, each with its place; None for an empty text."""
+    """The nodes of the YAML `text`, each with its line; None for an empty text."""
     try:
         return _Reader(text).get_single_node()
     except MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise SyntaxFault(f"is no YAML: {problem}", error.problem_mark) from error
+        raise SyntaxFault(f"is not valid YAML: {problem}", error.problem_mark) from error
     except YAMLError as error:
-        raise SyntaxFault(f"is no YAML: {' '.join(str(error).split())}") from error
+        raise SyntaxFault(f"is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def parse_json(text: str | bytes) -> Any:
     """The value of the JSON `text`.
 
     Raises:
-        SyntaxFault: no JSON, a key that stands twice, too many levels, or digits without end.
+        SyntaxFault: not valid JSON, a duplicate key, too many levels, or too many digits.
     """
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise SyntaxFault(f"is no JSON: {error.msg} at {place}") from error
+        raise SyntaxFault(f"is not valid JSON: {error.msg} at {place}") from error
     except RecursionError as error:
         raise SyntaxFault("is nested too deep") from error
-    except ValueError as error:  # an integer of more than 4,300 digits, bytes that are no UTF-8
-        raise SyntaxFault(f"is no JSON: {error!s:.200}") from error
+    except ValueError as error:  # an integer of more than 4,300 digits, or bytes that are not UTF-8
+        raise SyntaxFault(f"is not valid JSON: {error!s:.200}") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """One node and what it holds."""
+        """One node with its children."""
         alias = self.check_event(AliasEvent)
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self._depth > MOST_DEEP:
@@ -112,7 +112,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
             self._sizes[id(node)] = self._values - before
             return node
         if id(node) not in self._sizes:
-            raise SyntaxFault("has an alias inside of what it repeats", mark)
+            raise SyntaxFault("has an alias inside of the node that it repeats", mark)
         self._values += self._sizes[id(node)]
         self._repeated += self._sizes[id(node)]
         if self._repeated > MOST_REPEATED:
@@ -121,7 +121,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
 
 
 def _value(node: Node) -> Any:
-    """What a node stands for, made anew wherever an alias repeats it."""
+    """The value of a node; a new copy for each alias that repeats it."""
     kind = node.tag.removeprefix(_TAG)
     if isinstance(node, ScalarNode):
         if kind not in _SCALARS:
@@ -137,9 +137,7 @@ def _value(node: Node) -> Any:
         key = _value(key_node)
         line = key_node.start_mark.line + 1
         if isinstance(key, bool) or not isinstance(key, str | int):
-            raise SyntaxFault(
-                "has a key that is neither text nor a whole number", key_node.start_mark
-            )
+            raise SyntaxFault("has a key that is neither text nor an integer", key_node.start_mark)
         if key in made:
             twice = f"has the key {key!r:.80} twice, at line {lines[key]} and again"
             raise SyntaxFault(twice, key_node.start_mark)
@@ -149,7 +147,9 @@ def _value(node: Node) -> Any:
 
 def _unknown_tag(node: Node) -> SyntaxFault:
     tag = node.tag.replace(_TAG, "!!")
-    return SyntaxFault(f"has the tag {tag!r:.80}, which says nothing here", node.start_mark)
+    return SyntaxFault(
+        f"has the tag {tag!r:.80}, which is not part of the core schema", node.start_mark
+    )
 
 
 def _integer(node: ScalarNode) -> int:
@@ -158,7 +158,7 @@ def _integer(node: ScalarNode) -> int:
         return int(node.value, base)
     except ValueError as error:  # no digits after !!int, or more than 4,300 of them
         raise SyntaxFault(
-            f"has {node.value!r:.40}, which is no whole number", node.start_mark
+            f"has {node.value!r:.40}, which is not an integer", node.start_mark
         ) from error
 
 
@@ -169,7 +169,9 @@ def _float(node: ScalarNode) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise SyntaxFault(f"has {node.value!r:.40}, which is no number", node.start_mark) from error
+        raise SyntaxFault(
+            f"has {node.value!r:.40}, which is not a number", node.start_mark
+        ) from error
 
 
 def _truth(node: ScalarNode) -> bool:
@@ -198,7 +200,7 @@ _SCALARS: dict[str, Callable[[ScalarNode], Any]] = {
 }
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 _NO_NUMBER = r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-_PLAIN = {  # a pattern, and the characters that such a scalar begins with
+_PLAIN = {  # a pattern, and the first characters of such a scalar
     "null": ("~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": ("true|True|TRUE|false|False|FALSE", list("tTfF")),
     "int": ("[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),

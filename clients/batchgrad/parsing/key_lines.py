@@ -11,7 +11,7 @@ from batchgrad.parsing.validation import parts_of
 
 
 class KeyLines:
-    """Where the keys of a spec file are."""
+    """The line of each key of a spec file."""
 
     def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:
         self.path = path
@@ -19,7 +19,7 @@ class KeyLines:
         self._overridden = [override.partition("=")[0].split(".") for override in overrides]
 
     def name(self, error: FieldError) -> FieldError:
-        """The same error, with the line of its key, or the --set that it comes from."""
+        """The error with the line of its key, or with "by --set" for an overridden key."""
         parts = parts_of(error.pointer)
         if any(parts[: len(key)] == key for key in self._overridden):
             place = "by --set"
@@ -30,7 +30,7 @@ class KeyLines:
         return error.model_copy(update={"detail": f"{error.detail} ({place})"})
 
     def line_of(self, pointer: str) -> int | None:
-        """Of a YAML key, counted from 1; of the closest key around it if it is missing."""
+        """The line of a YAML key, from 1; that of its closest parent if the key is missing."""
         node: Any = self._root
         line: int | None = None
         for part in parts_of(pointer):

@@ -1,4 +1,4 @@
-"""Arrays to a dataset's npz, where numpy is installed."""
+"""Pack arrays into the npz of a dataset; needs numpy."""
 
 import importlib
 import io
@@ -10,11 +10,10 @@ from batchgrad.errors import InvalidArgument, Unavailable
 def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
     """An npz of inputs (n, …), targets (n,) or (n, out), and weights (n,) if given.
 
-    numpy is imported by name: the client itself does not depend on it, and whoever holds arrays
-    has it already.
+    The client does not depend on numpy; a user with arrays has it.
 
     Raises:
-        InvalidArgument: one is no array of numbers.
+        InvalidArgument: a value is not an array of numbers.
         Unavailable: numpy is not installed.
     """
     try:
@@ -32,11 +31,11 @@ def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
 
 
 def _array(numpy: Any, name: str, value: Any) -> Any:
-    """`value` as an array, by whatever it offers for that; it may be another library's."""
+    """`value`, which may belong to another library, as a numpy array."""
     try:
         array = numpy.asarray(value)
     except Exception as error:  # rows of different lengths, a tensor on a GPU, …
-        raise InvalidArgument(f"{name} cannot become an array: {error}") from error
+        raise InvalidArgument(f"{name} cannot be converted to an array: {error}") from error
     if array.dtype.hasobject:
         raise InvalidArgument(
             f"{name} is a {type(value).__name__} that becomes an array of Python objects; expected "

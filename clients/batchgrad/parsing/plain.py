@@ -1,4 +1,4 @@
-"""Turn numpy's numbers and arrays, wherever they stand in a request, into Python's own."""
+"""Convert numpy's numbers and arrays in a request to Python's own."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _PYTHONS = {str, int, float, bool, bytes, type(None)}
 
 
 def plain(value: Any) -> Any:
-    """`value` with Python's numbers and lists for what knows `tolist`, keys of mappings too."""
+    """`value` with numbers and lists instead of objects with `tolist`, keys of mappings too."""
     if type(value) in _PYTHONS:
         return value
     if isinstance(value, Mapping):
@@ -19,7 +19,7 @@ def plain(value: Any) -> Any:
 
 
 def nonfinite(value: Any, place: str = "") -> str | None:
-    """Where a NaN or an infinity stands in `value`, such as "inputs[1][0] is nan"."""
+    """The place of the first NaN or infinity in `value`, such as "inputs[1][0] is nan"."""
     if isinstance(value, float):
         return None if math.isfinite(value) else f"{place or 'it'} is {value}"
     if isinstance(value, Mapping):

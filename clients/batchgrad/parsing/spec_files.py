@@ -1,4 +1,4 @@
-"""Spec files: a job, or a minibatch for the gradients question, as YAML or JSON."""
+"""Load spec files, YAML or JSON: a job, or a minibatch for gradients."""
 
 import base64
 import sys
@@ -22,7 +22,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     """A job spec from a file ("-": standard input), with overrides such as "optimizer.momentum=0".
 
-    `initial_parameters: {file: PATH}`, relative to the spec file, is read and put in its place.
+    `initial_parameters: {file: PATH}`, relative to the spec file, becomes the file's content.
     Raises InvalidSpec, which names each wrong key, its line and what was expected.
     """
     name, text, data, folder = _read(path)
@@ -39,18 +39,18 @@ def load_gradients(path: str | Path) -> GradientsRequest:
 
 
 def parse_job(text: str) -> JobSpec:
-    """A job spec from YAML text; no file is read for it, whatever it names.
+    """A job spec from YAML text; reads no file, even if the text names one.
 
-    Raises InvalidSpec, whose `errors` point at each wrong key; `KeyLines` knows their lines.
+    Raises InvalidSpec, whose `errors` point at each wrong key; `KeyLines` finds their lines.
     """
     return _validated(JobSpec, _parsed(text, "the text"), None)
 
 
 @contextmanager
 def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
-    """Inside the block, what a service refuses in the spec from `path` is named by line as well.
+    """Inside the block, errors of the service about the spec from `path` get line numbers.
 
-    The file is read again; standard input cannot be, and has no lines then.
+    The file is read again, which is impossible for standard input.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
             raise
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except OSError:  # it went meanwhile, and its lines with it
+        except OSError:  # removed meanwhile
             raise error from None
         lines = KeyLines(text, str(path), overrides)
         named = [lines.name(one) for one in error.errors]
@@ -68,14 +68,14 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
 
 
 def _read(path: str | Path) -> tuple[str, str, dict[str, Any], Path]:
-    """What messages call the file, its text, its value, and the folder that it is in."""
+    """The file's name for messages, its text, its value and its folder."""
     name = "standard input" if str(path) == "-" else str(path)
     try:
         if str(path) == "-":
             text, folder = sys.stdin.read() if sys.stdin else "", Path()
         else:
             text, folder = Path(path).read_text(encoding="utf-8"), Path(path).parent
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that none can have
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an impossible file name
         raise InvalidSpec(f"{name} cannot be read: {error}.") from error
     return name, text, _parsed(text, name), folder
 
@@ -87,7 +87,7 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
         raise InvalidSpec(f"{path} {fault}.") from fault
     if not isinstance(data, dict):
         raise InvalidSpec(
-            f"{path} holds {type(data).__name__}, expected keys and values such as `name: digits`."
+            f"{path} contains {type(data).__name__}; expected keys and values: `name: digits`."
         )
     return data
 
@@ -96,7 +96,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     """Set data[a][b] for "a.b=VALUE"; the value is YAML, a list's index a number."""
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise InvalidSpec(f"got {override!r}: an override reads KEY=VALUE, as in seed=1.")
+        raise InvalidSpec(f"got {override!r}; expected KEY=VALUE, such as seed=1.")
     parts = key.split(".")
     at: Any = data
     for part in parts[:-1]:
@@ -142,6 +142,6 @@ def _validated(kind: type[Spec], data: dict[str, Any], lines: KeyLines | None) -
         ]
         named = field_errors(findings, data, kind)
         if lines is None:
-            raise InvalidSpec("the text is no valid spec:", named) from error
+            raise InvalidSpec("the text is not a valid spec:", named) from error
         named = [lines.name(one) for one in named]
-        raise InvalidSpec(f"{lines.path} is no valid spec:", named) from error
+        raise InvalidSpec(f"{lines.path} is not a valid spec:", named) from error

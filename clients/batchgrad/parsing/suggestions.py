@@ -1,4 +1,4 @@
-"""Guess what a name from PyTorch, Keras or scikit-learn is called here."""
+"""Suggest our name for a name from PyTorch, Keras or scikit-learn, or for a misspelled one."""
 
 import re
 from collections.abc import Sequence
@@ -46,6 +46,8 @@ _ELSEWHERE = {  # letters and digits of the name there: the name here
     "bcewithlogitsloss": "sigmoid_cross_entropy",
     "binarycrossentropy": "sigmoid_cross_entropy",
     "momentum": "sgd",
+    "stepsize": "every",
+    "gamma": "factor",
     "cosineannealing": "cosine",
     "cosineannealinglr": "cosine",
     "steplr": "step",
@@ -64,21 +66,21 @@ _ELSEWHERE = {  # letters and digits of the name there: the name here
     "nepochs": "epochs",
     "numepochs": "epochs",
 }
-_SOFTMAX = "the loss softmax_cross_entropy holds it: end with a linear layer of one output a class"
+_SOFTMAX = "softmax_cross_entropy includes it: end with a linear layer of one output per class"
 _LAYERS_THAT_ARE_NONE = {
     "softmax": _SOFTMAX,
     "logsoftmax": _SOFTMAX,
-    "dropout": "it is not offered, as it would draw another network for every example: remove it",
+    "dropout": "it is not available, since each example would have another network: remove it",
 }
 
 
 def about_layer(name: object) -> str | None:
-    """What to do about a layer's kind that there is on purpose not."""
+    """Why there is no layer of this kind, and what to use instead."""
     return _LAYERS_THAT_ARE_NONE.get(_plain(name)) if isinstance(name, str) else None
 
 
 def suggest(name: object, known: Sequence[str]) -> str | None:
-    """Which of the `known` names was probably meant by one that is none of them."""
+    """The one of the `known` names that was probably meant; None without a likely one."""
     if not isinstance(name, str) or not 0 < len(name) <= 80:
         return None
     plain = _plain(name)

@@ -1,4 +1,4 @@
-"""pydantic's complaints as the contract writes them: a pointer, what arrived, what to do."""
+"""Convert pydantic's errors to the contract's: a pointer, what arrived, what to do."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from batchgrad.parsing.suggestions import suggest
 from batchgrad.parsing.wording import expected, short_repr, unknown_key, unknown_kind
 
 MOST_ERRORS = 100
-"""How many wrong fields are told one by one: nobody reads more, and each takes its time."""
+"""Errors that are listed one by one; describing more takes time and helps no reader."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -24,10 +24,10 @@ Finding = Mapping[str, Any]
 def field_errors(
     findings: Sequence[Finding], body: Any, kind: type[BaseModel] = JobSpec
 ) -> list[FieldError]:
-    """One error a field, in pydantic's order; branches of a union are told together.
+    """One error for each field, in pydantic's order; the branches of a union make one error.
 
-    Beyond `MOST_ERRORS` fields the last error says how many others there are. `kind` is what the
-    body was read as: its keys are the ones to take.
+    After `MOST_ERRORS` fields one error says how many others there are. `kind` is the type that
+    the body was parsed as; unknown keys are compared with its fields.
     """
     by_pointer: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -36,7 +36,7 @@ def field_errors(
     reported = [
         (pointer, found)
         for pointer, found in by_pointer.items()
-        # A union whose one member was meant and got something wrong inside: the others are no news.
+        # If a value inside of a union's member is wrong, errors of other members are no help.
         if not (pointer in above and all(_is_member(finding) for finding in found))
     ]
     errors = [
@@ -44,18 +44,18 @@ def field_errors(
         for pointer, found in reported[:MOST_ERRORS]
     ]
     if omitted := len(reported) - len(errors):
-        detail = f"{omitted} other fields are wrong as well: mend the {MOST_ERRORS} above first."
+        detail = f"{omitted} other fields are wrong as well: correct the {MOST_ERRORS} above first."
         errors.append(FieldError(pointer="", detail=detail))
     return errors
 
 
 def parts_of(pointer: str) -> list[str]:
-    """The keys that an RFC 6901 pointer goes through: "/a~1b/0" is ["a/b", "0"]."""
+    """The keys in an RFC 6901 pointer: "/a~1b/0" has ["a/b", "0"]."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 def _above(pointers: Iterable[str]) -> set[str]:
-    """Every pointer to something that holds what one of `pointers` points to."""
+    """The pointers to all parents of what `pointers` point to."""
     above: set[str] = set()
     for pointer in pointers:
         while pointer and (pointer := pointer.rpartition("/")[0]) not in above:
@@ -69,7 +69,7 @@ def _is_member(finding: Finding) -> bool:
 
 
 def _pointer(finding: Finding, body: Any) -> str:
-    """RFC 6901, into the body as it arrived: pydantic's names of union members are left out."""
+    """The RFC 6901 pointer into the body, without pydantic's names of union members."""
     where, *path = finding["loc"]
     if where != "body":
         return ""
@@ -83,7 +83,7 @@ def _pointer(finding: Finding, body: Any) -> str:
         )
         absent = finding["type"] in {"missing", "union_tag_not_found"} and last
         if inside and not _can_travel(part):
-            break  # the pointer ends at what holds the key
+            break  # the pointer ends at the parent of the key
         if inside or absent:
             pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
             here = here[part] if inside else None
@@ -91,7 +91,7 @@ def _pointer(finding: Finding, body: Any) -> str:
 
 
 def _can_travel(part: str | int) -> bool:
-    """Whether a key can stand in a pointer: it is short, and has no half of a character."""
+    """Whether a pointer may contain a key: it is short and has no lone surrogate."""
     return isinstance(part, int) or (len(part) <= 200 and not _SURROGATE.search(part))
 
 
@@ -117,13 +117,13 @@ def _words(finding: Finding) -> list[str]:
 
 
 def _sentence(finding: Finding, kind: type[BaseModel]) -> str | None:
-    """The whole sentence, for findings that are more than a wrong value."""
+    """The whole sentence, for errors other than a wrong value; None for those."""
     name, context = finding["loc"][-1], finding.get("ctx", {})
     match finding["type"]:
         case "missing":
             return f"{name} is required: add it."
         case "union_tag_not_found":
-            return f"{context['discriminator']} is required: it says which kind this is."
+            return f"{context['discriminator']} is required: it names the kind of this object."
         case "union_tag_invalid":
             tags = context["expected_tags"].replace("'", "").split(", ")
             return unknown_kind(context["tag"], tags, layer="layers" in finding["loc"])

@@ -1,4 +1,4 @@
-"""pydantic's findings in plain words: what a field takes, and which key was probably meant."""
+"""Describe pydantic's errors in plain words: what a field takes, which key was probably meant."""
 
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
@@ -16,10 +16,10 @@ _SHOWN.maxdict = _SHOWN.maxlist = 4
 _SHOWN.maxlevel = 3
 
 _ONE_KIND: dict[str, str] = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing_size": "a whole number of at most 64 bits",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "int_parsing_size": "an integer of at most 64 bits",
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
@@ -48,15 +48,15 @@ _PATTERNS: dict[str, str] = {
     NAME_PATTERN: "letters, digits, '.', '_' and '-', a letter or digit first",
     SHA256_PATTERN: "sha256: and 64 hexadecimal digits",
 }
-_FOLLOWS = {"in_features", "in_channels", "normalized_shape"}  # what other libraries ask for
+_FOLLOWS = {"in_features", "in_channels", "normalized_shape"}  # keys of other libraries
 _DATA = {"inputs", "targets", "weights"}
 
 
 def expected(finding: Mapping[str, Any]) -> str:
-    """What would have been right, to follow "expected"; pydantic's own words as a last resort."""
+    """What the field takes, to follow "expected"; pydantic's own words if we have none."""
     kind, context, value = finding["type"], finding.get("ctx", {}), finding.get("input")
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
-        return "a whole number, without a point"
+        return "an integer, without a decimal point"
     if kind in _ONE_KIND:
         return _ONE_KIND[kind]
     if kind in _LIMITS:
@@ -68,14 +68,14 @@ def expected(finding: Mapping[str, Any]) -> str:
 
 
 def short_repr(value: Any) -> str:
-    """A value that arrived, short, as JSON and YAML write it."""
+    """A value as JSON and YAML write it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return _SHOWN.repr(value)
 
 
 def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:
-    """What to do about the kind of a layer, optimizer or schedule that there is not."""
+    """The message for an unknown kind of layer, optimizer or schedule."""
     message = f"got {short_repr(kind)}; expected one of {', '.join(known)}"
     if layer and (advice := about_layer(kind)):
         return f"{message}: {advice}."
@@ -84,20 +84,20 @@ def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:
 
 
 def unknown_key(name: str, location: Sequence[str | int], body: type[BaseModel]) -> str:
-    """What to do about a key that is none; `location` is pydantic's, to its parent in a `body`."""
-    refused = f"{name!r:.80} is no key here"
+    """The message for an unknown key; `location` is pydantic's location of its parent in `body`."""
+    refused = f"unknown key {name!r:.80}"
     job = list(location) == ["body"] and body is contract.JobSpec
     if job and name in _DATA:
         return f"{refused}: {name} belong in the dataset's npz."
     if name in _FOLLOWS:
-        return f"{refused}: remove it, it follows from the data and the layers before."
+        return f"{refused}: remove it; it follows from the data and the previous layers."
     keys = _KEYS | {"body": list(body.model_fields)}
     known = next((keys[part] for part in reversed(location) if part in keys), [])
     below = _BELOW if job else {}
     if guess := suggest(name, [*known, *below]):
         return f"{refused}: did you mean {below.get(guess, guess)}?"
     if known:
-        return f"{refused}: remove it, or take one of {', '.join(known)}."
+        return f"{refused}: remove it, or use one of {', '.join(known)}."
     return f"{refused}: remove it, or check its spelling."
 
 
@@ -117,7 +117,7 @@ def _keys() -> dict[str | int, list[str]]:
 
 
 def _below() -> dict[str, str]:
-    """Keys that stand deeper in a job's spec, by name: learning_rate is optimizer.learning_rate."""
+    """Nested keys of a job's spec, by name: learning_rate is optimizer.learning_rate."""
     objects: dict[str, Collection[type[BaseModel]]] = {
         "early_stopping": [contract.EarlyStopping],
         "optimizer.schedule": contract.SCHEDULES.values(),
