@@ -258,7 +258,7 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
     assert "per_example" not in shown.stdout
     answered["per_example"] = [{"0.weight": [[1.0]]}]
     asked = run(kit.Script(kit.answer(200, answered)), "gradients", "-", input=json.dumps(request))
-    assert "own gradient: --output json, under per_example" in asked.stdout
+    assert "each example: --output json, under per_example" in asked.stdout
 
 
 def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:

@@ -242,7 +242,7 @@ def test_plot_is_checked_before_anything_is_trained(
     kit: Any, run: Any, spec_file: str, tmp_path: Path
 ) -> None:
     service = Service(kit, datasets=("digits",))
-    for name, said in (("losses.xyz", "expected .png"), ("nowhere/losses.png", "make it first")):
+    for name, said in (("losses.xyz", "expected .png"), ("nowhere/losses.png", "create it first")):
         done = run(service, spec_file, "--plot", str(tmp_path / name))
         assert done.exit_code == 2
         assert said in " ".join(done.stderr.replace("│", " ").split())

@@ -120,5 +120,5 @@ def test_a_best_that_is_the_last_is_written_once(dataset: Path, job_directory: P
 
 
 def test_best_needs_a_figure() -> None:
-    with pytest.raises(ValueError, match="keep: best looks at validation figures"):
+    with pytest.raises(ValueError, match="keep: best needs validation figures"):
         spec(keep="best", validation_fraction=0.0)

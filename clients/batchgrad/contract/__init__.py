@@ -1,4 +1,4 @@
-"""The wire, described once: what a client sends and what the service answers (version 1)."""
+"""The HTTP interface, version 1: the types of what a client sends and the service answers."""
 # ruff: noqa: F403 (a public name is listed once, in `__all__` of its own module)
 
 from batchgrad.contract import (

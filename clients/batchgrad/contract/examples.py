@@ -1,4 +1,4 @@
-"""What single examples did: over a whole run, and in one step."""
+"""Single examples: their ledger over a run, and their influence on a step."""
 
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class ExampleInput(Answer):
 
 
 class Ledger(Answer):
-    """What every training example did, up to `step`, in the order asked for."""
+    """Loss and gradient norm of every training example up to `step`, sorted by `order`."""
 
     step: int
     order: str
@@ -55,7 +55,7 @@ class Ledger(Answer):
 
 
 class ExampleInfluence(Answer):
-    """One example's part in a step.
+    """The influence of one example on a step.
 
     share: ⟨w_n g_n, G⟩ / (Σw ‖G‖²), which sum to 1; norm: ‖g_n‖; alignment: the cosine of g_n
     and G; leave_one_out_distance: ‖G₋ₙ - G‖ with G₋ₙ the mean gradient without this example.
@@ -71,7 +71,7 @@ class ExampleInfluence(Answer):
 
 
 class StepExamples(Answer):
-    """Who drove a step: recomputed from the checkpoint at `replayed_from`, bit for bit.
+    """The influence of each example on a step, replayed bit for bit from step `replayed_from`.
 
     `verified` says that the replayed gradient has the checksum that the run recorded.
     """

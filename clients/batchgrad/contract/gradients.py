@@ -1,4 +1,4 @@
-"""POST /v1/gradients: the question itself, for one minibatch."""
+"""POST /v1/gradients: the gradient of one minibatch, and each shortcut's error."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ Array = list[Any]
 
 
 class GradientsRequest(Wire):
-    """One minibatch and one network; parameters come from `seed` where they are not given."""
+    """One minibatch and one network; `seed` gives the parameters if they are missing."""
 
     model: Model
     loss: Loss
@@ -40,7 +40,9 @@ class GradientsRequest(Wire):
     seed: Integer = Field(default=0, ge=0, lt=2**63)
     precision: Precision = "float64"
     microbatch_size: Integer | None = Field(default=None, ge=1, le=2**20)
-    per_example: Truth = Field(default=False, description="answer every example's gradient too")
+    per_example: Truth = Field(
+        default=False, description="whether to answer each example's gradient too"
+    )
 
 
 class GradientShortcut(LayeredShortcut):

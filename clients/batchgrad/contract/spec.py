@@ -1,4 +1,4 @@
-"""A training job as a client asks for it."""
+"""The spec of a training job."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -43,17 +43,17 @@ def _no_truth(value: Any) -> Any:
 
 
 ClassNumber = Annotated[int, BeforeValidator(_no_truth), Field(le=2**31 - 1)]
-"""A key of class_weights: in JSON, whose keys are text, its digits."""
+"""A key of class_weights; in JSON, where keys are text, its digits."""
 
 DEFAULT_MICROBATCH = 128
-"""B where it is not given: at this size GEMMs run at full speed."""
+"""Default of B: matrix products of this size run at full speed."""
 
 
 WARM_UP = "step t of W has t/W of the learning rate: the first has 1/W, not 0"
 
 
 class Constant(Wire):
-    """The learning rate as it is, after a linear warm-up over `warmup_steps`."""
+    """A constant learning rate, after a linear warm-up over `warmup_steps`."""
 
     kind: Literal["constant"]
     warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
@@ -72,7 +72,7 @@ class Cosine(Wire):
 
 
 class StepDecay(Wire):
-    """Times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR."""
+    """Multiply by `factor` after each `every` steps, as torch.optim.lr_scheduler.StepLR."""
 
     kind: Literal["step"]
     every: Integer = Field(ge=1)
@@ -85,7 +85,7 @@ Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
 class Rule(Wire):
-    """What every update rule has besides its own numbers."""
+    """Settings of every optimizer: schedule and clipping."""
 
     schedule: Schedule = Constant(kind="constant")
     clip_norm: Number | None = Field(
@@ -139,7 +139,7 @@ Optimizer = Annotated[AnyOptimizer, Field(discriminator="kind")]
 
 
 class WorkerRange(Wire):
-    """As many Ray workers as the cluster has room for, within these bounds."""
+    """As many Ray workers as the cluster can run, between these bounds."""
 
     min: Integer = Field(ge=1, le=4096)
     max: Integer = Field(ge=1, le=4096)
@@ -152,7 +152,7 @@ class WorkerRange(Wire):
 
 
 class InitialParameters(Wire):
-    """Where θ starts; exactly one key.
+    """The initial parameters θ; give exactly one key.
 
     `job` takes the parameters that another job keeps, its best or its last; `safetensors` and
     `npz` carry a file's bytes in base64, as download writes them, which the service stores and
@@ -191,7 +191,7 @@ class EarlyStopping(Wire):
 
 
 class JobSpec(Wire):
-    """Everything that decides the bits of a run, and where it runs (which does not)."""
+    """A training job: all that decides its bits, and where it runs, which does not."""
 
     name: Name = Field(description="letters, digits, '.', '_', '-'")
     dataset: Name = Field(description="a dataset's name")
@@ -199,24 +199,30 @@ class JobSpec(Wire):
     loss: Loss
     optimizer: Optimizer
     labels: dict[Name, LabelText] = Field(
-        default_factory=dict, max_length=32, description="yours, to find jobs by"
+        default_factory=dict, max_length=32, description="your own, to find jobs"
     )
     batch_size: Literal["full"] | Annotated[Integer, Field(ge=1, le=2**24)] = Field(
-        description="N, the examples in a minibatch; an epoch's last may have fewer, and its step "
-        "is as long as any"
+        description="N, examples in a minibatch; an epoch's last minibatch may have fewer, and its "
+        "step counts as a whole one"
     )
     microbatch_size: Integer | None = Field(
-        default=None, ge=1, le=2**20, description="B, the unit of work; default min(N, 128)"
+        default=None,
+        ge=1,
+        le=2**20,
+        description="B, examples that a worker computes at a time; default min(N, 128)",
     )
     epochs: Integer | None = Field(default=None, ge=1, le=10**7)
     steps: Integer | None = Field(default=None, ge=1, le=10**9)
     seed: Integer = Field(
-        default=0, ge=0, lt=2**63, description="of initial parameters, split and order"
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="of the initial parameters, the split and the sample order",
     )
     precision: Precision = "float32"
     workers: Literal["auto"] | Annotated[Integer, Field(ge=0, le=4096)] | WorkerRange = Field(
         default="auto",
-        description="Ray workers; 0 trains in the engine itself, auto measures what is fastest",
+        description="Ray workers; 0 trains in the engine's process, auto measures what is fastest",
     )
     threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)] = Field(
         default="auto", description="of each worker"
@@ -257,17 +263,17 @@ class JobSpec(Wire):
     )
     nonfinite: Literal["fail", "drop"] = Field(
         default="fail",
-        description="what becomes of examples whose gradient is not finite; where those that are "
-        "left weigh nothing, momentum, averages and decay stand still too",
+        description="for examples whose gradient is not finite: fail the job, or drop them; if the "
+        "others have weight 0, momentum, averages and decay do not change either",
     )
     checkpoint_interval_seconds: Number = Field(
-        default=30.0, gt=0, description="between checkpoints"
+        default=30.0, gt=0, description="time between checkpoints"
     )
     max_restarts: Integer = Field(
-        default=3, ge=0, le=100, description="of the engine, without progress between"
+        default=3, ge=0, le=100, description="restarts of the engine without progress between them"
     )
     initial_parameters: InitialParameters | None = Field(
-        default=None, description="where θ starts; in a spec file {file: PATH} too"
+        default=None, description="initial θ; in a spec file also {file: PATH}"
     )
 
     @model_validator(mode="after")
@@ -281,7 +287,7 @@ class JobSpec(Wire):
     def _early_stopping_needs_validation(self) -> Self:
         if self.early_stopping is not None and self.validation_fraction == 0:
             raise ValueError(
-                "early_stopping looks at validation figures, validation_fraction is 0: set it, "
+                "early_stopping needs validation figures, but validation_fraction is 0: set it, "
                 "to 0.1 for example."
             )
         return self
@@ -290,7 +296,7 @@ class JobSpec(Wire):
     def _best_needs_validation(self) -> Self:
         if self.keep == "best" and self.validation_fraction == 0:
             raise ValueError(
-                "keep: best looks at validation figures, validation_fraction is 0: set it, to 0.1 "
+                "keep: best needs validation figures, but validation_fraction is 0: set it, to 0.1 "
                 "for example, or keep: last."
             )
         return self
@@ -318,7 +324,7 @@ class JobSpec(Wire):
 
     @property
     def best_by(self) -> ValidationMetric | None:
-        """The figure whose best evaluation's parameters are kept; None where the last ones are."""
+        """The figure that decides which parameters are kept; None if the last ones are."""
         if self.keep == "last" or self.validation_fraction == 0:
             return None
         return self.early_stopping.metric if self.early_stopping else "validation_loss"

@@ -1,4 +1,4 @@
-"""The base of everything that travels, and numbers that are taken as they are written."""
+"""The base class of requests, and number types without conversions."""
 
 from typing import Annotated, Any
 
@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Strict, model_validator
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Truth = Annotated[bool, Strict()]
-"""true is no 1, "3" no 3, "yes" no true: what is meant is written so."""
+"""Types are not converted: true is not 1, "3" is not 3, "yes" is not true."""
 
 
 class Wire(BaseModel):
-    """What travels: unknown keys are a mistake, numbers are finite, values never change."""
+    """A part of a request: unknown keys are errors, numbers are finite, values are constant."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants"

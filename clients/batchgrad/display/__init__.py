@@ -1,1 +1,1 @@
-"""Text for people: figures, tables, plots, progress, events as sentences, reference of keys."""
+"""Text for people: figures, tables, plots, progress, sentences for events, references."""

@@ -1,4 +1,4 @@
-"""Means over steps: a step counts for as much as its examples weigh."""
+"""Means over steps, weighted by the sum of each step's weights."""
 
 from collections.abc import Iterable
 
@@ -6,15 +6,15 @@ from batchgrad.contract import StepRow
 
 
 def weight(row: StepRow) -> float:
-    """Σ w_n of a step; 1 where an older service did not say it."""
+    """Σ w_n of a step; 1 in rows of an older service, which have no weight."""
     return 1.0 if row.weight is None else row.weight
 
 
 def mean_loss(steps: Iterable[tuple[float, float]]) -> float | None:
-    """Σ W_s ℓ_s / Σ W_s over (ℓ_s, W_s): the mean loss of the steps' examples; None of none.
+    """Σ W_s ℓ_s / Σ W_s over (ℓ_s, W_s): the mean loss of the steps' examples; None without any.
 
-    A step's loss is the mean of its examples'. The mean of those means would count an example of
-    a small minibatch for more than one of a large minibatch.
+    A mean of the steps' losses would give an example of a small minibatch more weight than one of
+    a large minibatch.
     """
     steps = list(steps)
     heaviest = max((weight for _, weight in steps), default=0.0)

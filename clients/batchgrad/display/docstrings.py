@@ -1,4 +1,4 @@
-"""Keep the docstrings that help and /docs are made of where Python drops them (-OO)."""
+"""Restore docstrings that Python drops (-OO): help and /docs are made of them."""
 
 import ast
 import inspect
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def keep(documented: Any) -> None:
-    """Give a function or class its docstring back, from its source, if there is any."""
+    """Restore the docstring of a function or class from its source."""
     if documented.__doc__ is not None:
         return
     try:
@@ -20,7 +20,7 @@ def keep(documented: Any) -> None:
 
 
 def keep_below(base: type[Any]) -> None:
-    """The same for every class that derives from `base`."""
+    """Restore the docstrings of all classes that derive from `base`."""
     for kind in base.__subclasses__():
         keep(kind)
         keep_below(kind)

@@ -1,4 +1,4 @@
-"""Events as sentences, a line each: for the command line and for the page."""
+"""Events as sentences, for the command line and the page."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Data = Mapping[str, Any]
 
 
 def sentence(event: "Event") -> str:
-    """What happened, without the type. A newer service's data are told as they come."""
+    """The data of an event as a sentence; of a newer service's events as keys and values."""
     write = _SENTENCES.get(event.type)
     try:
         return write(event.data) if write else _plain(event.data)

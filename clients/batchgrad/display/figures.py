@@ -1,4 +1,4 @@
-"""Figures as text for people: the same in tables, in the live view and in events."""
+"""Format figures as text, for tables, the live display and events."""
 
 from typing import TYPE_CHECKING
 
@@ -9,23 +9,23 @@ NONE = "–"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure in a table; "–" where it is not known or not defined."""
+    """A figure with `digits` digits; "–" if it is unknown or undefined."""
     return NONE if value is None else f"{value:.{digits}g}"
 
 
 def percent(value: float | None) -> str:
-    """A share of 1, as an accuracy is."""
+    """A fraction such as an accuracy, in percent."""
     return NONE if value is None else f"{value:.2%}"
 
 
 def counted(count: int, word: str) -> str:
-    """1 thread, 2 threads; 2 microbatches."""
+    """A count with its noun: 1 thread, 2 threads, 2 microbatches."""
     plural = "es" if word.endswith("ch") else "s"
     return f"{count} {word}{'' if count == 1 else plural}"
 
 
 def size(bytes_: int) -> str:
-    """512 B, 12.3 KiB, 4.56 MiB."""
+    """A number of bytes: 512 B, 12.3 KiB, 4.56 MiB."""
     value = float(bytes_)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -35,13 +35,13 @@ def size(bytes_: int) -> str:
 
 
 def short(digest: str) -> str:
-    """Enough of a digest to tell two apart: sha256:0123456789ab."""
+    """The first digits of a digest: sha256:0123456789ab."""
     kind, colon, digits = digest.partition(":")
     return f"{kind}{colon}{digits[:12]}"
 
 
 def place(job: "Job") -> str | None:
-    """Where a job runs; None until that is known."""
+    """Workers and threads of a job; None until they are known."""
     if job.executor is None or job.workers is None or job.threads is None:
         return None
     threads = counted(job.threads, "thread")
@@ -51,7 +51,7 @@ def place(job: "Job") -> str | None:
 
 
 def best(evaluation: "BestEvaluation") -> str:
-    """Which parameters are kept, and by which figure."""
+    """Which parameters a job keeps, and their figure."""
     loss = evaluation.metric == "validation_loss"
     figure = number(evaluation.validation_loss) if loss else percent(evaluation.validation_accuracy)
     return (
@@ -81,13 +81,13 @@ def _measured(value: float | None, unit: str) -> str:
 
 
 def learned(job: "Job") -> list[tuple[str, str]]:
-    """What a job's training shows, by name, without what it has none of."""
+    """All figures of a job's training that are known, by name."""
     loss = [] if job.loss is None else [("loss", number(job.loss))]
     return [*loss, *other_figures(job)]
 
 
 def other_figures(job: "Job") -> list[tuple[str, str]]:
-    """Validation, gaps and speed of a job by name; those that it has."""
+    """Validation, gaps and speed of a job that are known, by name."""
     pairs: list[tuple[str, str]] = []
     if job.validation_loss is not None:
         pairs.append(("validation loss", number(job.validation_loss)))

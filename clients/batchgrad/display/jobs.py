@@ -1,4 +1,4 @@
-"""Jobs and answers as people read them on a terminal."""
+"""Print jobs, plans, datasets and gradients as tables."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ MOST_NUMBERS = 16
 
 
 def show_job(job: "Job") -> None:
-    """A job's figures, one a line, without what it has none of."""
+    """Print the known figures of a job, one on each line."""
     pairs = [
         ("id", job.id),
         ("name", job.name),
@@ -55,7 +55,7 @@ def show_job(job: "Job") -> None:
 
 
 def _parameters(job: "Job") -> str | None:
-    """The digest of what a download gives, and of which step that is: the job may be further."""
+    """The digest of the parameters that a download gives, and their step."""
     at = "" if job.parameters_step is None else f" at step {job.parameters_step}"
     return job.parameters_digest and f"{job.parameters_digest}{at}"
 
@@ -66,7 +66,7 @@ def noise(scale: float | None) -> str:
 
 
 def show_jobs(jobs: "list[Job]") -> None:
-    """Jobs, a row each."""
+    """Print jobs, one in each row."""
     if not jobs:
         say("No jobs. Next: batchgrad submit SPEC.yaml --watch")
         return
@@ -88,7 +88,7 @@ def show_jobs(jobs: "list[Job]") -> None:
 
 
 def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) -> None:
-    """What a job would do, and what --set changed."""
+    """Print what a job would do, and what --set changed."""
     properties(
         [
             (
@@ -121,7 +121,7 @@ def _keeps(spec: "JobSpec") -> str:
 
 
 def _optimizer(spec: "JobSpec") -> str:
-    """Its kind, then the settings that were given."""
+    """The optimizer's kind, and the settings that were given."""
     rule = spec.optimizer
     given = rule.model_dump(mode="json", exclude_unset=True, exclude={"kind", "schedule"})
     settings = [f"{key} {value}" for key, value in given.items()]
@@ -143,7 +143,7 @@ def _workers(spec: "JobSpec") -> str:
 
 
 def show_datasets(datasets: "list[Dataset]") -> None:
-    """Datasets, a row each."""
+    """Print datasets, one in each row."""
     if not datasets:
         say("No datasets. Next: batchgrad datasets push NAME FILE.npz")
         return
@@ -164,7 +164,7 @@ def show_datasets(datasets: "list[Dataset]") -> None:
 
 
 def show_gradients(answer: "GradientsResponse") -> None:
-    """How far each shortcut is off, in all and layer by layer; small gradients number by number."""
+    """Print each shortcut's error, as a whole and by layer, and the numbers of small gradients."""
     properties(
         [
             ("loss", number(answer.loss, 6)),
@@ -177,16 +177,16 @@ def show_gradients(answer: "GradientsResponse") -> None:
     table(shortcut_table.HEADING, shortcut_table.rows(answer.shortcuts))
     typer.echo(shortcut_table.HOW_TO_READ)
     if answer.per_example is not None:
-        typer.echo("Every example's own gradient: --output json, under per_example.")
+        typer.echo("The gradient of each example: --output json, under per_example.")
 
 
 def _small(answer: "GradientsResponse") -> bool:
-    """Whether the gradients themselves can be read at a glance."""
+    """Whether a gradient has few enough numbers to print."""
     return sum(len(_numbers(values)) for values in answer.mean_gradient.values()) <= MOST_NUMBERS
 
 
 def _gradient_rows(answer: "GradientsResponse") -> list[list[str]]:
-    """A row for each number of the gradient: its place, the exact one, the shortcuts'."""
+    """A row for each number of the gradient: its name, the mean gradient's, the shortcuts'."""
     columns = [answer.mean_gradient, *(s.gradient for s in answer.shortcuts.values())]
     rows = []
     for name in answer.mean_gradient:

@@ -1,4 +1,4 @@
-"""Loss curves of several runs in one picture: on a terminal, or in a file."""
+"""Plot the loss curves of several runs, on a terminal or into a file."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ Curve = Sequence[tuple[int, float, float]]
 """(step, loss, weight) in order."""
 
 CEILING = 10.0
-"""Losses above so many times the first one are left out: a run that diverges flattens the rest."""
+"""A plot ends a curve at this multiple of its first loss: a diverging run flattens the others."""
 
 MARKERS = "ox+*"
 COLOURS = ("green", "red", "yellow", "blue")
 
 
 def on_terminal(curves: Mapping[str, Curve], *, width: int = 72, colours: bool = False) -> str:
-    """The curves in characters, on a logarithmic scale where every loss is positive."""
+    """The curves in characters, on a logarithmic scale if all losses are positive."""
     from plotille import Figure  # noqa: PLC0415 (only where something is drawn)
 
     drawn = {name: _thinned(within_ceiling(curve)) for name, curve in curves.items()}
@@ -48,21 +48,21 @@ def on_terminal(curves: Mapping[str, Curve], *, width: int = 72, colours: bool =
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that could not be written later.
+    """Check that `to_file` will be able to write a file.
 
     Raises:
         Unavailable: matplotlib is not installed.
-        ValueError: the name's ending is none that it can write, or the folder is not there.
+        ValueError: it cannot write this suffix, or the folder does not exist.
     """
     known = sorted(_canvas().get_supported_filetypes())
     if path.suffix.removeprefix(".").lower() not in known:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected .png, or one of {known}.")
     if not path.absolute().parent.is_dir():
-        raise ValueError(f"The folder {path.absolute().parent} is not there: make it first.")
+        raise ValueError(f"The folder {path.absolute().parent} does not exist: create it first.")
 
 
 def to_file(path: Path, curves: Mapping[str, Curve], title: str) -> None:
-    """The curves as a picture; the format is the file name's ending."""
+    """Draw the curves into a file; its suffix decides the format."""
     figure = importlib.import_module("matplotlib.figure").Figure(
         figsize=(8, 5), layout="constrained"
     )
@@ -90,14 +90,14 @@ def within_ceiling(curve: Curve) -> Curve:
 
 
 def _thinned(curve: Curve, points: int = 48) -> Curve:
-    """At most about so many points, each the mean of some steps: what characters can show."""
+    """The curve with about `points` points, each the mean of some steps."""
     size = -(-len(curve) // points) or 1
     groups = [curve[start : start + size] for start in range(0, len(curve), size)]
     return [_joined(group) for group in groups]
 
 
 def _joined(group: Curve) -> tuple[int, float, float]:
-    """Some steps as one: the last one's number, the mean loss over all examples, their weight."""
+    """One point for some steps: the last step, the mean loss over all examples, their weight."""
     mean = averages.mean_loss((loss, weight) for _, loss, weight in group)
     return group[-1][0], group[-1][1] if mean is None else mean, sum(w for _, _, w in group)
 
@@ -107,7 +107,7 @@ def _positive(curves: Mapping[str, Curve]) -> bool:
 
 
 def _canvas() -> Any:
-    """Matplotlib's canvas in memory: no window, no state of its own."""
+    """Matplotlib's canvas in memory, which needs no window and no global state."""
     try:
         module = importlib.import_module("matplotlib.backends.backend_agg")
     except ModuleNotFoundError as error:

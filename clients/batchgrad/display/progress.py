@@ -1,4 +1,4 @@
-"""A job's progress for people, on stderr: drawn in place on a terminal, or in lines."""
+"""Show a job's progress on stderr: a live display on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -19,8 +19,8 @@ from batchgrad.display.figures import learned, place
 class JobDisplay:
     """Shows a job while it changes; a context manager, fed by `update`.
 
-    Off a terminal nothing is shown, unless `lines_every_epochs` or `lines_every_seconds` asks for
-    lines: one whenever the status changes, and one each so many epochs or seconds.
+    Without a terminal it writes nothing, or with `lines_every_epochs` or `lines_every_seconds` a
+    line at each change of the status and at these intervals.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class JobDisplay:
             self._live.stop()
 
     def update(self, job: Job) -> None:
-        """Show the job as it now stands."""
+        """Show the current state of the job."""
         if self._live is not None:
             self._live.update(drawn(job), refresh=job.status in TERMINAL)
             return
@@ -72,7 +72,7 @@ class JobDisplay:
             print(line(job), file=self._stream, flush=True)
 
     def note(self, text: str) -> None:
-        """A line for people, above the live picture if there is one."""
+        """Write a line, above the live display if there is one."""
         if self._live is not None:
             self._live.console.print(text)
         else:
@@ -80,7 +80,7 @@ class JobDisplay:
 
 
 def drawn(job: Job) -> RenderableType:
-    """A bar, then the figures: loss, accuracy, each shortcut's gap, speed."""
+    """The live display: a progress bar, then the figures."""
     head = Table.grid(padding=(0, 1))
     head.add_row(
         Text(job.name, style="bold"),
@@ -95,7 +95,7 @@ def drawn(job: Job) -> RenderableType:
 
 
 def line(job: Job) -> str:
-    """The same in one line."""
+    """The state of a job in one line."""
     figures = "  ".join(f"{name} {value}" for name, value in _figures(job))
     at = f"epoch {job.epoch:>3}  step {job.step}/{job.steps_planned}"
     return f"{job.status:<9}  {at}  {figures}".rstrip()

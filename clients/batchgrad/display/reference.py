@@ -1,4 +1,4 @@
-"""The keys of a spec and of a gradients request, as help shows them; read from the contract."""
+"""References at the end of helps, read from the contract: keys of specs, layers, losses."""
 
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
@@ -23,7 +23,7 @@ REQUEST_EXAMPLE = """\
 
 
 def job_spec() -> str:
-    """All that SPEC may hold."""
+    """The keys of SPEC."""
     return "\n".join(
         [
             "Keys of SPEC; those marked * are required, and exactly one of epochs and steps:",
@@ -52,7 +52,7 @@ def job_spec() -> str:
 
 
 def gradients_request() -> str:
-    """All that REQUEST may hold, with an example."""
+    """The keys of REQUEST, with an example."""
     return "\n".join(
         [
             "Keys of REQUEST; those marked * are required:",
@@ -61,7 +61,7 @@ def gradients_request() -> str:
             *wrap(
                 "Layers, {kind: KIND, …}: "
                 + ", ".join(contract.LAYERS)
-                + ". `batchgrad submit --help` tells the keys of each.",
+                + ". `batchgrad submit --help` lists the keys of each.",
                 WIDTH,
             ),
             *_losses(),

@@ -1,4 +1,4 @@
-"""A JSON schema's fields in words: type, range, default. For /docs and for help."""
+"""Describe the fields of a JSON schema: type, range, default. For /docs and help."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Described:
-    """One field: `takes` is its type with its range; `default` is None where it is required."""
+    """One field: `takes` is its type and range, `default` is None for a required field."""
 
     name: str
     takes: str
@@ -19,7 +19,7 @@ class Described:
 
 
 def fields(schema: Schema, definitions: Schema) -> Iterator[Described]:
-    """The fields of an object's schema, but for the `kind` that names the object itself."""
+    """The fields of an object's schema, without the constant `kind`."""
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         if "const" in field:
@@ -33,7 +33,7 @@ def fields(schema: Schema, definitions: Schema) -> Iterator[Described]:
 
 
 def default(field: Schema) -> str:
-    """The default as YAML writes it; "none" where nothing is assumed."""
+    """The default as YAML writes it; "none" without one."""
     value = field.get("default")
     if isinstance(value, Mapping) and "kind" in value:
         return str(value["kind"])
@@ -60,27 +60,27 @@ def takes(field: Schema, definitions: Schema) -> str:
 
 
 def bounds(field: Schema) -> str:
-    """The range of a number; "" without one."""
+    """The range of a number; "" if it has none."""
     low, high = _plain(field.get("minimum")), _plain(field.get("maximum"))
     if low and high:
         return f"{low} to {high}"
     above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
     lower = f"≥ {low}" if low else f"> {_plain(above)}" if above is not None else ""
     upper = f"≤ {high}" if high else ""
-    if below is not None and below < 2**31:  # the others only say that 64 bits hold it
+    if below is not None and below < 2**31:  # larger bounds only keep it within 64 bits
         upper = f"< {_plain(below)}"
     return ", ".join(filter(None, [lower, upper]))
 
 
 def _plain(value: float | None) -> str:
-    """1048576, where a description says 1048576.0."""
+    """A bound without ".0"."""
     if value is None:
         return ""
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _object(name: str, schema: Schema) -> str:
-    """An object by its kind, or by its keys."""
+    """An object in words: its kind, or its keys."""
     properties = schema.get("properties", {})
     if "const" in properties.get("kind", {}):
         return str(properties["kind"]["const"])

@@ -1,4 +1,4 @@
-"""The table of how far shortcuts are from the mean gradient G, whole and layer by layer."""
+"""The table of each shortcut's error against the mean gradient G, as a whole and by layer."""
 
 from collections.abc import Mapping
 
@@ -46,7 +46,7 @@ def _layer(layer: ShortcutLayer) -> list[str]:
 
 
 def _split(layer: ShortcutLayer) -> str:
-    """The two norms as shares of their sum; they need not add up to the gap's."""
+    """The two norms as percentages of their sum, which need not equal the gap's norm."""
     here, above = layer.covariance_norm, layer.propagation_norm
     if here is None or above is None or here + above == 0:
         return NONE

@@ -1,4 +1,4 @@
-"""Steps as a table that is written line by line, since there may be many."""
+"""A table of steps, written line by line, since there may be many."""
 
 from batchgrad.contract import FIGURES, StepRow
 from batchgrad.display.figures import number

@@ -1,4 +1,4 @@
-"""Write to stdout and stderr where they cannot show every character, or are closed."""
+"""Make stdout and stderr writable if their encoding lacks characters, or if they are closed."""
 
 import codecs
 import io
@@ -19,7 +19,7 @@ _SPELLED = {
 
 
 def prepare() -> None:
-    """Spell what a stream's encoding lacks; write to nowhere what a closed one should get."""
+    """Replace characters that a stream's encoding lacks; open a closed stream to /dev/null."""
     codecs.register_error("batchgrad.spelled", _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -31,7 +31,7 @@ def prepare() -> None:
 
 
 def takes_unicode() -> bool:
-    """Whether stdout can write any character; JSON and YAML escape them else."""
+    """Whether stdout can write any character; if not, JSON and YAML escape them."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return codecs.lookup(encoding).name.startswith("utf")
 

@@ -1,4 +1,4 @@
-"""Lines, tables and properties on a terminal, or where its output goes."""
+"""Print lines, tables and properties."""
 # ruff: noqa: PLC0415 (rich is imported by what needs it, so that help is quick)
 
 import sys
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """A line for people, on stderr."""
+    """Print a line on stderr, for people."""
     typer.echo(message, err=True)
 
 
 def console(*, err: bool = False) -> "Console":
-    """Stdout for tables: as wide as it takes when it is no terminal, so nothing is cut off."""
+    """A console for tables; without a terminal it is wide enough to cut nothing off."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
@@ -28,7 +28,7 @@ def console(*, err: bool = False) -> "Console":
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
-    """Rows under headings, on stdout, or on stderr where stdout is for machines."""
+    """Print rows under headings on stdout, or on stderr if stdout is for machines."""
     from rich import box
     from rich.table import Table
 
@@ -41,7 +41,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = 
 
 
 def properties(pairs: Sequence[tuple[str, str]]) -> None:
-    """One thing's properties, a line each, on stdout."""
+    """Print properties on stdout, one on each line."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         typer.echo(f"{name:<{width}}  {value}")

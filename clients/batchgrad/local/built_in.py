@@ -1,4 +1,4 @@
-"""Small real datasets that come with scikit-learn, by name, so that examples need no download."""
+"""Small real datasets that come with scikit-learn: the examples need no download."""
 
 import importlib
 from collections.abc import Callable
@@ -16,13 +16,13 @@ def _digits(sklearn: Any) -> Arrays:
 
 
 def _digits_images(sklearn: Any) -> Arrays:
-    """The same as images of one channel: inputs (1797, 1, 8, 8)."""
+    """The digits as images of one channel: inputs (1797, 1, 8, 8)."""
     inputs, targets = _digits(sklearn)
     return inputs.reshape(-1, 1, 8, 8), targets
 
 
 def _diabetes(sklearn: Any) -> Arrays:
-    """Ten measurements of patients (442, 10) float32; the disease a year on, 25…346 (442,)."""
+    """Ten measurements of patients (442, 10) float32; disease after a year, 25…346 (442,)."""
     inputs, targets = sklearn.load_diabetes(return_X_y=True, scaled=False)
     return inputs.astype("float32"), targets.astype("float32")
 

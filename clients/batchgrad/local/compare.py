@@ -1,4 +1,4 @@
-"""`batchgrad compare`: one job trained by the mean gradient, and by each shortcut instead."""
+"""Train one job by the mean gradient and by each shortcut, and collect their figures."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ CURVE_POINTS = 500
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train, as it ended.
+    """The result of one way to train.
 
     The validation figures and `training_loss` are those of the parameters that the job keeps.
     `loss` is the mean over the last epoch's examples, each at the step that held it,
@@ -52,18 +52,18 @@ class Arm:
 
 
 def store_if_built_in(client: Client, dataset: str, note: Callable[[str], None]) -> None:
-    """Give the service a built-in dataset that it does not have; any other must be there.
+    """Store a built-in dataset if the service does not have it; any other must be there.
 
     Raises:
-        InvalidSpec: there is no such dataset, neither there nor built in.
+        InvalidSpec: the service does not have the dataset, and it is not built in.
     """
     try:
         client.dataset(dataset)
     except NotFound as missing:
         if dataset not in built_in.NAMES:
             raise InvalidSpec(
-                f"{client.url} has no dataset {dataset!r}, and it is none of those that come with "
-                f"scikit-learn ({', '.join(built_in.NAMES)}): start `batchgrad serve`, then "
+                f"{client.url} has no dataset {dataset!r}, nor does scikit-learn have it "
+                f"({', '.join(built_in.NAMES)}): start `batchgrad serve`, then "
                 f"`batchgrad datasets push {dataset} FILE.npz`, then compare again."
             ) from missing
         client.put_arrays(dataset, *built_in.load(dataset))
@@ -71,7 +71,7 @@ def store_if_built_in(client: Client, dataset: str, note: Callable[[str], None])
 
 
 def arm_names(plan: Plan, selected: Sequence[ArmName]) -> list[ArmName]:
-    """The mean gradient first, then the shortcuts asked for, or those that the plan measures."""
+    """The mean gradient first, then the selected shortcuts, or those that the plan measures."""
     shortcuts = selected or plan.shortcuts
     return [name for name in ARM_NAMES if name == "mean_gradient" or name in shortcuts]
 
@@ -84,13 +84,13 @@ def compare(
     show: Callable[[Job], None] = lambda _: None,
     run: str | None = None,
 ) -> Iterator[Arm]:
-    """Train one arm after the other: same start, same order of examples; each as it has ended.
+    """Train one arm after the other, with the same initial parameters and order of examples.
 
-    One at a time, so that arms do not contend for workers. Jobs are labelled `compare` with
-    `run`, and `arm`. Closing the iterator leaves a running job as it is.
+    One at a time, so that arms do not compete for workers. Jobs have the labels `compare`, which
+    is `run`, and `arm`. Closing the iterator does not end a running job.
 
     Raises:
-        JobFailed, JobCancelled: an arm ended otherwise than by success or divergence.
+        JobFailed, JobCancelled: an arm neither succeeded nor diverged.
     """
     plan = client.plan({**_sent(spec), "shortcuts": None, "update": "mean_gradient"})
     run = run or uuid.uuid4().hex[:12]
@@ -125,7 +125,7 @@ def summary(arms: Sequence[Arm]) -> dict[str, Any]:
 
 
 def _diverged(job: Job) -> bool:
-    """Whether a loss or gradient overflowed: a result, where other failures are errors."""
+    """Whether a loss or gradient overflowed, which is a result; other failures are errors."""
     return job.status == "failed" and job.reason == "nonfinite"
 
 
@@ -165,15 +165,15 @@ def _last_epoch(rows: Iterator[StepRow]) -> float | None:
 
 
 def _as_trained(spec: JobSpec) -> dict[str, str]:
-    """What makes a probe see inputs as the arm did, whatever it started from."""
+    """Standardize the probe's inputs as the arm's, whatever the arm started from."""
     return {"standardization": "keep"} if spec.standardize else {}
 
 
 def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> float | None:
     """The trained model's loss over all training examples.
 
-    That is what the first step of a job reports which starts at these parameters and has all
-    examples in one minibatch: a step's loss is the one before its update.
+    The first step of a job with these initial parameters and all examples in one minibatch
+    reports it: a step's loss is the loss before its update.
     """
     probe = _arm_spec(spec, arm.name, run) | {
         "name": f"{spec.name[:100]}.training_loss",

@@ -1,4 +1,4 @@
-"""`batchgrad demo`: the main job on the real digits data, and what it shows."""
+"""Train the demo job on the handwritten digits, and report the shortcuts' errors."""
 
 import shutil
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def digits() -> tuple[Any, Any]:
 
 
 def spec(workers: int, threads: int | None, epochs: int) -> dict[str, Any]:
-    """The digits job; only where it runs is left to the caller, and its length."""
+    """The spec of the demo; the caller chooses workers, threads and length."""
     job: dict[str, Any] = {
         "name": "digits",
         "dataset": "digits",
@@ -111,7 +111,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def command(python: Path, path: str, here: Path) -> str:
-    """What to type for batchgrad in the folder `here`: its name if PATH has it, else its path."""
+    """The command batchgrad as typed in the folder `here`: its name if in PATH, else its path."""
     beside = python.with_name("batchgrad")
     if shutil.which("batchgrad", path=path) or not beside.exists():
         return "batchgrad"
@@ -119,7 +119,7 @@ def command(python: Path, path: str, here: Path) -> str:
 
 
 def report(result: Result, command: str = "batchgrad") -> str:
-    """What a person reads at the end; `command` is what to type for batchgrad."""
+    """The report at the end; `command` is the command batchgrad as typed here."""
     job = result.job
     where = (
         f"{job.workers} Ray worker{'' if job.workers == 1 else 's'}"
@@ -140,17 +140,17 @@ def report(result: Result, command: str = "batchgrad") -> str:
         "The inputs are standardized, so their mean is near zero: a shortcut that multiplies one",
         "averaged error by one averaged input gets almost nothing for the first layer's weights,",
         "so nearly all of that layer's gradient is missing from it.",
-        "mean_example asks about one average image, which the network has never learned: once it",
-        "knows the real ones, that one image's error outweighs the gradient of all of them.",
+        "mean_example takes the gradient at one average image, which the network never learned:",
+        "once it has learned the real ones, the error of that image outweighs their gradient.",
         "",
         f"parameters {job.parameters_digest}",
         f"The same for any number of workers: try `{command} demo --workers 3`.",
         "",
         "Next:",
-        f"  {command} serve                             leave a service running",
-        f"  {command} datasets push NAME FILE.npz       give it your data",
+        f"  {command} serve                             run the service",
+        f"  {command} datasets push NAME FILE.npz       store your data",
         f"  {command} submit SPEC.yaml --watch          train on it",
-        f"  {command} gradients REQUEST.yaml            ask about one minibatch",
+        f"  {command} gradients REQUEST.yaml            compute one minibatch's gradient",
     ]
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
-"""A service of one's own: started for a while, gone without a trace whatever happens.
+"""A private service: started for a block of code, and removed with its data in any case.
 
-It runs in its own session, so Ctrl-C reaches only us, and it holds the other end of a pipe on its
-stdin: when this process ends, even by SIGKILL, the pipe closes, the service stops and removes its
-data directory itself. When the service is killed instead, we remove the directory.
+It runs in its own process session, so that Ctrl-C reaches only us, and reads a pipe from us on its
+stdin: when this process ends, even by SIGKILL, the pipe closes, and the service stops and removes
+its data directory. If the service is killed, we remove the directory.
 """
 
 import json
@@ -36,17 +36,17 @@ def private_service(
     start_timeout: float = START_TIMEOUT,
     stop_timeout: float = STOP_TIMEOUT,
 ) -> Iterator[Client]:
-    """A client of a fresh service that ends, with its data, when the context does.
+    """A client of a new service; service and data are removed at the end of the block.
 
     The data directory is made in `folder`, or where the system keeps temporary files. Raises
     Unavailable with the end of the service's log when it does not become ready.
     """
     directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-", dir=folder))
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
-    # Settings meant for the user's own service must not leak into this one.
+    # Settings of the user's own service must not reach this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
     try:
-        with tempfile.TemporaryFile() as log:  # no name: nobody has to remove it
+        with tempfile.TemporaryFile() as log:  # no name: nothing to remove
             process = subprocess.Popen(
                 [*command, *flags],
                 stdin=subprocess.PIPE,
@@ -98,7 +98,7 @@ def _announced(
             return str(announcement["url"]), Path(file).read_text("utf-8").strip() if file else None
         except (ValueError, KeyError, TypeError) as error:
             raise Unavailable(
-                f"The private service said {line!r} instead of its URL.{_tail(log)}"
+                f"The private service wrote {line!r} instead of its URL.{_tail(log)}"
             ) from error
 
 
@@ -119,13 +119,13 @@ def _still_starting(process: subprocess.Popen[bytes], log: IO[bytes], deadline: 
 def _tail(log: IO[bytes], lines: int = 20) -> str:
     written = os.pread(
         log.fileno(), os.fstat(log.fileno()).st_size, 0
-    )  # its offset is the service's
+    )  # its offset belongs to the service
     last = written.decode(errors="replace").splitlines()[-lines:]
     return "\n".join([" Its log ends:", *last]) if last else ""
 
 
 def _stop(process: subprocess.Popen[bytes], timeout: float) -> None:
-    """Ask by closing stdin; after a while, by force, and the whole group."""
+    """Stop the service by closing its stdin; after `timeout` seconds kill its process group."""
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -136,7 +136,7 @@ def _stop(process: subprocess.Popen[bytes], timeout: float) -> None:
 
 
 def _remove(directory: Path, timeout: float = 5.0) -> None:
-    """Remove the data, which an engine that outlives a killed service may still write to."""
+    """Remove the data; an engine that outlives a killed service may still write there."""
     deadline = time.monotonic() + timeout
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=time.monotonic() < deadline)
