@@ -1,4 +1,4 @@
-"""Service and engine die in every order: each row and each event is stored, once."""
+"""Service and engine die in every order: each row and event is stored once."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def world(store: Store, tmp_path: Path) -> World:
         pytest.param(Fate(stored=0), 3600.0, id="before the first line"),
     ],
 )
-def test_each_row_and_event_comes_once_whoever_dies(
+def test_each_row_and_event_is_stored_once_whichever_process_dies(
     world: World, fate: Fate, seconds: float
 ) -> None:
     expected = run_undisturbed(world)
@@ -59,7 +59,7 @@ def test_any_deaths_one_after_the_other(store: Store, tmp_path: Path, seed: int)
 
 
 @pytest.mark.parametrize("statuses", [("pausing", "paused"), ("cancelling", "cancelled")])
-def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
+def test_messages_left_by_a_dead_service_are_stored_for_a_job_that_ends(
     world: World, statuses: tuple[JobStatus, JobStatus]
 ) -> None:
     job_id = world.job(spec())
@@ -75,7 +75,7 @@ def test_what_a_dead_service_left_is_stored_though_the_job_does_not_go_on(
     assert not (begun.job_directory / unstored_messages.FILE).exists()
 
 
-def test_a_file_of_messages_that_cannot_be_read_is_warned_of_and_removed(world: World) -> None:
+def test_an_unreadable_file_of_messages_is_removed_with_a_warning(world: World) -> None:
     job_id = world.job(spec())
     folder = world.data_dir / "jobs" / job_id
     (folder / unstored_messages.FILE).write_bytes(

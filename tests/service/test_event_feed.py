@@ -1,4 +1,4 @@
-"""Those who follow a job share what is read for them, and each gets every event once, in order."""
+"""Readers of a job's events share one feed; each gets every event once, in order."""
 
 import asyncio
 import re
@@ -118,7 +118,7 @@ def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStor
     assert run(follow()) == [list(range(after + 1, 17)) for after in range(17)]
 
 
-def test_a_feed_that_broke_is_nobodys_once_the_store_is_back(counting: CountingStore) -> None:
+def test_a_failed_feed_is_replaced_once_the_store_is_back(counting: CountingStore) -> None:
     job_id, attempt = started(counting)
     feeds = EventFeeds(counting, Shutdown())
 

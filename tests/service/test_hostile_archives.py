@@ -28,7 +28,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize(("shape", "descr", "said"), HEADERS)
-def test_a_header_that_says_what_none_says_is_refused(
+def test_an_impossible_header_is_refused(
     put: Put, tmp_path: Path, shape: str, descr: str, said: str
 ) -> None:
     text = f"{{{descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()

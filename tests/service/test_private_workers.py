@@ -1,3 +1,5 @@
+"""The limit on workers of the private cluster."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ SMALL = {"cpus": 2, "memory_bytes": 8 * GIB}
 
 
 @pytest.mark.parametrize("workers", [0, 1, 8, "auto", {"min": 8, "max": 4096}])
-def test_what_the_machine_holds_is_taken(workers: Any) -> None:
+def test_as_many_workers_as_the_machine_holds_are_accepted(workers: Any) -> None:
     check_private_workers(spec(workers=workers), 0, **SMALL)
 
 
@@ -29,7 +31,7 @@ def test_what_the_machine_holds_is_taken(workers: Any) -> None:
         (257, 0, {"cpus": 64, "memory_bytes": 512 * GIB}, 256),
     ],
 )
-def test_more_is_refused_with_the_bound(
+def test_more_workers_are_refused_with_the_limit(
     workers: Any, step_bytes: int, machine: dict[str, int], most: int
 ) -> None:
     with pytest.raises(InvalidError, match=rf"holds at most {most} \(4 per CPU") as refused:
@@ -38,7 +40,7 @@ def test_more_is_refused_with_the_bound(
     assert "--ray-address" in refused.value.detail
 
 
-def test_a_plan_and_a_submission_say_so(make_bench: Callable[..., Bench]) -> None:
+def test_a_plan_and_a_submission_refuse_too_many_workers(make_bench: Callable[..., Bench]) -> None:
     http = make_bench().http
     push(http)
     body = spec(workers=4096).model_dump(mode="json", exclude_none=True)

@@ -1,4 +1,4 @@
-"""Contents in the blob store while datasets come and go, and while the store has troubles."""
+"""Contents in the blob store while datasets are added and removed, and while the store fails."""
 
 import threading
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def test_a_content_that_is_removed_while_it_is_put_again_is_there_in_the_end(
     assert kept(folder) == {digest}
 
 
-def test_what_a_crash_left_in_the_store_goes_at_the_next_start(
+def test_the_next_start_removes_what_a_crash_left_in_the_store(
     tmp_path: Path, store: Store, datasets: Datasets, blobs: Blobs, folder: Path
 ) -> None:
     used = put(datasets, "a")
@@ -115,7 +115,7 @@ def test_what_a_crash_left_in_the_store_goes_at_the_next_start(
     assert stranger.exists()
 
 
-def test_a_dataset_is_deleted_though_the_store_does_not_let_go(
+def test_a_dataset_is_deleted_although_the_store_fails(
     tmp_path: Path,
     store: Store,
     datasets: Datasets,
@@ -136,7 +136,7 @@ def test_a_dataset_is_deleted_though_the_store_does_not_let_go(
     assert list(folder.iterdir()) == []
 
 
-def test_a_slow_store_holds_up_nobody_who_reads_names(datasets: Datasets, blobs: Blobs) -> None:
+def test_a_slow_store_does_not_block_readers_of_names(datasets: Datasets, blobs: Blobs) -> None:
     """POST /v1/jobs is such a reader: it is inside `using` while it makes its plan."""
     put(datasets, "other")
     removing, end = threading.Event(), threading.Event()

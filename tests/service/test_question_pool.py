@@ -1,4 +1,4 @@
-"""Processes that answer questions: warm, bounded in memory and time, few, and gone at the end."""
+"""Processes that answer questions: limited in number, memory, time; ended with the service."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ def test_the_answer_is_the_same_and_comes_from_a_process_that_stays(pool: Questi
     assert processes(pool) == before
 
 
-def test_a_wrong_question_is_told_as_in_the_service(pool: QuestionPool) -> None:
+def test_a_wrong_question_raises_the_same_error_as_in_the_service(pool: QuestionPool) -> None:
     with pytest.raises(InvalidError) as caught:
         ask(pool, inputs=[[0], ["x"]])
     assert [error.pointer for error in caught.value.errors] == ["/inputs/1/0"]
@@ -106,7 +106,7 @@ def test_time_is_bounded(tmp_path: Path, pool: QuestionPool) -> None:
     ask(pool)
 
 
-def test_one_that_was_killed_is_replaced(pool: QuestionPool) -> None:
+def test_a_killed_process_is_replaced(pool: QuestionPool) -> None:
     ask(pool)
     kill(processes(pool))
     ask(pool)
@@ -165,7 +165,7 @@ def test_a_sigterm_to_the_whole_tree_ends_no_question(pool: QuestionPool) -> Non
     assert forker.poll() is None
 
 
-def test_only_so_many_wait(tmp_path: Path) -> None:
+def test_the_number_of_waiting_questions_is_limited(tmp_path: Path) -> None:
     pool = QuestionPool(tmp_path, memory_bytes=2**26, cpu_seconds=LONG, processes=1, max_waiting=1)
     holding, go_on = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Replays as processes: bounded, few, and none left behind."""
+"""Replay processes: limited in number and time, and ended with the service."""
 
 import sys
 import threading
@@ -55,7 +55,7 @@ def test_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["raise SystemExit(3)", "import os; os.close(0); os._exit(4)"])
-def test_process_that_fails_is_told(program: str) -> None:
+def test_process_that_fails_is_an_error(program: str) -> None:
     with pytest.raises(ProblemError, match=r"exit code [34]") as caught:
         replays(program).run(request())
     assert (caught.value.status, caught.value.code) == (500, "replay_failed")

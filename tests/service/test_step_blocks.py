@@ -1,4 +1,4 @@
-"""Step rows as they are stored: nothing is lost but digits, and old rows become few."""
+"""Step rows in packed blocks: only digits are lost, and old rows are thinned."""
 
 import math
 from datetime import timedelta
@@ -100,7 +100,7 @@ def test_joined_blocks_have_the_rows_of_all() -> None:
         assert all(near(a, b, 0 if exact else 2e-7) for a, b in zip(found, rows, strict=True))
 
 
-def test_what_is_no_block_is_told() -> None:
+def test_bytes_that_are_not_a_block_are_refused() -> None:
     block = pack([drawn(Random(1), step) for step in range(1, 9)])
     for bad in (b"", b"\x02" + block[1:], block[:40], block[:-9]):
         with pytest.raises(BadBlock):
@@ -221,7 +221,7 @@ def test_a_float64_job_keeps_every_digit(store: Store) -> None:
     assert store.steps(job_id, after=None, limit=100).data == rows
 
 
-def test_a_deleted_job_gives_its_room_back(store: Store, tmp_path: Path) -> None:
+def test_deleting_a_job_frees_its_space(store: Store, tmp_path: Path) -> None:
     def room() -> int:
         return sum(path.stat().st_size for path in tmp_path.glob("batchgrad.sqlite3*"))
 
@@ -237,7 +237,7 @@ def test_a_deleted_job_gives_its_room_back(store: Store, tmp_path: Path) -> None
     assert room() < before + 100_000
 
 
-def test_a_database_of_before_is_taken_over(tmp_path: Path) -> None:
+def test_a_downgraded_database_is_migrated_again(tmp_path: Path) -> None:
     database = tmp_path / "old.sqlite3"
     store = Store(f"sqlite:///{database}")
     store.migrate()

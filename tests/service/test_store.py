@@ -1,3 +1,5 @@
+"""The store: jobs, transitions, reports, events, datasets and subscribers."""
+
 import itertools
 import threading
 from datetime import timedelta

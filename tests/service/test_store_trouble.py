@@ -51,7 +51,7 @@ def fill(store: Store) -> None:
     store.close()  # connections that are open know of no limit
 
 
-def test_a_locked_database_is_said_after_a_short_wait(http: TestClient, tmp_path: Path) -> None:
+def test_a_locked_database_is_reported_after_a_short_wait(http: TestClient, tmp_path: Path) -> None:
     push(http)
     with locked(tmp_path):
         refused = http.post("/v1/jobs", json=body())
@@ -62,7 +62,7 @@ def test_a_locked_database_is_said_after_a_short_wait(http: TestClient, tmp_path
     assert http.post("/v1/jobs", json=body()).status_code == 201
 
 
-def test_room_that_cannot_be_given_back_now_is_no_failure(
+def test_space_that_cannot_be_freed_now_is_no_failure(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     create(store)
@@ -106,7 +106,7 @@ def test_a_report_that_finds_the_lock_held_is_stored_when_it_is_free(
     assert [step.step for step in store.steps(job_id, after=None, limit=10).data] == [1]
 
 
-def test_patience_ends(store: Store, tmp_path: Path) -> None:
+def test_retries_end(store: Store, tmp_path: Path) -> None:
     retry = StoreRetry()
     retry.give_up_after(0)
     with locked(tmp_path), pytest.raises(StoreBusy):
@@ -131,7 +131,7 @@ def test_a_damaged_database_is_found(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "folder", "no folder"])
-def test_what_is_no_database_is_said(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "other.sqlite3"
     if kind == "text":
         file.write_text("this is a text, and long enough to be one\n" * 40)

@@ -1,4 +1,4 @@
-"""Jobs whose disk is nearly full, or full, wait for room; none fails, and none spends a restart."""
+"""Jobs wait while the disk is full or nearly full; none fails or loses a restart."""
 
 from __future__ import annotations
 

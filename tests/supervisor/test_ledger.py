@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tests.supervisor.conftest import Bench
 
 
-def test_engine_writes_it_and_goes_on(bench: Bench) -> None:
+def test_engine_writes_the_ledger_and_continues(bench: Bench) -> None:
     supervisor = bench.supervisor()
     job_id = bench.submit(hold_at=2)
     bench.until_step(job_id, 2)

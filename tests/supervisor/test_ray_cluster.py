@@ -1,4 +1,4 @@
-"""The private cluster: up, used, and gone, however it ends."""
+"""The private cluster starts, is used, and leaves nothing, however it ends."""
 
 import json
 import os

@@ -57,9 +57,7 @@ def test_old_logs_of_processes_that_are_gone_are_removed(tmp_path: Path, logs: P
     assert names(logs) == set(KEPT)
 
 
-def test_what_a_process_wrote_just_before_it_died_stays_for_a_while(
-    tmp_path: Path, logs: Path
-) -> None:
+def test_logs_of_a_process_that_died_lately_are_kept(tmp_path: Path, logs: Path) -> None:
     aged(logs, 5)
     prune(tmp_path, keep_seconds=10, is_alive=lambda pid: pid == ALIVE)
     assert names(logs) == {*REMOVED, *KEPT}

@@ -1,4 +1,4 @@
-"""Engines that are stopped (SIGSTOP): they hold up nobody, and end."""
+"""Engines that are stopped (SIGSTOP) delay no other job, and are killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stopped(bench: Bench, **labels: int) -> str:
     return job_id
 
 
-def test_others_go_on_beside_one_and_a_cancel_ends_it(bench: Bench) -> None:
+def test_a_stopped_engine_delays_no_other_and_a_cancel_ends_it(bench: Bench) -> None:
     supervisor = bench.supervisor(grace=1.0)
     job_id = stopped(bench)
     assert supervisor.cancel(job_id).status == "cancelling"
@@ -45,7 +45,7 @@ def test_others_go_on_beside_one_and_a_cancel_ends_it(bench: Bench) -> None:
     bench.until_status(job_id, "cancelled")
 
 
-def test_one_that_nobody_asks_is_ended_and_its_job_goes_on(bench: Bench) -> None:
+def test_a_stopped_engine_is_killed_and_its_job_continues(bench: Bench) -> None:
     bench.supervisor(grace=0.3)
     job_id = stopped(bench)
     bench.until_status(job_id, "succeeded")
@@ -53,7 +53,7 @@ def test_one_that_nobody_asks_is_ended_and_its_job_goes_on(bench: Bench) -> None
     assert "SIGKILL" in bench.states(job_id)[3].data["detail"]
 
 
-def test_the_service_stops_beside_one(bench: Bench) -> None:
+def test_the_service_stops_despite_a_stopped_engine(bench: Bench) -> None:
     supervisor = bench.supervisor(grace=60.0)
     job_id = stopped(bench)
     stopping = threading.Thread(target=supervisor.stop, args=(0.3,), daemon=True)
@@ -63,7 +63,7 @@ def test_the_service_stops_beside_one(bench: Bench) -> None:
     assert bench.status(job_id) == "recovering"
 
 
-def test_many_asks_are_one_for_an_engine_that_does_not_answer(bench: Bench) -> None:
+def test_many_ledger_requests_send_one_command_to_a_stopped_engine(bench: Bench) -> None:
     supervisor = bench.supervisor()
     job_id = bench.submit(hold_at=1, max_restarts=0)
     bench.until_step(job_id, 1)
@@ -78,7 +78,7 @@ def test_many_asks_are_one_for_an_engine_that_does_not_answer(bench: Bench) -> N
     bench.until_status(job_id, "failed")
 
 
-def test_one_that_goes_on_in_time_is_left_alone(tmp_path: Path) -> None:
+def test_an_engine_that_continues_in_time_is_not_killed(tmp_path: Path) -> None:
     start = Start(
         job_id="job_1",
         attempt=1,
@@ -101,7 +101,7 @@ def test_one_that_goes_on_in_time_is_left_alone(tmp_path: Path) -> None:
         list(engine.messages())
 
 
-def test_engines_of_an_earlier_service_have_one_grace_together(tmp_path: Path) -> None:
+def test_engines_of_an_earlier_service_share_one_grace_time(tmp_path: Path) -> None:
     locks = [tmp_path / str(number) for number in range(10)]
     holders = []
     for lock in locks:

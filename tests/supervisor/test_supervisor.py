@@ -1,4 +1,4 @@
-"""What users ask of jobs, and the order in which jobs run."""
+"""The commands of users, and the order in which jobs run."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_only_a_job_with_workers_needs_a_cluster(
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_running_engine_may_ask_for_the_cluster(bench: Bench, broken: bool) -> None:
+def test_a_running_engine_may_request_the_cluster(bench: Bench, broken: bool) -> None:
     bench.cluster.broken = broken
     bench.supervisor()
     job_id = bench.submit(workers="auto", wants_cluster=7)
@@ -184,7 +184,7 @@ def test_a_running_engine_may_ask_for_the_cluster(bench: Bench, broken: bool) ->
     assert answer["detail"] == ("no room for Ray" if broken else "")
 
 
-def test_a_range_asks_for_its_most_workers(bench: Bench) -> None:
+def test_a_range_requests_its_most_workers(bench: Bench) -> None:
     bench.supervisor()
     bench.until_status(bench.submit(workers={"min": 1, "max": 3}), "succeeded")
     assert bench.cluster.requested == [3]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.engine_process import EngineExit, EngineProtocolError
-from batchgrad_service.jobs.recovery import EngineStillThereError
+from batchgrad_service.jobs.recovery import EngineStillRunningError
 from batchgrad_service.ray_head.cluster import ClusterUnavailableError
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 from batchgrad_workers.system.exhaustion import exhausted_resource
@@ -37,7 +37,7 @@ def failure_of_exit(
 
 def failure_of_error(error: Exception) -> Failure:
     """Explain an error of the service itself, and log it if it is not expected."""
-    if isinstance(error, ClusterUnavailableError | EngineStillThereError):
+    if isinstance(error, ClusterUnavailableError | EngineStillRunningError):
         return Failure("cluster_unavailable", str(error))
     if is_disk_full(error):
         return Failure("disk_full", disk_full_message(error))

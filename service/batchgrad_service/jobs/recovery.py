@@ -20,7 +20,7 @@ KILLED_SECONDS = 5.0
 _PAGE = 200
 
 
-class EngineStillThereError(Exception):
+class EngineStillRunningError(Exception):
     """An earlier engine still holds its lock after SIGKILL."""
 
 
@@ -28,11 +28,11 @@ def await_engine(lock: Path, grace_seconds: float, stopping: threading.Event | N
     """Wait until no engine holds `lock`, as `await_engines` does.
 
     Raises:
-        EngineStillThereError: an engine holds the lock even after SIGKILL.
+        EngineStillRunningError: an engine holds the lock even after SIGKILL.
     """
     left = await_engines([lock], grace_seconds, stopping or threading.Event())
     if left:
-        raise EngineStillThereError(
+        raise EngineStillRunningError(
             f"Process group {_holder(lock)} still holds {lock.name} after SIGKILL. "
             "It may be stuck in the kernel: check for a failed disk or network mount."
         )
