@@ -114,9 +114,7 @@ def test_examples_are_shown_with_their_pictures(page: Page, trained: str, shot: 
     shot(page, "examples")
 
 
-def test_what_is_wrong_in_a_spec_is_shown_at_its_line(
-    open_page: OpenPage, running: Running
-) -> None:
+def test_errors_in_a_spec_are_shown_at_their_line(open_page: OpenPage, running: Running) -> None:
     page = open_page(running.link, expected="status of 422")  # Chromium says so of any such page
     page.goto("/submit")
     text = page.get_by_label("Job spec (YAML)")
@@ -142,7 +140,7 @@ def _line_top(text: Locator, line: int) -> float:
     return float(text.evaluate(script, line))
 
 
-def test_a_hundred_thousand_steps_draw_in_a_second(
+def test_a_hundred_thousand_steps_are_drawn_in_a_second(
     open_page: OpenPage, running: Running, trained: str
 ) -> None:
     """What is in sight, from the click on, by the browser's clock; Plotly's script is cached.

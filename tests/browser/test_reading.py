@@ -56,7 +56,7 @@ def settled(page: Page, path: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("width", [1280, 400])
-def test_nothing_is_wider_than_the_window(
+def test_no_page_is_wider_than_the_window(
     open_page: OpenPage, running: Running, trained: str, path: str, width: int
 ) -> None:
     page = open_page(running.link, expected="status of 404", width=width)
@@ -66,7 +66,7 @@ def test_nothing_is_wider_than_the_window(
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_text_stands_out(
+def test_every_text_has_enough_contrast(
     open_page: OpenPage, running: Running, trained: str, path: str, theme: str
 ) -> None:
     page = open_page(running.link, expected="status of 404")
@@ -90,7 +90,7 @@ def test_the_theme_is_switched_and_kept(page: Page, trained: str) -> None:
     assert page.locator("html").get_attribute("data-theme") == "light"
 
 
-def test_the_keyboard_is_enough(page: Page) -> None:
+def test_every_page_works_with_the_keyboard_only(page: Page) -> None:
     page.goto("/")
     page.keyboard.press("Tab")
     focused = page.locator(":focus")

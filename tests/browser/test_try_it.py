@@ -10,7 +10,7 @@ def cell(page: Page, row: str, column: int) -> str:
     return found.locator("td").nth(column).inner_text()
 
 
-def test_the_page_shows_that_the_shortcut_is_off(page: Page, shot: Shot) -> None:
+def test_the_page_shows_the_error_of_the_shortcut(page: Page, shot: Shot) -> None:
     page.goto("/")
     page.get_by_role("link", name="Try it", exact=True).click()
     said = page.locator("#said")

@@ -1,3 +1,5 @@
+"""The access token: created, read, and refused if it is weak."""
+
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from batchgrad_service.settings import Settings
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
 
 
-def test_the_first_start_makes_one_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_first_start_creates_a_private_token(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     token = access_token.obtain(settings)
     assert token is not None
@@ -21,7 +23,7 @@ def test_the_first_start_makes_one_for_its_owner_alone(tmp_path: Path) -> None:
     assert access_token.obtain(Settings(data_dir=other)) != token
 
 
-def test_none_is_made_where_none_is_wanted_or_one_is_given(tmp_path: Path) -> None:
+def test_no_token_is_created_if_not_needed(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.write_text(f" {TOKEN}\n")
     given.chmod(0o640)
@@ -34,7 +36,7 @@ def test_none_is_made_where_none_is_wanted_or_one_is_given(tmp_path: Path) -> No
     assert logged == []
 
 
-def test_a_folder_that_takes_no_token_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_token_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file/token cannot be written: "):
         access_token.obtain(Settings(data_dir=tmp_path / "file"))
@@ -53,9 +55,7 @@ def test_a_folder_that_takes_no_token_is_named(tmp_path: Path) -> None:
         (b"1234" * 4, "only 4 different"),
     ],
 )
-def test_a_token_that_protects_nothing_is_refused(
-    content: bytes, reason: str, tmp_path: Path
-) -> None:
+def test_a_weak_token_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     with pytest.raises(ValueError, match="cannot be read"):
         access_token.read(file)
@@ -65,7 +65,7 @@ def test_a_token_that_protects_nothing_is_refused(
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
-def test_a_token_that_others_may_choose_is_refused(mode: int, tmp_path: Path) -> None:
+def test_a_token_file_that_others_can_write_is_refused(mode: int, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
     file.chmod(mode)
@@ -73,7 +73,7 @@ def test_a_token_that_others_may_choose_is_refused(mode: int, tmp_path: Path) ->
         access_token.read(file)
 
 
-def test_a_token_that_every_user_may_read_is_warned_about(tmp_path: Path) -> None:
+def test_a_token_file_that_others_can_read_gives_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
     file.chmod(0o644)

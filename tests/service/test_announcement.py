@@ -1,3 +1,5 @@
+"""The line that announces a started service."""
+
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ URL, TOKEN = "http://127.0.0.1:8711", "0123456789+abcdef"
         ({"no_token": True}, None, False, URL),
     ],
 )
-def test_the_link_goes_to_who_started_it_and_to_no_log_of_others(
+def test_the_login_link_is_not_printed_where_others_can_read_it(
     settings: dict[str, Any],
     token: str | None,
     journal: bool,

@@ -1,4 +1,4 @@
-"""What one request may cost: its length, its time, and what it makes the service hold."""
+"""Limits of a request: length, time, memory."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from tests.service.inline_questions import InlineQuestions
 Make = Callable[..., Bench]
 
 
-def test_many_wrong_fields_are_counted_and_take_no_time(http: TestClient) -> None:
+def test_many_invalid_fields_are_counted_quickly(http: TestClient) -> None:
     unknown: dict[str, Any] = {f"x{number}": 0 for number in range(16_000)}
     before = perf_counter()
     found = problem(http.post("/v1/jobs", json=body(**unknown)), 422)
@@ -37,12 +37,12 @@ def test_many_wrong_fields_are_counted_and_take_no_time(http: TestClient) -> Non
     assert rest.startswith(f"{16_000 - MOST_ERRORS} other fields are wrong as well")
 
 
-def test_a_union_tells_of_the_member_that_was_meant(http: TestClient) -> None:
+def test_an_error_in_a_union_names_the_intended_member(http: TestClient) -> None:
     found = problem(http.post("/v1/jobs", json=body(workers={"min": 1, "max": "x"})), 422)
     assert [error["pointer"] for error in found["errors"]] == ["/workers/max"]
 
 
-def test_class_weights_are_a_table_of_bounded_length(http: TestClient) -> None:
+def test_the_table_of_class_weights_is_limited(http: TestClient) -> None:
     archive = npz(inputs=np.zeros((2, 3), "float32"), targets=np.array([0, 2**31 - 2]))
     assert http.put("/v1/datasets/far", content=archive).status_code == 201
     job = body(
@@ -79,9 +79,7 @@ LONG = "x" * 1_000_000
         {LONG: LONG},
     ],
 )
-def test_text_that_cannot_travel_is_named_and_long_text_cut(
-    http: TestClient, changes: dict[Any, Any]
-) -> None:
+def test_invalid_text_is_named_and_long_text_cut(http: TestClient, changes: dict[Any, Any]) -> None:
     push(http)
     found = problem(http.post("/v1/jobs", content=json.dumps(body(**changes)), headers=JSON), 422)
     assert len(json.dumps(found)) < 2000
@@ -98,13 +96,11 @@ def test_text_that_cannot_travel_is_named_and_long_text_cut(
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])
-def test_json_that_cannot_be_meant_is_refused(
-    http: TestClient, path: str, text: bytes, said: str
-) -> None:
+def test_ambiguous_json_is_refused(http: TestClient, path: str, text: bytes, said: str) -> None:
     assert said in problem(http.post(path, content=text, headers=JSON), 400)["detail"]
 
 
-def test_a_login_is_short(make_bench: Make, tmp_path: Path) -> None:
+def test_the_body_of_a_login_is_limited(make_bench: Make, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0123456789abcdef-token")
     http = make_bench(token_file=tmp_path / "token").http
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -113,13 +109,13 @@ def test_a_login_is_short(make_bench: Make, tmp_path: Path) -> None:
     assert http.post("/login", content=b"a=b&" * 100, headers=form).status_code == 400
 
 
-def test_other_bodies_are_short_too(http: TestClient) -> None:
+def test_other_bodies_are_limited_too(http: TestClient) -> None:
     push(http)
     problem(http.post("/v1/jobs/none/cancel", content=b"x" * 20_000), 413)
     problem(http.post("/submit", content=b"x" * 1_300_000), 413)
 
 
-def test_a_form_has_to_arrive() -> None:
+def test_a_form_must_arrive_in_time() -> None:
     async def never() -> Any:
         await asyncio.sleep(3600)
 
@@ -173,7 +169,7 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_an_answer_takes_is_bounded_beforehand(
+def test_the_size_of_a_gradients_request_is_checked_first(
     http: TestClient, question: dict[str, Any], said: str | None
 ) -> None:
     answer = http.post("/v1/gradients", json=question)
@@ -183,7 +179,7 @@ def test_what_an_answer_takes_is_bounded_beforehand(
         assert said in problem(answer, 422)["detail"]
 
 
-def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -> None:
+def test_a_plan_counts_the_memory_of_patches(http: TestClient, monkeypatch: Any) -> None:
     images = np.zeros((20, 1, 1, 1), "float32")
     http.put("/v1/datasets/dots", content=npz(inputs=images, targets=np.zeros(20, "float32")))
     job = body(dataset="dots", loss="squared_error", model=CONVOLUTION)
@@ -196,14 +192,14 @@ def test_a_plan_says_the_memory_of_patches(http: TestClient, monkeypatch: Any) -
     assert "need about 8 GiB" in problem(http.post("/v1/jobs", json=job), 422)["detail"]
 
 
-def test_a_container_has_the_memory_that_it_may_have(tmp_path: Path) -> None:
+def test_the_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
     machine = memory.machine_bytes([tmp_path / "none"])
     for said, right in (("1073741824\n", 2**30), ("max\n", machine), (f"{2**62}\n", machine)):
         (tmp_path / "limit").write_text(said)
         assert memory.machine_bytes([tmp_path / "none", tmp_path / "limit"]) == right
 
 
-def test_a_large_example_is_given_as_an_array_alone(http: TestClient, monkeypatch: Any) -> None:
+def test_a_large_example_is_returned_as_npy_only(http: TestClient, monkeypatch: Any) -> None:
     inputs = np.arange(30, dtype="float32").reshape(10, 3)
     http.put("/v1/datasets/digits", content=npz(inputs=inputs, targets=np.arange(10) % 2))
     job = submit(http)
@@ -217,7 +213,7 @@ def test_a_large_example_is_given_as_an_array_alone(http: TestClient, monkeypatc
     assert np.load(BytesIO(answer.content)).tolist() == inputs[2].tolist()
 
 
-def test_large_data_and_long_specs_are_read_by_another_process(
+def test_large_datasets_and_specs_are_checked_in_another_process(
     make_bench: Make, monkeypatch: Any
 ) -> None:
     questions = InlineQuestions()
@@ -231,7 +227,7 @@ def test_large_data_and_long_specs_are_read_by_another_process(
     assert questions.kinds == ["spec", "plan"]
 
 
-def test_bodies_that_are_held_are_bounded_together() -> None:
+def test_the_bodies_of_all_requests_are_limited_together() -> None:
     bodies = BodyBuffer(1000)
 
     def request(*pieces: bytes) -> Request:

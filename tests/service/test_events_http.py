@@ -1,3 +1,5 @@
+"""/v1/jobs/{id}/events over HTTP."""
+
 import json
 import threading
 import time
@@ -77,7 +79,7 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
             yield event
 
 
-def test_a_finished_job_is_told_from_any_event_on(bench: Bench) -> None:
+def test_events_of_a_finished_job_start_after_any_event(bench: Bench) -> None:
     job_id, attempt = started(bench.store)
     bench.store.record_report(job_id, attempt, report(row(1)))
     bench.store.transition(job_id, to="failed", allowed=["running"], reason="nonfinite")
@@ -107,7 +109,7 @@ def test_events_are_also_a_list(bench: Bench) -> None:
     problem(bench.http.get(url, params={"after": 2**63}, headers=headers), 422)
 
 
-def test_an_event_is_told_at_once_and_the_stream_ends_with_the_job(live: Live) -> None:
+def test_an_event_is_sent_at_once_and_the_stream_ends_with_the_job(live: Live) -> None:
     bench, client = live(15.0)
     job_id, attempt = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
@@ -154,7 +156,7 @@ def test_a_stream_ends_when_its_job_is_deleted(live: Live) -> None:
         list(received)  # returns
 
 
-def test_nobody_listens_after_a_client_has_left(live: Live) -> None:
+def test_a_disconnected_client_leaves_no_subscription(live: Live) -> None:
     bench, client = live(15.0)
     job_id, _ = started(bench.store)
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
@@ -167,7 +169,7 @@ def test_nobody_listens_after_a_client_has_left(live: Live) -> None:
         time.sleep(0.01)
 
 
-def test_a_refused_upload_is_answered_by_a_real_server(live: Live) -> None:
+def test_a_refused_upload_gets_its_response_from_a_real_server(live: Live) -> None:
     _, client = live(15.0)
     headers = {"content-type": "application/json"}
     for content in (b" " * 5_000_000, iter([b" " * 1000] * 5000)):

@@ -130,11 +130,11 @@ def test_pages_together_are_the_whole_order(bench: Bench, job: str, order: str) 
         assert found == expected, limit
 
 
-def test_suspects_come_first_unless_asked_otherwise(bench: Bench, job: str) -> None:
+def test_the_largest_mean_comes_first_by_default(bench: Bench, job: str) -> None:
     assert ledger(bench, job) == ledger(bench, job, order="mean_norm")
 
 
-def test_unseen_examples_come_last_with_nothing_to_say(bench: Bench) -> None:
+def test_unseen_examples_come_last_without_figures(bench: Bench) -> None:
     push(bench)
     job_id = submit(bench)
     train(bench, job_id, ScriptedCommands(1, "pause"))  # one minibatch of 16 out of 40
@@ -229,7 +229,7 @@ def replayed(bench: Bench, job_id: str, step: int, **query: Any) -> StepExamples
     return StepExamples.model_validate(answer.json())
 
 
-def test_finished_job_shows_who_drove_its_steps(bench: Bench, job: str) -> None:
+def test_finished_job_shows_the_influence_of_examples(bench: Bench, job: str) -> None:
     for step, origin in ((7, 0), (8, 7), (20, 7)):
         found = replayed(bench, job, step)
         assert (found.step, found.replayed_from, found.verified) == (step, origin, True)
@@ -244,12 +244,12 @@ def _record_again(bench: Bench, job_id: str, step: int, **changes: Any) -> None:
         blocks.put(connection, job_id, [row.model_dump() | changes], exact=False)
 
 
-def test_replay_tells_a_row_that_was_tampered_with(bench: Bench, job: str) -> None:
+def test_replay_detects_a_modified_row(bench: Bench, job: str) -> None:
     _record_again(bench, job, 9, gradient_checksum="0" * 32)
     assert not replayed(bench, job, 9).verified
 
 
-def test_replay_goes_round_a_damaged_checkpoint(bench: Bench, job: str) -> None:
+def test_replay_uses_an_older_checkpoint_if_one_is_damaged(bench: Bench, job: str) -> None:
     path = min((bench.data_dir / "jobs" / job).glob("step-*"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -263,7 +263,7 @@ def test_step_that_was_not_done_is_not_found(bench: Bench, job: str) -> None:
     assert (found["code"], "has done 20" in found["detail"]) == ("step_not_found", True)
 
 
-def test_replay_that_would_take_too_long_says_where_checkpoints_are(
+def test_refusal_of_a_long_replay_names_the_checkpoints(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(replay_timeout_seconds=30.0)
@@ -281,7 +281,7 @@ def test_replay_that_would_take_too_long_says_where_checkpoints_are(
     assert "[7, 20]" in found["detail"]
 
 
-def test_replay_of_a_job_whose_files_are_gone_fails_aloud(
+def test_replay_of_a_job_without_files_fails_with_a_message(
     bench: Bench, job: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     dataset: Path = next(bench.data_dir.glob("datasets/*"))

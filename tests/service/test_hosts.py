@@ -1,3 +1,5 @@
+"""Host and Origin headers that name this service, and those that do not."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,19 +43,19 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_loopback_means_this_service(host: str) -> None:
+def test_loopback_hosts_are_allowed(host: str) -> None:
     for settings in ({}, {"allowed_hosts": "a.example"}, {"host": "0.0.0.0"}):  # noqa: S104
         assert not refused(host, **settings)
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_others_do_not(host: str) -> None:
+def test_other_hosts_are_refused(host: str) -> None:
     assert refused(host)
     assert refused(host, allowed_hosts="a.example, *.b.example")
     assert not refused(host, allowed_hosts="*")
 
 
-def test_names_that_are_told() -> None:
+def test_allowed_hosts_are_allowed() -> None:
     allowed = "a.example, *.B.example,[fe80::1]"
     for host in ("a.example:80", "A.EXAMPLE.", "x.b.example", "x.y.b.example", "[fe80::1]:1"):
         assert not refused(host, allowed_hosts=allowed)
@@ -62,7 +64,7 @@ def test_names_that_are_told() -> None:
     assert not refused("head:1", advertised_url="http://head:8711")
 
 
-def test_where_others_reach_it_any_host_will_do_until_some_are_named() -> None:
+def test_a_reachable_service_allows_every_host_unless_some_are_named() -> None:
     reachable = {"host": "10.0.0.1"}
     for host in ("batchgrad", "10.0.0.1:8711", "evil.example"):
         assert not refused(host, **reachable)
@@ -73,13 +75,13 @@ def test_where_others_reach_it_any_host_will_do_until_some_are_named() -> None:
 
 
 @pytest.mark.parametrize("names", ["http://a.example", "a.example:80", "a b", "a.*", "a/b"])
-def test_what_is_no_name_is_refused(names: str) -> None:
+def test_invalid_host_names_are_refused(names: str) -> None:
     with pytest.raises(ValidationError, match="is not a host"):
         Settings(allowed_hosts=f"b.example,{names}")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/", "/healthz", "/login", "/static/style.css"])
-def test_a_foreign_host_is_told_the_remedy(bench: Bench, path: str) -> None:
+def test_the_refusal_of_a_host_names_the_remedy(bench: Bench, path: str) -> None:
     answer = bench.http.get(path, headers={"host": "evil.example:8711"})
     found = problem(answer, 421)
     assert found["code"] == "unknown_host"
@@ -87,7 +89,7 @@ def test_a_foreign_host_is_told_the_remedy(bench: Bench, path: str) -> None:
     assert bench.http.get(path, headers={"host": "localhost:1"}).status_code == 200
 
 
-def test_a_proxy_that_changes_host_is_known_by_the_page_s_origin(make_bench: Make) -> None:
+def test_behind_a_proxy_that_changes_host_the_origin_decides(make_bench: Make) -> None:
     http = make_bench(allowed_hosts="a.example").http
     for origin in ("https://a.example", "http://127.0.0.1:8803", "http://localhost:1"):
         headers = {"sec-fetch-site": "same-origin", "origin": origin}

@@ -1,4 +1,4 @@
-"""A job's dataset on its way to other nodes: the route, the blob store, the settings."""
+"""How other nodes get a job's dataset: route, blob store, settings."""
 
 import asyncio
 import socket
@@ -50,7 +50,7 @@ def bearer(source: DatasetSource) -> dict[str, str]:
     return {"Authorization": f"Bearer {source.secret}"}
 
 
-def test_the_route_gives_a_job_s_files_and_ranges_of_them(bench: Bench) -> None:
+def test_the_route_returns_a_jobs_files_and_ranges_of_them(bench: Bench) -> None:
     push(bench.http)
     job, source = job_on(bench)
     content = (source.path / "inputs.npy").read_bytes()
@@ -65,7 +65,7 @@ def test_the_route_gives_a_job_s_files_and_ranges_of_them(bench: Bench) -> None:
         assert problem(answer, 404)
 
 
-def test_only_the_job_s_own_secret_opens_it_and_only_until_the_job_ends(bench: Bench) -> None:
+def test_the_route_needs_the_jobs_secret_and_ends_with_the_job(bench: Bench) -> None:
     push(bench.http)
     push(bench.http, "other", shift=1)
     job, source = job_on(bench)
@@ -126,7 +126,7 @@ def test_a_node_fetches_from_the_real_service(bench: Bench, tmp_path: Path) -> N
             open_dataset(replace(refused, urls=(f"{url}/v1/jobs/{job}/dataset",)), {})
 
 
-def test_contents_are_in_the_blob_store_as_long_as_they_are_here(
+def test_the_blob_store_has_the_same_datasets_as_the_service(
     make_bench: Make, tmp_path: Path
 ) -> None:
     store = tmp_path / "blobs"
@@ -156,7 +156,9 @@ def test_contents_are_in_the_blob_store_as_long_as_they_are_here(
     assert list(store.iterdir()) == []
 
 
-def test_a_put_that_the_blob_store_refuses_stores_nothing(make_bench: Make, tmp_path: Path) -> None:
+def test_an_upload_that_the_blob_store_refuses_is_not_stored(
+    make_bench: Make, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     bench = make_bench(blob_store=f"file://{tmp_path}/file")
     answer = bench.http.put("/v1/datasets/d", content=npz(inputs=np.ones((2, 2)), targets=[0, 1]))
@@ -178,7 +180,7 @@ def test_a_put_that_the_blob_store_refuses_stores_nothing(make_bench: Make, tmp_
         ("node_cache_bytes", 0, "node_cache_bytes"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(setting: str, value: Any, said: str) -> None:
+def test_invalid_settings_are_refused(setting: str, value: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said) as caught:
         Settings(**{setting: value})
     assert (
@@ -186,7 +188,7 @@ def test_settings_that_cannot_work_are_refused(setting: str, value: Any, said: s
     )  # of which the command line makes its own
 
 
-def test_the_service_advertises_where_it_listens_unless_told(tmp_path: Path) -> None:
+def test_the_advertised_url_is_by_default_the_listening_address(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     [url] = Sources(settings, "http://127.0.0.1:5").of("j", "sha256:aa").urls
     assert url == "http://127.0.0.1:5/v1/jobs/j/dataset"

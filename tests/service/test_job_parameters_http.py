@@ -123,7 +123,7 @@ def test_the_best_parameters_are_downloaded_listed_and_started_from(bench: Bench
     assert f"/v1/jobs/{job.id}/parameters?which=last" in page
 
 
-def test_a_download_takes_raw_inputs_when_standardization_is_folded_in(bench: Bench) -> None:
+def test_a_folded_download_takes_raw_inputs(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http, standardize=True)
     known = Standardization(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))
@@ -156,7 +156,7 @@ def test_a_precision_that_does_not_hold_a_parameter_is_refused(
     assert load(bench.http.get(f"{url}float64").content)["0.bias"][1] == 5 - 1e39
 
 
-def test_a_job_that_ended_without_a_checkpoint_is_not_to_be_waited_for(bench: Bench) -> None:
+def test_a_job_that_ended_without_a_checkpoint_gives_409(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)
     bench.http.post(f"/v1/jobs/{job.id}/cancel")
@@ -168,7 +168,7 @@ def test_a_job_that_ended_without_a_checkpoint_is_not_to_be_waited_for(bench: Be
     assert "ended without a checkpoint: start from a seed" in problem(answer, 422)["detail"]
 
 
-def test_a_job_can_start_where_another_stands(bench: Bench) -> None:
+def test_a_job_can_start_from_another_jobs_parameters(bench: Bench) -> None:
     push(bench.http)
     first = submit(bench.http)
     answer = bench.http.post("/v1/jobs", json=body(initial_parameters={"job": first.id}))
@@ -190,7 +190,7 @@ def damage(bench: Bench, job_id: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "npz"])
-def test_a_damaged_checkpoint_is_passed_over_and_said(bench: Bench, kind: str) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(bench: Bench, kind: str) -> None:
     push(bench.http)
     job = submit(bench.http)
     for step in (2, 4, 6):
@@ -213,7 +213,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(bench: Bench, kind: str) -
     assert problem(bench.http.get(url), 409)["code"] == "bad_checkpoint"
 
 
-def test_metadata_that_are_damaged_are_no_500(bench: Bench) -> None:
+def test_damaged_metadata_give_no_internal_error(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)
     checkpoint(bench, job.id, 2)

@@ -1,3 +1,5 @@
+"""/v1/jobs: submissions, lists, actions and deletion."""
+
 import json
 import threading
 from typing import Any
@@ -14,7 +16,7 @@ from tests.service.conftest import Bench
 JSON = {"content-type": "application/json"}
 
 
-def test_a_job_is_queued_and_the_supervisor_told(bench: Bench) -> None:
+def test_a_job_is_queued_and_the_supervisor_notified(bench: Bench) -> None:
     dataset = push(bench.http)
     answer = bench.http.post("/v1/jobs", json=body(labels={"team": "blue"}))
     assert answer.status_code == 201
@@ -26,7 +28,7 @@ def test_a_job_is_queued_and_the_supervisor_told(bench: Bench) -> None:
     assert bench.store.job_inputs(job.id).dataset_digest == dataset["digest"]
 
 
-def test_only_who_stores_parameters_waits_for_others_that_do(bench: Bench) -> None:
+def test_only_submissions_with_parameters_wait_for_each_other(bench: Bench) -> None:
     push(bench.http)
     answers: list[int] = []
 
@@ -132,7 +134,7 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_invalid_fields_are_named(
     bench: Bench, changes: dict[str, Any], pointer: str, said: str
 ) -> None:
     push(bench.http)
@@ -171,7 +173,7 @@ def test_a_number_that_is_not_finite_is_refused(http: TestClient, number: str) -
         (np.ones(2), "store targets.astype('int64') if they are class numbers"),
     ],
 )
-def test_numbers_where_classes_belong_are_told_how_to_become_some(
+def test_numbers_instead_of_classes_get_a_conversion(
     bench: Bench, targets: Any, remedy: str
 ) -> None:
     stored = npz(inputs=np.ones((2, 3)), targets=targets)
@@ -198,7 +200,7 @@ def test_jobs_are_listed_in_pages_and_filtered(bench: Bench) -> None:
         problem(bench.http.get(f"/v1/jobs?{query}"), 422)
 
 
-def test_actions_are_the_supervisors(bench: Bench) -> None:
+def test_actions_are_passed_to_the_supervisor(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)
     for action in ("pause", "resume", "cancel"):
@@ -208,7 +210,7 @@ def test_actions_are_the_supervisors(bench: Bench) -> None:
     problem(bench.http.post("/v1/jobs/nothing/cancel"), 404)
 
 
-def test_deleting_a_finished_job_removes_all_that_was_its_own(bench: Bench) -> None:
+def test_deleting_a_finished_job_removes_its_files(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)
     assert (

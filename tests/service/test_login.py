@@ -1,3 +1,5 @@
+"""Logins of browsers, wrong tokens, and requests from other sites."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def log_in(http: TestClient, token: str = TOKEN, **fields: str) -> str:
     return answer.headers["location"]
 
 
-def test_a_person_is_asked_for_the_token_and_comes_back(guarded: Bench) -> None:
+def test_a_browser_logs_in_and_returns_to_its_page(guarded: Bench) -> None:
     http = guarded.http
     asked = http.get("/jobs/a?b=c%26d", headers=PAGE, follow_redirects=False)
     assert asked.status_code == 303
@@ -42,13 +44,13 @@ def test_a_person_is_asked_for_the_token_and_comes_back(guarded: Bench) -> None:
     assert "Log out" in http.get("/", headers=PAGE).text
 
 
-def test_programs_get_a_problem_instead(guarded: Bench) -> None:
+def test_other_clients_get_a_problem_instead(guarded: Bench) -> None:
     problem(guarded.http.get("/"), 401)
     problem(guarded.http.post("/submit", headers=PAGE), 401)
     assert guarded.http.get("/static/style.css").status_code == 200
 
 
-def test_the_cookie_is_no_ones_but_the_browsers(guarded: Bench) -> None:
+def test_scripts_and_other_sites_cannot_use_the_cookie(guarded: Bench) -> None:
     answer = guarded.http.post("/login", data={"token": TOKEN}, follow_redirects=False)
     cookie = answer.headers["set-cookie"]
     parts = cookie.lower().split("; ")
@@ -62,7 +64,7 @@ def test_the_cookie_is_no_ones_but_the_browsers(guarded: Bench) -> None:
     assert "secure" in over_tls.headers["set-cookie"].lower().split("; ")
 
 
-def test_a_wrong_token_or_cookie_opens_nothing(guarded: Bench) -> None:
+def test_a_wrong_token_or_cookie_gives_no_access(guarded: Bench) -> None:
     http = guarded.http
     for token in ("", "wrong", TOKEN[:-1], "ünïcode"):
         refused = http.post("/login", data={"token": token})
@@ -76,7 +78,7 @@ def test_a_wrong_token_or_cookie_opens_nothing(guarded: Bench) -> None:
         problem(http.get("/v1/jobs", headers={"cookie": odd}), 401)
 
 
-def test_a_new_token_ends_the_sessions_of_the_old(make_bench: Make, tmp_path: Path) -> None:
+def test_a_new_token_ends_logins_with_the_old_one(make_bench: Make, tmp_path: Path) -> None:
     cookies = []
     for number in range(2):
         file = tmp_path / f"token-{number}"
@@ -90,7 +92,7 @@ def test_a_new_token_ends_the_sessions_of_the_old(make_bench: Make, tmp_path: Pa
     problem(http.get("/v1/jobs"), 401)
 
 
-def test_logging_out_ends_this_session_alone(guarded: Bench) -> None:
+def test_logging_out_ends_only_this_login(guarded: Bench) -> None:
     http = guarded.http
     cookies = []
     for _ in range(2):
@@ -104,7 +106,7 @@ def test_logging_out_ends_this_session_alone(guarded: Bench) -> None:
     assert http.get("/v1/jobs", headers={"cookie": cookies[1]}).status_code == 200
 
 
-def test_sessions_end_by_themselves_and_are_bounded() -> None:
+def test_logins_expire_and_are_limited() -> None:
     now = 0.0
     auth = Authenticator(TOKEN, clock=lambda: now)
 
@@ -127,7 +129,7 @@ def test_sessions_end_by_themselves_and_are_bounded() -> None:
     ]
 
 
-def test_who_guesses_waits_and_is_named_in_the_log(guarded: Bench) -> None:
+def test_wrong_tokens_are_throttled_and_logged(guarded: Bench) -> None:
     http = guarded.http
     with capture_logs() as logged:
         answers = [http.post("/login", data={"token": f"guess {n}"}) for n in range(8)]
@@ -145,7 +147,7 @@ def test_who_guesses_waits_and_is_named_in_the_log(guarded: Bench) -> None:
 @pytest.mark.parametrize(
     "there", ["//evil.example", "https://evil.example", "/\\evil", "x", "/\n/e", "/../x"]
 )
-def test_the_login_leads_to_no_other_host(guarded: Bench, there: str) -> None:
+def test_the_login_redirects_to_no_other_host(guarded: Bench, there: str) -> None:
     assert log_in(guarded.http, next=there) == "./"
 
 
@@ -172,7 +174,7 @@ def test_without_a_token_there_is_no_login(bench: Bench) -> None:
     ],
 )
 @pytest.mark.parametrize("with_token", [False, True])
-def test_another_site_changes_nothing(
+def test_requests_from_another_site_are_refused(
     make_bench: Make, tmp_path: Path, headers: dict[str, str], with_token: bool
 ) -> None:
     changes = {}
@@ -201,7 +203,9 @@ def test_another_site_changes_nothing(
         {},
     ],
 )
-def test_the_own_page_and_programs_may(bench: Bench, headers: dict[str, str]) -> None:
+def test_requests_from_the_own_page_and_from_programs_are_allowed(
+    bench: Bench, headers: dict[str, str]
+) -> None:
     job_id = create(bench.store).id
     assert bench.http.post(f"/v1/jobs/{job_id}/cancel", headers=headers).status_code == 202
     assert bench.store.job(job_id).status == "cancelled"

@@ -1,3 +1,5 @@
+"""Wrong tokens are limited by address and in total."""
+
 import pytest
 
 from batchgrad_service.http.login_throttle import (

@@ -1,3 +1,5 @@
+"""Logs of service and engine."""
+
 import json
 import logging
 from pathlib import Path
@@ -20,7 +22,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_one_id_from_the_request_to_the_engine(tmp_path: Path) -> None:
+def test_the_request_id_reaches_the_log_of_the_engine(tmp_path: Path) -> None:
     data = npz(inputs=np.zeros((10, 3), np.float32), targets=np.arange(10) % 2)
     body = spec(steps=3, workers=0).model_dump(mode="json")
     with serving(tmp_path / "data") as process:

@@ -1,3 +1,5 @@
+"""Metrics of jobs, workers and requests."""
+
 from typing import Any
 
 import pytest

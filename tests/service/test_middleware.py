@@ -1,3 +1,5 @@
+"""Access, request ids, errors and the routes without a test file of their own."""
+
 import base64
 import errno
 import hashlib
@@ -27,7 +29,7 @@ def guarded(make_bench: Make, tmp_path: Path) -> TestClient:
     return make_bench(token_file=file).http
 
 
-def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
+def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
     page = http.get("/docs").text
     for said in (
         "<code>squared_error</code> Σ (f − y)², without a hidden ½",
@@ -52,7 +54,7 @@ def test_docs_tell_formulas_ranges_and_defaults(http: TestClient) -> None:
         assert said in page, said
 
 
-def test_a_token_opens_the_service(guarded: TestClient) -> None:
+def test_access_needs_the_token(guarded: TestClient) -> None:
     missing, wrong = "The request has no token: ", "The token is wrong: "
     for authorization, fact in {
         "": missing,
@@ -72,7 +74,7 @@ def test_a_token_opens_the_service(guarded: TestClient) -> None:
         problem(guarded.get(path), 401)
 
 
-def test_a_request_keeps_its_sane_id(http: TestClient) -> None:
+def test_a_valid_request_id_is_kept(http: TestClient) -> None:
     assert http.get("/healthz", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
     for odd in ("a b", "x" * 65, ""):
         answer = http.get("/v1/jobs/none", headers={"X-Request-ID": odd})
@@ -97,7 +99,7 @@ def test_unknown_paths_and_methods(http: TestClient) -> None:
         ("/static/style.css", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_path_tells_all_its_methods(http: TestClient, path: str, allowed: str) -> None:
+def test_allow_lists_all_methods_of_a_path(http: TestClient, path: str, allowed: str) -> None:
     asked = http.options(path)
     assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allowed, b"")
     assert http.patch(path).headers["allow"] == allowed
@@ -138,13 +140,13 @@ def test_head_is_get_without_its_body(bench: Bench) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])
-def test_bodies_that_are_no_request(
+def test_invalid_bodies_are_refused(
     http: TestClient, path: str, content: bytes, headers: dict[str, str], status: int
 ) -> None:
     problem(http.post(path, content=content, headers=headers), status)
 
 
-def test_a_body_that_is_too_long_is_refused_with_and_without_its_length(make_bench: Make) -> None:
+def test_too_long_bodies_are_refused_with_and_without_content_length(make_bench: Make) -> None:
     http = make_bench(max_request_bytes=1024, max_dataset_bytes=2048).http
 
     def in_pieces() -> Iterator[bytes]:
@@ -158,14 +160,14 @@ def test_a_body_that_is_too_long_is_refused_with_and_without_its_length(make_ben
     push(http)
 
 
-def test_a_dataset_that_is_too_large_leaves_nothing(make_bench: Make) -> None:
+def test_a_too_large_dataset_leaves_no_file(make_bench: Make) -> None:
     bench = make_bench(max_dataset_bytes=1024)
     answer = bench.http.put("/v1/datasets/d", content=b"x" * (2**20 + 1025))
     problem(answer, 413)
     assert list((bench.data_dir / "uploads").iterdir()) == []
 
 
-def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None:
+def test_an_internal_error_is_logged_and_not_shown(make_bench: Make) -> None:
     def broken(_body: bytes) -> bytes:
         raise RuntimeError("secret")
 
@@ -187,7 +189,7 @@ def test_what_breaks_inside_is_logged_and_stays_inside(make_bench: Make) -> None
     assert http.get("/healthz").status_code == 200
 
 
-def test_what_the_machine_lacks_for_a_while_is_no_defect(make_bench: Make) -> None:
+def test_an_exhausted_machine_gives_503(make_bench: Make) -> None:
     def exhausted(_body: bytes) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -224,7 +226,7 @@ def test_a_problem_keeps_its_fields(make_bench: Make) -> None:
     assert found["errors"] == [{"pointer": "/inputs", "detail": "inputs[0] is odd: make it even."}]
 
 
-def test_gradients_are_answered(http: TestClient) -> None:
+def test_gradients_are_computed(http: TestClient) -> None:
     body = {
         "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},
         "loss": "linear_error",
@@ -261,13 +263,13 @@ def test_datasets_over_http(bench: Bench) -> None:
     problem(http.get("/v1/datasets/digits"), 404)
 
 
-def test_readiness_is_the_supervisors(bench: Bench) -> None:
+def test_readiness_is_that_of_the_supervisor(bench: Bench) -> None:
     assert bench.http.get("/readyz").status_code == 200
     bench.supervisor.is_ready = False
     assert problem(bench.http.get("/readyz"), 503)["code"] == "not_ready"
 
 
-def test_the_docs_need_no_other_host(http: TestClient) -> None:
+def test_the_docs_use_no_other_host(http: TestClient) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
     assert "/v1/jobs/{job_id}/events" in page.text
@@ -279,7 +281,7 @@ def test_the_docs_need_no_other_host(http: TestClient) -> None:
     assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in policy
 
 
-def test_nothing_of_the_api_is_kept_by_caches(bench: Bench) -> None:
+def test_caches_store_no_response_of_the_api(bench: Bench) -> None:
     push(bench.http)
     for path in ("/v1/jobs", "/v1/datasets/digits", "/v1/jobs/none", "/docs", "/metrics"):
         assert bench.http.get(path).headers["cache-control"] == "no-store"

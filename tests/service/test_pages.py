@@ -1,3 +1,5 @@
+"""HTML pages."""
+
 import re
 from collections.abc import Callable
 
@@ -25,7 +27,7 @@ def finished(bench: Bench) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_let_nothing_in_from_elsewhere_and_have_nothing_inline(
+def test_pages_load_nothing_from_other_hosts_and_have_no_inline_code(
     bench: Bench, path: str
 ) -> None:
     answer = bench.http.get(path.format(job=finished(bench)))
@@ -40,7 +42,7 @@ def test_pages_let_nothing_in_from_elsewhere_and_have_nothing_inline(
     assert '<html lang="en">' in answer.text
 
 
-def test_what_people_wrote_stays_text(bench: Bench) -> None:
+def test_markup_in_user_text_is_escaped(bench: Bench) -> None:
     page = bench.http.get(f"/jobs/{finished(bench)}").text
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 2  # the label, and the event
     assert MARKUP not in page
@@ -48,7 +50,7 @@ def test_what_people_wrote_stays_text(bench: Bench) -> None:
     assert MARKUP not in refused.text
 
 
-def test_empty_list_says_what_to_do(http: TestClient) -> None:
+def test_an_empty_list_says_what_to_do(http: TestClient) -> None:
     page = http.get("/").text
     assert "batchgrad submit" in page
     assert "batchgrad datasets push" in http.get("/submit").text
@@ -69,7 +71,7 @@ def test_jobs_show_progress_loss_and_gap_in_pages(bench: Bench) -> None:
     assert "Older jobs" not in page
 
 
-def test_a_job_can_be_stopped_or_downloaded_as_it_stands(bench: Bench) -> None:
+def test_a_job_page_has_the_actions_of_its_status(bench: Bench) -> None:
     def offered(job_id: str) -> set[str]:
         page = bench.http.get(f"/jobs/{job_id}").text
         known = {
@@ -88,7 +90,7 @@ def test_a_job_can_be_stopped_or_downloaded_as_it_stands(bench: Bench) -> None:
     assert offered(finished(bench)) == {"/parameters?format=npz"}
 
 
-def test_events_of_a_page_are_not_told_again(bench: Bench) -> None:
+def test_a_page_does_not_repeat_its_events(bench: Bench) -> None:
     job_id = finished(bench)
     page = bench.http.get(f"/jobs/{job_id}").text
     last = bench.http.get(
@@ -99,7 +101,7 @@ def test_events_of_a_page_are_not_told_again(bench: Bench) -> None:
     assert "<b>progress</b>" not in page
 
 
-def test_problems_are_pages(bench: Bench) -> None:
+def test_errors_are_pages(bench: Bench) -> None:
     missing = bench.http.get("/jobs/none")
     assert missing.status_code == 404
     assert "There is no job &#39;none&#39;" in missing.text
@@ -122,7 +124,7 @@ def test_events_of_one_type_are_listed(bench: Bench) -> None:
     problem(bench.http.get(url, params={"type": "odd"}), 422)
 
 
-def test_an_examples_input_is_told(bench: Bench) -> None:
+def test_an_examples_input_is_returned(bench: Bench) -> None:
     push(bench.http)
     digest = bench.store.dataset("digits").digest
     job_id = create(bench.store, digest=digest).id
@@ -144,7 +146,7 @@ def test_an_examples_picture_is_drawn(bench: Bench) -> None:
     assert picture.content.startswith(b"\x89PNG")
 
 
-def test_assets_are_known_files_only(http: TestClient) -> None:
+def test_only_known_static_files_are_served(http: TestClient) -> None:
     plotly = re.search(r'src="\.(/static/plotly[^"]+)"', http.get("/try").text)
     assert plotly
     script = http.get(plotly.group(1))

@@ -1,3 +1,5 @@
+"""Pictures of examples."""
+
 import io
 
 import numpy as np
@@ -21,21 +23,21 @@ from batchgrad_service.routes.pictures import picture_shape, png
         ((), None),
     ],
 )
-def test_only_what_looks_like_a_picture_is_one(
+def test_only_inputs_of_image_shapes_are_drawn(
     shape: tuple[int, ...], expected: tuple[int, int, int] | None
 ) -> None:
     assert picture_shape(shape) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_another_reader_sees_the_same_pixels(channels: int) -> None:
+def test_another_decoder_reads_the_same_pixels(channels: int) -> None:
     values = np.random.default_rng(0).integers(0, 256, (channels, 5, 7)).astype(np.float32)
     values.flat[:2] = 0, 255  # so that the scale is one to one
     seen = np.asarray(Image.open(io.BytesIO(png(values, (channels, 5, 7)))))
     assert np.array_equal(seen.reshape(5, 7, channels).transpose(2, 0, 1), values)
 
 
-def test_the_range_is_stretched_and_holes_are_dark() -> None:
+def test_the_range_is_scaled_and_nonfinite_values_are_black() -> None:
     values = np.array([-2.0, 0.0, np.nan, np.inf])
     seen = np.asarray(Image.open(io.BytesIO(png(values, (1, 2, 2)))))
     assert seen.tolist() == [[0, 255], [0, 0]]

@@ -145,14 +145,14 @@ def test_warns(
         (X, YES, TWO | {"validation_fraction": 0.025}),
     ],
 )  # fmt: skip
-def test_says_nothing_about_what_can_be_meant(
+def test_a_right_spec_gets_no_warning(
     tmp_path: Path, inputs: Any, targets: Any, spec: dict[str, Any]
 ) -> None:
     assert said(tmp_path, inputs, targets, spec) == []
 
 
 @pytest.mark.parametrize("changes", [{"early_stopping": {}}, {"keep": "best"}])
-def test_refuses_to_look_at_figures_that_there_are_none_of(
+def test_validation_figures_need_validation_examples(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     """Rows without weight are none: of 40 rows 10 are counted, and 0.075 of these is none."""
@@ -167,7 +167,7 @@ def test_refuses_to_look_at_figures_that_there_are_none_of(
     assert planned(tmp_path, X, THREE % 2, weights, **spec | {"validation_fraction": 0.1})
 
 
-def test_an_example_without_weight_is_not_looked_at(tmp_path: Path) -> None:
+def test_inputs_without_weight_do_not_count(tmp_path: Path) -> None:
     inputs, weights = X.copy(), np.ones(40)
     inputs[3], weights[3] = 1e6, 0
     inputs[:, 0] *= 100
@@ -176,7 +176,7 @@ def test_an_example_without_weight_is_not_looked_at(tmp_path: Path) -> None:
     assert planned(tmp_path, inputs * (1, 1, 1e-3), YES, weights, **TWO).warnings != []
 
 
-def test_neither_is_its_label(tmp_path: Path) -> None:
+def test_labels_without_weight_do_not_count(tmp_path: Path) -> None:
     targets, weights = YES + 1, np.ones(40)
     targets[3], weights[3] = 0, 0
     [warning] = planned(tmp_path, X, targets, weights, **job(SOFTMAX, linear(3))).warnings
@@ -186,9 +186,7 @@ def test_neither_is_its_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [10, 4095, 4096, 4097, 30_000])
-def test_a_sample_is_bounded_and_reaches_both_ends(
-    monkeypatch: pytest.MonkeyPatch, rows: int
-) -> None:
+def test_a_sample_is_limited_and_has_both_ends(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(samples, "MAX_NUMBERS", 8192)
     array = np.ones((rows, 2), np.float32)
     array[0, 0], array[-1, 1] = -7, 9

@@ -1,4 +1,4 @@
-"""The page behind a proxy that serves it below /batchgrad and strips that: nothing leaves it."""
+"""The pages behind a proxy that strips a prefix: every link stays below the prefix."""
 
 import re
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_every_link_of_every_page_stays_below_the_prefix(guarded: Bench) -> None
     assert http.get(f"{PREFIX}/v1/jobs").status_code == 401
 
 
-def test_no_script_names_the_services_root() -> None:
+def test_no_script_contains_an_absolute_path() -> None:
     scripts = list(STATIC.glob("*.js"))
     assert len(scripts) > 8
     for script in scripts:
@@ -86,7 +86,7 @@ def test_no_script_names_the_services_root() -> None:
         assert not absolute, script.name
 
 
-def test_a_slash_at_the_end_is_taken_away(bench: Bench) -> None:
+def test_an_extra_slash_is_redirected(bench: Bench) -> None:
     answer = bench.http.get("/submit/?x=1", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "../submit?x=1")
     assert bench.http.get("/v1/datasets/").status_code == 200

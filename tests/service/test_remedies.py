@@ -1,4 +1,4 @@
-"""What a refusal tells one to type makes of the data what the job takes."""
+"""The expression in an error message converts the data to what the job needs."""
 
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def test_images(tmp_path: Path, inputs: Any, remedy: str) -> None:
     assert planned(tmp_path, mended, targets, loss=SOFTMAX, layers=IMAGES).warnings == []
 
 
-def test_what_is_no_image_for_another_reason_is_told_that_alone(tmp_path: Path) -> None:
+def test_an_image_that_is_too_small_gets_no_hint_to_transpose(tmp_path: Path) -> None:
     with pytest.raises(InvalidError) as refused:
         planned(tmp_path, np.zeros((12, 3, 2, 2)), np.arange(12) % 2, loss=SOFTMAX, layers=IMAGES)
     assert "does not fit into images" in refused.value.errors[0].detail

@@ -1,3 +1,5 @@
+"""The service's process: start, stop, ports and data directories."""
+
 import json
 import os
 import signal
@@ -69,7 +71,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
     return process.returncode, said
 
 
-def test_a_start_removes_what_a_crash_left_in_the_blob_store(tmp_path: Path) -> None:
+def test_a_start_removes_orphaned_datasets_from_the_blob_store(tmp_path: Path) -> None:
     marks, shared = tmp_path / "data/published", tmp_path / "shared"
     with open_storage(Settings(data_dir=tmp_path / "data")):
         pass
@@ -114,7 +116,7 @@ def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
         httpx2.get(url)
 
 
-def test_a_stream_does_not_hold_the_end_up(tmp_path: Path) -> None:
+def test_an_event_stream_does_not_delay_the_stop(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
     store.migrate()
     job = create(store)
@@ -132,7 +134,7 @@ def test_a_stream_does_not_hold_the_end_up(tmp_path: Path) -> None:
     assert "timeout graceful shutdown exceeded" not in said
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_used_port_gives_a_message(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving(tmp_path, port) as process:
@@ -154,7 +156,7 @@ def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
         assert (tmp_path / "batchgrad.sqlite3").exists()
 
 
-def test_answers_do_not_wait_for_acknowledgements() -> None:
+def test_accepted_connections_have_nodelay() -> None:
     with (
         listen("127.0.0.1", 0) as listening,
         socket.create_connection(listening.getsockname()),

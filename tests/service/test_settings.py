@@ -1,3 +1,5 @@
+"""Settings from flags and environment."""
+
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_the_environment_sets_what_flags_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHGRAD_PORT", "9000")
     monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
     assert (Settings().port, Settings().ray_address) == (9000, "ray-head:6379")
@@ -25,7 +27,7 @@ def test_the_environment_sets_what_flags_do_not(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["RAY_ADDRESS", "BATCHGRAD_RAY_ADDRESS"])
-def test_the_address_of_a_ray_head_is_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_address_of_a_ray_head_is_checked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for right in ("head:6379", "127.0.0.1:1", "[::1]:6379", "auto"):
         monkeypatch.setenv(name, right)
         assert Settings().ray_address == right
@@ -50,7 +52,7 @@ def test_the_address_of_a_ray_head_is_one(monkeypatch: pytest.MonkeyPatch, name:
             Settings()
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     for name in ("BATCHGRAD_RAY_ADDRESS", "BATCHGRAD_PORT", "BATCHGRAD_LOG_LEVEL"):
         monkeypatch.setenv(name, "")
@@ -62,7 +64,7 @@ def test_the_client_knows_every_setting() -> None:
     assert list(SETTINGS) == [f"BATCHGRAD_{name.upper()}" for name in Settings.model_fields]
 
 
-def test_the_database_is_in_the_data_directory_unless_said(tmp_path: Path) -> None:
+def test_the_default_database_is_in_the_data_directory(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert settings.url_of_database == f"sqlite:///{tmp_path}/batchgrad.sqlite3"
     url = "postgresql://somewhere/batchgrad"
@@ -70,7 +72,7 @@ def test_the_database_is_in_the_data_directory_unless_said(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_loopback_may_go_without_a_token(host: str, tmp_path: Path) -> None:
+def test_a_service_on_loopback_may_have_no_token(host: str, tmp_path: Path) -> None:
     settings = Settings(host=host, data_dir=tmp_path)
     assert settings.token_path == tmp_path / "token"
     assert Settings(host=host, no_token=True).token_path is None
@@ -79,7 +81,7 @@ def test_loopback_may_go_without_a_token(host: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])  # noqa: S104
-def test_any_other_host_needs_one(host: str, tmp_path: Path) -> None:
+def test_any_other_host_needs_a_token(host: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="--no-token"):
         Settings(host=host, no_token=True)
     assert Settings(host=host, data_dir=tmp_path).token_path == tmp_path / "token"

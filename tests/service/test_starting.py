@@ -1,4 +1,4 @@
-"""A job that starts from given parameters sees inputs as they were trained on, or is warned."""
+"""A job warns if its initial parameters were trained on differently standardized inputs."""
 
 import base64
 import io
@@ -49,7 +49,7 @@ def warnings(bench: Bench, start: dict[str, str], *, standardize: bool) -> list[
     return [text for text in job.warnings if "initial_parameters" in text]
 
 
-def test_the_same_inputs_are_nothing_to_warn_of(bench: Bench, own: Standardization) -> None:
+def test_equal_standardization_gives_no_warning(bench: Bench, own: Standardization) -> None:
     standardized, plain = trained(bench, own), trained(bench, None)
     assert warnings(bench, {"job": standardized}, standardize=True) == []
     assert warnings(bench, {"job": plain}, standardize=False) == []
@@ -57,7 +57,9 @@ def test_the_same_inputs_are_nothing_to_warn_of(bench: Bench, own: Standardizati
     assert warnings(bench, given(folded), standardize=False) == []
 
 
-def test_other_inputs_are_warned_of_with_the_figure(bench: Bench, own: Standardization) -> None:
+def test_different_standardization_gives_a_warning_with_the_figure(
+    bench: Bench, own: Standardization
+) -> None:
     job = trained(bench, ANOTHER)
     [text] = warnings(bench, {"job": job}, standardize=True)
     mean, deviation = own.mean[1], own.deviation[1]  # of input 1, which is furthest
@@ -67,7 +69,7 @@ def test_other_inputs_are_warned_of_with_the_figure(bench: Bench, own: Standardi
 
 
 @pytest.mark.parametrize("format_", ["safetensors", "npz"])
-def test_raw_folded_and_standardized_are_told_apart(
+def test_raw_folded_and_standardized_parameters_are_distinguished(
     bench: Bench, own: Standardization, format_: str
 ) -> None:
     standardized, plain = trained(bench, own), trained(bench, None)
@@ -102,7 +104,7 @@ def test_kept_standardization_stays_with_the_stored_parameters(bench: Bench) -> 
     assert known.deviation.tobytes() == ANOTHER.deviation.tobytes()
 
 
-def test_what_says_no_standardization_has_none_to_keep(bench: Bench) -> None:
+def test_keep_needs_parameters_with_standardization(bench: Bench) -> None:
     push(bench.http)
     start = {"job": trained(bench, None), "standardization": "keep"}
     refused = bench.http.post("/v1/jobs", json=body(initial_parameters=start, standardize=True))
@@ -125,7 +127,7 @@ def test_an_npz_download_is_the_safetensors_download(bench: Bench) -> None:
     assert kept[0] == kept[1]
 
 
-def test_an_npz_of_one_s_own_is_taken_too(bench: Bench) -> None:
+def test_an_npz_without_metadata_is_accepted(bench: Bench) -> None:
     push(bench.http)
     file = io.BytesIO()
     arrays: Any = {name: np.asfortranarray(array) for name, array in WEIGHTS.items()}
@@ -158,7 +160,7 @@ def test_an_npz_that_does_not_fit_is_refused(bench: Bench, content: bytes, said:
     assert said in error["detail"]
 
 
-def test_no_mutation_of_an_npz_is_more_than_refused(bench: Bench) -> None:
+def test_no_mutation_of_an_npz_gives_an_internal_error(bench: Bench) -> None:
     push(bench.http)
     job = trained(bench, ANOTHER)
     whole = bench.http.get(URL.format(job), params={"format": "npz"}).content
@@ -177,7 +179,7 @@ def test_no_mutation_of_an_npz_is_more_than_refused(bench: Bench) -> None:
     "comment",
     [b"", b"mine", b"[1]", b'{"batchgrad": 3}', b'{"batchgrad": {"standardization": [1]}}'],
 )
-def test_another_s_comment_says_nothing(bench: Bench, comment: bytes) -> None:
+def test_a_foreign_comment_is_ignored(bench: Bench, comment: bytes) -> None:
     push(bench.http)
     file = io.BytesIO(npz(**{name.replace(".", "_"): w for name, w in WEIGHTS.items()}))
     with zipfile.ZipFile(file, "a") as archive:

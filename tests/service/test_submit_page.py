@@ -1,3 +1,5 @@
+"""/submit: the form, its errors and its plan."""
+
 import asyncio
 import re
 
@@ -37,7 +39,7 @@ def errors_of(answer: Response) -> tuple[list[int], str]:
     return [line for line, wrong in enumerate(items, 1) if wrong], said.group(1)
 
 
-def test_lines_are_looked_for_beside_the_event_loop(
+def test_lines_are_found_outside_the_event_loop(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Watched(KeyLines):
@@ -62,7 +64,7 @@ def test_a_job_is_submitted_once(bench: Bench) -> None:
     assert post(bench.http, SPEC, key="l").headers["location"] != first.headers["location"]
 
 
-def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
+def test_the_initial_spec_of_the_form_works(bench: Bench) -> None:
     push(bench.http)
     page = bench.http.get("/submit").text
     text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)
@@ -71,7 +73,7 @@ def test_the_form_begins_with_a_spec_that_works(bench: Bench) -> None:
     assert post(bench.http, text.group(1)).status_code == 303
 
 
-def test_what_cannot_be_meant_is_shown_before_and_after(bench: Bench) -> None:
+def test_warnings_are_shown_before_and_after_submission(bench: Bench) -> None:
     push(bench.http)
     spec = SPEC.replace("out_features: 2", "out_features: 128")
     message = "The network has 128 outputs, the dataset has 2 classes"
@@ -108,7 +110,7 @@ def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
         (SPEC, "#" * 100_001, [], "longer than"),
     ],
 )
-def test_what_is_wrong_is_told_at_its_line_and_the_text_stays(
+def test_errors_name_their_line_and_the_text_stays(
     bench: Bench, old: str, new: str, lines: list[int], said: str
 ) -> None:
     push(bench.http)
