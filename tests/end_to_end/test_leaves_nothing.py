@@ -14,12 +14,12 @@ import pytest
 
 from batchgrad.client import Client
 from batchgrad.local.demo import digits
+from batchgrad_engine.checkpoints.checkpoints import read
 from tests.end_to_end.digits_job import (
     ENDLESS,
     PATIENCE_SECONDS,
     get_on,
     happened,
-    pause,
     spec,
     undisturbed,
 )
@@ -91,40 +91,36 @@ def traces(pids: set[int], data_dir: Path) -> set[Path]:
 def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
     client: Client, tmp_path: Path
 ) -> None:
-    """One job over four services, paused in the last.
+    """One job over three services.
 
     SIGTERM goes to the whole tree, as systemd sends it: no step is lost then either.
     """
     job_id = ""
-    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for attempt, sent in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGINT), 1):
         with service(tmp_path) as (process, mine):
             if not job_id:
                 mine.put_arrays("digits", *digits())
                 job_id = mine.submit(spec(workers=2, **ENDLESS)).id
             get_on(mine, job_id)
+            states = [event.data["status"] for event in happened(mine, job_id, "state")]
+            assert states.count("recovering") == attempt - 1
             started = descendants(process.pid)
-            assert len(started) > 5  # head, Ray's own processes, engine, workers
+            assert len(started) > 5  # the head, Ray's own processes, engine, workers
             kept = {path for path in traces(started, tmp_path) if not tmp_path.is_relative_to(path)}
             assert kept
-            done_steps = mine.job(job_id).step
+            job = mine.job(job_id)
+            assert job.attempts == attempt
             for pid in started if sent == signal.SIGTERM else ():
                 os.kill(pid, sent)
             os.kill(process.pid, sent)
-            process.wait(timeout=PATIENCE_SECONDS)
+            status = process.wait(timeout=PATIENCE_SECONDS)
             deadline = time.monotonic() + 15
             while (left := alive(started)) and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert not left, sent
             assert not {path for path in kept if path.exists()}, sent
-            written = (tmp_path / "jobs" / job_id).glob("step-*.safetensors")
-            assert max(int(file.stem.removeprefix("step-")) for file in written) >= done_steps, sent
-    with service(tmp_path) as (process, mine):
-        get_on(mine, job_id)
-        done = pause(mine, job_id)
-        assert done.attempts == 4
-        states = [event.data["status"] for event in happened(mine, job_id, "state")]
-        assert states.count("recovering") == 3
-        process.terminate()
-        assert process.wait(timeout=PATIENCE_SECONDS) == 0
-        assert not (tmp_path / "keeper.json").exists()
-    assert done.last_parameters_digest == undisturbed(client, done.step)
+            last = read(max((tmp_path / "jobs" / job_id).glob("step-*.safetensors")))
+            assert last.step >= job.step, sent
+            if sent != signal.SIGKILL:
+                assert (status, (tmp_path / "keeper.json").exists()) == (0, False), sent
+    assert last.parameters_digest == undisturbed(client, last.step)
