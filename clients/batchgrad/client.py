@@ -65,7 +65,7 @@ class Client(DatasetClient):
     def submit(
         self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Job:
-        """Create a job. The same key with the same spec gives the same job again."""
+        """Create a job; the same key with the same spec returns the same job."""
         if idempotency_key is None:
             idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
         headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
@@ -74,11 +74,11 @@ class Client(DatasetClient):
         )
 
     def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
-        """What `submit` would run, without running it."""
+        """What a job with this spec would do; creates no job."""
         return decode(Plan, self._session.send_json("POST", "/v1/plans", spec_body(spec)))
 
     def job(self, job_id: str) -> Job:
-        """A job as it stands."""
+        """The current state of a job."""
         return decode(Job, self._session.send("GET", job_path(job_id)))
 
     def jobs(
@@ -168,7 +168,7 @@ class Client(DatasetClient):
     def examples(
         self, job_id: str, *, order: LedgerOrder = "mean_norm", limit: int | None = 20
     ) -> Ledger:
-        """What the training examples did so far, the first `limit` in that order; None for all."""
+        """The example ledger of a job: the first `limit` examples by `order`, or all for None."""
         if limit is not None:
             limit = arguments.whole("limit", limit, least=1)
         params: Params = {"order": arguments.text("order", order)}
@@ -183,7 +183,7 @@ class Client(DatasetClient):
         limit: int = 20,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> StepExamples:
-        """What each example contributed to a step, which the service replays for it."""
+        """The influence of each example on a step, which the service replays."""
         path = f"{job_path(job_id)}/steps/{arguments.whole('step', step, least=1)}/examples"
         params: Params = {
             "order": arguments.text("order", order),
@@ -201,15 +201,15 @@ class Client(DatasetClient):
         return decode(Job, self._session.send("POST", f"{job_path(job_id)}/cancel"))
 
     def pause(self, job_id: str) -> Job:
-        """Checkpoint and stop at the next step boundary; `resume` goes on from there."""
+        """Write a checkpoint and stop at the next step boundary; `resume` goes on from there."""
         return decode(Job, self._session.send("POST", f"{job_path(job_id)}/pause"))
 
     def resume(self, job_id: str) -> Job:
-        """Queue a paused job again; it ends with the same bits as if it had never paused."""
+        """Queue a paused job again; its result has the same bits as without the pause."""
         return decode(Job, self._session.send("POST", f"{job_path(job_id)}/resume"))
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, with its steps and checkpoints."""
+        """Delete a job that has ended, with its steps and checkpoints."""
         self._session.send("DELETE", job_path(job_id))
 
     def parameters(
@@ -225,11 +225,10 @@ class Client(DatasetClient):
     ) -> bytes:
         """Trained parameters: those that the job keeps, or `which`, or those after `step` steps.
 
-        With `fold`, mean and deviation of standardized inputs are worked into the first layer, so
-        that the network takes raw inputs; InvalidRequest if that layer cannot take them up, or
-        not in this `precision` (default the job's): where means are many deviations from 0, only
-        float64 can hold them. Where the newest checkpoint is damaged, those before it, with a
-        UserWarning.
+        `fold` folds the standardization of inputs into the first layer, so that the network takes
+        raw inputs; raises InvalidRequest if that layer cannot, or not in this `precision` (default
+        the job's): where means are many deviations from 0, only float64 is precise enough. If the
+        newest checkpoint is damaged, returns the previous one's, with a UserWarning.
         """
         params: Params = {
             "format": arguments.text("format", format),
@@ -262,8 +261,8 @@ class Client(DatasetClient):
     ) -> Path:
         """Write the parameters to a file, in the format of its name: .safetensors or .npz.
 
-        `format` decides for files with other names. Parameters that are there are overwritten;
-        anything else is FileFailed.
+        `format` overrides the name. Replaces a file of parameters; raises FileFailed for any other
+        existing file.
         """
         target = arguments.path("path", path)
         kind = format or parameters_format(target)
@@ -288,7 +287,7 @@ class Client(DatasetClient):
         *,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> GradientsResponse:
-        """The mean gradient of one minibatch, and what each shortcut makes of it."""
+        """The mean gradient of one minibatch, and each shortcut's gradient and error."""
         timeout = arguments.timeout("timeout", timeout)
         response = self._session.send_json(
             "POST", "/v1/gradients", spec_body(request), timeout=timeout

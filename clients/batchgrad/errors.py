@@ -1,9 +1,9 @@
 """Everything that the client raises.
 
 * BatchgradError
-  x ConnectionFailed        nobody answered, or the connection broke
+  x ConnectionFailed        no answer, or the connection broke
   x Timeout                 the service did not answer in time
-  x UnexpectedAnswer        something answered that is not a batchgrad service
+  x UnexpectedAnswer        the answer is not one of a batchgrad service
   x ApiError                the service refused; `problem` says why
     + InvalidRequest        400, 413, 415, 422: `errors` lists the fields
     + Unauthorized          401, 403

@@ -1,7 +1,7 @@
-"""How many wrong labels does one training run find? `python examples/label-audit/audit.py`.
+"""Measure how many wrong labels one training run finds: `python examples/label-audit/audit.py`.
 
 Five per cent of the digits get a wrong label. Each method ranks all examples by suspicion; its
-precision is the share of truly wrong labels among the first five per cent. All figures come from
+precision is the fraction of wrong labels among the first five per cent. All figures come from
 the service: the example ledger of the run itself, and ledgers of passes that only measure.
 """
 # ruff: noqa: T201 - a script, which prints
@@ -22,7 +22,7 @@ from batchgrad.local.private_service import private_service
 FRACTION = 0.05
 FOLDS = 5
 STANDSTILL = 1e-30
-"""A learning rate that moves no parameter: such a job measures and learns nothing."""
+"""A learning rate that changes no parameter: a job with it only measures."""
 
 Flip = Callable[[Any, np.random.Generator], Any]
 
@@ -90,7 +90,7 @@ def measuring(dataset: str, seed: int, trained: str) -> dict[str, Any]:
 
 
 def precision(scores: Any, wrong: Any) -> float:
-    """The share of `wrong` (n,) among the highest `scores` (n,), as many as are wrong."""
+    """The fraction of `wrong` (n,) among the highest `scores` (n,), as many as are wrong."""
     suspects = np.argsort(-np.asarray(scores), kind="stable")[: np.count_nonzero(wrong)]
     return float(np.mean(np.asarray(wrong)[suspects]))
 

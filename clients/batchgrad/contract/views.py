@@ -50,11 +50,11 @@ EventType = Literal[
 EXAMPLE_NORM_BOUNDS: tuple[float, ...] = tuple(
     base * 10.0**power for power in range(-4, 4) for base in (1.0, 2.0, 5.0)
 )
-"""Upper bounds of the buckets that per-example gradient norms are counted in."""
+"""Upper bounds of the histogram buckets of per-example gradient norms."""
 
 
 class Shortcut(Answer):
-    """How far one shortcut's gradient is from the mean gradient G; null where undefined."""
+    """The error of a shortcut's gradient against the mean gradient G; null if undefined."""
 
     relative_error: float | None
     cosine_similarity: float | None
@@ -62,7 +62,7 @@ class Shortcut(Answer):
 
 
 class ShortcutLayer(Answer):
-    """One layer's share of the gap: covariance opened here, propagation was lost above."""
+    """One layer's part of the gap: covariance arises here, propagation in the layers above."""
 
     name: str
     relative_error: float | None
@@ -71,7 +71,7 @@ class ShortcutLayer(Answer):
 
 
 class LayeredShortcut(Shortcut):
-    """A shortcut with its layers; mean_of_means has none."""
+    """A shortcut with its layers, which mean_of_means does not have."""
 
     layers: list[ShortcutLayer] | None = None
 
@@ -86,7 +86,7 @@ class LargestNorm(Answer):
 class Norms(Answer):
     """Per-example gradient norms of one step.
 
-    `histogram` counts them: at most EXAMPLE_NORM_BOUNDS[0], up to each further bound, above all.
+    `histogram` has a count for each bucket of EXAMPLE_NORM_BOUNDS, and one above the last bound.
     """
 
     quantiles: dict[str, float]
@@ -95,7 +95,7 @@ class Norms(Answer):
 
 
 class NormTest(Answer):
-    """Is the minibatch large enough? Byrd et al. 2012, by per-example norms.
+    """The norm test of Byrd et al. 2012: is the minibatch large enough?
 
     `ratio` is √(trace S / N) / ‖G‖: the test holds for θ ≥ ratio. `batch_size` is the N that
     makes it hold for θ = ½.
@@ -106,7 +106,7 @@ class NormTest(Answer):
 
 
 class StepPosition(Answer):
-    """Which step it is, and when it was done."""
+    """The number, epoch and time of a step."""
 
     step: int
     epoch: int
@@ -114,11 +114,11 @@ class StepPosition(Answer):
 
 
 class StepRow(StepFigures[float], StepPosition):
-    """One step: its figures are those at the parameters before the update.
+    """One step; its figures are of the parameters before the update.
 
-    `weight` is Σ w_n, the number of examples where none has a weight: what the step's loss counts
-    for in a mean over steps. `gradient_checksum` fingerprints the bits of the mean gradient, so
-    that a replay can be checked.
+    `weight` is Σ w_n, or the number of examples if they have no weights: the weight of the step's
+    loss in a mean over steps. `gradient_checksum` is of the bits of the mean gradient; a replay is
+    checked against it.
     """
 
     weight: float | None = None
@@ -131,7 +131,7 @@ class StepRow(StepFigures[float], StepPosition):
 
 
 class BestEvaluation(Answer):
-    """The evaluation with the best `metric` so far, the first of equals.
+    """The evaluation with the best `metric` so far; of equal ones the first.
 
     `parameters_digest` is of the parameters that were evaluated, those after `step` steps.
     """
@@ -145,7 +145,7 @@ class BestEvaluation(Answer):
 
 
 class JobProgress(Answer):
-    """Which job it is, and how far it is."""
+    """The id, status and progress of a job."""
 
     id: str
     name: str
@@ -160,14 +160,13 @@ class JobProgress(Answer):
 
 
 class Job(StepFigures[float | None], JobProgress):
-    """A job as it stands; `reason` is the kind of a failure, `detail` says it in words.
+    """The current state of a job; `reason` is the kind of a failure, `detail` a sentence about it.
 
     Its figures are those of its newest step, null before the first.
-    `validation_loss`, weighted as in training, and `validation_accuracy`, which counts every
-    example alike, are the last evaluation's. `parameters_digest` is of the parameters that a
-    download gives, those after step `parameters_step`: the `best` ones where the job keeps them
-    (spec.keep), else the last ones. `last_parameters_digest` is of the last ones in the newest
-    checkpoint in any case. All three are as of that checkpoint.
+    `validation_loss`, weighted as in training, and `validation_accuracy`, without weights, are of
+    the last evaluation. `parameters_digest` is of the parameters that a download gives, those
+    after step `parameters_step`: the `best` ones if the job keeps them (spec.keep), else the last
+    ones. `last_parameters_digest` is of the last ones. All three are of the newest checkpoint.
     """
 
     validation_loss: float | None
@@ -190,10 +189,10 @@ class Job(StepFigures[float | None], JobProgress):
 
 
 class Event(Answer):
-    """Something that happened to a job; `seq` starts at 1 and has no gaps.
+    """An event of a job; `seq` counts from 1.
 
-    But beyond the first thousand events: of `progress` and `evaluation` that are older than an
-    hour half are kept, after two hours a quarter, and so on.
+    After the first thousand events, only half of the `progress` and `evaluation` events are kept
+    that are older than an hour, a quarter after two hours, and so on.
     """
 
     seq: int
@@ -203,9 +202,9 @@ class Event(Answer):
 
 
 class Checkpoint(Answer):
-    """A state a job can go on from, after `step` steps.
+    """The state after `step` steps, from which a job can go on.
 
-    It also holds the parameters of the best evaluation until then, where the job keeps them.
+    It also contains the parameters of the best evaluation so far, if the job keeps them.
     """
 
     step: int
@@ -217,7 +216,7 @@ class Checkpoint(Answer):
 
 
 class PlannedLayer(Answer):
-    """A layer with the shapes the dataset gives it."""
+    """A layer with its shapes for this dataset."""
 
     name: str
     kind: str
@@ -226,7 +225,7 @@ class PlannedLayer(Answer):
 
 
 class Plan(Answer):
-    """What a job would do, worked out from its spec and dataset without running it."""
+    """What a job would do, computed from its spec and dataset without running it."""
 
     dataset_digest: str
     training_examples: int
@@ -244,7 +243,7 @@ class Plan(Answer):
 
 
 class Dataset(Answer):
-    """A named dataset; its content is addressed by `digest`."""
+    """A dataset; `digest` identifies its content."""
 
     name: str
     digest: str

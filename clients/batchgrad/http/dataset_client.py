@@ -28,7 +28,7 @@ class DatasetClient(BaseClient):
     ) -> Dataset:
         """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
 
-        The same content again changes nothing; other content is a Conflict unless `replace`.
+        The same content again changes nothing; other content is a Conflict without `replace`.
         """
         response = self._session.send(
             "PUT",
@@ -63,5 +63,5 @@ class DatasetClient(BaseClient):
         return pages(self._session, Page[Dataset], "/v1/datasets", {})
 
     def delete_dataset(self, name: str) -> None:
-        """Forget a dataset; Conflict while a job uses it."""
+        """Delete a dataset; Conflict while a job uses it."""
         self._session.send("DELETE", dataset_path(name))
