@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from batchgrad_service.jobs.private_workers import check_private_workers
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.private_workers import check_private_workers
 from tests.service.building import problem, push, spec
 from tests.service.conftest import Bench
 

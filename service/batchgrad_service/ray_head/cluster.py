@@ -95,7 +95,7 @@ class RayCluster:
         if self._ray_address is not None:
             return ClusterAddress(self._ray_address, private=False)
         with self._starting:
-            if self._head is not None and not self._is_alive(self._head):
+            if self._head is not None and not self._accepts_connections(self._head):
                 log.warning("The Ray cluster ended; a new one is started.")
                 self._end(self._head)
                 self._head = None
@@ -185,7 +185,7 @@ class RayCluster:
                 f"The end of {log_path.name} in the data directory:\n{tail or '(empty)'}"
             )
 
-    def _is_alive(self, head: _HeadProcess) -> bool:
+    def _accepts_connections(self, head: _HeadProcess) -> bool:
         """Whether the head accepts connections; its process may outlive Ray by a moment."""
         if self._address is None or not is_alive(head.process.pid):
             return False

@@ -27,11 +27,11 @@ from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
-from batchgrad_service.jobs.private_workers import check_private_workers
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
+from batchgrad_service.validation.private_workers import check_private_workers
 
 Planner = Callable[[JobSpec, Dataset, Path], Plan]
 Result = TypeVar("Result")
