@@ -69,7 +69,7 @@ def announced_to_clients(settings: Settings, listening: socket.socket) -> Iterat
             )
         except (OSError, RuntimeError) as error:
             _log.warning(
-                "clients of this user cannot find the token by themselves; set BATCHGRAD_TOKEN",
+                "clients of this user cannot find the token; set BATCHGRAD_TOKEN",
                 reason=str(error),
             )
         yield

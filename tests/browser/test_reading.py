@@ -102,13 +102,13 @@ def test_every_page_works_with_the_keyboard_only(page: Page) -> None:
         assert focused.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_url("**/try")
-    said = page.locator("#said")
-    expect(said).to_contain_text("−0.2233")
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("−0.2233")
     while page.evaluate("document.activeElement.ariaLabel") != "x1 of example 2":
         page.keyboard.press("Tab")
     page.keyboard.press("ArrowUp")
     expect(focused).to_have_value("1.1")
-    expect(said).not_to_contain_text("−0.2233")
+    expect(summary).not_to_contain_text("−0.2233")
     expect(focused).to_have_value("1.1")  # the answer did not take the focus away
 
 
@@ -124,7 +124,7 @@ def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> Non
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/try")
-        expect(page.locator("#said")).to_contain_text("−0.2233")
+        expect(page.locator("#summary")).to_contain_text("−0.2233")
         assert page.evaluate("document.cookie") == ""
         page.get_by_role("button", name="Log out").click()
         page.goto("/")

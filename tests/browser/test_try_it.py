@@ -13,9 +13,9 @@ def cell(page: Page, row: str, column: int) -> str:
 def test_the_page_shows_the_error_of_the_shortcut(page: Page, shot: Shot) -> None:
     page.goto("/")
     page.get_by_role("link", name="Try it", exact=True).click()
-    said = page.locator("#said")
-    expect(said).to_contain_text("At 0.bias the gradient is −0.2233")
-    expect(said).to_contain_text("Averaging the errors first gives −0.2350")
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("At 0.bias the gradient is −0.2233")
+    expect(summary).to_contain_text("Averaging the errors first gives −0.2350")
     assert cell(page, "mean gradient", 1) == "−0.2233"
     assert cell(page, "averaged_error", 1) == "−0.2350"
     assert (cell(page, "example 1", 1), cell(page, "example 2", 1)) == ("−0.2500", "−0.1966")
@@ -28,18 +28,18 @@ def test_the_gap_moves_with_the_examples_and_the_network(
 ) -> None:
     page = open_page(running.link, expected="status of 422")  # of the class that there is not
     page.goto("/try")
-    said = page.locator("#said")
+    summary = page.locator("#summary")
     x = page.get_by_label("x1 of example 2", exact=True)
-    expect(said).to_contain_text("−0.2350")
+    expect(summary).to_contain_text("−0.2350")
     x.fill("0")
-    expect(said).to_contain_text("exact for these examples")  # equal inputs: nothing differs
+    expect(summary).to_contain_text("exact for these examples")  # equal inputs: nothing differs
     x.fill("1")
     page.get_by_label("0.weight").fill("2")
-    expect(said).not_to_contain_text("−0.2233")
+    expect(summary).not_to_contain_text("−0.2233")
     page.get_by_label("weight of example 2").fill("0")
-    expect(said).to_contain_text("exact for these examples")  # one example counts
+    expect(summary).to_contain_text("exact for these examples")  # one example counts
     page.get_by_label("Start from").select_option("a line fit")
-    expect(said).not_to_contain_text("exact for these examples")
+    expect(summary).not_to_contain_text("exact for these examples")
     assert cell(page, "mean gradient", 1) == cell(page, "averaged_error", 1)  # the bias is right
     assert cell(page, "mean gradient", 0) != cell(page, "averaged_error", 0)
     page.get_by_role("button", name="Add an example").click()

@@ -58,6 +58,6 @@ def read_readiness(services: ServicesDep) -> dict[str, str]:
 
 @router.get("/metrics", response_class=Response, responses=_TEXT, tags=["service"])
 def read_metrics(services: ServicesDep, request: Request) -> Response:
-    """Metrics in Prometheus's text format, or in OpenMetrics if Accept asks for it."""
+    """Metrics in Prometheus's text format, or in OpenMetrics if Accept names it."""
     text, media_type = exposition(services.registry, request.headers.get("accept", ""))
     return Response(text, media_type=media_type)

@@ -120,8 +120,8 @@ class Services:
     async def _planned(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         if dataset.bytes <= SMALL_DATA_BYTES:
             return await run_in_threadpool(self.planner, spec, dataset, directory)
-        asked = PlanQuestion(spec=spec, dataset=dataset, directory=directory)
-        body = asked.model_dump_json().encode()
+        question = PlanQuestion(spec=spec, dataset=dataset, directory=directory)
+        body = question.model_dump_json().encode()
         with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
             return Plan.model_validate_json(answer.read())
 

@@ -164,10 +164,10 @@ def read_step_examples(
     order: InfluenceOrder = "share",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> Response:
-    """Who drove this step: it is computed again, exactly, and its gradient taken apart.
+    """The influence of each example on this step, which is computed again with the same bits.
 
-    `share` orders by size, whatever its sign; `alignment` the most opposed first; the others the
-    largest first, `example` by number.
+    `share` orders by absolute value, `alignment` has the most opposed example first, `example` is
+    by number, and the others have the largest first.
     """
     checksum = services.store.step_checksum(job_id, step)
     inputs = services.store.job_inputs(job_id)

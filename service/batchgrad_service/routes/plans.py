@@ -39,7 +39,7 @@ async def dataset_of(spec: JobSpec, services: Services) -> AsyncIterator[tuple[D
     """The dataset of a spec and its directory, kept during the block.
 
     Raises:
-        InvalidError: there is no such dataset.
+        InvalidError: the dataset does not exist.
     """
     try:
         await run_in_threadpool(services.store.dataset, spec.dataset)

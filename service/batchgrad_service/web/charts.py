@@ -21,12 +21,12 @@ CHARTS = (
     Chart(
         "gap",
         "Gap of each shortcut",
-        "‖shortcut − G‖ / ‖G‖: 0 is exact, 1 is as wrong as no gradient at all.",
+        "‖shortcut − G‖ / ‖G‖: 0 is exact, 1 is as wrong as a zero gradient.",
     ),
     Chart(
         "accuracy",
         "Validation accuracy",
-        "Share of the held-out examples whose class is right.",
+        "Part of the validation examples that are classified correctly.",
     ),
     Chart(
         "cosine",
@@ -37,14 +37,14 @@ CHARTS = (
     Chart(
         "layers",
         "Gap by layer",
-        "At the last step: what averaging loses at a layer (covariance), and had lost above it "
-        "(propagation).",
+        "At the last step: the error of averaging at the layer itself (covariance), and at the "
+        "layers above it (propagation).",
     ),
     Chart(
         "norms",
         "Norms of single examples",
-        "How many examples of the last minibatch have a gradient that large.",
+        "Number of examples in the last minibatch by gradient norm.",
     ),
-    Chart("phases", "Where a step's time goes", "Milliseconds of each phase."),
+    Chart("phases", "Time of a step by phase", "Milliseconds of each phase."),
 )
 """In the order of the page."""

@@ -30,9 +30,9 @@ const shortcuts = () => Object.keys(last()?.shortcuts ?? {});
 const ofEach = (figure) => () =>
   shortcuts().map((name) => line(name, (row) => row.shortcuts[name]?.[figure] ?? null));
 
-// The figures of a step, each a line; some have another line beside it.
+// A chart with a line for each figure of a step; some charts have a second line.
 const logLoss = document.getElementById("log-loss");
-const beside = {
+const secondLines = {
   loss: () => [
     line("validation loss", (one) => one.validation_loss, history.evaluations, "averaged_error"),
   ],
@@ -48,7 +48,7 @@ for (const { id, dataset } of document.querySelectorAll("[data-figure]")) {
   const logarithmic = () => dataset.log === "true" || (id === "loss" && logLoss.checked);
   chartLines(id, () => [
     line(dataset.figure, (row) => row[id] ?? null, history.rows, "truth"),
-    ...(beside[id]?.() ?? []),
+    ...(secondLines[id]?.() ?? []),
   ], () => (logarithmic() ? log() : linear()));
 }
 

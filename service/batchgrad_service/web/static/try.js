@@ -31,7 +31,7 @@ function rebuild() {
   showExamples();
   showNetwork();
   at("loss").value = state.loss;
-  ask();
+  compute();
 }
 
 function showExamples() {
@@ -44,17 +44,17 @@ function showExamples() {
     build("th", { scope: "row" }, [String(n + 1)]),
     ...input.map((_, i) => {
       const label = `x${i + 1} of example ${n + 1}`;
-      const exact = number(label, input[i], (value) => { input[i] = value; slide.value = value; ask(); });
+      const exact = number(label, input[i], (value) => { input[i] = value; slide.value = value; compute(); });
       const slide = build("input", { type: "range", min: -3, max: 3, step: 0.05, "aria-label": `${label}, slider` });
       slide.value = input[i];
-      slide.addEventListener("input", () => { input[i] = Number(slide.value); exact.value = slide.value; ask(); });
+      slide.addEventListener("input", () => { input[i] = Number(slide.value); exact.value = slide.value; compute(); });
       return build("td", {}, [exact, " ", slide]);
     }),
     ...state.targets[n].map((value, i) => build("td", {}, [
-      number(`target ${i + 1} of example ${n + 1}`, value, (now) => { state.targets[n][i] = now; ask(); },
+      number(`target ${i + 1} of example ${n + 1}`, value, (now) => { state.targets[n][i] = now; compute(); },
         classes() ? 1 : 0.1)])),
     build("td", {}, [number(`weight of example ${n + 1}`, state.weights[n],
-      (now) => { state.weights[n] = now; ask(); })]),
+      (now) => { state.weights[n] = now; compute(); })]),
     build("td", {}, [remove(`Remove example ${n + 1}`, state.inputs.length > 1, () => {
       for (const list of [state.inputs, state.targets, state.weights]) list.splice(n, 1);
     })]),
@@ -100,10 +100,10 @@ function parameterInputs(name, value) {
     ? row.map((one, j) => [single ? name : `${name}[${i},${j}]`, one, (now) => { row[j] = now; }])
     : [[single ? name : `${name}[${i}]`, row, (now) => { value[i] = now; }]]))
     .map(([label, one, set]) => build("label", {},
-      [`${label} `, number(label, one, (now) => { set(now); ask(); })]));
+      [`${label} `, number(label, one, (now) => { set(now); compute(); })]));
 }
 
-const ask = atMostEvery(60, async () => {
+const compute = atMostEvery(60, async () => {
   const sent = state;
   const request = {
     model: { layers: sent.layers }, loss: sent.loss, inputs: sent.inputs, weights: sent.weights,
@@ -113,10 +113,10 @@ const ask = atMostEvery(60, async () => {
   const reply = await fetch(locate("v1/gradients"), {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
   });
-  const said = await reply.json();
+  const body = await reply.json();
   at("refused").hidden = reply.ok;
-  if (!reply.ok) { at("refused").textContent = said.detail; return; }
-  answer = said;
+  if (!reply.ok) { at("refused").textContent = body.detail; return; }
+  answer = body;
   showAnswer();
 });
 
@@ -153,7 +153,7 @@ function showAnswer() {
   const whole = shortcut.relative_error === null ? "" : same(shortcut.relative_error, 0)
     ? " Over all parameters it is exact for these examples."
     : ` Over all parameters its error is ${(100 * shortcut.relative_error).toPrecision(3)} % of the gradient.`;
-  at("said").textContent = `At ${name} the gradient is ${signed(value)}. Averaging the errors first `
+  at("summary").textContent = `At ${name} the gradient is ${signed(value)}. Averaging the errors first `
     + `gives ${signed(theirs)}.${whole}`;
   ready.then(changed);
 }
