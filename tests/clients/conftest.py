@@ -1,4 +1,4 @@
-"""A service that exists only as a function: what it is asked is kept, what it answers is given."""
+"""A scripted service for tests: it records requests and returns the given answers."""
 
 import json
 from collections.abc import Callable
@@ -153,7 +153,7 @@ def problem(status: int, code: str, detail: str, *errors: tuple[str, str]) -> ht
         "status": status,
         "code": code,
         "detail": detail,
-        "errors": [{"pointer": pointer, "detail": said} for pointer, said in errors],
+        "errors": [{"pointer": pointer, "detail": text} for pointer, text in errors],
     }
     return answer(status, body)
 

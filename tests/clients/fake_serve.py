@@ -1,4 +1,4 @@
-"""Stands in for `batchgrad serve` in tests: FLAVOUR, then the flags of a private service."""
+"""A replacement for `batchgrad serve` in tests: FLAVOUR, then the flags of a private service."""
 
 import json
 import os

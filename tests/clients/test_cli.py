@@ -101,7 +101,7 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
         "milliseconds": {"inline, 1 thread": 300.0, "Ray": 100.0},
     }
     best = {"step": 7, "parameters_digest": "sha256:ab"}
-    happened = [
+    events_sent = [
         ("state", {"status": "queued", "reason": None}),
         ("plan", plan),
         ("executor", executor),
@@ -117,7 +117,7 @@ def test_events_are_sentences(kit: Any, run: Any) -> None:
     ]
     events = [
         {"seq": seq, "time": kit.TIME, "type": kind, "data": data}
-        for seq, (kind, data) in enumerate(happened, start=1)
+        for seq, (kind, data) in enumerate(events_sent, start=1)
     ]
     script = kit.Script(kit.answer(200, {"data": events, "next": None}))
     lines = run(script, "events", "job_1").stdout.splitlines()
@@ -150,8 +150,8 @@ def test_a_download_says_whether_it_is_of_the_best(
     chosen = [] if which is None else ["--which", which]
     done = run(script, "download", "job_1", "--to", str(tmp_path / "theta.npz"), *chosen)
     assert script.seen[1].url.params.get("which") == which
-    told = "These are the best parameters, after step 7 (epoch 1), by validation loss: 0.125;"
-    assert (told in done.stderr) == (which is None)
+    text = "These are the best parameters, after step 7 (epoch 1), by validation loss: 0.125;"
+    assert (text in done.stderr) == (which is None)
 
 
 def test_get_shows_which_parameters_are_kept(kit: Any, run: Any) -> None:
@@ -194,7 +194,7 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "flags", "said"),
+    ("file", "flags", "message"),
     [
         ("theta.safetensors", [], "safe_open(FILE, 'numpy').metadata()['batchgrad']"),
         ("theta.npz", [], "standardize.mean and standardize.deviation"),
@@ -202,12 +202,12 @@ def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     ],
 )
 def test_a_download_says_how_inputs_were_standardized(
-    kit: Any, run: Any, tmp_path: Path, file: str, flags: list[str], said: str
+    kit: Any, run: Any, tmp_path: Path, file: str, flags: list[str], message: str
 ) -> None:
     trained = kit.answer(200, kit.job(spec={**kit.SPEC, "standardize": True}))
     script = kit.Script(trained, httpx2.Response(200, content=b"bytes"))
     done = run(script, "download", "job_1", "--to", str(tmp_path / file), *flags)
-    assert said in done.stderr
+    assert message in done.stderr
     assert script.seen[1].url.params.get("fold") == ("true" if flags else None)
 
 
@@ -257,11 +257,13 @@ def test_gradients_shows_every_shortcut_by_layer(kit: Any, run: Any) -> None:
     assert row.split() == ["0.weight", "1", "1.75"]
     assert "per_example" not in shown.stdout
     answered["per_example"] = [{"0.weight": [[1.0]]}]
-    asked = run(kit.Script(kit.answer(200, answered)), "gradients", "-", input=json.dumps(request))
-    assert "each example: --output json, under per_example" in asked.stdout
+    per_example = run(
+        kit.Script(kit.answer(200, answered)), "gradients", "-", input=json.dumps(request)
+    )
+    assert "each example: --output json, under per_example" in per_example.stdout
 
 
-def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
+def test_version_prints_client_and_service(kit: Any, run: Any) -> None:
     known = {
         "version": "0.1.0",
         "api": "1",
@@ -278,7 +280,7 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "arguments", "said"),
+    ("problem", "arguments", "message"),
     [
         (
             (404, "job_not_found", "There is no job 'j'; GET /v1/jobs lists all jobs."),
@@ -308,10 +310,10 @@ def test_version_tells_what_it_knows(kit: Any, run: Any) -> None:
     ],
 )
 def test_remedies_are_commands(
-    kit: Any, run: Any, problem: tuple[int, str, str], arguments: list[str], said: str
+    kit: Any, run: Any, problem: tuple[int, str, str], arguments: list[str], message: str
 ) -> None:
     done = run(kit.Script(kit.problem(*problem)), *arguments)
-    assert said in done.stderr
+    assert message in done.stderr
     assert "/v1" not in done.stderr
 
 
@@ -325,27 +327,27 @@ def test_a_cancelled_job_can_be_cancelled_again(kit: Any, run: Any) -> None:
     assert run(kit.Script(ended), "cancel", "job_1").exit_code == 1
 
 
-def test_alone_it_says_what_there_is() -> None:
+def test_without_a_command_it_prints_help() -> None:
     done = CliRunner().invoke(app, [])
     assert done.exit_code == 0
     assert "batchgrad demo" in done.stdout
     assert CliRunner().invoke(app, ["--version"]).stdout == f"batchgrad {__version__}\n"
 
 
-def test_help_tells_every_key_layer_and_loss_with_its_default() -> None:
-    told = CliRunner().invoke(app, ["submit", "--help"]).stdout
-    words = set(told.replace("*", " ").replace(":", " ").split())
+def test_help_lists_every_key_layer_and_loss_with_its_default() -> None:
+    text = CliRunner().invoke(app, ["submit", "--help"]).stdout
+    words = set(text.replace("*", " ").replace(":", " ").split())
     assert words.issuperset(JobSpec.model_fields)
     for layer in get_args(AnyLayer):
         assert words.issuperset(set(layer.model_fields) - {"kind"}), layer
         assert get_args(layer.model_fields["kind"].annotation)[0] in words
     assert words.issuperset(get_args(Loss))
-    assert "without a hidden ½" in told
-    assert "momentum: number ≥ 0, < 1 [0.0]" in told
-    asked = CliRunner().invoke(app, ["gradients", "--help"]).stdout
+    assert "without a hidden ½" in text
+    assert "momentum: number ≥ 0, < 1 [0.0]" in text
+    help_text = CliRunner().invoke(app, ["gradients", "--help"]).stdout
     for key in GradientsRequest.model_fields:
-        assert f"\n  {key}" in asked
-    assert "inputs: [[0], [1]]" in asked
+        assert f"\n  {key}" in help_text
+    assert "inputs: [[0], [1]]" in help_text
 
 
 def test_the_example_in_help_is_a_request(tmp_path: Path) -> None:

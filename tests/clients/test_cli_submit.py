@@ -123,7 +123,7 @@ def test_ctrl_c_detaches_and_never_cancels(kit: Any, run: Any) -> None:
         assert [request.method for request in script.seen] == ["GET"]
 
 
-def test_a_failed_job_tells_why_once(kit: Any, run: Any) -> None:
+def test_a_failed_job_gives_its_reason_once(kit: Any, run: Any) -> None:
     failed = kit.job(status="failed", reason="nonfinite", detail="Example 3 has no finite loss.")
     table = run(kit.Script(kit.answer(200, failed)), "wait", "job_1")
     assert (table.stdout + table.stderr).count("Example 3") == 1
@@ -149,9 +149,12 @@ def test_a_service_that_went_away_leaves_the_way_back(kit: Any, run: Any) -> Non
     assert "batchgrad wait job_1" in waited.stderr
 
 
-def test_a_refused_spec_is_told_once_with_its_line(kit: Any, run: Any, spec_file: str) -> None:
-    said = "targets holds class 9, the network has 3 output(s)."
-    script = kit.Script(kit.problem(422, "invalid_request", said, ("/model/layers", said)))
+def test_a_refused_spec_is_reported_once_with_its_line(kit: Any, run: Any, spec_file: str) -> None:
+    message = "targets holds class 9, the network has 3 output(s)."
+    script = kit.Script(kit.problem(422, "invalid_request", message, ("/model/layers", message)))
     done = run(script, "submit", spec_file)
     line = Path(spec_file).read_text().splitlines().index("  layers:") + 1
-    assert (done.exit_code, done.stderr) == (2, f"batchgrad: model.layers: {said} (line {line})\n")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"batchgrad: model.layers: {message} (line {line})\n",
+    )

@@ -1,4 +1,4 @@
-"""The client against a scripted service: what it sends, and what it makes of the answers."""
+"""The client against a scripted service: its requests, and its results for each answer."""
 
 import json
 import pickle
@@ -49,7 +49,7 @@ def test_retries_end_with_the_last_error(kit: Any) -> None:
     assert len(script.seen) == 5
 
 
-def test_what_no_repetition_mends_is_asked_once(kit: Any) -> None:
+def test_permanent_errors_are_not_retried(kit: Any) -> None:
     script = kit.Script(kit.problem(422, "invalid", "Wrong.", ("/batch_size", "got 0")))
     with script.client() as client, pytest.raises(errors.InvalidRequest) as caught:
         client.plan(kit.SPEC)
@@ -105,7 +105,7 @@ def test_another_service_behind_the_url_is_recognised(kit: Any) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8711", "ftp://host", "http://", "http://host:port"])
-def test_a_url_that_is_none_is_named(url: str) -> None:
+def test_an_invalid_url_is_named(url: str) -> None:
     with pytest.raises(errors.BatchgradError, match="The service's URL is"):
         Client(url)
 

@@ -1,4 +1,4 @@
-"""Comparing arms on a service that exists only as a function: what is sent, told and printed."""
+"""`batchgrad compare` against a scripted service: requests, notes and output."""
 
 import json
 from collections.abc import Callable
@@ -99,9 +99,9 @@ def job_spec(kit: Any, **changes: Any) -> JobSpec:
     return JobSpec.model_validate({**kit.SPEC, **changes})
 
 
-def arms_of(service: Service, spec: JobSpec, *asked: Any) -> dict[str, comparing.Arm]:
+def arms_of(service: Service, spec: JobSpec, *selected: Any) -> dict[str, comparing.Arm]:
     with service.client() as client:
-        return {arm.name: arm for arm in comparing.compare(client, spec, asked, run="run")}
+        return {arm.name: arm for arm in comparing.compare(client, spec, selected, run="run")}
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ def test_arms_differ_in_nothing_but_the_update(kit: Any) -> None:
 
 def test_mean_of_means_is_an_arm_where_weights_differ_or_when_asked(kit: Any) -> None:
     assert list(arms_of(Service(kit, weighted=True), job_spec(kit)))[-1] == "mean_of_means"
-    asked = arms_of(Service(kit), job_spec(kit), "mean_of_means")
-    assert list(asked) == ["mean_gradient", "mean_of_means"]
+    selected = arms_of(Service(kit), job_spec(kit), "mean_of_means")
+    assert list(selected) == ["mean_gradient", "mean_of_means"]
 
 
 def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
@@ -170,7 +170,7 @@ def test_figures_are_those_of_the_parameters_that_are_kept(kit: Any) -> None:
     assert service.submitted[1]["keep"] == "last"
 
 
-def test_what_the_job_warns_of_is_said_once(kit: Any, run: Any, spec_file: str) -> None:
+def test_the_warnings_of_a_job_are_printed_once(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["mean_gradient"] = SUCCESS | {"warnings": ["Classes start at 0."]}
     assert run(service, spec_file).stderr.count("warning: Classes start at 0.\n") == 1
@@ -207,13 +207,13 @@ def test_any_other_end_of_an_arm_is_an_error(kit: Any, outcome: Outcome, error: 
 
 
 def test_built_in_data_are_stored_where_they_are_missing(kit: Any) -> None:
-    told: list[str] = []
+    notes: list[str] = []
     service = Service(kit)
     with service.client() as client:
         for _ in range(2):
-            comparing.store_if_built_in(client, "diabetes", told.append)
+            comparing.store_if_built_in(client, "diabetes", notes.append)
     assert service.stored == ["diabetes"]
-    assert len(told) == 1
+    assert len(notes) == 1
 
 
 def test_other_data_must_be_there(kit: Any) -> None:
@@ -242,10 +242,13 @@ def test_plot_is_checked_before_anything_is_trained(
     kit: Any, run: Any, spec_file: str, tmp_path: Path
 ) -> None:
     service = Service(kit, datasets=("digits",))
-    for name, said in (("losses.xyz", "expected .png"), ("nowhere/losses.png", "create it first")):
+    for name, message in (
+        ("losses.xyz", "expected .png"),
+        ("nowhere/losses.png", "create it first"),
+    ):
         done = run(service, spec_file, "--plot", str(tmp_path / name))
         assert done.exit_code == 2
-        assert said in " ".join(done.stderr.replace("│", " ").split())
+        assert message in " ".join(done.stderr.replace("│", " ").split())
     assert service.submitted == []
     done = run(service, spec_file, "--plot", str(tmp_path / "losses.png"))
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""What a client sends: numbers are numbers, truth is truth, text is text."""
+"""Types in requests: numbers, booleans and text are not converted."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def schema(field: FieldInfo) -> str:
     return json.dumps(TypeAdapter(annotation).json_schema())
 
 
-def test_no_field_takes_truth_for_a_number_or_a_number_for_truth() -> None:
+def test_booleans_and_numbers_are_not_interchangeable() -> None:
     assert len(FIELDS) > 70
     for name, field in FIELDS.items():
         truth = schema(field) == '{"type": "boolean"}'
@@ -54,7 +54,7 @@ def test_no_field_takes_truth_for_a_number_or_a_number_for_truth() -> None:
         assert not (truth and any(accepts(field, wrong) for wrong in (1, 0.0, "true", "yes"))), name
 
 
-def test_no_field_of_numbers_takes_text() -> None:
+def test_fields_of_numbers_refuse_text() -> None:
     numbers = [
         (name, field)
         for name, field in FIELDS.items()
@@ -67,7 +67,7 @@ def test_no_field_of_numbers_takes_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("batch_size", True, "got true; expected full, or an integer."),
         ("epochs", "1:30", "got '1:30'; expected an integer."),
@@ -79,12 +79,14 @@ def test_no_field_of_numbers_takes_text() -> None:
         ("checkpoint_interval_seconds", "30", "got '30'; expected a number."),
     ],
 )
-def test_the_refusal_says_what_came_and_what_was_expected(key: str, value: Any, said: str) -> None:
+def test_the_refusal_says_what_came_and_what_was_expected(
+    key: str, value: Any, message: str
+) -> None:
     data = body(**{key: value})
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate(data)
     found = [{**one, "loc": ("body", *one["loc"])} for one in caught.value.errors()]
-    assert said in [error.detail for error in field_errors(found, data)]
+    assert message in [error.detail for error in field_errors(found, data)]
 
 
 def test_what_is_guessed_is_a_name_of_the_contract() -> None:

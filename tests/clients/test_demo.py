@@ -1,4 +1,4 @@
-"""The demo with a scripted service: what it asks, tells and prints."""
+"""The demo against a scripted service: requests, notes and output."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -39,9 +39,9 @@ def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFix
         kit.answer(200, ended),
         kit.answer(200, {"data": [kit.STEP, kit.STEP], "next": None}),
     )
-    told: list[str] = []
+    notes: list[str] = []
     result = demo.train(
-        demo.spec(2, 1, 3), told.append, data=few_digits, service=service_of(script)
+        demo.spec(2, 1, 3), notes.append, data=few_digits, service=service_of(script)
     )
     sent = JobSpec.model_validate_json(script.seen[1].content)
     assert (sent.workers, sent.threads, sent.epochs, sent.standardize) == (2, 1, 3, True)

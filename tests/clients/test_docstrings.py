@@ -1,4 +1,4 @@
-"""Docstrings that Python has dropped come back from the source."""
+"""Docstrings that Python has dropped are restored from the source."""
 
 import inspect
 from typing import Any
@@ -20,22 +20,22 @@ def commands() -> list[Any]:
 def test_a_commands_help_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(commands()) > 15
     for command in commands():
-        told = inspect.getdoc(command)
+        docstring = inspect.getdoc(command)
         monkeypatch.setattr(command, "__doc__", None)
         keep(command)
-        assert inspect.getdoc(command) == told
+        assert inspect.getdoc(command) == docstring
 
 
 def test_a_models_description_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Conv2d.__doc__
+    docstring = Conv2d.__doc__
     monkeypatch.setattr(Conv2d, "__doc__", None)
     assert "description" not in Conv2d.model_json_schema()
     keep_below(Wire)
-    assert Conv2d.__doc__ == told
-    assert Conv2d.model_json_schema()["description"] == told
+    assert Conv2d.__doc__ == docstring
+    assert Conv2d.model_json_schema()["description"] == docstring
 
 
-def test_what_has_no_source_stays() -> None:
+def test_without_a_source_nothing_changes() -> None:
     namespace: dict[str, Any] = {}
     exec("def f(): pass", namespace)  # noqa: S102 (a function without a source)
     keep(namespace["f"])

@@ -1,4 +1,4 @@
-"""YAML 1.2's core schema, and what a text must not hold."""
+"""YAML 1.2's core schema, and the faults that a text may have."""
 
 import math
 import re
@@ -53,7 +53,7 @@ def laughs(levels: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", r"has the key 'a' twice, at line 1 and again at line 3, column 1$"),
         ("a: {b: 1,\n b: 1}", r"'b' twice, at line 1 and again at line 2, column 2$"),
@@ -76,10 +76,10 @@ def laughs(levels: int) -> str:
         ("a: \ud800", r"is not valid YAML: unacceptable character"),
     ],
 )
-def test_what_no_spec_holds_is_refused_at_its_line(text: str, said: str) -> None:
+def test_invalid_yaml_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(SyntaxFault) as caught:
         parse_yaml(text)
-    assert re.search(said.format(MOST_DEEP + 2), str(caught.value)), str(caught.value)
+    assert re.search(message.format(MOST_DEEP + 2), str(caught.value)), str(caught.value)
 
 
 def test_an_alias_repeats_a_value_and_shares_none() -> None:
@@ -90,7 +90,7 @@ def test_an_alias_repeats_a_value_and_shares_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"a": 1, "a": 2}', "has the key 'a' twice: remove one"),
         ('[{"b": {"c": 1, "d": 2, "c": 3}}]', "has the key 'c' twice"),
@@ -100,6 +100,6 @@ def test_an_alias_repeats_a_value_and_shares_none() -> None:
         (b'{"\xff": 1}', "is not valid JSON: 'utf-8' codec"),
     ],
 )
-def test_json_has_each_key_once_and_an_end(text: str | bytes, said: str) -> None:
-    with pytest.raises(SyntaxFault, match=re.escape(said)):
+def test_json_has_each_key_once_and_an_end(text: str | bytes, message: str) -> None:
+    with pytest.raises(SyntaxFault, match=re.escape(message)):
         parse_json(text)

@@ -1,4 +1,4 @@
-"""What single examples did: what client and command line ask for and show."""
+"""The example ledger and influence on steps, in client and command line."""
 
 import json
 from typing import Any
@@ -56,8 +56,8 @@ def test_as_many_pages_as_the_limit_takes(kit: Any) -> None:
     with script.client() as client:
         found = client.examples("job_1", order="mean_loss", limit=1200)
     assert (len(found.data), found.step, found.next) == (1200, 190, "still more")
-    asked = [dict(request.url.params) for request in script.seen]
-    assert asked == [
+    queries = [dict(request.url.params) for request in script.seen]
+    assert queries == [
         {"order": "mean_loss", "limit": "1000"},
         {"order": "mean_loss", "limit": "200", "after": "more"},
     ]
@@ -81,7 +81,7 @@ def test_step_examples_are_typed(kit: Any) -> None:
     assert dict(script.seen[0].url.params) == {"order": "norm", "limit": "7"}
 
 
-def test_suspects_are_shown_first(kit: Any, run: Any) -> None:
+def test_the_largest_losses_are_printed_first(kit: Any, run: Any) -> None:
     script = kit.Script(kit.answer(200, page(1660, 7)))
     done = run(script, "examples", "job_1", "--limit", "2")
     assert done.exit_code == 0
@@ -93,7 +93,7 @@ def test_suspects_are_shown_first(kit: Any, run: Any) -> None:
     assert "5         –        0      –" in run(script, "examples", "job_1").stdout
 
 
-def test_who_drove_a_step_is_shown_with_what_was_checked(kit: Any, run: Any) -> None:
+def test_the_influence_on_a_step_is_printed_with_its_check(kit: Any, run: Any) -> None:
     script = kit.Script(kit.answer(200, STEP))
     shown = run(script, "examples", "job_1", "--step", "100").stdout
     assert dict(script.seen[0].url.params) == {"order": "share", "limit": "20"}
@@ -117,7 +117,7 @@ def test_json_is_the_answer_itself(kit: Any, run: Any) -> None:
     ("arguments", "expected"),
     [(["--order", "share"], "mean_norm"), (["--step", "3", "--order", "mean_norm"], "alignment")],
 )
-def test_order_of_the_other_kind_asks_nobody(
+def test_an_order_of_the_other_list_sends_nothing(
     kit: Any, run: Any, arguments: list[str], expected: str
 ) -> None:
     script = kit.Script(kit.answer(200, STEP))

@@ -1,4 +1,4 @@
-"""What a download may overwrite, and what is no npz: told before anything is sent."""
+"""Files that a download may overwrite, and files that are not npz: checked before sending."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def test_a_download_needs_a_folder_and_a_name_in_it(kit: Any, run: Any, tmp_path
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.PTH", "m.onnx", "m.bin", "m.h5"])
-def test_a_download_is_not_named_like_what_it_is_not(
+def test_a_download_refuses_the_suffix_of_another_format(
     kit: Any, run: Any, tmp_path: Path, name: str
 ) -> None:
     script, done = download(kit, run, tmp_path / name)
@@ -83,7 +83,7 @@ def test_a_download_is_not_named_like_what_it_is_not(
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.TSV", "data.txt", "data.npy"])
-def test_a_file_that_is_no_npz_is_not_sent_and_becomes_one_as_the_error_says(
+def test_other_formats_are_not_sent_and_the_error_has_code_that_converts_them(
     kit: Any, run: Any, tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / name

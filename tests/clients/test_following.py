@@ -1,4 +1,4 @@
-"""Following a job: event streams that break, and waiting that ends."""
+"""Following a job: event streams that break, and waiting with timeouts."""
 
 import json
 import pickle
@@ -68,15 +68,15 @@ def test_a_stream_that_cannot_be_opened_is_given_up(kit: Any) -> None:
     assert len(script.seen) == 1
 
 
-def test_a_stream_that_is_none_is_no_service_of_ours(kit: Any) -> None:
+def test_an_answer_that_is_no_event_stream_is_unexpected(kit: Any) -> None:
     script = kit.Script(httpx2.Response(200, text="<h1>It works!</h1>"))
     with script.client() as client, pytest.raises(errors.UnexpectedAnswer):
         list(client.events("job_1", follow=True, progress=True))
 
 
-def test_progress_is_left_out_unless_it_is_wanted(kit: Any) -> None:
-    happened = [event(kit, 1, "state"), event(kit, 2), event(kit, 3, "end")]
-    for follow, answer in [(True, stream(*happened)), (False, kit.page(*happened))]:
+def test_progress_events_are_left_out_by_default(kit: Any) -> None:
+    sent = [event(kit, 1, "state"), event(kit, 2), event(kit, 3, "end")]
+    for follow, answer in [(True, stream(*sent)), (False, kit.page(*sent))]:
         with kit.Script(answer).client() as client:
             assert [e.seq for e in client.events("job_1", follow=follow)] == [1, 3]
 
@@ -126,30 +126,30 @@ def test_waiting_has_a_limit(kit: Any) -> None:
 
 
 def test_a_restart_of_the_service_is_waited_for(kit: Any) -> None:
-    told: list[errors.BatchgradError] = []
+    reported: list[errors.BatchgradError] = []
     away = [httpx2.ConnectError("refused")] * 12
     ended = kit.answer(200, kit.job(step=18, status="succeeded"))
     script = kit.Script(kit.answer(200, kit.job(step=1)), *away, ended)
     with script.client() as client:
-        assert [job.step for job in client.watch("job_1", on_disconnect=told.append)] == [1, 18]
-    assert len(told) == 1
-    assert isinstance(told[0], errors.ConnectionFailed)
+        assert [job.step for job in client.watch("job_1", on_disconnect=reported.append)] == [1, 18]
+    assert len(reported) == 1
+    assert isinstance(reported[0], errors.ConnectionFailed)
 
 
-def test_each_restart_has_the_whole_patience(kit: Any) -> None:
-    told: list[errors.BatchgradError] = []
+def test_each_restart_has_the_whole_reconnect_timeout(kit: Any) -> None:
+    reported: list[errors.BatchgradError] = []
     away = [httpx2.ConnectError("refused")] * 50  # ten looks of five sendings, some 35 s
     back = kit.answer(200, kit.job(step=2))
     script = kit.Script(
         kit.answer(200, kit.job(step=1)), *away, back, *away, kit.answer(200, kit.job(step=3))
     )
     with script.client() as client:
-        seen = client.watch("job_1", on_disconnect=told.append)
+        seen = client.watch("job_1", on_disconnect=reported.append)
         assert [next(seen).step for _ in range(3)] == [1, 2, 3]
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
-def test_a_service_that_stays_away_is_waited_for_no_longer_than_a_while(kit: Any) -> None:
+def test_waiting_ends_when_the_reconnect_timeout_is_over(kit: Any) -> None:
     script = kit.Script(kit.answer(200, kit.job()), httpx2.ConnectError("refused"))
     with script.client() as client, pytest.raises(errors.NotFinished, match="when the service is"):
         client.wait("job_1")
@@ -163,15 +163,17 @@ def test_a_service_that_stays_away_is_waited_for_no_longer_than_a_while(kit: Any
 
 
 def test_an_open_stream_outlives_a_restart_of_the_service(kit: Any) -> None:
-    told: list[errors.BatchgradError] = []
+    reported: list[errors.BatchgradError] = []
     away = [httpx2.ConnectError("refused")] * 9
     script = kit.Script(stream(event(kit, 1), broken=True), *away, stream(event(kit, 2, "end")))
     with script.client() as client:
         assert [
             e.seq
-            for e in client.events("job_1", follow=True, progress=True, on_disconnect=told.append)
+            for e in client.events(
+                "job_1", follow=True, progress=True, on_disconnect=reported.append
+            )
         ] == [1, 2]
-    assert len(told) == 1
+    assert len(reported) == 1
     script = kit.Script(stream(event(kit, 1), broken=True), httpx2.ConnectError("refused"))
     with script.client() as client, pytest.raises(errors.ConnectionFailed):
         list(client.events("job_1", follow=True, progress=True))

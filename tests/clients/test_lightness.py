@@ -1,4 +1,4 @@
-"""The light client stays light: what it imports, and how soon it answers."""
+"""The light client stays light: its imports, and the time of its help."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`--output`: each command writes its result as a table, as JSON or as YAML, and nothing else."""
+"""`--output`: each command writes its result as a table, as JSON or as YAML."""
 
 import json
 from collections.abc import Callable, Iterator

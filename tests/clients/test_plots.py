@@ -67,7 +67,7 @@ def test_scale_is_linear_where_a_loss_is_not_positive() -> None:
 
 
 @pytest.mark.parametrize("curves", [{}, {"exact": []}])
-def test_nothing_to_draw_is_said(curves: dict[str, plots.Curve]) -> None:
+def test_a_plot_without_losses_says_so(curves: dict[str, plots.Curve]) -> None:
     assert plots.on_terminal(curves) == "No loss to plot."
 
 

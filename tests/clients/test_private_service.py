@@ -1,4 +1,4 @@
-"""A private service ends with its owner, however that one ends, and leaves nothing."""
+"""A private service ends with its owner, in any case, and leaves nothing behind."""
 
 import json
 import os
@@ -40,19 +40,19 @@ def test_it_serves_and_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "BATCHGRAD_DATABASE_URL" not in environment
 
 
-def test_one_that_dies_at_the_start_is_quoted(folder: Path) -> None:
+def test_the_log_of_a_service_that_dies_at_the_start_is_quoted(folder: Path) -> None:
     service = private_service((*FAKE, "dies"), folder=folder)
     with pytest.raises(Unavailable, match=r"status 1.*\n.*the port is taken"), service:
         pytest.fail("it never started")
 
 
-def test_one_that_is_not_ready_in_time_is_ended(folder: Path) -> None:
+def test_a_service_that_is_not_ready_in_time_is_stopped(folder: Path) -> None:
     service = private_service((*FAKE, "mute"), folder=folder, start_timeout=0.2, stop_timeout=0.1)
     with pytest.raises(Unavailable, match="did not become ready"), service:
         pytest.fail("it never started")
 
 
-def test_one_that_is_killed_meanwhile_is_named(folder: Path) -> None:
+def test_a_killed_service_is_reported(folder: Path) -> None:
     with (
         pytest.raises(Unavailable, match="ended, with status -9"),
         private_service((*FAKE, "frail"), folder=folder) as client,
@@ -60,7 +60,7 @@ def test_one_that_is_killed_meanwhile_is_named(folder: Path) -> None:
         client.job("job_1")
 
 
-def test_one_that_will_not_go_is_killed(folder: Path) -> None:
+def test_a_service_that_does_not_stop_is_killed(folder: Path) -> None:
     with private_service((*FAKE, "deaf"), folder=folder, stop_timeout=0.2) as client:
         assert answers(client.url)
     assert not answers(client.url)

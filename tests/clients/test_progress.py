@@ -1,4 +1,4 @@
-"""What a watched job looks like on a terminal, and off it."""
+"""The display of a followed job, with a terminal and without."""
 
 import io
 from typing import Any
@@ -23,7 +23,7 @@ def test_on_a_terminal_the_figures_are_drawn_in_place(kit: Any) -> None:
         assert text in drawn
 
 
-def test_off_a_terminal_nothing_is_shown_unless_lines_are_asked_for(kit: Any) -> None:
+def test_without_a_terminal_nothing_is_written_unless_lines_are_requested(kit: Any) -> None:
     silent, lines = io.StringIO(), io.StringIO()
     jobs = [kit.job(epoch=epoch) for epoch in range(12)]
     for stream, every in ((silent, None), (lines, 5)):
@@ -42,6 +42,6 @@ def test_off_a_terminal_a_line_now_and_then(kit: Any) -> None:
             now += 1.0
         display.update(Job.model_validate(kit.job(step=18, status="succeeded")))
         display.note("Something else.")
-    said = lines.getvalue().splitlines()
-    assert [line.split()[4] for line in said[:-1]] == ["1/18", "6/18", "11/18", "18/18"]
-    assert said[-1] == "Something else."
+    written = lines.getvalue().splitlines()
+    assert [line.split()[4] for line in written[:-1]] == ["1/18", "6/18", "11/18", "18/18"]
+    assert written[-1] == "Something else."

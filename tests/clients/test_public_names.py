@@ -47,6 +47,6 @@ def test_each_public_name_can_be_imported() -> None:
         assert getattr(batchgrad, name) is not None
 
 
-def test_what_is_not_exported_is_not_there() -> None:
+def test_other_names_are_not_attributes() -> None:
     for name in ("client_", "Nothing", "httpx2", "field", "Wire"):
         assert not hasattr(batchgrad, name)

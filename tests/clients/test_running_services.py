@@ -1,4 +1,4 @@
-"""A client finds its user's own service, and no other gets the token."""
+"""A client finds its user's own service, and no other address gets the token."""
 
 import fcntl
 import socket
@@ -27,7 +27,7 @@ def entries(home: Path) -> list[Path]:
     return list((home / ".local/state/batchgrad/services").iterdir())
 
 
-def asked(kit: Any, url: str | None = None, token: str | None = None) -> httpx2.Request:
+def sent_request(kit: Any, url: str | None = None, token: str | None = None) -> httpx2.Request:
     """What a client sends there."""
     script = kit.Script(kit.answer(200, kit.job()))
     with Client(url, token, transport=httpx2.MockTransport(script)) as client:
@@ -47,7 +47,7 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
             assert entry.stat().st_mode & 0o777 == 0o600
             assert TOKEN not in entry.read_text()
             client.job("job_1")
-            assert asked(kit, "http://myhost:8711").url.host == "127.0.0.1"
+            assert sent_request(kit, "http://myhost:8711").url.host == "127.0.0.1"
             left = entry.read_bytes()
         client.job("job_1")
     assert [request.headers.get("Authorization") for request in script.seen] == [
@@ -57,7 +57,7 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
     ]
     assert entries(home) == []
     entry.write_bytes(left)  # as if the service had been killed: somebody else may listen there
-    assert "Authorization" not in asked(kit).headers
+    assert "Authorization" not in sent_request(kit).headers
     with running_services.announced("127.0.0.1", 1, home / "token"):
         assert entry not in entries(home)
 
@@ -65,7 +65,7 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
 def test_localhost_is_the_address_where_the_service_is(kit: Any, home: Path) -> None:
     """Another user may listen on localhost's other address."""
     with running_services.announced("127.0.0.1", 8711, home / "token"):
-        request = asked(kit, "http://localhost:8711")
+        request = sent_request(kit, "http://localhost:8711")
     assert str(request.url) == "http://127.0.0.1:8711/v1/jobs/job_1"
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
 
@@ -73,21 +73,21 @@ def test_localhost_is_the_address_where_the_service_is(kit: Any, home: Path) -> 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8712", "http://127.0.0.2:8711", "http://[::1]:8711", "https://x:8711"]
 )
-def test_no_other_address_gets_it(kit: Any, home: Path, url: str) -> None:
+def test_other_addresses_get_no_token(kit: Any, home: Path, url: str) -> None:
     with running_services.announced("127.0.0.1", 8711, home / "token"):
-        assert "Authorization" not in asked(kit, url).headers
+        assert "Authorization" not in sent_request(kit, url).headers
 
 
 def test_a_token_that_is_given_comes_first(
     kit: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_services.announced("127.0.0.1", 8711, home / "token"):
-        assert asked(kit, token="mine").headers["Authorization"] == "Bearer mine"  # noqa: S106
+        assert sent_request(kit, token="mine").headers["Authorization"] == "Bearer mine"  # noqa: S106
         monkeypatch.setenv("BATCHGRAD_TOKEN", "told")
-        assert asked(kit).headers["Authorization"] == "Bearer told"
+        assert sent_request(kit).headers["Authorization"] == "Bearer told"
 
 
-def test_what_is_no_entry_is_passed_over(kit: Any, home: Path) -> None:
+def test_invalid_entries_are_ignored(kit: Any, home: Path) -> None:
     with running_services.announced("127.0.0.1", 8711, home / "token"):
         [entry] = entries(home)
         odd = entry.with_name(f"{socket.gethostname()}-8711-odd.json")
@@ -95,6 +95,6 @@ def test_what_is_no_entry_is_passed_over(kit: Any, home: Path) -> None:
             odd.write_bytes(content)
             with odd.open() as held:
                 fcntl.flock(held, fcntl.LOCK_EX)
-                assert "Authorization" in asked(kit).headers
+                assert "Authorization" in sent_request(kit).headers
         (home / "token").unlink()
-        assert "Authorization" not in asked(kit).headers
+        assert "Authorization" not in sent_request(kit).headers

@@ -1,4 +1,4 @@
-"""`batchgrad serve` before it serves: what is wrong or missing is said, and nothing starts."""
+"""`batchgrad serve` and `gc`: wrong or missing settings are reported, and nothing starts."""
 
 import json
 import subprocess
@@ -30,18 +30,20 @@ def test_a_setting_that_is_wrong_is_named_as_it_was_given(tmp_path: Path) -> Non
     environment = {"BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS": "0", "BATCHGRAD_PORT": "many"}
     done = CliRunner(env=environment).invoke(app, arguments)
     assert done.exit_code == 2
-    said = " ".join(done.stderr.split())
-    assert " BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS: got '0'; expected more than 0." in said
-    assert "--port (BATCHGRAD_PORT): got 'many'; expected an integer." in said
+    message = " ".join(done.stderr.split())
+    assert " BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS: got '0'; expected more than 0." in message
+    assert "--port (BATCHGRAD_PORT): got 'many'; expected an integer." in message
     assert not (tmp_path / "data").exists()
 
 
-def test_a_ray_address_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_ray_address_is_named(tmp_path: Path) -> None:
     arguments = ["serve", "--data-dir", str(tmp_path / "data")]
     done = CliRunner(env={"RAY_ADDRESS": "ray://head:10001"}).invoke(app, arguments)
     assert done.exit_code == 2
-    said = " ".join(done.stderr.split())
-    assert "--ray-address (BATCHGRAD_RAY_ADDRESS or RAY_ADDRESS): 'ray://head:10001' is no" in said
+    message = " ".join(done.stderr.split())
+    assert (
+        "--ray-address (BATCHGRAD_RAY_ADDRESS or RAY_ADDRESS): 'ray://head:10001' is no" in message
+    )
     assert not (tmp_path / "data").exists()
 
 
@@ -55,7 +57,7 @@ def test_a_ray_address_that_is_none_is_named(tmp_path: Path) -> None:
         ("BATCHGRAD_XYZZY", "unset it; docs/settings.md lists all variables."),
     ],
 )
-def test_a_variable_that_there_is_not_is_refused(
+def test_an_unknown_variable_is_refused(
     kit: Any, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, remedy: str
 ) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
@@ -89,7 +91,7 @@ def test_what_deploy_and_kubernetes_set_is_known(
     assert run(kit.Script(kit.answer(200, kit.job())), "get", "job_1").exit_code == 0
 
 
-def test_a_token_file_that_holds_none_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_token_file_without_a_token_is_a_usage_error(tmp_path: Path) -> None:
     token = tmp_path / "token"
     arguments = ["serve", "--token-file", str(token), "--data-dir", str(tmp_path / "data")]
     missing = CliRunner().invoke(app, arguments)

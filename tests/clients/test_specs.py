@@ -1,4 +1,4 @@
-"""Spec files: what is read, and how their mistakes are named."""
+"""Spec files: how they are read, and how their mistakes are reported."""
 
 import base64
 import json
@@ -62,7 +62,7 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "pointer", "said"),
+    ("old", "new", "pointer", "message"),
     [
         ("kind: relu", "kind: rleu", "/model/layers/1/kind", "got 'rleu'; expected one of"),
         ("out_features: 10", "out_features: 0", "/model/layers/2/out_features", "got 0; "),
@@ -94,12 +94,12 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
     ],
 )
 def test_mistakes_are_named_by_key(
-    tmp_path: Path, old: str, new: str, pointer: str, said: str
+    tmp_path: Path, old: str, new: str, pointer: str, message: str
 ) -> None:
     with pytest.raises(InvalidSpec) as caught:
         load_job(write(tmp_path, YAML.replace(old, new)))
     details = {error.pointer: error.detail for error in caught.value.errors}
-    assert said in details[pointer]
+    assert message in details[pointer]
 
 
 def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         (
             "spec.yaml",
@@ -121,8 +121,8 @@ def test_mistakes_in_yaml_are_named_by_line(tmp_path: Path) -> None:
         ("spec.yaml", "", "contains NoneType"),
     ],
 )
-def test_files_that_hold_no_spec(tmp_path: Path, name: str, text: str, said: str) -> None:
-    with pytest.raises(InvalidSpec, match=said):
+def test_files_without_a_spec(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
         load_job(write(tmp_path, text, name))
     with pytest.raises(InvalidSpec, match="cannot be read"):
         load_job(tmp_path / "missing.yaml")
@@ -168,7 +168,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("kind: relu", "kind: ReLU", "did you mean relu?"),
         ("kind: relu", "kind: nn.LeakyReLU", "did you mean leaky_relu?"),
@@ -194,9 +194,11 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         ("epochs: 3", "learningRate: 3", "did you mean optimizer.learning_rate?"),
     ],
 )
-def test_names_from_elsewhere_are_understood(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_names_from_elsewhere_are_understood(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     text = YAML.replace(old, new, 1)
     assert text != YAML
     with pytest.raises(InvalidSpec) as caught:
         load_job(write(tmp_path, text))
-    assert any(said in error.detail for error in caught.value.errors), str(caught.value)
+    assert any(message in error.detail for error in caught.value.errors), str(caught.value)

@@ -1,4 +1,4 @@
-"""stdout that lacks characters, or is closed."""
+"""A stdout that lacks characters or is closed."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_every_table_can_be_written(encoding: str) -> None:
     assert as_json in lines
 
 
-def test_a_closed_stdout_is_no_error() -> None:
+def test_a_closed_stdout_is_not_an_error() -> None:
     done = written("utf-8", closed=True)
     assert (done.returncode, done.stderr) == (0, b"")
 

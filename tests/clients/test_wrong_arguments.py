@@ -1,4 +1,4 @@
-"""Whatever the client is given, what goes wrong is a BatchgradError, and secrets stay secret."""
+"""Any wrong argument raises a BatchgradError, and no error contains a secret."""
 
 import inspect
 import io
@@ -90,7 +90,7 @@ def test_wrong_arguments_raise_batchgrads_own_errors(
 
 
 @pytest.mark.parametrize("wrong", [None, "", " ", "..", "\ud800", 5, True, b"x", object(), {}])
-def test_what_is_no_id_is_not_asked_for(kit: Any, wrong: Any) -> None:
+def test_an_invalid_id_sends_nothing(kit: Any, wrong: Any) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
     with script.client() as client:
         for ask in (client.job, client.delete, client.wait, client.cancel, client.dataset):
@@ -102,7 +102,7 @@ def test_what_is_no_id_is_not_asked_for(kit: Any, wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [*WRONG[4:], "http://a..b:1", "http://h:99999", "h:1", "//h"])
-def test_a_client_of_nowhere_is_none(wrong: Any) -> None:
+def test_an_invalid_url_or_timeout_is_refused(wrong: Any) -> None:
     with pytest.raises(errors.BatchgradError, match="The service's URL is"):
         Client(wrong)
     for name in ("timeout", "reconnect_timeout"):
@@ -160,14 +160,14 @@ def test_numbers_that_json_lacks_are_named_with_their_place(kit: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("around", ["{}\n", "\r{}", " {} ", "\t{}\n\n"])
-def test_white_space_around_a_token_is_nothing(kit: Any, around: str) -> None:
+def test_white_space_around_a_token_is_ignored(kit: Any, around: str) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
     with script.client(token=around.format(SECRET)) as client:
         client.job("job_1")
     assert script.seen[0].headers["Authorization"] == f"Bearer {SECRET}"
 
 
-def told(error: BaseException) -> str:
+def full_text(error: BaseException) -> str:
     """All that a traceback shows."""
     return "".join(traceback.format_exception(error))
 
@@ -187,10 +187,10 @@ def told(error: BaseException) -> str:
         {"url": f"http://user:{SECRET}@host", "token": "t" * 16},
     ],
 )
-def test_secrets_are_in_no_error(arguments: dict[str, Any]) -> None:
+def test_errors_contain_no_secrets(arguments: dict[str, Any]) -> None:
     with pytest.raises(errors.BatchgradError) as caught:
         Client(**arguments)
-    assert SECRET not in told(caught.value)
+    assert SECRET not in full_text(caught.value)
 
 
 def test_a_password_in_the_url_is_sent_and_never_shown(kit: Any) -> None:
@@ -204,7 +204,7 @@ def test_a_password_in_the_url_is_sent_and_never_shown(kit: Any) -> None:
             errors.ConnectionFailed, match="No answer from http://service "
         ) as caught:
             client.job("job_1")
-        assert SECRET not in told(caught.value) + repr(client) + client.url + str(
+        assert SECRET not in full_text(caught.value) + repr(client) + client.url + str(
             vars(caught.value)
         )
 
@@ -213,7 +213,7 @@ PROXY = f"http://user:{SECRET}@127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("ALL_PROXY", f"socks5://user:{SECRET}@127.0.0.1:1080", "ALL_PROXY is a SOCKS proxy"),
         ("HTTP_PROXY", f"htp://user:{SECRET}@127.0.0.1:3128", "HTTP_PROXY is 'htp://…@127.0.0.1"),
@@ -225,12 +225,12 @@ PROXY = f"http://user:{SECRET}@127.0.0.1:9"
     ],
 )
 def test_what_is_wrong_on_the_way_is_named_by_its_variable(
-    kit: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+    kit: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv(variable, value)
-    with pytest.raises(errors.BatchgradError, match=said) as caught:
+    with pytest.raises(errors.BatchgradError, match=message) as caught:
         Client("http://192.0.2.1:8801", sleep=lambda _: None).job("job_1")
-    assert SECRET not in told(caught.value)
+    assert SECRET not in full_text(caught.value)
