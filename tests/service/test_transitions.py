@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from batchgrad.contract import JOB_STATUSES, TERMINAL, TRANSITIONS, Job, JobStatus
 from batchgrad.contract.statuses import statuses_before
-from batchgrad_service.store import Store
+from batchgrad_service.store import Store, transitions
 from batchgrad_service.store.schema import jobs
 from batchgrad_service.store.transitions import IllegalTransitionError
 from tests.service.building import create
@@ -33,6 +33,20 @@ def test_store_allows_exactly_the_changes_of_the_table(store: Store, status: Job
             store.transition(job_id, to=to, allowed=[status])
         assert store.transition(job_id, to=to) is None
         assert (store.job(job_id), store.events(job_id)) == before
+
+
+def test_statuses_are_written_in_one_place_and_where_a_job_is_created() -> None:
+    store_folder = Path(transitions.__file__).parent
+    found = {
+        path.relative_to(store_folder).as_posix(): re.findall(
+            r"\.values\([^)]*?\bstatus=([\w\"]+)", path.read_text()
+        )
+        for path in store_folder.rglob("*.py")
+    }
+    assert {file: written for file, written in found.items() if written} == {
+        "transitions.py": ["to"],
+        "jobs.py": ['"queued"'],
+    }
 
 
 def test_table_begins_at_queued_and_ends_at_the_terminal_statuses() -> None:
