@@ -45,7 +45,7 @@ def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
         "torch adds 1e-6 to the norm that it divides by",
         "also in the validation loss (not so in Keras), not in the accuracy",
         "where all its outputs are on the right side",
-        "its step is as long as any",
+        "its step counts as a whole one",
         "everywhere: torch takes a itself above 20",
         "Weight decay acts on that row too",
         "momentum, averages and decay stand still too",
