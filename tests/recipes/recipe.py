@@ -14,6 +14,7 @@ _HEADING = re.compile(r"## (?P<title>.+)")
 _INSERT = re.compile(r"In `(?P<path>[^`]+)`, (?P<where>before|after) `(?P<anchor>[^`]+)`:")
 _REPLACE = re.compile(r"In `(?P<path>[^`]+)`, replace `(?P<old>[^`]+)` with `(?P<new>[^`]+)`\.")
 _NEW = re.compile(r"New file `(?P<path>[^`]+)`:")
+_RUN = re.compile(r"Then run (?P<tests>.+)\.")
 
 
 @dataclass(frozen=True)
@@ -54,26 +55,22 @@ class Edit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The edits below one heading of the page."""
+    """The edits below one heading of the page, and the tests that it says to run."""
 
     title: str
     edits: list[Edit]
+    tests: list[str]
 
     @property
     def files(self) -> set[str]:
         """Paths of the files that the recipe touches."""
         return {edit.path for edit in self.edits}
 
-    @property
-    def tests(self) -> list[str]:
-        """Those of the files that are tests."""
-        return sorted(path for path in self.files if path.startswith("tests/"))
-
 
 def recipes(page: str) -> list[Recipe]:
     """The recipes of a page; headings without edits are none."""
     found = [
-        Recipe(title, list(_edits(lines)))
+        Recipe(title, list(_edits(lines)), _tests(lines))
         for title, lines in _sections(page.splitlines(keepends=True))
     ]
     return [recipe for recipe in found if recipe.edits]
@@ -105,11 +102,20 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     yield title, section
 
 
+def _tests(lines: list[str]) -> list[str]:
+    runs = [run["tests"] for line in lines if (run := _RUN.match(line))]
+    return [path for run in runs for path in re.findall(r"`([^`]+)`", run)]
+
+
 def _edits(lines: list[str]) -> Iterator[Edit]:
     for number, line in enumerate(lines):
         if insert := _INSERT.search(line):
-            anchor = f"\n{insert['anchor']}\n" if insert["where"] == "after" else insert["anchor"]
-            yield Edit(insert["path"], insert["where"], anchor, _block(lines, number))
+            anchor, block = insert["anchor"], _block(lines, number)
+            if insert["where"] == "after":
+                anchor = f"\n{anchor}\n"
+            elif block.startswith(("class ", "def ")):
+                block += "\n\n"
+            yield Edit(insert["path"], insert["where"], anchor, block)
         elif replace := _REPLACE.search(line):
             yield Edit(replace["path"], "replace", replace["old"], replace["new"])
         elif new := _NEW.search(line):

@@ -10,6 +10,10 @@ import pytest
 from tests.recipes.recipe import PAGE, Recipe, copy_tree, recipes
 
 MOST_FILES = {
+    "An activation": 4,
+    "A loss": 4,
+    "A layer with parameters": 5,
+    "An optimizer": 4,
     "A figure of a step": 3,
     "An HTTP route": 4,
     "A command": 5,

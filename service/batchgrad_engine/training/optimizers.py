@@ -121,7 +121,11 @@ def make_optimizer(spec: contract.Optimizer, pool: ThreadPool) -> Optimizer:
     return RULES[spec.kind](spec, pool)
 
 
-RULES: dict[str, Callable[[Any, ThreadPool], Optimizer]] = {"sgd": Sgd, "adam": Adam, "adamw": Adam}
+RULES: dict[str, Callable[[Any, ThreadPool], Optimizer]] = {
+    "sgd": Sgd,
+    "adam": Adam,
+    "adamw": Adam,
+}
 """Update rules by the contract's kind."""
 
 
