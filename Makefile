@@ -12,7 +12,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers check format peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes check format peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
 	$(BIN)/batchgrad demo
@@ -23,6 +23,9 @@ serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
 # In the files' own order the longest, end_to_end, come early; xdist's would leave them for the end.
 test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-recipes: $(READY)  ## Each recipe of docs/extending.md, applied to a copy of the tree
+	$(BIN)/python -m tests.recipes
 
 test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
 	$(BIN)/python -m tests.stress

@@ -1,0 +1,20 @@
+"""`python -m tests.recipes`: pytest on tests/recipes, which changes copies of the tree."""
+
+import os
+import sys
+from pathlib import Path
+
+COLLECTED = "TEST_BATCHGRAD_RECIPES"
+
+
+def main() -> None:
+    """Become pytest; what follows on the command line is pytest's."""
+    os.environ[COLLECTED] = "1"
+    folder = str(Path(__file__).parent)
+    options = ["--numprocesses", "2", *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", folder, *options]
+    os.execv(sys.executable, command)  # noqa: S606 - this very Python
+
+
+if __name__ == "__main__":
+    main()
