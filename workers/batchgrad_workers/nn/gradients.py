@@ -1,8 +1,8 @@
-"""Per-example gradients of one microbatch: their sums and their norms, never N x P numbers.
+"""Per-example gradients of one microbatch: their sums and norms, without forming N x P numbers.
 
-A layer's per-example gradient is a product of what the forward pass left there (its input a_n)
-and what the backward pass brings (its error δ_n), so sums and norms come from those two. All
-are sums over examples: the mean is divided once, by the coordinator. Symbols as in `layers`.
+A layer's per-example gradient is a product of its input a_n, from the forward pass, and its error
+δ_n, from the backward pass; sums and norms follow from these two. Results are sums over examples:
+only the coordinator divides by the weight. Symbols as in `layers.base`.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ from batchgrad_workers.nn.network import Network
 AnyFloats = TypeVar("AnyFloats", Array, npt.NDArray[np.float64])
 
 LOSS, WEIGHT, WEIGHING = 0, 1, 2
-"""Places in `GradientSums.totals`."""
+"""Indices into `GradientSums.totals`."""
 
 
 @dataclass
 class GradientSums:
     """Sums over a range of microbatches.
 
-    `gradient` (P,) is Σ w_n g_n. `totals` (3,) float64: Σ w_n ℓ_n, Σ w_n, and the microbatches
-    whose weights are not all 0. `microbatch_means` (P,) is Σ_m of microbatch m's own mean
-    gradient; `means` the sums of `MeansLayout`; each empty, (0,), when not asked for.
+    `gradient` (P,) is Σ w_n g_n. `totals` (3,) float64: Σ w_n ℓ_n, Σ w_n, and the number of
+    microbatches whose weights are not all 0. `microbatch_means` (P,) is the sum of microbatches'
+    mean gradients; `means` holds the sums of `MeansLayout`. Either is empty, (0,), if not needed.
     """
 
     gradient: Array
@@ -43,7 +43,7 @@ class GradientSums:
 
     @staticmethod
     def join(left: "GradientSums", right: "GradientSums") -> "GradientSums":
-        """Left + right, in left's memory where that is writable."""
+        """Left + right, in left's memory if it is writable."""
         return GradientSums(
             add(left.gradient, right.gradient),
             add(left.totals, right.totals),
@@ -55,7 +55,7 @@ class GradientSums:
 class Microbatch(NamedTuple):
     """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype.
 
-    `factor` times these weights are those that the minibatch's sums are of.
+    The minibatch's sums use `factor` times these weights.
     """
 
     inputs: Array
@@ -64,13 +64,13 @@ class Microbatch(NamedTuple):
     factor: float = 1.0
 
     def part(self, rows: slice | Integers) -> "Microbatch":
-        """Some of them."""
+        """Some of its examples."""
         return Microbatch(self.inputs[rows], self.targets[rows], self.weights[rows], self.factor)
 
 
 @dataclass(frozen=True)
 class Differentiator:
-    """What turns microbatches into sums; `means` is None unless the mean inputs are wanted."""
+    """Compute the sums of microbatches; `means` is None if mean inputs are not needed."""
 
     network: Network
     loss: Loss
@@ -80,10 +80,10 @@ class Differentiator:
     def sums(
         self, views: Sequence[Parameters], batch: Microbatch
     ) -> tuple[GradientSums, Array, Floats]:
-        """Sums over one microbatch, and every example's loss ℓ_n (n,) and ‖g_n‖ (n,), float64.
+        """Sums over one microbatch, each example's loss ℓ_n (n,), and ‖g_n‖ (n,) in float64.
 
-        Losses and norms are the examples' own, without their weights. A norm is infinite only
-        where a number of the gradient is not finite.
+        Losses and norms do not include weights. A norm is infinite only if a number of the gradient
+        is not finite.
         """
         sums, losses, norms = self._in_halves(views, batch)
         gradient, weight = sums.gradient, sums.gradient.dtype.type(sums.totals[WEIGHT])
@@ -98,7 +98,7 @@ class Differentiator:
     def _in_halves(
         self, views: Sequence[Parameters], batch: Microbatch
     ) -> tuple[GradientSums, Array, Floats]:
-        """The same but for what is per microbatch; many examples in halves, which keeps digits."""
+        """Sums without those per microbatch; many examples are split in halves, for accuracy."""
         half = len(batch.inputs) // 2
         if half < RUN:
             return self._at_once(views, batch)
@@ -134,19 +134,19 @@ class Differentiator:
 
         totals = np.zeros(3)
         if not totals_and_norms(losses, weights, norms, totals):
-            self._form_unsure(views, batch, norms)
+            self._correct_norms(views, batch, norms)
         return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
 
-    def _form_unsure(self, views: Sequence[Parameters], batch: Microbatch, norms: Floats) -> None:
-        """Replace norms that are no number, or too large for their type, by those of g_n."""
-        unsure = np.flatnonzero(~(norms <= np.finfo(batch.weights.dtype).max))
-        for run in chunks(len(unsure), self.network.size * norms.itemsize):
-            some = unsure[run]
+    def _correct_norms(self, views: Sequence[Parameters], batch: Microbatch, norms: Floats) -> None:
+        """Form g_n for norms that are NaN, or too large for their type, and replace them."""
+        uncertain = np.flatnonzero(~(norms <= np.finfo(batch.weights.dtype).max))
+        for run in chunks(len(uncertain), self.network.size * norms.itemsize):
+            some = uncertain[run]
             each = self.each(views, batch.part(some))
             norms[some] = scaled_norms(list(each.values()))
 
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
-        """g_n of every example by parameter name, (n, *shape): N x P numbers, for small N only."""
+        """g_n of every example by parameter name, (n, *shape). N x P numbers: for few examples."""
         activations = self.network.forward(views, batch.inputs)
         _, error = loss_and_error(self.loss, activations[-1], batch.targets)
         found: dict[str, Array] = {}
@@ -166,7 +166,7 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
 
 
 def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:
-    """Left + right, in left's memory where that is writable (Ray's results are not)."""
+    """Left + right, in left's memory if it is writable (Ray's results are not)."""
     if left.flags.writeable:
         left += right
         return left

@@ -21,7 +21,7 @@ LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss's function, and which examples are right, (n,), if that has a meaning.
+    """A loss's function, and which examples are right, (n,); None without an accuracy.
 
     Targets of kind "class" are integers, which become one-hot rows; others are numbers.
     """
@@ -52,15 +52,15 @@ def huber(outputs: Array, targets: Array) -> tuple[Array, Array]:
 
 
 def linear_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """Σ_o (y - f), error -1: a loss without a minimum, kept for what it teaches."""
+    """Σ_o (y - f), error -1: a loss without a minimum, for teaching."""
     return (targets - outputs).sum(axis=1), np.full_like(outputs, -1)
 
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """-Σ_o y_o log p_o with p = softmax(f), rows of y summing to 1; error p - y.
 
-    With m the largest output and r = Σ_{o≠m} e^(f_o - f_m), so that nothing cancels where p_m is
-    nearly 1: log(1 + r) - Σ_o y_o (f_o - f_m), and the error at m is ((1 - y_m) - y_m r)/(1 + r).
+    With m the largest output and r = Σ_{o≠m} e^(f_o - f_m), the loss is log(1 + r) - Σ_o y_o
+    (f_o - f_m) and the error at m is ((1 - y_m) - y_m r)/(1 + r): nothing cancels if p_m is near 1.
     """
     losses, error = np.empty(len(outputs), outputs.dtype), np.empty_like(outputs)
     kernels.softmax_cross_entropy(outputs, targets, losses, error)
@@ -70,7 +70,7 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """Σ_o log(1 + e^f) - y f, on logits; error σ(f) - y.
 
-    As max(f, 0) - y f + log(1 + e^-|f|) and (1 - y) σ(f) - y σ(-f): nothing cancels at y = 0, 1.
+    Computed as max(f, 0) - y f + log(1 + e^-|f|) and (1 - y) σ(f) - y σ(-f): nothing cancels.
     """
     values = np.log1p(np.exp(-np.abs(outputs)))
     values += np.where(outputs > 0, (1 - targets) * outputs, -targets * outputs)

@@ -1,4 +1,4 @@
-"""Mean inputs, mean errors and mean targets of a minibatch, which the shortcuts start from."""
+"""Mean inputs, mean errors and mean targets of a minibatch, from which the shortcuts start."""
 
 from dataclasses import dataclass
 from math import prod
@@ -12,9 +12,9 @@ from batchgrad_workers.nn.network import Network
 
 @dataclass(frozen=True)
 class Means:
-    """Averages over the minibatch, w-weighted; every array has a leading axis of 1.
+    """Weighted means over the minibatch; every array has a leading axis of 1.
 
-    Those of S steps at once have S in front of it.
+    With S steps at once, arrays have an axis S in front of it.
 
     `inputs[l]` is layer l's mean input; `errors[l]` the mean error at layer l's output, for each
     layer with parameters and the last one; `targets` (1, outputs) the mean target row.
@@ -26,10 +26,10 @@ class Means:
 
 
 class MeansLayout:
-    """How those sums stand in one flat vector, so that joining them is one addition."""
+    """Layout of the sums in one flat vector, so that joining two of them is one addition."""
 
     def __init__(self, network: Network) -> None:
-        """Lay out the sums that `network` needs."""
+        """Lay out the sums for `network`."""
         last = len(network.layers) - 1
         error_layers = sorted({*network.learning, last})
         self._inputs: list[tuple[slice, Shape]] = []
@@ -57,9 +57,9 @@ class MeansLayout:
         np.matmul(weights, targets, out=flat[self._targets])
 
     def means(self, flat: Array, weight: Floats | float) -> Means:
-        """The means, from the sums over a minibatch that weighs `weight`.
+        """The means, from the sums over a minibatch and its total `weight`.
 
-        Of S steps at once: `flat` (S, size) and `weight` (S, 1).
+        For S steps at once: `flat` (S, size) and `weight` (S, 1).
         """
         mean = flat / np.asarray(weight, flat.dtype)
         steps = flat.shape[:-1]

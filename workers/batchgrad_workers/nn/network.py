@@ -1,4 +1,4 @@
-"""A network on inputs of a known shape: its layers, and where each parameter stands in θ.
+"""A network on inputs of a known shape: its layers, and the slice of θ for each parameter.
 
 θ is one flat vector, in layer order; layers see views of it. Names are PyTorch's for
 torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
@@ -19,7 +19,7 @@ from batchgrad_workers.randomness import generator
 
 
 class LayerMismatch(ShapeMismatch):
-    """Layer number `layer` can't take what the one below it gives."""
+    """Layer number `layer` does not accept the output of the layer below."""
 
     def __init__(self, layer: int, reason: str) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ class LayerMismatch(ShapeMismatch):
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """Where one parameter stands in θ."""
+    """One parameter's slice of θ."""
 
     name: str
     layer: int
@@ -38,7 +38,7 @@ class ParameterSlice:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Its number of elements."""
         return prod(self.shape)
 
 
@@ -49,7 +49,7 @@ class Network:
         """Bind `model` to inputs of `input_shape` (one example's, without the axis n).
 
         Raises:
-            LayerMismatch: a layer can't take what the layer below gives.
+            LayerMismatch: a layer does not accept the output of the layer below.
         """
         self.input_shape = input_shape
         self.layers: list[Layer] = []
@@ -84,12 +84,12 @@ class Network:
 
     @property
     def takes_ids(self) -> bool:
-        """Whether inputs are integer ids, which an embedding looks up."""
+        """Whether inputs are integer ids of an embedding."""
         return isinstance(self.layers[0], Embedding)
 
     @property
     def outputs(self) -> int:
-        """Numbers per example that the loss sees."""
+        """Numbers per example that the loss receives."""
         return prod(self.output_shape)
 
     def views(self, flat: Array) -> list[Parameters]:
@@ -107,11 +107,11 @@ class Network:
         }
 
     def flat(self, named: Mapping[str, Array]) -> Array:
-        """θ (P,), a new array, from what `named` gave."""
+        """θ (P,), a new array, from the result of `named`."""
         return np.concatenate([named[each.name].ravel() for each in self.slices])
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
-        """θ (P,) as PyTorch starts each layer, drawn in float64."""
+        """Initial θ (P,) as in PyTorch, drawn in float64."""
         random = generator(seed, "parameters")
         flat = np.empty(self.size)
         for layer, out in zip(self.layers, self.views(flat), strict=True):
@@ -120,7 +120,7 @@ class Network:
         return flat.astype(precision)
 
     def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:
-        """Inputs of every layer, then the network's output (n, …): one more than layers."""
+        """The input of every layer, then the network's output, each (n, …)."""
         activations = [inputs]
         for layer, parameters in zip(self.layers, views, strict=True):
             activations.append(layer.forward(parameters, activations[-1]))

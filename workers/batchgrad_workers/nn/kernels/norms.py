@@ -1,7 +1,7 @@
-"""Squares and norms of vectors, right also where a square over- or underflows.
+"""Squares and norms of vectors, also if a square overflows or underflows.
 
-Squared norms are float64 whatever the vectors' type, so those of float32 are never out of range.
-A square that its type can't hold is NaN, never 0 or infinite; `scaled_norms` is for those.
+Squared norms are always float64, so those of float32 vectors are in range. A square that float64
+can't hold is NaN, never 0 or infinite; use `scaled_norms` for these.
 """
 
 from typing import Any
@@ -12,21 +12,21 @@ from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.jit import kernel
 
 RUN = 1 << 10
-"""How many numbers are added up in their own type; the sums of those are, in float64.
+"""Most numbers that are added in their own type; sums of such runs are added in float64.
 
-A longer sum in one accumulator would lose a digit for each factor of ten.
+A longer sum in one accumulator loses a digit for each factor of ten.
 """
 
 
 def squared(rows: Array) -> Floats:
-    """‖row‖² of every row (n, m); NaN where only `scaled_norms` can tell."""
+    """‖row‖² of every row (n, m); NaN if it needs `scaled_norms`."""
     found = np.empty(len(rows))
     squared_rows(rows, found)
     return found
 
 
 def norms(rows: Array) -> Floats:
-    """‖row‖ of every row (n, m); infinite only where a number is not finite."""
+    """‖row‖ of every row (n, m); infinite only if a number is not finite."""
     found = np.sqrt(squared(rows))
     unsure = np.isnan(found)
     if unsure.any():
@@ -35,21 +35,20 @@ def norms(rows: Array) -> Floats:
 
 
 def norm(vector: Array) -> float:
-    """‖v‖ of (m,); infinite only if a number of it is not finite."""
+    """‖v‖ of (m,); infinite only if one of its numbers is not finite."""
     return float(norms(vector[None])[0])
 
 
 def least(dtype: Any) -> float:
-    """Sums of squares in that type have all their digits from here on."""
+    """The least sum of squares in `dtype` that has all its digits."""
     precision = np.finfo(dtype)
     return float(precision.tiny) / float(precision.eps) ** 2
 
 
 def scaled_norms(parts: list[Array]) -> Floats:
-    """The norms (n,) of rows that lie in `parts` (n, …), each divided by its largest number first.
+    """‖row‖ (n,) of rows split into `parts` (n, …), each first divided by its largest number.
 
-    Infinite for a row with a number that is not finite; the largest float64 for one of finite
-    numbers whose norm is larger than that.
+    Infinite for a row with a number that is not finite; at most the largest float64 for other rows.
     """
     rows = [part.reshape(len(part), -1).astype(np.float64) for part in parts]
     sizes = [np.abs(part).max(axis=1, initial=0.0) for part in rows]
@@ -75,7 +74,7 @@ def squared_rows(rows: Array, found: Floats) -> None:
 
 @kernel("row (m)", lambda row: np.square(row).sum())
 def square(row: Array) -> float:
-    """‖row‖², again in float64 where its own type loses digits; NaN where that does not do."""
+    """‖row‖², in float64 if the row's own type loses digits; NaN if float64 does as well."""
     least = np.float64(np.finfo(row.dtype).tiny) / np.finfo(row.dtype).eps ** 2
     total = 0.0
     for start in range(0, len(row), RUN):
@@ -98,7 +97,7 @@ def square(row: Array) -> float:
 
 @kernel("left, right", lambda left, right: left * right)
 def product(left: float, right: float) -> float:
-    """Of two squares; NaN where float64 can't hold it."""
+    """The product of two squares; NaN if float64 can't hold it."""
     found = left * right
     if LEAST <= found < np.inf or (found == 0 and (left == 0 or right == 0)):
         return found

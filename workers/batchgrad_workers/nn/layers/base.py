@@ -33,7 +33,7 @@ class MeanSums(NamedTuple):
 
 
 class ShapeMismatch(ValueError):
-    """A layer can't take what the layer below gives."""
+    """A layer does not accept the output of the layer below."""
 
 
 class Layer(Protocol):

@@ -1,13 +1,13 @@
-"""Work that would need too much memory at once, cut into runs of examples.
+"""Runs of examples, for work that would need too much memory at once.
 
-How it is cut depends on shapes alone, so it never changes the bits.
+Runs depend on shapes alone, so results have the same bits for any number of workers and threads.
 """
 
 CHUNK_BYTES = 1 << 24
-"""What a layer may hold beside activations and sums: patches, per-example gradients, products."""
+"""Limit on patches, per-example gradients and products that a layer holds at once."""
 
 CACHE_BYTES = 1 << 21
-"""The same where what is written, read once and written anew should stay in the cache."""
+"""The same limit for arrays that are read once after they were written: they stay in the cache."""
 
 
 def chunks(examples: int, bytes_per_example: int, budget_bytes: int = CHUNK_BYTES) -> list[slice]:

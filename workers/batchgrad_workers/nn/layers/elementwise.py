@@ -1,4 +1,4 @@
-"""Layers that only rearrange, or treat every number by itself."""
+"""Flatten, and activations as layers."""
 
 from dataclasses import dataclass
 from math import prod
@@ -27,7 +27,7 @@ class Flatten(BaseLayer):
     def backward(
         self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
     ) -> Array:
-        """In memory as the inputs are, so that what is below meets numbers in its own order."""
+        """The error in the inputs' shape and order of memory."""
         del parameters, outputs
         if inputs.flags.c_contiguous:
             return error.reshape(inputs.shape)

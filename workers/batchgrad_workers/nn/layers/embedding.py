@@ -1,7 +1,7 @@
-"""Embedding: a row of the weight for every id. The same as a linear layer on one-hot rows.
+"""Embedding: a row of the weight for every id, as a linear layer on one-hot rows.
 
-Inputs are ids (n, …), integers; a mean input is the mean of one-hot rows (…, ids), floats, since
-ids themselves have no mean. Both kinds go through the same methods.
+Inputs are ids (n, …), integers. Ids have no mean, so a mean input is the mean of one-hot rows
+(…, ids), floats. Methods accept both.
 """
 
 from dataclasses import dataclass
@@ -62,17 +62,17 @@ class Embedding(BaseLayer):
         return error @ parameters["weight"].T
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
-        """Positions with the same id are added before squaring."""
+        """Positions with the same id are added before squares are taken."""
         rows = by_example(weights, error).reshape(-1, self.embedding_dim)
         total = out["weight"]
         if not _are_ids(inputs):
             np.matmul(inputs.reshape(-1, self.num_embeddings).T, rows, out=total)
-            self._forget_padding(total)
+            self._clear_padding(total)
             each = self.each_gradient(inputs, error)["weight"]
             return squared(each.reshape(len(each), -1))
         total[...] = 0
         add_rows(total, _ids(inputs).reshape(-1), rows)
-        self._forget_padding(total)
+        self._clear_padding(total)
         return self._squared_norms(inputs, error)
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
@@ -91,11 +91,11 @@ class Embedding(BaseLayer):
             one_hot = inputs.reshape(len(inputs), -1, self.num_embeddings)
             np.matmul(one_hot.transpose(0, 2, 1), rows, out=found)
         for each in found:
-            self._forget_padding(each)
+            self._clear_padding(each)
         return {"weight": found}
 
     def input_sum(self, inputs: Array, weights: Array, out: Array) -> None:
-        """Σ_n w_n of the examples that have an id at a position, (…, ids)."""
+        """Σ_n w_n over the examples with an id at a position, (…, ids)."""
         flat = out.reshape(-1, self.num_embeddings)
         flat[...] = 0
         ids = _ids(inputs).reshape(len(inputs), -1)
@@ -115,7 +115,7 @@ class Embedding(BaseLayer):
             np.add.at(norms[run], pairs // self.num_embeddings, squared(sums))
         return norms
 
-    def _forget_padding(self, gradient: Array) -> None:
+    def _clear_padding(self, gradient: Array) -> None:
         if self.padding_idx is not None:
             gradient[self.padding_idx] = 0
 
@@ -134,7 +134,7 @@ def add_rows(out: Array, indices: Integers, rows: Array) -> None:
 
 
 def _ids(inputs: Any) -> Integers:
-    """Ids as signed integers of one size: uint64 mixed with int64 would become floats."""
+    """Ids as signed integers: numpy makes floats of uint64 mixed with int64."""
     return inputs.astype(np.intp, copy=False)
 
 

@@ -1,4 +1,4 @@
-"""Layer norm: every position brought to mean 0 and deviation 1, then scaled and shifted."""
+"""Layer norm: every position scaled to mean 0 and deviation 1, then multiplied and shifted."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -61,8 +61,8 @@ class LayerNorm(BaseLayer):
     def _normalize(self, inputs: Array) -> tuple[Array, Array]:
         """x, and 1 / √(var a + eps).
 
-        Centred twice, since a mean is rounded: equal numbers are 0 apart. Rows for whose numbers
-        that is not enough, or whose squares are out of range, are divided by their largest first.
+        Rows are centred twice, since a mean is rounded: equal numbers become exactly 0. If that is
+        not enough, or squares are out of range, a row is first divided by its largest number.
         """
         mean = inputs.mean(axis=-1, keepdims=True)
         centred = inputs - mean
@@ -78,7 +78,7 @@ class LayerNorm(BaseLayer):
         return normalized, scale
 
     def _scaled(self, rows: Floats) -> tuple[Floats, Floats]:
-        """The same of rows (m, i): of a and √eps divided by the largest number."""
+        """The same for rows (m, i), from a and √eps divided by the largest number."""
         root = sqrt(self.eps)
         size = np.maximum(np.abs(rows).max(axis=-1, keepdims=True), root)
         centred = rows / size

@@ -1,9 +1,9 @@
 """Gradients of a weight that is used at T positions of an example: g_n = Σ_t δ_nt a_ntᵀ.
 
-The sum over positions comes BEFORE squaring. ‖g_n‖² is had in two ways (Li et al. 2022, Bu et
-al. 2022): by forming g_n, o·i numbers for each example, or from the two Gram matrices, T² numbers
-each: ‖g_n‖² = ⟨A_n A_nᵀ, Δ_n Δ_nᵀ⟩. The smaller one is taken; g_n is formed all the same where the
-terms of the Gram sum cancel, which would leave few of its digits, or a number below 0.
+The sum over positions comes before the square. There are two ways to ‖g_n‖² (Li et al. 2022, Bu
+et al. 2022): form g_n, o·i numbers for each example, or use the two Gram matrices, T² numbers each:
+‖g_n‖² = ⟨A_n A_nᵀ, Δ_n Δ_nᵀ⟩. The smaller one is used; if terms of the Gram sum cancel, which would
+leave few correct digits, g_n is formed instead.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from batchgrad_workers.nn.kernels.norms import RUN, squared
 from batchgrad_workers.nn.layers.chunks import chunks
 
 Some = slice | Integers
-"""Which examples."""
+"""A selection of examples."""
 
 
 def weight_sums(inputs: Array, error: Array, weights: Array, out: Array) -> Floats:
@@ -57,7 +57,7 @@ def bias_sums(error: Array, weights: Array, out: Array) -> Floats:
 
 
 def position_sums(rows: Array) -> Array:
-    """Σ_t of rows (n, T, m), as (n, m); many positions in halves, which keeps digits."""
+    """Σ_t of rows (n, T, m), as (n, m); many positions are split in halves, to lose no digits."""
     positions = rows.shape[1]
     if positions <= RUN:
         return rows.sum(axis=1)
@@ -75,7 +75,7 @@ def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
 
 
 def form_cancelled(norms: Floats, each_bytes: int, form: Callable[[Integers], Floats]) -> None:
-    """Replace what is NaN in `norms` (n,) by what `form` finds from those examples' g_n."""
+    """Replace NaN in `norms` (n,) by the result of `form`, which forms these examples' g_n."""
     cancelled = np.flatnonzero(np.isnan(norms))
     for run in chunks(len(cancelled), each_bytes):
         norms[cancelled[run]] = form(cancelled[run])

@@ -1,4 +1,4 @@
-"""Pooling: the largest, or the mean, of every window."""
+"""Pooling layers: the largest number, or the mean, of every window."""
 
 from dataclasses import dataclass
 from math import prod

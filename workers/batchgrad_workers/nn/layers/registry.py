@@ -1,4 +1,4 @@
-"""From a layer's description to the layer, on inputs of a known shape."""
+"""Make layers from their specs, on inputs of a known shape."""
 
 from math import prod
 
@@ -15,16 +15,16 @@ from batchgrad_workers.nn.layers.pooling import AvgPool2d, MaxPool2d
 from batchgrad_workers.nn.layers.windows import Windows, pair
 
 MAX_PADDED = 2**24
-"""Bound on the numbers of an image with its padding, if padding is most of it."""
+"""Limit on the size of a padded image, if most of it is padding."""
 
 
 def make_layer(  # noqa: C901, PLR0911  (a table of layers)
     spec: contract.Layer, input_shape: Shape, *, first: bool
 ) -> Layer:
-    """The layer that `spec` describes; `first` says that its inputs are the data.
+    """The layer that `spec` describes; `first` if its inputs are the data.
 
     Raises:
-        ShapeMismatch: the layer can't take such inputs.
+        ShapeMismatch: the layer does not accept inputs of this shape.
     """
     match spec:
         case contract.Embedding():
