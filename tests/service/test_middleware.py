@@ -34,6 +34,8 @@ def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
     for said in (
         "<code>squared_error</code> Σ (f − y)², without a hidden ½",
         "has no minimum and can be negative",
+        "Targets (n,): classes, at least 0.",
+        "Targets (n, outputs): probabilities, 0 to 1.",
         "<code>out_features</code> integer 1 to 1048576, <b>required</b>.",
         "<code>validation_fraction</code> number ≥ 0, &lt; 1, default 0.0.",
         "<code>optimizer</code>",

@@ -35,8 +35,8 @@ class LossKind:
     has_minimum: bool = True
 
     @property
-    def bounded_targets(self) -> str:
-        """What targets are, if not any number is allowed; "" if it is."""
+    def targets(self) -> str:
+        """Kind and range of targets, in words."""
         low, high = self.target_range
         name = {"class": "classes", "value": "numbers", "probability": "probabilities"}
         if isfinite(low) and isfinite(high):
@@ -44,7 +44,17 @@ class LossKind:
         if isfinite(low) or isfinite(high):
             bound = f"at least {low:g}" if isfinite(low) else f"at most {high:g}"
             return f"{name[self.target_kind]}, {bound}"
-        return ""
+        return name[self.target_kind]
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some numbers are no targets."""
+        return any(map(isfinite, self.target_range))
+
+    @property
+    def target_shape(self) -> str:
+        """Shape of the targets of n examples."""
+        return "(n,)" if self.target_kind == "class" else "(n, outputs)"
 
 
 LOSSES: dict[Loss, LossKind] = {

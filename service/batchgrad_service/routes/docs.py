@@ -99,7 +99,8 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 
 def _losses() -> str:
     items = "".join(
-        f"<li><code>{escape(name)}</code> {escape(kind.formula)}</li>"
+        f"<li><code>{escape(name)}</code> {escape(kind.formula)}. Targets "
+        f"{kind.target_shape}: {escape(kind.targets)}.</li>"
         for name, kind in LOSSES.items()
     )
     return (

@@ -57,7 +57,7 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
         return
     pointer = "/loss" if dataset.classes is not None else "/model/layers"
     check_value_targets(loss, targets, outputs, pointer, dataset.classes)
-    if LOSSES[loss].bounded_targets:
+    if LOSSES[loss].is_bounded:
         for start in range(0, len(targets), CHUNK):
             check_range(loss, targets[start : start + CHUNK], "/dataset", start)
 

@@ -103,7 +103,7 @@ def check_range(loss: Loss, targets: npt.NDArray[Any], pointer: str, first_row: 
         raise InvalidError.field(
             pointer,
             f"targets[{first_row + rows[0]}] is {targets[rows[0]].tolist()}; {loss} needs "
-            f"{LOSSES[loss].bounded_targets}{remedy}.",
+            f"{LOSSES[loss].targets}{remedy}.",
         )
 
 
