@@ -1,1 +1,1 @@
-"""Ours and the peers, side by side, in one run: `make bench`."""
+"""Benchmarks of batchgrad and its peers, run alternately: `make bench`."""

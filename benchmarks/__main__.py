@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run, and show or write what was found."""
+"""`python -m benchmarks`: run the benchmarks; print the results, or write RESULTS.md."""
 
 import argparse
 import sys
@@ -22,29 +22,31 @@ HERE = Path(__file__).parent
 
 
 def tell(line: str) -> None:
-    """Progress, on stderr."""
+    """Print a progress line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for; without any flag, everything."""
+    """The parsed command line; without options, all benchmarks run."""
     names = sorted({each.name for group in GROUPS.values() for each in group})
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few contestants, 2 short rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="run a few contestants for 2 short rounds"
+    )
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS))
     parser.add_argument("--group", action="append", choices=list(GROUPS))
     parser.add_argument("--contestant", action="append", choices=names)
-    parser.add_argument("--rounds", type=int, help="at least 1; default 7, quick 2")
-    parser.add_argument("--seconds", type=float, help="of a burst; default 1, quick 0.5")
+    parser.add_argument("--rounds", type=int, help="rounds, at least 1; default 7, quick 2")
+    parser.add_argument("--seconds", type=float, help="length of a burst; default 1, quick 0.5")
     parser.add_argument(
-        "--report", action="store_true", help="run nothing: RESULTS.md again from results.json"
+        "--report", action="store_true", help="run nothing; rewrite RESULTS.md from results.json"
     )
     return parser.parse_args(words)
 
 
-def chosen(group: str, workload: str, told: argparse.Namespace) -> list[Contestant]:
-    """Who runs: what was named; else, in a quick run, a few; else everybody who can."""
-    named = told.contestant or (QUICK if told.quick else None)
+def chosen(group: str, workload: str, options: argparse.Namespace) -> list[Contestant]:
+    """Contestants to run: those named; otherwise QUICK in a quick run; otherwise all."""
+    named = options.contestant or (QUICK if options.quick else None)
     return [
         each
         for each in GROUPS[group]
@@ -52,25 +54,25 @@ def chosen(group: str, workload: str, told: argparse.Namespace) -> list[Contesta
     ]
 
 
-def everything(told: argparse.Namespace) -> bool:
-    """Whether this run is the whole of it, and may be written down as the results."""
-    return not (told.quick or told.workload or told.group or told.contestant)
+def everything(options: argparse.Namespace) -> bool:
+    """Whether this run includes all benchmarks, so that its results may be published."""
+    return not (options.quick or options.workload or options.group or options.contestant)
 
 
-def run(told: argparse.Namespace) -> Results:
-    """Run what was asked for."""
-    rounds = told.rounds or (2 if told.quick else 7)
-    seconds = told.seconds or (0.5 if told.quick else 1.0)
-    groups = told.group or (["training"] if told.quick else list(GROUPS))
+def run(options: argparse.Namespace) -> Results:
+    """Run the benchmarks that `options` select."""
+    rounds = options.rounds or (2 if options.quick else 7)
+    seconds = options.seconds or (0.5 if options.quick else 1.0)
+    groups = options.group or (["training"] if options.quick else list(GROUPS))
     comparisons: list[Comparison] = []
     described, versions = machine.describe(), machine.versions()
     with service() as ours:
-        for name in told.workload or list(WORKLOADS):
+        for name in options.workload or list(WORKLOADS):
             for group in groups:
                 found, theirs = compare(
                     WORKLOADS[name],
                     group,
-                    chosen(group, name, told),
+                    chosen(group, name, options),
                     service=ours,
                     rounds=rounds,
                     seconds=seconds,
@@ -78,13 +80,13 @@ def run(told: argparse.Namespace) -> Results:
                 )
                 comparisons.append(found)
                 versions |= theirs
-        grown = growth.measure(ours, seconds, tell) if everything(told) else []
+        grown = growth.measure(ours, seconds, tell) if everything(options) else []
     date = datetime.now(UTC).date().isoformat()
     return Results(described, versions, date, rounds, seconds, comparisons, grown)
 
 
 def show(results: Results) -> None:
-    """A short table a comparison, on stdout."""
+    """Print a short table for each comparison to stdout."""
     for comparison in results.comparisons:
         print(f"\n{comparison.workload}, {comparison.group}, N = {comparison.batch_size}")
         reference = REFERENCE[comparison.group]
@@ -103,23 +105,23 @@ def show(results: Results) -> None:
 
 
 def publish(results: Results) -> None:
-    """RESULTS.md and its figures."""
+    """Write RESULTS.md and its figures."""
     draw(results, HERE / "figures")
     (HERE / "RESULTS.md").write_text(write(results, reasons()))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run, show, write; 1 if a contestant failed."""
-    told = arguments(words)
-    if told.report:
+    """Run, write and print the results; return 1 if a contestant failed."""
+    options = arguments(words)
+    if options.report:
         publish(Results.read(HERE / "results.json"))
         return 0
     try:
-        results = run(told)
+        results = run(options)
     except ContestantFailed as failure:
         tell(str(failure))
         return 1
-    if everything(told):
+    if everything(options):
         results.write(HERE / "results.json")
         publish(results)
     else:

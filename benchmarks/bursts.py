@@ -1,8 +1,8 @@
-"""How a contestant's process is asked to run: one JSON object a line on its pipes.
+"""The protocol between the benchmark and a contestant's process: JSON lines over stdin and stdout.
 
-It prepares, warms up, and says `{"ready": true, "versions": {…}}`. Each line `{"seconds": s}` asks
-for steps during s seconds and is answered by `{"steps": …, "seconds": …}`. It ends when its stdin
-does. Between bursts it sleeps in a read, so that only one contestant computes at a time.
+The process prepares, warms up, and prints `{"ready": true, "versions": {…}}`. Each request
+`{"seconds": s}` runs steps for s seconds; the answer is `{"steps": …, "seconds": …}`. The process
+ends when its stdin closes. Between bursts it blocks in a read, so only one contestant computes.
 """
 
 import json
@@ -13,11 +13,11 @@ from time import perf_counter
 
 WARM_SECONDS = 0.2
 SLOW_SECONDS = 0.5
-"""Steps as long as this need no warming up again: caches are nothing to them."""
+"""Longer steps are not warmed up again: the state of caches hardly changes their time."""
 
 
 class Bursts:
-    """Runs `step` for a while on demand; `forget` lets go of what a step left in memory."""
+    """Run `step` repeatedly for a given time; then `forget` frees what the step keeps in memory."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Bursts:
         self._last_seconds = 0.0
 
     def run(self, seconds: float) -> tuple[int, float]:
-        """Steps done after a short warm-up, at least one, and the seconds they took."""
+        """Warm up briefly, then run steps: the number of steps (at least 1) and their seconds."""
         if self._last_seconds < SLOW_SECONDS:
             self._steps(min(WARM_SECONDS, seconds))
         steps, took = self._steps(seconds)
@@ -49,7 +49,7 @@ class Bursts:
 
 
 def serve(run: Callable[[float], tuple[int, float]], versions: dict[str, str]) -> None:
-    """Warm up, then answer requests until stdin ends; whatever prints goes to stderr."""
+    """Warm up, then answer requests until stdin ends; other output goes to stderr."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answers:
         os.dup2(2, 1)
         run(WARM_SECONDS)

@@ -1,4 +1,4 @@
-"""Who takes part, and on which workloads: a process of its own each, or a job of the service."""
+"""The contestants and their workloads: each is a separate process or a job of the service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ EVERYWHERE = ("tiny", "medium", "wide", "convnet")
 
 @dataclass(frozen=True)
 class Program:
-    """A module of `benchmarks.programs`, kept running and asked for bursts (see `bursts`)."""
+    """A module of `benchmarks.programs` that runs as a process and does bursts (see `bursts`)."""
 
     name: str
     title: str
@@ -24,7 +24,7 @@ class Program:
 
     @property
     def arguments(self) -> list[str]:
-        """What its command line says after the workload."""
+        """Its command line arguments after the workload."""
         method = ["--method", self.method] if self.method else []
         return ["--threads", str(self.threads), *method]
 
@@ -33,7 +33,7 @@ class Program:
 class Ours:
     """A job through the whole service; `settings` are added to its spec.
 
-    With `chooses`, its warm-up starts when it has said where it runs for good.
+    With `chooses`, the warm-up starts at the `executor` event: `auto` then keeps its choice.
     """
 
     name: str
@@ -62,7 +62,7 @@ TRAINING: tuple[Contestant, ...] = (
     Program("gemm-2", "bare GEMMs, 2 BLAS threads", "numpy_gemms", 2, method="blas", venv="own"),
     Program("gemm-halves", "bare GEMMs, 2 threads, half each", "numpy_gemms", 2, "halves", "own"),
 )
-"""Everything on, through the service, beside peers that compute the plain mean gradient."""
+"""batchgrad with all measurements, through the service; peers compute the mean gradient alone."""
 
 PER_EXAMPLE: tuple[Contestant, ...] = (
     Program("ours-norms", "batchgrad's worker alone", "own_norms", venv="own"),
@@ -81,14 +81,14 @@ PER_EXAMPLE: tuple[Contestant, ...] = (
     Program("torch-vmap", "torch.func vmap(grad)", "torch_vmap"),
     Program("jax-vmap", "JAX vmap(grad), jitted", "jax_vmap"),
 )
-"""The mean gradient and every example's norm, one thread each; no update unless it says so."""
+"""The mean gradient and every example's norm, on one thread; no update unless the title says so."""
 
 GROUPS: dict[str, tuple[Contestant, ...]] = {"training": TRAINING, "per-example": PER_EXAMPLE}
 QUICK = ("ours-auto", "torch-1", "torch-2", "ddp-2", "gemm-1")
 
 
 def spec(ours: Ours, workload: Workload, dataset: str) -> dict[str, Any]:
-    """The job that `ours` submits: a user's defaults, but for its `settings`."""
+    """The job of `ours`: the defaults of a user, changed by its `settings`."""
     return {
         "name": f"bench-{workload.name}",
         "dataset": dataset,

@@ -1,4 +1,4 @@
-"""How a step grows: with parameters, examples, threads and workers; ours, through the service."""
+"""Step times of batchgrad by parameters, examples, threads and workers, through the service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Point:
-    """A job at one place of a series."""
+    """A job at one value of a series' variable."""
 
     series: str
     variable: str
@@ -26,12 +26,12 @@ class Point:
 
     @property
     def name(self) -> str:
-        """For progress."""
+        """Its name in progress lines."""
         return f"{self.variable}={self.value:g}"
 
 
 def points() -> list[Point]:
-    """All that `make bench` looks at."""
+    """All points that `make bench` measures."""
     wide = WORKLOADS["wide"]
     one = Ours("growth", "one thread, inline", INLINE)
     found = [
@@ -56,7 +56,7 @@ def points() -> list[Point]:
 
 
 def measure(service: Service, seconds: float, tell: Callable[[str], None]) -> list[GrowthPoint]:
-    """Step times at every point; the points of one variable take turns."""
+    """Step times at every point; the points of one variable run alternately."""
     found: list[GrowthPoint] = []
     every = points()
     for variable in dict.fromkeys(point.variable for point in every):
@@ -76,5 +76,5 @@ def _of_width(width: int) -> Workload:
 
 
 def _parameters(width: int) -> int:
-    """P of 784-w-w-10."""
+    """P of the network 784-w-w-10."""
     return 785 * width + (width + 1) * width + (width + 1) * CLASSES

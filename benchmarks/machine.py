@@ -1,4 +1,4 @@
-"""What it ran on."""
+"""The machine and the library versions of a run."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores this process may use, memory, how busy it is, system."""
+    """CPU model, cores available to this process, memory, load, operating system."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     total = Path("/proc/meminfo").read_text().split()[1]
@@ -22,6 +22,6 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the interpreter and the packages that ours stands on."""
+    """Versions of Python and of batchgrad's dependencies."""
     own = ("batchgrad", "numpy", "ray")
     return {"python": platform.python_version()} | {name: version(name) for name in own}

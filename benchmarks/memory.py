@@ -7,7 +7,7 @@ PROC = Path("/proc")
 
 
 def descendants(pid: int, proc: Path = PROC) -> list[int]:
-    """`pid` and every process below it."""
+    """`pid` and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in proc.iterdir():
         if entry.name.isdigit() and (parent := _parent(entry)) is not None:
@@ -21,7 +21,7 @@ def descendants(pid: int, proc: Path = PROC) -> list[int]:
 
 
 def peak_bytes(pid: int, proc: Path = PROC) -> int:
-    """The most memory that `pid` ever had resident (VmHWM); 0 when it is gone."""
+    """Peak resident memory of `pid` (VmHWM); 0 if it has ended."""
     try:
         status = (proc / str(pid) / "status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -33,7 +33,7 @@ def peak_bytes(pid: int, proc: Path = PROC) -> int:
 
 
 def peak_bytes_below(pid: int, wanted: Callable[[str], bool] = lambda _: True) -> int:
-    """The sum of the peaks of `pid`'s tree, over processes whose command line is `wanted`."""
+    """Sum of the peaks of `pid` and its descendants whose command line `wanted` accepts."""
     return sum(peak_bytes(each) for each in descendants(pid) if wanted(_command(each)))
 
 

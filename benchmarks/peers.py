@@ -1,4 +1,4 @@
-"""A contestant in a process of its own, asked for bursts over its pipes."""
+"""A contestant in its own process, controlled through its stdin and stdout."""
 
 import json
 import os
@@ -22,11 +22,11 @@ ANSWER_SECONDS = 300.0
 
 
 class ContestantFailed(Exception):
-    """A contestant's process ended, or said nothing; its last words are in the message."""
+    """A contestant's process ended or did not answer; the message quotes the end of its stderr."""
 
 
 def interpreter(venv: Venv) -> str:
-    """The Python that has what the program imports.
+    """Path of the Python interpreter with the program's dependencies.
 
     Raises:
         ContestantFailed: the peers are not installed.
@@ -34,12 +34,12 @@ def interpreter(venv: Venv) -> str:
     if venv == "own":
         return sys.executable
     if not PEERS_PYTHON.exists():
-        raise ContestantFailed(f"{PEERS_PYTHON} is not there: run `make peers` first.")
+        raise ContestantFailed(f"{PEERS_PYTHON} does not exist: run `make peers` first.")
     return str(PEERS_PYTHON)
 
 
 class Running:
-    """A program that runs and waits to be asked; `close` ends it."""
+    """A running program that waits for requests; `close` ends it."""
 
     placement = ""
 
@@ -65,12 +65,12 @@ class Running:
         threading.Thread(target=self._read, daemon=True).start()
 
     def prepare(self) -> dict[str, str]:
-        """Wait until it is ready; its libraries' versions."""
+        """Wait until the program is ready; return the versions of its libraries."""
         found: dict[str, str] = self._answer(START_SECONDS)["versions"]
         return found
 
     def burst(self, seconds: float) -> Burst:
-        """Let it run for `seconds`."""
+        """Run steps for `seconds`."""
         stdin = self._process.stdin
         if stdin is None or self._process.poll() is not None:
             raise self._failed("has ended")
@@ -84,7 +84,7 @@ class Running:
         return peak_bytes_below(self._process.pid)
 
     def close(self) -> None:
-        """End it: its stdin closes, and by force if that does not do."""
+        """Close the program's stdin, which ends it; kill it if it is still running 10 s later."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -106,7 +106,7 @@ class Running:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             self._process.kill()
-            raise self._failed(f"said nothing for {seconds:g} s") from None
+            raise self._failed(f"did not answer within {seconds:g} s") from None
         if not line:
             raise self._failed("ended")
         found: dict[str, Any] = json.loads(line)
@@ -114,5 +114,5 @@ class Running:
 
     def _failed(self, what: str) -> ContestantFailed:
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace").splitlines()[-15:]
-        return ContestantFailed("\n".join([f"{self._name} {what}. It said:", *said]))
+        tail = self._log.read().decode(errors="replace").splitlines()[-15:]
+        return ContestantFailed("\n".join([f"{self._name} {what}. The end of its stderr:", *tail]))

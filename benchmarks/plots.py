@@ -13,7 +13,7 @@ OURS, THEIRS, BARE = "#1f6f8b", "#8a8a8a", "#d9a520"
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """One figure a group, and one of growth; only of what was run."""
+    """Draw one figure for each group that was run, and one of growth if it was measured."""
     folder.mkdir(exist_ok=True)
     drawn: list[Path] = []
     for group in dict.fromkeys(c.group for c in results.comparisons):
@@ -31,7 +31,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
 
 def _points(axes: Any, comparison: Comparison) -> None:
-    """Median milliseconds a step, the fastest on top; whiskers from smallest to largest."""
+    """Draw median milliseconds a step, the fastest on top; whiskers show smallest and largest."""
     spreads = {n: step_seconds(m) for n, m in comparison.contestants.items()}
     names = sorted(spreads, key=lambda name: -spreads[name].median)
     medians = [spreads[n].median * 1e3 for n in names]
@@ -60,7 +60,7 @@ def _color(name: str) -> str:
 
 
 def _growth(results: Results) -> Figure:
-    """One panel a variable."""
+    """Draw one panel for each variable."""
     variables = list(dict.fromkeys(point.variable for point in results.growth))
     figure = Figure(figsize=(11, 7), layout="constrained")
     for place, variable in enumerate(variables, 1):

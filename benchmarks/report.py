@@ -1,4 +1,4 @@
-"""RESULTS.md: everything that a run found, and what it says."""
+"""RESULTS.md: the text, tables and targets of a benchmark run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,17 +11,17 @@ from benchmarks.workloads import WORKLOADS
 
 REFERENCE = {"training": "ours-auto", "per-example": "ours-norms"}
 GROUP_TITLES = {
-    "training": "Training: ours through the whole service with everything on, peers without",
+    "training": "Training: batchgrad's whole service with all measurements, peers without them",
     "per-example": "The mean gradient and every example's norm, one thread",
 }
 BUSY = 0.5
 
 
 def write(results: Results, reasons: Mapping[str, str]) -> str:
-    """The whole text."""
+    """The text of RESULTS.md."""
     parts = [
         "# Results",
-        "Written by `make bench`; [README.md](README.md) says what is measured and how to read it.",
+        "Written by `make bench`; [README.md](README.md) explains how to read it.",
         _setting(results),
         "## Targets",
         _targets(outcomes(results), reasons),
@@ -70,12 +70,14 @@ def _targets(found: list[Outcome], reasons: Mapping[str, str]) -> str:
             (target.words, f"{sign} {target.wanted:.3g}", spread(outcome.measured), met, why)
         )
     missed = sum(not outcome.met for outcome in found)
-    table = markdown(("target", "wanted", "measured ratio", "met", "why not"), rows, (0, 3, 4))
+    table = markdown(
+        ("target", "required", "measured ratio", "met", "reason if missed"), rows, (0, 3, 4)
+    )
     return f"{len(found) - missed} of {len(found)} are met.\n\n{table}"
 
 
 def _peers_that_win(results: Results) -> str:
-    """Every peer that is faster than ours of its kind, and by how much."""
+    """A line for each peer that is faster than batchgrad in the same group, with the ratio."""
     lines = []
     for comparison in results.comparisons:
         reference = REFERENCE[comparison.group]

@@ -1,4 +1,4 @@
-"""What a run found."""
+"""The results of a benchmark run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from benchmarks.stored import Stored
 
 @dataclass(frozen=True)
 class Burst:
-    """One contestant's turn in one round; `phases` are mean seconds a step, ours alone."""
+    """One contestant's turn in one round; `phases` (batchgrad only) are mean seconds a step."""
 
     steps: int
     seconds: float
@@ -16,13 +16,13 @@ class Burst:
 
     @property
     def step_seconds(self) -> float:
-        """Seconds a step."""
+        """Mean seconds a step."""
         return self.seconds / self.steps
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A contestant's turns, one a round; peak memory of its processes together (VmHWM)."""
+    """A contestant's bursts, one for each round; peak memory is VmHWM, summed over processes."""
 
     title: str
     bursts: list[Burst]
@@ -42,7 +42,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GrowthPoint:
-    """One step's seconds at one place of a series, a burst each."""
+    """Seconds a step at one value of a series' variable, one number for each burst."""
 
     series: str
     variable: str
@@ -52,7 +52,7 @@ class GrowthPoint:
 
 @dataclass(frozen=True)
 class Results(Stored):
-    """A whole run."""
+    """All results of a run."""
 
     machine: dict[str, Any]
     versions: dict[str, str]
@@ -63,7 +63,7 @@ class Results(Stored):
     growth: list[GrowthPoint] = field(default_factory=list)
 
     def find(self, workload: str, group: str) -> Comparison | None:
-        """The comparison of this workload and group, if it was run."""
+        """The comparison of this workload and group; None if it was not run."""
         return next(
             (c for c in self.comparisons if (c.workload, c.group) == (workload, group)), None
         )

@@ -1,4 +1,4 @@
-"""Contestants take turns: A B C, A B C, …; only one computes at a time."""
+"""Run contestants alternately: A B C, A B C, …; only one computes at a time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from benchmarks.service import Jobs, Service
 from benchmarks.workloads import Workload
 
 SETTLE_SECONDS = 0.1
-"""Between turns: a thread pool may spin for a moment after its last work."""
+"""Pause between turns: a thread pool may spin for a moment after its last task."""
 
 LARGE = frozenset({"per-example"})
-"""Groups that get ready one after the other: N × P numbers each, all at once, is too much."""
+"""Groups whose contestants start one after the other: each holds N × P numbers in memory."""
 
 
 class Ready(Protocol):
-    """A contestant that waits for its turn."""
+    """A contestant that is ready to run bursts."""
 
     placement: str
 
@@ -39,7 +39,7 @@ def compare(
     seconds: float,
     tell: Callable[[str], None],
 ) -> tuple[Comparison, dict[str, str]]:
-    """Let `contestants` run alternately; what they found, and their libraries' versions."""
+    """Run `contestants` alternately; return the comparison and the versions of their libraries."""
     with ExitStack() as stack:
         ready: dict[str, Ready] = {}
         versions: dict[str, str] = {}
@@ -75,7 +75,7 @@ def take_turns(
     tell: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, list[Burst]]:
-    """Every contestant's bursts, one a round, in the order of the rounds."""
+    """The bursts of each contestant, one for each round, in the order of the rounds."""
     bursts: dict[str, list[Burst]] = {name: [] for name in ready}
     for number in range(1, rounds + 1):
         for name, contestant in ready.items():

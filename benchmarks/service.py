@@ -1,7 +1,7 @@
-"""Ours, as a user has it: a private service, and a job for every burst.
+"""batchgrad as a contestant, run as users run it: a private service and one job for each burst.
 
-A job starts, warms up, runs, and is cancelled; its step rows then say when each step ended. Only
-what lies after the warm-up counts, so that neither the start of a process nor of Ray does.
+A job starts, warms up, runs, and is cancelled. Its step rows have the end time of each step. Only
+steps after the warm-up are counted, so the start of processes and of Ray is excluded.
 """
 
 import json
@@ -25,11 +25,11 @@ from benchmarks.workloads import Workload, data
 START_SECONDS = 60.0
 END_SECONDS = 60.0
 POINTS = 4000
-"""Step rows that are fetched of a burst, evenly apart: a tiny job makes thousands a second."""
+"""Most step rows to fetch for a burst, evenly spaced: tiny jobs do thousands of steps a second."""
 
 
 class Service:
-    """A private service with the workloads' data."""
+    """A private service and the datasets of the workloads."""
 
     def __init__(self, client: Client, directory: Path) -> None:
         self.client = client
@@ -37,7 +37,7 @@ class Service:
         self._pushed: set[str] = set()
 
     def dataset(self, workload: Workload) -> str:
-        """The name of the workload's dataset, which is there now."""
+        """Upload the workload's dataset if it is new; return its name."""
         name = "x".join(map(str, workload.input_shape))
         if name not in self._pushed:
             self.client.put_arrays(name, *data(workload))
@@ -45,7 +45,7 @@ class Service:
         return name
 
     def peak_bytes(self, job: Job) -> int:
-        """Peak memory of the job's engine and, if it has them, of its Ray workers."""
+        """Peak memory of the job's engine and of its Ray workers, if any."""
         locks = list(self._directory.glob(f"*/jobs/{job.id}/engine.lock"))
         if not locks:
             return 0
@@ -57,7 +57,7 @@ class Service:
 
 @contextmanager
 def service() -> Iterator[Service]:
-    """A service that is gone with its data afterwards."""
+    """A private service, deleted with its data when the block ends."""
     with (
         tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder,
         private_service(folder=Path(folder)) as client,
@@ -66,7 +66,7 @@ def service() -> Iterator[Service]:
 
 
 class Jobs:
-    """One contestant: the same job again for every burst."""
+    """A contestant that runs the same job once for each burst."""
 
     def __init__(self, ours: Ours, workload: Workload, service: Service) -> None:
         self._ours = ours
@@ -76,7 +76,7 @@ class Jobs:
         self.placement = ""
 
     def prepare(self) -> dict[str, str]:
-        """The service's version; it is there already."""
+        """The version of the service, which is already running."""
         return {"batchgrad": self._service.client.version().version}
 
     def burst(self, seconds: float) -> Burst:
@@ -100,14 +100,14 @@ class Jobs:
         return self._peak
 
     def close(self) -> None:
-        """Nothing is left between bursts."""
+        """Do nothing: each burst deletes its job."""
 
     def _first_step(self, job_id: str) -> datetime:
-        """When the first step ended."""
+        """Wait for the first step; return its end time."""
         return self._await(job_id, "first step", self._first_row)
 
     def _chosen(self, job_id: str) -> datetime:
-        """When the job said how it runs."""
+        """Wait for the `executor` event; return its time."""
         return self._await(job_id, "choice of an executor", self._choice)
 
     def _await(self, job_id: str, what: str, look: Callable[[str], datetime | None]) -> datetime:
@@ -131,7 +131,7 @@ class Jobs:
         return next(chosen, None)
 
     def _end(self, job_id: str) -> None:
-        """Cancel and wait: nobody else may start before it is gone."""
+        """Cancel the job and wait for its end: contestants must not run at the same time."""
         client = self._service.client
         job = client.job(job_id)
         if job.status in TERMINAL:
@@ -145,7 +145,7 @@ class Jobs:
 
 
 def placement(job: Job) -> str:
-    """Where a job runs, in words."""
+    """Description of a job's executor, workers and threads."""
     threads = f"{job.threads} thread{'s' if job.threads != 1 else ''}"
     return f"inline, {threads}" if job.executor == "inline" else f"Ray, {job.workers} × {threads}"
 
@@ -159,7 +159,7 @@ def steady(rows: list[StepRow], start: datetime) -> Burst:
             "longer (--seconds)."
         )
     first, last = counted[0], counted[-1]
-    timed = counted[1:]  # the first one's row is where the clock starts: its own step is not in
+    timed = counted[1:]  # the clock starts at the first row, so its own step is not counted
     names = sorted({name for row in timed for name in row.phases})
     phases = {name: sum(row.phases.get(name, 0.0) for row in timed) / len(timed) for name in names}
     return Burst(last.step - first.step, (last.time - first.time).total_seconds(), phases)

@@ -1,4 +1,4 @@
-"""Medians with their spread, and ratios taken round by round."""
+"""Medians with their spread, and ratios computed round by round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from benchmarks.results import Comparison, Measured
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, smallest and largest of what the rounds gave."""
+    """Median, smallest and largest value over the rounds."""
 
     median: float
     low: float
@@ -17,7 +17,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """The spread of at least one value."""
         if not values:
             raise ValueError("No rounds were measured: there is no median of nothing.")
         return cls(median(values), min(values), max(values))
@@ -29,7 +29,7 @@ def step_seconds(measured: Measured) -> Spread:
 
 
 def times_as_fast(comparison: Comparison, name: str, other: str) -> Spread:
-    """How many times as fast as `other` `name` is: other's step time over its own, by round.
+    """Speed of `name` relative to `other`: the step time of `other` over that of `name`, by round.
 
     Contestants of one round ran within seconds of each other, so what slowed the machine down
     slowed both.
@@ -41,5 +41,5 @@ def times_as_fast(comparison: Comparison, name: str, other: str) -> Spread:
 
 
 def fastest(comparison: Comparison, names: Sequence[str]) -> str:
-    """Of these contestants the one with the smallest median step time."""
+    """The contestant among `names` with the smallest median step time."""
     return min(names, key=lambda name: step_seconds(comparison.contestants[name]).median)

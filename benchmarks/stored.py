@@ -1,4 +1,4 @@
-"""Plain data, to JSON and back."""
+"""Dataclasses that are stored as JSON."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class Stored:
-    """A base for dataclasses that a file keeps."""
+    """Base class of dataclasses that are stored in a file."""
 
     def write(self, path: Path) -> None:
-        """Store as JSON."""
+        """Write this object to `path` as JSON."""
         text = TypeAdapter(dict[str, Any]).dump_json(asdict(self), indent=1)
         path.write_bytes(text + b"\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What `write` stored."""
+        """Read an object that `write` stored."""
         return TypeAdapter(cls).validate_json(path.read_bytes())

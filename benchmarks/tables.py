@@ -1,4 +1,4 @@
-"""Figures as Markdown tables, or as plain lines for a terminal."""
+"""Tables of figures, in Markdown or as plain text for a terminal."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ Row = Sequence[str]
 
 
 def markdown(heading: Row, rows: Sequence[Row], words: Sequence[int] = (0,)) -> str:
-    """A table; the columns `words` are text, the others figures."""
+    """A Markdown table; the columns in `words` are text, the others figures."""
     rule = ["---" if column in words else "---:" for column in range(len(heading))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
 def plain(heading: Row, rows: Sequence[Row]) -> str:
-    """The same, in columns."""
+    """A plain text table with aligned columns."""
     every = [heading, *rows]
     widths = [max(len(row[i]) for row in every) for i in range(len(heading))]
     return "\n".join(
@@ -38,7 +38,7 @@ def figure(value: float) -> str:
 
 
 def spread(value: Spread, scale: float = 1.0) -> str:
-    """The median, and in brackets the smallest and the largest."""
+    """The median, then the smallest and the largest in brackets."""
     return (
         f"{figure(value.median * scale)} ({figure(value.low * scale)}–{figure(value.high * scale)})"
     )
@@ -48,7 +48,7 @@ SPEED_HEADING = ("", "ms a step", "steps/s", "examples/s", "times as fast as", "
 
 
 def speeds(comparison: Comparison, reference: str) -> tuple[Row, list[Row]]:
-    """One row a contestant, the fastest first; `reference` is what ratios are taken to."""
+    """One row for each contestant, the fastest first; ratios are relative to `reference`."""
     heading = [*SPEED_HEADING]
     heading[4] = f"{reference} is … times as fast"
     rows: list[Row] = []
@@ -73,7 +73,7 @@ def speeds(comparison: Comparison, reference: str) -> tuple[Row, list[Row]]:
 
 
 def phases(comparison: Comparison) -> tuple[Row, list[Row]]:
-    """Milliseconds a step by phase, medians over rounds, for ours."""
+    """Milliseconds a step by phase, medians over rounds, for batchgrad's jobs."""
     ours = {n: m for n, m in comparison.contestants.items() if m.bursts[0].phases}
     names = sorted({name for m in ours.values() for burst in m.bursts for name in burst.phases})
     rows: list[Row] = []

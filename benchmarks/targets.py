@@ -1,4 +1,4 @@
-"""What the project set out to reach, and whether it did."""
+"""The project's speed targets, and whether a run meets them."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ REASONS = Path(__file__).parent / "reasons.toml"
 
 @dataclass(frozen=True)
 class Target:
-    """`name` shall be at least `wanted` times as fast as the fastest of `others`.
+    """`name` must be at least `wanted` times as fast as the fastest of `others`.
 
-    With `at_most`, `name` may be at most `wanted` times as fast. `key` finds the reason why a
-    target is missed, in reasons.toml.
+    With `at_most`, `name` may be at most `wanted` times as fast. If the target is missed,
+    reasons.toml explains it under `key`.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A target beside what was measured: the median of the rounds' ratios."""
+    """A target and the measured ratio; its median over the rounds counts."""
 
     target: Target
     measured: Spread
@@ -39,14 +39,14 @@ class Outcome:
 
     @property
     def met(self) -> bool:
-        """Whether the median reaches it."""
+        """Whether the median meets the target."""
         if self.target.at_most:
             return self.measured.median <= self.target.wanted
         return self.measured.median >= self.target.wanted
 
     @property
     def missed_by(self) -> float:
-        """How far the median is off, as a fraction of what was wanted; 0 when met."""
+        """Distance of the median from the target, as a fraction of the target; 0 if it is met."""
         return 0.0 if self.met else abs(self.measured.median / self.target.wanted - 1)
 
 
@@ -55,7 +55,7 @@ AS_FAST_WITHIN_10 = 1 / 1.1
 
 
 def _norms(workload: str, other: str, words: str, wanted: float) -> list[Target]:
-    """The same target for the whole service, and for its worker alone doing what peers do."""
+    """The same target for the whole service and for a worker alone, which does what peers do."""
     return [
         Target(
             f"{workload}-{name}-{other}", f"{words}; {what}", workload, name, (other,), wanted,
@@ -114,7 +114,7 @@ TARGETS: tuple[Target, ...] = (
 
 
 def outcomes(results: Results) -> list[Outcome]:
-    """Every target whose contestants were run."""
+    """Outcomes of the targets whose contestants were run."""
     found: list[Outcome] = []
     for target in TARGETS:
         comparison = results.find(target.workload, target.group)
@@ -126,10 +126,10 @@ def outcomes(results: Results) -> list[Outcome]:
 
 
 def reasons(path: Path = REASONS) -> Mapping[str, str]:
-    """Why targets are missed, by key; written by hand after looking.
+    """Reasons why targets are missed, by the target's key; written by hand.
 
     Raises:
-        ValueError: a key that no target has, left over from an earlier list.
+        ValueError: a key does not belong to any target.
     """
     found: dict[str, str] = tomllib.loads(path.read_text())
     unknown = sorted(set(found) - {target.key for target in TARGETS})

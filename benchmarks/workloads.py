@@ -1,4 +1,4 @@
-"""What is trained: four networks, and fixed random data for each. Needs numpy alone."""
+"""Four networks to train, and fixed random data for each. Imports numpy only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 EXAMPLES = 4096  # every minibatch size divides it: no contestant meets a short one
 CLASSES = 10
-LEARNING_RATE = 0.001  # small: nobody shall learn the noise and end in denormal numbers
+LEARNING_RATE = 0.001  # small: learning the noise would end in denormal numbers
 MOMENTUM = 0.9
 
 
@@ -24,7 +24,7 @@ class Workload:
 
 
 def mlp(name: str, widths: tuple[int, ...], batch_size: int) -> Workload:
-    """ReLU between linear layers of these widths, the inputs' first."""
+    """Linear layers of these widths (inputs first) with ReLU between them."""
     layers: list[dict[str, Any]] = []
     for width in widths[1:]:
         layers += [{"kind": "linear", "out_features": width}, {"kind": "relu"}]
@@ -70,7 +70,7 @@ def data(
 
 
 class Minibatches:
-    """Example ids of one minibatch after the other; a fresh permutation each epoch."""
+    """Example ids of successive minibatches; a new permutation each epoch."""
 
     def __init__(self, workload: Workload, examples: int = EXAMPLES) -> None:
         self._size, self._examples = workload.batch_size, examples

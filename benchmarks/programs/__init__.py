@@ -1,1 +1,1 @@
-"""One contestant a file; each runs in a process of its own (see `bursts`)."""
+"""One file for each contestant; each runs in its own process (see `bursts`)."""

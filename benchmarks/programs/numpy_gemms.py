@@ -1,4 +1,4 @@
-"""The matrix products of one step alone, by numpy, into memory that is there: nothing else.
+"""The matrix products of one step by numpy, into preallocated memory, and nothing else.
 
 For a layer with inputs (rows, i) and errors (rows, o): forward, the weights' gradient, and, but
 for the first layer, the error at its input. A convolution's rows are its positions, its inputs
@@ -23,7 +23,7 @@ from benchmarks.workloads import Workload
 
 
 def shapes(workload: Workload) -> list[tuple[int, int, int]]:
-    """(positions an example, i, o) of every layer with a weight matrix."""
+    """(positions per example, i, o) of every layer with a weight matrix."""
     found: list[tuple[int, int, int]] = []
     shape = workload.input_shape
     for layer in workload.layers:
@@ -69,7 +69,7 @@ def products(workload: Workload, examples: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Multiply for as long as asked."""
+    """Run bursts of matrix products until stdin ends."""
     workload, threads, method = parse(("blas", "halves"))
     versions = {"numpy": np.__version__}
     if method == "blas":

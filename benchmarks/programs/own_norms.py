@@ -1,4 +1,4 @@
-"""Our worker alone, in this process: the mean gradient and every example's norm, gather included.
+"""batchgrad's worker alone, in this process: mean gradient and every example's norm, with gather.
 
 No service, no optimizer, no shortcuts: what the per-example peers do, and nothing else.
 """
@@ -26,7 +26,7 @@ MICROBATCH = 128  # the service's default
 
 
 def worker_config(workload: Workload, directory: Path) -> WorkerConfig:
-    """The dataset in `directory`, and what a worker is told of a job on it."""
+    """Write the workload's dataset to `directory`; return the configuration of a worker for it."""
     inputs, targets = data(workload)
     np.save(directory / "inputs.npy", inputs)
     np.save(directory / "targets.npy", targets)

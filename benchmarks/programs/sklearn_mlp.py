@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier: one `partial_fit` is one SGD step on the minibatch it is given."""
+"""scikit-learn's MLPClassifier: one `partial_fit` is one SGD step on its minibatch."""
 
 import warnings
 

@@ -25,7 +25,7 @@ RANKS = 2
 
 
 def main() -> None:
-    """Lead, or follow if a rank is set."""
+    """Run rank 0, or another rank if the environment sets one."""
     workload, threads, _ = parse()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -54,10 +54,10 @@ def _lead(workload: Workload) -> None:
     ) as follower:
         step = _join(workload, 0)
         pipe = follower.stdin
-        assert pipe is not None  # noqa: S101  (asked for above)
+        assert pipe is not None  # noqa: S101  (`stdin=PIPE` above)
 
         def together(count: int) -> float:
-            """Seconds that `count` steps of both processes take."""
+            """Run `count` steps on both processes; return the seconds that they take."""
             print(count, file=pipe)
             started = perf_counter()
             for _ in range(count):
@@ -70,7 +70,7 @@ def _lead(workload: Workload) -> None:
 
 
 def burst(together: Callable[[int], float], seconds: float) -> tuple[int, float]:
-    """Steps for about `seconds`: how many is settled before, for both processes."""
+    """Run steps for about `seconds`; both processes run a count that is fixed beforehand."""
     warm = 2
     took = together(warm)
     while took < min(WARM_SECONDS, seconds):
@@ -81,7 +81,7 @@ def burst(together: Callable[[int], float], seconds: float) -> tuple[int, float]
 
 
 def _join(workload: Workload, rank: int) -> Callable[[], None]:
-    """Join the process group; a function that does one step, on this rank's rows."""
+    """Join the process group; return a function that does one step on this rank's rows."""
     os.environ["RANK"] = str(rank)
     distributed.init_process_group("gloo")
     model: Any = DistributedDataParallel(module(workload))

@@ -10,7 +10,7 @@ from benchmarks.workloads import LEARNING_RATE, MOMENTUM
 
 
 def main() -> None:
-    """Train for as long as asked."""
+    """Run bursts of training steps until stdin ends."""
     workload, threads, _ = parse()
     torch.set_num_threads(threads)
     torch.manual_seed(0)

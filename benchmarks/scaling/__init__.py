@@ -1,1 +1,1 @@
-"""How a step grows with nodes, links and parameters: what `python -m benchmarks.scale` runs."""
+"""A model of step times by nodes, links and parameters (`python -m benchmarks.scale`)."""

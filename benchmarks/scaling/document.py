@@ -1,4 +1,4 @@
-"""docs/scale.md: written by hand, but for the tables between its markers."""
+"""The generated tables of docs/scale.md, between its markers; the rest is written by hand."""
 
 import re
 from pathlib import Path
@@ -17,11 +17,11 @@ TABLES = {
 
 
 def renew(text: str, found: Measurements) -> str:
-    """`text` with its tables made anew. Raises ValueError if one has no place in it."""
+    """`text` with its tables regenerated. Raises ValueError if a table's markers are missing."""
     for name, table in TABLES.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"docs/scale.md has no place for a table: {start} and its end.")
+            raise ValueError(f"docs/scale.md lacks the markers of a table: {start} and {end}.")
         text = pattern.sub(f"{start}\n{table(found)}\n{end}", text)
     return text

@@ -1,4 +1,4 @@
-"""From what was measured to what things cost: non-negative least squares of relative errors."""
+"""Fit the model's costs to the measurements: non-negative least squares of relative errors."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -12,12 +12,12 @@ from benchmarks.scaling.measured import Case, Measurements, Timed
 from benchmarks.scaling.model import BY_VALUE_BYTES, Cluster, Costs, Job, Step, share, step
 
 BURST_BYTES = 128 * 2**10
-"""What the tests' hosts let through at once, before `tc tbf` limits them."""
+"""Bytes that pass a link of the tests' hosts before `tc tbf` limits it."""
 
 LONG_SECONDS = 0.01
 ROUNDS = 10
-"""Who computes at the same time depends on Ray's costs, which depend on that: so both are found
-in turns."""
+"""Ray's costs decide which workers compute at the same time, which changes the fitted costs:
+so the fit is repeated."""
 
 RAY = ("call", "call_worker", "objects", "objects_worker", "ray_byte")
 
@@ -25,7 +25,7 @@ NOTHING = Costs(**{field.name: 0.0 for field in fields(Costs)})
 
 
 class Checked(NamedTuple):
-    """A case that the model was not fitted to, in seconds a step."""
+    """A case that the model was not fitted to; times are seconds a step."""
 
     case: Case
     measured: float
@@ -34,12 +34,12 @@ class Checked(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Predicted over measured."""
+        """Predicted over measured time."""
         return self.predicted / self.measured
 
 
 def fit(found: Measurements) -> Costs:
-    """The costs, from the cases that are there for it."""
+    """Fit the costs to the cases with purpose "fit"."""
     fitted = [timed for timed in found.timed if timed.case.purpose == "fit"]
     alone = [timed for timed in fitted if not timed.case.hosts]
     costs = replace(
@@ -66,7 +66,7 @@ def fit(found: Measurements) -> Costs:
 
 
 def check(found: Measurements, costs: Costs) -> list[Checked]:
-    """Every case that was kept for it."""
+    """Predict every case with purpose "check"."""
     cores = int(found.machine["cores"])
     return [
         Checked(timed.case, timed.step_seconds, predict(costs, timed.case, cores), timed.other_cpus)
@@ -76,17 +76,17 @@ def check(found: Measurements, costs: Costs) -> list[Checked]:
 
 
 def predict(costs: Costs, case: Case, cores: int) -> float:
-    """Seconds a step of a case."""
+    """Predicted seconds a step of a case."""
     return step(costs, job(case), cluster(case, cores)).seconds
 
 
 def job(case: Case) -> Job:
-    """As the model sees it."""
+    """The model's job for a case."""
     return Job(case.parameters, case.batch_size, case.microbatch_size, case.threads)
 
 
 def cluster(case: Case, cores: int) -> Cluster:
-    """The tests' hosts, which share `cores`."""
+    """The model's cluster for a case on the tests' hosts, which share `cores`."""
     limited = case.megabits is not None
     return Cluster(
         nodes=max(1, case.hosts),
@@ -98,7 +98,7 @@ def cluster(case: Case, cores: int) -> Cluster:
 
 
 def elsewhere(found: Measurements) -> Costs:
-    """The costs on nodes that are machines of their own.
+    """The costs on nodes that are separate machines.
 
     What a worker, an object and a byte cost through Ray is then what the head's processes take of
     a CPU, one after the other; the others' part runs beside it. Threads gain without loss.
@@ -122,7 +122,7 @@ def elsewhere(found: Measurements) -> Costs:
 
 
 def _background(alone: Sequence[Timed]) -> float:
-    """CPUs that the head takes beside a job that computes on one thread: Ray and the service."""
+    """CPUs that Ray and the service use on the head beside a job on one thread."""
     long = [each for each in alone if each.case.threads == 1 and each.step_seconds > LONG_SECONDS]
     return float(np.mean([each.cpu_seconds[0] / each.step_seconds - 1 for each in long]))
 
@@ -148,7 +148,7 @@ def _rest(alone: Sequence[Timed]) -> dict[str, float]:
 
 
 def _ray(together: Sequence[Timed], costs: Costs, cores: int) -> dict[str, float]:
-    """What is left of steps on links without limit, beyond the model's other costs."""
+    """Fit Ray's costs to the rest of steps on unlimited links, beyond the model's other costs."""
     rows, seconds = [], []
     for timed in together:
         case = timed.case
@@ -161,7 +161,7 @@ def _ray(together: Sequence[Timed], costs: Costs, cores: int) -> dict[str, float
 
 
 def _overlap(together: Sequence[Timed], costs: Costs, cores: int) -> float:
-    """Between 0 and 1: what steps are shorter by, of what they could be."""
+    """The fraction (0 to 1) of the possible overlap by which measured steps are shorter."""
     shares = []
     for each in together:
         none, all_of_it = (
@@ -172,14 +172,14 @@ def _overlap(together: Sequence[Timed], costs: Costs, cores: int) -> float:
 
 
 def _ray_row(case: Case, parts: Step) -> list[float]:
-    """How often each cost of `RAY` occurs; `parts` were made with a second for each byte."""
+    """How often each cost of `RAY` occurs; `parts` were computed with 1 s for each byte."""
     there = (case.hosts - 1) * case.workers
     large = 4 * case.parameters > BY_VALUE_BYTES
     return [1, there, large, large * there, parts.out + parts.back]
 
 
 def _link_share(found: Measurements) -> float:
-    """The arrays' own part of a link's bits, by what plain TCP gets: from two sizes each."""
+    """The fraction of a link's bits that carry arrays, from plain TCP with two sizes each."""
     shares = []
     for megabits in dict.fromkeys(sent.megabits for sent in found.sent):
         if megabits is not None:
@@ -192,7 +192,7 @@ def _link_share(found: Measurements) -> float:
 def _solve(
     names: Sequence[str], rows: Sequence[Sequence[float]], seconds: Sequence[float]
 ) -> dict[str, float]:
-    """Costs ≥ 0 that make Σ (row · costs / seconds − 1)² least."""
+    """Costs ≥ 0 that minimise Σ (row · costs / seconds − 1)²."""
     relative = np.array(rows, float) / np.array(seconds)[:, None]
     scale = np.abs(relative).max(axis=0)
     scale[scale == 0] = 1

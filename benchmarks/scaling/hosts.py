@@ -1,4 +1,4 @@
-"""Becomes `benchmarks.scaling.measure` where it may make hosts; arguments are passed on."""
+"""Run `benchmarks.scaling.measure` in namespaces where it may create hosts; pass arguments on."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Links between the tests' hosts: their limits, and what plain TCP gets through them."""
+"""Limit the links between the tests' hosts, and measure the throughput of plain TCP."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from tests.cluster.hosts import Host
 SENT_PORT = 8800
 SECONDS_SENT = (0.3, 1.5)
 FREE_MEGABITS = 10_000
-"""What plain TCP is asked to move where links have no limit: so much for `SECONDS_SENT`."""
+"""Rate that sets the bytes to send by plain TCP on unlimited links, times `SECONDS_SENT`."""
 
 SINK = """
 import socket
@@ -38,7 +38,7 @@ with socket.create_connection(("{address}", {port})) as connection:
 
 @contextmanager
 def shaped(hosts: Sequence[Host], megabits: int | None) -> Iterator[None]:
-    """All links limited to so much, in each direction."""
+    """Limit all links to `megabits` per second in each direction while the block runs."""
     if megabits is None:
         yield
         return
@@ -52,14 +52,14 @@ def shaped(hosts: Sequence[Host], megabits: int | None) -> Iterator[None]:
 
 
 def send(cluster: Cluster, megabits: int | None, seconds: float) -> Sent:
-    """Plain TCP from the head to the second host, for about so long."""
+    """Send by plain TCP from the head to the second host for about `seconds`."""
     size = int((megabits or FREE_MEGABITS) * 1e6 / 8 * seconds)
     head, other = cluster.hosts[:2]
     log = MOUNTED / "sink.log"
     log.unlink(missing_ok=True)
     values = {"port": SENT_PORT, "size": size, "address": other.address}
     sink = other.start(sys.executable, "-c", SINK.format(**values), log=log)
-    until(lambda: log.stat().st_size, START_SECONDS, "nobody listens")
+    until(lambda: log.stat().st_size, START_SECONDS, "the receiver does not listen")
     took = float(head.run(sys.executable, "-c", SOURCE.format(**values)))
     sink.wait()
     return Sent(megabits, size, took)

@@ -1,6 +1,6 @@
-"""Measures what the model needs, on hosts that are namespaces of this machine.
+"""Measure the steps and links that the model needs, on hosts that are namespaces of this machine.
 
-`python -m benchmarks.scale --measure` becomes this, inside: the hosts are those of tests/cluster.
+`python -m benchmarks.scale --measure` runs this module; the hosts are those of tests/cluster.
 """
 
 import os
@@ -32,7 +32,7 @@ ADDED_BYTES, ADDED_TIMES = 2**26, 15
 
 
 def main() -> None:
-    """Measure the cases into the file that is named; with --again those that were disturbed."""
+    """Write measurements to the file argv[1]; with --again, repeat the disturbed cases only."""
     path, again = Path(sys.argv[1]), "--again" in sys.argv[2:]
     single_threaded_blas()
     before = Measurements.read(path) if again else None
@@ -68,12 +68,12 @@ def main() -> None:
 
 
 def calm(timed: Timed) -> bool:
-    """Whether the machine had little else to do."""
+    """Whether other processes hardly used the machine."""
     return timed.other_cpus < CALM_CPUS
 
 
 def timed(cluster: Cluster, case: Case) -> Timed:
-    """Run a job for a while. Raises RuntimeError if it ends, or runs elsewhere than it should."""
+    """Time a job. Raises RuntimeError if it ends early or its workers are on unexpected hosts."""
     client = cluster.client
     job_id = client.submit(spec(case)).id
 
@@ -109,26 +109,26 @@ def timed(cluster: Cluster, case: Case) -> Timed:
 
 
 def typical(seconds: Sequence[float]) -> float:
-    """The median of the means of eight runs of steps: what disturbs a few of them is left out."""
+    """The median of the means of eight runs of steps, which ignores a few disturbed runs."""
     runs = np.array_split(np.asarray(seconds), min(RUNS, len(seconds)))
     return float(np.median([run.mean() for run in runs]))
 
 
 def busy_seconds() -> float:
-    """What all CPUs of this machine have done so far, for whomever."""
+    """CPU seconds that all processes of this machine have used so far."""
     user, nice, system = Path("/proc/stat").read_text().split(maxsplit=4)[1:4]
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(host: Host) -> float:
-    """What the processes that are on a host have taken of a CPU so far."""
+    """CPU seconds that the living processes of a host have used so far."""
     lines = host.run("sh", "-c", "cat /proc/[0-9]*/stat").splitlines()
     ticks = (line.rpartition(")")[2].split()[11:13] for line in lines)  # utime and stime
     return sum(int(user) + int(system) for user, system in ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def spec(case: Case) -> dict[str, Any]:
-    """A user's defaults, but for where it runs."""
+    """The job of a case: the defaults of a user, except for its workers and threads."""
     workers = case.hosts * case.workers
     return {
         "name": f"scale-{case.width}",
@@ -146,7 +146,7 @@ def spec(case: Case) -> dict[str, Any]:
 
 
 def add_seconds_per_byte() -> float:
-    """The best of many a += b, which is how sums are joined, by bytes of a."""
+    """Fastest of many a += b (how sums are joined), in seconds per byte of a."""
     left, right = (np.ones(ADDED_BYTES // 4, np.float32) for _ in range(2))
 
     def once() -> float:

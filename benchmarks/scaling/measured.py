@@ -1,4 +1,4 @@
-"""What was measured for the model, and which jobs it takes."""
+"""The measurements for the model, and the jobs to measure."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -10,10 +10,10 @@ INPUTS, CLASSES = 64, 10
 
 
 class Case(NamedTuple):
-    """A job: 64-width-width-10 on `hosts` hosts; 0: inline.
+    """A job: 64-width-width-10 on `hosts` hosts, or inline if `hosts` is 0.
 
-    Their links carry `megabits`, or, None, what this machine can move. What is measured for "fit"
-    is never checked against.
+    Links carry `megabits` per second; None: unlimited. A case is used to "fit" the model or to
+    "check" it, never both.
     """
 
     purpose: Literal["fit", "check"]
@@ -24,7 +24,7 @@ class Case(NamedTuple):
     microbatch_size: int
     threads: int = 1
     workers: int = 1
-    """On each host."""
+    """Workers on each host."""
 
     @property
     def workload(self) -> Workload:
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """P."""
+        """P, the number of parameters."""
         return self.width**2 + (INPUTS + CLASSES + 2) * self.width + CLASSES
 
 
@@ -87,10 +87,10 @@ CASES = (
 
 @dataclass(frozen=True)
 class Timed:
-    """A case's seconds a step, on the wall's clock, and in its phases: typical ones.
+    """A case's typical seconds a step, by wall clock and by phase.
 
-    `cpu_seconds` is what all processes of each host took of a CPU in a step, the head's first;
-    `other_cpus` how many CPUs the machine spent on anything else meanwhile.
+    `cpu_seconds` are the CPU seconds of each host's processes in a step, the head first;
+    `other_cpus` is how many CPUs other processes of the machine used.
     """
 
     case: Case
@@ -103,7 +103,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Sent:
-    """Plain TCP from one host to another."""
+    """A transfer by plain TCP from one host to another."""
 
     megabits: int | None
     bytes: int
@@ -112,7 +112,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Measurements(Stored):
-    """A whole run. `add_seconds_per_byte` is for a += b, by bytes of a, larger than the caches."""
+    """A whole run. `add_seconds_per_byte` is for a += b with a larger than the caches."""
 
     machine: dict[str, Any]
     versions: dict[str, str]

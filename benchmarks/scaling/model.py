@@ -1,4 +1,4 @@
-"""How long one step takes, from what its parts cost. No clock and no cluster: arithmetic.
+"""The time of one step, computed from the costs of its parts. Uses no clock and no cluster.
 
 P parameters · N examples in a minibatch · B in a microbatch · M = ⌈N/B⌉ · K nodes, a worker on
 each, the coordinator on the first · θ and a sum have 4P bytes. All times in seconds.
@@ -16,11 +16,11 @@ from batchgrad_workers.reduction.sharding import assign, node_count
 FLOAT_BYTES = 4
 
 BY_VALUE_BYTES = 100_000
-"""Up to here arrays travel inside of messages, as in `ray/transport.py`, which would import Ray."""
+"""Arrays up to this size travel inside messages. Copied from `ray/transport.py`: it imports Ray."""
 
 
 class Job(NamedTuple):
-    """P, N, B, and the threads of each worker."""
+    """A job: P, N, B, and the threads of each worker."""
 
     parameters: int
     batch_size: int
@@ -29,17 +29,17 @@ class Job(NamedTuple):
 
     @property
     def vector_bytes(self) -> int:
-        """Of θ, and of a sum: 4P."""
+        """Bytes of θ, and of a sum: 4P."""
         return FLOAT_BYTES * self.parameters
 
     @property
     def microbatches(self) -> int:
-        """M."""
+        """M, the number of microbatches."""
         return ceil(self.batch_size / self.microbatch_size)
 
 
 class Cluster(NamedTuple):
-    """Nodes alike, with so many `workers` on each. `bits_per_second` is a node's link, either way.
+    """Identical nodes with `workers` on each. `bits_per_second` is a node's link in each direction.
 
     `shared_cores` are the cores that all nodes share because they are one machine; None: each
     has enough of its own. `burst_bytes` pass a link at once before its limit holds (`tc tbf`).
@@ -54,15 +54,16 @@ class Cluster(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured, in seconds: for each of what the name says.
+    """Measured costs in seconds, each for one unit of what its name says.
 
     A microbatch costs `microbatch + microbatch_parameter·P + example_parameter·B·P` on one thread;
-    `contention` is what each further thread adds to it, as a share. `link_share` of a link's bits
-    are the arrays' own. Sums of nodes that had θ early come in while it still goes out to others:
-    `overlap` says how far, from 0 to 1, as far as they could. Through Ray a step with other nodes
-    costs `call`, `call_worker` for each worker there; `objects` and `objects_worker` more where
-    arrays are too long for a message; `ray_byte` for each byte that the coordinator's node sends
-    or takes. `rest…` is what the coordinator does alone: division, comparison, update, report.
+    each further thread adds the fraction `contention`. `link_share` is the fraction of a link's
+    bits that carry arrays. Sums of nodes that got θ early arrive while others still receive it:
+    `overlap` is the part of the possible overlap that occurs, 0 to 1. A step with other nodes
+    through Ray costs `call`, `call_worker` for each worker there; also `objects` and
+    `objects_worker` where arrays are too long for a message; `ray_byte` for each byte that the
+    coordinator's node sends or receives. `rest…` is the coordinator's own work:
+    division, comparison, update, report.
     """
 
     microbatch: float
@@ -83,9 +84,9 @@ class Costs:
 
 
 class Step(NamedTuple):
-    """One step's parts. `own` is the coordinator's own share, computed while the others do theirs.
+    """The parts of one step. `own` is the share of the coordinator's node, computed in parallel.
 
-    `calls` is what messages and objects cost however short they are.
+    `calls` is the cost of messages and objects that does not depend on their length.
     """
 
     own: float
@@ -99,21 +100,21 @@ class Step(NamedTuple):
 
     @property
     def away(self) -> float:
-        """From θ's departure to the last sum's arrival."""
+        """Seconds from sending θ to receiving the last sum."""
         return self.calls + self.out + self.compute + self.back - self.overlap
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """Seconds of the whole step."""
         return max(self.own, self.away) + self.join + self.rest
 
 
 def step(costs: Costs, job: Job, cluster: Cluster, *, siblings: bool = False) -> Step:
-    """One step of `job` on `cluster`.
+    """Predict one step of `job` on `cluster`.
 
-    With `siblings`, which the product does not do, nodes join sums in pairs, pairs of pairs, and
-    hand θ on the same way: ⌈log₂ K⌉ vectors each way through the busiest link instead of K - 1.
-    That is for K and M that are powers of two.
+    With `siblings` (not built in the product) nodes join sums in pairs, then pairs of pairs, and
+    pass θ on the same way: ⌈log₂ K⌉ vectors each way through the busiest link instead of K - 1.
+    Valid for K and M that are powers of two.
     """
     largest, counts = division(job.microbatches, cluster.nodes * cluster.workers)
     here = min(cluster.workers, len(counts))
@@ -124,7 +125,7 @@ def step(costs: Costs, job: Job, cluster: Cluster, *, siblings: bool = False) ->
     if not there:
         return Step(own, 0, 0, 0, 0, 0, join, rest)
     copies = min(cluster.nodes - 1, there)
-    sums_in = sum(counts[here:])  # what has most sums is computed on the coordinator's node
+    sums_in = sum(counts[here:])  # the range with most sums is computed on the coordinator's node
     objects = there
     if siblings:
         copies = sums_in = objects = there.bit_length()
@@ -132,7 +133,7 @@ def step(costs: Costs, job: Job, cluster: Cluster, *, siblings: bool = False) ->
     large = job.vector_bytes > BY_VALUE_BYTES
     out = transfer(costs, cluster, copies * job.vector_bytes)
     back = transfer(costs, cluster, sums_in * job.vector_bytes)
-    rivals = there + here * (out < own)  # the own share is done by the time θ is elsewhere, or not
+    rivals = there + here * (out < own)  # is the own share still running when θ arrives elsewhere?
     return Step(
         own=own,
         calls=costs.call
@@ -149,14 +150,14 @@ def step(costs: Costs, job: Job, cluster: Cluster, *, siblings: bool = False) ->
 
 @cache
 def division(microbatches: int, workers: int) -> tuple[int, tuple[int, ...]]:
-    """Microbatches of the largest share, and the sums of each, most first."""
+    """Microbatches of the largest share, and the number of sums of each share, largest first."""
     ranges = assign(microbatches, workers)
     counts = tuple(sorted((node_count(*each, microbatches) for each in ranges), reverse=True))
     return max(stop - start for start, stop in ranges), counts
 
 
 def share(costs: Costs, job: Job, microbatches: int, workers: int, cluster: Cluster) -> float:
-    """A worker's microbatches, while so many `workers` compute."""
+    """Seconds of a worker's microbatches while `workers` compute on the same cores."""
     threads = min(job.threads, microbatches)
     one = (
         costs.microbatch
@@ -170,6 +171,6 @@ def share(costs: Costs, job: Job, microbatches: int, workers: int, cluster: Clus
 
 
 def transfer(costs: Costs, cluster: Cluster, size: float) -> float:
-    """So many bytes out of the coordinator's node, or into it."""
+    """Seconds to move `size` bytes out of the coordinator's node, or into it."""
     limited = 8 * max(0, size - cluster.burst_bytes) / (cluster.bits_per_second * costs.link_share)
     return limited + size * costs.ray_byte

@@ -11,13 +11,13 @@ from benchmarks.plots import BARE, OURS, THEIRS
 from benchmarks.scaling.fitting import Checked, check, elsewhere, fit
 from benchmarks.scaling.measured import Measurements
 from benchmarks.scaling.model import Costs
-from benchmarks.scaling.questions import A_NODE, FIXED, GIGABITS, NODES, asked, efficiency
+from benchmarks.scaling.predictions import A_NODE, FIXED, GIGABITS, NODES, efficiency, step_on
 
 SHOWN = {10**5: BARE, 10**7: OURS, 10**9: THEIRS}
 
 
 def draw(found: Measurements, folder: Path) -> list[Path]:
-    """All of them, as SVG; the same bytes from the same results."""
+    """Draw all figures as SVG; the same results give the same bytes."""
     folder.mkdir(exist_ok=True)
     there = elsewhere(found)
     figures = {
@@ -34,7 +34,7 @@ def draw(found: Measurements, folder: Path) -> list[Path]:
 
 
 def _checks(checked: list[Checked]) -> Figure:
-    """Predicted over measured milliseconds, with the band of 20%."""
+    """Draw predicted over measured milliseconds, with a band of 20%."""
     figure = Figure(figsize=(5, 4.2), layout="constrained")
     axes = figure.add_subplot()
     ends = [
@@ -60,16 +60,16 @@ def _checks(checked: list[Checked]) -> Figure:
 
 
 def _steps(there: Costs) -> Figure:
-    """A step of N = 65,536 on more and more nodes."""
+    """Draw the seconds of a step of N = 65,536 against the nodes."""
 
     def seconds(parameters: int, nodes: int, gigabits: float, siblings: bool) -> float:
-        return asked(there, parameters, FIXED, nodes, gigabits, siblings=siblings).seconds
+        return step_on(there, parameters, FIXED, nodes, gigabits, siblings=siblings).seconds
 
     return _on_nodes(seconds, "s a step, N = 65,536", yscale="log")
 
 
 def _efficiencies(there: Costs) -> Figure:
-    """The nodes' speed as a share of so many times one node's, N growing with them."""
+    """Draw the parallel efficiency against the nodes, N growing with them."""
 
     def share(parameters: int, nodes: int, gigabits: float, siblings: bool) -> float:
         batch_size = 16 * A_NODE * nodes
@@ -81,7 +81,7 @@ def _efficiencies(there: Costs) -> Figure:
 def _on_nodes(
     value: Callable[[int, int, float, bool], float], what: str, **settings: Any
 ) -> Figure:
-    """A plot for each bandwidth; `value` is of P, nodes, bandwidth, and whether siblings join."""
+    """Draw a plot for each bandwidth of `value(parameters, nodes, gigabits, siblings)`."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for place, gigabits in enumerate(GIGABITS, 1):
         axes = figure.add_subplot(1, 3, place)

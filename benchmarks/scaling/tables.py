@@ -1,4 +1,4 @@
-"""docs/scale.md's tables, from what was measured."""
+"""The tables of docs/scale.md, made from the measurements."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from benchmarks.scaling.fitting import Checked, check, elsewhere, fit
 from benchmarks.scaling.measured import Measurements
 from benchmarks.scaling.model import Costs, Step
-from benchmarks.scaling.questions import GIGABITS, PARAMETERS, best, examples_for_half
+from benchmarks.scaling.predictions import GIGABITS, PARAMETERS, best, examples_for_half
 
 COUNTED = (2, 4, 8, 16, 32, 64)
 P_COUNTED = 10**7
@@ -20,7 +20,7 @@ UNITS = {
     "rest_example": ("… and each example", 1e9, "ns"),
     "add_byte": ("joining two sums, a byte", 1e9, "ns"),
     "link_share": ("the arrays' share of a link's bits", 100, "%"),
-    "overlap": ("θ out and sums in overlap by", 100, "% of what they could"),
+    "overlap": ("θ out and sums in overlap by", 100, "% of the possible"),
     "call": ("calls to other nodes, a step", 1e3, "ms"),
     "call_worker": ("… and each worker there", 1e3, "ms"),
     "objects": ("θ and sums above 100 kB, a step", 1e3, "ms"),
@@ -30,7 +30,7 @@ UNITS = {
 
 
 def checks(found: Measurements) -> str:
-    """Measured and predicted, for the cases that the model was not fitted to."""
+    """Measured and predicted times of the cases that the model was not fitted to."""
     heads = (
         "hosts",
         "link, Mbit/s",
@@ -47,10 +47,10 @@ def checks(found: Measurements) -> str:
 
 
 def costs(found: Measurements) -> str:
-    """What things cost, here and on machines of their own."""
+    """The costs on the measured machine and on separate machines."""
     here, there = asdict(fit(found)), asdict(elsewhere(found))
     return _table(
-        ("cost of", "hosts that share two cores", "nodes of their own"),
+        ("cost of", "hosts that share two cores", "separate machines"),
         (
             (text, *(f"{where[name] * factor:.3g} {unit}" for where in (here, there)))
             for name, (text, factor, unit) in UNITS.items()
@@ -67,7 +67,7 @@ def fastest(found: Measurements) -> str:
 
 
 def examples(found: Measurements) -> str:
-    """How large N must be for half of the nodes' speed."""
+    """The smallest N for a parallel efficiency of one half."""
     there = elsewhere(found)
     heads = ["nodes"]
     heads += [f"{g} Gbit/s{more}" for g in GIGABITS for more in ("", ", siblings")]
@@ -83,7 +83,7 @@ def examples(found: Measurements) -> str:
 
 
 def parts(step: Step) -> str:
-    """One step, part by part."""
+    """The parts of one step, one line each."""
     own = {name: f"{seconds * 1e3:12.3f} ms  {name}" for name, seconds in step._asdict().items()}
     return "\n".join([*own.values(), f"{step.seconds * 1e3:12.3f} ms  a step"])
 

@@ -1,4 +1,4 @@
-"""Ratios round by round, and how figures are written."""
+"""Ratios of rounds, the format of figures, and tables."""
 
 import pytest
 
@@ -38,12 +38,12 @@ def test_a_contestant_that_missed_a_round_has_no_ratio() -> None:
         times_as_fast(short, "a", "b")
 
 
-def test_the_fastest_by_median() -> None:
+def test_the_fastest_contestant_has_the_smallest_median() -> None:
     assert fastest(COMPARISON, ["theirs", "ours"]) == "ours"
     assert step_seconds(COMPARISON.contestants["theirs"]).median == pytest.approx(0.040)
 
 
-def test_no_median_of_nothing() -> None:
+def test_a_spread_of_no_values_is_refused() -> None:
     with pytest.raises(ValueError, match="No rounds"):
         Spread.of([])
 
@@ -61,11 +61,11 @@ def test_no_median_of_nothing() -> None:
         (-12345.6, "-12,300"),
     ],
 )
-def test_three_digits_and_no_exponent(value: float, written: str) -> None:
+def test_figures_have_three_digits_and_no_exponent(value: float, written: str) -> None:
     assert figure(value) == written
 
 
-def test_a_spread_has_its_ends() -> None:
+def test_a_spread_is_written_with_smallest_and_largest() -> None:
     assert spread(Spread(0.002, 0.001, 0.01), 1e3) == "2.00 (1.00–10.0)"
 
 
@@ -79,14 +79,14 @@ def test_rows_are_sorted_by_speed_with_ratios_to_the_reference() -> None:
     assert rows[1][4] == "1"
 
 
-def test_phases_and_what_lies_between_steps() -> None:
+def test_phases_are_listed_with_the_time_between_steps() -> None:
     heading, rows = phases(COMPARISON)
 
     assert heading == ("", "compute", "between steps")
     assert rows == [("Ours", "8.00", "12.0")]
 
 
-def test_tables() -> None:
+def test_markdown_and_plain_tables_are_aligned() -> None:
     rows = [("a", "1"), ("bbb", "22")]
 
     assert markdown(("", "n"), rows) == "|  | n |\n| --- | ---: |\n| a | 1 |\n| bbb | 22 |"

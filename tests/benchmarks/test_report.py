@@ -1,4 +1,4 @@
-"""Targets, reasons, and the text that says where a peer wins."""
+"""Targets, reasons, and the text of RESULTS.md."""
 
 from pathlib import Path
 
@@ -40,14 +40,14 @@ def test_targets_are_met_or_missed_by_the_median() -> None:
 
 
 @pytest.mark.parametrize(("plain", "met"), [(9, True), (8, False)])
-def test_a_cost_may_be_at_most_what_was_wanted(plain: float, met: bool) -> None:
+def test_an_upper_limit_is_met_up_to_its_value(plain: float, met: bool) -> None:
     (found,) = outcomes(results(ours_plain_1=plain, ours_inline_1=10))
 
     assert found.target.key == "wide-everything"
     assert found.met is met
 
 
-def test_every_target_names_contestants_that_run_there() -> None:
+def test_every_target_names_contestants_that_run_on_its_workload() -> None:
     for target in TARGETS:
         there = {c.name for c in GROUPS[target.group] if target.workload in c.workloads}
         assert {target.name, *target.others} <= there, target.key
@@ -56,7 +56,7 @@ def test_every_target_names_contestants_that_run_there() -> None:
     assert {w for group in GROUPS.values() for c in group for w in c.workloads} == set(WORKLOADS)
 
 
-def test_the_reasons_explain_targets_that_exist(tmp_path: Path) -> None:
+def test_reasons_are_refused_for_unknown_targets(tmp_path: Path) -> None:
     assert set(reasons()) <= {target.key for target in TARGETS}
     (tmp_path / "reasons.toml").write_text('gone = "no such target"')
 
@@ -64,7 +64,7 @@ def test_the_reasons_explain_targets_that_exist(tmp_path: Path) -> None:
         reasons(tmp_path / "reasons.toml")
 
 
-def test_the_report_says_what_was_missed_why_and_who_wins() -> None:
+def test_the_report_lists_missed_targets_with_reasons_and_faster_peers() -> None:
     text = write(results(ours_auto=10, torch_2=9, ddp_2=12.5), {"wide-torch": "Because."})
 
     assert "1 of 2 are met." in text
@@ -74,21 +74,21 @@ def test_the_report_says_what_was_missed_why_and_who_wins() -> None:
     assert "not quiet" not in text
 
 
-def test_a_busy_machine_is_told_of() -> None:
+def test_a_busy_machine_is_noted_in_the_report() -> None:
     found = results(ours_auto=10)
     found.machine["load_at_start"] = 1.5
 
     assert "**The machine was not quiet**: a load of 1.5" in write(found, {})
 
 
-def test_results_survive_json(tmp_path: Path) -> None:
+def test_results_are_equal_after_a_round_trip_through_json(tmp_path: Path) -> None:
     found = results(ours_auto=10, torch_2=9)
     found.write(tmp_path / "results.json")
 
     assert Results.read(tmp_path / "results.json") == found
 
 
-def test_figures_of_what_was_run(tmp_path: Path) -> None:
+def test_a_figure_is_drawn_for_each_group_that_was_run(tmp_path: Path) -> None:
     drawn = draw(results(ours_auto=10, gemm_1=5, torch_2=9), tmp_path / "figures")
 
     assert [path.name for path in drawn] == ["training.png", "growth.png"]

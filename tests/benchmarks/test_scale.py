@@ -1,4 +1,4 @@
-"""The model of a step: by hand, from costs that are known, and against what was measured."""
+"""The model of a step: against hand computation, known costs, and measurements."""
 
 from dataclasses import replace
 from math import inf
@@ -13,7 +13,7 @@ from benchmarks.scaling.fitting import NOTHING, check, cluster, fit, job, predic
 from benchmarks.scaling.measured import CASES, Case, Measurements, Sent, Timed
 from benchmarks.scaling.model import BY_VALUE_BYTES, Cluster, Costs, Job, step
 from benchmarks.scaling.plots import draw
-from benchmarks.scaling.questions import best, examples_for_half
+from benchmarks.scaling.predictions import best, examples_for_half
 
 CORES = 2
 COSTS = Costs(
@@ -50,7 +50,7 @@ def test_ranges_that_are_not_aligned_send_more_sums() -> None:
     assert found.back / found.out == pytest.approx(3 / 2)
 
 
-def test_sums_that_come_in_while_theta_goes_out_take_no_time_of_their_own() -> None:
+def test_sums_that_arrive_while_theta_is_sent_take_no_extra_time() -> None:
     # Fully: one node after the other gets θ, so all but one sum are in when the last has it.
     times = [
         step(replace(LINK_ALONE, overlap=overlap), Job(10**6, 4 * 32, 32), Cluster(4, 1e8)).seconds
@@ -59,13 +59,13 @@ def test_sums_that_come_in_while_theta_goes_out_take_no_time_of_their_own() -> N
     assert times[0] / times[1] == pytest.approx(6 / 4)
 
 
-def test_one_node_waits_for_no_link() -> None:
+def test_one_node_does_not_wait_for_a_link() -> None:
     alone = step(COSTS, Job(10**6, 256, 64), Cluster(1, 1e6))
     assert alone == step(COSTS, Job(10**6, 256, 64), Cluster(1, inf))
     assert alone.seconds == pytest.approx(4 * (1e-4 + 4e-4 + 6e-5 * 64) + (2e-4 + 3e-3 + 256e-6))
 
 
-def test_what_is_short_travels_in_messages() -> None:
+def test_short_arrays_cost_no_objects() -> None:
     assert BY_VALUE_BYTES == transport.BY_VALUE_BYTES
     short, long = (step(COSTS, Job(p, 64, 32), Cluster(2)).calls for p in (25_000, 25_001))
     assert short == pytest.approx(1.5e-3)
@@ -78,7 +78,7 @@ def test_nodes_without_a_microbatch_cost_nothing() -> None:
     )
 
 
-def test_hosts_that_share_cores_wait_for_each_other() -> None:
+def test_hosts_that_share_cores_slow_each_other_down() -> None:
     costs, work = replace(COSTS, ray_byte=0), Job(10**6, 5 * 64, 64)
     alone = step(costs, work, Cluster(5)).compute
     # Through a slow link θ arrives when the head's own share is done; through a fast one before.
@@ -87,7 +87,7 @@ def test_hosts_that_share_cores_wait_for_each_other() -> None:
         assert shared.compute == pytest.approx(computing / CORES * alone)
 
 
-def test_siblings_send_a_logarithm_of_the_vectors() -> None:
+def test_siblings_send_log2_of_the_nodes_in_vectors() -> None:
     work = Job(10**6, 64 * 32, 32)
     star, tree = (step(LINK_ALONE, work, Cluster(64, 1e9), siblings=s) for s in (False, True))
     assert star.out / tree.out == pytest.approx(63 / 6)
@@ -95,7 +95,7 @@ def test_siblings_send_a_logarithm_of_the_vectors() -> None:
 
 
 def made(costs: Costs) -> Measurements:
-    """What would be measured if the model were the truth."""
+    """Measurements that agree with the model exactly."""
     timed = []
     for case in CASES:
         parts = step(costs, job(case), cluster(case, CORES))
@@ -109,7 +109,7 @@ def made(costs: Costs) -> Measurements:
     return Measurements({"cores": CORES}, {}, "2026-01-01", costs.add_byte, sent, timed)
 
 
-def test_costs_are_found_again_from_the_times_they_make() -> None:
+def test_fitting_recovers_the_costs_that_made_the_times() -> None:
     found = fit(made(COSTS))
     assert found.link_share == pytest.approx(COSTS.link_share)
     for name in ("microbatch", "microbatch_parameter", "example_parameter", "contention"):
@@ -118,7 +118,7 @@ def test_costs_are_found_again_from_the_times_they_make() -> None:
         assert each.ratio == pytest.approx(1, abs=1e-3), each
 
 
-def test_nothing_is_fitted_to_what_is_checked() -> None:
+def test_checked_cases_do_not_change_the_fit() -> None:
     slow = made(COSTS)
     slow = replace(
         slow,
@@ -131,7 +131,7 @@ def test_nothing_is_fitted_to_what_is_checked() -> None:
     assert {round(each.ratio, 2) for each in check(slow, fit(slow))} == {0.11}
 
 
-def test_checked_cases_are_no_fitted_ones_and_have_two_bandwidths() -> None:
+def test_checked_cases_differ_from_fitted_ones_and_have_two_bandwidths() -> None:
     fitted = {case._replace(purpose="check") for case in CASES if case.purpose == "fit"}
     checked = [case for case in CASES if case.purpose == "check"]
     assert not fitted & set(checked)
@@ -141,7 +141,7 @@ def test_checked_cases_are_no_fitted_ones_and_have_two_bandwidths() -> None:
     assert Case("check", 3, 100, 1000, 96, 32).parameters == 1000 * 1076 + 10
 
 
-def test_the_model_is_within_20_percent_of_what_was_measured() -> None:
+def test_the_model_is_within_20_percent_of_the_measurements() -> None:
     found = Measurements.read(RESULTS)
     checked = check(found, fit(found))
     assert len(checked) == sum(case.purpose == "check" for case in CASES)
@@ -149,7 +149,7 @@ def test_the_model_is_within_20_percent_of_what_was_measured() -> None:
         assert 0.8 <= each.ratio <= 1.2, each
 
 
-def test_the_document_says_what_was_measured(tmp_path: Path) -> None:
+def test_the_tables_of_the_document_match_the_measurements(tmp_path: Path) -> None:
     found = Measurements.read(RESULTS)
     text = DOCUMENT.read_text("utf-8")
     assert renew(text, found) == text
@@ -158,7 +158,7 @@ def test_the_document_says_what_was_measured(tmp_path: Path) -> None:
         assert (IMAGES / figure.name).exists()
 
 
-def test_a_table_without_a_place_is_named() -> None:
+def test_a_table_without_markers_is_named() -> None:
     with pytest.raises(ValueError, match="<!-- checks -->"):
         renew("", made(COSTS))
 
@@ -169,7 +169,7 @@ def test_more_nodes_help_less_where_the_link_is_slower() -> None:
     assert slow.speed_up < fast.speed_up
 
 
-def test_more_nodes_want_more_examples() -> None:
+def test_more_nodes_need_more_examples() -> None:
     few, many = (examples_for_half(COSTS, 10**7, nodes, 10) for nodes in (2, 16))
     assert few is not None
     assert many is not None

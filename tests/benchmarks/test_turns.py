@@ -1,4 +1,4 @@
-"""Turns, bursts, what counts of a job's steps, and whose memory it is."""
+"""Alternating runs, bursts, the counted steps of a job, and peak memory."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from benchmarks.workloads import EXAMPLES, WORKLOADS, Minibatches, data
 
 
 class Player:
-    """Writes down when it ran."""
+    """A contestant that records when it ran."""
 
     placement = ""
 
@@ -57,7 +57,7 @@ def test_contestants_take_turns() -> None:
 
 
 class Clock:
-    """Goes on only while steps are done."""
+    """A clock that advances only when a step is done."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -126,12 +126,12 @@ def test_only_steps_after_the_warm_up_count() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [row(1, 0.0)], [row(1, 0.0), row(2, 1.5)]])
-def test_too_short_a_burst_is_refused(rows: list[StepRow]) -> None:
+def test_a_burst_that_is_too_short_is_refused(rows: list[StepRow]) -> None:
     with pytest.raises(ContestantFailed, match="let it run for longer"):
         steady(rows, WARM)
 
 
-def test_memory_of_a_tree_of_processes() -> None:
+def test_a_child_is_a_descendant_with_a_peak_until_it_ends() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         assert child.pid in descendants(os.getpid())
         assert 2**20 < peak_bytes(child.pid) < 2**30
@@ -151,7 +151,7 @@ def test_peaks_are_read_from_proc(tmp_path: Path) -> None:
     assert peak_bytes(7, tmp_path) == 12 * 1024
 
 
-def test_a_program_is_asked_over_its_pipes_and_ends_with_them() -> None:
+def test_a_program_answers_requests_and_ends_when_its_stdin_closes() -> None:
     gemms = Program("gemm", "bare GEMMs", "numpy_gemms", method="blas", venv="own")
     running = Running(gemms, WORKLOADS["tiny"])
     try:
@@ -164,7 +164,7 @@ def test_a_program_is_asked_over_its_pipes_and_ends_with_them() -> None:
         running.close()
 
 
-def test_a_program_that_ends_says_why() -> None:
+def test_a_failure_quotes_the_stderr_of_the_program() -> None:
     unknown = Program("odd", "", "numpy_gemms", method="guess", venv="own")
     running = Running(unknown, WORKLOADS["tiny"])
     try:
@@ -174,26 +174,26 @@ def test_a_program_that_ends_says_why() -> None:
         running.close()
 
 
-def test_the_products_of_a_step() -> None:
+def test_the_bare_products_have_the_shapes_of_a_step() -> None:
     assert shapes(WORKLOADS["tiny"]) == [(1, 64, 32), (1, 32, 10)]
     assert shapes(WORKLOADS["convnet"]) == [(784, 9, 16), (196, 144, 32), (1, 1568, 10)]
     products(WORKLOADS["tiny"], 4)()
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=lambda w: w.name)
-def test_no_minibatch_is_short_and_data_never_changes(workload: Any) -> None:
+def test_minibatches_are_full_and_data_is_the_same_every_time(workload: Any) -> None:
     assert EXAMPLES % workload.batch_size == 0
-    order = Minibatches(workload)
-    epoch = np.concatenate([order.next() for _ in range(EXAMPLES // workload.batch_size)])
+    minibatches = Minibatches(workload)
+    epoch = np.concatenate([minibatches.next() for _ in range(EXAMPLES // workload.batch_size)])
     assert np.array_equal(np.sort(epoch), np.arange(EXAMPLES))
-    assert len(order.next()) == workload.batch_size
+    assert len(minibatches.next()) == workload.batch_size
     inputs, targets = data(workload, 8)
     again, targets_again = data(workload, 8)
     assert np.array_equal(inputs, again)
     assert np.array_equal(targets, targets_again)
 
 
-def test_the_jobs_are_what_a_user_may_submit() -> None:
+def test_the_jobs_are_valid_specs() -> None:
     for workload in WORKLOADS.values():
         for ours in (each for each in TRAINING if isinstance(each, Ours)):
             JobSpec.model_validate_json(json.dumps(spec(ours, workload, "data")))
