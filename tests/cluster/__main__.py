@@ -1,6 +1,6 @@
-"""`python -m tests.cluster`: pytest on tests/cluster in namespaces of its own.
+"""`python -m tests.cluster`: run pytest on tests/cluster in new namespaces.
 
-Network, processes, mounts and host name are all new, and pytest is process number 1 in them: when
+Network, processes, mounts and host name are new, and pytest has pid 1 in them: when
 it ends, even by SIGKILL, the kernel ends every process that it started, and with the last of them
 bridges, interfaces and mounts are gone. So nothing is left to clean up, runs at the same time do
 not meet, and no packet finds a way out.
@@ -22,14 +22,14 @@ TRIAL = "ip link add trial type bridge && tc qdisc add dev trial root tbf rate 1
 
 
 def main() -> None:
-    """Become pytest inside; what follows on the command line is pytest's."""
+    """Replace this process by pytest in new namespaces; pass the command line on."""
     become(
         "test-cluster", [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
     )
 
 
 def become(target: str, command: Sequence[str]) -> NoReturn:
-    """Become `command` in namespaces where it may make hosts, or end and say why not."""
+    """Replace this process by `command` in new namespaces; exit with the reason if that fails."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps ip, and users do not look
     need(target, PACKAGES)
     trial = subprocess.run(

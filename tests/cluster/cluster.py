@@ -1,6 +1,6 @@
-"""A Ray cluster over several hosts, and the service on its head, as an operator would start them.
+"""A Ray cluster over several hosts with the service on its head, started as operators do.
 
-Whatever is started here ends with its host, and every host with pytest.
+Processes end with their host, and hosts end with pytest.
 """
 
 import secrets
@@ -22,7 +22,7 @@ from tests.cluster.hosts import RAY_FOLDER, SHARED_MEMORY, Host, make_bridge, ru
 from tests.end_to_end.digits_job import Bits
 
 MOUNTED = Path("/mnt")
-"""A tmpfs of this run, which all hosts see."""
+"""A tmpfs of this run, visible to all hosts."""
 
 MIB = 2**20
 OBJECT_STORE_BYTES = 256 * MIB
@@ -32,14 +32,14 @@ RAY_PORT = 6379
 PORT = 8711
 START_SECONDS = 30.0
 HEAD_AWAY_SECONDS = 10
-"""So long Ray waits for a head that is away; one that a test starts anew is back sooner."""
+"""How long Ray waits for a lost head. A head that a test restarts is back sooner."""
 BIN = Path(sys.executable).parent
 
 Found = TypeVar("Found")
 
 
 def until(what: Callable[[], Found], seconds: float, why: str) -> Found:
-    """`what()` as soon as it is true."""
+    """Wait until `what()` is true; return it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, why
@@ -59,7 +59,7 @@ class Cluster:
         self.hosts: list[Host] = []
         self.data_dir = MOUNTED / "data"
         self.data_dir.mkdir()
-        self.digests: dict[str, Bits] = {}  # of jobs that nothing happened to
+        self.digests: dict[str, Bits] = {}  # of undisturbed jobs, by spec
         self._service: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +67,7 @@ class Cluster:
         return self.hosts[0]
 
     def add_host(self) -> Host:
-        """One more, on which nothing runs yet; only the head sees the service's data."""
+        """Add a host without Ray; only the head sees the service's data."""
         number = len(self.hosts) + 1
         name = "head" if number == 1 else f"worker-{number - 1}"
         host = Host(number, name, SHARED_MEMORY_BYTES)
@@ -77,7 +77,7 @@ class Cluster:
         return host
 
     def join(self, host: Host) -> None:
-        """Start Ray on a host: the head's, or that of a node that joins it."""
+        """Start Ray on a host: as the head, or as a node that joins the head."""
         where = (
             ("--head", f"--port={RAY_PORT}", "--include-dashboard=false")
             if host is self.head
@@ -89,14 +89,14 @@ class Cluster:
         )
 
     def restart(self, *hosts: Host) -> None:
-        """Start Ray afresh, as whoever watches over the nodes does when it has died on one."""
+        """Stop and start Ray on the hosts, as a process manager does after a crash."""
         for host in hosts:
             self.leave(host)
         for host in hosts:
             self.join(host)
 
     def leave(self, host: Host) -> None:
-        """End Ray on a host at once, as if its machine had died: nobody says goodbye."""
+        """Kill Ray on a host without warning, as if its machine had crashed."""
 
         def gone() -> bool:
             pids = host.processes("/ray/") + host.processes("ray::")
@@ -122,16 +122,16 @@ class Cluster:
         until(self.client.ready, START_SECONDS, "the service is not ready")
 
     def ray(self, *arguments: str) -> tuple[str, ...]:
-        """Ray's own command line, with what it needs to be let in."""
+        """Ray's command line, with the environment and token that it needs."""
         return (*self._environment(), str(BIN / "ray"), *arguments)
 
     def python(self, program: str) -> tuple[str, ...]:
-        """A program that may connect to Ray; its arguments follow."""
+        """The command of a Python program that can connect to Ray."""
         return (*self._environment(), sys.executable, "-c", program)
 
     @contextmanager
     def driver(self, program: str) -> Iterator[None]:
-        """Python of somebody else on the head, once it has printed "ready"."""
+        """Run another Ray driver on the head; enter the block once it has printed "ready"."""
         log = MOUNTED / "driver.log"
         log.unlink(missing_ok=True)
         process = self.head.start(*self.python(program), log=log)
@@ -143,7 +143,7 @@ class Cluster:
             process.wait()
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels, as Prometheus would read it."""
+        """Sum of a metric's samples with these labels, read from /metrics."""
         token = {"Authorization": f"Bearer {self.tokens['service']}"}
         text = httpx2.get(f"{self.client.url}/metrics", headers=token).raise_for_status().text
         families = text_string_to_metric_families(text)
@@ -154,7 +154,7 @@ class Cluster:
         )
 
     def end(self) -> None:
-        """End everything; the kernel would do it too."""
+        """End all hosts and the service."""
         for host in self.hosts:
             host.end()
         if self._service is not None:
@@ -169,7 +169,7 @@ class Cluster:
         return token
 
     def _environment(self) -> list[str]:
-        """A node's, the service's and therefore each driver's: DESIGN's quick detection."""
+        """Environment of nodes, the service and drivers: Ray detects failures within seconds."""
         return [
             "env",
             "HOME=/tmp/home",

@@ -28,7 +28,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the ends of all logs with a failure: they go with the namespaces."""
+    """Show the ends of all logs with a failure: the logs are deleted with the namespaces."""
     report = yield
     if report.failed:
         for log in sorted({*MOUNTED.glob("*.log"), *MOUNTED.glob("data/jobs/*/*.log")}):

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-"""Every host sees it, also where it lies below /tmp, of which each has its own."""
+"""Visible to every host, even below /tmp (each host has its own /tmp)."""
 
 INSIDE = "TEST_BATCHGRAD_NAMESPACES"
-"""Set in the environment of a pytest that may make hosts."""
+"""Environment variable of a pytest process that may create hosts."""
 
 UNSHARE = (
     *("unshare", "--mount", "--net", "--pid", "--uts", "--ipc"),
@@ -43,7 +43,7 @@ while read -r _; do :; done
 
 
 def run(*command: str) -> str:
-    """What a command says on stdout. Raises RuntimeError with what it says on stderr."""
+    """Run a command; return its stdout. Raises RuntimeError with its stderr if it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=RUN_SECONDS)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -62,7 +62,7 @@ class Traffic:
 
 
 class Host:
-    """One of them. `address` is where the others find it."""
+    """A host. The other hosts reach it at `address`."""
 
     def __init__(self, number: int, name: str, shared_memory_bytes: int) -> None:
         self.name = name
@@ -78,7 +78,7 @@ class Host:
         )
         if self._parent.stdout is None or self._parent.stdout.readline() != "ready\n":
             self._parent.kill()
-            raise RuntimeError(f"The host {name} did not start; it says above why.")
+            raise RuntimeError(f"The host {name} did not start; its stderr is above.")
         children = Path(f"/proc/{self._parent.pid}/task/{self._parent.pid}/children").read_text()
         self._first = children.strip()
         peer = ("type", "veth", "peer", "name", "eth0", "netns", self._first)
@@ -89,16 +89,16 @@ class Host:
         self.run("ip", "route", "add", "default", "via", f"{NETWORK}.1")
 
     def command(self, *command: str) -> list[str]:
-        """`command` as it is run here."""
+        """The command line that runs `command` on this host."""
         enter = ("nsenter", "--target", self._first, "--mount", "--net", "--pid", "--uts", "--ipc")
         return [*enter, "--", *command]
 
     def run(self, *command: str) -> str:
-        """Run it here; what it prints."""
+        """Run a command on this host; return its stdout."""
         return run(*self.command(*command))
 
     def start(self, *command: str, log: Path) -> "subprocess.Popen[bytes]":
-        """Start it here; what it prints goes to `log`."""
+        """Start a command on this host; its output goes to `log`."""
         with log.open("a") as output:
             return subprocess.Popen(
                 self.command(*command),
@@ -109,28 +109,28 @@ class Host:
             )
 
     def processes(self, pattern: str) -> list[int]:
-        """Numbers, as this host counts, of processes whose command line holds `pattern`."""
+        """Pids, in this host's namespace, of processes whose command line contains `pattern`."""
         lines = self.run("ps", "-eww", "-o", "pid=,stat=,args=").splitlines()
         rows = [line.split(maxsplit=2) for line in lines]
         return [int(pid) for pid, state, args in rows if pattern in args and state[0] not in "ZX"]
 
     def send(self, sent: signal.Signals, pids: Sequence[int]) -> None:
-        """Signal processes, by their numbers here."""
+        """Send a signal to processes, by their pids in this host's namespace."""
         self.run("kill", f"-{sent.value}", *map(str, pids))
 
     def files(self, folder: str) -> set[str]:
-        """Names in a folder of this host."""
+        """Names of the files in a folder of this host."""
         return set(self.run("ls", "-A", folder).split())
 
     def traffic(self) -> Traffic:
-        """What its cable has carried so far."""
+        """Bytes that its cable has carried so far."""
         [link] = json.loads(run("ip", "-s", "-j", "link", "show", self._cable))
         figures = link["stats64"]
         return Traffic(into=figures["tx"]["bytes"], out=figures["rx"]["bytes"])
 
     @contextmanager
     def unplugged(self) -> Iterator[None]:
-        """Without its cable."""
+        """Disconnect the host's cable while the block runs."""
         run("ip", "link", "set", self._cable, "down")
         try:
             yield
@@ -138,7 +138,7 @@ class Host:
             run("ip", "link", "set", self._cable, "up")
 
     def shape(self, megabits: int | None) -> None:
-        """Limit what goes in and what goes out to so many Mbit/s each; None takes it back."""
+        """Limit each direction of the link to `megabits` per second; None removes the limit."""
         limit = ("tbf", "rate", f"{megabits}mbit", "burst", "128kb", "latency", "100ms")
         for where, device in ((run, self._cable), (self.run, "eth0")):
             if megabits is None:
@@ -147,7 +147,7 @@ class Host:
                 where("tc", "qdisc", "replace", "dev", device, "root", *limit)
 
     def end(self) -> None:
-        """Pull the plug: every process on it is killed."""
+        """Kill every process on the host, as a power failure does."""
         self._parent.kill()
         self._parent.wait()
         for pipe in (self._parent.stdin, self._parent.stdout):
@@ -156,7 +156,7 @@ class Host:
 
 
 def make_bridge() -> None:
-    """What all cables end in, and the address that pytest itself has."""
+    """Create the bridge that connects all cables, with pytest's own address."""
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "br0", "type", "bridge")
     run("ip", "address", "add", f"{NETWORK}.1/24", "dev", "br0")

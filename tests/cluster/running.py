@@ -1,4 +1,4 @@
-"""A job on all hosts that something happens to, and how it must end nevertheless."""
+"""A running job on all hosts that a test disturbs, and checks of its end."""
 
 import json
 from collections.abc import Container, Iterator
@@ -8,11 +8,11 @@ from typing import Any
 from batchgrad.contract import Job
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.hosts import SHARED_MEMORY, Host
-from tests.end_to_end.digits_job import Bits, bits, happened, trained_bits, under_way
+from tests.end_to_end.digits_job import Bits, bits, events_of, trained_bits, under_way
 
 JOB_SECONDS = 90.0
 LONG = {"epochs": 300, "checkpoint_interval_seconds": 1.0}
-"""1,800 steps: some 5 s where nothing goes wrong, so that the job is still there when it does."""
+"""1,800 steps: about 5 s undisturbed, long enough to disturb the job before it ends."""
 
 WIDE = {
     "model": {
@@ -31,7 +31,7 @@ RETRIED = "batchgrad_microbatch_retries_total"
 
 
 class Running:
-    """One job, past its first steps; `host_of` and `worker_on` know its workers."""
+    """A job that has done its first steps."""
 
     def __init__(
         self, cluster: Cluster, job: Job, undisturbed: Bits, before: dict[str, float]
@@ -43,56 +43,56 @@ class Running:
         self._folder = cluster.data_dir / "jobs" / job.id
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What its events of one type say."""
-        return [event.data for event in happened(self._cluster.client, self.id, kind)]
+        """Data of its events of one type."""
+        return [event.data for event in events_of(self._cluster.client, self.id, kind)]
 
     def recovering(self) -> list[dict[str, Any]]:
-        """Why it had to begin again from a checkpoint, each time."""
+        """Data of its `recovering` states: one for each restart from a checkpoint."""
         return [state for state in self.events("state") if state["status"] == "recovering"]
 
     def log(self) -> str:
-        """What its engines and Ray in them have said."""
+        """The log of its engines, with Ray's messages."""
         return (self._folder / "engine.log").read_text(errors="replace")
 
     def losses(self) -> list[dict[str, Any]]:
-        """Its lost workers; not who was to come in their place.
+        """Events of its lost workers, without replacements that failed to start.
 
-        Such a one may be sent to the same node before Ray knows that it is dead.
+        Ray may place a replacement on the same node before it knows that the node is dead.
         """
         return [lost for lost in self.events("worker_lost") if lost["reason"] != "start_failed"]
 
-    def again(self) -> int:
-        """Microbatches that were computed again."""
+    def microbatches_retried(self) -> int:
+        """Number of microbatches that were computed again."""
         return sum(retry["microbatches"] for retry in self.events("retry"))
 
     def worker_on(self, host: Host) -> int:
-        """The number that the newest worker on a host has there."""
+        """Pid of the newest worker on a host, in the host's namespace."""
         joined = self.events("worker_joined")
         return [int(each["pid"]) for each in joined if each["host"] == host.name][-1]
 
     def engine(self) -> int:
-        """The number of its engine on the head."""
+        """Pid of its engine on the head."""
         return int(json.loads((self._folder / "engine.lock").read_text())["pid"])
 
     def counted(self, name: str) -> float:
-        """By how much a metric has grown since the job was submitted."""
+        """Increase of a metric since the job was submitted."""
         return self._cluster.metric(name) - self._before[name]
 
-    def goes_on(self) -> None:
-        """It does a step more."""
+    def assert_progress(self) -> None:
+        """Assert that the job does another step."""
         client = self._cluster.client
         step = client.job(self.id).step
-        until(lambda: client.job(self.id).step > step, JOB_SECONDS, "the job stands still")
+        until(lambda: client.job(self.id).step > step, JOB_SECONDS, "the job does no further step")
 
-    def ends_well(self, *, attempts: Container[int] = (1,)) -> None:
-        """To the end, with the bits of a job that nothing happened to; nothing is left of it."""
+    def assert_same_bits(self, *, attempts: Container[int] = (1,)) -> None:
+        """Assert that the job ends with the bits of an undisturbed job and leaves no process."""
         done = self._cluster.client.wait(self.id, timeout=JOB_SECONDS)
         assert bits(done) == self._undisturbed
         assert done.attempts in attempts
         until(lambda: not self._left(), 10, f"still there: {self._left()}")
 
     def _left(self) -> dict[str, Any]:
-        """Its processes and what they keep in shared memory, by host."""
+        """Its processes and their files in shared memory, by host."""
         hosts = self._cluster.hosts
         found = {host.name: host.processes("ray::GradientWorker") for host in hosts}
         found["engine"] = self._cluster.head.processes("batchgrad_engine")
@@ -102,7 +102,7 @@ class Running:
 
 @contextmanager
 def running(cluster: Cluster, **changes: Any) -> Iterator[Running]:
-    """A job on three hosts, two threads each, after its first steps."""
+    """Run a job on three hosts with two threads each; enter the block after its first steps."""
     changes = LONG | changes
     alone = json.dumps({**changes, "workers": 0, "threads": 1})
     if alone not in cluster.digests:

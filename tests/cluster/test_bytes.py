@@ -1,4 +1,4 @@
-"""What a step costs on the wire: by formula, by metric, by the interface's own counters."""
+"""Bytes of a step on the network: the formula, the metric and the interface's counters agree."""
 
 from typing import Any
 

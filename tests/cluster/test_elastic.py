@@ -15,15 +15,15 @@ print(json.dumps({n["NodeManagerAddress"]: n["NodeID"] for n in ray.nodes() if n
 
 
 def nodes(cluster: Cluster) -> dict[str, str]:
-    """Names in Ray of the nodes that are alive, by address."""
-    said = cluster.head.run(*cluster.python(NODES)).splitlines()
-    [line] = [line for line in said if line.startswith("{")]  # Ray too says something, at any time
+    """Node ids of the living nodes, by address."""
+    lines = cluster.head.run(*cluster.python(NODES)).splitlines()
+    [line] = [line for line in lines if line.startswith("{")]  # Ray may print lines as well
     found: dict[str, str] = json.loads(line)
     return found
 
 
 def drain(cluster: Cluster, host: Host) -> None:
-    """As an autoscaler does it with a node that will be taken away."""
+    """Drain a node, as an autoscaler does before it removes it."""
     node = nodes(cluster)[host.address]
     cluster.head.run(
         *cluster.ray("drain-node", f"--address={cluster.head.address}:{RAY_PORT}"),
@@ -36,7 +36,7 @@ def hosts_of(events: list[dict[str, Any]]) -> list[str]:
     return [each["host"] for each in events]
 
 
-def test_one_worker_a_node_follows_the_cluster(cluster: Cluster) -> None:
+def test_workers_follow_nodes_that_join_and_drain(cluster: Cluster) -> None:
     host = cluster.hosts[2]
     try:
         cluster.leave(host)
@@ -44,10 +44,10 @@ def test_one_worker_a_node_follows_the_cluster(cluster: Cluster) -> None:
         with running(cluster, epochs=900, workers={"min": 1, "max": 8}, threads="auto") as job:
             assert sorted(hosts_of(job.events("worker_joined"))) == ["head", "worker-1"]
             cluster.join(host)
-            until(lambda: len(job.events("worker_joined")) == 3, 5, "nobody on the new node")
+            until(lambda: len(job.events("worker_joined")) == 3, 5, "no worker on the new node")
             drain(cluster, cluster.hosts[1])
-            until(lambda: job.events("worker_lost"), 5, "the node was not left")
-            job.ends_well()
+            until(lambda: job.events("worker_lost"), 5, "the drained node keeps its worker")
+            job.assert_same_bits()
             [left] = job.events("worker_lost")
             assert (left["host"], left["reason"]) == ("worker-1", "dismissed")
             assert left["detail"] == "its node is being drained"

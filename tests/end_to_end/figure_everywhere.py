@@ -1,4 +1,4 @@
-"""`python figure_everywhere.py FOLDER`: a job's figures wherever they are shown, as JSON.
+"""`python figure_everywhere.py FOLDER`: print all places that show a job's figures, as JSON.
 
 Run on a copy of the tree by test_figures.py.
 """
@@ -20,7 +20,7 @@ START_SECONDS = 60.0
 
 
 def shown(folder: Path) -> dict[str, str]:
-    """Where a figure is shown, and the text there."""
+    """The text of each place that shows figures, by the place's name."""
     with private_service(folder=folder) as client:
         client.put_arrays("digits", *digits())
         [file] = folder.glob("*/token")
@@ -52,7 +52,7 @@ def shown(folder: Path) -> dict[str, str]:
 
 
 def _metrics_of_steps(http: httpx2.Client) -> str:
-    """What Prometheus reads once the job has done a step."""
+    """The text of /metrics once the job has done a step."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         metrics = http.get("/metrics").text

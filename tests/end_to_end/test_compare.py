@@ -40,7 +40,7 @@ def test_mean_gradient_trains_no_worse_than_any_shortcut(
 
 
 def test_training_loss_is_that_of_all_training_examples(client: Client) -> None:
-    """With the whole set in one minibatch, the next step's loss is the same number."""
+    """If one minibatch holds the whole set, the next step's loss is the training loss."""
     spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=3", "batch_size=full", "keep=last"])
     comparing.store_if_built_in(client, spec.dataset, lambda _: None)
     [arm, _] = comparing.compare(client, spec, ["averaged_error"])
@@ -49,7 +49,7 @@ def test_training_loss_is_that_of_all_training_examples(client: Client) -> None:
 
 
 def test_the_last_epoch_counts_examples_and_not_minibatches(client: Client) -> None:
-    """At a learning rate that moves nothing, an epoch's loss is that of all its examples."""
+    """At a learning rate too small to change θ, an epoch's loss is that of all its examples."""
     inputs = [[k / 9.0] for k in range(65)]
     weights = [1.0 + k % 3 for k in range(65)]
     client.put_arrays("uneven", inputs, [float(k * k) for k in range(65)], weights)

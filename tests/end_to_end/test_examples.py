@@ -1,4 +1,4 @@
-"""What single examples did is the same whoever computed it, and whatever died meanwhile."""
+"""The example ledger and replays are the same on any worker and after a crash."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.ray
 LONG = {"epochs": 200}
 
 
-def test_ledger_and_replays_of_a_run_whose_engine_was_killed(
+def test_ledger_and_replays_do_not_change_when_the_engine_is_killed(
     client: Client, data_folder: Path
 ) -> None:
     whole = client.wait(client.submit(spec(workers=0, threads=1, **LONG)).id, timeout=60)

@@ -1,4 +1,4 @@
-"""A figure that is declared is everywhere: one declaration is added to a copy of the tree."""
+"""One declaration shows a figure everywhere: the test adds one to a copy of the tree."""
 
 import json
 import os
@@ -26,7 +26,7 @@ AFTER_THE_LAST = "\n\n\nFIGURES:"
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the changed tree shows, by place."""
+    """Texts of the changed tree, by place."""
     folder = tmp_path_factory.mktemp("tree")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package)
@@ -51,7 +51,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-def test_it_is_in_every_row_the_job_and_its_events(shown: dict[str, str]) -> None:
+def test_rows_job_and_events_have_the_figure(shown: dict[str, str]) -> None:
     job = json.loads(shown["job"])
     rows = json.loads(shown["rows"])["data"]
     for row in rows:
@@ -62,7 +62,7 @@ def test_it_is_in_every_row_the_job_and_its_events(shown: dict[str, str]) -> Non
     assert events[-1]["data"]["norm_spread"] == job["norm_spread"]
 
 
-def test_it_is_described_with_unit_and_help(shown: dict[str, str]) -> None:
+def test_descriptions_have_its_unit_and_help(shown: dict[str, str]) -> None:
     schemas = json.loads(shown["description"])["components"]["schemas"]
     for schema in ("StepRow", "Job"):
         described = schemas[schema]["properties"]["norm_spread"]
@@ -72,7 +72,7 @@ def test_it_is_described_with_unit_and_help(shown: dict[str, str]) -> None:
     assert re.search(r"norm spread +Largest norm of an example's gradient", shown["help"])
 
 
-def test_prometheus_reads_it(shown: dict[str, str]) -> None:
+def test_prometheus_metrics_have_the_figure(shown: dict[str, str]) -> None:
     assert "# HELP batchgrad_job_norm_spread Largest norm" in shown["metrics"]
     [value] = re.findall(r"^batchgrad_job_norm_spread\{.*\} (.+)$", shown["metrics"], re.MULTILINE)
     assert float(value) > 1

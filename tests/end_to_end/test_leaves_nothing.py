@@ -1,4 +1,4 @@
-"""However a service ends, nothing of it is left; and the next one goes on with its jobs."""
+"""A service that ends, by any signal, leaves nothing behind; the next one continues its jobs."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from batchgrad_engine.checkpoints.checkpoints import read
 from tests.end_to_end.digits_job import (
     ENDLESS,
     PATIENCE_SECONDS,
-    get_on,
-    happened,
+    events_of,
     spec,
     undisturbed,
+    wait_for_more_steps,
 )
 
 pytestmark = pytest.mark.ray
@@ -48,7 +48,7 @@ def service(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Processes that this one started, and theirs."""
+    """Pids of the direct and indirect child processes of `pid`."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -65,7 +65,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those that still run; zombies wait for somebody's attention and do nothing."""
+    """The pids that still run, without zombies."""
     found = set()
     for pid in pids:
         try:
@@ -78,7 +78,7 @@ def alive(pids: set[int]) -> set[int]:
 
 
 def traces(pids: set[int], data_dir: Path) -> set[Path]:
-    """What these processes keep outside the data directory: Ray's folder, shared memory."""
+    """Files of these processes outside the data directory: Ray's folder and shared memory."""
     found = {Path(json.loads((data_dir / "keeper.json").read_text())["temp_dir"])}
     for pid in pids:
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -88,12 +88,12 @@ def traces(pids: set[int], data_dir: Path) -> set[Path]:
     return {path for path in found if path.is_relative_to("/dev/shm") or path.is_dir()}  # noqa: S108
 
 
-def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
+def test_an_ended_service_leaves_nothing_and_the_next_continues_its_job(
     client: Client, tmp_path: Path
 ) -> None:
-    """One job over three services.
+    """One job runs in three services in turn.
 
-    SIGTERM goes to the whole tree, as systemd sends it: no step is lost then either.
+    SIGTERM goes to all processes, as systemd sends it, and loses no step either.
     """
     job_id = ""
     for attempt, sent in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGINT), 1):
@@ -101,8 +101,8 @@ def test_service_that_is_ended_leaves_nothing_and_its_job_goes_on(
             if not job_id:
                 mine.put_arrays("digits", *digits())
                 job_id = mine.submit(spec(workers=2, **ENDLESS)).id
-            get_on(mine, job_id)
-            states = [event.data["status"] for event in happened(mine, job_id, "state")]
+            wait_for_more_steps(mine, job_id)
+            states = [event.data["status"] for event in events_of(mine, job_id, "state")]
             assert states.count("recovering") == attempt - 1
             started = descendants(process.pid)
             assert len(started) > 5  # the head, Ray's own processes, engine, workers

@@ -1,4 +1,4 @@
-"""Workers, threads, deaths, pauses and restarts decide how fast a job is, never what it learns."""
+"""Workers, threads, crashes, pauses and restarts do not change a job's bits."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from tests.end_to_end.digits_job import (
     PATIENCE_SECONDS,
     Bits,
     bits,
-    get_on,
-    happened,
+    events_of,
     kill_engine,
     pause,
     trained_bits,
     under_way,
     undisturbed,
     until,
+    wait_for_more_steps,
 )
 
 pytestmark = pytest.mark.ray
@@ -44,15 +44,15 @@ def short_bits(client: Client) -> Bits:
     ],
     ids=str,
 )
-def test_any_number_of_workers_and_threads(
+def test_any_number_of_workers_and_threads_gives_the_same_bits(
     client: Client, short_bits: Bits, changes: dict[str, Any]
 ) -> None:
     assert trained_bits(client, **changes) == short_bits
 
 
-def workers_of(client: Client, job_id: str) -> list[int]:
-    """Processes of the workers that have joined, in that order."""
-    return [event.data["pid"] for event in happened(client, job_id, "worker_joined")]
+def worker_pids(client: Client, job_id: str) -> list[int]:
+    """Pids of the workers, in the sequence in which they joined."""
+    return [event.data["pid"] for event in events_of(client, job_id, "worker_joined")]
 
 
 @pytest.mark.parametrize(
@@ -60,49 +60,49 @@ def workers_of(client: Client, job_id: str) -> list[int]:
     [(signal.SIGKILL, "died"), (signal.SIGSTOP, "silent")],
     ids=["killed", "stopped"],
 )
-def test_worker_that_is_killed_or_stopped(
+def test_a_killed_or_stopped_worker_changes_no_bit(
     client: Client, sent: signal.Signals, reason: str
 ) -> None:
-    """Two real actors run. One is stopped before it is killed, too, so that an answer is due.
+    """Two actors run. The one to be killed is stopped first, so that it has a range to compute.
 
-    A worker that dies between two steps leaves nothing to compute again.
+    A worker that dies between two steps would leave nothing to retry.
     """
     with under_way(client, 30, workers=2, **ENDLESS) as job:
         assert (job.executor, job.workers) == ("ray", 2)
-        victim, other = workers_of(client, job.id)
+        victim, other = worker_pids(client, job.id)
         assert victim != other
         for pid in (victim, other):
             assert "GradientWorker" in Path(f"/proc/{pid}/cmdline").read_text()
         os.kill(victim, signal.SIGSTOP)
         time.sleep(0.05)
         os.kill(victim, sent)
-        until(client, job.id, lambda job: len(workers_of(client, job.id)) == 3)
+        until(client, job.id, lambda job: len(worker_pids(client, job.id)) == 3)
         done = pause(client, job.id)
     assert done.attempts == 1
-    (lost,) = happened(client, job.id, "worker_lost")
+    (lost,) = events_of(client, job.id, "worker_lost")
     assert (lost.data["pid"], lost.data["reason"]) == (victim, reason)
-    assert happened(client, job.id, "retry")
-    assert len(workers_of(client, job.id)) == 3
+    assert events_of(client, job.id, "retry")
+    assert len(worker_pids(client, job.id)) == 3
     assert not Path(f"/proc/{victim}").exists()
     assert done.last_parameters_digest == undisturbed(client, done.step)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_engine_that_is_killed(client: Client, data_folder: Path, workers: int) -> None:
+def test_a_killed_engine_changes_no_bit(client: Client, data_folder: Path, workers: int) -> None:
     with under_way(client, 10, workers=workers, checkpoint_interval_seconds=0.05, **ENDLESS) as job:
         kill_engine(data_folder, job.id)
         until(client, job.id, lambda job: job.attempts == 2)
-        get_on(client, job.id)
+        wait_for_more_steps(client, job.id)
         done = pause(client, job.id)
     assert done.attempts == 2
     assert done.last_parameters_digest == undisturbed(client, done.step)
-    states = [event.data["status"] for event in happened(client, job.id, "state")]
+    states = [event.data["status"] for event in events_of(client, job.id, "state")]
     assert "recovering" in states
     rows = [row.step for row in client.steps(job.id)]
     assert rows == list(range(1, done.step + 1))
 
 
-def test_pause_and_resume(client: Client) -> None:
+def test_pausing_and_resuming_changes_no_bit(client: Client) -> None:
     with under_way(client, 30, workers=2, epochs=200) as job:
         paused = pause(client, job.id)
         assert paused.step < paused.steps_planned

@@ -1,4 +1,4 @@
-"""Training features leave the bits alone too, whoever computes and however often it stops."""
+"""Jobs with training features give the same bits for any workers, threads and interruptions."""
 
 from typing import Any
 
