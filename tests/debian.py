@@ -1,4 +1,4 @@
-"""Programs that a suite needs besides Python: Debian packages, installed where they are missing."""
+"""Install programs that a test suite needs besides Python, from Debian packages."""
 
 import os
 import shutil
@@ -11,17 +11,17 @@ from typing import NoReturn
 import pytest
 
 SKIP_ALOUD = "TEST_BATCHGRAD_SKIP_ALOUD"
-"""Set, a suite that cannot run on this machine says so and does not fail; .ci/run sets it."""
+"""If set, a suite that cannot run on this machine prints why and succeeds; .ci/run sets it."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-"""Debian's packages ask it whether they may start their daemons; 101 is no."""
+"""A script that tells Debian's packages by exit status 101 not to start daemons."""
 
 
 def need(target: str, programs: Mapping[str, str], *more: str, path: str | None = None) -> None:
-    """See that every program is there; `programs` says the package of each, `more` come with them.
+    """Install the packages of missing programs, and `more` with them.
 
-    They are looked for in `path`, if given, else in PATH. Ends the process, as `cannot` does, where
-    they can't be had.
+    `programs` maps each program to its package. Programs are searched in `path`, if given, else in
+    PATH. Ends the process like `cannot` if they cannot be installed.
     """
     packages = sorted(
         {package for name, package in programs.items() if not shutil.which(name, path=path)}
@@ -44,7 +44,7 @@ def need(target: str, programs: Mapping[str, str], *more: str, path: str | None 
 
 
 def cannot(target: str, why: str) -> NoReturn:
-    """End the process: this machine can't run the suite of `make {target}`."""
+    """End the process: this machine cannot run the suite of `make {target}`."""
     aloud = os.environ.get(SKIP_ALOUD)
     rule = "!" * 80
     sys.stderr.write(f"{rule}\nmake {target} CANNOT RUN HERE: {why}\n{rule}\n")
@@ -52,7 +52,7 @@ def cannot(target: str, why: str) -> NoReturn:
 
 
 def cannot_run(why: str) -> NoReturn:
-    """The same inside pytest, for what is found out there: its tests are skipped, or fail."""
+    """Skip or fail the current test, like `cannot` but inside pytest."""
     if os.environ.get(SKIP_ALOUD):
         pytest.skip(why)
     pytest.fail(why)
@@ -61,6 +61,6 @@ def cannot_run(why: str) -> NoReturn:
 def _apt(target: str, *arguments: str) -> None:
     command = ("apt-get", "--quiet=2", *arguments)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if said.returncode:
-        cannot(target, f"apt-get {arguments[0]}: {said.stderr.strip()}")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        cannot(target, f"apt-get {arguments[0]}: {done.stderr.strip()}")

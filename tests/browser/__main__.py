@@ -1,4 +1,4 @@
-"""`python -m tests.browser`: pytest on tests/browser, with Debian's Chromium, installed if missing.
+"""`python -m tests.browser`: run pytest on tests/browser with Debian's Chromium; install it first.
 
 Playwright's own browsers are not used: they would be downloaded from another host.
 """
@@ -15,7 +15,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> None:
-    """Become pytest, or say why not; what follows on the command line is pytest's."""
+    """Replace this process by pytest (pass the command line on), or exit with why not."""
     if not _found():
         need("test-browser", {"chromium": "chromium"}, "fonts-dejavu-core")
     os.environ[CHROMIUM] = _found() or cannot("test-browser", "Chromium was not installed.")

@@ -1,4 +1,4 @@
-"""A service and a browser for all tests here. Collected by `make test-browser` alone."""
+"""The service and the browser of the browser tests. `make test-browser` alone collects them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Running:
-    """A service: the link that logs in, a client, and its database's file."""
+    """A running service: its login link, a client, and its database file."""
 
     link: str
     client: Client
@@ -34,7 +34,7 @@ class Running:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that changes the service's database behind its back."""
+        """A transaction on the service's database, outside of the service."""
         engine = create_engine(f"sqlite:///{self.database}", connect_args={"timeout": 10})
         try:
             with engine.begin() as connection:
@@ -71,9 +71,9 @@ Shot = Callable[..., None]
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """Opens pages that may neither complain nor ask another host; arguments are the context's.
+    """Open pages; fail if a page logs a problem or sends a request to another host.
 
-    A link that logs in is followed.
+    A login link is followed.
     """
     wrong: list[str] = []
     with ExitStack() as stack:
@@ -87,17 +87,17 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
             page = context.new_page()
             page.set_default_timeout(PATIENCE_SECONDS * 1000)
 
-            def said(kind: str, text: str) -> None:
+            def check_message(kind: str, text: str) -> None:
                 if kind in {"error", "warning"} and not (expected and expected in text):
                     wrong.append(text)
 
-            def asked(address: str) -> None:
+            def check_request(address: str) -> None:
                 if urlsplit(address).netloc != urlsplit(url).netloc:
-                    wrong.append(f"asked {address}")
+                    wrong.append(f"request to {address}")
 
-            page.on("console", lambda message: said(message.type, message.text))
-            page.on("pageerror", lambda error: said("error", str(error)))
-            page.on("request", lambda request: asked(request.url))
+            page.on("console", lambda message: check_message(message.type, message.text))
+            page.on("pageerror", lambda error: check_message("error", str(error)))
+            page.on("request", lambda request: check_request(request.url))
             if link != url:
                 page.goto(link)
                 page.wait_for_url(f"{url}/")
@@ -114,7 +114,7 @@ def page(open_page: OpenPage, running: Running) -> "Page":
 
 @pytest.fixture(scope="session")
 def shot() -> Shot:
-    """Leaves a screenshot of a page from its top on, 1280 wide."""
+    """Save a screenshot of the top of a page, 1280 pixels wide."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     def take(page: "Page", name: str, height: int = 900) -> None:
@@ -126,5 +126,5 @@ def shot() -> Shot:
 
 @pytest.fixture(scope="session")
 def trained(running: Running) -> str:
-    """The id of a job that has succeeded."""
+    """The id of a succeeded job."""
     return running.client.wait(running.client.submit(spec(0, None, 30)).id).id

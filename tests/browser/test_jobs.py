@@ -1,4 +1,4 @@
-"""Jobs from the page: submitted, watched, paused, resumed, cancelled, looked into."""
+"""Jobs in the browser: submit, watch, pause, resume, cancel, and inspect examples."""
 
 import time
 from random import random
@@ -27,7 +27,7 @@ def points(page: Page, chart: str) -> int:
 
 
 def submit(page: Page, **changes: str) -> None:
-    """Change lines of the form's own spec, and submit it."""
+    """Submit the form's example spec with some keys changed."""
     page.goto("/")
     page.get_by_role("link", name="Submit", exact=True).click()
     text = page.get_by_label("Job spec (YAML)")

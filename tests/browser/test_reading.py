@@ -1,4 +1,4 @@
-"""Whether everybody can read and use it: widths, contrast, keyboard, themes, the login."""
+"""Accessibility of the pages: widths, contrast, themes, keyboard; and the login."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ CONTRAST = """() => {
 
 
 def settled(page: Page, path: str) -> None:
-    """Go there, and wait until it shows what it has to."""
+    """Open a page and wait until its plots are drawn."""
     page.goto(path)
     plots = page.locator(".plot")
     if plots.count():

@@ -1,4 +1,4 @@
-"""One engine and one stack for all tests here. Collected by `make test-containers` alone."""
+"""The engine and stack of the container tests. `make test-containers` alone collects them."""
 
 import os
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from batchgrad.local.demo import digits
-from tests.containers.__main__ import ASKED_FOR
+from tests.containers.__main__ import ENABLED
 from tests.containers.engine import Engine, EngineUnavailableError, make_images
 from tests.containers.stack import Stack
 from tests.debian import cannot_run
 
-collect_ignore_glob = [] if os.environ.get(ASKED_FOR) else ["test_*.py"]
+collect_ignore_glob = [] if os.environ.get(ENABLED) else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""A Docker engine for the tests alone, and images that nobody has to pull for it.
+"""A Docker engine for the tests, and base images that are built instead of pulled.
 
-It shares nothing with an engine that may run here: own folder, own socket, no bridge, no firewall
-rule. What a registry would give is made from Debian's packages, under the name that the Dockerfile
-and docker-compose.yml ask for.
+The engine shares nothing with another engine on this machine: it has its own folder and socket, no
+bridge and no firewall rule. Images from Debian's packages get the names that the Dockerfile
+and docker-compose.yml use.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.deploy.deployed import ROOT
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-"""Debian's own docker, which builds with BuildKit; another one may come first in PATH."""
+"""Finds Debian's docker, which builds with BuildKit, before another one in PATH."""
 
 TOOLS = {
     "dockerd": "docker.io",
@@ -26,7 +26,7 @@ TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "setpriv": "util-linux",
 }
-"""By program, Debian's package; `python -m tests.containers` sees that they are there."""
+"""Debian's package of each program; `python -m tests.containers` installs missing ones."""
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -35,17 +35,17 @@ _FOR_PIP = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY",
 
 
 class EngineUnavailableError(Exception):
-    """No engine can run here; the message says why."""
+    """No engine can run on this machine; the message says why."""
 
 
 class Engine:
-    """`dockerd`, which ends with the process that started it."""
+    """A `dockerd` process, which ends with the process that started it."""
 
     def __init__(self) -> None:
-        """Start it.
+        """Start `dockerd`.
 
         Raises:
-            EngineUnavailableError: root or something of the kernel is missing.
+            EngineUnavailableError: root rights or a kernel feature is missing.
         """
         if os.geteuid() != 0:
             raise EngineUnavailableError("only root can start a Docker engine")
@@ -68,7 +68,7 @@ class Engine:
         raise EngineUnavailableError(f"dockerd does not start here; the end of its log:\n{last}")
 
     def run(self, *command: str | Path, seconds: float = 120) -> str:
-        """What a tool says, in the repository's root; its refusal is an AssertionError."""
+        """Run a tool in the repository's root; return its stdout, or raise AssertionError."""
         done = subprocess.run(
             [str(part) for part in command],
             env=self.environment,
@@ -80,16 +80,16 @@ class Engine:
             check=False,
         )
         if done.returncode != 0:
-            told = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-            raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{told}")
+            output = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+            raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{output}")
         return done.stdout.strip()
 
     def import_debian(self, name: str, *options: str, changes: tuple[str, ...] = ()) -> None:
-        """A small Debian under the name of an image that would be pulled elsewhere.
+        """Build a small Debian image under the name of an image that is normally pulled.
 
         Raises:
-            EngineUnavailableError: there is no Debian to be had, or it can't run on a network of
-                its own: root has not all rights here, as in a container that is not privileged.
+            EngineUnavailableError: Debian's packages are not available, or a container has no
+                network of its own, as inside a container that is not privileged.
         """
         archive = self.folder / "debian.tar"
         make = ("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm")
@@ -107,7 +107,7 @@ class Engine:
         archive.unlink()
 
     def remove(self) -> None:
-        """Stop it; nothing of it stays."""
+        """Stop `dockerd` and delete its files, mounts and cgroups."""
         self._end()
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
         for point in sorted((line.split()[1] for line in mounts), reverse=True):
@@ -162,7 +162,7 @@ class Engine:
 
 
 def make_images(engine: Engine) -> None:
-    """What the Dockerfile and docker-compose.yml start from, then the project's own image."""
+    """Build the base images of the Dockerfile and docker-compose.yml, then the project's image."""
     dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
     (base,) = set(re.findall(r"^FROM (\S+:\S+)", dockerfile, re.MULTILINE))
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -189,7 +189,7 @@ def make_images(engine: Engine) -> None:
 
 
 def _remove_leftovers() -> None:
-    """Folders of engines whose tests were killed; the engines ended with them."""
+    """Delete folders of earlier engines whose tests were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         pid_file = folder / "docker.pid"
         if not (pid_file.exists() and Path("/proc", pid_file.read_text().strip()).exists()):

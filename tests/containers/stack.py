@@ -1,4 +1,4 @@
-"""The compose file, started on the tests' engine as docs/deploy.md says."""
+"""The compose project, started on the tests' engine as docs/deploy.md describes."""
 
 import json
 import urllib.request
@@ -8,11 +8,11 @@ from batchgrad.client import Client
 from tests.containers.engine import Engine
 
 STARTED = ("service", "worker", "prometheus")
-"""All but grafana, which Debian has no package of."""
+"""All services except grafana, which has no Debian package."""
 
 
 class Stack:
-    """One compose project."""
+    """A compose project."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -30,7 +30,7 @@ class Stack:
         )
 
     def up(self, workers: int = 2) -> None:
-        """Start what is not running; returns when all of it was started, healthy or not."""
+        """Start containers that are not running; return when all have started, healthy or not."""
         options = ("--detach", "--no-build", "--scale", f"worker={workers}")
         try:
             self.compose("up", *options, *STARTED, seconds=240)
@@ -42,11 +42,11 @@ class Stack:
         self.compose("down", "--volumes", "--timeout", "45")
 
     def containers(self, service: str = "") -> list[str]:
-        """Their ids."""
+        """Ids of the containers of a service, or of all."""
         return self.compose("ps", "--quiet", *([service] if service else [])).split()
 
     def state(self, container: str) -> dict[str, Any]:
-        """What `docker inspect` says of it."""
+        """The output of `docker inspect` for a container."""
         (found,) = json.loads(self.engine.run("docker", "inspect", container))
         return dict(found)
 
@@ -57,12 +57,12 @@ class Stack:
         return f"http://{self.compose('port', service, str(port))}"
 
     def client(self) -> Client:
-        """A client on the host, with the token as the docs tell to get it."""
+        """A client on the host, with the token read as docs/deploy.md describes."""
         token = self.inside("service", "cat", "/run/batchgrad/api/token")
         return Client(self.url("service", 8711), token=token)
 
     def prometheus(self, path: str) -> Any:
-        """The data that its HTTP API answers."""
+        """Data from Prometheus's HTTP API."""
         url = f"{self.url('prometheus', 9090)}/api/v1/{path}"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  (loopback)
             return json.load(answer)["data"]

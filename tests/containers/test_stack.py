@@ -1,4 +1,4 @@
-"""The compose stack on a real engine, from the unmodified Dockerfile and compose file."""
+"""The compose stack on a Docker engine, from the unmodified Dockerfile and compose file."""
 
 import time
 import urllib.error
@@ -20,7 +20,7 @@ STEPS = 2500
 
 @pytest.fixture(autouse=True)
 def _all_there(stack: Stack) -> None:
-    """Each test finds two workers, whatever the one before did to them."""
+    """Start two workers before each test, if the previous test stopped some."""
     stack.up()
     until(lambda: [health(stack, c) for c in running(stack)], ["healthy"] * 4)
 
@@ -33,15 +33,15 @@ def health(stack: Stack, container: str) -> str:
     return str(stack.state(container)["State"].get("Health", {}).get("Status"))
 
 
-def until(look: Callable[[], Any], expected: Any) -> None:
+def until(read: Callable[[], Any], expected: Any) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (seen := look()) != expected:
+    while (seen := read()) != expected:
         assert time.monotonic() < deadline, seen
         time.sleep(0.5)
 
 
 def spec(workers: int, steps: int) -> dict[str, Any]:
-    """The digits in small steps: quick inline, slow enough on workers to disturb them."""
+    """The demo's job in small steps: quick inline, slow enough on workers to disturb them."""
     small = {"steps": steps, "batch_size": 32, "microbatch_size": 8, "threads": 1}
     digits = demo.spec(workers, None, 1)
     return {key: value for key, value in digits.items() if key != "epochs"} | small
@@ -54,7 +54,7 @@ def trained(client: Client, job_id: str) -> Job:
 
 
 def under_way(client: Client, steps: int) -> str:
-    """The id of a job on two workers that has done some steps."""
+    """Submit a job on two workers; return its id after its first steps."""
     job_id = client.submit(spec(2, steps)).id
     until(lambda: client.job(job_id).step >= 10, expected=True)
     return job_id
@@ -87,7 +87,7 @@ def test_a_job_from_outside_has_the_same_bits_on_workers_as_inline(stack: Stack)
         assert len(set(hosts_that_joined(client, spread.id))) == 2
 
 
-def test_a_killed_worker_costs_no_bit(stack: Stack) -> None:
+def test_a_killed_worker_changes_no_bit(stack: Stack) -> None:
     with stack.client() as client:
         inline = trained(client, client.submit(spec(0, STEPS)).id)
         victim, _ = stack.containers("worker")
@@ -102,8 +102,8 @@ def test_a_killed_worker_costs_no_bit(stack: Stack) -> None:
         ]
 
 
-def test_a_restarted_service_goes_on_with_its_job(stack: Stack) -> None:
-    """Engine, head and API go; the workers leave the old head and join the new one."""
+def test_a_restarted_service_continues_its_job(stack: Stack) -> None:
+    """Engine, head and API stop; the workers leave the old head and join the new one."""
     with stack.client() as client:
         inline = trained(client, client.submit(spec(0, STEPS)).id)
         job_id = under_way(client, STEPS)
@@ -127,7 +127,7 @@ def test_prometheus_finds_every_target(stack: Stack) -> None:
     assert build["metric"]["instance"] == "service:8711"
 
 
-def test_strangers_are_refused(stack: Stack) -> None:
+def test_requests_without_the_tokens_are_refused(stack: Stack) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{stack.url('service', 8711)}/v1/jobs", timeout=10)  # noqa: S310
     ask = ("ray", "health-check", "--address", "service:6379")
@@ -136,14 +136,14 @@ def test_strangers_are_refused(stack: Stack) -> None:
         stack.inside("worker", "env", f"RAY_AUTH_TOKEN={'0' * 64}", *ask)
 
 
-def test_tokens_are_for_their_owner(stack: Stack) -> None:
+def test_only_its_owner_can_read_a_token(stack: Stack) -> None:
     assert stack.inside("worker", "stat", "-c", "%a %u", "/run/batchgrad/ray/token") == "600 10001"
     with pytest.raises(AssertionError, match="No such file"):
         stack.inside("worker", "cat", "/run/batchgrad/api/token")
 
 
-def test_only_loopback_listens(stack: Stack) -> None:
-    """Of all that the engine publishes on this machine."""
+def test_only_loopback_ports_are_published(stack: Stack) -> None:
+    """Covers every port that the engine publishes on this machine."""
     for container in running(stack):
         ports = stack.state(container)["NetworkSettings"]["Ports"]
         published = [each["HostIp"] for bound in ports.values() for each in bound or []]

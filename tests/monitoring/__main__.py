@@ -1,6 +1,6 @@
-"""`python -m tests.monitoring`: sees to Prometheus, Alertmanager and npm, then runs pytest here.
+"""`python -m tests.monitoring`: install Prometheus, Alertmanager and npm, then run pytest.
 
-What follows on the command line is pytest's. All data is in one temporary directory, which goes
+The command line is passed on to pytest. All data is in one temporary directory, deleted
 with the run.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.debian import need
-from tests.monitoring.programs import ASKED_FOR, PROGRAMS
+from tests.monitoring.programs import ENABLED, PROGRAMS
 
 LIMIT_SECONDS = "600"
 
 
 def main() -> int:
-    """Pytest's exit status."""
+    """Run pytest; return its exit status."""
     with TemporaryDirectory(prefix="batchgrad-monitoring-") as folder:
         need("test-monitoring", PROGRAMS)
         tests = str(Path(__file__).parent)
@@ -25,7 +25,7 @@ def main() -> int:
         command = ("timeout", LIMIT_SECONDS, *pytest, *sys.argv[1:])
         return subprocess.run(
             command,
-            env=os.environ | {ASKED_FOR: "1"},
+            env=os.environ | {ENABLED: "1"},
             check=False,
         ).returncode
 

@@ -1,4 +1,4 @@
-"""Metrics of a busy service: many jobs with all figures there are."""
+"""Metrics registries of a busy service, with every figure defined, and of a quiet one."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,7 @@ SHORTCUT = LayeredShortcut(
 )
 
 
-def everything() -> Report:
+def full_report() -> Report:
     """A report in which each figure is defined."""
     step = row(7).model_copy(
         update={
@@ -55,7 +55,7 @@ def everything() -> Report:
 
 
 def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
-    """A service that has just started, and has no job."""
+    """The registry of a service that has just started and has no jobs."""
     registry = CollectorRegistry()
     metrics = Metrics(
         registry,
@@ -67,7 +67,7 @@ def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
 
 
 def busy_registry(jobs: int) -> CollectorRegistry:
-    """A service on which `jobs` jobs run and a request was answered."""
+    """The registry of a service with `jobs` running jobs and one answered request."""
     registry, metrics = quiet_registry()
     with TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder)}/store.sqlite3")
@@ -77,6 +77,6 @@ def busy_registry(jobs: int) -> CollectorRegistry:
     for number in range(jobs):
         job_id = f"job_01234567890{number:05d}"
         metrics.begin(job.model_copy(update={"id": job_id}))
-        metrics.observe(job_id, everything())
+        metrics.observe(job_id, full_report())
     metrics.http_request("GET", "/v1/jobs/{job_id}", 200, 0.001)
     return registry

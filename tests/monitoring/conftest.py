@@ -1,14 +1,14 @@
-"""What needs a real Prometheus is collected by `make test-monitoring` alone."""
+"""Fixtures of tests with Prometheus, which `make test-monitoring` alone collects."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.monitoring.programs import ASKED_FOR
+from tests.monitoring.programs import ENABLED
 from tests.monitoring.watched import Watched
 
-collect_ignore_glob = [] if ASKED_FOR in os.environ else ["test_live_*.py"]
+collect_ignore_glob = [] if ENABLED in os.environ else ["test_live_*.py"]
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import shutil
 
-ASKED_FOR = "TEST_BATCHGRAD_MONITORING"
-"""In the environment of `make test-monitoring`; without it tests with a Prometheus wait."""
+ENABLED = "TEST_BATCHGRAD_MONITORING"
+"""Environment variable of `make test-monitoring`; without it, tests with Prometheus do not run."""
 
 PROGRAMS = {
     "prometheus": "prometheus",
@@ -12,11 +12,11 @@ PROGRAMS = {
     "npm": "npm",
     "node": "nodejs",
 }
-"""By program, Debian's package."""
+"""Debian's package of each program."""
 
 
 def program(name: str) -> str:
-    """A program's path.
+    """Path of a program.
 
     Raises:
         FileNotFoundError: it is not installed.

@@ -18,7 +18,7 @@ _METRIC = re.compile(r"\b(?:batchgrad|process)_[a-z_]+")
 
 @pytest.fixture(scope="module")
 def known() -> set[str]:
-    """Names of all series that a busy service has."""
+    """Names of all series of a busy service."""
     return {sample.name for family in busy_registry(1).collect() for sample in family.samples}
 
 
@@ -26,7 +26,7 @@ def panels(name: str) -> list[dict[str, Any]]:
     return [each for each in DASHBOARDS[name].json()["panels"] if each["type"] != "row"]
 
 
-def test_what_is_committed_is_what_build_makes() -> None:
+def test_the_committed_dashboards_are_those_that_build_writes() -> None:
     committed = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir()}
     assert committed == files(), "Write them again: python -m deploy.grafana.build"
 
@@ -36,7 +36,7 @@ def test_each_dashboard_has_its_own_uid() -> None:
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_ids_are_unique_and_nothing_overlaps(name: str) -> None:
+def test_ids_are_unique_and_panels_do_not_overlap(name: str) -> None:
     placed = DASHBOARDS[name].json()["panels"]
     assert len({each["id"] for each in placed}) == len(placed)
     for panel in placed:
@@ -50,7 +50,7 @@ def test_ids_are_unique_and_nothing_overlaps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_every_panel_says_its_unit_and_how_to_read_it(name: str, known: set[str]) -> None:
+def test_every_panel_has_a_unit_a_description_and_known_metrics(name: str, known: set[str]) -> None:
     for panel in panels(name):
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert panel["description"].endswith((".", "?"))
@@ -61,7 +61,7 @@ def test_every_panel_says_its_unit_and_how_to_read_it(name: str, known: set[str]
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_the_data_source_is_the_one_that_is_provisioned(name: str) -> None:
+def test_dashboards_use_the_provisioned_data_source(name: str) -> None:
     file = ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml"
     provisioned = yaml.safe_load(file.read_text("utf-8"))["datasources"][0]
     variable = DASHBOARDS[name].json()["templating"]["list"][0]
@@ -72,17 +72,17 @@ def test_the_data_source_is_the_one_that_is_provisioned(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_says_what_to_do(rule: dict[str, Any], known: set[str]) -> None:
-    said = rule["annotations"]
-    assert said["summary"]
-    assert said["description"]
-    page, _, anchor = said["runbook_url"].partition("#")
+def test_every_alert_links_to_a_runbook(rule: dict[str, Any], known: set[str]) -> None:
+    annotations = rule["annotations"]
+    assert annotations["summary"]
+    assert annotations["description"]
+    page, _, anchor = annotations["runbook_url"].partition("#")
     assert anchor in _anchors(ROOT / page)
     assert set(_METRIC.findall(rule["expr"])) <= known
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
+def test_every_alert_has_a_firing_and_a_silent_test_case(rule: dict[str, Any]) -> None:
     file = ROOT / "deploy/prometheus/alerts_test.yml"
     cases = [
         bool(case.get("exp_alerts"))
@@ -95,6 +95,6 @@ def test_every_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    """Of a page's headings, as forges make them: small letters, and a dash for a space."""
+    """Anchors of a page's headings, as GitHub makes them: lower case, dashes for spaces."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}

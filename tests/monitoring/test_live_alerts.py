@@ -15,18 +15,18 @@ def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_rules_can_be_read() -> None:
+def test_the_rules_are_valid() -> None:
     checked = promtool("check", "rules", "--lint-fatal", RULES)
     assert checked.returncode == 0, checked.stderr
 
 
-def test_alerts_fire_and_stay_silent() -> None:
+def test_alerts_fire_only_under_their_conditions() -> None:
     tested = promtool("test", "rules", PROMETHEUS / "alerts_test.yml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_these_tests_can_fail(tmp_path: Path) -> None:
-    """A threshold that is changed is noticed."""
+def test_the_rule_tests_can_fail(tmp_path: Path) -> None:
+    """The rule tests fail if a threshold changes."""
     (tmp_path / "rules").mkdir()
     rules = RULES.read_text("utf-8")
     changed = rules.replace("+ 300", "+ 3000")

@@ -18,18 +18,18 @@ PANELS = [
 RANGE = "10s"
 
 
-def ask_for_nothing(watched: Watched) -> None:
-    """A bad request."""
+def send_bad_request(watched: Watched) -> None:
+    """Request a job that does not exist."""
     with pytest.raises(NotFound):
         watched.client.job("none")
 
 
 @pytest.fixture(scope="module")
 def busy(watched: Watched) -> Watched:
-    """With a bad request, and after enough steps for every figure."""
-    ask_for_nothing(watched)
+    """The service after a bad request and enough steps for every figure."""
+    send_bad_request(watched)
     series = f'batchgrad_job_accuracy{{job_id="{watched.job.id}"}}'
-    until(lambda: watched.ask(series), f"no accuracy of {watched.job.id}: see its engine.log")
+    until(lambda: watched.query(series), f"no accuracy of {watched.job.id}: see its engine.log")
     return watched
 
 
@@ -38,11 +38,11 @@ def test_every_panel_has_data(busy: Watched, panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         expr = target["expr"].replace("$__rate_interval", RANGE).replace("$job_id", busy.job.id)
         assert "$" not in expr
-        ask_for_nothing(busy)  # rates of bad requests are there at any time
-        until(partial(busy.ask, expr), f"no data: {expr}")
+        send_bad_request(busy)  # so that the rate of bad requests is not empty
+        until(partial(busy.query, expr), f"no data: {expr}")
 
 
-def test_the_job_can_be_chosen(busy: Watched) -> None:
+def test_the_dashboard_lists_the_job_for_selection(busy: Watched) -> None:
     (variable,) = DASHBOARDS["job"].variables
     metric, label = variable["query"]["query"].removeprefix("label_values(")[:-1].split(", ")
     address = f"{busy.prometheus}/api/v1/label/{label}/values"
@@ -53,20 +53,20 @@ def test_the_job_can_be_chosen(busy: Watched) -> None:
 def test_series_end_with_the_job(busy: Watched) -> None:
     job = busy.client.submit(busy.job.spec)
     series = f'batchgrad_job_step{{job_id="{job.id}"}}'
-    until(lambda: busy.ask(series), "the job's series do not begin")
+    until(lambda: busy.query(series), "the job's series do not begin")
     busy.client.cancel(job.id)
     with pytest.raises(JobCancelled):
         busy.client.wait(job.id)
-    until(lambda: not busy.ask(series), "the job's series do not end")
-    assert busy.ask(f'batchgrad_job_step{{job_id="{busy.job.id}"}}')
+    until(lambda: not busy.query(series), "the job's series do not end")
+    assert busy.query(f'batchgrad_job_step{{job_id="{busy.job.id}"}}')
 
 
-def test_the_node_that_the_workers_are_on_is_seen(busy: Watched) -> None:
-    assert busy.ask('batchgrad_cluster_nodes{state="busy"} == 1')
-    assert busy.ask('batchgrad_workers{state="running"} == 2')
+def test_the_node_of_the_workers_is_counted_as_busy(busy: Watched) -> None:
+    assert busy.query('batchgrad_cluster_nodes{state="busy"} == 1')
+    assert busy.query('batchgrad_workers{state="running"} == 2')
 
 
-def test_the_job_can_be_followed_to_its_workers(busy: Watched) -> None:
+def test_the_log_of_a_job_names_its_workers(busy: Watched) -> None:
     """The engine's log names each worker's process beside the request that submitted the job."""
     lines = [json.loads(line) for line in busy.engine_log().splitlines() if line[:1] == "{"]
     joined = [line for line in lines if line["event"] == "worker_joined"]

@@ -1,4 +1,4 @@
-"""The dashboards against Grafana's own types: the version of them that docker-compose.yml runs."""
+"""Check the dashboards against the types of the Grafana version in docker-compose.yml."""
 
 import json
 import re
@@ -51,15 +51,15 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert version, "docker-compose.yml names no version of Grafana"
     wanted = (f"@grafana/schema@{version[1]}", TYPESCRIPT)
     flags = ("--no-audit", "--no-fund", "--ignore-scripts", "--cache", str(folder / "cache"))
-    said = subprocess.run(
+    done = subprocess.run(
         (program("npm"), "install", *flags, *wanted),
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    if said.returncode:
-        cannot_run(f"NO TYPE CHECK OF THE DASHBOARDS: npm install {wanted}: {said.stderr[-500:]}")
+    if done.returncode:
+        cannot_run(f"Dashboards are not type-checked: npm install {wanted}: {done.stderr[-500:]}")
     return folder
 
 
@@ -102,13 +102,13 @@ def check(schema: Path, dashboards: list[dict[str, Any]]) -> "subprocess.Complet
     )
 
 
-def test_dashboards_are_what_grafana_reads(schema: Path) -> None:
+def test_dashboards_have_grafanas_types(schema: Path) -> None:
     checked = check(schema, [dashboard.json() for dashboard in DASHBOARDS.values()])
     assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("wrong", ["refresh", "options", "custom", "target"])
-def test_this_test_can_fail(schema: Path, wrong: str) -> None:
+def test_the_type_check_can_fail(schema: Path, wrong: str) -> None:
     dashboard = DASHBOARDS["cluster"].json()
     panel = dashboard["panels"][1]
     match wrong:

@@ -1,4 +1,4 @@
-"""A real service with real jobs, which a real Prometheus scrapes and asks an Alertmanager for."""
+"""A service with jobs, a Prometheus that scrapes it, and an Alertmanager for its alerts."""
 
 import json
 import socket
@@ -44,7 +44,7 @@ Found = TypeVar("Found")
 
 
 def until(what: Callable[[], Found], why: str) -> Found:
-    """`what()` as soon as it is true."""
+    """Wait until `what()` is true; return it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := what()):
         assert time.monotonic() < deadline, why
@@ -53,7 +53,7 @@ def until(what: Callable[[], Found], why: str) -> Found:
 
 
 class Watched:
-    """Everything together; a context, which leaves nothing."""
+    """A context with service, Prometheus and Alertmanager, all stopped at its end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,26 +83,26 @@ class Watched:
     ) -> None:
         self._stack.close()
 
-    def ask(self, expr: str) -> list[dict[str, Any]]:
-        """What Prometheus answers to PromQL now: series with a finite value."""
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """Evaluate PromQL in Prometheus; return the series with a finite value."""
         answer = httpx2.get(f"{self.prometheus}/api/v1/query", params={"query": expr}).json()
         assert answer["status"] == "success", (expr, answer)
         result: list[dict[str, Any]] = answer["data"]["result"]
         return [each for each in result if each["value"][1] not in {"NaN", "+Inf", "-Inf"}]
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What fires, as Alertmanager has it."""
+        """Firing alerts, from Alertmanager."""
         answer = httpx2.get(f"{self.alertmanager}/api/v2/alerts")
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 
     def engine_log(self) -> str:
-        """What the job's engine logged."""
+        """The log of the job's engine."""
         (log,) = self._folder.glob(f"*/jobs/{self.job.id}/engine.log")
         return log.read_text("utf-8")
 
     def _watch(self) -> None:
-        """Start Alertmanager, and Prometheus with the committed rules at a quick pace."""
+        """Start Alertmanager, and Prometheus with the committed rules and short intervals."""
         service, alertmanager = (
             {"static_configs": [{"targets": [url.removeprefix("http://")]}]}
             for url in (self.client.url, self.alertmanager)
@@ -119,7 +119,7 @@ class Watched:
         config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         routes = self._folder / "alertmanager.yml"
         routes.write_text(
-            json.dumps({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}),
+            json.dumps({"route": {"receiver": "none"}, "receivers": [{"name": "none"}]}),
             encoding="utf-8",
         )
         self._start(
@@ -137,7 +137,7 @@ class Watched:
         )
         for url in (self.prometheus, self.alertmanager):
             until(partial(_healthy, url), f"{url} does not answer; see {self._folder}/*.log")
-        until(lambda: self.ask('up{job="batchgrad"} == 1'), "Prometheus does not reach the service")
+        until(lambda: self.query('up{job="batchgrad"} == 1'), "Prometheus misses the service")
 
     def _start(self, name: str, *flags: str) -> None:
         # setpriv: it ends with this process, however that ends.

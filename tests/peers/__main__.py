@@ -28,11 +28,11 @@ MOST_FAILURES = 10
 
 
 class Peer:
-    """The process with PyTorch in it."""
+    """The process that runs PyTorch."""
 
     def __init__(self) -> None:
         if not PYTHON.exists():
-            sys.exit(f"{PYTHON} is not there: run `make test-peers`, which installs PyTorch.")
+            sys.exit(f"{PYTHON} does not exist: run `make test-peers`, which installs PyTorch.")
         self._process = subprocess.Popen(
             [str(PYTHON), "-W", "ignore", "-m", "tests.peers.torch_road"],
             stdin=subprocess.PIPE,
@@ -42,7 +42,7 @@ class Peer:
         )
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What PyTorch finds."""
+        """PyTorch's results for a request."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -50,23 +50,23 @@ class Peer:
         stdin.flush()
         line = stdout.readline()
         if not line:
-            sys.exit("The process with PyTorch ended; what it said stands above.")
+            sys.exit("The process with PyTorch ended; its stderr is above.")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def close(self) -> None:
-        """End it."""
+        """Close its stdin, which ends it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
 
 def main() -> int:
-    """Compare until the time is over; 1 if anything differs."""
+    """Compare cases until the time is over; return 1 if any differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120, help="how long (default: 120)")
+    parser.add_argument("--seconds", type=float, default=120, help="duration (default: 120)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--seed", type=int, help="this case alone, with what is in it")
+    parser.add_argument("--seed", type=int, help="run only this case and print it")
     options = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     peer, started, failed, skipped = Peer(), time.monotonic(), 0, Counter[str]()
@@ -74,7 +74,7 @@ def main() -> int:
     while options.seed is not None or time.monotonic() - started < options.seconds:
         case = draw(seed)
         if options.seed is not None:
-            _say(json.dumps(case.request))
+            _print(json.dumps(case.request))
         answer = peer.answer(case.request)
         seed += 1
         if "no_formula" in answer:
@@ -86,17 +86,17 @@ def main() -> int:
             failed += 1
             network = [spec["kind"] for spec in case.request["model"]["layers"]]
             about = f"{case.request['precision']}, {case.request['loss']}, {case.rows} rows"
-            _say(f"seed {case.seed}: {network}, {about}\n  " + "\n  ".join(found[:6]))
+            _print(f"seed {case.seed}: {network}, {about}\n  " + "\n  ".join(found[:6]))
         if options.seed is not None or failed >= MOST_FAILURES:
             break
     peer.close()
     for kind, count in skipped.items():
-        _say(f"{count} networks skipped: add the formula of {kind} to tests/peers/torch_road.py")
-    _say(f"{seed - first} networks, seeds {first} to {seed - 1}: {failed} differ from PyTorch")
+        _print(f"{count} networks skipped: add the formula of {kind} to tests/peers/torch_road.py")
+    _print(f"{seed - first} networks, seeds {first} to {seed - 1}: {failed} differ from PyTorch")
     return 1 if failed else 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Does our answer lie where PyTorch's lies, as far as rounding lets one tell?"""
+"""Compare our results with PyTorch's, within the tolerance that rounding requires."""
 
 from math import sqrt
 from typing import Any
@@ -10,13 +10,13 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.questions.gradients import answer
 
 ROOM = 60
-"""How many times as far as noise moves a number it may lie off: sums are longer than one step."""
+"""Tolerance as a multiple of the effect of noise: sums have more rounding than one step."""
 
 Findings = list[str]
 
 
 def disagreements(request: dict[str, Any], peer: dict[str, Any]) -> Findings:
-    """What differs, in words; nothing when all agrees."""
+    """Descriptions of all differences; empty if the results agree."""
     precision = np.finfo(request["precision"])
     try:
         ours = answer(GradientsRequest.model_validate(request))
@@ -79,6 +79,6 @@ class _Comparison:
 
 
 def _norm(vector: Any) -> float:
-    """‖v‖, of any finite numbers."""
+    """‖v‖ without overflow for finite numbers."""
     largest = float(np.abs(vector).max(initial=0.0))
     return largest * float(np.linalg.norm(vector / largest)) if largest else 0.0

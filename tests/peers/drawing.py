@@ -1,4 +1,4 @@
-"""Draw a network and a minibatch from a seed: the whole contract, and rows at the edges."""
+"""Draw a network and a minibatch from a seed, from the whole contract and with extreme rows."""
 
 from dataclasses import dataclass
 from math import prod
@@ -33,7 +33,7 @@ MOST_PARAMETERS = 2000
 
 @dataclass(frozen=True)
 class Case:
-    """A request for POST /v1/gradients as a mapping, and what its rows are like."""
+    """A request for POST /v1/gradients as a mapping, and the kind of its rows."""
 
     seed: int
     rows: str
@@ -41,7 +41,7 @@ class Case:
 
 
 def draw(seed: int) -> Case:
-    """The case that `seed` stands for."""
+    """The case of a seed."""
     random = np.random.default_rng(seed)
     precision = str(random.choice(["float32", "float64"]))
     layers, network = _network(random)
@@ -75,7 +75,7 @@ def draw(seed: int) -> Case:
 
 
 def _rounded(numbers: Any, dtype: Any) -> Any:
-    """As the engine will see them, so that both roads start from the same numbers."""
+    """The numbers as the engine rounds them, so that both computations start from the same."""
     return numbers.astype(dtype).astype(np.float64)
 
 

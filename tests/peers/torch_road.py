@@ -19,7 +19,7 @@ NOISY = 4
 
 
 class _Elementwise(torch.autograd.Function):  # type: ignore[misc]  # torch is not there for mypy
-    """A function with its derivative, for those of autograd that cancel."""
+    """A function with an explicit derivative, where autograd's loses digits to cancellation."""
 
     @staticmethod
     def forward(ctx: Any, a: Any, value: Any, slope: Any) -> Any:
@@ -51,7 +51,7 @@ def _softplus(a: Any) -> Any:
 
 
 class NoFormula(Exception):
-    """A layer or a loss that is not written down here."""
+    """A layer or a loss has no formula in this module."""
 
 
 def _elementwise(spec: dict[str, Any], a: Any) -> Any:
@@ -73,7 +73,7 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
 
 
 def _layer_norm(a: Any, own: dict[str, Any], eps: float, noise: Callable[[Any], Any]) -> Any:
-    """Of a and √eps divided by the largest number, which changes nothing but what overflows."""
+    """Layer normalization of a and √eps, both divided by the largest number to avoid overflow."""
     size = a.detach().abs().amax(-1, keepdim=True).clamp(min=eps**0.5)
     centred = a / size
     for _ in range(2):
@@ -131,13 +131,13 @@ def _loss(name: str, f: Any, target: Any, noise: Callable[[Any], Any]) -> Any:
 
 
 def _length(vector: Any) -> float:
-    """‖v‖, also where squares under- or overflow."""
+    """‖v‖ without underflow or overflow of squares."""
     largest = float(vector.abs().max()) if vector.numel() else 0.0
     return largest * float((vector / largest).norm()) if largest else 0.0
 
 
 class Road:
-    """One request; `largest` is the largest number that was met."""
+    """The computation for one request; `largest` is the largest number that occurred."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self._layers = request["model"]["layers"]
@@ -152,7 +152,7 @@ class Road:
         self.largest = 0.0
 
     def example(self, row: Any, target: Any) -> dict[str, Any]:
-        """The loss, the gradient by name, and how far noise moves each of both."""
+        """The loss, the gradient by name, and the effect of noise on each of them."""
         loss, gradient = self._run(row, target, noisy=False)
         spread, spreads = 0.0, dict.fromkeys(gradient, 0.0)
         for _ in range(NOISY):
@@ -188,7 +188,7 @@ class Road:
         }
 
     def _noise(self, a: Any, *, noisy: bool) -> Any:
-        """`a` and its error, each number changed by up to the precision."""
+        """`a` with each number changed by up to the precision, and the same for its error."""
         self._met(a.detach())
         if not noisy:
             return a
@@ -212,7 +212,7 @@ class Road:
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)

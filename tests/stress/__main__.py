@@ -1,4 +1,4 @@
-"""`python -m tests.stress`: pytest on tests/stress, the service under load, kills and bad input."""
+"""`python -m tests.stress`: run pytest on tests/stress: load, kills and bad input."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ COLLECTED = "TEST_BATCHGRAD_STRESS"
 
 
 def main() -> None:
-    """Become pytest; what follows on the command line is pytest's."""
+    """Replace this process by pytest; pass the command line on."""
     os.environ[COLLECTED] = "1"
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - this very Python

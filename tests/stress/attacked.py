@@ -1,4 +1,4 @@
-"""A service to attack: its address, its processes and what they hold, and raw connections to it."""
+"""A service under attack: raw connections to it, and the memory and CPU time of its processes."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass
 class Attacked:
-    """A running service that asks for no token."""
+    """A running service without a token."""
 
     process: "subprocess.Popen[bytes]"
     port: int
@@ -28,20 +28,22 @@ class Attacked:
     opened: list[socket.socket] = field(default_factory=list)
 
     def connect(self, *sent: bytes) -> socket.socket:
-        """A connection over which `sent` was sent; it is closed in the end."""
+        """Open a connection and send `sent`; the connection is closed with the service."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
         self.opened.append(connection)
         for data in sent:
             connection.sendall(data)
         return connection
 
-    def ask(self, head: str, body: bytes = b"", kind: str = "application/json") -> tuple[int, int]:
-        """Status and length of the answer to a request that begins with `head`."""
-        request = (
+    def request(
+        self, head: str, body: bytes = b"", kind: str = "application/json"
+    ) -> tuple[int, int]:
+        """Send a request that starts with `head`; return the answer's status and length."""
+        message = (
             f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        with self.connect(request.encode() + body) as connection:
+        with self.connect(message.encode() + body) as connection:
             first, length = b"", 0
             while data := connection.recv(2**20):
                 first = first or data
@@ -49,12 +51,12 @@ class Attacked:
         return int(first.split()[1]), length
 
     def cpu_seconds(self) -> float:
-        """What the service itself has taken, without the processes below it."""
+        """CPU seconds of the service's own process, without its child processes."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def held_bytes(self) -> dict[int, int]:
-        """What the service and each process below it holds of memory that no file backs."""
+        """Anonymous memory of the service and of each of its descendants, by pid."""
         parents = dict(_processes())
         ours = {self.process.pid}
         while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
@@ -66,7 +68,7 @@ class Attacked:
 def attacked(
     folder: Path, *, descriptors: int | None = None, **settings: str
 ) -> Iterator[Attacked]:
-    """A service that is killed in the end; `settings` are BATCHGRAD_… variables."""
+    """Run a service and kill it at the end; `settings` are BATCHGRAD_… variables."""
     log = folder / "service.log"
     with service(folder / "data", log, settings, end=signal.SIGKILL) as process:
         if descriptors is not None:
@@ -82,7 +84,7 @@ def attacked(
 
 @contextmanager
 def repeatedly(work: Callable[[], None], pause_seconds: float) -> Iterator[None]:
-    """Inside the block another thread does `work` again and again; an error of it is raised."""
+    """Call `work` repeatedly in another thread while the block runs; raise its error, if any."""
     ended, failures = threading.Event(), list[BaseException]()
 
     def repeat() -> None:
@@ -104,7 +106,7 @@ def repeatedly(work: Callable[[], None], pause_seconds: float) -> Iterator[None]
 
 
 def slowness() -> float:
-    """How many times longer what takes the CPU takes here than on a machine that nobody uses."""
+    """Factor by which CPU work takes longer here than on an idle machine, at least 1."""
     return max(1.0, 1.5 * os.getloadavg()[0] / (os.cpu_count() or 1))
 
 

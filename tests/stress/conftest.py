@@ -1,4 +1,4 @@
-"""What the stress tests share. Collected by `make test-stress` alone: they take minutes."""
+"""Fixtures of the stress tests. `make test-stress` alone collects them: they take minutes."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ collect_ignore_glob = [] if os.environ.get(COLLECTED) else ["test_*.py"]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Makes a disk of so many bytes and inodes (0: enough), in memory; it is unmounted later."""
+    """Mount disks in memory with limited bytes and inodes (0: no limit); unmount them later."""
     if os.geteuid() != 0:
         cannot_run("mounting a small disk needs root")
     with ExitStack() as mounted:

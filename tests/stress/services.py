@@ -1,4 +1,4 @@
-"""A real service for a stress test, its client, and waits for what it does."""
+"""Start a service for stress tests, connect a client, and wait for conditions."""
 
 import json
 import os
@@ -24,9 +24,9 @@ def service(
     *,
     end: signal.Signals = signal.SIGTERM,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A service that asks for no token; it appends to `log`, and gets the signal `end` at last.
+    """Run a service without a token; its stderr is appended to `log`, and the signal `end` ends it.
 
-    `settings` are BATCHGRAD_… variables; it has no others.
+    `settings` are its only BATCHGRAD_… variables.
     """
     command = [sys.executable, "-m", "batchgrad", "serve", "--no-token", "--port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
@@ -47,7 +47,7 @@ def service(
 
 @contextmanager
 def client_of(process: "subprocess.Popen[bytes]") -> Iterator[Client]:
-    """A client of a service that has just been started, as soon as that is ready."""
+    """Connect a client to a service that was just started, once the service is ready."""
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
     with Client(url, reconnect_timeout=0) as client:
@@ -57,13 +57,13 @@ def client_of(process: "subprocess.Popen[bytes]") -> Iterator[Client]:
 
 @contextmanager
 def serving(data_dir: Path, log: Path, **settings: str) -> Iterator[Client]:
-    """A client of a service of its own."""
+    """Run a service and connect a client to it."""
     with service(data_dir, log, settings) as process, client_of(process) as client:
         yield client
 
 
 def until(holds: Callable[..., bool]) -> None:
-    """Wait for it."""
+    """Wait until `holds()` is true."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline
@@ -71,7 +71,7 @@ def until(holds: Callable[..., bool]) -> None:
 
 
 def until_job(client: Client, job_id: str, holds: Callable[[Job], bool]) -> Job:
-    """The job as soon as that holds."""
+    """Wait until `holds` is true for the job; return the job."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds(job := client.job(job_id)):
         assert job.status not in {"failed", "succeeded"}, job

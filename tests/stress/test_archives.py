@@ -1,4 +1,4 @@
-"""Datasets from hostile archives, and onto a disk that has no room for them."""
+"""Hostile archives of datasets, and archives that do not fit on the disk."""
 
 import shutil
 import signal
@@ -32,7 +32,7 @@ except OSError as error:
 
 
 @pytest.mark.filterwarnings("ignore")  # as in the service, where numpy's warnings end nothing
-def test_no_archive_is_anything_but_read_or_refused(tmp_path: Path) -> None:
+def test_every_archive_is_read_or_refused(tmp_path: Path) -> None:
     archive, into = tmp_path / "a.npz", tmp_path / "arrays"
     refused = 0
     for content in mutations(MUTATIONS, seed=20_261_128):
@@ -48,7 +48,7 @@ def test_no_archive_is_anything_but_read_or_refused(tmp_path: Path) -> None:
     assert MUTATIONS // 2 < refused < MUTATIONS
 
 
-def test_a_full_disk_is_an_error_and_no_dead_process(
+def test_a_full_disk_raises_an_error_and_kills_no_process(
     disk: Callable[[int], Path], tmp_path: Path
 ) -> None:
     archive = tmp_path / "columns.npz"

@@ -1,4 +1,4 @@
-"""Hundreds of connections: followers of a job who read or don't, silent ones, unread downloads."""
+"""Hundreds of connections: followers that read or not, silent clients, unread downloads."""
 
 import logging
 import os
@@ -47,21 +47,21 @@ def submit(service: Attacked, folder: Path, outputs: int, **changes: Any) -> Job
 
 
 def is_served(service: Attacked) -> bool:
-    """Whether one more connection is."""
+    """Whether the service answers another connection."""
     try:
-        return service.ask("GET /healthz")[0] == 200
+        return service.request("GET /healthz")[0] == 200
     except (ConnectionError, IndexError):  # dropped without an answer
         return False
 
 
 class Readers(threading.Thread):
-    """Reads what comes on many connections, and throws it away."""
+    """Read from many connections and discard the data."""
 
     def __init__(self, connections: list[socket.socket]) -> None:
         super().__init__()
         self._ended = threading.Event()
         self._waiting = selectors.DefaultSelector()
-        self.heard: set[socket.socket] = set()
+        self.received: set[socket.socket] = set()
         for each in connections:
             self._waiting.register(each, selectors.EVENT_READ)
 
@@ -70,7 +70,7 @@ class Readers(threading.Thread):
             for key, _ in self._waiting.select(0.2):
                 assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj.recv(2**18):
-                    self.heard.add(key.fileobj)
+                    self.received.add(key.fileobj)
                 else:
                     self._waiting.unregister(key.fileobj)
 
@@ -82,13 +82,13 @@ class Readers(threading.Thread):
 
 @contextmanager
 def followed(service: Attacked, job: Job) -> Iterator[Readers]:
-    """Inside the block the job has FOLLOWERS, half of whom read nothing."""
+    """Follow the job on FOLLOWERS connections while the block runs; half of them read nothing."""
     get = f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     connections = [service.connect(get) for _ in range(FOLLOWERS)]
     readers = Readers(connections[::2])
     readers.start()
     try:
-        until(lambda: len(readers.heard) == FOLLOWERS // 2)
+        until(lambda: len(readers.received) == FOLLOWERS // 2)
         yield readers
     finally:
         readers.stop()
@@ -97,7 +97,7 @@ def followed(service: Attacked, job: Job) -> Iterator[Readers]:
 
 
 def speed(service: Attacked, job: Job) -> tuple[float, float]:
-    """The job's steps a second, and the part of a CPU that the service takes, over a while."""
+    """The job's steps a second and the service's CPU use during ROUND_SECONDS."""
     step, cpu = service.client.job(job.id).step, service.cpu_seconds()
     started = time.monotonic()
     time.sleep(ROUND_SECONDS)
@@ -106,7 +106,7 @@ def speed(service: Attacked, job: Job) -> tuple[float, float]:
     return steps / passed, used / passed
 
 
-def test_five_hundred_followers_slow_nobody_down(tmp_path: Path) -> None:
+def test_five_hundred_followers_slow_neither_requests_nor_the_job(tmp_path: Path) -> None:
     waits: list[float] = []
     ratios: list[float] = []
     more: list[float] = []
@@ -114,15 +114,15 @@ def test_five_hundred_followers_slow_nobody_down(tmp_path: Path) -> None:
         job = submit(service, tmp_path, 2, steps=10**7)
         until(lambda: service.client.job(job.id).step > 100)
 
-        def ask(waited: list[float]) -> None:
+        def request_job(waited: list[float]) -> None:
             started = time.monotonic()
-            assert service.ask(f"GET /v1/jobs/{job.id}")[0] == 200
+            assert service.request(f"GET /v1/jobs/{job.id}")[0] == 200
             waited.append(time.monotonic() - started)
 
         for _ in range(ROUNDS):
-            with repeatedly(partial(ask, []), 0.05):
+            with repeatedly(partial(request_job, []), 0.05):
                 alone, idle = speed(service, job)
-            with followed(service, job), repeatedly(partial(ask, waits), 0.05):
+            with followed(service, job), repeatedly(partial(request_job, waits), 0.05):
                 beside, busy = speed(service, job)
             ratios.append(beside / alone)
             more.append(busy - idle)
@@ -145,14 +145,14 @@ def test_silent_connections_leave_the_service_working(tmp_path: Path) -> None:
             each.sendall(b"GET / HT")
         assert silent[100].recv(100).startswith(b"HTTP/1.1 503")
         assert not is_served(service)
-        until(lambda: is_served(service))  # once they are over their time
+        until(lambda: is_served(service))  # once the silent connections time out
         assert service.client.job(job.id).status == "running"
         service.client.cancel(job.id)
     assert service.log.stat().st_size < 100_000
     assert "Traceback" not in service.log.read_text()
 
 
-def test_too_few_descriptors_are_not_run_out_of(tmp_path: Path) -> None:
+def test_the_service_stays_within_its_limit_of_descriptors(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -165,11 +165,11 @@ def test_too_few_descriptors_are_not_run_out_of(tmp_path: Path) -> None:
     assert "Traceback" not in service.log.read_text()
 
 
-def test_downloads_that_nobody_reads_are_not_held_in_memory(tmp_path: Path) -> None:
+def test_unread_downloads_are_not_held_in_memory(tmp_path: Path) -> None:
     with attacked(tmp_path) as service:
         job = submit(service, tmp_path, 1_000_000, steps=1, shortcuts=[])  # 36 MB of parameters
         until(lambda: service.client.job(job.id).status == "succeeded")
-        status, length = service.ask(f"GET /v1/jobs/{job.id}/parameters")
+        status, length = service.request(f"GET /v1/jobs/{job.id}/parameters")
         assert (status, length > 36_000_000) == (200, True)
         before = service.held_bytes()[service.process.pid]
         get = f"GET /v1/jobs/{job.id}/parameters HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""Deaths of service and engine in any order, within this process: many draws."""
+"""Crashes of service and engine at random points, simulated in this process with many seeds."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.service.deaths import make_world, run_undisturbed, run_with_deaths
 SEEDS = range(100, 112)
 
 
-def test_each_row_and_event_comes_once(tmp_path: Path) -> None:
+def test_each_row_and_event_is_stored_once(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/batchgrad.sqlite3")
     store.migrate()
     world = make_world(store, tmp_path, broken=range(0, 101, 9))

@@ -1,4 +1,4 @@
-"""A disk of 60 MB that fills while a job trains on it, and has room again."""
+"""A disk of 60 MB that fills up while a job trains and is freed later."""
 
 import time
 from collections.abc import Callable
@@ -34,12 +34,12 @@ SPEC: dict[str, Any] = {
     "checkpoint_interval_seconds": 0.2,
     "max_restarts": 0,
 }
-"""300,010 parameters: a checkpoint has 7 MB, and four of them are there at a time."""
+"""300,010 parameters: a checkpoint has 7 MB, and up to four exist at a time."""
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the job where there is room."""
+    """The digest of the same job on a disk with enough room."""
     folder = tmp_path_factory.mktemp("room")
     with serving(folder / "data", folder / "log") as client:
         client.put_arrays("digits", *digits())
@@ -49,18 +49,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def ballast(folder: Path, leave_bytes: int) -> None:
-    """Write a file that leaves so much room, and no more."""
+    """Write a file that leaves `leave_bytes` free."""
     with (folder / "ballast").open("wb") as file:
         written = DISK - leave_bytes
         try:
             for _ in range(written // MIB):
                 file.write(bytes(MIB))
         except OSError:
-            assert leave_bytes == 0  # there was less than that
+            assert leave_bytes == 0  # the disk had less free space
 
 
 def many_files(folder: Path) -> None:
-    """Leave no inode."""
+    """Use up all inodes."""
     try:
         for number in count():
             (folder / f"ballast{number}").touch()
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[int, int, Callable[[Path], None]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_job_waits_for_room_and_ends_with_its_own_bits(
+def test_a_job_waits_for_disk_space_and_ends_with_the_same_bits(
     disk: Callable[..., Path], tmp_path: Path, undisturbed: str, case: str
 ) -> None:
     min_free_disk_bytes, inodes, fill = CASES[case]
@@ -89,11 +89,11 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
         job = client.submit(SPEC)
         until_job(client, job.id, lambda job: job.step >= 5)
         fill(folder)
-        if case == "full at once":  # the database may be full too: nothing can change there
+        if case == "full at once":  # the database may be full too: the job's state cannot change
             wait_for_trouble(client)
         else:
             waiting = until_job(client, job.id, lambda job: job.reason == "disk_full")
-            if case != "no inodes":  # of which the engine or the service may hear first
+            if case != "no inodes":  # which the engine or the service may notice first
                 assert ("suspended" in (waiting.detail or "")) == (case == "low")
         if min_free_disk_bytes:
             wait_for_trouble(client)
@@ -103,7 +103,7 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
             ):
                 with pytest.raises(BatchgradError, match=r"batchgrad gc"):
                     refused()
-            client.job(job.id)  # what is there can be read
+            client.job(job.id)  # stored jobs can be read
         for file in folder.glob("ballast*"):
             file.unlink()
         done = client.wait(job.id, timeout=PATIENCE_SECONDS)
@@ -114,7 +114,7 @@ def test_a_job_waits_for_room_and_ends_with_its_own_bits(
 
 
 def wait_for_trouble(client: Client) -> None:
-    """Until the service says that it is not ready."""
+    """Wait until the service reports that it is not ready."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while client.ready():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""The head of the private Ray cluster is killed while a job's workers start: the job goes on."""
+"""The head of the private Ray cluster is killed while workers start; the job continues."""
 
 import json
 import os
@@ -16,8 +16,8 @@ PATIENCE_SECONDS = 120.0
 
 
 @pytest.mark.ray
-def test_jobs_outlive_it(tmp_path: Path) -> None:
-    """Each is given another cluster, whether its engine had found the old one yet or not."""
+def test_jobs_survive_the_head(tmp_path: Path) -> None:
+    """Each job gets a new cluster, whether or not its engine had joined the old one."""
     with private_service(folder=tmp_path) as client:
         client.put_arrays("digits", *demo.digits())
         [data] = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""SIGKILL of the service, and of engines, at random moments: every row and event is there once."""
+"""SIGKILL of the service and engines at random moments: every row and event is stored once."""
 
 import json
 import os
@@ -22,16 +22,16 @@ SEED = int(os.environ.get("TEST_BATCHGRAD_SEED", time.time_ns() % 10**9))
 
 
 def killed_service(data_dir: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
-    """A service that is killed when the block ends."""
+    """Run a service and kill it when the block ends."""
     return service(data_dir, data_dir.parent / "service.log", end=signal.SIGKILL)
 
 
 def kill_engine(data_dir: Path, job_id: str) -> None:
-    """SIGKILL to the process that trains the job, if there is one."""
+    """Send SIGKILL to the job's engine, if it has one."""
     try:
         holder = json.loads((data_dir / "jobs" / job_id / "engine.lock").read_text())
         os.kill(holder["pid"], signal.SIGKILL)
-    except (OSError, ValueError):  # none yet, it is just writing its number, or it has ended
+    except (OSError, ValueError):  # no engine yet, its lock is incomplete, or it has ended
         return
 
 
@@ -77,7 +77,7 @@ def check(client: Client, job_id: str, steps_per_epoch: int) -> None:
 
 
 def check_best(client: Client, job: Job, evaluations: list[dict[str, Any]]) -> None:
-    """The best parameters are those of a job that nobody disturbs and that ends there."""
+    """Assert that the best parameters are those of an undisturbed job that ends at their step."""
     lowest, improved = float("inf"), []
     for each in evaluations:
         if each["validation_loss"] < lowest:
@@ -91,7 +91,7 @@ def check_best(client: Client, job: Job, evaluations: list[dict[str, Any]]) -> N
     assert job.parameters_digest == undisturbed.parameters_digest, f"seed {SEED}"
 
 
-def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
+def test_every_row_and_event_is_stored_once(tmp_path: Path) -> None:
     print(f"seed {SEED}")  # noqa: T201 - shown where the test fails
     draw, data_dir = random.Random(SEED), tmp_path / "data"
     numbers = np.random.default_rng(SEED)
@@ -117,7 +117,7 @@ def test_every_row_and_event_is_there_once(tmp_path: Path) -> None:
                     time.sleep(draw.uniform(0.0, 0.5))
     with killed_service(data_dir) as process, client_of(process) as client:
         for job_id in jobs:
-            # An engine that was killed computes again what is stored beyond its checkpoint.
+            # After a kill, steps beyond the last checkpoint are computed again.
             until(lambda job_id=job_id: _caught_up(client, job_id))
             client.pause(job_id)
         for job_id in jobs:

@@ -1,4 +1,4 @@
-"""Somebody holds SQLite's lock for a while: a backup, or a shell with a transaction open."""
+"""Another process holds SQLite's lock for a while, as a backup or an open transaction does."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from tests.stress.services import PATIENCE_SECONDS, serving, until_job
 LOCKED_SECONDS = 12
 
 
-def test_nobody_waits_long_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_requests_fail_quickly_and_no_row_is_lost(tmp_path: Path) -> None:
     data, log = tmp_path / "data", tmp_path / "log"
     with serving(data, log) as client:
         client.put_arrays("digits", *digits())

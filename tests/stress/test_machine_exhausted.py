@@ -1,4 +1,4 @@
-"""The service has no open files left for a while: no job fails of it."""
+"""The service runs out of file descriptors for a while; no job fails."""
 
 import json
 import os
@@ -21,13 +21,13 @@ def children() -> set[int]:
 
 
 def reasons(client: Client, job: Job) -> list[str | None]:
-    """Of the states that it went through."""
+    """Reasons of the job's states."""
     events = client.events(job.id, progress=True)
     return [event.data.get("reason") for event in events if event.type == "state"]
 
 
-def test_jobs_wait_for_open_files(tmp_path: Path) -> None:
-    """Their engines are killed while none can be started, and each may be restarted once."""
+def test_jobs_wait_for_file_descriptors(tmp_path: Path) -> None:
+    """Engines are killed while no engine can be started; each job may be restarted once."""
     before = children()
     with private_service(folder=tmp_path) as client:
         client.put_arrays("digits", *demo.digits())

@@ -1,4 +1,4 @@
-"""What tiny jobs at full speed write to the disk, and what stays of it when they are deleted."""
+"""Disk space of tiny jobs at full speed, and after they are deleted."""
 
 import time
 from pathlib import Path
@@ -10,8 +10,8 @@ from tests.stress.services import serving, until
 JOBS = 4
 SECONDS = 12.0
 BYTES_A_STEP = 210
-"""Two minutes of four jobs are half a million steps, and shall take less than 120 MB; here the
-write-ahead log and first checkpoints, which don't grow, are left out."""
+"""Half a million steps (four jobs for two minutes) must take less than 120 MB; here the
+write-ahead log and the first checkpoints, which do not grow, are not counted."""
 STAYS_BYTES = 2_000_000
 
 
@@ -32,8 +32,8 @@ def submit(client: Client) -> str:
     return client.submit(spec).id
 
 
-def room(data_dir: Path) -> int:
-    """Bytes of all files; they come and go meanwhile."""
+def used_bytes(data_dir: Path) -> int:
+    """Bytes of all files below `data_dir`, some of which may vanish meanwhile."""
     sizes = []
     for path in data_dir.rglob("*"):
         try:
@@ -43,16 +43,19 @@ def room(data_dir: Path) -> int:
     return sum(sizes)
 
 
-def test_steps_take_little_room_and_a_deleted_job_none(tmp_path: Path) -> None:
+def test_steps_take_little_disk_space_and_deleted_jobs_none(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with serving(data_dir, tmp_path / "log") as client:
         client.put_arrays("digits", *digits())
-        empty = room(data_dir)
+        empty = used_bytes(data_dir)
         jobs = [submit(client) for _ in range(JOBS)]
         until(lambda: all(client.job(job_id).step > 2000 for job_id in jobs))
-        before, done = room(data_dir), sum(client.job(job_id).step for job_id in jobs)
-        time.sleep(SECONDS)  # the time that is measured, no wait for something
-        grown, steps = room(data_dir) - before, sum(client.job(job_id).step for job_id in jobs)
+        before, done = used_bytes(data_dir), sum(client.job(job_id).step for job_id in jobs)
+        time.sleep(SECONDS)  # the measured interval
+        grown, steps = (
+            used_bytes(data_dir) - before,
+            sum(client.job(job_id).step for job_id in jobs),
+        )
         assert steps > done
         assert grown / (steps - done) < BYTES_A_STEP, (grown, steps - done)
         for job_id in jobs:
@@ -60,4 +63,4 @@ def test_steps_take_little_room_and_a_deleted_job_none(tmp_path: Path) -> None:
         until(lambda: all(client.job(job_id).status == "cancelled" for job_id in jobs))
         for job_id in jobs:
             client.delete(job_id)
-        until(lambda: room(data_dir) < empty + STAYS_BYTES)
+        until(lambda: used_bytes(data_dir) < empty + STAYS_BYTES)

@@ -1,4 +1,4 @@
-"""Small requests that ask for much: none takes long, or makes a process hold much."""
+"""Small requests for large computations: none takes long or uses much memory."""
 
 import json
 import logging
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 FORM = "application/x-www-form-urlencoded"
 
 
-def question(*layers: dict[str, Any], **changes: Any) -> bytes:
+def gradients(*layers: dict[str, Any], **changes: Any) -> bytes:
     model = {"layers": [*layers, {"kind": "linear", "out_features": 1}]}
-    asked = {"model": model, "loss": "squared_error", "inputs": [[1]], "targets": [0], **changes}
-    return json.dumps(asked, separators=(",", ":")).encode()
+    body = {"model": model, "loss": "squared_error", "inputs": [[1]], "targets": [0], **changes}
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def linear(out: int) -> dict[str, Any]:
@@ -61,26 +61,26 @@ def job(**changes: Any) -> bytes:
 
 GRADIENTS, PLAN = "POST /v1/gradients", "POST /v1/plans"
 WORST: dict[str, tuple[str, bytes, str]] = {
-    "far padding": (GRADIENTS, question(conv(300, 225), FLAT, **PIXEL), ""),
-    "padding": (GRADIENTS, question(conv(121, 120), FLAT, **PIXEL), ""),
-    "as much padding as is allowed": (GRADIENTS, question(conv(60, 59), FLAT, **PIXEL), ""),
-    "many channels": (GRADIENTS, question(conv(30, 29, 2000), FLAT, **PIXEL), ""),
+    "far padding": (GRADIENTS, gradients(conv(300, 225), FLAT, **PIXEL), ""),
+    "padding": (GRADIENTS, gradients(conv(121, 120), FLAT, **PIXEL), ""),
+    "as much padding as is allowed": (GRADIENTS, gradients(conv(60, 59), FLAT, **PIXEL), ""),
+    "many channels": (GRADIENTS, gradients(conv(30, 29, 2000), FLAT, **PIXEL), ""),
     "windows": (
         GRADIENTS,
-        question({"kind": "max_pool2d", "kernel_size": 3000, "padding": 1500}, FLAT, **PIXEL),
+        gradients({"kind": "max_pool2d", "kernel_size": 3000, "padding": 1500}, FLAT, **PIXEL),
         "",
     ),
-    "a wide model": (GRADIENTS, question(*[linear(2**20), linear(1)] * 5), ""),
-    "a long answer": (GRADIENTS, question(linear(139_000)), ""),
-    "many layers": (GRADIENTS, question(*[linear(42)] * 200), ""),
-    "ids": (GRADIENTS, question(embedding(2**22), FLAT, inputs=[[0]]), ""),
-    "positions": (GRADIENTS, question(embedding(256), FLAT, inputs=[[0] * 5000]), ""),
+    "a wide model": (GRADIENTS, gradients(*[linear(2**20), linear(1)] * 5), ""),
+    "a long answer": (GRADIENTS, gradients(linear(139_000)), ""),
+    "many layers": (GRADIENTS, gradients(*[linear(42)] * 200), ""),
+    "ids": (GRADIENTS, gradients(embedding(2**22), FLAT, inputs=[[0]]), ""),
+    "positions": (GRADIENTS, gradients(embedding(256), FLAT, inputs=[[0] * 5000]), ""),
     "examples": (
         GRADIENTS,
-        question(linear(20), inputs=[[1]] * 30_000, targets=[0] * 30_000, per_example=True),
+        gradients(linear(20), inputs=[[1]] * 30_000, targets=[0] * 30_000, per_example=True),
         "",
     ),
-    "unknown keys": (GRADIENTS, question(**{f"x{k}": 0 for k in range(16_000)}), ""),
+    "unknown keys": (GRADIENTS, gradients(**{f"x{k}": 0 for k in range(16_000)}), ""),
     "a job's unknown keys": (PLAN, job(**{f"x{k}": 0 for k in range(16_000)}), ""),
     "nested lists": (PLAN, b'{"name": ' + b"[" * 200_000, ""),
     "classes far apart": (PLAN, job(dataset="far", class_weights="balanced"), ""),
@@ -111,34 +111,34 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
             file: Path = folder / f"{name}.npz"
             np.savez(file, inputs=arrays["inputs"], targets=arrays["targets"])
             running.client.put_dataset(name, file)
-        assert running.ask(GRADIENTS, question(linear(2)))[0] == 200  # its processes are warm
+        assert running.request(GRADIENTS, gradients(linear(2)))[0] == 200  # start its processes
         yield running
 
 
 def send(service: Attacked, name: str) -> int:
     head, body, kind = WORST[name]
-    return service.ask(head, body, kind or "application/json")[0]
+    return service.request(head, body, kind or "application/json")[0]
 
 
 class Growth:
-    """By how much each process of the service grows, at most."""
+    """The largest memory growth of a process of the service."""
 
     def __init__(self, service: Attacked) -> None:
         self._service = service
         self._before = service.held_bytes()
-        self._new = max(self._before.values())  # one that is forked anew shares as much as this
+        self._new = max(self._before.values())  # a newly forked process shares as much as this
         self.most_bytes = 0
 
-    def look(self) -> None:
+    def sample(self) -> None:
         for pid, held in self._service.held_bytes().items():
             self.most_bytes = max(self.most_bytes, held - self._before.get(pid, self._new))
 
 
-def test_each_takes_little_memory_and_time(service: Attacked) -> None:
+def test_each_request_takes_little_memory_and_time(service: Attacked) -> None:
     wrong = []
     for name, (_, body, _) in WORST.items():
         growth = Growth(service)
-        with repeatedly(growth.look, 0.01):
+        with repeatedly(growth.sample, 0.01):
             started = time.monotonic()
             status = send(service, name)
             seconds = time.monotonic() - started
@@ -150,13 +150,13 @@ def test_each_takes_little_memory_and_time(service: Attacked) -> None:
     assert not wrong, wrong
 
 
-def test_health_is_answered_beside_forty_of_the_worst(service: Attacked) -> None:
+def test_health_is_answered_during_forty_of_the_worst_requests(service: Attacked) -> None:
     names = [name for name, (head, _, _) in WORST.items() if head == GRADIENTS] * 4
     waits: list[float] = []
 
     def probe() -> None:
         started = time.monotonic()
-        assert service.ask("GET /healthz")[0] == 200
+        assert service.request("GET /healthz")[0] == 200
         waits.append(time.monotonic() - started)
 
     threads = [threading.Thread(target=send, args=(service, name)) for name in names[:40]]
@@ -168,4 +168,4 @@ def test_health_is_answered_beside_forty_of_the_worst(service: Attacked) -> None
     log.info("healthz beside 40: %d times, at most %.3f s", len(waits), max(waits))
     assert len(waits) > 3
     assert max(waits) < 0.5 * slowness()
-    assert service.ask(GRADIENTS, question(linear(2)))[0] == 200
+    assert service.request(GRADIENTS, gradients(linear(2)))[0] == 200
