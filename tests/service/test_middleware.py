@@ -50,7 +50,7 @@ def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
         "its step counts as a whole one",
         "everywhere: torch takes a itself above 20",
         "Weight decay acts on that row too",
-        "momentum, averages and decay stand still too",
+        "momentum, averages and decay do not change either",
         "<code>which</code> (query)",
     ):
         assert said in page, said
