@@ -194,3 +194,28 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after_seconds("soon") is None
     assert retry_after_seconds(None) is None
+
+
+def test_each_request_has_the_timeout_of_its_method(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    with script.client() as client:
+        client.job("job_1")
+    with script.client(timeout=None) as client:
+        client.job("job_1")
+    script.answers = [httpx2.Response(200, content=b"bytes")]
+    with script.client(timeout=2) as client:
+        client.parameters("job_1")
+        client.parameters("job_1", timeout=3)
+        client.parameters("job_1", timeout=None)
+    limits = [request.extensions["timeout"] for request in script.seen]
+    assert [limit["read"] for limit in limits] == [30.0, None, 600.0, 3.0, None]
+    assert [limit["connect"] for limit in limits] == [5.0, 5.0, 5.0, 3.0, 5.0]
+
+
+def test_without_a_reconnect_timeout_a_client_waits_forever(kit: Any) -> None:
+    away = [httpx2.ConnectError("refused")] * 200
+    ended = kit.answer(200, kit.job(status="succeeded"))
+    script = kit.Script(kit.answer(200, kit.job()), *away, ended)
+    with script.client(reconnect_timeout=None) as client:
+        assert client.wait("job_1").status == "succeeded"
+    assert sum(script.slept) > 120
