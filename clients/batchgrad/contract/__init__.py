@@ -8,6 +8,7 @@ from batchgrad.contract import (
     kinds,
     losses,
     model,
+    optimizers,
     spec,
     statuses,
     views,
@@ -18,6 +19,7 @@ from batchgrad.contract.gradients import *
 from batchgrad.contract.kinds import *
 from batchgrad.contract.losses import *
 from batchgrad.contract.model import *
+from batchgrad.contract.optimizers import *
 from batchgrad.contract.spec import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.views import *
@@ -31,6 +33,7 @@ __all__ += gradients.__all__
 __all__ += kinds.__all__
 __all__ += losses.__all__
 __all__ += model.__all__
+__all__ += optimizers.__all__
 __all__ += spec.__all__
 __all__ += statuses.__all__
 __all__ += views.__all__

@@ -1,0 +1,106 @@
+"""Optimizers and schedules of their learning rate, as a client writes them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from batchgrad.contract.wire import Integer, Number, Truth, Wire
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Optimizer",
+    "Schedule",
+    "Sgd",
+    "StepDecay",
+]
+
+WARM_UP = "step t of W has t/W of the learning rate: the first has 1/W, not 0"
+
+
+class Constant(Wire):
+    """A constant learning rate, after a linear warm-up over `warmup_steps`."""
+
+    kind: Literal["constant"]
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
+
+
+class Cosine(Wire):
+    """Half a cosine from the learning rate to `final_fraction` of it, over the steps after warm-up.
+
+    Loshchilov and Hutter 2017, without restarts. T steps have the rates at t/T, t = 0 … T - 1, so
+    that the last one's is a little above `final_fraction`.
+    """
+
+    kind: Literal["cosine"]
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
+    final_fraction: Number = Field(default=0.0, ge=0, le=1)
+
+
+class StepDecay(Wire):
+    """Multiply by `factor` after each `every` steps, as torch.optim.lr_scheduler.StepLR."""
+
+    kind: Literal["step"]
+    every: Integer = Field(ge=1)
+    factor: Number = Field(default=0.1, gt=0, le=1)
+    warmup_steps: Integer = Field(default=0, ge=0, description=WARM_UP)
+
+
+AnySchedule = Constant | Cosine | StepDecay
+Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
+
+
+class Rule(Wire):
+    """Settings of every optimizer: schedule and clipping."""
+
+    schedule: Schedule = Constant(kind="constant")
+    clip_norm: Number | None = Field(
+        default=None,
+        gt=0,
+        description="scales the mean gradient G down to this norm where it is larger; torch adds "
+        "1e-6 to the norm that it divides by",
+    )
+
+
+class Sgd(Rule):
+    """Stochastic gradient descent, as torch.optim.SGD (weight decay is added to G)."""
+
+    kind: Literal["sgd"]
+    learning_rate: Number = Field(gt=0, allow_inf_nan=False)
+    momentum: Number = Field(default=0.0, ge=0, lt=1)
+    nesterov: Truth = False
+    weight_decay: Number = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0; set momentum, or nesterov: false.")
+        return self
+
+
+class Adam(Rule):
+    """Adam, as torch.optim.Adam (weight decay is added to G)."""
+
+    kind: Literal["adam"]
+    learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: Number = Field(default=0.9, ge=0, lt=1)
+    beta2: Number = Field(default=0.999, ge=0, lt=1)
+    eps: Number = Field(default=1e-8, gt=0)
+    weight_decay: Number = Field(default=0.0, ge=0)
+
+
+class AdamW(Rule):
+    """Adam with decoupled weight decay, as torch.optim.AdamW."""
+
+    kind: Literal["adamw"]
+    learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    beta1: Number = Field(default=0.9, ge=0, lt=1)
+    beta2: Number = Field(default=0.999, ge=0, lt=1)
+    eps: Number = Field(default=1e-8, gt=0)
+    weight_decay: Number = Field(default=0.01, ge=0)
+
+
+AnyOptimizer = Sgd | Adam | AdamW
+Optimizer = Annotated[AnyOptimizer, Field(discriminator="kind")]
