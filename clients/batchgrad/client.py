@@ -148,7 +148,7 @@ class Client(DatasetClient):
     ) -> Iterator[StepRow]:
         """The rows of the steps after step `after`, in order.
 
-        With `max_points` at most so many, evenly spaced, the first and the last among them.
+        `max_points` limits their number: evenly spaced rows, with the first and the last.
         """
         params: Params = {
             "after": arguments.whole("after", after) or None,

@@ -119,7 +119,7 @@ def npz_content(content: Any) -> bytes | Path:
 
     Raises:
         InvalidArgument: it is neither.
-        InvalidSpec: the file's name says that it is no npz.
+        InvalidSpec: the file's name is of another format.
     """
     if isinstance(content, bytes | bytearray | memoryview):
         return bytes(content)

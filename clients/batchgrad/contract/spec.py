@@ -151,7 +151,7 @@ class JobSpec(Wire):
     class_weights: Literal["balanced"] | dict[ClassNumber, Number] | None = Field(
         default=None,
         description="multiply the examples' own weights, also in the validation loss (not so in "
-        "Keras), not in the accuracy; the ratios alone matter, weight 0 is as good as absent",
+        "Keras), not in the accuracy; only the ratios matter, weight 0 removes an example",
     )
     validation_fraction: Number = Field(
         default=0.0,

@@ -7,7 +7,7 @@ LOSS_SCALE = (
     "weighted mean over its examples."
 )
 ACCURACY = (
-    "Accuracy counts every example alike, whatever its weight or its class's. "
+    "Accuracy ignores the weights of examples and classes. "
     + "; ".join(
         f"by {name} an example is right where {kind.right}"
         for name, kind in contract.LOSSES.items()

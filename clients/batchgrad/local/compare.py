@@ -42,12 +42,12 @@ class Arm:
 
     @property
     def validation_loss(self) -> float | None:
-        """None where the arm diverged or has no validation examples."""
+        """None if the arm diverged or has no validation examples."""
         return None if self.diverged else validation(self.job)[0]
 
     @property
     def validation_accuracy(self) -> float | None:
-        """None where the arm diverged, or there is no such figure."""
+        """None if the arm diverged, or has no accuracy."""
         return None if self.diverged else validation(self.job)[1]
 
 
