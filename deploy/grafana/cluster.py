@@ -63,7 +63,7 @@ CLUSTER = Dashboard(
                 ),
                 curves(
                     "Microbatches computed again",
-                    "Per minute, by what happened to their worker. If it does not end, see the "
+                    "Per minute, by reason. If it does not end, see the "
                     "retry storm in the runbook.",
                     "short",
                     Query(

@@ -104,7 +104,7 @@ Answer = httpx2.Response | Exception | Callable[[httpx2.Request], httpx2.Respons
 
 
 class Script:
-    """Answers in order, the last one for ever; `seen` and `slept` tell what happened."""
+    """Give `answers` in sequence, then repeat the last; record requests and sleeps."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

@@ -97,7 +97,7 @@ def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], 
 
 @pytest.fixture
 def without_services(monkeypatch: pytest.MonkeyPatch, kit: Any) -> None:
-    """The commands that start or read a service get what it would have said."""
+    """Replace the functions that use a service by functions with fixed results."""
     job = Job.model_validate(kit.job(status="succeeded"))
     result = demo.Result(job, StepRow.model_validate(kit.STEP))
     monkeypatch.setattr(demo, "train", lambda *_: result)

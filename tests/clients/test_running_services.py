@@ -83,8 +83,8 @@ def test_a_token_that_is_given_comes_first(
 ) -> None:
     with running_services.announced("127.0.0.1", 8711, home / "token"):
         assert sent_request(kit, token="mine").headers["Authorization"] == "Bearer mine"  # noqa: S106
-        monkeypatch.setenv("BATCHGRAD_TOKEN", "told")
-        assert sent_request(kit).headers["Authorization"] == "Bearer told"
+        monkeypatch.setenv("BATCHGRAD_TOKEN", "given")
+        assert sent_request(kit).headers["Authorization"] == "Bearer given"
 
 
 def test_invalid_entries_are_ignored(kit: Any, home: Path) -> None:

@@ -83,6 +83,7 @@ class Life:
     lines: int = 0
     steps: int = -1
     saved: int = 0
+    acknowledged: int = 0
     checkpoints: int = 0
     alone: int = 0
     line: bytes = b""
@@ -106,7 +107,7 @@ class Life:
 
     @property
     def interrupted(self) -> bool:
-        if hasattr(self, "said"):
+        if self.acknowledged:
             self.writer.stored(self.acknowledged)  # the engine reads this at some time
         self.steps += 1
         if self.steps >= self.fate.killed:

@@ -34,5 +34,5 @@ def test_the_login_link_is_not_printed_where_others_can_read_it(
         stream = f"{file.st_dev}:{file.st_ino}" if journal else "8:1"
         monkeypatch.setenv("JOURNAL_STREAM", stream)
         print_ready(URL, Settings(data_dir=tmp_path, **settings), token)
-    said = (tmp_path / "stderr").read_text()
-    assert said == f"batchgrad is ready on {link} (data in {tmp_path})\n"
+    text = (tmp_path / "stderr").read_text()
+    assert text == f"batchgrad is ready on {link} (data in {tmp_path})\n"

@@ -87,7 +87,7 @@ def test_invalid_text_is_named_and_long_text_cut(http: TestClient, changes: dict
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "detail"),
     [
         (b'{"seed": 1, "seed": 2}', "The body has the key 'seed' twice: remove one"),
         (b'{"seed": ' + b"9" * 4301 + b"}", "The body is not valid JSON: Exceeds the limit"),
@@ -96,8 +96,8 @@ def test_invalid_text_is_named_and_long_text_cut(http: TestClient, changes: dict
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/gradients"])
-def test_ambiguous_json_is_refused(http: TestClient, path: str, text: bytes, said: str) -> None:
-    assert said in problem(http.post(path, content=text, headers=JSON), 400)["detail"]
+def test_ambiguous_json_is_refused(http: TestClient, path: str, text: bytes, detail: str) -> None:
+    assert detail in problem(http.post(path, content=text, headers=JSON), 400)["detail"]
 
 
 def test_the_body_of_a_login_is_limited(make_bench: Make, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "detail"),
     [
         (
             question(inputs=[[[[1]]]], model=CONVOLUTION),
@@ -170,13 +170,13 @@ def question(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_size_of_a_gradients_request_is_checked_first(
-    http: TestClient, question: dict[str, Any], said: str | None
+    http: TestClient, question: dict[str, Any], detail: str | None
 ) -> None:
     answer = http.post("/v1/gradients", json=question)
-    if said is None:
+    if detail is None:
         assert answer.status_code == 200
     else:
-        assert said in problem(answer, 422)["detail"]
+        assert detail in problem(answer, 422)["detail"]
 
 
 def test_a_plan_counts_the_memory_of_patches(http: TestClient, monkeypatch: Any) -> None:
@@ -194,8 +194,8 @@ def test_a_plan_counts_the_memory_of_patches(http: TestClient, monkeypatch: Any)
 
 def test_the_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
     machine = memory.machine_bytes([tmp_path / "none"])
-    for said, right in (("1073741824\n", 2**30), ("max\n", machine), (f"{2**62}\n", machine)):
-        (tmp_path / "limit").write_text(said)
+    for content, right in (("1073741824\n", 2**30), ("max\n", machine), (f"{2**62}\n", machine)):
+        (tmp_path / "limit").write_text(content)
         assert memory.machine_bytes([tmp_path / "none", tmp_path / "limit"]) == right
 
 

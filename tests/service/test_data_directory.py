@@ -235,7 +235,7 @@ def test_an_unusable_path_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "detail"),
     [
         (lambda file: file.write_text("no database\n" * 100), "is damaged .*recover"),
         (lambda file: (file.unlink(), file.mkdir()), "cannot be used"),
@@ -244,12 +244,12 @@ def test_an_unusable_path_is_named(tmp_path: Path) -> None:
     ids=["text", "folder", "newer"],
 )
 def test_an_unusable_database_is_reported_at_the_start(
-    settings: Settings, harm: Callable[[Path], object], said: str
+    settings: Settings, harm: Callable[[Path], object], detail: str
 ) -> None:
     with open_storage(settings):
         pass
     harm(settings.data_dir / DATABASE)
-    with pytest.raises(DataDirectoryError, match=said), open_storage(settings):
+    with pytest.raises(DataDirectoryError, match=detail), open_storage(settings):
         pytest.fail("it was opened")
 
 

@@ -63,7 +63,7 @@ def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) 
 
 
 @pytest.mark.parametrize(
-    ("content", "pointer", "said"),
+    ("content", "pointer", "detail"),
     [
         (b"hello", "", "not a readable npz"),
         (b"", "", "not a readable npz"),
@@ -123,12 +123,12 @@ def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) 
     ],
 )
 def test_bad_content_is_named_and_leaves_nothing(
-    put: Put, tmp_path: Path, store: Store, content: bytes, pointer: str, said: str
+    put: Put, tmp_path: Path, store: Store, content: bytes, pointer: str, detail: str
 ) -> None:
     with pytest.raises(InvalidError) as caught:
         put(content)
     [error] = caught.value.errors
     assert error.pointer == pointer
-    assert said in error.detail
+    assert detail in error.detail
     assert left_over(tmp_path) == []
     assert store.datasets().data == []

@@ -1,5 +1,6 @@
 """Service and engine die in every order: each row and event is stored once."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,18 @@ def test_messages_left_by_a_dead_service_are_stored_for_a_job_that_ends(
     assert job.step > before
     assert [row["step"] for row in world.result(job_id).rows] == list(range(1, job.step + 1))
     assert not (begun.job_directory / unstored_messages.FILE).exists()
+
+
+def test_the_engine_keeps_only_messages_that_are_not_acknowledged(world: World) -> None:
+    job_id = world.job(spec())
+    assert world.store.begin_attempt(job_id) == 1
+    begun = start(world, job_id, 1)
+    life = Life(world.reports, job_id, 1, Fate(stored=7, unacknowledged=3), often=True)
+    life.live(begun)
+    first_line = (begun.job_directory / unstored_messages.FILE).read_bytes().splitlines()[0]
+    numbers = json.loads(first_line)["numbers"]
+    assert life.acknowledged == 4
+    assert 4 < numbers[0] <= 7
 
 
 def test_an_unreadable_file_of_messages_is_removed_with_a_warning(world: World) -> None:

@@ -27,15 +27,15 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "descr", "said"), HEADERS)
+@pytest.mark.parametrize(("shape", "descr", "detail"), HEADERS)
 def test_an_impossible_header_is_refused(
-    put: Put, tmp_path: Path, shape: str, descr: str, said: str
+    put: Put, tmp_path: Path, shape: str, descr: str, detail: str
 ) -> None:
     text = f"{{{descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + INPUTS.tobytes()
     with pytest.raises(InvalidError) as caught:
         put(zipped({"inputs.npy": content, "targets.npy": npy(CLASSES)}))
-    assert said in caught.value.detail
+    assert detail in caught.value.detail
     assert left_over(tmp_path) == []
 
 

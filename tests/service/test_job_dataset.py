@@ -168,7 +168,7 @@ def test_an_upload_that_the_blob_store_refuses_is_not_stored(
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "detail"),
     [
         ("blob_store", "/shared/folder", "file:///shared/folder"),
         ("blob_store", "https://host/x", "not a store that can be written to"),
@@ -180,8 +180,8 @@ def test_an_upload_that_the_blob_store_refuses_is_not_stored(
         ("node_cache_bytes", 0, "node_cache_bytes"),
     ],
 )
-def test_invalid_settings_are_refused(setting: str, value: Any, said: str) -> None:
-    with pytest.raises(ValidationError, match=said) as caught:
+def test_invalid_settings_are_refused(setting: str, value: Any, detail: str) -> None:
+    with pytest.raises(ValidationError, match=detail) as caught:
         Settings(**{setting: value})
     assert (
         "s3cret" not in caught.value.errors()[0]["msg"]

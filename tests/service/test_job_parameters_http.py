@@ -39,7 +39,7 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "detail"),
     [
         ({**WEIGHTS, "0.weight": np.zeros((2, 4), np.float32)}, "0.weight [2, 4]"),
         ({"0.weight": WEIGHTS["0.weight"]}, "no 0.bias; this model needs 0.bias [2]"),
@@ -48,13 +48,13 @@ def test_uploaded_parameters_are_kept_as_long_as_a_job_starts_from_them(bench: B
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(
-    http: TestClient, tensors: dict[str, Any], said: str
+    http: TestClient, tensors: dict[str, Any], detail: str
 ) -> None:
     push(http)
     answer = http.post("/v1/jobs", json=body(initial_parameters=initial(tensors)))
     [error] = problem(answer, 422)["errors"]
     assert error["pointer"] == "/initial_parameters/safetensors"
-    assert said in error["detail"]
+    assert detail in error["detail"]
 
 
 def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -> None:

@@ -70,7 +70,7 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "pointer", "said"),
+    ("changes", "pointer", "detail"),
     [
         ({"dataset": "nothing"}, "/dataset", "no dataset 'nothing'"),
         ({"batch_size": 0}, "/batch_size", "got 0; expected full, or at least 1."),
@@ -135,14 +135,14 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
     ],
 )
 def test_invalid_fields_are_named(
-    bench: Bench, changes: dict[str, Any], pointer: str, said: str
+    bench: Bench, changes: dict[str, Any], pointer: str, detail: str
 ) -> None:
     push(bench.http)
     content = json.dumps(body(**changes))
     answer = bench.http.post("/v1/jobs", content=content, headers=JSON)
     found = problem(answer, 422)
     assert [error["pointer"] for error in found["errors"]] == [pointer]
-    assert said in found["errors"][0]["detail"]
+    assert detail in found["errors"][0]["detail"]
     assert bench.store.jobs().data == []
     assert list((bench.data_dir / "parameters").iterdir()) == []
 

@@ -35,8 +35,8 @@ def test_the_request_id_reaches_the_log_of_the_engine(tmp_path: Path) -> None:
             with http.stream("GET", f"/v1/jobs/{job_id}/events") as events:
                 assert "succeeded" in events.read().decode()
         process.terminate()
-        _, said = ended(process)
-    mine = [line for line in lines_of(said) if line.get("request_id") == REQUEST]
+        _, stderr = ended(process)
+    mine = [line for line in lines_of(stderr) if line.get("request_id") == REQUEST]
     assert {"batchgrad.http", "batchgrad_service.jobs.attempt"} <= {line["logger"] for line in mine}
     attempts = [line for line in mine if line["logger"] == "batchgrad_service.jobs.attempt"]
     assert {(line["job_id"], line["attempt"]) for line in attempts} == {(job_id, 1)}

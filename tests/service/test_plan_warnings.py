@@ -32,7 +32,7 @@ def job(loss: str, *layers: Any, **more: Any) -> dict[str, Any]:
     return {"loss": loss, "layers": list(layers), **more}
 
 
-def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> list[str]:
+def warnings_of(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> list[str]:
     return planned(directory, inputs, targets, **spec).warnings
 
 
@@ -107,7 +107,7 @@ def said(directory: Path, inputs: Any, targets: Any, spec: dict[str, Any]) -> li
 def test_warns(
     tmp_path: Path, inputs: Any, targets: Any, spec: dict[str, Any], parts: list[str]
 ) -> None:
-    text = " ".join(said(tmp_path, inputs, targets, spec))
+    text = " ".join(warnings_of(tmp_path, inputs, targets, spec))
     for part in parts:
         assert part in text
 
@@ -148,7 +148,7 @@ def test_warns(
 def test_a_right_spec_gets_no_warning(
     tmp_path: Path, inputs: Any, targets: Any, spec: dict[str, Any]
 ) -> None:
-    assert said(tmp_path, inputs, targets, spec) == []
+    assert warnings_of(tmp_path, inputs, targets, spec) == []
 
 
 @pytest.mark.parametrize("changes", [{"early_stopping": {}}, {"keep": "best"}])

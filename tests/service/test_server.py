@@ -61,14 +61,14 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 def reached(process: "subprocess.Popen[str]") -> tuple[str, dict[str, str]]:
     """Where it listens, and the headers that open it."""
     assert process.stdout is not None
-    said = json.loads(process.stdout.readline())
-    token = Path(said["token_file"]).read_text().strip()
-    return said["url"], {"Authorization": f"Bearer {token}"}
+    announced = json.loads(process.stdout.readline())
+    token = Path(announced["token_file"]).read_text().strip()
+    return announced["url"], {"Authorization": f"Bearer {token}"}
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    _, said = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, said
+    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, stderr
 
 
 def test_a_start_removes_orphaned_datasets_from_the_blob_store(tmp_path: Path) -> None:
@@ -102,16 +102,16 @@ def test_the_service_starts_and_stops_cleanly(tmp_path: Path, end: str) -> None:
             process.stdin = None
         else:
             process.send_signal(signal.Signals[end])
-        code, said = ended(process)
+        code, stderr = ended(process)
     assert code == 0
     token = headers["Authorization"].removeprefix("Bearer ")
-    assert f"batchgrad is ready on {url}/login#token={token} (data in " in said
-    assert said.count(token) == 1
-    logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert f"batchgrad is ready on {url}/login#token={token} (data in " in stderr
+    assert stderr.count(token) == 1
+    logged = [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
     [request] = [line for line in logged if line.get("job_id") == "none"]
     assert request["request_id"] == answer.headers["x-request-id"]
     assert request["route"] == "/v1/jobs/{job_id}/events"
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url)
 
@@ -129,18 +129,18 @@ def test_an_event_stream_does_not_delay_the_stop(tmp_path: Path) -> None:
             next(lines)
             process.send_signal(signal.SIGTERM)
             list(lines)  # ends without an error: the answer is complete
-        code, said = ended(process)
+        code, stderr = ended(process)
     assert code == 0
-    assert "timeout graceful shutdown exceeded" not in said
+    assert "timeout graceful shutdown exceeded" not in stderr
 
 
 def test_a_used_port_gives_a_message(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving(tmp_path, port) as process:
-            code, said = ended(process)
+            code, stderr = ended(process)
     assert code == 1
-    assert said.startswith(f"batchgrad: cannot listen on 127.0.0.1 port {port}")
+    assert stderr.startswith(f"batchgrad: cannot listen on 127.0.0.1 port {port}")
 
 
 def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ def test_two_services_cannot_share_a_data_directory(tmp_path: Path) -> None:
         url = url_of(first)
         for more in ([], ["remove"]):
             with serving(tmp_path, 0, *more) as second:
-                code, said = ended(second)
+                code, stderr = ended(second)
             assert code == 1
-            assert str(tmp_path) in said
-            assert "Traceback" not in said
+            assert str(tmp_path) in stderr
+            assert "Traceback" not in stderr
         assert httpx2.get(f"{url}/readyz").status_code in {200, 503}
         assert (tmp_path / "batchgrad.sqlite3").exists()
 

@@ -142,7 +142,7 @@ def npz(**arrays: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "detail"),
     [
         (b"PK nonsense", "not a readable npz"),
         (npz(**{"0_weight": WEIGHTS["0.weight"]}), "no 0.bias"),
@@ -152,12 +152,12 @@ def npz(**arrays: Any) -> bytes:
         (npz(standardize_mean=np.zeros(3)), "belong together"),
     ],
 )
-def test_an_npz_that_does_not_fit_is_refused(bench: Bench, content: bytes, said: str) -> None:
+def test_an_npz_that_does_not_fit_is_refused(bench: Bench, content: bytes, detail: str) -> None:
     push(bench.http)
     answer = bench.http.post("/v1/jobs", json=body(initial_parameters=given(content, "npz")))
     [error] = problem(answer, 422)["errors"]
     assert error["pointer"] == "/initial_parameters/npz"
-    assert said in error["detail"]
+    assert detail in error["detail"]
 
 
 def test_no_mutation_of_an_npz_gives_an_internal_error(bench: Bench) -> None:

@@ -29,14 +29,14 @@ def post(http: TestClient, spec: str, action: str = "submit", key: str = "k") ->
 
 
 def errors_of(answer: Response) -> tuple[list[int], str]:
-    """The lines that are marked, and what is said."""
+    """Numbers of the marked lines, and the text of the errors."""
     assert answer.status_code == 422, answer.text
     gutter = re.search(r'<ol aria-hidden="true" id="lines">(.*?)</ol>', answer.text, re.DOTALL)
-    said = re.search(r'id="errors">(.*?)</div>', answer.text, re.DOTALL)
+    errors = re.search(r'id="errors">(.*?)</div>', answer.text, re.DOTALL)
     assert gutter
-    assert said
+    assert errors
     items = re.findall(r"<li( class=.wrong.)?>", gutter.group(1))
-    return [line for line, wrong in enumerate(items, 1) if wrong], said.group(1)
+    return [line for line, wrong in enumerate(items, 1) if wrong], errors.group(1)
 
 
 def test_lines_are_found_outside_the_event_loop(
@@ -91,7 +91,7 @@ def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "lines", "said"),
+    ("old", "new", "lines", "expected"),
     [
         ("batch_size: 10", "batch_siz: 10", [6], "did you mean batch_size?"),
         ("learning_rate: 0.1", "learning_rate: -1", [5], "expected more than 0.0"),
@@ -111,7 +111,7 @@ def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
     ],
 )
 def test_errors_name_their_line_and_the_text_stays(
-    bench: Bench, old: str, new: str, lines: list[int], said: str
+    bench: Bench, old: str, new: str, lines: list[int], expected: str
 ) -> None:
     push(bench.http)
     text = SPEC.replace(old, new)
@@ -119,6 +119,6 @@ def test_errors_name_their_line_and_the_text_stays(
     answer = post(bench.http, text)
     marked, message = errors_of(answer)
     assert marked == lines
-    assert said in message
+    assert expected in message
     assert text.rstrip("\n").rsplit("\n", 1)[-1][:50] in answer.text
     assert bench.http.get("/v1/jobs").json()["data"] == []

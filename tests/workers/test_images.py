@@ -48,8 +48,8 @@ def looks(windows: Windows) -> Iterator[tuple[Place, list[tuple[Place, Place]]]]
         yield (y, x), met
 
 
-def orders(images: Array) -> list[Array]:
-    """The same images, channel by channel and pixel by pixel in memory."""
+def layouts(images: Array) -> list[Array]:
+    """The same images in two memory layouts: channels first and channels last."""
     return [images, images.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)]
 
 
@@ -77,8 +77,8 @@ def test_a_convolution_is_that_of_explicit_loops(windows: Windows, groups: int, 
                 each["weight"][:, out, :, row, column] += delta * inputs[:, seen, i, j]
     rows = np.concatenate([value.reshape(5, -1) for value in each.values()], axis=1)
 
-    for images in orders(inputs):
-        for errors in orders(error):
+    for images in layouts(inputs):
+        for errors in layouts(error):
             into = {name: np.full(value.shape, np.nan) for name, value in own.items()}
             norms = layer.gradient_sums(images, errors, weights, into)
             found = layer.each_gradient(images, errors)
@@ -113,8 +113,8 @@ def test_a_pool_is_that_of_explicit_loops(kind: Any, windows: Windows) -> None:
                     outputs[n, channel, y, x] += inputs[pixel] / size
                     below[pixel] += error[n, channel, y, x] / size
 
-    for images in orders(inputs):
-        for errors in orders(error):
+    for images in layouts(inputs):
+        for errors in layouts(error):
             found = layer.forward({}, images)
             assert_allclose(found, outputs, rtol=1e-12, atol=1e-12)
             back = layer.backward({}, images, found, errors)
@@ -122,8 +122,8 @@ def test_a_pool_is_that_of_explicit_loops(kind: Any, windows: Windows) -> None:
 
 
 def test_what_stands_between_images_keeps_their_order_of_memory() -> None:
-    """Mixed orders would take up to six times as long."""
-    first, last = orders(drawn(3, 4, 5, 2))
+    """Mixed layouts would take up to six times as long."""
+    first, last = layouts(drawn(3, 4, 5, 2))
     for images in (first, last):
         flatten = Flatten((4, 5, 2))
 

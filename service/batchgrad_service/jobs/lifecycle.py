@@ -53,7 +53,7 @@ class JobLifecycle:
         match message.outcome:
             case "succeeded" | "failed":
                 self._change(job_id, attempt, message.outcome, ACTIVE, message.reason, data)
-            case "paused" | "cancelled":  # recovering, if the user said neither
+            case "paused" | "cancelled":  # recovering, if the user requested neither
                 self._stopped(job_id, attempt, "recovering", message.reason, data)
         return True
 
@@ -145,7 +145,7 @@ class JobLifecycle:
     def _stopped(
         self, job_id: str, attempt: int, to: JobStatus, reason: str | None, data: dict[str, Any]
     ) -> None:
-        """Store the status after an engine: paused or cancelled if the user said so, else `to`."""
+        """Store the status after an engine: paused or cancelled on the user's request, or `to`."""
         self._metrics.forget(job_id)
         while True:  # the user may pause or cancel between two of these changes
             if (

@@ -120,7 +120,7 @@ class Metrics:
         )
         self._retries = Counter(
             "batchgrad_microbatch_retries",
-            "Microbatches computed again, by what happened to their worker",
+            "Microbatches computed again, by reason",
             ["reason"],
             registry=registry,
         )

@@ -121,7 +121,7 @@ def _answer(question: Question, body: bytes) -> tuple[Outcome, bytes]:
         return "problem", SerializedProblem.of(problem).model_dump_json().encode()
     except MemoryError:
         return "out_of_memory", b""
-    except Exception:  # noqa: BLE001 - the service must be told of any error
+    except Exception:  # noqa: BLE001 - any error is reported to the service
         traceback.print_exc()
         return "broken", b""
     finally:

@@ -166,7 +166,7 @@ def read_step_examples(
 ) -> Response:
     """The influence of each example on this step, which is computed again with the same bits.
 
-    `share` orders by absolute value, `alignment` has the most opposed example first, `example` is
+    `share` sorts by absolute value, `alignment` has the most opposed example first, `example` is
     by number, and the others have the largest first.
     """
     checksum = services.store.step_checksum(job_id, step)

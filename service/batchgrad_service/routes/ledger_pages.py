@@ -1,4 +1,4 @@
-"""Pages of the example ledger, in any of its orders."""
+"""Pages of the example ledger, sorted by any of its keys."""
 
 from pathlib import Path
 

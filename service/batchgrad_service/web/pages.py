@@ -64,7 +64,7 @@ def read_examples(
         ledger=ledger,
         missing=missing,
         order=order,
-        orders=get_args(LedgerOrder),
+        sort_keys=get_args(LedgerOrder),
         pictures=ledger is not None and _have_pictures(job_id, services),
     )
 
