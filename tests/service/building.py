@@ -48,7 +48,7 @@ def spec(**changes: Any) -> JobSpec:
 
 
 def body(**changes: Any) -> dict[str, Any]:
-    """The same as JSON, with what may be wrong in it."""
+    """The spec as JSON, also with invalid values."""
     made: dict[str, Any] = {**spec().model_dump(mode="json"), **changes}
     return made
 
@@ -180,7 +180,7 @@ def submit(http: TestClient, **changes: Any) -> Job:
 
 
 def problem(answer: Response, status: int) -> dict[str, Any]:
-    """The answer's problem, after a look at its form."""
+    """The problem of an answer, after a check of its form."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()

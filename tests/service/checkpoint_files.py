@@ -1,4 +1,4 @@
-"""Checkpoints that no training has written."""
+"""Checkpoint files for tests, written without training."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def checkpoint(
     standardization: Standardization | None = None,
     best_step: int | None = None,
 ) -> None:
-    """A real file and its row, of a job on three numbers and two classes.
+    """A checkpoint file and its row, of a job with three inputs and two classes.
 
     Parameters are WEIGHTS + the step that they are of.
     """
@@ -53,7 +53,7 @@ def checkpoint(
 
 
 def best_of(step: int) -> Best:
-    """What a checkpoint holds when the evaluation after `step` was the best."""
+    """The best evaluation in a checkpoint, after `step`."""
     evaluation = BestEvaluation(
         step=step,
         epoch=1,

@@ -48,7 +48,7 @@ def put(datasets: Datasets) -> Put:
 
 @dataclass
 class FakeSupervisor:
-    """Changes the store as the real one does, and runs nothing."""
+    """A supervisor that changes the store like the real one and starts no engine."""
 
     store: Store
     notified: int = 0
@@ -104,7 +104,7 @@ class Bench:
 
 @pytest.fixture
 def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
-    """Makes a Bench; arguments are settings, or `planner` and the like for `create_app`."""
+    """Make a Bench; arguments are settings, or arguments of `create_app` such as `planner`."""
     clients: list[TestClient] = []
 
     def make(**changes: Any) -> Bench:

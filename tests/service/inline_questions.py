@@ -10,7 +10,7 @@ Answer = Callable[[bytes], bytes]
 
 
 class InlineQuestions:
-    """Answers as the pool's processes do; `gradients` replaces the answer to that kind."""
+    """Answers like the pool's processes; `gradients` replaces the answer to that kind."""
 
     def __init__(self, gradients: Answer = ANSWERS["gradients"]) -> None:
         self._answers = {**ANSWERS, "gradients": gradients}

@@ -1,4 +1,4 @@
-"""Damaged and forged npz archives, as many as asked for, from a seed."""
+"""Damaged and forged npz archives, drawn from a seed."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ _NAMES = ("inputs.npy", "targets.npy", "weights.npy", "in\ud800puts.npy", "", "a
 
 
 def mutations(count: int, seed: int) -> Iterator[bytes]:
-    """`count` archives, in turn by each way of damage, each from one that was whole."""
+    """`count` damaged archives; the kinds of damage take turns."""
     random = Random(seed)
     whole = [_zipped(_members(), kind) for kind in (0, 8, 12, 14)]  # stored, deflate, bzip2, lzma
     whole.append(_zipped(_members(fortran=True), 8))
@@ -37,7 +37,7 @@ def mutations(count: int, seed: int) -> Iterator[bytes]:
 
 
 def _bytes(random: Random, whole: bytes) -> bytes:
-    """Some bytes are others."""
+    """Change some bytes."""
     made = bytearray(whole)
     for _ in range(random.choice((1, 1, 1, 2, 5, 20))):
         made[random.randrange(len(made))] = random.choice((0, 255, random.randrange(256)))
@@ -45,7 +45,7 @@ def _bytes(random: Random, whole: bytes) -> bytes:
 
 
 def _slices(random: Random, whole: bytes) -> bytes:
-    """A part is missing, doubled, or stands elsewhere."""
+    """Remove, double or move a part."""
     a, b, c = sorted(random.randrange(len(whole) + 1) for _ in range(3))
     return random.choice(
         (whole[:a], whole[a:], whole[:a] + whole[b:], whole[:b] + whole[a:], whole[:a] + whole[b:c])
@@ -53,7 +53,7 @@ def _slices(random: Random, whole: bytes) -> bytes:
 
 
 def _field(random: Random, whole: bytes) -> bytes:
-    """A number in a record of the archive lies: sizes, offsets, flags, methods, checksums."""
+    """Change a number in a record of the archive: size, offset, flag, method or checksum."""
     made = bytearray(whole)
     signature = random.choice((b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"))
     places = [i for i in range(len(whole)) if whole.startswith(signature, i)]
@@ -65,7 +65,7 @@ def _field(random: Random, whole: bytes) -> bytes:
 
 
 def _header(random: Random, _: bytes) -> bytes:
-    """A .npy header says what none says, in an archive that is whole."""
+    """Put an invalid .npy header into an intact archive."""
     descr, shape = random.choice(_DESCRS), random.choice(_SHAPES)
     order = random.choice(("False", "True", "1", "None", "'F'"))
     text = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}}}"
@@ -82,7 +82,7 @@ def _header(random: Random, _: bytes) -> bytes:
 
 
 def _name(random: Random, whole: bytes) -> bytes:
-    """A member has another name, or one that is no text."""
+    """Give a member another name, or one that is not text."""
     old = random.choice((b"inputs.npy", b"targets.npy"))
     new = random.choice(_NAMES).encode("utf-8", "surrogatepass")
     made = bytearray(whole.replace(old, new.ljust(len(old), b"\xff")[: len(old)]))
@@ -93,7 +93,7 @@ def _name(random: Random, whole: bytes) -> bytes:
 
 
 def _directory(random: Random, whole: bytes) -> bytes:
-    """Members that overlap, claim other sizes with a right checksum, or are there twice."""
+    """Make members overlap, repeat, or claim other sizes with a correct checksum."""
     members = _members()
     content = members["inputs.npy"]
     kept = content[: random.randrange(len(content))]

@@ -21,7 +21,7 @@ POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Reads a body to its end, or answers 401 to /refused, or for ever to /endless."""
+    """Read a body to its end; answer 401 to /refused, and endlessly to /endless."""
     path = scope["path"]
     if path == "/":
         while (message := await receive()).get("more_body"):
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
 
 @dataclass
 class Serving:
-    """A server whose clock the test moves."""
+    """A server whose clock the test advances."""
 
     server: Server
     now: list[float]
@@ -110,7 +110,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def everything(client: socket.socket) -> bytes:
-    """All bytes until the server closes."""
+    """Read all bytes until the server closes the connection."""
     found = b""
     while data := client.recv(65536):
         found += data

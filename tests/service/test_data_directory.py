@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def fill(data: Path) -> dict[str, str]:
-    """Things that the service made and no database knows; and the user's own, everywhere."""
+    """Create orphaned files of the service, and files of the user in every folder."""
     made = {
         "content": f"datasets/{'a' * 64}",
         "unfinished": f"datasets/{'b' * 16}.tmp",

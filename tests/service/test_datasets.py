@@ -1,4 +1,4 @@
-"""Datasets as they are stored, replaced, deleted, and cleaned at a start."""
+"""Datasets are stored, replaced and deleted; a start removes incomplete ones."""
 
 import hashlib
 import zipfile
@@ -17,7 +17,7 @@ from tests.service.uploads import CLASSES, INPUTS, Put, left_over, npy, npz, zip
 
 
 def expected_digest(**arrays: Any) -> str:
-    """As documented: it must stay what it is, for stored digests outlive a version."""
+    """The documented digest. It must not change: stored digests outlive a version."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
         described = f"{name}\0{array.dtype.name}\0{list(array.shape)}\0"

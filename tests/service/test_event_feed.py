@@ -1,4 +1,4 @@
-"""Readers of a job's events share one feed; each gets every event once, in order."""
+"""Readers of a job's events share one feed; each gets every event once, by number."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 20.0
 
 
 class CountingStore(Store):
-    """Counts how often events are read."""
+    """A store that counts reads of events."""
 
     reads = 0
     busy = False
@@ -44,7 +44,7 @@ async def everything(followed: AsyncIterator[bytes]) -> list[int]:
     return [number async for sent in followed for number in numbers(sent)]
 
 
-async def tell(store: Store, job_id: str, attempt: int, count: int = 1) -> None:
+async def store_events(store: Store, job_id: str, attempt: int, count: int = 1) -> None:
     for _ in range(count):
         event_data = EngineEvent(event="warning", data={"detail": "x"})
         await asyncio.to_thread(store.record_event, job_id, attempt, event_data)
@@ -68,7 +68,7 @@ def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
         firsts = [asyncio.ensure_future(anext(reader)) for reader in readers]
         await until(lambda: any(len(feed._waiting) == 100 for feed in feeds._feeds.values()))
         for _ in range(10):
-            await tell(counting, job_id, attempt)
+            await store_events(counting, job_id, attempt)
         received = [numbers(await first) for first in firsts]
         counting.transition(job_id, to="succeeded", allowed=["running"])
         rest = await asyncio.gather(*(everything(reader) for reader in readers))
@@ -90,7 +90,7 @@ def test_a_slow_reader_misses_nothing(counting: CountingStore) -> None:
         first = numbers(await anext(slow))
         quick, seen = feeds.follow(job_id, 4, PATIENCE_SECONDS), []
         for _ in range(many):  # each a batch of its own: those that the slow one needs are dropped
-            await tell(counting, job_id, attempt)
+            await store_events(counting, job_id, attempt)
             seen += numbers(await anext(quick))
         counting.transition(job_id, to="succeeded", allowed=["running"])
         return first + await everything(slow), seen + await everything(quick)
@@ -107,7 +107,7 @@ def test_a_reader_from_the_middle_of_a_batch_begins_there(counting: CountingStor
     async def follow() -> list[list[int]]:
         with feeds._feed(job_id) as feed:
             await feed.is_ready()
-            await tell(counting, job_id, attempt, 10)
+            await store_events(counting, job_id, attempt, 10)
             await until(lambda: feed.last == 14)
             counting.transition(job_id, to="succeeded", allowed=["running"])
             return [
@@ -126,12 +126,12 @@ def test_a_failed_feed_is_replaced_once_the_store_is_back(counting: CountingStor
         still_reading = feeds.follow(job_id, 0, PATIENCE_SECONDS)
         await anext(still_reading)
         counting.busy = True
-        await tell(counting, job_id, attempt)
+        await store_events(counting, job_id, attempt)
         await until(lambda: feeds._feeds[job_id].ended)
         counting.busy = False
         later = asyncio.ensure_future(everything(feeds.follow(job_id, 4, PATIENCE_SECONDS)))
         await until(lambda: not feeds._feeds[job_id].ended or later.done())
-        await tell(counting, job_id, attempt)
+        await store_events(counting, job_id, attempt)
         counting.transition(job_id, to="succeeded", allowed=["running"])
         return await later, await everything(still_reading)
 

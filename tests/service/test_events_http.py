@@ -39,7 +39,7 @@ Live = Callable[[float], tuple[Bench, httpx2.Client]]
 
 @pytest.fixture
 def live(make_bench: Callable[..., Bench]) -> Iterator[Live]:
-    """Puts a bench behind a real server: the test client would hold a stream back until its end.
+    """Run a bench behind a real server: the test client would buffer a stream until its end.
 
     Takes the seconds between keep-alives.
     """

@@ -1,4 +1,4 @@
-"""What single examples did, over HTTP: the ledger in pages, and steps replayed."""
+"""The example ledger and replays of steps over HTTP."""
 
 import itertools
 import shutil
@@ -41,7 +41,7 @@ def submit(bench: Bench, **changes: Any) -> str:
 
 
 def train(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -> None:
-    """One attempt at the job, in this process, with all that it says stored."""
+    """Run one attempt at the job in this process and store all of its messages."""
     bench.store.transition(job_id, to="queued")  # if it was paused
     attempt = bench.store.begin_attempt(job_id)
     assert attempt is not None
@@ -51,7 +51,7 @@ def train(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
     numbers = itertools.count(1)
 
-    def hear(sent: Sent) -> None:
+    def store_message(sent: Sent) -> None:
         message: Any = EngineMessage.validate_json(encode(sent))
         if isinstance(message, Finished):
             to: Any = message.outcome
@@ -68,7 +68,7 @@ def train(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -
         dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
         job_directory=folder,
     )
-    run_attempt(start, commands or ScriptedCommands(), hear, save_unstored=lambda: None)
+    run_attempt(start, commands or ScriptedCommands(), store_message, save_unstored=lambda: None)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_every_training_example_with_its_figures(bench: Bench, job: str) -> None
 @pytest.mark.parametrize(
     "order", ["mean_norm", "mean_loss", "last_norm", "last_loss", "times_seen", "example"]
 )
-def test_pages_together_are_the_whole_order(bench: Bench, job: str, order: str) -> None:
+def test_all_pages_together_are_the_sorted_ledger(bench: Bench, job: str, order: str) -> None:
     whole = ledger(bench, job, order="example").data
     sign = 1 if order == "example" else -1
     expected = sorted(whole, key=lambda x: (sign * getattr(x, order), x.example))
@@ -179,14 +179,14 @@ def test_ledger_outlives_its_dataset(bench: Bench, job: str) -> None:
     assert gone["code"] == "dataset_gone"
 
 
-def test_job_without_a_ledger_says_so(bench: Bench) -> None:
+def test_a_job_without_a_ledger_gives_a_problem(bench: Bench) -> None:
     push(bench)
     found = problem(bench.http.get(f"/v1/jobs/{submit(bench)}/examples"), 409)
     assert (found["code"], "wait for its first step" in found["detail"]) == ("no_ledger", True)
     assert problem(bench.http.get("/v1/jobs/job_0/examples"), 404)["code"] == "job_not_found"
 
 
-def test_cursor_of_another_order_is_refused(bench: Bench, job: str) -> None:
+def test_a_cursor_of_another_sort_key_is_refused(bench: Bench, job: str) -> None:
     after = ledger(bench, job, order="mean_loss", limit=3).next
     forged = [f"last_loss {place}" for place in ("0x1p+1024 3", "0x1p+0 -1", f"0x1p+0 {2**63}")]
     for wrong in (after, "?", "bm9uc2Vuc2U", *map(to_cursor, forged)):
@@ -238,7 +238,7 @@ def test_finished_job_shows_the_influence_of_examples(bench: Bench, job: str) ->
 
 
 def _record_again(bench: Bench, job_id: str, step: int, **changes: Any) -> None:
-    """Put another row in a step's place."""
+    """Replace a step's row."""
     [row] = bench.store.steps(job_id, after=step - 1, limit=1).data
     with bench.store.writing() as connection:
         blocks.put(connection, job_id, [row.model_dump() | changes], exact=False)

@@ -1,4 +1,4 @@
-"""How other nodes get a job's dataset: route, blob store, settings."""
+"""Other nodes fetch a job's dataset: route, blob store, settings."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
 
 
 def job_on(bench: Bench, dataset: str = "digits") -> tuple[str, DatasetSource]:
-    """A queued job, and what its engine knows of its dataset."""
+    """Create a queued job; return it with the dataset source of its engine."""
     answer = bench.http.post(
         "/v1/jobs",
         json={
@@ -99,7 +99,7 @@ def test_workers_never_need_the_service_s_token(make_bench: Make, tmp_path: Path
 
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
-    """The application on a port of its own, while the block lasts."""
+    """Serve the application on its own port while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as port:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[port])))

@@ -1,4 +1,4 @@
-"""Parameters over HTTP: where a job starts from, and what it leaves."""
+"""Parameters over HTTP: initial parameters of a job, and downloads."""
 
 import base64
 from typing import Any
@@ -85,7 +85,7 @@ def test_parameters_are_downloaded_of_the_newest_or_a_given_step(bench: Bench) -
 
 
 def of_step(content: bytes) -> float:
-    """Of which step parameters are that `checkpoint` has written."""
+    """The step of parameters that `checkpoint` wrote."""
     found: float = load(content)["0.bias"][0]
     return found
 

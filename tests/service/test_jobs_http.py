@@ -32,11 +32,11 @@ def test_only_submissions_with_parameters_wait_for_each_other(bench: Bench) -> N
     push(bench.http)
     answers: list[int] = []
 
-    def ask() -> None:
+    def send() -> None:
         responses = (bench.http.post(path, json=body()) for path in ("/v1/jobs", "/v1/plans"))
         answers.extend(answer.status_code for answer in responses)
 
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=send, daemon=True)
     with bench.app.state.services.parameters.lock:
         asking.start()
         asking.join(20)

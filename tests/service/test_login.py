@@ -25,7 +25,7 @@ def guarded(make_bench: Make, tmp_path: Path) -> Bench:
 
 
 def log_in(http: TestClient, token: str = TOKEN, **fields: str) -> str:
-    """Where the login leads to."""
+    """The path to which a login redirects."""
     answer = http.post("/login", data={"token": token, **fields}, follow_redirects=False)
     assert answer.status_code == 303
     return answer.headers["location"]
@@ -33,10 +33,10 @@ def log_in(http: TestClient, token: str = TOKEN, **fields: str) -> str:
 
 def test_a_browser_logs_in_and_returns_to_its_page(guarded: Bench) -> None:
     http = guarded.http
-    asked = http.get("/jobs/a?b=c%26d", headers=PAGE, follow_redirects=False)
-    assert asked.status_code == 303
-    assert asked.headers["location"] == "../login?next=%2Fjobs%2Fa%3Fb%3Dc%2526d"
-    form = http.get(asked.headers["location"].removeprefix(".."))
+    answer = http.get("/jobs/a?b=c%26d", headers=PAGE, follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "../login?next=%2Fjobs%2Fa%3Fb%3Dc%2526d"
+    form = http.get(answer.headers["location"].removeprefix(".."))
     assert 'name="next" value="/jobs/a?b=c%26d"' in form.text
     assert log_in(http, next="/jobs/a?b=c%26d") == "./jobs/a?b=c%26d"
     assert http.get("/", headers=PAGE).status_code == 200

@@ -12,7 +12,7 @@ from batchgrad_service.problems import TooManyAttemptsError
 
 
 class Time:
-    """A clock that is moved by hand."""
+    """A clock that the test advances."""
 
     now = 0.0
 
@@ -21,7 +21,7 @@ class Time:
 
 
 def attempts(throttle: LoginThrottle, client: str, times: int) -> int:
-    """How many of `times` wrong tokens are compared with the right one."""
+    """Send `times` wrong tokens; return how many the service compared with the right one."""
     compared = 0
     for _ in range(times):
         try:

@@ -164,7 +164,7 @@ def test_jobs_and_layers_are_bounded(
     assert len(layers) == MAX_JOBS * MAX_LAYERS
 
 
-def test_a_job_that_goes_on_begins_at_its_checkpoints_step(
+def test_a_continued_job_begins_at_its_checkpoints_step(
     registry: CollectorRegistry, metrics: Metrics, store: Store
 ) -> None:
     job = create(store)
@@ -181,7 +181,7 @@ def test_a_job_that_goes_on_begins_at_its_checkpoints_step(
     assert value(registry, "job_examples_total", **mine) == 4
 
 
-def test_a_place_that_gets_free_is_the_next_jobs(
+def test_a_free_place_goes_to_the_next_job(
     registry: CollectorRegistry, metrics: Metrics, store: Store
 ) -> None:
     job = create(store)
@@ -206,7 +206,7 @@ def test_a_full_batch_is_as_large_as_its_steps(
     assert value(registry, "job_batch_size", job_id=job.id) == 7
 
 
-def test_checkpoints_are_told_by_job_and_outlast_the_service(
+def test_times_of_checkpoints_are_known_after_a_restart_of_the_service(
     registry: CollectorRegistry, store: Store
 ) -> None:
     times = iter([10.0, 20.0, 30.0, 30.0])
@@ -234,7 +234,7 @@ def test_the_store_knows_the_last_checkpoint(store: Store) -> None:
     assert store.last_checkpoint_time() == NOW.timestamp()
 
 
-def test_nodes_are_counted_once_however_many_jobs_see_them(
+def test_nodes_are_counted_once_for_all_jobs(
     registry: CollectorRegistry, metrics: Metrics, store: Store
 ) -> None:
     for job_id, busy in (("a", ["1", "2"]), ("b", ["2"])):

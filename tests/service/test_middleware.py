@@ -102,8 +102,8 @@ def test_unknown_paths_and_methods(http: TestClient) -> None:
     ],
 )
 def test_allow_lists_all_methods_of_a_path(http: TestClient, path: str, allowed: str) -> None:
-    asked = http.options(path)
-    assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allowed, b"")
+    answer = http.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
     assert http.patch(path).headers["allow"] == allowed
     problem(http.options("/nothing"), 404)
 

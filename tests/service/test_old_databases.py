@@ -1,4 +1,4 @@
-"""A database with a row for each step, as before migration 0008, taken over by today's service."""
+"""The service migrates a database with a row for each step, as before migration 0008."""
 
 import json
 from datetime import timedelta
@@ -36,7 +36,7 @@ def alembic(connection: Connection) -> Config:
 
 
 def old_row(step: int) -> dict[str, Any]:
-    """A step's row with the columns that it had then."""
+    """A step's row with the columns of that version."""
     return {name: value for name, value in drawn(Random(step), step).items() if name in COLUMNS}
 
 
@@ -46,7 +46,7 @@ def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
 
 
 def old_database(file: Path) -> None:
-    """Write a database at revision 0007 with two jobs, in SQL alone."""
+    """Write a database at revision 0007 with two jobs, using SQL only."""
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
         command.upgrade(alembic(connection), "0007")

@@ -1,4 +1,4 @@
-"""Events of long jobs: old progress and evaluations become few, all else stays."""
+"""Events of long jobs: old progress and evaluations are thinned, other events are kept."""
 
 from collections import Counter
 from datetime import datetime, timedelta

@@ -155,7 +155,7 @@ def test_a_right_spec_gets_no_warning(
 def test_validation_figures_need_validation_examples(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    """Rows without weight are none: of 40 rows 10 are counted, and 0.075 of these is none."""
+    """Rows of weight 0 are not counted: 10 of 40 rows count, and 0.075 of 10 rounds to none."""
     weights = (np.arange(40) % 4 == 0) * 1.0
     spec = TWO | changes | {"validation_fraction": 0.075}
     with pytest.raises(InvalidError, match=r"0\.075 of 10 examples, rounded down, is 0") as refused:

@@ -18,7 +18,7 @@ STATIC = Path(__file__).parents[2] / "service/batchgrad_service/web/static"
 
 
 def behind_proxy(app: Any) -> TestClient:
-    """A client of `app` through a proxy that strips the prefix, and has nothing else."""
+    """A client of `app` through a proxy that strips the prefix and answers 404 for other paths."""
 
     async def proxy(scope: Any, receive: Any, send: Any) -> None:
         if not scope["path"].startswith(f"{PREFIX}/"):
@@ -42,9 +42,9 @@ def test_every_link_of_every_page_stays_below_the_prefix(guarded: Bench) -> None
     push(guarded.http)
     job = guarded.http.post("/v1/jobs", json=body()).json()["id"]
     http = behind_proxy(guarded.app)
-    asked = http.get(f"{PREFIX}/jobs/{job}/", headers={"Accept": "text/html"})
-    assert (asked.status_code, urlsplit(str(asked.url)).path) == (200, f"{PREFIX}/login")
-    there = re.search(r'name="next" value="([^"]*)"', asked.text)
+    answer = http.get(f"{PREFIX}/jobs/{job}/", headers={"Accept": "text/html"})
+    assert (answer.status_code, urlsplit(str(answer.url)).path) == (200, f"{PREFIX}/login")
+    there = re.search(r'name="next" value="([^"]*)"', answer.text)
     assert there
     shown = http.post(f"{PREFIX}/login", data={"token": TOKEN, "next": there.group(1)})
     assert (shown.status_code, urlsplit(str(shown.url)).path) == (200, f"{PREFIX}/jobs/{job}")

@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 20
 
 
 class Blobs(BlobStore):
-    """`after_publish` and `before_remove` are what happens then."""
+    """A blob store that calls `after_publish` and `before_remove` at these points."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"file://{folder}")
@@ -49,7 +49,7 @@ def datasets(tmp_path: Path, store: Store, blobs: Blobs) -> Datasets:
 
 
 def put(datasets: Datasets, name: str, shift: int = 0) -> str:
-    """The digest of what is stored under the name."""
+    """The digest of the content with this name."""
     with datasets.upload() as path:
         path.write_bytes(npz(inputs=np.ones((2, 2)) + shift, targets=np.arange(2)))
         dataset, _ = datasets.put(name, path, replace=True)
@@ -57,14 +57,14 @@ def put(datasets: Datasets, name: str, shift: int = 0) -> str:
 
 
 def kept(folder: Path) -> set[str]:
-    """Digests of what is whole in the store."""
+    """Digests of the complete contents in the store."""
     return {f"sha256:{file.parent.name}" for file in folder.glob("*/inputs.npy")}
 
 
-def test_a_content_that_gets_a_name_while_its_last_one_goes_stays(
+def test_content_stays_if_it_gets_a_name_while_its_last_name_is_deleted(
     datasets: Datasets, blobs: Blobs, folder: Path
 ) -> None:
-    """Between publishing and naming, where the content was there already, for the name before."""
+    """The last name of a content is deleted between publishing and naming it anew."""
     digest = put(datasets, "a")
     deleting = threading.Thread(target=datasets.delete, args=("a",))
 
@@ -79,7 +79,7 @@ def test_a_content_that_gets_a_name_while_its_last_one_goes_stays(
     assert kept(folder) == {digest}
 
 
-def test_a_content_that_is_removed_while_it_is_put_again_is_there_in_the_end(
+def test_content_that_is_put_again_during_its_removal_is_stored(
     datasets: Datasets, blobs: Blobs, folder: Path
 ) -> None:
     digest = put(datasets, "a")
@@ -137,7 +137,7 @@ def test_a_dataset_is_deleted_although_the_store_fails(
 
 
 def test_a_slow_store_does_not_block_readers_of_names(datasets: Datasets, blobs: Blobs) -> None:
-    """POST /v1/jobs is such a reader: it is inside `using` while it makes its plan."""
+    """POST /v1/jobs reads a name inside `using` while it makes its plan."""
     put(datasets, "other")
     removing, end = threading.Event(), threading.Event()
 

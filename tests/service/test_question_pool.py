@@ -35,7 +35,7 @@ process._warm_up = lambda: None
 process.main()
 """
 LONG = 60.0
-"""Seconds of CPU time that no question here takes, however busy the machine is."""
+"""More CPU seconds than any question here needs."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestionPool]:
     made.stop()
 
 
-def ask(pool: QuestionPool, **changes: Any) -> bytes:
+def answer(pool: QuestionPool, **changes: Any) -> bytes:
     async def answer() -> bytes:
         with await pool.ask("gradients", json.dumps({**SMALL, **changes}).encode()) as file:
             return file.read()
@@ -54,7 +54,7 @@ def ask(pool: QuestionPool, **changes: Any) -> bytes:
 
 
 def processes(pool: QuestionPool) -> set[int]:
-    """Those that answer."""
+    """Pids of the answering processes."""
     forker = pool._forker._process
     assert forker is not None
     return set(session_members(forker.pid)) - {forker.pid}
@@ -72,16 +72,16 @@ def kill(doomed: set[int]) -> None:
 
 def test_the_answer_is_the_same_and_comes_from_a_process_that_stays(pool: QuestionPool) -> None:
     right = ANSWERS["gradients"](json.dumps(SMALL).encode())
-    assert ask(pool) == right
+    assert answer(pool) == right
     before = processes(pool)
     assert len(before) == 1
-    assert ask(pool) == right
+    assert answer(pool) == right
     assert processes(pool) == before
 
 
 def test_a_wrong_question_raises_the_same_error_as_in_the_service(pool: QuestionPool) -> None:
     with pytest.raises(InvalidError) as caught:
-        ask(pool, inputs=[[0], ["x"]])
+        answer(pool, inputs=[[0], ["x"]])
     assert [error.pointer for error in caught.value.errors] == ["/inputs/1/0"]
 
 
@@ -89,40 +89,40 @@ def test_memory_is_bounded(pool: QuestionPool) -> None:
     layers = [{"kind": "linear", "out_features": 100_000}, {"kind": "linear", "out_features": 1}]
     model = {"layers": [*layers[:1], *[{"kind": "gelu"}] * 60, layers[1]]}
     with pytest.raises(InvalidError, match="64 MiB of memory") as caught:
-        ask(pool, model=model)
+        answer(pool, model=model)
     assert caught.value.code == "request_memory_exceeded"
-    ask(pool)
+    answer(pool)
 
 
 def test_time_is_bounded(tmp_path: Path, pool: QuestionPool) -> None:
-    ask(pool)
+    answer(pool)
     hurried = QuestionPool(tmp_path, memory_bytes=2**30, cpu_seconds=0.05)
     hurried._forker = pool._forker  # one start is enough
     conv = {"kind": "conv2d", "out_channels": 1, "kernel_size": 60, "padding": 59}
     model = {"layers": [conv, {"kind": "flatten"}, {"kind": "linear", "out_features": 1}]}
     with pytest.raises(InvalidError, match=r"0\.05 s of CPU time") as caught:
-        ask(hurried, model=model, inputs=[[[[1.0]]]], targets=[0])
+        answer(hurried, model=model, inputs=[[[[1.0]]]], targets=[0])
     assert caught.value.code == "request_cpu_time_exceeded"
-    ask(pool)
+    answer(pool)
 
 
 def test_a_killed_process_is_replaced(pool: QuestionPool) -> None:
-    ask(pool)
+    answer(pool)
     kill(processes(pool))
-    ask(pool)
+    answer(pool)
     forker = pool._forker._process
     assert forker is not None
     forker.kill()
     forker.wait()
-    ask(pool)  # by the process that still runs
+    answer(pool)  # by the process that still runs
     kill(set(session_members(forker.pid)))
-    ask(pool)
+    answer(pool)
 
 
 def test_a_process_that_the_kernel_kills_is_not_the_requests_fault(
     pool: QuestionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask(pool)
+    answer(pool)
     acquire = pool._acquire
 
     def acquire_and_kill() -> Any:
@@ -132,10 +132,10 @@ def test_a_process_that_the_kernel_kills_is_not_the_requests_fault(
 
     monkeypatch.setattr(pool, "_acquire", acquire_and_kill)
     with pytest.raises(UnavailableError, match="was killed or could not be started") as caught:
-        ask(pool)
+        answer(pool)
     assert (caught.value.code, caught.value.headers["Retry-After"]) == ("machine_exhausted", "2")
     monkeypatch.undo()
-    ask(pool)
+    answer(pool)
 
 
 def test_a_process_that_cannot_be_forked_is_not_the_requests_fault(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_process_that_cannot_be_forked_is_not_the_requests_fault(tmp_path: Pat
         for _ in range(2):  # the process that forks stays
             expected = pytest.raises(UnavailableError, match="was killed or could not be started")
             with expected as caught:
-                ask(pool)
+                answer(pool)
             assert caught.value.code == "machine_exhausted"
         assert pool._forker._process is not None
         assert pool._forker._process.poll() is None
@@ -154,13 +154,13 @@ def test_a_process_that_cannot_be_forked_is_not_the_requests_fault(tmp_path: Pat
 
 
 def test_a_sigterm_to_the_whole_tree_ends_no_question(pool: QuestionPool) -> None:
-    ask(pool)
+    answer(pool)
     before = processes(pool)
     forker = pool._forker._process
     assert forker is not None
     for process in (forker.pid, *before):
         os.kill(process, signal.SIGTERM)
-    ask(pool)
+    answer(pool)
     assert processes(pool) == before
     assert forker.poll() is None
 
@@ -196,9 +196,9 @@ def test_a_stop_ends_all_processes(tmp_path: Path) -> None:
     pool.start()
     forker = pool._forker._process
     assert forker is not None
-    ask(pool)
+    answer(pool)
     assert pool._forker._process is forker
     pool.stop()
     assert session_members(forker.pid) == []
     with pytest.raises(UnavailableError, match="stopping"):
-        ask(pool)
+        answer(pool)

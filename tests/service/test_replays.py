@@ -66,13 +66,13 @@ def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> 
     one = replays(SLEEPS, str(begun), on_shutdown=shutdown.subscribe, max_running=1)
     ended: list[ProblemError] = []
 
-    def ask() -> None:
+    def send() -> None:
         try:
             one.run(request())
         except ProblemError as problem:
             ended.append(problem)
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=send)
     thread.start()
     deadline = time.monotonic() + 20
     while not begun.exists():

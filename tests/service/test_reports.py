@@ -6,7 +6,7 @@ from tests.service.building import started
 from tests.service.conftest import Bench
 
 
-def test_a_loss_is_an_event_and_counts_at_once_but_not_from_a_stale_attempt(bench: Bench) -> None:
+def test_a_lost_worker_is_stored_and_counted_unless_the_attempt_is_stale(bench: Bench) -> None:
     reports = Reports(bench.store, bench.metrics, bench.data_dir)
     job_id, attempt = started(bench.store)
     lost = EngineEvent(

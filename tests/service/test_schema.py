@@ -59,9 +59,9 @@ def _ask(operation: Any, job_id: str) -> None:
         ),
         known=st.booleans(),
     )
-    def ask(case: Any, known: bool) -> None:
+    def check_answer(case: Any, known: bool) -> None:
         if known and "job_id" in case.path_parameters and case.method != "DELETE":
             case.path_parameters["job_id"] = job_id
         case.call_and_validate(checks=CHECKS)
 
-    ask()
+    check_answer()

@@ -59,7 +59,7 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 
 
 def reached(process: "subprocess.Popen[str]") -> tuple[str, dict[str, str]]:
-    """Where it listens, and the headers that open it."""
+    """The URL of a service, and headers with its token."""
     assert process.stdout is not None
     announced = json.loads(process.stdout.readline())
     token = Path(announced["token_file"]).read_text().strip()

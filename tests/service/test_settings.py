@@ -88,7 +88,7 @@ def test_any_other_host_needs_a_token(host: str, tmp_path: Path) -> None:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    """A setting as docs/settings.md tells it."""
+    """The row of a setting in docs/settings.md."""
     value = field.default
     if name == "data_dir":
         default = "`~/.local/share/batchgrad`"

@@ -1,4 +1,4 @@
-"""Long content is kept on disk, and made once for all of its readers."""
+"""Long content is stored on disk and made once for all of its readers."""
 
 import io
 from pathlib import Path

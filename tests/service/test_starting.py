@@ -21,7 +21,7 @@ ANOTHER = Standardization(np.array([50.0, -1.0, 0.0]), np.array([10.0, 1.0, 1.0]
 
 @pytest.fixture
 def own(bench: Bench) -> Standardization:
-    """That of the pushed dataset, whose rows are all training rows."""
+    """The standardization of the pushed dataset, whose rows are all training rows."""
     push(bench.http)
     digest = bench.store.dataset("digits").digest.removeprefix("sha256:")
     [file] = [p for p in bench.data_dir.rglob("inputs.npy") if digest[:8] in str(p)]
@@ -30,7 +30,7 @@ def own(bench: Bench) -> Standardization:
 
 
 def trained(bench: Bench, known: Standardization | None) -> str:
-    """The id of a job whose inputs were standardized so."""
+    """The id of a trained job with this standardization."""
     job = submit(bench.http, standardize=known is not None)
     checkpoint(bench, job.id, 5, known)
     return job.id
@@ -41,10 +41,10 @@ def given(content: bytes, kind: str = "safetensors", **more: str) -> dict[str, s
 
 
 def warnings(bench: Bench, start: dict[str, str], *, standardize: bool) -> list[str]:
-    """Those that a job gets for where it starts; its plan has the same."""
+    """Warnings about the initial parameters of a job, which its plan has as well."""
     job = submit(bench.http, initial_parameters=start, standardize=standardize)
-    asked = body(initial_parameters=start, standardize=standardize)
-    plan = bench.http.post("/v1/plans", json=asked).json()
+    request = body(initial_parameters=start, standardize=standardize)
+    plan = bench.http.post("/v1/plans", json=request).json()
     assert plan["warnings"] == job.warnings
     return [text for text in job.warnings if "initial_parameters" in text]
 
@@ -115,7 +115,7 @@ def test_keep_needs_parameters_with_standardization(bench: Bench) -> None:
 
 
 def test_an_npz_download_is_the_safetensors_download(bench: Bench) -> None:
-    """Down to the bytes that are kept, whatever order the archive has its arrays in."""
+    """The stored bytes are equal for any sequence of the arrays in the archive."""
     push(bench.http)
     job = trained(bench, ANOTHER)
     kept = []
@@ -170,8 +170,8 @@ def test_no_mutation_of_an_npz_gives_an_internal_error(bench: Bench) -> None:
         for _ in range(draw.randint(1, 8)):
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         start = given(bytes(damaged[: draw.choice([len(whole), len(whole) // 2])]), "npz")
-        asked = body(initial_parameters=start, standardize=True)
-        status = bench.http.post("/v1/plans", json=asked).status_code
+        request = body(initial_parameters=start, standardize=True)
+        status = bench.http.post("/v1/plans", json=request).status_code
         assert status in (200, 422)
 
 
@@ -195,8 +195,8 @@ def test_means_that_float32_cannot_fold_are_folded_in_float64(bench: Bench) -> N
         refused = problem(bench.http.get(url, params={"fold": True, "format": format_}), 422)
         assert refused["code"] == "cannot_fold"
         assert "1e+09 deviations from 0" in refused["detail"]
-    asked = {"fold": "true", "precision": "float64", "format": "npz"}
-    answer = bench.http.get(url, params=asked)
+    request = {"fold": "true", "precision": "float64", "format": "npz"}
+    answer = bench.http.get(url, params=request)
     assert answer.headers["etag"].endswith('-npz-folded-float64"')
     with np.load(io.BytesIO(answer.content)) as folded:
         arrays = dict(folded)

@@ -1,4 +1,4 @@
-"""Step rows in packed blocks: only digits are lost, and old rows are thinned."""
+"""Step rows in packed blocks: numbers lose their last digits only, and old rows are thinned."""
 
 import math
 from datetime import timedelta
@@ -25,7 +25,7 @@ EXTREMES = [0.0, -1.5, 1e-300, 1e300, 3.4e38, 1e-45, 5e-324, 123456.789, 1 / 3]
 
 
 def drawn(random: Random, step: int) -> dict[str, Any]:
-    """A row like an engine's, with what a run may have in it."""
+    """A row as an engine reports it, with random values."""
 
     def figure() -> float | None:
         return None if random.random() < 0.1 else random.gauss(0, 1) * 10 ** random.randint(-6, 6)
@@ -63,7 +63,7 @@ def drawn(random: Random, step: int) -> dict[str, Any]:
 
 
 def near(found: Any, expected: Any, relative: float) -> bool:
-    """Equal, but for the last digits of numbers below the top level."""
+    """Whether two rows are equal up to the last digits of numbers below the top level."""
     if isinstance(expected, dict):
         return found.keys() == expected.keys() and all(
             near(found[key], expected[key], relative) for key in expected
@@ -78,7 +78,7 @@ def near(found: Any, expected: Any, relative: float) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2, 300])
-def test_rows_come_back(count: int) -> None:
+def test_rows_are_read_back(count: int) -> None:
     rows = [drawn(Random(step), step) for step in range(5, 5 + count)]
     assert unpack(pack(rows, exact=True)) == rows
     found = unpack(pack(rows))
@@ -137,7 +137,7 @@ def test_rows_of_a_version_without_a_figure_are_joined_with_newer_ones(store: St
 
 
 @pytest.mark.parametrize("a_report", [1, 50])
-def test_few_blocks_whatever_a_report_has(store: Store, a_report: int) -> None:
+def test_reports_of_any_size_make_few_blocks(store: Store, a_report: int) -> None:
     job_id = create(store).id
     with store.writing() as connection:
         for first in range(1, 201, a_report):
@@ -180,7 +180,7 @@ def long_job(store: Store) -> str:
     return job_id
 
 
-def test_old_rows_are_thinned_and_stand_for_the_others(store: Store, long_job: str) -> None:
+def test_old_rows_are_thinned_to_representative_rows(store: Store, long_job: str) -> None:
     kept = {each["step"] for each in store.thinned_steps(long_job, 100_000)}
     for step in range(1, LAST + 1):
         hours = (LAST - step) * SECONDS / 3600
@@ -222,19 +222,19 @@ def test_a_float64_job_keeps_every_digit(store: Store) -> None:
 
 
 def test_deleting_a_job_frees_its_space(store: Store, tmp_path: Path) -> None:
-    def room() -> int:
+    def stored_bytes() -> int:
         return sum(path.stat().st_size for path in tmp_path.glob("batchgrad.sqlite3*"))
 
     job_id, attempt = started(store)
-    before = room()
+    before = stored_bytes()
     for first in range(1, 4001, 500):
         rows = [drawn(Random(step), step) for step in range(first, first + 500)]
         store.record_report(job_id, attempt, report(*map(StepRow.model_validate, rows)))
-    assert room() > before + 500_000
+    assert stored_bytes() > before + 500_000
     store.transition(job_id, to="succeeded")
     store.delete_job(job_id)
     store.give_back()
-    assert room() < before + 100_000
+    assert stored_bytes() < before + 100_000
 
 
 def test_a_downgraded_database_is_migrated_again(tmp_path: Path) -> None:

@@ -288,11 +288,11 @@ def test_threads_leave_no_gap_in_the_events(store: Store) -> None:
     job_id, attempt = started(store)
     base = len(store.events(job_id).data)
 
-    def tell() -> None:
+    def store_event() -> None:
         for _ in range(10):
             assert store.record_event(job_id, attempt, EngineEvent(event="retry", data={}))
 
-    threads = [threading.Thread(target=tell) for _ in range(4)]
+    threads = [threading.Thread(target=store_event) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Another process holds the lock."""
+    """Hold the database's lock from another connection while the block runs."""
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def fill(store: Store) -> None:
-    """From now on the file takes no page more; as on a full disk."""
+    """Allow no further page in the database file, as on a full disk."""
     with store.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
 

@@ -1,4 +1,4 @@
-"""One attempt at a job in this process, in which service and engine die at chosen moments."""
+"""Attempts at a job in this process, with crashes of service and engine at chosen points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,18 +48,18 @@ def spec(**changes: Any) -> JobSpec:
 
 
 class Killed(BaseException):
-    """SIGKILL: nothing of the engine runs after it."""
+    """Simulates SIGKILL: the engine runs no further code."""
 
 
 @dataclass(frozen=True)
-class Fate:
-    """The deaths in one attempt, counted in the engine's lines and steps.
+class Crashes:
+    """The crashes in one attempt, counted in the engine's lines and steps.
 
     The service stores `stored` lines and acknowledges all but the last `unacknowledged`; then it
-    dies, and the engine ends `late` steps later. The engine is killed before step `killed`, in the
-    checkpoint after `halfway` others (its rows are on the disk, its parameters are not), or after
-    `unreported` checkpoints, before it reports the next one. `torn`: the newest checkpoint is then
-    damaged.
+    crashes, and the engine ends `late` steps later. The engine is killed before step `killed`, in
+    the checkpoint after `halfway` others (its rows are on the disk, its parameters are not), or
+    after `unreported` checkpoints, before it reports the next one. `torn`: the newest checkpoint
+    is then damaged.
     """
 
     stored: int = NEVER
@@ -72,14 +72,14 @@ class Fate:
 
 
 @dataclass
-class Life:
-    """One attempt: the service's end of the pipe, and the source of the engine's commands."""
+class SimulatedAttempt:
+    """One attempt: reads the engine's pipe as the service does, and gives the engine commands."""
 
     reports: Reports
     job_id: str
     attempt: int
-    fate: Fate
-    often: bool
+    crashes: Crashes
+    ledgers: bool
     lines: int = 0
     steps: int = -1
     saved: int = 0
@@ -95,30 +95,30 @@ class Life:
 
     def flush(self) -> None:
         line, self.line = self.line, b""
-        if self.lines >= self.fate.stored:
+        if self.lines >= self.crashes.stored:
             raise BrokenPipeError
         self.lines += 1
         message = EngineMessage.validate_json(line)
         if isinstance(message, Finished | LedgerWritten | ClusterWanted):
             return
         assert self.reports.take(self.job_id, self.attempt, message, self.lines)
-        if self.lines <= self.fate.stored - self.fate.unacknowledged:
+        if self.lines <= self.crashes.stored - self.crashes.unacknowledged:
             self.acknowledged = self.lines
 
     @property
     def interrupted(self) -> bool:
         if self.acknowledged:
-            self.writer.stored(self.acknowledged)  # the engine reads this at some time
+            self.writer.stored(self.acknowledged)  # the engine reads acknowledgements between steps
         self.steps += 1
-        if self.steps >= self.fate.killed:
+        if self.steps >= self.crashes.killed:
             raise Killed
         retry = {"microbatches": 1, "reason": "died", "at": [self.attempt, self.steps]}
         self.writer.send(EngineEvent(event="retry", data=retry))
-        self.alone += self.lines >= self.fate.stored
-        return self.alone > self.fate.late
+        self.alone += self.lines >= self.crashes.stored
+        return self.alone > self.crashes.late
 
     def ledger_wanted(self) -> bool:
-        return self.often  # the ledger is written after a report
+        return self.ledgers  # the ledger is written after a report
 
     def live(self, start: Start) -> None:
         self.writer = MessageWriter(self)  # type: ignore[arg-type]
@@ -126,12 +126,12 @@ class Life:
         def save_unstored() -> None:
             self.writer.save_unstored(start)
             self.saved += 1
-            if self.saved > self.fate.halfway:
+            if self.saved > self.crashes.halfway:
                 raise Killed
 
         def send(message: Sent) -> None:
             self.checkpoints += isinstance(message, Checkpointed)
-            if self.checkpoints > self.fate.unreported:
+            if self.checkpoints > self.crashes.unreported:
                 raise Killed
             self.writer.send(message)
 
@@ -144,7 +144,7 @@ class Life:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job has in the end, without times."""
+    """The final rows, events and digest of a job, without times."""
 
     rows: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
@@ -164,16 +164,16 @@ class World:
         (self.data_dir / "jobs" / made.id).mkdir(parents=True)
         return made.id
 
-    def attempt(self, job_id: str, fate: Fate, *, often: bool) -> None:
+    def attempt(self, job_id: str, crashes: Crashes, *, ledgers: bool) -> None:
         """Run an attempt as the supervisor does: first store what an earlier engine left."""
         number = self.store.begin_attempt(job_id)
         assert number is not None
         self.reports.take_over(job_id, number)
         begun = start(self, job_id, number)
-        Life(self.reports, job_id, number, fate, often).live(begun)
+        SimulatedAttempt(self.reports, job_id, number, crashes, ledgers).live(begun)
         folder = begun.job_directory
         newest = max(folder.glob("step-*.safetensors"), default=None)
-        if fate.torn and newest is not None:
+        if crashes.torn and newest is not None:
             newest.write_bytes(newest.read_bytes()[:200])
         self.end_attempt(job_id, "recovering")
 
@@ -234,21 +234,21 @@ def make_world(store: Store, directory: Path, *, broken: Sequence[int]) -> World
 
 
 def run_undisturbed(world: World) -> JobResult:
-    """Return what the job has if neither service nor engine dies."""
+    """Return the result of the job without crashes."""
     job_id = world.job(spec())
-    world.attempt(job_id, Fate(), often=True)
+    world.attempt(job_id, Crashes(), ledgers=True)
     result = world.result(job_id)
     assert [row["step"] for row in result.rows] == list(range(1, STEPS + 1))
     assert len(result.evaluations) + len(result.warnings) >= 5
     return result
 
 
-def run_with_deaths(world: World, seed: int) -> JobResult:
-    """Return what a job has after six attempts with deaths drawn by `seed`."""
+def run_with_crashes(world: World, seed: int) -> JobResult:
+    """Return the result of a job after six attempts with crashes drawn by `seed`."""
     random = Random(seed)
     job_id = world.job(spec(checkpoint_interval_seconds=random.choice([1e-9, 3600.0])))
     for _ in range(6):
-        fate = Fate(
+        crashes = Crashes(
             stored=random.choice([NEVER, random.randint(0, 25)]),
             unacknowledged=random.randint(0, 3),
             killed=random.choice([NEVER, random.randint(0, 8)]),
@@ -257,6 +257,6 @@ def run_with_deaths(world: World, seed: int) -> JobResult:
             late=random.choice([0, random.randint(1, 6)]),
             torn=random.random() < 0.2,
         )
-        world.attempt(job_id, fate, often=random.random() < 0.7)
-    world.attempt(job_id, Fate(), often=True)
+        world.attempt(job_id, crashes, ledgers=random.random() < 0.7)
+    world.attempt(job_id, Crashes(), ledgers=True)
     return world.result(job_id)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from batchgrad_service.store import Store
-from tests.service.deaths import make_world, run_undisturbed, run_with_deaths
+from tests.service.crashes import make_world, run_undisturbed, run_with_crashes
 
 SEEDS = range(100, 112)
 
@@ -14,5 +14,5 @@ def test_each_row_and_event_is_stored_once(tmp_path: Path) -> None:
     world = make_world(store, tmp_path, broken=range(0, 101, 9))
     expected = run_undisturbed(world)
     for seed in SEEDS:
-        assert run_with_deaths(world, seed) == expected, f"seed {seed}"
+        assert run_with_crashes(world, seed) == expected, f"seed {seed}"
     store.close()

@@ -1,4 +1,4 @@
-"""Service and engine die in every order: each row and event is stored once."""
+"""Service and engine crash at many points: each row and event is stored once."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,13 @@ import pytest
 from batchgrad.contract import JobStatus
 from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_service.store import Store
-from tests.service.deaths import (
-    Fate,
-    Life,
+from tests.service.crashes import (
+    Crashes,
+    SimulatedAttempt,
     World,
     make_world,
     run_undisturbed,
-    run_with_deaths,
+    run_with_crashes,
     spec,
     start,
 )
@@ -27,46 +27,52 @@ def world(store: Store, tmp_path: Path) -> World:
 
 
 @pytest.mark.parametrize(
-    ("fate", "seconds"),
+    ("crashes", "seconds"),
     [
-        pytest.param(Fate(stored=7), 3600.0, id="service killed, the engine leaves"),
-        pytest.param(Fate(stored=7, unacknowledged=3), 3600.0, id="stored, not acknowledged"),
-        pytest.param(Fate(killed=8), 3600.0, id="engine killed"),
-        pytest.param(Fate(killed=8), 1e-9, id="engine killed, with checkpoints"),
-        pytest.param(Fate(stored=8, late=9, killed=6), 1e-9, id="both killed"),
-        pytest.param(Fate(stored=11, unacknowledged=5, halfway=3), 1e-9, id="rows, no checkpoint"),
-        pytest.param(Fate(unreported=3), 1e-9, id="between checkpoint and its message"),
-        pytest.param(Fate(stored=9, torn=True), 1e-9, id="newest checkpoint torn"),
-        pytest.param(Fate(stored=0), 3600.0, id="before the first line"),
+        pytest.param(Crashes(stored=7), 3600.0, id="service killed, the engine leaves"),
+        pytest.param(Crashes(stored=7, unacknowledged=3), 3600.0, id="stored, not acknowledged"),
+        pytest.param(Crashes(killed=8), 3600.0, id="engine killed"),
+        pytest.param(Crashes(killed=8), 1e-9, id="engine killed, with checkpoints"),
+        pytest.param(Crashes(stored=8, late=9, killed=6), 1e-9, id="both killed"),
+        pytest.param(
+            Crashes(stored=11, unacknowledged=5, halfway=3), 1e-9, id="rows, no checkpoint"
+        ),
+        pytest.param(Crashes(unreported=3), 1e-9, id="between checkpoint and its message"),
+        pytest.param(Crashes(stored=9, torn=True), 1e-9, id="newest checkpoint torn"),
+        pytest.param(Crashes(stored=0), 3600.0, id="before the first line"),
     ],
 )
-def test_each_row_and_event_is_stored_once_whichever_process_dies(
-    world: World, fate: Fate, seconds: float
+def test_each_row_and_event_is_stored_once_after_a_crash(
+    world: World, crashes: Crashes, seconds: float
 ) -> None:
     expected = run_undisturbed(world)
     job_id = world.job(spec(checkpoint_interval_seconds=seconds))
-    world.attempt(job_id, fate, often=True)
-    world.attempt(job_id, Fate(), often=False)
+    world.attempt(job_id, crashes, ledgers=True)
+    world.attempt(job_id, Crashes(), ledgers=False)
     assert world.result(job_id) == expected
     assert len(expected.evaluations) == 2
     assert len(expected.warnings) > 2
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_any_deaths_one_after_the_other(store: Store, tmp_path: Path, seed: int) -> None:
-    """Here evaluations warn, too; `make test-stress` draws more."""
+def test_each_row_and_event_is_stored_once_after_drawn_crashes(
+    store: Store, tmp_path: Path, seed: int
+) -> None:
+    """Evaluations warn as well here; `make test-stress` draws more seeds."""
     world = make_world(store, tmp_path, broken=range(0, 101, 9))
-    assert run_with_deaths(world, seed) == run_undisturbed(world)
+    assert run_with_crashes(world, seed) == run_undisturbed(world)
 
 
 @pytest.mark.parametrize("statuses", [("pausing", "paused"), ("cancelling", "cancelled")])
-def test_messages_left_by_a_dead_service_are_stored_for_a_job_that_ends(
+def test_messages_left_by_a_crashed_service_are_stored_when_the_job_ends(
     world: World, statuses: tuple[JobStatus, JobStatus]
 ) -> None:
     job_id = world.job(spec())
     assert world.store.begin_attempt(job_id) == 1
     begun = start(world, job_id, 1)
-    Life(world.reports, job_id, 1, Fate(stored=6, unacknowledged=2), often=True).live(begun)
+    SimulatedAttempt(
+        world.reports, job_id, 1, Crashes(stored=6, unacknowledged=2), ledgers=True
+    ).live(begun)
     before = world.store.job(job_id).step
     world.end_attempt(job_id, *statuses)
     job = world.store.job(job_id)
@@ -80,7 +86,9 @@ def test_the_engine_keeps_only_messages_that_are_not_acknowledged(world: World) 
     job_id = world.job(spec())
     assert world.store.begin_attempt(job_id) == 1
     begun = start(world, job_id, 1)
-    life = Life(world.reports, job_id, 1, Fate(stored=7, unacknowledged=3), often=True)
+    life = SimulatedAttempt(
+        world.reports, job_id, 1, Crashes(stored=7, unacknowledged=3), ledgers=True
+    )
     life.live(begun)
     first_line = (begun.job_directory / unstored_messages.FILE).read_bytes().splitlines()[0]
     numbers = json.loads(first_line)["numbers"]
