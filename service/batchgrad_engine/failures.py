@@ -26,7 +26,7 @@ class Failure(Exception):
 
 
 class NonFinite(Failure):
-    """A number is infinite or NaN; θ is still that before the step."""
+    """A number is infinite or NaN."""
 
     reason = "nonfinite"
 

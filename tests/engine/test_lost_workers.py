@@ -11,11 +11,21 @@ from typing import Any
 import pytest
 
 from batchgrad_engine.executors.protocol import Interrupted
+from batchgrad_engine.executors.scheduler import scheduler as scheduler_module
 from batchgrad_engine.failures import NoWorkers, WorkersLost
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
-from tests.engine.worker_pools import Serve, WorkerPool, dies, root, scheduler_of, stuck, until
+from tests.engine.worker_pools import (
+    Serve,
+    ThreadWorker,
+    WorkerPool,
+    dies,
+    root,
+    scheduler_of,
+    stuck,
+    until,
+)
 from tests.workers.jobs import M, bits, theta, whole
 
 
@@ -35,6 +45,13 @@ def test_a_lost_workers_range_is_computed_within_the_same_step(
     assert (retry.event, retry.data["reason"], retry.data["pieces"]) == ("retry", "died", 1)
 
 
+def cut_off(worker: ThreadWorker) -> None:
+    """Shut down its connection, as the kernel does for a process that ends."""
+    with socket.socket(fileno=worker.connection.fileno()) as own:
+        own.shutdown(socket.SHUT_RDWR)
+        own.detach()
+
+
 def test_a_worker_that_died_between_two_steps_is_noticed_at_the_next_request(
     pool: WorkerPool, job: WorkerConfig
 ) -> None:
@@ -42,9 +59,7 @@ def test_a_worker_that_died_between_two_steps_is_noticed_at_the_next_request(
         pool.start(job)
     scheduler = scheduler_of(pool)
     scheduler.compute("gradient", 0, theta(job), assign(M, 2))
-    with socket.socket(fileno=pool.alive[0].connection.fileno()) as own:
-        own.shutdown(socket.SHUT_RDWR)  # as the kernel does for a process that ends
-        own.detach()
+    cut_off(pool.alive[0])
     expected, _ = whole(job, step=2)
     assert root(scheduler.compute("gradient", 2, theta(job), assign(M, 2))) == bits(expected)
     assert [number for number, _, _ in pool.lost] == [1]
@@ -138,6 +153,36 @@ def test_a_worker_that_hangs_but_answers_pings_is_removed(
     number, reason, detail = pool.lost[0]
     assert (number, reason) == (1, "silent")
     assert detail.startswith("it answers pings, but ")
+
+
+def test_a_range_whose_worker_was_lost_has_twice_the_time(
+    pool: WorkerPool, job: WorkerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is 600 s; the second worker takes 900 s for it, on a clock that is set forward."""
+    forward = checks = 0
+
+    def unresponsive(_: Any) -> list[Any]:
+        nonlocal checks
+        checks += 1
+        return []
+
+    def take_900_seconds(request: int) -> None:
+        nonlocal forward
+        if request == 3:
+            forward, seen = 900, checks
+            until(lambda: checks > seen + 1 or len(pool.lost) > 1)
+
+    monkeypatch.setattr(scheduler_module, "monotonic", lambda: time.monotonic() + forward)
+    monkeypatch.setattr(pool, "unresponsive", unresponsive)
+    pool.start(job)
+    pool.start(job, lambda at, shard, dtype: ipc.serve(at, Before(shard, take_900_seconds), dtype))
+    scheduler = scheduler_of(pool, heartbeat_timeout_seconds=100.0)
+    scheduler.compute("gradient", 0, theta(job), assign(M, 2))
+    cut_off(pool.alive[0])
+    expected, _ = whole(job, step=2)
+    assert root(scheduler.compute("gradient", 2, theta(job), assign(M, 2))) == bits(expected)
+    assert [number for number, _, _ in pool.lost] == [1]
+    assert forward == 900
 
 
 def test_microbatches_that_end_every_worker_end_the_job(

@@ -49,6 +49,17 @@ def test_a_range_is_overdue_after_ten_typical_times_and_six_heartbeat_timeouts(
     assert seconds_until_overdue(in_flight, second, pool) == expected
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(5.9, []), (6.1, [(4, 6)])])
+def test_a_range_is_a_straggler_after_three_typical_times_of_each_microbatch(
+    seconds: float, expected: list[tuple[int, int]]
+) -> None:
+    slow, usual = pool = [Worker(1), Worker(2)]
+    in_flight = InFlightTracker(heartbeat_timeout_seconds=10.0)
+    in_flight.add(usual, task(0.0, microbatches=2))
+    in_flight.complete(usual, 2.0)
+    assert in_flight.stragglers("gradient", [((4, 6), slow, seconds)], pool) == expected
+
+
 def test_the_next_range_begins_when_the_one_before_completes() -> None:
     worker = Worker(1)
     in_flight = InFlightTracker(heartbeat_timeout_seconds=10.0)

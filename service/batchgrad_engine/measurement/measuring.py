@@ -106,9 +106,10 @@ class Measurements:
         ordered = np.sort(norms, axis=1)
         weights = self._examples.weights(arrays.ids.reshape(-1)).reshape(arrays.ids.shape)
         counts = histograms(norms)
+        known_steps = self._known(steps, arrays, weights)
         per_step = zip(
             steps,
-            self._known(steps, arrays, weights),
+            known_steps,
             quantiles(ordered),
             counts.tolist(),
             largest(arrays.ids, norms, ordered),
@@ -119,7 +120,6 @@ class Measurements:
             {
                 "step": step.number,
                 "epoch": step.epoch,
-                **{name: figure.function(known) for name, figure in FIGURES.items()},
                 "weight": known.weight,
                 "norm_test": norm_test(known.trace, norms.shape[1], known.gradient_norm),
                 "gradient_checksum": fingerprint,
@@ -129,6 +129,9 @@ class Measurements:
             }
             for step, known, quantile, histogram, most, fingerprint in per_step
         ]
+        for name, figure in FIGURES.items():
+            for row, known in zip(rows, known_steps, strict=True):
+                row[name] = figure.function(known)
         self._measured.append(
             Measured(
                 rows=rows,
