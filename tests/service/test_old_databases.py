@@ -127,3 +127,19 @@ def test_frozen_format_returns_the_rows(exact: bool) -> None:
         assert unpack(pack(one, exact=exact)) == one
     with pytest.raises(ValueError, match="expected"):
         unpack(b"\x02")
+
+
+def test_events_about_the_choice_of_auto_get_their_own_type(old: Path) -> None:
+    settled = {"executor": "inline", "workers": 0, "threads": 1, "because": "", "milliseconds": {}}
+    engine = create_engine(f"sqlite:///{old}")
+    with engine.begin() as connection:
+        for seq, data in enumerate(({"steps_planned": STEPS}, settled), start=1):
+            event = {"seq": seq, "type": "plan", "data": json.dumps(data)}
+            event |= {"job_id": "job_a", "time": "2026-01-01 00:00:00.000000"}
+            insert(connection, "events", event)
+    engine.dispose()
+    store = Store(f"sqlite:///{old}")
+    store.migrate()
+    found = [(event.type, event.data) for event in store.events("job_a").data]
+    assert found == [("plan", {"steps_planned": STEPS}), ("executor", settled)]
+    store.close()

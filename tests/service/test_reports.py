@@ -1,5 +1,8 @@
 """What engines report is stored and counted, unless their attempt is over."""
 
+import orjson
+
+from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_engine.messages import EngineEvent
 from batchgrad_service.jobs.reports import Reports
 from tests.service.building import started
@@ -28,3 +31,19 @@ def test_a_line_that_comes_twice_is_taken_and_stored_once(bench: Bench) -> None:
     for number in (2, 2, 1):
         assert reports.take(job_id, attempt, retried, number)
     assert [event.type for event in bench.store.events(job_id).data].count("retry") == 1
+
+
+def test_messages_that_the_engine_of_an_earlier_version_left_are_stored(bench: Bench) -> None:
+    job_id, attempt = started(bench.store)
+    settled = {"executor": "inline", "workers": 0, "threads": 1, "because": "", "milliseconds": {}}
+    left = [("retry", {"reason": "died", "microbatches": 3, "detail": "…"}), ("plan", settled)]
+    lines = [
+        orjson.dumps({"type": "happened", "event": event, "data": data}) for event, data in left
+    ]
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    unstored_messages.write(folder, attempt, list(enumerate(lines, start=5)))
+    Reports(bench.store, bench.metrics, bench.data_dir).take_over(job_id, attempt)
+    stored = [(event.type, event.data) for event in bench.store.events(job_id).data]
+    assert stored[-2:] == [("retry", left[0][1]), ("executor", settled)]
+    assert not (folder / unstored_messages.FILE).exists()

@@ -20,7 +20,7 @@ FILE = "unstored.jsonl"
 
 
 class BadUnstored(Exception):
-    """The file's content is not what an engine of this version writes."""
+    """The file's content is not what an engine of this version, or the one before, writes."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,20 @@ def read(directory: Path) -> Unstored | None:
         return None
     try:
         about = json.loads(head)
-        messages = [EngineMessage.validate_json(line) for line in lines]
+        messages = [EngineMessage.validate_json(_with_current_names(line)) for line in lines]
         return Unstored(about["attempt"], list(zip(about["numbers"], messages, strict=True)))
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise BadUnstored(f"{FILE} can't be read: {error}"[:500]) from error
+
+
+def _with_current_names(line: bytes) -> bytes:
+    """Rename what the engine before an upgrade wrote: `happened`, and `plan` for auto's choice."""
+    if not line.startswith(b'{"type":"happened",'):
+        return line
+    message = {**json.loads(line), "type": "engine_event"}
+    if message["event"] == "plan":
+        message["event"] = "executor"
+    return json.dumps(message).encode()
 
 
 def remove(directory: Path) -> None:
