@@ -77,7 +77,7 @@ $(READY): pyproject.toml constraints.txt
 	  --constraint constraints.txt --editable '.[service,demo,dev]'
 	@touch $@
 
-# torch first and alone, with what it asks for; the others without: some would bring another one.
+# torch first and alone, with its dependencies; the others without theirs: some would replace torch.
 $(TORCH_READY): benchmarks/peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \

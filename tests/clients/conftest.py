@@ -147,7 +147,7 @@ def job(**changes: Any) -> dict[str, Any]:
 
 
 def problem(status: int, code: str, detail: str, *errors: tuple[str, str]) -> httpx2.Response:
-    """A refusal."""
+    """An error answer with a problem document."""
     body = {
         "title": code,
         "status": status,
@@ -159,7 +159,7 @@ def problem(status: int, code: str, detail: str, *errors: tuple[str, str]) -> ht
 
 
 class Kit:
-    """The above for tests, which cannot import their conftest."""
+    """The functions above, for tests, which cannot import their conftest."""
 
     BEST = BEST
     Script = Script
@@ -180,7 +180,7 @@ def kit() -> type[Kit]:
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
-    """The command line, against a script."""
+    """Run the command line against a scripted service."""
 
     def run(script: Any, *arguments: str, **more: Any) -> Result:
         return CliRunner().invoke(app, list(arguments), obj=script.client, **more)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Ready(BaseHTTPRequestHandler):
-    """Answers everything with 200."""
+    """Answers every request with 200."""
 
     def do_GET(self) -> None:
         if sys.argv[1] == "frail" and self.path != "/readyz":
@@ -21,7 +21,7 @@ class Ready(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     sys.stdout.write("noise " * 50_000 + "\n")  # more than a pipe holds
     sys.stdout.flush()
     sys.stdin.read()
-    if flavour == "deaf":
+    if flavour == "unstoppable":
         time.sleep(600)
     shutil.rmtree(directory)
 

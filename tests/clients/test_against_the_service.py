@@ -88,7 +88,7 @@ def test_the_same_key_is_the_same_job(service: Client, spec_file: str) -> None:
     assert service.checkpoints(first.id)[0].parameters_digest == done.parameters_digest
 
 
-def test_refusals_name_the_field(run: Run, spec_file: str) -> None:
+def test_errors_name_the_field(run: Run, spec_file: str) -> None:
     refused = run("submit", spec_file, "--set", "dataset=none")
     assert refused.exit_code == 2
     assert refused.stderr.count("'none'") == 1
@@ -111,7 +111,7 @@ def test_the_question_and_the_version(run: Run) -> None:
     assert json.loads(run("version", "-o", "json").stdout)["service"]["api"] == "1"
 
 
-def test_the_demo_as_it_is_typed(tmp_path: Path) -> None:
+def test_the_demo_command_succeeds(tmp_path: Path) -> None:
     flags = ["--workers", "0", "--epochs", "4", "--output", "json"]
     done = subprocess.run(
         [sys.executable, "-m", "batchgrad", "demo", *flags],

@@ -76,7 +76,7 @@ def test_steps_are_lines_with_every_figure_and_gap(kit: Any, run: Any) -> None:
     assert nothing.stdout == ""
 
 
-def test_events_are_sentences(kit: Any, run: Any) -> None:
+def test_events_are_printed_as_sentences(kit: Any, run: Any) -> None:
     progress = {
         "step": 7,
         "steps_planned": 18,
@@ -162,14 +162,14 @@ def test_get_shows_which_parameters_are_kept(kit: Any, run: Any) -> None:
     assert "\nkept" not in without
 
 
-def test_empty_lists_say_what_is_next(kit: Any, run: Any) -> None:
+def test_empty_lists_name_the_next_command(kit: Any, run: Any) -> None:
     nothing = kit.answer(200, {"data": [], "next": None})
     assert "batchgrad submit" in run(kit.Script(nothing), "list").stderr
     assert "batchgrad datasets push" in run(kit.Script(nothing), "datasets", "list").stderr
     assert run(kit.Script(nothing), "list", "-o", "json").stdout == "[]\n"
 
 
-def test_actions_say_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
+def test_actions_print_the_new_status(kit: Any, run: Any, tmp_path: Path) -> None:
     for action, status in [("cancel", "cancelling"), ("pause", "pausing"), ("resume", "queued")]:
         script = kit.Script(kit.answer(202, kit.job(status=status)))
         assert run(script, action, "job_1").stdout == f"{status}\n"

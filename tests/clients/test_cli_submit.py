@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 
-def test_submit_prints_the_id_alone_and_the_next_commands_aside(
+def test_submit_prints_the_id_to_stdout_and_next_commands_to_stderr(
     kit: Any, run: Any, spec_file: str
 ) -> None:
     created = kit.answer(201, kit.job(warnings=["No minimum."]))
@@ -140,7 +140,7 @@ def test_a_paused_job_is_not_waited_for(kit: Any, run: Any) -> None:
     assert "batchgrad resume job_1" in done.stderr
 
 
-def test_a_service_that_went_away_leaves_the_way_back(kit: Any, run: Any) -> None:
+def test_a_lost_service_prints_how_to_watch_the_job_again(kit: Any, run: Any) -> None:
     gone = httpx2.ConnectError("refused")
     waited = run(kit.Script(kit.answer(200, kit.job()), gone), "wait", "job_1")
     assert waited.exit_code == 101

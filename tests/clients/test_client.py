@@ -13,7 +13,7 @@ from batchgrad.contract import JobSpec
 from batchgrad.http.retries import Retries, retry_after_seconds
 
 
-def test_submit_repeats_itself_under_one_idempotency_key(kit: Any) -> None:
+def test_submit_is_retried_with_the_same_idempotency_key(kit: Any) -> None:
     script = kit.Script(
         httpx2.ConnectError("refused"),
         kit.answer(503),
@@ -92,7 +92,7 @@ def test_each_refusal_has_its_class_and_survives_pickling(
     )
 
 
-def test_a_refusal_without_a_problem_document_still_says_something(kit: Any) -> None:
+def test_an_error_without_a_problem_document_has_a_message(kit: Any) -> None:
     page = httpx2.Response(404, text="<h1>nginx</h1>")
     with kit.Script(page).client() as client, pytest.raises(errors.NotFound, match=r"404.*nginx"):
         client.job("job_1")
@@ -158,7 +158,7 @@ def test_download_takes_the_format_from_the_name_and_leaves_no_half_file(
     assert [path.name for path in tmp_path.iterdir()] == ["theta.npz"]
 
 
-def test_gradients_takes_arrays_and_refuses_what_json_cannot_say(kit: Any) -> None:
+def test_gradients_accepts_arrays_and_refuses_values_without_json(kit: Any) -> None:
     class Array:
         def tolist(self) -> list[float]:
             return [1.0, 2.0]
@@ -174,7 +174,7 @@ def test_gradients_takes_arrays_and_refuses_what_json_cannot_say(kit: Any) -> No
     assert json.loads(script.seen[0].content) == {"inputs": [1.0, 2.0]}
 
 
-def test_ready_asks_once_and_never_raises(kit: Any) -> None:
+def test_ready_sends_one_request_and_never_raises(kit: Any) -> None:
     assert kit.Script(httpx2.Response(200)).client().ready()
     assert not kit.Script(httpx2.Response(503)).client().ready()
     silent = kit.Script(httpx2.ConnectError("refused"))

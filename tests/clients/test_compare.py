@@ -21,7 +21,7 @@ DIVERGED: Outcome = {"status": "failed", "reason": "nonfinite", "step": 3}
 
 
 class Service:
-    """Jobs that are over at once, by the arm that they train; two steps an epoch."""
+    """A scripted service: jobs end at once, results depend on the arm, an epoch has two steps."""
 
     def __init__(self, kit: Any, *, weighted: bool = False, datasets: tuple[str, ...] = ()) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -125,14 +125,14 @@ def test_arms_differ_in_nothing_but_the_update(kit: Any) -> None:
         assert sent == {**kit.SPEC, **changes}
 
 
-def test_mean_of_means_is_an_arm_where_weights_differ_or_when_asked(kit: Any) -> None:
+def test_mean_of_means_is_an_arm_where_weights_differ_or_on_request(kit: Any) -> None:
     assert list(arms_of(Service(kit, weighted=True), job_spec(kit)))[-1] == "mean_of_means"
     selected = arms_of(Service(kit), job_spec(kit), "mean_of_means")
     assert list(selected) == ["mean_gradient", "mean_of_means"]
 
 
 def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
-    """Of steps 8, 4 | 2, 1 the last epoch's mean is 1.5; one more job measures all examples."""
+    """For losses 8, 4 | 2, 1 the last epoch's mean is 1.5; another job measures all examples."""
     service = Service(kit)
     arm = arms_of(service, job_spec(kit))["mean_gradient"]
     assert (arm.loss, arm.training_loss) == (1.5, 0.5)
@@ -224,7 +224,7 @@ def test_other_data_must_be_there(kit: Any) -> None:
         comparing.store_if_built_in(client, "mine", lambda _: None)
 
 
-def test_table_and_plot_are_for_people(kit: Any, run: Any, spec_file: str) -> None:
+def test_the_table_and_the_plot_go_to_stdout(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["averaged_error"] = DIVERGED
     done = run(service, spec_file, "--arm", "averaged_error")

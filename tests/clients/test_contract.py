@@ -79,9 +79,7 @@ def test_fields_of_numbers_refuse_text() -> None:
         ("checkpoint_interval_seconds", "30", "got '30'; expected a number."),
     ],
 )
-def test_the_refusal_says_what_came_and_what_was_expected(
-    key: str, value: Any, message: str
-) -> None:
+def test_errors_name_the_given_and_the_expected_value(key: str, value: Any, message: str) -> None:
     data = body(**{key: value})
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate(data)
@@ -89,12 +87,12 @@ def test_the_refusal_says_what_came_and_what_was_expected(
     assert message in [error.detail for error in field_errors(found, data)]
 
 
-def test_what_is_guessed_is_a_name_of_the_contract() -> None:
+def test_suggestions_are_names_of_the_contract() -> None:
     known = json.dumps([JobSpec.model_json_schema(), GradientsRequest.model_json_schema()])
     assert not {name for name in set(_ELSEWHERE.values()) if f'"{name}"' not in known}
 
 
-def test_numpys_numbers_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     spec = JobSpec.model_validate(
         body(
             batch_size=np.int64(3),

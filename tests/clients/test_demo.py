@@ -30,7 +30,7 @@ def few_digits() -> tuple[list[list[float]], list[int]]:
     return [[0.0] * 64] * 2, [0, 1]
 
 
-def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_trains_and_prints_a_summary(kit: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ended = kit.job(status="succeeded", step=18, epoch=2, parameters_digest=DIGEST)
     script = kit.Script(
         kit.answer(201, kit.DATASET),
@@ -75,7 +75,7 @@ def test_the_demo_trains_reports_and_sums_up(kit: Any, capsys: pytest.CaptureFix
     assert lines[-1].startswith("succeeded")
 
 
-def test_a_demo_that_fails_says_so(kit: Any) -> None:
+def test_a_failed_demo_prints_an_error(kit: Any) -> None:
     failed = kit.job(status="failed", reason="nonfinite")
     script = kit.Script(
         kit.answer(201, kit.DATASET), kit.answer(201, kit.job()), kit.answer(200, failed)
@@ -86,7 +86,7 @@ def test_a_demo_that_fails_says_so(kit: Any) -> None:
         )
 
 
-def test_ctrl_c_cancels_the_job_before_the_service_goes(kit: Any) -> None:
+def test_ctrl_c_cancels_the_job_before_the_service_stops(kit: Any) -> None:
     def interrupt(_: httpx2.Request) -> httpx2.Response:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""YAML 1.2's core schema, and the faults that a text may have."""
+"""YAML 1.2's core schema, and invalid YAML and JSON."""
 
 import math
 import re
@@ -45,7 +45,7 @@ def test_keys_are_text_or_whole_numbers() -> None:
 
 
 def laughs(levels: int) -> str:
-    """Ten of the line before on every line."""
+    """YAML whose every line repeats the line before ten times ("billion laughs")."""
     first = f"a0: &a0 [{','.join('1' * 10)}]\n"
     return first + "".join(
         f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, levels)
@@ -68,7 +68,7 @@ def laughs(levels: int) -> str:
         ("a: !!set {b}", r"has the tag '!!set'"),
         (f"a: {'9' * 4301}", r"has '9+, which is not an integer at line 1, column 4$"),
         ("a: &x {b: *x}", r"has an alias inside of the node that it repeats at line 1, column 11$"),
-        ("a: *nobody", r"is not valid YAML: found undefined alias 'nobody' at line 1"),
+        ("a: *unknown", r"is not valid YAML: found undefined alias 'unknown' at line 1"),
         ("a: 1\n---\nb: 2", r"is not valid YAML: .*another document at line 2"),
         ("[" * 49_000, rf"nested more than {MOST_DEEP} levels deep at line 1, column {{}}$"),
         ("- " * 49_000, rf"nested more than {MOST_DEEP} levels deep"),

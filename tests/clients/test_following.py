@@ -28,7 +28,7 @@ def event(kit: Any, seq: int, kind: str = "progress") -> dict[str, Any]:
     return {"seq": seq, "time": kit.TIME, "type": kind, "data": {"step": seq}}
 
 
-def test_a_broken_stream_goes_on_after_the_last_event(kit: Any) -> None:
+def test_a_broken_stream_continues_after_the_last_event(kit: Any) -> None:
     script = kit.Script(
         stream(event(kit, 1), event(kit, 2), broken=True),
         httpx2.ConnectError("refused"),
@@ -125,7 +125,7 @@ def test_waiting_has_a_limit(kit: Any) -> None:
     assert script.slept == []
 
 
-def test_a_restart_of_the_service_is_waited_for(kit: Any) -> None:
+def test_following_continues_after_a_restart_of_the_service(kit: Any) -> None:
     reported: list[errors.BatchgradError] = []
     away = [httpx2.ConnectError("refused")] * 12
     ended = kit.answer(200, kit.job(step=18, status="succeeded"))
@@ -162,7 +162,7 @@ def test_waiting_ends_when_the_reconnect_timeout_is_over(kit: Any) -> None:
         client.wait("job_1")
 
 
-def test_an_open_stream_outlives_a_restart_of_the_service(kit: Any) -> None:
+def test_an_open_stream_continues_after_a_restart_of_the_service(kit: Any) -> None:
     reported: list[errors.BatchgradError] = []
     away = [httpx2.ConnectError("refused")] * 9
     script = kit.Script(stream(event(kit, 1), broken=True), *away, stream(event(kit, 2, "end")))

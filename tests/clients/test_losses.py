@@ -1,4 +1,4 @@
-"""What a loss says of its targets."""
+"""The description of a loss's targets."""
 
 from math import inf
 from typing import Any

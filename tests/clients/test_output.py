@@ -17,11 +17,11 @@ from batchgrad.local import compare, demo
 from batchgrad_service.datasets import leftovers
 
 UNTIL_STOPPED = {"serve"}
-"""They have no result."""
+"""Commands without a result."""
 
 
 def commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    """Each command by its name, that of a subcommand after its group's."""
+    """Each command by its name; a subcommand follows its group's name."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, *path, name)
@@ -48,7 +48,7 @@ def gradients_of() -> dict[str, Any]:
 
 
 def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], list[Any]]:
-    """The arguments of a command, and what the service answers."""
+    """The arguments of a command, and the answers of the service."""
     job, dataset = kit.answer(200, kit.job()), kit.answer(200, kit.DATASET)
     ended = kit.answer(200, kit.job(status="succeeded"))
     step = {"step": 3, "gradient_norm": 1.0, "gradient_checksum": "a", "verified": True}

@@ -12,7 +12,7 @@ EXPLODING = [(step, 2.0 * 1.5**step, 8.0) for step in range(1, 50)]
 
 
 def rows(drawn: str) -> list[tuple[str, str]]:
-    """Label of the axis and what stands right of it, row by row from the top."""
+    """Axis label and plot text of each row, from the top."""
     picture = drawn[: drawn.index("\n---")].splitlines()[1:]
     return [(line[:10].strip(), line[12:]) for line in picture]
 
@@ -53,7 +53,7 @@ def test_curve_that_explodes_is_cut_where_it_leaves_the_rest() -> None:
 
 
 def test_scale_is_linear_where_a_loss_is_not_positive() -> None:
-    """linear_error falls below 0: no logarithm then."""
+    """linear_error falls below 0, which has no logarithm."""
     straight = [(step, 1.0 - 2 * step / 50, 1.0) for step in range(51)]
     drawn = plots.on_terminal({"exact": straight})
     shown = places(drawn, "o")
@@ -80,7 +80,7 @@ def test_file_is_what_its_name_says(tmp_path: Path, ending: str, magic: bytes) -
 
 
 def test_points_that_are_drawn_as_one_count_by_their_examples() -> None:
-    """Every second step holds one example, the others 64."""
+    """Every second step has one example, the others 64."""
     curve = [(step, 100.0 if step % 2 else 1.0, 1.0 if step % 2 else 64.0) for step in range(96)]
     thinned = plots._thinned(curve, points=48)
     assert len(thinned) == 48

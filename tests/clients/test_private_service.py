@@ -20,7 +20,7 @@ FAKE = (sys.executable, str(Path(__file__).with_name("fake_serve.py")))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where the data directories are made; it must end up empty."""
+    """The parent of data directories; a test must leave it empty."""
     yield tmp_path
     assert list(tmp_path.iterdir()) == []
 
@@ -30,7 +30,7 @@ def answers(url: str) -> bool:
         return client.ready()
 
 
-def test_it_serves_and_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_serves_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHGRAD_DATABASE_URL", "sqlite:///the-users-own")
     with private_service((*FAKE, "good"), folder=folder) as client:
         assert answers(client.url)
@@ -61,7 +61,7 @@ def test_a_killed_service_is_reported(folder: Path) -> None:
 
 
 def test_a_service_that_does_not_stop_is_killed(folder: Path) -> None:
-    with private_service((*FAKE, "deaf"), folder=folder, stop_timeout=0.2) as client:
+    with private_service((*FAKE, "unstoppable"), folder=folder, stop_timeout=0.2) as client:
         assert answers(client.url)
     assert not answers(client.url)
 

@@ -28,7 +28,7 @@ def entries(home: Path) -> list[Path]:
 
 
 def sent_request(kit: Any, url: str | None = None, token: str | None = None) -> httpx2.Request:
-    """What a client sends there."""
+    """The request that a client sends to the URL."""
     script = kit.Script(kit.answer(200, kit.job()))
     with Client(url, token, transport=httpx2.MockTransport(script)) as client:
         client.job("job_1")
@@ -36,9 +36,7 @@ def sent_request(kit: Any, url: str | None = None, token: str | None = None) -> 
     return request
 
 
-def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
-    kit: Any, home: Path
-) -> None:
+def test_only_the_token_of_a_running_service_is_found(kit: Any, home: Path) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
     with Client(transport=httpx2.MockTransport(script)) as client:
         client.job("job_1")  # before the service is there
@@ -56,13 +54,13 @@ def test_the_token_of_a_running_service_is_found_and_of_one_that_ended_not(
         None,
     ]
     assert entries(home) == []
-    entry.write_bytes(left)  # as if the service had been killed: somebody else may listen there
+    entry.write_bytes(left)  # as if the service had been killed: another process may listen there
     assert "Authorization" not in sent_request(kit).headers
     with running_services.announced("127.0.0.1", 1, home / "token"):
         assert entry not in entries(home)
 
 
-def test_localhost_is_the_address_where_the_service_is(kit: Any, home: Path) -> None:
+def test_localhost_means_the_address_of_the_service(kit: Any, home: Path) -> None:
     """Another user may listen on localhost's other address."""
     with running_services.announced("127.0.0.1", 8711, home / "token"):
         request = sent_request(kit, "http://localhost:8711")
@@ -78,7 +76,7 @@ def test_other_addresses_get_no_token(kit: Any, home: Path, url: str) -> None:
         assert "Authorization" not in sent_request(kit, url).headers
 
 
-def test_a_token_that_is_given_comes_first(
+def test_an_explicit_token_is_preferred(
     kit: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_services.announced("127.0.0.1", 8711, home / "token"):

@@ -25,7 +25,7 @@ def test_a_reachable_host_without_a_token_is_a_usage_error(tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
-def test_a_setting_that_is_wrong_is_named_as_it_was_given(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_named_as_flag_or_variable(tmp_path: Path) -> None:
     arguments = ["serve", "--data-dir", str(tmp_path / "data")]
     environment = {"BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS": "0", "BATCHGRAD_PORT": "many"}
     done = CliRunner(env=environment).invoke(app, arguments)
@@ -84,7 +84,7 @@ def test_an_unknown_variable_is_refused(
         "BATCHGRAD_HEAD_SVC_PORT_6379_TCP_ADDR",
     ],
 )
-def test_what_deploy_and_kubernetes_set_is_known(
+def test_variables_of_deploy_and_kubernetes_are_accepted(
     kit: Any, run: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "http://known")
@@ -116,7 +116,7 @@ def test_a_missing_extra_is_named() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_gc_shows_what_would_go_before_it_goes(tmp_path: Path) -> None:
+def test_gc_lists_files_before_it_removes_them(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with open_storage(Settings(data_dir=data)):
         pass

@@ -33,7 +33,7 @@ def write(folder: Path, text: str, name: str = "spec.yaml") -> Path:
     return path
 
 
-def test_yaml_and_json_say_the_same(kit: Any, tmp_path: Path) -> None:
+def test_yaml_and_json_give_the_same_spec(kit: Any, tmp_path: Path) -> None:
     spec = load_job(write(tmp_path, YAML))
     assert (spec.optimizer.learning_rate, spec.epochs) == (0.1, 3)
     as_json = spec.model_dump_json(exclude_unset=True)
@@ -194,7 +194,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         ("epochs: 3", "learningRate: 3", "did you mean optimizer.learning_rate?"),
     ],
 )
-def test_names_from_elsewhere_are_understood(
+def test_names_of_other_libraries_get_a_suggestion(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     text = YAML.replace(old, new, 1)

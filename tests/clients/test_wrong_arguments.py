@@ -63,7 +63,7 @@ RIGHT: dict[str, Any] = {
 
 
 def calls(name: str) -> Iterator[dict[str, Any]]:
-    """Each argument wrong in turn, the others right."""
+    """Calls with one wrong argument each."""
     parameters = list(inspect.signature(getattr(Client, name)).parameters.values())[1:]
     right = {p.name: RIGHT[p.name] for p in parameters if p.default is p.empty}
     for parameter in parameters:
@@ -93,9 +93,9 @@ def test_wrong_arguments_raise_batchgrads_own_errors(
 def test_an_invalid_id_sends_nothing(kit: Any, wrong: Any) -> None:
     script = kit.Script(kit.answer(200, kit.job()))
     with script.client() as client:
-        for ask in (client.job, client.delete, client.wait, client.cancel, client.dataset):
+        for method in (client.job, client.delete, client.wait, client.cancel, client.dataset):
             with pytest.raises(errors.InvalidArgument, match=r"(job_id|name) (is|contains) "):
-                ask(wrong)
+                method(wrong)
         with pytest.raises(errors.InvalidArgument, match=r"give its id, job\.id"):
             client.wait(client.job("job_1"))
     assert len(script.seen) == 1
@@ -128,7 +128,7 @@ def test_answers_that_cannot_be_read_are_unexpected(kit: Any) -> None:
         client.job("job_1")
 
 
-def test_numpys_values_and_keys_are_welcome(kit: Any) -> None:
+def test_numpy_values_and_keys_are_accepted(kit: Any) -> None:
     script = kit.Script(kit.problem(422, "invalid", "Wrong."))
     spec = {
         "class_weights": {np.int64(0): np.float32(0.5), np.int64(1): 2},
@@ -168,7 +168,7 @@ def test_white_space_around_a_token_is_ignored(kit: Any, around: str) -> None:
 
 
 def full_text(error: BaseException) -> str:
-    """All that a traceback shows."""
+    """The text of an error with its traceback and causes."""
     return "".join(traceback.format_exception(error))
 
 
@@ -224,7 +224,7 @@ PROXY = f"http://user:{SECRET}@127.0.0.1:9"
         ("HTTP_PROXY", "http://a..b:1", "cannot be sent"),
     ],
 )
-def test_what_is_wrong_on_the_way_is_named_by_its_variable(
+def test_errors_name_the_environment_variable_of_a_wrong_value(
     kit: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):

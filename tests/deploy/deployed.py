@@ -1,4 +1,4 @@
-"""Where the files are, and the versions that the image gets."""
+"""Paths of the deployment files, and versions in the image."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises, read as a file; tests/containers start it for real."""
+"""docker-compose.yml, read as a file; tests/containers starts it."""
 
 import re
 from typing import Any

@@ -58,7 +58,7 @@ def by_kind(kind: str) -> dict[str, Any]:
 
 
 def groups() -> list[dict[str, Any]]:
-    """The head's group, then the workers'."""
+    """The group of the head, then the group of the workers."""
     spec = by_kind("RayCluster")["spec"]
     return [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
 
@@ -68,7 +68,7 @@ def pods() -> list[dict[str, Any]]:
 
 
 def check(document: dict[str, Any], version: str) -> None:
-    """As `kubectl apply` would, with unknown fields refused."""
+    """Validate a document as `kubectl apply` does; refuse unknown fields."""
     if document["kind"] != "RayCluster":
         kubernetes_validate.validate(document, version, strict=True)
         return
@@ -102,7 +102,7 @@ def test_ray_version_is_the_one_installed() -> None:
     assert by_kind("RayCluster")["spec"]["rayVersion"] == CONSTRAINTS["ray"]
 
 
-def test_names_that_refer_to_each_other() -> None:
+def test_references_between_documents_exist() -> None:
     cluster = by_kind("RayCluster")
     name = cluster["metadata"]["name"]
     service = by_kind("Service")
@@ -132,7 +132,7 @@ def test_pods_have_few_rights() -> None:
 
 
 def test_pods_get_no_variables_of_services() -> None:
-    """Of a service named batchgrad that would be BATCHGRAD_PORT=tcp://…, which `serve` refuses."""
+    """A service named batchgrad would set BATCHGRAD_PORT=tcp://…, which `serve` refuses."""
     assert [pod["spec"]["enableServiceLinks"] for pod in pods()] == [False, False]
 
 

@@ -1,4 +1,4 @@
-"""The unit file of systemd's, as it can be checked without systemd."""
+"""The systemd unit file, checked without a running systemd."""
 
 import configparser
 import shutil

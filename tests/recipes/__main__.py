@@ -8,7 +8,7 @@ COLLECTED = "TEST_BATCHGRAD_RECIPES"
 
 
 def main() -> None:
-    """Become pytest; what follows on the command line is pytest's."""
+    """Replace this process by pytest; pass the command line on."""
     os.environ[COLLECTED] = "1"
     folder = str(Path(__file__).parent)
     options = ["--numprocesses", "2", *sys.argv[1:]]

@@ -93,7 +93,7 @@ class Bench:
         return self.free_bytes
 
     def submit(self, *, workers: Any = 0, max_restarts: int = 3, **labels: int) -> str:
-        """A queued job; `labels` tell the fake engine what to do."""
+        """Submit a job; `labels` control the fake engine."""
         spec = JobSpec.model_validate(
             {
                 "name": "fake",
@@ -138,7 +138,7 @@ class Bench:
         return job.id
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for another thread or process; fails after a time that no test needs."""
+        """Wait for another thread or process; fail after a long timeout."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, "it did not happen"
@@ -166,19 +166,19 @@ class Bench:
         return [e for e in self.store.events(job_id, limit=1000).data if e.type == "state"]
 
     def path(self, job_id: str) -> list[str]:
-        """The statuses that the job went through."""
+        """All statuses of the job so far."""
         return [event.data["status"] for event in self.states(job_id)]
 
     def folder(self, job_id: str) -> Path:
         return self.data_dir / "jobs" / job_id
 
     def engine(self, job_id: str) -> int:
-        """The engine's process id, as its lock file tells."""
+        """The engine's pid, from its lock file."""
         holder: dict[str, int] = json.loads((self.folder(job_id) / "engine.lock").read_text())
         return holder["pid"]
 
     def until_gone(self, pid: int) -> None:
-        """Wait for a process's end; a zombie, which nobody reaped yet, has ended."""
+        """Wait for a process's end; a zombie has ended."""
         stat = Path("/proc") / str(pid) / "stat"
         self.until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2][1] == "Z")
 

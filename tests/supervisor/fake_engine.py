@@ -4,7 +4,7 @@ Labels (all optional): steps, checkpoint_every, hold_at (report that step, then 
 or the end of stdin), hang_at (the same, but ignore commands), crash_at (SIGKILL to itself),
 crash_attempts (crash only in the first attempts), full_at (report a full disk in the first
 attempt), fail_at, garbage_at, linger (do not exit after the last message), child (leave a process
-in the group that holds stdout), deaf (write no ledger), wants_cluster (request one for this number
+in the group that holds stdout), no_ledger (write none), wants_cluster (request one for this number
 of workers, and write the answer to a file).
 """
 
@@ -58,7 +58,7 @@ def read_commands() -> None:
         if "stored" in json.loads(line):
             continue
         if json.loads(line)["command"] == "ledger":
-            if "deaf" in labels:
+            if "no_ledger" in labels:
                 continue
             (folder / "ledger.safetensors").write_text("the ledger")
             send("ledger_written", step=0)

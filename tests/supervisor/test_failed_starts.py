@@ -46,7 +46,7 @@ def test_a_lost_cluster_is_the_reason(bench: Bench, printed: str, code: int) -> 
 def test_a_named_cluster_out_of_reach_is_waited_for_and_costs_no_restart(
     bench: Bench,
 ) -> None:
-    word = {"type": "finished", "outcome": "interrupted", "detail": "nobody answers.", "step": 0}
+    word = {"type": "finished", "outcome": "interrupted", "detail": "no answer.", "step": 0}
     program = f"import sys; input(); print({json.dumps(word)!r}); sys.exit({CLUSTER_LOST})"
     bench.engine_command = (sys.executable, "-c", program)
     supervisor = bench.supervisor(ray_address="head:6379")
@@ -62,7 +62,7 @@ def test_a_named_cluster_out_of_reach_is_waited_for_and_costs_no_restart(
     assert (lost.data["reason"], lost_again.data["reason"]) == ("cluster_lost", "cluster_lost")
     assert (lost.data["again_seconds"], lost_again.data["again_seconds"]) == (1, 2)
     assert lost.data["detail"] == (
-        "The Ray cluster is lost: nobody answers. The job tries again in 1 s, until it is back."
+        "The Ray cluster is lost: no answer. The job tries again in 1 s, until it is back."
     )
     first, second = [s for s in bench.states(job_id) if s.data["status"] == "starting"][:2]
     assert (second.time - first.time).total_seconds() >= 1

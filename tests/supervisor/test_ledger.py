@@ -27,7 +27,7 @@ def test_engine_writes_the_ledger_and_continues(bench: Bench) -> None:
 
 def test_engine_that_does_not_answer_is_not_waited_for_long(bench: Bench) -> None:
     supervisor = bench.supervisor()
-    job_id = bench.submit(deaf=1, hold_at=1)
+    job_id = bench.submit(no_ledger=1, hold_at=1)
     bench.until_step(job_id, 1)
     assert supervisor.ledger(job_id, 0.2) is None
     begun = monotonic()
@@ -38,7 +38,7 @@ def test_engine_that_does_not_answer_is_not_waited_for_long(bench: Bench) -> Non
 
 def test_engine_that_dies_is_not_waited_for(bench: Bench) -> None:
     supervisor = bench.supervisor()
-    job_id = bench.submit(deaf=1, hold_at=1, max_restarts=0)
+    job_id = bench.submit(no_ledger=1, hold_at=1, max_restarts=0)
     bench.until_step(job_id, 1)
     attempt = supervisor._attempts[job_id]
     attempt.kill()

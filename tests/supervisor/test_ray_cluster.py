@@ -129,7 +129,7 @@ def test_more_actors_than_cpus_run_their_logs_go_and_a_clean_stop_leaves_nothing
 def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
     tmp_path: Path, shared_memory: set[Path]
 ) -> None:
-    """One head after the other; each time another of its processes is killed."""
+    """Start one head after another; kill a different process of each."""
     cluster = RayCluster(tmp_path)
     try:
         first = cluster.address(1)

@@ -146,7 +146,7 @@ def test_a_locked_database_costs_no_engine_and_no_row(
 
 
 class Gate(FakeCluster):
-    """Lets an engine wait until the test opens."""
+    """Blocks an engine until the test opens the gate."""
 
     def __init__(self) -> None:
         super().__init__()

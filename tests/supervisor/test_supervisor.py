@@ -87,7 +87,7 @@ def test_cancel_ends_a_running_job_at_its_step(bench: Bench) -> None:
         supervisor.cancel("job_none")
 
 
-def test_a_deaf_engine_is_ended_by_force(bench: Bench) -> None:
+def test_an_engine_that_ignores_commands_is_killed(bench: Bench) -> None:
     supervisor = bench.supervisor(grace=0.3)
     cancelled, paused = bench.submit(hang_at=1), bench.submit(hang_at=2)
     bench.until_step(cancelled, 1)
