@@ -28,4 +28,4 @@ def test_measurements_of_different_units_are_to_be_standardized(tmp_path: Path) 
     spec = load_job(EXAMPLES / "logistic-regression.yaml", ["standardize=false"])
     arrays = built_in.load(spec.dataset)
     [warning] = planned(tmp_path, *arrays, **spec.model_dump(exclude_unset=True)).warnings
-    assert "column 23 goes from 185.2 to 4254, column 19 from 0.0008948 to 0.02984" in warning
+    assert "column 23 ranges from 185.2 to 4254, column 19 from 0.0008948 to 0.02984" in warning
