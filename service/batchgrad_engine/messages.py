@@ -245,8 +245,8 @@ def encode(message: Sent) -> bytes:
 
 LEDGER_FILE = "ledger.safetensors"
 
-RETRY_REASONS = ("died", "silent", "slow")
-"""Why microbatches are computed again: their worker died, was silent, or was slow."""
+RETRY_REASONS = ("died", "silent", "stuck", "slow")
+"""Why microbatches are computed again: their worker died, was silent or stuck, or was slow."""
 
 CLUSTER_LOST = 75
 """Exit code (EX_TEMPFAIL) of an engine whose Ray failed; an attempt can resume the checkpoint."""

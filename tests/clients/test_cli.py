@@ -113,6 +113,8 @@ def test_events_are_printed_as_sentences(kit: Any, run: Any) -> None:
         ("state", {"status": "failed", "reason": "nonfinite", "detail": "Example 3 overflowed."}),
         ("retry", {"reason": "died", "microbatches": 3}),
         ("retry", {"reason": "slow", "microbatches": 1}),
+        ("retry", {"reason": "silent", "microbatches": 2}),
+        ("retry", {"reason": "stuck", "microbatches": 2}),
         ("retry", {"new": {"from": None}}),
     ]
     events = [
@@ -133,12 +135,14 @@ def test_events_are_printed_as_sentences(kit: Any, run: Any) -> None:
         "failed: nonfinite. Example 3 overflowed.",
         "3 microbatches computed again: a worker died",
         "1 microbatch computed again: a worker was slow",
+        "2 microbatches computed again: a worker answered no ping",
+        "2 microbatches computed again: a worker answered pings, but not its request",
         'new {"from": null}',
     ]
     everything = run(script, "events", "job_1", "--progress").stdout
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
     as_json = run(script, "events", "job_1", "--progress", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 13)]
+    assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 15)]
 
 
 @pytest.mark.parametrize("which", [None, "last"])

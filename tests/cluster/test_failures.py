@@ -75,7 +75,7 @@ def test_a_killed_or_stopped_raylet_loses_one_worker(
         job.assert_progress()
         cluster.leave(host)
         job.assert_same_bits()
-        assert_one_lost(job, host, "died", "silent")
+        assert_one_lost(job, host, "died", "silent", "stuck")
 
 
 def test_a_restarted_node_gets_a_worker_again(cluster: Cluster) -> None:

@@ -151,8 +151,9 @@ def test_a_worker_that_hangs_but_answers_pings_is_removed(
         expected, _ = whole(job, step=step)
         assert root(scheduler.compute("gradient", step, theta(job), [(0, M)])) == bits(expected)
     number, reason, detail = pool.lost[0]
-    assert (number, reason) == (1, "silent")
+    assert (number, reason) == (1, "stuck")
     assert detail.startswith("it answers pings, but ")
+    assert [each.data["reason"] for each in pool.events] == ["stuck"]
 
 
 def test_a_range_whose_worker_was_lost_has_twice_the_time(

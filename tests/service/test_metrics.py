@@ -108,7 +108,7 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
                 bytes_out={"ray": 20, "shared_memory": 5},
             ),
         )
-        for reason, count in (("worker died", 1), ("silent", 2)):
+        for reason, count in (("worker died", 1), ("silent", 2), ("stuck", 3)):
             metrics.count_event(
                 EngineEvent(event="retry", data={"reason": reason, "microbatches": count})
             )
@@ -121,6 +121,7 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
     assert value(registry, "example_gradient_norm_sum") == 11.0
     assert value(registry, "step_phase_duration_seconds_count", phase="compute") == 4
     assert value(registry, "microbatch_retries_total", reason="silent") == 4
+    assert value(registry, "microbatch_retries_total", reason="stuck") == 6
     assert value(registry, "microbatch_retries_total", reason="other") == 2
     assert value(registry, "workers_lost_total") == 2
     assert value(registry, "nonfinite_examples_total") == 6

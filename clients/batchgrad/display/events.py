@@ -84,7 +84,11 @@ def _lost(data: Data) -> str:
     return f"worker {data['worker']}: {data['reason']}. {data['detail']}"
 
 
-_BECAME = {"silent": "was silent", "slow": "was slow"}
+_BECAME = {
+    "silent": "answered no ping",
+    "stuck": "answered pings, but not its request",
+    "slow": "was slow",
+}
 
 
 def _retry(data: Data) -> str:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_engine.step import Minibatch, Stopwatch
+from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_workers.arrays import Array, Floats, Integers
 
 
 class Step(NamedTuple):
-    """One step, numbered from 1, and its results; `Minibatch` explains the rest."""
+    """One step, numbered from 1, and its results; `MinibatchResult` explains the rest."""
 
     number: int
     epoch: int
@@ -53,14 +53,14 @@ class MeasurementBuffer:
         """True if the buffer takes no other step."""
         return len(self._steps) >= self._capacity
 
-    def fits(self, minibatch: Minibatch) -> bool:
+    def fits(self, minibatch: MinibatchResult) -> bool:
         """True if its arrays have the others' shapes, and both have a loss or neither has."""
         if not self._steps:
             return True
         known = self._steps[0].loss is None, self._columns[0].shape[1]
         return known == (minibatch.loss is None, len(minibatch.ids))
 
-    def add(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:
+    def add(self, step: Step, minibatch: MinibatchResult, parameters: Array) -> None:
         """Add a step; its arrays are copied, unless the capacity is 1."""
         sums = minibatch.sums
         arrays = (

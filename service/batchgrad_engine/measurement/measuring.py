@@ -24,7 +24,7 @@ from batchgrad_engine.measurement.statistics import (
     norm_test,
     quantiles,
 )
-from batchgrad_engine.step import Minibatch, Stopwatch
+from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.digests import checksums
@@ -82,7 +82,7 @@ class Measurements:
         self._buffer = MeasurementBuffer(self._buffered_steps)
         self._measured: list[Measured] = []
 
-    def take(self, step: Step, minibatch: Minibatch, parameters: Array) -> None:
+    def take(self, step: Step, minibatch: MinibatchResult, parameters: Array) -> None:
         """Buffer `step`, with θ (P,) before its update; arrays may change once this returns."""
         if not self._buffered_steps:
             return

@@ -12,7 +12,7 @@ from batchgrad_engine.measurement.buffer import Step
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS, Measured, Measurements
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator, Update
 from batchgrad_engine.measurement.statistics import SmoothedNoise
-from batchgrad_engine.step import Evaluation, Minibatch, Stopwatch
+from batchgrad_engine.step_results import Evaluation, MinibatchResult, Stopwatch
 from batchgrad_engine.training.optimizers import Optimizer, clipped
 from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Integers
@@ -77,7 +77,7 @@ class Coordinator:
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
 
-    def step(self, step: int) -> Minibatch:
+    def step(self, step: int) -> MinibatchResult:
         """Compute step number `step`, from 0, and update θ; `measured` returns its figures later.
 
         Raises:
@@ -134,7 +134,9 @@ class Coordinator:
         count = microbatches(len(ids), self._microbatch_size)
         return ids, assign(count, self._executor.range_count)
 
-    def _reduce(self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]) -> Minibatch:
+    def _reduce(
+        self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]
+    ) -> MinibatchResult:
         """Join the workers' sums by the canonical tree, and check that they are finite."""
         tree: ReductionTree[GradientSums] = ReductionTree(
             microbatches(len(ids), self._microbatch_size), GradientSums.join
@@ -153,7 +155,7 @@ class Coordinator:
                 raise NonFiniteExamples(step + 1, dropped, examples, dropping=self._drop_nonfinite)
             ids, losses, norms = ids[finite], losses[finite], norms[finite]
         sums = tree.root()
-        return Minibatch(
+        return MinibatchResult(
             examples,
             ids,
             losses,
@@ -164,7 +166,7 @@ class Coordinator:
         )
 
     def _means(self, step: int, sums: GradientSums) -> tuple[float | None, Array, float]:
-        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖; the one place that divides."""
+        """The mean loss, G (P,) = Σ w_n g_n / Σ w_n, and ‖G‖."""
         weight = float(sums.totals[WEIGHT])
         if not sums.gradient.dtype.type(weight):
             weight = 0.0  # the remaining weights underflow beside the dropped ones
@@ -174,7 +176,9 @@ class Coordinator:
             raise NonFiniteSums(step + 1)
         return weighted_loss / weight if weight else None, gradient, norm
 
-    def _compare(self, step: int, minibatch: Minibatch, rate: float, watch: Stopwatch) -> None:
+    def _compare(
+        self, step: int, minibatch: MinibatchResult, rate: float, watch: Stopwatch
+    ) -> None:
         """Buffer the step, at θ before the update, to measure its shortcuts and norms."""
         self._measurements.take(
             Step(
@@ -192,7 +196,7 @@ class Coordinator:
             self.parameters,
         )
 
-    def _update(self, minibatch: Minibatch, rate: float) -> None:
+    def _update(self, minibatch: MinibatchResult, rate: float) -> None:
         """Update θ in place, along G or the shortcut that the job trains on.
 
         If θ overflows, the next step's losses are not finite.

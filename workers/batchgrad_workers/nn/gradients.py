@@ -1,8 +1,8 @@
 """Per-example gradients of one microbatch: their sums and norms, without forming N x P numbers.
 
 A layer's per-example gradient is a product of its input a_n, from the forward pass, and its error
-δ_n, from the backward pass; sums and norms follow from these two. Results are sums over examples:
-only the coordinator divides by the weight. Symbols as in `layers.base`.
+δ_n, from the backward pass; sums and norms follow from these two. Results are sums over examples;
+`microbatch_means` alone are divided by weights here. Symbols as in `layers.base`.
 """
 
 from collections.abc import Sequence

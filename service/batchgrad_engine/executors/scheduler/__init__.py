@@ -1,1 +1,1 @@
-"""Schedule ranges of microbatches over workers. Knows no transport."""
+"""Schedule ranges of microbatches over workers, whatever transport their connections use."""

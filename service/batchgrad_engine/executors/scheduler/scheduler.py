@@ -1,6 +1,6 @@
 """Schedule microbatch ranges over workers; re-run stragglers and retry the ranges of lost workers.
 
-Knows no transport.
+The scheduler sends and receives through `WorkerConnection`; a transport is only a label.
 """
 
 import selectors
@@ -163,7 +163,7 @@ class Scheduler(Generic[W]):
                 self._remove(worker, "silent", detail)
             for worker, elapsed in self._in_flight.overdue(self._busy_workers(), monotonic()):
                 detail = f"it answers pings, but its range has been in flight for {elapsed:.0f} s"
-                self._remove(worker, "silent", detail)
+                self._remove(worker, "stuck", detail)
 
     def _busy_workers(self) -> list[W]:
         return [worker for worker in self._pool.alive if self._in_flight.is_busy(worker)]
@@ -198,7 +198,7 @@ class Scheduler(Generic[W]):
         if self._speculated and now - self._reported_at > REPORT_SECONDS:
             text = (
                 "A worker was slow: an idle worker computed the same range, and the first reply "
-                f"counted. This event comes every {REPORT_SECONDS:g} s at most."
+                f"counted. This event is sent at most once in {REPORT_SECONDS:g} s."
             )
             data = {"reason": "slow", "microbatches": self._speculated, "detail": text}
             self._emit(ExecutorEvent("retry", data))

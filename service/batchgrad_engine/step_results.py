@@ -12,7 +12,7 @@ from batchgrad_workers.nn.gradients import GradientSums
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 
 
-class Minibatch(NamedTuple):
+class MinibatchResult(NamedTuple):
     """A whole minibatch at the parameters before the update.
 
     `gradient` (P,) is G, `gradient_norm` ‖G‖; `loss` is None if all weights are 0: then there is
