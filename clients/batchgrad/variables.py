@@ -48,6 +48,12 @@ _OF_KUBERNETES = re.compile(
 )
 """Variables that Kubernetes sets in each container for services named batchgrad…"""
 
+_RENAMED = {
+    "BATCHGRAD_GRACE_SECONDS": "ENGINE_STOP_TIMEOUT_SECONDS",
+    "BATCHGRAD_WORKER_SILENCE_SECONDS": "WORKER_HEARTBEAT_TIMEOUT_SECONDS",
+}
+"""Former names whose successor is not the most similar name, and that successor."""
+
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
     """Raise InvalidArgument if a variable begins with BATCHGRAD_ and has no known name."""
@@ -58,7 +64,8 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
         if _OF_KUBERNETES.fullmatch(name):
             continue
         ends = [one.removeprefix(_PREFIX) for one in known]
-        close = get_close_matches(name.removeprefix(_PREFIX)[:80], ends, 1)
+        new = _RENAMED.get(name)
+        close = [new] if new else get_close_matches(name.removeprefix(_PREFIX)[:80], ends, 1)
         remedy = (
             f"did you mean {_PREFIX}{close[0]}?"
             if close

@@ -53,6 +53,11 @@ def test_an_invalid_ray_address_is_named(tmp_path: Path) -> None:
         ("BATCHGRAD_TOKN", "did you mean BATCHGRAD_TOKEN?"),
         ("BATCHGRAD_MAX_JOBS", "did you mean BATCHGRAD_MAX_RUNNING_JOBS?"),
         ("BATCHGRAD_DATADIR", "did you mean BATCHGRAD_DATA_DIR?"),
+        ("BATCHGRAD_GRACE_SECONDS", "did you mean BATCHGRAD_ENGINE_STOP_TIMEOUT_SECONDS?"),
+        (
+            "BATCHGRAD_WORKER_SILENCE_SECONDS",
+            "did you mean BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS?",
+        ),
         ("BATCHGRAD_", "unset it"),
         ("BATCHGRAD_XYZZY", "unset it; docs/settings.md lists all variables."),
     ],
