@@ -14,10 +14,10 @@ TORCH_READY := $(PEERS)/torch-ready
 
 .PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes check format peers bench bench-quick bench-scale clean
 
-demo: $(READY)  ## Train on the digits over two Ray workers, the gap beside it
+demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
 
-serve: $(READY)  ## Leave the service running on http://127.0.0.1:8711
+serve: $(READY)  ## Run the service on http://127.0.0.1:8711
 	$(BIN)/batchgrad serve
 
 # In the files' own order the longest, end_to_end, come early; xdist's would leave them for the end.
@@ -47,26 +47,26 @@ check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test-browser: $(BROWSER_READY)  ## The page in Debian's Chromium, which is installed if missing
+test-browser: $(BROWSER_READY)  ## The pages in Debian's Chromium, which is installed if missing
 	$(BIN)/python -m tests.browser
 
-format: $(READY)  ## Put the code in shape
+format: $(READY)  ## Format the code and fix lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-peers: $(PEERS_READY)  ## What the benchmarks compare with, in .venv-peers
+peers: $(PEERS_READY)  ## Install the libraries to compare with into .venv-peers
 
-bench: $(READY) $(PEERS_READY)  ## Measure everything, write benchmarks/RESULTS.md
+bench: $(READY) $(PEERS_READY)  ## Run all benchmarks and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(READY) $(PEERS_READY)  ## Under three minutes, a short table
+bench-quick: $(READY) $(PEERS_READY)  ## Run a few benchmarks in under three minutes; print a table
 	$(BIN)/python -m benchmarks --quick
 
-bench-scale: $(READY)  ## A step on three hosts, a model of it, docs/scale.md; needs root, six minutes
+bench-scale: $(READY)  ## Measure steps on three hosts and update docs/scale.md; needs root, eight minutes
 	$(BIN)/python -m benchmarks.scale --measure
 
-clean:  ## Remove what the other targets made
+clean:  ## Remove the files that other targets made
 	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis dist
 
 $(READY): pyproject.toml constraints.txt

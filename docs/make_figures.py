@@ -1,4 +1,4 @@
-"""The figures of why-not-average-the-errors.md, from a private service's own answers.
+"""Draw the figures of why-not-average-the-errors.md from answers of a private service.
 
 python docs/make_figures.py    (needs batchgrad[service,demo]; about a minute)
 """

@@ -31,7 +31,7 @@ def guarded(make_bench: Make, tmp_path: Path) -> TestClient:
 
 def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
     page = http.get("/docs").text
-    for said in (
+    for text in (
         "<code>squared_error</code> Σ (f − y)², without a hidden ½",
         "has no minimum and can be negative",
         "Targets (n,): classes, at least 0.",
@@ -53,7 +53,7 @@ def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
         "momentum, averages and decay do not change either",
         "<code>which</code> (query)",
     ):
-        assert said in page, said
+        assert text in page, text
 
 
 def test_access_needs_the_token(guarded: TestClient) -> None:
