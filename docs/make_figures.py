@@ -42,7 +42,7 @@ MLP = [
 
 
 def line(client: Client) -> None:
-    """Every example's wish for the slope, their mean, and the shortcut's."""
+    """Draw every example's gradient of the slope, their mean, and the shortcut's."""
     answer = client.gradients(LINE)
     wishes = [each["0.weight"][0][0] for each in answer.per_example or []]
     mean = answer.mean_gradient["0.weight"][0][0]
@@ -60,7 +60,7 @@ def line(client: Client) -> None:
 
 
 def neuron(client: Client) -> None:
-    """The slope of the sigmoid where the examples are, and where their average is."""
+    """Draw the sigmoid's derivative at the examples and at their average."""
     answer = client.gradients(NEURON)
     exact = answer.mean_gradient["0.bias"][0]
     shortcut = answer.shortcuts["averaged_error"].gradient["0.bias"][0]
@@ -77,7 +77,7 @@ def neuron(client: Client) -> None:
 
 
 def same_loss(client: Client) -> None:
-    """Two minibatches with one loss and opposite gradients."""
+    """Draw two minibatches with equal loss and opposite gradients."""
     model = {"layers": [{"kind": "linear", "out_features": 1, "bias": False}]}
     for target in (0, 2):
         answer = client.gradients(
@@ -94,7 +94,7 @@ def same_loss(client: Client) -> None:
 
 
 def depth(client: Client, inputs: Any, targets: Any) -> None:
-    """Where averaging starts, and how wrong the whole gradient is then."""
+    """Draw the gradient's error by the layer at which averaging starts."""
     request = minibatch(inputs, targets)
     answer = client.gradients(request)
     layers = answer.shortcuts["averaged_error"].layers or []
@@ -117,7 +117,7 @@ def depth(client: Client, inputs: Any, targets: Any) -> None:
 
 
 def slices(client: Client, inputs: Any, targets: Any) -> None:
-    """Eight ranks that average their own means, with and without equal weights."""
+    """Draw the mean of eight ranks' means, with and without equal weights."""
     random = np.random.default_rng(0)
     examples = len(targets)
     lengths = np.repeat(np.arange(4, 33, 4), examples // 8)
@@ -134,7 +134,7 @@ def slices(client: Client, inputs: Any, targets: Any) -> None:
 
 
 def of_means(client: Client, inputs: Any, targets: Any, weights: Any) -> float | None:
-    """How far the mean of eight slices' weighted means is from the weighted mean."""
+    """Distance of the mean of eight slices' weighted means from the weighted mean."""
     request = minibatch(inputs, targets) | {"weights": weights.tolist(), "microbatch_size": 32}
     return client.gradients(request).shortcuts["mean_of_means"].relative_error
 
@@ -161,7 +161,7 @@ def training(client: Client) -> None:
 
 
 def minibatch(inputs: Any, targets: Any) -> dict[str, Any]:
-    """256 standardized digits on the network that PyTorch would start with."""
+    """256 standardized digits and a network with PyTorch's initial parameters."""
     return {
         "model": {"layers": MLP},
         "loss": "softmax_cross_entropy",
@@ -189,7 +189,7 @@ def say(name: str, **figures: float | None) -> None:
 
 
 def main() -> None:
-    """Ask the service for everything."""
+    """Compute all figures with a private service."""
     mpl.use("Agg")
     HERE.mkdir(exist_ok=True)
     inputs, targets = demo.digits()
