@@ -14,6 +14,7 @@ from batchgrad_engine.executors.auto.configs import (
     ray_configs,
 )
 from batchgrad_engine.executors.auto.state import TRANSITIONS, State, check_transition
+from batchgrad_engine.executors.auto.tuner import Autotuner
 from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_workers.runtime.shard import WorkerConfig
 from tests.engine.autos import FULL, Clock, Cluster, auto, selected, train
@@ -35,6 +36,26 @@ def test_without_a_cluster_the_number_of_threads_is_selected(job: WorkerConfig) 
         {"inline, 1 thread": 300, "inline, 2 threads": 200}
     )
     assert (choice["executor"], choice["threads"]) == ("inline", 2)
+
+
+def test_beside_ray_the_engine_alone_is_measured_anew() -> None:
+    """An old time may be of a machine with less or more other work."""
+    inline, ray = ParallelConfig(0, 1), ParallelConfig(4, 1)
+    tuner = Autotuner([inline])
+    assert measured(tuner, [0.1]) == {inline: 0.1}
+    tuner.queue_ray([ray])
+    assert measured(tuner, [0.2, 0.4]) == {ray: 0.2, inline: 0.4}
+    assert measured(tuner, [0.3, 0.3, 0.1, 0.5]) == {ray: 0.1, inline: 0.3}
+
+
+def measured(tuner: Autotuner, seconds: list[float]) -> dict[ParallelConfig, float]:
+    """The best times after a turn of each of these."""
+    for each in seconds:
+        config = tuner.next_config()
+        assert config is not None
+        while not tuner.record(config, each):
+            pass
+    return tuner.seconds
 
 
 def test_ray_is_used_when_its_workers_are_ready_and_faster(job: WorkerConfig) -> None:

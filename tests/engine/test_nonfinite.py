@@ -48,6 +48,17 @@ def test_nonfinite_examples_are_dropped_if_wanted(hot: Path, job_directory: Path
     assert np.isfinite(np.array([row.loss for row in rows(messages)], np.float64)).all()
 
 
+def test_weights_that_underflow_beside_the_dropped_ones_make_no_update(
+    hot: Path, job_directory: Path
+) -> None:
+    weights = np.full(101, 2.0**-200)
+    weights[[11, 42]] = 1
+    np.save(hot / "weights.npy", weights)
+    messages = attempt(spec(model=LINEAR, nonfinite="drop", **HOT), hot, job_directory)
+    assert finished(messages).outcome == "succeeded"
+    assert [row.loss for row in rows(messages)].count(None) in (1, 2)
+
+
 @pytest.mark.parametrize("nonfinite", ["fail", "drop"])
 def test_finite_figures_whose_product_overflows_are_accepted(
     dataset: Path, job_directory: Path, nonfinite: str
