@@ -12,6 +12,7 @@ from batchgrad.contract import StepRow
 from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.measurement.measuring import Measured
+from batchgrad_engine.measurement.statistics import SmoothedNoise, noise_scales
 from batchgrad_engine.messages import (
     EngineMessage,
     Observed,
@@ -71,6 +72,21 @@ def test_same_figures_one_by_one_and_many_at_once(
             assert columns[0].tobytes() == columns[1].tobytes()
 
 
+def test_the_noise_scale_of_a_row_is_smoothed_by_the_fraction_of_a_full_minibatch(
+    dataset: Path,
+) -> None:
+    (dataset / "weights.npy").unlink()
+    smoothed = SmoothedNoise()
+    for several in measured(dataset, 64):
+        norms = several.norms.reshape(len(several.rows), -1)
+        sizes = [row["gradient_norm"] for row in several.rows]
+        noises = noise_scales(norms, np.ones(norms.shape), sizes)
+        part = norms.shape[1] / 20
+        expected = [smoothed.add(noise, part).simple for noise in noises]
+        assert [row["noise_scale"] for row in several.rows] == expected
+    assert smoothed.add(noises[-1], 0.0) != noises[-1]
+
+
 def test_large_steps_do_not_wait(dataset: Path) -> None:
     model = {"layers": [linear(80_000), {"kind": "relu"}, linear(3)]}
     assert len(measured(dataset, 64, model=model, epochs=1)) == 5
@@ -93,10 +109,10 @@ def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
 def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
     """All that is left of a minibatch weighs nothing beside what was dropped from it."""
     weights, inputs = np.ones(101), np.load(dataset / "inputs.npy")
-    weights[:7], inputs[:7] = 1e60, np.inf
+    weights[:7], inputs[:7], inputs[20:27] = 1e60, np.inf, np.inf
     np.save(dataset / "weights.npy", weights)
     np.save(dataset / "inputs.npy", inputs)
-    changes: dict[str, Any] = {"nonfinite": "drop", "standardize": False, "batch_size": 5}
+    changes: dict[str, Any] = {"nonfinite": "drop", "standardize": False, "batch_size": 7}
     figures = [f for each in measured(dataset, 64, **changes) for f in each.rows]
     without = [f for f in figures if f["loss"] is None]
     assert 0 < len(without) < len(figures)

@@ -50,6 +50,30 @@ def test_stopped_attempt_goes_on_to_the_same_bits(
     assert bits(second) == expected
 
 
+def test_a_resumed_attempt_has_the_rows_of_one_that_never_stopped(
+    dataset: Path, tmp_path: Path
+) -> None:
+    (dataset / "weights.npy").unlink()  # with equal weights, noise scales are smoothed over steps
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    expected = rows(attempt(spec(), dataset, whole))
+    found = rows(attempt(spec(), dataset, halves, ScriptedCommands(7, "pause")))
+    found += rows(attempt(spec(), dataset, halves))
+    timing = {"time", "phases"}
+    assert [row.model_dump(exclude=timing) for row in found] == [
+        row.model_dump(exclude=timing) for row in expected
+    ]
+    assert all(row.noise_scale is not None for row in expected[7:])
+
+
+def test_an_epoch_is_evaluated_once_also_if_an_attempt_ends_with_it(
+    dataset: Path, job_directory: Path
+) -> None:
+    first = attempt(spec(), dataset, job_directory, ScriptedCommands(5, "pause"))
+    assert [each.step for each in evaluations(first)] == [5]
+    second = attempt(spec(), dataset, job_directory)
+    assert [each.step for each in evaluations(second)] == [10, 15, 20]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

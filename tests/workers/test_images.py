@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.activations import relu
+from batchgrad_workers.nn.kernels.pooling import max_pool, max_pool_vjp
 from batchgrad_workers.nn.layers.base import weighted_sum
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.elementwise import Flatten
@@ -146,3 +147,16 @@ def test_weighted_sums_whatever_the_order_of_memory(axes: tuple[int, ...]) -> No
     weighted_sum(weights, stored, into)
 
     assert_allclose(into, np.einsum("n,nchw->chw", weights, rows), rtol=1e-13)
+
+
+@pytest.mark.parametrize("pixel", range(4))
+def test_nan_is_the_largest_number_of_a_window(pixel: int) -> None:
+    """Else an example that is not finite would pass as finite."""
+    images = np.arange(4.0).reshape(1, 2, 2, 1)
+    images.reshape(-1)[pixel] = np.nan
+    geometry = Windows((1, 2, 2), (2, 2), (2, 2), (0, 0), (1, 1)).geometry
+    outputs, below = np.empty((1, 1, 1, 1)), np.empty((1, 2, 2, 1))
+    max_pool(images, geometry, outputs)
+    assert np.isnan(outputs).all()
+    max_pool_vjp(images, geometry, outputs, np.ones((1, 1, 1, 1)), below)
+    assert below.reshape(-1).tolist() == [float(k == pixel) for k in range(4)]

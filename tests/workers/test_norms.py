@@ -1,5 +1,6 @@
 """‖g_n‖ where squares cancel, over- or underflow, against g_n formed in long double."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,29 @@ KINDS = ["equal", "apart 1e-2", "apart 1e-3", "apart 1e-4", "alternating", "zero
 SIZES = {"float32": (1e-25, 1e25), "float64": (1e-170, 1e170)}
 
 
-def gram_case(kind: str, shape: tuple[int, ...], width: int, dtype: str) -> tuple[Array, Array]:
-    """Inputs (n, *shape) with positions alike, and errors (n, width) that sum to nearly 0."""
-    random = np.random.default_rng(len(kind) + width)
+def gram_case(
+    kind: str, shape: tuple[int, ...], outputs: tuple[int, ...], dtype: str
+) -> tuple[Array, Array]:
+    """Inputs (n, *shape), alike at all positions, and errors (n, o) that sum to 0 over these."""
+    random = np.random.default_rng(len(kind) + prod(outputs))
     tiny, huge = SIZES[dtype]
     alike = np.broadcast_to(random.normal(size=shape[-1]), (EXAMPLES, *shape))
     if len(shape) == 3:  # a pixel's channels
         alike = np.broadcast_to(random.normal(size=(shape[0], 1, 1)), (EXAMPLES, *shape))
     apart = float(kind.split()[1]) if kind.startswith("apart") else float(kind in ("tiny", "huge"))
     inputs = alike + apart * random.normal(size=(EXAMPLES, *shape))
-    errors = random.normal(size=(EXAMPLES, width))
+    channels = outputs[0] if len(outputs) == 3 else outputs[-1]
+    positions = prod(outputs) // channels
+    errors = random.normal(size=(EXAMPLES, positions, channels))
     if kind == "alternating":
-        errors = np.geomspace(1, 1e6, EXAMPLES)[:, None] * (-1.0) ** np.arange(width)
-    errors -= errors.mean(axis=1, keepdims=True)
+        sizes = np.geomspace(1, 1e6, EXAMPLES)[:, None, None] * np.ones(channels)
+        errors = sizes * (-1.0) ** np.arange(positions)[:, None]
+    if positions > 1:
+        errors -= errors.mean(axis=1, keepdims=True)
     errors *= {"zero": 0.0, "tiny": tiny, "huge": huge}.get(kind, 1.0)
-    return inputs, errors
+    if len(outputs) == 3:
+        errors = errors.swapaxes(1, 2)
+    return inputs, errors.reshape(EXAMPLES, -1)
 
 
 def exact(of: Network, inputs: Array, targets: Array) -> tuple[Any, Any]:
@@ -67,7 +76,7 @@ def exact(of: Network, inputs: Array, targets: Array) -> tuple[Any, Any]:
 def test_norms_where_squares_cancel_or_leave_their_range(name: str, kind: str, dtype: str) -> None:
     shape, layer = LAYERS[name]
     of = Network(Model.model_validate({"layers": [layer]}), shape)
-    numbers, errors = gram_case(kind, shape, of.outputs, dtype)
+    numbers, errors = gram_case(kind, shape, of.output_shape, dtype)
     inputs: Any = numbers.astype(dtype)
     if of.takes_ids:
         inputs = np.arange(numbers.size).reshape(numbers.shape) // 2 % 3
