@@ -130,7 +130,7 @@ def report(result: Result, command: str = "batchgrad") -> str:
         "",
         f"Trained {job.step} steps by the exact mean gradient, on {where}.",
         f"Validation accuracy {percent(validation(job)[1])}, last loss {number(job.loss)}.",
-        *([f"Kept are {best(job.best)}."] if job.best else []),
+        *([f"The job keeps {best(job.best)}."] if job.best else []),
         "",
         "How far the shortcuts were from the gradient at the last step:",
         *_gap_table(result.last_step),

@@ -62,7 +62,7 @@ class History(Database):
             recorded, checksum = blocks.checksum(connection, job_id, step)
         if not recorded:
             raise NotFoundError(
-                f"Job {job_id} has no step {step}: {done} are done, counted from 1.",
+                f"Job {job_id} has no step {step}; steps done: {done}, from 1.",
                 code="step_not_found",
             )
         return checksum
