@@ -44,12 +44,12 @@ MLP = [
 def line(client: Client) -> None:
     """Draw every example's gradient of the slope, their mean, and the shortcut's."""
     answer = client.gradients(LINE)
-    wishes = [each["0.weight"][0][0] for each in answer.per_example or []]
+    gradients = [each["0.weight"][0][0] for each in answer.per_example or []]
     mean = answer.mean_gradient["0.weight"][0][0]
     shortcut = answer.shortcuts["averaged_error"].gradient["0.weight"][0][0]
     figure, axes = plt.subplots(figsize=(6, 3))
     names = ["x = −2", "x = −1", "x = 0", "x = 1", "x = 2"]
-    axes.bar(names, wishes, color=ACCENT, label="each example")
+    axes.bar(names, gradients, color=ACCENT, label="each example")
     axes.bar(["mean"], [mean], color=EXACT, label="their mean")
     axes.bar(["averaged\nerror"], [shortcut], color=SHORTCUT, label="average the errors first")
     axes.axhline(0, color="black", linewidth=0.8)

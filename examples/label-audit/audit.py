@@ -36,7 +36,7 @@ def uniform(labels: Any, random: np.random.Generator) -> Any:
 
 
 def half_of_the_fours(labels: Any, random: np.random.Generator) -> Any:
-    """As many 4s are labelled 9 as 5% of all examples: that is every second 4."""
+    """Label 9 on a number of 4s that equals 5% of all examples: about half of the 4s."""
     return _fours_as_nines(labels, round(FRACTION * len(labels)), random)
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
 from batchgrad.contract.answer import Answer
 from batchgrad.contract.wire import Wire
-from batchgrad.display.docstrings import keep_below
+from batchgrad.display.docstrings import restore_in_subclasses
 from batchgrad.version import __version__
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
@@ -146,8 +146,8 @@ def describe_version() -> Version:
 def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
     """The OpenAPI description; every error is a ProblemDetails."""
     if app.openapi_schema is None:
-        keep_below(Wire)
-        keep_below(Answer)
+        restore_in_subclasses(Wire)
+        restore_in_subclasses(Answer)
         described = get_openapi(
             title=app.title,
             version=app.version,

@@ -9,7 +9,7 @@ from batchgrad.cli import data
 from batchgrad.cli.app import app
 from batchgrad.contract.model import Conv2d
 from batchgrad.contract.wire import Wire
-from batchgrad.display.docstrings import keep, keep_below
+from batchgrad.display.docstrings import restore, restore_in_subclasses
 
 
 def commands() -> list[Any]:
@@ -22,7 +22,7 @@ def test_a_commands_help_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in commands():
         docstring = inspect.getdoc(command)
         monkeypatch.setattr(command, "__doc__", None)
-        keep(command)
+        restore(command)
         assert inspect.getdoc(command) == docstring
 
 
@@ -30,7 +30,7 @@ def test_a_models_description_comes_back(monkeypatch: pytest.MonkeyPatch) -> Non
     docstring = Conv2d.__doc__
     monkeypatch.setattr(Conv2d, "__doc__", None)
     assert "description" not in Conv2d.model_json_schema()
-    keep_below(Wire)
+    restore_in_subclasses(Wire)
     assert Conv2d.__doc__ == docstring
     assert Conv2d.model_json_schema()["description"] == docstring
 
@@ -38,5 +38,5 @@ def test_a_models_description_comes_back(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_a_source_nothing_changes() -> None:
     namespace: dict[str, Any] = {}
     exec("def f(): pass", namespace)  # noqa: S102 (a function without a source)
-    keep(namespace["f"])
+    restore(namespace["f"])
     assert namespace["f"].__doc__ is None

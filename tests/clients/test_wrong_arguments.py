@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from batchgrad import Client, errors
+from batchgrad.parsing import arguments
 from batchgrad.parsing.spec_files import load_gradients
 
 SECRET = "hunter2-hunter2-hunter2"  # noqa: S105 (no secret)
@@ -79,9 +80,9 @@ def test_wrong_arguments_raise_batchgrads_own_errors(
     monkeypatch.chdir(tmp_path)
     refused = 0
     with kit.Script(kit.problem(422, "invalid", "Wrong.")).client() as client:
-        for arguments in calls(name):
+        for given in calls(name):
             try:
-                result = getattr(client, name)(**arguments)
+                result = getattr(client, name)(**given)
                 if isinstance(result, Iterator):
                     list(islice(result, 3))
             except errors.BatchgradError:
@@ -99,6 +100,13 @@ def test_an_invalid_id_sends_nothing(kit: Any, wrong: Any) -> None:
         with pytest.raises(errors.InvalidArgument, match=r"give its id, job\.id"):
             client.wait(client.job("job_1"))
     assert len(script.seen) == 1
+
+
+def test_a_number_out_of_range_is_refused_with_both_limits() -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"expected an integer from 1 to {2**63 - 1}"):
+        arguments.whole("step", 2**63, least=1)
+    with pytest.raises(errors.InvalidArgument, match="seconds, at least 0 and below 1e12"):
+        arguments.seconds("timeout", 1e13)
 
 
 @pytest.mark.parametrize("wrong", [*WRONG[4:], "http://a..b:1", "http://h:99999", "h:1", "//h"])

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from batchgrad.cli import actions, compare, data, examples, jobs, service
 from batchgrad.display import streams
-from batchgrad.display.docstrings import keep
+from batchgrad.display.docstrings import restore
 from batchgrad.errors import (
     BatchgradError,
     InvalidArgument,
@@ -106,7 +106,7 @@ app.add_typer(data.datasets, name="datasets")
 data.register(app)
 service.register_version(app)
 for command in (*app.registered_commands, *data.datasets.registered_commands):
-    keep(command.callback)
+    restore(command.callback)
 
 
 def main() -> None:

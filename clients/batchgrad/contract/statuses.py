@@ -26,7 +26,7 @@ TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = {
         "cancelled": "cancel, while it has no engine",
     },
     "starting": {  # the attempt's engine reads data and parameters, or waits for its cluster
-        "running": "the engine reports its first step",
+        "running": "the engine reports that it starts to train",
         "recovering": "the engine, its cluster, the service or disk space is gone",
         "pausing": "pause",
         "cancelling": "cancel",

@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 
-def keep(documented: Any) -> None:
+def restore(documented: Any) -> None:
     """Restore the docstring of a function or class from its source."""
     if documented.__doc__ is not None:
         return
@@ -19,8 +19,8 @@ def keep(documented: Any) -> None:
         documented.__doc__ = ast.get_docstring(definition)
 
 
-def keep_below(base: type[Any]) -> None:
+def restore_in_subclasses(base: type[Any]) -> None:
     """Restore the docstrings of all classes that derive from `base`."""
     for kind in base.__subclasses__():
-        keep(kind)
-        keep_below(kind)
+        restore(kind)
+        restore_in_subclasses(kind)

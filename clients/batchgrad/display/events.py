@@ -13,7 +13,7 @@ Data = Mapping[str, Any]
 
 
 def sentence(event: "Event") -> str:
-    """The data of an event as a sentence; of a newer service's events as keys and values."""
+    """The data of an event as a sentence; keys and values if the type or the data is unknown."""
     write = _SENTENCES.get(event.type)
     try:
         return write(event.data) if write else _plain(event.data)

@@ -21,7 +21,7 @@ def segment(name: str, value: Any) -> str:
     """An id or a name, as a part of a URL's path."""
     checked = text(name, value)
     if checked in {".", ".."}:
-        raise InvalidArgument(f"{name} is {checked!r}, which is not a name.")
+        raise InvalidArgument(f"{name} is {checked!r}; '.' and '..' cannot be names.")
     return quote(checked, safe="")
 
 
@@ -35,7 +35,7 @@ def text(name: str, value: Any) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{name} contains a lone surrogate.") from error
+        raise InvalidArgument(f"{name} contains a character that is not valid Unicode.") from error
     return value
 
 
@@ -48,19 +48,23 @@ def header(name: str, value: Any) -> str:
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:
-    """An integer of Python or numpy; True and False are not integers here."""
+    """An integer of Python or numpy, below 2**63; True and False are not integers here."""
     number = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**63:
-        raise InvalidArgument(f"{name} is {_got(value)}; expected an integer of at least {least}.")
+        raise InvalidArgument(
+            f"{name} is {_got(value)}; expected an integer from {least} to {2**63 - 1}."
+        )
     return number
 
 
 def seconds(name: str, value: Any) -> float:
-    """A time of 0 seconds or more."""
+    """A time of 0 seconds or more, below 1e12."""
     number = value.tolist() if hasattr(value, "tolist") else value
     known = isinstance(number, int | float) and not isinstance(number, bool)
     if not (known and 0 <= number < _FOREVER):
-        raise InvalidArgument(f"{name} is {_got(value)}; expected seconds, 0 or more.")
+        raise InvalidArgument(
+            f"{name} is {_got(value)}; expected seconds, at least 0 and below 1e12."
+        )
     return float(number)
 
 

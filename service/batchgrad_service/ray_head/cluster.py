@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 HEAD_COMMAND = (sys.executable, "-m", "batchgrad_service.ray_head.process")
 TEMP_PREFIX = "batchgrad-"
-_TEMP_NAME = re.compile(rf"{TEMP_PREFIX}[a-z0-9_]{{8}}")  # by mkdtemp; batchgrad-demo-… is another
+_TEMP_NAME = re.compile(rf"{TEMP_PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp makes; not batchgrad-demo-…
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 OBJECT_STORE_BYTES = 256 * 2**20
 LOG_TAIL_BYTES = 2000
-_RECORD_NAME = "keeper.json"  # a start reads the record that the previous version wrote
+_RECORD_NAME = "keeper.json"  # its name in older versions; a start must find their record
 _LOG_NAME = "ray_head.log"
 _FOREIGN_CLUSTER = frozenset({"RAY_ADDRESS", "RAY_AUTH_TOKEN"})
 
@@ -127,7 +127,11 @@ class RayCluster:
             session, temp_dir = int(record["session"]), Path(record["temp_dir"])
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):  # cut off by a power failure, as its processes
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # a torn file: a power failure also ended the processes
             self._record_file.unlink()
             return
         if session_uses(session, temp_dir):

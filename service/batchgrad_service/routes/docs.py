@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from batchgrad.contract import FIGURES, LOSSES
 from batchgrad.display import schema_fields
-from batchgrad.display.docstrings import keep
+from batchgrad.display.docstrings import restore
 from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_SCALE
 
 router = APIRouter()
@@ -38,7 +38,7 @@ def keep_descriptions(router: APIRouter) -> None:
     """Read the routes' descriptions from the source files if Python drops docstrings (-OO)."""
     for route in router.routes:
         if isinstance(route, APIRoute) and not route.description:
-            keep(route.endpoint)
+            restore(route.endpoint)
             route.description = route.endpoint.__doc__ or ""
 
 

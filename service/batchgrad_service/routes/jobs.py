@@ -25,7 +25,7 @@ from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
-from batchgrad_service.routes.plans import dataset_of, read_start
+from batchgrad_service.routes.plans import dataset_of, read_initial_parameters
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -79,7 +79,7 @@ def _store(
 ) -> tuple[Job, bool]:
     """Store the job with its initial parameters, and wake the supervisor."""
     with services.parameters.lock if spec.initial_parameters is not None else nullcontext():
-        plan, content = read_start(spec, services, plan, data)
+        plan, content = read_initial_parameters(spec, services, plan, data)
         digest = None
         if content is not None:
             digest = services.parameters.keep(content)

@@ -30,7 +30,7 @@ async def plan(spec: JobSpec, services: Services) -> Plan:
     """The plan of a job; nothing is stored."""
     async with dataset_of(spec, services) as data:
         planned = await services.plan(spec, *data)
-        planned, _ = await run_in_threadpool(read_start, spec, services, planned, data)
+        planned, _ = await run_in_threadpool(read_initial_parameters, spec, services, planned, data)
         return planned
 
 
@@ -49,10 +49,10 @@ async def dataset_of(spec: JobSpec, services: Services) -> AsyncIterator[tuple[D
         yield data
 
 
-def read_start(
+def read_initial_parameters(
     spec: JobSpec, services: Services, planned: Plan, data: tuple[Dataset, Path]
 ) -> tuple[Plan, bytes | None]:
-    """The plan with warnings about the initial parameters, and their content if there are any."""
+    """Return the plan with warnings about the initial parameters, and their content if any."""
     if spec.initial_parameters is None:
         return planned, None
     dataset, directory = data

@@ -120,9 +120,9 @@ class Database:
                     if not isinstance(convert_error(error, self._file), StoreFull):
                         raise
                     log.warning(
-                        "There is no space to rewrite %s. Until a start finds as much free space "
-                        "as the file takes, deleted rows free space in the file, but not on the "
-                        "disk.",
+                        "Cannot rewrite %s: the disk has less free space than the file's size. "
+                        "Deleted rows now free space inside the file only; free that much disk "
+                        "space and restart the service.",
                         self._file,
                     )
 
@@ -140,7 +140,12 @@ class Database:
             with self._converting_errors(), self._exclusively() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except StoreUnavailable as error:
-            log.warning("Deleted rows keep their space in %s for now: %s", self._file, error)
+            log.warning(
+                "%s stays as large as it is for now; its free space is returned at the next try: "
+                "%s",
+                self._file,
+                error,
+            )
 
     def _give_some_back(self) -> int:
         """Return some free pages to the file system; return how many are left."""

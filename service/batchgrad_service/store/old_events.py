@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import job_row
 from batchgrad_service.store.schema import events
-from batchgrad_service.store.step_blocks.blocks import FIRST_STEPS, WHOLE_HOURS
+from batchgrad_service.store.step_blocks.blocks import FIRST_STEPS, UNTHINNED_HOURS
 
 THINNED = ("progress", "evaluation")
 FIRST_EVENTS = FIRST_STEPS
@@ -36,7 +36,7 @@ class OldEvents(Database):
         with self.reading() as connection:
             ends: list[int] = []  # of each level, the number of its newest event
             while True:
-                before = now - timedelta(hours=WHOLE_HOURS) * 2 ** len(ends)
+                before = now - timedelta(hours=UNTHINNED_HOURS) * 2 ** len(ends)
                 end = connection.execute(newest_first.where(events.c.time <= before)).scalar()
                 if end is None:
                     break

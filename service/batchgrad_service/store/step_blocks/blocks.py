@@ -21,7 +21,9 @@ from batchgrad_service.store.step_blocks.packing import pack, unpack
 FIRST_STEPS = 1000
 """The rows of these steps are never thinned: users look at them most."""
 
-WHOLE_HOURS = 1
+UNTHINNED_HOURS = 1
+"""Rows newer than this are not thinned."""
+
 MOST_ROWS = 4096
 """The most rows in a block."""
 
@@ -52,7 +54,7 @@ BLOCK_COLUMNS = tuple(step_blocks.c[name] for name in ("last", "first", "kept", 
 
 
 def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
-    """Store rows, sorted by step; rows of the same steps are replaced."""
+    """Store rows, sorted by step, in place of rows of the same steps; `exact`: as float64."""
     if not rows:
         return
     first, last = rows[0]["step"], rows[-1]["step"]
@@ -120,7 +122,7 @@ def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str 
 def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
     """Insert rows of steps after all others, and join the small blocks at the end."""
     first, last = rows[0]["step"], rows[-1]["step"]
-    due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=WHOLE_HOURS)
+    due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=UNTHINNED_HOURS)
     insert_rows(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
     query = (
         select(*BLOCK_COLUMNS)
@@ -165,7 +167,7 @@ def near(older: Block, newer: Block) -> bool:
     """Whether the times of two blocks are close enough for one block, which is thinned at once."""
     if older.level != newer.level or older.due is None or newer.due is None:
         return older.due is newer.due
-    return newer.due - older.due <= timedelta(hours=WHOLE_HOURS) * 2**older.level / 4
+    return newer.due - older.due <= timedelta(hours=UNTHINNED_HOURS) * 2**older.level / 4
 
 
 def insert_rows(
@@ -220,7 +222,7 @@ def blocks_with_data(
 
 
 def block_of(row: Any) -> Block:
-    """Make a Block from a row with the columns ABOUT."""
+    """Make a Block from a row with the columns BLOCK_COLUMNS."""
     return Block(row.last, row.first, row.kept, row.level, row.due)
 
 

@@ -11,7 +11,7 @@ from batchgrad_service.store.step_blocks.blocks import (
     JOINED_BLOCKS,
     MOST_ROWS,
     UNKNOWN,
-    WHOLE_HOURS,
+    UNTHINNED_HOURS,
     Block,
     block_of,
     blocks_with_data,
@@ -68,7 +68,7 @@ def _thin(connection: Connection, job_id: str, group: list[Block], *, exact: boo
         drop(connection, job_id, block)
     if end.due is None:
         raise ValueError("Only a block that is due is thinned.")
-    due = end.due + timedelta(hours=WHOLE_HOURS * 2**begin.level)
+    due = end.due + timedelta(hours=UNTHINNED_HOURS * 2**begin.level)
     made = Block(end.last, begin.first, len(rows), level, due)
     insert_rows(connection, job_id, made, rows, checksums, exact=exact)
 

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""The best evaluation, whose parameters a job keeps."""
+"""Add `jobs.best`, `jobs.last_parameters_digest`, `checkpoints.best`: the best evaluation."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_column("checkpoints", "best")
     op.drop_column("jobs", "best")
     op.drop_column("jobs", "last_parameters_digest")

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Rename a key in stored specs: checkpoint_seconds is checkpoint_interval_seconds."""
+"""Rename the key checkpoint_seconds of stored specs to checkpoint_interval_seconds."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     _rename("checkpoint_interval_seconds", "checkpoint_seconds")
 
 

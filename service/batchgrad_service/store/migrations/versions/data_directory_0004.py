@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Which data directory the database belongs to."""
+"""Add the table `data_directory`: the data directory to which the database belongs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,5 +16,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_table("data_directory")

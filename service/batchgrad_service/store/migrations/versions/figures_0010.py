@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""A job's newest figures as one JSON object: a new figure needs no column."""
+"""Replace the columns of a job's newest figures by one JSON object, `jobs.figures`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back; figures that had no column are lost."""
+    """Revert; figures that had no column are lost."""
     for name in COLUMNS:
         op.add_column("jobs", sa.Column(name, sa.Float))
     jobs, connection = _jobs(), op.get_bind()

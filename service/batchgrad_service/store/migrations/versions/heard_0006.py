@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""The newest message, step and evaluation that are stored of each job."""
+"""Add columns for each job's newest stored message, step and evaluation."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,6 +38,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     for name in COLUMNS:
         op.drop_column("jobs", name)

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Of which step a job's parameters_digest is."""
+"""Add the column `jobs.parameters_step`: the step of the parameters with `parameters_digest`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,5 +16,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_column("jobs", "parameters_step")

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Which request submitted a job."""
+"""Add the column `jobs.request_id`: the request that submitted the job."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,5 +16,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_column("jobs", "request_id")

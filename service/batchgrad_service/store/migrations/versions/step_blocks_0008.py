@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Alembic loads these files by path, they are no package
-"""Step rows in packed blocks."""
+"""Replace the table `steps` by `step_blocks`: step rows in packed blocks."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -127,7 +127,7 @@ def _step(row: sa.RowMapping) -> dict[str, Any]:
 
 
 def downgrade() -> None:
-    """Take back; thinned rows are lost."""
+    """Revert; thinned rows are lost."""
     steps = _steps()
     op.create_table(
         "steps",
