@@ -28,6 +28,13 @@ def test_a_job_is_queued_and_the_supervisor_notified(bench: Bench) -> None:
     assert bench.store.job_inputs(job.id).dataset_digest == dataset["digest"]
 
 
+def test_a_query_is_refused_and_creates_no_job(bench: Bench) -> None:
+    push(bench.http)
+    detail = problem(bench.http.post("/v1/jobs?dry_run=true", json=body()), 422)["detail"]
+    assert "got 'dry_run=true'; POST /v1/plans answers what a job would do." in detail
+    assert bench.http.get("/v1/jobs").json()["data"] == []
+
+
 def test_only_submissions_with_parameters_wait_for_each_other(bench: Bench) -> None:
     push(bench.http)
     answers: list[int] = []

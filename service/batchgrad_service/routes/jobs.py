@@ -43,6 +43,11 @@ async def submit_job(
     request: Request, services: ServicesDep, idempotency_key: Key = None
 ) -> Response:
     """Queue a job: 201. If the Idempotency-Key was used before, return its job: 200."""
+    if request.url.query:  # such as dry_run, which would create nothing
+        raise InvalidError(
+            f"POST /v1/jobs creates a job and has no query parameters, got "
+            f"{request.url.query!r:.100}; POST /v1/plans answers what a job would do."
+        )
     async with services.bodies.json(request) as body:
         spec = await services.read_spec(body)
         job, created = await queue(spec, services, idempotency_key)
