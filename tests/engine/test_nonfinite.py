@@ -8,7 +8,7 @@ import pytest
 
 from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.messages import Checkpointed, Report
-from tests.engine.attempts import attempt, finished, rows, warnings
+from tests.engine.attempts import ScriptedCommands, attempt, finished, rows, warnings
 from tests.engine.small_job import spec
 
 LINEAR = {"layers": [{"kind": "linear", "out_features": 3}]}
@@ -145,6 +145,16 @@ def test_a_broken_example_is_warned_of_once(hot: Path, job_directory: Path) -> N
     changes = HOT | {"epochs": 6}
     messages = attempt(spec(model=LINEAR, nonfinite="drop", **changes), hot, job_directory)
     assert 1 <= len(warnings(messages)) <= 2
+
+
+def test_a_resumed_attempt_does_not_warn_of_an_example_again(
+    hot: Path, job_directory: Path
+) -> None:
+    job = spec(model=LINEAR, nonfinite="drop", **HOT | {"epochs": 3})
+    assert warnings(attempt(job, hot, job_directory, ScriptedCommands(7, "pause")))
+    second = attempt(job, hot, job_directory)
+    assert sum(m.observed.nonfinite_examples for m in second if isinstance(m, Report))
+    assert warnings(second) == []
 
 
 @pytest.mark.parametrize("nonfinite", ["fail", "drop"])

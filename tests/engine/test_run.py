@@ -1,5 +1,6 @@
 """Whole attempts in this process, inline: every way to stop gives the same bits in the end."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
+from batchgrad_engine.executors import factory
+from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.messages import (
     Checkpointed,
     EngineEvent,
@@ -63,6 +66,23 @@ def test_a_resumed_attempt_has_the_rows_of_one_that_never_stopped(
         row.model_dump(exclude=timing) for row in expected
     ]
     assert all(row.noise_scale is not None for row in expected[7:])
+
+
+def test_a_command_interrupts_the_wait_for_workers_but_not_a_step(
+    dataset: Path, job_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[Callable[[], bool]] = []
+
+    def executor_for(*arguments: Any, interrupted: Callable[[], bool], **more: Any) -> Executor:
+        checks.append(interrupted)
+        assert interrupted()
+        return factory.executor_for(*arguments, interrupted=interrupted, **more)
+
+    monkeypatch.setattr("batchgrad_engine.attempt.executor_for", executor_for)
+    messages = attempt(spec(), dataset, job_directory, ScriptedCommands(0, "pause"))
+    assert finished(messages).outcome == "paused"
+    [interrupted] = checks
+    assert not interrupted()
 
 
 def test_an_epoch_is_evaluated_once_also_if_an_attempt_ends_with_it(

@@ -73,6 +73,19 @@ def test_every_minibatch_has_a_scale_of_its_own(dataset: Path, tmp_path: Path) -
     assert spread["losses"] == usual["losses"]
 
 
+def test_microbatches_of_different_scales_have_the_means_of_the_minibatch(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Light microbatches are summed at a scale of their own, which their means must follow."""
+    np.save(dataset / "weights.npy", np.where(np.arange(101) % 2, 1.0, 2.0**-100))
+    errors = []
+    for size in (1, 20):
+        job = spec(precision="float64", epochs=1, microbatch_size=size)
+        steps = rows(attempt(job, dataset, tmp_path / str(size)))
+        errors.append([step.shortcuts["averaged_error"].relative_error for step in steps])
+    assert errors[0] == pytest.approx(errors[1], rel=1e-6)
+
+
 def gradients_of(**changes: Any) -> GradientsResponse:
     fields: dict[str, Any] = {
         "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "tanh"}]},

@@ -77,6 +77,7 @@ class WorkerPool:
         self.alive.remove(worker)
         worker.connection.close()
         self.lost.append((worker.number, reason, detail))
+        assert len(self.lost) < 50, "workers are lost without end"
         if self.replacement_job:
             self.start(self.replacement_job, self.replacement)
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from batchgrad.contract import LAYERS, Model
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import Microbatch
+from batchgrad_workers.nn.network import Network
 from tests.workers.stacks import STACKS, differentiator, microbatch, network, rows
 
 
@@ -103,3 +104,18 @@ def test_arguments_are_left_alone_and_the_dtype_stays(name: str, dtype: str) -> 
     for part, copy in zip(parts, before, strict=True):
         assert part.tobytes() == copy.tobytes()
     assert list(each) == [each.name for each in of.slices]
+
+
+def test_sums_from_each_gradient_are_the_same_in_several_chunks() -> None:
+    """One example's gradient has 9.6 MB, so each of the three is a chunk of its own."""
+    random = np.random.default_rng(3)
+    of = Network(Model.model_validate({"layers": [{"kind": "layer_norm"}]}), (600_000,))
+    inputs, error = random.normal(size=(2, 3, 600_000))
+    weights = np.array([1.0, 0.5, 2.0])
+    [layer], [out] = of.layers, of.views(np.empty(of.size))
+    norms = layer.gradient_sums(inputs, error, weights, out)
+    each = layer.each_gradient(inputs, error)
+    for name, gradients in each.items():
+        np.testing.assert_allclose(out[name], weights @ gradients, rtol=1e-12, atol=1e-12)
+    expected = sum(np.square(gradients).sum(axis=1) for gradients in each.values())
+    np.testing.assert_allclose(norms, expected, rtol=1e-12)

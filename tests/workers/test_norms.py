@@ -9,6 +9,7 @@ import pytest
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
+from batchgrad_workers.nn.kernels.gradients import linear_norms
 from batchgrad_workers.nn.kernels.norms import norm, norms
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
@@ -101,6 +102,16 @@ def test_norms_at_the_ends_of_a_type(dtype: str, size: float) -> None:
     vectors = np.full((2, 5000), size, dtype)
 
     assert norms(vectors) == pytest.approx(np.float64(vectors[0, 0]) * np.sqrt(5000), rel=1e-6)
+
+
+@pytest.mark.parametrize("long", ["inputs", "error"])
+def test_long_factors_lose_no_digits(long: str) -> None:
+    """In one float32 accumulator the sum would lose a digit for each factor of ten."""
+    vectors = {"inputs": np.ones((1, 1), np.float32), "error": np.ones((1, 1), np.float32)}
+    vectors[long] = np.full((1, 1 << 20), 1.1, np.float32)
+    found = np.zeros(1)
+    linear_norms(vectors["inputs"], vectors["error"], False, found)
+    assert found[0] == pytest.approx(float(np.float32(1.1)) ** 2 * (1 << 20), rel=1e-6)
 
 
 def test_norms_at_the_ends_of_float64() -> None:
