@@ -38,6 +38,7 @@ from batchgrad_service.routes import (
     docs,
     events,
     examples,
+    gradients,
     history,
     job_dataset,
     jobs,
@@ -123,7 +124,7 @@ def create_app(
         observe=metrics.http_request,
     )
     error_handlers.install(app)
-    api = (about, plans, jobs, events, history, examples, datasets, job_dataset, docs)
+    api = (gradients, about, plans, jobs, events, history, examples, datasets, job_dataset, docs)
     for module in (*api, assets, login, pages, submit):
         docs.keep_descriptions(module.router)
         app.include_router(module.router)

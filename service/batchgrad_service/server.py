@@ -17,8 +17,9 @@ from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_a
 from batchgrad_service import access_token, logs
 from batchgrad_service.announcement import announced_to_clients, print_line, print_ready, url_of
 from batchgrad_service.app import create_app
-from batchgrad_service.data_directory import DATABASE_MISMATCH, DataDirectoryError
-from batchgrad_service.datasets import leftovers
+from batchgrad_service.data_directory import leftovers
+from batchgrad_service.data_directory.directory import DATABASE_MISMATCH, DataDirectoryError
+from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http.connections import ConnectionLimit, allowed_connections
@@ -29,7 +30,6 @@ from batchgrad_service.questions.pool import QuestionPool
 from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.settings import Settings
 from batchgrad_service.shutdown import Shutdown, stopped_by_signals, watch_stdin
-from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from batchgrad_service.validation import plan
 from batchgrad_workers.system import gc_tuning

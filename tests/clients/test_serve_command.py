@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from batchgrad import Client
 from batchgrad.cli.app import app
 from batchgrad.errors import InvalidArgument
+from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.settings import Settings
-from batchgrad_service.storage import open_storage
 
 
 def test_a_reachable_host_without_a_token_is_a_usage_error(tmp_path: Path) -> None:

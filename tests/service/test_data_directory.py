@@ -12,17 +12,17 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from batchgrad_service import store
-from batchgrad_service.data_directory import (
+from batchgrad_service.data_directory import leftovers
+from batchgrad_service.data_directory.directory import (
     LOCK,
     MARKER,
     DataDirectory,
     DataDirectoryError,
     DataDirectoryInUseError,
 )
-from batchgrad_service.datasets import leftovers
-from batchgrad_service.datasets.leftovers import Removed
+from batchgrad_service.data_directory.leftovers import Removed
+from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.settings import DATABASE, Settings
-from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from tests.service.building import create, dataset
 

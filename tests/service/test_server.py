@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.datasets.published import PENDING
 from batchgrad_service.http_server import listen
 from batchgrad_service.settings import Settings
-from batchgrad_service.storage import open_storage
 from batchgrad_service.store import Store
 from tests.service.building import create
 

@@ -8,7 +8,7 @@ import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import JobId, Output, Timeout, connect, write
-from batchgrad.display.figures import best
+from batchgrad.display.numbers import best
 from batchgrad.display.terminal import say
 from batchgrad.errors import Conflict
 from batchgrad.files import parameters_format

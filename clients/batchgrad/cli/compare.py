@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from batchgrad.cli.common import Output, connect, write
-from batchgrad.display.figures import number, percent
+from batchgrad.display.numbers import number, percent
 from batchgrad.display.terminal import say, table
 
 if TYPE_CHECKING:

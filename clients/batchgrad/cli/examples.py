@@ -7,7 +7,7 @@ import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import JobId, Output, Timeout, connect, write
-from batchgrad.display.figures import number
+from batchgrad.display.numbers import number
 from batchgrad.display.terminal import properties, table
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 
 from batchgrad.cli.common import Output, write
 from batchgrad.cli.service_package import service_module, service_settings
-from batchgrad.display.figures import counted
+from batchgrad.display.numbers import counted
 from batchgrad.display.terminal import say, table
 from batchgrad.errors import Unavailable
 
@@ -45,8 +45,8 @@ def gc(
     """
     given = {"data_dir": data_dir, "database_url": database_url, "blob_store": blob_store}
     settings = service_settings({k: v for k, v in given.items() if v is not None}, given)
-    leftovers = service_module("datasets.leftovers")
-    directory = service_module("data_directory")
+    leftovers = service_module("data_directory.leftovers")
+    directory = service_module("data_directory.directory")
     try:
         found, trusted = leftovers.collect(settings, remove=delete, trust_database=trust_database)
     except directory.DataDirectoryError as error:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from batchgrad.display.figures import counted, number, percent, short, size
+from batchgrad.display.numbers import counted, number, percent, short, size
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from batchgrad.display import shortcut_table
-from batchgrad.display.figures import (
+from batchgrad.display.numbers import (
     best,
     counted,
     number,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchgrad.contract import TERMINAL, Job
-from batchgrad.display.figures import learned, place
+from batchgrad.display.numbers import learned, place
 
 
 class JobDisplay:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from batchgrad.contract.views import LayeredShortcut, ShortcutLayer
-from batchgrad.display.figures import NONE, number
+from batchgrad.display.numbers import NONE, number
 
 HEADING = (
     "shortcut",

@@ -1,7 +1,7 @@
 """A table of steps, written line by line, since there may be many."""
 
 from batchgrad.contract import FIGURES, StepRow
-from batchgrad.display.figures import number
+from batchgrad.display.numbers import number
 
 COLUMN_WIDTH = 10
 

@@ -8,11 +8,11 @@ from batchgrad import timeouts
 from batchgrad.contract import Dataset, Page
 from batchgrad.files import npz_content
 from batchgrad.http.base_client import BaseClient
+from batchgrad.http.npz import npz_bytes
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import dataset_path
 from batchgrad.http.responses import decode
 from batchgrad.parsing import arguments
-from batchgrad.parsing.npz import npz_bytes
 
 
 class DatasetClient(BaseClient):

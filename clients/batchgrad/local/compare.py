@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from batchgrad.client import Client
 from batchgrad.contract import Job, JobSpec, Plan, StepRow
 from batchgrad.display import averages
-from batchgrad.display.figures import validation
+from batchgrad.display.numbers import validation
 from batchgrad.errors import InvalidSpec, NotFound
 from batchgrad.http.following import succeeded
 from batchgrad.local import built_in

@@ -51,7 +51,7 @@ class Datasets:
     def clean(self) -> None:
         """At the service's start, remove what an interrupted upload or removal has left.
 
-        A complete content stays, even if the database does not know it: see leftovers.py.
+        A complete content stays, even if the database does not know it (`batchgrad gc`).
         """
         with self._lock:
             remove_temporaries(self._uploads)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from batchgrad.contract import Job, JobStatus
-from batchgrad_service.data_directory import try_lock
+from batchgrad_service.data_directory.directory import try_lock
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.store import Store
 from batchgrad_workers.system.processes import kill_group

@@ -1,12 +1,11 @@
-"""/v1/gradients, and the service's version, health, readiness and metrics."""
+"""The service's version, health, readiness and metrics."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from batchgrad.contract import GradientsRequest, GradientsResponse, Version
-from batchgrad_service.http.json_bodies import json_body
-from batchgrad_service.http.responses import file_response, json_response
+from batchgrad.contract import Version
+from batchgrad_service.http.responses import json_response
 from batchgrad_service.metrics.registry import exposition
 from batchgrad_service.problems import UnavailableError
 from batchgrad_service.routes.dependencies import ServicesDep
@@ -15,19 +14,6 @@ router = APIRouter()
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-
-
-@router.post(
-    "/v1/gradients",
-    response_model=GradientsResponse,
-    openapi_extra=json_body(GradientsRequest),
-    tags=["gradients"],
-)
-async def compare_gradients(request: Request, services: ServicesDep) -> Response:
-    """Compute the exact mean gradient of one minibatch, and how far each shortcut is from it."""
-    async with services.bodies.json(request) as body:
-        response = await services.questions.ask("gradients", body)
-    return file_response(response, "application/json")
 
 
 @router.get("/v1/version", response_model=Version, tags=["service"])

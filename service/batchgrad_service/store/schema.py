@@ -80,6 +80,7 @@ jobs = Table(
     Column("last_parameters_digest", String(80)),
     Column("best", JSON),  # the evaluation whose parameters are kept
     # The newest message, step and evaluation that are stored, so that none is stored twice.
+    # The first two have other names in the database, where migration 0006 named them.
     Column("heard_attempt", Integer, key="stored_attempt", nullable=False, server_default="0"),
     Column("heard_line", BigInteger, key="stored_line", nullable=False, server_default="0"),
     Column("recorded_step", BigInteger, nullable=False, server_default="0"),

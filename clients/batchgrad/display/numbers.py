@@ -1,4 +1,4 @@
-"""Format figures as text, for tables, the live display and events."""
+"""Format numbers as text, for tables, the live display and events."""
 
 from typing import TYPE_CHECKING
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from alembic.util import CommandError
 
-from batchgrad_service.data_directory import DataDirectory, DataDirectoryError
+from batchgrad_service.data_directory.directory import DataDirectory, DataDirectoryError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store, StoreUnavailable
 

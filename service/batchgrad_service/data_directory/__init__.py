@@ -1,0 +1,1 @@
+"""The data directory: locked, recognised as the service's, opened with its database, cleaned."""
