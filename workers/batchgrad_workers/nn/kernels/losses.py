@@ -36,7 +36,7 @@ def softmax_cross_entropy(outputs: Array, targets: Array, losses: Array, error: 
             p[o] = np.exp(shifted)
             picked += y[o] * shifted if y[o] != 0 else zero
             m = o if shifted == 0 else m
-        p[m] -= 1  # 0, unless it is no number
+        p[m] -= 1  # 0, or NaN
         rest = zero
         for start in range(0, len(f), RUN):
             part, found = p[start : start + RUN], zero

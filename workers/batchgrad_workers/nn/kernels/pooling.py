@@ -71,9 +71,9 @@ def max_pool_vjp(
                         if 0 <= y < height and 0 <= x < width:
                             for c in range(channels):
                                 a, left = images[n, U(y), U(x), c], error[n, row, column, c]
-                                met = a == outputs[n, row, column, c] or np.isnan(a)
-                                below[n, U(y), U(x), c] += left if met else zero
-                                error[n, row, column, c] = zero if met else left
+                                is_largest = a == outputs[n, row, column, c] or np.isnan(a)
+                                below[n, U(y), U(x), c] += left if is_largest else zero
+                                error[n, row, column, c] = zero if is_largest else left
 
 
 @kernel(

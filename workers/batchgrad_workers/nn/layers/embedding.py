@@ -127,10 +127,10 @@ def add_rows(out: Array, indices: Integers, rows: Array) -> None:
         return
     for start in range(0, len(rows), RUN):
         run = slice(start, start + RUN)
-        met, own = np.unique(indices[run], return_inverse=True)
-        sums = np.zeros((len(met), out.shape[1]), out.dtype)
+        distinct, own = np.unique(indices[run], return_inverse=True)
+        sums = np.zeros((len(distinct), out.shape[1]), out.dtype)
         np.add.at(sums, own, rows[run])
-        out[met] += sums
+        out[distinct] += sums
 
 
 def _ids(inputs: Any) -> Integers:
