@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from batchgrad.contract import GradientsRequest
 from batchgrad_service.problems import InvalidError
-from tests.question.asking import ask
+from tests.question.sample_requests import ask
 
 
 def line(**fields: Any) -> dict[str, Any]:

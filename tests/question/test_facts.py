@@ -7,8 +7,8 @@ import pytest
 
 from batchgrad.contract import GradientsResponse
 from batchgrad.local import demo
-from tests.question.agreeing import flat
-from tests.question.asking import ask, digits
+from tests.question.comparison import flat
+from tests.question.sample_requests import ask, digits
 
 SHORTCUTS = ("averaged_error", "mean_example")
 

@@ -12,8 +12,8 @@ from batchgrad.contract import GradientsResponse
 from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
 from batchgrad_service.questions.gradients import answer
 from batchgrad_workers.nn.gradients import WEIGHT
-from tests.question.agreeing import flat
-from tests.question.drawn import Drawn, images, problem, sequences, vectors
+from tests.question.comparison import flat
+from tests.question.random_problems import RandomProblem, images, problem, sequences, vectors
 from tests.workers.stacks import STACKS, differentiator, microbatch, network
 
 ANY = st.one_of(vectors(), sequences(), images())
@@ -28,7 +28,7 @@ def gradients(response: GradientsResponse) -> list[Any]:
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(ANY)
-def test_shares_sum_to_one(case: Drawn) -> None:
+def test_shares_sum_to_one(case: RandomProblem) -> None:
     """Σ ⟨w_n g_n, G⟩ / (Σw ‖G‖²), by gradients and weights as a reader of the answer has them."""
     request, _ = problem(case)
     response = answer(request)
@@ -43,7 +43,9 @@ def test_shares_sum_to_one(case: Drawn) -> None:
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(ANY, st.integers(0, 2**32))
-def test_twice_the_minibatch_in_any_order_is_the_same_minibatch(case: Drawn, seed: int) -> None:
+def test_twice_the_minibatch_in_any_order_is_the_same_minibatch(
+    case: RandomProblem, seed: int
+) -> None:
     request, _ = problem(case)
     order = np.random.default_rng(seed).permutation(np.tile(np.arange(len(case.weights)), 2))
     rows = {

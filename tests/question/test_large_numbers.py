@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batchgrad_service.problems import InvalidError
-from tests.question.asking import ask
+from tests.question.sample_requests import ask
 
 
 def line(**fields: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from batchgrad.contract import Dataset, JobSpec
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.plan import plan
-from tests.question.asking import ask
+from tests.question.sample_requests import ask
 
 TANH = {"kind": "tanh"}
 CONV: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 2}

@@ -10,8 +10,8 @@ from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.nn import network
 from batchgrad_workers.nn.layers import Layer, Parameters, chunks, make_layer
 from batchgrad_workers.nn.layers.base import BaseLayer
-from tests.question.agreeing import flat
-from tests.question.asking import ask
+from tests.question.comparison import flat
+from tests.question.sample_requests import ask
 
 WIDTHS = 3, 4
 HEAD = {"kind": "linear", "out_features": 2}

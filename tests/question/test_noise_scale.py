@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.question.agreeing import flat
-from tests.question.asking import ask, digits
+from tests.question.comparison import flat
+from tests.question.sample_requests import ask, digits
 
 
 def test_the_noise_scale_by_its_definition() -> None:
     response = ask(**digits(per_example=True))
     gradients = np.stack([flat(each) for each in response.per_example or []])
 
-    # Two roads: the unbiased covariance's trace, and every pair of different examples' product.
+    # Two ways: the unbiased covariance's trace, and every pair of different examples' product.
     trace = np.trace(np.atleast_2d(np.cov(gradients, rowvar=False)))
     products = gradients @ gradients.T
     signal = (products.sum() - np.trace(products)) / (8 * 7)

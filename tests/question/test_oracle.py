@@ -9,7 +9,7 @@ import pytest
 
 from batchgrad.contract import LAYERS, LOSSES, GradientsRequest
 from batchgrad_service.questions.gradients import answer
-from tests.question.agreeing import assert_agrees, flat
+from tests.question.comparison import assert_agrees, flat
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "fixtures" / "gradients.json").read_text()
@@ -31,7 +31,7 @@ CASES.append(_with_identity_above(next(case for case in CASES if case["name"] ==
 
 
 def test_the_layers_and_losses_that_the_implementation_had_have_a_case() -> None:
-    """16 and 6; what came later is checked by the slow road alone."""
+    """16 and 6; later ones are checked by explicit loops alone."""
     layers = {layer["kind"] for case in CASES for layer in case["request"]["model"]["layers"]}
     losses = {case["request"]["loss"] for case in CASES}
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.question.agreeing import flat
-from tests.question.asking import ask
+from tests.question.comparison import flat
+from tests.question.sample_requests import ask
 
 LINE: dict[str, Any] = {"layers": [{"kind": "linear", "out_features": 3}, {"kind": "identity"}]}
 SEQUENCE: dict[str, Any] = {

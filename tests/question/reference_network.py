@@ -1,4 +1,4 @@
-"""Networks and their gradients on a second road: loops over layers and units, no arrays.
+"""Reference networks and their gradients, by explicit loops over layers and units, no arrays.
 
 Derivatives are complex steps, Im f(x + ih)/h, exact to machine precision (Squire and Trapp 1998).
 A function in pieces chooses its piece by the real part.
@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-from tests.question.slow_layers import Shape, Spec, Vector, output, parameter_shapes, shape_after
+from tests.question.reference_layers import (
+    Shape,
+    Spec,
+    Vector,
+    output,
+    parameter_shapes,
+    shape_after,
+)
 
 STEP = 1e-30
 
@@ -47,7 +54,7 @@ def loss_of(name: str, outputs: Vector, target: Sequence[float]) -> complex:
     return sum((OUTPUT_LOSSES[name](f, y) for f, y in zip(outputs, target, strict=True)), 0j)
 
 
-class Slow:
+class ReferenceNetwork:
     """A network at θ, given as one list per layer: weight in C order, then bias."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Does an answer agree with a reference, field by field?"""
+"""Compare an answer with a reference, field by field."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Layers by explicit loops over places, channels and units, in complex numbers.
+"""Reference layers, by explicit loops over places, channels and units, in complex numbers.
 
 An example is a flat list with a shape beside it. An embedding sees one-hot rows, (…, ids).
 """

@@ -1,4 +1,4 @@
-"""Drawn networks and minibatches, each as a request and as a problem for the slow road."""
+"""Random networks and minibatches, each as a request and as its reference by explicit loops."""
 
 from dataclasses import dataclass
 from math import prod
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from batchgrad import contract
 from batchgrad.contract import GradientsRequest
-from tests.question.slow import Slow
-from tests.question.slow_answer import SlowAnswer
-from tests.question.slow_layers import Shape, Spec, parameter_shapes, shape_after
+from tests.question.reference_answer import ReferenceAnswer
+from tests.question.reference_layers import Shape, Spec, parameter_shapes, shape_after
+from tests.question.reference_network import ReferenceNetwork
 
 LOSSES: list[str] = list(contract.LOSSES)
 KINDS = list(contract.ACTIVATIONS)
 BY_HAND = {"linear", "layer_norm", "flatten", "embedding", "conv2d", "max_pool2d", "avg_pool2d"}
-"""Layers that have a strategy of their own below; others are drawn from their fields."""
+"""Layers that have a strategy of their own below; others get random fields."""
 
 OTHERS = sorted({*contract.LAYERS} - {*contract.ACTIVATIONS} - BY_HAND)
 WEIGHTS = [0.0, 0.5, 1.0, 2.0, 3.25]
@@ -24,7 +24,7 @@ FLATTEN = {"kind": "flatten"}
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RandomProblem:
     """A network, a loss and a minibatch's shape; its numbers come from `seed`.
 
     `whole_numbers` makes inputs of few whole numbers, so that pooling meets ties. A network
@@ -99,13 +99,13 @@ def on_images(draw: st.DrawFn, shape: Shape) -> Spec:
 @st.composite
 def minibatch(
     draw: st.DrawFn, shape: Shape, layers: list[Spec], most: int, *, whole: bool = False
-) -> Drawn:
+) -> RandomProblem:
     """Up to `most` examples for a network, weighted alike or not."""
     examples = draw(st.integers(1, most))
     equal = st.sampled_from(WEIGHTS[1:]).map(lambda each: [each] * examples)
     weight = st.sampled_from(WEIGHTS)
     unequal = st.lists(weight, min_size=examples, max_size=examples).filter(any)
-    return Drawn(
+    return RandomProblem(
         shape,
         layers,
         draw(st.sampled_from(LOSSES)),
@@ -117,7 +117,7 @@ def minibatch(
 
 
 @st.composite
-def vectors(draw: st.DrawFn) -> Drawn:
+def vectors(draw: st.DrawFn) -> RandomProblem:
     shape = draw(st.sampled_from([(2,), (3,), (4,), (2, 2)]))
     layers = draw(st.lists(st.one_of(linear(), linear(), activation()), min_size=1, max_size=5))
     if len(shape) > 1:
@@ -126,7 +126,7 @@ def vectors(draw: st.DrawFn) -> Drawn:
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> Drawn:
+def sequences(draw: st.DrawFn) -> RandomProblem:
     """Numbers (T, width), or ids (T,) under an embedding."""
     positions, rows = draw(st.integers(1, 4)), draw(st.integers(2, 4))
     layers: list[Spec] = draw(st.lists(on_rows(), min_size=1, max_size=3))
@@ -143,7 +143,7 @@ def sequences(draw: st.DrawFn) -> Drawn:
 
 
 @st.composite
-def images(draw: st.DrawFn) -> Drawn:
+def images(draw: st.DrawFn) -> RandomProblem:
     shape = (draw(st.integers(1, 4)), draw(st.integers(2, 4)), draw(st.integers(1, 4)))
     layers: list[Spec] = []
     at: Shape = shape
@@ -158,8 +158,8 @@ def images(draw: st.DrawFn) -> Drawn:
     return draw(minibatch(shape, layers, 3, whole=pooled and draw(st.booleans())))
 
 
-def problem(case: Drawn) -> tuple[GradientsRequest, SlowAnswer]:
-    """The request, and the same minibatch for the slow road."""
+def problem(case: RandomProblem) -> tuple[GradientsRequest, ReferenceAnswer]:
+    """The request, and the reference for the same minibatch."""
     random = np.random.default_rng(case.seed)
     examples = len(case.weights)
     inputs, seen = _inputs(case, random)
@@ -188,15 +188,15 @@ def problem(case: Drawn) -> tuple[GradientsRequest, SlowAnswer]:
         "microbatch_size": case.microbatch_size,
         "per_example": True,
     }
-    slow = Slow(case.layers, seen.shape[1:], parameters, case.loss)
+    network = ReferenceNetwork(case.layers, seen.shape[1:], parameters, case.loss)
     flat = seen.reshape(examples, -1).tolist()
-    return GradientsRequest.model_validate(request), SlowAnswer(
-        slow, flat, rows.tolist(), case.weights
+    return GradientsRequest.model_validate(request), ReferenceAnswer(
+        network, flat, rows.tolist(), case.weights
     )
 
 
-def _inputs(case: Drawn, random: np.random.Generator) -> tuple[Any, Any]:
-    """What the request holds, and what the slow road sees: the same, or one-hot rows of ids."""
+def _inputs(case: RandomProblem, random: np.random.Generator) -> tuple[Any, Any]:
+    """Inputs of the request and of the reference: the same, or ids and their one-hot rows."""
     size = (len(case.weights), *case.input_shape)
     if case.layers[0]["kind"] == "embedding":
         rows = case.layers[0]["num_embeddings"]

@@ -1,4 +1,4 @@
-"""Whole answers against explicit loops and complex steps, on drawn networks and minibatches."""
+"""Whole answers against explicit loops and complex steps, on random networks and minibatches."""
 
 from itertools import cycle
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 
 from batchgrad_service.questions.gradients import answer
-from tests.question.agreeing import assert_agrees, flat
-from tests.question.drawn import (
+from tests.question.comparison import assert_agrees, flat
+from tests.question.random_problems import (
     KINDS,
     LOSSES,
-    Drawn,
+    RandomProblem,
     images,
     problem,
     sequences,
@@ -28,16 +28,16 @@ DEEP: list[dict[str, Any]] = [
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(vectors())
-@example(Drawn((3,), DEEP, "softmax_cross_entropy", [1.0, 0.0, 2.0, 1.0], 2, 1))
-@example(Drawn((3,), DEEP, "huber", [0.0, 0.0, 2.0, 1.0], 2, 2))
-@example(Drawn((4,), DEEP, "absolute_error", [2.0], 1, 3))
-@example(Drawn((3,), [{"kind": "tanh"}], "squared_error", [1.0, 2.0], 1, 4))
-def test_every_field_agrees_with_the_slow_road(case: Drawn) -> None:
-    request, slow = problem(case)
+@example(RandomProblem((3,), DEEP, "softmax_cross_entropy", [1.0, 0.0, 2.0, 1.0], 2, 1))
+@example(RandomProblem((3,), DEEP, "huber", [0.0, 0.0, 2.0, 1.0], 2, 2))
+@example(RandomProblem((4,), DEEP, "absolute_error", [2.0], 1, 3))
+@example(RandomProblem((3,), [{"kind": "tanh"}], "squared_error", [1.0, 2.0], 1, 4))
+def test_every_field_agrees_with_explicit_loops(case: RandomProblem) -> None:
+    request, reference = problem(case)
 
     response = answer(request)
 
-    assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-12)
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-12)
 
 
 IMAGE = {"kind": "conv2d", "out_channels": 2, "kernel_size": [2, 1], "padding": [1, 0]}
@@ -49,44 +49,48 @@ NORM = {"kind": "layer_norm"}
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(images())
-@example(Drawn((1, 3, 3), TIED, "squared_error", [1.0, 2.0], 2, 1, whole_numbers=True))
-@example(Drawn((2, 3, 2), [IMAGE, NORM], "huber", [2.0, 0.0, 1.0], 2, 2))
-def test_images_agree_with_the_slow_road(case: Drawn) -> None:
-    request, slow = problem(case)
+@example(RandomProblem((1, 3, 3), TIED, "squared_error", [1.0, 2.0], 2, 1, whole_numbers=True))
+@example(RandomProblem((2, 3, 2), [IMAGE, NORM], "huber", [2.0, 0.0, 1.0], 2, 2))
+def test_images_agree_with_explicit_loops(case: RandomProblem) -> None:
+    request, reference = problem(case)
 
     response = answer(request)
 
-    assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-12)
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-12)
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(sequences())
-@example(Drawn((4,), [IDS, {"kind": "tanh"}, DEEP[0]], "squared_error", [1.0, 3.0, 0.0], 2, 1))
-@example(Drawn((2, 2), [IDS, NORM], "absolute_error", [1.0, 2.0], 1, 2))
-def test_sequences_and_ids_agree_with_the_slow_road(case: Drawn) -> None:
-    request, slow = problem(case)
+@example(
+    RandomProblem((4,), [IDS, {"kind": "tanh"}, DEEP[0]], "squared_error", [1.0, 3.0, 0.0], 2, 1)
+)
+@example(RandomProblem((2, 2), [IDS, NORM], "absolute_error", [1.0, 2.0], 1, 2))
+def test_sequences_and_ids_agree_with_explicit_loops(case: RandomProblem) -> None:
+    request, reference = problem(case)
 
     response = answer(request)
 
     # Where a layer norm has two numbers, nearly +1 and -1, the gradient below is nearly 0.
-    assert_agrees(response, slow.answer(case.microbatch_size), 1e-10, floor=1e-10)
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
 @pytest.mark.parametrize(("kind", "loss"), list(zip(KINDS, cycle(LOSSES), strict=False)))
 def test_every_activation_and_every_loss(kind: str, loss: str) -> None:
-    """Pairs of them are drawn above."""
+    """Random pairs of them are tested above."""
     assert len(KINDS) >= len(LOSSES)
     layers = [DEEP[0], {"kind": kind}, DEEP[2]]
-    request, slow = problem(Drawn((3,), layers, loss, [1.0, 0.0, 2.0], 2, LOSSES.index(loss)))
+    request, reference = problem(
+        RandomProblem((3,), layers, loss, [1.0, 0.0, 2.0], 2, LOSSES.index(loss))
+    )
 
     response = answer(request)
 
-    assert_agrees(response, slow.answer(2), 1e-10, floor=1e-12)
+    assert_agrees(response, reference.answer(2), 1e-10, floor=1e-12)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(vectors())
-def test_the_mean_gradient_is_the_slope_of_the_mean_loss(case: Drawn) -> None:
+def test_the_mean_gradient_is_the_slope_of_the_mean_loss(case: RandomProblem) -> None:
     """∇(Σ w ℓ / Σ w) by central differences of the answered loss alone."""
     request, _ = problem(case)
     direction = {

@@ -1,48 +1,52 @@
-"""What a GradientsResponse holds, worked out from the definitions by explicit loops."""
+"""Reference for a GradientsResponse, computed from the definitions by explicit loops."""
 
 from typing import Any
 
-from tests.question.slow import Slow, agreement, joined, mean, minus, norm
+from tests.question.reference_network import ReferenceNetwork, agreement, joined, mean, minus, norm
 
 Layers = list[list[float]]
 
 
-class SlowAnswer:
+class ReferenceAnswer:
     """One minibatch: `targets` are rows (n, outputs), one-hot for classes."""
 
     def __init__(
-        self, slow: Slow, inputs: list[list[float]], targets: Layers, weights: list[float]
+        self,
+        network: ReferenceNetwork,
+        inputs: list[list[float]],
+        targets: Layers,
+        weights: list[float],
     ) -> None:
         """Per-example gradients, G, and the means that the shortcuts start from."""
-        self.slow, self.inputs, self.targets, self.weights = slow, inputs, targets, weights
+        self.network, self.inputs, self.targets, self.weights = network, inputs, targets, weights
         pairs = list(zip(inputs, targets, strict=True))
-        self.top = len(slow.layers) - 1
-        self.each = [slow.gradient(x, y) for x, y in pairs]
+        self.top = len(network.layers) - 1
+        self.each = [network.gradient(x, y) for x, y in pairs]
         self.exact = [mean(rows, weights) for rows in zip(*self.each, strict=True)]
-        traces = [[[a.real for a in at] for at in slow.inputs(x)] for x in inputs]
+        traces = [[[a.real for a in at] for at in network.inputs(x)] for x in inputs]
         self.mean_inputs = [mean(rows, weights) for rows in zip(*traces, strict=True)]
         self.mean_errors = [
-            mean([slow.error(k, x, y) for x, y in pairs], weights) for k in range(self.top + 1)
+            mean([network.error(k, x, y) for x, y in pairs], weights) for k in range(self.top + 1)
         ]
 
     def from_depth(self, start: int) -> Layers:
         """Exact above layer `start`; from its output down one pass of the mean error."""
         gradient, delta = [list(own) for own in self.exact], self.mean_errors[start]
         for k in range(start, -1, -1):
-            gradient[k], delta = self.slow.vjp(k, self.mean_inputs[k], delta)
+            gradient[k], delta = self.network.vjp(k, self.mean_inputs[k], delta)
         return gradient
 
     def frozen(self) -> Layers:
         """F: every layer at its own exact means."""
         return [
-            self.slow.vjp(k, self.mean_inputs[k], delta)[0]
+            self.network.vjp(k, self.mean_inputs[k], delta)[0]
             for k, delta in enumerate(self.mean_errors)
         ]
 
     def mean_example(self) -> Layers:
         """The gradient at the mean input and the mean target."""
         target = mean(self.targets, self.weights)
-        return self.slow.gradient(self.mean_inputs[0], target)
+        return self.network.gradient(self.mean_inputs[0], target)
 
     def mean_of_means(self, size: int) -> Layers:
         """Each slice of `size` examples averages its own, then the slices are averaged."""
@@ -68,7 +72,7 @@ class SlowAnswer:
                     "covariance_norm": norm(minus(exact[k], frozen[k])),
                     "propagation_norm": norm(minus(frozen[k], shortcut[k])),
                 }
-                for k in self.slow.learning
+                for k in self.network.learning
             ],
         }
 
@@ -89,7 +93,7 @@ class SlowAnswer:
     def answer(self, microbatch_size: int) -> dict[str, Any]:
         """Every field of a response; gradients are flat, in θ's order."""
         losses = [
-            [self.slow.loss_value(x, y)] for x, y in zip(self.inputs, self.targets, strict=True)
+            [self.network.loss_value(x, y)] for x, y in zip(self.inputs, self.targets, strict=True)
         ]
         of_means = joined(self.mean_of_means(microbatch_size))
         return {
@@ -114,7 +118,7 @@ class SlowAnswer:
                         "relative_error"
                     ],
                 }
-                for k in self.slow.learning
+                for k in self.network.learning
             ],
             "noise_scale": self.noise_scale(),
         }

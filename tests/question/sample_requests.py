@@ -1,4 +1,4 @@
-"""Requests that several tests start from."""
+"""Sample requests for gradients, and their answers."""
 
 from typing import Any
 
