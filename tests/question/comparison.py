@@ -53,8 +53,18 @@ def assert_agrees(
     for depth, reference in zip(got["depths"], want["depths"], strict=True):
         error = reference["relative_error"]
         assert_close(depth["relative_error"], error, tolerance, f"depths/{depth['name']}", floor)
-    for field, figure in want["noise_scale"].items():
-        assert_close(got["noise_scale"][field], figure, tolerance, f"noise_scale/{field}", floor)
+    _assert_noise_scale(got["noise_scale"], want["noise_scale"], tolerance, floor)
+
+
+def _assert_noise_scale(got: Figures, want: Figures, tolerance: float, floor: float) -> None:
+    """`simple` is trace / signal: both roundings count, and may decide the sign of the signal."""
+    trace, signal, simple = want["trace"], want["signal"], want["simple"]
+    for field in ("trace", "signal"):
+        assert_close(got[field], want[field], tolerance, f"noise_scale/{field}", floor)
+    if signal is not None and abs(signal) <= tolerance * trace:
+        return
+    rounding = floor * (1 + simple) / signal if simple else floor
+    assert_close(got["simple"], simple, tolerance, "noise_scale/simple", rounding)
 
 
 def _assert_shortcut(
