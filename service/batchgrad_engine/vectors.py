@@ -9,8 +9,8 @@ from math import isnan, sqrt
 import numpy as np
 
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.division import divide
 from batchgrad_workers.nn.kernels.norms import norm
-from batchgrad_workers.nn.kernels.scaling import divide
 from batchgrad_workers.runtime.threads import ThreadPool
 
 BLOCK = 1 << 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from batchgrad_engine.vectors import BLOCK, THREADED, mean
+from batchgrad_workers.nn.kernels.division import divide
 from batchgrad_workers.nn.kernels.norms import RUN
-from batchgrad_workers.nn.kernels.scaling import divide
 from batchgrad_workers.runtime.threads import ThreadPool
 
 ALONE = ThreadPool(1)

@@ -183,7 +183,7 @@ def test_slots_on_any_node_do_not_wait_for_one_that_failed() -> None:
         group.wait_for_all()
         cluster.broken[""] = StartFailed("no dataset")
         group.remove(group.alive[0], "died", "")
-        group.reconcile()
+        group.match_slots()
         cluster.broken.clear()
         group.remove(group.alive[0], "died", "")
         cluster.run_steps(group, 1)

@@ -106,7 +106,7 @@ class FakeCluster:
         """Steps of a tenth of a second each."""
         until = self.now + seconds
         while self.now < until:
-            group.reconcile()
+            group.match_slots()
             self.wait([], 0.1)
 
     def data_of(self, event: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def executor_for(
     interrupted: Callable[[], bool],
     emit: EventSink,
 ) -> Executor:
-    """The executor for the spec's `workers` and `threads`. Inline, Ray is not even imported.
+    """The executor for the spec's `workers` and `threads`. An inline job never imports Ray.
 
     `auto` tries Ray if `start` names a cluster or `find_cluster` can request one. `emit` is called
     at once for every event, from any thread, also while workers start.

@@ -1,4 +1,4 @@
-"""Standardize inputs by each input number's mean and standard deviation."""
+"""Standardize inputs by each input element's mean and standard deviation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.kernels.scaling import standardize
+from batchgrad_workers.nn.kernels.standardization import standardize
 
 
 @dataclass(frozen=True)
 class Standardization:
-    """Mean and deviation of each input number over the training rows, float64, input shape.
+    """Mean and deviation of each input element over the training rows, float64, input shape.
 
-    Every row counts the same, whatever its weight; rows of weight 0 are no training rows.
+    Every row counts the same, whatever its weight; rows of weight 0 are left out.
     """
 
     mean: Floats

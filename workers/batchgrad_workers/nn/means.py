@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
-from batchgrad_workers.nn.layers.base import MeanSums
+from batchgrad_workers.nn.layers.base import SumBuffers
 from batchgrad_workers.nn.network import Network
 
 
@@ -46,11 +46,11 @@ class MeansLayout:
         self.size += size
         return slice(self.size - size, self.size)
 
-    def sums_of(self, layer: int, flat: Array) -> MeanSums:
+    def sums_of(self, layer: int, flat: Array) -> SumBuffers:
         """Views of one layer's sums in `flat`."""
         span, shape = self._inputs[layer]
         errors = self._errors.get(layer)
-        return MeanSums(flat[span].reshape(shape), flat[errors[0]] if errors else None)
+        return SumBuffers(flat[span].reshape(shape), flat[errors[0]] if errors else None)
 
     def add_targets(self, flat: Array, weights: Array, targets: Array) -> None:
         """Write Σ_n w_n y_n."""

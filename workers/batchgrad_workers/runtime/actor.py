@@ -1,4 +1,7 @@
-"""The Ray actor of a worker, which computes shards of steps. Only this module imports Ray."""
+"""The Ray actor of a worker, which computes shards of steps.
+
+The only module of this package that imports Ray.
+"""
 
 import os
 import platform

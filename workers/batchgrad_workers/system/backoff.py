@@ -13,7 +13,7 @@ class Backoff:
         self._longest = longest
 
     def fail(self, now: float) -> float:
-        """Record a failure at `now`; return the seconds to wait, until `until`."""
+        """Record a failure at `now`; return the pause in seconds. `until` is when it ends."""
         seconds = self.next
         self.next = min(2 * seconds, self._longest)
         self.until = now + seconds

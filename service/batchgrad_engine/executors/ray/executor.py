@@ -92,7 +92,7 @@ class RayExecutor:
     def range_count(self) -> int:
         """One range for each idle worker, after adding workers that have become ready."""
         with connection.cluster_errors():
-            self._group.reconcile()
+            self._group.match_slots()
             return max(1, len(self._scheduler.idle_workers()))
 
     def gradient_sums(

@@ -105,14 +105,14 @@ class WorkerGroup(Generic[G]):
         if not self.alive:
             self._wait(lambda: bool(self.alive), self._replacement_timeout_seconds)
 
-    def reconcile(self) -> None:
+    def match_slots(self) -> None:
         """Between two steps: add workers that are ready, and match workers to the slots."""
         self._poll_pending(0)
         nodes = self._nodes()
         if nodes is not self._known_nodes:
             self._known_nodes, self._wanted_slots = nodes, Counter(self._slots(nodes))
             self._overlap_until = self._clock() + OVERLAP_SECONDS
-            self._match_slots()
+            self._find_surplus()
         if self._surplus:
             self._stop_surplus()
         self._launch_missing()
@@ -143,7 +143,7 @@ class WorkerGroup(Generic[G]):
             worker.kill()
         self._connections.close()
 
-    def _match_slots(self) -> None:
+    def _find_surplus(self) -> None:
         """Stop workers whose node is leaving; note those without a slot as surplus."""
         left = self._wanted_slots.copy()
         self._surplus = []
@@ -191,7 +191,7 @@ class WorkerGroup(Generic[G]):
             if self._clock() >= check_at:
                 self._check()
                 check_at = self._clock() + CHECK_SECONDS
-            self.reconcile()
+            self.match_slots()
             self._poll_pending(POLL_SECONDS)
             if self.alive and self._any_waits_for_cpus():
                 self._warn_about_cpus(some_wait(self._wanted_slots.total(), seconds))

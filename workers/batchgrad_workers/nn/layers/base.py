@@ -25,8 +25,12 @@ Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
 
 
-class MeanSums(NamedTuple):
-    """Where to write Σ_n w_n a_n, in the shape of a mean input, and Σ_n w_n δ_n, flat, or None."""
+class SumBuffers(NamedTuple):
+    """Arrays that take the sums behind the means.
+
+    `inputs` takes Σ_n w_n a_n, in the shape of a mean input; `errors` takes Σ_n w_n δ_n, flat, and
+    is None if mean errors are not needed.
+    """
 
     inputs: Array
     errors: Array | None
@@ -53,7 +57,7 @@ class Layer(Protocol):
 
     @property
     def workspace(self) -> int:
-        """Numbers held at once for one example, besides inputs, outputs and gradients."""
+        """Numbers held at once for one example, besides inputs, outputs and the sums."""
 
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
         """Initial parameters as in PyTorch, float64."""
@@ -82,7 +86,7 @@ class Layer(Protocol):
         error: Array,
         weights: Array,
         out: Parameters,
-        means: MeanSums | None,
+        means: SumBuffers | None,
         norms: Floats,
     ) -> None:
         """`gradient_sums`, and the sums of `means` unless it is None.
@@ -95,9 +99,10 @@ class Layer(Protocol):
 
 
 class BaseLayer:
-    """Defaults: a layer without parameters whose inputs are numbers, and sums from `each_gradient`.
+    """Defaults for a layer that has no parameters and takes numbers.
 
-    A layer with parameters also defines `parameter_shapes`, `initial` and `each_gradient`.
+    Sums come from `each_gradient`. A layer with parameters also defines `parameter_shapes`,
+    `initial` and `each_gradient`.
     """
 
     input_shape: Shape
@@ -112,7 +117,7 @@ class BaseLayer:
 
     @property
     def workspace(self) -> int:
-        """One example's gradient."""
+        """One per-example gradient."""
         return sum(prod(shape) for shape in self.parameter_shapes.values())
 
     def initial(self, random: np.random.Generator) -> dict[str, Any]:
@@ -142,7 +147,7 @@ class BaseLayer:
         error: Array,
         weights: Array,
         out: Parameters,
-        means: MeanSums | None,
+        means: SumBuffers | None,
         norms: Floats,
     ) -> None:
         if means:

@@ -8,7 +8,7 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.nn.kernels.gradients import linear_sums
-from batchgrad_workers.nn.layers.base import BaseLayer, MeanSums, Parameters
+from batchgrad_workers.nn.layers.base import BaseLayer, Parameters, SumBuffers
 from batchgrad_workers.nn.layers.outer_products import bias_sums, position_sums, weight_sums
 
 
@@ -79,7 +79,7 @@ class Linear(BaseLayer):
         error: Array,
         weights: Array,
         out: Parameters,
-        means: MeanSums | None,
+        means: SumBuffers | None,
         norms: Floats,
     ) -> None:
         """Without positions ‖δ_n‖² (‖a_n‖² + 1), the 1 for the bias (Goodfellow 2015)."""

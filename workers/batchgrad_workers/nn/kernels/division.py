@@ -1,4 +1,4 @@
-"""Division of a sum by its weight, and standardization of inputs."""
+"""Division of a sum by its weight."""
 
 import numpy as np
 
@@ -22,15 +22,3 @@ def divide(total: Array, weight: float, quotients: Array, squares: Floats) -> No
         for p in range(len(part)):
             run[p] = part[p] / divisor
         squares[0] += square(run)
-
-
-@kernel(
-    "inputs (n, i), mean (i), deviation (i) -> out (n, i)",
-    lambda inputs, mean, deviation: (inputs - mean) / deviation,
-    where={"deviation": lambda deviation: np.exp(deviation)},
-)
-def standardize(inputs: Array, mean: Floats, deviation: Floats, out: Array) -> None:
-    """(x - mean) / deviation, in float64, then rounded to the type of `out`."""
-    for n in range(inputs.shape[0]):
-        for i in range(inputs.shape[1]):
-            out[n, i] = (inputs[n, i] - mean[i]) / deviation[i]
