@@ -21,7 +21,7 @@ DIVERGED: Outcome = {"status": "failed", "reason": "nonfinite", "step": 3}
 
 
 class Service:
-    """A scripted service: jobs end at once, results depend on the arm, an epoch has two steps."""
+    """A scripted service: jobs end at once, each update has its result, an epoch has two steps."""
 
     def __init__(self, kit: Any, *, weighted: bool = False, datasets: tuple[str, ...] = ()) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -99,9 +99,12 @@ def job_spec(kit: Any, **changes: Any) -> JobSpec:
     return JobSpec.model_validate({**kit.SPEC, **changes})
 
 
-def arms_of(service: Service, spec: JobSpec, *selected: Any) -> dict[str, comparing.Arm]:
+def variants_of(service: Service, spec: JobSpec, *selected: Any) -> dict[str, comparing.Variant]:
     with service.client() as client:
-        return {arm.name: arm for arm in comparing.compare(client, spec, selected, run="run")}
+        return {
+            variant.name: variant
+            for variant in comparing.compare(client, spec, selected, run="run")
+        }
 
 
 @pytest.fixture
@@ -112,31 +115,31 @@ def run() -> Callable[..., Result]:
     return run
 
 
-def test_arms_differ_in_nothing_but_the_update(kit: Any) -> None:
+def test_variants_differ_in_nothing_but_the_update(kit: Any) -> None:
     service = Service(kit)
     given = job_spec(kit, update="mean_example", labels={"mine": "yes"})
-    assert list(arms_of(service, given)) == ["mean_gradient", "averaged_error", "mean_example"]
+    assert list(variants_of(service, given)) == ["mean_gradient", "averaged_error", "mean_example"]
     trained = [sent for sent in service.submitted if "initial_parameters" not in sent]
     for sent, name in zip(
         trained, ["mean_gradient", "averaged_error", "mean_example"], strict=True
     ):
-        labels = {"mine": "yes", "compare": "run", "arm": name}
+        labels = {"mine": "yes", "compare": "run", "variant": name}
         changes = {"update": name, "name": f"digits.{name}", "labels": labels}
         assert sent == {**kit.SPEC, **changes}
 
 
-def test_mean_of_means_is_an_arm_where_weights_differ_or_on_request(kit: Any) -> None:
-    assert list(arms_of(Service(kit, weighted=True), job_spec(kit)))[-1] == "mean_of_means"
-    selected = arms_of(Service(kit), job_spec(kit), "mean_of_means")
+def test_mean_of_means_is_an_variant_where_weights_differ_or_on_request(kit: Any) -> None:
+    assert list(variants_of(Service(kit, weighted=True), job_spec(kit)))[-1] == "mean_of_means"
+    selected = variants_of(Service(kit), job_spec(kit), "mean_of_means")
     assert list(selected) == ["mean_gradient", "mean_of_means"]
 
 
 def test_losses_are_the_last_epochs_and_the_trained_models(kit: Any) -> None:
     """For losses 8, 4 | 2, 1 the last epoch's mean is 1.5; another job measures all examples."""
     service = Service(kit)
-    arm = arms_of(service, job_spec(kit))["mean_gradient"]
-    assert (arm.loss, arm.training_loss) == (1.5, 0.5)
-    assert arm.curve == [(1, 8.0, 1.0), (2, 4.0, 1.0), (3, 2.0, 1.0), (4, 1.0, 1.0)]
+    variant = variants_of(service, job_spec(kit))["mean_gradient"]
+    assert (variant.last_epoch_loss, variant.training_loss) == (1.5, 0.5)
+    assert variant.curve == [(1, 8.0, 1.0), (2, 4.0, 1.0), (3, 2.0, 1.0), (4, 1.0, 1.0)]
     probe = service.submitted[1]
     JobSpec.model_validate(probe)
     assert probe["initial_parameters"] == {"job": "job_0"}
@@ -159,14 +162,18 @@ def test_the_last_epoch_s_loss_is_a_mean_over_examples(
 ) -> None:
     service = Service(kit)
     service.weights = weights
-    assert arms_of(service, job_spec(kit))["mean_gradient"].loss == pytest.approx(expected)
+    assert variants_of(service, job_spec(kit))["mean_gradient"].last_epoch_loss == pytest.approx(
+        expected
+    )
 
 
 def test_figures_are_those_of_the_parameters_that_are_kept(kit: Any) -> None:
     service = Service(kit)
     service.outcomes["mean_gradient"] = SUCCESS | {"best": kit.BEST}
-    arm = arms_of(service, job_spec(kit, keep="best", validation_fraction=0.5))["mean_gradient"]
-    assert (arm.validation_loss, arm.validation_accuracy) == (0.125, 0.75)
+    variant = variants_of(service, job_spec(kit, keep="best", validation_fraction=0.5))[
+        "mean_gradient"
+    ]
+    assert (variant.validation_loss, variant.validation_accuracy) == (0.125, 0.75)
     assert service.submitted[1]["keep"] == "last"
 
 
@@ -181,14 +188,14 @@ def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) 
     service.outcomes["mean_example"] = DIVERGED
     done = run(service, spec_file, "--output", "json")
     assert done.exit_code == 0
-    arms = json.loads(done.stdout.splitlines()[-1])["arms"]
-    assert set(arms) == {"mean_gradient", "averaged_error", "mean_example"}
-    figures = {key: arms["mean_gradient"][key] for key in ("loss", "training_loss")}
-    assert figures == {"loss": 1.5, "training_loss": 0.5}
-    assert arms["mean_gradient"]["validation_accuracy"] == 0.975
-    assert arms["mean_example"]["status"] == "failed"
-    for key in ("loss", "training_loss", "validation_loss", "validation_accuracy"):
-        assert arms["mean_example"][key] is None
+    variants = json.loads(done.stdout.splitlines()[-1])["variants"]
+    assert set(variants) == {"mean_gradient", "averaged_error", "mean_example"}
+    figures = {key: variants["mean_gradient"][key] for key in ("last_epoch_loss", "training_loss")}
+    assert figures == {"last_epoch_loss": 1.5, "training_loss": 0.5}
+    assert variants["mean_gradient"]["validation_accuracy"] == 0.975
+    assert variants["mean_example"]["status"] == "failed"
+    for key in ("last_epoch_loss", "training_loss", "validation_loss", "validation_accuracy"):
+        assert variants["mean_example"][key] is None
     assert "mean_example diverged at step 3." in done.stderr
 
 
@@ -199,11 +206,11 @@ def test_shortcut_that_diverges_is_a_result(kit: Any, run: Any, spec_file: str) 
         ({"status": "cancelled", "reason": None, "step": 2}, JobCancelled),
     ],
 )
-def test_any_other_end_of_an_arm_is_an_error(kit: Any, outcome: Outcome, error: Any) -> None:
+def test_any_other_end_of_an_variant_is_an_error(kit: Any, outcome: Outcome, error: Any) -> None:
     service = Service(kit)
     service.outcomes["averaged_error"] = outcome
     with pytest.raises(error):
-        arms_of(service, job_spec(kit))
+        variants_of(service, job_spec(kit))
 
 
 def test_built_in_data_are_stored_where_they_are_missing(kit: Any) -> None:
@@ -227,7 +234,7 @@ def test_other_data_must_be_there(kit: Any) -> None:
 def test_the_table_and_the_plot_go_to_stdout(kit: Any, run: Any, spec_file: str) -> None:
     service = Service(kit, datasets=("digits",))
     service.outcomes["averaged_error"] = DIVERGED
-    done = run(service, spec_file, "--arm", "averaged_error")
+    done = run(service, spec_file, "--shortcut", "averaged_error")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     [exact] = [line for line in lines if line.startswith(" mean_gradient")]
@@ -255,10 +262,11 @@ def test_plot_is_checked_before_anything_is_trained(
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_unknown_arm_is_a_usage_error(kit: Any, run: Any, spec_file: str) -> None:
-    done = run(Service(kit), spec_file, "--arm", "median")
+@pytest.mark.parametrize("name", ["median", "mean_gradient"])
+def test_unknown_shortcut_is_a_usage_error(kit: Any, run: Any, spec_file: str, name: str) -> None:
+    done = run(Service(kit), spec_file, "--shortcut", name)
     assert done.exit_code == 2
-    assert "median" in done.stderr
+    assert f"{name}: expected some of averaged_error" in done.stderr
 
 
 def test_ctrl_c_detaches_from_a_service_that_lasts(kit: Any, run: Any, spec_file: str) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "arms"),
+    ("name", "epochs", "variants"),
     [
         ("line-fit", 20, 3),
         ("logistic-regression", 10, 3),
@@ -26,16 +26,16 @@ pytestmark = pytest.mark.ray
     ],
 )
 def test_mean_gradient_trains_no_worse_than_any_shortcut(
-    client: Client, name: str, epochs: int, arms: int
+    client: Client, name: str, epochs: int, variants: int
 ) -> None:
     spec = load_job(EXAMPLES / f"{name}.yaml", [f"epochs={epochs}"])
     comparing.store_if_built_in(client, spec.dataset, lambda _: None)
     exact, *shortcuts = comparing.compare(client, spec)
-    assert len(shortcuts) == arms - 1
-    assert exact.loss is not None
+    assert len(shortcuts) == variants - 1
+    assert exact.last_epoch_loss is not None
     assert exact.training_loss is not None
     for shortcut in shortcuts:
-        assert exact.loss <= 1.01 * (shortcut.loss or float("inf"))
+        assert exact.last_epoch_loss <= 1.01 * (shortcut.last_epoch_loss or float("inf"))
         assert exact.training_loss <= 1.01 * (shortcut.training_loss or float("inf"))
 
 
@@ -43,9 +43,9 @@ def test_training_loss_is_that_of_all_training_examples(client: Client) -> None:
     """If one minibatch holds the whole set, the next step's loss is the training loss."""
     spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=3", "batch_size=full", "keep=last"])
     comparing.store_if_built_in(client, spec.dataset, lambda _: None)
-    [arm, _] = comparing.compare(client, spec, ["averaged_error"])
+    [variant, _] = comparing.compare(client, spec, ["averaged_error"])
     longer = client.wait(client.submit(spec.model_copy(update={"epochs": 4})).id)
-    assert arm.training_loss == longer.loss
+    assert variant.training_loss == longer.loss
 
 
 def test_the_last_epoch_counts_examples_and_not_minibatches(client: Client) -> None:
@@ -57,9 +57,11 @@ def test_the_last_epoch_counts_examples_and_not_minibatches(client: Client) -> N
     still = {"kind": "sgd", "learning_rate": 1e-30}
     changes = {"dataset": "uneven", "optimizer": still, "workers": 0}
     spec = JobSpec.model_validate({**spec.model_dump(exclude_unset=True), **changes})
-    [arm, _] = comparing.compare(client, spec, ["averaged_error"])
-    rows = list(client.steps(arm.job.id))
+    [variant, _] = comparing.compare(client, spec, ["averaged_error"])
+    rows = list(client.steps(variant.job.id))
     assert [row.epoch for row in rows] == [1, 1, 2, 2]
     assert sum(row.weight or 0 for row in rows[2:]) == sum(weights)
-    assert arm.loss == pytest.approx(arm.training_loss, rel=1e-6)
-    assert arm.loss != pytest.approx(((rows[2].loss or 0) + (rows[3].loss or 0)) / 2, rel=1e-2)
+    assert variant.last_epoch_loss == pytest.approx(variant.training_loss, rel=1e-6)
+    assert variant.last_epoch_loss != pytest.approx(
+        ((rows[2].loss or 0) + (rows[3].loss or 0)) / 2, rel=1e-2
+    )

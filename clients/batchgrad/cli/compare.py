@@ -16,7 +16,8 @@ from batchgrad.display.terminal import say, table
 if TYPE_CHECKING:
     from batchgrad.client import Client
     from batchgrad.contract import Job, JobSpec
-    from batchgrad.local.compare import Arm, ArmName
+    from batchgrad.contract.model import ShortcutName
+    from batchgrad.local.compare import Variant
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +31,10 @@ def compare(
         str, typer.Argument(metavar="SPEC", help='YAML or JSON; "-" reads standard input.')
     ],
     *,
-    arms: Annotated[
+    shortcuts: Annotated[
         list[str] | None,
         typer.Option(
-            "--arm",
+            "--shortcut",
             metavar="SHORTCUT",
             help="Compare with this shortcut; repeatable. Default averaged_error and mean_example, "
             "and mean_of_means when weights differ.",
@@ -59,7 +60,8 @@ def compare(
 
     All jobs have the same initial parameters and the same order of examples, and run one after
     the other; `update` in SPEC is ignored. A shortcut that diverges is a result, not an error.
-    Training and validation figures are of the parameters that each job keeps (`keep` in SPEC).
+    The loss over all training examples and the validation figures are of the parameters that each
+    job keeps (`keep` in SPEC).
 
     The jobs run on the service at BATCHGRAD_URL. Without it, and without a service on this
     machine, they run in a private service that is removed afterwards. The datasets digits,
@@ -72,7 +74,7 @@ def compare(
     from batchgrad.local import compare as comparing
     from batchgrad.parsing.spec_files import load_job, naming_lines
 
-    selected = _arm_names(arms or [])
+    selected = _shortcuts(shortcuts or [])
     if plot is not None:
         try:
             plots.check_file(plot)
@@ -93,22 +95,23 @@ def compare(
         raise
     _show(done, lasting=lasting, err=output != "table")
     if plot is not None:
-        plots.to_file(plot, {arm.name: arm.curve for arm in done}, loaded.name)
+        plots.to_file(plot, {variant.name: variant.curve for variant in done}, loaded.name)
         say(f"Wrote the plot of the losses to {plot}.")
     if output != "table":
         write(comparing.summary(done), output)
 
 
-def _arm_names(given: list[str]) -> "list[ArmName]":
-    from batchgrad.local.compare import ARM_NAMES
+def _shortcuts(given: list[str]) -> "list[ShortcutName]":
+    from batchgrad.contract.model import SHORTCUT_NAMES
 
     names = [name for text in given for name in text.split(",")]
-    unknown = sorted(set(names) - set(ARM_NAMES))
+    unknown = sorted(set(names) - set(SHORTCUT_NAMES))
     if unknown:
         raise typer.BadParameter(
-            f"{', '.join(unknown)}: expected some of {', '.join(ARM_NAMES)}.", param_hint="--arm"
+            f"{', '.join(unknown)}: expected some of {', '.join(SHORTCUT_NAMES)}.",
+            param_hint="--shortcut",
         )
-    return [name for name in ARM_NAMES if name in names]
+    return [name for name in SHORTCUT_NAMES if name in names]
 
 
 @contextmanager
@@ -129,30 +132,31 @@ def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bo
 def _train(
     client: "Client",
     spec: "JobSpec",
-    selected: "list[ArmName]",
+    selected: "list[ShortcutName]",
     displays: "_Displays",
     *,
     lasting: bool,
-) -> "list[Arm]":
-    """Train each arm, with progress on stderr."""
+) -> "list[Variant]":
+    """Train each variant, with progress on stderr."""
     from batchgrad.errors import JobCancelled
     from batchgrad.local import compare as comparing
 
-    done: list[Arm] = []
+    done: list[Variant] = []
     with displays:
         try:
-            for arm in comparing.compare(client, spec, selected, show=displays.show):
-                if not done:  # those of the other arms repeat these
-                    for warning in arm.job.warnings:
+            for variant in comparing.compare(client, spec, selected, show=displays.show):
+                if not done:  # those of the other variants repeat these
+                    for warning in variant.job.warnings:
                         say(f"warning: {warning}")
-                done.append(arm)
-                say(_ended(arm))
+                done.append(variant)
+                say(_ended(variant))
         except KeyboardInterrupt as interrupt:
             job = displays.job
             if job is None:
                 raise
             if lasting:
-                say(f"\nStopped following; job {job.id} goes on, later arms are not submitted.")
+                say(f"\nStopped following; job {job.id} goes on.")
+                say("The remaining shortcuts are not submitted.")
                 say(f"Stop it: batchgrad cancel {job.id}")
                 raise typer.Exit(101) from interrupt
             raise JobCancelled("Interrupted; the private service is gone.", job) from interrupt
@@ -191,41 +195,47 @@ class _Displays:
             self._display = None
 
 
-def _ended(arm: "Arm") -> str:
-    if arm.diverged:
-        return f"{arm.name} diverged at step {arm.job.step}."
-    return f"{arm.name} trained {arm.job.step} steps, training loss {number(arm.training_loss)}."
+def _ended(variant: "Variant") -> str:
+    if variant.diverged:
+        return f"{variant.name} diverged at step {variant.job.step}."
+    loss = number(variant.training_loss)
+    return f"{variant.name} trained {variant.job.step} steps; loss over all examples: {loss}."
 
 
-def _show(arms: "list[Arm]", *, lasting: bool, err: bool) -> None:
+def _show(variants: "list[Variant]", *, lasting: bool, err: bool) -> None:
     """Print the table and the plot."""
     import sys
 
     from batchgrad.display import plots
 
     stream = sys.stderr if err else sys.stdout
-    reference = arms[0].training_loss
+    reference = variants[0].training_loss
     rows = [
         [
-            arm.name,
-            str(arm.job.step),
-            "diverged" if arm.diverged else number(arm.training_loss),
-            _times(arm.training_loss, reference),
-            number(arm.loss),
-            number(arm.validation_loss),
-            percent(arm.validation_accuracy),
-            *([arm.job.id] if lasting else []),
+            variant.name,
+            str(variant.job.step),
+            "diverged" if variant.diverged else number(variant.training_loss),
+            _ratio(variant.training_loss, reference),
+            number(variant.last_epoch_loss),
+            number(variant.validation_loss),
+            percent(variant.validation_accuracy),
+            *([variant.job.id] if lasting else []),
         ]
-        for arm in arms
+        for variant in variants
     ]
-    columns = ["trained by", "steps", "training loss", "times", "last epoch's loss"]
-    columns += ["validation loss", "validation accuracy", *(["job"] if lasting else [])]
+    columns = ["trained by", "steps", "loss over all examples", "× mean_gradient"]
+    columns += [
+        "mean loss in last epoch",
+        "validation loss",
+        "validation accuracy",
+        *(["job"] if lasting else []),
+    ]
     table(columns, rows, err=err)
-    curves: dict[str, plots.Curve] = {arm.name: arm.curve for arm in arms}
+    curves: dict[str, plots.Curve] = {variant.name: variant.curve for variant in variants}
     typer.echo(plots.on_terminal(curves, colours=stream.isatty()), err=err)
 
 
-def _times(loss: float | None, reference: float | None) -> str:
+def _ratio(loss: float | None, reference: float | None) -> str:
     """The loss in multiples of the mean gradient's."""
     if loss is None or reference is None or reference <= 0 or loss < 0:
         return "–"

@@ -8,30 +8,31 @@ from typing import Any, Literal, get_args
 
 from batchgrad.client import Client
 from batchgrad.contract import Job, JobSpec, Plan, StepRow
+from batchgrad.contract.model import ShortcutName
 from batchgrad.display import averages
 from batchgrad.display.numbers import validation
 from batchgrad.errors import InvalidSpec, NotFound
 from batchgrad.http.following import succeeded
 from batchgrad.local import built_in
 
-ArmName = Literal["mean_gradient", "averaged_error", "mean_example", "mean_of_means"]
-ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+VariantName = Literal["mean_gradient", "averaged_error", "mean_example", "mean_of_means"]
+VARIANT_NAMES: tuple[VariantName, ...] = get_args(VariantName)
 CURVE_POINTS = 500
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """The result of one way to train.
 
     The validation figures and `training_loss` are those of the parameters that the job keeps.
-    `loss` is the mean over the last epoch's examples, each at the step that held it,
-    `training_loss` that over all training examples; None where the arm diverged. `curve` holds
+    `last_epoch_loss` is the mean over the last epoch's examples, each at the step that held it,
+    `training_loss` that over all training examples; None where the variant diverged. `curve` holds
     (step, loss, weight) in order.
     """
 
-    name: ArmName
+    name: VariantName
     job: Job
-    loss: float | None = None
+    last_epoch_loss: float | None = None
     training_loss: float | None = None
     curve: list[tuple[int, float, float]] = field(default_factory=list)
 
@@ -42,12 +43,12 @@ class Arm:
 
     @property
     def validation_loss(self) -> float | None:
-        """None if the arm diverged or has no validation examples."""
+        """None if the variant diverged or has no validation examples."""
         return None if self.diverged else validation(self.job)[0]
 
     @property
     def validation_accuracy(self) -> float | None:
-        """None if the arm diverged, or has no accuracy."""
+        """None if the variant diverged, or has no accuracy."""
         return None if self.diverged else validation(self.job)[1]
 
 
@@ -70,56 +71,56 @@ def store_if_built_in(client: Client, dataset: str, note: Callable[[str], None])
         note(f"Stored scikit-learn's data as dataset {dataset}.")
 
 
-def arm_names(plan: Plan, selected: Sequence[ArmName]) -> list[ArmName]:
+def variant_names(plan: Plan, selected: Sequence[ShortcutName]) -> list[VariantName]:
     """The mean gradient first, then the selected shortcuts, or those that the plan measures."""
     shortcuts = selected or plan.shortcuts
-    return [name for name in ARM_NAMES if name == "mean_gradient" or name in shortcuts]
+    return [name for name in VARIANT_NAMES if name == "mean_gradient" or name in shortcuts]
 
 
 def compare(
     client: Client,
     spec: JobSpec,
-    selected: Sequence[ArmName] = (),
+    selected: Sequence[ShortcutName] = (),
     *,
     show: Callable[[Job], None] = lambda _: None,
     run: str | None = None,
-) -> Iterator[Arm]:
-    """Train one arm after the other, with the same initial parameters and order of examples.
+) -> Iterator[Variant]:
+    """Train one variant after the other, with the same initial parameters and order of examples.
 
-    One at a time, so that arms do not compete for workers. Jobs have the labels `compare`, which
-    is `run`, and `arm`. Closing the iterator does not end a running job.
+    One at a time, so that variants do not compete for workers. Jobs have the labels `compare`,
+    which is `run`, and `variant`. Closing the iterator does not end a running job.
 
     Raises:
-        JobFailed, JobCancelled: an arm neither succeeded nor diverged.
+        JobFailed, JobCancelled: a variant neither succeeded nor diverged.
     """
     plan = client.plan({**_sent(spec), "shortcuts": None, "update": "mean_gradient"})
     run = run or uuid.uuid4().hex[:12]
-    for name in arm_names(plan, selected):
-        job = client.submit(_arm_spec(spec, name, run))
+    for name in variant_names(plan, selected):
+        job = client.submit(_variant_spec(spec, name, run))
         for current in client.watch(job.id):
             job = current
             show(job)
         if not _diverged(job):
             succeeded(job)
-        yield _measured(client, Arm(name, job), spec, plan, run)
+        yield _measured(client, Variant(name, job), spec, plan, run)
 
 
-def summary(arms: Sequence[Arm]) -> dict[str, Any]:
+def summary(variants: Sequence[Variant]) -> dict[str, Any]:
     """What `--output json` prints."""
     return {
-        "arms": {
-            arm.name: {
-                "loss": arm.loss,
-                "training_loss": arm.training_loss,
-                "validation_loss": arm.validation_loss,
-                "validation_accuracy": arm.validation_accuracy,
-                "status": arm.job.status,
-                "reason": arm.job.reason,
-                "steps": arm.job.step,
-                "kept_step": arm.job.parameters_step,
-                "id": arm.job.id,
+        "variants": {
+            variant.name: {
+                "last_epoch_loss": variant.last_epoch_loss,
+                "training_loss": variant.training_loss,
+                "validation_loss": variant.validation_loss,
+                "validation_accuracy": variant.validation_accuracy,
+                "status": variant.job.status,
+                "reason": variant.job.reason,
+                "steps": variant.job.step,
+                "kept_step": variant.job.parameters_step,
+                "id": variant.job.id,
             }
-            for arm in arms
+            for variant in variants
         }
     }
 
@@ -133,25 +134,26 @@ def _sent(spec: JobSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_unset=True)
 
 
-def _arm_spec(spec: JobSpec, name: ArmName, run: str) -> dict[str, Any]:
-    labels = {**spec.labels, "compare": run, "arm": name}
+def _variant_spec(spec: JobSpec, name: VariantName, run: str) -> dict[str, Any]:
+    labels = {**spec.labels, "compare": run, "variant": name}
     longest = 128 - len(name) - 1
     changes = {"update": name, "labels": labels, "name": f"{spec.name[:longest]}.{name}"}
     return {**_sent(spec), **changes}
 
 
-def _measured(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> Arm:
-    rows = list(client.steps(arm.job.id, max_points=CURVE_POINTS))
+def _measured(client: Client, variant: Variant, spec: JobSpec, plan: Plan, run: str) -> Variant:
+    rows = list(client.steps(variant.job.id, max_points=CURVE_POINTS))
     curve = [
         (row.step, row.loss, averages.weight(row))
         for row in rows
         if row.loss is not None and isfinite(row.loss)
     ]
-    if arm.diverged or not rows:
-        return Arm(arm.name, arm.job, curve=curve)
-    before = max(arm.job.step - plan.steps_per_epoch, 0)
-    last = _last_epoch(client.steps(arm.job.id, after=before))
-    return Arm(arm.name, arm.job, last, _training_loss(client, arm, spec, plan, run), curve)
+    if variant.diverged or not rows:
+        return Variant(variant.name, variant.job, curve=curve)
+    before = max(variant.job.step - plan.steps_per_epoch, 0)
+    last = _last_epoch(client.steps(variant.job.id, after=before))
+    overall = _training_loss(client, variant, spec, plan, run)
+    return Variant(variant.name, variant.job, last, overall, curve)
 
 
 def _last_epoch(rows: Iterator[StepRow]) -> float | None:
@@ -165,20 +167,22 @@ def _last_epoch(rows: Iterator[StepRow]) -> float | None:
 
 
 def _as_trained(spec: JobSpec) -> dict[str, str]:
-    """Standardize the probe's inputs as the arm's, whatever the arm started from."""
+    """Standardize the probe's inputs as the variant's, whatever the variant started from."""
     return {"standardization": "keep"} if spec.standardize else {}
 
 
-def _training_loss(client: Client, arm: Arm, spec: JobSpec, plan: Plan, run: str) -> float | None:
+def _training_loss(
+    client: Client, variant: Variant, spec: JobSpec, plan: Plan, run: str
+) -> float | None:
     """The trained model's loss over all training examples.
 
     The first step of a job with these initial parameters and all examples in one minibatch
     reports it: a step's loss is the loss before its update.
     """
-    probe = _arm_spec(spec, arm.name, run) | {
+    probe = _variant_spec(spec, variant.name, run) | {
         "name": f"{spec.name[:100]}.training_loss",
         "update": "mean_gradient",
-        "initial_parameters": {"job": arm.job.id, **_as_trained(spec)},
+        "initial_parameters": {"job": variant.job.id, **_as_trained(spec)},
         "optimizer": {"kind": "sgd", "learning_rate": 1e-30},
         "batch_size": "full",
         "microbatch_size": plan.microbatch_size,
