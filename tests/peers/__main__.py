@@ -1,4 +1,4 @@
-"""`python -m tests.peers`: our engine against PyTorch in float64, on networks drawn at random.
+"""`python -m tests.peers`: our engine against PyTorch in float64, on random networks.
 
 Needs .venv-peers (`make test-peers` makes it). A seed stands for a case: what fails is printed
 with its seed, and `--seed N` runs it alone.
@@ -19,8 +19,8 @@ import batchgrad_workers  # noqa: F401  # it chooses the kernels, so it must com
 # isort: split
 import numpy as np
 
-from tests.peers.agreeing import disagreements
-from tests.peers.drawing import draw
+from tests.peers.comparison import disagreements
+from tests.peers.random_requests import draw
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -34,7 +34,7 @@ class Peer:
         if not PYTHON.exists():
             sys.exit(f"{PYTHON} does not exist: run `make test-peers`, which installs PyTorch.")
         self._process = subprocess.Popen(
-            [str(PYTHON), "-W", "ignore", "-m", "tests.peers.torch_road"],
+            [str(PYTHON), "-W", "ignore", "-m", "tests.peers.torch_reference"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -91,7 +91,9 @@ def main() -> int:
             break
     peer.close()
     for kind, count in skipped.items():
-        _print(f"{count} networks skipped: add the formula of {kind} to tests/peers/torch_road.py")
+        _print(
+            f"{count} networks skipped: add the formula of {kind} to tests/peers/torch_reference.py"
+        )
     _print(f"{seed - first} networks, seeds {first} to {seed - 1}: {failed} differ from PyTorch")
     return 1 if failed else 0
 

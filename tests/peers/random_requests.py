@@ -1,4 +1,4 @@
-"""Draw a network and a minibatch from a seed, from the whole contract and with extreme rows."""
+"""Make random networks and minibatches from seeds, from the whole contract, with extreme rows."""
 
 from dataclasses import dataclass
 from math import prod

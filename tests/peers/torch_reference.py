@@ -2,7 +2,7 @@
 
 One JSON object a line on stdin, one on stdout. Each example is computed once exactly and some
 times with every number between two steps, and every parameter, changed by up to the precision
-that is asked about: how far those results lie apart is what rounding may do there. Functions are
+of the request: how far those results lie apart is what rounding may do there. Functions are
 written so that autograd's own formulas do not cancel.
 """
 
@@ -136,7 +136,7 @@ def _length(vector: Any) -> float:
     return largest * float((vector / largest).norm()) if largest else 0.0
 
 
-class Road:
+class TorchReference:
     """The computation for one request; `largest` is the largest number that occurred."""
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -216,11 +216,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
-        road = Road(request)
+        reference = TorchReference(request)
         rows = zip(request["inputs"], request["targets"], strict=True)
         try:
-            examples = [road.example(row, target) for row, target in rows]
-            answer = {"examples": examples, "largest": road.largest}
+            examples = [reference.example(row, target) for row, target in rows]
+            answer = {"examples": examples, "largest": reference.largest}
         except NoFormula as unknown:
             answer = {"no_formula": str(unknown)}
         print(json.dumps(answer), flush=True)  # noqa: T201
