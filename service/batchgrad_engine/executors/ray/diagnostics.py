@@ -1,4 +1,4 @@
-"""Texts and errors that say why workers have not started. Knows no Ray."""
+"""Texts and errors that say why workers have not started. Does not import Ray."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Choose worker slots for a cluster: on which nodes, with how many threads. Knows no Ray."""
+"""Choose worker slots for a cluster: on which nodes, with how many threads. Does not import Ray."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
