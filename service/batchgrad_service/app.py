@@ -124,7 +124,8 @@ def create_app(
         observe=metrics.http_request,
     )
     error_handlers.install(app)
-    api = (gradients, about, plans, jobs, events, history, examples, datasets, job_dataset, docs)
+    of_jobs = (plans, jobs, events, history, examples)
+    api = (gradients, about, *of_jobs, datasets, job_dataset, docs)
     for module in (*api, assets, login, pages, submit):
         docs.keep_descriptions(module.router)
         app.include_router(module.router)
