@@ -223,14 +223,10 @@ def _show(variants: "list[Variant]", *, lasting: bool, err: bool) -> None:
         ]
         for variant in variants
     ]
-    columns = ["trained by", "steps", "loss over all examples", "× mean_gradient"]
-    columns += [
-        "mean loss in last epoch",
-        "validation loss",
-        "validation accuracy",
-        *(["job"] if lasting else []),
-    ]
+    columns = ["trained by", "steps", "loss", "× mean_gradient", "last epoch's loss"]
+    columns += ["validation loss", "validation accuracy", *(["job"] if lasting else [])]
     table(columns, rows, err=err)
+    say("loss: over all training examples; last epoch's: mean over its steps, as they came")
     curves: dict[str, plots.Curve] = {variant.name: variant.curve for variant in variants}
     typer.echo(plots.on_terminal(curves, colours=stream.isatty()), err=err)
 
