@@ -260,7 +260,7 @@ def test_replay_uses_an_older_checkpoint_if_one_is_damaged(bench: Bench, job: st
 
 def test_step_that_was_not_done_is_not_found(bench: Bench, job: str) -> None:
     found = problem(bench.http.get(f"/v1/jobs/{job}/steps/21/examples"), 404)
-    assert (found["code"], "has done 20" in found["detail"]) == ("step_not_found", True)
+    assert (found["code"], "steps done: 20" in found["detail"]) == ("step_not_found", True)
 
 
 def test_refusal_of_a_long_replay_names_the_checkpoints(
