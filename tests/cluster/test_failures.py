@@ -80,7 +80,7 @@ def test_a_killed_or_stopped_raylet_loses_one_worker(
 
 def test_a_restarted_node_gets_a_worker_again(cluster: Cluster) -> None:
     host = cluster.hosts[2]
-    with running(cluster) as job:
+    with running(cluster, epochs=900) as job:  # still there when the node is back
         cluster.restart(host)
         job.assert_same_bits()
         assert_one_lost(job, host, "died", "silent")
