@@ -1,4 +1,4 @@
-"""What `batchgrad` exports, by name: a name that comes or goes is a change for users."""
+"""The names that `batchgrad` exports: a name that comes or goes is a change for users."""
 
 import subprocess
 import sys

@@ -1,1 +1,1 @@
-"""What runs on the user's machine: a private service, the demo, comparisons, built-in data."""
+"""Programs on the user's machine: a private service, the demo, comparisons, built-in data."""

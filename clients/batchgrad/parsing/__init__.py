@@ -1,1 +1,1 @@
-"""What a user writes, read and checked: spec files, arguments, arrays, validation messages."""
+"""Read and check a user's spec files and arguments; word the messages about them."""

@@ -1,4 +1,4 @@
-"""What all attempts share: the store, the settings, the cluster, and the way to start an engine."""
+"""The context that all attempts share: store, settings, cluster, how to start an engine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

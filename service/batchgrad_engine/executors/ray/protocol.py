@@ -1,4 +1,4 @@
-"""What a group needs of its workers and of the launcher that starts them."""
+"""Protocols of a worker group: its workers, and the launcher that starts them."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar

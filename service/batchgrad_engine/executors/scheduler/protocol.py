@@ -1,4 +1,4 @@
-"""What `Scheduler` needs: a pool of workers, and a connection to each of them."""
+"""Protocols of the scheduler: a pool of workers, and a connection to each of them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
