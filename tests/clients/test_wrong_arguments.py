@@ -242,3 +242,8 @@ def test_errors_name_the_environment_variable_of_a_wrong_value(
     with pytest.raises(errors.BatchgradError, match=message) as caught:
         Client("http://192.0.2.1:8801", sleep=lambda _: None).job("job_1")
     assert SECRET not in full_text(caught.value)
+
+
+def test_a_key_that_json_lacks_is_an_invalid_spec(kit: Any) -> None:
+    with kit.Script().client() as client, pytest.raises(errors.InvalidSpec, match="not tuple"):
+        client.submit({("a", "b"): 1})

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from batchgrad.errors import InvalidArgument
+from batchgrad.parsing.plain import unwrapped
 
 Checked = TypeVar("Checked")
 _FOREVER = 1e12
@@ -49,7 +50,7 @@ def header(name: str, value: Any) -> str:
 
 def whole(name: str, value: Any, least: int = 0) -> int:
     """An integer of Python or numpy, below 2**63; True and False are not integers here."""
-    number = value.tolist() if hasattr(value, "tolist") else value
+    number = unwrapped(value)
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**63:
         raise InvalidArgument(
             f"{name} is {_got(value)}; expected an integer from {least} to {2**63 - 1}."
@@ -59,7 +60,7 @@ def whole(name: str, value: Any, least: int = 0) -> int:
 
 def seconds(name: str, value: Any) -> float:
     """A time of 0 seconds or more, below 1e12."""
-    number = value.tolist() if hasattr(value, "tolist") else value
+    number = unwrapped(value)
     known = isinstance(number, int | float) and not isinstance(number, bool)
     if not (known and 0 <= number < _FOREVER):
         raise InvalidArgument(

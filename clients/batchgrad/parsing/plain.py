@@ -12,9 +12,14 @@ def plain(value: Any) -> Any:
     if type(value) in _PYTHONS:
         return value
     if isinstance(value, Mapping):
-        return {plain(key): plain(one) for key, one in value.items()}
+        return {unwrapped(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
+    return unwrapped(value)
+
+
+def unwrapped(value: Any) -> Any:
+    """`value`, or the Python number or list that numpy's `tolist` gives for it."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
