@@ -12,15 +12,18 @@ ERRORS = """
     TooManyRequests Unauthorized Unavailable UnexpectedAnswer
 """
 REQUESTS = """
-    Activation Array EarlyStopping GradientsRequest InitialParameters JobSpec Kept Layer Loss
-    LossKind Model Optimizer Precision Schedule ShortcutName TargetKind ValidationMetric
-    WorkerRange
+    Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
+    ImportRequest InitialParameters JobSpec Kept Layer Loss LossKind MissingRule Model Optimizer
+    PictureOptions Precision PredictionFormat PredictionRequest RowSet Schedule ShortcutName
+    TableOptions TargetKind TextOptions UploadRequest UploadedFile ValidationMetric WorkerRange
 """
 ANSWERS = """
-    BestEvaluation Checkpoint Dataset Depth Event EventType ExampleInput ExampleInfluence FieldError
-    Figure GradientShortcut GradientsResponse Job JobStatus LargestNorm LayeredShortcut Ledger
-    LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Page Plan PlannedLayer
-    ProblemDetails InfluenceOrder Shortcut ShortcutLayer StepExamples StepFigures StepRow Version
+    BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth Evaluation Event EventType
+    ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobStatus
+    LargestNorm LayeredShortcut Ledger
+    LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Operation OperationKind
+    OperationStatus Page Plan PlannedLayer Predictions ProblemDetails InfluenceOrder Shortcut
+    ShortcutLayer StepExamples StepFigures StepRow Table Upload Version
 """
 CONSTANTS = """
     ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS

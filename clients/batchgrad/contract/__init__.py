@@ -8,9 +8,11 @@ from batchgrad.contract import (
     kinds,
     losses,
     model,
+    operations,
     optimizers,
     spec,
     statuses,
+    tables,
     views,
 )
 from batchgrad.contract.examples import *
@@ -19,9 +21,11 @@ from batchgrad.contract.gradients import *
 from batchgrad.contract.kinds import *
 from batchgrad.contract.losses import *
 from batchgrad.contract.model import *
+from batchgrad.contract.operations import *
 from batchgrad.contract.optimizers import *
 from batchgrad.contract.spec import *
 from batchgrad.contract.statuses import *
+from batchgrad.contract.tables import *
 from batchgrad.contract.views import *
 
 API_VERSION = "1"
@@ -33,7 +37,9 @@ __all__ += gradients.__all__
 __all__ += kinds.__all__
 __all__ += losses.__all__
 __all__ += model.__all__
+__all__ += operations.__all__
 __all__ += optimizers.__all__
 __all__ += spec.__all__
 __all__ += statuses.__all__
+__all__ += tables.__all__
 __all__ += views.__all__

@@ -9,6 +9,7 @@ from batchgrad.contract.answer import Answer
 from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 from batchgrad.contract.statuses import JobStatus, describe_transitions
+from batchgrad.contract.tables import Table
 
 __all__ = [
     "EXAMPLE_NORM_BOUNDS",
@@ -243,7 +244,11 @@ class Plan(Answer):
 
 
 class Dataset(Answer):
-    """A dataset; `digest` identifies its content."""
+    """A dataset; `digest` identifies its content.
+
+    `input_shape` is of a network's inputs: of a table, the number of inputs into which its columns
+    are encoded.
+    """
 
     name: str
     digest: str
@@ -255,6 +260,7 @@ class Dataset(Answer):
     weighted: bool
     bytes: int
     created_at: datetime
+    table: Table | None = None
 
 
 class Version(Answer):

@@ -21,7 +21,7 @@ from batchgrad_service.datasets.npy_headers import (
 )
 from batchgrad_service.problems import InvalidError, TooLargeError
 
-ARRAYS = ("inputs", "targets", "weights")
+UPLOADED_ARRAYS = ("inputs", "targets", "weights")
 _CHUNK_BYTES = 2**20
 _MAX_READ_BYTES = 4 * _CHUNK_BYTES
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -133,7 +133,7 @@ def members(
 
 
 def _check_name(name: str) -> None:
-    if name not in ARRAYS:
+    if name not in UPLOADED_ARRAYS:
         raise InvalidError.field(
             "",
             f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
@@ -154,7 +154,7 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
             f"The npz unpacks to {total} bytes, this service takes {max_bytes}: use fewer examples "
             "or a smaller dtype, or raise max_dataset_bytes."
         )
-    return {name: found[name] for name in ARRAYS if name in found}
+    return {name: found[name] for name in UPLOADED_ARRAYS if name in found}
 
 
 def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: Path) -> None:

@@ -5,8 +5,8 @@ import secrets
 from pathlib import Path
 
 from batchgrad_service.datasets.blob_store import BlobStore
-from batchgrad_service.datasets.npz import ARRAYS
 from batchgrad_service.settings import Settings
+from batchgrad_workers.data.dataset import ARRAYS
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.system.files import hex_of
 

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import FileResponse
 
 from batchgrad.contract import TERMINAL
-from batchgrad_service.datasets.npz import ARRAYS
 from batchgrad_service.problems import ForbiddenError, NotFoundError
 from batchgrad_service.routes.dependencies import ServicesDep
+from batchgrad_workers.data.dataset import ARRAYS
 
 router = APIRouter(prefix="/v1/jobs", include_in_schema=False)
 _log = structlog.stdlib.get_logger("batchgrad.datasets")

@@ -146,6 +146,7 @@ datasets = Table(
     Column("weighted", Boolean, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("table", JSON),  # the columns of a table
 )
 
 idempotency_keys = Table(

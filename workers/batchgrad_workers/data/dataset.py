@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from batchgrad.contract import Table
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.standardization import Standardization
@@ -17,23 +18,44 @@ from batchgrad_workers.nn.network import Network
 
 AnyArray = npt.NDArray[Any]
 
+ARRAYS = ("inputs", "targets", "weights", "units", "ids", "split", "table")
+"""A content's files NAME.npy, in the order of its digest; all but the first two are optional."""
+
+SPLIT_SETS = ("training", "validation", "test")
+"""What 0, 1 and 2 in `split` mean."""
+
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """inputs (n, …), targets (n,) or (n, out), weights (n,) or None."""
+    """inputs (n, …), targets (n,) or (n, out), weights (n,) or None.
+
+    units (n,) are integers: rows with the same one belong together, to a person for example.
+    ids (n,) are UTF-8 texts, as bytes of one length. split (n,) has 0, 1 or 2, see SPLIT_SETS.
+    table (bytes,) is the JSON of the contract's Table, if the inputs are a table's columns.
+    """
 
     inputs: AnyArray
     targets: AnyArray
     weights: AnyArray | None
+    units: AnyArray | None = None
+    ids: AnyArray | None = None
+    split: AnyArray | None = None
+    table: Table | None = None
 
     @classmethod
     def open(cls, directory: Path) -> "StoredDataset":
-        """Map inputs.npy, targets.npy and, if it exists, weights.npy in `directory`."""
-        weights = directory / "weights.npy"
+        """Map the .npy files in `directory`."""
+        found = {name: directory / f"{name}.npy" for name in ARRAYS}
+        arrays = {name: _mapped(found[name]) for name in ARRAYS[2:] if found[name].exists()}
+        table = arrays.pop("table", None)
         return cls(
-            _mapped(directory / "inputs.npy"),
-            _mapped(directory / "targets.npy"),
-            _mapped(weights) if weights.exists() else None,
+            inputs=_mapped(found["inputs"]),
+            targets=_mapped(found["targets"]),
+            weights=arrays.get("weights"),
+            units=arrays.get("units"),
+            ids=arrays.get("ids"),
+            split=arrays.get("split"),
+            table=None if table is None else Table.model_validate_json(table.tobytes()),
         )
 
 
