@@ -1,4 +1,4 @@
-"""The generated tables of docs/scale.md, between its markers; the rest is written by hand."""
+"""The generated tables of docs/explanation/scale.md, between markers in hand-written text."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from benchmarks.scaling import tables
 from benchmarks.scaling.measured import Measurements
 
 DOCS = Path(__file__).parents[2] / "docs"
-DOCUMENT, IMAGES = DOCS / "scale.md", DOCS / "images"
+DOCUMENT, IMAGES = DOCS / "explanation" / "scale.md", DOCS / "images"
 TABLES = {
     "checks": tables.checks,
     "costs": tables.costs,
@@ -22,6 +22,6 @@ def renew(text: str, found: Measurements) -> str:
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"docs/scale.md lacks the markers of a table: {start} and {end}.")
+            raise ValueError(f"{DOCUMENT} lacks the markers of a table: {start} and {end}.")
         text = pattern.sub(f"{start}\n{table(found)}\n{end}", text)
     return text

@@ -1,4 +1,4 @@
-"""The figures of docs/scale.md."""
+"""The figures of docs/explanation/scale.md."""
 
 from collections.abc import Callable
 from pathlib import Path

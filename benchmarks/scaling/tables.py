@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md, made from the measurements."""
+"""The tables of docs/explanation/scale.md, made from the measurements."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict

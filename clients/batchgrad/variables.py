@@ -69,6 +69,6 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
         remedy = (
             f"did you mean {_PREFIX}{close[0]}?"
             if close
-            else "unset it; docs/settings.md lists all variables."
+            else "unset it; docs/reference/settings.md lists all variables."
         )
         raise InvalidArgument(f"Unknown variable {name:.80}: {remedy}")

@@ -140,7 +140,7 @@ OVERVIEW = Dashboard(
                 ),
                 curves(
                     "Failures by reason",
-                    "Jobs that failed within 10 minutes. docs/runbooks.md says what to do.",
+                    "Jobs that failed within 10 minutes. docs/how-to/runbooks.md says what to do.",
                     "short",
                     Query(
                         "sum by (reason) "

@@ -59,7 +59,7 @@ def test_an_invalid_ray_address_is_named(tmp_path: Path) -> None:
             "did you mean BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS?",
         ),
         ("BATCHGRAD_", "unset it"),
-        ("BATCHGRAD_XYZZY", "unset it; docs/settings.md lists all variables."),
+        ("BATCHGRAD_XYZZY", "unset it; docs/reference/settings.md lists all variables."),
     ],
 )
 def test_an_unknown_variable_is_refused(

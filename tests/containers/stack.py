@@ -1,4 +1,4 @@
-"""The compose project, started on the tests' engine as docs/deploy.md describes."""
+"""The compose project, started on the tests' engine as docs/how-to/deploy.md describes."""
 
 import json
 import urllib.request
@@ -57,7 +57,7 @@ class Stack:
         return f"http://{self.compose('port', service, str(port))}"
 
     def client(self) -> Client:
-        """A client on the host, with the token read as docs/deploy.md describes."""
+        """A client on the host, with the token read as docs/how-to/deploy.md describes."""
         token = self.inside("service", "cat", "/run/batchgrad/api/token")
         return Client(self.url("service", 8711), token=token)
 

@@ -214,7 +214,7 @@ def test_other_transitions_are_refused() -> None:
 
 
 def test_the_page_on_scheduling_has_the_table_of_transitions() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "scheduling.md").read_text()
     _, rows = page.split("| from | to | when |\n|---|---|---|\n")
     assert rows.split("\n\n")[0].splitlines() == [
         f"| {before.value} | {after.value} | {when} |"

@@ -1,4 +1,4 @@
-"""Statements of docs/conventions.md that no other test proves."""
+"""Statements of docs/explanation/conventions.md that no other test proves."""
 
 from math import cos, exp, log, pi
 from pathlib import Path

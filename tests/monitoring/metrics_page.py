@@ -1,4 +1,4 @@
-"""`python -m tests.monitoring.metrics_page` writes docs/metrics.md from the registry."""
+"""`python -m tests.monitoring.metrics_page` writes docs/reference/metrics.md from the registry."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from batchgrad.contract import FIGURES
 from tests.monitoring.busy import busy_registry, quiet_registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 _HEAD = """\
 # Metrics
 
@@ -20,7 +20,7 @@ compares them.
 jobs have series, those that have run longest. A job's series end when it stops running: its \
 history is in the API.
 - The figures of a step, such as the loss, are gauges of each job (`batchgrad_job_loss`). \
-[figures.py](../clients/batchgrad/contract/figures.py) declares them, and `/docs` of a service \
+[figures.py](../../clients/batchgrad/contract/figures.py) declares them, and `/docs` of a service \
 lists them with their units; they are not in the table.
 - An undefined figure has no series: the noise scale while its signal is not positive, a \
 shortcut's cosine when a gradient is zero, the accuracy of a regression.
@@ -29,13 +29,13 @@ run or continues; `rate` and `increase` take that into account. Label values tha
 advance exist from the start, at 0.
 
 The dashboards in `deploy/grafana` and the alerts in `deploy/prometheus` are examples of queries; \
-[runbooks.md](runbooks.md) says what to do when an alert fires.
+[runbooks.md](../how-to/runbooks.md) says what to do when an alert fires.
 
 """
 
 
 def page() -> str:
-    """The text of docs/metrics.md."""
+    """The text of docs/reference/metrics.md."""
     known = _label_values(quiet_registry()[0])
     lines = [_HEAD, "| metric | type | labels | what |\n|---|---|---|---|\n"]
     registry = busy_registry(1)

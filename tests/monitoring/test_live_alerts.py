@@ -47,7 +47,7 @@ def test_a_failed_job_reaches_alertmanager(watched: Watched) -> None:
         "no alert in Alertmanager",
     )
     assert alert["labels"]["reason"] == "nonfinite"
-    assert alert["annotations"]["runbook_url"] == "docs/runbooks.md#job-failed"
+    assert alert["annotations"]["runbook_url"] == "docs/how-to/runbooks.md#job-failed"
 
 
 def _name(alert: dict[str, dict[str, str]]) -> str:

@@ -88,7 +88,7 @@ def test_any_other_host_needs_a_token(host: str, tmp_path: Path) -> None:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    """The row of a setting in docs/settings.md."""
+    """The row of a setting in docs/reference/settings.md."""
     value = field.default
     if name == "data_dir":
         default = "`~/.local/share/batchgrad`"
@@ -102,6 +102,8 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def test_docs_name_every_setting_with_its_default() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(
+        encoding="utf-8"
+    )
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [_row(*setting) for setting in Settings.model_fields.items()]

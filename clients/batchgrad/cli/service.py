@@ -131,7 +131,7 @@ def serve(
     """Run the service until Ctrl-C or SIGTERM.
 
     Each flag is also an environment variable: --data-dir is BATCHGRAD_DATA_DIR. All settings with
-    their defaults: docs/settings.md.
+    their defaults: docs/reference/settings.md.
 
     batchgrad serve --port 8711 --data-dir ./data
     """

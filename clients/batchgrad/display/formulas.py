@@ -15,4 +15,6 @@ ACCURACY = (
     ).capitalize()
     + "."
 )
-CONVENTIONS = "Where torch or Keras decides otherwise: docs/conventions.md in the sources."
+CONVENTIONS = (
+    "Where torch or Keras decides otherwise: docs/explanation/conventions.md in the sources."
+)

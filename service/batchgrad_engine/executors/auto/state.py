@@ -1,4 +1,4 @@
-"""The states of `auto` and the transitions between them; docs/scheduling.md draws them."""
+"""The states of `auto` and their transitions; docs/explanation/scheduling.md draws them."""
 
 from collections.abc import Mapping
 from enum import Enum
