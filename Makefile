@@ -8,11 +8,14 @@ READY := $(VENV)/ready
 
 BROWSER_READY := $(VENV)/browser-ready
 
+DOCS_READY := $(VENV)/docs-ready
+GUIDE := service/batchgrad_service/web/site
+
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes check format peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -47,6 +50,11 @@ check: $(READY)  ## Format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(DOCS_READY)  ## Build the guide, which the service serves at /guide; a broken link is an error
+	rm -rf $(GUIDE)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env \
+	  --doctree-dir build/doctrees docs $(GUIDE)
+
 test-browser: $(BROWSER_READY)  ## The pages in Debian's Chromium, which is installed if missing
 	$(BIN)/python -m tests.browser
 
@@ -63,11 +71,11 @@ bench: $(READY) $(PEERS_READY)  ## Run all benchmarks and write benchmarks/RESUL
 bench-quick: $(READY) $(PEERS_READY)  ## Run a few benchmarks in under three minutes; print a table
 	$(BIN)/python -m benchmarks --quick
 
-bench-scale: $(READY)  ## Measure steps on three hosts and update docs/scale.md; needs root, eight minutes
+bench-scale: $(READY)  ## Measure steps on three hosts and update docs/explanation/scale.md; needs root, eight minutes
 	$(BIN)/python -m benchmarks.scale --measure
 
 clean:  ## Remove the files that other targets made
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis dist build $(GUIDE)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \
@@ -87,6 +95,11 @@ $(TORCH_READY): benchmarks/peers.txt
 $(PEERS_READY): $(TORCH_READY)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --requirement benchmarks/peers.txt
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[service,demo,dev,docs]'
 	@touch $@
 
 $(BROWSER_READY): $(READY)

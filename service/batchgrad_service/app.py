@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ from batchgrad_service.settings import Settings
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.web import assets, login, pages, submit
+from batchgrad_service.web import guide as guide_pages
 
 
 def create_app(
@@ -71,12 +73,14 @@ def create_app(
     sources: Sources | None = None,
     disk: DiskSpace | None = None,
     shutdown: Shutdown | None = None,
+    guide: Path = guide_pages.SITE,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
     """The application.
 
     `exporters` write a checkpoint file as "safetensors" or "npz". Without a `token` every client
     has access. `shutdown.begin()` ends the event streams, so that a server can stop at once.
+    `guide` is the folder of the built guide, which may be missing.
     """
     app = FastAPI(
         title="batchgrad",
@@ -113,6 +117,7 @@ def create_app(
         version=describe_version(),
         authenticator=authenticator,
         shutdown=shutdown,
+        guide=guide,
         private_cluster=settings.ray_address is None,
         keep_alive_seconds=keep_alive_seconds,
     )
@@ -126,7 +131,7 @@ def create_app(
     error_handlers.install(app)
     of_jobs = (plans, jobs, events, history, examples)
     api = (gradients, about, *of_jobs, datasets, job_dataset, docs)
-    for module in (*api, assets, login, pages, submit):
+    for module in (*api, assets, guide_pages, login, pages, submit):
         docs.keep_descriptions(module.router)
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app, with_token=authenticator is not None)  # type: ignore[method-assign]

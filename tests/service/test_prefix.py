@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from batchgrad_service.web.guide import POLICY_FILE
 from tests.service.building import body, push
 from tests.service.conftest import Bench
 
@@ -34,7 +35,11 @@ def behind_proxy(app: Any) -> TestClient:
 @pytest.fixture
 def guarded(make_bench: Callable[..., Bench], tmp_path: Path) -> Bench:
     (tmp_path / "mine").write_text(TOKEN)
-    return make_bench(token_file=tmp_path / "mine")
+    guide = tmp_path / "guide"
+    guide.mkdir()
+    (guide / POLICY_FILE).write_text("default-src 'self'")
+    (guide / "index.html").write_text('<a href="index.html">')
+    return make_bench(token_file=tmp_path / "mine", guide=guide)
 
 
 def test_every_link_of_every_page_stays_below_the_prefix(guarded: Bench) -> None:
@@ -66,7 +71,9 @@ def test_every_link_of_every_page_stays_below_the_prefix(guarded: Bench) -> None
                 assert target.startswith(f"{PREFIX}/"), (url, link)
                 if target not in seen and not target.endswith("/logout"):
                     waiting.append(target)
-    assert {f"{PREFIX}/{name}" for name in ("submit", "try", "docs", f"jobs/{job}")} < seen
+    assert {
+        f"{PREFIX}/{name}" for name in ("submit", "try", "docs", "guide/", f"jobs/{job}")
+    } < seen
     assert len(seen) > 15
 
     sent = http.post(f"{PREFIX}/submit", data={"spec": "", "action": "check", "key": "k"})
@@ -81,7 +88,7 @@ def test_no_script_contains_an_absolute_path() -> None:
     assert len(scripts) > 8
     for script in scripts:
         absolute = re.findall(
-            r"""["'`]/(?:v1|static|jobs|submit|try|docs|login)\b.*""", script.read_text()
+            r"""["'`]/(?:v1|static|jobs|submit|try|docs|guide|login)\b.*""", script.read_text()
         )
         assert not absolute, script.name
 

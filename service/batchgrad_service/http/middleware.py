@@ -27,11 +27,11 @@ from batchgrad_service.http.links import root_of
 from batchgrad_service.problems import ProblemError, UnauthorizedError
 from batchgrad_workers.system.exhaustion import exhausted_resource
 
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login", "/guide"})
 """Answered without a token: a supervisor of the service must see that it is up."""
 
-PUBLIC_PREFIX = "/static/"
-"""The pages' files, which the login page needs; they hold no user's data."""
+PUBLIC_PREFIXES = ("/static/", "/guide/")
+"""The pages' files, which the login page needs, and the guide; they hold no user's data."""
 
 WORKER_PATHS = re.compile(r"/v1/jobs/[^/]+/dataset/[^/]+")
 """For workers, which have their job's secret and never the token: see job_dataset.py."""
@@ -116,7 +116,7 @@ class AccessMiddleware:
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         path, auth = scope["path"], self._authenticator
-        if auth is None or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
+        if auth is None or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES):
             return
         if WORKER_PATHS.fullmatch(path) or auth.is_logged_in(headers.get("cookie", "")):
             return

@@ -100,6 +100,7 @@ class Services:
     version: Version
     authenticator: Authenticator | None
     shutdown: Shutdown
+    guide: Path
     private_cluster: bool
     keep_alive_seconds: float = 15.0
 

@@ -57,7 +57,8 @@ def render(openapi: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
-        f'The same as JSON: <a href="openapi.json">/openapi.json</a>.</p>'
+        f'The same as JSON: <a href="openapi.json">/openapi.json</a>. Tutorial, recipes and '
+        f'explanations: <a href="guide/">the guide</a>.</p>'
         f"{''.join(routes)}{_losses()}{_figures()}<h1>Schemas</h1>{''.join(schemas)}</html>"
     )
 
