@@ -13,6 +13,7 @@ from batchgrad import Client
 from batchgrad.cli.app import app
 from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidSpec, JobCancelled, JobFailed
+from batchgrad.local import built_in
 from batchgrad.local import compare as comparing
 
 Outcome = dict[str, Any]
@@ -218,7 +219,7 @@ def test_built_in_data_are_stored_where_they_are_missing(kit: Any) -> None:
     service = Service(kit)
     with service.client() as client:
         for _ in range(2):
-            comparing.store_if_built_in(client, "diabetes", notes.append)
+            built_in.store_if_missing(client, "diabetes", notes.append)
     assert service.stored == ["diabetes"]
     assert len(notes) == 1
 
@@ -228,7 +229,7 @@ def test_other_data_must_be_there(kit: Any) -> None:
         Service(kit).client() as client,
         pytest.raises(InvalidSpec, match=r"no dataset 'mine'.*datasets push mine"),
     ):
-        comparing.store_if_built_in(client, "mine", lambda _: None)
+        built_in.store_if_missing(client, "mine", lambda _: None)
 
 
 def test_the_table_and_the_plot_go_to_stdout(kit: Any, run: Any, spec_file: str) -> None:

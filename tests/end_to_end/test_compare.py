@@ -6,6 +6,7 @@ import pytest
 
 from batchgrad import Client
 from batchgrad.contract import JobSpec
+from batchgrad.local import built_in
 from batchgrad.local import compare as comparing
 from batchgrad.parsing.spec_files import load_job
 
@@ -29,7 +30,7 @@ def test_mean_gradient_trains_no_worse_than_any_shortcut(
     client: Client, name: str, epochs: int, variants: int
 ) -> None:
     spec = load_job(EXAMPLES / f"{name}.yaml", [f"epochs={epochs}"])
-    comparing.store_if_built_in(client, spec.dataset, lambda _: None)
+    built_in.store_if_missing(client, spec.dataset, lambda _: None)
     exact, *shortcuts = comparing.compare(client, spec)
     assert len(shortcuts) == variants - 1
     assert exact.last_epoch_loss is not None
@@ -42,7 +43,7 @@ def test_mean_gradient_trains_no_worse_than_any_shortcut(
 def test_training_loss_is_that_of_all_training_examples(client: Client) -> None:
     """If one minibatch holds the whole set, the next step's loss is the training loss."""
     spec = load_job(EXAMPLES / "line-fit.yaml", ["epochs=3", "batch_size=full", "keep=last"])
-    comparing.store_if_built_in(client, spec.dataset, lambda _: None)
+    built_in.store_if_missing(client, spec.dataset, lambda _: None)
     [variant, _] = comparing.compare(client, spec, ["averaged_error"])
     longer = client.wait(client.submit(spec.model_copy(update={"epochs": 4})).id)
     assert variant.training_loss == longer.loss

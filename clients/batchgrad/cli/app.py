@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from batchgrad.cli import actions, compare, data, examples, jobs, service
+from batchgrad.cli import actions, data, examples, jobs, service
+from batchgrad.cli.training import compare, submit
 from batchgrad.display import streams
 from batchgrad.display.docstrings import restore
 from batchgrad.errors import (
@@ -29,6 +30,7 @@ HELP = """Train by the exact mean of per-example gradients, and measure how far 
   batchgrad serve                            run the service
   batchgrad datasets push digits digits.npz  store a dataset
   batchgrad submit digits.yaml --watch       train a job and follow it
+  batchgrad run --private digits.yaml        the same, without a service
   batchgrad compare digits.yaml              train by each shortcut too, and compare
 
 \b
@@ -98,13 +100,18 @@ def root(
         typer.echo(ctx.get_help())
 
 
-for register in (service.register_demo_and_serve, jobs.register, actions.register):
+for register in (
+    service.register_demo_and_serve,
+    submit.register,
+    jobs.register,
+    actions.register,
+):
     register(app)
 compare.register(app)
 examples.register(app)
 app.add_typer(data.datasets, name="datasets")
 data.register(app)
-service.register_version(app)
+service.register_questions(app)
 for command in (*app.registered_commands, *data.datasets.registered_commands):
     restore(command.callback)
 

@@ -1,13 +1,13 @@
-"""The commands submit, get, list, wait, events and steps."""
+"""The commands get, list, wait, events and steps."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from batchgrad.cli import watching
-from batchgrad.cli.common import JobId, JobSpecHelp, Output, StepsHelp, connect, write
-from batchgrad.display.terminal import say
+from batchgrad.cli.common import JobId, Output, StepsHelp, connect, write
+from batchgrad.cli.training import watching
+from batchgrad.cli.training.service import WaitTimeout
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event, JobStatus
@@ -15,65 +15,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command(cls=JobSpecHelp)(submit)
     for command in (get, wait, events):
         app.command()(command)
     app.command(cls=StepsHelp)(steps)
     app.command("list")(list_jobs)
-
-
-def submit(
-    ctx: typer.Context,
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help='YAML or JSON; "-" reads standard input.')
-    ],
-    *,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="Follow the job to its end; Ctrl-C stops following, not the job."
-        ),
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="SECONDS", help="With --watch: exit with 101 after this time."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan without creating a job.")
-    ] = False,
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; repeatable."),
-    ] = None,
-    output: Output = "table",
-) -> None:
-    """Submit a job and print its id.
-
-    batchgrad submit digits.yaml --watch --set optimizer.learning_rate=0.05
-    """
-    from batchgrad.display import jobs
-    from batchgrad.parsing.spec_files import load_job, naming_lines
-
-    loaded = load_job(spec, override or ())
-    with connect(ctx) as client, naming_lines(spec, override or ()):
-        if dry_run:
-            plan = client.plan(loaded)
-            if output == "table":
-                jobs.show_plan(plan, loaded, override or ())
-            else:
-                write(plan, output)
-            return
-        job = client.submit(loaded)
-        for warning in job.warnings:
-            say(f"warning: {warning}")
-        if output == "table":
-            typer.echo(job.id)
-        if watch:
-            watching.watch(client, job.id, timeout, output)
-            return
-        if output != "table":
-            write(job, output)
-    say(f"Next: batchgrad wait {job.id}   (or get, events, cancel, download)")
 
 
 def get(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
@@ -125,9 +70,7 @@ def wait(
     ctx: typer.Context,
     job: JobId,
     *,
-    timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Exit with 101 after this time.")
-    ] = None,
+    timeout: WaitTimeout = None,
     output: Output = "table",
 ) -> None:
     """Follow a job to its end.

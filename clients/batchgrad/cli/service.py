@@ -1,19 +1,24 @@
-"""The commands demo, serve and version."""
+"""The commands demo, serve, ready and version."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from batchgrad.cli.common import Output, connect, write
+from batchgrad.cli.errors import message
 from batchgrad.cli.gc import gc
 from batchgrad.cli.service_package import service_module, service_settings
 from batchgrad.display.terminal import properties, say
-from batchgrad.errors import ConnectionFailed, Timeout
+from batchgrad.errors import BatchgradError
+from batchgrad.timeouts import Deadline
 from batchgrad.version import __version__
+
+READY_POLL_SECONDS = 0.2
 
 
 def register_demo_and_serve(app: typer.Typer) -> None:
@@ -23,8 +28,9 @@ def register_demo_and_serve(app: typer.Typer) -> None:
     app.command()(gc)
 
 
-def register_version(app: typer.Typer) -> None:
-    """Add `version`."""
+def register_questions(app: typer.Typer) -> None:
+    """Add `ready` and `version`."""
+    app.command()(ready)
     app.command()(version)
 
 
@@ -157,6 +163,36 @@ def serve(
     )
 
 
+def ready(
+    ctx: typer.Context,
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Time in which the service must be ready."),
+    ] = 60.0,
+    output: Output = "table",
+) -> None:
+    """Wait until the service takes jobs; exit with 1 if it does not in time.
+
+    batchgrad serve & batchgrad ready --timeout 60 && batchgrad submit digits.yaml
+    """
+    deadline = Deadline(timeout)
+    with connect(ctx) as client:
+        while not (answered := client.ready()) and deadline.left():
+            time.sleep(READY_POLL_SECONDS)
+        url = client.url
+    if output != "table":
+        write({"url": url, "ready": answered}, output)
+    elif answered:
+        typer.echo("ready")
+    if not answered:
+        say(
+            f"batchgrad: No service is ready at {url} after {timeout:g} s. Start one with "
+            "`batchgrad serve` and read its log, or set BATCHGRAD_URL."
+        )
+        raise typer.Exit(1)
+
+
 def version(ctx: typer.Context, *, output: Output = "table") -> None:
     """Print the versions of client and service.
 
@@ -168,8 +204,8 @@ def version(ctx: typer.Context, *, output: Output = "table") -> None:
     with connect(ctx) as client:
         try:
             answer = client.version()
-        except (ConnectionFailed, Timeout) as error:
-            say(f"batchgrad: {error}")
+        except BatchgradError as error:
+            say(f"batchgrad: {message(error)}")
     known = answer.model_dump() if answer else None
     if output != "table":
         write({"client": __version__, "service": known}, output)

@@ -4,7 +4,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from batchgrad.errors import Unavailable, extra
+from batchgrad.client import Client
+from batchgrad.errors import InvalidSpec, NotFound, Unavailable, extra
 
 Arrays = tuple[Any, Any]
 
@@ -56,3 +57,22 @@ def load(name: str) -> Arrays:
             f"{extra('service,demo')}"
         ) from error
     return _LOADERS[name](datasets)
+
+
+def store_if_missing(client: Client, dataset: str, note: Callable[[str], None]) -> None:
+    """Store one of NAMES if the service does not have it; any other dataset must be there.
+
+    Raises:
+        InvalidSpec: the service does not have the dataset, and it is not built in.
+    """
+    try:
+        client.dataset(dataset)
+    except NotFound as missing:
+        if dataset not in NAMES:
+            raise InvalidSpec(
+                f"{client.url} has no dataset {dataset!r}, nor does scikit-learn have it "
+                f"({', '.join(NAMES)}): add `--data {dataset}=FILE`; or store it in a running "
+                f"service (`batchgrad serve`) with `batchgrad datasets push {dataset} FILE`."
+            ) from missing
+        client.put_arrays(dataset, *load(dataset))
+        note(f"Stored scikit-learn's data as dataset {dataset}.")

@@ -11,9 +11,8 @@ from batchgrad.contract import Job, JobSpec, Plan, StepRow
 from batchgrad.contract.model import ShortcutName
 from batchgrad.display import averages
 from batchgrad.display.numbers import validation
-from batchgrad.errors import InvalidSpec, NotFound
 from batchgrad.http.following import succeeded
-from batchgrad.local import built_in
+from batchgrad.timeouts import Deadline
 
 VariantName = Literal["mean_gradient", "averaged_error", "mean_example", "mean_of_means"]
 VARIANT_NAMES: tuple[VariantName, ...] = get_args(VariantName)
@@ -52,25 +51,6 @@ class Variant:
         return None if self.diverged else validation(self.job)[1]
 
 
-def store_if_built_in(client: Client, dataset: str, note: Callable[[str], None]) -> None:
-    """Store a built-in dataset if the service does not have it; any other must be there.
-
-    Raises:
-        InvalidSpec: the service does not have the dataset, and it is not built in.
-    """
-    try:
-        client.dataset(dataset)
-    except NotFound as missing:
-        if dataset not in built_in.NAMES:
-            raise InvalidSpec(
-                f"{client.url} has no dataset {dataset!r}, nor does scikit-learn have it "
-                f"({', '.join(built_in.NAMES)}): start `batchgrad serve`, then "
-                f"`batchgrad datasets push {dataset} FILE.npz`, then compare again."
-            ) from missing
-        client.put_arrays(dataset, *built_in.load(dataset))
-        note(f"Stored scikit-learn's data as dataset {dataset}.")
-
-
 def variant_names(plan: Plan, selected: Sequence[ShortcutName]) -> list[VariantName]:
     """The mean gradient first, then the selected shortcuts, or those that the plan measures."""
     shortcuts = selected or plan.shortcuts
@@ -84,6 +64,7 @@ def compare(
     *,
     show: Callable[[Job], None] = lambda _: None,
     run: str | None = None,
+    timeout: float | None = None,
 ) -> Iterator[Variant]:
     """Train one variant after the other, with the same initial parameters and order of examples.
 
@@ -92,12 +73,14 @@ def compare(
 
     Raises:
         JobFailed, JobCancelled: a variant neither succeeded nor diverged.
+        NotFinished: a job had not ended `timeout` seconds after the start of the comparison.
     """
+    deadline = Deadline(timeout)
     plan = client.plan({**_sent(spec), "shortcuts": None, "update": "mean_gradient"})
     run = run or uuid.uuid4().hex[:12]
     for name in variant_names(plan, selected):
         job = client.submit(_variant_spec(spec, name, run))
-        for current in client.watch(job.id):
+        for current in client.watch(job.id, timeout=deadline.left()):
             job = current
             show(job)
         if not _diverged(job):

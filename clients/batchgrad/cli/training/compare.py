@@ -1,21 +1,29 @@
 """The command compare: train by the mean gradient and by shortcuts, and print the results."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from batchgrad.cli.common import Output, connect, write
+from batchgrad.cli.common import Output, write
+from batchgrad.cli.training.service import (
+    Data,
+    Private,
+    WaitTimeout,
+    named_files,
+    needs_private,
+    running_or_private,
+    store_data,
+)
+from batchgrad.cli.training.submit import Overrides, SpecFile
 from batchgrad.display.numbers import number, percent
 from batchgrad.display.terminal import say, table
 
 if TYPE_CHECKING:
-    from batchgrad.client import Client
-    from batchgrad.contract import Job, JobSpec
+    from collections.abc import Iterator
+
+    from batchgrad.contract import Job
     from batchgrad.contract.model import ShortcutName
     from batchgrad.local.compare import Variant
 
@@ -27,9 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     ctx: typer.Context,
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help='YAML or JSON; "-" reads standard input.')
-    ],
+    spec: SpecFile,
     *,
     shortcuts: Annotated[
         list[str] | None,
@@ -40,14 +46,10 @@ def compare(
             "and mean_of_means when weights differ.",
         ),
     ] = None,
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; repeatable."),
-    ] = None,
-    private: Annotated[
-        bool,
-        typer.Option("--private", help="Use a private service even if another one is running."),
-    ] = False,
+    override: Overrides = None,
+    private: Private = False,
+    data: Data = None,
+    timeout: WaitTimeout = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -80,20 +82,25 @@ def compare(
             plots.check_file(plot)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--plot") from error
+    files = named_files(data)
     loaded = load_job(spec, override or ())
     displays = _Displays()
+    private = private or needs_private(ctx)
     try:
         with (
-            _service(ctx, private=private) as (client, lasting),
+            running_or_private(ctx, private=private) as client,
             naming_lines(spec, override or ()),
         ):
-            comparing.store_if_built_in(client, loaded.dataset, say)
-            done = _train(client, loaded, selected, displays, lasting=lasting)
+            store_data(client, files, loaded.dataset)
+            training = comparing.compare(
+                client, loaded, selected, show=displays.show, timeout=timeout
+            )
+            done = _train(training, displays, lasting=not private)
     except KeyboardInterrupt:
         if displays.job is None:
             say("\nInterrupted; no job was submitted.")
         raise
-    _show(done, lasting=lasting, err=output != "table")
+    _show(done, lasting=not private, err=output != "table")
     if plot is not None:
         plots.to_file(plot, {variant.name: variant.curve for variant in done}, loaded.name)
         say(f"Wrote the plot of the losses to {plot}.")
@@ -114,37 +121,16 @@ def _shortcuts(given: list[str]) -> "list[ShortcutName]":
     return [name for name in SHORTCUT_NAMES if name in names]
 
 
-@contextmanager
-def _service(ctx: typer.Context, *, private: bool) -> "Iterator[tuple[Client, bool]]":
-    """A client, and whether its service keeps running afterwards."""
-    if not private:
-        with connect(ctx) as client:
-            if "BATCHGRAD_URL" in os.environ or ctx.find_root().obj or client.ready():
-                yield client, True
-                return
-    from batchgrad.local.private_service import private_service
-
-    say("Starting a private service …")
-    with private_service() as client:
-        yield client, False
-
-
 def _train(
-    client: "Client",
-    spec: "JobSpec",
-    selected: "list[ShortcutName]",
-    displays: "_Displays",
-    *,
-    lasting: bool,
+    training: "Iterator[Variant]", displays: "_Displays", *, lasting: bool
 ) -> "list[Variant]":
     """Train each variant, with progress on stderr."""
     from batchgrad.errors import JobCancelled
-    from batchgrad.local import compare as comparing
 
     done: list[Variant] = []
     with displays:
         try:
-            for variant in comparing.compare(client, spec, selected, show=displays.show):
+            for variant in training:
                 if not done:  # those of the other variants repeat these
                     for warning in variant.job.warnings:
                         say(f"warning: {warning}")

@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 
 LINES_EVERY_SECONDS = 5.0
 NOT_FINISHED = 101
+CANCELLED = 103
 
 
-def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> None:
+def watch(
+    client: "Client", job_id: str, timeout: float | None, output: str, *, lasting: bool = True
+) -> None:
     """Show progress on stderr, then the job on stdout; raise or exit by how it ended.
 
-    Ends when the job is paused, since only a user resumes it.
+    Ends when the job is paused, since only a user resumes it. `lasting`: the job goes on when
+    following stops, because its service does.
     """
     from batchgrad.display.progress import JobDisplay
     from batchgrad.errors import JobFailed, NotFinished
     from batchgrad.http.following import succeeded
 
     try:
-        with _detaching(job_id), JobDisplay(lines_every_seconds=LINES_EVERY_SECONDS) as display:
+        with (
+            detaching(job_id, lasting=lasting),
+            JobDisplay(lines_every_seconds=LINES_EVERY_SECONDS) as display,
+        ):
             note = _on_disconnect(client, display.note)
             for job in client.watch(job_id, timeout=timeout, on_disconnect=note):
                 display.update(job)
@@ -37,6 +44,8 @@ def watch(client: "Client", job_id: str, timeout: float | None, output: str) -> 
                     break
     except NotFinished as error:
         show(error.job, output)
+        if not lasting:
+            raise
         say(f"batchgrad: {error}")
         _again(job_id)
     show(job, output)
@@ -60,7 +69,7 @@ def follow(
     from batchgrad.errors import ConnectionFailed, ServerError
 
     seen = after
-    with _detaching(job_id):
+    with detaching(job_id):
         try:
             for event in client.events(
                 job_id,
@@ -87,11 +96,14 @@ def show(job: "Job", output: str) -> None:
 
 
 @contextmanager
-def _detaching(job_id: str) -> Iterator[None]:
-    """Ctrl-C stops following, not the job."""
+def detaching(job_id: str, *, lasting: bool = True) -> Iterator[None]:
+    """Ctrl-C stops following, and the job only where its service does not last."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if not lasting:
+            say("\nInterrupted; the private service is gone.")
+            raise typer.Exit(CANCELLED) from interrupt
         say(f"\nStopped following; job {job_id} goes on.")
         _again(job_id)
 
