@@ -87,6 +87,15 @@ class TextOptions(Wire):
     decimal: Literal[".", ","] = "."
     encoding: str = "utf-8"
     headings: Truth = Field(default=True, description="whether the first line names the columns")
+    gaps: list[Annotated[str, StringConstraints(max_length=256)]] | None = Field(
+        default=None,
+        max_length=256,
+        description="texts that mean a missing value; default in CSV: nothing, NA, N/A, NaN, null "
+        "and the like",
+    )
+    day_first: Truth | None = Field(
+        default=None, description="whether 3/4/2026 is 3 April; needed if no day is above 12"
+    )
 
 
 class PictureOptions(Wire):
@@ -114,6 +123,9 @@ class Column(Answer):
     lowest: float | None = None
     highest: float | None = None
     has_times: bool = False
+    date_form: Literal["iso", "day_first", "month_first"] | None = Field(
+        default=None, description="how a date's texts are written, if they are texts"
+    )
     inputs: list[str] = Field(default=[])
 
 
@@ -128,7 +140,7 @@ class Table(Answer):
 
     columns: list[Column]
     classes: list[str] | None = None
-    dropped: list[str] = Field(default=[])
+    dropped: list[str] = Field(default=[], description="columns of the file that are not used")
     constant: float = 0.0
     dates: DateRule = "days"
     rare: int = 1

@@ -1,0 +1,1 @@
+"""Read tables and arrays from files of many formats into contents of datasets."""
