@@ -15,7 +15,7 @@ from batchgrad.version import __version__
 
 if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules one by one
     from batchgrad import contract, errors
-    from batchgrad.client import Client
+    from batchgrad.client import AsyncClient, Client
     from batchgrad.contract import API_VERSION as API_VERSION
     from batchgrad.contract.examples import *  # noqa: F403
     from batchgrad.contract.figures import *  # noqa: F403
@@ -31,11 +31,12 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.errors import *  # noqa: F403
     from batchgrad.parsing.spec_files import load_gradients, load_job
 
-    __all__ = ["Client", "__version__", "load_gradients", "load_job"]
+    __all__ = ["AsyncClient", "Client", "__version__", "load_gradients", "load_job"]
     __all__ += contract.__all__
     __all__ += errors.__all__
 
 _MODULES = {
+    "AsyncClient": "client",
     "Client": "client",
     "load_job": "parsing.spec_files",
     "load_gradients": "parsing.spec_files",

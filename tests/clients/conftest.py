@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from batchgrad.cli.app import app
-from batchgrad.client import Client
+from batchgrad.client import AsyncClient, Client
 from batchgrad.http.retries import Retries
 
 TIME = "2026-01-02T03:04:05Z"
@@ -120,15 +120,20 @@ class Script:
 
     def client(self, **more: Any) -> Client:
         """A client whose network is this script and whose sleep takes no time."""
+        return Client("http://service", sleep=self.slept.append, **self._options(more))
+
+    def async_client(self, **more: Any) -> AsyncClient:
+        """The same for asyncio."""
+
+        async def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+
+        return AsyncClient("http://service", sleep=sleep, **self._options(more))
+
+    def _options(self, more: dict[str, Any]) -> dict[str, Any]:
         more.setdefault("retries", Retries(jitter=lambda: 1.0))
-        transport = httpx2.MockTransport(self)
-        return Client(
-            "http://service",
-            transport=transport,
-            sleep=self.slept.append,
-            clock=lambda: sum(self.slept),
-            **more,
-        )
+        clock = lambda: sum(self.slept)  # noqa: E731
+        return {"transport": httpx2.MockTransport(self), "clock": clock, **more}
 
 
 def answer(status: int, body: Any = None, **headers: str) -> httpx2.Response:

@@ -1,5 +1,6 @@
 """The client and the command line against the real service, without Ray (workers: 0)."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from batchgrad import Client, errors
+from batchgrad import AsyncClient, Client, errors
 from batchgrad.cli.app import app
 from batchgrad.local.private_service import private_service
 
@@ -86,6 +87,36 @@ def test_the_same_key_is_the_same_job(service: Client, spec_file: str) -> None:
     assert last is not None
     assert (last.loss, last.step) == (done.loss, list(service.steps(first.id))[-1].step)
     assert service.checkpoints(first.id)[0].parameters_digest == done.parameters_digest
+
+
+def test_the_same_with_asyncio_and_a_task_that_is_cancelled(
+    service: Client, folder: Path, spec_file: str
+) -> None:
+    [file] = folder.glob("*/token")
+    spec = yaml.safe_load(Path(spec_file).read_text())
+
+    async def main() -> None:
+        async with AsyncClient(service.url, file.read_text()) as client:
+            one, endless = await asyncio.gather(
+                client.submit(spec), client.submit({**spec, "epochs": 10**6})
+            )
+            waiting = asyncio.create_task(client.wait(endless.id))
+            kinds = [event.type async for event in client.events(one.id, follow=True)]
+            assert kinds[-1] == "end"
+            changes = [job async for job in client.watch(one.id)]
+            assert (changes[-1].status, changes[-1].step) == ("succeeded", 9)
+            async for event in client.events(endless.id, follow=True, progress=True):
+                if event.type == "progress":
+                    break
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await client.cancel(endless.id)
+            with pytest.raises(errors.JobCancelled):
+                await client.wait(endless.id, timeout=30)
+            assert endless.id in [job.id async for job in client.jobs(status="cancelled")]
+
+    asyncio.run(main())
 
 
 def test_errors_name_the_field(run: Run, spec_file: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import httpx2
@@ -12,16 +13,27 @@ from batchgrad import errors
 
 def stream(*events: dict[str, Any], broken: bool = False) -> httpx2.Response:
     """An event stream with these events, which may break off after them."""
+    headers = {"Content-Type": "text/event-stream"}
+    return httpx2.Response(200, stream=Stream(events, broken=broken), headers=headers)
 
-    def chunks() -> Any:
+
+class Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The bytes of an event stream, for both clients."""
+
+    def __init__(self, events: Sequence[dict[str, Any]], *, broken: bool) -> None:
+        self.events, self.broken = events, broken
+
+    def __iter__(self) -> Iterator[bytes]:
         yield b": hello\n\n"
-        for event in events:
+        for event in self.events:
             text = f"id: {event['seq']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
             yield text.encode()
-        if broken:
+        if self.broken:
             raise httpx2.ReadError("reset")
 
-    return httpx2.Response(200, content=chunks(), headers={"Content-Type": "text/event-stream"})
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
 
 
 def event(kit: Any, seq: int, kind: str = "progress") -> dict[str, Any]:

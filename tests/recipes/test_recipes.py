@@ -16,6 +16,7 @@ MOST_FILES = {
     "An optimizer": 4,
     "A figure of a step": 3,
     "An HTTP route": 4,
+    "A client method": 4,
     "A command": 5,
 }
 """Files that a recipe may touch, its test and the changelog among them."""

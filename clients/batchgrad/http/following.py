@@ -1,6 +1,6 @@
 """Follow a job: its events as they come, and its state until it ends."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx2
@@ -17,6 +17,7 @@ from batchgrad.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
+from batchgrad.http.connections import EventStream
 from batchgrad.http.responses import decode_text
 from batchgrad.http.session import Session
 
@@ -50,9 +51,9 @@ class ReconnectTimeout:
         return self.seconds is None or self.clock() - self._since < self.seconds
 
 
-def follow_events(
+async def follow_events(
     session: Session, path: str, after: int, reconnect: ReconnectTimeout
-) -> Iterator[Event]:
+) -> AsyncGenerator[Event]:
     """Every event with a `seq` above `after`, up to and with `end`; reconnects where it left off.
 
     Raises ConnectionFailed, or the service's own error, when `retries.max_attempts` connections in
@@ -62,10 +63,13 @@ def follow_events(
     failures, opened = 0, False
     while True:
         try:
-            with session.stream_events(path, after) as source:
+            async with session.stream_events(path, after) as stream:
                 failures, opened = 0, True
                 reconnect.reset()
-                for event in _new_events(source, after):
+                async for sent in stream.events:
+                    event = _event(sent, stream)
+                    if event is None or event.seq <= after:  # the service may repeat earlier ones
+                        continue
                     after = event.seq
                     yield event
                     if event.type == "end":
@@ -83,26 +87,22 @@ def follow_events(
         given_up = session.retries.delay(failures) is None
         if given_up and not (opened and reconnect.allows_retry(cause)):
             raise cause
-        session.sleep(session.retries.backoff(failures))
+        await session.sleep(session.retries.backoff(failures))
 
 
-def _new_events(source: httpx2.EventSource, after: int) -> Iterator[Event]:
-    """The stream's events above `after`; after a break the service may repeat earlier ones."""
-    for sent in source:
-        if sent.data:
-            event = decode_text(Event, sent.data, source.response)
-            if event.seq > after:
-                yield event
+def _event(sent: httpx2.ServerSentEvent, stream: EventStream) -> Event | None:
+    """What was sent as an event of a job; None for a comment."""
+    return decode_text(Event, sent.data, stream.response) if sent.data else None
 
 
-def watch_job(
-    read: Callable[[], Job],
+async def watch_job(
+    read: Callable[[], Awaitable[Job]],
     *,
     timeout: float | None,
     poll_interval: float,
     reconnect: ReconnectTimeout,
-    sleep: Callable[[float], None],
-) -> Iterator[Job]:
+    sleep: Callable[[float], Awaitable[None]],
+) -> AsyncGenerator[Job]:
     """The job each time that it has changed; the last one is terminal.
 
     Raises NotFinished after `timeout` seconds, or when the service is silent for longer than
@@ -113,7 +113,7 @@ def watch_job(
     last: Job | None = None
     while True:
         try:
-            job = read()
+            job = await read()
         except (ConnectionFailed, Timeout, ServerError) as error:
             if last is None or reconnect.seconds == 0:
                 raise
@@ -137,7 +137,7 @@ def watch_job(
                 f"{job.steps_planned}; it goes on.",
                 job,
             )
-        sleep(poll_interval)
+        await sleep(poll_interval)
 
 
 def succeeded(job: Job) -> Job:

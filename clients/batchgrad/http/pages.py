@@ -1,6 +1,6 @@
 """Lists that the service sends page by page."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
 from typing import TypeVar
 
 from batchgrad.contract import Ledger, LedgerEntry, Page
@@ -14,26 +14,29 @@ LEDGER_PAGE = 1000
 Item = TypeVar("Item", bound=Answer)
 
 
-def pages(session: Session, kind: type[Page[Item]], path: str, params: Params) -> Iterator[Item]:
+async def pages(
+    session: Session, kind: type[Page[Item]], path: str, params: Params
+) -> AsyncGenerator[Item]:
     """The items of all pages, each page fetched when it is needed."""
     after: str | None = None
     while True:
         query = params if after is None else {**params, "after": after}
-        page = decode(kind, session.send("GET", path, params=query))
-        yield from page.data
+        page = decode(kind, await session.send("GET", path, params=query))
+        for item in page.data:
+            yield item
         if page.next is None:
             return
         after = page.next
 
 
-def ledger(session: Session, path: str, params: Params, limit: int | None) -> Ledger:
+async def ledger(session: Session, path: str, params: Params, limit: int | None) -> Ledger:
     """The first `limit` rows of a ledger, or all of them, as one page."""
     data: list[LedgerEntry] = []
     after: str | None = None
     while True:
         rows = LEDGER_PAGE if limit is None else min(LEDGER_PAGE, limit - len(data))
         query: Params = {**params, "limit": rows, "after": after}
-        page = decode(Ledger, session.send("GET", path, params=query))
+        page = decode(Ledger, await session.send("GET", path, params=query))
         data += page.data
         after = page.next
         if after is None or len(data) == limit:

@@ -1,6 +1,9 @@
 """Decode HTTP answers into values of the contract, or into errors."""
 
+import inspect
+import traceback
 import warnings
+from types import FrameType
 from typing import TypeVar
 
 import httpx2
@@ -50,9 +53,16 @@ def refusal(response: httpx2.Response) -> ApiError:
 
 
 def warn(response: httpx2.Response) -> None:
-    """A UserWarning with the text of the answer's Warning header, at the client's caller."""
+    """A UserWarning with the text of the answer's Warning header, at the line of the user's."""
     if warned := response.headers.get("Warning"):
-        warnings.warn(warned.split('"')[1] if '"' in warned else warned, stacklevel=3)
+        text = warned.split('"')[1] if '"' in warned else warned
+        frames = enumerate(traceback.walk_stack(inspect.currentframe()), 1)
+        level = next(n for n, (frame, _) in frames if not _ours(frame))
+        warnings.warn(text, stacklevel=level)
+
+
+def _ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "batchgrad"
 
 
 def sent(request: httpx2.Request) -> SentRequest:

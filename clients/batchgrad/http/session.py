@@ -2,9 +2,8 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from batchgrad.errors import (
     UnexpectedAnswer,
 )
 from batchgrad.http.addresses import checked_token, checked_url, environment_fault, proxy_between
+from batchgrad.http.connections import Connection, Content, EventStream
 from batchgrad.http.responses import refusal, sent
 from batchgrad.http.retries import RETRIED_STATUSES, Retries, retry_after_seconds
 from batchgrad.parsing.plain import nonfinite, plain
@@ -49,13 +49,14 @@ class Session:
 
     def __init__(
         self,
+        connect: Callable[..., Connection],
         url: str,
         token: str | None,
         *,
         timeout: float | None = timeouts.REQUEST,
-        transport: httpx2.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | httpx2.AsyncBaseTransport | None = None,
         retries: Retries | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Any] | None = None,
     ) -> None:
         address, known = checked_url(url), checked_token(token)
         if address.login and known:
@@ -65,28 +66,32 @@ class Session:
         self.url = address.url
         self.timeout = timeout
         self.retries = retries or Retries()
-        self.sleep = sleep
         self._proxy = proxy_between(address) if transport is None else None
         headers = {"User-Agent": f"batchgrad/{__version__}", "Accept": "application/json"}
         if known:
             headers["Authorization"] = f"Bearer {known}"
         try:
-            self._http = httpx2.Client(
+            self._connection = connect(
+                transport,
+                sleep,
                 base_url=self.url,
                 headers=headers,
                 timeout=_limits(timeout),
-                transport=transport,
                 auth=address.login or (None if known else _with_local_token),
                 trust_env=not address.loopback,  # a proxy cannot see this machine
             )
         except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
             raise environment_fault(error) from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        await self._connection.close()
 
-    def send(
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self._connection.sleep(seconds)
+
+    async def send(
         self,
         method: str,
         path: str,
@@ -103,7 +108,7 @@ class Session:
             cause: BatchgradError
             wait: float | None = None
             try:
-                response = self._once(method, path, params, body, headers, timeout)
+                response = await self._once(method, path, params, body, headers, timeout)
             except REPEATABLE as error:
                 cause = self.broken(error)
             else:
@@ -117,17 +122,17 @@ class Session:
             delay = self.retries.delay(failures, wait)
             if delay is None:
                 raise cause
-            self.sleep(delay)
+            await self.sleep(delay)
 
-    def answers(self, path: str) -> bool:
+    async def answers(self, path: str) -> bool:
         """Whether the answer to a GET is 200; False without an answer. Never retries."""
         try:
             with _sendable():
-                return self._http.get(path).status_code == 200
+                return (await self._connection.request("GET", path)).status_code == 200
         except (httpx2.TransportError, UnexpectedAnswer):
             return False
 
-    def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
+    async def send_json(self, method: str, path: str, body: Any, **more: Any) -> httpx2.Response:
         """`send` with a JSON body, which may contain numpy's numbers and arrays."""
         try:
             value = plain(body)
@@ -141,23 +146,24 @@ class Session:
             message = str(error) if where is None else f"{where}; give finite numbers"
             raise InvalidSpec(f"Nothing was sent: JSON cannot represent it: {message}.") from error
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
-        return self.send(method, path, body=text.encode(), headers=headers, **more)
+        return await self.send(method, path, body=text.encode(), headers=headers, **more)
 
-    @contextmanager
-    def stream_events(self, path: str, last_event_id: int) -> Iterator[httpx2.EventSource]:
+    @asynccontextmanager
+    async def stream_events(self, path: str, last_event_id: int) -> AsyncIterator[EventStream]:
         """One connection to an event stream, from the event after an id; raises httpx2's errors."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id > 0:
             headers["Last-Event-ID"] = str(last_event_id)
         timeout = _limits(self.timeout)
         timeout.read = STREAM_SILENCE_SECONDS
-        with _sendable(), self._http.sse(path, headers=headers, timeout=timeout) as source:
-            if source.response.status_code >= 400:
-                source.response.read()
-                raise refusal(source.response)
-            yield source
+        opened = self._connection.events(path, headers=headers, timeout=timeout)
+        with _sendable():
+            async with opened as stream:
+                if stream.response.status_code >= 400:
+                    raise refusal(stream.response)
+                yield stream
 
-    def _once(
+    async def _once(
         self,
         method: str,
         path: str,
@@ -169,23 +175,23 @@ class Session:
         if isinstance(body, Path):
             try:
                 with body.open("rb") as file:  # opened anew for each attempt
-                    return self._request(method, path, params, file, headers, timeout)
+                    return await self._request(method, path, params, file, headers, timeout)
             except OSError as error:
                 raise FileFailed(f"{body} cannot be read: {error}.") from error
-        return self._request(method, path, params, body, headers, timeout)
+        return await self._request(method, path, params, body, headers, timeout)
 
-    def _request(
+    async def _request(
         self,
         method: str,
         path: str,
         params: Params | None,
-        content: Any,
+        content: Content,
         headers: Mapping[str, str] | None,
         timeout: float | None,
     ) -> httpx2.Response:
         try:
             with _sendable():
-                return self._http.request(
+                return await self._connection.request(
                     method,
                     path,
                     params={k: v for k, v in (params or {}).items() if v is not None},

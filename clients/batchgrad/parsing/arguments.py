@@ -82,6 +82,13 @@ def texts(name: str, value: Any) -> list[str]:
     return [text(name, word) for word in words]
 
 
+def function(name: str, value: Any) -> Callable[..., Any]:
+    """Something that can be called."""
+    if not callable(value):
+        raise InvalidArgument(f"{name} is {_kind(value)}; expected a function.")
+    return value
+
+
 def path(name: str, value: Any) -> Path:
     """A path to a file."""
     try:

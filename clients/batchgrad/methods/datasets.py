@@ -1,24 +1,24 @@
-"""The requests of a client for datasets."""
+"""Store, read and delete datasets."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from batchgrad import timeouts
 from batchgrad.contract import Dataset, Page
 from batchgrad.files import npz_content
-from batchgrad.http.base_client import BaseClient
 from batchgrad.http.npz import npz_bytes
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import dataset_path
 from batchgrad.http.responses import decode
+from batchgrad.methods.base import BaseMethods
 from batchgrad.parsing import arguments
 
 
-class DatasetClient(BaseClient):
-    """Store, read and delete datasets; see `Client`."""
+class DatasetMethods(BaseMethods):
+    """The requests for datasets."""
 
-    def put_dataset(
+    async def put_dataset(
         self,
         name: str,
         content: str | Path | bytes | bytearray | memoryview,
@@ -30,7 +30,7 @@ class DatasetClient(BaseClient):
 
         The same content again changes nothing; other content is a Conflict without `replace`.
         """
-        response = self._session.send(
+        response = await self._session.send(
             "PUT",
             dataset_path(name),
             params={"replace": "true" if replace else None},
@@ -40,7 +40,7 @@ class DatasetClient(BaseClient):
         )
         return decode(Dataset, response)
 
-    def put_arrays(
+    async def put_arrays(
         self,
         name: str,
         inputs: Any,
@@ -52,16 +52,16 @@ class DatasetClient(BaseClient):
     ) -> Dataset:
         """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,)."""
         content = npz_bytes(inputs, targets, weights)
-        return self.put_dataset(name, content, replace=replace, timeout=timeout)
+        return await self.put_dataset(name, content, replace=replace, timeout=timeout)
 
-    def dataset(self, name: str) -> Dataset:
+    async def dataset(self, name: str) -> Dataset:
         """A dataset's shape, kind and digest."""
-        return decode(Dataset, self._session.send("GET", dataset_path(name)))
+        return decode(Dataset, await self._session.send("GET", dataset_path(name)))
 
-    def datasets(self) -> Iterator[Dataset]:
+    def datasets(self) -> AsyncIterator[Dataset]:
         """All datasets, fetched page by page."""
         return pages(self._session, Page[Dataset], "/v1/datasets", {})
 
-    def delete_dataset(self, name: str) -> None:
+    async def delete_dataset(self, name: str) -> None:
         """Delete a dataset; Conflict while a job uses it."""
-        self._session.send("DELETE", dataset_path(name))
+        await self._session.send("DELETE", dataset_path(name))

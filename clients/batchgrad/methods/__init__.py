@@ -1,0 +1,1 @@
+"""The methods of a client, each defined once: as a coroutine, or as an async iterator."""

@@ -1,0 +1,84 @@
+"""Create, list, steer and delete jobs."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from batchgrad import timeouts
+from batchgrad.contract import (
+    GradientsRequest,
+    GradientsResponse,
+    Job,
+    JobSpec,
+    JobStatus,
+    Page,
+    Plan,
+)
+from batchgrad.http.pages import pages
+from batchgrad.http.requests import job_path, spec_body
+from batchgrad.http.responses import decode
+from batchgrad.http.session import Params
+from batchgrad.methods.base import BaseMethods
+from batchgrad.parsing import arguments
+
+
+class JobMethods(BaseMethods):
+    """The requests for jobs, and the question about one minibatch."""
+
+    async def submit(
+        self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Job:
+        """Create a job; the same key with the same spec returns the same job."""
+        if idempotency_key is None:
+            idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
+        headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
+        return decode(
+            Job, await self._session.send_json("POST", "/v1/jobs", spec_body(spec), headers=headers)
+        )
+
+    async def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
+        """What a job with this spec would do; creates no job."""
+        return decode(Plan, await self._session.send_json("POST", "/v1/plans", spec_body(spec)))
+
+    async def job(self, job_id: str) -> Job:
+        """The current state of a job."""
+        return decode(Job, await self._session.send("GET", job_path(job_id)))
+
+    def jobs(
+        self, *, status: Sequence[JobStatus] | JobStatus = (), label: str | None = None
+    ) -> AsyncIterator[Job]:
+        """Jobs, newest first, fetched page by page; `label` is KEY=VALUE."""
+        params: Params = {
+            "status": arguments.texts("status", status),
+            "label": arguments.optional(arguments.text, "label", label),
+        }
+        return pages(self._session, Page[Job], "/v1/jobs", params)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel at the next step boundary; Conflict if the job has ended."""
+        return decode(Job, await self._session.send("POST", f"{job_path(job_id)}/cancel"))
+
+    async def pause(self, job_id: str) -> Job:
+        """Write a checkpoint and stop at the next step boundary; `resume` goes on from there."""
+        return decode(Job, await self._session.send("POST", f"{job_path(job_id)}/pause"))
+
+    async def resume(self, job_id: str) -> Job:
+        """Queue a paused job again; its result has the same bits as without the pause."""
+        return decode(Job, await self._session.send("POST", f"{job_path(job_id)}/resume"))
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its steps and checkpoints."""
+        await self._session.send("DELETE", job_path(job_id))
+
+    async def gradients(
+        self,
+        request: GradientsRequest | Mapping[str, Any],
+        *,
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> GradientsResponse:
+        """The mean gradient of one minibatch, and each shortcut's gradient and error."""
+        timeout = arguments.timeout("timeout", timeout)
+        response = await self._session.send_json(
+            "POST", "/v1/gradients", spec_body(request), timeout=timeout
+        )
+        return decode(GradientsResponse, response)

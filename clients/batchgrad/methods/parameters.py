@@ -1,0 +1,88 @@
+"""Download trained parameters."""
+
+from pathlib import Path
+
+from batchgrad import timeouts
+from batchgrad.contract import Kept, Precision
+from batchgrad.files import (
+    ParametersFormat,
+    check_target,
+    parameters_format,
+    write_atomically,
+)
+from batchgrad.http.requests import job_path
+from batchgrad.http.responses import warn
+from batchgrad.http.session import Params
+from batchgrad.methods.base import BaseMethods
+from batchgrad.parsing import arguments
+
+
+class ParametersMethods(BaseMethods):
+    """Trained parameters, as bytes or as a file."""
+
+    async def parameters(
+        self,
+        job_id: str,
+        *,
+        format: ParametersFormat = "safetensors",  # noqa: A002 (what the query calls it too)
+        which: Kept | None = None,
+        step: int | None = None,
+        fold: bool = False,
+        precision: Precision | None = None,
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> bytes:
+        """Trained parameters: those that the job keeps, or `which`, or those after `step` steps.
+
+        `fold` folds the standardization of inputs into the first layer, so that the network takes
+        raw inputs; raises InvalidRequest if that layer cannot, or not in this `precision` (default
+        the job's): where means are many deviations from 0, only float64 is precise enough. If the
+        newest checkpoint is damaged, returns the previous one's, with a UserWarning.
+        """
+        params: Params = {
+            "format": arguments.text("format", format),
+            "which": arguments.optional(arguments.text, "which", which),
+            "step": arguments.optional(arguments.whole, "step", step),
+            "fold": "true" if fold else None,
+            "precision": arguments.optional(arguments.text, "precision", precision),
+        }
+        answer = await self._session.send(
+            "GET",
+            f"{job_path(job_id)}/parameters",
+            params=params,
+            headers={"Accept": "*/*"},
+            timeout=arguments.timeout("timeout", timeout),
+        )
+        warn(answer)
+        return answer.content
+
+    async def download(
+        self,
+        job_id: str,
+        path: str | Path,
+        *,
+        format: ParametersFormat | None = None,  # noqa: A002
+        which: Kept | None = None,
+        step: int | None = None,
+        fold: bool = False,
+        precision: Precision | None = None,
+        timeout: float | None = timeouts.LONG_REQUEST,
+    ) -> Path:
+        """Write the parameters to a file, in the format of its name: .safetensors or .npz.
+
+        `format` overrides the name. Replaces a file of parameters; raises FileFailed for any other
+        existing file.
+        """
+        target = arguments.path("path", path)
+        kind = format or parameters_format(target)
+        check_target(target)
+        content = await self.parameters(
+            job_id,
+            format=kind,
+            which=which,
+            step=step,
+            fold=fold,
+            precision=precision,
+            timeout=timeout,
+        )
+        write_atomically(target, content)
+        return target
