@@ -2,7 +2,7 @@
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import typer
 from typer.core import TyperCommand
@@ -67,14 +67,12 @@ def connect(ctx: typer.Context) -> "Client":
     return factory()
 
 
-def write(value: "BaseModel | Sequence[BaseModel] | Mapping[str, Any]", output: str) -> None:
+Result = Union["BaseModel", Mapping[str, Any]]
+
+
+def write(value: Result | Sequence[Result], output: str) -> None:
     """A result as one JSON or YAML document."""
-    if isinstance(value, Mapping):
-        plain: Any = value
-    elif isinstance(value, Sequence):
-        plain = [one.model_dump(mode="json") for one in value]
-    else:
-        plain = value.model_dump(mode="json")
+    plain: Any = [_plain(one) for one in value] if isinstance(value, Sequence) else _plain(value)
     if output == "json":
         import json
 
@@ -86,3 +84,7 @@ def write(value: "BaseModel | Sequence[BaseModel] | Mapping[str, Any]", output: 
             plain, sort_keys=False, allow_unicode=takes_unicode(), explicit_start=True
         )
         typer.echo(text, nl=False)
+
+
+def _plain(value: Result) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else value.model_dump(mode="json")

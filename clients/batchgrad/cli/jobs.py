@@ -42,17 +42,37 @@ def list_jobs(
     label: Annotated[
         str | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this label.")
     ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Sort all these jobs by a figure or a key of the spec, such as validation_loss, "
+            "created or optimizer.learning_rate; the smallest first, jobs without it last.",
+        ),
+    ] = None,
+    descending: Annotated[
+        bool, typer.Option("--descending", help="With --sort: the largest first.")
+    ] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--columns",
+            metavar="NAME,NAME",
+            help="Show these values, named as for --sort; repeatable.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of jobs.")] = 20,
     output: Output = "table",
 ) -> None:
     """List jobs, newest first.
 
-    batchgrad list --status running --status queued
+    batchgrad list --label sweep=digits-3f9a --sort validation_loss --columns id,batch_size,loss
     """
     from itertools import islice
 
     from batchgrad.contract import JOB_STATUSES
     from batchgrad.display import jobs
+    from batchgrad.display.tables import columns
 
     unknown = set(status or ()) - set(JOB_STATUSES)
     if unknown:
@@ -60,10 +80,24 @@ def list_jobs(
             f"{', '.join(sorted(unknown))}: expected one of {', '.join(JOB_STATUSES)}.",
             param_hint="--status",
         )
+    if descending and sort is None:
+        raise typer.BadParameter("give it with --sort NAME.", param_hint="--descending")
     statuses = cast("list[JobStatus]", status or [])
+    chosen = [name.strip() for text in names or () for name in text.split(",")]
     with connect(ctx) as client:
-        found = list(islice(client.jobs(status=statuses, label=label), limit))
-    jobs.show_jobs(found) if output == "table" else write(found, output)
+        newest = client.jobs(status=statuses, label=label)
+        found = list(newest if sort else islice(newest, limit))
+    rows = [columns.values(job) for job in found]
+    [*chosen, key] = columns.resolve([*chosen, sort or "created_at"], rows)
+    if sort:
+        order = columns.ordered(rows, key, descending=descending)[:limit]
+        found, rows = [found[index] for index in order], [rows[index] for index in order]
+    if output == "table":
+        jobs.show_jobs(rows, chosen or columns.DEFAULT)
+    elif chosen:
+        write([{name: row.get(name) for name in chosen} for row in rows], output)
+    else:
+        write(found, output)
 
 
 def wait(

@@ -10,16 +10,16 @@ from batchgrad.display.numbers import (
     counted,
     number,
     other_figures,
-    percent,
     place,
     short,
     size,
     step_figures,
 )
+from batchgrad.display.tables import columns
 from batchgrad.display.terminal import properties, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
 
@@ -65,25 +65,14 @@ def noise(scale: float | None) -> str:
     return "undetermined" if scale is None else number(scale)
 
 
-def show_jobs(jobs: "list[Job]") -> None:
-    """Print jobs, one in each row."""
-    if not jobs:
+def show_jobs(rows: "Sequence[Mapping[str, Any]]", names: "Sequence[str]") -> None:
+    """Print jobs, one in each row; `rows` hold their values by the names of columns."""
+    if not rows:
         say("No jobs. Next: batchgrad submit SPEC.yaml --watch")
         return
     table(
-        ["id", "name", "status", "step", "loss", "validation accuracy", "created"],
-        [
-            [
-                job.id,
-                job.name,
-                job.status,
-                f"{job.step}/{job.steps_planned}",
-                number(job.loss),
-                percent(job.validation_accuracy),
-                job.created_at.isoformat(timespec="seconds"),
-            ]
-            for job in jobs
-        ],
+        [columns.heading(name) for name in names],
+        [[columns.cell(name, row) for name in names] for row in rows],
     )
 
 
