@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchgrad import Client
 from batchgrad.contract import TERMINAL, Job, StepRow
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.private_service import private_service
 from benchmarks.contestants import Ours, spec
 from benchmarks.memory import peak_bytes, peak_bytes_below
 from benchmarks.peers import ContestantFailed

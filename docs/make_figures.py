@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from batchgrad.client import Client
-from batchgrad.local import demo
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine import demo
+from batchgrad.user_machine.private_service import private_service
 
 HERE = Path(__file__).parent / "figures"
 EXACT, SHORTCUT, ACCENT = "#1b6ca8", "#d1495b", "#8a8a8a"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract import JobSpec
-from batchgrad.local import built_in, demo
 from batchgrad.parsing.spec_files import load_job
+from batchgrad.user_machine import built_in, demo
 from tests.service.planned import planned
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

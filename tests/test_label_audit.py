@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import JobSpec
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile
 from batchgrad_service.routes.ledger_pages import ledger_page
 from tests.engine.attempts import attempt

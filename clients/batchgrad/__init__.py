@@ -2,10 +2,10 @@
 
 This package is the light client: it needs neither numpy nor Ray.
 
-    from batchgrad import Client, JobFailed, load_job
+    import batchgrad
 
-    with Client() as client:
-        job = client.wait(client.submit(load_job("digits.yaml")).id)
+    with batchgrad.local() as client:  # a private service; Client() for one that runs
+        job = client.wait(client.submit(batchgrad.load_job("digits.yaml")).id)
 """
 
 import importlib
@@ -30,8 +30,9 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.views import *  # noqa: F403
     from batchgrad.errors import *  # noqa: F403
     from batchgrad.parsing.spec_files import load_gradients, load_job
+    from batchgrad.user_machine.private_service import local
 
-    __all__ = ["AsyncClient", "Client", "__version__", "load_gradients", "load_job"]
+    __all__ = ["AsyncClient", "Client", "__version__", "load_gradients", "load_job", "local"]
     __all__ += contract.__all__
     __all__ += errors.__all__
 
@@ -40,6 +41,7 @@ _MODULES = {
     "Client": "client",
     "load_job": "parsing.spec_files",
     "load_gradients": "parsing.spec_files",
+    "local": "user_machine.private_service",
 }
 _WHOLE_MODULES = ("errors", "contract")
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from batchgrad import Client
 from batchgrad.contract import Ledger
-from batchgrad.local.demo import digits
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.demo import digits
+from batchgrad.user_machine.private_service import private_service
 
 FRACTION = 0.05
 FOLDS = 5

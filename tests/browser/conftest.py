@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, create_engine
 
 from batchgrad.client import Client
-from batchgrad.local.demo import digits, spec
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.demo import digits, spec
+from batchgrad.user_machine.private_service import private_service
 from tests.browser.__main__ import CHROMIUM
 
 if TYPE_CHECKING:

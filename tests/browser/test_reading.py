@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from batchgrad.local.private_service import COMMAND, private_service
+from batchgrad.user_machine.private_service import COMMAND, private_service
 from tests.browser.conftest import OpenPage, Running
 
 PAGES = ("/", "/submit", "/try", "/jobs/{job}", "/jobs/{job}/examples", "/jobs/none")

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import batchgrad
 from batchgrad import AsyncClient, Client, errors
 from batchgrad.cli.app import app
-from batchgrad.local.private_service import private_service
 
 Run = Callable[..., Result]
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Client]:
-    with private_service(folder=folder) as client:
+    with batchgrad.local(folder=folder) as client:
         inputs = np.arange(60.0, dtype=np.float32).reshape(20, 3) / 60
         client.put_arrays("few", inputs, np.arange(20) % 2)
         yield client

@@ -13,8 +13,8 @@ from batchgrad import Client
 from batchgrad.cli.app import app
 from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidSpec, JobCancelled, JobFailed
-from batchgrad.local import built_in
-from batchgrad.local import compare as comparing
+from batchgrad.user_machine import built_in
+from batchgrad.user_machine import compare as comparing
 
 Outcome = dict[str, Any]
 SUCCESS: Outcome = {"status": "succeeded", "reason": None, "step": 4}

@@ -12,7 +12,7 @@ import pytest
 from batchgrad import Client
 from batchgrad.contract import JobSpec
 from batchgrad.errors import JobCancelled, JobFailed
-from batchgrad.local import demo
+from batchgrad.user_machine import demo
 
 DIGEST = "sha256:" + "1" * 64
 

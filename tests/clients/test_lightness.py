@@ -14,7 +14,9 @@ def loaded_after(imports: str) -> set[str]:
 
 
 def test_the_client_loads_neither_numpy_nor_ray_nor_the_other_packages() -> None:
-    modules = loaded_after("batchgrad, batchgrad.client, batchgrad.cli, batchgrad.local.demo")
+    modules = loaded_after(
+        "batchgrad, batchgrad.client, batchgrad.cli, batchgrad.user_machine.demo"
+    )
     assert "batchgrad.client" in modules
     assert not modules.intersection(HEAVY)
 

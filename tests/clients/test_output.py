@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from batchgrad import Job, StepRow, Version
 from batchgrad.cli.app import app
-from batchgrad.local import compare, demo
+from batchgrad.user_machine import compare, demo
 from batchgrad_service.data_directory import leftovers
 
 UNTIL_STOPPED = {"serve"}

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+import batchgrad
 from batchgrad import Client
-from batchgrad.errors import Unavailable
-from batchgrad.local.private_service import private_service
+from batchgrad.errors import FileFailed, InvalidArgument, Unavailable
+from batchgrad.user_machine.private_service import private_service
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_serve.py")))
 
@@ -38,6 +40,15 @@ def test_it_serves_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPa
         environment = json.loads((directory / "environment.json").read_text())
     assert not answers(client.url)
     assert "BATCHGRAD_DATABASE_URL" not in environment
+
+
+def test_wrong_arguments_of_local_are_refused(folder: Path) -> None:
+    with pytest.raises(InvalidArgument, match="folder is a int; expected a path"):
+        batchgrad.local(folder=cast("Any", 5))
+    with pytest.raises(InvalidArgument, match="start_timeout is a str"):
+        batchgrad.local(start_timeout=cast("Any", "soon"))
+    with pytest.raises(FileFailed, match="No such file"), batchgrad.local(folder=folder / "none"):
+        pytest.fail("it never started")
 
 
 def test_the_log_of_a_service_that_dies_at_the_start_is_quoted(folder: Path) -> None:
@@ -69,7 +80,7 @@ def test_a_service_that_does_not_stop_is_killed(folder: Path) -> None:
 def test_a_killed_owner_leaves_nothing(folder: Path) -> None:
     code = (
         "import pathlib, time\n"
-        "from batchgrad.local.private_service import private_service\n"
+        "from batchgrad.user_machine.private_service import private_service\n"
         f"folder = pathlib.Path({str(folder)!r})\n"
         f"with private_service({(*FAKE, 'good')!r}, folder=folder) as client:\n"
         "    print(client.url, flush=True)\n"

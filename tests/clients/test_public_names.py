@@ -29,7 +29,7 @@ CONSTANTS = """
     ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS
     LOSSES OPTIMIZERS SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS
 """
-OTHERS = "AsyncClient Client __version__ load_gradients load_job"
+OTHERS = "AsyncClient Client __version__ load_gradients load_job local"
 
 
 def test_the_public_names_are_these() -> None:

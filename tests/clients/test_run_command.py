@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 from batchgrad import Client
-from batchgrad.local import private_service
+from batchgrad.user_machine import private_service
 
 Run = Callable[..., Result]
 

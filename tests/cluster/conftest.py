@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from tests.cluster.cluster import MOUNTED, Cluster
 from tests.cluster.hosts import INSIDE
 

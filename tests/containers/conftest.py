@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from tests.containers.__main__ import ENABLED
 from tests.containers.engine import Engine, EngineUnavailableError, make_images
 from tests.containers.stack import Stack

@@ -10,7 +10,7 @@ import pytest
 
 from batchgrad.client import Client
 from batchgrad.contract import Job
-from batchgrad.local import demo
+from batchgrad.user_machine import demo
 from tests.containers.stack import STARTED, Stack
 from tests.end_to_end.digits_job import bits
 

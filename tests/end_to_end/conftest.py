@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.local.demo import digits
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.demo import digits
+from batchgrad.user_machine.private_service import private_service
 
 COMMAND = (
     "env",

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchgrad.client import Client
 from batchgrad.contract import Event, Job
-from batchgrad.local import demo
+from batchgrad.user_machine import demo
 
 PATIENCE_SECONDS = 60.0
 

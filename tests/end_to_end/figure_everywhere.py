@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from batchgrad.cli.app import app
 from batchgrad.client import Client
-from batchgrad.local.demo import digits, spec
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.demo import digits, spec
+from batchgrad.user_machine.private_service import private_service
 
 START_SECONDS = 60.0
 

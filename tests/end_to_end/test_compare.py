@@ -6,9 +6,9 @@ import pytest
 
 from batchgrad import Client
 from batchgrad.contract import JobSpec
-from batchgrad.local import built_in
-from batchgrad.local import compare as comparing
 from batchgrad.parsing.spec_files import load_job
+from batchgrad.user_machine import built_in
+from batchgrad.user_machine import compare as comparing
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

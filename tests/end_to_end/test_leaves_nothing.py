@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.client import Client
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from batchgrad_engine.checkpoints.checkpoints import read
 from tests.end_to_end.digits_job import (
     ENDLESS,

@@ -15,8 +15,8 @@ import httpx2
 
 from batchgrad.client import Client
 from batchgrad.contract import Job
-from batchgrad.local.demo import digits
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine.demo import digits
+from batchgrad.user_machine.private_service import private_service
 from tests.monitoring.programs import program
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/rules/alerts.yml"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import GradientsResponse
-from batchgrad.local import demo
+from batchgrad.user_machine import demo
 from tests.question.comparison import flat
 from tests.question.sample_requests import ask, digits
 

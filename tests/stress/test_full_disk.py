@@ -10,7 +10,7 @@ import pytest
 
 from batchgrad.client import Client
 from batchgrad.errors import BatchgradError
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from tests.stress.services import PATIENCE_SECONDS, serving, until_job
 
 MIB = 2**20

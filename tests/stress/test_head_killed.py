@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad.local import demo
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine import demo
+from batchgrad.user_machine.private_service import private_service
 from batchgrad_workers.system.processes import session_members
 
 PATIENCE_SECONDS = 120.0

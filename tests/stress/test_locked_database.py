@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from tests.end_to_end.digits_job import spec
 from tests.stress.services import PATIENCE_SECONDS, serving, until_job
 

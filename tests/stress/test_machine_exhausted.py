@@ -9,8 +9,8 @@ from pathlib import Path
 
 from batchgrad.client import Client
 from batchgrad.contract import Job
-from batchgrad.local import demo
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine import demo
+from batchgrad.user_machine.private_service import private_service
 
 PATIENCE_SECONDS = 90.0
 

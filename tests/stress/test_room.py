@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from batchgrad.client import Client
-from batchgrad.local.demo import digits
+from batchgrad.user_machine.demo import digits
 from tests.stress.services import serving, until
 
 JOBS = 4

@@ -57,7 +57,7 @@ def demo(
 
     batchgrad demo --workers 3
     """
-    from batchgrad.local import demo as digits_demo
+    from batchgrad.user_machine import demo as digits_demo
 
     result = digits_demo.train(digits_demo.spec(workers, threads, epochs), say)
     typed = digits_demo.command(Path(sys.executable), os.environ.get("PATH", ""), Path.cwd())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from batchgrad.contract import Job
     from batchgrad.contract.model import ShortcutName
-    from batchgrad.local.compare import Variant
+    from batchgrad.user_machine.compare import Variant
 
 
 def register(app: typer.Typer) -> None:
@@ -73,8 +73,8 @@ def compare(
     batchgrad compare examples/mlp.yaml --plot losses.png
     """
     from batchgrad.display import plots
-    from batchgrad.local import compare as comparing
     from batchgrad.parsing.spec_files import load_job, naming_lines
+    from batchgrad.user_machine import compare as comparing
 
     selected = _shortcuts(shortcuts or [])
     if plot is not None:

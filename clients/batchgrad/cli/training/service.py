@@ -41,7 +41,7 @@ def running_or_private(ctx: typer.Context, *, private: bool) -> "Iterator[Client
             yield client
         return
     from batchgrad.errors import NotFinished
-    from batchgrad.local.private_service import private_service
+    from batchgrad.user_machine.private_service import private_service
 
     say("Starting a private service …")
     try:
@@ -80,7 +80,7 @@ def named_files(data: Sequence[str] | None) -> dict[str, Path]:
 
 def store_data(client: "Client", files: dict[str, Path], dataset: str) -> None:
     """Store `files`, and `dataset` if it is built in; raises InvalidSpec if it is missing then."""
-    from batchgrad.local import built_in
+    from batchgrad.user_machine import built_in
 
     for name, file in files.items():
         client.put_dataset(name, file)

@@ -14,8 +14,8 @@ from batchgrad.display.numbers import best, number, percent, validation
 from batchgrad.display.progress import JobDisplay
 from batchgrad.errors import JobCancelled, Unavailable
 from batchgrad.http.following import succeeded
-from batchgrad.local import built_in
-from batchgrad.local.private_service import private_service
+from batchgrad.user_machine import built_in
+from batchgrad.user_machine.private_service import private_service
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,32 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
 from batchgrad.client import Client
-from batchgrad.errors import ConnectionFailed, Unavailable
+from batchgrad.errors import ConnectionFailed, FileFailed, Unavailable
+from batchgrad.parsing import arguments
 
 COMMAND = (sys.executable, "-m", "batchgrad", "serve")
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
+
+
+def local(
+    *, folder: str | Path | None = None, start_timeout: float = START_TIMEOUT
+) -> AbstractContextManager[Client]:
+    """A client of a private service, which is started for a `with` block and then removed.
+
+    Its jobs and datasets are kept in `folder`, or where the system keeps temporary files, and are
+    removed too. Raises Unavailable if it is not ready within `start_timeout` seconds, or is not
+    installed: it needs the extra `service`.
+    """
+    return private_service(
+        folder=arguments.optional(arguments.path, "folder", folder),
+        start_timeout=arguments.seconds("start_timeout", start_timeout),
+    )
 
 
 @contextmanager
@@ -41,7 +57,10 @@ def private_service(
     The data directory is made in `folder`, or where the system keeps temporary files. Raises
     Unavailable with the end of the service's log when it does not become ready.
     """
-    directory = Path(tempfile.mkdtemp(prefix="batchgrad-demo-", dir=folder))
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="batchgrad-private-", dir=folder))
+    except OSError as error:
+        raise FileFailed(f"A folder for the private service cannot be made: {error}.") from error
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
     # Settings of the user's own service must not reach this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
