@@ -13,6 +13,7 @@ version = release = __version__
 extensions = ["myst_parser", "docs.generate.extension"]
 exclude_patterns = ["generate"]
 nitpicky = True
+smartquotes = False
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 3
 

@@ -9,7 +9,11 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from batchgrad_service.web.guide import POLICY_FILE
+from docs.generate.commands import commands
+from docs.generate.http import http
 from docs.generate.policy import policy_of
+from docs.generate.python import python
+from docs.generate.spec import gradients, spec
 
 
 class Generated(SphinxDirective):  # type: ignore[misc]
@@ -23,7 +27,9 @@ class Generated(SphinxDirective):  # type: ignore[misc]
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
-GENERATORS: dict[str, Callable[[], str]] = {}
+GENERATORS: dict[str, Callable[[], str]] = {
+    generator.__name__: generator for generator in (commands, gradients, http, python, spec)
+}
 
 
 def write_policy(app: Sphinx, exception: Exception | None) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -42,60 +44,84 @@ def keep_descriptions(router: APIRouter) -> None:
             route.description = route.endpoint.__doc__ or ""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A route or a schema: `items` are HTML, all else is text."""
+
+    heading: str
+    text: str
+    items: list[str]
+    anchor: str = ""
+
+
 def render(openapi: dict[str, Any]) -> str:
     """An OpenAPI description as HTML."""
     title = escape(f"{openapi['info']['title']} {openapi['info']['version']}")
-    routes = [
-        _route(method, path, operation)
-        for path, operations in openapi["paths"].items()
-        for method, operation in operations.items()
-    ]
-    schemas = [
-        _schema(name, schema)
-        for name, schema in sorted(openapi.get("components", {}).get("schemas", {}).items())
-    ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
         f'The same as JSON: <a href="openapi.json">/openapi.json</a>. Tutorial, recipes and '
         f'explanations: <a href="guide/">the guide</a>.</p>'
-        f"{''.join(routes)}{_losses()}{_figures()}<h1>Schemas</h1>{''.join(schemas)}</html>"
+        f"{''.join(map(_section, routes(openapi)))}{_losses()}"
+        f"<h1>Figures of a step</h1>{_section(figures())}"
+        f"<h1>Schemas</h1>{''.join(map(_section, schemas(openapi)))}</html>"
     )
 
 
-def _route(method: str, path: str, operation: dict[str, Any]) -> str:
-    lines = [
-        f"<code>{escape(given['name'])}</code> ({given['in']}) {_type(given['schema'])}"
-        f"{_default(given['schema'], required=given.get('required', False))}"
-        f" {escape(given.get('description', ''))}"
-        for given in operation.get("parameters", [])
+def routes(openapi: dict[str, Any]) -> Iterator[Entry]:
+    """Every route: method, path, parameters, bodies, responses."""
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            text = operation.get("description", "")
+            yield Entry(f"{method.upper()} {path}", text, list(_route(operation)))
+
+
+def schemas(openapi: dict[str, Any]) -> Iterator[Entry]:
+    """Every schema: its fields, each with type, default and description."""
+    found = openapi.get("components", {}).get("schemas", {})
+    for name, schema in sorted(found.items()):
+        required = set(schema.get("required", []))
+        items = [
+            f"<code>{escape(key)}</code> {_type(value)}{_default(value, required=key in required)}"
+            f" {escape(value.get('description', ''))}"
+            for key, value in schema.get("properties", {}).items()
+        ]
+        yield Entry(name, schema.get("description", ""), items, anchor=name)
+
+
+def figures() -> Entry:
+    """The figures of a step."""
+    items = [
+        f"<code>{escape(figure.name)}</code> {escape(figure.text)} "
+        f"In Prometheus: <code>batchgrad_job_{escape(figure.metric)}</code>."
+        for figure in FIGURES.values()
     ]
+    text = "In every step's row; those of the newest step are the job's."
+    return Entry("", text, items, anchor="figures")
+
+
+def _route(operation: dict[str, Any]) -> Iterator[str]:
+    for given in operation.get("parameters", []):
+        yield (
+            f"<code>{escape(given['name'])}</code> ({given['in']}) {_type(given['schema'])}"
+            f"{_default(given['schema'], required=given.get('required', False))}"
+            f" {escape(given.get('description', ''))}"
+        )
     for kind, body in operation.get("requestBody", {}).get("content", {}).items():
-        lines.append(f"body: <code>{escape(kind)}</code> {_type(body['schema'])}")
+        yield f"body: <code>{escape(kind)}</code> {_type(body['schema'])}"
     for status, answer in operation["responses"].items():
         for kind, body in answer.get("content", {"nothing": {"schema": {}}}).items():
-            lines.append(
+            yield (
                 f"response {escape(status)}: <code>{escape(kind)}</code> "
                 f"{_type(body.get('schema', {}))}"
             )
-    items = "".join(f"<li>{line}</li>" for line in lines)
-    return (
-        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"
-        f"<p>{escape(operation.get('description', ''))}</p><ul>{items}</ul></section>"
-    )
 
 
-def _schema(name: str, schema: dict[str, Any]) -> str:
-    required = set(schema.get("required", []))
-    items = "".join(
-        f"<li><code>{escape(key)}</code> {_type(value)}{_default(value, required=key in required)}"
-        f" {escape(value.get('description', ''))}</li>"
-        for key, value in schema.get("properties", {}).items()
-    )
-    return (
-        f'<section id="{escape(name)}"><h2><code>{escape(name)}</code></h2>'
-        f"<p>{escape(schema.get('description', ''))}</p><ul>{items}</ul></section>"
-    )
+def _section(entry: Entry) -> str:
+    anchor = f' id="{escape(entry.anchor)}"' if entry.anchor else ""
+    heading = f"<h2><code>{escape(entry.heading)}</code></h2>" if entry.heading else ""
+    items = "".join(f"<li>{item}</li>" for item in entry.items)
+    return f"<section{anchor}>{heading}<p>{escape(entry.text)}</p><ul>{items}</ul></section>"
 
 
 def _losses() -> str:
@@ -107,18 +133,6 @@ def _losses() -> str:
     return (
         f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul>'
         f"<p>{escape(ACCURACY)}</p><p>{escape(CONVENTIONS)}</p></section>"
-    )
-
-
-def _figures() -> str:
-    items = "".join(
-        f"<li><code>{escape(figure.name)}</code> {escape(figure.text)} "
-        f"In Prometheus: <code>batchgrad_job_{escape(figure.metric)}</code>.</li>"
-        for figure in FIGURES.values()
-    )
-    return (
-        '<h1>Figures of a step</h1><section id="figures"><p>In every step\'s row; those of the '
-        f"newest step are the job's.</p><ul>{items}</ul></section>"
     )
 
 

@@ -1,0 +1,70 @@
+"""The reference of the Python package: every public name with its signature and docstring."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+import batchgrad
+from docs.generate.markdown import fields, table
+
+
+def python() -> str:
+    """The page's generated part."""
+    public = {name: getattr(batchgrad, name) for name in batchgrad.__all__}
+    classes = {name: value for name, value in public.items() if inspect.isclass(value)}
+    errors = {name: kind for name, kind in classes.items() if issubclass(kind, Exception)}
+    models = {name: kind for name, kind in classes.items() if issubclass(kind, BaseModel)}
+    others = {name: kind for name, kind in classes.items() if name not in errors | models}
+    functions = {name: value for name, value in public.items() if inspect.isroutine(value)}
+    rest = [name for name in public if name not in classes | functions]
+    return "\n\n".join(
+        [
+            "## Classes",
+            *(block for name, kind in others.items() for block in _class(name, kind)),
+            "## Functions",
+            *(
+                block
+                for name, value in functions.items()
+                for block in _function("###", name, value)
+            ),
+            "## Errors",
+            table(("error", "when"), ((f"`{n}`", _first(kind)) for n, kind in errors.items())),
+            "## Requests and answers",
+            *(block for name, model in models.items() for block in _model(name, model)),
+            "## Constants and type aliases",
+            ", ".join(f"`{name}`" for name in rest) + ".",
+        ]
+    )
+
+
+def _class(name: str, kind: type) -> Iterator[str]:
+    yield from _function("###", name, kind)
+    for member, value in inspect.getmembers(kind):
+        if member.startswith("_"):
+            continue
+        if inspect.isroutine(value):
+            yield from _function("####", f"{name}.{member}", value)
+        else:
+            yield f"#### `{name}.{member}`"
+            yield inspect.getdoc(value) or ""
+
+
+def _function(heading: str, name: str, value: Any) -> Iterator[str]:
+    signature = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()")
+    plain = re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", signature).replace("'", "")
+    yield f"{heading} `{name}`"
+    yield f"```python\n{name.rpartition('.')[2]}{plain}\n```"
+    yield inspect.getdoc(value) or ""
+
+
+def _model(name: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"### `{name}`"
+    yield inspect.getdoc(model) or ""
+    yield fields(model)
+
+
+def _first(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").replace("\n\n", " ").replace("\n", " ")
