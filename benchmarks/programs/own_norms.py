@@ -36,7 +36,7 @@ def worker_config(workload: Workload, directory: Path) -> WorkerConfig:
         precision="float32",
         dataset=DatasetSource(directory),
         seed=0,
-        validation_fraction=0.0,
+        validation=None,
         batch_size=workload.batch_size,
         microbatch_size=min(workload.batch_size, MICROBATCH),
         class_weights=None,

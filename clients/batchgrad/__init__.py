@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.optimizers import *  # noqa: F403
     from batchgrad.contract.spec import *  # noqa: F403
     from batchgrad.contract.tables import *  # noqa: F403
+    from batchgrad.contract.validation import *  # noqa: F403
     from batchgrad.contract.views import *  # noqa: F403
     from batchgrad.errors import *  # noqa: F403
     from batchgrad.parsing.spec_files import load_gradients, load_job

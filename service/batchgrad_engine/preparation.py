@@ -155,7 +155,7 @@ def prepare(
         precision=spec.precision,
         dataset=source,
         seed=spec.seed,
-        validation_fraction=spec.validation_fraction,
+        validation=spec.held_out,
         batch_size=spec.minibatch(len(dataset.inputs)),
         microbatch_size=spec.microbatch,
         class_weights=class_weights,

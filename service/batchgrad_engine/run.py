@@ -49,7 +49,7 @@ class TrainingRun:
             executor, pool, snapshot, start.initial_parameters
         )
         self._reporter = Reporter(send, executor)
-        self._ledger = Ledger(prepared.sampler.examples)
+        self._ledger = Ledger(len(prepared.examples))
         self._validation = Validation(
             self._coordinator,
             self._reporter,

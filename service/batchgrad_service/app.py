@@ -13,8 +13,7 @@ from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
 from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
-from batchgrad.contract.answer import Answer
-from batchgrad.contract.wire import Wire
+from batchgrad.contract.wire import Answer, Wire
 from batchgrad.display.docstrings import restore_in_subclasses
 from batchgrad.version import __version__
 from batchgrad_service.datasets.blob_store import BlobStore

@@ -15,7 +15,8 @@ REQUESTS = """
     Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
     ImportRequest InitialParameters JobSpec Kept Layer Loss LossKind MissingRule Model Optimizer
     PictureOptions Precision PredictionFormat PredictionRequest RowSet Schedule ShortcutName
-    TableOptions TargetKind TextOptions UploadRequest UploadedFile ValidationMetric WorkerRange
+    TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation ValidationMetric
+    WorkerRange
 """
 ANSWERS = """
     BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth Evaluation Event EventType

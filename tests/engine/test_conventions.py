@@ -13,11 +13,11 @@ from batchgrad import contract
 from batchgrad_engine.checkpoints.checkpoints import read
 from batchgrad_engine.training import schedules
 from batchgrad_engine.training.optimizers import clipped
-from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.activations import softplus
 from batchgrad_workers.nn.losses import LOSSES
 from tests.engine.attempts import attempt, evaluations, rows
 from tests.engine.small_job import spec
+from tests.workers.splits import drawn
 
 LINEAR = {"model": {"layers": [{"kind": "linear", "out_features": 3}]}}
 
@@ -36,7 +36,7 @@ def test_validation_loss_is_weighted_twice_and_accuracy_never(
     dataset: Path, tmp_path: Path, class_weights: dict[int, float] | None
 ) -> None:
     loss, accuracy = validation_figures(dataset, tmp_path / "job", class_weights=class_weights)
-    held_out = Sampler(seed=0, examples=101, validation_fraction=0.2, batch_size=20).validation
+    held_out = drawn(101, 0.2).validation
     inputs, targets = (np.load(dataset / f"{name}.npy")[held_out] for name in ("inputs", "targets"))
     weights = np.load(dataset / "weights.npy")[held_out]
     weights = weights * [(class_weights or {}).get(int(target), 1.0) for target in targets]
@@ -61,10 +61,9 @@ def test_several_labels_are_right_together() -> None:
     assert right(outputs, targets).tolist() == [True, False, True]
 
 
-def test_the_split_is_rounded_down_and_not_stratified() -> None:
+def test_a_fraction_is_rounded_down() -> None:
     for examples, fraction, held_out in [(9, 0.1, 0), (10, 0.1, 1), (19, 0.1, 1), (100, 0.29, 29)]:
-        sampler = Sampler(seed=0, examples=examples, validation_fraction=fraction, batch_size=4)
-        assert len(sampler.validation) == held_out
+        assert len(drawn(examples, fraction).validation) == held_out
 
 
 def test_rates_of_the_first_step_and_the_last() -> None:

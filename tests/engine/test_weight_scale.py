@@ -8,9 +8,9 @@ import pytest
 
 from batchgrad.contract import GradientsRequest, GradientsResponse
 from batchgrad_service.questions.gradients import answer
-from batchgrad_workers.data.sampler import Sampler
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
+from tests.workers.splits import drawn
 
 SCALES = [1e-44, 1e-45, 1e-50, 2.0**-1070, 1e307]
 JOB: dict[str, Any] = {"update": "mean_of_means", "batch_size": 20}
@@ -153,10 +153,10 @@ def test_few_heavy_examples_outweigh_all_others(dataset: Path, tmp_path: Path) -
     inputs, targets = (np.load(dataset / f"{name}.npy") for name in ("inputs", "targets"))
     outputs = inputs @ parameters["0.weight"].T + parameters["0.bias"]
     losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(101), targets]
-    sampler = Sampler(seed=0, examples=101, validation_fraction=0.1, batch_size=101)
+    split = drawn(101, 0.1)
     for ids, reported in (
-        (sampler.training, rows(messages)[0].loss),
-        (sampler.validation, evaluations(messages)[0].validation_loss),
+        (split.training, rows(messages)[0].loss),
+        (split.validation, evaluations(messages)[0].validation_loss),
     ):
         assert reported == pytest.approx(losses[ids] @ weights[ids] / weights[ids].sum(), rel=1e-12)
-    assert (weights[sampler.validation] > 2).any()
+    assert (weights[split.validation] > 2).any()

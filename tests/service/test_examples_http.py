@@ -206,7 +206,7 @@ def test_ledger_is_read_without_the_parameters_beside_it(bench: Bench) -> None:
         standardization=None,
         parameters_digest="sha256:" + "0" * 64,
         build_info={},
-        ledger=Columns(examples).state(),  # 4 MB
+        ledger=Columns(examples).state() | {"times_seen": np.ones(examples, np.uint32)},  # 4 MB
     )
     folder = bench.data_dir / "jobs" / job_id
     folder.mkdir(parents=True)

@@ -41,7 +41,7 @@ def test_docs_show_formulas_ranges_and_defaults(http: TestClient) -> None:
         "<code>optimizer</code>",
         "<code>limit</code> (query) integer 1 to 1000, default 50.",
         # conventions, at the fields that they are of
-        "rounded down, drawn by seed, not stratified by class",
+        "of the examples, rounded down, drawn by seed",
         "step t of W has t/W of the learning rate: the first has 1/W, not 0",
         "that the last one&#x27;s is a little above `final_fraction`",
         "torch adds 1e-6 to the norm that it divides by",

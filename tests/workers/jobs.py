@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad.contract import Model
+from batchgrad.contract import Model, Validation
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import GradientSums
@@ -15,6 +15,9 @@ from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.shard import RangeSums, ShardRunner, WorkerConfig, microbatches
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
+FRACTION = 0.2
+"""Of the examples, held out."""
+
 M = microbatches(BATCH, MICROBATCH)
 MODEL = Model.model_validate(
     {
@@ -48,7 +51,7 @@ def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
         "precision": "float64",
         "dataset": DatasetSource(directory),
         "seed": 7,
-        "validation_fraction": 0.2,
+        "validation": Validation(fraction=FRACTION),
         "batch_size": BATCH,
         "microbatch_size": MICROBATCH,
         "class_weights": None,

@@ -32,7 +32,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         precision="float32",
         dataset=DatasetSource(Path(directory)),
         seed=0,
-        validation_fraction=0.0,
+        validation=None,
         batch_size=int(batch),
         microbatch_size=int(microbatch),
         class_weights=None,

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.shard import EvaluationSums, ShardRunner, microbatches
-from tests.workers.jobs import EXAMPLES, MICROBATCH, store, theta, worker_config
+from tests.workers.jobs import EXAMPLES, FRACTION, MICROBATCH, store, theta, worker_config
+from tests.workers.splits import drawn
 
 
 def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path: Path) -> None:
     weights = np.arange(EXAMPLES) % 3 + 1.0
     of = worker_config(store(tmp_path, weights=weights))
-    ids = Sampler(seed=7, examples=EXAMPLES, validation_fraction=0.2, batch_size=1).validation
+    ids = drawn(EXAMPLES, FRACTION, seed=7).validation
     inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
     values = theta(of)
     with closing(ShardRunner(of, 2)) as shard:

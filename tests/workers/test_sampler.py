@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.randomness import Purpose, generator
+from tests.workers.splits import drawn
 
 
 def sampler(
     seed: int = 0, examples: int = 103, fraction: float = 0.2, batch_size: int = 16
 ) -> Sampler:
-    return Sampler(
-        seed=seed, examples=examples, validation_fraction=fraction, batch_size=batch_size
-    )
+    return Sampler(drawn(examples, fraction, seed), seed=seed, batch_size=batch_size)
 
 
 def epoch(of: Sampler, number: int) -> list[int]:

@@ -16,6 +16,7 @@ from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatc
 from tests.workers.jobs import (
     BATCH,
     EXAMPLES,
+    FRACTION,
     MICROBATCH,
     MODEL,
     M,
@@ -25,14 +26,12 @@ from tests.workers.jobs import (
     whole,
     worker_config,
 )
+from tests.workers.splits import drawn
 
 
 def minibatch(of: WorkerConfig, step: int = 0) -> Any:
     return Sampler(
-        seed=of.seed,
-        examples=EXAMPLES,
-        validation_fraction=of.validation_fraction,
-        batch_size=of.batch_size,
+        drawn(EXAMPLES, FRACTION, of.seed), seed=of.seed, batch_size=of.batch_size
     ).minibatch(step)
 
 
@@ -138,7 +137,7 @@ def test_only_the_wanted_shortcuts_are_summed(tmp_path: Path, shortcuts: tuple[s
 
 
 def test_the_last_short_minibatch_of_an_epoch(tmp_path: Path) -> None:
-    of = worker_config(store(tmp_path), validation_fraction=0.0)
+    of = worker_config(store(tmp_path), validation=None)
     with closing(ShardRunner(of, 2)) as shard:
         part = shard.gradient_sums(1, theta(of), 0, microbatches(EXAMPLES - BATCH, MICROBATCH))
 

@@ -15,7 +15,8 @@ from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import WEIGHT
 from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
 from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
-from tests.workers.jobs import BATCH, EXAMPLES, bits, store, theta, whole, worker_config
+from tests.workers.jobs import BATCH, EXAMPLES, FRACTION, bits, store, theta, whole, worker_config
+from tests.workers.splits import drawn
 
 MICROBATCH = 12
 M = microbatches(BATCH, MICROBATCH)
@@ -86,10 +87,7 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
 ) -> None:
     of = job(tmp_path, net, precision)
     ids = Sampler(
-        seed=of.seed,
-        examples=EXAMPLES,
-        validation_fraction=of.validation_fraction,
-        batch_size=of.batch_size,
+        drawn(EXAMPLES, FRACTION, of.seed), seed=of.seed, batch_size=of.batch_size
     ).minibatch(0)
     values = theta(of)
     root, [part] = whole(of)

@@ -13,6 +13,7 @@ from batchgrad.contract import (
     spec,
     statuses,
     tables,
+    validation,
     views,
 )
 from batchgrad.contract.examples import *
@@ -26,6 +27,7 @@ from batchgrad.contract.optimizers import *
 from batchgrad.contract.spec import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
+from batchgrad.contract.validation import *
 from batchgrad.contract.views import *
 
 API_VERSION = "1"
@@ -42,4 +44,5 @@ __all__ += optimizers.__all__
 __all__ += spec.__all__
 __all__ += statuses.__all__
 __all__ += tables.__all__
+__all__ += validation.__all__
 __all__ += views.__all__

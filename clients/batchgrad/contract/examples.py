@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from batchgrad.contract.answer import Answer
+from batchgrad.contract.wire import Answer
 
 __all__ = [
     "ExampleInfluence",

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from batchgrad.contract.answer import Answer
+from batchgrad.contract.wire import Answer
 
 __all__ = [
     "FIGURES",

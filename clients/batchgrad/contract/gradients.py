@@ -4,11 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from batchgrad.contract.answer import Answer
 from batchgrad.contract.losses import Loss
 from batchgrad.contract.model import Model, Precision
 from batchgrad.contract.views import LayeredShortcut
-from batchgrad.contract.wire import Integer, Truth, Wire
+from batchgrad.contract.wire import Answer, Integer, Truth, Wire
 
 __all__ = [
     "Array",

@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from batchgrad.contract.answer import Answer
-from batchgrad.contract.spec import Kept, Name, Sha256
+from batchgrad.contract.spec import Kept, Sha256
 from batchgrad.contract.tables import PictureOptions, TableOptions, TextOptions
 from batchgrad.contract.views import Dataset, ProblemDetails
-from batchgrad.contract.wire import Integer, Truth, Wire
+from batchgrad.contract.wire import Answer, Integer, Name, Truth, Wire
 
 __all__ = [
     "Evaluation",

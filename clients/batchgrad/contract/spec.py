@@ -8,7 +8,8 @@ from pydantic_core import PydanticKnownError
 from batchgrad.contract.losses import Loss
 from batchgrad.contract.model import Model, Precision, ShortcutName
 from batchgrad.contract.optimizers import Optimizer
-from batchgrad.contract.wire import Integer, Number, Truth, Wire
+from batchgrad.contract.validation import Validation
+from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
 
 __all__ = [
     "DEFAULT_MICROBATCH",
@@ -20,10 +21,8 @@ __all__ = [
     "WorkerRange",
 ]
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 LabelText = Annotated[str, StringConstraints(max_length=256)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
@@ -157,8 +156,12 @@ class JobSpec(Wire):
         default=0.0,
         ge=0,
         lt=1,
-        description="of the examples, held out: rounded down, drawn by seed, not stratified by "
-        "class",
+        description="of the examples, held out: short for validation: {fraction: …}",
+    )
+    validation: Validation | None = Field(
+        default=None,
+        description="which examples are held out: a fraction, if you like by class or by unit, "
+        "another dataset, or the rows that a column names",
     )
     standardize: Truth = Field(
         default=False,
@@ -188,20 +191,29 @@ class JobSpec(Wire):
         return self
 
     @model_validator(mode="after")
-    def _early_stopping_needs_validation(self) -> Self:
-        if self.early_stopping is not None and self.validation_fraction == 0:
+    def _one_validation(self) -> Self:
+        if self.validation is not None and self.validation_fraction > 0:
             raise ValueError(
-                "early_stopping needs validation figures, but validation_fraction is 0: set it, "
-                "to 0.1 for example."
+                "got both of validation and validation_fraction: give only one, for example "
+                f"validation: {{fraction: {self.validation_fraction:g}, stratify: true}}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _early_stopping_needs_validation(self) -> Self:
+        if self.early_stopping is not None and self.held_out is None:
+            raise ValueError(
+                "early_stopping needs validation figures, but no examples are held out: set "
+                "validation_fraction, to 0.1 for example, or validation."
             )
         return self
 
     @model_validator(mode="after")
     def _best_needs_validation(self) -> Self:
-        if self.keep == "best" and self.validation_fraction == 0:
+        if self.keep == "best" and self.held_out is None:
             raise ValueError(
-                "keep: best needs validation figures, but validation_fraction is 0: set it, to 0.1 "
-                "for example, or keep: last."
+                "keep: best needs validation figures, but no examples are held out: set "
+                "validation_fraction, to 0.1 for example, or validation, or keep: last."
             )
         return self
 
@@ -227,9 +239,16 @@ class JobSpec(Wire):
         return self
 
     @property
+    def held_out(self) -> Validation | None:
+        """The rule by which validation examples are held out; None if none are."""
+        if self.validation is None and self.validation_fraction > 0:
+            return Validation(fraction=self.validation_fraction)
+        return self.validation
+
+    @property
     def best_by(self) -> ValidationMetric | None:
         """The figure that decides which parameters are kept; None if the last ones are."""
-        if self.keep == "last" or self.validation_fraction == 0:
+        if self.keep == "last" or self.held_out is None:
             return None
         return self.early_stopping.metric if self.early_stopping else "validation_loss"
 

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from batchgrad.contract.answer import Answer
-from batchgrad.contract.wire import Integer, Number, Truth, Wire
+from batchgrad.contract.wire import Answer, Integer, Number, Truth, Wire
 
 __all__ = [
     "Column",

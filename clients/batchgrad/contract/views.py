@@ -5,11 +5,11 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from batchgrad.contract.answer import Answer
 from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 from batchgrad.contract.statuses import JobStatus, describe_transitions
 from batchgrad.contract.tables import Table
+from batchgrad.contract.wire import Answer
 
 __all__ = [
     "EXAMPLE_NORM_BOUNDS",

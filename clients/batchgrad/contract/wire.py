@@ -1,13 +1,17 @@
-"""The base class of requests, and number types without conversions."""
+"""The base classes of requests and answers, and number types without conversions."""
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Strict, model_validator
+from pydantic import BaseModel, ConfigDict, Strict, StringConstraints, model_validator
 
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Truth = Annotated[bool, Strict()]
 """Types are not converted: true is not 1, "3" is not 3, "yes" is not true."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+"""A name of a job, a dataset or a label."""
 
 
 class Wire(BaseModel):
@@ -23,3 +27,9 @@ class Wire(BaseModel):
         if not isinstance(value, dict):
             return value
         return {key: one.tolist() if hasattr(one, "tolist") else one for key, one in value.items()}
+
+
+class Answer(BaseModel):
+    """What the service sends: a newer service may add keys, an older client ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import TypeVar
 
 from batchgrad.contract import Ledger, LedgerEntry, Page
-from batchgrad.contract.answer import Answer
+from batchgrad.contract.wire import Answer
 from batchgrad.http.responses import decode
 from batchgrad.http.session import Params, Session
 

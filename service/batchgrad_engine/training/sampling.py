@@ -5,6 +5,7 @@ from batchgrad_engine.training.class_weights import given_class_weights
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.sampler import Sampler
+from batchgrad_workers.data.split import split
 
 
 def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
@@ -13,9 +14,7 @@ def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
     classes = int(stored.targets.max()) + 1 if given else 0
     weights = Weights(stored.weights, given_class_weights(spec, classes), stored.targets)
     return Sampler(
+        split(spec.held_out, stored, seed=spec.seed, present=weights.present),
         seed=spec.seed,
-        examples=len(stored.inputs),
-        validation_fraction=spec.validation_fraction,
         batch_size=spec.minibatch(len(stored.inputs)),
-        present=weights.present,
     )

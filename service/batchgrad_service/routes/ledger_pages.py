@@ -12,7 +12,6 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.store.records import from_cursor, to_cursor
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
-from batchgrad_workers.data.sampler import Sampler
 
 _SUMS = {"mean_norm": "norm_sum", "mean_loss": "loss_sum"}
 _Keys = npt.NDArray[np.float64]
@@ -36,7 +35,7 @@ def ledger_page(
         InvalidError: `after` is not a cursor of this order.
     """
     seen = file.column("times_seen")
-    examples = _training(spec, len(seen), dataset)
+    examples = _training(spec, seen, dataset)
     keys = _keys(file, seen, examples, order)
     places = _places(keys, examples, None if after is None else _from_cursor(after, order), limit)
     more, places = len(places) > limit, places[:limit]
@@ -50,14 +49,11 @@ def ledger_page(
     )
 
 
-def _training(spec: JobSpec, examples: int, dataset: Path) -> Integers:
+def _training(spec: JobSpec, seen: Integers, dataset: Path) -> Integers:
     try:
         return job_sampler(spec, StoredDataset.open(dataset)).training
     except FileNotFoundError:  # the dataset was deleted, with its weights
-        fraction = spec.validation_fraction
-        return Sampler(
-            seed=spec.seed, examples=examples, validation_fraction=fraction, batch_size=1
-        ).training
+        return np.flatnonzero(seen)
 
 
 def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:

@@ -7,14 +7,13 @@ import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
-from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.output_warnings import output_warnings
 from batchgrad_service.validation.shapes import build_network
-from batchgrad_service.validation.split import check_split
+from batchgrad_service.validation.split import check_split, checked_sampler
 from batchgrad_service.validation.warnings import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
@@ -39,14 +38,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     check_inputs(spec, stored.inputs, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
     check_class_weights(spec, dataset)
-    sampler = job_sampler(spec, stored)
-    if not len(sampler.training):
-        raise InvalidError.field(
-            "/class_weights",
-            f"No example has a weight above 0, among {dataset.examples} in dataset {dataset.name}: "
-            "raise a class weight, or push the dataset with other weights.",
-        )
-    split_warnings = check_split(spec, sampler)
+    sampler = checked_sampler(spec, dataset, stored)
+    split_warnings = check_split(spec, dataset, sampler)
     steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
@@ -62,8 +55,8 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
         memory_bytes=memory_bytes,
         warnings=[
-            *output_warnings(spec, network, stored.targets, sampler.present, dataset.classes),
-            *data_warnings(spec, dataset, stored, sampler.present, network),
+            *output_warnings(spec, network, stored.targets, sampler.split.present, dataset.classes),
+            *data_warnings(spec, dataset, stored, sampler.split.present, network),
             *split_warnings,
             *_memory_warnings(memory_bytes),
             *spec_warnings(

@@ -85,6 +85,10 @@ class Examples:
         self._standardization = standardization
         self._weights = Weights(dataset.weights, class_weights, dataset.targets, dtype)
 
+    def __len__(self) -> int:
+        """Number of rows, those of weight 0 included."""
+        return len(self._dataset.inputs)
+
     @property
     def present(self) -> Integers | None:
         """Rows with a weight above 0, the others are no examples; None if that is all rows."""

@@ -1,40 +1,24 @@
 """Sample the examples of each step from (seed, step) alone, so that no index is ever sent."""
 
-from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor
-
-import numpy as np
+from math import ceil
 
 from batchgrad_workers.arrays import Integers
+from batchgrad_workers.data.split import Split
 from batchgrad_workers.randomness import generator
 
 
 class Sampler:
-    """The split into training and validation rows, and each epoch's permutation.
+    """Each epoch's permutation of the training rows.
 
-    Validation is the first ⌊f·n⌋ of one permutation; every epoch has its own permutation of the
-    training rows. If only some rows are `present`, the split ignores the others. The last
-    minibatch of an epoch is shorter if N does not divide the number of training examples.
+    The last minibatch of an epoch is shorter if N does not divide the number of training examples.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        examples: int,
-        validation_fraction: float,
-        batch_size: int,
-        present: Integers | None = None,
-    ) -> None:
-        """Split `examples` rows, or those `present` (ascending row numbers); `batch_size` is N."""
-        rows = np.arange(examples) if present is None else present
-        permutation = rows[generator(seed, "split").permutation(len(rows))]
-        held_out = floor(Fraction(str(validation_fraction)) * len(rows))  # 0.29 of 100 is 29
-        self.validation: Integers = np.sort(permutation[:held_out])
-        self.training: Integers = np.sort(permutation[held_out:])
-        self.examples = examples
-        self.present = present
+    def __init__(self, split: Split, *, seed: int, batch_size: int) -> None:
+        """`batch_size` is N."""
+        self.split = split
+        self.training: Integers = split.training
+        self.validation: Integers = split.validation
         self.batch_size = min(batch_size, max(len(self.training), 1))
         self.steps_per_epoch = max(1, ceil(len(self.training) / self.batch_size))
         self._seed = seed

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Loss as LossName
-from batchgrad.contract import Model, Precision, ShortcutName
+from batchgrad.contract import Model, Precision, ShortcutName, Validation
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.split import split
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.gradients import (
     Differentiator,
@@ -44,7 +45,7 @@ class WorkerConfig:
     precision: Precision
     dataset: DatasetSource
     seed: int
-    validation_fraction: float
+    validation: Validation | None
     batch_size: int
     microbatch_size: int
     class_weights: Array | None
@@ -102,11 +103,9 @@ class ShardRunner:
             class_weights=config.class_weights,
         )
         self._sampler = Sampler(
+            split(config.validation, dataset, seed=config.seed, present=self._examples.present),
             seed=config.seed,
-            examples=len(dataset.inputs),
-            validation_fraction=config.validation_fraction,
             batch_size=config.batch_size,
-            present=self._examples.present,
         )
         self._pool = ThreadPool(threads)
         self._warm_up()
