@@ -178,7 +178,7 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         ("kind: relu", "kind: MaxPooling2D", "did you mean max_pool2d?"),
         ("kind: relu", "kind: softmax", "softmax_cross_entropy includes it"),
         ("kind: relu", "kind: Dropout", "remove it."),
-        ("kind: relu", "kind: transformer", "expected one of linear, conv2d, max_pool2d"),
+        ("kind: relu", "kind: transformer", "expected one of linear, conv1d, conv2d"),
         ("kind: sgd", "kind: Adam", "did you mean adam?"),
         ("kind: sgd", "kind: nothing", "expected one of sgd, adam"),
         ("softmax_cross_entropy", "cross_entropy", "did you mean softmax_cross_entropy?"),

@@ -49,6 +49,8 @@ def draw(seed: int) -> Case:
     input_size = random.choice(SIZES[precision])
     if any(spec["kind"] == "max_pool2d" for spec in layers[1:]):
         rows, input_size = "drawn", 1.0  # of numbers that rounding sets apart any is the largest
+    if any(spec["kind"] == "group_norm" for spec in layers) and rows in ("equal", "constant"):
+        rows = "drawn"  # errors at equal numbers sum to 0, which noise sets apart
     examples = int(random.integers(1, 6))
     loss = str(random.choice(LOSSES))
     inputs = _inputs(random, network, rows, examples, input_size)
@@ -81,11 +83,12 @@ def _rounded(numbers: Any, dtype: Any) -> Any:
 
 def _network(random: Random) -> tuple[list[Spec], Network]:
     while True:
-        kind = random.choice(["vectors", "sequences", "images", "ids"])
+        kind = random.choice(["vectors", "sequences", "images", "signals", "ids"])
         shape, layers = {
             "vectors": _vectors,
             "sequences": _sequences,
             "images": _images,
+            "signals": _signals,
             "ids": _ids,
         }[str(kind)](random)
         try:
@@ -117,8 +120,14 @@ def _several(random: Random) -> list[Spec]:
     return [_on_rows(random) for _ in range(random.integers(1, 5))]
 
 
-def _head(random: Random) -> list[Spec]:
-    return [{"kind": "flatten"}, *([_linear(random)] if random.random() < 0.6 else [])]
+def _group_norm(random: Random) -> Spec:
+    groups = int(_pick(random, [1, 1, 2, 3]))
+    return {"kind": "group_norm", "num_groups": groups, "eps": _pick(random, [1e-5, 0.1, 1e-12])}
+
+
+def _head(random: Random, mean: str) -> list[Spec]:
+    end = _pick(random, ["flatten", mean])
+    return [{"kind": end}, *([_linear(random)] if random.random() < 0.6 else [])]
 
 
 def _vectors(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
@@ -129,7 +138,7 @@ def _sequences(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
     positions = int(_pick(random, [1, 2, 3, 5, 17]))
     layers = _several(random)
     return (positions, int(random.integers(1, 24))), layers + (
-        _head(random) if random.integers(2) else []
+        _head(random, "sequence_mean") if random.integers(2) else []
     )
 
 
@@ -142,7 +151,8 @@ def _ids(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
         "padding_idx": _pick(random, [None, int(random.integers(rows))]),
     }
     shape = _pick(random, [(3,), (1,), (2, 4), (12,)])
-    return shape, [embedding, *_several(random), *(_head(random) if random.integers(2) else [])]
+    head = _head(random, "sequence_mean") if random.integers(2) else []
+    return shape, [embedding, *_several(random), *head]
 
 
 def _images(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
@@ -165,8 +175,32 @@ def _images(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
                 "dilation": pair(1, 3),
                 "bias": bool(random.integers(2)),
             }
-        layers += [spec, *([_pick(random, ELEMENTWISE)] if random.integers(2) else [])]
-    return shape, layers + (_head(random) if random.random() < 0.8 else [])
+        layers += [spec, *_between(random)]
+    return shape, layers + (_head(random, "global_avg_pool") if random.random() < 0.8 else [])
+
+
+def _signals(random: Random) -> tuple[tuple[int, ...], list[Spec]]:
+    layers: list[Spec] = []
+    for _ in range(random.integers(1, 3)):
+        groups = int(_pick(random, [1, 1, 2, 3]))
+        spec = {
+            "kind": "conv1d",
+            "out_channels": groups * int(random.integers(1, 8)),
+            "kernel_size": int(random.integers(1, 5)),
+            "padding": int(random.integers(3)),
+            "stride": int(random.integers(1, 3)),
+            "dilation": int(random.integers(1, 3)),
+            "groups": groups,
+            "bias": bool(random.integers(2)),
+        }
+        layers += [spec, *_between(random)]
+    head = _head(random, "global_avg_pool") if random.random() < 0.8 else []
+    return (int(random.integers(1, 9)), int(random.integers(2, 24))), layers + head
+
+
+def _between(random: Random) -> list[Spec]:
+    """What may follow a convolution."""
+    return _pick(random, [[], [_pick(random, ELEMENTWISE)], [_group_norm(random)]])
 
 
 def _inputs(random: Random, network: Network, rows: str, examples: int, size: float) -> Any:

@@ -58,6 +58,8 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
     formulas: dict[str, Callable[[], Any]] = {
         "identity": lambda: a,
         "flatten": lambda: a.flatten(1),
+        "global_avg_pool": lambda: a.flatten(2).mean(2),
+        "sequence_mean": lambda: a.mean(-2),
         "relu": lambda: functional.relu(a),
         "leaky_relu": lambda: functional.leaky_relu(a, spec.get("negative_slope", 0.01)),
         "tanh": lambda: _tanh(a),
@@ -72,15 +74,27 @@ def _elementwise(spec: dict[str, Any], a: Any) -> Any:
     return formulas[spec["kind"]]()
 
 
-def _layer_norm(a: Any, own: dict[str, Any], eps: float, noise: Callable[[Any], Any]) -> Any:
-    """Layer normalization of a and √eps, both divided by the largest number to avoid overflow."""
+def _normalized(a: Any, eps: float, noise: Callable[[Any], Any]) -> Any:
+    """The last axis of a normalized; a and √eps are divided by the largest number: no overflow."""
     size = a.detach().abs().amax(-1, keepdim=True).clamp(min=eps**0.5)
     centred = a / size
     for _ in range(2):
         centred = centred - centred.mean(-1, keepdim=True)
     centred = noise(centred)
     variance = noise(centred.square().mean(-1, keepdim=True))
-    return noise(centred / (variance + eps / size / size).sqrt()) * own["weight"] + own["bias"]
+    return noise(centred / (variance + eps / size / size).sqrt())
+
+
+def _norm(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[Any], Any]) -> Any:
+    """Layer or group norm."""
+    eps = spec.get("eps", 1e-5)
+    if spec["kind"] == "layer_norm":
+        return _normalized(a, eps, noise) * own["weight"] + own["bias"]
+    grouped = _normalized(a.reshape(len(a), spec["num_groups"], -1), eps, noise)
+    by_channel = (-1, *[1] * (a.ndim - 2))
+    return grouped.reshape(a.shape) * own["weight"].reshape(by_channel) + own["bias"].reshape(
+        by_channel
+    )
 
 
 def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[Any], Any]) -> Any:
@@ -88,12 +102,12 @@ def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[A
     match spec["kind"]:
         case "linear":
             return functional.linear(a, weight, bias)
-        case "layer_norm":
-            return _layer_norm(a, own, spec.get("eps", 1e-5), noise)
+        case "layer_norm" | "group_norm":
+            return _norm(spec, own, a, noise)
         case "embedding":
             return functional.embedding(a, weight, spec.get("padding_idx"))
-        case "conv2d":
-            return functional.conv2d(
+        case "conv1d" | "conv2d":
+            return getattr(functional, spec["kind"])(
                 a,
                 weight,
                 bias,

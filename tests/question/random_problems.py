@@ -15,7 +15,19 @@ from tests.question.reference_network import ReferenceNetwork
 
 LOSSES: list[str] = list(contract.LOSSES)
 KINDS = list(contract.ACTIVATIONS)
-BY_HAND = {"linear", "layer_norm", "flatten", "embedding", "conv2d", "max_pool2d", "avg_pool2d"}
+BY_HAND = {
+    "linear",
+    "layer_norm",
+    "group_norm",
+    "flatten",
+    "embedding",
+    "conv1d",
+    "conv2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "global_avg_pool",
+    "sequence_mean",
+}
 """Layers that have a strategy of their own below; others get random fields."""
 
 OTHERS = sorted({*contract.LAYERS} - {*contract.ACTIVATIONS} - BY_HAND)
@@ -67,6 +79,33 @@ def other(kind: str) -> st.SearchStrategy[Spec]:
     return st.fixed_dictionaries(
         {"kind": st.just(kind), **{name: st.integers(2, 4) for name in required}}
     )
+
+
+@st.composite
+def group_norm(draw: st.DrawFn, channels: int) -> Spec:
+    """An eps that counts and two channels or more in a group: else the G below can be 0."""
+    groups = [g for g in (1, 2, 3) if channels % g == 0 and channels > g]
+    if not groups:
+        return draw(activation())
+    return {"kind": "group_norm", "num_groups": draw(st.sampled_from(groups)), "eps": 0.1}
+
+
+@st.composite
+def convolution_1d(draw: st.DrawFn, shape: Shape) -> Spec:
+    """A convolution that fits (channels, length)."""
+    groups = draw(st.sampled_from([g for g in (1, 2, 3) if shape[0] % g == 0]))
+    kernel, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    reach = dilation * (kernel - 1)
+    return {
+        "kind": "conv1d",
+        "out_channels": groups * draw(st.integers(1, 2)),
+        "kernel_size": kernel,
+        "dilation": dilation,
+        "stride": draw(st.integers(1, 2)),
+        "groups": groups,
+        "bias": draw(st.booleans()),
+        "padding": draw(st.integers(max(0, -(-(reach + 1 - shape[1]) // 2)), max(1, reach))),
+    }
 
 
 @st.composite
@@ -138,8 +177,26 @@ def sequences(draw: st.DrawFn) -> RandomProblem:
         layers.insert(0, {**embedding, "padding_idx": padding})
         shape = draw(st.sampled_from([(positions,), (1, positions)]))
     if draw(st.booleans()):
-        layers += [FLATTEN, {"kind": "linear", "out_features": 2}]
+        end = draw(st.sampled_from(["flatten", "sequence_mean"]))
+        layers += [{"kind": end}, {"kind": "linear", "out_features": 2}]
     return draw(minibatch(shape, layers, 4))
+
+
+@st.composite
+def signals(draw: st.DrawFn) -> RandomProblem:
+    """(channels, length) under convolutions and norms."""
+    shape: Shape = (draw(st.integers(1, 4)), draw(st.integers(2, 6)))
+    layers: list[Spec] = []
+    at = shape
+    for _ in range(draw(st.integers(1, 2))):
+        layers.append(draw(convolution_1d(at)))
+        at = shape_after(layers[-1], at)
+        layers += draw(st.lists(st.one_of(activation(), group_norm(at[0])), max_size=2))
+    if draw(st.booleans()):
+        layers += [{"kind": "global_avg_pool"}, {"kind": "linear", "out_features": 2}]
+    elif not 1 < prod(at) <= 8:
+        layers += [FLATTEN, {"kind": "linear", "out_features": 2}]
+    return draw(minibatch(shape, layers, 3))
 
 
 @st.composite
@@ -151,8 +208,10 @@ def images(draw: st.DrawFn) -> RandomProblem:
         layers.append(draw(on_images(at)))
         at = shape_after(layers[-1], at)
         if draw(st.booleans()):
-            layers.append(draw(activation()))
-    if not 1 < prod(at) <= 8 or draw(st.booleans()):
+            layers.append(draw(st.one_of(activation(), group_norm(at[0]))))
+    if draw(st.booleans()) and draw(st.booleans()):
+        layers += [{"kind": "global_avg_pool"}, {"kind": "linear", "out_features": 2}]
+    elif not 1 < prod(at) <= 8 or draw(st.booleans()):
         layers += [FLATTEN, {"kind": "linear", "out_features": 2}]
     pooled = layers[0]["kind"] == "max_pool2d"
     return draw(minibatch(shape, layers, 3, whole=pooled and draw(st.booleans())))

@@ -29,15 +29,20 @@ ACTIVATIONS: dict[str, Callable[[complex, Spec], complex]] = {
 """Of one number; a new activation gets a line here."""
 
 
+CONVOLUTIONS = {"conv1d", "conv2d"}
+
+
 def sides(spec: Spec, name: str, default: Any) -> tuple[int, int]:
-    """(height, width) of a field that may be one number or absent."""
+    """(height, width) of a field that may be one number or absent; a sequence has height 1."""
     value = spec.get(name, default)
+    if spec["kind"] == "conv1d":
+        return 0 if name == "padding" else 1, value
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def geometry(spec: Spec) -> list[tuple[int, int, int, int]]:
     """Kernel, stride, padding and dilation, for rows and for columns."""
-    pool = spec["kind"] != "conv2d"
+    pool = spec["kind"] not in CONVOLUTIONS
     fields = (
         sides(spec, "kernel_size", None),
         sides(spec, "stride", spec["kernel_size"] if pool else 1),
@@ -47,7 +52,7 @@ def geometry(spec: Spec) -> list[tuple[int, int, int, int]]:
     return list(zip(*fields, strict=True))
 
 
-def shape_after(spec: Spec, shape: Shape) -> Shape:
+def shape_after(spec: Spec, shape: Shape) -> Shape:  # noqa: PLR0911  (a table of layers)
     """Shape of one example's output."""
     match spec["kind"]:
         case "linear":
@@ -56,11 +61,15 @@ def shape_after(spec: Spec, shape: Shape) -> Shape:
             return (*shape[:-1], spec["embedding_dim"])
         case "flatten":
             return (prod(shape),)
-        case "conv2d" | "max_pool2d" | "avg_pool2d":
+        case "global_avg_pool":
+            return shape[:1]
+        case "sequence_mean":
+            return (*shape[:-2], shape[-1])
+        case "conv1d" | "conv2d" | "max_pool2d" | "avg_pool2d":
             places = [
                 (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
                 for size, (kernel, stride, pad, dilation) in zip(
-                    shape[1:], geometry(spec), strict=True
+                    shape[1:], geometry(spec)[1 - len(shape) :], strict=True
                 )
             ]
             return (spec.get("out_channels", shape[0]), *places)
@@ -74,14 +83,17 @@ def parameter_shapes(spec: Spec, shape: Shape) -> dict[str, Shape]:
         case "linear":
             shapes: dict[str, Shape] = {"weight": (spec["out_features"], shape[-1])}
             out = spec["out_features"]
-        case "conv2d":
+        case "conv1d" | "conv2d":
             channels = shape[0] // spec.get("groups", 1)
-            shapes = {"weight": (spec["out_channels"], channels, *sides(spec, "kernel_size", None))}
+            kernel = sides(spec, "kernel_size", None)[1 - len(shape) :]
+            shapes = {"weight": (spec["out_channels"], channels, *kernel)}
             out = spec["out_channels"]
         case "embedding":
             return {"weight": (spec["num_embeddings"], spec["embedding_dim"])}
         case "layer_norm":
             return {"weight": (shape[-1],), "bias": (shape[-1],)}
+        case "group_norm":
+            return {"weight": (shape[0],), "bias": (shape[0],)}
         case _:
             return {}
     return {**shapes, "bias": (out,)} if spec.get("bias", True) else shapes
@@ -116,20 +128,49 @@ def _embedding(spec: Spec, _: Shape, own: Sequence[complex], a: Sequence[complex
     ]
 
 
+def _normalized(spec: Spec, row: Sequence[complex]) -> Vector:
+    centre = sum(row, 0j) / len(row)
+    variance = sum(((x - centre) ** 2 for x in row), 0j) / len(row)
+    deviation = cmath.sqrt(variance + spec.get("eps", 1e-5))
+    return [(x - centre) / deviation for x in row]
+
+
 def _layer_norm(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
     width = shape[-1]
     outputs: Vector = []
     for start in range(0, len(a), width):
-        row = a[start : start + width]
-        centre = sum(row, 0j) / width
-        variance = sum(((x - centre) ** 2 for x in row), 0j) / width
-        deviation = cmath.sqrt(variance + spec.get("eps", 1e-5))
-        outputs += [own[i] * (x - centre) / deviation + own[width + i] for i, x in enumerate(row)]
+        row = _normalized(spec, a[start : start + width])
+        outputs += [own[i] * x + own[width + i] for i, x in enumerate(row)]
     return outputs
+
+
+def _group_norm(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
+    channels, places = shape[0], prod(shape[1:])
+    size = len(a) // spec["num_groups"]
+    outputs: Vector = []
+    for start in range(0, len(a), size):
+        for i, x in enumerate(_normalized(spec, a[start : start + size]), start):
+            outputs.append(own[i // places] * x + own[channels + i // places])
+    return outputs
+
+
+def _global_avg_pool(_: Spec, shape: Shape, __: Sequence[complex], a: Sequence[complex]) -> Vector:
+    places = prod(shape[1:])
+    return [sum(a[c * places : (c + 1) * places], 0j) / places for c in range(shape[0])]
+
+
+def _sequence_mean(_: Spec, shape: Shape, __: Sequence[complex], a: Sequence[complex]) -> Vector:
+    positions, width = shape[-2:]
+    return [
+        sum((a[start + t * width + i] for t in range(positions)), 0j) / positions
+        for start in range(0, len(a), positions * width)
+        for i in range(width)
+    ]
 
 
 def _seen(spec: Spec, shape: Shape, row: int, column: int) -> Iterator[tuple[int, int | None]]:
     """For each place in the kernel: its number, and the pixel that it meets, None in padding."""
+    shape = shape if len(shape) == 3 else (shape[0], 1, shape[1])
     (kh, sh, ph, dh), (kw, sw, pw, dw) = geometry(spec)
     for number, (i, j) in enumerate(product(range(kh), range(kw))):
         y, x = row * sh + i * dh - ph, column * sw + j * dw - pw
@@ -138,9 +179,10 @@ def _seen(spec: Spec, shape: Shape, row: int, column: int) -> Iterator[tuple[int
 
 
 def _convolution(spec: Spec, shape: Shape, own: Sequence[complex], a: Sequence[complex]) -> Vector:
-    out, down, across = shape_after(spec, shape)
+    after = shape_after(spec, shape)
+    out, down, across = after[0], prod(after[1:-1]), after[-1]
     groups, (kh, kw) = spec.get("groups", 1), sides(spec, "kernel_size", None)
-    channels, pixels = shape[0] // groups, shape[1] * shape[2]
+    channels, pixels = shape[0] // groups, prod(shape[1:])
     outputs = []
     for o, row, column in product(range(out), range(down), range(across)):
         z = complex(own[out * channels * kh * kw + o]) if spec.get("bias", True) else 0j
@@ -174,10 +216,14 @@ def _pool(spec: Spec, shape: Shape, _: Sequence[complex], a: Sequence[complex]) 
 LAYERS: dict[str, Callable[[Spec, Shape, Sequence[complex], Sequence[complex]], Vector]] = {
     "linear": _linear,
     "flatten": lambda _spec, _shape, _own, a: list(a),
+    "conv1d": _convolution,
     "conv2d": _convolution,
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
+    "global_avg_pool": _global_avg_pool,
+    "sequence_mean": _sequence_mean,
     "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
     "embedding": _embedding,
 }
 """A new layer gets a line here, in `parameter_shapes`, and in `shape_after` if it changes it."""

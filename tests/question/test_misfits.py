@@ -14,6 +14,7 @@ from tests.question.sample_requests import ask
 
 TANH = {"kind": "tanh"}
 CONV: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 2}
+SIGNAL: dict[str, Any] = {"kind": "conv1d", "out_channels": 4, "kernel_size": 2}
 POOL: dict[str, Any] = {"kind": "max_pool2d", "kernel_size": 2}
 IDS: dict[str, Any] = {"kind": "embedding", "num_embeddings": 4, "embedding_dim": 2}
 IMAGE = (2, 3, 3)
@@ -75,6 +76,49 @@ MISFITS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]], str, list[str]]]
         [{**CONV, "groups": 2, "out_channels": 3}],
         "/model/layers/0",
         ["groups: 2", "3 out channels"],
+    ),
+    "conv1d on vectors": (
+        (5,),
+        [SIGNAL],
+        "/model/layers/0",
+        ["conv1d takes sequences (channels, length)", "[5]", "inputs[:, None]"],
+    ),
+    "conv1d on images": (IMAGE, [SIGNAL], "/model/layers/0", ["(channels, length)", "[2, 3, 3]"]),
+    "kernel larger than the sequence": (
+        (2, 3),
+        [{**SIGNAL, "kernel_size": 4}],
+        "/model/layers/0",
+        ["conv1d with kernel [4] and dilation [1]", "sequences [3] with padding [0]"],
+    ),
+    "padding of a sequence that would": (
+        (2000, 3),
+        [{**SIGNAL, "padding": 60_000}],
+        "/model/layers/0",
+        ["conv1d with padding [60000]", "sequences", "less padding"],
+    ),
+    "groups of a sequence": (
+        (3, 3),
+        [{**SIGNAL, "groups": 2}],
+        "/model/layers/0",
+        ["conv1d has groups: 2", "3 input channels"],
+    ),
+    "groups of a norm": (
+        (3, 3),
+        [{"kind": "group_norm", "num_groups": 2}],
+        "/model/layers/0",
+        ["num_groups: 2", "3 channels"],
+    ),
+    "global_avg_pool on vectors": (
+        (5,),
+        [{"kind": "global_avg_pool"}],
+        "/model/layers/0",
+        ["global_avg_pool takes (channels, height, width) or (channels, length)", "[5]"],
+    ),
+    "sequence_mean after flatten": (
+        (5, 3),
+        [{"kind": "flatten"}, {"kind": "sequence_mean"}],
+        "/model/layers/1",
+        ["sequence_mean takes (positions, width)", "[15]", "remove it"],
     ),
     "embedding above another layer": (
         (5,),

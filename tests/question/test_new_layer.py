@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from batchgrad_workers.arrays import Array, Shape
-from batchgrad_workers.nn import network
-from batchgrad_workers.nn.layers import Layer, Parameters, chunks, make_layer
+from batchgrad_workers.nn import chunks, network
+from batchgrad_workers.nn.layers import Layer, Parameters, make_layer
 from batchgrad_workers.nn.layers.base import BaseLayer
 from tests.question.comparison import flat
 from tests.question.sample_requests import ask

@@ -16,6 +16,7 @@ from tests.question.random_problems import (
     images,
     problem,
     sequences,
+    signals,
     vectors,
 )
 
@@ -45,6 +46,7 @@ POINTS = {"kind": "conv2d", "out_channels": 2, "kernel_size": 1}  # equal pixels
 TIED = [POINTS, {"kind": "max_pool2d", "kernel_size": 2, "stride": 1, "padding": 1}, IMAGE]
 IDS = {"kind": "embedding", "num_embeddings": 3, "embedding_dim": 2, "padding_idx": 1}
 NORM = {"kind": "layer_norm"}
+GROUPS = {"kind": "group_norm", "num_groups": 2}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -57,6 +59,19 @@ def test_images_agree_with_explicit_loops(case: RandomProblem) -> None:
     response = answer(request)
 
     assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-12)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(signals())
+@example(RandomProblem((4, 3), [GROUPS, {"kind": "tanh"}], "huber", [1.0, 3.0, 0.0], 2, 1))
+@example(RandomProblem((4,), [GROUPS, DEEP[0]], "squared_error", [1.0, 3.0, 2.0], 2, 1))
+def test_signals_agree_with_explicit_loops(case: RandomProblem) -> None:
+    request, reference = problem(case)
+
+    response = answer(request)
+
+    # Where a group norm has two numbers, nearly +1 and -1, the gradient below is nearly 0.
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)

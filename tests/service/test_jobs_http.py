@@ -93,7 +93,7 @@ def test_a_plan_is_answered_and_nothing_is_queued(bench: Bench) -> None:
         (
             {"model": {"layers": [{"kind": "foo"}]}},
             "/model/layers/0/kind",
-            "got 'foo'; expected one of linear, conv2d,",
+            "got 'foo'; expected one of linear, conv1d, conv2d,",
         ),
         ({"model": {"layers": [{}]}}, "/model/layers/0/kind", "'kind' is required"),
         (

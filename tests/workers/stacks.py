@@ -14,6 +14,7 @@ from batchgrad_workers.nn.network import Network
 Layers = list[dict[str, Any]]
 HEAD: dict[str, Any] = {"kind": "linear", "out_features": 3}
 BELOW: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3, "padding": 1}
+SIGNAL: dict[str, Any] = {"kind": "conv1d", "out_channels": 4, "kernel_size": 3, "padding": 1}
 POOL = {"kernel_size": [3, 2], "stride": 2, "padding": [1, 0]}
 IDS = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 3}
 IMAGE: Shape = (2, 5, 4)
@@ -47,6 +48,16 @@ STACKS: dict[str, tuple[Shape, Layers]] = {
     ),
     "max_pool2d": (IMAGE, [BELOW, {"kind": "max_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
     "avg_pool2d": (IMAGE, [BELOW, {"kind": "avg_pool2d", **POOL}, {"kind": "flatten"}, HEAD]),
+    "conv1d": ((2, 7), [SIGNAL, {"kind": "tanh"}, {**SIGNAL, "padding": 0}]),
+    "conv1d, groups, few places": (
+        (4, 5),
+        [{**SIGNAL, "groups": 2, "stride": 2, "dilation": 2, "bias": False}, HEAD],
+    ),
+    "group_norm on images": (IMAGE, [BELOW, {"kind": "group_norm", "num_groups": 2}, BELOW]),
+    "group_norm": ((6,), [HEAD, {"kind": "group_norm", "num_groups": 1}, HEAD]),
+    "global_avg_pool": (IMAGE, [BELOW, {"kind": "tanh"}, {"kind": "global_avg_pool"}, HEAD]),
+    "global_avg_pool of sequences": ((2, 7), [SIGNAL, {"kind": "global_avg_pool"}]),
+    "sequence_mean": ((4, 6), [HEAD, {"kind": "tanh"}, {"kind": "sequence_mean"}, HEAD]),
     "embedding": ((6,), [IDS, HEAD]),
     "embedding with padding": ((2, 3), [{**IDS, "padding_idx": 2}, {"kind": "tanh"}, HEAD]),
     "elementwise": ((5,), [HEAD, *({"kind": kind} for kind in ACTIVATIONS), HEAD]),

@@ -19,6 +19,7 @@ Distribution = Callable[[float], float]
 
 LINEAR = {"kind": "linear", "out_features": 400}
 CONV: dict[str, Any] = {"kind": "conv2d", "out_channels": 480, "kernel_size": [3, 2], "groups": 2}
+CONV1D = {"kind": "conv1d", "out_channels": 480, "kernel_size": 6, "groups": 2}
 EMBEDDING = {"kind": "embedding", "num_embeddings": 90, "embedding_dim": 12}
 DRAWN: list[tuple[Shape, dict[str, Any]]] = [
     ((25,), LINEAR),
@@ -26,9 +27,13 @@ DRAWN: list[tuple[Shape, dict[str, Any]]] = [
     ((25,), {**LINEAR, "bias": False}),
     ((8, 5, 5), CONV),
     ((8, 5, 5), {**CONV, "bias": False}),
+    ((8, 9), CONV1D),
     ((7,), EMBEDDING),
     ((7,), {**EMBEDDING, "padding_idx": 3}),
 ]
+
+
+NORMS = {"layer_norm", "group_norm"}
 
 
 def kaiming(weight: Shape) -> tuple[float, float]:
@@ -84,8 +89,13 @@ def test_weights_and_biases_follow_torch_s_distributions(
     assert weight.tobytes() != initial(shape, layer, seed=1)["weight"].tobytes()
 
 
-def test_layer_norm_starts_as_the_identity() -> None:
-    own = initial((4, 6), {"kind": "layer_norm"})
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [((4, 6), {"kind": "layer_norm"}), ((6, 4), {"kind": "group_norm", "num_groups": 3})],
+    ids=str,
+)
+def test_norms_start_as_the_identity(shape: Shape, layer: dict[str, Any]) -> None:
+    own = initial(shape, layer)
     assert {name: array.tolist() for name, array in own.items()} == {
         "weight": [1.0] * 6,
         "bias": [0.0] * 6,
@@ -97,7 +107,7 @@ def test_every_kind_with_parameters_is_here() -> None:
     for shape, layers in STACKS.values():
         of = Network(Model.model_validate({"layers": layers}), shape)
         with_parameters |= {layers[k]["kind"] for k in of.learning}
-    assert with_parameters == {layer["kind"] for _, layer in DRAWN} | {"layer_norm"}
+    assert with_parameters == {layer["kind"] for _, layer in DRAWN} | NORMS
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
+from batchgrad_workers.nn.chunks import CHUNK_BYTES
 
 MIB = 2**20
 FLOAT = 4

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.kernels.norms import squared
-from batchgrad_workers.nn.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.nn.layers.outer_products import weight_sums

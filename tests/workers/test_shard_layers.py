@@ -12,8 +12,8 @@ import pytest
 from batchgrad.contract import GradientsRequest, Model
 from batchgrad_service.questions.gradients import answer
 from batchgrad_workers.data.sampler import Sampler
+from batchgrad_workers.nn.chunks import CHUNK_BYTES
 from batchgrad_workers.nn.gradients import WEIGHT
-from batchgrad_workers.nn.layers.chunks import CHUNK_BYTES
 from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
 from tests.workers.jobs import BATCH, EXAMPLES, FRACTION, bits, store, theta, whole, worker_config
 from tests.workers.splits import drawn

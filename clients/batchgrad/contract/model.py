@@ -12,11 +12,14 @@ __all__ = [
     "SHORTCUT_NAMES",
     "Activation",
     "AvgPool2d",
+    "Conv1d",
     "Conv2d",
     "Elu",
     "Embedding",
     "Flatten",
     "Gelu",
+    "GlobalAvgPool",
+    "GroupNorm",
     "Identity",
     "Layer",
     "LayerNorm",
@@ -26,6 +29,7 @@ __all__ = [
     "Model",
     "Precision",
     "Relu",
+    "SequenceMean",
     "ShortcutName",
     "Sigmoid",
     "Silu",
@@ -153,6 +157,19 @@ class Conv2d(Wire):
     bias: Truth = True
 
 
+class Conv1d(Wire):
+    """As torch.nn.Conv1d on (channels, length), padded with zeros."""
+
+    kind: Literal["conv1d"]
+    out_channels: Integer = Field(ge=1, le=2**20)
+    kernel_size: PositiveSide
+    stride: PositiveSide = 1
+    padding: Side = 0
+    dilation: PositiveSide = 1
+    groups: Integer = Field(default=1, ge=1, le=2**20)
+    bias: Truth = True
+
+
 class MaxPool2d(Wire):
     """As torch.nn.MaxPool2d; of equal numbers the first gets the gradient."""
 
@@ -171,10 +188,30 @@ class AvgPool2d(Wire):
     padding: Paddings = 0
 
 
+class GlobalAvgPool(Wire):
+    """Mean of each channel: (channels, height, width) or (channels, length) to (channels,)."""
+
+    kind: Literal["global_avg_pool"]
+
+
+class SequenceMean(Wire):
+    """Mean over the positions of a sequence: (positions, width) to (width,)."""
+
+    kind: Literal["sequence_mean"]
+
+
 class LayerNorm(Wire):
     """Over the last axis, as torch.nn.LayerNorm, weight and bias included."""
 
     kind: Literal["layer_norm"]
+    eps: Number = Field(default=1e-5, gt=0)
+
+
+class GroupNorm(Wire):
+    """Over groups of channels and all places, as torch.nn.GroupNorm; weight, bias per channel."""
+
+    kind: Literal["group_norm"]
+    num_groups: Integer = Field(ge=1, le=2**20)
     eps: Number = Field(default=1e-5, gt=0)
 
 
@@ -200,10 +237,14 @@ class Embedding(Wire):
 
 AnyLayer = (
     Linear
+    | Conv1d
     | Conv2d
     | MaxPool2d
     | AvgPool2d
+    | GlobalAvgPool
+    | SequenceMean
     | LayerNorm
+    | GroupNorm
     | Embedding
     | Flatten
     | Identity

@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from batchgrad.contract import (
     LOSSES,
+    Conv1d,
     Conv2d,
     Dataset,
     Flatten,
+    GroupNorm,
     Identity,
     JobSpec,
     Layer,
@@ -92,9 +94,9 @@ def _images(spec: JobSpec, dataset: Dataset) -> Iterator[str]:
 def _scales(
     spec: JobSpec, stored: StoredDataset, present: Integers | None, network: Network
 ) -> Iterator[str]:
-    """Scales that `standardize` would correct; not for ids or in front of layer_norm."""
+    """Scales that `standardize` would correct; not for ids or in front of a norm."""
     first = next((x for x in spec.model.layers if not isinstance(x, Flatten | Identity)), None)
-    if network.takes_ids or spec.standardize or isinstance(first, LayerNorm):
+    if network.takes_ids or spec.standardize or isinstance(first, LayerNorm | GroupNorm):
         return
     sample = take_sample(stored.inputs, present)
     lowest, highest = float(sample.lowest.min()), float(sample.highest.max())
@@ -123,8 +125,9 @@ def _features(
         lowest, highest = sample.lowest.reshape(shape), sample.highest.reshape(shape)
         if len(shape) == 1:
             return "column", lowest, highest
-        if isinstance(first, Conv2d):
-            return "channel", lowest.min((1, 2)), highest.max((1, 2))
+        if isinstance(first, Conv1d | Conv2d):
+            places = tuple(range(1, len(shape)))
+            return "channel", lowest.min(places), highest.max(places)
         if isinstance(first, Linear) and len(shape) == 2:
             return "feature", lowest.min(0), highest.max(0)
     return "", np.empty(0), np.empty(0)

@@ -1,10 +1,24 @@
 """Recognise images that are not stored as (n, channels, height, width)."""
 
-from batchgrad.contract import AvgPool2d, Conv2d, Flatten, LayerNorm, Linear, MaxPool2d, Model
+from batchgrad.contract import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    Model,
+    SequenceMean,
+)
 from batchgrad_workers.arrays import Shape
 
 _CHANNELS = (1, 3, 4)
 """Gray, RGB and RGBA."""
+
+_OTHERS = Linear | LayerNorm | Flatten | Conv1d | GlobalAvgPool | SequenceMean
+"""Layers that don't take images, or give none."""
 
 
 def storage_hint(model: Model, input_shape: Shape) -> str | None:
@@ -28,7 +42,7 @@ def _first_on_images(model: Model) -> str | None:
     for layer in model.layers:
         if isinstance(layer, Conv2d | MaxPool2d | AvgPool2d):
             return layer.kind
-        if isinstance(layer, Linear | LayerNorm | Flatten):
+        if isinstance(layer, _OTHERS):
             return None
     return None
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
-from batchgrad_workers.nn.layers.chunks import chunks
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape, memory_order
+from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.norms import squared
-from batchgrad_workers.nn.layers.chunks import chunks
 
 Parameters = Mapping[str, Array]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Shape
+from batchgrad_workers.nn.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.kernels.im2col import col2im, im2col, im2col_by_number
 from batchgrad_workers.nn.kernels.norms import squared
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
-from batchgrad_workers.nn.layers.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.layers.outer_products import form_cancelled, gram_norms
 from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
 

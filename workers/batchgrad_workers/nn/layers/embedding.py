@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Shape
+from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.norms import RUN, squared
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters, by_example
-from batchgrad_workers.nn.layers.chunks import chunks
 
 
 @dataclass(frozen=True)

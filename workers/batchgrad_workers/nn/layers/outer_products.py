@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels import gradients as kernels
 from batchgrad_workers.nn.kernels.norms import RUN, squared
-from batchgrad_workers.nn.layers.chunks import chunks
 
 Some = slice | Integers
 """A selection of examples."""

@@ -1,4 +1,4 @@
-"""Pooling layers: the largest number, or the mean, of every window."""
+"""Pooling layers: the largest number or the mean of every window, and means over whole axes."""
 
 from dataclasses import dataclass
 from math import prod
@@ -8,6 +8,7 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.nn.kernels.pooling import max_pool, max_pool_vjp, sum_pool, sum_pool_vjp
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
+from batchgrad_workers.nn.layers.outer_products import position_sums
 from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
 
 
@@ -70,3 +71,42 @@ class AvgPool2d(_Pool):
         share = channels_last(error) / prod(self.windows.kernel)
         sum_pool_vjp(share, self.windows.geometry, below)
         return channels_first(below.astype(error.dtype, copy=False))
+
+
+@dataclass(frozen=True)
+class Mean(BaseLayer):
+    """z = mean of a over the neighbouring `axes` of an example, which disappear."""
+
+    input_shape: Shape
+    axes: slice
+
+    @property
+    def output_shape(self) -> Shape:
+        before, _, after = self._parts
+        return before + after
+
+    def forward(self, parameters: Parameters, inputs: Array) -> Array:
+        """Σ_t a_nt / T."""
+        del parameters
+        before, over, after = self._parts
+        rows = inputs.reshape(len(inputs) * prod(before), prod(over), prod(after))
+        outputs = position_sums(rows)
+        outputs /= prod(over)
+        return outputs.reshape(len(inputs), *before, *after)
+
+    def backward(
+        self, parameters: Parameters, inputs: Array, outputs: Array, error: Array
+    ) -> Array:
+        """δ_n / T at every t."""
+        del parameters, outputs
+        before, over, after = self._parts
+        below = np.empty_like(inputs, error.dtype)
+        share = error / error.dtype.type(prod(over))
+        below[...] = share.reshape(len(error), *before, *([1] * len(over)), *after)
+        return below
+
+    @property
+    def _parts(self) -> tuple[Shape, Shape, Shape]:
+        """The input's shape: before, in and after `axes`."""
+        start, stop, _ = self.axes.indices(len(self.input_shape))
+        return self.input_shape[:start], self.input_shape[start:stop], self.input_shape[stop:]
