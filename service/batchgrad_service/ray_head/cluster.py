@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 HEAD_COMMAND = (sys.executable, "-m", "batchgrad_service.ray_head.process")
 TEMP_PREFIX = "batchgrad-"
-_TEMP_NAME = re.compile(rf"{TEMP_PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp makes; not batchgrad-private-…
+_TEMP_NAME = re.compile(rf"{TEMP_PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp; not batchgrad-private-…
 TEMP_PARENT = Path("/tmp")  # noqa: S108  (mkdtemp makes it private; Ray's sockets need a short path)
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
