@@ -1,0 +1,1 @@
+"""Read CSV and TSV files: text with delimiters between its fields."""
