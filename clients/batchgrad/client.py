@@ -12,14 +12,14 @@ from typing import ClassVar, Generic, Self, TypeVar
 import httpx2
 
 from batchgrad import timeouts
+from batchgrad.contract.wire import Origin
 from batchgrad.http.blocking import sync
 from batchgrad.http.connections import AsyncConnection, BlockingConnection, Connection
 from batchgrad.http.retries import Retries
 from batchgrad.http.session import Session
 from batchgrad.methods.base import Service
 from batchgrad.methods.datasets import DatasetMethods
-from batchgrad.methods.following import FollowingMethods
-from batchgrad.methods.history import HistoryMethods
+from batchgrad.methods.notebook import NotebookMethods
 from batchgrad.methods.parameters import ParametersMethods
 from batchgrad.parsing import arguments
 from batchgrad.variables import refuse_unknown
@@ -60,6 +60,7 @@ class BaseClient(Generic[Transport, Slept]):
         )
         patience = arguments.timeout("reconnect_timeout", reconnect_timeout)
         self._service = Service(session, patience, clock)
+        session.origin = Origin(self)
 
     @property
     def url(self) -> str:
@@ -67,7 +68,7 @@ class BaseClient(Generic[Transport, Slept]):
         return self._service.session.url
 
 
-class Methods(DatasetMethods, FollowingMethods, HistoryMethods, ParametersMethods):
+class Methods(DatasetMethods, NotebookMethods, ParametersMethods):
     """Every method of a client."""
 
 
@@ -141,6 +142,9 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     checkpoints = sync(Methods.checkpoints)
     examples = sync(Methods.examples)
     step_examples = sync(Methods.step_examples)
+
+    frame = sync(Methods.frame)
+    plot = sync(Methods.plot)
 
     # trained parameters
     parameters = sync(Methods.parameters)

@@ -52,6 +52,7 @@ METHODS = sorted(
 )
 RIGHT: dict[str, Any] = {
     "job_id": "job_1",
+    "job": "job_1",
     "spec": {"name": "x"},
     "request": {"inputs": [[1]]},
     "path": "theta.safetensors",

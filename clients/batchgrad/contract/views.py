@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from batchgrad.contract.figures import StepFigures
 from batchgrad.contract.spec import JobSpec, ValidationMetric
 from batchgrad.contract.statuses import JobStatus, describe_transitions
 from batchgrad.contract.tables import Table
-from batchgrad.contract.wire import Answer
+from batchgrad.contract.wire import Answer, Origin
 
 __all__ = [
     "EXAMPLE_NORM_BOUNDS",
@@ -187,6 +187,21 @@ class Job(StepFigures[float | None], JobProgress):
     started_at: datetime | None
     finished_at: datetime | None
     spec: JobSpec
+
+    _origin: Origin = PrivateAttr(default=Origin())
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the client that gave this job, for `plot`."""
+        self._origin = context if isinstance(context, Origin) else Origin()
+
+    def plot(self, *, max_points: int | None = 1000) -> Any:
+        """`plot` of the client that gave this job: a figure of matplotlib.
+
+        Of an AsyncClient, a coroutine. Raises RuntimeError if no client gave it.
+        """
+        if self._origin.client is None:
+            raise RuntimeError(f"No client gave job {self.id}: use client.plot(job).")
+        return self._origin.client.plot(self, max_points=max_points)
 
 
 class Event(Answer):

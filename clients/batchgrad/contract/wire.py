@@ -1,8 +1,11 @@
 """The base classes of requests and answers, and number types without conversions."""
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Strict, StringConstraints, model_validator
+
+from batchgrad.html import document
 
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
@@ -33,3 +36,17 @@ class Answer(BaseModel):
     """What the service sends: a newer service may add keys, an older client ignores them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def _repr_html_(self) -> str:
+        """The answer as notebooks show it."""
+        return document(type(self).__name__, self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The client that gave an answer; of answers, it is neither compared, copied nor pickled."""
+
+    client: Any = field(default=None, compare=False)
+
+    def __reduce__(self) -> tuple[type["Origin"], tuple[()]]:
+        return Origin, ()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batchgrad.contract import GradientsRequest, JobSpec
+from batchgrad.contract import GradientsRequest, Job, JobSpec
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing import arguments
 
@@ -12,6 +12,11 @@ from batchgrad.parsing import arguments
 def job_path(job_id: str) -> str:
     """The path of a job."""
     return f"/v1/jobs/{arguments.segment('job_id', job_id)}"
+
+
+def id_of(job: Any) -> str:
+    """The id of a job, or the id itself."""
+    return job.id if isinstance(job, Job) else arguments.text("job", job)
 
 
 def dataset_path(name: str) -> str:

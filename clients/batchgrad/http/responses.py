@@ -13,6 +13,9 @@ from batchgrad.contract import ProblemDetails
 from batchgrad.errors import ApiError, SentRequest, UnexpectedAnswer, api_error_type
 from batchgrad.version import __version__
 
+ORIGIN = "batchgrad_origin"
+"""The extension of a response that holds the `Origin` of its answer."""
+
 Answered = TypeVar("Answered", bound=BaseModel)
 
 
@@ -24,7 +27,7 @@ def decode(kind: type[Answered], response: httpx2.Response) -> Answered:
 def decode_text(kind: type[Answered], text: str | bytes, response: httpx2.Response) -> Answered:
     """A part of an answer, such as an event, as a value of the contract."""
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(text, context=response.extensions.get(ORIGIN))
     except ValidationError as error:
         request = sent(response.request)
         first = error.errors()[0]

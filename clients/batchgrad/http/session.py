@@ -10,6 +10,7 @@ from typing import Any, Literal
 import httpx2
 
 from batchgrad import timeouts
+from batchgrad.contract.wire import Origin
 from batchgrad.errors import (
     BatchgradError,
     ConnectionFailed,
@@ -21,7 +22,7 @@ from batchgrad.errors import (
 )
 from batchgrad.http.addresses import checked_token, checked_url, environment_fault, proxy_between
 from batchgrad.http.connections import Connection, Content, EventStream
-from batchgrad.http.responses import refusal, sent
+from batchgrad.http.responses import ORIGIN, refusal, sent
 from batchgrad.http.retries import RETRIED_STATUSES, Retries, retry_after_seconds
 from batchgrad.parsing.plain import nonfinite, plain
 from batchgrad.version import __version__
@@ -64,6 +65,7 @@ class Session:
                 f"There is a token, and a user in the URL of {address.url}: give one of them."
             )
         self.url = address.url
+        self.origin = Origin()
         self.timeout = timeout
         self.retries = retries or Retries()
         self._proxy = proxy_between(address) if transport is None else None
@@ -113,6 +115,7 @@ class Session:
                 cause = self.broken(error)
             else:
                 if response.status_code < 400:
+                    response.extensions[ORIGIN] = self.origin
                     return response
                 cause = refusal(response)
                 if response.status_code not in RETRIED_STATUSES:

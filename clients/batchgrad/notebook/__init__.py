@@ -1,0 +1,1 @@
+"""Answers as Python users work with them: data frames and figures."""
