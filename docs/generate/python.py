@@ -43,7 +43,7 @@ def python() -> str:
 def _class(name: str, kind: type) -> Iterator[str]:
     yield from _function("###", name, kind)
     for member, value in inspect.getmembers(kind):
-        if member.startswith("_"):
+        if member.startswith("_") or kind is batchgrad.AsyncClient:  # it has the methods of Client
             continue
         if inspect.isroutine(value):
             yield from _function("####", f"{name}.{member}", value)
