@@ -10,11 +10,15 @@ from pyarrow import parquet
 from batchgrad.contract import UploadedFile
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.formats.headings import checked_names
-from batchgrad_service.reading.formats.typed_columns import check_type, plain_batch
+from batchgrad_service.reading.formats.typed_columns import (
+    MOST_BYTES,
+    MOST_ROWS,
+    check_type,
+    plain_batch,
+    slices,
+)
 from batchgrad_service.reading.table_source import TableSource
 
-_BATCH_BYTES = 2**23
-_MOST_ROWS = 2**16
 _BUFFER_BYTES = 2**16
 """Read from a column's chunk at a time, instead of the whole chunk."""
 
@@ -46,11 +50,11 @@ class ParquetTable:
         chosen = list(self.names if columns is None else columns)
         for name in chosen:
             check_type(name, self._schema.field(name).type)
-        rows = max(1, min(_MOST_ROWS, _BATCH_BYTES * self.rows // max(self._bytes, 1)))
+        rows = max(1, min(MOST_ROWS, MOST_BYTES * self.rows // max(self._bytes, 1)))
         with self._open() as file:
             for batch in file.iter_batches(rows, columns=chosen, use_threads=False):
                 batch.validate(full=True)
-                yield plain_batch(batch.select(chosen))
+                yield from map(plain_batch, slices(batch.select(chosen)))
 
     def place(self, row: int) -> str:
         return f"row {row}"

@@ -1,10 +1,16 @@
 """Convert the columns of typed files to a few types: numbers, booleans, texts and dates."""
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
 from batchgrad_service.problems import InvalidError
+
+MOST_BYTES = 2**23
+MOST_ROWS = 2**16
+"""In a batch."""
 
 _PLAIN = (pa.bool_(), pa.float32(), pa.float64(), pa.string(), pa.date32())
 _CONVERTED = (
@@ -31,6 +37,13 @@ def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     names = batch.schema.names
     columns = [_plain(*named) for named in zip(names, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a batch of any size, at most some 8 MB at a time."""
+    rows = max(1, min(MOST_ROWS, MOST_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+    for first in range(0, batch.num_rows, rows):
+        yield batch.slice(first, rows)
 
 
 def check_type(name: str, found: pa.DataType) -> None:

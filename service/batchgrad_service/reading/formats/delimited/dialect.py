@@ -8,7 +8,7 @@ from itertools import islice
 
 from batchgrad.contract import TextOptions
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.reading.formats.delimited.clean_text import MOST_LINE_BYTES
+from batchgrad_service.reading.formats.clean_text import MOST_LINE_BYTES
 from batchgrad_service.reading.formats.headings import checked_names
 
 _CANDIDATES = "\t;|,"

@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from batchgrad.contract import UploadedFile
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.reading.formats.delimited.clean_text import MOST_LINE_BYTES, CleanText
+from batchgrad_service.reading.formats.clean_text import MOST_LINE_BYTES, CleanText
 from batchgrad_service.reading.formats.delimited.dialect import dialect_of
 from batchgrad_service.reading.formats.delimited.row_lines import RowLines, row_lines
 from batchgrad_service.reading.table_source import TableSource
