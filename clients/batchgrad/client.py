@@ -21,6 +21,7 @@ from batchgrad.methods.base import Service
 from batchgrad.methods.datasets import DatasetMethods
 from batchgrad.methods.notebook import NotebookMethods
 from batchgrad.methods.parameters import ParametersMethods
+from batchgrad.methods.sweeps import SweepMethods
 from batchgrad.parsing import arguments
 from batchgrad.variables import refuse_unknown
 
@@ -68,7 +69,7 @@ class BaseClient(Generic[Transport, Slept]):
         return self._service.session.url
 
 
-class Methods(DatasetMethods, NotebookMethods, ParametersMethods):
+class Methods(DatasetMethods, NotebookMethods, ParametersMethods, SweepMethods):
     """Every method of a client."""
 
 
@@ -135,6 +136,10 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     watch = sync(Methods.watch)
     wait = sync(Methods.wait)
     events = sync(Methods.events)
+
+    # several jobs
+    sweep = sync(Methods.sweep)
+    watch_all = sync(Methods.watch_all)
 
     # what a job has done
     steps = sync(Methods.steps)

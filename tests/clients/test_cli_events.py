@@ -1,7 +1,12 @@
 """`batchgrad events`: each type of event as a sentence, and as data."""
 
 import json
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
+
+import httpx2
 
 
 def test_events_are_printed_as_sentences(kit: Any, run: Any) -> None:
@@ -71,3 +76,19 @@ def test_events_are_printed_as_sentences(kit: Any, run: Any) -> None:
     assert "step 7/18, epoch 1: loss 0.25, gap of averaged_error 0.5, 1,234 ex" in everything
     as_json = run(script, "events", "job_1", "--progress", "-o", "json").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in as_json] == [*range(1, 15)]
+
+
+def test_following_a_silent_stream_stops_after_the_time(kit: Any, run: Any) -> None:
+    class Silent(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b": hello\n\n"
+            threading.Event().wait(60)
+
+    headers = {"Content-Type": "text/event-stream"}
+    script = kit.Script(httpx2.Response(200, stream=Silent(), headers=headers))
+    before = signal.getsignal(signal.SIGALRM)
+    done = run(script, "events", "job_1", "--follow", "--timeout", "0.1")
+    assert done.exit_code == 101
+    assert "Job job_1 had not ended after 0.1 s; it goes on." in done.stderr
+    assert "batchgrad wait job_1" in done.stderr
+    assert signal.getsignal(signal.SIGALRM) == before

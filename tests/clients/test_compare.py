@@ -297,3 +297,11 @@ def test_ctrl_c_before_the_first_job_says_so(
     done = run(service, spec_file)
     assert (done.exit_code, service.submitted) == (130, [])
     assert done.stderr.endswith("Interrupted; no job was submitted.\n")
+
+
+def test_a_comparison_ends_after_the_time(kit: Any, run: Any, spec_file: str) -> None:
+    service = Service(kit, datasets=("digits",))
+    service.outcomes["mean_gradient"] = {"status": "running", "reason": None, "step": 1}
+    done = run(service, spec_file, "--timeout", "0")
+    assert (done.exit_code, len(service.submitted)) == (101, 1)
+    assert "Job job_0 is running after 0 s" in done.stderr

@@ -50,7 +50,8 @@ def gradients_of() -> dict[str, Any]:
 def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], list[Any]]:
     """The arguments of a command, and the answers of the service."""
     job, dataset = kit.answer(200, kit.job()), kit.answer(200, kit.DATASET)
-    ended = kit.answer(200, kit.job(status="succeeded"))
+    ended = kit.answer(200, kit.job(status="succeeded", labels={"sweep": "s"}))
+    sweeping = kit.answer(201, kit.job(labels={"sweep": "s"}))
     step = {"step": 3, "gradient_norm": 1.0, "gradient_checksum": "a", "verified": True}
     minibatch = folder / "minibatch.yaml"
     minibatch.write_text(
@@ -66,6 +67,10 @@ def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], 
         "submit --watch": ([spec_file, "--watch"], [kit.answer(201, kit.job()), ended]),
         "run": ([spec_file], [dataset, kit.answer(201, kit.job()), ended]),
         "ready": ([], [kit.answer(200)]),
+        "sweep": (
+            [spec_file, "--over", "seed=1"],
+            [dataset, kit.answer(200, plan_of(kit)), sweeping, ended],
+        ),
         "get": (["job_1"], [job]),
         "wait": (["job_1"], [ended]),
         "events": (["job_1"], [kit.page({"seq": 1, "time": kit.TIME, "type": "end", "data": {}})]),

@@ -61,6 +61,8 @@ RIGHT: dict[str, Any] = {
     "inputs": [[1.0]],
     "targets": [1.0],
     "step": 1,
+    "over": {"seed": [1]},
+    "job_ids": ["job_1"],
 }
 
 

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from batchgrad.cli import actions, data, examples, jobs, service
-from batchgrad.cli.training import compare, submit
+from batchgrad.cli.training import compare, submit, sweep
 from batchgrad.display import streams
 from batchgrad.display.docstrings import restore
 from batchgrad.errors import (
@@ -31,6 +31,7 @@ HELP = """Train by the exact mean of per-example gradients, and measure how far 
   batchgrad datasets push digits digits.npz  store a dataset
   batchgrad submit digits.yaml --watch       train a job and follow it
   batchgrad run --private digits.yaml        the same, without a service
+  batchgrad sweep digits.yaml --over seed=1,2,3  train a job for each value
   batchgrad compare digits.yaml              train by each shortcut too, and compare
 
 \b
@@ -108,6 +109,7 @@ for register in (
 ):
     register(app)
 compare.register(app)
+sweep.register(app)
 examples.register(app)
 app.add_typer(data.datasets, name="datasets")
 data.register(app)

@@ -55,7 +55,7 @@ def message(error: BatchgradError) -> str:
     if not error.errors:
         return message
     field = error.errors[0]
-    line = re.search(r" \((line \d+|by --set)\)$", field.detail)
+    line = re.search(r" \((line \d+|by --[^)]*)\)$", field.detail)
     return f"{_dotted(field)}: {message}{line.group() if line else ''}"
 
 

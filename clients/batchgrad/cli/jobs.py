@@ -130,6 +130,12 @@ def events(
     progress: Annotated[
         bool, typer.Option("--progress", help="Include progress events, several a second.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="With --follow: exit with 101 after this time."
+        ),
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Print a job's events.
@@ -149,7 +155,7 @@ def events(
 
     with connect(ctx) as client:
         if follow:
-            watching.follow(client, job, after, take, progress=progress)
+            watching.follow(client, job, after, take, progress=progress, timeout=timeout)
             return
         for event in client.events(job, after=after, progress=progress):
             take(event)

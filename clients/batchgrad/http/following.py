@@ -1,7 +1,9 @@
 """Follow a job: its events as they come, and its state until it ends."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 
@@ -20,6 +22,9 @@ from batchgrad.errors import (
 from batchgrad.http.connections import EventStream
 from batchgrad.http.responses import decode_text
 from batchgrad.http.session import Session
+
+READ_TOGETHER = 20
+"""How many jobs are read each time that several are watched."""
 
 OnDisconnect = Callable[[BatchgradError], None]
 """Called each time that the service stops answering, with the error."""
@@ -96,48 +101,67 @@ def _event(sent: httpx2.ServerSentEvent, stream: EventStream) -> Event | None:
 
 
 async def watch_job(
-    read: Callable[[], Awaitable[Job]],
+    read: Callable[[str], Awaitable[Job]], job_id: str, **more: Any
+) -> AsyncGenerator[Job]:
+    """The job each time that it has changed; the last one is terminal. See `watch_jobs`."""
+    async with aclosing(watch_jobs(read, [job_id], **more)) as changes:
+        async for [job] in changes:
+            yield job
+
+
+async def watch_jobs(
+    read: Callable[[str], Awaitable[Job]],
+    job_ids: Sequence[str],
     *,
     timeout: float | None,
     poll_interval: float,
     reconnect: ReconnectTimeout,
     sleep: Callable[[float], Awaitable[None]],
-) -> AsyncGenerator[Job]:
-    """The job each time that it has changed; the last one is terminal.
+) -> AsyncGenerator[list[Job]]:
+    """All jobs each time that one has changed; in the last list all are terminal.
 
+    At each time it reads the first READ_TOGETHER that have not ended: the others wait for these.
     Raises NotFinished after `timeout` seconds, or when the service is silent for longer than
     `reconnect` allows; where that is 0 s, the error itself.
     """
     clock = reconnect.clock
     deadline = None if timeout is None else clock() + timeout
-    last: Job | None = None
+    jobs: dict[str, Job] = {}
     while True:
+        last = dict(jobs)
         try:
-            job = await read()
+            for job_id in _not_ended(job_ids, jobs)[: READ_TOGETHER if jobs else None]:
+                jobs[job_id] = await read(job_id)
         except (ConnectionFailed, Timeout, ServerError) as error:
-            if last is None or reconnect.seconds == 0:
+            if len(jobs) < len(set(job_ids)) or reconnect.seconds == 0:
                 raise
             if not reconnect.allows_retry(error):
+                job = jobs[_not_ended(job_ids, jobs)[0]]
                 raise NotFinished(
                     f"{error} That was so for {reconnect.seconds:g} s. Job "
-                    f"{last.id} goes on when the service is back.",
-                    last,
+                    f"{job.id} goes on when the service is back.",
+                    job,
                 ) from error
-            job = last
         else:
             reconnect.reset()
-        if job != last:
-            yield job
-            last = job
-        if job.status in TERMINAL:
+        if jobs != last:
+            yield [jobs[job_id] for job_id in job_ids]
+        waited_for = _not_ended(job_ids, jobs)
+        if not waited_for:
             return
         if deadline is not None and clock() + poll_interval > deadline:
+            job = jobs[waited_for[0]]
             raise NotFinished(
                 f"Job {job.id} is {job.status} after {timeout:g} s, at step {job.step} of "
                 f"{job.steps_planned}; it goes on.",
                 job,
             )
         await sleep(poll_interval)
+
+
+def _not_ended(job_ids: Sequence[str], jobs: Mapping[str, Job]) -> list[str]:
+    """The ids of the jobs that may still change, in order."""
+    return [one for one in job_ids if one not in jobs or jobs[one].status not in TERMINAL]
 
 
 def succeeded(job: Job) -> Job:

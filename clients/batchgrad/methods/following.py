@@ -35,7 +35,8 @@ class FollowingMethods(JobMethods):
         the service stops answering.
         """
         return watch_job(
-            lambda: self.job(job_id),
+            self.job,
+            arguments.text("job_id", job_id),
             timeout=arguments.timeout("timeout", timeout),
             poll_interval=arguments.seconds("poll_interval", poll_interval),
             reconnect=self._service.reconnect(on_disconnect),

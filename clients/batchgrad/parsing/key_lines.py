@@ -13,16 +13,20 @@ from batchgrad.parsing.validation import parts_of
 class KeyLines:
     """The line of each key of a spec file."""
 
-    def __init__(self, text: str, path: str, overrides: Sequence[str] = ()) -> None:
+    def __init__(
+        self, text: str, path: str, overrides: Sequence[str] = (), by: str = "--set"
+    ) -> None:
+        """`overrides` are keys that the option `by` has set."""
         self.path = path
+        self._by = by
         self._root = None if path.endswith(".json") else compose(text)
         self._overridden = [override.partition("=")[0].split(".") for override in overrides]
 
     def name(self, error: FieldError) -> FieldError:
-        """The error with the line of its key, or with "by --set" for an overridden key."""
+        """The error with the line of its key, or with "by --set" for an overridden one."""
         parts = parts_of(error.pointer)
         if any(parts[: len(key)] == key for key in self._overridden):
-            place = "by --set"
+            place = f"by {self._by}"
         elif (line := self.line_of(error.pointer)) is not None:
             place = f"line {line}"
         else:

@@ -14,22 +14,24 @@ from batchgrad.contract import GradientsRequest, JobSpec
 from batchgrad.errors import InvalidRequest, InvalidSpec
 from batchgrad.parsing.documents import SyntaxFault, parse_json, parse_yaml
 from batchgrad.parsing.key_lines import KeyLines
+from batchgrad.parsing.overrides import override
 from batchgrad.parsing.validation import field_errors
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
-def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+def load_job(path: str | Path, overrides: Sequence[str] = (), *, by: str = "--set") -> JobSpec:
     """A job spec from a file ("-": standard input), with overrides such as "optimizer.momentum=0".
 
+    `by` is the option that gave the overrides, for messages.
     `initial_parameters: {file: PATH}`, relative to the spec file, becomes the file's content.
     Raises InvalidSpec, which names each wrong key, its line and what was expected.
     """
     name, text, data, folder = _read(path)
-    for override in overrides:
-        _override(data, override)
+    for change in overrides:
+        override(data, change)
     _inline_parameters(data, folder)
-    return _validated(JobSpec, data, KeyLines(text, name, overrides))
+    return _validated(JobSpec, data, KeyLines(text, name, overrides, by))
 
 
 def load_gradients(path: str | Path) -> GradientsRequest:
@@ -47,7 +49,9 @@ def parse_job(text: str) -> JobSpec:
 
 
 @contextmanager
-def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+def naming_lines(
+    path: str | Path, overrides: Sequence[str] = (), *, by: str = "--set"
+) -> Iterator[None]:
     """Inside the block, errors of the service about the spec from `path` get line numbers.
 
     The file is read again, which is impossible for standard input.
@@ -61,7 +65,7 @@ def naming_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[No
             text = Path(path).read_text(encoding="utf-8")
         except OSError:  # removed meanwhile
             raise error from None
-        lines = KeyLines(text, str(path), overrides)
+        lines = KeyLines(text, str(path), overrides, by)
         named = [lines.name(one) for one in error.errors]
         problem = error.problem.model_copy(update={"errors": named})
         raise InvalidRequest(problem, status=error.status, request=error.request) from error
@@ -90,32 +94,6 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
             f"{path} contains {type(data).__name__}; expected keys and values: `name: digits`."
         )
     return data
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    """Set data[a][b] for "a.b=VALUE"; the value is YAML, a list's index a number."""
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise InvalidSpec(f"got {override!r}; expected KEY=VALUE, such as seed=1.")
-    parts = key.split(".")
-    at: Any = data
-    for part in parts[:-1]:
-        at = at.setdefault(part, {}) if isinstance(at, dict) else _item(at, part, override)
-    try:
-        parsed = parse_yaml(value)
-    except SyntaxFault as fault:
-        raise InvalidSpec(f"{override}: the value {fault}.") from fault
-    if isinstance(at, dict):
-        at[parts[-1]] = parsed
-    else:
-        _item(at, parts[-1], override)
-        at[int(parts[-1])] = parsed
-
-
-def _item(at: Any, part: str, override: str) -> Any:
-    if not isinstance(at, list) or not part.isdigit() or int(part) >= len(at):
-        raise InvalidSpec(f"{override}: there is no {part!r} in {at!r}.")
-    return at[int(part)]
 
 
 def _inline_parameters(data: dict[str, Any], folder: Path) -> None:

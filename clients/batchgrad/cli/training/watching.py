@@ -1,6 +1,7 @@
 """Follow a job on the command line: progress on stderr, and the next command to type."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -63,13 +64,19 @@ def watch(
 
 
 def follow(
-    client: "Client", job_id: str, after: int, take: "Callable[[Event], None]", *, progress: bool
+    client: "Client",
+    job_id: str,
+    after: int,
+    take: "Callable[[Event], None]",
+    *,
+    progress: bool,
+    timeout: float | None,
 ) -> None:
-    """Take each event until the job ends; exit with 101 if the service stays away."""
+    """Take each event until the job ends; exit with 101 when following stops before."""
     from batchgrad.errors import ConnectionFailed, ServerError
 
     seen = after
-    with detaching(job_id):
+    with detaching(job_id), _time_limit(timeout):
         try:
             for event in client.events(
                 job_id,
@@ -86,6 +93,9 @@ def follow(
             say(f"batchgrad: {error} The job goes on when the service is back.")
             say(f"Follow it again: batchgrad events {job_id} --follow --after {seen}")
             raise typer.Exit(NOT_FINISHED) from error
+        except _TimeOver:
+            say(f"batchgrad: Job {job_id} had not ended after {timeout:g} s; it goes on.")
+            _again(job_id)
 
 
 def show(job: "Job", output: str) -> None:
@@ -93,6 +103,33 @@ def show(job: "Job", output: str) -> None:
     from batchgrad.display import jobs
 
     jobs.show_job(job) if output == "table" else write(job, output)
+
+
+class _TimeOver(Exception):
+    """The time to follow is over."""
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise _TimeOver after `seconds`, also while the main thread reads a silent stream."""
+    if seconds is None:
+        yield
+        return
+    if not hasattr(signal, "setitimer"):
+        raise typer.BadParameter(
+            "needs POSIX; `batchgrad wait` has one too.", param_hint="--timeout"
+        )
+
+    def over(*_: object) -> NoReturn:
+        raise _TimeOver
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))  # 0 would be no limit
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
