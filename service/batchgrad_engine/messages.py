@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow
+from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow, ValidationFigures
 from batchgrad_workers.data.source import DatasetSource
 
 
@@ -119,13 +119,12 @@ class ClusterSeen(Message):
     starting: int = 0
 
 
-class Evaluated(Message):
+class Evaluated(Message, ValidationFigures):
     """An evaluation after `step` steps; `best`: the job keeps these parameters as its best."""
 
     step: int
     epoch: int
     validation_loss: float
-    validation_accuracy: float | None
     best: bool = False
 
 

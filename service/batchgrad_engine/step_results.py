@@ -1,8 +1,7 @@
-"""Results of one step and of one evaluation, and the time that each phase took."""
+"""Results of one step, and the time that each phase took."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, NamedTuple
 
@@ -29,14 +28,6 @@ class MinibatchResult(NamedTuple):
     loss: float | None
     gradient: Array
     gradient_norm: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Loss and accuracy on the validation examples; None where undefined."""
-
-    loss: float | None
-    accuracy: float | None
 
 
 class Stopwatch:

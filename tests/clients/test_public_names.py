@@ -24,11 +24,12 @@ ANSWERS = """
     LargestNorm LayeredShortcut Ledger
     LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Operation OperationKind
     OperationStatus Page Plan PlannedLayer Predictions ProblemDetails InfluenceOrder Shortcut
-    ShortcutLayer StepExamples StepFigures StepRow Table Upload Version
+    ShortcutLayer StepExamples StepFigures StepRow Table Upload ValidationFigure ValidationFigures
+    Version
 """
 CONSTANTS = """
     ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS
-    LOSSES OPTIMIZERS SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS
+    LOSSES OPTIMIZERS SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS VALIDATION_FIGURES
 """
 OTHERS = "AsyncClient Client __version__ load_gradients load_job local"
 

@@ -13,10 +13,15 @@ def stopping(**spec: Any) -> EarlyStopping:
     return EarlyStopping(contract.EarlyStopping(**spec))
 
 
+def evaluated(figure: float) -> contract.ValidationFigures:
+    """An evaluation whose figures are all this one."""
+    return contract.ValidationFigures(**dict.fromkeys(contract.VALIDATION_FIGURES, figure))
+
+
 def stopped_after(watch: EarlyStopping, figures: list[float], first: int = 1) -> int | None:
     """The epoch after which training stops; each figure is used as loss and as accuracy."""
     for epoch, figure in enumerate(figures, start=first):
-        watch.observe(epoch, figure, figure)
+        watch.observe(epoch, evaluated(figure))
         if watch.reason:
             return epoch
     return None

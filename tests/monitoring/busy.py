@@ -9,6 +9,7 @@ from batchgrad.contract import (
     EXAMPLE_NORM_BOUNDS,
     FIGURES,
     JOB_STATUSES,
+    VALIDATION_FIGURES,
     LayeredShortcut,
     ShortcutLayer,
 )
@@ -41,7 +42,7 @@ def full_report() -> Report:
             "shortcuts": {"averaged_error": SHORTCUT, "mean_example": SHORTCUT},
         }
     )
-    evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=0.9)
+    evaluated = Evaluated(step=7, epoch=1, **{str(name): 0.75 for name in VALIDATION_FIGURES})
     observed = Observed(
         examples=10,
         norm_buckets=[1] * (len(EXAMPLE_NORM_BOUNDS) + 1),

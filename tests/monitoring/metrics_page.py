@@ -23,7 +23,8 @@ history is in the API.
 [figures.py](../../clients/batchgrad/contract/figures.py) declares them, and `/docs` of a service \
 lists them with their units; they are not in the table.
 - An undefined figure has no series: the noise scale while its signal is not positive, a \
-shortcut's cosine when a gradient is zero, the accuracy of a regression.
+shortcut's cosine when a gradient is zero, the accuracy of a \
+regression, R² and RMSE of a classification.
 - Counters and histograms begin at 0 when the service starts, those of a job when it begins to \
 run or continues; `rate` and `increase` take that into account. Label values that are known in \
 advance exist from the start, at 0.

@@ -45,4 +45,5 @@ def test_values_have_no_right_answers(tmp_path: Path) -> None:
     with closing(ShardRunner(of, 1)) as shard:
         [node] = shard.evaluation_sums(theta(of), 0, 3).nodes
 
-    assert node.sum[1:].tolist() == [12, 0, 12]
+    assert node.sum[1:4].tolist() == [12, 0, 12]
+    assert node.sum[4:].sum() == pytest.approx(node.sum[0])  # each output's squared errors

@@ -1,13 +1,13 @@
-"""The figures of a step, each declared once: type, name, help, unit and function.
+"""The figures of a step and of an evaluation, each declared once.
 
-A figure that is added to `StepFigures` stands in each step's row, in the job and its events, at
-/metrics, in /docs, on the job's page (value and chart), and in `batchgrad get` and
-`batchgrad steps`.
+A step's figure has a type, a name, help, a unit and a function. A figure that is added to
+`StepFigures` stands in each step's row, in the job and its events, at /metrics, in /docs, on the
+job's page (value and chart), and in `batchgrad get` and `batchgrad steps`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -15,9 +15,17 @@ from batchgrad.contract.wire import Answer
 
 __all__ = [
     "FIGURES",
+    "VALIDATION_FIGURES",
     "Figure",
     "MeasuredStep",
     "StepFigures",
+    "ValidationFigure",
+    "ValidationFigures",
+    "ValidationMetric",
+]
+
+ValidationMetric = Literal[
+    "validation_loss", "validation_accuracy", "validation_r2", "validation_rmse"
 ]
 
 
@@ -145,3 +153,59 @@ FIGURES: Mapping[str, Figure] = {
     if isinstance(figure := declared.json_schema_extra, Figure)
 }
 """Each figure by its name, in their order."""
+
+
+@dataclass(frozen=True)
+class ValidationFigure:
+    """What is declared of a figure of an evaluation.
+
+    Attributes:
+        help: what it is, a sentence without its full stop.
+        label: its name for people.
+        metric: its name in Prometheus after `batchgrad_job_`, where its label split is validation.
+        higher_is_better: whether the best parameters have the highest.
+        percent: whether it is a part of 1.
+    """
+
+    help: str
+    label: str
+    metric: str
+    higher_is_better: bool = True
+    percent: bool = False
+
+
+VALIDATION_FIGURES: Mapping[ValidationMetric, ValidationFigure] = {
+    "validation_loss": ValidationFigure(
+        "Mean loss, weighted as in training", "validation loss", "loss", higher_is_better=False
+    ),
+    "validation_accuracy": ValidationFigure(
+        "Newest fraction of examples classified correctly",
+        "validation accuracy",
+        "accuracy",
+        percent=True,
+    ),
+    "validation_r2": ValidationFigure(
+        "Coefficient of determination of a regression, the mean over its outputs",
+        "validation R²",
+        "r2",
+    ),
+    "validation_rmse": ValidationFigure(
+        "Root mean squared error of a regression, in the targets' unit, the mean over its outputs",
+        "validation RMSE",
+        "rmse",
+        higher_is_better=False,
+    ),
+}
+"""Each figure of an evaluation by its name, in their order."""
+
+
+class ValidationFigures(Answer):
+    """The figures of an evaluation; null where undefined.
+
+    Loss, R² and RMSE are weighted as in training, the accuracy counts every example equally.
+    """
+
+    validation_loss: float | None
+    validation_accuracy: float | None
+    validation_r2: float | None = None
+    validation_rmse: float | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticKnownError
 
+from batchgrad.contract.figures import ValidationMetric
 from batchgrad.contract.losses import Loss
 from batchgrad.contract.model import Model, Precision, ShortcutName
 from batchgrad.contract.optimizers import Optimizer
@@ -17,7 +18,6 @@ __all__ = [
     "InitialParameters",
     "JobSpec",
     "Kept",
-    "ValidationMetric",
     "WorkerRange",
 ]
 
@@ -81,7 +81,6 @@ class InitialParameters(Wire):
         return self
 
 
-ValidationMetric = Literal["validation_loss", "validation_accuracy"]
 Kept = Literal["best", "last"]
 
 

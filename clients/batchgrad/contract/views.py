@@ -5,8 +5,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from batchgrad.contract.figures import StepFigures
-from batchgrad.contract.spec import JobSpec, ValidationMetric
+from batchgrad.contract.figures import StepFigures, ValidationFigures, ValidationMetric
+from batchgrad.contract.spec import JobSpec
 from batchgrad.contract.statuses import JobStatus, describe_transitions
 from batchgrad.contract.tables import Table
 from batchgrad.contract.wire import Answer, Origin
@@ -131,7 +131,7 @@ class StepRow(StepFigures[float], StepPosition):
     workers: int
 
 
-class BestEvaluation(Answer):
+class BestEvaluation(ValidationFigures):
     """The evaluation with the best `metric` so far; of equal ones the first.
 
     `parameters_digest` is of the parameters that were evaluated, those after `step` steps.
@@ -141,7 +141,6 @@ class BestEvaluation(Answer):
     epoch: int
     metric: ValidationMetric
     validation_loss: float
-    validation_accuracy: float | None
     parameters_digest: str
 
 
@@ -160,18 +159,16 @@ class JobProgress(Answer):
     epoch: int
 
 
-class Job(StepFigures[float | None], JobProgress):
+class Job(ValidationFigures, StepFigures[float | None], JobProgress):
     """The current state of a job; `reason` is the kind of a failure, `detail` a sentence about it.
 
     Its figures are those of its newest step, null before the first.
-    `validation_loss`, weighted as in training, and `validation_accuracy`, without weights, are of
-    the last evaluation. `parameters_digest` is of the parameters that a download gives, those
-    after step `parameters_step`: the `best` ones if the job keeps them (spec.keep), else the last
-    ones. `last_parameters_digest` is of the last ones. All three are of the newest checkpoint.
+    Figures that begin with `validation` are of the last evaluation. `parameters_digest` is of the
+    parameters that a download gives, those after step `parameters_step`: the `best` ones if the
+    job keeps them (spec.keep), else the last ones. `last_parameters_digest` is of the last ones.
+    All three are of the newest checkpoint.
     """
 
-    validation_loss: float | None
-    validation_accuracy: float | None
     shortcuts: dict[str, Shortcut]
     workers: int | None
     threads: int | None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from batchgrad.display.numbers import counted, number, percent, short, size
+from batchgrad.display.numbers import counted, number, short, size, validation_figures
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event
@@ -60,10 +60,8 @@ def _progress(data: Data) -> str:
 
 
 def _evaluation(data: Data) -> str:
-    text = f"step {data['step']}: validation loss {number(data['validation_loss'])}"
-    accuracy = data.get("validation_accuracy")
-    if accuracy is not None:
-        text += f", validation accuracy {percent(accuracy)}"
+    figures = [f"{label} {value}" for label, value in validation_figures(data)]
+    text = f"step {data['step']}: {', '.join(figures)}"
     return f"{text}: the best so far" if data.get("best") else text
 
 

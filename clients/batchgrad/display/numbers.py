@@ -1,6 +1,7 @@
 """Format numbers as text, for tables, the live display and events."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchgrad.contract import BestEvaluation, Job
@@ -52,12 +53,23 @@ def place(job: "Job") -> str | None:
 
 def best(evaluation: "BestEvaluation") -> str:
     """Which parameters a job keeps, and their figure."""
-    loss = evaluation.metric == "validation_loss"
-    figure = number(evaluation.validation_loss) if loss else percent(evaluation.validation_accuracy)
+    metric = evaluation.metric
+    (label, figure), *_ = validation_figures({metric: vars(evaluation)[metric]})
     return (
         f"the best parameters, after step {evaluation.step} (epoch {evaluation.epoch}), by "
-        f"{evaluation.metric.replace('_', ' ')}: {figure}"
+        f"{label}: {figure}"
     )
+
+
+def validation_figures(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of an evaluation that are known, by label, from their values by name."""
+    from batchgrad.contract import VALIDATION_FIGURES  # noqa: PLC0415 (help needs no contract)
+
+    return [
+        (figure.label, percent(value) if figure.percent else number(value))
+        for name, figure in VALIDATION_FIGURES.items()
+        if (value := values.get(name)) is not None
+    ]
 
 
 def validation(job: "Job") -> tuple[float | None, float | None]:
@@ -89,10 +101,7 @@ def learned(job: "Job") -> list[tuple[str, str]]:
 def other_figures(job: "Job") -> list[tuple[str, str]]:
     """Validation, gaps and speed of a job that are known, by name."""
     pairs: list[tuple[str, str]] = []
-    if job.validation_loss is not None:
-        pairs.append(("validation loss", number(job.validation_loss)))
-    if job.validation_accuracy is not None:
-        pairs.append(("validation accuracy", percent(job.validation_accuracy)))
+    pairs += validation_figures(vars(job))
     pairs += [
         (f"gap of {name}", number(shortcut.relative_error))
         for name, shortcut in job.shortcuts.items()

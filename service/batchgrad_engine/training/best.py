@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from math import inf
 
-from batchgrad.contract import BestEvaluation, ValidationMetric
+from batchgrad.contract import (
+    VALIDATION_FIGURES,
+    BestEvaluation,
+    ValidationFigures,
+    ValidationMetric,
+)
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.network import Network
 
@@ -26,9 +31,12 @@ class Best:
         )
 
 
-def score(metric: ValidationMetric, loss: float, accuracy: float | None) -> float | None:
+def score(metric: ValidationMetric, figures: ValidationFigures) -> float | None:
     """The figure that `metric` names, negated if lower is better; None if undefined."""
-    return -loss if metric == "validation_loss" else accuracy
+    figure: float | None = getattr(figures, metric)
+    if figure is None or VALIDATION_FIGURES[metric].higher_is_better:
+        return figure
+    return -figure
 
 
 class BestParameters:
@@ -47,10 +55,10 @@ class BestParameters:
             self._score = self._reached(saved.evaluation)
 
     def observe(
-        self, parameters: Array, *, step: int, epoch: int, loss: float, accuracy: float | None
+        self, parameters: Array, figures: ValidationFigures, *, step: int, epoch: int
     ) -> bool:
         """Copy `parameters` (P,) if their evaluation is the best so far, and return whether so."""
-        reached = score(self._metric, loss, accuracy)
+        reached = score(self._metric, figures)
         if reached is None or reached <= self._score:
             return False
         if self._parameters is None:
@@ -62,8 +70,7 @@ class BestParameters:
             step=step,
             epoch=epoch,
             metric=self._metric,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
+            **figures.model_dump(),
             parameters_digest="",  # computed in `best`, for a checkpoint
         )
         return True
@@ -78,6 +85,5 @@ class BestParameters:
         return Best(self._evaluation, self._network.named(self._parameters))
 
     def _reached(self, evaluation: BestEvaluation) -> float:
-        loss, accuracy = evaluation.validation_loss, evaluation.validation_accuracy
-        reached = score(self._metric, loss, accuracy)
+        reached = score(self._metric, evaluation)
         return -inf if reached is None else reached

@@ -1,21 +1,23 @@
 """One step of training: shard, compute, reduce, compare, update."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import isfinite
 
 import numpy as np
 
-from batchgrad.contract import ShortcutName
+from batchgrad.contract import ShortcutName, ValidationFigures
 from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_engine.measurement.buffer import Step
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS, Measured, Measurements
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator, Update
 from batchgrad_engine.measurement.statistics import SmoothedNoise
-from batchgrad_engine.step_results import Evaluation, MinibatchResult, Stopwatch
+from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_engine.training.optimizers import Optimizer, clipped
+from batchgrad_engine.training.regression import r2_and_rmse, target_variance
 from batchgrad_engine.vectors import mean
-from batchgrad_workers.arrays import Array, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import LOSS, WEIGHT, GradientSums, add
@@ -73,6 +75,7 @@ class Coordinator:
         self._pool = pool
         self._loss = loss
         self._sampler = sampler
+        self._examples = examples
         self._executor = executor
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
@@ -111,22 +114,31 @@ class Coordinator:
         """The noise scale, smoothed over the measured steps."""
         return self._measurements.noise
 
-    def evaluate(self) -> Evaluation:
-        """Loss and accuracy of θ on the validation examples, computed by the same workers."""
+    def evaluate(self) -> ValidationFigures:
+        """The figures of θ on the validation examples, computed by the same workers."""
         examples = len(self._sampler.validation)
         if not examples:
-            return Evaluation(None, None)
+            return ValidationFigures(validation_loss=None, validation_accuracy=None)
         count = microbatches(examples, self._microbatch_size)
         tree: ReductionTree[EvaluationSums] = ReductionTree(count, add)
         ranges = assign(count, self._executor.range_count)
         for part in self._executor.evaluation_sums(self.parameters, ranges):
             for node in part.nodes:
                 tree.add(node.level, node.index, node.sum)
-        weighted_loss, weight, right, seen = tree.root()
-        return Evaluation(
-            loss=float(weighted_loss / weight) if weight else None,
-            accuracy=float(right / seen) if self._loss.correct else None,
+        weighted_loss, weight, right, seen, *squares = tree.root().tolist()
+        r2 = rmse = None
+        if squares and weight:
+            r2, rmse = r2_and_rmse(np.array(squares) / weight, self._target_variance)
+        return ValidationFigures(
+            validation_loss=weighted_loss / weight if weight else None,
+            validation_accuracy=right / seen if self._loss.correct else None,
+            validation_r2=r2,
+            validation_rmse=rmse,
         )
+
+    @cached_property
+    def _target_variance(self) -> Floats:
+        return target_variance(self._examples, self._sampler.validation)
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's example ids, and a range of microbatches for each worker."""

@@ -4,14 +4,14 @@ from math import inf
 from typing import Any
 
 from batchgrad import contract
+from batchgrad.contract import ValidationFigures
 from batchgrad_engine.training.best import score
 
 
 class EarlyStopping:
     """Counts the evaluations since the figure last improved by more than `min_delta`.
 
-    The loss improves when it is lower, the accuracy when it is higher. `reason` says why to stop;
-    None to continue, and always None without a spec.
+    `reason` says why to stop; None to continue, and always None without a spec.
     """
 
     def __init__(self, spec: contract.EarlyStopping | None) -> None:
@@ -21,11 +21,11 @@ class EarlyStopping:
         self._best_epoch = 0
         self._waited = 0
 
-    def observe(self, epoch: int, loss: float, accuracy: float | None) -> None:
+    def observe(self, epoch: int, figures: ValidationFigures) -> None:
         """Add the figures of the evaluation after `epoch`, counted from 1."""
         if self._spec is None:
             return
-        reached = score(self._spec.metric, loss, accuracy)
+        reached = score(self._spec.metric, figures)
         if reached is None:
             return
         if reached > self._best + self._spec.min_delta:

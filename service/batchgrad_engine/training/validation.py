@@ -63,10 +63,10 @@ class Validation:
         self._stopping.restore(state["early_stopping"])
 
     def _evaluate(self, step: int) -> None:
-        evaluation = self._coordinator.evaluate()
-        if evaluation.loss is None:
+        figures = self._coordinator.evaluate()
+        if figures.validation_loss is None:
             return
-        if not isfinite(evaluation.loss):
+        if not isfinite(figures.validation_loss):
             problem = NonFiniteEvaluation(step)
             if self._nonfinite == "fail":
                 raise problem
@@ -74,19 +74,9 @@ class Validation:
             return
         epoch = self._sampler.epoch(step - 1) + 1
         best = self.best is not None and self.best.observe(
-            self._coordinator.parameters,
-            step=step,
-            epoch=epoch,
-            loss=evaluation.loss,
-            accuracy=evaluation.accuracy,
+            self._coordinator.parameters, figures, step=step, epoch=epoch
         )
         self._reporter.evaluated(
-            Evaluated(
-                step=step,
-                epoch=epoch,
-                validation_loss=evaluation.loss,
-                validation_accuracy=evaluation.accuracy,
-                best=best,
-            )
+            Evaluated(step=step, epoch=epoch, best=best, **figures.model_dump())
         )
-        self._stopping.observe(epoch, evaluation.loss, evaluation.accuracy)
+        self._stopping.observe(epoch, figures)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from itertools import accumulate
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, FIGURES, Job, LayeredShortcut
+from batchgrad.contract import EXAMPLE_NORM_BOUNDS, FIGURES, Job, LayeredShortcut, ValidationFigures
 from batchgrad_engine.messages import ClusterSeen, Report
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
@@ -54,8 +54,7 @@ class LiveJob:
         self.phase_seconds: defaultdict[str, float] = defaultdict(float)
         self.norms = NormCounts()
         self.figures: dict[str, float | None] = {}
-        self.validation_loss: float | None = None
-        self.validation_accuracy: float | None = None
+        self.evaluation: ValidationFigures | None = None
         self.shortcuts: dict[str, LayeredShortcut] = {}
 
     def observe(self, report: Report) -> None:
@@ -68,9 +67,7 @@ class LiveJob:
         for phase in PHASES:
             self.phase_seconds[phase] += sum(seen.phase_seconds.get(phase, ()))
         if report.evaluations:
-            newest = report.evaluations[-1]
-            self.validation_loss = newest.validation_loss
-            self.validation_accuracy = newest.validation_accuracy
+            self.evaluation = report.evaluations[-1]
         if report.rows:
             last = report.rows[-1]
             if self.batch_size is None:  # "full": all training examples, at every step

@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batchgrad.contract import FIGURES, Job, JobStatus
+from batchgrad.contract import FIGURES, VALIDATION_FIGURES, Job, JobStatus
 from batchgrad_engine.messages import ClusterSeen, Report
 from batchgrad_service.metrics.job import LiveJob, NormCounts
 
@@ -131,14 +131,19 @@ def _figures(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
         figure.metric: _gauge(figure.metric, figure.help, *figure.labels)
         for figure in FIGURES.values()
     }
-    accuracy = _gauge("accuracy", "Newest fraction of examples classified correctly", "split")
+    gauges |= {
+        figure.metric: _gauge(figure.metric, figure.help, "split")
+        for figure in VALIDATION_FIGURES.values()
+        if figure.metric not in gauges
+    }
     for job_id, job in jobs.items():
         for name, value in job.figures.items():
             figure = FIGURES[name]
             _add(gauges[figure.metric], [job_id, *figure.labels.values()], value)
-        _add(gauges["loss"], [job_id, "validation"], job.validation_loss)
-        _add(accuracy, [job_id, "validation"], job.validation_accuracy)
-    yield from (*gauges.values(), accuracy)
+        for metric, evaluated in VALIDATION_FIGURES.items() if job.evaluation else ():
+            value = getattr(job.evaluation, metric)
+            _add(gauges[evaluated.metric], [job_id, "validation"], value)
+    yield from gauges.values()
 
 
 def _shortcuts(jobs: dict[str, LiveJob]) -> Iterator[Metric]:

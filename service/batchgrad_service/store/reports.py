@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from batchgrad.contract import FIGURES, TERMINAL, EventType
+from batchgrad.contract import FIGURES, TERMINAL, VALIDATION_FIGURES, EventType
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import append_event, job_row
@@ -74,7 +74,7 @@ class EngineReports(Database):
             }
         if report.evaluations:
             newest = report.evaluations[-1].model_dump()
-            values |= {name: newest[name] for name in ("validation_loss", "validation_accuracy")}
+            values |= {name: newest[name] for name in VALIDATION_FIGURES}
         with self.writing(job_id) as connection:
             if not _update_current(connection, job_id, attempt, values, message_id):
                 return _is_current(connection, job_id, attempt)

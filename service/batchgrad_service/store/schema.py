@@ -70,6 +70,8 @@ jobs = Table(
     Column("figures", JSON, nullable=False, server_default="{}"),  # of the step, by name
     Column("validation_loss", Float),
     Column("validation_accuracy", Float),
+    Column("validation_r2", Float),
+    Column("validation_rmse", Float),
     Column("shortcuts", JSON, nullable=False),
     Column("workers", Integer),
     Column("threads", Integer),

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from batchgrad.contract import Dataset, JobSpec
+from batchgrad.contract import VALIDATION_FIGURES, Dataset, JobSpec, ValidationMetric
 from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.data.dataset import StoredDataset
@@ -51,9 +51,11 @@ def check_split(spec: JobSpec, dataset: Dataset, sampler: Sampler) -> list[str]:
         InvalidError: the spec needs a validation figure that the job does not have.
     """
     stopping = spec.early_stopping
-    if stopping and stopping.metric == "validation_accuracy" and not LOSSES[spec.loss].correct:
+    if stopping and stopping.metric not in _figures(spec):
         raise InvalidError.field(
-            "/early_stopping/metric", f"{spec.loss} has no accuracy: set metric: validation_loss."
+            "/early_stopping/metric",
+            f"{spec.loss} has no {VALIDATION_FIGURES[stopping.metric].label}: set metric to one of "
+            f"{', '.join(_figures(spec))}.",
         )
     column, rule = _split_column(dataset), spec.held_out
     unused = []
@@ -69,6 +71,13 @@ def check_split(spec: JobSpec, dataset: Dataset, sampler: Sampler) -> list[str]:
         return [*unused, f"There will be no validation figures: {none}. {remedy}"]
     setting = "early_stopping" if stopping else "keep: best"
     raise InvalidError.field(pointer, f"{setting} needs validation examples, but {none}. {remedy}")
+
+
+def _figures(spec: JobSpec) -> tuple[ValidationMetric, ...]:
+    """The figures that an evaluation by the job's loss has."""
+    if LOSSES[spec.loss].target_kind == "value":
+        return ("validation_loss", "validation_r2", "validation_rmse")
+    return ("validation_loss", "validation_accuracy")
 
 
 def _split_column(dataset: Dataset) -> str | None:

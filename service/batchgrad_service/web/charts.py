@@ -29,6 +29,11 @@ CHARTS = (
         "Part of the validation examples that are classified correctly.",
     ),
     Chart(
+        "r2",
+        "Validation R²",
+        "1 is exact, 0 is no better than the mean target, below 0 is worse.",
+    ),
+    Chart(
         "cosine",
         "Direction of each shortcut",
         "Cosine to the exact mean gradient G: 1 is the same direction.",

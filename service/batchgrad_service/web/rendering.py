@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
 from batchgrad.display.events import sentence
-from batchgrad.display.numbers import NONE, best, number, percent, place
+from batchgrad.display.numbers import NONE, best, number, percent, place, validation_figures
 from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Services
@@ -53,6 +53,7 @@ _templates.filters |= {
     "sentence": sentence,
     "moment": _moment,
     "percent_done": _percent_done,
+    "validation_figures": lambda job: validation_figures(vars(job)),
 }
 _templates.globals |= {
     "plotly": PLOTLY,

@@ -112,6 +112,12 @@ class Examples:
             1.0 if exponent is None or own == exponent else ldexp(1.0, own - exponent),
         )
 
+    def targets(self, ids: Integers, exponent: int) -> tuple[Floats, Floats]:
+        """Targets (n, outputs) and weights (n,) of these rows, divided by 2^exponent; float64."""
+        targets = self._dataset.targets.take(ids, 0)
+        rows = target_rows(self._loss, targets, self._network.outputs, np.dtype(np.float64))
+        return rows.astype(np.float64), self._weights.scaled(ids, exponent).astype(np.float64)
+
     def weights(self, ids: Integers) -> Floats:
         """w_n (n,), float64: the example's own weight times its class's."""
         return self._weights.exact(ids)

@@ -33,7 +33,10 @@ from batchgrad_workers.runtime.threads import ThreadPool
 
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
 EvaluationSums = npt.NDArray[np.float64]
-"""(4,): Σ w_n ℓ_n, Σ w_n (of the scaled weights), right answers, examples."""
+"""(4,): Σ w_n ℓ_n, Σ w_n (of the scaled weights), right answers, examples.
+
+A loss whose targets are numbers adds (outputs,): Σ w_n (f_n - y_n)² of each output.
+"""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,11 @@ class ShardRunner:
             right = 0.0 if loss.correct is None else loss.correct(rows, batch.targets).sum()
             weighted = float(np.dot(losses.astype(np.float64), batch.weights)) * batch.factor
             weight = batch.weights.sum(dtype=np.float64) * batch.factor
-            return np.array([weighted, weight, right, len(losses)], np.float64)
+            sums = np.array([weighted, weight, right, len(losses)], np.float64)
+            if loss.target_kind != "value":
+                return sums
+            squares = np.square(rows.astype(np.float64) - batch.targets)
+            return np.concatenate([sums, batch.weights @ squares * batch.factor])
 
         total = microbatches(len(ids), size)
         nodes, seconds = self._reduce(range(start, stop), total, leaf, add)

@@ -55,6 +55,9 @@ for (const { id, dataset } of document.querySelectorAll("[data-figure]")) {
 chartLines("accuracy", () => [
   line("validation", (one) => one.validation_accuracy, history.evaluations, "averaged_error"),
 ], () => ({ yaxis: { tickformat: ".0%" } }));
+chartLines("r2", () => [
+  line("validation", (one) => one.validation_r2 ?? null, history.evaluations, "averaged_error"),
+]);
 // A log scale cannot show 0 (exact shortcuts); the figures above do.
 const positive = (value) => (value > 0 ? value : null);
 chartLines("gap", () => shortcuts().map((name) =>
