@@ -15,7 +15,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes check format docs peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -26,6 +26,9 @@ serve: $(READY)  ## Run the service on http://127.0.0.1:8711
 # In the files' own order the longest, end_to_end, come early; xdist's would leave them for the end.
 test: $(READY)  ## All tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-docs: $(READY)  ## Run every command and example of README and guide
+	$(BIN)/python -m tests.guide
 
 test-recipes: $(READY)  ## Each recipe of docs/extending.md, applied to a copy of the tree
 	$(BIN)/python -m tests.recipes
