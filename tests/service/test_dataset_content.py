@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.problems import (
     InvalidError,
 )
@@ -70,7 +71,11 @@ def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) 
         (zipped({}), "/inputs", "holds nothing"),
         (npz(inputs=INPUTS), "/targets", "not targets"),
         (npz(inputs=INPUTS, targets=CLASSES, more=CLASSES), "", "'more', which is none of"),
-        (npz(X=INPUTS, y=CLASSES), "", "'X', which is none of inputs, targets, weights: name the"),
+        (
+            npz(X=INPUTS, y=CLASSES),
+            "",
+            "'X', which is none of inputs, targets, weights, units: name the",
+        ),
         (zipped({"inputs": npy(INPUTS)}), "", "'inputs', which is no .npy"),
         (zipped({"inputs.npy": b"", "targets.npy": b""}), "/inputs", "no readable .npy header"),
         (
@@ -96,6 +101,16 @@ def test_the_remedy_for_inputs_that_are_no_numbers_works(put: Put, inputs: Any) 
             npz(inputs=INPUTS, targets=CLASSES, weights=np.ones(3)),
             "/weights",
             "weights has 3 rows, inputs has 4: each example needs one weight.",
+        ),
+        (
+            npz(inputs=INPUTS, targets=CLASSES, units=CLASSES[:3]),
+            "/units",
+            "units has 3 rows, inputs has 4: each example needs one unit.",
+        ),
+        (
+            npz(inputs=INPUTS, targets=CLASSES, units=np.ones(4)),
+            "/units",
+            "units are float64 of shape [4]; expected an integer for each example",
         ),
         (npz(inputs=NAN, targets=CLASSES), "/inputs", "inputs[2, 1] is nan:"),
         (
@@ -132,3 +147,11 @@ def test_bad_content_is_named_and_leaves_nothing(
     assert detail in error.detail
     assert left_over(tmp_path) == []
     assert store.datasets().data == []
+
+
+def test_units_are_stored_and_in_the_digest(put: Put, datasets: Datasets) -> None:
+    units = np.array([5, 5, -2, 5])
+    plain, _ = put(npz(inputs=INPUTS, targets=CLASSES))
+    stored, _ = put(npz(inputs=INPUTS, targets=CLASSES, units=units), replace=True)
+    assert stored.digest != plain.digest
+    assert np.load(datasets.directory(stored.digest) / "units.npy").tolist() == units.tolist()

@@ -21,7 +21,7 @@ from batchgrad_service.datasets.npy_headers import (
 )
 from batchgrad_service.problems import InvalidError, TooLargeError
 
-UPLOADED_ARRAYS = ("inputs", "targets", "weights")
+UPLOADED_ARRAYS = ("inputs", "targets", "weights", "units")
 _CHUNK_BYTES = 2**20
 _MAX_READ_BYTES = 4 * _CHUNK_BYTES
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -136,7 +136,7 @@ def _check_name(name: str) -> None:
     if name not in UPLOADED_ARRAYS:
         raise InvalidError.field(
             "",
-            f"The npz holds {name!r:.100}, which is none of inputs, targets, weights: name the "
+            f"The npz holds {name!r:.100}, which is none of {', '.join(UPLOADED_ARRAYS)}: name the "
             "arrays so, as in numpy.savez(file, inputs=X, targets=y).",
         )
 

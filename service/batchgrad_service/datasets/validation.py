@@ -1,6 +1,6 @@
 """Check that a dataset's content can be trained on, and describe it.
 
-n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,).
+n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,), units (n,).
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,19 @@ import numpy.typing as npt
 
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.labels import negative_classes_hint
-from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.dataset import ARRAYS, StoredDataset
 from batchgrad_workers.digests import digest
 
 _CHUNK_NUMBERS = 2**18
 _MAX_CLASSES = 2**31
 _SHOWN = 3
+_EACH = {
+    "targets": "one target",
+    "weights": "one weight",
+    "units": "one unit",
+    "ids": "one id",
+    "split": "one set",
+}
 _Array = npt.NDArray[Any]
 
 
@@ -42,15 +49,20 @@ def inspect(directory: Path) -> Content:
         InvalidError: rows that do not match, non-finite numbers, negative classes or weights.
     """
     stored = StoredDataset.open(directory)
-    arrays = {"inputs": stored.inputs, "targets": stored.targets}
-    if stored.weights is not None:
-        arrays["weights"] = stored.weights
+    files = {name: directory / f"{name}.npy" for name in ARRAYS}
+    arrays = {
+        name: np.load(file, mmap_mode="r", allow_pickle=False)
+        for name, file in files.items()
+        if file.exists()
+    }
     _check_rows(arrays)
-    for name, array in arrays.items():
-        _refuse_non_finite(name, array)
+    for name in arrays.keys() & {"inputs", "targets", "weights"}:
+        _refuse_non_finite(name, arrays[name])
     classes = _count_classes(stored.targets)
     if stored.weights is not None:
         _check_weights(stored.weights)
+    if stored.units is not None:
+        _check_units(stored.units)
     return Content(
         digest=digest(arrays),
         examples=len(stored.inputs),
@@ -71,7 +83,7 @@ def _check_rows(arrays: dict[str, _Array]) -> None:
             f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
             "inputs.reshape(-1, 1) makes rows of single numbers.",
         )
-    for name, one in (("targets", "one target"), ("weights", "one weight")):
+    for name, one in _EACH.items():
         if name in arrays and len(arrays[name]) != len(inputs):
             raise InvalidError.field(
                 f"/{name}",
@@ -131,6 +143,16 @@ def _check_weights(weights: _Array) -> None:
         raise InvalidError.field(
             "/weights",
             "All weights are 0, so there is no mean: give at least one example a positive weight.",
+        )
+
+
+def _check_units(units: _Array) -> None:
+    if units.ndim != 1 or units.dtype.kind not in "iu":
+        raise InvalidError.field(
+            "/units",
+            f"units are {units.dtype} of shape {list(units.shape)}; expected an integer for each "
+            "example, (n,), the same for rows that belong together: "
+            "numpy.unique(units, return_inverse=True)[1] numbers them.",
         )
 
 

@@ -21,7 +21,7 @@ class Unpack(Protocol):
     """Write a file's arrays to .npy files: inputs, targets, and so on."""
 
     def __call__(
-        self, path: Path, directory: Path, file: UploadedFile, *, max_bytes: int
+        self, path: Path, directory: Path, file: UploadedFile, /, *, max_bytes: int
     ) -> list[str] | None:
         """Return the classes' names, None if they have none.
 

@@ -6,6 +6,8 @@ from typing import get_args
 
 from batchgrad.contract import FileFormat, UploadedFile
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.reading.formats.format import Format
+from batchgrad_service.reading.formats.registry import FORMATS
 
 _STARTS: tuple[tuple[bytes, FileFormat], ...] = (
     (b"PAR1", "parquet"),
@@ -40,6 +42,11 @@ _UNREADABLE = (
     (b"\x89PNG", "one picture", "send a zip of one folder of pictures for each class"),
     (b"\xff\xd8\xff", "one picture", "send a zip of one folder of pictures for each class"),
 )  # fmt: skip
+
+
+def format_of(path: Path, file: UploadedFile) -> Format:
+    """Return how to read the file. Raises InvalidError, as `recognised` does."""
+    return FORMATS[recognised(path, file)]
 
 
 def recognised(path: Path, file: UploadedFile) -> FileFormat:

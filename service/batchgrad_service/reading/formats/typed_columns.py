@@ -12,9 +12,8 @@ MOST_BYTES = 2**23
 MOST_ROWS = 2**16
 """In a batch."""
 
-_PLAIN = (pa.bool_(), pa.float32(), pa.float64(), pa.string(), pa.date32())
+_PLAIN = (pa.null(), pa.bool_(), pa.float32(), pa.float64(), pa.string(), pa.date32())
 _CONVERTED = (
-    (types.is_null, pa.string()),
     (types.is_large_string, pa.string()),
     (types.is_string_view, pa.string()),
     (types.is_binary, pa.string()),
@@ -27,7 +26,7 @@ _CONVERTED = (
 
 
 def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return columns of integers, float32, float64, bool, string, date32 and timestamp[us].
+    """Return columns of integers, float32, float64, bool, string, date32, timestamp[us], null.
 
     Timestamps with a zone become UTC. Null is the only gap: NaN becomes null.
 
