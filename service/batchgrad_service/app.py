@@ -12,7 +12,15 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
-from batchgrad.contract import API_VERSION, GradientsRequest, JobSpec, ProblemDetails, Version
+from batchgrad.contract import (
+    API_VERSION,
+    GradientsRequest,
+    ImportRequest,
+    JobSpec,
+    ProblemDetails,
+    UploadRequest,
+    Version,
+)
 from batchgrad.contract.wire import Answer, Wire
 from batchgrad.display.docstrings import restore_in_subclasses
 from batchgrad.version import __version__
@@ -20,6 +28,7 @@ from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http import error_handlers
 from batchgrad_service.http.authenticator import Authenticator
@@ -32,18 +41,18 @@ from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.operations.operations import Operations
 from batchgrad_service.routes import (
     about,
-    datasets,
     docs,
     events,
     examples,
     gradients,
     history,
-    job_dataset,
     jobs,
     plans,
 )
+from batchgrad_service.routes.data import datasets, job_dataset, operations, uploads
 from batchgrad_service.routes.dependencies import (
     HEAVY_AT_ONCE,
     Planner,
@@ -91,17 +100,20 @@ def create_app(
     )
     shutdown = shutdown or Shutdown()
     authenticator = None if token is None else Authenticator(token)
+    disk = disk or DiskSpace(settings.folders, settings.min_free_disk_bytes)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
         supervisor=supervisor,
-        disk=disk or DiskSpace(settings.folders, settings.min_free_disk_bytes),
+        disk=disk,
         datasets=Datasets(
             settings.data_dir,
             store,
             max_bytes=settings.max_dataset_bytes,
             blobs=BlobStore(settings.blob_store) if settings.blob_store else None,
         ),
+        uploads=UploadedFiles(settings.data_dir, disk, max_bytes=settings.max_dataset_bytes),
+        operations=Operations(questions, disk),
         sources=sources or Sources(settings),
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
         planner=planner,
@@ -129,7 +141,8 @@ def create_app(
     )
     error_handlers.install(app)
     of_jobs = (plans, jobs, events, history, examples)
-    api = (gradients, about, *of_jobs, datasets, job_dataset, docs)
+    of_data = (datasets, uploads, operations, job_dataset)
+    api = (gradients, about, *of_jobs, *of_data, docs)
     for module in (*api, assets, guide_pages, login, pages, submit):
         docs.keep_descriptions(module.router)
         app.include_router(module.router)
@@ -164,7 +177,7 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
         schemas = components.setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
-        for body in (GradientsRequest, JobSpec):
+        for body in (GradientsRequest, ImportRequest, JobSpec, UploadRequest):
             _add(schemas, body.__name__, body.model_json_schema(ref_template=SCHEMA_REFERENCE))
         problem = ProblemDetails.model_json_schema(
             ref_template=SCHEMA_REFERENCE, mode="serialization"

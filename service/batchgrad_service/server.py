@@ -121,13 +121,15 @@ def _serve(
         shutdown=shutdown,
     )
     gc_tuning.freeze_existing_objects()
+    services: Services = app.state.services
     with stopped_by_signals(server.stop):
         supervisor.start()
         try:
-            _remove_unfinished(app.state.services, settings.data_dir, clean=clean)
+            _remove_unfinished(services, settings.data_dir, clean=clean)
             if private:
                 watch_stdin(server.stop)
             with (
+                shutdown.subscribe(services.operations.stop),
                 shutdown.subscribe(questions.stop),
                 nullcontext() if private else _after(WARM_UP_DELAY_SECONDS, questions.start),
                 nullcontext() if private else announced_to_clients(settings, listening),
@@ -135,6 +137,8 @@ def _serve(
                 asyncio.run(server.serve(sockets=[listening]))
         finally:
             _log.info("stopping; engines write their checkpoints")
+            services.operations.stop()
+            services.operations.join()
             supervisor.stop()
             _log.info("stopped")
     return 0
@@ -157,9 +161,11 @@ def _remove_unfinished(services: Services, data_dir: Path, *, clean: bool) -> No
         _log.warning(DATABASE_MISMATCH)
         return
     services.datasets.clean()
+    services.uploads.clean()
     threading.Thread(target=services.datasets.clean_blobs, name="blobs", daemon=True).start()
     services.parameters.clean()
-    unknown = sum(1 for _ in leftovers.find(data_dir, services.store))
+    found = leftovers.find(data_dir, services.store)
+    unknown = sum(1 for one in found if one.why != leftovers.UPLOADED)
     if unknown:
         _log.info(
             "the data directory has files that the database does not know; `batchgrad gc` lists "

@@ -105,7 +105,7 @@ class Bench:
 @pytest.fixture
 def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
     """Make a Bench; arguments are settings, or arguments of `create_app` such as `planner`."""
-    clients: list[TestClient] = []
+    benches: list[Bench] = []
 
     def make(**changes: Any) -> Bench:
         injected: dict[str, Any] = {
@@ -133,12 +133,15 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
             **injected,
         )
         client = TestClient(app, base_url="http://127.0.0.1")
-        clients.append(client)
-        return Bench(tmp_path, store, supervisor, registry, metrics, shutdown, app, client)
+        made = Bench(tmp_path, store, supervisor, registry, metrics, shutdown, app, client)
+        benches.append(made)
+        return made
 
     yield make
-    for client in clients:
-        client.close()
+    for bench in benches:
+        bench.http.close()
+        bench.app.state.services.operations.stop()
+        bench.app.state.services.operations.join()
 
 
 @pytest.fixture

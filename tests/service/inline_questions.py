@@ -4,7 +4,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import IO
 
-from batchgrad_service.questions.kinds import ANSWERS, Kind
+from batchgrad.contract import OperationKind
+from batchgrad_service.questions.kinds import ANSWERS, OPERATIONS, Kind
 
 Answer = Callable[[bytes], bytes]
 
@@ -19,3 +20,16 @@ class InlineQuestions:
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:  # noqa: ARG002
         self.kinds.append(kind)
         return BytesIO(self._answers[kind](body))
+
+    def work(
+        self,
+        kind: OperationKind,
+        body: bytes,
+        *,
+        cpu_seconds: float,  # noqa: ARG002
+        file_bytes: int,  # noqa: ARG002
+        on_start: Callable[[Callable[[], None]], None],
+        on_progress: Callable[[int, int | None], None],
+    ) -> bytes:
+        on_start(lambda: None)
+        return OPERATIONS[kind](body, on_progress)

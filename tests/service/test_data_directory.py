@@ -59,6 +59,8 @@ def fill(data: Path) -> dict[str, str]:
         "content": f"datasets/{'a' * 64}",
         "unfinished": f"datasets/{'b' * 16}.tmp",
         "upload": f"uploads/{'c' * 16}.tmp",
+        "uploaded": f"uploads/{'e' * 64}",
+        "part": f"uploads/{'f' * 64}.100.part",
         "parameters": f"parameters/{'d' * 64}.safetensors",
         "job": f"jobs/job_{'0' * 16}",
     }

@@ -260,7 +260,9 @@ def test_datasets_over_http(bench: Bench) -> None:
     assert http.put("/v1/datasets/digits", content=other).status_code == 200
     problem(http.put("/v1/datasets/..", content=other), 404)
     problem(http.put("/v1/datasets/-x", content=other), 422)
-    problem(http.put("/v1/datasets/x", content=b"{}", headers=JSON), 415)
+    problem(http.put("/v1/datasets/x", content=b"{}", headers=JSON), 422)  # an ImportRequest
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    problem(http.put("/v1/datasets/x", content=b"--x--", headers=form), 415)
     assert http.delete("/v1/datasets/digits").status_code == 204
     problem(http.get("/v1/datasets/digits"), 404)
 

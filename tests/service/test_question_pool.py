@@ -125,7 +125,7 @@ def test_a_process_that_the_kernel_kills_is_not_the_requests_fault(
     answer(pool)
     acquire = pool._acquire
 
-    def acquire_and_kill() -> Any:
+    def acquire_and_kill(**_new: bool) -> Any:
         process = acquire()
         kill(processes(pool))
         return process

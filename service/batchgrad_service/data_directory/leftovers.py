@@ -13,6 +13,7 @@ from batchgrad_engine.checkpoints.job_directory import is_unfinished
 from batchgrad_service.data_directory.directory import DataDirectoryError
 from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.datasets.blob_store import BlobStore
+from batchgrad_service.datasets.uploaded_files import is_uploaded
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from batchgrad_workers.system import files
@@ -25,6 +26,7 @@ UNNAMED = "no dataset has this content, and no job that has not ended trains on 
 NO_START = "no job starts from it"
 NO_JOB = "the database does not know the job"
 PUBLISHED = "in the blob store, and no dataset has this content"
+UPLOADED = "an uploaded file, or a part of one, kept for a day in case it is used again"
 STRANGE = "not a name that this service gives"
 
 
@@ -71,7 +73,7 @@ def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
     for entry in _entries(data_dir / "datasets"):
         yield from _judge(entry, files.is_content(entry.name), entry.name in contents, UNNAMED)
     for entry in _entries(data_dir / "uploads"):
-        yield from _judge(entry, ours=False, known=False, why="")
+        yield from _judge(entry, is_uploaded(entry.name), known=False, why=UPLOADED)
     for entry in _entries(data_dir / "parameters"):
         ours = entry.suffix == _PARAMETERS and files.is_content(entry.stem)
         yield from _judge(entry, ours, entry.stem in parameters, NO_START)

@@ -1,11 +1,11 @@
 """Datasets: contents on the disk and their names in the store. Equal contents are stored once."""
 
+import dataclasses
 import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from batchgrad.contract import Dataset
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.npz import unpack
 from batchgrad_service.datasets.published import Published
-from batchgrad_service.datasets.validation import inspect
+from batchgrad_service.datasets.validation import Content, inspect
 from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.store import PutOutcome, Store, utc_now
 from batchgrad_workers.system.durability import sync
@@ -76,36 +76,56 @@ class Datasets:
 
         Raises:
             InvalidError, TooLargeError: the content cannot be trained on; nothing is stored.
-            ConflictError: the name has another content, and `replace` is False; nothing is stored.
-            UnavailableError: there is a blob store, and it does not take the content.
+            ConflictError, UnavailableError: see `keep`.
         """
+        with self.new_directory() as temporary:
+            unpack(archive, temporary, max_bytes=self.max_bytes)
+            return self.keep(name, temporary, inspect(temporary), replace=replace)
+
+    @contextmanager
+    def new_directory(self) -> Iterator[Path]:
+        """Yield an empty directory for arrays, which is removed unless they were kept."""
         temporary = self._contents / new_name()
         temporary.mkdir()
         try:
-            unpack(archive, temporary, max_bytes=self.max_bytes)
-            content = inspect(temporary)
-            for file in temporary.iterdir():
-                sync(file)
-            sync(temporary)
-            dataset = Dataset(name=name, created_at=self._clock(), **asdict(content))
-            published = (
-                self._published.holding(dataset.digest, temporary)
-                if self._published is not None
-                else nullcontext()
-            )
-            with published, self._lock:  # published first: what jobs find is complete
-                before = self._find(dataset.name)
-                outcome = self._name(dataset, temporary, replace=replace)
-                named = self._store.dataset(dataset.name)
+            yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def described(self, name: str, content: Content) -> Dataset:
+        """Return the dataset that a content with this name is."""
+        fields = {each.name: getattr(content, each.name) for each in dataclasses.fields(content)}
+        return Dataset(name=name, created_at=self._clock(), **fields)
+
+    def keep(
+        self, name: str, temporary: Path, content: Content, *, replace: bool
+    ) -> tuple[Dataset, PutOutcome]:
+        """Store the arrays in a `new_directory` under `name`.
+
+        Raises:
+            ConflictError: the name has another content, and `replace` is False; nothing is stored.
+            UnavailableError: there is a blob store, and it does not take the content.
+        """
+        for file in temporary.iterdir():
+            sync(file)
+        sync(temporary)
+        dataset = self.described(name, content)
+        published = (
+            self._published.holding(dataset.digest, temporary)
+            if self._published is not None
+            else nullcontext()
+        )
+        with published, self._lock:  # published first: what jobs find is complete
+            before = self._find(dataset.name)
+            outcome = self._name(dataset, temporary, replace=replace)
+            named = self._store.dataset(dataset.name)
         if before is not None and outcome in {"replaced", "conflict"}:
             self.drop_unused(before.digest)
             self.drop_unused(dataset.digest)
         if outcome == "conflict":
             raise ConflictError(
-                f"Dataset {dataset.name!r} already has another content: send ?replace=true to "
-                "give the name this one, or choose another name.",
+                f"Dataset {dataset.name!r} already has another content: "
+                "send it with replace=true, or choose another name.",
                 code="dataset_exists",
             )
         return named, outcome

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Request
 
+from batchgrad_service.http.json_bodies import is_json
 from batchgrad_service.problems import UnavailableError, UnsupportedMediaTypeError
 
 
@@ -24,8 +25,7 @@ class BodyBuffer:
             UnavailableError: bodies of other requests take up the limit.
         """
         content_type = request.headers.get("content-type", "application/json")
-        media_type = content_type.partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
+        if not is_json(content_type):
             raise UnsupportedMediaTypeError(
                 f"The body has content type {content_type:.100}; expected application/json."
             )

@@ -35,14 +35,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A response with a problem."""
-    problem = contract.ProblemDetails(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        code=code,
-        detail=detail,
-        errors=errors or [],
-        request_id=request_id,
-    )
+    problem = _details(status, code, detail, request_id, errors or [])
     return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -55,6 +48,28 @@ def as_response(problem: ProblemError, request_id: str | None) -> Response:
         request_id,
         errors=problem.errors,
         headers=problem.headers,
+    )
+
+
+def as_details(problem: ProblemError) -> contract.ProblemDetails:
+    """A problem that was raised outside of a request."""
+    return _details(problem.status, problem.code, problem.detail, None, problem.errors)
+
+
+def _details(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str | None,
+    errors: list[contract.FieldError],
+) -> contract.ProblemDetails:
+    return contract.ProblemDetails(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors,
+        request_id=request_id,
     )
 
 

@@ -14,6 +14,12 @@ SCHEMA_REFERENCE = "#/components/schemas/{model}"
 Body = TypeVar("Body", bound=BaseModel)
 
 
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type header is that of JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """OpenAPI's requestBody for a route that reads its body itself; `app.py` adds the schema."""
     schema = {"$ref": SCHEMA_REFERENCE.format(model=model.__name__)}

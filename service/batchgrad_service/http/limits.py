@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
+from batchgrad_service.http.json_bodies import is_json
 from batchgrad_service.problems import TooLargeError
 from batchgrad_service.settings import Settings
 
@@ -47,6 +49,8 @@ def body_limits(settings: Settings) -> Callable[[Scope], BodyLimit]:
     def limit(scope: Scope) -> BodyLimit:
         path = scope["path"]
         if scope["method"] == "PUT" and path.startswith("/v1/datasets/"):
+            return request if is_json(Headers(scope=scope).get("content-type", "")) else dataset
+        if scope["method"] == "PATCH" and path.startswith("/v1/uploads/"):
             return dataset
         if path in _JSON_PATHS:
             return request

@@ -2,11 +2,14 @@
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from batchgrad_service.jobs.engine_process import ENVIRONMENT
 from batchgrad_service.problems import UnavailableError
@@ -25,6 +28,22 @@ class ForkedProcess:
 
     connection: socket.socket
     status: int
+    handle: int | None = None
+    """A descriptor of the process itself (pidfd), if it has told its id."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # a closed number is reused
+
+    def identify(self, pid: int) -> None:
+        """Remember the process, which lives and has this id, so that it can be ended."""
+        if self.handle is None:
+            self.handle = os.pidfd_open(pid)
+
+    def end(self) -> None:
+        """End the process at once, whatever it does; from any thread."""
+        with self._lock, suppress(OSError):  # it has just ended
+            self.connection.shutdown(socket.SHUT_RDWR)  # it ends before its next message
+            if self.handle is not None:
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
     def exit_status(self) -> int | None:
         """Its exit code, or -N if signal N ended it; None if it was never forked."""
@@ -34,8 +53,12 @@ class ForkedProcess:
 
     def close(self) -> None:
         """Close socket and pipe; the process ends when it has answered."""
-        self.connection.close()
-        os.close(self.status)
+        with self._lock:
+            self.connection.close()
+            os.close(self.status)
+            if self.handle is not None:
+                os.close(self.handle)
+                self.handle = None
 
 
 class Forker:

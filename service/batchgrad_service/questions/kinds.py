@@ -1,17 +1,21 @@
-"""The kinds of questions, and the function that answers each: from bytes to bytes."""
+"""The kinds of questions and operations, and the function that answers each: bytes to bytes."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
-from batchgrad.contract import Dataset, GradientsRequest, JobSpec
+from batchgrad.contract import Dataset, GradientsRequest, ImportRequest, JobSpec
+from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.questions import gradients
+from batchgrad_service.reading.importing import Progress, import_file
 from batchgrad_service.validation import plan
 
 Kind = Literal["gradients", "spec", "plan"]
+
+CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
 
 class PlanQuestion(BaseModel):
@@ -20,6 +24,15 @@ class PlanQuestion(BaseModel):
     spec: JobSpec
     dataset: Dataset
     directory: Path
+
+
+class ImportTask(BaseModel):
+    """An uploaded file, and the empty directory for its arrays, of at most `max_bytes`."""
+
+    path: Path
+    request: ImportRequest
+    directory: Path
+    max_bytes: int
 
 
 def _gradients(body: bytes) -> bytes:
@@ -36,9 +49,22 @@ def _plan(body: bytes) -> bytes:
     return plan.plan(question.spec, question.dataset, question.directory).model_dump_json().encode()
 
 
-ANSWERS: dict[Kind, Callable[[bytes], bytes]] = {
+def _import(body: bytes, progress: Progress) -> bytes:
+    task = ImportTask.model_validate_json(body)
+    content = import_file(
+        task.path, task.request, task.directory, max_bytes=task.max_bytes, progress=progress
+    )
+    return CONTENT.dump_json(content)
+
+
+ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "gradients": _gradients,
     "spec": _spec,
     "plan": _plan,
 }
-"""Each raises a ProblemError when the request is invalid."""
+"""By Kind. Each raises a ProblemError when the request is invalid."""
+
+OPERATIONS: dict[str, Callable[[bytes, Progress], bytes]] = {
+    "import": _import,
+}
+"""By OperationKind: what a process of its own does. Each raises a ProblemError too."""

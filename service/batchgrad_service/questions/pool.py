@@ -8,17 +8,25 @@ import signal
 import socket
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import anyio.to_thread
 import structlog
 
-from batchgrad_service.problems import InvalidError, ProblemError, UnavailableError
+from batchgrad.contract import OperationKind
+from batchgrad_service.problems import ProblemError, UnavailableError
+from batchgrad_service.questions.ends import problem_of_end, stopping, too_large
 from batchgrad_service.questions.forker import ForkedProcess, Forker
 from batchgrad_service.questions.kinds import Kind
-from batchgrad_service.questions.protocol import AnswerHeader, Question, SerializedProblem
+from batchgrad_service.questions.protocol import (
+    AnswerHeader,
+    Progress,
+    Question,
+    SerializedProblem,
+)
 
 PROCESSES = 2
 MAX_WAITING = 64
@@ -39,12 +47,19 @@ _WALL_SECONDS_PER_CPU_SECOND = 20
 
 _CHUNK_BYTES = 2**18
 _IN_MEMORY_BYTES = 2**20  # of an answer; a longer one is kept on the disk for its reader
-_ANSWER_LESS = "use fewer examples, a smaller microbatch_size or a smaller model, or submit a job."
 _log = structlog.stdlib.get_logger("batchgrad.questions")
 
 
 class _ProcessEnded(Exception):
     """A process ended without an answer."""
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Who hears of an operation's process; see `QuestionPool.work`."""
+
+    on_start: Callable[[Callable[[], None]], None]
+    on_progress: Callable[[int, int | None], None]
 
 
 class QuestionPool:
@@ -58,6 +73,7 @@ class QuestionPool:
         cpu_seconds: float,
         processes: int = PROCESSES,
         max_waiting: int = MAX_WAITING,
+        forker: Forker | None = None,
     ) -> None:
         self._folder = folder
         self._memory_bytes = memory_bytes
@@ -66,7 +82,7 @@ class QuestionPool:
         self._in_flight = 0
         self._limiter = anyio.CapacityLimiter(processes)
         self._lock = threading.Lock()  # guards the following
-        self._forker = Forker()
+        self._forker = forker or Forker()
         self._idle: list[ForkedProcess] = []
         self._busy: set[ForkedProcess] = set()
         self._stopped = False
@@ -97,6 +113,34 @@ class QuestionPool:
         finally:
             self._in_flight -= 1
 
+    def work(
+        self,
+        kind: OperationKind,
+        body: bytes,
+        *,
+        cpu_seconds: float,
+        file_bytes: int,
+        on_start: Callable[[Callable[[], None]], None],
+        on_progress: Callable[[int, int | None], None],
+    ) -> bytes:
+        """Do an operation in a process of its own, and return its answer; waits for it.
+
+        `on_start` gets the function that ends the process. `on_progress` gets rows that are done
+        and rows in all; what it raises ends the process.
+
+        Raises:
+            ProblemError: the operation failed, or took more than it may.
+        """
+        question = Question(
+            kind=kind,
+            bytes=len(body),
+            memory_bytes=self._memory_bytes + MEMORY_PER_BODY_BYTE * len(body),
+            cpu_seconds=cpu_seconds,
+            file_bytes=file_bytes,
+        )
+        with self._ask(question, body, _Listener(on_start, on_progress)) as answer:
+            return answer.read()
+
     def start(self) -> None:
         """Start the process that forks the others, so that the first question need not wait."""
         with self._lock:
@@ -108,23 +152,28 @@ class QuestionPool:
         with self._lock:
             self._stopped = True
             for process in self._busy:
-                with suppress(OSError):  # it has just ended
-                    process.connection.shutdown(socket.SHUT_RDWR)
+                process.end()
             for process in self._idle:
                 process.close()
             self._idle.clear()
             self._forker.stop()
 
-    def _ask(self, question: Question, body: bytes) -> IO[bytes]:
-        process = self._acquire()
+    def _ask(
+        self, question: Question, body: bytes, listener: "_Listener | None" = None
+    ) -> IO[bytes]:
+        process = self._acquire(new=listener is not None)
         try:
-            header, content = self._exchange(process.connection, question, body)
+            if listener is not None:
+                listener.on_start(process.end)
+            header, content = self._exchange(process, question, body, listener)
         except (_ProcessEnded, ConnectionError, TimeoutError) as error:
             try:
                 raise self._problem_of_end(question, process, error) from error
             finally:
+                process.end()
                 self._release(process, usable=False)
         except BaseException:
+            process.end()
             self._release(process, usable=False)
             raise
         self._release(process, usable=not header.last)
@@ -134,20 +183,27 @@ class QuestionPool:
             if header.outcome == "problem":
                 raise SerializedProblem.model_validate_json(content.read()).problem()
         if header.outcome == "out_of_memory":
-            raise _too_large(question)
+            raise too_large(question)
         raise ProblemError("An internal error occurred; the service's log has it.")
 
     def _exchange(
-        self, connection: socket.socket, question: Question, body: bytes
+        self,
+        process: ForkedProcess,
+        question: Question,
+        body: bytes,
+        listener: "_Listener | None",
     ) -> tuple[AnswerHeader, IO[bytes]]:
+        connection = process.connection
         connection.settimeout(_WALL_SECONDS_PER_CPU_SECOND * question.cpu_seconds)
         connection.sendall(question.model_dump_json().encode() + b"\n")
         connection.sendall(body)
         with connection.makefile("rb") as answers:
-            line = answers.readline()
-            if not line:
-                raise _ProcessEnded
-            header = AnswerHeader.model_validate_json(line)
+            header = _header(answers)
+            while header.outcome == "progress" and listener is not None:
+                progress = _progress(answers, header.bytes)
+                process.identify(progress.pid)
+                listener.on_progress(progress.rows_done, progress.rows)
+                header = _header(answers)
             content: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - the caller's
                 _IN_MEMORY_BYTES, dir=str(self._folder)
             )
@@ -161,12 +217,12 @@ class QuestionPool:
         content.seek(0)
         return header, content
 
-    def _acquire(self) -> ForkedProcess:
+    def _acquire(self, *, new: bool = False) -> ForkedProcess:
         """Return a free process, or a new one."""
         with self._lock:
             if self._stopped:
-                raise _stopping()
-            while self._idle:
+                raise stopping()
+            while self._idle and not new:
                 process = self._idle.pop()
                 if _is_alive(process.connection):
                     break
@@ -189,22 +245,27 @@ class QuestionPool:
     ) -> ProblemError:
         """Why `process` gave no answer, by how it ended."""
         if self._stopped:
-            return _stopping()
+            return stopping()
         late = isinstance(error, TimeoutError)
         status = -signal.SIGPROF if late else process.exit_status()
         _log.warning(
             "a process ended without an answer", kind=question.kind, exit_status=status, late=late
         )
-        if status is None or status == -signal.SIGKILL:
-            return _killed()
-        if status != -signal.SIGPROF:  # not every library reports a lack of memory
-            return _too_large(question)
-        return InvalidError.field(
-            "",
-            f"The answer takes more than {question.cpu_seconds:.3g} s of CPU time, as much as this "
-            f"question may: {_ANSWER_LESS}",
-            code="request_cpu_time_exceeded",
-        )
+        return problem_of_end(question, status)
+
+
+def _header(answers: IO[bytes]) -> AnswerHeader:
+    line = answers.readline()
+    if not line:
+        raise _ProcessEnded
+    return AnswerHeader.model_validate_json(line)
+
+
+def _progress(answers: IO[bytes], size_bytes: int) -> Progress:
+    content = answers.read(size_bytes)
+    if len(content) < size_bytes:
+        raise _ProcessEnded
+    return Progress.model_validate_json(content)
 
 
 def _is_alive(connection: socket.socket) -> bool:
@@ -216,27 +277,3 @@ def _is_alive(connection: socket.socket) -> bool:
         return True
     except ConnectionError:
         return False
-
-
-def _too_large(question: Question) -> ProblemError:
-    return InvalidError.field(
-        "",
-        f"The answer takes more than {question.memory_bytes / 2**20:.0f} MiB of memory, as much as "
-        f"this question may: {_ANSWER_LESS}",
-        code="request_memory_exceeded",
-    )
-
-
-def _killed() -> ProblemError:
-    """The machine is at fault: the kernel's out-of-memory killer, or a fork that failed."""
-    return UnavailableError(
-        "The process that computes the response was killed or could not be started, probably "
-        "because the machine has too little free memory or too many processes: send the request "
-        "again later.",
-        code="machine_exhausted",
-        headers={"Retry-After": "2"},
-    )
-
-
-def _stopping() -> ProblemError:
-    return UnavailableError("The service is stopping.", code="not_ready")

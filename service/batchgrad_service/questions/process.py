@@ -8,16 +8,25 @@ socket for a new process, and a pipe for its exit status. This process ends when
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 import traceback
 from types import FrameType
 
-from batchgrad_service.problems import BadRequestError, InvalidError
-from batchgrad_service.questions.kinds import ANSWERS
-from batchgrad_service.questions.protocol import AnswerHeader, Outcome, Question, SerializedProblem
+from batchgrad_service.problems import InsufficientStorageError
+from batchgrad_service.questions.kinds import ANSWERS, OPERATIONS
+from batchgrad_service.questions.progress import ProgressSender
+from batchgrad_service.questions.protocol import (
+    PROBLEMS,
+    AnswerHeader,
+    Outcome,
+    Question,
+    SerializedProblem,
+)
 from batchgrad_workers.runtime.threads import single_threaded_blas
+from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 from batchgrad_workers.system.process_memory import at_most, resident_bytes
 from batchgrad_workers.system.processes import block_sigterm
 
@@ -99,8 +108,12 @@ def _answer_all(connection: socket.socket) -> None:
         started = resident_bytes()
         while line := questions.readline():
             question = Question.model_validate_json(line)
-            outcome, content = _answer(question, questions.read(question.bytes))
-            last = outcome == "out_of_memory" or resident_bytes() - started > KEPT_BYTES
+            outcome, content = _answer(question, questions.read(question.bytes), connection)
+            last = (
+                outcome == "out_of_memory"
+                or question.kind in OPERATIONS
+                or resident_bytes() - started > KEPT_BYTES
+            )
             header = AnswerHeader(outcome=outcome, bytes=len(content), last=last)
             try:
                 connection.sendall(header.model_dump_json().encode() + b"\n")
@@ -111,17 +124,23 @@ def _answer_all(connection: socket.socket) -> None:
                 return
 
 
-def _answer(question: Question, body: bytes) -> tuple[Outcome, bytes]:
+def _answer(question: Question, body: bytes, connection: socket.socket) -> tuple[Outcome, bytes]:
     """Answer within the question's limits; when its CPU time is over, SIGPROF ends the process."""
     signal.setitimer(signal.ITIMER_PROF, question.cpu_seconds)
     try:
         with at_most(question.memory_bytes):
-            return "answer", ANSWERS[question.kind](body)
-    except (InvalidError, BadRequestError) as problem:
+            if (answer := ANSWERS.get(question.kind)) is not None:
+                return "answer", answer(body)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (question.file_bytes,) * 2)
+            return "answer", OPERATIONS[question.kind](body, ProgressSender(connection))
+    except tuple(PROBLEMS.values()) as problem:
         return "problem", SerializedProblem.of(problem).model_dump_json().encode()
     except MemoryError:
         return "out_of_memory", b""
-    except Exception:  # noqa: BLE001 - any error is reported to the service
+    except Exception as error:  # noqa: BLE001 - any error is reported to the service
+        if is_disk_full(error):
+            full = InsufficientStorageError(disk_full_message(error))
+            return "problem", SerializedProblem.of(full).model_dump_json().encode()
         traceback.print_exc()
         return "broken", b""
     finally:

@@ -21,6 +21,7 @@ from batchgrad.contract import (
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
@@ -28,6 +29,7 @@ from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
+from batchgrad_service.operations.operations import Operations, Worker
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
@@ -41,7 +43,7 @@ SMALL_DATA_BYTES = 2**26
 """Larger specs and datasets are checked in a separate process, not in a thread."""
 
 
-class Questions(Protocol):
+class Questions(Worker, Protocol):
     """Computes responses that need much time or memory, in separate processes."""
 
     async def ask(self, kind: Kind, body: bytes, *, data_bytes: int = 0) -> IO[bytes]:
@@ -86,6 +88,8 @@ class Services:
     supervisor: Supervisor
     disk: DiskSpace
     datasets: Datasets
+    uploads: UploadedFiles
+    operations: Operations
     sources: Sources
     parameters: StoredParameters
     planner: Planner

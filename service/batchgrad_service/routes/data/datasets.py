@@ -1,4 +1,4 @@
-"""/v1/datasets: upload, list, read and delete datasets."""
+"""/v1/datasets: store, list, read and delete datasets."""
 
 from pathlib import Path as FilePath
 from typing import Annotated
@@ -6,20 +6,23 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import Dataset, Page
+from batchgrad.contract import Dataset, ImportRequest, Operation, Page
+from batchgrad_service.http.json_bodies import is_json, json_body, read_body
 from batchgrad_service.http.responses import json_response
+from batchgrad_service.operations.imports import Import
 from batchgrad_service.problems import UnsupportedMediaTypeError
-from batchgrad_service.routes.dependencies import ServicesDep
+from batchgrad_service.routes.dependencies import Services, ServicesDep
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 _WRITE_BYTES = 2**20
 _BINARY = {"type": "string", "format": "binary"}
 _KINDS = ("application/x-npz", "application/octet-stream")
-_NPZ = {
+_IMPORT = json_body(ImportRequest)["requestBody"]["content"]
+_BODY = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": _BINARY} for kind in _KINDS},
+        "content": {**{kind: {"schema": _BINARY} for kind in _KINDS}, **_IMPORT},
     }
 }
 
@@ -32,9 +35,10 @@ _NPZ = {
         200: {
             "model": Dataset,
             "description": "The dataset already had this content, or was replaced",
-        }
+        },
+        202: {"model": Operation, "description": "The uploaded file is being read"},
     },
-    openapi_extra=_NPZ,
+    openapi_extra=_BODY,
 )
 async def put_dataset(
     name: Name, services: ServicesDep, request: Request, replace: bool = False
@@ -42,13 +46,16 @@ async def put_dataset(
     """Store an npz file with `inputs` (n, …), `targets` and optional `weights` (n,).
 
     201 for a new name. 200 if the dataset already has this content, or if ?replace=true replaced
-    it.
+    it. With an ImportRequest as body: 202, and the operation that reads an uploaded file; read
+    the operation until it has ended.
     """
     content_type = request.headers.get("content-type", "")
-    if content_type.startswith(("multipart/", "application/json")):
+    if is_json(content_type):
+        return await _import(name, services, request, replace=replace)
+    if content_type.startswith("multipart/"):
         raise UnsupportedMediaTypeError(
             f"The body has content type {content_type:.100}; expected the bytes of an npz file, "
-            "with content type application/x-npz."
+            "with content type application/x-npz, or an ImportRequest as application/json."
         )
     # The archive and its unpacked arrays are on the disk at the same time.
     services.disk.require(2 * int(request.headers.get("content-length", "0")))
@@ -60,6 +67,23 @@ async def put_dataset(
     if outcome == "created":
         return json_response(dataset, 201, {"Location": f"/v1/datasets/{name}"})
     return json_response(dataset)
+
+
+async def _import(name: str, services: Services, request: Request, *, replace: bool) -> Response:
+    """Begin to read an uploaded file."""
+    async with services.bodies.json(request) as body:
+        wanted = await run_in_threadpool(read_body, ImportRequest, body)
+    if replace:
+        wanted = wanted.model_copy(update={"replace": True})
+    operation = await run_in_threadpool(_begin, name, services, wanted)
+    return json_response(operation, 202, {"Location": f"/v1/operations/{operation.id}"})
+
+
+def _begin(name: str, services: Services, wanted: ImportRequest) -> Operation:
+    read_bytes = services.uploads.check_complete(wanted.file.upload)
+    services.uploads.make_room(read_bytes)  # an estimate of the arrays' length
+    work = Import(name, wanted, read_bytes, services.datasets, services.uploads)
+    return services.operations.start(work)
 
 
 async def _receive(request: Request, path: FilePath) -> None:

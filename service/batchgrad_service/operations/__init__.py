@@ -1,0 +1,1 @@
+"""Operations: work on uploaded files and datasets, each in a process of its own."""

@@ -1,0 +1,1 @@
+"""The resources of users' data: datasets, uploads, and operations that read them."""

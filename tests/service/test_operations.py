@@ -1,0 +1,334 @@
+"""/v1/operations and imports; and processes of operations that crash, hang, or take too much."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+from starlette.testclient import TestClient
+
+from batchgrad.contract import Operation, OperationKind
+from batchgrad_service.disk_space import DiskSpace
+from batchgrad_service.operations import operations as module
+from batchgrad_service.operations.operations import Operations
+from batchgrad_service.operations.work import Ask, Result
+from batchgrad_service.problems import NotFoundError, UnavailableError
+from batchgrad_service.questions.forker import Forker
+from batchgrad_service.questions.pool import QuestionPool
+from batchgrad_workers.system.processes import is_alive
+from tests.service.building import NOW, npz, problem
+from tests.service.conftest import Bench
+from tests.service.test_uploads import begin, digest_of, send
+
+FILE = npz(inputs=np.arange(12, dtype="f4").reshape(4, 3), targets=np.array([0, 1, 2, 1]))
+OTHER = npz(inputs=np.ones((4, 3), "f4"), targets=np.array([0, 1, 2, 1]))
+PATIENCE = 30.0
+
+
+def upload(http: TestClient, content: bytes) -> str:
+    digest = digest_of(content)
+    begin(http, content)
+    assert send(http, content, 0, f"/v1/uploads/{digest}").status_code == 200
+    return digest
+
+
+def start(http: TestClient, digest: str, name: str = "d", **changes: Any) -> Any:
+    return http.put(f"/v1/datasets/{name}", json={"file": {"upload": digest}, **changes})
+
+
+def ended(read: Callable[[], Operation]) -> Operation:
+    deadline = time.monotonic() + PATIENCE
+    while (operation := read()).status in {"waiting", "running"}:
+        assert time.monotonic() < deadline, operation
+        time.sleep(0.01)
+    return operation
+
+
+def imported(http: TestClient, digest: str, **changes: Any) -> Operation:
+    begun = start(http, digest, **changes)
+    assert begun.status_code == 202, begun.text
+    where = begun.headers["Location"]
+    return ended(lambda: Operation.model_validate(http.get(where).json()))
+
+
+def test_an_uploaded_file_becomes_a_dataset(http: TestClient) -> None:
+    done = imported(http, upload(http, FILE))
+    assert done.status == "succeeded"
+    assert done.rows_done == done.rows == 4
+    assert done.finished_at is not None
+    assert done.dataset is not None
+    assert http.get("/v1/datasets/d").json() == done.dataset.model_dump(mode="json")
+    assert http.put("/v1/datasets/d", content=FILE).status_code == 200  # the same content
+    listed = http.get("/v1/operations").json()
+    assert [one["id"] for one in listed["data"]] == [done.id]
+    result = problem(http.get(f"/v1/operations/{done.id}/result"), 404)
+    assert "not a file" in result["detail"]
+    assert http.delete(f"/v1/operations/{done.id}").status_code == 204
+    assert problem(http.get(f"/v1/operations/{done.id}"), 404)["code"] == "not_found"
+
+
+def test_a_dry_run_describes_and_stores_nothing(bench: Bench, http: TestClient) -> None:
+    done = imported(http, upload(http, FILE), dry_run=True)
+    assert done.dataset is not None
+    assert done.dataset.examples == 4
+    assert http.get("/v1/datasets/d").status_code == 404
+    assert list((bench.data_dir / "datasets").iterdir()) == []
+
+
+def test_another_content_needs_replace(bench: Bench, http: TestClient) -> None:
+    first = imported(http, upload(http, FILE))
+    other = upload(http, OTHER)
+    refused = imported(http, other)
+    assert refused.status == "failed"
+    assert refused.problem is not None
+    assert (refused.problem.status, refused.problem.code) == (409, "dataset_exists")
+    replaced = imported(http, other, replace=True)
+    assert replaced.dataset is not None
+    assert first.dataset is not None
+    assert replaced.dataset.digest != first.dataset.digest
+    assert len(list((bench.data_dir / "datasets").iterdir())) == 1
+
+
+def test_a_file_that_cannot_be_read_fails_its_operation(bench: Bench, http: TestClient) -> None:
+    done = imported(http, upload(http, b"no npz"))
+    assert done.status == "failed"
+    assert done.problem is not None
+    assert (done.problem.status, done.problem.code) == (422, "not_npz")
+    assert list((bench.data_dir / "datasets").iterdir()) == []
+    result = problem(http.get(f"/v1/operations/{done.id}/result"), 409)
+    assert result["code"] == "operation_not_succeeded"
+
+
+def test_an_import_needs_the_whole_upload(http: TestClient) -> None:
+    missing = problem(start(http, digest_of(FILE)), 422)
+    assert missing["code"] == "upload_not_found"
+    assert missing["errors"][0]["pointer"] == "/file/upload"
+    begin(http, FILE)
+    incomplete = problem(start(http, digest_of(FILE)), 422)
+    assert incomplete["code"] == "upload_incomplete"
+    wrong = problem(http.put("/v1/datasets/d", json={"file": {}}), 422)
+    assert wrong["errors"][0]["pointer"] == "/file/upload"
+
+
+def test_an_import_s_body_is_limited_as_json(make_bench: Callable[..., Bench]) -> None:
+    http = make_bench(max_request_bytes=2000).http
+    long = start(http, digest_of(FILE), table={"drop": ["x" * 3000]})
+    assert problem(long, 413)["code"] == "too_large"
+
+
+class Do(BaseModel):
+    """A task of `misbehaving_operations`."""
+
+    do: str
+    path: str = ""
+
+
+@dataclass
+class Misbehaving:
+    """Work whose process does `do`."""
+
+    do: str
+    path: str = ""
+    key: str = ""
+    read_bytes: int = 0
+    written_bytes: int = 2**22
+    kind: OperationKind = "import"
+    answers: list[bytes] = field(default_factory=list)
+
+    def run(self, ask: Ask) -> Result:
+        self.answers.append(ask(Do(do=self.do, path=self.path)))
+        return Result()
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestionPool]:
+    command = [sys.executable, "-m", "tests.service.misbehaving_operations"]
+    made = QuestionPool(
+        tmp_path_factory.mktemp("pool"),
+        memory_bytes=64 * 2**20,
+        cpu_seconds=1.0,
+        forker=Forker(command),
+    )
+    yield made
+    made.stop()
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def disk() -> DiskSpace:
+    return DiskSpace([Path("/")], 0)
+
+
+@pytest.fixture
+def operations(pool: QuestionPool, disk: DiskSpace) -> Iterator[Operations]:
+    made = Operations(pool, disk, clock=Clock())
+    yield made
+    made.stop()
+    made.join()
+
+
+def run(operations: Operations, work: Misbehaving) -> Operation:
+    begun = operations.start(work)
+    return ended(lambda: operations.get(begun.id))
+
+
+def process_of(operations: Operations, pool: QuestionPool, begun: Operation) -> int:
+    """The id of the process that does an operation, as soon as it has one."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for busy in list(pool._busy):
+            if busy.handle is not None:
+                text = Path(f"/proc/self/fdinfo/{busy.handle}").read_text()
+                return int(text.partition("Pid:")[2].split()[0])
+        time.sleep(0.01)
+    pytest.fail(f"no process: {operations.get(begun.id)}")
+
+
+def test_each_operation_has_a_process_of_its_own(operations: Operations) -> None:
+    first, second = Misbehaving("answer"), Misbehaving("answer")
+    assert run(operations, first).rows_done == 3
+    assert run(operations, second).status == "succeeded"
+    assert first.answers != second.answers
+
+
+@pytest.mark.parametrize(
+    ("do", "status", "code", "text"),
+    [
+        ("grow", 422, "request_memory_exceeded", "64 MiB"),
+        ("burn", 422, "request_cpu_time_exceeded", "0.3 s of CPU time"),
+        ("crash", 422, "operation_crashed", "SIGSEGV"),
+        ("die", 503, "machine_exhausted", "killed"),
+        ("refuse", 409, "too_late", "Somebody was faster."),
+        ("fail", 500, "internal_error", "log"),
+    ],
+)
+def test_what_a_process_does_wrong_is_its_operation_s_problem(
+    operations: Operations,
+    monkeypatch: pytest.MonkeyPatch,
+    do: str,
+    status: int,
+    code: str,
+    text: str,
+) -> None:
+    monkeypatch.setattr(module, "LEAST_CPU_SECONDS", 0.3 if do == "burn" else PATIENCE)
+    failed = run(operations, Misbehaving(do))
+    assert failed.status == "failed"
+    assert failed.problem is not None
+    assert (failed.problem.status, failed.problem.code) == (status, code)
+    assert text in failed.problem.detail
+    assert run(operations, Misbehaving("answer")).status == "succeeded"
+
+
+def test_a_process_writes_no_longer_file_than_it_may(
+    operations: Operations, tmp_path: Path
+) -> None:
+    failed = run(operations, Misbehaving("write", path=str(tmp_path / "file")))
+    assert failed.status == "failed"
+    assert (tmp_path / "file").stat().st_size == 2**22
+
+
+def test_a_running_operation_is_cancelled_at_once(
+    operations: Operations, pool: QuestionPool
+) -> None:
+    begun = operations.start(Misbehaving("hang"))
+    pid = process_of(operations, pool, begun)
+    operations.cancel(begun.id)
+    assert ended(lambda: operations.get(begun.id)).status == "cancelled"
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    operations.cancel(begun.id)
+    with pytest.raises(NotFoundError, match="forgotten an hour after"):
+        operations.get(begun.id)
+
+
+def test_the_service_s_stop_ends_operations(pool: QuestionPool, disk: DiskSpace) -> None:
+    operations = Operations(pool, disk, at_once=1)
+    running = operations.start(Misbehaving("hang"))
+    waiting = operations.start(Misbehaving("answer", key="another"))
+    process_of(operations, pool, running)
+    assert operations.get(waiting.id).status == "waiting"
+    operations.stop()
+    for one in (running, waiting):
+        assert ended(lambda one=one: operations.get(one.id)).status == "cancelled"  # type: ignore[misc]
+    with pytest.raises(UnavailableError, match="stopping"):
+        operations.start(Misbehaving("answer"))
+    operations.join()
+    assert not [thread for thread in threading.enumerate() if "operation" in thread.name]
+
+
+def test_a_full_disk_ends_an_operation(pool: QuestionPool) -> None:
+    full = DiskSpace([Path("/")], 1000, free=lambda _: 10)
+    operations = Operations(pool, full)
+    failed = run(operations, Misbehaving("hang"))
+    assert failed.problem is not None
+    assert (failed.problem.status, failed.problem.code) == (507, "disk_full")
+    operations.stop()
+    operations.join()
+
+
+class Blocked:
+    """A worker that works until it is released."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def work(self, kind: OperationKind, body: bytes, **_more: Any) -> bytes:  # noqa: ARG002
+        assert self.released.wait(PATIENCE)
+        return b""
+
+
+@dataclass
+class Writing(Misbehaving):
+    """Work whose result is a file."""
+
+    def run(self, ask: Ask) -> Result:
+        ask(Do(do="write"))
+        file = Path(self.path)
+        file.write_text(json.dumps({"a": 1}))
+        return Result(file=file, media_type="application/json", warnings=("mind this",))
+
+
+def test_equal_requests_share_an_operation_and_their_number_is_limited(
+    disk: DiskSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_UNFINISHED", 3)
+    worker, clock = Blocked(), Clock()
+    operations = Operations(worker, disk, clock=clock)
+    begun = [
+        operations.start(Writing("", key=key, path=str(tmp_path / key))) for key in ("a", "b", "c")
+    ]
+    assert operations.start(Writing("", key="b")).id == begun[1].id
+    with pytest.raises(UnavailableError, match="3 operations"):
+        operations.start(Writing("", key="d"))
+    worker.released.set()
+    for one in begun:
+        done = ended(lambda one=one: operations.get(one.id))  # type: ignore[misc]
+        assert (done.status, done.bytes, done.warnings) == ("succeeded", 8, ["mind this"])
+    newest_first = [one.id for one in reversed(begun)]
+    first = operations.page(None, 2)
+    assert [one.id for one in first.data] == newest_first[:2]
+    assert first.next is not None
+    rest = operations.page(first.next, 2)
+    assert ([one.id for one in rest.data], rest.next) == (newest_first[2:], None)
+    assert operations.file(begun[0].id) == (tmp_path / "a", "application/json")
+    clock.now += timedelta(hours=1, seconds=1)
+    assert operations.page(None, 9).data == []
+    assert list(tmp_path.iterdir()) == []
+    operations.stop()
+    operations.join()
