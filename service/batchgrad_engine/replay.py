@@ -99,6 +99,7 @@ def replay(request: Request) -> StepExamples:
             minibatch.ids,
             minibatch.gradient,
             request.chunk_bytes,
+            prepared.sampler.keys(request.step - 1, minibatch.ids),
         )
     losses = minibatch.losses.astype(np.float64)
     fingerprint = checksums(minibatch.gradient[None])[0]

@@ -9,6 +9,14 @@ from tests.end_to_end.digits_job import trained_bits
 
 pytestmark = pytest.mark.ray
 
+DROPPING = {
+    "layers": [
+        {"kind": "linear", "out_features": 32},
+        {"kind": "relu"},
+        {"kind": "dropout", "p": 0.3},
+        {"kind": "linear", "out_features": 10},
+    ]
+}
 COSINE = {"kind": "cosine", "warmup_steps": 10}
 ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm": 0.5}
 
@@ -18,6 +26,7 @@ ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm"
     [
         {"batch_size": "full", "optimizer": ADAMW},
         {"update": "averaged_error", "shortcuts": []},
+        {"model": DROPPING},
         {"update": "mean_of_means", "early_stopping": {"patience": 1}, "epochs": 30},
     ],
 )

@@ -16,6 +16,14 @@ from tests.engine.attempts import ScriptedCommands, attempt, newest, rows
 from tests.engine.small_job import spec
 
 ADAM = {"kind": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "clip_norm": 0.5}
+DROPPING = {
+    "layers": [
+        {"kind": "linear", "out_features": 9},
+        {"kind": "dropout", "p": 0.3},
+        {"kind": "linear", "out_features": 3},
+        {"kind": "dropout", "p": 0.2},
+    ]
+}
 WARM = ADAM | {"schedule": {"kind": "cosine", "warmup_steps": 3}}
 
 
@@ -48,6 +56,7 @@ def request(job: JobSpec, dataset: Path, row: StepRow, **changes: Any) -> Reques
         {"update": "averaged_error", "precision": "float64", "threads": 2},
         {"update": "mean_of_means", "shortcuts": ["mean_example"]},
         {"batch_size": "full", "microbatch_size": 40},
+        {"model": DROPPING, "shortcuts": []},
     ],
     ids=str,
 )

@@ -16,6 +16,7 @@ Random = np.random.Generator
 
 ELEMENTWISE: list[Spec] = [
     *({"kind": kind} for kind in contract.ACTIVATIONS),
+    {"kind": "dropout"},
     {"kind": "leaky_relu", "negative_slope": 0.3},
     {"kind": "elu", "alpha": 0.7},
 ]

@@ -57,6 +57,7 @@ class NoFormula(Exception):
 def _elementwise(spec: dict[str, Any], a: Any) -> Any:
     formulas: dict[str, Callable[[], Any]] = {
         "identity": lambda: a,
+        "dropout": lambda: a,  # a request drops nothing
         "flatten": lambda: a.flatten(1),
         "global_avg_pool": lambda: a.flatten(2).mean(2),
         "sequence_mean": lambda: a.mean(-2),

@@ -216,6 +216,7 @@ def _pool(spec: Spec, shape: Shape, _: Sequence[complex], a: Sequence[complex]) 
 LAYERS: dict[str, Callable[[Spec, Shape, Sequence[complex], Sequence[complex]], Vector]] = {
     "linear": _linear,
     "flatten": lambda _spec, _shape, _own, a: list(a),
+    "dropout": lambda _spec, _shape, _own, a: list(a),
     "conv1d": _convolution,
     "conv2d": _convolution,
     "max_pool2d": _pool,

@@ -10,6 +10,7 @@ from batchgrad_workers.nn.gradients import Differentiator, Microbatch
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.randomness import example_keys
 
 Layers = list[dict[str, Any]]
 HEAD: dict[str, Any] = {"kind": "linear", "out_features": 3}
@@ -88,6 +89,7 @@ def microbatch(
         inputs,
         random.normal(size=(examples, of.outputs)).astype(dtype),
         random.integers(0, 4, examples).astype(dtype),
+        keys=example_keys(seed, 0, np.arange(examples)),
     )
 
 

@@ -32,6 +32,13 @@ NETS: dict[str, list[dict[str, Any]]] = {
         {"kind": "flatten"},
         {"kind": "linear", "out_features": 3},
     ],
+    "dropping": [
+        {**WIDE, "out_channels": 3},
+        {"kind": "dropout", "p": 0.2},
+        {"kind": "flatten"},
+        {"kind": "dropout"},
+        {"kind": "linear", "out_features": 3},
+    ],
     "texts": [
         {"kind": "embedding", "num_embeddings": 20, "embedding_dim": 8, "padding_idx": 0},
         {"kind": "linear", "out_features": 6},
@@ -64,7 +71,10 @@ def test_a_microbatch_of_images_takes_several_runs() -> None:
     assert 4 * patches < CHUNK_BYTES < MICROBATCH * patches
 
 
-@pytest.mark.parametrize(("net", "precision"), [("convnet", "float64"), ("texts", "float32")])
+@pytest.mark.parametrize(
+    ("net", "precision"),
+    [("convnet", "float64"), ("texts", "float32"), ("dropping", "float32")],
+)
 def test_the_root_s_bits_do_not_depend_on_parts_or_threads(
     tmp_path: Path, net: str, precision: str
 ) -> None:

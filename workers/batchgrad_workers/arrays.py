@@ -8,6 +8,7 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
+Keys: TypeAlias = npt.NDArray[np.uint64]
 Shape: TypeAlias = tuple[int, ...]
 
 

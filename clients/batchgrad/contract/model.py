@@ -14,6 +14,7 @@ __all__ = [
     "AvgPool2d",
     "Conv1d",
     "Conv2d",
+    "Dropout",
     "Elu",
     "Embedding",
     "Flatten",
@@ -50,6 +51,17 @@ class Flatten(Wire):
     """Every example becomes one vector."""
 
     kind: Literal["flatten"]
+
+
+class Dropout(Wire):
+    """Training sets each number to 0 with probability p, else divides it by 1 - p.
+
+    As torch.nn.Dropout, with a mask for each example from seed, step and row number alone. Nothing
+    is dropped in evaluations, predictions, shortcuts and POST /v1/gradients.
+    """
+
+    kind: Literal["dropout"]
+    p: Number = Field(default=0.5, ge=0, lt=1)
 
 
 class Activation(Wire):
@@ -247,6 +259,7 @@ AnyLayer = (
     | GroupNorm
     | Embedding
     | Flatten
+    | Dropout
     | Identity
     | Relu
     | LeakyRelu

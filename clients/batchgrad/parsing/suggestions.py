@@ -27,6 +27,7 @@ _ELSEWHERE = {  # letters and digits of the name there: the name here
     "layernormalization": "layer_norm",
     "groupnormalization": "group_norm",
     "swish": "silu",
+    "rate": "p",
     "logistic": "sigmoid",
     "mse": "squared_error",
     "mseloss": "squared_error",
@@ -79,7 +80,6 @@ _SOFTMAX = "softmax_cross_entropy includes it: end with a linear layer of one ou
 _LAYERS_THAT_ARE_NONE = {
     "softmax": _SOFTMAX,
     "logsoftmax": _SOFTMAX,
-    "dropout": "it is not available, since each example would have another network: remove it",
 }
 
 

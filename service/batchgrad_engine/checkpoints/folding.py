@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from batchgrad.contract import Flatten, Identity, Linear, Model, Precision
+from batchgrad.contract import Dropout, Flatten, Identity, Linear, Model, Precision
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.standardization import Standardization
 
@@ -80,7 +80,7 @@ def _first_linear(model: Model, axes: int) -> int:
     """The index of the linear layer on raw inputs, which have `axes` axes per example."""
     vectors = axes == 1
     for index, layer in enumerate(model.layers):
-        if isinstance(layer, Identity):
+        if isinstance(layer, Identity | Dropout):
             continue
         if isinstance(layer, Flatten):
             vectors = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.data.example_weights import scaled
 from batchgrad_workers.nn.gradients import Differentiator
@@ -41,8 +41,12 @@ def example_influence(
     ids: Integers,
     gradient: Array,
     chunk_bytes: int = CHUNK_BYTES,
+    keys: Keys | None = None,
 ) -> Influence:
-    """Influence of examples `ids` (n,) on G = `gradient` (P,) at θ = `parameters` (P,)."""
+    """Influence of examples `ids` (n,) on G = `gradient` (P,) at θ = `parameters` (P,).
+
+    `keys` (n,) are the examples' at this step, for dropout.
+    """
     inner, squared, distance = np.zeros((3, len(ids)))
     chunk = chunk_size(differentiator, gradient, chunk_bytes)
     views = differentiator.network.views(parameters)
@@ -51,7 +55,8 @@ def example_influence(
     mean = differentiator.network.named(gradient.astype(np.float64) / unit)
     for start in range(0, len(ids), chunk):
         part = slice(start, start + chunk)
-        each = differentiator.each(views, examples.rows(ids[part]))
+        batch = examples.rows(ids[part])._replace(keys=None if keys is None else keys[part])
+        each = differentiator.each(views, batch)
         for name, gradients in each.items():
             own = gradients.reshape(len(gradients), -1).astype(np.float64) / unit
             of_mean = mean[name].ravel()

@@ -3,9 +3,9 @@
 from functools import lru_cache
 from math import ceil
 
-from batchgrad_workers.arrays import Integers
+from batchgrad_workers.arrays import Integers, Keys
 from batchgrad_workers.data.split import Split
-from batchgrad_workers.randomness import generator
+from batchgrad_workers.randomness import example_keys, generator
 
 
 class Sampler:
@@ -33,6 +33,10 @@ class Sampler:
         epoch, index = divmod(step, self.steps_per_epoch)
         start = index * self.batch_size
         return self._shuffled(epoch)[start : start + self.batch_size]
+
+    def keys(self, step: int, ids: Integers) -> Keys:
+        """Keys (n,) by which dropout draws for these examples at step number `step`."""
+        return example_keys(self._seed, step, ids)
 
     def _shuffle(self, epoch: int) -> Integers:
         return generator(self._seed, "shuffle", epoch).permutation(self.training)

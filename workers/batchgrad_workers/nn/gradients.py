@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
@@ -55,17 +55,22 @@ class GradientSums:
 class Microbatch(NamedTuple):
     """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype.
 
-    The minibatch's sums use `factor` times these weights.
+    The minibatch's sums use `factor` times these weights. Dropout draws by `keys` (n,); None: it
+    drops nothing.
     """
 
     inputs: Array
     targets: Array
     weights: Array
     factor: float = 1.0
+    keys: Keys | None = None
 
     def part(self, rows: slice | Integers) -> "Microbatch":
         """Some of its examples."""
-        return Microbatch(self.inputs[rows], self.targets[rows], self.weights[rows], self.factor)
+        keys = None if self.keys is None else self.keys[rows]
+        return Microbatch(
+            self.inputs[rows], self.targets[rows], self.weights[rows], self.factor, keys
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Differentiator:
         self, views: Sequence[Parameters], batch: Microbatch
     ) -> tuple[GradientSums, Array, Floats]:
         network, weights = self.network, batch.weights
+        views = network.drawing(views, batch.keys)
         activations = network.forward(views, batch.inputs)
         losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
 
@@ -147,6 +153,7 @@ class Differentiator:
 
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
         """g_n of every example by parameter name, (n, *shape). N x P numbers: for few examples."""
+        views = self.network.drawing(views, batch.keys)
         activations = self.network.forward(views, batch.inputs)
         _, error = loss_and_error(self.loss, activations[-1], batch.targets)
         found: dict[str, Array] = {}

@@ -11,11 +11,12 @@ from math import prod
 import numpy as np
 
 from batchgrad.contract import Model, Precision
-from batchgrad_workers.arrays import Array, Shape
+from batchgrad_workers.arrays import Array, Keys, Shape
 from batchgrad_workers.digests import digest
 from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, make_layer
+from batchgrad_workers.nn.layers.base import KEYS
 from batchgrad_workers.nn.layers.embedding import Embedding
-from batchgrad_workers.randomness import generator
+from batchgrad_workers.randomness import derived, generator
 
 
 class LayerMismatch(ShapeMismatch):
@@ -81,6 +82,7 @@ class Network:
             for each in self.slices
         ]
         self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
+        self.draws = any(layer.draws for layer in self.layers)
 
     @property
     def takes_ids(self) -> bool:
@@ -98,6 +100,15 @@ class Network:
         for layer, local_name, start, stop, shape in self._bounds:
             views[layer][local_name] = flat[start:stop].reshape(shape)
         return list(views)
+
+    def drawing(self, views: Sequence[Parameters], keys: Keys | None) -> Sequence[Parameters]:
+        """`views`, and keys of its own for each layer that draws; `keys` (n,) are the examples'."""
+        if keys is None or not self.draws:
+            return views
+        return [
+            {**own, KEYS: derived(keys, k)} if self.layers[k].draws else own
+            for k, own in enumerate(views)
+        ]
 
     def named(self, flat: Array) -> dict[str, Array]:
         """Full names to views of `flat` (P,), in layer order."""

@@ -135,7 +135,10 @@ class ShardRunner:
         views = self.network.views(parameters)
 
         def leaf(index: int) -> GradientSums:
-            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
+            part = ids[index * size : (index + 1) * size]
+            batch = self._examples.rows(part, exponent)
+            if self.network.draws:
+                batch = batch._replace(keys=self._sampler.keys(step, part))
             sums, own_losses, own_norms = self._differentiate(views, batch)
             rows = slice((index - start) * size, (index - start) * size + len(own_losses))
             losses[rows], norms[rows] = own_losses, own_norms
@@ -182,7 +185,8 @@ class ShardRunner:
         """Compute one example, so that loops are loaded or compiled before the first step."""
         views = self.network.views(np.zeros(self.network.size, self._config.precision))
         with np.errstate(all="ignore"):
-            first = self._examples.rows(self._sampler.minibatch(0)[:1])
+            ids = self._sampler.minibatch(0)[:1]
+            first = self._examples.rows(ids)._replace(keys=self._sampler.keys(0, ids))
             self._differentiator.sums(views, first)
 
     def _reduce(
@@ -216,11 +220,10 @@ class ShardRunner:
         if finite.all():
             return sums, losses, norms
         keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
-        kept = Microbatch(
-            np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
-            np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
-            np.where(finite, batch.weights, batch.weights.dtype.type(0)),
-            batch.factor,
+        kept = batch._replace(
+            inputs=np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
+            targets=np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
+            weights=np.where(finite, batch.weights, batch.weights.dtype.type(0)),
         )
         sums, _, _ = self._differentiator.sums(views, kept)
         return sums, losses, norms

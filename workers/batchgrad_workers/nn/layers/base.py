@@ -21,8 +21,11 @@ from batchgrad_workers.arrays import Array, Floats, Shape, memory_order
 from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.norms import squared
 
-Parameters = Mapping[str, Array]
+Parameters = Mapping[str, Any]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
+
+KEYS = "keys"
+"""Beside the parameters of a layer that draws, in training: random keys (n,) of the examples."""
 
 
 class SumBuffers(NamedTuple):
@@ -54,6 +57,10 @@ class Layer(Protocol):
     @property
     def mean_shape(self) -> Shape:
         """Shape of a mean input: the input's own, or one-hot rows where inputs are ids."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether training gives random outputs, which need `KEYS`."""
 
     @property
     def workspace(self) -> int:
@@ -114,6 +121,10 @@ class BaseLayer:
     @property
     def mean_shape(self) -> Shape:
         return self.input_shape
+
+    @property
+    def draws(self) -> bool:
+        return False
 
     @property
     def workspace(self) -> int:

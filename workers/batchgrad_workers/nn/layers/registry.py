@@ -8,6 +8,7 @@ from batchgrad_workers.nn.activations import make_activation
 from batchgrad_workers.nn.layers.base import Layer, ShapeMismatch
 from batchgrad_workers.nn.layers.conv import Conv2d
 from batchgrad_workers.nn.layers.conv1d import Conv1d
+from batchgrad_workers.nn.layers.dropout import Dropout
 from batchgrad_workers.nn.layers.elementwise import Elementwise, Flatten
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.nn.layers.linear import Linear
@@ -59,6 +60,8 @@ def make_layer(  # noqa: C901, PLR0911, PLR0912  (a table of layers)
             return Mean(input_shape, slice(-2, -1))
         case contract.Flatten():
             return Flatten(input_shape)
+        case contract.Dropout():
+            return Dropout(input_shape, spec.p)
         case contract.Activation():
             return Elementwise(input_shape, make_activation(spec))
 
