@@ -40,7 +40,7 @@ def worker_config(workload: Workload, directory: Path) -> WorkerConfig:
         batch_size=workload.batch_size,
         microbatch_size=min(workload.batch_size, MICROBATCH),
         class_weights=None,
-        standardization=None,
+        transform=None,
         shortcuts=(),
         drop_nonfinite=False,
     )

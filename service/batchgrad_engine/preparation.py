@@ -12,9 +12,11 @@ from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.checkpoints.initial_parameters import load_initial_parameters
 from batchgrad_engine.checkpoints.origin import (
     CHECKED_NUMBERS,
+    CannotKeep,
     Origin,
+    kept_transform,
     read_origin,
-    standardization_warning,
+    transform_warning,
 )
 from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
@@ -29,9 +31,10 @@ from batchgrad_engine.training.class_weights import (
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.data.input_transform import InputTransform, fit_transform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.build_info import build_info
@@ -112,7 +115,7 @@ class Prepared:
             step=step,
             parameters=self.network.named(coordinator.parameters),
             optimizer=coordinator.optimizer.state(),
-            standardization=self.config.standardization,
+            transform=self.config.transform,
             parameters_digest=self.network.digest(coordinator.parameters),
             build_info=build_info(),
             ledger=ledger,
@@ -126,14 +129,14 @@ def prepare(
 ) -> Prepared:
     """Create the network, the sampler, the examples and the workers' config.
 
-    The inputs' mean and deviation come from the snapshot, or, if the spec keeps them, from the
-    file `initial` with the parameters, or from the training rows.
+    The inputs' transform comes from the snapshot, or, if the spec keeps it, from the file `initial`
+    with the parameters, or from the training rows.
 
     Raises:
         BadInputs, BadInitialParameters: the dataset or the file does not fit the spec.
     """
     dataset = StoredDataset.open(source.path)
-    network = Network(spec.model, dataset.inputs.shape[1:])
+    network = Network(spec.model, dataset.input_shape)
     classes = max(network.outputs, _classes(dataset))
     class_weights = given_class_weights(spec, classes)
     sampler = job_sampler(spec, dataset)
@@ -142,12 +145,19 @@ def prepare(
     if spec.class_weights == "balanced":
         class_weights = balanced_class_weights(dataset.targets[sampler.training], classes)
     warning = None
-    standardization = snapshot.standardization if snapshot else None
-    if spec.standardize and standardization is None:
+    transform = snapshot.transform if snapshot else None
+    if isinstance(transform, TableEncoding) and dataset.table is not None:
+        transform = transform.compiled(dataset.table)
+    if transform is None and (spec.standardize or dataset.table is not None):
         start = read_origin(initial.read_bytes()) if initial else Origin()
-        standardization = _standardization(spec, dataset, sampler, start)
+        transform = _transform(spec, dataset, sampler, start)
         if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has warned
-            warning = standardization_warning(start, standardization, standardize=True)
+            warning = transform_warning(
+                start,
+                transform,
+                standardize=spec.standardize,
+                is_table=dataset.table is not None,
+            )
     weighted = dataset.weights is not None
     config = WorkerConfig(
         model=spec.model,
@@ -159,7 +169,7 @@ def prepare(
         batch_size=spec.minibatch(len(dataset.inputs)),
         microbatch_size=spec.microbatch,
         class_weights=class_weights,
-        standardization=standardization,
+        transform=transform,
         shortcuts=needed_shortcuts(spec, weighted=weighted),
         drop_nonfinite=spec.nonfinite == "drop",
     )
@@ -168,7 +178,7 @@ def prepare(
         network=network,
         loss=LOSSES[spec.loss],
         dtype=spec.precision,
-        standardization=standardization,
+        transform=transform,
         class_weights=class_weights,
     )
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
@@ -181,16 +191,19 @@ def engine_threads(spec: JobSpec) -> int:
     return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
 
 
-def _standardization(
+def _transform(
     spec: JobSpec, dataset: StoredDataset, sampler: Sampler, start: Origin
-) -> Standardization:
-    """The initial parameters' standardization if the spec keeps it, else the training rows'."""
+) -> InputTransform | None:
+    """The initial parameters' transform if the spec keeps it, else the training rows'."""
     if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
-        if start.standardization is None:
-            raise BadInitialParameters("The initial parameters have no mean and deviation to keep.")
-        return start.standardization
-    own = Standardization.of(dataset.inputs, sampler.training)
-    if not own.is_finite:
+        try:
+            return kept_transform(start, dataset)
+        except CannotKeep as error:
+            raise BadInitialParameters(str(error)) from error
+    own = fit_transform(
+        dataset.inputs, dataset.table, sampler.training, standardize=spec.standardize
+    )
+    if own is not None and not own.is_finite:
         raise BadInputs(
             "The inputs' deviations are not finite, so they can't be standardized: scale the "
             "inputs down, or set standardize: false."

@@ -148,7 +148,7 @@ def _example(example: int, loss: float, influence: Influence, row: int) -> Examp
 def memory_limit_bytes(request: Request) -> int:
     """Memory that a replay may use: the job's for each thread, and some for its rows."""
     stored = StoredDataset.open(request.dataset)
-    network = Network(request.spec.model, stored.inputs.shape[1:])
+    network = Network(request.spec.model, stored.input_shape)
     step = job_bytes(request.spec, network)
     return (
         engine_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES

@@ -42,7 +42,7 @@ def examples(count: int, weights: Any = None, seed: int = 0) -> Examples:
         network=NETWORK,
         loss=LOSS,
         dtype="float64",
-        standardization=None,
+        transform=None,
         class_weights=None,
     )
 
@@ -118,7 +118,7 @@ def test_memory_is_that_of_a_few_examples_gradients() -> None:
         network=network,
         loss=LOSS,
         dtype="float32",
-        standardization=None,
+        transform=None,
         class_weights=None,
     )
     differentiator = Differentiator(network, LOSS, None, with_microbatch_means=False)

@@ -9,6 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints import origin
 from batchgrad_engine.checkpoints.exports import parameters_as_safetensors
 from batchgrad_engine.messages import AnyEngineMessage, EngineEvent
+from batchgrad_workers.data.input_transform import standardization_of
 from tests.engine.attempts import ScriptedCommands, attempt, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -45,8 +46,8 @@ def test_other_inputs_are_seen_as_the_parameters_know_them(
     kept = went_on(dataset, tmp_path / "stretched", trained, initial_parameters=start)
     assert rows(own)[0].loss == pytest.approx(rows(there)[0].loss, rel=1e-6)
     assert rows(kept)[0].loss != pytest.approx(rows(there)[0].loss, rel=1e-2)
-    first = newest(tmp_path / "first").standardization
-    taken = newest(tmp_path / "stretched").standardization
+    first = standardization_of(newest(tmp_path / "first").transform)
+    taken = standardization_of(newest(tmp_path / "stretched").transform)
     assert first is not None
     assert taken is not None
     assert taken.mean.tobytes() == first.mean.tobytes()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from batchgrad_engine.messages import AnyEngineMessage, Report
+from batchgrad_workers.data.standardization import Standardization
 from tests.engine.attempts import attempt, evaluations, finished, newest, rows
 from tests.engine.small_job import spec
 
@@ -89,11 +90,10 @@ def test_a_job_is_the_job_without_such_rows(
     numbers = np.flatnonzero(~where)
     assert figures(got, np.arange(101)) == figures(want, numbers)
     mine, theirs = newest(tmp_path / "with"), newest(tmp_path / "without")
-    if mine.standardization and theirs.standardization:
-        assert mine.standardization.mean.tobytes() == theirs.standardization.mean.tobytes()
-        assert (
-            mine.standardization.deviation.tobytes() == theirs.standardization.deviation.tobytes()
-        )
+    if isinstance(mine.transform, Standardization):
+        assert isinstance(theirs.transform, Standardization)
+        assert mine.transform.mean.tobytes() == theirs.transform.mean.tobytes()
+        assert mine.transform.deviation.tobytes() == theirs.transform.deviation.tobytes()
     for name, column in theirs.ledger.items():
         assert mine.ledger[name][~where].tobytes() == column.tobytes()
         assert not mine.ledger[name][where].any()

@@ -203,7 +203,7 @@ def test_ledger_is_read_without_the_parameters_beside_it(bench: Bench) -> None:
         step=1,
         parameters={"0.weight": np.zeros(parameters, np.float32)},  # 32 MB
         optimizer={},
-        standardization=None,
+        transform=None,
         parameters_digest="sha256:" + "0" * 64,
         build_info={},
         ledger=Columns(examples).state() | {"times_seen": np.ones(examples, np.uint32)},  # 4 MB

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from batchgrad_engine.checkpoints.origin import read_origin
+from batchgrad_workers.data.input_transform import standardization_of
 from batchgrad_workers.data.standardization import Standardization
 from tests.service.building import body, problem, push, submit
 from tests.service.checkpoint_files import WEIGHTS, checkpoint
@@ -98,7 +99,7 @@ def test_kept_standardization_stays_with_the_stored_parameters(bench: Bench) -> 
     content = (bench.data_dir / "parameters").joinpath(
         f"{stored.digest.removeprefix('sha256:')}.safetensors"
     )
-    known = read_origin(content.read_bytes()).standardization
+    known = standardization_of(read_origin(content.read_bytes()).transform)
     assert known is not None
     assert known.mean.tobytes() == ANOTHER.mean.tobytes()
     assert known.deviation.tobytes() == ANOTHER.deviation.tobytes()

@@ -55,7 +55,7 @@ def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
         "batch_size": BATCH,
         "microbatch_size": MICROBATCH,
         "class_weights": None,
-        "standardization": None,
+        "transform": None,
         "shortcuts": ("averaged_error", "mean_example", "mean_of_means"),
         "drop_nonfinite": False,
         **changes,

@@ -36,7 +36,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         batch_size=int(batch),
         microbatch_size=int(microbatch),
         class_weights=None,
-        standardization=None,
+        transform=None,
         shortcuts=("averaged_error", "mean_example"),
         drop_nonfinite=False,
     )

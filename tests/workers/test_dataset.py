@@ -19,7 +19,7 @@ def examples(directory: Path, **changes: Any) -> Examples:
         "network": network(stored, {"kind": "linear", "out_features": 3}),
         "loss": LOSSES["softmax_cross_entropy"],
         "dtype": "float32",
-        "standardization": None,
+        "transform": None,
         "class_weights": None,
         **changes,
     }

@@ -11,6 +11,8 @@ __all__ = [
     "ColumnKind",
     "ColumnRole",
     "DateRule",
+    "EncodedInput",
+    "Encoding",
     "MissingRule",
     "PictureOptions",
     "Table",
@@ -153,3 +155,32 @@ class Table(Answer):
     def targets(self) -> list[Column]:
         """The columns of the targets, in order."""
         return [column for column in self.columns if column.role == "target"]
+
+
+class EncodedInput(Answer):
+    """One input of a job's network, and how a table's column gives it.
+
+    value, and the parts of a date: (x - mean) / deviation of the column's number x, or of `fill`
+    in a gap. match: 1 if the text is one of `categories`, in a gap if `gaps`, and for a text that
+    no other input of the column names if `unknown`; else 0.
+    """
+
+    name: str
+    column: str
+    takes: Literal["value", "year", "month", "day", "weekday", "hour", "match"]
+    fill: float = 0.0
+    mean: float = 0.0
+    deviation: float = 1.0
+    categories: list[str] = Field(default=[])
+    gaps: bool = False
+    unknown: bool = False
+
+
+class Encoding(Answer):
+    """How a job turns a table's rows into the inputs of its network, in their order.
+
+    The numbers are statistics of the job's training rows. `table` is that of its dataset.
+    """
+
+    table: Table
+    inputs: list[EncodedInput]

@@ -1,10 +1,10 @@
 """The checkpoint file: a run's state after a step, in safetensors format, written atomically.
 
 Tensors are named parameters/NAME, best/NAME, optimizer/NAME, standardization/NAME and ledger/NAME;
-best/ are the parameters at the best evaluation, unless they are this step's own. The metadata
-hold one JSON object with the step, the digests and the builds that determine the run's bits. A
-file is written under a temporary name, synced, and renamed. Its digest reveals a torn or changed
-file.
+best/ are the parameters at the best evaluation, unless they are this step's own. `encoding` holds
+the JSON of a table's encoding, as bytes. The metadata hold one JSON object with the step, the
+digests and the builds that determine the run's bits. A file is written under a temporary name,
+synced, and renamed. Its digest reveals a torn or changed file.
 """
 
 import hashlib
@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from batchgrad.contract import BestEvaluation
+from batchgrad.contract import BestEvaluation, Encoding
 from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.training.best import Best
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.data.input_transform import InputTransform
 from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.digests import digest
 from batchgrad_workers.system.durability import sync
 
@@ -44,15 +47,15 @@ class GoneCheckpoint(BadCheckpoint):
 class Snapshot:
     """The state after `step` steps, from which a run can resume.
 
-    `ledger` holds the example ledger's columns. `progress` is other state of the run, as JSON
-    values, by the part of the run that needs it. `best` is the best evaluation so far with its
-    parameters, if the job keeps them.
+    `transform` is that of the inputs. `ledger` holds the example ledger's columns. `progress` is
+    other state of the run, as JSON values, by the part of the run that needs it. `best` is the best
+    evaluation so far with its parameters, if the job keeps them.
     """
 
     step: int
     parameters: dict[str, Array]
     optimizer: dict[str, Array]
-    standardization: Standardization | None
+    transform: InputTransform | None
     parameters_digest: str
     build_info: dict[str, str]
     ledger: LedgerColumns = field(default_factory=dict)
@@ -128,23 +131,29 @@ def _snapshot(path: Path, metadata: Mapping[str, Any], tensors: dict[str, Any]) 
         raise BadCheckpoint(f"{path.name} has format {metadata.get('format')}, expected {FORMAT}.")
     if digest(tensors) != metadata["tensors_digest"]:
         raise BadCheckpoint(f"{path.name} has changed since it was written.")
-    standardization = None
-    if "standardization/mean" in tensors:
-        standardization = Standardization(
-            tensors["standardization/mean"], tensors["standardization/deviation"]
-        )
     parameters = {name: tensors[f"parameters/{name}"] for name in metadata["parameters"]}
     return Snapshot(
         step=metadata["step"],
         parameters=parameters,
         optimizer=_group(tensors, "optimizer/"),
-        standardization=standardization,
+        transform=_transform(tensors),
         parameters_digest=metadata["parameters_digest"],
         build_info=metadata["build"],
         ledger=_group(tensors, "ledger/"),
         progress=metadata.get("progress", {}),
         best=_best(metadata, parameters, tensors),
     )
+
+
+def _transform(tensors: Mapping[str, Any]) -> InputTransform | None:
+    if "standardization/mean" in tensors:
+        return Standardization(
+            tensors["standardization/mean"], tensors["standardization/deviation"]
+        )
+    if "encoding" in tensors:
+        encoding = Encoding.model_validate_json(tensors["encoding"].tobytes())
+        return TableEncoding.of(encoding)
+    return None
 
 
 def _best(
@@ -174,8 +183,11 @@ def _tensors(snapshot: Snapshot) -> Iterator[tuple[str, Array]]:
             yield f"best/{name}", array
     for name, array in snapshot.optimizer.items():
         yield f"optimizer/{name}", array
-    if snapshot.standardization:
-        yield "standardization/mean", snapshot.standardization.mean
-        yield "standardization/deviation", snapshot.standardization.deviation
+    match snapshot.transform:
+        case Standardization() as known:
+            yield "standardization/mean", known.mean
+            yield "standardization/deviation", known.deviation
+        case TableEncoding() as known:
+            yield "encoding", np.frombuffer(known.encoding.model_dump_json().encode(), np.uint8)
     for name, column in snapshot.ledger.items():
         yield f"ledger/{name}", column

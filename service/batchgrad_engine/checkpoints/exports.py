@@ -13,7 +13,13 @@ from batchgrad.contract import Kept, Model, Precision
 from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY, BadCheckpoint, Snapshot, read
 from batchgrad_engine.checkpoints.folding import fold
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.data.input_transform import (
+    InputTransform,
+    standardization_of,
+    unstandardized,
+)
 from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.data.tables.encoding import TableEncoding
 
 
 class PrecisionTooSmall(Exception):
@@ -30,15 +36,19 @@ def parameters_as_safetensors(
     """The parameters under PyTorch's names: torch.nn.Sequential can load the file.
 
     The metadata hold `which`, step, digest, the best parameters' evaluation and, if inputs are
-    standardized, mean and deviation; with `fold_into`, the run's model, the first layer absorbs
-    these instead (CannotFold). `precision` is the file's, by default the run's.
+    standardized, mean and deviation, or a table's encoding; with `fold_into`, the run's model, the
+    first layer absorbs mean and deviation instead (CannotFold). `precision` is the file's, by
+    default the run's.
     """
-    metadata, parameters, standardization = _chosen(path, fold_into, which, precision)
-    if standardization:
-        metadata["standardization"] = {
-            "mean": standardization.mean.tolist(),
-            "deviation": standardization.deviation.tolist(),
-        }
+    metadata, parameters, transform = _chosen(path, fold_into, which, precision)
+    match transform:
+        case Standardization() as known:
+            metadata["standardization"] = {
+                "mean": known.mean.tolist(),
+                "deviation": known.deviation.tolist(),
+            }
+        case TableEncoding() as known:
+            metadata["encoding"] = known.encoding.model_dump()
     return save(parameters, {METADATA_KEY: json.dumps(metadata)})
 
 
@@ -49,15 +59,22 @@ def parameters_as_npz(
     which: Kept = "last",
     precision: Precision | None = None,
 ) -> bytes:
-    """The parameters by name as .npz, with standardize.mean and standardize.deviation if used.
+    """The parameters by name as .npz.
+
+    With standardize.mean and standardize.deviation if used,
+    or encoding.json, bytes of UTF-8, for a table.
 
     The archive's comment holds the other metadata of the safetensors file.
     """
-    metadata, parameters, standardization = _chosen(path, fold_into, which, precision)
+    metadata, parameters, transform = _chosen(path, fold_into, which, precision)
     arrays: dict[str, Any] = dict(parameters)
-    if standardization:
-        arrays["standardize.mean"] = standardization.mean
-        arrays["standardize.deviation"] = standardization.deviation
+    match transform:
+        case Standardization() as known:
+            arrays["standardize.mean"] = known.mean
+            arrays["standardize.deviation"] = known.deviation
+        case TableEncoding() as known:
+            text = known.encoding.model_dump_json().encode()
+            arrays["encoding.json"] = np.frombuffer(text, np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -67,19 +84,20 @@ def parameters_as_npz(
 
 def _chosen(
     path: Path, fold_into: Model | None, which: Kept, precision: Precision | None
-) -> tuple[dict[str, Any], dict[str, Array], Standardization | None]:
-    """A download's metadata, its parameters, and the standardization unless it is folded in.
+) -> tuple[dict[str, Any], dict[str, Array], InputTransform | None]:
+    """A download's metadata, its parameters, and the inputs' transform as far as not folded in.
 
     Raises:
         CannotFold, PrecisionTooSmall, BadCheckpoint: the download is not possible.
     """
     snapshot = read(path)
     metadata, parameters = _best_or_last(snapshot, which)
-    standardization = snapshot.standardization
+    transform = snapshot.transform
     with np.errstate(over="ignore"):
-        if standardization and fold_into:
-            layer, parameters = fold(fold_into, parameters, standardization, precision)
-            metadata, standardization = {**metadata, "standardization_folded_into": layer}, None
+        if transform and standardization_of(transform) and fold_into:
+            layer, parameters = fold(fold_into, parameters, transform, precision)
+            metadata = {**metadata, "standardization_folded_into": layer}
+            transform = unstandardized(transform)
         elif precision is not None:
             parameters = {name: array.astype(precision) for name, array in parameters.items()}
     for name, array in parameters.items():
@@ -88,7 +106,7 @@ def _chosen(
                 f"{name} has a number beyond {np.finfo(array.dtype).max:.3g}, the largest of "
                 f"{array.dtype.name}: use precision=float64."
             )
-    return metadata, parameters, standardization
+    return metadata, parameters, transform
 
 
 def _best_or_last(snapshot: Snapshot, which: Kept) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -7,6 +7,11 @@ import numpy as np
 
 from batchgrad.contract import Dropout, Flatten, Identity, Linear, Model, Precision
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.data.input_transform import (
+    InputTransform,
+    name_of_input,
+    standardization_of,
+)
 from batchgrad_workers.data.standardization import Standardization
 
 REMEDY = (
@@ -24,10 +29,12 @@ class CannotFold(Exception):
 def fold(
     model: Model,
     parameters: Mapping[str, Array],
-    standardization: Standardization,
+    transform: InputTransform,
     precision: Precision | None = None,
 ) -> tuple[str, dict[str, Array]]:
-    """The name of the changed layer, and all parameters for raw inputs, in `precision` if given.
+    """The name of the changed layer, and all parameters, in `precision` if given.
+
+    The network then takes inputs that are not standardized.
 
     W (x - mean) / deviation + b = V x + (b - V mean) with V = W / deviation, in float64, then
     rounded. The bias uses the rounded V, so that at the mean only the bias's rounding remains.
@@ -36,6 +43,9 @@ def fold(
         CannotFold: the model does not begin with a linear layer with a bias, on vectors; or the
             precision is too small for the folded numbers.
     """
+    standardization = standardization_of(transform)
+    if standardization is None:
+        raise CannotFold("The inputs are not standardized: download without folding.")
     index = _first_linear(model, standardization.mean.ndim)
     weight, bias = f"{index}.weight", f"{index}.bias"
     mean, deviation = standardization.mean.ravel(), standardization.deviation.ravel()
@@ -49,7 +59,7 @@ def fold(
         usual = np.sqrt(np.square(own).sum(axis=1)) + np.abs(offset)
         error = float(np.nan_to_num(rounding / np.where(usual > 0, usual, 1.0), nan=np.inf).max())
     if error > TOLERANCE:
-        raise CannotFold(_too_coarse(dtype, error, mean, deviation))
+        raise CannotFold(_too_coarse(dtype, error, standardization, transform))
     return str(index), folded
 
 
@@ -64,15 +74,20 @@ def _rounding(weight: Array, bias: Array, mean: Array, deviation: Array) -> Arra
 
 
 def _too_coarse(
-    dtype: np.dtype[np.floating[Any]], error: float, mean: Array, deviation: Array
+    dtype: np.dtype[np.floating[Any]],
+    error: float,
+    standardization: Standardization,
+    transform: InputTransform,
 ) -> str:
+    mean, deviation = standardization.mean.ravel(), standardization.deviation.ravel()
     far = np.abs(mean) / deviation
     worst = int(far.argmax())
     remedy = f"fold in float64 (precision=float64), or {REMEDY}"
     return (
         f"In {dtype.name} the folded network would compute other outputs: its first layer's could "
-        f"be off by {error:.2g} of their size, since the mean of input {worst}, {mean[worst]:.6g}, "
-        f"is {far[worst]:.3g} deviations from 0: {REMEDY if dtype == np.float64 else remedy}"
+        f"be off by {error:.2g} of their size, since the mean of "
+        f"{name_of_input(transform, worst)}, {mean[worst]:.6g}, is {far[worst]:.3g} "
+        "deviations from 0: " + (REMEDY if dtype == np.float64 else remedy)
     )
 
 

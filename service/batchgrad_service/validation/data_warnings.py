@@ -19,6 +19,7 @@ from batchgrad.contract import (
     Layer,
     LayerNorm,
     Linear,
+    Table,
 )
 from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.samples import Sample, take_sample
@@ -98,14 +99,14 @@ def _scales(
     first = next((x for x in spec.model.layers if not isinstance(x, Flatten | Identity)), None)
     if network.takes_ids or spec.standardize or isinstance(first, LayerNorm | GroupNorm):
         return
+    if stored.table is not None:
+        yield from _ranges(spec, stored.table)
+        return
     sample = take_sample(stored.inputs, present)
     lowest, highest = float(sample.lowest.min()), float(sample.highest.max())
     largest = max(-lowest, highest)
     if largest > float(np.finfo(spec.precision).max):
-        yield (
-            f"The inputs reach {largest:.3g}, but {spec.precision} holds at most "
-            f"{np.finfo(spec.precision).max:.3g}: set standardize: true, or scale the inputs down."
-        )
+        yield _beyond("The inputs", largest, spec)
     elif sample.integers and lowest >= 0 and highest >= _BRIGHT and len(sample.lowest) >= _PIXELS:
         yield (
             f"The inputs are integers from {lowest:g} to {highest:g}, probably raw pixels or "
@@ -117,23 +118,60 @@ def _scales(
         yield from _differing(*_features(sample, stored.inputs.shape[1:], first))
 
 
+def _ranges(spec: JobSpec, table: Table) -> Iterator[str]:
+    """Of the inputs that are numbers or dates; dates in parts and categories are small numbers."""
+    found = [
+        (column.name, column.lowest, column.highest)
+        for column in table.inputs
+        if column.kind == "number" or (column.kind == "date" and table.dates == "days")
+    ]
+    known = [(name, low, high) for name, low, high in found if low is not None and high is not None]
+    if not known:
+        return
+    names, lowest, highest = zip(*known, strict=True)
+    largest = [max(-low, high) for low, high in zip(lowest, highest, strict=True)]
+    worst = int(np.argmax(largest))
+    if largest[worst] > float(np.finfo(spec.precision).max):
+        yield _beyond(f"The values of column {names[worst]}", largest[worst], spec)
+    else:
+        others = len(table.inputs) > len(known)  # of which most are 0 or 1
+        yield from _differing(
+            [*(f"column {name}" for name in names), *(["a category or boolean"] if others else [])],
+            np.array([*lowest, *([0.0] if others else [])]),
+            np.array([*highest, *([1.0] if others else [])]),
+        )
+
+
+def _beyond(what: str, largest: float, spec: JobSpec) -> str:
+    return (
+        f"{what} reach {largest:.3g}, but {spec.precision} holds at most "
+        f"{np.finfo(spec.precision).max:.3g}: set standardize: true, or scale the inputs down."
+    )
+
+
 def _features(
     sample: Sample, shape: tuple[int, ...], first: Layer | None
-) -> tuple[str, Floats, Floats]:
-    """Name, minimum and maximum of the groups of inputs that share weights, (features,)."""
+) -> tuple[list[str], Floats, Floats]:
+    """Names, minimum and maximum of the groups of inputs that share weights, (features,)."""
     if len(sample.lowest) == prod(shape):
         lowest, highest = sample.lowest.reshape(shape), sample.highest.reshape(shape)
         if len(shape) == 1:
-            return "column", lowest, highest
+            return _numbered("column", lowest), lowest, highest
         if isinstance(first, Conv1d | Conv2d):
             places = tuple(range(1, len(shape)))
-            return "channel", lowest.min(places), highest.max(places)
+            lowest, highest = lowest.min(places), highest.max(places)
+            return _numbered("channel", lowest), lowest, highest
         if isinstance(first, Linear) and len(shape) == 2:
-            return "feature", lowest.min(0), highest.max(0)
-    return "", np.empty(0), np.empty(0)
+            lowest, highest = lowest.min(0), highest.max(0)
+            return _numbered("feature", lowest), lowest, highest
+    return [], np.empty(0), np.empty(0)
 
 
-def _differing(name: str, lowest: Floats, highest: Floats) -> Iterator[str]:
+def _numbered(name: str, features: Floats) -> list[str]:
+    return [f"{name} {index}" for index in range(len(features))]
+
+
+def _differing(names: list[str], lowest: Floats, highest: Floats) -> Iterator[str]:
     """Features whose ranges differ by a factor of 1000 or more; constant ones do not count."""
     spans = highest - lowest
     varying = np.flatnonzero(spans > 0)
@@ -143,8 +181,8 @@ def _differing(name: str, lowest: Floats, highest: Floats) -> Iterator[str]:
     ratio = spans[wide] / spans[narrow]
     if ratio >= _SCALES:
         yield (
-            f"The scales of the inputs differ: {name} {wide} ranges from {lowest[wide]:.4g} to "
-            f"{highest[wide]:.4g}, {name} {narrow} from {lowest[narrow]:.4g} to "
+            f"The scales of the inputs differ: {names[wide]} ranges from {lowest[wide]:.4g} to "
+            f"{highest[wide]:.4g}, {names[narrow]} from {lowest[narrow]:.4g} to "
             f"{highest[narrow]:.4g}, a range {ratio:.3g} times smaller. No learning rate suits "
             "both: set standardize: true."
         )

@@ -13,6 +13,7 @@ from batchgrad_service.validation.shapes import (
     check_range,
     check_value_targets,
 )
+from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
 
 CHUNK = 1 << 16
@@ -20,22 +21,29 @@ MAX_WEIGHTED_CLASSES = 1 << 20
 """A table of this many weights has 8 MiB."""
 
 
-def check_inputs(spec: JobSpec, inputs: npt.NDArray[Any], network: Network) -> None:
-    """Check that `inputs` (n, …) are ids if the network begins with an embedding.
+def check_inputs(spec: JobSpec, stored: StoredDataset, network: Network) -> None:
+    """Check that the inputs (n, …) are ids if the network begins with an embedding.
 
     Raises:
-        InvalidError: the inputs are not integers, an id is too large, or standardize is true.
+        InvalidError: the inputs are a table's or not integers, an id is too large, or standardize
+            is true.
     """
     if not network.takes_ids:
         return
+    if stored.table is not None:
+        raise InvalidError.field(
+            "/model/layers/0",
+            "embedding takes ids, but the columns of a table reach the network as numbers, one for "
+            "each category: begin with linear, or push ids as integer arrays (npz).",
+        )
     if spec.standardize:
         raise InvalidError.field(
             "/standardize",
             "standardize is true, but embedding takes ids, which have no mean: set "
             "standardize: false.",
         )
-    for start in range(0, len(inputs), CHUNK):
-        check_ids(spec.model, inputs[start : start + CHUNK], "/dataset", first_row=start)
+    for start in range(0, len(stored.inputs), CHUNK):
+        check_ids(spec.model, stored.inputs[start : start + CHUNK], "/dataset", first_row=start)
 
 
 def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], outputs: int) -> None:

@@ -35,7 +35,7 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
     averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
     memory_bytes = check_job_memory(spec, network, averaged=averaged)
     stored = StoredDataset.open(directory)
-    check_inputs(spec, stored.inputs, network)
+    check_inputs(spec, stored, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
     check_class_weights(spec, dataset)
     sampler = checked_sampler(spec, dataset, stored)

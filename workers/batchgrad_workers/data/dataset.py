@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Table
-from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.data.example_weights import Weights
-from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.data.input_transform import InputTransform
 from batchgrad_workers.nn.gradients import Microbatch
 from batchgrad_workers.nn.losses import Loss, target_rows
 from batchgrad_workers.nn.network import Network
@@ -58,6 +58,13 @@ class StoredDataset:
             table=None if table is None else Table.model_validate_json(table.tobytes()),
         )
 
+    @property
+    def input_shape(self) -> Shape:
+        """The shape of an example's inputs, as the network gets them."""
+        if self.table is None:
+            return self.inputs.shape[1:]
+        return (sum(len(column.inputs) for column in self.table.inputs),)
+
 
 def _mapped(file: Path) -> AnyArray:
     """Map the array in a .npy file; a plain array, because numpy.memmap indexes slowly."""
@@ -65,7 +72,7 @@ def _mapped(file: Path) -> AnyArray:
 
 
 class Examples:
-    """Rows of a dataset as a network's inputs: standardized, weighted, in θ's dtype except ids."""
+    """Rows of a dataset as a network's inputs: transformed, weighted, in θ's dtype except ids."""
 
     def __init__(
         self,
@@ -74,7 +81,7 @@ class Examples:
         network: Network,
         loss: Loss,
         dtype: Any,
-        standardization: Standardization | None,
+        transform: InputTransform | None,
         class_weights: Array | None,
     ) -> None:
         """`class_weights` (classes,) multiply the examples' own weights."""
@@ -82,7 +89,7 @@ class Examples:
         self._loss = loss
         self._network = network
         self._dtype = np.dtype(dtype)
-        self._standardization = standardization
+        self._transform = transform
         self._weights = Weights(dataset.weights, class_weights, dataset.targets, dtype)
 
     def __len__(self) -> int:
@@ -102,8 +109,8 @@ class Examples:
         """The examples with these row numbers, part of a minibatch with this `exponent`."""
         # Unlike indexing, take releases the GIL. It would copy arrays that are not in C order.
         inputs, targets = self._dataset.inputs.take(ids, 0), self._dataset.targets.take(ids, 0)
-        if self._standardization is not None:
-            inputs = self._standardization.apply(inputs, self._dtype)
+        if self._transform is not None:
+            inputs = self._transform.apply(inputs, self._dtype)
         own = self._weights.exponent(ids)
         return Microbatch(
             np.ascontiguousarray(inputs, None if self._network.takes_ids else self._dtype),

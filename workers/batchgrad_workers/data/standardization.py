@@ -1,12 +1,13 @@
 """Standardize inputs by each input element's mean and standard deviation."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.nn.kernels.standardization import standardize
 
 
@@ -22,28 +23,43 @@ class Standardization:
 
     @classmethod
     def of(cls, inputs: npt.NDArray[Any], rows: Integers, chunk: int = 4096) -> "Standardization":
-        """Compute them in three passes over `inputs[rows]`; a constant's deviation becomes 1.
+        """Compute them over `inputs[rows]`; see `over`."""
+
+        def chunks() -> Iterator[npt.NDArray[Any]]:
+            for start in range(0, len(rows), chunk):
+                yield inputs[rows[start : start + chunk]]
+
+        return cls.over(chunks, inputs.shape[1:])
+
+    @classmethod
+    def over(
+        cls, chunks: Callable[[], Iterable[npt.NDArray[Any]]], shape: Shape
+    ) -> "Standardization":
+        """Compute them in three passes over chunks (n, *shape); a constant's deviation becomes 1.
 
         Sums are over u = (x - least) / 2^e, with e such that u is in [0, 1). So a mean that is
         many deviations from 0 costs no digits, and squares neither overflow nor underflow.
-        Integers beyond 2^53 are rounded to float64 first, as they are for the network.
+        Integers beyond 2^53 are rounded to float64 first, as they are for the network. NaN are
+        left out; the mean of nothing but NaN becomes 0.
         """
-        chunks = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
-        least = np.full(inputs.shape[1:], np.inf)
-        most = np.full(inputs.shape[1:], -np.inf)
-        for ids in chunks:
-            part = inputs[ids].astype(np.float64)
-            np.minimum(least, part.min(axis=0), out=least)
-            np.maximum(most, part.max(axis=0), out=most)
+        least, most, count = np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape)
+        for part in chunks():
+            numbers = part.astype(np.float64)
+            np.fmin(least, np.fmin.reduce(numbers, axis=0), out=least)
+            np.fmax(most, np.fmax.reduce(numbers, axis=0), out=most)
+            count += (~np.isnan(numbers)).sum(axis=0)
+        least, most = np.where(count > 0, least, 0.0), np.where(count > 0, most, 0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             _, exponent = np.frexp(most - least)
-            mean, variance = np.zeros(inputs.shape[1:]), np.zeros(inputs.shape[1:])
-            for ids in chunks:
-                mean += _scaled(inputs[ids], least, exponent).sum(axis=0)
-            mean /= len(rows)
-            for ids in chunks:
-                variance += np.square(_scaled(inputs[ids], least, exponent) - mean).sum(axis=0)
-            deviation = np.ldexp(np.sqrt(variance / len(rows)), exponent)
+            mean, variance = np.zeros(shape), np.zeros(shape)
+            count = np.maximum(count, 1)
+            for part in chunks():
+                mean += _without_nan(_scaled(part, least, exponent)).sum(axis=0)
+            mean /= count
+            for part in chunks():
+                off = _without_nan(_scaled(part, least, exponent) - mean)
+                variance += np.square(off).sum(axis=0)
+            deviation = np.ldexp(np.sqrt(variance / count), exponent)
             return cls(
                 np.where(most > least, least + np.ldexp(mean, exponent), least),
                 np.where(deviation > 0, deviation, 1.0),
@@ -72,3 +88,8 @@ class Standardization:
 def _scaled(inputs: npt.NDArray[Any], least: Floats, exponent: npt.NDArray[np.intc]) -> Floats:
     """(x - least) / 2^exponent."""
     return np.ldexp(inputs - least, -exponent)
+
+
+def _without_nan(numbers: Floats) -> Floats:
+    """The numbers with 0 for NaN."""
+    return np.where(np.isnan(numbers), 0.0, numbers)

@@ -13,10 +13,10 @@ from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName, Validation
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.data.input_transform import InputTransform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource, open_dataset
 from batchgrad_workers.data.split import split
-from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.gradients import (
     Differentiator,
     GradientSums,
@@ -52,7 +52,7 @@ class WorkerConfig:
     batch_size: int
     microbatch_size: int
     class_weights: Array | None
-    standardization: Standardization | None
+    transform: InputTransform | None
     shortcuts: tuple[ShortcutName, ...]
     drop_nonfinite: bool
 
@@ -89,7 +89,7 @@ class ShardRunner:
         """Map the dataset and bind the network."""
         self._config = config
         dataset = open_dataset(config.dataset)
-        self.network = Network(config.model, dataset.inputs.shape[1:])
+        self.network = Network(config.model, dataset.input_shape)
         loss = LOSSES[config.loss]
         self._differentiator = Differentiator(
             self.network,
@@ -102,7 +102,7 @@ class ShardRunner:
             network=self.network,
             loss=loss,
             dtype=config.precision,
-            standardization=config.standardization,
+            transform=config.transform,
             class_weights=config.class_weights,
         )
         self._sampler = Sampler(
