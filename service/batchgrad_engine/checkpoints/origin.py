@@ -67,7 +67,7 @@ def _transform(metadata: dict[str, Any]) -> InputTransform | None:
     """
     if metadata.get("encoding") is not None:
         encoding = TableEncoding.of(Encoding.model_validate(metadata["encoding"]))
-        if not encoding.is_finite or not (encoding.rules[:, DEVIATION] > 0).all():
+        if not encoding.is_finite or not (encoding.values[:, DEVIATION] > 0).all():
             raise ValueError("the encoding has numbers that are not finite")
         return encoding
     given = metadata.get("standardization")

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from batchgrad.contract import Column, Encoding, Table
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.standardization import Standardization
-from batchgrad_workers.nn.kernels.encoding import MATCH, encode
+from batchgrad_workers.nn.kernels.encoding import encode
 
-TAKES = ("value", "year", "month", "day", "weekday", "hour", "match")
-"""`EncodedInput.takes` by the numbers of nn/kernels/encoding.py."""
+TAKES = ("value", "year", "month", "day", "weekday", "hour")
+"""`EncodedInput.takes` of numbers, by their numbers in nn/kernels/encoding.py."""
 
 ACCEPTED = {
     "number": ("number", "boolean"),
@@ -34,12 +34,13 @@ class TableEncoding:
     """`encoding`, compiled for the stored rows (n, columns) of `table`.
 
     Columns and categories are found by name, so `table` may have its own order of both.
-    `rules` (width, 7) and `places` (codes,) are those of nn/kernels/encoding.py.
+    `values`, `matches` and `places` are those of nn/kernels/encoding.py.
     """
 
     encoding: Encoding
     table: Table
-    rules: Floats
+    values: Floats
+    matches: Floats
     places: Floats
 
     @classmethod
@@ -50,25 +51,36 @@ class TableEncoding:
             TableMismatch: a column is missing, or of another kind.
         """
         rows = table or encoding.table
-        rules = np.zeros((len(encoding.inputs), 7))
         own = {column.name: column for column in encoding.table.inputs}
         found = {column.name: index for index, column in enumerate(rows.inputs)}
-        places: list[int] = []
-        first: dict[str, int] = {}
         for name in dict.fromkeys(each.column for each in encoding.inputs):
             if name not in found:
                 raise TableMismatch(_missing(name, rows))
+            _check_kind(own[name], rows.inputs[found[name]])
+        values = [
+            (
+                index,
+                found[each.column],
+                TAKES.index(each.takes),
+                each.fill,
+                each.mean,
+                each.deviation,
+            )
+            for index, each in enumerate(encoding.inputs)
+            if each.takes != "match"
+        ]
+        matches, places = [], list[int]()
+        for name in dict.fromkeys(each.column for each in encoding.inputs if each.takes == "match"):
             column = rows.inputs[found[name]]
-            _check_kind(own[name], column)
-            first[name] = len(places)
+            matches.append((found[name], len(places), len(column.categories or [])))
             places += _places(encoding, column)
-        for index, each in enumerate(encoding.inputs):
-            source = found[each.column]
-            count = len(rows.inputs[source].categories or [])
-            takes = TAKES.index(each.takes)
-            numbers = (each.fill, each.mean, each.deviation)
-            rules[index] = (source, takes, *numbers, first[each.column], count)
-        return cls(encoding, rows, rules, np.array(places, np.float64))
+        return cls(
+            encoding,
+            rows,
+            np.array(values, np.float64).reshape(-1, 6),
+            np.array(matches, np.float64).reshape(-1, 3),
+            np.array(places, np.float64),
+        )
 
     def compiled(self, table: Table) -> "TableEncoding":
         """The same encoding for the rows of another table; TableMismatch if it does not fit."""
@@ -82,19 +94,19 @@ class TableEncoding:
     @property
     def shape(self) -> tuple[int]:
         """The shape of an example's inputs, (width,)."""
-        return (len(self.rules),)
+        return (len(self.encoding.inputs),)
 
     @property
     def is_finite(self) -> bool:
         """True if all means and deviations are finite."""
-        return bool(np.isfinite(self.rules).all())
+        return bool(np.isfinite(self.values).all())
 
     def apply(self, inputs: npt.NDArray[Any], dtype: Any) -> Array:
         """The network's inputs (n, width) of stored rows (n, columns); in float64, then rounded."""
         if inputs.dtype not in (np.float32, np.float64):
             inputs = inputs.astype(np.float64)
-        encoded = np.empty((len(inputs), len(self.rules)), dtype)
-        encode(inputs, self.rules, self.places, encoded)
+        encoded = np.empty((len(inputs), *self.shape), dtype)
+        encode(inputs, self.values, self.matches, self.places, encoded)
         return encoded
 
     @property
@@ -150,7 +162,7 @@ def _places(encoding: Encoding, column: Column) -> list[int]:
     inputs = [
         (index, each)
         for index, each in enumerate(encoding.inputs)
-        if each.column == column.name and TAKES.index(each.takes) == MATCH
+        if each.column == column.name and each.takes == "match"
     ]
     known = {text: index for index, each in inputs for text in each.categories}
     other = next((index for index, each in inputs if each.unknown), -1)

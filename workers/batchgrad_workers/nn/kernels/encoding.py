@@ -1,9 +1,10 @@
 """The encoding of a table's rows as a network's inputs.
 
-A row of `rules` (o, 7) tells how an input is made of a raw row: SOURCE, its column; TAKES, MATCH or
-a part of a date, days since 1970, or 0 for the number itself; FILL, in a gap, MEAN and DEVIATION;
-FIRST and COUNT, its column's codes in `places`. `places` (k,) holds, for each code of a column from
-FIRST, then for any other code, then for a gap, the number of the input that is 1, or -1 for none.
+A row of `values` (p, 6) tells how a number is made of a raw row: INPUT, its place in the encoded
+row; SOURCE, its column; TAKES, a part of a date, days since 1970, or VALUE for the number itself;
+FILL, in a gap; MEAN and DEVIATION. A row of `matches` (g, 3) is of a column with codes: SOURCE_OF,
+FIRST and COUNT. Its `places` hold, for each code from FIRST, then for any other code, then for a
+gap, the number of the input that is 1, or -1 for none. All other inputs are 0.
 """
 
 import numpy as np
@@ -11,25 +12,28 @@ import numpy as np
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.jit import kernel
 
-SOURCE, TAKES, FILL, MEAN, DEVIATION, FIRST, COUNT = range(7)
-VALUE, YEAR, MONTH, DAY, WEEKDAY, HOUR, MATCH = range(7)
+INPUT, SOURCE, TAKES, FILL, MEAN, DEVIATION = range(6)
+SOURCE_OF, FIRST, COUNT = range(3)
+VALUE, YEAR, MONTH, DAY, WEEKDAY, HOUR = range(6)
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 
 
-def _encode(raw: Floats, rules: Floats, places: Floats) -> Floats:
+def _encode(raw: Floats, values: Floats, matches: Floats, places: Floats, out: Floats) -> Floats:
     """Column by column; dates by numpy's calendar."""
-    found = np.empty((len(raw), len(rules)))
-    for o, (source, takes, fill, mean, deviation, first, count) in enumerate(rules.tolist()):
+    found = np.zeros_like(out)
+    for target, source, takes, fill, mean, deviation in values.tolist():
         x = raw[:, int(source)]
         gaps = np.isnan(x)
-        if takes == MATCH:
-            known = (x >= 0) & (x < count)
-            code = np.where(known, np.where(known, x, 0), count + gaps) + first
-            found[:, o] = places[code.astype(np.int64)] == o
-        else:
-            own = x if takes == VALUE else _date_part(np.where(gaps, 0, x), int(takes))
-            found[:, o] = (np.where(gaps, fill, own) - mean) / deviation
+        own = x if takes == VALUE else _date_part(np.where(gaps, 0, x), int(takes))
+        found[:, int(target)] = (np.where(gaps, fill, own) - mean) / deviation
+    for source, first, count in matches.tolist():
+        x = raw[:, int(source)]
+        known = (x >= 0) & (x < count)
+        code = np.where(known, np.where(known, x, 0), count + np.isnan(x)) + first
+        place = places[code.astype(np.int64)].astype(np.int64)
+        rows = np.flatnonzero(place >= 0)
+        found[rows, place[rows]] = 1
     return found
 
 
@@ -85,37 +89,50 @@ def _drawn_raw(raw: Floats) -> Floats:
     return np.where(raw > 1.2, np.nan, drawn)
 
 
-def _drawn_rules(rules: Floats, raw: Floats, places: Floats) -> Floats:
-    """Any column and part; codes within `places`."""
-    drawn = np.abs(rules)
-    drawn[:, SOURCE] = (drawn[:, SOURCE] * 1000).astype(int) % raw.shape[1]
-    drawn[:, TAKES] = (drawn[:, TAKES] * 1000).astype(int) % 7
-    drawn[:, FIRST] = 0
-    drawn[:, COUNT] = len(places) - 2
+def _drawn_values(values: Floats, raw: Floats, out: Floats) -> Floats:
+    """Any input, column and part."""
+    drawn = np.abs(values)
+    numbers = (drawn[:, :3] * 1000).astype(int)
+    drawn[:, :3] = numbers % [out.shape[1], raw.shape[1], HOUR + 1]
     drawn[:, DEVIATION] += 0.5
     return drawn
 
 
+def _drawn_matches(matches: Floats, raw: Floats, places: Floats) -> Floats:
+    """Any column; codes within `places`."""
+    source = (np.abs(matches[:, SOURCE_OF]) * 1000).astype(int) % raw.shape[1]
+    return np.stack([source, 0 * source, 0 * source + len(places) - 2], 1)
+
+
 @kernel(
-    "raw (n, i), rules (o, 7), places (k+1) -> out (n, o)",
+    "raw (n, i), values (p, 6), matches (g, 3), places (k+1) -> out (n, o)",
     _encode,
-    where={"raw": _drawn_raw, "places": lambda places: np.trunc(places), "rules": _drawn_rules},
+    where={
+        "raw": _drawn_raw,
+        "values": _drawn_values,
+        "matches": _drawn_matches,
+        "places": lambda places, out: (np.abs(places) * 10).astype(int) % (out.shape[1] + 1) - 1,
+    },
     in_order=True,
 )
-def encode(raw: Array, rules: Floats, places: Floats, out: Array) -> None:
+def encode(raw: Array, values: Floats, matches: Floats, places: Floats, out: Array) -> None:
     """Encode rows (n, i) in float64, then round to the type of `out`."""
     for n in range(raw.shape[0]):
-        for o in range(rules.shape[0]):
-            rule = rules[o]
-            x = np.float64(raw[n, int(rule[SOURCE])])
-            takes = int(rule[TAKES])
-            if takes == MATCH:
-                code = rule[COUNT] + (1 if np.isnan(x) else 0)
-                if 0 <= x < rule[COUNT]:
-                    code = x
-                out[n, o] = 1 if places[int(rule[FIRST]) + int(code)] == o else 0
-            else:
-                own = rule[FILL] if np.isnan(x) else x
-                if takes != VALUE and not np.isnan(x):
-                    own = date_part(x, takes)
-                out[n, o] = (own - rule[MEAN]) / rule[DEVIATION]
+        row, encoded = raw[n], out[n]
+        for o in range(encoded.shape[0]):
+            encoded[o] = 0
+        for p in range(values.shape[0]):
+            x = np.float64(row[int(values[p, SOURCE])])
+            takes = values[p, TAKES]
+            own = values[p, FILL] if np.isnan(x) else x
+            if takes != VALUE and not np.isnan(x):
+                own = date_part(x, int(takes))
+            encoded[int(values[p, INPUT])] = (own - values[p, MEAN]) / values[p, DEVIATION]
+        for g in range(matches.shape[0]):
+            x = np.float64(row[int(matches[g, SOURCE_OF])])
+            code = matches[g, COUNT] + (1 if np.isnan(x) else 0)
+            if 0 <= x < matches[g, COUNT]:
+                code = x
+            place = places[int(matches[g, FIRST]) + int(code)]
+            if place >= 0:
+                encoded[int(place)] = 1
