@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Column, Encoding, Table
+from batchgrad.contract import Column, EncodedInput, Encoding, Table
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.kernels.encoding import encode
@@ -53,7 +53,8 @@ class TableEncoding:
         rows = table or encoding.table
         own = {column.name: column for column in encoding.table.inputs}
         found = {column.name: index for index, column in enumerate(rows.inputs)}
-        for name in dict.fromkeys(each.column for each in encoding.inputs):
+        inputs = _by_column(encoding)
+        for name in inputs:
             if name not in found:
                 raise TableMismatch(_missing(name, rows))
             _check_kind(own[name], rows.inputs[found[name]])
@@ -70,10 +71,12 @@ class TableEncoding:
             if each.takes != "match"
         ]
         matches, places = [], list[int]()
-        for name in dict.fromkeys(each.column for each in encoding.inputs if each.takes == "match"):
-            column = rows.inputs[found[name]]
-            matches.append((found[name], len(places), len(column.categories or [])))
-            places += _places(encoding, column)
+        for name, numbered in inputs.items():
+            matching = [(index, each) for index, each in numbered if each.takes == "match"]
+            if matching:
+                texts = rows.inputs[found[name]].categories or []
+                matches.append((found[name], len(places), len(texts)))
+                places += _places(matching, texts)
         return cls(
             encoding,
             rows,
@@ -146,28 +149,31 @@ class TableEncoding:
     def _expectations(self) -> Iterator[tuple[int, bool, Integers | None]]:
         """Per used column: its number, whether it has gaps, codes that the training rows had."""
         own = {column.name: column for column in self.encoding.table.inputs}
+        inputs = _by_column(self.encoding)
         for index, column in enumerate(self.table.inputs):
-            inputs = [each for each in self.encoding.inputs if each.column == column.name]
-            if not inputs:
+            if column.name not in inputs:
                 continue
             expects = own[column.name].missing_rule != "refuse" or own[column.name].missing > 0
-            known = {text for each in inputs for text in each.categories}
+            known = {text for _, each in inputs[column.name] for text in each.categories}
             texts = column.categories
             codes = None if texts is None else [n for n, text in enumerate(texts) if text in known]
             yield index, expects, None if codes is None else np.array(codes, np.int64)
 
 
-def _places(encoding: Encoding, column: Column) -> list[int]:
-    """The input that is 1 for each code of `column`, for another code, and in a gap; -1: none."""
-    inputs = [
-        (index, each)
-        for index, each in enumerate(encoding.inputs)
-        if each.column == column.name and each.takes == "match"
-    ]
+def _by_column(encoding: Encoding) -> dict[str, list[tuple[int, EncodedInput]]]:
+    """Each column's inputs with their numbers."""
+    found: dict[str, list[tuple[int, EncodedInput]]] = {}
+    for index, each in enumerate(encoding.inputs):
+        found.setdefault(each.column, []).append((index, each))
+    return found
+
+
+def _places(inputs: list[tuple[int, EncodedInput]], texts: list[str]) -> list[int]:
+    """The input that is 1 for each of `texts`, for another text, and in a gap; -1: none."""
     known = {text: index for index, each in inputs for text in each.categories}
     other = next((index for index, each in inputs if each.unknown), -1)
     gap = next((index for index, each in inputs if each.gaps), other)
-    return [*(known.get(text, other) for text in column.categories or []), other, gap]
+    return [*(known.get(text, other) for text in texts), other, gap]
 
 
 def _missing(name: str, table: Table) -> str:

@@ -35,52 +35,66 @@ def fit_encoding(
         for start in range(0, len(rows), chunk):
             yield inputs[rows[start : start + chunk]]
 
+    gaps, counts = _counts(table, chunks)
     found = [each for column in table.inputs for each in network_inputs(column, table.dates)]
     numbers = [index for index, each in enumerate(found) if each.takes != "match"]
-    filled = _filled(table, [found[index] for index in numbers], chunks)
-    if standardize:
-        filled = _standardized(table, filled, chunks)
+    filled = _numbers(table, [found[n] for n in numbers], gaps, chunks, standardize=standardize)
     for index, each in zip(numbers, filled, strict=True):
         found[index] = each
-    gaps, counts = _counts(table, chunks)
     matched = [
-        _matching(table, each, gaps[each.column], counts.get(each.column, {})) for each in found
+        _matching(each, table.rare, gaps[each.column], counts.get(each.column, {}))
+        for each in found
     ]
     return TableEncoding.of(Encoding(table=table, inputs=matched))
 
 
-def _filled(table: Table, inputs: list[EncodedInput], chunks: RawChunks) -> list[EncodedInput]:
-    """The number inputs with what fills their gaps."""
-    rules = {column.name: column.missing_rule for column in table.inputs}
-    open_ = [each.model_copy(update={"fill": np.nan}) for each in inputs]
-    means = Standardization.over(_encoded(table, open_, chunks), (len(inputs),)).mean
-    wanted = [n for n, each in enumerate(inputs) if rules[each.column] == "median"]
-    middle = medians(_encoded(table, [open_[n] for n in wanted], chunks), len(wanted))
-    fills = means.tolist()
-    for n, median in zip(wanted, middle.tolist(), strict=True):
-        fills[n] = median
-    return [
-        each.model_copy(
-            update={"fill": table.constant if rules[each.column] == "constant" else fill}
-        )
-        for each, fill in zip(inputs, fills, strict=True)
-    ]
-
-
-def _standardized(
-    table: Table, inputs: list[EncodedInput], chunks: RawChunks
+def _numbers(
+    table: Table,
+    inputs: list[EncodedInput],
+    gaps: dict[str, int],
+    chunks: RawChunks,
+    *,
+    standardize: bool,
 ) -> list[EncodedInput]:
-    """Those that are not booleans with mean and deviation, gaps being filled."""
-    booleans = {column.name for column in table.inputs if column.kind == "boolean"}
-    of = Standardization.over(_encoded(table, inputs, chunks), (len(inputs),))
+    """Inputs that are numbers, with what fills their gaps, and mean and deviation after filling."""
+    columns = {column.name: column for column in table.inputs}
+    rules = [columns[each.column].missing_rule for each in inputs]
+    bare = [each.model_copy(update={"fill": np.nan}) for each in inputs]
+    statistics = _statistics(table, bare, chunks)
+    fills = [
+        table.constant if rule == "constant" else mean
+        for rule, (mean, _) in zip(rules, statistics, strict=True)
+    ]
+    wanted = [n for n, rule in enumerate(rules) if rule == "median"]
+    if wanted:
+        middle = medians(_encoded(table, [bare[n] for n in wanted], chunks), len(wanted))
+        for n, median in zip(wanted, middle.tolist(), strict=True):
+            fills[n] = median
+    filled = [
+        each.model_copy(update={"fill": fill}) for each, fill in zip(inputs, fills, strict=True)
+    ]
+    if not standardize:
+        return filled
+    changed = [n for n, each in enumerate(filled) if gaps[each.column]]
+    if changed:
+        for n, found in zip(
+            changed, _statistics(table, [filled[n] for n in changed], chunks), strict=True
+        ):
+            statistics[n] = found
     return [
         each
-        if each.column in booleans
+        if columns[each.column].kind == "boolean"
         else each.model_copy(update={"mean": mean, "deviation": deviation})
-        for each, mean, deviation in zip(
-            inputs, of.mean.tolist(), of.deviation.tolist(), strict=True
-        )
+        for each, (mean, deviation) in zip(filled, statistics, strict=True)
     ]
+
+
+def _statistics(
+    table: Table, inputs: list[EncodedInput], chunks: RawChunks
+) -> list[tuple[float, float]]:
+    """Mean and deviation of each input."""
+    of = Standardization.over(_encoded(table, inputs, chunks), (len(inputs),))
+    return list(zip(of.mean.tolist(), of.deviation.tolist(), strict=True))
 
 
 def _encoded(
@@ -116,14 +130,17 @@ def _counts(table: Table, chunks: RawChunks) -> tuple[dict[str, int], dict[str, 
     )
 
 
-def _matching(table: Table, each: EncodedInput, gaps: int, counts: dict[str, int]) -> EncodedInput:
-    """An input with the categories, gaps and unknown texts that it has in the training rows."""
+def _matching(each: EncodedInput, least: int, gaps: int, counts: dict[str, int]) -> EncodedInput:
+    """An input with its categories, gaps and unknown texts in the training rows.
+
+    A category with fewer than `least` rows is rare.
+    """
     if each.takes != "match":
         return each
-    rare = [text for text, count in counts.items() if 0 < count < table.rare]
     if each.unknown:
+        rare = [text for text, count in counts.items() if 0 < count < least]
         return each.model_copy(update={"categories": rare, "unknown": bool(rare)})
     if each.gaps:
         return each.model_copy(update={"gaps": gaps > 0})
-    kept = [text for text in each.categories if counts[text] >= table.rare]
+    kept = [text for text in each.categories if counts[text] >= least]
     return each.model_copy(update={"categories": kept})
