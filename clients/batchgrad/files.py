@@ -12,7 +12,7 @@ from batchgrad.parsing import arguments
 
 ParametersFormat = Literal["safetensors", "npz"]
 
-_PARAMETER = re.compile(r"(\d+|standardize)\.\w+\.npy")
+_PARAMETER = re.compile(r"(\d+|standardize|encoding)\.\w+\.npy")
 _OTHER_FORMATS = {
     ".csv": "numpy.loadtxt({file!r}, delimiter=',', skiprows=1)",
     ".tsv": "numpy.loadtxt({file!r}, delimiter='\\t', skiprows=1)",

@@ -20,6 +20,9 @@ from batchgrad_service.validation.shapes import build_network
 from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
 
 _FLOATS = {"F32", "F64"}
+_INPUT_BYTES = 1 << 10
+"""For an input's mean and deviation, or its part of a table's encoding."""
+
 _ROOM_BYTES = 1 << 20
 """For the headers of an npz's arrays."""
 
@@ -67,9 +70,7 @@ class StoredParameters:
         pointer, content = self._read(given)
         if given.npz is not None:
             shape = tuple(dataset.input_shape)
-            most = 8 * (
-                build_network(model, shape).size + 2 * prod(shape)
-            )  # mean and deviation too
+            most = 8 * build_network(model, shape).size + _INPUT_BYTES * prod(shape)
             content = as_safetensors(pointer, content, max_bytes=most + _ROOM_BYTES)
         _check_fit(pointer, content, model, dataset)
         return content

@@ -13,6 +13,7 @@ from batchgrad_service.datasets.npz import CarefulBytes, members, opened, pieces
 from batchgrad_service.problems import InvalidError
 
 _STANDARDIZE = "standardize."
+_ENCODING = "encoding.json"
 
 
 def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
@@ -29,6 +30,8 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
             pointer, f"{detail}: batchgrad download --format npz makes one."
         ) from bad
     about = _about(comment)
+    if _ENCODING in arrays:
+        about["encoding"] = _json(arrays.pop(_ENCODING).tobytes())
     known = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_STANDARDIZE)}
     if known.keys() == {"standardize.mean", "standardize.deviation"}:
         about["standardization"] = {
@@ -65,6 +68,14 @@ def _read(content: bytes, max_bytes: int) -> tuple[dict[str, npt.NDArray[Any]], 
             shaped = array.reshape(header.shape, order="F" if header.fortran_order else "C")
             arrays[name] = np.ascontiguousarray(shaped, header.dtype.newbyteorder("<"))
         return arrays, archive.comment
+
+
+def _json(text: bytes) -> Any:
+    """The value of a JSON text; None, which is no encoding, if it can't be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _about(comment: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import Column, Table
-from batchgrad_workers.arrays import Floats
+from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.tables.network_inputs import input_names
 
 COLORS = ["blue", "green", "red", "violet"]
@@ -18,9 +18,9 @@ class TableRows:
     """`raw` (n, columns) are the stored rows of `table`."""
 
     table: Table
-    raw: Floats
+    raw: Array
 
-    def column(self, name: str) -> Floats:
+    def column(self, name: str) -> Array:
         return self.raw[:, [column.name for column in self.table.inputs].index(name)]
 
 

@@ -1,0 +1,74 @@
+"""Plans of jobs on a table: widths, warnings by a column's name, what a table can't be used for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad.contract import Dataset, JobSpec, Plan
+from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.plan import plan
+from tests.service.building import DIGEST, NOW
+from tests.service.planned import SGD, linear
+from tests.workers.tables.table_rows import TableRows, content, table_of
+
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "age", "kind": "number", "lowest": 18, "highest": 90, "missing_rule": "mean"},
+    {"name": "color", "kind": "category", "categories": ["blue", "red"]},
+]
+
+
+def planned(directory: Path, columns: list[dict[str, Any]], *layers: Any, **changes: Any) -> Plan:
+    """The plan of a job on 20 rows of zeros, with gaps in the first column."""
+    table = table_of(columns)
+    raw = np.zeros((20, len(columns)), np.float32)
+    raw[::3, 0] = np.nan
+    for name, array in content(TableRows(table, raw), np.arange(20) % 2).items():
+        np.save(directory / f"{name}.npy", array)
+    dataset = Dataset(
+        name="d",
+        created_at=NOW,
+        digest=DIGEST,
+        examples=20,
+        input_shape=[sum(len(column.inputs) for column in table.inputs)],
+        input_dtype="float32",
+        target_kind="classes",
+        classes=2,
+        weighted=False,
+        bytes=100,
+        table=table,
+    )
+    spec = {
+        "name": "j",
+        "dataset": "d",
+        "loss": "softmax_cross_entropy",
+        "optimizer": SGD,
+        "batch_size": 8,
+        "epochs": 2,
+        "model": {"layers": [*layers, linear(2)]},
+    }
+    return plan(JobSpec.model_validate(spec | changes), dataset, directory)
+
+
+def test_gaps_are_no_trouble_and_the_width_is_the_encoding_s(tmp_path: Path) -> None:
+    found = planned(tmp_path, COLUMNS, standardize=True)
+    assert found.warnings == []
+    assert found.parameters == 2 * (1 + 3 + 1)
+
+
+def test_scales_are_compared_by_the_columns_names(tmp_path: Path) -> None:
+    income = {"name": "income", "kind": "number", "lowest": 0, "highest": 1e6}
+    [text] = planned(tmp_path, [*COLUMNS, income]).warnings
+    assert "column income ranges from 0 to 1e+06, a category or boolean from 0 to 1" in text
+    assert "standardize: true" in text
+    assert planned(tmp_path, [*COLUMNS, income], standardize=True).warnings == []
+    far = income | {"highest": 1e300}
+    [text] = planned(tmp_path, [*COLUMNS, far]).warnings
+    assert "The values of column income reach 1e+300, but float32" in text
+
+
+def test_a_table_is_no_ids(tmp_path: Path) -> None:
+    embedding = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 2}
+    with pytest.raises(InvalidError, match="columns of a table reach the network as numbers"):
+        planned(tmp_path, COLUMNS, embedding, {"kind": "flatten"})
