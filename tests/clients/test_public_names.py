@@ -19,7 +19,8 @@ REQUESTS = """
     WorkerRange
 """
 ANSWERS = """
-    BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth Evaluation Event EventType
+    BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput Encoding
+    Evaluation Event EventType
     ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobStatus
     LargestNorm LayeredShortcut Ledger
     LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Operation OperationKind
