@@ -1,17 +1,15 @@
 """Unpack an uploaded .npz without trusting a byte of it: no pickle, no surprise in size."""
 
-import io
 import os
-import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 
+from batchgrad_service.datasets.careful_zip import UNREADABLE, CarefulFile, refused_compression
 from batchgrad_service.datasets.npy_headers import (
     MAX_HEADER_BYTES,
     REMEDY,
@@ -24,46 +22,9 @@ from batchgrad_service.problems import InvalidError, TooLargeError
 UPLOADED_ARRAYS = ("inputs", "targets", "weights", "units")
 _CHUNK_BYTES = 2**20
 _MAX_READ_BYTES = 4 * _CHUNK_BYTES
-_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""What numpy writes. zipfile unpacks bzip2 and lzma without a limit on memory."""
-_OTHERS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    struct.error,
-    NotImplementedError,
-    UnicodeDecodeError,
-)
 
 
-class _CarefulFile(io.FileIO):
-    """A file that refuses huge reads, and seeks outside of it, from a forged archive."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read, unless a forged archive directory claims to be huge."""
-        if size is not None and size > _MAX_READ_BYTES:
-            raise zipfile.BadZipFile(f"its directory claims {size} bytes")
-        return super().read(-1 if size is None else size)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Seek, unless a forged archive directory points outside."""
-        if whence == os.SEEK_SET and not 0 <= offset <= os.fstat(self.fileno()).st_size:
-            raise zipfile.BadZipFile("its directory points outside of the file")
-        return super().seek(offset, whence)
-
-
-class CarefulBytes(io.BytesIO):
-    """Bytes that refuse seeks outside of them, from a forged archive."""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Seek, unless a forged archive directory points outside."""
-        if whence == os.SEEK_SET and not 0 <= offset <= len(self.getbuffer()):
-            raise zipfile.BadZipFile("its directory points outside of the file")
-        return super().seek(offset, whence)
-
-
-def unpack(archive: Path, directory: Path, *, max_bytes: int) -> None:
+def unpack(archive: Path, directory: Path, *, max_bytes: int, with_targets: bool = True) -> None:
     """Write the arrays of `archive` to `directory` as C-order little-endian .npy files.
 
     Raises:
@@ -71,8 +32,9 @@ def unpack(archive: Path, directory: Path, *, max_bytes: int) -> None:
         TooLargeError: the arrays hold more than `max_bytes` together.
         OSError: the disk does not take them.
     """
-    with _CarefulFile(archive) as file, opened(file) as unzipped:
-        for name, member in _members(unzipped, max_bytes).items():
+    required = ("inputs", "targets") if with_targets else ("inputs",)
+    with CarefulFile(archive, _MAX_READ_BYTES) as file, opened(file) as unzipped:
+        for name, member in _members(unzipped, max_bytes, required).items():
             _unpack_array(
                 name, pieces(unzipped, member), member.file_size, directory / f"{name}.npy"
             )
@@ -82,7 +44,7 @@ def unpack(archive: Path, directory: Path, *, max_bytes: int) -> None:
 def _damage_is_invalid() -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as error:
+    except UNREADABLE as error:
         raise InvalidError.field(
             "", f"This is not a readable npz ({error!s:.200}); {REMEDY}.", code="not_npz"
         ) from error
@@ -121,8 +83,7 @@ def members(
         check_name(name)
         if info.flag_bits & 1:
             raise InvalidError.field(f"/{name}", f"{name} is encrypted; {REMEDY}.")
-        if info.compress_type not in _COMPRESSIONS:
-            kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
+        if kind := refused_compression(info):
             raise InvalidError.field(
                 f"/{name}",
                 f"{name} is compressed by {kind}; expected deflate, or none: numpy.savez_compressed"
@@ -141,9 +102,11 @@ def _check_name(name: str) -> None:
         )
 
 
-def _members(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
+def _members(
+    archive: zipfile.ZipFile, max_bytes: int, required: Sequence[str]
+) -> dict[str, zipfile.ZipInfo]:
     found = members(archive, _check_name)
-    for name in ("inputs", "targets"):
+    for name in required:
         if name not in found:
             raise InvalidError.field(
                 f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {REMEDY}."

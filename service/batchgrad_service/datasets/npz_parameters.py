@@ -8,8 +8,9 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY
+from batchgrad_service.datasets.careful_zip import CarefulBytes
 from batchgrad_service.datasets.npy_headers import REMEDY, read_header
-from batchgrad_service.datasets.npz import CarefulBytes, members, opened, pieces
+from batchgrad_service.datasets.npz import members, opened, pieces
 from batchgrad_service.problems import InvalidError
 
 _STANDARDIZE = "standardize."

@@ -21,9 +21,18 @@ class Unpack(Protocol):
     """Write a file's arrays to .npy files: inputs, targets, and so on."""
 
     def __call__(
-        self, path: Path, directory: Path, file: UploadedFile, /, *, max_bytes: int
+        self,
+        path: Path,
+        directory: Path,
+        file: UploadedFile,
+        /,
+        *,
+        max_bytes: int,
+        with_targets: bool = True,
     ) -> list[str] | None:
         """Return the classes' names, None if they have none.
+
+        Without targets, the file may hold inputs alone, to be predicted.
 
         Raises:
             InvalidError: the file is damaged, or not what is expected.

@@ -5,9 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from batchgrad.contract import FileFormat, UploadedFile
+from batchgrad_service.datasets.careful_zip import MAX_DIRECTORY_BYTES, UNREADABLE, CarefulFile
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.reading.formats.format import Format
-from batchgrad_service.reading.formats.registry import FORMATS
 
 _STARTS: tuple[tuple[bytes, FileFormat], ...] = (
     (b"PAR1", "parquet"),
@@ -42,11 +41,6 @@ _UNREADABLE = (
     (b"\x89PNG", "one picture", "send a zip of one folder of pictures for each class"),
     (b"\xff\xd8\xff", "one picture", "send a zip of one folder of pictures for each class"),
 )  # fmt: skip
-
-
-def format_of(path: Path, file: UploadedFile) -> Format:
-    """Return how to read the file. Raises InvalidError, as `recognised` does."""
-    return FORMATS[recognised(path, file)]
 
 
 def recognised(path: Path, file: UploadedFile) -> FileFormat:
@@ -85,10 +79,14 @@ def recognised(path: Path, file: UploadedFile) -> FileFormat:
 
 def _zip_format(path: Path) -> FileFormat:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with CarefulFile(path, MAX_DIRECTORY_BYTES) as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
-        return "npz"  # whose reader says what is wrong
+    except UNREADABLE as error:
+        raise InvalidError.field(
+            "/file",
+            f"The file begins as a zip (or npz), but is damaged ({error!s:.200}): was it written "
+            "completely? Write it again.",
+        ) from error
     if "[Content_Types].xml" in names:
         raise InvalidError.field(
             "/file",

@@ -1,0 +1,1 @@
+"""Read zips of pictures: a folder for each class."""
