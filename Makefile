@@ -15,7 +15,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs check format docs peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -32,6 +32,9 @@ test-docs: $(READY)  ## Run every command and example of README and guide
 
 test-recipes: $(READY)  ## Each recipe of docs/extending.md, applied to a copy of the tree
 	$(BIN)/python -m tests.recipes
+
+test-sklearn: $(READY)  ## All of scikit-learn's checks of our estimators; three minutes
+	$(BIN)/python -m tests.estimators
 
 test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
 	$(BIN)/python -m tests.stress

@@ -13,6 +13,7 @@ import httpx2
 
 from batchgrad import timeouts
 from batchgrad.contract.wire import Origin
+from batchgrad.errors import InvalidArgument
 from batchgrad.http.blocking import sync
 from batchgrad.http.connections import AsyncConnection, BlockingConnection, Connection
 from batchgrad.http.retries import Retries
@@ -50,6 +51,12 @@ class BaseClient(Generic[Transport, Slept]):
     ) -> None:
         if url is None or token is None:
             refuse_unknown(os.environ)
+        if not isinstance(retries, Retries | None):
+            raise InvalidArgument(
+                f"retries is a {type(retries).__name__}; expected batchgrad.http.retries.Retries."
+            )
+        arguments.optional(arguments.function, "sleep", sleep)
+        arguments.function("clock", clock)
         session = Session(
             self._connect,
             (os.environ.get("BATCHGRAD_URL") or DEFAULT_URL) if url is None or url == "" else url,
@@ -62,6 +69,10 @@ class BaseClient(Generic[Transport, Slept]):
         patience = arguments.timeout("reconnect_timeout", reconnect_timeout)
         self._service = Service(session, patience, clock)
         session.origin = Origin(self)
+
+    def __deepcopy__(self, _: object) -> Self:
+        """The client itself: connections have no copies; scikit-learn copies what it is given."""
+        return self
 
     @property
     def url(self) -> str:

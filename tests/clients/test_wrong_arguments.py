@@ -1,9 +1,11 @@
 """Any wrong argument raises a BatchgradError, and no error contains a secret."""
 
+import asyncio
 import inspect
 import io
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +14,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from batchgrad import Client, errors
+import batchgrad
+from batchgrad import AsyncClient, Client, errors
 from batchgrad.parsing import arguments
 from batchgrad.parsing.spec_files import load_gradients
 
@@ -72,8 +75,7 @@ def calls(name: str) -> Iterator[dict[str, Any]]:
     right = {p.name: RIGHT[p.name] for p in parameters if p.default is p.empty}
     for parameter in parameters:
         for wrong in WRONG:
-            if parameter.name != "on_disconnect":
-                yield {**right, parameter.name: wrong}
+            yield {**right, parameter.name: wrong}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -81,16 +83,59 @@ def test_wrong_arguments_raise_batchgrads_own_errors(
     kit: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused = 0
-    with kit.Script(kit.problem(422, "invalid", "Wrong.")).client() as client:
+    script = kit.Script(lambda _: kit.problem(422, "invalid", "Wrong."))
+    refused = []
+    with script.client() as client:
         for given in calls(name):
             try:
                 result = getattr(client, name)(**given)
                 if isinstance(result, Iterator):
                     list(islice(result, 3))
+            except errors.BatchgradError as error:
+                refused.append(str(error))
+    assert len(refused) > 5, name
+    assert asyncio.run(refused_by(script.async_client(), name)) == refused
+
+
+async def refused_by(client: AsyncClient, name: str) -> list[str]:
+    """The errors of the same calls, by the client for asyncio."""
+    refused = []
+    async with client:
+        for given in calls(name):
+            try:
+                result = getattr(client, name)(**given)
+                if isinstance(result, AsyncIterator):
+                    async for _ in result:
+                        pass
+                else:
+                    await result
+            except errors.BatchgradError as error:
+                refused.append(str(error))
+    return refused
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_wrong_arguments_of_a_client_itself_are_refused(kind: Any) -> None:
+    for name in inspect.signature(kind).parameters:
+        refused = 0
+        for wrong in WRONG:
+            try:
+                kind(**{"url": "http://h", name: wrong})
             except errors.BatchgradError:
                 refused += 1
-    assert refused > 5, name
+        assert refused > 5, name
+
+
+@pytest.mark.parametrize("function", [batchgrad.load_job, batchgrad.load_gradients])
+def test_wrong_paths_and_overrides_are_refused(function: Any, spec_file: str) -> None:
+    for wrong in WRONG:
+        with pytest.raises(errors.BatchgradError):
+            function(wrong)
+    if function is batchgrad.load_job:
+        assert function(spec_file, ()).name == "digits"
+        for wrong in WRONG:
+            with suppress(errors.BatchgradError):
+                function(spec_file, wrong)
 
 
 @pytest.mark.parametrize("wrong", [None, "", " ", "..", "\ud800", 5, True, b"x", object(), {}])

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from batchgrad.contract import GradientsRequest, JobSpec
 from batchgrad.errors import InvalidRequest, InvalidSpec
+from batchgrad.parsing import arguments
 from batchgrad.parsing.documents import SyntaxFault, parse_json, parse_yaml
 from batchgrad.parsing.key_lines import KeyLines
 from batchgrad.parsing.overrides import override
@@ -28,6 +29,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, by: str = "--se
     Raises InvalidSpec, which names each wrong key, its line and what was expected.
     """
     name, text, data, folder = _read(path)
+    overrides = arguments.texts("overrides", overrides)
     for change in overrides:
         override(data, change)
     _inline_parameters(data, folder)
@@ -73,12 +75,13 @@ def naming_lines(
 
 def _read(path: str | Path) -> tuple[str, str, dict[str, Any], Path]:
     """The file's name for messages, its text, its value and its folder."""
-    name = "standard input" if str(path) == "-" else str(path)
+    file = arguments.path("path", path)
+    name = "standard input" if str(file) == "-" else str(file)
     try:
-        if str(path) == "-":
+        if str(file) == "-":
             text, folder = sys.stdin.read() if sys.stdin else "", Path()
         else:
-            text, folder = Path(path).read_text(encoding="utf-8"), Path(path).parent
+            text, folder = file.read_text(encoding="utf-8"), file.parent
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an impossible file name
         raise InvalidSpec(f"{name} cannot be read: {error}.") from error
     return name, text, _parsed(text, name), folder

@@ -57,6 +57,7 @@ def private_service(
     The data directory is made in `folder`, or where the system keeps temporary files. Raises
     Unavailable with the end of the service's log when it does not become ready.
     """
+    owner = os.getpid()
     try:
         directory = Path(tempfile.mkdtemp(prefix="batchgrad-private-", dir=folder))
     except OSError as error:
@@ -90,9 +91,11 @@ def private_service(
                     f"The private service ended, with status {process.returncode}.{_tail(log)}"
                 ) from error
             finally:
-                _stop(process, stop_timeout)
+                if os.getpid() == owner:  # a process that was forked from it leaves all in place
+                    _stop(process, stop_timeout)
     finally:
-        _remove(directory)
+        if os.getpid() == owner:
+            _remove(directory)
 
 
 def _announced(

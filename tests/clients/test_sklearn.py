@@ -1,0 +1,165 @@
+"""The estimators for scikit-learn; `make test-sklearn` runs all of scikit-learn's own checks."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_checks
+
+import batchgrad
+from batchgrad import Client, errors
+from batchgrad.sklearn import BatchgradClassifier, BatchgradRegressor
+from batchgrad.sklearn.training import service_of
+
+RANDOM = np.random.default_rng(0)
+INPUTS = RANDOM.normal(size=(60, 3)) * [1, 10, 100] + [0, 50, 0]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with batchgrad.local(folder=tmp_path_factory.mktemp("service")) as client:
+        yield client
+
+
+def by_hand(parameters: dict[str, Any], inputs: Any) -> Any:
+    """Outputs of a hidden layer with ReLU and a linear one."""
+    hidden = np.maximum(0, inputs @ parameters["0.weight"].T + parameters["0.bias"])
+    return hidden @ parameters["2.weight"].T + parameters["2.bias"]
+
+
+def test_a_classifier_with_names_of_columns_and_classes(service: Client) -> None:
+    table = pd.DataFrame(INPUTS, columns=["age", "height", "income"])
+    labels = np.array(["low", "middle", "top"])[np.digitize(INPUTS[:, 2], [-50, 50])]
+    model = BatchgradClassifier(
+        (16,), learning_rate=0.05, epochs=60, standardize=True, random_state=0, client=service
+    )
+    assert model.fit(table, labels) is model
+    assert model.score(table, labels) > 0.95
+    assert list(model.classes_) == ["low", "middle", "top"]
+    assert list(model.feature_names_in_) == ["age", "height", "income"]
+    probabilities = model.predict_proba(table)
+    exponentials = np.exp(by_hand(model.parameters_, INPUTS))
+    np.testing.assert_allclose(
+        probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-9
+    )
+    assert (model.classes_[probabilities.argmax(axis=1)] == model.predict(table)).all()
+    assert model.job_.status == "succeeded"
+    assert len(model.loss_curve_) == model.n_iter_ == 60
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert service.frame(model.job_)["loss"].iloc[-1] == model.loss_curve_[-1]
+    assert list(service.datasets()) == []
+    again = pickle.loads(pickle.dumps(model.set_params(client=service.url)))  # noqa: S301 (our own)
+    assert (again.predict_proba(table) == probabilities).all()
+
+
+def test_a_regressor_with_weights_stops_early(service: Client) -> None:
+    targets = INPUTS[:, 0] * 2 + 1
+    model = BatchgradRegressor(
+        (),
+        optimizer="sgd",
+        learning_rate=0.05,
+        batch_size="full",
+        epochs=500,
+        random_state=1,
+        early_stopping=True,
+        validation_fraction=0.2,
+        patience=3,
+        standardize=True,
+        client=service,
+    )
+    wrong = np.concatenate([targets, [1e6]])
+    weights = np.concatenate([np.ones(60), [0.0]])
+    model.fit(np.concatenate([INPUTS, INPUTS[:1]]), wrong, sample_weight=weights)
+    np.testing.assert_allclose(model.predict(INPUTS), targets, atol=1e-3)
+    assert model.n_iter_ < 500
+    assert model.score(INPUTS, targets) > 0.999
+
+
+def test_a_clone_has_the_same_client_and_seed(service: Client) -> None:
+    model = BatchgradRegressor((), epochs=2, random_state=3, client=service)
+    other = clone(model)
+    assert other.client is service
+    first, second = (one.fit(INPUTS, INPUTS[:, 0]).job_ for one in (model, other))
+    assert first.parameters_digest == second.parameters_digest
+
+
+CHEAP = [
+    "check_estimators_unfitted",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_estimator_sparse_matrix",
+    "check_complex_data",
+    "check_estimators_empty_data_messages",
+    "check_mixin_order",
+    "check_get_params_invariance",
+]
+
+
+@pytest.mark.parametrize("kind", [BatchgradClassifier, BatchgradRegressor])
+def test_checks_of_scikit_learn_that_need_no_fit(kind: Any) -> None:
+    estimator = kind(client="http://127.0.0.1:9")  # where nobody answers
+    for name in CHEAP:
+        getattr(estimator_checks, name)(kind.__name__, estimator)
+    with pytest.raises(NotFittedError):
+        estimator.predict(INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"client": 5}, "client is a int; expected a batchgrad.Client, the URL"),
+        ({"hidden_layer_sizes": 5}, r"hidden_layer_sizes is a int; expected sizes, such as"),
+        ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes is 0; expected an integer from 1"),
+        ({"spec": 5}, "spec is a int; expected a mapping"),
+        ({"activation": "wave"}, "wave"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"epochs": "many"}, "epochs"),
+        ({"spec": {"epoch": 3}}, "epoch"),
+    ],
+)
+def test_a_wrong_setting_is_named(service: Client, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.BatchgradError, match=message):
+        BatchgradRegressor(**{"client": service, **arguments}).fit(INPUTS, INPUTS[:, 0])
+    assert list(service.datasets()) == []
+
+
+def test_other_keys_of_a_spec_can_be_given(service: Client) -> None:
+    spec = {"labels": {"of": "me"}, "optimizer": {"kind": "sgd", "learning_rate": 1e-6}}
+    model = BatchgradRegressor((), epochs=1, spec=spec, client=service).fit(INPUTS, INPUTS[:, 0])
+    assert model.job_.labels == {"of": "me"}
+    assert model.job_.spec.optimizer.kind == "sgd"
+
+
+def test_the_embedded_service_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import os\n"
+        "from batchgrad.sklearn.training import service_of\n"
+        "client = service_of(None)\n"
+        "assert service_of(None) is client\n"
+        "assert os.listdir(os.environ['TMPDIR'])\n"
+        "if os.fork() == 0:\n"
+        "    raise SystemExit  # leaves the service of its parent alone\n"
+        "os.wait()\n"
+        "print(client.ready(), client.url)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=environment,
+    )
+    ready, url = done.stdout.split()
+    assert ready == "True"
+    assert not service_of(url).ready()
+    assert list(tmp_path.iterdir()) == []
