@@ -145,6 +145,7 @@ class Table(Answer):
     constant: float = 0.0
     dates: DateRule = "days"
     rare: int = 1
+    warnings: list[str] = Field(default=[], description="what is probably not meant")
 
     @property
     def inputs(self) -> list[Column]:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from batchgrad.contract import Table
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.labels import negative_classes_hint
-from batchgrad_workers.data.dataset import ARRAYS, StoredDataset
+from batchgrad_workers.data.dataset import StoredDataset, stored_arrays
 from batchgrad_workers.digests import digest
 
 _CHUNK_NUMBERS = 2**18
@@ -25,6 +26,8 @@ _EACH = {
     "ids": "one id",
     "split": "one set",
 }
+"""What each example has of each array."""
+
 _Array = npt.NDArray[Any]
 
 
@@ -40,6 +43,7 @@ class Content:
     classes: int | None
     weighted: bool
     bytes: int
+    table: Table | None = None
 
 
 def inspect(directory: Path) -> Content:
@@ -49,16 +53,15 @@ def inspect(directory: Path) -> Content:
         InvalidError: rows that do not match, non-finite numbers, negative classes or weights.
     """
     stored = StoredDataset.open(directory)
-    files = {name: directory / f"{name}.npy" for name in ARRAYS}
-    arrays = {
-        name: np.load(file, mmap_mode="r", allow_pickle=False)
-        for name, file in files.items()
-        if file.exists()
-    }
-    _check_rows(arrays)
-    for name in arrays.keys() & {"inputs", "targets", "weights"}:
-        _refuse_non_finite(name, arrays[name])
+    arrays = stored_arrays(directory)
+    _check_rows({name: array for name, array in arrays.items() if name != "table"})
+    columns = stored.table.inputs if stored.table is not None else []
+    for name in ("inputs", "targets", "weights"):
+        if name in arrays and not (name == "inputs" and columns):  # NaN is a gap in a column
+            _refuse_non_finite(name, arrays[name])
     classes = _count_classes(stored.targets)
+    if stored.table is not None and stored.table.classes is not None:
+        classes = len(stored.table.classes)
     if stored.weights is not None:
         _check_weights(stored.weights)
     if stored.units is not None:
@@ -66,12 +69,15 @@ def inspect(directory: Path) -> Content:
     return Content(
         digest=digest(arrays),
         examples=len(stored.inputs),
-        input_shape=list(stored.inputs.shape[1:]),
+        input_shape=[sum(len(each.inputs) for each in columns)]
+        if columns
+        else list(stored.inputs.shape[1:]),
         input_dtype=stored.inputs.dtype.name,
         target_kind="values" if classes is None else "classes",
         classes=classes,
         weighted=stored.weights is not None,
         bytes=sum(array.nbytes for array in arrays.values()),
+        table=stored.table,
     )
 
 

@@ -29,7 +29,14 @@ class TableSource(Protocol):
         ...
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Read the rows in order; with `columns` only those, in that order. May be repeated."""
+        """Read the rows in order; with `columns` only those, in that order. May be repeated.
+
+        Types are string, integers, float32, float64, bool, date32, timestamp[us] (in UTC if the
+        file names zones) and null; a gap is null, NaN too.
+
+        Raises:
+            InvalidError: the file is damaged, or has values of other types.
+        """
         ...
 
     def place(self, row: int) -> str:

@@ -31,7 +31,8 @@ class StoredDataset:
 
     units (n,) are integers: rows with the same one belong together, to a person for example.
     ids (n,) are UTF-8 texts, as bytes of one length. split (n,) has 0, 1 or 2, see SPLIT_SETS.
-    table (bytes,) is the JSON of the contract's Table, if the inputs are a table's columns.
+    table (bytes,) is the JSON of the contract's Table, if the inputs are a table's columns; without
+    columns in it, it only names the classes.
     """
 
     inputs: AnyArray
@@ -45,12 +46,11 @@ class StoredDataset:
     @classmethod
     def open(cls, directory: Path) -> "StoredDataset":
         """Map the .npy files in `directory`."""
-        found = {name: directory / f"{name}.npy" for name in ARRAYS}
-        arrays = {name: _mapped(found[name]) for name in ARRAYS[2:] if found[name].exists()}
-        table = arrays.pop("table", None)
+        arrays = stored_arrays(directory)
+        table = arrays.get("table")
         return cls(
-            inputs=_mapped(found["inputs"]),
-            targets=_mapped(found["targets"]),
+            inputs=arrays["inputs"],
+            targets=arrays["targets"],
             weights=arrays.get("weights"),
             units=arrays.get("units"),
             ids=arrays.get("ids"),
@@ -64,6 +64,16 @@ class StoredDataset:
         if self.table is None:
             return self.inputs.shape[1:]
         return (sum(len(column.inputs) for column in self.table.inputs),)
+
+
+def stored_arrays(directory: Path) -> dict[str, AnyArray]:
+    """Map the arrays of the content in `directory`, in the order of its digest."""
+    found = {name: directory / f"{name}.npy" for name in ARRAYS}
+    return {
+        name: _mapped(file)
+        for name, file in found.items()
+        if file.exists() or name in {"inputs", "targets"}
+    }
 
 
 def _mapped(file: Path) -> AnyArray:
