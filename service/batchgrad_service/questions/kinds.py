@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -10,8 +10,10 @@ from batchgrad.contract import Dataset, GradientsRequest, ImportRequest, JobSpec
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.questions import gradients
-from batchgrad_service.reading.importing import Progress, import_file
 from batchgrad_service.validation import plan
+
+if TYPE_CHECKING:
+    from batchgrad_service.reading.importing import Progress
 
 Kind = Literal["gradients", "spec", "plan"]
 
@@ -49,7 +51,10 @@ def _plan(body: bytes) -> bytes:
     return plan.plan(question.spec, question.dataset, question.directory).model_dump_json().encode()
 
 
-def _import(body: bytes, progress: Progress) -> bytes:
+def _import(body: bytes, progress: "Progress") -> bytes:
+    # Importing it takes 40 MB, for pyarrow, which other questions and the service need not have.
+    from batchgrad_service.reading.importing import import_file  # noqa: PLC0415
+
     task = ImportTask.model_validate_json(body)
     content = import_file(
         task.path, task.request, task.directory, max_bytes=task.max_bytes, progress=progress
@@ -64,7 +69,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""
 
-OPERATIONS: dict[str, Callable[[bytes, Progress], bytes]] = {
+OPERATIONS: dict[str, Callable[[bytes, "Progress"], bytes]] = {
     "import": _import,
 }
 """By OperationKind: what a process of its own does. Each raises a ProblemError too."""

@@ -1,7 +1,6 @@
 """Mistakes in columns and in what is said about them: each message names place and remedy."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,7 @@ MISTAKES = {
         {"a": "x y", "y": "u v"}, Y | {"kinds": {"a": "number"}}, ("'x' in row 1", "a number in 0")
     ),
     "--as number of dates": Mistake(
-        {"a": [datetime(2026, 1, 1), None], "y": ["u", "v"]},
+        {"a": [np.datetime64("2026-01-01", "us"), None], "y": ["u", "v"]},
         Y | {"kinds": {"a": "number"}},
         ("holds dates", "remove --as a=number"),
         typed=True,
@@ -340,7 +339,7 @@ def test_a_table_that_changes_between_the_readings_is_refused(tmp_path: Path) ->
         imported(table, tmp_path, target="y")
 
 
-WARNED = {
+WARNED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "an empty column": ({"a": "1 2", "b": ["", ""], "y": "u v"}, {}, "Column b has no value"),
     "a constant column": ({"a": "1 2", "b": "7 7", "y": "u v"}, {}, "'7' in all rows"),
     "a constant category": ({"a": "1 2", "b": "q q", "y": "u v"}, {}, "--drop b"),
