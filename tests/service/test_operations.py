@@ -101,7 +101,8 @@ def test_a_file_that_cannot_be_read_fails_its_operation(bench: Bench, http: Test
     done = imported(http, upload(http, b"no npz"))
     assert done.status == "failed"
     assert done.problem is not None
-    assert (done.problem.status, done.problem.code) == (422, "not_npz")
+    assert (done.problem.status, done.problem.code) == (422, "invalid_request")
+    assert "--format csv" in done.problem.detail
     assert list((bench.data_dir / "datasets").iterdir()) == []
     result = problem(http.get(f"/v1/operations/{done.id}/result"), 409)
     assert result["code"] == "operation_not_succeeded"

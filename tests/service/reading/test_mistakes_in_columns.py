@@ -300,8 +300,8 @@ MISTAKES = {
         {"a": ["", ""], "y": "u v"}, Y, ("No column with values is left",)
     ),
     "too many inputs": Mistake(
-        {f"c{n}": [f"{m}x" for m in range(300)] for n in range(340)} | {"y": ["u", "v"] * 150},
-        Y | {"max_categories": 300},
+        {f"c{n}": [f"{m}x" for m in range(3000)] for n in range(34)} | {"y": ["u", "v"] * 1500},
+        Y | {"max_categories": 3000},
         ("at most 100000", "--max-categories"),
     ),
 }  # fmt: skip

@@ -162,6 +162,7 @@ def _request(format_: str) -> ImportRequest:
     return asked.model_copy(update={"file": asked.file.model_copy(update={"format": format_})})
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.permutations(["b", "ä", "B", "a", "10", "9"]))
 def test_categories_are_sorted_whatever_the_order_of_rows(texts: list[str]) -> None:
     with new_folder() as folder:
