@@ -61,7 +61,7 @@ docs: $(DOCS_READY)  ## Build the guide, which the service serves at /guide; a b
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env \
 	  --doctree-dir build/doctrees docs $(GUIDE)
 
-test-browser: $(BROWSER_READY)  ## The pages in Debian's Chromium, which is installed if missing
+test-browser: $(BROWSER_READY) docs  ## The pages in Debian's Chromium, which is installed if missing
 	$(BIN)/python -m tests.browser
 
 format: $(READY)  ## Format the code and fix lint

@@ -20,5 +20,5 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"batchgrad {__version__}"
 html_favicon = "../service/batchgrad_service/web/static/favicon.svg"
-html_copy_source = html_show_sphinx = html_use_index = False
+html_copy_source = html_show_sphinx = html_show_copyright = html_use_index = False
 html_permalinks_icon = "#"

@@ -79,7 +79,7 @@ def check_shown(shown: list[str], output: str, line: int) -> None:
 
 
 def plain(line: str) -> str:
-    """A line without what differs from run to run: numbers, hashes, the width of columns."""
-    line = re.sub(r"[0-9a-f]{16,}", "#", line)
+    """A line without what differs from run to run: numbers, hashes, ids, the width of columns."""
+    line = re.sub(r"[0-9a-f]{16,}|job_[0-9a-z]{16}", "#", line)
     line = _NUMBER.sub("#", line)
     return " ".join(re.sub("─+", "─", line).split())
