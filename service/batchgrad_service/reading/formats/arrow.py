@@ -30,7 +30,7 @@ class ArrowTable:
         self._path = path
         with path.open("rb") as file:
             self._is_stream = file.read(len(_FILE_START)) != _FILE_START
-        with self._open(None) as reader:
+        with self._open() as reader:
             self._schema = reader.schema
         self.names: Sequence[str] = checked_names(self._schema.names)
         if not any(batch.num_rows for batch in self._batches(self.names[:1])):
@@ -47,24 +47,21 @@ class ArrowTable:
         return f"row {row}"
 
     def _batches(self, chosen: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with self._open(chosen) as reader:
+        with self._open() as reader:
             batches = (
                 reader
                 if self._is_stream
                 else map(reader.get_batch, range(reader.num_record_batches))
             )
-            for batch in batches:
+            for whole in batches:
+                batch = whole.select(list(chosen))
                 batch.validate(full=True)  # its offsets may point outside of its buffers
-                yield batch.select(list(chosen))
+                yield batch
 
     @contextmanager
-    def _open(self, chosen: Sequence[str] | None) -> Iterator[pa.RecordBatchStreamReader]:
-        options = pa.ipc.IpcReadOptions(
-            use_threads=False,
-            included_fields=None
-            if chosen is None
-            else [self._schema.get_field_index(name) for name in chosen],
-        )
+    def _open(self) -> Iterator[pa.RecordBatchStreamReader]:
+        # With included_fields, pyarrow would copy what is mapped.
+        options = pa.ipc.IpcReadOptions(use_threads=False)
         open_ = pa.ipc.open_stream if self._is_stream else pa.ipc.open_file
         try:
             with pa.memory_map(str(self._path)) as file, open_(file, options=options) as reader:

@@ -1,7 +1,7 @@
 """A table in a file with delimiters: CSV, TSV."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from batchgrad_service.reading.formats.delimited.row_lines import RowLines, row_
 from batchgrad_service.reading.table_source import TableSource
 
 _SAMPLE_BYTES = 2**18
+_BLOCK_BYTES = 2**20
 _BUFFER_BYTES = 2**16
 _REMEDY = "is it another format? Then name it, as in --format parquet"
 
@@ -31,6 +32,10 @@ def open_csv(path: Path, file: UploadedFile) -> TableSource:
 def open_tsv(path: Path, file: UploadedFile) -> TableSource:
     """Open a file with tabs between its fields."""
     return DelimitedTable(path, file, "\t")
+
+
+class _LongRowError(Exception):
+    """A row does not fit in a block."""
 
 
 class DelimitedTable:
@@ -59,37 +64,61 @@ class DelimitedTable:
         return self._dialect.names
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        chosen = list(self.names if columns is None else columns)
+        done = 0
+        try:
+            for batch in self._read(chosen, _BLOCK_BYTES):
+                yield batch
+                done += batch.num_rows
+        except _LongRowError:
+            yield from _without_first(done, self._read_all(chosen))
+
+    def _read_all(self, chosen: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._read(chosen, MOST_LINE_BYTES)
+        except _LongRowError as error:
+            raise self._too_long(error) from error
+
+    def _read(self, chosen: Sequence[str], block_bytes: int) -> Iterator[pa.RecordBatch]:
+        """Read blocks of the text; pyarrow keeps up to 32 of them, and a row fits in a block."""
         wrong: list[csv.InvalidRow] = []
 
         def refuse(row: csv.InvalidRow) -> str:
             wrong.append(row)
             return "error"
 
-        chosen = list(self.names if columns is None else columns)
         with self._below_headings() as (clean, text):
             try:
-                reader = csv.open_csv(
-                    text,
-                    csv.ReadOptions(
-                        use_threads=False, block_size=MOST_LINE_BYTES, column_names=self.names
-                    ),
-                    csv.ParseOptions(
-                        delimiter=self._dialect.delimiter,
-                        newlines_in_values=True,
-                        invalid_row_handler=refuse,
-                    ),
-                    csv.ConvertOptions(
-                        column_types=dict.fromkeys(chosen, pa.string()),
-                        include_columns=chosen,
-                        check_utf8=False,
-                        strings_can_be_null=False,
-                    ),
-                )
-                yield from map(_trimmed, reader)
+                yield from map(_trimmed, self._reader(text, chosen, block_bytes, refuse))
             except pa.ArrowInvalid as error:
-                raise (self._ragged(wrong[0]) if wrong else self._too_long(error)) from error
+                if wrong:
+                    raise self._ragged(wrong[0]) from error
+                raise _LongRowError(str(error)) from error
         if clean.quotes % 2:
             self._check_last_quote()
+
+    def _reader(
+        self,
+        text: IO[bytes],
+        chosen: Sequence[str],
+        block_bytes: int,
+        refuse: Callable[[csv.InvalidRow], str],
+    ) -> csv.CSVStreamingReader:
+        return csv.open_csv(
+            text,
+            csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=self.names),
+            csv.ParseOptions(
+                delimiter=self._dialect.delimiter,
+                newlines_in_values=True,
+                invalid_row_handler=refuse,
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(chosen, pa.string()),
+                include_columns=chosen,
+                check_utf8=False,
+                strings_can_be_null=False,
+            ),
+        )
 
     def place(self, row: int) -> str:
         found = next(islice(self._row_lines(), row - 1, None), None)
@@ -129,7 +158,7 @@ class DelimitedTable:
             f"{remedy}, or name another delimiter, as in --delimiter ';'.",
         )
 
-    def _too_long(self, error: pa.ArrowInvalid) -> InvalidError:
+    def _too_long(self, error: _LongRowError) -> InvalidError:
         found = next((row for row in self._row_lines() if row.bytes > MOST_LINE_BYTES), None)
         if found is None:
             return InvalidError.field(
@@ -155,3 +184,11 @@ def _trimmed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pc.utf8_trim_whitespace(column) for column in batch.columns], names=batch.schema.names
     )
+
+
+def _without_first(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Leave out the first rows."""
+    for batch in batches:
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
