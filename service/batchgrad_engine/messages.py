@@ -34,6 +34,7 @@ class Start(Message):
     request_id: str | None = None
     spec: JobSpec
     dataset: DatasetSource
+    validation_dataset: DatasetSource | None = None
     job_directory: Path
     initial_parameters: Path | None = None
     ray_address: str | None = None

@@ -9,6 +9,7 @@ import pytest
 
 from batchgrad.contract import Dataset, Plan
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.plan import plan
 from tests.engine.small_job import spec
 
@@ -33,7 +34,7 @@ def planned(directory: Path, **changes: Any) -> Plan:
     if changes.get("loss") in {"squared_error", "linear_error"}:
         np.save(directory / "targets.npy", np.zeros((101, 3), np.float32))
         described = described.model_copy(update={"target_kind": "values", "classes": None})
-    return plan(spec(**changes), described, directory)
+    return plan(spec(**changes), JobData(described, directory))
 
 
 @pytest.mark.parametrize(

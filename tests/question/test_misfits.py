@@ -9,6 +9,7 @@ import pytest
 
 from batchgrad.contract import Dataset, JobSpec
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.plan import plan
 from tests.question.sample_requests import ask
 
@@ -194,7 +195,7 @@ def planned(directory: Path, inputs: Any, **changes: Any) -> InvalidError:
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
     with pytest.raises(InvalidError) as caught:
-        plan(JobSpec.model_validate(spec), dataset, directory)
+        plan(JobSpec.model_validate(spec), JobData(dataset, directory))
     return caught.value
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.datasets.validation import inspect
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.plan import plan
 from tests.service.building import NOW
 
@@ -26,7 +27,7 @@ def planned(
     spec = {"name": "j", "dataset": "d", "optimizer": SGD, "batch_size": 8, "epochs": 2}
     if layers := changes.pop("layers", None):
         spec["model"] = {"layers": [{"kind": x} if isinstance(x, str) else x for x in layers]}
-    return plan(JobSpec.model_validate(spec | changes), dataset, directory)
+    return plan(JobSpec.model_validate(spec | changes), JobData(dataset, directory))
 
 
 def linear(outputs: int) -> dict[str, Any]:

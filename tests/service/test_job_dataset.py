@@ -46,6 +46,11 @@ def job_on(bench: Bench, dataset: str = "digits") -> tuple[str, DatasetSource]:
     return job, sources.of(job, bench.store.job_inputs(job).dataset_digest)
 
 
+def folder(job: str, source: DatasetSource) -> str:
+    """The URL path below which the job's workers find the dataset's files."""
+    return f"/v1/jobs/{job}/datasets/{hex_of(source.digest)}"
+
+
 def bearer(source: DatasetSource) -> dict[str, str]:
     return {"Authorization": f"Bearer {source.secret}"}
 
@@ -54,15 +59,17 @@ def test_the_route_returns_a_jobs_files_and_ranges_of_them(bench: Bench) -> None
     push(bench.http)
     job, source = job_on(bench)
     content = (source.path / "inputs.npy").read_bytes()
-    url = f"/v1/jobs/{job}/dataset/inputs.npy"
+    url = f"{folder(job, source)}/inputs.npy"
 
     assert bench.http.get(url, headers=bearer(source)).content == content
     part = bench.http.get(url, headers=bearer(source) | {"Range": "bytes=100-"})
     assert (part.status_code, part.content) == (206, content[100:])
     assert source.files == {"inputs": len(content), "targets": 128 + 10 * 8}
-    for file in ("weights.npy", "..%2finputs.npy", "inputs"):
-        answer = bench.http.get(f"/v1/jobs/{job}/dataset/{file}", headers=bearer(source))
+    for wrong in ("weights.npy", "..%2finputs.npy", "inputs"):
+        answer = bench.http.get(f"{folder(job, source)}/{wrong}", headers=bearer(source))
         assert problem(answer, 404)
+    other = f"/v1/jobs/{job}/datasets/{'0' * 64}/inputs.npy"
+    assert problem(bench.http.get(other, headers=bearer(source)), 404)
 
 
 def test_the_route_needs_the_jobs_secret_and_ends_with_the_job(bench: Bench) -> None:
@@ -70,11 +77,11 @@ def test_the_route_needs_the_jobs_secret_and_ends_with_the_job(bench: Bench) -> 
     push(bench.http, "other", shift=1)
     job, source = job_on(bench)
     _, of_another = job_on(bench, "other")
-    url = f"/v1/jobs/{job}/dataset/inputs.npy"
+    url = f"{folder(job, source)}/inputs.npy"
 
     for headers in ({}, bearer(of_another), {"Authorization": "Bearer "}):
         assert problem(bench.http.get(url, headers=headers), 403)["code"] == "forbidden"
-    problem(bench.http.get("/v1/jobs/none/dataset/inputs.npy", headers=bearer(source)), 403)
+    problem(bench.http.get(f"{folder('none', source)}/inputs.npy", headers=bearer(source)), 403)
     assert bench.http.get(url, headers=bearer(source)).status_code == 200
     bench.store.transition(job, to="cancelled", allowed=["queued"])
     problem(bench.http.get(url, headers=bearer(source)), 403)
@@ -88,10 +95,10 @@ def test_workers_never_need_the_service_s_token(make_bench: Make, tmp_path: Path
     job, source = job_on(bench)
     del bench.http.headers["Authorization"]
 
-    url = f"/v1/jobs/{job}/dataset/inputs.npy"
+    url = f"{folder(job, source)}/inputs.npy"
     assert bench.http.get(url, headers=bearer(source)).status_code == 200
     problem(bench.http.get(url, headers={"Authorization": f"Bearer {TOKEN}"}), 403)
-    for other in (f"/v1/jobs/{job}", f"{url}/", f"/v1/jobs/{job}/dataset"):
+    for other in (f"/v1/jobs/{job}", f"{url}/", folder(job, source)):
         problem(bench.http.get(other, headers=bearer(source)), 401)
     assert source.secret not in TOKEN
     assert source.secret not in repr(source)
@@ -118,12 +125,12 @@ def test_a_node_fetches_from_the_real_service(bench: Bench, tmp_path: Path) -> N
     job, source = job_on(bench)
     elsewhere = replace(source, path=Path("/nowhere"), cache_directory=tmp_path / "node")
     with listening(bench.app) as url:
-        fetched = open_dataset(replace(elsewhere, urls=(f"{url}/v1/jobs/{job}/dataset",)), {})
+        fetched = open_dataset(replace(elsewhere, urls=(f"{url}{folder(job, source)}",)), {})
         assert np.array_equal(fetched.inputs, inputs)
         assert fetched.weights is not None
         refused = replace(elsewhere, secret="", cache_directory=tmp_path / "other")
         with pytest.raises(DatasetUnavailable, match="it answered 403"):
-            open_dataset(replace(refused, urls=(f"{url}/v1/jobs/{job}/dataset",)), {})
+            open_dataset(replace(refused, urls=(f"{url}{folder(job, source)}",)), {})
 
 
 def test_the_blob_store_has_the_same_datasets_as_the_service(
@@ -136,7 +143,7 @@ def test_the_blob_store_has_the_same_datasets_as_the_service(
 
     assert source.urls == (
         f"file://{store}/{hex_of(digest)}",
-        f"http://head:1/v1/jobs/{job}/dataset",
+        f"http://head:1{folder(job, source)}",
     )
     elsewhere = replace(source, path=Path("/nowhere"), cache_directory=tmp_path / "node")
     assert (
@@ -191,10 +198,10 @@ def test_invalid_settings_are_refused(setting: str, value: Any, detail: str) -> 
 def test_the_advertised_url_is_by_default_the_listening_address(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     [url] = Sources(settings, "http://127.0.0.1:5").of("j", "sha256:aa").urls
-    assert url == "http://127.0.0.1:5/v1/jobs/j/dataset"
+    assert url == "http://127.0.0.1:5/v1/jobs/j/datasets/aa"
     for wrong in ("head:8711", "http://[::1", "http://head:port", "http://head:0"):
         with pytest.raises(ValueError, match="not the URL of a service"):
             Settings(data_dir=tmp_path, advertised_url=wrong)
     configured = Settings(data_dir=tmp_path, advertised_url="https://head/batchgrad/")
     [url] = Sources(configured, "http://127.0.0.1:5").of("j", "sha256:aa").urls
-    assert url == "https://head/batchgrad/v1/jobs/j/dataset"
+    assert url == "https://head/batchgrad/v1/jobs/j/datasets/aa"

@@ -23,12 +23,12 @@ class Sources:
         self._key = secrets.token_bytes(32)  # engines do not outlive the service, nor need it to
 
     def of(self, job_id: str, digest: str) -> DatasetSource:
-        """Return where a job reads the dataset with this digest: blob store, then this service."""
+        """Return where a job reads a dataset with this digest: blob store, then this service."""
         path = self._contents / hex_of(digest)
         files = {name: _bytes(path / f"{name}.npy") for name in ARRAYS}
         urls = [self._blobs.url_of(digest)] if self._blobs else []
         if self._service_url:
-            urls.append(f"{self._service_url}/v1/jobs/{job_id}/dataset")
+            urls.append(f"{self._service_url}/v1/jobs/{job_id}/datasets/{hex_of(digest)}")
         return DatasetSource(
             path=path,
             digest=digest,

@@ -33,7 +33,7 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login", "/guide"})
 PUBLIC_PREFIXES = ("/static/", "/guide/")
 """The pages' files, which the login page needs, and the guide; they hold no user's data."""
 
-WORKER_PATHS = re.compile(r"/v1/jobs/[^/]+/dataset/[^/]+")
+WORKER_PATHS = re.compile(r"/v1/jobs/[^/]+/datasets/[^/]+/[^/]+")
 """For workers, which have their job's secret and never the token: see job_dataset.py."""
 
 _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

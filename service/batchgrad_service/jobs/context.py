@@ -81,6 +81,11 @@ class AttemptContext:
             request_id=inputs.request_id,
             spec=inputs.spec,
             dataset=self.sources.of(job_id, inputs.dataset_digest),
+            validation_dataset=(
+                None
+                if inputs.validation_digest is None
+                else self.sources.of(job_id, inputs.validation_digest)
+            ),
             job_directory=self.job_folder(job_id),
             initial_parameters=(
                 None if digest is None else parameters / f"{hex_of(digest)}.safetensors"

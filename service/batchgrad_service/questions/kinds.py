@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from batchgrad.contract import Dataset, GradientsRequest, ImportRequest, JobSpec
+from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.questions import gradients
 from batchgrad_service.validation import plan
+from batchgrad_service.validation.job_data import JobData
 
 if TYPE_CHECKING:
     from batchgrad_service.reading.importing import Progress
@@ -24,8 +25,7 @@ class PlanQuestion(BaseModel):
     """The inputs of a plan."""
 
     spec: JobSpec
-    dataset: Dataset
-    directory: Path
+    data: JobData
 
 
 class ImportTask(BaseModel):
@@ -48,7 +48,7 @@ def _spec(body: bytes) -> bytes:
 
 def _plan(body: bytes) -> bytes:
     question = PlanQuestion.model_validate_json(body)
-    return plan.plan(question.spec, question.dataset, question.directory).model_dump_json().encode()
+    return plan.plan(question.spec, question.data).model_dump_json().encode()
 
 
 def _import(body: bytes, progress: "Progress") -> bytes:

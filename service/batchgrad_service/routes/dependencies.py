@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
-    Dataset,
     Job,
     JobSpec,
     Plan,
@@ -33,9 +32,10 @@ from batchgrad_service.operations.operations import Operations, Worker
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.private_workers import check_private_workers
 
-Planner = Callable[[JobSpec, Dataset, Path], Plan]
+Planner = Callable[[JobSpec, JobData], Plan]
 Result = TypeVar("Result")
 HEAVY_AT_ONCE = 2
 SMALL_SPEC_BYTES = 2**16
@@ -115,19 +115,18 @@ class Services:
         with await self.questions.ask("spec", body) as answer:
             return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
 
-    async def plan(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-        """The job's plan; ProblemError if spec, dataset and machine do not fit together."""
-        planned = await self._planned(spec, dataset, directory)
+    async def plan(self, spec: JobSpec, data: JobData) -> Plan:
+        """The job's plan; ProblemError if spec, datasets and machine do not fit together."""
+        planned = await self._planned(spec, data)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)
         return planned
 
-    async def _planned(self, spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-        if dataset.bytes <= SMALL_DATA_BYTES:
-            return await run_in_threadpool(self.planner, spec, dataset, directory)
-        question = PlanQuestion(spec=spec, dataset=dataset, directory=directory)
-        body = question.model_dump_json().encode()
-        with await self.questions.ask("plan", body, data_bytes=dataset.bytes) as answer:
+    async def _planned(self, spec: JobSpec, data: JobData) -> Plan:
+        if data.bytes <= SMALL_DATA_BYTES:
+            return await run_in_threadpool(self.planner, spec, data)
+        body = PlanQuestion(spec=spec, data=data).model_dump_json().encode()
+        with await self.questions.ask("plan", body, data_bytes=data.bytes) as answer:
             return Plan.model_validate_json(answer.read())
 
     def problem(self) -> tuple[str, str] | None:

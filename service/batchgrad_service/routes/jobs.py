@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated, get_args
 
 import structlog
@@ -13,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
     TERMINAL,
-    Dataset,
     InitialParameters,
     Job,
     JobSpec,
@@ -25,7 +23,8 @@ from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
-from batchgrad_service.routes.plans import dataset_of, read_initial_parameters
+from batchgrad_service.routes.plans import data_of, read_initial_parameters
+from batchgrad_service.validation.job_data import JobData
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -64,8 +63,8 @@ async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job
         if earlier is not None:
             return earlier, False
     services.disk.require()
-    async with dataset_of(spec, services) as data:
-        plan = await services.plan(spec, *data)
+    async with data_of(spec, services) as data:
+        plan = await services.plan(spec, data)
         return await run_in_threadpool(_store, spec, services, plan, data, key, body_digest)
 
 
@@ -78,7 +77,7 @@ def _store(
     spec: JobSpec,
     services: Services,
     plan: Plan,
-    data: tuple[Dataset, Path],
+    data: JobData,
     key: str | None,
     body_digest: str,
 ) -> tuple[Job, bool]:
@@ -91,7 +90,8 @@ def _store(
             spec = spec.model_copy(update={"initial_parameters": _stored(spec, digest)})
         job, created = services.store.create_job(
             spec,
-            dataset_digest=data[0].digest,
+            dataset_digest=data.dataset.digest,
+            validation_digest=data.validation.dataset.digest if data.validation else None,
             steps_planned=plan.steps_planned,
             warnings=plan.warnings,
             plan=plan,
@@ -154,7 +154,8 @@ def delete_job(job_id: str, services: ServicesDep) -> Response:
     services.store.delete_job(job_id)
     shutil.rmtree(services.job_directory(job_id), ignore_errors=True)
     services.parameters.drop_unused(inputs.initial_parameters)
-    services.datasets.drop_unused(inputs.dataset_digest)
+    for digest in inputs.dataset_digests:
+        services.datasets.drop_unused(digest)
     return Response(status_code=204, background=BackgroundTask(services.store.give_back))
 
 

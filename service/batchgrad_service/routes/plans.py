@@ -1,19 +1,19 @@
 """/v1/plans: what a job would do, without queuing it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import Dataset, JobSpec, Plan
+from batchgrad.contract import JobSpec, Plan
 from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.validation.initial_parameters import warnings_of_start
+from batchgrad_service.validation.job_data import JobData, StoredData
 
 router = APIRouter(prefix="/v1/plans", tags=["jobs"])
 
@@ -28,34 +28,46 @@ async def plan_job(request: Request, services: ServicesDep) -> Response:
 
 async def plan(spec: JobSpec, services: Services) -> Plan:
     """The plan of a job; nothing is stored."""
-    async with dataset_of(spec, services) as data:
-        planned = await services.plan(spec, *data)
+    async with data_of(spec, services) as data:
+        planned = await services.plan(spec, data)
         planned, _ = await run_in_threadpool(read_initial_parameters, spec, services, planned, data)
         return planned
 
 
 @asynccontextmanager
-async def dataset_of(spec: JobSpec, services: Services) -> AsyncIterator[tuple[Dataset, Path]]:
-    """The dataset of a spec and its directory, kept during the block.
+async def data_of(spec: JobSpec, services: Services) -> AsyncIterator[JobData]:
+    """The datasets of a spec, kept during the block.
 
     Raises:
-        InvalidError: the dataset does not exist.
+        InvalidError: a dataset does not exist.
     """
+    other = spec.validation.dataset if spec.validation else None
+    async with AsyncExitStack() as kept:
+        own = await kept.enter_async_context(_using(spec.dataset, services, "/dataset"))
+        validation = None
+        if other is not None:
+            validation = await kept.enter_async_context(
+                _using(other, services, "/validation/dataset")
+            )
+        yield JobData(own.dataset, own.directory, validation)
+
+
+@asynccontextmanager
+async def _using(name: str, services: Services, pointer: str) -> AsyncIterator[StoredData]:
     try:
-        await run_in_threadpool(services.store.dataset, spec.dataset)
+        await run_in_threadpool(services.store.dataset, name)
     except NotFoundError as missing:
-        raise InvalidError.field("/dataset", missing.detail, code=missing.code) from None
-    async with contextmanager_in_threadpool(services.datasets.using(spec.dataset)) as data:
-        yield data
+        raise InvalidError.field(pointer, missing.detail, code=missing.code) from None
+    async with contextmanager_in_threadpool(services.datasets.using(name)) as (dataset, directory):
+        yield StoredData(dataset, directory)
 
 
 def read_initial_parameters(
-    spec: JobSpec, services: Services, planned: Plan, data: tuple[Dataset, Path]
+    spec: JobSpec, services: Services, planned: Plan, data: JobData
 ) -> tuple[Plan, bytes | None]:
     """Return the plan with warnings about the initial parameters, and their content if any."""
     if spec.initial_parameters is None:
         return planned, None
-    dataset, directory = data
-    content = services.parameters.read(spec.initial_parameters, spec.model, dataset)
-    warnings = [*planned.warnings, *warnings_of_start(spec, directory, content)]
+    content = services.parameters.read(spec.initial_parameters, spec.model, data.dataset)
+    warnings = [*planned.warnings, *warnings_of_start(spec, data.directory, content)]
     return planned.model_copy(update={"warnings": warnings}), content

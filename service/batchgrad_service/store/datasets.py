@@ -1,6 +1,6 @@
 """The table of datasets: each name, and the digest of its content."""
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 
 from batchgrad.contract import TERMINAL, Dataset, Page
 from batchgrad_service.problems import ConflictError, NotFoundError
@@ -16,6 +16,12 @@ def no_dataset(name: str) -> NotFoundError:
         "PUT /v1/datasets/{name} stores one.",
         code="dataset_not_found",
     )
+
+
+def _reads(digest: str) -> ColumnElement[bool]:
+    """Whether a job that has not ended trains or validates on this content."""
+    read = or_(jobs.c.dataset_digest == digest, jobs.c.validation_digest == digest)
+    return and_(read, jobs.c.status.not_in(TERMINAL))
 
 
 class DatasetRows(Database):
@@ -70,30 +76,20 @@ class DatasetRows(Database):
             ).scalar_one_or_none()
             if digest is None:
                 raise no_dataset(name)
-            user = (
-                connection.execute(
-                    select(jobs.c.id).where(
-                        jobs.c.dataset_digest == digest, jobs.c.status.not_in(TERMINAL)
-                    )
-                )
-                .scalars()
-                .first()
-            )
+            user = connection.execute(select(jobs.c.id).where(_reads(digest))).scalars().first()
             if user is not None:
                 raise ConflictError(
-                    f"Job {user} trains on dataset {name!r} and has not ended: "
+                    f"Job {user} reads dataset {name!r} and has not ended: "
                     "wait for it or cancel it, then delete.",
                     code="dataset_in_use",
                 )
             connection.execute(delete(datasets).where(datasets.c.name == name))
 
     def dataset_digest_in_use(self, digest: str) -> bool:
-        """Whether a name refers to this content, or a job that has not ended trains on it."""
+        """Whether a name refers to this content, or a job that has not ended reads it."""
         named = select(datasets.c.name).where(datasets.c.digest == digest).limit(1)
-        trained = select(jobs.c.id).where(
-            jobs.c.dataset_digest == digest, jobs.c.status.not_in(TERMINAL)
-        )
+        read = select(jobs.c.id).where(_reads(digest))
         with self.reading() as connection:
             if connection.execute(named).first() is not None:
                 return True
-            return connection.execute(trained.limit(1)).first() is not None
+            return connection.execute(read.limit(1)).first() is not None

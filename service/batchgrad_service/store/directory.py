@@ -22,9 +22,10 @@ class DirectoryRows(Database):
             connection.execute(insert(data_directory).values(id=directory_id))
 
     def needed_contents(self) -> set[str]:
-        """Return the digests of named datasets and of those that unfinished jobs train on."""
-        trained = jobs.c.status.not_in(TERMINAL)
-        return self._all(datasets.c.digest) | self._all(jobs.c.dataset_digest, trained)
+        """Return the digests of named datasets and of those that unfinished jobs read."""
+        live = jobs.c.status.not_in(TERMINAL)
+        validated = self._all(jobs.c.validation_digest, live, jobs.c.validation_digest.is_not(None))
+        return self._all(datasets.c.digest) | self._all(jobs.c.dataset_digest, live) | validated
 
     def needed_parameters(self) -> set[str]:
         """Return the digests of stored parameters that jobs start from."""

@@ -45,6 +45,7 @@ class JobRows(Database):
         spec: JobSpec,
         *,
         dataset_digest: str,
+        validation_digest: str | None = None,
         steps_planned: int,
         warnings: list[str],
         plan: Plan,
@@ -71,6 +72,7 @@ class JobRows(Database):
                     status="queued",
                     spec=spec.model_dump(mode="json"),
                     dataset_digest=dataset_digest,
+                    validation_digest=validation_digest,
                     initial_parameters=initial_parameters,
                     request_id=request_id,
                     warnings=warnings,
@@ -117,6 +119,7 @@ class JobRows(Database):
         return JobInputs(
             spec=JobSpec.model_validate(row["spec"]),
             dataset_digest=row["dataset_digest"],
+            validation_digest=row["validation_digest"],
             initial_parameters=row["initial_parameters"],
             request_id=row["request_id"],
             attempt=row["attempts"],

@@ -17,13 +17,22 @@ PutOutcome = Literal["created", "same", "replaced", "conflict"]
 
 @dataclass(frozen=True)
 class JobInputs:
-    """Inputs of a job's next attempt. Digests are "sha256:…"."""
+    """Inputs of a job's next attempt. Digests are "sha256:…".
+
+    `validation_digest` is of another dataset to validate on, None if there is none.
+    """
 
     spec: JobSpec
     dataset_digest: str
+    validation_digest: str | None
     initial_parameters: str | None
     request_id: str | None
     attempt: int
+
+    @property
+    def dataset_digests(self) -> list[str]:
+        """The digests of all datasets that the job reads."""
+        return [self.dataset_digest, *filter(None, [self.validation_digest])]
 
 
 @dataclass(frozen=True)

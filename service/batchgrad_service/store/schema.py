@@ -55,6 +55,7 @@ jobs = Table(
     Column("queued_because", Text),
     Column("spec", JSON, nullable=False),
     Column("dataset_digest", String(80), nullable=False, index=True),
+    Column("validation_digest", String(80), index=True),  # of another dataset to validate on
     Column("initial_parameters", String(80)),
     Column("request_id", String(64)),  # of the request that submitted the job
     Column("warnings", JSON, nullable=False),

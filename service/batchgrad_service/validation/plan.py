@@ -1,31 +1,33 @@
 """Compute a job's plan from its spec and dataset, without training."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from batchgrad.contract import Dataset, JobSpec, Plan, PlannedLayer
+from batchgrad.contract import JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.output_warnings import output_warnings
 from batchgrad_service.validation.shapes import build_network
 from batchgrad_service.validation.split import check_split, checked_sampler
+from batchgrad_service.validation.validation_dataset import check_validation_dataset
 from batchgrad_service.validation.warnings import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.shard import microbatches, wants_means
 
 
-def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
-    """The plan of `spec` on the dataset stored in `directory`.
+def plan(spec: JobSpec, data: JobData) -> Plan:
+    """The plan of `spec` on `data`.
 
     Raises:
         InvalidError: spec and dataset do not fit together.
     """
+    dataset = data.dataset
     network = build_network(spec.model, tuple(dataset.input_shape))
     if not network.learning:
         raise InvalidError.field(
@@ -34,17 +36,20 @@ def plan(spec: JobSpec, dataset: Dataset, directory: Path) -> Plan:
         )
     averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
     memory_bytes = check_job_memory(spec, network, averaged=averaged)
-    stored = StoredDataset.open(directory)
+    stored = StoredDataset.open(data.directory)
     check_inputs(spec, stored, network)
     check_targets(spec, dataset, stored.targets, network.outputs)
     check_class_weights(spec, dataset)
     sampler = checked_sampler(spec, dataset, stored)
     split_warnings = check_split(spec, dataset, sampler)
+    validation_examples = len(sampler.validation)
+    if data.validation is not None:
+        validation_examples = check_validation_dataset(spec, dataset, data.validation, network)
     steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
         training_examples=len(sampler.training),
-        validation_examples=len(sampler.validation),
+        validation_examples=validation_examples,
         parameters=network.size,
         layers=_layers(spec, network),
         steps_planned=steps_planned,

@@ -1,4 +1,4 @@
-"""A job's dataset for its workers on other nodes; needs the job's secret."""
+"""A job's datasets for its workers on other nodes; needs the job's secret."""
 
 from typing import Annotated
 
@@ -22,15 +22,16 @@ class _LargeFile(FileResponse):
     chunk_size = 2**20
 
 
-@router.get("/{job_id}/dataset/{file}")
+@router.get("/{job_id}/datasets/{content}/{file}")
 def read_job_dataset(
     job_id: str,
+    content: str,
     file: str,
     services: ServicesDep,
     request: Request,
     authorization: Annotated[str, Header()] = "",
 ) -> FileResponse:
-    """The .npy file of one array, or a range of its bytes.
+    """The .npy file of one array, or a range of its bytes; `content` is its digest's hex.
 
     Raises:
         ForbiddenError: the secret is not this job's, or the job has ended.
@@ -41,10 +42,11 @@ def read_job_dataset(
             "Only workers of a job that has not ended can read this route, with the secret of that "
             "job; GET /v1/datasets describes datasets."
         )
-    digest = services.store.job_inputs(job_id).dataset_digest
+    digest = f"sha256:{content}"
     path = services.datasets.directory(digest) / file
-    if file not in FILES or not path.is_file():
-        raise NotFoundError(f"The dataset of job {job_id} has no file {file:.64}.")
+    known = digest in services.store.job_inputs(job_id).dataset_digests
+    if not known or file not in FILES or not path.is_file():
+        raise NotFoundError(f"Job {job_id} reads no file {content:.64}/{file:.64}.")
     _log.info(
         "a node fetches a dataset",
         job_id=job_id,

@@ -1,0 +1,72 @@
+"""Check that the dataset that a job validates on fits the one that it trains on."""
+
+from math import prod
+
+from batchgrad.contract import Dataset, JobSpec, Table
+from batchgrad_service.problems import InvalidError, ProblemError
+from batchgrad_service.validation.dataset import check_inputs, check_targets
+from batchgrad_service.validation.job_data import StoredData
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.nn.network import Network
+
+_POINTER = "/validation/dataset"
+
+
+def check_validation_dataset(
+    spec: JobSpec, dataset: Dataset, other: StoredData, network: Network
+) -> int:
+    """Return the number of its examples with a weight above 0.
+
+    Raises:
+        InvalidError: its columns, inputs or targets are not those of `dataset`.
+    """
+    found = other.dataset
+    if (dataset.table is None) != (found.table is None):
+        is_table, is_not = (dataset, found) if dataset.table else (found, dataset)
+        raise InvalidError.field(
+            _POINTER,
+            f"Dataset {is_table.name} is a table, {is_not.name} has arrays: push both in the same "
+            "way.",
+        )
+    if dataset.table is not None and found.table is not None:
+        _check_columns(dataset.table, found.table, found.name)
+    elif dataset.input_shape != found.input_shape:
+        raise InvalidError.field(
+            _POINTER,
+            f"Its inputs have shape {found.input_shape}, those of dataset {dataset.name} have "
+            f"{dataset.input_shape}, {prod(dataset.input_shape)} numbers an example: give both "
+            "the same shape.",
+        )
+    stored = StoredDataset.open(other.directory)
+    try:
+        if found.table is None:
+            check_inputs(spec, stored.inputs, network)
+        check_targets(spec, found, stored.targets, network.outputs)
+    except ProblemError as problem:
+        raise InvalidError.field(_POINTER, f"Dataset {found.name}: {problem.detail}") from None
+    weights = stored.weights
+    return found.examples if weights is None else int((weights > 0).sum())
+
+
+def _check_columns(table: Table, other: Table, name: str) -> None:
+    kinds = {column.name: column.kind for column in other.columns}
+    for column in [*table.inputs, *table.targets]:
+        if column.name not in kinds:
+            raise InvalidError.field(
+                _POINTER,
+                f"Dataset {name} has no column {column.name!r}, which this job's dataset has: push "
+                "it with the same columns.",
+            )
+        if column.role == "input" and kinds[column.name] != column.kind:
+            raise InvalidError.field(
+                _POINTER,
+                f"Column {column.name!r} of dataset {name} is a {kinds[column.name]}, in this "
+                f"job's dataset a {column.kind}: push it with --as {column.name}={column.kind}.",
+            )
+    unknown = sorted(set(other.classes or ()) - set(table.classes or other.classes or ()))
+    if unknown:
+        raise InvalidError.field(
+            _POINTER,
+            f"Dataset {name} has the class {unknown[0]!r}, which this job's dataset does not have: "
+            "remove its rows, or add such rows to the training data.",
+        )
