@@ -37,6 +37,7 @@ def worker_config(workload: Workload, directory: Path) -> WorkerConfig:
         dataset=DatasetSource(directory),
         seed=0,
         validation=None,
+        validation_dataset=None,
         batch_size=workload.batch_size,
         microbatch_size=min(workload.batch_size, MICROBATCH),
         class_weights=None,

@@ -79,7 +79,13 @@ def _train(
     save_unstored: Callable[[], None],
     find_cluster: FindCluster | None,
 ) -> Finished:
-    prepared = prepare(start.spec, start.dataset, snapshot, start.initial_parameters)
+    prepared = prepare(
+        start.spec,
+        start.dataset,
+        snapshot,
+        start.initial_parameters,
+        start.validation_dataset,
+    )
     if prepared.warning:
         send(EngineEvent(event="warning", data={"detail": prepared.warning}))
     has_workers = False

@@ -30,7 +30,7 @@ from batchgrad_engine.training.class_weights import (
 )
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.sampling import job_sampler
-from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.data.dataset import EvaluationSet, Examples, StoredDataset
 from batchgrad_workers.data.input_transform import InputTransform, fit_transform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
@@ -50,6 +50,7 @@ class Prepared:
     network: Network
     sampler: Sampler
     examples: Examples
+    evaluated: EvaluationSet
     config: WorkerConfig
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
@@ -81,6 +82,7 @@ class Prepared:
             loss=LOSSES[self.spec.loss],
             sampler=self.sampler,
             examples=self.examples,
+            evaluated=self.evaluated,
             executor=executor,
             optimizer=optimizer,
             parameters=parameters,
@@ -125,12 +127,17 @@ class Prepared:
 
 
 def prepare(
-    spec: JobSpec, source: DatasetSource, snapshot: Snapshot | None, initial: Path | None = None
+    spec: JobSpec,
+    source: DatasetSource,
+    snapshot: Snapshot | None,
+    initial: Path | None = None,
+    validation: DatasetSource | None = None,
 ) -> Prepared:
     """Create the network, the sampler, the examples and the workers' config.
 
-    The inputs' transform comes from the snapshot, or, if the spec keeps it, from the file `initial`
-    with the parameters, or from the training rows.
+    `validation` is the other dataset that the job validates on. The inputs' transform comes from
+    the snapshot, or, if the spec keeps it, from the file `initial` with the parameters, or from
+    the training rows.
 
     Raises:
         BadInputs, BadInitialParameters: the dataset or the file does not fit the spec.
@@ -166,6 +173,7 @@ def prepare(
         dataset=source,
         seed=spec.seed,
         validation=spec.held_out,
+        validation_dataset=validation,
         batch_size=spec.minibatch(len(dataset.inputs)),
         microbatch_size=spec.microbatch,
         class_weights=class_weights,
@@ -173,17 +181,11 @@ def prepare(
         shortcuts=needed_shortcuts(spec, weighted=weighted),
         drop_nonfinite=spec.nonfinite == "drop",
     )
-    examples = Examples(
-        dataset,
-        network=network,
-        loss=LOSSES[spec.loss],
-        dtype=spec.precision,
-        transform=transform,
-        class_weights=class_weights,
-    )
+    examples = config.examples(dataset, network)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
-    return Prepared(spec, network, sampler, examples, config, shortcuts, steps, warning)
+    evaluated = config.evaluation_set(examples, sampler)
+    return Prepared(spec, network, sampler, examples, evaluated, config, shortcuts, steps, warning)
 
 
 def engine_threads(spec: JobSpec) -> int:

@@ -52,6 +52,7 @@ def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
         "dataset": DatasetSource(directory),
         "seed": 7,
         "validation": Validation(fraction=FRACTION),
+        "validation_dataset": None,
         "batch_size": BATCH,
         "microbatch_size": MICROBATCH,
         "class_weights": None,

@@ -33,6 +33,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         dataset=DatasetSource(Path(directory)),
         seed=0,
         validation=None,
+        validation_dataset=None,
         batch_size=int(batch),
         microbatch_size=int(microbatch),
         class_weights=None,

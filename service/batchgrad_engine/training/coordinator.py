@@ -18,7 +18,7 @@ from batchgrad_engine.training.optimizers import Optimizer, clipped
 from batchgrad_engine.training.regression import r2_and_rmse, target_variance
 from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.data.dataset import EvaluationSet, Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.gradients import LOSS, WEIGHT, GradientSums, add
 from batchgrad_workers.nn.losses import Loss
@@ -39,6 +39,7 @@ class Coordinator:
         loss: Loss,
         sampler: Sampler,
         examples: Examples,
+        evaluated: EvaluationSet,
         executor: Executor,
         optimizer: Optimizer,
         parameters: Array,
@@ -75,7 +76,7 @@ class Coordinator:
         self._pool = pool
         self._loss = loss
         self._sampler = sampler
-        self._examples = examples
+        self._evaluated = evaluated
         self._executor = executor
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
@@ -116,7 +117,7 @@ class Coordinator:
 
     def evaluate(self) -> ValidationFigures:
         """The figures of θ on the validation examples, computed by the same workers."""
-        examples = len(self._sampler.validation)
+        examples = len(self._evaluated.rows)
         if not examples:
             return ValidationFigures(validation_loss=None, validation_accuracy=None)
         count = microbatches(examples, self._microbatch_size)
@@ -138,7 +139,7 @@ class Coordinator:
 
     @cached_property
     def _target_variance(self) -> Floats:
-        return target_variance(self._examples, self._sampler.validation)
+        return target_variance(*self._evaluated)
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's example ids, and a range of microbatches for each worker."""

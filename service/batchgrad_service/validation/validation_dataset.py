@@ -7,6 +7,7 @@ from batchgrad_service.problems import InvalidError, ProblemError
 from batchgrad_service.validation.dataset import check_inputs, check_targets
 from batchgrad_service.validation.job_data import StoredData
 from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.tables.encoding import ACCEPTED
 from batchgrad_workers.nn.network import Network
 
 _POINTER = "/validation/dataset"
@@ -39,8 +40,7 @@ def check_validation_dataset(
         )
     stored = StoredDataset.open(other.directory)
     try:
-        if found.table is None:
-            check_inputs(spec, stored.inputs, network)
+        check_inputs(spec, stored, network)
         check_targets(spec, found, stored.targets, network.outputs)
     except ProblemError as problem:
         raise InvalidError.field(_POINTER, f"Dataset {found.name}: {problem.detail}") from None
@@ -57,7 +57,7 @@ def _check_columns(table: Table, other: Table, name: str) -> None:
                 f"Dataset {name} has no column {column.name!r}, which this job's dataset has: push "
                 "it with the same columns.",
             )
-        if column.role == "input" and kinds[column.name] != column.kind:
+        if column.role == "input" and kinds[column.name] not in ACCEPTED[column.kind]:
             raise InvalidError.field(
                 _POINTER,
                 f"Column {column.name!r} of dataset {name} is a {kinds[column.name]}, in this "

@@ -1,9 +1,9 @@
 """A stored dataset, mapped into memory, and its rows as a network's inputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ldexp
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,14 @@ class StoredDataset:
             table=None if table is None else Table.model_validate_json(table.tobytes()),
         )
 
+    def renumbered(self, classes: list[str] | None) -> "StoredDataset":
+        """The same rows with the numbers of `classes`, by name; all of the table's are in it."""
+        own = self.table.classes if self.table else None
+        if own is None or classes is None or own == classes:
+            return self
+        numbers = np.array([classes.index(name) for name in own], np.int64)
+        return replace(self, targets=numbers[self.targets])
+
     @property
     def input_shape(self) -> Shape:
         """The shape of an example's inputs, as the network gets them."""
@@ -81,6 +89,13 @@ def _mapped(file: Path) -> AnyArray:
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
+class EvaluationSet(NamedTuple):
+    """The examples that evaluations use: these rows of a dataset."""
+
+    examples: "Examples"
+    rows: Integers
+
+
 class Examples:
     """Rows of a dataset as a network's inputs: transformed, weighted, in θ's dtype except ids."""
 
@@ -97,7 +112,7 @@ class Examples:
         """`class_weights` (classes,) multiply the examples' own weights."""
         self._dataset = dataset
         self._loss = loss
-        self._network = network
+        self.network = network
         self._dtype = np.dtype(dtype)
         self._transform = transform
         self._weights = Weights(dataset.weights, class_weights, dataset.targets, dtype)
@@ -111,6 +126,11 @@ class Examples:
         """Rows with a weight above 0, the others are no examples; None if that is all rows."""
         return self._weights.present
 
+    def all_present(self) -> EvaluationSet:
+        """All rows with a weight above 0, to evaluate on."""
+        rows = np.arange(len(self)) if self.present is None else self.present
+        return EvaluationSet(self, rows)
+
     def exponent(self, ids: Integers) -> int:
         """The `exponent` to pass to `rows` for each microbatch of this minibatch."""
         return self._weights.exponent(ids)
@@ -123,8 +143,8 @@ class Examples:
             inputs = self._transform.apply(inputs, self._dtype)
         own = self._weights.exponent(ids)
         return Microbatch(
-            np.ascontiguousarray(inputs, None if self._network.takes_ids else self._dtype),
-            target_rows(self._loss, targets, self._network.outputs, self._dtype),
+            np.ascontiguousarray(inputs, None if self.network.takes_ids else self._dtype),
+            target_rows(self._loss, targets, self.network.outputs, self._dtype),
             self._weights.scaled(ids, own),
             1.0 if exponent is None or own == exponent else ldexp(1.0, own - exponent),
         )
@@ -132,7 +152,7 @@ class Examples:
     def targets(self, ids: Integers, exponent: int) -> tuple[Floats, Floats]:
         """Targets (n, outputs) and weights (n,) of these rows, divided by 2^exponent; float64."""
         targets = self._dataset.targets.take(ids, 0)
-        rows = target_rows(self._loss, targets, self._network.outputs, np.dtype(np.float64))
+        rows = target_rows(self._loss, targets, self.network.outputs, np.dtype(np.float64))
         return rows.astype(np.float64), self._weights.scaled(ids, exponent).astype(np.float64)
 
     def weights(self, ids: Integers) -> Floats:

@@ -1,7 +1,7 @@
 """Compute a worker's shard of a step: from (step, θ, microbatch range) to nodes of the tree."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from batchgrad.contract import Loss as LossName
 from batchgrad.contract import Model, Precision, ShortcutName, Validation
-from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.data.dataset import EvaluationSet, Examples, StoredDataset
 from batchgrad_workers.data.input_transform import InputTransform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource, open_dataset
 from batchgrad_workers.data.split import split
+from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.nn.gradients import (
     Differentiator,
     GradientSums,
@@ -49,12 +50,35 @@ class WorkerConfig:
     dataset: DatasetSource
     seed: int
     validation: Validation | None
+    validation_dataset: DatasetSource | None
     batch_size: int
     microbatch_size: int
     class_weights: Array | None
     transform: InputTransform | None
     shortcuts: tuple[ShortcutName, ...]
     drop_nonfinite: bool
+
+    def examples(self, dataset: StoredDataset, network: Network) -> Examples:
+        """The rows of a dataset as the job's network takes them."""
+        return Examples(
+            dataset,
+            network=network,
+            loss=LOSSES[self.loss],
+            dtype=self.precision,
+            transform=self.transform,
+            class_weights=self.class_weights,
+        )
+
+    def evaluation_set(self, examples: Examples, sampler: Sampler) -> EvaluationSet:
+        """The validation rows of the job's own `examples`, or all of its other dataset's."""
+        if self.validation_dataset is None:
+            return EvaluationSet(examples, sampler.validation)
+        other = open_dataset(self.validation_dataset)
+        config = self
+        if isinstance(self.transform, TableEncoding) and other.table is not None:
+            config = replace(self, transform=self.transform.compiled(other.table))
+            other = other.renumbered(self.transform.encoding.table.classes)
+        return config.examples(other, examples.network).all_present()
 
 
 class RangeSums(NamedTuple, Generic[Sums]):
@@ -97,19 +121,13 @@ class ShardRunner:
             MeansLayout(self.network) if wants_means(config.shortcuts) else None,
             "mean_of_means" in config.shortcuts,
         )
-        self._examples = Examples(
-            dataset,
-            network=self.network,
-            loss=loss,
-            dtype=config.precision,
-            transform=config.transform,
-            class_weights=config.class_weights,
-        )
+        self._examples = config.examples(dataset, self.network)
         self._sampler = Sampler(
             split(config.validation, dataset, seed=config.seed, present=self._examples.present),
             seed=config.seed,
             batch_size=config.batch_size,
         )
+        self._evaluated = config.evaluation_set(self._examples, self._sampler)
         self._pool = ThreadPool(threads)
         self._warm_up()
 
@@ -152,14 +170,14 @@ class ShardRunner:
         self, parameters: Array, start: int, stop: int
     ) -> RangeSums[EvaluationSums]:
         """Microbatches [start, stop) of the validation examples, forward only."""
-        ids: Integers = self._sampler.validation
+        examples, ids = self._evaluated
         size = self._config.microbatch_size
-        exponent = self._examples.exponent(ids)
+        exponent = examples.exponent(ids)
         views = self.network.views(parameters)
         loss = self._differentiator.loss
 
         def leaf(index: int) -> EvaluationSums:
-            batch = self._examples.rows(ids[index * size : (index + 1) * size], exponent)
+            batch = examples.rows(ids[index * size : (index + 1) * size], exponent)
             outputs = self.network.forward(views, batch.inputs)[-1]
             losses, _ = loss_and_error(loss, outputs, batch.targets)
             rows = outputs.reshape(len(outputs), -1)

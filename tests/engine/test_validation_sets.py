@@ -1,0 +1,64 @@
+"""A job validates on the rows that a column names, or on another dataset: the same figures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchgrad.contract import JobSpec
+from batchgrad_workers.data.source import DatasetSource
+from tests.engine.attempts import attempt, evaluations, finished
+from tests.engine.small_job import spec
+
+TRAINING, VALIDATION, TEST = 61, 29, 11
+
+
+def part(dataset: Path, directory: Path, rows: slice) -> Path:
+    """Store some rows of the dataset, without weights, as another one."""
+    directory.mkdir()
+    for name in ("inputs", "targets"):
+        np.save(directory / f"{name}.npy", np.load(dataset / f"{name}.npy")[rows])
+    return directory
+
+
+def job(**validation: Any) -> JobSpec:
+    return spec(validation_fraction=0.0, validation=validation)
+
+
+def test_named_rows_and_another_dataset_give_the_same_bits(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "weights.npy").unlink()
+    np.save(dataset / "split.npy", np.repeat([0, 1, 2], [TRAINING, VALIDATION, TEST]))
+    training = part(dataset, tmp_path / "training", slice(TRAINING))
+    validation = part(dataset, tmp_path / "validation", slice(TRAINING, TRAINING + VALIDATION))
+
+    by_rows = attempt(job(rows="set"), dataset, tmp_path / "rows")
+    by_dataset = attempt(
+        job(dataset="validation"),
+        training,
+        tmp_path / "dataset",
+        validation_dataset=DatasetSource(validation),
+    )
+
+    figures = [one.model_dump(exclude={"type"}) for one in evaluations(by_rows)]
+    assert [one.model_dump(exclude={"type"}) for one in evaluations(by_dataset)] == figures
+    assert len(figures) == 4
+    assert finished(by_rows).parameters_digest == finished(by_dataset).parameters_digest
+
+
+@pytest.mark.parametrize("changed", ["test", "validation"])
+def test_training_does_not_depend_on_held_out_rows(
+    dataset: Path, tmp_path: Path, changed: str
+) -> None:
+    """Neither test rows nor validation rows change the statistics or the parameters."""
+    sets = np.repeat([0, 1, 2], [TRAINING, VALIDATION, TEST])
+    np.save(dataset / "split.npy", sets)
+    same_last = job(rows="set").model_copy(update={"keep": "last"})
+    before = finished(attempt(same_last, dataset, tmp_path / "before"))
+    inputs = np.load(dataset / "inputs.npy")
+    inputs[sets == {"validation": 1, "test": 2}[changed]] *= 100
+    np.save(dataset / "inputs.npy", inputs)
+
+    after = finished(attempt(same_last, dataset, tmp_path / "after"))
+
+    assert after.parameters_digest == before.parameters_digest
