@@ -10,6 +10,7 @@ from batchgrad.contract import JobSpec
 from batchgrad_workers.data.source import DatasetSource
 from tests.engine.attempts import attempt, evaluations, finished
 from tests.engine.small_job import spec
+from tests.workers.tables.table_rows import TableRows, content, table_rows
 
 TRAINING, VALIDATION, TEST = 61, 29, 11
 
@@ -44,6 +45,49 @@ def test_named_rows_and_another_dataset_give_the_same_bits(dataset: Path, tmp_pa
     assert [one.model_dump(exclude={"type"}) for one in evaluations(by_dataset)] == figures
     assert len(figures) == 4
     assert finished(by_rows).parameters_digest == finished(by_dataset).parameters_digest
+
+
+def recoded(rows: TableRows) -> TableRows:
+    """The same rows with the columns, each column's categories and the classes in reverse order."""
+    columns, raw = [], []
+    for index, column in reversed(list(enumerate(rows.table.columns))):
+        values, texts = rows.raw[:, index], column.categories
+        if texts is not None:
+            values, texts = len(texts) - 1 - values, texts[::-1]
+        columns.append(column.model_copy(update={"categories": texts}))
+        raw.append(values)
+    changes = {"columns": columns, "classes": (rows.table.classes or [])[::-1]}
+    return TableRows(rows.table.model_copy(update=changes), np.stack(raw, axis=1))
+
+
+def store_table(directory: Path, rows: TableRows, classes: Any, **more: Any) -> Path:
+    directory.mkdir()
+    for name, array in (content(rows, classes) | more).items():
+        np.save(directory / f"{name}.npy", array)
+    return directory
+
+
+def test_a_table_is_validated_on_by_its_columns_and_classes_names(tmp_path: Path) -> None:
+    rows = table_rows(TRAINING + VALIDATION, classes=["high", "low", "none"])
+    classes = np.arange(len(rows.raw)) % 3
+    sets = np.repeat([0, 1], [TRAINING, VALIDATION])
+    whole = store_table(tmp_path / "whole", rows, classes, split=sets)
+    training = TableRows(rows.table, rows.raw[:TRAINING])
+    other = recoded(TableRows(rows.table, rows.raw[TRAINING:]))
+
+    by_rows = attempt(job(rows="set"), whole, tmp_path / "rows")
+    by_dataset = attempt(
+        job(dataset="other"),
+        store_table(tmp_path / "training", training, classes[:TRAINING]),
+        tmp_path / "dataset",
+        validation_dataset=DatasetSource(
+            store_table(tmp_path / "other", other, 2 - classes[TRAINING:])
+        ),
+    )
+
+    assert finished(by_rows).parameters_digest == finished(by_dataset).parameters_digest
+    figures = [one.model_dump(exclude={"type"}) for one in evaluations(by_rows)]
+    assert [one.model_dump(exclude={"type"}) for one in evaluations(by_dataset)] == figures
 
 
 @pytest.mark.parametrize("changed", ["test", "validation"])

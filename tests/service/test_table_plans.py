@@ -8,6 +8,7 @@ import pytest
 
 from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.plan import plan
 from tests.service.building import DIGEST, NOW
 from tests.service.planned import SGD, linear
@@ -48,7 +49,7 @@ def planned(directory: Path, columns: list[dict[str, Any]], *layers: Any, **chan
         "epochs": 2,
         "model": {"layers": [*layers, linear(2)]},
     }
-    return plan(JobSpec.model_validate(spec | changes), dataset, directory)
+    return plan(JobSpec.model_validate(spec | changes), JobData(dataset, directory))
 
 
 def test_gaps_are_no_trouble_and_the_width_is_the_encoding_s(tmp_path: Path) -> None:
