@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation import samples
+from batchgrad_service.validation.warnings import samples
 from tests.service.planned import linear, planned
 
 RNG = np.random.default_rng(0)

@@ -7,15 +7,15 @@ import numpy as np
 from batchgrad.contract import JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.data_warnings import data_warnings
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
 from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
-from batchgrad_service.validation.output_warnings import output_warnings
 from batchgrad_service.validation.shapes import build_network
 from batchgrad_service.validation.split import check_split, checked_sampler
 from batchgrad_service.validation.validation_dataset import check_validation_dataset
-from batchgrad_service.validation.warnings import spec_warnings
+from batchgrad_service.validation.warnings.data import data_warnings
+from batchgrad_service.validation.warnings.outputs import output_warnings
+from batchgrad_service.validation.warnings.spec import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.shard import microbatches, wants_means

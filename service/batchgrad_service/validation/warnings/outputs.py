@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from batchgrad.contract import LOSSES, Activation, Flatten, Identity, JobSpec, Layer
-from batchgrad_service.validation.samples import take_sample
+from batchgrad_service.validation.warnings.samples import take_sample
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.nn.network import Network
 

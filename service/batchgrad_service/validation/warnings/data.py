@@ -22,7 +22,7 @@ from batchgrad.contract import (
     Table,
 )
 from batchgrad_service.validation.images import storage_hint
-from batchgrad_service.validation.samples import Sample, take_sample
+from batchgrad_service.validation.warnings.samples import Sample, take_sample
 from batchgrad_workers.arrays import Floats, Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network

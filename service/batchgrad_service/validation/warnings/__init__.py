@@ -1,0 +1,1 @@
+"""Warnings of a plan: data, outputs and settings that are probably mistakes."""
