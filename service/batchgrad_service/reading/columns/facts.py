@@ -73,19 +73,19 @@ class Distinct:
         """Add texts (n,) without nulls; return the different ones, counts and first rows."""
         if self.counts is None:
             return None
-        found = column.value_counts()
-        values, counts = found.field(0), found.field(1).to_numpy()
+        coded = column.dictionary_encode()  # codes are 0, 1, … in the order of appearance
+        values, codes = coded.dictionary, coded.indices.to_numpy()
         if len(values) + len(self.counts) > self.limit:
             known = pc.is_in(values, value_set=pa.array(list(self.counts), pa.string()))
             if len(values) - (pc.sum(known).as_py() or 0) + len(self.counts) > self.limit:
                 self.sample = sorted([*self.rows, *values[:3].to_pylist()], key=len)[:3]
                 self.counts = None
                 return None
-        firsts = np.empty(len(values), np.int64)
-        for index, (text, count) in enumerate(zip(values.to_pylist(), counts, strict=True)):
-            firsts[index] = rows[pc.index(column, text).as_py()]
+        counts = np.bincount(codes)
+        firsts = rows[np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))]
+        for text, count, row in zip(values.to_pylist(), counts, firsts, strict=True):
             self.counts[text] = self.counts.get(text, 0) + int(count)
-            self.rows.setdefault(text, int(firsts[index]))
+            self.rows.setdefault(text, int(row))
         return values, counts, firsts
 
 

@@ -130,12 +130,16 @@ class _Inference:
             self._column(facts[name], role, kinds, targets, warnings)
             for name, role in roles.roles.items()
         ]
-        width = sum(len(column.inputs) for column in columns)
+        width = sum(len(column.categories or [""]) for column in columns if column.role == "input")
         if width > MOST_INPUTS:
             raise refused(
-                f"The columns become {width} inputs, at most {MOST_INPUTS} are possible: --drop "
-                "columns, or lower --max-categories."
+                f"The columns become {width} inputs or more, at most {MOST_INPUTS} are possible: "
+                "--drop columns, or lower --max-categories."
             )
+        columns = [
+            column.model_copy(update={"inputs": input_names(column, self.options.dates)})
+            for column in columns
+        ]
         inputs = [column for column in columns if column.role == "input"]
         table = Table(
             columns=columns,
@@ -185,11 +189,10 @@ class _Inference:
             has_times=found.kind == "date" and not range_.integers,
             date_form=found.form,
         )
-        if role != "input":
-            return column
-        self._check_gaps(facts, column, kinds)
-        warnings += self._doubts(facts, column)
-        return column.model_copy(update={"inputs": input_names(column, self.options.dates)})
+        if role == "input":
+            self._check_gaps(facts, column, kinds)
+            warnings += self._doubts(facts, column)
+        return column
 
     def _check_gaps(self, facts: Facts, column: Column, kinds: Kinds) -> None:
         name, rule = column.name, column.missing_rule
