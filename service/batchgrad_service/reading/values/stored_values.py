@@ -47,6 +47,8 @@ class ValueReader:
         """The numbers (n,) of a target or weight. Raises InvalidError for a gap too."""
         found = self.inputs(column, values, rows)
         self._refuse_gap(column, np.isnan(found), rows)
+        if column.role == "weight":
+            self._refuse(column, values, rows, found < 0, "expected a weight of 0 or more")
         return found
 
     def classes(self, column: Column, classes: list[str], values: Any, rows: Integers) -> Integers:
