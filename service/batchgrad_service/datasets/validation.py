@@ -55,13 +55,12 @@ def inspect(directory: Path) -> Content:
     stored = StoredDataset.open(directory)
     arrays = stored_arrays(directory)
     _check_rows({name: array for name, array in arrays.items() if name != "table"})
-    columns = stored.table.inputs if stored.table is not None else []
-    for name in ("inputs", "targets", "weights"):
-        if name in arrays and not (name == "inputs" and columns):  # NaN is a gap in a column
-            _refuse_non_finite(name, arrays[name])
+    numbers = {"targets", "weights"} | ({"inputs"} if stored.table is None else set())
+    for name in arrays.keys() & numbers:  # in the columns of a table NaN is a gap
+        _refuse_non_finite(name, arrays[name])
     classes = _count_classes(stored.targets)
-    if stored.table is not None and stored.table.classes is not None:
-        classes = len(stored.table.classes)
+    if stored.class_names is not None:
+        classes = len(stored.class_names)
     if stored.weights is not None:
         _check_weights(stored.weights)
     if stored.units is not None:
@@ -69,16 +68,18 @@ def inspect(directory: Path) -> Content:
     return Content(
         digest=digest(arrays),
         examples=len(stored.inputs),
-        input_shape=[sum(len(each.inputs) for each in columns)]
-        if columns
-        else list(stored.inputs.shape[1:]),
+        input_shape=list(stored.input_shape),
         input_dtype=stored.inputs.dtype.name,
         target_kind="values" if classes is None else "classes",
         classes=classes,
         weighted=stored.weights is not None,
         bytes=sum(array.nbytes for array in arrays.values()),
-        table=stored.table,
+        table=stored.table or _names_alone(stored.class_names),
     )
+
+
+def _names_alone(classes: list[str] | None) -> Table | None:
+    return None if classes is None else Table(columns=[], classes=classes)
 
 
 def _check_rows(arrays: dict[str, _Array]) -> None:

@@ -1,6 +1,6 @@
 """Tables in memory for tests: text as in a CSV file, or typed as in Parquet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class MemoryTable:
         return f"row {row} (line {row + 1})" if self.is_text else f"row {row}"
 
 
-def text_table(columns: dict[str, str | Sequence[str]], batch_rows: int = 1000) -> MemoryTable:
+def text_table(columns: Mapping[str, str | Sequence[str]], batch_rows: int = 1000) -> MemoryTable:
     """Columns of texts; a string is split at spaces."""
     split = {name: x.split(" ") if isinstance(x, str) else x for name, x in columns.items()}
     table = pa.table({name: pa.array(values, pa.string()) for name, values in split.items()})

@@ -31,8 +31,8 @@ class StoredDataset:
 
     units (n,) are integers: rows with the same one belong together, to a person for example.
     ids (n,) are UTF-8 texts, as bytes of one length. split (n,) has 0, 1 or 2, see SPLIT_SETS.
-    table (bytes,) is the JSON of the contract's Table, if the inputs are a table's columns; without
-    columns in it, it only names the classes.
+    table: the inputs are its columns, None if they are not a table's. class_names are those of the
+    classes 0, 1, …, None if they have no names. Both are in table.npy, the contract's Table as JSON.
     """
 
     inputs: AnyArray
@@ -42,12 +42,14 @@ class StoredDataset:
     ids: AnyArray | None = None
     split: AnyArray | None = None
     table: Table | None = None
+    class_names: list[str] | None = None
 
     @classmethod
     def open(cls, directory: Path) -> "StoredDataset":
         """Map the .npy files in `directory`."""
         arrays = stored_arrays(directory)
-        table = arrays.get("table")
+        encoded = arrays.get("table")
+        table = None if encoded is None else Table.model_validate_json(encoded.tobytes())
         return cls(
             inputs=arrays["inputs"],
             targets=arrays["targets"],
@@ -55,7 +57,8 @@ class StoredDataset:
             units=arrays.get("units"),
             ids=arrays.get("ids"),
             split=arrays.get("split"),
-            table=None if table is None else Table.model_validate_json(table.tobytes()),
+            table=table if table and table.columns else None,
+            class_names=table.classes if table else None,
         )
 
     def renumbered(self, classes: list[str] | None) -> "StoredDataset":
