@@ -32,7 +32,7 @@ class StoredDataset:
     units (n,) are integers: rows with the same one belong together, to a person for example.
     ids (n,) are UTF-8 texts, as bytes of one length. split (n,) has 0, 1 or 2, see SPLIT_SETS.
     table: the inputs are its columns, None if they are not a table's. class_names are those of the
-    classes 0, 1, …, None if they have no names. Both are in table.npy, the contract's Table as JSON.
+    classes 0, 1, …, None if they have none. Both are in table.npy, the contract's Table as JSON.
     """
 
     inputs: AnyArray
