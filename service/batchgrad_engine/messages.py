@@ -26,7 +26,8 @@ class Message(BaseModel):
 class Start(Message):
     """Start one attempt at a job. `ray_private`: the cluster is this service's own.
 
-    `request_id` identifies the HTTP request that submitted the job, for the log.
+    `request_id` identifies the HTTP request that submitted the job, for the log. A job that has
+    ended before trains further from `lengthened_step`.
     """
 
     job_id: str
@@ -37,6 +38,7 @@ class Start(Message):
     validation_dataset: DatasetSource | None = None
     job_directory: Path
     initial_parameters: Path | None = None
+    lengthened_step: int | None = None
     ray_address: str | None = None
     ray_private: bool = True
     worker_heartbeat_timeout_seconds: float = 10.0

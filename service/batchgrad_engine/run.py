@@ -62,6 +62,8 @@ class TrainingRun:
         self._writer = CheckpointWriter(start.job_directory, spec.checkpoint_interval_seconds, send)
         if snapshot:
             self._restore(snapshot)
+            if snapshot.step == start.lengthened_step:
+                self._validation.train_on()
 
     def train(self) -> Finished:
         """Step until the planned end, an early stop, a command, or a failure.

@@ -18,6 +18,7 @@ from batchgrad.contract import (
     ImportRequest,
     JobSpec,
     ProblemDetails,
+    ResumeRequest,
     UploadRequest,
     Version,
 )
@@ -177,7 +178,7 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
         schemas = components.setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
-        for body in (GradientsRequest, ImportRequest, JobSpec, UploadRequest):
+        for body in (GradientsRequest, ImportRequest, JobSpec, ResumeRequest, UploadRequest):
             _add(schemas, body.__name__, body.model_json_schema(ref_template=SCHEMA_REFERENCE))
         problem = ProblemDetails.model_json_schema(
             ref_template=SCHEMA_REFERENCE, mode="serialization"

@@ -252,6 +252,22 @@ def test_remedies_are_commands(
     assert "/v1" not in done.stderr
 
 
+def test_a_job_that_has_ended_is_resumed_with_a_length(kit: Any, run: Any) -> None:
+    warned = kit.answer(202, kit.job(status="queued", warnings=["The rate jumps."]))
+    script = kit.Script(httpx2.ConnectError("lost"), warned)
+    done = run(script, "resume", "job_1", "--epochs", "20")
+    assert (done.exit_code, done.stdout) == (0, "queued\n")
+    assert "warning: The rate jumps." in done.stderr
+    assert json.loads(script.seen[0].content) == {"more_epochs": 20}
+    keys = [request.headers["Idempotency-Key"] for request in script.seen]
+    assert keys[0] == keys[1]  # sent again, it lengthens once
+    run(script, "resume", "job_1", "--steps", "3")
+    assert json.loads(script.seen[-1].content) == {"more_steps": 3}
+    assert script.seen[-1].headers["Idempotency-Key"] != keys[0]
+    assert run(script, "resume", "job_1", "--steps", "3", "--epochs", "1").exit_code == 2
+    assert run(script, "resume", "job_1", "--epochs", "0").exit_code == 2
+
+
 def test_a_cancelled_job_can_be_cancelled_again(kit: Any, run: Any) -> None:
     script = kit.Script(kit.problem(409, "job_cancelled", "Job job_1 is cancelled: it has ended."))
     script.answers.append(kit.answer(200, kit.job(status="cancelled")))

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from batchgrad.contract import TERMINAL, Job
+from batchgrad.contract import TERMINAL, Job, ResumeRequest
 from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_service import access_token
 from batchgrad_service.app import create_app
@@ -55,6 +55,7 @@ class FakeSupervisor:
     is_ready: bool = True
     commands: list[tuple[str, str]] = field(default_factory=list)
     ledgers: dict[str, Path] = field(default_factory=dict)
+    lengthened: list[tuple[str, ResumeRequest, str | None, str]] = field(default_factory=list)
 
     def notify(self) -> None:
         self.notified += 1
@@ -67,6 +68,12 @@ class FakeSupervisor:
 
     def resume(self, job_id: str) -> Job:
         return self._move("resume", job_id)
+
+    def lengthen(
+        self, job_id: str, more: ResumeRequest, idempotency_key: str | None, body_digest: str
+    ) -> Job:
+        self.lengthened.append((job_id, more, idempotency_key, body_digest))
+        return self.store.job(job_id)
 
     def end_engine(self, job_id: str) -> None:
         self.commands.append(("end engine", job_id))

@@ -139,3 +139,28 @@ def test_a_failed_feed_is_replaced_once_the_store_is_back(counting: CountingStor
     assert later == [5, 6, 7, 8]
     assert rest == []  # it comes again
     assert not feeds._feeds
+
+
+def test_new_readers_of_a_resumed_job_follow_it_to_its_new_end(store: Store) -> None:
+    job_id, attempt = started(store)
+    store.transition(job_id, to="failed")
+    end = store.last_event(job_id)
+    feeds = EventFeeds(store, Shutdown())
+
+    async def main() -> tuple[list[int], list[int]]:
+        with feeds._feed(job_id):  # a reader that has not left yet
+            before = await everything(feeds.follow(job_id, 0, 60))
+            store.transition(job_id, to="queued", allowed=["failed"])
+            feeds.resumed(job_id)
+            following = asyncio.create_task(everything(feeds.follow(job_id, 0, 60)))
+            await until(lambda: job_id in feeds._feeds)
+            assert store.begin_attempt(job_id) == attempt + 1
+            await store_events(store, job_id, attempt + 1, 3)
+            store.transition(job_id, to="succeeded", allowed=["starting"])
+            return before, await following
+
+    before, after = run(main())
+    assert before[-1] == end
+    assert after == list(range(1, store.last_event(job_id) + 1))
+    types = [event.type for event in store.events(job_id).data]
+    assert (types[-1], types.count("end")) == ("end", 1)

@@ -217,6 +217,28 @@ def test_actions_are_passed_to_the_supervisor(bench: Bench) -> None:
     problem(bench.http.post("/v1/jobs/nothing/cancel"), 404)
 
 
+def test_a_job_that_has_ended_is_lengthened(bench: Bench) -> None:
+    push(bench.http)
+    job = submit(bench.http)
+    bench.store.transition(job.id, to="cancelled", allowed=["queued"])
+    path, headers = f"/v1/jobs/{job.id}/resume", {"Idempotency-Key": "k"}
+    more = {"more_epochs": 20}
+    for _ in range(2):
+        assert bench.http.post(path, json=more, headers=headers).status_code == 202
+    first, again = bench.supervisor.lengthened
+    assert first == again
+    assert (first[0], first[1].more_epochs, first[2]) == (job.id, 20, "k")
+    for wrong in ({"more_epochs": 0}, {"epochs": 20}, {"more_epochs": 1, "more_steps": 1}):
+        problem(bench.http.post(path, json=wrong), 422)
+    problem(bench.http.post("/v1/jobs/nothing/resume", json=more), 404)
+    bench.http.delete("/v1/datasets/digits")
+    gone = problem(bench.http.post(path, json=more), 409)
+    assert gone["code"] == "dataset_gone"
+    assert "Store that content again" in gone["detail"]
+    push(bench.http, "other")  # the same content
+    assert bench.http.post(path, json=more).status_code == 202
+
+
 def test_deleting_a_finished_job_removes_its_files(bench: Bench) -> None:
     push(bench.http)
     job = submit(bench.http)

@@ -147,6 +147,8 @@ def main() -> None:
         (folder / "child").write_text(str(child.pid))
     threading.Thread(target=read_commands, daemon=True).start()
     steps, every = label("steps", 5), label("checkpoint_every", 1)
+    if start["lengthened_step"] is not None:
+        steps = start["spec"]["steps"]
     kept = sorted(folder.glob("step-*.safetensors"))
     resumed = int(kept[-1].read_text()) if kept else None
     send(

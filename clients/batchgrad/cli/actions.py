@@ -51,15 +51,35 @@ def pause(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
     say(f"Next: batchgrad resume {job}")
 
 
-def resume(ctx: typer.Context, job: JobId, *, output: Output = "table") -> None:
-    """Resume a paused job.
+def resume(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Train a job that has ended for N more epochs."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Train a job that has ended for N more steps."),
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Resume a paused job, or train on a job that has ended.
 
-    Its result has the same bits as without the pause.
+    A paused job's result has the same bits as without the pause. A job that has ended goes on from
+    its newest checkpoint, as the same job.
 
-    batchgrad resume job_2x…
+    batchgrad resume job_2x… --epochs 20
     """
+    if epochs is not None and steps is not None:
+        raise typer.BadParameter("give either --epochs or --steps.", param_hint="--steps")
     with connect(ctx) as client:
-        _show_status(client.resume(job), output)
+        resumed = client.resume(job, more_epochs=epochs, more_steps=steps)
+        _show_status(resumed, output)
+    if epochs or steps:
+        for warning in resumed.warnings:
+            say(f"warning: {warning}")
     say(f"Next: batchgrad wait {job}")
 
 

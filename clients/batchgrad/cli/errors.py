@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from batchgrad.contract import FieldError
 
-_ENDED = "it has ended; submit it again instead."
+_ENDED = "it has ended; `batchgrad resume {subject} --epochs N` trains it further."
 _REMEDIES = {
     "job_not_found": "`batchgrad list` shows all jobs.",
     "dataset_not_found": "`batchgrad datasets list` shows all datasets, "
@@ -25,6 +25,7 @@ _REMEDIES = {
     "job_succeeded": _ENDED,
     "job_failed": _ENDED,
     "job_cancelled": _ENDED,
+    "job_not_ended": "`batchgrad wait {subject}` waits for its end.",
     "job_cancelling": "submit it again instead.",
     "job_pausing": "`batchgrad wait {subject}` returns when it is paused.",
     "job_not_finished": "only a job that has ended can be deleted. End it with "

@@ -18,6 +18,7 @@ __all__ = [
     "InitialParameters",
     "JobSpec",
     "Kept",
+    "ResumeRequest",
     "WorkerRange",
 ]
 
@@ -90,6 +91,23 @@ class EarlyStopping(Wire):
     metric: ValidationMetric = "validation_loss"
     patience: Integer = Field(default=5, ge=1)
     min_delta: Number = Field(default=0.0, ge=0)
+
+
+class ResumeRequest(Wire):
+    """How to resume a job: without a key where it was paused; with one, further than it ended.
+
+    A job that has ended trains on from its newest checkpoint: for `more_epochs`, after the epoch
+    of the checkpoint, or for `more_steps` after its step.
+    """
+
+    more_epochs: Integer | None = Field(default=None, ge=1, le=10**7)
+    more_steps: Integer | None = Field(default=None, ge=1, le=10**9)
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.more_epochs is not None and self.more_steps is not None:
+            raise ValueError("got both of more_epochs and more_steps: give one.")
+        return self
 
 
 class JobSpec(Wire):

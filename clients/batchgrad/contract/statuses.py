@@ -19,6 +19,8 @@ JobStatus = Literal[
 ]
 JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
 
+_LONGER = "resume with more epochs or steps"
+
 TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = {
     "queued": {  # a new job begins here
         "starting": "an attempt begins",
@@ -60,16 +62,14 @@ TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = {
         "succeeded": "the engine was done before it could end",
         "failed": "the engine failed before it could end",
     },
-    "succeeded": {},
-    "failed": {},
-    "cancelled": {},
+    "succeeded": {"queued": _LONGER},
+    "failed": {"queued": _LONGER},
+    "cancelled": {"queued": _LONGER},
 }
 """Each status, the statuses that may follow it, and what causes each change."""
 
-TERMINAL: frozenset[JobStatus] = frozenset(
-    status for status in JOB_STATUSES if not TRANSITIONS[status]
-)
-"""Statuses of a job that has ended; it can be deleted."""
+TERMINAL: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
+"""Statuses of a job that has ended: it changes no more by itself, and can be deleted."""
 
 
 def statuses_before(status: JobStatus) -> frozenset[JobStatus]:

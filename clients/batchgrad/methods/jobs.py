@@ -62,9 +62,24 @@ class JobMethods(BaseMethods):
         """Write a checkpoint and stop at the next step boundary; `resume` goes on from there."""
         return decode(Job, await self._session.send("POST", f"{job_path(job_id)}/pause"))
 
-    async def resume(self, job_id: str) -> Job:
-        """Queue a paused job again; its result has the same bits as without the pause."""
-        return decode(Job, await self._session.send("POST", f"{job_path(job_id)}/resume"))
+    async def resume(
+        self, job_id: str, *, more_epochs: int | None = None, more_steps: int | None = None
+    ) -> Job:
+        """Queue a paused job again; its result has the same bits as without the pause.
+
+        With `more_epochs` or `more_steps`: queue a job that has ended, to train so much further
+        from its newest checkpoint, as the same job.
+        """
+        path = f"{job_path(job_id)}/resume"
+        more = {
+            "more_epochs": arguments.optional(_positive, "more_epochs", more_epochs),
+            "more_steps": arguments.optional(_positive, "more_steps", more_steps),
+        }
+        body = {name: value for name, value in more.items() if value is not None}
+        if not body:
+            return decode(Job, await self._session.send("POST", path))
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return decode(Job, await self._session.send_json("POST", path, body, headers=headers))
 
     async def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its steps and checkpoints."""
@@ -82,3 +97,7 @@ class JobMethods(BaseMethods):
             "POST", "/v1/gradients", spec_body(request), timeout=timeout
         )
         return decode(GradientsResponse, response)
+
+
+def _positive(name: str, value: Any) -> int:
+    return arguments.whole(name, value, least=1)

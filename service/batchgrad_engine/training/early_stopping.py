@@ -40,6 +40,11 @@ class EarlyStopping:
                 f"(early_stopping.patience = {self._spec.patience})."
             )
 
+    def train_on(self) -> None:
+        """After a stop, wait for the whole patience again; the best figure stays the reference."""
+        if self.reason is not None:
+            self.reason, self._waited = None, 0
+
     def state(self) -> dict[str, Any]:
         """State for a checkpoint, as JSON values; floats keep their bits."""
         best = None if self._best == -inf else self._best

@@ -62,6 +62,10 @@ class Validation:
         self._evaluated_step = state["step"]
         self._stopping.restore(state["early_stopping"])
 
+    def train_on(self) -> None:
+        """Train on after an early stop, because the user wants more."""
+        self._stopping.train_on()
+
     def _evaluate(self, step: int) -> None:
         figures = self._coordinator.evaluate()
         if figures.validation_loss is None:

@@ -5,7 +5,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -150,18 +150,26 @@ class Datasets:
     @contextmanager
     def using(self, name: str) -> Iterator[tuple[Dataset, Path]]:
         """Yield a dataset and its directory, kept inside the block. Raises NotFoundError."""
+        with ExitStack() as held:
+            with self._lock:
+                dataset = self._store.dataset(name)
+                directory = held.enter_context(self.holding(dataset.digest))
+            yield dataset, directory
+
+    @contextmanager
+    def holding(self, digest: str) -> Iterator[Path]:
+        """Yield the directory of a content, which may be gone, or else is kept inside the block."""
         with self._lock:
-            dataset = self._store.dataset(name)
-            self._users[dataset.digest] += 1
+            self._users[digest] += 1
         try:
-            yield dataset, self.directory(dataset.digest)
+            yield self.directory(digest)
         finally:
             with self._lock:
-                self._users[dataset.digest] -= 1
-                dropped = dataset.digest in self._dropped_later and not self._users[dataset.digest]
-                self._dropped_later -= {dataset.digest} if dropped else set()
+                self._users[digest] -= 1
+                dropped = digest in self._dropped_later and not self._users[digest]
+                self._dropped_later -= {digest} if dropped else set()
             if dropped:
-                self.drop_unused(dataset.digest)
+                self.drop_unused(digest)
 
     def delete(self, name: str) -> None:
         """Remove the name, and the content if no other name and no job needs it.

@@ -20,11 +20,11 @@ def is_json(content_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """OpenAPI's requestBody for a route that reads its body itself; `app.py` adds the schema."""
     schema = {"$ref": SCHEMA_REFERENCE.format(model=model.__name__)}
     content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def read_body(model: type[Body], content: bytes) -> Body:

@@ -92,6 +92,7 @@ class AttemptContext:
             ),
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
+            lengthened_step=inputs.lengthened_step,
             worker_heartbeat_timeout_seconds=settings.worker_heartbeat_timeout_seconds,
             worker_start_timeout_seconds=settings.worker_start_timeout_seconds,
         )

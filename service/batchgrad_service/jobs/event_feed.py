@@ -70,6 +70,10 @@ class EventFeeds:
                 elif not await feed.has_news(keep_alive_seconds):
                     yield b": keep-alive\n\n"
 
+    def resumed(self, job_id: str) -> None:
+        """A job that had ended goes on: new readers need a new feed. Call it in the event loop."""
+        self._feeds.pop(job_id, None)
+
     @contextmanager
     def _feed(self, job_id: str) -> Iterator["_Feed"]:
         feed = self._feeds.get(job_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from batchgrad.contract import Job
+from batchgrad.contract import Job, ResumeRequest
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.jobs.attempt import Attempt
@@ -36,9 +36,9 @@ ENGINE_EXIT_SECONDS = 5.0
 class Supervisor:
     """Runs at most `settings.max_running_jobs` jobs, first come first served.
 
-    Call `start` and `stop` once each; `cancel`, `pause`, `resume`, `end_engine`, `ledger`,
-    `notify` and `ready` from any thread. Every change of a job's status is conditional in the
-    database, so that two threads that change the same job have one outcome.
+    Call `start` and `stop` once each; `cancel`, `pause`, `resume`, `lengthen`, `end_engine`,
+    `ledger`, `notify` and `ready` from any thread. Every change of a job's status is conditional
+    in the database, so that two threads that change the same job have one outcome.
     """
 
     def __init__(
@@ -143,6 +143,12 @@ class Supervisor:
     def resume(self, job_id: str) -> Job:
         """See `UserCommands.resume`."""
         return self._commands.resume(job_id)
+
+    def lengthen(
+        self, job_id: str, more: ResumeRequest, idempotency_key: str | None, body_digest: str
+    ) -> Job:
+        """See `UserCommands.lengthen`."""
+        return self._commands.lengthen(job_id, more, idempotency_key, body_digest)
 
     def end_engine(self, job_id: str, seconds: float = ENGINE_EXIT_SECONDS) -> None:
         """Wait until an ended job has no engine that may write to its files; kill it if needed."""

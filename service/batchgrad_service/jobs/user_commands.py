@@ -1,11 +1,12 @@
-"""Carry out what users command: cancel, pause and resume a job."""
+"""Carry out what users command: cancel, pause, resume and lengthen a job."""
 
 import threading
 from collections.abc import Callable, Mapping
 from typing import Literal, NoReturn
 
-from batchgrad.contract import TERMINAL, Job
+from batchgrad.contract import TERMINAL, Job, ResumeRequest
 from batchgrad_service.jobs.attempt import Attempt
+from batchgrad_service.jobs.lengthening import longer
 from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store import Store
@@ -82,7 +83,7 @@ class UserCommands:
             NotFoundError: there is no such job.
             ConflictError: the job has ended, is being cancelled, or is not paused yet.
         """
-        job = self._store.transition(job_id, to="queued")
+        job = self._store.transition(job_id, to="queued", allowed={"paused"})
         if job is None:
             job = self._store.job(job_id)
             if job.status in TERMINAL or job.status in {"cancelling", "pausing"}:
@@ -91,6 +92,60 @@ class UserCommands:
         self._lifecycle.reset(job_id)
         self._notify()
         return job
+
+    def lengthen(
+        self, job_id: str, more: ResumeRequest, idempotency_key: str | None, body_digest: str
+    ) -> Job:
+        """Queue a job that has ended, to train on from its newest checkpoint.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has not ended, or has no checkpoint.
+            InvalidError: it would be too long; the key was used for another request.
+        """
+        if idempotency_key is not None:
+            earlier = self._store.replayed_job(idempotency_key, body_digest)
+            if earlier is not None:
+                return earlier
+        job, kept = self._store.job(job_id), self._store.checkpoints(job_id)
+        if job.status not in TERMINAL:
+            raise ConflictError(
+                f"Job {job_id} is {job.status}: only a job that has ended can train for more "
+                "epochs or steps. Wait for its end.",
+                code="job_not_ended",
+            )
+        if not kept:
+            raise ConflictError(
+                f"Job {job_id} {job.status} before its first checkpoint: submit it again instead.",
+                code="ended_without_checkpoint",
+            )
+        step = kept[0].checkpoint.step
+        wanted = longer(job.spec, step, self._steps_per_epoch(job), more)
+        changed = self._store.lengthen(
+            job_id,
+            wanted.spec,
+            steps_planned=wanted.steps_planned,
+            from_step=wanted.from_step,
+            warnings=wanted.warnings,
+            idempotency_key=idempotency_key,
+            body_digest=body_digest,
+        )
+        if changed is None:  # deleted, or resumed by another request
+            raise ConflictError(
+                f"Job {job_id} has changed meanwhile: read it, then try again.",
+                code="job_not_ended",
+            )
+        self._lifecycle.reset(job_id)
+        self._notify()
+        return changed
+
+    def _steps_per_epoch(self, job: Job) -> int:
+        """From the length in epochs, or else from the plan, one of a job's first events."""
+        if job.spec.epochs is not None:
+            return job.steps_planned // job.spec.epochs
+        first = self._store.events(job.id, limit=10).data
+        plans = [event.data for event in first if event.type == "plan"]
+        return int(plans[0]["steps_per_epoch"])
 
     def _send(self, job_id: str, command: Literal["pause", "cancel"]) -> Job | None:
         """Mark a job that is under way and tell its engine, if this service started one.
@@ -110,7 +165,7 @@ def _refuse(job: Job, what: str) -> NoReturn:
     remedy = {
         "pausing": "wait until it is paused.",
         "cancelling": "submit it again instead.",
-    }.get(job.status, "it has ended; submit it again instead.")
+    }.get(job.status, "it has ended; resume it with more_epochs or more_steps to train on.")
     raise ConflictError(
         f"Job {job.id} is {job.status} and cannot be {what}: {remedy}", code=f"job_{job.status}"
     )

@@ -15,6 +15,7 @@ from batchgrad.contract import (
     Job,
     JobSpec,
     Plan,
+    ResumeRequest,
     Version,
 )
 from batchgrad_service.datasets.datasets import Datasets
@@ -55,7 +56,10 @@ class Questions(Worker, Protocol):
 
 
 class Supervisor(Protocol):
-    """Runs the jobs. `cancel`, `pause`, `resume` raise NotFoundError and ConflictError."""
+    """Runs the jobs.
+
+    `cancel`, `pause`, `resume` and `lengthen` raise NotFoundError and ConflictError.
+    """
 
     def notify(self) -> None:
         """Start queued jobs."""
@@ -68,6 +72,11 @@ class Supervisor(Protocol):
 
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again."""
+
+    def lengthen(
+        self, job_id: str, more: ResumeRequest, idempotency_key: str | None, body_digest: str
+    ) -> Job:
+        """Queue a job that has ended, to train on."""
 
     def end_engine(self, job_id: str) -> None:
         """Wait until an ended job has no engine any more."""

@@ -18,10 +18,11 @@ from batchgrad.contract import (
     JobStatus,
     Page,
     Plan,
+    ResumeRequest,
 )
-from batchgrad_service.http.json_bodies import json_body
+from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import json_response
-from batchgrad_service.problems import InvalidError
+from batchgrad_service.problems import ConflictError, InvalidError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.plans import data_of, read_initial_parameters
 from batchgrad_service.validation.job_data import JobData
@@ -70,7 +71,11 @@ async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job
 
 def _digest(spec: JobSpec) -> str:
     """The digest of the whole spec, which may have megabytes of parameters."""
-    return f"sha256:{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()}"
+    return _digest_of(spec.model_dump_json())
+
+
+def _digest_of(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _store(
@@ -171,7 +176,39 @@ def pause_job(job_id: str, services: ServicesDep) -> Response:
     return json_response(services.supervisor.pause(job_id), 202)
 
 
-@router.post("/{job_id}/resume", status_code=202, response_model=Job)
-def resume_job(job_id: str, services: ServicesDep) -> Response:
-    """Queue a paused job again; it continues at its last step."""
-    return json_response(services.supervisor.resume(job_id), 202)
+@router.post(
+    "/{job_id}/resume",
+    status_code=202,
+    response_model=Job,
+    openapi_extra=json_body(ResumeRequest, required=False),
+)
+async def resume_job(
+    job_id: str, request: Request, services: ServicesDep, idempotency_key: Key = None
+) -> Response:
+    """Queue a paused job again, or, with `more_epochs` or `more_steps`, one that has ended.
+
+    It trains on from its newest checkpoint; it stays one job, with one history. The request may be
+    sent again with the same Idempotency-Key.
+    """
+    async with services.bodies.json(request) as body:
+        more = await run_in_threadpool(read_body, ResumeRequest, body or b"{}")
+    if more.more_epochs is None and more.more_steps is None:
+        return json_response(await run_in_threadpool(services.supervisor.resume, job_id), 202)
+    job = await run_in_threadpool(_lengthen, job_id, services, more, idempotency_key)
+    services.feeds.resumed(job_id)
+    return json_response(job, 202)
+
+
+def _lengthen(job_id: str, services: Services, more: ResumeRequest, key: str | None) -> Job:
+    """Queue a job that has ended, whose dataset is still there."""
+    services.disk.require()
+    inputs = services.store.job_inputs(job_id)
+    with services.datasets.holding(inputs.dataset_digest) as directory:
+        if not directory.exists():
+            raise ConflictError(
+                f"Job {job_id} cannot train on: the content of {inputs.spec.dataset!r} that it "
+                "trained on was deleted or replaced. Store that content again, under any name.",
+                code="dataset_gone",
+            )
+        digest = _digest_of(f"{job_id} {more.model_dump_json()}")
+        return services.supervisor.lengthen(job_id, more, key, digest)

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
-from batchgrad_service.problems import ConflictError, IdempotencyConflictError
+from batchgrad_service.problems import ConflictError
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import (
     JobInputs,
@@ -15,6 +15,7 @@ from batchgrad_service.store.records import (
     from_cursor,
     job_of,
     job_row,
+    replayed,
     to_cursor,
 )
 from batchgrad_service.store.schema import events, idempotency_keys, job_labels, jobs, step_blocks
@@ -60,7 +61,7 @@ class JobRows(Database):
         and False; if it came with another body, raise IdempotencyConflictError.
         """
         with self.writing() as connection:
-            earlier = _replayed(connection, idempotency_key, body_digest)
+            earlier = replayed(connection, idempotency_key, body_digest)
             if earlier is not None:
                 return earlier, False
             now = self._clock()
@@ -105,7 +106,7 @@ class JobRows(Database):
     def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:
         """Return the job that this key created, if any. Raises IdempotencyConflictError."""
         with self.reading() as connection:
-            return _replayed(connection, idempotency_key, body_digest)
+            return replayed(connection, idempotency_key, body_digest)
 
     def job(self, job_id: str) -> Job:
         """One job; NotFoundError when there is none."""
@@ -123,6 +124,7 @@ class JobRows(Database):
             initial_parameters=row["initial_parameters"],
             request_id=row["request_id"],
             attempt=row["attempts"],
+            lengthened_step=row["lengthened_step"],
         )
 
     def jobs(
@@ -155,12 +157,12 @@ class JobRows(Database):
         Its blocks and events are deleted first, a few at a time, so that others can write
         meanwhile; after an interruption, delete it again. `give_back` then frees the disk space.
         """
-        with self.reading() as connection:
-            status = job_row(connection, job_id)["status"]
         for table, key in ((step_blocks, step_blocks.c.last), (events, events.c.seq)):
             some = select(key).where(table.c.job_id == job_id).limit(DELETED_ROWS)
-            while status in TERMINAL:
+            while True:
                 with self.writing() as connection:
+                    if job_row(connection, job_id)["status"] not in TERMINAL:
+                        break  # refused below; it may have been resumed meanwhile
                     change = delete(table).where(table.c.job_id == job_id, key.in_(some))
                     if connection.execute(change).rowcount < DELETED_ROWS:
                         break
@@ -189,19 +191,3 @@ class JobRows(Database):
         query = select(jobs.c.id).where(jobs.c.initial_parameters == digest).limit(1)
         with self.reading() as connection:
             return connection.execute(query).first() is not None
-
-
-def _replayed(connection: Connection, key: str | None, body_digest: str) -> Job | None:
-    if key is None:
-        return None
-    known = connection.execute(
-        select(idempotency_keys).where(idempotency_keys.c.key == key)
-    ).first()
-    if known is None:
-        return None
-    if known.body_digest != body_digest:
-        raise IdempotencyConflictError(
-            f"Idempotency-Key {key!r} came with another job before ({known.job_id}): "
-            "send the same body again, or a new key for a new job."
-        )
-    return job_of(job_row(connection, known.job_id))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from sqlalchemy.engine import Result
 
 from batchgrad.contract import FIGURES, Checkpoint, Dataset, Event, EventType, Job, JobSpec
-from batchgrad_service.problems import InvalidError, NotFoundError
+from batchgrad_service.problems import IdempotencyConflictError, InvalidError, NotFoundError
 from batchgrad_service.store import schema
 
 PutOutcome = Literal["created", "same", "replaced", "conflict"]
@@ -28,6 +28,7 @@ class JobInputs:
     initial_parameters: str | None
     request_id: str | None
     attempt: int
+    lengthened_step: int | None = None
 
     @property
     def dataset_digests(self) -> list[str]:
@@ -78,6 +79,27 @@ def no_job(job_id: str) -> NotFoundError:
     return NotFoundError(
         f"There is no job {job_id!r}; GET /v1/jobs lists all jobs.", code="job_not_found"
     )
+
+
+def replayed(connection: Connection, key: str | None, body_digest: str) -> Job | None:
+    """Return the job of the request that had this idempotency key before; None for a new one.
+
+    Raises:
+        IdempotencyConflictError: it came with another body.
+    """
+    if key is None:
+        return None
+    known = connection.execute(
+        select(schema.idempotency_keys).where(schema.idempotency_keys.c.key == key)
+    ).first()
+    if known is None:
+        return None
+    if known.body_digest != body_digest:
+        raise IdempotencyConflictError(
+            f"Idempotency-Key {key!r} came with another request before ({known.job_id}): "
+            "send the same body again, or a new key for a new request."
+        )
+    return job_of(job_row(connection, known.job_id))
 
 
 def append_event(

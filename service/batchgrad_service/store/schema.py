@@ -82,6 +82,7 @@ jobs = Table(
     Column("parameters_step", BigInteger),  # the step after which they were kept
     Column("last_parameters_digest", String(80)),
     Column("best", JSON),  # the evaluation whose parameters are kept
+    Column("lengthened_step", BigInteger),  # from which it trains further after its end
     # The newest message, step and evaluation that are stored, so that none is stored twice.
     # The first two have other names in the database, where migration 0006 named them.
     Column("heard_attempt", Integer, key="stored_attempt", nullable=False, server_default="0"),

@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import Connection, func, insert, update
 
-from batchgrad.contract import TERMINAL, TRANSITIONS, Job, JobStatus
+from batchgrad.contract import TERMINAL, TRANSITIONS, Job, JobSpec, JobStatus
 from batchgrad.contract.statuses import statuses_before
 from batchgrad_service.store.database import Database
-from batchgrad_service.store.records import append_event, job_of, job_row
-from batchgrad_service.store.schema import jobs
+from batchgrad_service.store.records import append_event, job_of, job_row, replayed
+from batchgrad_service.store.schema import events, idempotency_keys, jobs
 
 
 class IllegalTransitionError(ValueError):
@@ -33,12 +33,56 @@ class Transitions(Database):
 
         By default `allowed` has every status from which TRANSITIONS allows the change. Adds the
         `state` event {status, reason, **data} in the same transaction and, when the job ends, its
-        last event, `end`. Returns None and changes nothing if the condition does not hold.
+        last event, `end`, which becomes `state` if the job is resumed: no event follows `end`.
+        Returns None and changes nothing if the condition does not hold.
 
         Raises:
             IllegalTransitionError: TRANSITIONS does not allow `to` after a status in `allowed`.
         """
-        return self._transition(job_id, to, allowed, reason, attempt, data, {})
+        with self.writing(job_id) as connection:
+            return self._change(connection, job_id, to, allowed, reason, attempt, data, {})
+
+    def lengthen(
+        self,
+        job_id: str,
+        spec: JobSpec,
+        *,
+        steps_planned: int,
+        from_step: int,
+        warnings: list[str],
+        idempotency_key: str | None,
+        body_digest: str,
+    ) -> Job | None:
+        """Queue a job that has ended with a longer `spec`, to train on from step `from_step`.
+
+        Returns None and changes nothing if the job has not ended. If the `idempotency_key` came
+        before with the same `body_digest`, returns the job as it is.
+
+        Raises:
+            IdempotencyConflictError: the key came before with another body.
+        """
+        more = {
+            "spec": spec.model_dump(mode="json"),
+            "steps_planned": steps_planned,
+            "lengthened_step": from_step,
+        }
+        data = {"detail": f"The job trains on from step {from_step} to step {steps_planned}."}
+        with self.writing(job_id) as connection:
+            earlier = replayed(connection, idempotency_key, body_digest)
+            if earlier is not None:
+                return earlier
+            before = job_row(connection, job_id)["warnings"]
+            new = [warning for warning in warnings if warning not in before]
+            more["warnings"] = [*before, *new]
+            job = self._change(connection, job_id, "queued", TERMINAL, None, None, data, more)
+            if job is None:
+                return None
+            for warning in warnings:
+                append_event(connection, job_id, "warning", {"detail": warning}, self._clock())
+            if idempotency_key is not None:
+                key = {"key": idempotency_key, "body_digest": body_digest, "job_id": job_id}
+                connection.execute(insert(idempotency_keys).values(**key))
+            return job
 
     def begin_attempt(self, job_id: str) -> int | None:
         """Change a waiting job's status to `starting`; return the new attempt's number.
@@ -46,11 +90,13 @@ class Transitions(Database):
         None if the job does not wait, that is, if it is neither `queued` nor `recovering`.
         """
         more = {"attempts": jobs.c.attempts + 1}
-        job = self._transition(job_id, "starting", None, None, None, None, more)
+        with self.writing(job_id) as connection:
+            job = self._change(connection, job_id, "starting", None, None, None, None, more)
         return None if job is None else job.attempts
 
-    def _transition(
+    def _change(
         self,
+        connection: Connection,
         job_id: str,
         to: JobStatus,
         allowed: Collection[JobStatus] | None,
@@ -66,27 +112,28 @@ class Transitions(Database):
                     f"A job that is {status} cannot become {to}; TRANSITIONS allows "
                     f"{', '.join(TRANSITIONS[status]) or 'nothing'} after {status}."
                 )
-        with self.writing(job_id) as connection:
-            now = self._clock()
-            change = (
-                update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.status.in_(before))
-                .values(status=to, reason=reason, queued_because=None, **more)
-                .values(detail=(data or {}).get("detail"))
-            )
-            if attempt is not None:
-                change = change.where(jobs.c.attempts == attempt)
-            if to == "running":
-                change = change.values(started_at=func.coalesce(jobs.c.started_at, now))
-            if to in TERMINAL:
-                change = change.values(finished_at=now)
-            if connection.execute(change).rowcount == 0:
-                return None
-            state = {"status": to, "reason": reason}
-            append_event(connection, job_id, "state", {**state, **(data or {})}, now)
-            if to in TERMINAL:
-                append_event(connection, job_id, "end", state, now)
-            return job_of(job_row(connection, job_id))
+        now = self._clock()
+        change = (
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.status.in_(before))
+            .values(status=to, reason=reason, queued_because=None, **more)
+            .values(detail=(data or {}).get("detail"))
+            .values(finished_at=now if to in TERMINAL else None)
+        )
+        if attempt is not None:
+            change = change.where(jobs.c.attempts == attempt)
+        if to == "running":
+            change = change.values(started_at=func.coalesce(jobs.c.started_at, now))
+        if connection.execute(change).rowcount == 0:
+            return None
+        if to == "queued":
+            ended = update(events).where(events.c.job_id == job_id, events.c.type == "end")
+            connection.execute(ended.values(type="state"))
+        state = {"status": to, "reason": reason}
+        append_event(connection, job_id, "state", {**state, **(data or {})}, now)
+        if to in TERMINAL:
+            append_event(connection, job_id, "end", state, now)
+        return job_of(job_row(connection, job_id))
 
     def set_queued_because(self, job_id: str, text: str | None) -> None:
         """Say why a queued job waits; a job that is not queued stays unchanged."""
