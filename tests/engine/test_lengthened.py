@@ -9,6 +9,7 @@ import pytest
 from batchgrad_engine.training.early_stopping import EarlyStopping
 from tests.engine.attempts import ScriptedCommands, attempt, bits, evaluations, finished, newest
 from tests.engine.small_job import spec
+from tests.engine.test_early_stopping import evaluated
 
 EPOCH = 5  # steps
 DECAY = {"kind": "step", "every": 7, "factor": 0.5, "warmup_steps": 3}
@@ -89,7 +90,7 @@ def test_after_an_early_stop_patience_starts_anew_and_the_best_is_kept(
 def test_only_a_stop_starts_patience_anew() -> None:
     stopping = EarlyStopping(spec(early_stopping={"patience": 3}).early_stopping)
     for epoch, loss in enumerate([1.0, 2.0], 1):
-        stopping.observe(epoch, loss, None)
+        stopping.observe(epoch, evaluated(loss))
     before = stopping.state()
     stopping.train_on()
     assert stopping.state() == before

@@ -11,12 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from batchgrad.contract import TERMINAL, Job
-from batchgrad.display.numbers import learned, validation
+from batchgrad.contract import TERMINAL, VALIDATION_FIGURES, Job
+from batchgrad.display.numbers import learned
 from batchgrad.display.tables import columns
 
 MOST_ROWS = 15
-FIGURES = ("validation_loss", "validation_accuracy", "loss")
+FIGURES = (*VALIDATION_FIGURES, "loss")
 
 
 class SweepDisplay:
@@ -84,9 +84,9 @@ class SweepDisplay:
 def result(job: Job, keys: Sequence[str]) -> dict[str, Any]:
     """What a sweep shows of a job; its validation figures are of the parameters that it keeps."""
     row = columns.values(job)
-    loss, accuracy = validation(job)
+    kept = job.best or job
     shown = ("id", "name", *keys, "status", "reason", "step", "steps_planned", "loss")
-    figures = {"validation_loss": loss, "validation_accuracy": accuracy}
+    figures: dict[str, Any] = {name: getattr(kept, name) for name in VALIDATION_FIGURES}
     return {**{name: row.get(name) for name in shown}, **figures}
 
 
@@ -98,9 +98,10 @@ def best_first(jobs: Sequence[Job], keys: Sequence[str]) -> tuple[str, list[dict
     """
     rows = [result(job, keys) for job in jobs]
     chosen = {job.spec.best_by for job in jobs} - {None}
-    figure: str = (chosen.pop() if len(chosen) == 1 else None) or "validation_loss"
+    metric = (chosen.pop() if len(chosen) == 1 else None) or "validation_loss"
+    figure, descending = str(metric), VALIDATION_FIGURES[metric].higher_is_better
     if all(row[figure] is None for row in rows):
-        figure = "loss"
-    order = columns.ordered(rows, figure, descending=figure == "validation_accuracy")
+        figure, descending = "loss", False
+    order = columns.ordered(rows, figure, descending=descending)
     order.sort(key=lambda index: jobs[index].status != "succeeded")
     return figure, [rows[index] for index in order]
