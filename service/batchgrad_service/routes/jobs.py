@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Annotated, get_args
 
 import structlog
@@ -200,15 +200,15 @@ async def resume_job(
 
 
 def _lengthen(job_id: str, services: Services, more: ResumeRequest, key: str | None) -> Job:
-    """Queue a job that has ended, whose dataset is still there."""
+    """Queue a job that has ended, whose datasets are still there."""
     services.disk.require()
-    inputs = services.store.job_inputs(job_id)
-    with services.datasets.holding(inputs.dataset_digest) as directory:
-        if not directory.exists():
-            raise ConflictError(
-                f"Job {job_id} cannot train on: the content of {inputs.spec.dataset!r} that it "
-                "trained on was deleted or replaced. Store that content again, under any name.",
-                code="dataset_gone",
-            )
-        digest = _digest_of(f"{job_id} {more.model_dump_json()}")
+    digest = _digest_of(f"{job_id} {more.model_dump_json()}")
+    with ExitStack() as held:
+        for content in services.store.job_inputs(job_id).dataset_digests:
+            if not held.enter_context(services.datasets.holding(content)).exists():
+                raise ConflictError(
+                    f"Job {job_id} cannot train on: a dataset's content {content} was deleted or "
+                    "replaced. Store that content again, under any name.",
+                    code="dataset_gone",
+                )
         return services.supervisor.lengthen(job_id, more, key, digest)
