@@ -65,7 +65,11 @@ class Rule(Wire):
 
 
 class Sgd(Rule):
-    """Stochastic gradient descent, as torch.optim.SGD (weight decay is added to G)."""
+    """Stochastic gradient descent, as torch.optim.SGD.
+
+    With learning rate α, momentum μ, weight decay λ: g = G + λθ; v ← μv + g, v = g at first;
+    θ ← θ - αv, with nesterov θ ← θ - α(g + μv).
+    """
 
     kind: Literal["sgd"]
     learning_rate: Number = Field(gt=0, allow_inf_nan=False)
@@ -81,7 +85,11 @@ class Sgd(Rule):
 
 
 class Adam(Rule):
-    """Adam, as torch.optim.Adam (weight decay is added to G)."""
+    """Adam (Kingma and Ba 2015), as torch.optim.Adam.
+
+    With learning rate α, weight decay λ: g = G + λθ; m ← β₁m + (1 - β₁)g; v ← β₂v + (1 - β₂)g²;
+    at update t θ ← θ - α m̂/(√v̂ + eps) with m̂ = m/(1 - β₁ᵗ), v̂ = v/(1 - β₂ᵗ).
+    """
 
     kind: Literal["adam"]
     learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
@@ -92,7 +100,10 @@ class Adam(Rule):
 
 
 class AdamW(Rule):
-    """Adam with decoupled weight decay, as torch.optim.AdamW."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW.
+
+    θ ← (1 - αλ)θ, then the update of Adam with g = G.
+    """
 
     kind: Literal["adamw"]
     learning_rate: Number = Field(default=1e-3, gt=0, allow_inf_nan=False)
