@@ -173,5 +173,10 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     datasets = sync(Methods.datasets)
     delete_dataset = sync(Methods.delete_dataset)
 
+    # operations on data
+    operation = sync(Methods.operation)
+    operations = sync(Methods.operations)
+    cancel_operation = sync(Methods.cancel_operation)
+
     # one minibatch
     gradients = sync(Methods.gradients)

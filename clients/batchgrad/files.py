@@ -1,25 +1,17 @@
-"""Files of parameters and datasets: formats by name, atomic writes, checks before overwriting."""
+"""Files of parameters: formats by name, atomic writes, checks before overwriting."""
 
 import os
 import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from batchgrad.errors import FileFailed, InvalidArgument, InvalidSpec
-from batchgrad.parsing import arguments
+from batchgrad.errors import FileFailed, InvalidArgument
 
 ParametersFormat = Literal["safetensors", "npz"]
 
 _PARAMETER = re.compile(r"(\d+|standardize|encoding)\.\w+\.npy")
-_OTHER_FORMATS = {
-    ".csv": "numpy.loadtxt({file!r}, delimiter=',', skiprows=1)",
-    ".tsv": "numpy.loadtxt({file!r}, delimiter='\\t', skiprows=1)",
-    ".txt": "numpy.loadtxt({file!r})",
-    ".npy": "numpy.load({file!r})",
-}
-"""The numpy call that reads a file of this format."""
 
 
 def parameters_format(path: Path) -> ParametersFormat:
@@ -99,35 +91,3 @@ def _holds_parameters(path: Path) -> bool:
     with path.open("rb") as file:  # safetensors: the header's length (8 bytes), then its JSON
         length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
     return brace == b"{" and 8 + length <= path.stat().st_size
-
-
-def refuse_other_formats(path: Path) -> None:
-    """Raise InvalidSpec for a file of another format, with the code that converts it to npz."""
-    read = _OTHER_FORMATS.get(path.suffix.lower())
-    if read is not None:
-        raise InvalidSpec(
-            f"{path} is not an npz file; nothing was sent. Convert it: "
-            f"rows = {read.format(file=str(path))}; "
-            f"numpy.savez({str(path.with_suffix('.npz'))!r}, inputs=rows[:, :-1], "
-            "targets=rows[:, -1].astype(int)), or .astype('float32') for targets that are not "
-            "classes. README.md, 'From a CSV', shows classes with names."
-        )
-
-
-def npz_content(content: Any) -> bytes | Path:
-    """The content of a dataset, from what `put_dataset` was given: bytes, or the path of an npz.
-
-    Raises:
-        InvalidArgument: it is neither.
-        InvalidSpec: the file's name is of another format.
-    """
-    if isinstance(content, bytes | bytearray | memoryview):
-        return bytes(content)
-    if hasattr(content, "read"):
-        raise InvalidArgument(
-            f"content is an open {type(content).__name__}; expected a path, or the bytes: "
-            "content.read()."
-        )
-    path = arguments.path("content", content)
-    refuse_other_formats(path)
-    return path

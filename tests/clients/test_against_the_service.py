@@ -162,3 +162,27 @@ def test_the_demo_command_succeeds(tmp_path: Path) -> None:
     }
     assert "‖covariance‖" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_file_is_uploaded_and_read_with_progress(
+    run: Run, service: Client, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "large.npz"
+    np.savez(file, inputs=np.ones((30_000, 10), np.float32), targets=np.arange(30_000) % 3)
+    pushed = run("datasets", "push", "large", str(file), "--dry-run", "-o", "json")
+    assert json.loads(pushed.stdout)["classes"] == 3, pushed.stderr
+    with pytest.raises(errors.NotFound):
+        service.dataset("large")
+    told: list[str] = []
+    stored = service.put_dataset("large", file, on_progress=lambda stage, *_: told.append(stage))
+    assert stored.examples == 30_000
+    assert {"hash", "read"} <= set(told)
+    assert service.dataset("large") == stored
+    first, second = service.operations()
+    assert (first.status, first.rows, second.status) == ("succeeded", 30_000, "succeeded")
+    uploads = list(folder.glob("**/uploads/*"))
+    assert [path.stat().st_size for path in uploads] == [file.stat().st_size]
+    for one in (first, second):
+        service.cancel_operation(one.id)
+    assert list(service.operations()) == []
+    service.delete_dataset("large")

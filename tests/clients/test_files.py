@@ -1,4 +1,4 @@
-"""Files that a download may overwrite, and files that are not npz: checked before sending."""
+"""Files that a download may overwrite."""
 
 import io
 import json
@@ -80,27 +80,3 @@ def test_a_download_refuses_the_suffix_of_another_format(
     script = kit.Script(kit.answer(200, kit.job()), httpx2.Response(200, content=b"newer"))
     to = ["--to", str(tmp_path / name), "--format", "npz"]
     assert run(script, "download", "job_1", *to).stderr == "Written as npz.\n"
-
-
-@pytest.mark.parametrize("name", ["data.csv", "data.TSV", "data.txt", "data.npy"])
-def test_other_formats_are_not_sent_and_the_error_has_code_that_converts_them(
-    kit: Any, run: Any, tmp_path: Path, name: str
-) -> None:
-    file = tmp_path / name
-    rows = np.array([[1.5, 2.0, 0.0], [3.0, 4.0, 1.0]])
-    if name == "data.npy":
-        np.save(file, rows)
-    else:
-        separator = {"data.csv": ",", "data.TSV": "\t"}.get(name, " ")
-        headings = [] if name == "data.txt" else [separator.join("abc")]
-        lines = [separator.join(map(str, row)) for row in rows.tolist()]
-        file.write_text("\n".join([*headings, *lines]))
-    script = kit.Script(kit.answer(201, kit.DATASET))
-    done = run(script, "datasets", "push", "data", str(file))
-    assert (done.exit_code, script.seen) == (2, [])
-    assert f"{file} is not an npz file; nothing was sent. Convert it: rows = " in done.stderr
-    code = done.stderr.partition("Convert it: ")[2].partition(", or .astype")[0]
-    exec(code, {"numpy": np})  # noqa: S102 (the error's own words)
-    with np.load(tmp_path / "data.npz") as made:
-        assert made["inputs"].tolist() == rows[:, :2].tolist()
-        assert made["targets"].tolist() == [0, 1]

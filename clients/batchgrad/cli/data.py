@@ -1,12 +1,12 @@
 """The commands datasets push, list, delete, and gradients."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from batchgrad import timeouts
+from batchgrad.cli import push
 from batchgrad.cli.common import GradientsHelp, Output, Timeout, connect, write
 
 datasets = typer.Typer(
@@ -20,35 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command(cls=GradientsHelp)(gradients)
 
 
-@datasets.command()
-def push(
-    ctx: typer.Context,
-    name: Name,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="npz file with inputs, targets and, if you like, weights.",
-        ),
-    ],
-    *,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a dataset with this name.")
-    ] = False,
-    timeout: Timeout = timeouts.LONG_REQUEST,
-    output: Output = "table",
-) -> None:
-    """Store an npz file under a name.
-
-    batchgrad datasets push digits digits.npz
-    """
-    from batchgrad.display import jobs
-
-    with connect(ctx) as client:
-        stored = client.put_dataset(name, file, replace=replace, timeout=timeout)
-    jobs.show_datasets([stored]) if output == "table" else write(stored, output)
+push.register(datasets)
 
 
 @datasets.command("list")

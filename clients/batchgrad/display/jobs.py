@@ -134,7 +134,7 @@ def _workers(spec: "JobSpec") -> str:
 def show_datasets(datasets: "list[Dataset]") -> None:
     """Print datasets, one in each row."""
     if not datasets:
-        say("No datasets. Next: batchgrad datasets push NAME FILE.npz")
+        say("No datasets. Next: batchgrad datasets push NAME FILE")
         return
     table(
         ["name", "examples", "input", "targets", "size", "digest"],

@@ -10,12 +10,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import httpx2
 
 from batchgrad.errors import InvalidArgument
 
+Result = TypeVar("Result")
 Content = bytes | BinaryIO | None
 _PIECE_BYTES = 2**18
 
@@ -38,6 +39,8 @@ class Connection(Protocol):
     def events(self, path: str, **more: Any) -> AbstractAsyncContextManager[EventStream]: ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    async def call(self, work: Callable[[], Result]) -> Result: ...
 
     async def close(self) -> None: ...
 
@@ -69,6 +72,9 @@ class BlockingConnection:
 
     async def sleep(self, seconds: float) -> None:
         self._sleep(seconds)
+
+    async def call(self, work: Callable[[], Result]) -> Result:
+        return work()
 
     async def close(self) -> None:
         self._http.close()
@@ -106,6 +112,9 @@ class AsyncConnection:
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)
+
+    async def call(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.to_thread(work)
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -24,6 +24,11 @@ def dataset_path(name: str) -> str:
     return f"/v1/datasets/{arguments.segment('name', name)}"
 
 
+def operation_path(operation_id: str) -> str:
+    """The path of an operation."""
+    return f"/v1/operations/{arguments.segment('operation_id', operation_id)}"
+
+
 def spec_body(value: Any) -> Any:
     """The keys that were set: for the others the service has its own defaults.
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx2
 
@@ -28,6 +28,7 @@ from batchgrad.parsing.plain import nonfinite, plain
 from batchgrad.version import __version__
 
 Body = bytes | Path | None
+Result = TypeVar("Result")
 Params = Mapping[str, str | int | list[str] | None]
 
 # The request did not arrive, or its answer was lost. Each request of this client may be repeated:
@@ -92,6 +93,10 @@ class Session:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await self._connection.sleep(seconds)
+
+    async def call(self, work: Callable[[], Result]) -> Result:
+        """The result of `work`, which reads or hashes a file: other tasks go on meanwhile."""
+        return await self._connection.call(work)
 
     async def send(
         self,

@@ -1,42 +1,136 @@
 """Store, read and delete datasets."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
 
 from batchgrad import timeouts
-from batchgrad.contract import Dataset, Page
-from batchgrad.files import npz_content
-from batchgrad.http.npz import npz_bytes
+from batchgrad.contract import ColumnKind, Dataset, DateRule, FileFormat, MissingRule, Page
+from batchgrad.data.options import SMALL_BYTES, given, import_request, imported, is_small_npz
+from batchgrad.data.recognition import open_source
+from batchgrad.data.source import Source
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import dataset_path
 from batchgrad.http.responses import decode
-from batchgrad.methods.base import BaseMethods
+from batchgrad.http.uploads import OnProgress, no_progress
+from batchgrad.methods.operations import OperationMethods
 from batchgrad.parsing import arguments
 
 
-class DatasetMethods(BaseMethods):
+class DatasetMethods(OperationMethods):
     """The requests for datasets."""
 
     async def put_dataset(
         self,
         name: str,
-        content: str | Path | bytes | bytearray | memoryview,
+        data: Any,
         *,
+        target: str | Sequence[str] | None = None,
+        target_kind: Literal["classes", "numbers"] | None = None,
+        weight: str | None = None,
+        id: str | None = None,  # noqa: A002 (what the contract calls it too)
+        units: str | None = None,
+        split: str | None = None,
+        drop: Sequence[str] | None = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
+        missing: MissingRule | Mapping[str, MissingRule] | None = None,
+        constant: float | None = None,
+        missing_target: Literal["refuse", "drop"] | None = None,
+        dates: DateRule | None = None,
+        max_categories: int | None = None,
+        rare: int | None = None,
+        format: FileFormat | None = None,  # noqa: A002
+        delimiter: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
+        headings: bool | None = None,
+        gaps: Sequence[str] | None = None,
+        day_first: bool | None = None,
+        size: tuple[int, int] | None = None,
+        mode: Literal["rgb", "gray"] | None = None,
         replace: bool = False,
+        dry_run: bool = False,
+        on_progress: OnProgress = no_progress,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> Dataset:
-        """Store an npz (a path or its bytes: inputs, targets, optional weights) under a name.
+        """Store data under a name.
+
+        `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, npz, a folder of pictures with a
+        folder for each class), a pair of paths of .npy files, a data frame of pandas or polars, an
+        Arrow table, a scikit-learn bunch, a Hugging Face dataset, arrays or tensors (inputs,
+        targets), or the bytes of an npz.
+
+        The columns of a table are inputs, but for `target`, what is to be predicted, `weight`,
+        `id`, `units` (whose rows belong together), `split` (which rows are for validation or
+        test), and those to `drop`. The fields of `TableOptions`, `TextOptions` and
+        `PictureOptions` describe all options.
+
+        The file is sent in pieces. If the connection breaks, it goes on, in a later call too:
+        the service keeps what it has for a day. `on_progress` is called with "hash" or "send" and
+        bytes, or "read" and rows: how many are done, and of how many, None if that is not known.
+        `timeout` is for the answer to each request, and for the service to read the whole file.
 
         The same content again changes nothing; other content is a Conflict without `replace`.
+        With `dry_run` nothing is stored, and the result says what would be.
         """
+        path = dataset_path(name)
+        timeout = arguments.timeout("timeout", timeout)
+        arguments.function("on_progress", on_progress)
+        options: dict[str, Any] = {
+            "table": given(
+                target=target,
+                target_kind=target_kind,
+                weight=weight,
+                id=id,
+                units=units,
+                split=split,
+                drop=drop,
+                kinds=kinds,
+                missing=missing,
+                constant=constant,
+                missing_target=missing_target,
+                dates=dates,
+                max_categories=max_categories,
+                rare=rare,
+            ),
+            "file": given(
+                format=format,
+                text=given(
+                    delimiter=delimiter,
+                    decimal=decimal,
+                    encoding=encoding,
+                    headings=headings,
+                    gaps=gaps,
+                    day_first=day_first,
+                ),
+                pictures=given(size=size, mode=mode),
+            ),
+            "replace": replace,
+            "dry_run": dry_run,
+        }
+        with ExitStack() as stack:
+            source = await self._session.call(lambda: stack.enter_context(open_source(data)))
+            body = import_request(source, **options)
+            if is_small_npz(source, body):
+                return await self._put_npz(path, source, replace=replace, timeout=timeout)
+            digest = await self._uploaded(source, timeout=timeout, on_progress=on_progress)
+            body["file"]["upload"] = digest
+        operation = await self._operated(
+            "PUT", path, body, timeout=timeout, on_progress=on_progress
+        )
+        return imported(operation)
+
+    async def _put_npz(
+        self, path: str, source: Source, *, replace: bool, timeout: float | None
+    ) -> Dataset:
+        """Store a small npz by one request."""
         response = await self._session.send(
             "PUT",
-            dataset_path(name),
+            path,
             params={"replace": "true" if replace else None},
-            body=npz_content(content),
+            body=source.read(0, SMALL_BYTES),
             headers={"Content-Type": "application/x-npz"},
-            timeout=arguments.timeout("timeout", timeout),
+            timeout=timeout,
         )
         return decode(Dataset, response)
 
@@ -47,12 +141,24 @@ class DatasetMethods(BaseMethods):
         targets: Any,
         weights: Any = None,
         *,
+        units: Any = None,
         replace: bool = False,
+        on_progress: OnProgress = no_progress,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> Dataset:
-        """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,)."""
-        content = npz_bytes(inputs, targets, weights)
-        return await self.put_dataset(name, content, replace=replace, timeout=timeout)
+        """Store arrays as a dataset: inputs (n, …), targets (n,) or (n, out), weights (n,).
+
+        `units` (n,) are integers: rows with the same one belong together. Tensors of torch, and
+        whatever numpy can convert, are arrays too.
+        """
+        arrays = given(weights=weights, units=units)
+        return await self.put_dataset(
+            name,
+            {"inputs": inputs, "targets": targets, **arrays},
+            replace=replace,
+            on_progress=on_progress,
+            timeout=timeout,
+        )
 
     async def dataset(self, name: str) -> Dataset:
         """A dataset's shape, kind and digest."""

@@ -1,14 +1,17 @@
-"""Pack arrays into the npz of a dataset; needs numpy."""
+"""Arrays of numpy, tensors of torch and whatever numpy can convert, as an npz."""
 
 import importlib
-import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from batchgrad.data.source import Source, temporary_file
 from batchgrad.errors import InvalidArgument, Unavailable
 
 
-def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
-    """An npz of inputs (n, …), targets (n,) or (n, out), and weights (n,) if given.
+@contextmanager
+def from_arrays(arrays: Mapping[str, Any]) -> Iterator[Source]:
+    """Arrays by name: inputs (n, …), targets (n,) or (n, out), and weights (n,) if given.
 
     The client does not depend on numpy; a user with arrays has it.
 
@@ -22,19 +25,18 @@ def npz_bytes(inputs: Any, targets: Any, weights: Any = None) -> bytes:
         raise Unavailable(
             "Arrays need numpy, which is not installed: pip install numpy, or give an npz file."
         ) from error
-    arrays = {"inputs": inputs, "targets": targets}
-    if weights is not None:
-        arrays["weights"] = weights
-    file = io.BytesIO()
-    numpy.savez(file, **{name: _array(numpy, name, value) for name, value in arrays.items()})
-    return file.getvalue()
+    converted = {name: _array(numpy, name, value) for name, value in arrays.items()}
+    with temporary_file() as file:
+        numpy.savez(file, **converted)
+        yield Source(file, "arrays.npz", "npz")
 
 
 def _array(numpy: Any, name: str, value: Any) -> Any:
     """`value`, which may belong to another library, as a numpy array."""
     try:
-        array = numpy.asarray(value)
-    except Exception as error:  # rows of different lengths, a tensor on a GPU, …
+        # A tensor of torch with a gradient, or on a GPU, is no array yet.
+        array = numpy.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except Exception as error:  # rows of different lengths, a tensor of bfloat16, …
         raise InvalidArgument(f"{name} cannot be converted to an array: {error}") from error
     if array.dtype.hasobject:
         raise InvalidArgument(

@@ -1,0 +1,167 @@
+"""The command datasets push: store a file as a dataset."""
+# ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from batchgrad import timeouts
+from batchgrad.cli.common import Output, connect, write
+
+
+def _column(text: str, **more: Any) -> Any:
+    return typer.Option(metavar="COLUMN", help=text, **more)
+
+
+def register(datasets: typer.Typer) -> None:
+    """Add `push`."""
+    datasets.command()(push)
+
+
+def push(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            help="CSV, TSV, JSON lines, Parquet, Arrow or npz file; a folder with a folder of "
+            "pictures for each class; or .npy files of inputs and targets.",
+        ),
+    ],
+    *,
+    target: Annotated[
+        list[str] | None, _column("What to predict; several columns are several numbers.")
+    ] = None,
+    weight: Annotated[str | None, _column("Each row's weight.")] = None,
+    id: Annotated[str | None, _column("Names a row; not an input.")] = None,  # noqa: A002
+    units: Annotated[
+        str | None, _column("What rows belong to, a person for example; not an input.")
+    ] = None,
+    split: Annotated[
+        str | None, _column("Each row's set: train, validation or test; not an input.")
+    ] = None,
+    drop: Annotated[list[str] | None, _column("Do not use it; repeatable.")] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            metavar="COLUMN=KIND",
+            help="A column's kind, if it is not what its values look like: number, boolean, "
+            "category or date; repeatable.",
+        ),
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[COLUMN=]RULE",
+            help="How gaps are filled: refuse, mean, median, constant or indicator; repeatable "
+            "with columns.",
+        ),
+    ] = None,
+    constant: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Fills gaps of rule constant.")
+    ] = None,
+    missing_target: Annotated[
+        Literal["refuse", "drop"] | None, typer.Option(help="What becomes of rows without target.")
+    ] = None,
+    dates: Annotated[
+        Literal["days", "parts"] | None,
+        typer.Option(help="Dates as days since 1970, or as year, month, day and weekday."),
+    ] = None,
+    max_categories: Annotated[
+        int | None, typer.Option(metavar="N", help="Refuse a text column with more values.")
+    ] = None,
+    rare: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Categories with fewer training rows become one."),
+    ] = None,
+    target_kind: Annotated[
+        Literal["classes", "numbers"] | None, typer.Option(help="What the target is.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHARACTER", help="Between a CSV file's values.")
+    ] = None,
+    decimal: Annotated[
+        Literal[".", ","] | None, typer.Option(help="The decimal mark of a CSV file.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A CSV file's encoding; default utf-8.")
+    ] = None,
+    no_headings: Annotated[
+        bool, typer.Option("--no-headings", help="A CSV file's first line is data.")
+    ] = False,
+    gaps: Annotated[
+        list[str] | None,
+        typer.Option("--gap", metavar="TEXT", help="A text that means no value; repeatable."),
+    ] = None,
+    day_first: Annotated[
+        bool | None,
+        typer.Option("--day-first/--month-first", help="Whether 3/4/2026 is 3 April."),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Literal["npz", "npy", "csv", "tsv", "jsonl", "parquet", "arrow", "pictures"] | None,
+        typer.Option(help="The file's format; default by its name."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Resize pictures to this height and width.")
+    ] = None,
+    mode: Annotated[
+        Literal["rgb", "gray"] | None, typer.Option(help="Colours of pictures.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a dataset with this name.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be taken; store nothing.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Time for the service to read it.")
+    ] = timeouts.LONG_REQUEST,
+    output: Output = "table",
+) -> None:
+    """Store a file under a name, and show what was taken of it.
+
+    A broken transfer goes on where it was, also when the command runs again.
+
+    batchgrad datasets push customers customers.csv --target churned --drop id
+    """
+    from batchgrad.display.data.dataset_table import show_table
+    from batchgrad.display.data.transfer import TransferDisplay
+    from batchgrad.parsing.column_options import numbers, pairs, rules
+
+    with connect(ctx) as client, TransferDisplay() as display:
+        stored = client.put_dataset(
+            name,
+            files[0] if len(files) == 1 else tuple(files),
+            target=None if not target else target if len(target) > 1 else target[0],
+            weight=weight,
+            id=id,
+            units=units,
+            split=split,
+            drop=drop or None,
+            kinds=pairs("--as", kinds),
+            missing=rules("--missing", missing),
+            constant=constant,
+            missing_target=missing_target,
+            dates=dates,
+            max_categories=max_categories,
+            rare=rare,
+            target_kind=target_kind,
+            delimiter="\t" if delimiter == "\\t" else delimiter,
+            decimal=decimal,
+            encoding=encoding,
+            headings=False if no_headings else None,
+            gaps=gaps or None,
+            day_first=day_first,
+            format=format,
+            size=numbers("--size", size),
+            mode=mode,
+            replace=replace,
+            dry_run=dry_run,
+            on_progress=display.update,
+            timeout=timeout,
+        )
+    show_table(stored) if output == "table" else write(stored, output)

@@ -1,0 +1,92 @@
+"""Paths: a file as it is, a folder of pictures as a zip, .npy files as an npz."""
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+from typing import BinaryIO
+
+from batchgrad.data.source import Source, temporary_file
+from batchgrad.errors import FileFailed, InvalidArgument
+
+ARRAYS = ("inputs", "targets", "weights", "units")
+_PIECE_BYTES = 2**20
+_PICTURES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def from_path(path: Path) -> Iterator[Source]:
+    """A file, or a folder of pictures: a folder for each class.
+
+    Raises:
+        FileFailed: it cannot be read.
+        InvalidArgument: a folder without pictures, or a single .npy file.
+    """
+    if path.suffix.lower() == ".npy":
+        raise InvalidArgument(
+            f"{path} holds one array: give a pair of files, inputs and targets, or an npz: "
+            f"numpy.savez('data.npz', inputs=…, targets=…)."
+        )
+    with _readable(path):
+        is_folder = path.is_dir()
+    if is_folder:
+        with temporary_file() as file:
+            with _readable(path):
+                pack(file, _pictures(path))
+            yield Source(file, f"{path.name}.zip", "pictures")
+    else:
+        with _readable(path):
+            file = path.open("rb")
+        with file:
+            yield Source(file, path.name)
+
+
+@contextmanager
+def from_npy_files(paths: Sequence[Path]) -> Iterator[Source]:
+    """Files of inputs, targets and, if given, weights.
+
+    Raises:
+        FileFailed: one cannot be read.
+    """
+    with temporary_file() as file:
+        with _readable(*paths):
+            pack(file, {f"{name}.npy": path for name, path in zip(ARRAYS, paths, strict=False)})
+        yield Source(file, "arrays.npz", "npz")
+
+
+@contextmanager
+def _readable(*paths: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        names = " and ".join(map(str, paths))
+        raise FileFailed(f"{names} cannot be read: {error}.") from error
+
+
+def pack(file: BinaryIO, members: Mapping[str, Path]) -> None:
+    """Write a zip without compression; equal files give equal bytes, and so an equal digest."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in members.items():
+            member = zipfile.ZipInfo(name, _LONG_AGO)
+            member.create_system = 3  # the same on every system
+            member.file_size = path.stat().st_size
+            with path.open("rb") as content, archive.open(member, "w") as packed:
+                copyfileobj(content, packed, _PIECE_BYTES)
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """The pictures below `folder`, by their names in the zip, sorted."""
+    found = sorted(
+        path for path in folder.glob("*/*") if path.suffix.lower() in _PICTURES and path.is_file()
+    )
+    if not found:
+        others = sorted(path.name for path in folder.iterdir())[:3]
+        raise InvalidArgument(
+            f"{folder} has no folders with pictures ({', '.join(others) or 'it is empty'}): put "
+            "each class's pictures into a folder of its own, named like the class, or give a file."
+        )
+    return {path.relative_to(folder).as_posix(): path for path in found}

@@ -1,0 +1,218 @@
+"""The file that each kind of data becomes, and that equal data give equal bytes."""
+
+import csv
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from batchgrad import errors
+from batchgrad.data.recognition import open_source
+from batchgrad.data.source import Source
+
+FRAME = pd.DataFrame({"age": [1.5, None], "name": ["a", "b"], "n": [1, 2]})
+TABLE = pa.table({"age": [1.5, None], "name": ["a", "b"], "n": [1, 2]})
+ROWS = [{"age": 1.5, "name": "a", "n": 1}, {"age": None, "name": "b", "n": 2}]
+
+
+def content(data: Any) -> tuple[Source, bytes]:
+    with open_source(data) as source:
+        return source, source.read(0, source.length)
+
+
+def arrow_rows(data: Any) -> list[dict[str, Any]]:
+    source, found = content(data)
+    assert (source.format, source.name) == ("arrow", "frame.arrow")
+    rows: list[dict[str, Any]] = pa.ipc.open_file(found).read_all().to_pylist()
+    return rows
+
+
+def arrays(data: Any) -> dict[str, list[Any]]:
+    source, found = content(data)
+    assert source.format == "npz"
+    with np.load(io.BytesIO(found)) as opened:
+        return {name: opened[name].tolist() for name in opened.files}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        FRAME,
+        FRAME.set_index("age"),
+        FRAME.iloc[[0, 1]].set_axis([7, 7]),
+        pl.DataFrame(ROWS),
+        pl.DataFrame(ROWS).lazy(),
+        TABLE,
+        TABLE.to_batches()[0],
+        TABLE.to_reader(),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_a_frame_becomes_an_arrow_file(data: Any) -> None:
+    assert arrow_rows(data) == ROWS
+
+
+def test_pandas_without_pyarrow_becomes_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    source, found = content(FRAME)
+    assert (source.format, source.name) == ("csv", "frame.csv")
+    assert found == b"age,name,n\n1.5,a,1\n,b,2\n"
+
+
+class Tensor:
+    """What the client uses of a tensor with a gradient, which numpy cannot convert."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def detach(self) -> "Tensor":
+        return self
+
+    def cpu(self) -> Any:
+        return self.values
+
+
+@pytest.mark.parametrize("convert", [np.asarray, list, Tensor, tuple])
+def test_arrays_become_an_npz(convert: Callable[[Any], Any]) -> None:
+    inputs, targets = convert([[1.0], [2.0]]), convert([0, 1])
+    expected = {"inputs": [[1.0], [2.0]], "targets": [0, 1]}
+    assert arrays((inputs, targets)) == expected
+    assert arrays({"inputs": inputs, "targets": targets}) == expected
+    assert arrays((inputs, targets, [1, 2])) == {**expected, "weights": [1, 2]}
+
+
+def test_npy_files_become_an_npz_without_compression(tmp_path: Path) -> None:
+    paths = [tmp_path / "X.npy", tmp_path / "y.npy"]
+    np.save(paths[0], np.eye(2))
+    np.save(paths[1], np.array([0, 1]))
+    assert arrays(tuple(paths)) == {"inputs": [[1.0, 0.0], [0.0, 1.0]], "targets": [0, 1]}
+    assert arrays([str(path) for path in paths])["targets"] == [0, 1]
+    with pytest.raises(errors.InvalidArgument, match=r"holds one array: give a pair"):
+        content(paths[0])
+    with pytest.raises(errors.FileFailed, match=r"none\.npy cannot be read"):
+        content((paths[0], tmp_path / "none.npy"))
+
+
+def test_a_folder_of_pictures_becomes_the_same_zip_each_time(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for name in ("dog/2.PNG", "cat/1.png", "dog/notes.txt", "cat/.hidden"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    source, first = content(folder)
+    assert (source.format, source.name) == ("pictures", "pets.zip")
+    (folder / "dog/2.PNG").touch()
+    assert content(str(folder))[1] == first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.namelist() == ["cat/1.png", "dog/2.PNG"]
+        assert archive.read("dog/2.PNG") == b"dog/2.PNG"
+        assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_STORED}
+    with pytest.raises(errors.InvalidArgument, match=r"no folders with pictures \(2.PNG, notes"):
+        content(folder / "dog")
+
+
+def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"PAR1")
+    source, found = content(path)
+    assert (source.format, source.name, found) == (None, "t.parquet", b"PAR1")
+    with pytest.raises(errors.FileFailed, match="No such file"):
+        content(tmp_path / "none.csv")
+
+
+def bunch(**items: Any) -> Any:
+    datasets = pytest.importorskip("sklearn.utils", reason="scikit-learn makes the bunch")
+    return datasets.Bunch(**items)
+
+
+def test_a_bunch_keeps_the_names_of_columns_and_classes() -> None:
+    data = np.array([[0.1, 2.0], [1 / 3, 4.0]])
+    named = bunch(
+        data=data,
+        target=np.array([1, 0]),
+        feature_names=["petal, cm", "b"],
+        target_names=np.array(["setosa", "other"]),
+        frame=None,
+    )
+    source, found = content(named)
+    assert (source.format, source.table) == ("csv", {"target": "target"})
+    rows = list(csv.reader(io.StringIO(found.decode())))
+    assert rows == [
+        ["petal, cm", "b", "target"],
+        ["0.1", "2.0", "other"],
+        [repr(1 / 3), "4.0", "setosa"],
+    ]
+    bare = bunch(data=data, target=np.array([1, 0]))
+    assert arrays(bare)["targets"] == [1, 0]
+    frame = pd.DataFrame({"a": [1.0, 2.0], "y": ["u", "v"]})
+    with open_source(bunch(data=frame[["a"]], target=frame["y"], frame=frame)) as source:
+        assert source.table == {"target": "y"}
+        read = pa.ipc.open_file(source.read(0, source.length)).read_all().to_pylist()
+    assert read == [{"a": 1.0, "y": "u"}, {"a": 2.0, "y": "v"}]
+    with pytest.raises(errors.InvalidArgument, match="expected data and target"):
+        content(bunch(images=data))
+
+
+class _Dataset:
+    """What the client uses of a Hugging Face dataset."""
+
+    column_names = ("age", "name", "n")
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+
+    def with_format(self, kind: str) -> "_Dataset":
+        assert kind == "arrow"
+        return self
+
+    def iter(self, batch_size: int) -> Any:
+        assert batch_size > 0
+        return (self.table.slice(row, 1) for row in range(len(self.table)))
+
+
+_Dataset.__module__ = "datasets.arrow_dataset"
+
+
+def test_a_hugging_face_dataset_is_written_piece_by_piece() -> None:
+    assert arrow_rows(_Dataset(TABLE)) == ROWS
+    with pytest.raises(errors.InvalidArgument, match="without rows"):
+        content(_Dataset(TABLE.slice(0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "data is None; expected a path"),
+        (np.eye(2), r"data is a ndarray; .*: give inputs and targets"),
+        (FRAME["age"], r"series\.to_frame"),
+        (pl.DataFrame(ROWS)["age"], r"series\.to_frame"),
+        (pa.array([1]), "expected a Table"),
+        (pd.DataFrame({"a": [1, "x"]}), "Make each column one kind"),
+        (io.BytesIO(b""), r"data\.read\(\)"),
+        ({"x": [1]}, "data is a dict"),
+        (([[1], [1, 2]], [0, 1]), "inputs cannot be converted"),
+        ((["a", None], [0, 1]), "inputs is a list that becomes an array of Python objects"),
+    ],
+)
+def test_other_data_are_refused_with_what_is_expected(data: Any, message: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=message):
+        content(data)
+
+
+def test_no_library_is_imported_for_another_one_s_data() -> None:
+    code = (
+        "import sys\nfrom batchgrad.data.recognition import open_source\n"
+        "with open_source(b'x'): pass\n"
+        "print(*sys.modules.keys() & {'numpy', 'pandas', 'polars', 'pyarrow', 'torch', 'sklearn'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == ""
