@@ -11,7 +11,7 @@ from batchgrad.errors import FileFailed, InvalidArgument
 
 ParametersFormat = Literal["safetensors", "npz"]
 
-_PARAMETER = re.compile(r"(\d+|standardize|encoding)\.\w+\.npy")
+_PARAMETER = re.compile(r"(\d+|standardize|encoding|card)\.\w+\.npy")
 
 
 def parameters_format(path: Path) -> ParametersFormat:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad.downloads.card import TrainedOn
+from batchgrad.version import __version__
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.checkpoints.initial_parameters import load_initial_parameters
@@ -54,6 +56,7 @@ class Prepared:
     config: WorkerConfig
     shortcuts: tuple[ShortcutName, ...]
     steps_planned: int
+    training: TrainedOn
     warning: str | None = None
 
     def coordinator(
@@ -123,6 +126,7 @@ class Prepared:
             ledger=ledger,
             progress=progress,
             best=best,
+            training=self.training,
         )
 
 
@@ -153,9 +157,9 @@ def prepare(
         class_weights = balanced_class_weights(dataset.targets[sampler.training], classes)
     warning = None
     transform = snapshot.transform if snapshot else None
-    if isinstance(transform, TableEncoding) and dataset.table is not None:
-        transform = transform.compiled(dataset.table)
-    if transform is None and (spec.standardize or dataset.table is not None):
+    if isinstance(transform, TableEncoding) and dataset.input_table is not None:
+        transform = transform.compiled(dataset.input_table)
+    if transform is None and (spec.standardize or dataset.input_table is not None):
         start = read_origin(initial.read_bytes()) if initial else Origin()
         transform = _transform(spec, dataset, sampler, start)
         if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has warned
@@ -163,7 +167,7 @@ def prepare(
                 start,
                 transform,
                 standardize=spec.standardize,
-                is_table=dataset.table is not None,
+                is_table=dataset.input_table is not None,
             )
     weighted = dataset.weights is not None
     config = WorkerConfig(
@@ -184,8 +188,18 @@ def prepare(
     examples = config.examples(dataset, network)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted)
+    training = TrainedOn.of(
+        spec,
+        dataset_digest=source.digest,
+        input_shape=network.input_shape,
+        inputs=transform.names if isinstance(transform, TableEncoding) else None,
+        classes=dataset.table.classes if dataset.table else None,
+        versions={"batchgrad": __version__, **build_info()},
+    )
     evaluated = config.evaluation_set(examples, sampler)
-    return Prepared(spec, network, sampler, examples, evaluated, config, shortcuts, steps, warning)
+    return Prepared(
+        spec, network, sampler, examples, evaluated, config, shortcuts, steps, training, warning
+    )
 
 
 def engine_threads(spec: JobSpec) -> int:
@@ -203,7 +217,7 @@ def _transform(
         except CannotKeep as error:
             raise BadInitialParameters(str(error)) from error
     own = fit_transform(
-        dataset.inputs, dataset.table, sampler.training, standardize=spec.standardize
+        dataset.inputs, dataset.input_table, sampler.training, standardize=spec.standardize
     )
     if own is not None and not own.is_finite:
         raise BadInputs(

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from batchgrad.contract import BestEvaluation, Encoding
+from batchgrad.downloads.card import TrainedOn
 from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
 from batchgrad_engine.training.best import Best
 from batchgrad_workers.arrays import Array
@@ -49,7 +50,7 @@ class Snapshot:
 
     `transform` is that of the inputs. `ledger` holds the example ledger's columns. `progress` is
     other state of the run, as JSON values, by the part of the run that needs it. `best` is the best
-    evaluation so far with its parameters, if the job keeps them.
+    evaluation so far with its parameters, if the job keeps them. `training` is for the model card.
     """
 
     step: int
@@ -61,6 +62,7 @@ class Snapshot:
     ledger: LedgerColumns = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
+    training: TrainedOn | None = None
 
     @property
     def kept_digest(self) -> str:
@@ -89,6 +91,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         "parameters": list(snapshot.parameters),
         "build": snapshot.build_info,
         "progress": snapshot.progress,
+        "training": snapshot.training.model_dump() if snapshot.training else None,
         "best": snapshot.best.evaluation.model_dump() if snapshot.best else None,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -142,6 +145,9 @@ def _snapshot(path: Path, metadata: Mapping[str, Any], tensors: dict[str, Any]) 
         ledger=_group(tensors, "ledger/"),
         progress=metadata.get("progress", {}),
         best=_best(metadata, parameters, tensors),
+        training=TrainedOn.model_validate(metadata["training"])
+        if metadata.get("training")
+        else None,
     )
 
 

@@ -35,8 +35,8 @@ def parameters_as_safetensors(
 ) -> bytes:
     """The parameters under PyTorch's names: torch.nn.Sequential can load the file.
 
-    The metadata hold `which`, step, digest, the best parameters' evaluation and, if inputs are
-    standardized, mean and deviation, or a table's encoding; with `fold_into`, the run's model, the
+    The metadata are the model card (docs/reference/model-card.md). If inputs are standardized, it
+    holds mean and deviation, or a table's encoding; with `fold_into`, the run's model, the
     first layer absorbs mean and deviation instead (CannotFold). `precision` is the file's, by
     default the run's.
     """
@@ -64,7 +64,8 @@ def parameters_as_npz(
     With standardize.mean and standardize.deviation if used,
     or encoding.json, bytes of UTF-8, for a table.
 
-    The archive's comment holds the other metadata of the safetensors file.
+    The archive's comment holds the other metadata of the safetensors file; if that is too long for
+    a comment, the array card.json does, as bytes of UTF-8.
     """
     metadata, parameters, transform = _chosen(path, fold_into, which, precision)
     arrays: dict[str, Any] = dict(parameters)
@@ -75,10 +76,13 @@ def parameters_as_npz(
         case TableEncoding() as known:
             text = known.encoding.model_dump_json().encode()
             arrays["encoding.json"] = np.frombuffer(text, np.uint8)
+    comment = json.dumps({METADATA_KEY: metadata}).encode()
+    if len(comment) > zipfile.ZIP_MAX_COMMENT:
+        arrays["card.json"], comment = np.frombuffer(comment, np.uint8), b""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = json.dumps({METADATA_KEY: metadata}).encode()
+        archive.comment = comment
     return buffer.getvalue()
 
 
@@ -115,9 +119,11 @@ def _best_or_last(snapshot: Snapshot, which: Kept) -> tuple[dict[str, Any], dict
     Raises:
         BadCheckpoint: it holds no best parameters.
     """
+    training = {"training": snapshot.training.model_dump()} if snapshot.training else {}
     if which == "last":
         last = {"step": snapshot.step, "parameters_digest": snapshot.parameters_digest}
-        return {"which": which, **last}, snapshot.parameters
+        return {"which": which, **last, **training}, snapshot.parameters
     if snapshot.best is None:
         raise BadCheckpoint(f"The checkpoint of step {snapshot.step} holds no best parameters.")
-    return {"which": which, **snapshot.best.evaluation.model_dump()}, snapshot.best.parameters
+    best = snapshot.best.evaluation.model_dump()
+    return {"which": which, **best, **training}, snapshot.best.parameters

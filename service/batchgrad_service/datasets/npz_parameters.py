@@ -15,6 +15,7 @@ from batchgrad_service.problems import InvalidError
 
 _STANDARDIZE = "standardize."
 _ENCODING = "encoding.json"
+_CARD = "card.json"
 
 
 def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
@@ -30,6 +31,8 @@ def as_safetensors(pointer: str, content: bytes, *, max_bytes: int) -> bytes:
         raise InvalidError.field(
             pointer, f"{detail}: batchgrad download --format npz makes one."
         ) from bad
+    if _CARD in arrays:
+        comment = arrays.pop(_CARD).tobytes()
     about = _about(comment)
     if _ENCODING in arrays:
         about["encoding"] = _json(arrays.pop(_ENCODING).tobytes())
@@ -83,6 +86,6 @@ def _about(comment: bytes) -> dict[str, Any]:
     """Return the metadata in the archive's comment; {} if batchgrad did not write it."""
     try:
         about = json.loads(comment)[METADATA_KEY]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -1,0 +1,1 @@
+"""Files of trained parameters: their model card, and the network in other formats."""
