@@ -29,11 +29,14 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.tables import *  # noqa: F403
     from batchgrad.contract.validation import *  # noqa: F403
     from batchgrad.contract.views import *  # noqa: F403
+    from batchgrad.downloads.card import Card
+    from batchgrad.downloads.reading import read_card
     from batchgrad.errors import *  # noqa: F403
     from batchgrad.parsing.spec_files import load_gradients, load_job
     from batchgrad.user_machine.private_service import local
 
-    __all__ = ["AsyncClient", "Client", "__version__", "load_gradients", "load_job", "local"]
+    __all__ = ["AsyncClient", "Card", "Client", "__version__"]
+    __all__ += ["load_gradients", "load_job", "local", "read_card"]
     __all__ += contract.__all__
     __all__ += errors.__all__
 
@@ -42,6 +45,8 @@ _MODULES = {
     "Client": "client",
     "load_job": "parsing.spec_files",
     "load_gradients": "parsing.spec_files",
+    "Card": "downloads.card",
+    "read_card": "downloads.reading",
     "local": "user_machine.private_service",
 }
 _WHOLE_MODULES = ("errors", "contract")

@@ -32,7 +32,7 @@ CONSTANTS = """
     ACTIVATIONS API_VERSION DEFAULT_MICROBATCH EXAMPLE_NORM_BOUNDS FIGURES JOB_STATUSES LAYERS
     LOSSES OPTIMIZERS SCHEDULES SHORTCUT_NAMES TERMINAL TRANSITIONS VALIDATION_FIGURES
 """
-OTHERS = "AsyncClient Client __version__ load_gradients load_job local"
+OTHERS = "AsyncClient Card Client __version__ load_gradients load_job local read_card"
 
 
 def test_the_public_names_are_these() -> None:

@@ -43,10 +43,18 @@ def read_card(file: str | Path | bytes) -> Card:
         InvalidArgument: it is no such file.
         FileFailed: it can't be read.
     """
-    content = content_of(file)
     with _explained():
-        metadata = _of_npz(content) if content[:2] == b"PK" else _header(content)[0]
-        return Card.read(metadata)
+        return Card.read(read_metadata(content_of(file)))
+
+
+def read_metadata(content: bytes) -> Mapping[str, Any]:
+    """The card in the bytes of a download, as the service wrote it.
+
+    Raises:
+        InvalidArgument: it is no such file.
+    """
+    with _explained():
+        return _of_npz(content) if content[:2] == b"PK" else _header(content)[0]
 
 
 def read_tensors(content: bytes) -> dict[str, Tensor]:
