@@ -157,9 +157,9 @@ def prepare(
         class_weights = balanced_class_weights(dataset.targets[sampler.training], classes)
     warning = None
     transform = snapshot.transform if snapshot else None
-    if isinstance(transform, TableEncoding) and dataset.input_table is not None:
-        transform = transform.compiled(dataset.input_table)
-    if transform is None and (spec.standardize or dataset.input_table is not None):
+    if isinstance(transform, TableEncoding) and dataset.table is not None:
+        transform = transform.compiled(dataset.table)
+    if transform is None and (spec.standardize or dataset.table is not None):
         start = read_origin(initial.read_bytes()) if initial else Origin()
         transform = _transform(spec, dataset, sampler, start)
         if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has warned
@@ -167,7 +167,7 @@ def prepare(
                 start,
                 transform,
                 standardize=spec.standardize,
-                is_table=dataset.input_table is not None,
+                is_table=dataset.table is not None,
             )
     weighted = dataset.weights is not None
     config = WorkerConfig(
@@ -193,7 +193,7 @@ def prepare(
         dataset_digest=source.digest,
         input_shape=network.input_shape,
         inputs=transform.names if isinstance(transform, TableEncoding) else None,
-        classes=dataset.table.classes if dataset.table else None,
+        classes=dataset.class_names,
         versions={"batchgrad": __version__, **build_info()},
     )
     evaluated = config.evaluation_set(examples, sampler)
@@ -217,7 +217,7 @@ def _transform(
         except CannotKeep as error:
             raise BadInitialParameters(str(error)) from error
     own = fit_transform(
-        dataset.inputs, dataset.input_table, sampler.training, standardize=spec.standardize
+        dataset.inputs, dataset.table, sampler.training, standardize=spec.standardize
     )
     if own is not None and not own.is_finite:
         raise BadInputs(

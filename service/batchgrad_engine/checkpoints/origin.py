@@ -87,9 +87,9 @@ def kept_transform(of: Origin, dataset: StoredDataset) -> InputTransform:
         CannotKeep: there is none, or it is for other inputs.
     """
     match of.transform:
-        case TableEncoding() as known if dataset.input_table is not None:
-            return _compiled(known, dataset.input_table, dataset.input_shape)
-        case Standardization() as known if dataset.input_table is None:
+        case TableEncoding() as known if dataset.table is not None:
+            return _compiled(known, dataset.table, dataset.input_shape)
+        case Standardization() as known if dataset.table is None:
             if known.mean.shape == dataset.input_shape:
                 return known
             kept = f"one for inputs of shape {list(known.mean.shape)}"
@@ -97,11 +97,7 @@ def kept_transform(of: Origin, dataset: StoredDataset) -> InputTransform:
             kept = "none"
         case _:
             kept = "one for other inputs"
-    inputs = (
-        f"have shape {list(dataset.input_shape)}"
-        if dataset.input_table is None
-        else "are a table's"
-    )
+    inputs = f"have shape {list(dataset.input_shape)}" if dataset.table is None else "are a table's"
     raise CannotKeep(
         f"standardization is keep, but the parameters have {kept}; the inputs {inputs}: remove "
         "standardization, or use the parameters of a job with standardize: true, downloaded "

@@ -30,7 +30,7 @@ def check_inputs(spec: JobSpec, stored: StoredDataset, network: Network) -> None
     """
     if not network.takes_ids:
         return
-    if stored.input_table is not None:
+    if stored.table is not None:
         raise InvalidError.field(
             "/model/layers/0",
             "embedding takes ids, but the columns of a table reach the network as numbers, one for "

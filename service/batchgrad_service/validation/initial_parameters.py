@@ -34,10 +34,8 @@ def warnings_of_start(spec: JobSpec, directory: Path, content: bytes) -> list[st
     own = None
     if of.transform is not None and stored.inputs.size <= CHECKED_NUMBERS:
         training = job_sampler(spec, stored).training
-        own = fit_transform(
-            stored.inputs, stored.input_table, training, standardize=spec.standardize
-        )
+        own = fit_transform(stored.inputs, stored.table, training, standardize=spec.standardize)
     found = transform_warning(
-        of, own, standardize=spec.standardize, is_table=stored.input_table is not None
+        of, own, standardize=spec.standardize, is_table=stored.table is not None
     )
     return [] if found is None else [found]

@@ -72,14 +72,9 @@ class StoredDataset:
     @property
     def input_shape(self) -> Shape:
         """The shape of an example's inputs, as the network gets them."""
-        if self.input_table is None:
+        if self.table is None:
             return self.inputs.shape[1:]
-        return (sum(len(column.inputs) for column in self.input_table.inputs),)
-
-    @property
-    def input_table(self) -> Table | None:
-        """The table if the inputs are its columns; None if it only names classes, of pictures."""
-        return self.table if self.table is not None and self.table.inputs else None
+        return (sum(len(column.inputs) for column in self.table.inputs),)
 
 
 def stored_arrays(directory: Path) -> dict[str, AnyArray]:

@@ -99,8 +99,8 @@ def _scales(
     first = next((x for x in spec.model.layers if not isinstance(x, Flatten | Identity)), None)
     if network.takes_ids or spec.standardize or isinstance(first, LayerNorm | GroupNorm):
         return
-    if stored.input_table is not None:
-        yield from _ranges(spec, stored.input_table)
+    if stored.table is not None:
+        yield from _ranges(spec, stored.table)
         return
     sample = take_sample(stored.inputs, present)
     lowest, highest = float(sample.lowest.min()), float(sample.highest.max())
