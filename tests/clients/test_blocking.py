@@ -1,5 +1,6 @@
 """Blocking functions made of coroutine functions and async iterators."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Generator, Iterator
 
@@ -71,3 +72,15 @@ def test_what_suspends_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="does not offer"):
         run(wait())
+
+
+def test_it_works_inside_of_an_event_loop() -> None:
+    async def main() -> None:
+        blocking = Blocking()
+        assert blocking.twice(2) == 4
+        items = blocking.up_to(3)
+        assert next(items) == 0
+        del items
+        assert blocking._methods.closed
+
+    asyncio.run(main(), debug=True)

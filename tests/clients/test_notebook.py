@@ -62,6 +62,9 @@ def test_the_loaded_library_is_taken_and_a_missing_one_named(
 ) -> None:
     with script(kit).client() as client:
         client.frame("job_1", library="polars")
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "pandas", raising=False)
+            assert type(client.frame("job_1")).__module__.startswith("polars")
         monkeypatch.setitem(sys.modules, "pandas", None)
         assert type(client.frame("job_1")).__module__.startswith("polars")
         with pytest.raises(errors.Unavailable, match=r"needs pandas, .* pip install pandas"):

@@ -76,9 +76,9 @@ def test_a_regressor_with_weights_stops_early(service: Client) -> None:
         standardize=True,
         client=service,
     )
-    wrong = np.concatenate([targets, [1e6]])
-    weights = np.concatenate([np.ones(60), [0.0]])
-    model.fit(np.concatenate([INPUTS, INPUTS[:1]]), wrong, sample_weight=weights)
+    wrong = np.concatenate([targets, np.full(20, 1e6)])
+    weights = np.concatenate([np.ones(60), np.zeros(20)])
+    model.fit(np.concatenate([INPUTS, INPUTS[:20]]), wrong, sample_weight=weights)
     np.testing.assert_allclose(model.predict(INPUTS), targets, atol=1e-3)
     assert model.n_iter_ < 500
     assert model.score(INPUTS, targets) > 0.999

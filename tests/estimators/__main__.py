@@ -10,6 +10,7 @@ COLLECTED = "TEST_BATCHGRAD_ESTIMATORS"
 def main() -> None:
     """Replace this process by pytest; pass the command line on."""
     os.environ[COLLECTED] = "1"
+    os.environ["SCIPY_ARRAY_API"] = "1"  # one check needs it
     folder = str(Path(__file__).parent)
     options = ["--numprocesses", "2", *sys.argv[1:]]
     command = [sys.executable, "-m", "pytest", folder, *options]
