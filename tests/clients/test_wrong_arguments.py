@@ -151,6 +151,22 @@ def test_an_invalid_id_sends_nothing(kit: Any, wrong: Any) -> None:
     assert len(script.seen) == 1
 
 
+def test_what_is_neither_true_nor_false_is_refused(kit: Any) -> None:
+    flags = [
+        (name, parameter)
+        for name in METHODS
+        for parameter, value in inspect.signature(getattr(Client, name)).parameters.items()
+        if value.annotation is bool
+    ]
+    assert len(flags) > 5
+    with kit.Script(kit.problem(422, "invalid", "Wrong.")).client() as client:
+        for name, flag in flags:
+            for given in calls(name):
+                if not isinstance(given.get(flag, True), bool):
+                    with pytest.raises(errors.BatchgradError, match=flag):
+                        list(getattr(client, name)(**given))
+
+
 def test_a_number_out_of_range_is_refused_with_both_limits() -> None:
     with pytest.raises(errors.InvalidArgument, match=f"expected an integer from 1 to {2**63 - 1}"):
         arguments.whole("step", 2**63, least=1)

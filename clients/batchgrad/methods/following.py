@@ -66,7 +66,8 @@ class FollowingMethods(JobMethods):
         """
         path = f"{job_path(job_id)}/events"
         after = arguments.whole("after", after)
-        if follow:
+        progress = arguments.truth("progress", progress)
+        if arguments.truth("follow", follow):
             reconnect = self._service.reconnect(on_disconnect)
             found = follow_events(self._session, path, after, reconnect)
         else:

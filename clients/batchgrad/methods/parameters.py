@@ -42,7 +42,7 @@ class ParametersMethods(BaseMethods):
             "format": arguments.text("format", format),
             "which": arguments.optional(arguments.text, "which", which),
             "step": arguments.optional(arguments.whole, "step", step),
-            "fold": "true" if fold else None,
+            "fold": "true" if arguments.truth("fold", fold) else None,
             "precision": arguments.optional(arguments.text, "precision", precision),
         }
         answer = await self._session.send(

@@ -48,6 +48,14 @@ def header(name: str, value: Any) -> str:
     return checked
 
 
+def truth(name: str, value: Any) -> bool:
+    """True or False, of Python or numpy."""
+    known = unwrapped(value)
+    if not isinstance(known, bool):
+        raise InvalidArgument(f"{name} is {_got(value)}; expected True or False.")
+    return known
+
+
 def whole(name: str, value: Any, least: int = 0) -> int:
     """An integer of Python or numpy, below 2**63; True and False are not integers here."""
     number = unwrapped(value)
