@@ -40,6 +40,7 @@ test-stress: $(READY)  ## The service under load, kills, a full disk and hostile
 	$(BIN)/python -m tests.stress
 
 test-peers: $(READY) $(TORCH_READY)  ## Gradients against PyTorch's, on random networks; two minutes
+	$(BIN)/python -m tests.peers.round_trips
 	$(BIN)/python -m tests.peers
 
 test-containers: $(READY)  ## docker-compose.yml on a real Docker engine; installs its Debian packages

@@ -1,0 +1,74 @@
+"""Networks of batchgrad as networks of PyTorch, and the other way round."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchgrad.errors import InvalidArgument, Unavailable
+
+if TYPE_CHECKING:
+    from batchgrad.contract import Job
+
+__all__ = ["from_torch", "to_torch"]
+
+
+def to_torch(source: "Job | str | Path | bytes") -> Any:
+    """A torch.nn.Sequential with the parameters of a job, or of a safetensors download.
+
+    `source` is a job that a client gave, a path, or a file's bytes. Parameters have the names that
+    they have in the file. If arrays were standardized, the first module, `standardize`, does it; of
+    a table the network takes encoded rows, see `Card.encode`. Its outputs are the network's, before
+    a loss's softmax or sigmoid. It is in evaluation mode, so that dropout does nothing.
+
+    Raises:
+        InvalidArgument: it is no safetensors download, or has no layers in its card.
+        FileFailed: the file can't be read.
+        Unavailable: PyTorch is not installed.
+    """
+    _check_installed()
+    from batchgrad.torch.exporting import sequential  # noqa: PLC0415 (it imports torch)
+
+    return sequential(_content(source))
+
+
+def from_torch(network: Any) -> dict[str, Any]:
+    """The keys of a spec that train `network`, a torch.nn.Sequential, from its parameters.
+
+    They are `model`, `precision` and `initial_parameters`, and `standardize` if the network begins
+    with the module `standardize` of `to_torch`: client.submit({"name": …, **from_torch(network)}).
+
+    Raises:
+        InvalidArgument: a module has no counterpart; the message names it.
+        Unavailable: PyTorch is not installed.
+    """
+    _check_installed()
+    from batchgrad.torch.importing import spec_keys  # noqa: PLC0415 (it imports torch)
+
+    return spec_keys(network)
+
+
+def _check_installed() -> None:
+    try:
+        import torch  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise Unavailable("PyTorch is not installed: pip install torch.") from error
+
+
+def _content(source: Any) -> bytes:
+    from batchgrad.contract import Job  # noqa: PLC0415 (pydantic)
+    from batchgrad.downloads.reading import content_of  # noqa: PLC0415
+
+    if not isinstance(source, Job):
+        return content_of(source)
+    client = source._origin.client  # noqa: SLF001 (set for methods like this)
+    if client is None:
+        raise InvalidArgument(
+            f"No client gave job {source.id}: to_torch(client.parameters({source.id!r}))."
+        )
+    content = client.parameters(source.id)
+    if not isinstance(content, bytes):
+        content.close()
+        raise InvalidArgument(
+            f"An AsyncClient gave job {source.id}: "
+            f"to_torch(await client.parameters({source.id!r}))."
+        )
+    return content
