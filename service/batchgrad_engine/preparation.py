@@ -149,7 +149,7 @@ def prepare(
     dataset = StoredDataset.open(source.path)
     network = Network(spec.model, dataset.input_shape)
     classes = max(network.outputs, _classes(dataset))
-    class_weights = given_class_weights(spec, classes)
+    class_weights = given_class_weights(spec, classes, dataset.class_names)
     sampler = job_sampler(spec, dataset)
     if not len(sampler.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")

@@ -77,7 +77,7 @@ def test_fields_of_numbers_refuse_text() -> None:
         ("epochs", 3.0, "got 3.0; expected an integer, without a decimal point."),
         ("workers", False, "got false; expected auto, or an integer, or keys and values."),
         ("standardize", "yes", "got 'yes'; expected true or false."),
-        ("class_weights", {True: 1.0}, "got true; expected an integer."),
+        ("class_weights", {1.5: 1.0}, "got {1.5: 1.0}; expected balanced, or text."),
         ("class_weights", {0: True}, "got true; expected a number."),
         ("checkpoint_interval_seconds", "30", "got '30'; expected a number."),
     ],
@@ -102,11 +102,11 @@ def test_numpy_numbers_are_accepted() -> None:
             seed=np.uint8(7),
             standardize=np.bool_(True),
             optimizer={"kind": "sgd", "learning_rate": np.float32(0.5)},
-            class_weights={np.int64(1): 2.0},
+            class_weights={np.int64(1): 2.0, np.False_: 3.0},
         )
     )
     assert (spec.batch_size, spec.seed, spec.standardize) == (3, 7, True)
-    assert (spec.optimizer.learning_rate, spec.class_weights) == (0.5, {1: 2.0})
+    assert (spec.optimizer.learning_rate, spec.class_weights) == (0.5, {"1": 2.0, "false": 3.0})
     with pytest.raises(ValidationError):
         JobSpec.model_validate(body(batch_size=np.bool_(True)))
     request = GradientsRequest(

@@ -129,7 +129,13 @@ def test_an_examples_input_is_returned(bench: Bench) -> None:
     digest = bench.store.dataset("digits").digest
     job_id = create(bench.store, digest=digest).id
     url = f"/v1/jobs/{job_id}/examples/1"
-    assert bench.http.get(url).json() == {"example": 1, "input": [3.0, 4.0, 5.0], "target": 1}
+    assert bench.http.get(url).json() == {
+        "example": 1,
+        "input": [3.0, 4.0, 5.0],
+        "target": 1,
+        "class_name": None,
+        "id": None,
+    }
     problem(bench.http.get(url, params={"format": "png"}), 422)
     assert "0 to 9" in problem(bench.http.get(f"/v1/jobs/{job_id}/examples/10"), 404)["detail"]
     gone = create(bench.store).id

@@ -75,7 +75,7 @@ def _show_ledger(ledger: "Ledger") -> None:
         [
             [
                 str(x.example),
-                "–" if x.target is None else str(x.target),
+                "–" if x.target is None else x.class_name or str(x.target),
                 str(x.times_seen),
                 *map(number, (x.mean_norm, x.mean_loss, x.last_norm, x.last_loss)),
             ]

@@ -24,12 +24,15 @@ InfluenceOrder = Literal["share", "norm", "alignment", "leave_one_out_distance",
 class LedgerEntry(Answer):
     """One training example over the whole run; `target` is its class, where it has one.
 
+    `class_name` is the class's name, where the dataset's classes have names.
+
     Losses and gradient norms are the example's own, without its weight, as they were whenever a
     minibatch held it.
     """
 
     example: int
     target: int | None
+    class_name: str | None = None
     times_seen: int
     mean_loss: float | None
     mean_norm: float | None
@@ -38,11 +41,17 @@ class LedgerEntry(Answer):
 
 
 class ExampleInput(Answer):
-    """One example of a dataset: nested lists of numbers, as they were pushed."""
+    """One example of a dataset: nested lists of numbers, as they were pushed.
+
+    Of a table, `input` are its stored numbers and codes; a gap is null. `class_name` is the name of
+    the class `target`, `id` the row's own name, where there are such.
+    """
 
     example: int
     input: Any
     target: Any
+    class_name: str | None = None
+    id: str | None = None
 
 
 class Ledger(Answer):

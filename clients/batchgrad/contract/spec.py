@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-from pydantic_core import PydanticKnownError
 
 from batchgrad.contract.figures import ValidationMetric
 from batchgrad.contract.losses import Loss
@@ -28,15 +27,15 @@ LabelText = Annotated[str, StringConstraints(max_length=256)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
 
-def _no_truth(value: Any) -> Any:
-    number = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(number, bool):
-        raise PydanticKnownError("int_type")
-    return number
+def _class_text(value: Any) -> Any:
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, bool):
+        return str(plain).lower()
+    return str(plain) if isinstance(plain, int) else plain
 
 
-ClassNumber = Annotated[int, BeforeValidator(_no_truth), Field(le=2**31 - 1)]
-"""A key of class_weights; in JSON, where keys are text, its digits."""
+ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_class_text)]
+"""The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
 
 DEFAULT_MICROBATCH = 128
 """Default of B: matrix products of this size run at full speed."""
@@ -164,10 +163,11 @@ class JobSpec(Wire):
         "early_stopping.metric or else by validation_loss, or the last; default best where there "
         "are validation examples, else last",
     )
-    class_weights: Literal["balanced"] | dict[ClassNumber, Number] | None = Field(
+    class_weights: Literal["balanced"] | dict[ClassName, Number] | None = Field(
         default=None,
         description="multiply the examples' own weights, also in the validation loss (not so in "
-        "Keras), not in the accuracy; only the ratios matter, weight 0 removes an example",
+        "Keras), not in the accuracy; only the ratios matter, weight 0 removes an example. Keys "
+        "are the classes' names, or their numbers if they have none",
     )
     validation_fraction: Number = Field(
         default=0.0,
@@ -248,10 +248,9 @@ class JobSpec(Wire):
     def _sane_class_weights(self) -> Self:
         if isinstance(self.class_weights, dict):
             for label, weight in self.class_weights.items():
-                if label < 0 or not 0 <= weight < float("inf"):
+                if not 0 <= weight < float("inf"):
                     raise ValueError(
-                        f"class_weights[{label}] is {weight}: classes are 0, 1, …, weights finite "
-                        "and at least 0."
+                        f"class_weights[{label}] is {weight}: weights are finite and at least 0."
                     )
         return self
 

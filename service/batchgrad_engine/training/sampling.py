@@ -12,7 +12,8 @@ def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
     """The split and the minibatches of the job's rows, without rows of weight 0."""
     given = isinstance(spec.class_weights, dict)
     classes = int(stored.targets.max()) + 1 if given else 0
-    weights = Weights(stored.weights, given_class_weights(spec, classes), stored.targets)
+    class_weights = given_class_weights(spec, classes, stored.class_names)
+    weights = Weights(stored.weights, class_weights, stored.targets)
     return Sampler(
         split(spec.held_out, stored, seed=spec.seed, present=weights.present),
         seed=spec.seed,

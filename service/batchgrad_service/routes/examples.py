@@ -27,6 +27,7 @@ from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
 from batchgrad_service.store import JobInputs
+from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.system.files import hex_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -100,7 +101,8 @@ def read_example(
 
     A picture needs inputs (height, width) or (1 or 3, height, width), or k² numbers with k ≥ 8.
     """
-    inputs, targets = arrays_of(job_id, services)
+    dataset = dataset_of(job_id, services)
+    inputs, targets = dataset.inputs, dataset.targets
     if example >= len(inputs):
         raise NotFoundError(
             f"The dataset of job {job_id} has examples 0 to {len(inputs) - 1}, but no {example}.",
@@ -116,13 +118,14 @@ def read_example(
             code="example_too_large",
         )
     if file_format == "json":
-        values, target = inputs[example].tolist(), targets[example].tolist()
-        return json_response(ExampleInput(example=example, input=values, target=target))
-    shape = picture_shape(inputs.shape[1:])
+        return json_response(_example(dataset, example))
+    shape = picture_shape(inputs.shape[1:]) if dataset.table is None else None
     if shape is None:
         raise InvalidError(
             f"Inputs of shape {list(inputs.shape[1:])} cannot be drawn as pictures: use "
             "?format=json."
+            if dataset.table is None
+            else "The columns of a table cannot be drawn as a picture: use ?format=json."
         )
     return Response(png(inputs[example], shape), media_type="image/png")
 
@@ -141,19 +144,29 @@ def _as_npy(row: Array) -> Response:
     )
 
 
-def arrays_of(job_id: str, services: Services) -> tuple[Array, Array]:
-    """Inputs (n, …) and targets of a job's dataset, mapped; ConflictError if it was deleted."""
+def _example(dataset: StoredDataset, example: int) -> ExampleInput:
+    row, target = dataset.inputs[example], dataset.targets[example].tolist()
+    names, ids = dataset.class_names, dataset.ids
+    if row.dtype.kind == "f" and dataset.table is not None:
+        row = np.where(np.isnan(row), None, row)
+    return ExampleInput(
+        example=example,
+        input=row.tolist(),
+        target=target,
+        class_name=None if names is None else names[target],
+        id=None if ids is None else ids[example].decode(),
+    )
+
+
+def dataset_of(job_id: str, services: Services) -> StoredDataset:
+    """A job's dataset, mapped; ConflictError if it was deleted."""
     directory = services.datasets.directory(services.store.job_inputs(job_id).dataset_digest)
     try:
-        inputs, targets = (
-            np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("inputs", "targets")
-        )
+        return StoredDataset.open(directory)
     except FileNotFoundError:
         raise ConflictError(
             f"The dataset of job {job_id} was deleted.", code="dataset_gone"
         ) from None
-    return inputs, targets
 
 
 @router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)

@@ -90,11 +90,12 @@ def _entries(
     counts = seen[examples]
     means = {name: file.column(of)[examples] / np.maximum(counts, 1) for name, of in _SUMS.items()}
     lasts = {name: file.column(name)[examples] for name in ("last_loss", "last_norm")}
-    classes = _classes(dataset, examples)
+    classes, names = _classes(dataset, examples)
     return [
         LedgerEntry(
             example=int(example),
             target=None if classes is None else int(classes[k]),
+            class_name=None if classes is None or names is None else names[classes[k]],
             times_seen=int(counts[k]),
             **{
                 name: float(figures[k]) if counts[k] else None
@@ -105,13 +106,14 @@ def _entries(
     ]
 
 
-def _classes(dataset: Path, examples: Integers) -> Integers | None:
-    """The examples' classes; None if targets are numbers, or the dataset was deleted."""
+def _classes(dataset: Path, examples: Integers) -> tuple[Integers | None, list[str] | None]:
+    """The examples' classes, and the names of all; None if they have none, or it was deleted."""
     try:
-        targets = np.load(dataset / "targets.npy", mmap_mode="r", allow_pickle=False)
+        stored = StoredDataset.open(dataset)
     except FileNotFoundError:
-        return None
-    return targets[examples] if targets.dtype.kind in "iu" and targets.ndim == 1 else None
+        return None, None
+    classes = stored.targets.dtype.kind in "iu" and stored.targets.ndim == 1
+    return stored.targets[examples] if classes else None, stored.class_names
 
 
 def _to_cursor(order: LedgerOrder, key: float, example: int) -> str:

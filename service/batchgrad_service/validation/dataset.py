@@ -5,7 +5,9 @@ from typing import Any
 import numpy.typing as npt
 
 from batchgrad.contract import LOSSES, Dataset, JobSpec
+from batchgrad.parsing.suggestions import suggest
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.class_names import names_of, range_of
 from batchgrad_service.validation.labels import classes_hint
 from batchgrad_service.validation.shapes import (
     check_class_count,
@@ -61,7 +63,7 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
                 f"{targets.dtype.name} targets of shape {list(targets.shape)}: store "
                 f"{classes_hint(targets)}.",
             )
-        check_class_count(targets, dataset.classes, outputs, "/model/layers")
+        check_class_count(targets, dataset.classes, outputs, "/model/layers", names_of(dataset))
         return
     pointer = "/loss" if dataset.classes is not None else "/model/layers"
     check_value_targets(loss, targets, outputs, pointer, dataset.classes)
@@ -92,14 +94,18 @@ def check_class_weights(spec: JobSpec, dataset: Dataset) -> None:
             "without gaps, or remove class_weights.",
         )
     if isinstance(spec.class_weights, dict):
-        unknown = sorted(label for label in spec.class_weights if label >= dataset.classes)
+        names = names_of(dataset)
+        known = names or [str(number) for number in range(dataset.classes)]
+        unknown = sorted(spec.class_weights.keys() - set(known))
         if unknown:
+            meant = suggest(unknown[0], known) if names else None
+            hint = f"; did you mean {meant}?" if meant else ";"
             raise InvalidError.field(
                 f"/class_weights/{unknown[0]}",
-                f"dataset {dataset.name} has no class {unknown[0]}; its classes are 0 to "
-                f"{dataset.classes - 1}.",
+                f"dataset {dataset.name} has no class {unknown[0]}{hint} its classes are "
+                f"{range_of(dataset.classes, names)}.",
             )
-        if not any(spec.class_weights.get(label, 1.0) for label in range(dataset.classes)):
+        if not any(spec.class_weights.get(label, 1.0) for label in known):
             raise InvalidError.field(
                 "/class_weights", "All class weights are 0, so there is no mean: set one above 0."
             )

@@ -60,7 +60,14 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
         memory_bytes=memory_bytes,
         warnings=[
-            *output_warnings(spec, network, stored.targets, sampler.split.present, dataset.classes),
+            *output_warnings(
+                spec,
+                network,
+                stored.targets,
+                sampler.split.present,
+                dataset.classes,
+                stored.class_names,
+            ),
             *data_warnings(spec, dataset, stored, sampler.split.present, network),
             *split_warnings,
             *_memory_warnings(memory_bytes),

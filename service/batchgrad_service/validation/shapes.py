@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from batchgrad.contract import LOSSES, Embedding, Loss, Model
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.validation.class_names import range_of
 from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.labels import (
     classes_hint,
@@ -141,12 +142,24 @@ def check_value_targets(
         )
 
 
-def check_class_count(targets: npt.NDArray[Any], classes: int, outputs: int, pointer: str) -> None:
+def check_class_count(
+    targets: npt.NDArray[Any],
+    classes: int,
+    outputs: int,
+    pointer: str,
+    names: list[str] | None = None,
+) -> None:
     """Check that there is an output for each class of `targets` (n,), 0 … `classes` - 1.
 
     Raises:
         InvalidError: a class has no output.
     """
+    if classes > outputs and names is not None:
+        raise InvalidError.field(
+            pointer,
+            f"the dataset has {classes} classes ({range_of(classes, names)}), but the network has "
+            f"{outputs} output(s): give the last layer out_features: {classes}.",
+        )
     if classes > outputs:
         raise InvalidError.field(
             pointer,

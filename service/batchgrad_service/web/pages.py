@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from batchgrad.contract import ACTIVATIONS, EXAMPLE_NORM_BOUNDS, LOSSES, LedgerOrder
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
-from batchgrad_service.routes.examples import arrays_of, newest_ledger
+from batchgrad_service.routes.examples import dataset_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.charts import CHARTS
 from batchgrad_service.web.rendering import PageRoute, page
@@ -72,10 +72,10 @@ def read_examples(
 def _have_pictures(job_id: str, services: Services) -> bool:
     """Whether the dataset still exists and its inputs can be drawn."""
     try:
-        inputs, _ = arrays_of(job_id, services)
+        dataset = dataset_of(job_id, services)
     except ConflictError:
         return False
-    return picture_shape(inputs.shape[1:]) is not None
+    return dataset.table is None and picture_shape(dataset.inputs.shape[1:]) is not None
 
 
 @router.get("/try")

@@ -21,6 +21,7 @@ from batchgrad.contract import (
     Linear,
     Table,
 )
+from batchgrad_service.validation.class_names import named, range_of
 from batchgrad_service.validation.images import storage_hint
 from batchgrad_service.validation.warnings.samples import Sample, take_sample
 from batchgrad_workers.arrays import Floats, Integers
@@ -45,20 +46,37 @@ def data_warnings(
     """The warnings; `present` are the rows that the job uses, None for all."""
     labels = LOSSES[spec.loss].target_kind == "class" and dataset.classes is not None
     return [
-        *(_labels(stored.targets, present, dataset.classes or 0) if labels else ()),
+        *(
+            _labels(stored.targets, present, dataset.classes or 0, stored.class_names)
+            if labels
+            else ()
+        ),
         *_images(spec, dataset),
         *_scales(spec, stored, present, network),
     ]
 
 
-def _labels(targets: npt.NDArray[Any], present: Integers | None, classes: int) -> Iterator[str]:
+def _labels(
+    targets: npt.NDArray[Any],
+    present: Integers | None,
+    classes: int,
+    names: list[str] | None,
+) -> Iterator[str]:
     """Most of the classes 0 … `classes` - 1 should have examples."""
     seen = _seen(targets, present, classes)
     lowest, count = int(seen.argmax()), int(np.count_nonzero(seen))
     if count == 1:
         yield (
-            f"All examples have class {lowest}, so there is nothing to learn. Check the targets."
+            f"All examples have class {named(lowest, names)}, so there is nothing to learn. Check "
+            "the targets."
         )
+    elif names is not None:
+        absent = [names[label] for label in np.flatnonzero(~seen)]
+        if absent:
+            yield (
+                f"The job uses no example of these classes: {range_of(len(absent), absent)}. Their "
+                "outputs are never right."
+            )
     elif lowest == 1 and count == classes - 1:
         yield (
             f"The targets are classes 1 to {classes - 1}; no example has class 0, so the network "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from batchgrad.contract import LOSSES, Activation, Flatten, Identity, JobSpec, Layer
+from batchgrad_service.validation.class_names import range_of
 from batchgrad_service.validation.warnings.samples import take_sample
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.nn.network import Network
@@ -18,15 +19,16 @@ def output_warnings(
     targets: npt.NDArray[Any],
     present: Integers | None,
     classes: int | None,
+    names: list[str] | None = None,
 ) -> list[str]:
     """The warnings; `targets` are the dataset's.
 
     `present` are the rows that the job uses, None for all. `classes` is the highest class plus 1,
-    None if targets are numbers.
+    None if targets are numbers; `names` are theirs.
     """
     loss = LOSSES[spec.loss]
     if loss.link == "softmax" and classes is not None:
-        return [*_choice(network, classes), *_squeezed_logits(spec, network)]
+        return [*_choice(network, classes, names), *_squeezed_logits(spec, network)]
     if loss.link == "sigmoid":
         return [*_squeezed_logits(spec, network)]
     if not loss.has_minimum:
@@ -34,7 +36,7 @@ def output_warnings(
     return [*_out_of_reach(spec, targets, present)]
 
 
-def _choice(network: Network, classes: int) -> Iterator[str]:
+def _choice(network: Network, classes: int, names: list[str] | None) -> Iterator[str]:
     """Softmax chooses one class among all outputs."""
     outputs, shape = network.outputs, network.output_shape
     if outputs == 1:
@@ -60,9 +62,9 @@ def _choice(network: Network, classes: int) -> Iterator[str]:
             else f"outputs {classes} to {outputs - 1} have"
         )
         yield (
-            f"The network has {outputs} outputs, the dataset has {classes} classes (0 to "
-            f"{classes - 1}): {surplus} no example and can only be wrong. Give the last layer "
-            f"out_features: {classes}."
+            f"The network has {outputs} outputs, the dataset has {classes} classes "
+            f"({range_of(classes, names)}): {surplus} no example and can only be wrong. Give the "
+            f"last layer out_features: {classes}."
         )
 
 
