@@ -63,11 +63,11 @@ class StoredDataset:
 
     def renumbered(self, classes: list[str] | None) -> "StoredDataset":
         """The same rows with the numbers of `classes`, by name; all of the table's are in it."""
-        own = self.table.classes if self.table else None
+        own = self.class_names
         if own is None or classes is None or own == classes:
             return self
         numbers = np.array([classes.index(name) for name in own], np.int64)
-        return replace(self, targets=numbers[self.targets])
+        return replace(self, targets=numbers[self.targets], class_names=classes)
 
     @property
     def input_shape(self) -> Shape:
