@@ -21,6 +21,9 @@ TABLE = pa.table({"age": [31, 40], "city": ["Rome", "Oslo"]})
 NESTED = pa.table({"tags": [[1], [2, 3]]})
 TIMES = pa.table({"waited": pa.array([1, 2], pa.duration("s"))})
 NOT_UTF8 = pa.table({"name": pa.array([b"\xff", b"x"], pa.binary())})
+CLAIMED_UTF8 = pa.table(
+    {"name": pa.Array.from_buffers(pa.string(), 2, NOT_UTF8["name"].chunk(0).buffers())}
+)
 
 
 def archive(**arrays: Any) -> bytes:
@@ -102,6 +105,8 @@ MISTAKES: list[tuple[str, str, bytes, dict[str, Any], str, str]] = [
     ("lists", "a.parquet", as_parquet(NESTED), {}, "'tags' holds values of type list", "--drop 'tags'"),
     ("durations", "a.arrow", as_arrow(TIMES), {}, "'waited' holds values of type duration", "of seconds"),
     ("bytes", "a.arrow", as_arrow(NOT_UTF8), {}, "'name' holds a value that cannot be read as string", "--drop"),
+    ("no text in Parquet", "a.parquet", as_parquet(CLAIMED_UTF8), {}, "cannot be read (In column 0: Invalid: Invalid UTF8", "write it again"),
+    ("no text in Arrow", "a.arrow", as_arrow(CLAIMED_UTF8), {}, "cannot be read (In column 0: Invalid: Invalid UTF8", "write it again"),
     ("truncated Arrow", "a.arrow", as_arrow(TABLE)[:-30], {}, "Arrow file cannot be read", "write_feather"),
     ("Arrow without rows", "a.arrow", as_arrow(TABLE[:0]), {}, "has no rows", "expected at least one"),
     ("duplicate columns", "a.arrow", as_arrow(pa.table([[1], [2]], ["a", "a"])), {}, "'a' is there 2", "of its own"),

@@ -32,14 +32,12 @@ class ArrowTable:
             self._is_stream = file.read(len(_FILE_START)) != _FILE_START
         with self._open() as reader:
             self._schema = reader.schema
-        self.names: Sequence[str] = checked_names(self._schema.names)
-        if not any(batch.num_rows for batch in self._batches(self.names[:1])):
+            self.names: Sequence[str] = checked_names(self._schema.names)
+        if not any(batch.num_rows for batch in self._batches([])):
             raise InvalidError.field("/file", "The Arrow file has no rows; expected at least one.")
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         chosen = list(self.names if columns is None else columns)
-        for name in chosen:
-            check_type(name, self._schema.field(name).type)
         for batch in self._batches(chosen):
             yield from map(plain_batch, slices(batch))
 
@@ -48,6 +46,8 @@ class ArrowTable:
 
     def _batches(self, chosen: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with self._open() as reader:
+            for name in chosen:
+                check_type(name, self._schema.field(name).type)
             batches = (
                 reader
                 if self._is_stream

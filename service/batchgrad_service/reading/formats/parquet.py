@@ -40,7 +40,7 @@ class ParquetTable:
             self.rows: int = file.metadata.num_rows
             groups = range(file.metadata.num_row_groups)
             self._bytes = sum(file.metadata.row_group(n).total_byte_size for n in groups)
-        self.names: Sequence[str] = checked_names(self._schema.names)
+            self.names: Sequence[str] = checked_names(self._schema.names)
         if self.rows == 0:
             raise InvalidError.field(
                 "/file", "The Parquet file has no rows; expected at least one."
@@ -48,10 +48,10 @@ class ParquetTable:
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         chosen = list(self.names if columns is None else columns)
-        for name in chosen:
-            check_type(name, self._schema.field(name).type)
         rows = max(1, min(MOST_ROWS, MOST_BYTES * self.rows // max(self._bytes, 1)))
         with self._open() as file:
+            for name in chosen:
+                check_type(name, self._schema.field(name).type)
             for batch in file.iter_batches(rows, columns=chosen, use_threads=False):
                 batch.validate(full=True)
                 yield from map(plain_batch, slices(batch.select(chosen)))
