@@ -115,6 +115,8 @@ def _edits(lines: list[str]) -> Iterator[Edit]:
                 anchor = f"\n{anchor}\n"
             elif block.startswith(("class ", "def ")):
                 block += "\n\n"
+            elif block.startswith(("    def ", "    async def ")):
+                block += "\n"
             yield Edit(insert["path"], insert["where"], anchor, block)
         elif replace := _REPLACE.search(line):
             yield Edit(replace["path"], "replace", replace["old"], replace["new"])
