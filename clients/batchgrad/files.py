@@ -10,26 +10,39 @@ from typing import Literal
 from batchgrad.errors import FileFailed, InvalidArgument
 
 ParametersFormat = Literal["safetensors", "npz"]
+DownloadFormat = Literal["safetensors", "npz", "onnx", "torch"]
+"""The service writes the first two; the client makes the others of safetensors."""
+
+SUFFIXES: dict[str, DownloadFormat] = {
+    "": "safetensors",
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+    ".onnx": "onnx",
+    ".pt2": "torch",
+}
+CARD_FILE = "batchgrad.json"
+"""The model card in a file of torch.export."""
+
+_PRODUCER = b"\x12\x09batchgrad"
+"""The name of the producer at the beginning of an ONNX model: field 2, 9 bytes."""
 
 _PARAMETER = re.compile(r"(\d+|standardize|encoding|card)\.\w+\.npy")
 
 
-def parameters_format(path: Path) -> ParametersFormat:
+def parameters_format(path: Path) -> DownloadFormat:
     """The format for a file's name; safetensors for a name without suffix.
 
     Raises:
         InvalidArgument: it is the suffix of another format.
     """
-    match path.suffix.lower():
-        case ".npz":
-            return "npz"
-        case "" | ".safetensors":
-            return "safetensors"
-    raise InvalidArgument(
-        f"{path} has the suffix of another format: name it "
-        f"{path.with_suffix('.safetensors').name}, which safetensors.torch.load_file reads, or "
-        f"{path.with_suffix('.npz').name}, or give the format."
-    )
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None:
+        raise InvalidArgument(
+            f"{path} has the suffix of another format: name it "
+            f"{path.with_suffix('.safetensors').name}, which safetensors.torch.load_file reads, or "
+            f"{path.with_suffix('.npz').name}, or give the format. .onnx and .pt2 hold the network."
+        )
+    return found
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -81,13 +94,19 @@ def check_target(path: Path) -> None:
 
 
 def _holds_parameters(path: Path) -> bool:
-    """Whether `download` may have written a file: safetensors, or an npz of parameters."""
+    """Whether `download` may have written a file, in any of its formats."""
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
-                return all(_PARAMETER.fullmatch(name) for name in archive.namelist())
+                names = archive.namelist()
+            return all(map(_PARAMETER.fullmatch, names)) or any(
+                name.endswith(CARD_FILE) for name in names
+            )
         except zipfile.BadZipFile:
             return False
-    with path.open("rb") as file:  # safetensors: the header's length (8 bytes), then its JSON
-        length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
-    return brace == b"{" and 8 + length <= path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(32)
+    if _PRODUCER in start:
+        return True
+    length = int.from_bytes(start[:8], "little")  # of the header of safetensors, JSON
+    return start[8:9] == b"{" and 8 + length <= path.stat().st_size

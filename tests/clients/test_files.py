@@ -69,7 +69,7 @@ def test_a_download_needs_a_folder_and_a_name_in_it(kit: Any, run: Any, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["m.pt", "m.PTH", "m.onnx", "m.bin", "m.h5"])
+@pytest.mark.parametrize("name", ["m.pt", "m.PTH", "m.pb", "m.bin", "m.h5"])
 def test_a_download_refuses_the_suffix_of_another_format(
     kit: Any, run: Any, tmp_path: Path, name: str
 ) -> None:

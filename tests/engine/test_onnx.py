@@ -2,20 +2,23 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 from scipy.special import expit, softmax
 
+from batchgrad import Client
 from batchgrad.contract import LAYERS, Precision
 from batchgrad.downloads.card import Card
 from batchgrad.downloads.onnx import to_onnx
 from batchgrad.downloads.onnx_nodes import NODES
 from batchgrad.downloads.reading import read_card
-from batchgrad.errors import InvalidArgument, Unavailable
+from batchgrad.errors import FileFailed, InvalidArgument, Unavailable
 from batchgrad_workers.data.standardization import Standardization
 from tests.engine.made_downloads import download, drawn_inputs, outputs
 from tests.workers.stacks import HEAD, STACKS, network
@@ -67,6 +70,19 @@ def test_inputs_are_standardized_and_outputs_become_probabilities(loss: str, lin
     [card] = onnx.load_from_string(model).metadata_props
     assert card.key == "batchgrad"
     assert Card.read(json.loads(card.value)) == read_card(content)
+
+
+def test_a_download_is_converted_and_replaces_such_a_file(tmp_path: Path) -> None:
+    content = download(network("linear"), STACKS["linear"][1])
+    sent = httpx2.MockTransport(lambda _: httpx2.Response(200, content=content))
+    target = tmp_path / "network.onnx"
+    with Client(url="http://service", token="t", transport=sent) as client:  # noqa: S106
+        for _ in range(2):
+            assert client.download("job_1", target) == target
+        assert target.read_bytes() == to_onnx(content)
+        target.write_bytes(b"\x08\x0a\x12\x07pytorch and its network")
+        with pytest.raises(FileFailed, match="nothing was overwritten"):
+            client.download("job_1", target)
 
 
 def test_a_layer_without_a_counterpart_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

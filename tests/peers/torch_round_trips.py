@@ -1,6 +1,8 @@
 """Networks from a job to PyTorch and back: the same outputs and the same parameters."""
 
 import base64
+import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ from safetensors.numpy import load
 from torch import nn
 
 from batchgrad.contract import LAYERS, JobSpec, Precision
+from batchgrad.downloads.card import Card
 from batchgrad.downloads.onnx import to_onnx
+from batchgrad.downloads.reading import read_card
 from batchgrad.errors import BatchgradError
-from batchgrad.torch import from_torch, to_torch
+from batchgrad.files import CARD_FILE
+from batchgrad.torch import exported, from_torch, to_torch
 from batchgrad.torch.exporting import MODULES
 from batchgrad.torch.layers import LAYERS as MODULE_LAYERS
 from batchgrad_engine.checkpoints.origin import read_origin
@@ -77,6 +82,20 @@ def test_there_and_back(name: str, precision: Precision, tolerance: float) -> No
     for key, array in parameters.items():
         assert array.tobytes() == original[key].tobytes()
     assert our_outputs(again, parameters, inputs).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["linear", "conv2d", "embedding", "max_pool2d", "elementwise"])
+def test_a_file_of_torch_export(name: str) -> None:
+    """It runs any number of examples, without batchgrad."""
+    of, layers = network(name), STACKS[name][1]
+    content = download(of, layers, "float32")
+    files = {CARD_FILE: ""}
+    program = torch.export.load(BytesIO(exported(content)), extra_files=files)
+    for examples in (2, 5):
+        inputs = drawn_inputs(of, "float32", examples)
+        expected = outputs(of, inputs, "float32")
+        np.testing.assert_allclose(run(program.module(), inputs), expected, rtol=1e-5, atol=1e-5)
+    assert Card.read(json.loads(files[CARD_FILE])) == read_card(content)
 
 
 def test_standardization_goes_along(tmp_path: Path) -> None:

@@ -109,8 +109,11 @@ def download(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the flag's name)
-        Literal["safetensors", "npz"] | None,
-        typer.Option(help="Format of the file; default from its name, else safetensors."),
+        Literal["safetensors", "npz", "onnx", "torch"] | None,
+        typer.Option(
+            help="Format of the file; default from its name, else safetensors. onnx and torch "
+            "(torch.export, .pt2) hold the whole network."
+        ),
     ] = None,
     which: Annotated[
         Literal["best", "last"] | None,
@@ -144,7 +147,8 @@ def download(
 
     batchgrad download job_2x… --to digits.safetensors --fold
     """
-    target = to or Path(f"{job}.{format or 'safetensors'}")
+    suffix = {"torch": "pt2"}.get(format or "", format or "safetensors")
+    target = to or Path(f"{job}.{suffix}")
     with connect(ctx) as client:
         found = client.job(job)
         with warnings.catch_warnings(record=True) as warned:
@@ -170,21 +174,30 @@ def download(
     if which != "last" and step is None and found.best is not None:
         say(f"These are {best(found.best)}; --which last gives the last ones.")
     if found.spec.standardize:
-        say(_about_inputs(npz=kind == "npz", folded=fold))
+        say(_about_inputs(kind, folded=fold))
 
 
-def _about_inputs(*, npz: bool, folded: bool) -> str:
+def _about_inputs(kind: str, *, folded: bool) -> str:
     """How to prepare inputs for a network that was trained on standardized ones."""
+    if kind in {"onnx", "torch"}:
+        return (
+            "The network standardizes arrays itself: give it raw inputs, or a table's rows as "
+            "batchgrad.read_card(SAFETENSORS).encode(rows) encodes them."
+        )
     if folded:
-        return "The standardization of inputs is in the first layer: give the network raw inputs."
+        return (
+            "The standardization of inputs is in the first layer: give the network raw inputs, or "
+            "a table's rows as batchgrad.read_card(FILE).encode(rows) encodes them."
+        )
     place = (
         "standardize.mean and standardize.deviation in the file."
-        if npz
+        if kind == "npz"
         else "in the file's metadata, JSON under the key batchgrad:\n"
         "  json.loads(safetensors.safe_open(FILE, 'numpy').metadata()['batchgrad'])"
         "['standardization']"
     )
     return (
         "The network was trained on standardized inputs: give it (x - mean) / deviation, or "
-        f"download with --fold.\nMean and deviation are {place}"
+        f"download with --fold.\nMean and deviation are {place}\n"
+        "A table's rows are encoded and standardized by batchgrad.read_card(FILE).encode(rows)."
     )

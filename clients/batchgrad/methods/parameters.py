@@ -4,7 +4,9 @@ from pathlib import Path
 
 from batchgrad import timeouts
 from batchgrad.contract import Kept, Precision
+from batchgrad.downloads.onnx import to_onnx
 from batchgrad.files import (
+    DownloadFormat,
     ParametersFormat,
     check_target,
     parameters_format,
@@ -15,6 +17,7 @@ from batchgrad.http.responses import warn
 from batchgrad.http.session import Params
 from batchgrad.methods.base import BaseMethods
 from batchgrad.parsing import arguments
+from batchgrad.torch import exported
 
 
 class ParametersMethods(BaseMethods):
@@ -60,29 +63,37 @@ class ParametersMethods(BaseMethods):
         job_id: str,
         path: str | Path,
         *,
-        format: ParametersFormat | None = None,  # noqa: A002
+        format: DownloadFormat | None = None,  # noqa: A002
         which: Kept | None = None,
         step: int | None = None,
         fold: bool = False,
         precision: Precision | None = None,
         timeout: float | None = timeouts.LONG_REQUEST,
     ) -> Path:
-        """Write the parameters to a file, in the format of its name: .safetensors or .npz.
+        """Write the parameters to a file, in the format of its name; `format` overrides the name.
 
-        `format` overrides the name. Replaces a file of parameters; raises FileFailed for any other
-        existing file.
+        .safetensors and .npz hold parameters, .onnx and .pt2 (of torch.export) the whole network,
+        which takes raw arrays, or encoded rows of a table; Unavailable if onnx or torch is not
+        installed. Replaces a file of parameters; raises FileFailed for any other existing file.
         """
         target = arguments.path("path", path)
         kind = format or parameters_format(target)
         check_target(target)
         content = await self.parameters(
             job_id,
-            format=kind,
+            format="npz" if kind == "npz" else "safetensors",
             which=which,
             step=step,
             fold=fold,
             precision=precision,
             timeout=timeout,
         )
-        write_atomically(target, content)
+        write_atomically(target, _converted(kind, content))
         return target
+
+
+def _converted(kind: DownloadFormat, content: bytes) -> bytes:
+    """The file of this format, from what the service sent for it."""
+    if kind == "onnx":
+        return to_onnx(content)
+    return exported(content) if kind == "torch" else content

@@ -30,6 +30,21 @@ def to_torch(source: "Job | str | Path | bytes") -> Any:
     return sequential(_content(source))
 
 
+def exported(content: bytes) -> bytes:
+    """The network of a safetensors download as a file of torch.export, .pt2, with its card.
+
+    torch.export.load(FILE).module() runs it, without batchgrad.
+
+    Raises:
+        InvalidArgument: it is no safetensors download, or has no layers in its card.
+        Unavailable: PyTorch is not installed.
+    """
+    _check_installed()
+    from batchgrad.torch.exporting import program  # noqa: PLC0415 (it imports torch)
+
+    return program(content)
+
+
 def from_torch(network: Any) -> dict[str, Any]:
     """The keys of a spec that train `network`, a torch.nn.Sequential, from its parameters.
 

@@ -1,15 +1,18 @@
 """A download as a torch.nn.Sequential."""
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import torch
 from torch import nn
 
 from batchgrad.contract import Model
-from batchgrad.downloads.reading import Tensor, read_card, read_tensors
+from batchgrad.downloads.reading import Tensor, read_card, read_metadata, read_tensors
 from batchgrad.errors import InvalidArgument
+from batchgrad.files import CARD_FILE
 from batchgrad.torch.modules import ChannelMean, Residual, SequenceMean, Standardize
 
 Spec = Mapping[str, Any]
@@ -30,6 +33,20 @@ def sequential(content: bytes) -> Any:
     network = nn.Sequential(modules)
     network.load_state_dict(parameters, strict=False, assign=True)
     return network.eval()
+
+
+def program(content: bytes) -> bytes:
+    """The network as a file of torch.export; see `exported`."""
+    card, network = read_card(content), sequential(content)
+    shape = card.training.input_shape if card.training else []
+    takes_ids = isinstance(network[0], nn.Embedding)
+    dtype = next((each.dtype for each in network.parameters()), torch.float32)
+    example = torch.zeros((2, *shape), dtype=torch.int64 if takes_ids else dtype)
+    made = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    file = BytesIO()
+    about = json.dumps(read_metadata(content))
+    torch.export.save(made, file, extra_files={CARD_FILE: about})
+    return file.getvalue()
 
 
 def _tensor(tensor: Tensor) -> Any:
