@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -17,6 +18,7 @@ def spec() -> str:
             "## Keys",
             "Exactly one of `epochs` and `steps` is required.",
             fields(contract.JobSpec),
+            *_objects(contract.JobSpec),
             "## Layers",
             "Numbered from 0, as in `torch.nn.Sequential`.",
             *_kinds(contract.LAYERS),
@@ -45,6 +47,20 @@ def spec() -> str:
 def gradients() -> str:
     """The keys of a request for the gradient of one minibatch."""
     return fields(contract.GradientsRequest)
+
+
+def _objects(model: type[BaseModel]) -> Iterator[str]:
+    """A section for each field of `model` that has keys of its own, but no kinds."""
+    for name, field in model.model_fields.items():
+        members = get_args(field.annotation) or (field.annotation,)
+        for member in filter(_has_keys, members):
+            yield f"### `{name}`"
+            yield inspect.getdoc(member) or ""
+            yield fields(member)
+
+
+def _has_keys(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, BaseModel) and "kind" not in kind.model_fields
 
 
 def _losses() -> str:

@@ -29,6 +29,9 @@ def test_every_key_loss_and_figure_is_listed() -> None:
     text = spec()
     for name in (*contract.JobSpec.model_fields, *contract.LOSSES, *contract.FIGURES):
         assert f"`{name}`" in text
+    parts = (contract.EarlyStopping, contract.InitialParameters, contract.WorkerRange)
+    for name in {key for part in parts for key in part.model_fields}:
+        assert f"- `{name}`:" in text
     assert all(kind.formula.replace("|", "\\|") in text for kind in contract.LOSSES.values())
     assert all(f"- `{name}`:" in gradients() for name in contract.GradientsRequest.model_fields)
 
