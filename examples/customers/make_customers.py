@@ -54,10 +54,10 @@ def write(name: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def main() -> None:
-    """600 customers of whom we know who left, and 40 of whom we do not."""
+    """1,500 customers of whom we know who left, and 40 of whom we do not."""
     random = np.random.default_rng(0)
-    write("customers.csv", COLUMNS, customers(random, 600, 1))
-    write("new.csv", COLUMNS[:-1], customers(random, 40, 601))
+    write("customers.csv", COLUMNS, customers(random, 1500, 1))
+    write("new.csv", COLUMNS[:-1], customers(random, 40, 1501))
 
 
 if __name__ == "__main__":

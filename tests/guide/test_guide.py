@@ -80,6 +80,6 @@ def check_shown(shown: list[str], output: str, line: int) -> None:
 
 def plain(line: str) -> str:
     """A line without what differs from run to run: numbers, hashes, ids, the width of columns."""
-    line = re.sub(r"[0-9a-f]{16,}|job_[0-9a-z]{16}", "#", line)
+    line = re.sub(r"[0-9a-f]{12,}|job_[0-9a-z]{16}", "#", line)
     line = _NUMBER.sub("#", line)
     return " ".join(re.sub("─+", "─", line).split())
