@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad.contract import Ledger, StepExamples
+from batchgrad.contract import Ledger, StepExamples, Table
 from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.checkpoints import checkpoints, job_directory, ledger_files
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger as Columns
 from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, encode
 from batchgrad_service.jobs.reports import Reports
+from batchgrad_service.reading.table_content import write_table
 from batchgrad_service.store.records import to_cursor
 from batchgrad_service.store.step_blocks import blocks
 from tests.engine.attempts import ScriptedCommands
@@ -291,3 +292,20 @@ def test_replay_of_a_job_without_files_fails_with_a_message(
     )
     assert "inputs.npy" in capfd.readouterr().err
     shutil.rmtree(dataset)
+
+
+def test_classes_with_names_are_named(bench: Bench) -> None:
+    push(bench)
+    directory = bench.data_dir / "datasets"
+    [content] = directory.iterdir()
+    write_table(Table(columns=[], classes=["no", "yes"]), content)
+    job_id = submit(bench)
+    train(bench, job_id)
+    ledger = Ledger.model_validate(bench.http.get(f"/v1/jobs/{job_id}/examples").json())
+    assert {entry.class_name for entry in ledger.data} == {"no", "yes"}
+    for entry in ledger.data[:3]:
+        assert entry.target is not None
+        assert entry.class_name == ("no", "yes")[entry.target]
+        found = bench.http.get(f"/v1/jobs/{job_id}/examples/{entry.example}").json()
+        assert found["class_name"] == entry.class_name
+    assert 'class="number">yes<' in bench.http.get(f"/jobs/{job_id}/examples").text

@@ -88,11 +88,11 @@ class TextOptions(Wire):
     decimal: Literal[".", ","] = "."
     encoding: str = "utf-8"
     headings: Truth = Field(default=True, description="whether the first line names the columns")
-    gaps: list[Annotated[str, StringConstraints(max_length=256)]] | None = Field(
-        default=None,
+    gaps: list[Annotated[str, StringConstraints(max_length=256)]] = Field(
+        default=[],
         max_length=256,
-        description="texts that mean a missing value; default in CSV: nothing, NA, N/A, NaN, null "
-        "and the like",
+        description="more texts that mean a missing value; in CSV nothing, NA, N/A, NaN, null, ? "
+        "and the like do",
     )
     day_first: Truth | None = Field(
         default=None, description="whether 3/4/2026 is 3 April; needed if no day is above 12"

@@ -1,5 +1,6 @@
 """A dataset, and what was taken of each column of the table that it was made from."""
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from batchgrad.display.jobs import show_datasets
@@ -7,34 +8,53 @@ from batchgrad.display.numbers import NONE, number
 from batchgrad.display.terminal import say, table
 
 if TYPE_CHECKING:
-    from batchgrad.contract import Column, Dataset
+    from collections.abc import Sequence
+
+    from batchgrad.contract import Column, Dataset, Table
 
 _SHOWN = 4
+_LONGEST = 40
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def show_table(dataset: "Dataset") -> None:
-    """Print the dataset, then a row for each column of its table."""
+    """Print the dataset, then a row for each column of its table, and what is doubtful."""
     show_datasets([dataset])
     if dataset.table is None:
         return
-    say("")
-    table(
-        ["column", "role", "kind", "gaps", "values"],
-        [
+    of = dataset.table
+    if of.columns:
+        say("")
+        table(
+            ["column", "role", "kind", "gaps", "values", "inputs"],
             [
-                column.name,
-                column.role,
-                column.kind,
-                f"{column.missing} ({column.missing_rule})" if column.missing else NONE,
-                _values(column),
-            ]
-            for column in dataset.table.columns
-        ],
-    )
-    if dataset.table.classes is not None:
-        say(f"Classes: {_some(dataset.table.classes)}.")
-    if dataset.table.dropped:
-        say(f"Not used: {_some(dataset.table.dropped)}.")
+                [
+                    column.name,
+                    column.role,
+                    column.kind,
+                    _gaps(column, of),
+                    _values(column),
+                    _inputs(column),
+                ]
+                for column in of.columns
+            ],
+        )
+    if of.classes is not None:
+        say(f"Classes: {_some(of.classes)}.")
+    if of.dropped:
+        say(f"Not used: {_some(of.dropped)}.")
+    for warning in of.warnings:
+        say(f"Warning: {warning}")
+
+
+def _gaps(column: "Column", of: "Table") -> str:
+    """How many gaps there are, and what becomes of them."""
+    if not column.missing:
+        return NONE
+    if column.kind == "category":
+        return f"{column.missing}, a category of their own"
+    rule = column.missing_rule
+    return f"{column.missing}, filled by {f'{of.constant:g}' if rule == 'constant' else rule}"
 
 
 def _values(column: "Column") -> str:
@@ -43,8 +63,25 @@ def _values(column: "Column") -> str:
         return f"{len(column.categories)}: {_some(column.categories)}"
     if column.lowest is None or column.highest is None:
         return NONE
-    return f"{number(column.lowest)} to {number(column.highest)}"
+    shown = _date if column.kind == "date" else number
+    return f"{shown(column.lowest)} to {shown(column.highest)}"
 
 
-def _some(texts: list[str]) -> str:
-    return ", ".join(texts[:_SHOWN]) + (", …" if len(texts) > _SHOWN else "")
+def _date(days: float) -> str:
+    """A date, of days since 1970."""
+    try:
+        return (_EPOCH + timedelta(days=days)).date().isoformat()
+    except OverflowError:  # typed files have years beyond 9999
+        return f"day {days:.0f}"
+
+
+def _inputs(column: "Column") -> str:
+    """How many inputs of a network the column becomes, and their names."""
+    if not column.inputs:
+        return NONE
+    return f"{len(column.inputs)}: {_some(column.inputs)}"
+
+
+def _some(texts: "Sequence[str]") -> str:
+    shown = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in texts[:_SHOWN]]
+    return ", ".join(shown) + (", …" if len(texts) > _SHOWN else "")

@@ -16,7 +16,7 @@ GAPS = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "NULL", "Null",
     "null", "None", "none", "-", "--", ".", "?",
 )  # fmt: skip
-"""Texts in text files that mean a gap, if TextOptions.gaps names no others."""
+"""Texts in text files that mean a gap, beside those of TextOptions.gaps."""
 
 _PIECE_NUMBERS = 2**21
 """Most values in a piece: 16 MB as float64."""
@@ -53,9 +53,7 @@ class Reader:
 
     @property
     def _gaps(self) -> Sequence[str]:
-        if self.text.gaps is not None:
-            return self.text.gaps
-        return GAPS if self.source.is_text else ()
+        return [*(GAPS if self.source.is_text else ()), *self.text.gaps]
 
     def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
         """Read the columns `names`, again each time."""
