@@ -222,6 +222,25 @@ def test_a_forgotten_operation_begins_again(kit: Any, file: Path) -> None:
         client.put_dataset("d", file)
 
 
+def test_a_service_that_stops_while_it_reads_is_waited_for(kit: Any, file: Path) -> None:
+    fake = service(kit)
+    problem = {"title": "", "status": 503, "code": "not_ready", "detail": "Stops.", "errors": []}
+    fake.operations = [fake.operation("failed", problem=problem)]
+    away = 12
+
+    def restarting(request: httpx2.Request) -> httpx2.Response:
+        nonlocal away
+        if fake.imports and away:
+            away -= 1
+            fake.operations = [fake.operation("succeeded")]
+            raise httpx2.ConnectError("refused")
+        return fake(request)
+
+    with kit.Script(restarting).client(reconnect_timeout=600.0) as client:
+        assert client.put_dataset("d", file).name == "digits"
+    assert (len(fake.imports), away) == (2, 0)
+
+
 def test_options_are_checked_before_anything_is_sent(kit: Any, file: Path) -> None:
     script = kit.Script()
     with script.client() as client:

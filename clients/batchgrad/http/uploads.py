@@ -53,7 +53,7 @@ class Uploader:
                 else:
                     at = await self._piece(source, digest, at)
             except (ConnectionFailed, TimedOut, ServerError) as error:
-                if _is_final(error) or not self.reconnect.allows_retry(error):
+                if not (may_pass(error) and self.reconnect.allows_retry(error)):
                     raise
                 failures += 1
                 await self.session.sleep(self.session.retries.backoff(failures))
@@ -106,9 +106,9 @@ def _hashed(source: Source, update: Callable[[bytes], None], at: int) -> int:
     return done
 
 
-def _is_final(error: BatchgradError) -> bool:
-    """Whether the service has answered and will not answer otherwise soon: its disk is full."""
-    return isinstance(error, ServerError) and error.status not in {502, 503, 504}
+def may_pass(error: BatchgradError) -> bool:
+    """Whether the service may answer otherwise soon, as after a restart; not if a disk is full."""
+    return not isinstance(error, ServerError) or error.status in {502, 503, 504}
 
 
 def _is_of_place(error: BatchgradError) -> bool:

@@ -5,13 +5,13 @@ from typing import Any
 
 from batchgrad.contract import Operation, Page
 from batchgrad.data.source import Source
-from batchgrad.errors import UnexpectedAnswer
+from batchgrad.errors import ConnectionFailed, ServerError, UnexpectedAnswer
 from batchgrad.http.following import ignore
 from batchgrad.http.operations import OperationLost, finished
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import operation_path
 from batchgrad.http.responses import decode
-from batchgrad.http.uploads import OnProgress, Uploader
+from batchgrad.http.uploads import OnProgress, Uploader, may_pass
 from batchgrad.methods.base import BaseMethods
 
 _MOST_STARTS = 3
@@ -55,9 +55,9 @@ class OperationMethods(BaseMethods):
         reconnect = self._service.reconnect(ignore)
         starts = 0
         while True:
-            starts += 1
             try:
                 answer = await self._session.send_json(method, path, body, timeout=timeout)
+                starts += 1
                 return await finished(
                     self._session,
                     decode(Operation, answer),
@@ -71,3 +71,8 @@ class OperationMethods(BaseMethods):
                         f"The service has forgotten the operation {starts} times: it restarts "
                         "again and again; see its log."
                     ) from lost
+            except (ConnectionFailed, ServerError) as error:
+                restarting = 0 < starts < _MOST_STARTS and may_pass(error)
+                if not (restarting and reconnect.allows_retry(error)):
+                    raise
+                await self._session.sleep(self._session.retries.backoff(starts))

@@ -24,6 +24,7 @@ from batchgrad_service.problems import (
     ProblemError,
     UnavailableError,
 )
+from batchgrad_service.questions.ends import stopping
 from batchgrad_service.store import utc_now
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
@@ -99,7 +100,7 @@ class Operations:
                 if record.key == work.key and not record.cancelled:
                     return record.shown
             if self._stopped:
-                raise UnavailableError("The service is stopping.", code="not_ready")
+                raise stopping()
             if len(unfinished) >= MAX_UNFINISHED:
                 raise UnavailableError(
                     f"{len(unfinished)} operations have not ended, as many as may: send it again "
@@ -160,7 +161,7 @@ class Operations:
                 self._cancel(record)
 
     def stop(self) -> None:
-        """Cancel all operations, and start no others."""
+        """End all operations, and start no others; clients begin them again after a restart."""
         with self._lock:
             self._stopped = True
             for record in self._records.values():
@@ -187,7 +188,7 @@ class Operations:
         else:
             changes = self._succeeded(record, result)
         if record.cancelled and changes["status"] != "succeeded":
-            changes = {"status": "cancelled"}
+            changes = self._ended()
         self._show(record, finished_at=self._clock(), **changes)
         shown = record.shown
         _log.info(
@@ -247,10 +248,14 @@ class Operations:
     def _cancel(self, record: _Record) -> None:
         record.cancelled = True
         if record.shown.status == "waiting":
-            changes = {"status": "cancelled", "finished_at": self._clock()}
+            changes = {**self._ended(), "finished_at": self._clock()}
             record.shown = record.shown.model_copy(update=changes)
         elif record.end_process is not None:
             record.end_process()
+
+    def _ended(self) -> dict[str, Any]:
+        """The end of an operation that was cancelled, or ended by the service's stop."""
+        return _failed(stopping()) if self._stopped else {"status": "cancelled"}
 
     def _find(self, operation_id: str) -> _Record:
         if operation_id not in self._records:
