@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -186,3 +187,27 @@ def test_a_large_file_is_uploaded_and_read_with_progress(
         service.cancel_operation(one.id)
     assert list(service.operations()) == []
     service.delete_dataset("large")
+
+
+def test_a_table_is_pushed_and_trained_on(run: Run, service: Client, tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    rows = [
+        f"{n},{n / 7},{'north' if n % 3 else 'south'},{'yes' if n % 2 else 'no'}" for n in range(60)
+    ]
+    file.write_text("id,usage,region,churned\n" + "\n".join(rows))
+    wrong = run("datasets", "push", "customers", str(file), "--target", "churn")
+    assert wrong.exit_code == 2
+    assert "churned" in wrong.stderr
+    pushed = run("datasets", "push", "customers", str(file), "--target", "churned", "--id", "id")
+    assert pushed.exit_code == 0, pushed.stderr
+    for text in ("customers", "region", "category", "2: north, south", "Classes: no, yes."):
+        assert text in pushed.stdout + pushed.stderr
+    table = service.dataset("customers").table
+    assert table is not None
+    assert [column.name for column in table.inputs] == ["usage", "region"]
+    refused = run("datasets", "push", "customers", str(file), "--target", "region")
+    assert "already has another content" in refused.stderr
+    frame = pd.read_csv(file)
+    again = service.put_dataset("customers", frame, target="churned", id="id")
+    assert again.examples == 60
+    service.delete_dataset("customers")
