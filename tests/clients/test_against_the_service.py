@@ -189,7 +189,9 @@ def test_a_large_file_is_uploaded_and_read_with_progress(
     service.delete_dataset("large")
 
 
-def test_a_table_is_pushed_and_trained_on(run: Run, service: Client, tmp_path: Path) -> None:
+def test_a_table_is_pushed_from_a_file_and_a_frame(
+    run: Run, service: Client, tmp_path: Path
+) -> None:
     file = tmp_path / "customers.csv"
     rows = [
         f"{n},{n / 7},{'north' if n % 3 else 'south'},{'yes' if n % 2 else 'no'}" for n in range(60)
