@@ -241,6 +241,22 @@ def test_a_service_that_stops_while_it_reads_is_waited_for(kit: Any, file: Path)
     assert (len(fake.imports), away) == (2, 0)
 
 
+def test_ctrl_c_cancels_the_operation(kit: Any, file: Path) -> None:
+    fake = service(kit)
+    script = kit.Script(fake)
+
+    def interrupted(stage: str, *_: Any) -> None:
+        if stage == "read":
+            raise KeyboardInterrupt
+
+    with script.client() as client, pytest.raises(KeyboardInterrupt):
+        client.put_dataset("d", file, on_progress=interrupted)
+    assert (script.seen[-1].method, script.seen[-1].url.path) == (
+        "DELETE",
+        "/v1/operations/operation_1",
+    )
+
+
 def test_options_are_checked_before_anything_is_sent(kit: Any, file: Path) -> None:
     script = kit.Script()
     with script.client() as client:

@@ -124,7 +124,7 @@ def push(
 ) -> None:
     """Store a file under a name, and show what was taken of it.
 
-    A broken transfer goes on where it was, also when the command runs again.
+    A broken transfer goes on where it was, also when the command runs again. Ctrl-C cancels.
 
     batchgrad datasets push customers customers.csv --target churned --drop id
     """

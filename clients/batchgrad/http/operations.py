@@ -68,8 +68,6 @@ async def finished(
 def _succeeded(session: Session, operation: Operation, path: str) -> Operation:
     request = SentRequest("GET", f"{session.url}{path}")
     if (problem := operation.problem) is not None:
-        if problem.code == "not_ready":
-            raise OperationLost
         raise api_error_type(problem.status)(problem, status=problem.status, request=request)
     if operation.status == "cancelled":
         raise BatchgradError(f"Operation {operation.id} was cancelled.", request=request)

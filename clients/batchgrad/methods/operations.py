@@ -1,11 +1,13 @@
 """Operations on data: send a file, begin, wait, list, cancel."""
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from batchgrad.contract import Operation, Page
 from batchgrad.data.source import Source
-from batchgrad.errors import ConnectionFailed, ServerError, UnexpectedAnswer
+from batchgrad.errors import BatchgradError, ConnectionFailed, ServerError, UnexpectedAnswer
 from batchgrad.http.following import ignore
 from batchgrad.http.operations import OperationLost, finished
 from batchgrad.http.pages import pages
@@ -50,6 +52,8 @@ class OperationMethods(BaseMethods):
     ) -> Operation:
         """Begin an operation and wait until it has succeeded; begin it again after a restart.
 
+        Ctrl-C, or cancelling the task, cancels the operation.
+
         Raises: see `http.operations.finished`.
         """
         reconnect = self._service.reconnect(ignore)
@@ -58,13 +62,19 @@ class OperationMethods(BaseMethods):
             try:
                 answer = await self._session.send_json(method, path, body, timeout=timeout)
                 starts += 1
-                return await finished(
-                    self._session,
-                    decode(Operation, answer),
-                    timeout=timeout,
-                    reconnect=reconnect,
-                    on_progress=on_progress,
-                )
+                operation = decode(Operation, answer)
+                try:
+                    return await finished(
+                        self._session,
+                        operation,
+                        timeout=timeout,
+                        reconnect=reconnect,
+                        on_progress=on_progress,
+                    )
+                except (KeyboardInterrupt, CancelledError):
+                    with suppress(BatchgradError):
+                        await self.cancel_operation(operation.id)
+                    raise
             except OperationLost as lost:
                 if starts == _MOST_STARTS:
                     raise UnexpectedAnswer(
