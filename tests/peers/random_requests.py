@@ -93,11 +93,26 @@ def _network(random: Random) -> tuple[list[Spec], Network]:
             "ids": _ids,
         }[str(kind)](random)
         try:
+            if random.integers(3) == 0:
+                layers = _with_residual(random, layers, shape)
             network = Network(Model.model_validate({"layers": layers}), shape)
         except ShapeMismatch:
             continue
         if 0 < network.size <= MOST_PARAMETERS and 1 < network.outputs <= 200:
             return layers, network
+
+
+def _with_residual(random: Random, layers: list[Spec], shape: tuple[int, ...]) -> list[Spec]:
+    """The layers, and somewhere a residual block, in which there may be another."""
+    before = int(random.integers(1, len(layers) + 1))
+    first = Model.model_validate({"layers": layers[:before]})
+    width = Network(first, shape).output_shape[-1:]
+    if not width:
+        return layers
+    block = [*_several(random), {**_linear(random), "out_features": width[0]}]
+    if random.integers(2):
+        block.insert(1, {"kind": "residual", "layers": [_pick(random, ELEMENTWISE)]})
+    return [*layers[:before], {"kind": "residual", "layers": block}, *layers[before:]]
 
 
 def _pick(random: Random, options: list[Any]) -> Any:

@@ -187,13 +187,7 @@ class TorchReference:
         used = {name: self._noise(own, noisy=noisy) for name, own in leaves.items()}
         noise = partial(self._noise, noisy=noisy)
         a = torch.tensor([row], dtype=torch.int64 if self._ids else torch.float64)
-        for index, spec in enumerate(self._layers):
-            own = {
-                local: used[f"{index}.{local}"]
-                for local in ("weight", "bias")
-                if f"{index}.{local}" in used
-            }
-            a = _layer(spec, own, a if not a.is_floating_point() else noise(a), noise)
+        a = self._through(self._layers, "", a, used, noise)
         loss = _loss(self._loss, noise(a).flatten(1), target, noise)
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         self._met(loss.detach())
@@ -201,6 +195,24 @@ class TorchReference:
             name: torch.zeros_like(leaves[name]) if own is None else own
             for name, own in zip(leaves, found, strict=True)
         }
+
+    def _through(
+        self, layers: Any, block: str, a: Any, used: dict[str, Any], noise: Callable[[Any], Any]
+    ) -> Any:
+        """Output of `layers`, whose names begin with `block`."""
+        for index, spec in enumerate(layers):
+            name = f"{block}{index}"
+            a = noise(a) if a.is_floating_point() else a
+            if spec["kind"] == "residual":
+                a = a + noise(self._through(spec["layers"], f"{name}.", a, used, noise))
+                continue
+            own = {
+                local: used[f"{name}.{local}"]
+                for local in ("weight", "bias")
+                if f"{name}.{local}" in used
+            }
+            a = _layer(spec, own, a, noise)
+        return a
 
     def _noise(self, a: Any, *, noisy: bool) -> Any:
         """`a` with each number changed by up to the precision, and the same for its error."""

@@ -12,10 +12,15 @@ Figures = dict[str, Any]
 def flat(nested: Any) -> Any:
     """Numbers of a named gradient (by name, in the order "0.weight", "0.bias", …) or a list."""
     if isinstance(nested, dict):
-        names = sorted(nested, key=lambda name: (int(name.split(".")[0]), name.endswith("bias")))
+        names = sorted(nested, key=_place)
         parts = [np.ravel(nested[name]) for name in names]
         return np.concatenate(parts) if parts else np.empty(0)
     return np.ravel(nested)
+
+
+def _place(name: str) -> tuple[list[int], bool]:
+    *layer, local = name.split(".")
+    return [int(part) for part in layer], local == "bias"
 
 
 def assert_close(got: Any, want: Any, tolerance: float, place: str, floor: float = 0.0) -> None:

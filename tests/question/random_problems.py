@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from batchgrad import contract
 from batchgrad.contract import GradientsRequest
 from tests.question.reference_answer import ReferenceAnswer
-from tests.question.reference_layers import Shape, Spec, parameter_shapes, shape_after
+from tests.question.reference_layers import Shape, Spec, in_a_row, parameter_shapes, shape_after
 from tests.question.reference_network import ReferenceNetwork
 
 LOSSES: list[str] = list(contract.LOSSES)
@@ -27,6 +27,7 @@ BY_HAND = {
     "avg_pool2d",
     "global_avg_pool",
     "sequence_mean",
+    "residual",
 }
 """Layers that have a strategy of their own below; others get random fields."""
 
@@ -136,10 +137,26 @@ def on_images(draw: st.DrawFn, shape: Shape) -> Spec:
 
 
 @st.composite
+def with_residual(draw: st.DrawFn, layers: list[Spec], shape: Shape) -> list[Spec]:
+    """The layers and somewhere a residual block, in which there may be another."""
+    ids = layers[0]["kind"] == "embedding"
+    before = draw(st.integers(int(ids), len(layers)))
+    row = in_a_row(layers[:before], (*shape, layers[0]["num_embeddings"]) if ids else shape)
+    width = (shape_after(row[-1].spec, row[-1].shape) if row else shape)[-1]
+    inner: list[Spec] = draw(st.lists(activation(), max_size=2))
+    if draw(st.booleans()):
+        inner.append({"kind": "residual", "layers": [draw(activation())]})
+    inner.append({"kind": "linear", "out_features": width, "bias": draw(st.booleans())})
+    inner += draw(st.lists(activation(), max_size=1))
+    return [*layers[:before], {"kind": "residual", "layers": inner}, *layers[before:]]
+
+
+@st.composite
 def minibatch(
     draw: st.DrawFn, shape: Shape, layers: list[Spec], most: int, *, whole: bool = False
 ) -> RandomProblem:
     """Up to `most` examples for a network, weighted alike or not."""
+    layers = draw(st.one_of(st.just(layers), with_residual(layers, shape)))
     examples = draw(st.integers(1, most))
     equal = st.sampled_from(WEIGHTS[1:]).map(lambda each: [each] * examples)
     weight = st.sampled_from(WEIGHTS)
@@ -223,12 +240,11 @@ def problem(case: RandomProblem) -> tuple[GradientsRequest, ReferenceAnswer]:
     examples = len(case.weights)
     inputs, seen = _inputs(case, random)
     parameters: dict[str, Any] = {}
-    shape = seen.shape[1:]
-    for k, spec in enumerate(case.layers):
-        for name, own in parameter_shapes(spec, shape).items():
-            parameters[f"{k}.{name}"] = random.normal(size=own).tolist()
-        shape = shape_after(spec, shape)
-    width = prod(shape)
+    row = in_a_row(case.layers, seen.shape[1:])
+    for at in row:
+        for name, own in parameter_shapes(at.spec, at.shape).items():
+            parameters[f"{at.name}.{name}"] = random.normal(size=own).tolist()
+    width = prod(shape_after(row[-1].spec, row[-1].shape))
     kind = contract.LOSSES[case.loss]  # type: ignore[index]
     if kind.target_kind == "class":
         classes = random.integers(0, width, examples)

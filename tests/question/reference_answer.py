@@ -32,8 +32,16 @@ class ReferenceAnswer:
     def from_depth(self, start: int) -> Layers:
         """Exact above layer `start`; from its output down one pass of the mean error."""
         gradient, delta = [list(own) for own in self.exact], self.mean_errors[start]
+        layers, past = self.network.layers, dict[int, list[list[float]]]()
+        for end, layer in enumerate(layers):
+            if layer.begin is not None and layer.begin <= start < end:
+                past.setdefault(layer.begin, []).append(self.mean_errors[end])
         for k in range(start, -1, -1):
+            begin = layers[k].begin
+            if begin is not None:
+                past.setdefault(begin, []).append(delta)
             gradient[k], delta = self.network.vjp(k, self.mean_inputs[k], delta)
+            delta = [sum(parts) for parts in zip(delta, *past.get(k, []), strict=True)]
         return gradient
 
     def frozen(self) -> Layers:
@@ -67,7 +75,7 @@ class ReferenceAnswer:
             **agreement(joined(exact), joined(shortcut)),
             "layers": [
                 {
-                    "name": str(k),
+                    "name": self.network.layers[k].name,
                     "relative_error": agreement(exact[k], shortcut[k])["relative_error"],
                     "covariance_norm": norm(minus(exact[k], frozen[k])),
                     "propagation_norm": norm(minus(frozen[k], shortcut[k])),
@@ -113,7 +121,7 @@ class ReferenceAnswer:
             },
             "depths": [
                 {
-                    "name": str(k),
+                    "name": self.network.layers[k].name,
                     "relative_error": agreement(joined(self.exact), joined(self.from_depth(k)))[
                         "relative_error"
                     ],

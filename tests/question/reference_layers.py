@@ -5,6 +5,7 @@ An example is a flat list with a shape beside it. An embedding sees one-hot rows
 
 import cmath
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from math import prod, sqrt
 from typing import Any
@@ -30,6 +31,33 @@ ACTIVATIONS: dict[str, Callable[[complex, Spec], complex]] = {
 
 
 CONVOLUTIONS = {"conv1d", "conv2d"}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layer in the row of all layers: its name, its spec, and the shape that it takes.
+
+    A residual block ends with a sum, whose `begin` is the first layer of the block in the row.
+    """
+
+    name: str
+    spec: Spec
+    shape: Shape
+    begin: int | None = None
+
+
+def in_a_row(specs: Sequence[Spec], shape: Shape, block: str = "", start: int = 0) -> list[Placed]:
+    """The layers with those inside of residual blocks."""
+    found: list[Placed] = []
+    for number, spec in enumerate(specs):
+        begin, name = start + len(found), f"{block}{number}"
+        if spec["kind"] == "residual":
+            found += in_a_row(spec["layers"], shape, f"{name}.", begin)
+            found.append(Placed(name, {"kind": "identity"}, shape, begin))
+        else:
+            found.append(Placed(name, spec, shape))
+            shape = shape_after(spec, shape)
+    return found
 
 
 def sides(spec: Spec, name: str, default: Any) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from tests.question.reference_layers import (
     Shape,
     Spec,
     Vector,
+    in_a_row,
     output,
     parameter_shapes,
-    shape_after,
 )
 
 STEP = 1e-30
@@ -61,31 +61,33 @@ class ReferenceNetwork:
         self, layers: list[Spec], shape: Shape, parameters: dict[str, Any], loss: str
     ) -> None:
         """Flatten the parameters, layer by layer; `shape` is one example's."""
-        self.layers, self.loss = layers, loss
-        self.shapes: list[Shape] = []
+        self.layers, self.loss = in_a_row(layers, shape), loss
         self.theta: list[list[float]] = []
-        for k, spec in enumerate(layers):
-            self.shapes.append(shape)
-            named = [parameters.get(f"{k}.{name}", []) for name in parameter_shapes(spec, shape)]
-            shape = shape_after(spec, shape)
+        for at in self.layers:
+            shapes = parameter_shapes(at.spec, at.shape)
+            named = [parameters.get(f"{at.name}.{name}", []) for name in shapes]
             self.theta.append([x for value in named for x in numbers(value)])
         self.learning = [k for k, own in enumerate(self.theta) if own]
 
     def layer(self, k: int, own: Sequence[complex], a: Sequence[complex]) -> Vector:
         """Output of layer k with parameters `own` at input a."""
-        return output(self.layers[k], self.shapes[k], own, a)
+        return output(self.layers[k].spec, self.layers[k].shape, own, a)
 
-    def inputs(self, x: Sequence[complex], start: int = 0) -> list[Vector]:
-        """Every layer's input from layer `start`, given x, and at the end the output."""
-        found = [list(x)]
-        for k in range(start, len(self.layers)):
-            found.append(self.layer(k, self.theta[k], found[-1]))
+    def inputs(self, x: Sequence[complex], below: Sequence[Vector] = ()) -> list[Vector]:
+        """Every layer's input, and at the end the output; x follows the inputs `below`."""
+        found = [*below, list(x)]
+        for k in range(len(below), len(self.layers)):
+            begin, z = self.layers[k].begin, self.layer(k, self.theta[k], found[-1])
+            if begin is not None:
+                z = [a + b for a, b in zip(z, found[begin], strict=True)]
+            found.append(z)
         return found
 
     def error(self, k: int, x: Sequence[float], y: Sequence[float]) -> list[float]:
         """δ: derivative of this example's loss by layer k's output."""
-        here = [a.real for a in self.inputs(x)[k + 1]]
-        return derivative(lambda z: loss_of(self.loss, self.inputs(z, k + 1)[-1], y), here)
+        trace = self.inputs(x)
+        here, below = [a.real for a in trace[k + 1]], trace[: k + 1]
+        return derivative(lambda z: loss_of(self.loss, self.inputs(z, below)[-1], y), here)
 
     def loss_value(self, x: Sequence[float], y: Sequence[float]) -> float:
         """ℓ of one example."""
@@ -95,10 +97,11 @@ class ReferenceNetwork:
         """One example's g, one list per layer."""
 
         def moved(k: int) -> Callable[[Vector], complex]:
-            a = self.inputs(x)[k]
+            below = self.inputs(x)[: k + 1]
 
             def loss(own: Vector) -> complex:
-                return loss_of(self.loss, self.inputs(self.layer(k, own, a), k + 1)[-1], y)
+                z = self.layer(k, own, below[k])
+                return loss_of(self.loss, self.inputs(z, below)[-1], y)
 
             return loss
 
@@ -106,7 +109,7 @@ class ReferenceNetwork:
 
     def learned(self, k: int, gradient: list[float]) -> list[float]:
         """Without the padding row of an embedding, which never learns."""
-        spec = self.layers[k]
+        spec = self.layers[k].spec
         if spec.get("padding_idx") is None:
             return gradient
         row, dim = spec["padding_idx"], spec["embedding_dim"]

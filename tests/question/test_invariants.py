@@ -1,5 +1,6 @@
 """What holds for every network and minibatch, to rounding."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def _errors(of: Any, views: Any, activations: Any, batch: Any) -> Any:
     """δ at every layer's output, from the top down."""
     error = 2 * (activations[-1].reshape(len(batch.targets), -1) - batch.targets)
     error = error.reshape(activations[-1].shape)
+    skipped: dict[int, Any] = {}
     for k in reversed(range(len(of.layers))):
         yield k, error
-        if k:
-            error = of.layers[k].backward(views[k], activations[k], activations[k + 1], error)
+        vjp = partial(of.layers[k].backward, views[k], activations[k], activations[k + 1])
+        error = of.backward(k, error, skipped, vjp)

@@ -121,6 +121,18 @@ MISFITS: dict[str, tuple[tuple[int, ...], list[dict[str, Any]], str, list[str]]]
         "/model/layers/1",
         ["sequence_mean takes (positions, width)", "[15]", "remove it"],
     ),
+    "a block that changes the shape": (
+        (5,),
+        [TANH, {"kind": "residual", "layers": [TANH, {"kind": "linear", "out_features": 4}]}],
+        "/model/layers/1",
+        ["residual adds its input, of shape [5]", "of shape [4]", "give [5]"],
+    ),
+    "a layer inside of a block": (
+        (5,),
+        [TANH, {"kind": "residual", "layers": [TANH, CONV]}],
+        "/model/layers/1/layers/1",
+        ["conv2d takes images", "[5]"],
+    ),
     "embedding above another layer": (
         (5,),
         [TANH, IDS],

@@ -26,6 +26,9 @@ DEEP: list[dict[str, Any]] = [
     {"kind": "linear", "out_features": 2},
 ]
 
+SUM = {"kind": "residual", "layers": [{"kind": "silu"}, {"kind": "linear", "out_features": 3}]}
+BLOCKS = [DEEP[0], {"kind": "residual", "layers": [SUM, {"kind": "tanh"}]}, SUM, DEEP[2]]
+
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(vectors())
@@ -33,6 +36,7 @@ DEEP: list[dict[str, Any]] = [
 @example(RandomProblem((3,), DEEP, "huber", [0.0, 0.0, 2.0, 1.0], 2, 2))
 @example(RandomProblem((4,), DEEP, "absolute_error", [2.0], 1, 3))
 @example(RandomProblem((3,), [{"kind": "tanh"}], "squared_error", [1.0, 2.0], 1, 4))
+@example(RandomProblem((3,), BLOCKS, "squared_error", [1.0, 2.0, 0.5], 2, 5))
 def test_every_field_agrees_with_explicit_loops(case: RandomProblem) -> None:
     request, reference = problem(case)
 
@@ -58,7 +62,7 @@ def test_images_agree_with_explicit_loops(case: RandomProblem) -> None:
 
     response = answer(request)
 
-    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-12)
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -86,7 +90,7 @@ def test_sequences_and_ids_agree_with_explicit_loops(case: RandomProblem) -> Non
     response = answer(request)
 
     # Where a layer norm has two numbers, nearly +1 and -1, the gradient below is nearly 0.
-    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
+    assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-9)
 
 
 @pytest.mark.parametrize(("kind", "loss"), list(zip(KINDS, cycle(LOSSES), strict=False)))

@@ -17,6 +17,10 @@ HEAD: dict[str, Any] = {"kind": "linear", "out_features": 3}
 BELOW: dict[str, Any] = {"kind": "conv2d", "out_channels": 4, "kernel_size": 3, "padding": 1}
 SIGNAL: dict[str, Any] = {"kind": "conv1d", "out_channels": 4, "kernel_size": 3, "padding": 1}
 POOL = {"kernel_size": [3, 2], "stride": 2, "padding": [1, 0]}
+BLOCK: dict[str, Any] = {
+    "kind": "residual",
+    "layers": [{"kind": "silu"}, {"kind": "dropout", "p": 0.3}, HEAD, {"kind": "gelu"}],
+}
 IDS = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 3}
 IMAGE: Shape = (2, 5, 4)
 
@@ -59,6 +63,16 @@ STACKS: dict[str, tuple[Shape, Layers]] = {
     "global_avg_pool": (IMAGE, [BELOW, {"kind": "tanh"}, {"kind": "global_avg_pool"}, HEAD]),
     "global_avg_pool of sequences": ((2, 7), [SIGNAL, {"kind": "global_avg_pool"}]),
     "sequence_mean": ((4, 6), [HEAD, {"kind": "tanh"}, {"kind": "sequence_mean"}, HEAD]),
+    "residual": ((5,), [HEAD, BLOCK, HEAD]),
+    "residual first and last": ((4, 3), [{**BLOCK, "layers": [BLOCK, BLOCK]}]),
+    "residual below parameters": (
+        (3,),
+        [{"kind": "residual", "layers": [{"kind": "silu"}]}, BLOCK, {**HEAD, "out_features": 5}],
+    ),
+    "residual on images": (
+        IMAGE,
+        [BELOW, {"kind": "residual", "layers": [{"kind": "silu"}, BELOW]}, BELOW],
+    ),
     "embedding": ((6,), [IDS, HEAD]),
     "embedding with padding": ((2, 3), [{**IDS, "padding_idx": 2}, {"kind": "tanh"}, HEAD]),
     "elementwise": ((5,), [HEAD, *({"kind": kind} for kind in ACTIVATIONS), HEAD]),

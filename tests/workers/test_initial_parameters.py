@@ -106,7 +106,7 @@ def test_every_kind_with_parameters_is_here() -> None:
     with_parameters = set()
     for shape, layers in STACKS.values():
         of = Network(Model.model_validate({"layers": layers}), shape)
-        with_parameters |= {layers[k]["kind"] for k in of.learning}
+        with_parameters |= {of.kinds[k] for k in of.learning}
     assert with_parameters == {layer["kind"] for _, layer in DRAWN} | NORMS
 
 

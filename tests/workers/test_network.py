@@ -48,7 +48,25 @@ def test_a_layer_that_does_not_fit_is_numbered() -> None:
     with pytest.raises(LayerMismatch, match=r"shape \[2, 2\].*\(n, channels, height") as caught:
         network([{"kind": "relu"}, {"kind": "max_pool2d", "kernel_size": 1}], 2, 2)
 
-    assert caught.value.layer == 1
+    assert caught.value.place == (1,)
+
+
+def test_layers_inside_of_a_block_are_named_and_numbered_by_the_way_to_them() -> None:
+    linear = {"kind": "linear", "out_features": 2}
+    inner = {"kind": "residual", "layers": [{"kind": "tanh"}, linear]}
+    of = network([linear, {"kind": "residual", "layers": [linear, inner]}, linear], 2)
+
+    assert of.names == ["0", "1.0", "1.1.0", "1.1.1", "1.1", "1", "2"]
+    assert [each.name for each in of.slices][2:6] == [
+        "1.0.weight",
+        "1.0.bias",
+        "1.1.1.weight",
+        "1.1.1.bias",
+    ]
+    wide = {"kind": "linear", "out_features": 3}
+    with pytest.raises(LayerMismatch, match=r"shape \[2\].*shape \[3\].*give \[2\]") as caught:
+        network([linear, {"kind": "residual", "layers": [linear, {**inner, "layers": [wide]}]}], 2)
+    assert caught.value.place == (1, 1)
 
 
 def test_the_digest_is_sha_256_of_name_dtype_shape_and_little_endian_bytes() -> None:

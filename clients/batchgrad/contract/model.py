@@ -30,6 +30,7 @@ __all__ = [
     "Model",
     "Precision",
     "Relu",
+    "Residual",
     "SequenceMean",
     "ShortcutName",
     "Sigmoid",
@@ -247,7 +248,17 @@ class Embedding(Wire):
         return self
 
 
-AnyLayer = (
+class Residual(Wire):
+    """z = a + f(a), with f the block's layers in order, which must give the shape that they take.
+
+    Names go on inside: in block 3 the first layer's weight is "3.0.weight".
+    """
+
+    kind: Literal["residual"]
+    layers: list["Layer"] = Field(min_length=1, max_length=256)
+
+
+SingleLayer = (
     Linear
     | Conv1d
     | Conv2d
@@ -270,6 +281,7 @@ AnyLayer = (
     | Softplus
     | Elu
 )
+AnyLayer = SingleLayer | Residual
 
 
 def _refuse_mixing(layer: Any) -> Any:
@@ -285,6 +297,10 @@ def _refuse_mixing(layer: Any) -> Any:
 
 
 Layer = Annotated[Annotated[AnyLayer, Field(discriminator="kind")], BeforeValidator(_refuse_mixing)]
+Residual.model_rebuild()
+
+MOST_LAYERS, MOST_DEPTH = 256, 8
+"""In a model, those inside of residual blocks included; and blocks inside of each other."""
 
 Precision = Literal["float32", "float64"]
 ShortcutName = Literal["averaged_error", "mean_example", "mean_of_means"]
@@ -294,4 +310,23 @@ SHORTCUT_NAMES: tuple[ShortcutName, ...] = ("averaged_error", "mean_example", "m
 class Model(Wire):
     """Layers in order; layer k's parameters are named "k.weight" and "k.bias"."""
 
-    layers: list[Layer] = Field(min_length=1, max_length=256)
+    layers: list[Layer] = Field(min_length=1, max_length=MOST_LAYERS)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        count, depth, blocks = 0, 0, [self.layers]
+        while blocks:
+            if depth > MOST_DEPTH:
+                raise ValueError(
+                    f"residual blocks stand more than {MOST_DEPTH} deep inside of each other: "
+                    "put one after the other."
+                )
+            count += sum(map(len, blocks))
+            inner = [one.layers for each in blocks for one in each if isinstance(one, Residual)]
+            blocks, depth = inner, depth + 1
+        if count > MOST_LAYERS:
+            raise ValueError(
+                f"got {count} layers, with those inside of residual blocks; at most {MOST_LAYERS} "
+                "are allowed: use fewer."
+            )
+        return self

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Schema = Mapping[str, Any]
+_MOST_KINDS = 8
+"""Members of a union that are named; the layers have a list of their own."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Described:
 
 def fields(schema: Schema, definitions: Schema) -> Iterator[Described]:
     """The fields of an object's schema, without the constant `kind`."""
+    if "$ref" in schema:  # a type that contains itself
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         if "const" in field:
@@ -45,7 +49,8 @@ def takes(field: Schema, definitions: Schema) -> str:
     for union in ("anyOf", "oneOf"):
         if union in field:
             members = [one for one in field[union] if one.get("type") != "null"]
-            return " or ".join(dict.fromkeys(takes(member, definitions) for member in members))
+            words = dict.fromkeys(takes(member, definitions) for member in members)
+            return "{kind: KIND, …}" if len(words) > _MOST_KINDS else " or ".join(words)
     match field:
         case {"$ref": reference}:
             name = reference.rsplit("/", 1)[-1]

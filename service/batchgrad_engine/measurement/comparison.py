@@ -59,7 +59,7 @@ def compare(
             for index, (inputs, errors) in rows.items()
         }
         by_layer[:, s] = _products(network, exact[s, None] / scale[s], own, pool)[:, 0]
-    names = [str(index) for index in network.learning]
+    names = [network.names[index] for index in network.learning]
     return {name: _comparisons(names, by_layer, k, scale) for name, k in PLACES.items()}
 
 

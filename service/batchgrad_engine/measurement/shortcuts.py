@@ -5,6 +5,7 @@ formed only where necessary. Symbols as in `batched_over_steps`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -42,9 +43,11 @@ class Shortcuts:
         layers, views = self._network.layers, batched_over_steps.views(self._network, parameters)
         example = means.inputs[0]
         inputs, outputs = [], []
-        for layer, own, mean in zip(layers, views, means.inputs, strict=True):
+        for k, (own, mean) in enumerate(zip(views, means.inputs, strict=True)):
             inputs.append(np.concatenate([mean, example], axis=1))
-            outputs.append(batched_over_steps.forward(layer, own, inputs[-1]))
+            outputs.append(batched_over_steps.forward(layers[k], own, inputs[-1]))
+            if k in self._network.skips:
+                outputs[-1] = outputs[-1] + inputs[self._network.skips[k]]
             example = outputs[-1][:, 1:]
         steps = len(example)
         _, error = loss_and_error(
@@ -54,6 +57,7 @@ class Shortcuts:
         )
         errors = np.concatenate([means.errors[len(layers) - 1], error[:, None]], axis=1)
         found: Rows = {}
+        skipped: dict[int, Array] = {}
         lowest = min(self._network.learning, default=len(layers))
         for index in range(len(layers) - 1, lowest - 1, -1):
             if index in self._network.learning:
@@ -62,9 +66,14 @@ class Shortcuts:
                     np.concatenate([means.errors[index], errors], axis=1),
                 )
             if index > lowest:
-                errors = batched_over_steps.backward(
-                    layers[index], views[index], inputs[index], outputs[index], errors
+                vjp = partial(
+                    batched_over_steps.backward,
+                    layers[index],
+                    views[index],
+                    inputs[index],
+                    outputs[index],
                 )
+                errors = self._network.backward(index, errors, skipped, vjp)
         return found
 
     def gradient(self, rows: Rows, place: int) -> Array:
@@ -83,17 +92,24 @@ class Shortcuts:
     ) -> Array:
         """The gradient (P,) when averaging starts at `layer`'s output: exact above it.
 
+        Inside of a residual block, what passes the block by is averaged as well.
         `views` and `means` are one step's, without the axis of steps.
         """
         gradient = exact.copy()
         out = self._network.views(gradient)
         error, one = means.errors[layer], np.ones(1, exact.dtype)
+        skipped: dict[int, Array] = {}
+        for end, begin in self._network.skips.items():
+            if begin <= layer < end:
+                skipped[begin] = means.errors[end] + skipped.get(begin, 0)
         for index in range(layer, -1, -1):
             below, mean = self._network.layers[index], means.inputs[index]
             if out[index]:
                 below.gradient_sums(mean, error, one, out[index])
             if index:
-                error = below.backward(views[index], mean, below.forward(views[index], mean), error)
+                outputs = below.forward(views[index], mean)
+                vjp = partial(below.backward, views[index], mean, outputs)
+                error = self._network.backward(index, error, skipped, vjp)
         return gradient
 
 

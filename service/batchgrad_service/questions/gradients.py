@@ -147,7 +147,7 @@ def _depths(
     views = network.views(parameters)
     return [
         Depth(
-            name=str(layer),
+            name=network.names[layer],
             relative_error=_defined(
                 agreements(exact[None], shortcuts.from_depth(views, means, exact, layer)[None])[0][
                     "relative_error"

@@ -1,15 +1,19 @@
 """Recognise images that are not stored as (n, channels, height, width)."""
 
+from collections.abc import Sequence
+
 from batchgrad.contract import (
     AvgPool2d,
     Conv1d,
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    Layer,
     LayerNorm,
     Linear,
     MaxPool2d,
     Model,
+    Residual,
     SequenceMean,
 )
 from batchgrad_workers.arrays import Shape
@@ -23,7 +27,7 @@ _OTHERS = Linear | LayerNorm | Flatten | Conv1d | GlobalAvgPool | SequenceMean
 
 def storage_hint(model: Model, input_shape: Shape) -> str | None:
     """How to store the inputs (n, …) as images, if a layer of the model needs images."""
-    kind = _first_on_images(model)
+    kind = _first_on_images(model.layers)
     if kind is None:
         return None
     if len(input_shape) == 2:
@@ -38,8 +42,10 @@ def storage_hint(model: Model, input_shape: Shape) -> str | None:
     )
 
 
-def _first_on_images(model: Model) -> str | None:
-    for layer in model.layers:
+def _first_on_images(layers: Sequence[Layer]) -> str | None:
+    for layer in layers:
+        if isinstance(layer, Residual):
+            return _first_on_images(layer.layers)
         if isinstance(layer, Conv2d | MaxPool2d | AvgPool2d):
             return layer.kind
         if isinstance(layer, _OTHERS):

@@ -51,7 +51,7 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
         training_examples=len(sampler.training),
         validation_examples=validation_examples,
         parameters=network.size,
-        layers=_layers(spec, network),
+        layers=_layers(network),
         steps_planned=steps_planned,
         steps_per_epoch=sampler.steps_per_epoch,
         microbatches_per_step=microbatches(sampler.batch_size, spec.microbatch),
@@ -90,15 +90,15 @@ def _memory_warnings(memory_bytes: int) -> Iterator[str]:
         )
 
 
-def _layers(spec: JobSpec, network: Network) -> list[PlannedLayer]:
+def _layers(network: Network) -> list[PlannedLayer]:
     return [
         PlannedLayer(
-            name=str(index),
-            kind=layer_spec.kind,
+            name=name,
+            kind=kind,
             output_shape=list(layer.output_shape),
             parameters=sum(each.size for each in network.slices if each.layer == index),
         )
-        for index, (layer_spec, layer) in enumerate(
-            zip(spec.model.layers, network.layers, strict=True)
+        for index, (name, kind, layer) in enumerate(
+            zip(network.names, network.kinds, network.layers, strict=True)
         )
     ]

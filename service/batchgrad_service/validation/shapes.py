@@ -30,7 +30,8 @@ def build_network(model: Model, input_shape: Shape) -> Network:
         return Network(model, input_shape)
     except LayerMismatch as mismatch:
         detail = " ".join(filter(None, [str(mismatch), storage_hint(model, input_shape)]))
-        raise InvalidError.field(f"/model/layers/{mismatch.layer}", detail) from None
+        place = "/layers/".join(map(str, mismatch.place))
+        raise InvalidError.field(f"/model/layers/{place}", detail) from None
 
 
 def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row: int = 0) -> None:

@@ -7,6 +7,7 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -127,6 +128,7 @@ class Differentiator:
         out = network.views(gradient)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
         norms = np.zeros(len(losses))
+        skipped: dict[int, Array] = {}
         lowest = network.learning[0] if network.learning else len(network.layers)
         for index in reversed(range(len(network.layers))):
             layer, inputs = network.layers[index], activations[index]
@@ -134,7 +136,8 @@ class Differentiator:
             if mean_sums or out[index]:
                 layer.sums(inputs, error, weights, out[index], mean_sums, norms)
             if index > lowest:
-                error = layer.backward(views[index], inputs, activations[index + 1], error)
+                vjp = partial(layer.backward, views[index], inputs, activations[index + 1])
+                error = network.backward(index, error, skipped, vjp)
         if self.means:
             self.means.add_targets(means, weights, batch.targets)
 
@@ -157,12 +160,14 @@ class Differentiator:
         activations = self.network.forward(views, batch.inputs)
         _, error = loss_and_error(self.loss, activations[-1], batch.targets)
         found: dict[str, Array] = {}
+        skipped: dict[int, Array] = {}
         for index in reversed(range(len(self.network.layers))):
             layer, inputs = self.network.layers[index], activations[index]
             for name, gradients in layer.each_gradient(inputs, error).items():
-                found[f"{index}.{name}"] = gradients
+                found[f"{self.network.names[index]}.{name}"] = gradients
             if index:
-                error = layer.backward(views[index], inputs, activations[index + 1], error)
+                vjp = partial(layer.backward, views[index], inputs, activations[index + 1])
+                error = self.network.backward(index, error, skipped, vjp)
         return {each.name: found[each.name] for each in self.network.slices}
 
 

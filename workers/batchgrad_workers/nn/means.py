@@ -17,7 +17,8 @@ class Means:
     With S steps at once, arrays have an axis S in front of it.
 
     `inputs[l]` is layer l's mean input; `errors[l]` the mean error at layer l's output, for each
-    layer with parameters and the last one; `targets` (1, outputs) the mean target row.
+    layer with parameters, each sum of a residual block and the last one; `targets` (1, outputs)
+    the mean target row.
     """
 
     inputs: list[Array]
@@ -31,7 +32,9 @@ class MeansLayout:
     def __init__(self, network: Network) -> None:
         """Lay out the sums for `network`."""
         last = len(network.layers) - 1
-        error_layers = sorted({*network.learning, last})
+        lowest = min(network.learning, default=last)
+        sums = {k for k in network.skips if k > lowest}  # below, no errors are computed
+        error_layers = sorted({*network.learning, *sums, last})
         self._inputs: list[tuple[slice, Shape]] = []
         self._errors: dict[int, tuple[slice, Shape]] = {}
         self.size = 0

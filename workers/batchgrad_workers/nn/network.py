@@ -2,29 +2,38 @@
 
 θ is one flat vector, in layer order; layers see views of it. Names are PyTorch's for
 torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
+
+A residual block's layers stand in the same row, "3.0", "3.1", …; after them stands "3", the sum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from batchgrad import contract
 from batchgrad.contract import Model, Precision
+from batchgrad.contract.model import SingleLayer
 from batchgrad_workers.arrays import Array, Keys, Shape
 from batchgrad_workers.digests import digest
+from batchgrad_workers.nn.activations import identity
 from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, make_layer
 from batchgrad_workers.nn.layers.base import KEYS
+from batchgrad_workers.nn.layers.elementwise import Elementwise
 from batchgrad_workers.nn.layers.embedding import Embedding
 from batchgrad_workers.randomness import derived, generator
 
 
 class LayerMismatch(ShapeMismatch):
-    """Layer number `layer` does not accept the output of the layer below."""
+    """A layer does not accept the output of the layer below.
 
-    def __init__(self, layer: int, reason: str) -> None:
+    `place` is its number, after those of the residual blocks around it.
+    """
+
+    def __init__(self, place: tuple[int, ...], reason: str) -> None:
         super().__init__(reason)
-        self.layer = layer
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,11 @@ class ParameterSlice:
 
 
 class Network:
-    """Layers bound to an input shape; holds no parameters."""
+    """Layers bound to an input shape; holds no parameters.
+
+    `names` and `kinds` are the layers'. `skips` has, for each sum at the end of a residual block,
+    the first layer of the block, whose input it adds.
+    """
 
     def __init__(self, model: Model, input_shape: Shape) -> None:
         """Bind `model` to inputs of `input_shape` (one example's, without the axis n).
@@ -54,23 +67,12 @@ class Network:
         """
         self.input_shape = input_shape
         self.layers: list[Layer] = []
+        self.names: list[str] = []
+        self.kinds: list[str] = []
+        self.skips: dict[int, int] = {}
         self.slices: list[ParameterSlice] = []
         self.size = 0
-        shape = input_shape
-        for index, spec in enumerate(model.layers):
-            try:
-                layer = make_layer(spec, shape, first=not index)
-            except ShapeMismatch as mismatch:
-                raise LayerMismatch(index, str(mismatch)) from None
-            self.layers.append(layer)
-            for local_name, parameter_shape in layer.parameter_shapes.items():
-                each = ParameterSlice(
-                    f"{index}.{local_name}", index, local_name, parameter_shape, self.size
-                )
-                self.slices.append(each)
-                self.size += each.size
-            shape = layer.output_shape
-        self.output_shape = shape
+        self.output_shape = self._append(model.layers, input_shape, ())
         self._bounds = [
             (
                 each.layer,
@@ -83,6 +85,47 @@ class Network:
         ]
         self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
         self.draws = any(layer.draws for layer in self.layers)
+
+    def _append(
+        self, specs: Sequence[contract.Layer], shape: Shape, block: tuple[int, ...]
+    ) -> Shape:
+        """Append layers that take `shape`; return the shape that the last one gives."""
+        for number, spec in enumerate(specs):
+            place = (*block, number)
+            if isinstance(spec, contract.Residual):
+                layer = self._sum(spec, shape, place)
+            else:
+                layer = self._made(spec, shape, place)
+            index, name = len(self.layers), ".".join(map(str, place))
+            self.layers.append(layer)
+            self.names.append(name)
+            self.kinds.append(spec.kind)
+            for local, own_shape in layer.parameter_shapes.items():
+                each = ParameterSlice(f"{name}.{local}", index, local, own_shape, self.size)
+                self.slices.append(each)
+                self.size += each.size
+            shape = layer.output_shape
+        return shape
+
+    def _sum(self, spec: contract.Residual, shape: Shape, place: tuple[int, ...]) -> Layer:
+        """Append the layers of a residual block; return the sum at its end."""
+        begin = len(self.layers)
+        found = self._append(spec.layers, shape, place)
+        if found != shape:
+            raise LayerMismatch(
+                place,
+                f"residual adds its input, of shape {list(shape)}, to what its layers make of it, "
+                f"of shape {list(found)}: let the last of them give {list(shape)}.",
+            )
+        self.skips[len(self.layers)] = begin
+        return Elementwise(shape, identity())
+
+    @staticmethod
+    def _made(spec: SingleLayer, shape: Shape, place: tuple[int, ...]) -> Layer:
+        try:
+            return make_layer(spec, shape, first=place == (0,))
+        except ShapeMismatch as mismatch:
+            raise LayerMismatch(place, str(mismatch)) from None
 
     @property
     def takes_ids(self) -> bool:
@@ -133,9 +176,25 @@ class Network:
     def forward(self, views: Sequence[Parameters], inputs: Array) -> list[Array]:
         """The input of every layer, then the network's output, each (n, …)."""
         activations = [inputs]
-        for layer, parameters in zip(self.layers, views, strict=True):
-            activations.append(layer.forward(parameters, activations[-1]))
+        for k, (layer, parameters) in enumerate(zip(self.layers, views, strict=True)):
+            outputs = layer.forward(parameters, activations[-1])
+            if k in self.skips:
+                outputs = outputs + activations[self.skips[k]]
+            activations.append(outputs)
         return activations
+
+    def backward(
+        self, k: int, error: Array, skipped: dict[int, Array], vjp: Callable[[Array], Array]
+    ) -> Array:
+        """The error at layer k's input, from that at its output and the layer's `vjp` of it.
+
+        `skipped` keeps, by a block's first layer, the errors that pass the block by.
+        """
+        begin = self.skips.get(k)
+        if begin is not None:
+            skipped[begin] = error + skipped[begin] if begin in skipped else error
+        below = vjp(error)
+        return below + skipped.pop(k) if k in skipped else below
 
     def digest(self, flat: Array) -> str:
         """SHA-256 over name, dtype, shape and little-endian bytes of each parameter, in order."""

@@ -3,6 +3,7 @@
 from math import prod
 
 from batchgrad import contract
+from batchgrad.contract.model import SingleLayer
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.nn.activations import make_activation
 from batchgrad_workers.nn.layers.base import Layer, ShapeMismatch
@@ -21,7 +22,7 @@ MAX_PADDED = 2**24
 
 
 def make_layer(  # noqa: C901, PLR0911, PLR0912  (a table of layers)
-    spec: contract.Layer, input_shape: Shape, *, first: bool
+    spec: SingleLayer, input_shape: Shape, *, first: bool
 ) -> Layer:
     """The layer that `spec` describes; `first` if its inputs are the data.
 
