@@ -180,10 +180,10 @@ def test_a_gradients_request_is_a_file_too(tmp_path: Path) -> None:
         ("kind: relu", "kind: nn.Dropout", "did you mean dropout?"),
         (
             "kind: relu",
-            "kind: residual, layers: [{kind: linear, outfeatures: 64}]",
+            "{kind: residual, layers: [{kind: linear, outfeatures: 64}]}",
             "did you mean out_features?",
         ),
-        ("kind: relu", "kind: residual, layers: [{kind: ReLU}]", "did you mean relu?"),
+        ("kind: relu", "{kind: residual, layers: [{kind: ReLU}]}", "did you mean relu?"),
         ("kind: relu", "kind: transformer", "expected one of linear, conv1d, conv2d"),
         ("kind: sgd", "kind: Adam", "did you mean adam?"),
         ("kind: sgd", "kind: nothing", "expected one of sgd, adam"),
