@@ -11,19 +11,13 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
-from batchgrad.contract import UploadedFile
 from batchgrad_service.reading.formats.format import TableFormat
 from batchgrad_service.reading.formats.recognition import recognised
 from batchgrad_service.reading.formats.registry import FORMATS
 from batchgrad_service.reading.table_source import TableSource
+from tests.service.reading.uploaded import uploaded
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-def uploaded(name: str = "", **options: Any) -> UploadedFile:
-    """An uploaded file; options are format, text, pictures, or those of a text."""
-    own = {key: options.pop(key) for key in ("format", "pictures") if key in options}
-    return UploadedFile(upload=f"sha256:{'0' * 64}", name=name, text=options, **own)
 
 
 def opened(path: Path, content: bytes, name: str, **options: Any) -> TableSource:

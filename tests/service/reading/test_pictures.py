@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from batchgrad_service.reading.formats.pictures.unpacking import unpack_pictures
-from tests.service.reading.files import Arrays, picture, uploaded, zipped
+from tests.service.reading.files import Arrays, picture, zipped
+from tests.service.reading.uploaded import uploaded
 
 P = picture()
 

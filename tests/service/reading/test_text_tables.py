@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchgrad_service.reading.formats.delimited.table import DelimitedTable
-from tests.service.reading.files import columns, opened, uploaded
+from tests.service.reading.files import columns, opened
+from tests.service.reading.uploaded import uploaded
 
 A_B = {"a": ["1", "3"], "b": ["2", "4"]}
 

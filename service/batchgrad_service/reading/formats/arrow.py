@@ -66,6 +66,13 @@ class ArrowTable:
         try:
             with pa.memory_map(str(self._path)) as file, open_(file, options=options) as reader:
                 yield reader
+        except MemoryError as error:
+            raise InvalidError.field(
+                "/file",
+                "This Arrow file has a batch that takes more memory than there is to read it: "
+                "write it again with smaller batches, as pyarrow.feather.write_feather(table, "
+                "file, chunksize=65536) does.",
+            ) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InvalidError.field(
                 "/file",

@@ -33,6 +33,8 @@ class ParquetTable:
 
     is_text = False
 
+    names: Sequence[str] = ()
+
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._open() as file:
@@ -40,7 +42,7 @@ class ParquetTable:
             self.rows: int = file.metadata.num_rows
             groups = range(file.metadata.num_row_groups)
             self._bytes = sum(file.metadata.row_group(n).total_byte_size for n in groups)
-            self.names: Sequence[str] = checked_names(self._schema.names)
+            self.names = checked_names(self._schema.names)
         if self.rows == 0:
             raise InvalidError.field(
                 "/file", "The Parquet file has no rows; expected at least one."
@@ -70,6 +72,13 @@ class ParquetTable:
                 page_checksum_verification=True,
             ) as file:
                 yield file
+        except MemoryError as error:
+            raise InvalidError.field(
+                "/file",
+                f"This Parquet file of {len(self.names)} columns takes more memory than there is "
+                "to read it: write it again with smaller row groups, as pandas' to_parquet(file, "
+                "row_group_size=10_000) does.",
+            ) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InvalidError.field(
                 "/file",
