@@ -37,6 +37,10 @@ def test_too_many_outputs_name_the_classes(tmp_path: Path) -> None:
     assert "3 classes (other, setosa, virginica): output 3 has no example" in warning
 
 
+def test_a_plan_names_the_classes(tmp_path: Path) -> None:
+    assert planned(tmp_path, 3).classes == ["other", "setosa", "virginica"]
+
+
 def test_one_class_is_named(tmp_path: Path) -> None:
     warnings = planned(tmp_path, 2, {"a": ["1", "2"], "kind": ["setosa"] * 2}).warnings
     assert [x for x in warnings if "All examples have class 0 (setosa)" in x]

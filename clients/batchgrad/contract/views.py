@@ -253,6 +253,9 @@ class Plan(Answer):
     gradient_bytes: int
     memory_bytes: int = Field(description="held by a process that computes with one thread")
     warnings: list[str]
+    classes: list[str] | None = Field(
+        default=None, description="names of the classes 0, 1, …, which are the outputs in order"
+    )
 
 
 class Dataset(Answer):

@@ -19,11 +19,12 @@ from batchgrad.display.tables import columns
 from batchgrad.display.terminal import properties, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
 
 MOST_NUMBERS = 16
+MOST_NAMES = 10
 
 
 def show_job(job: "Job") -> None:
@@ -90,6 +91,7 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
                 "layers",
                 ", ".join(f"{x.name} {x.kind} → {tuple(x.output_shape)}" for x in plan.layers),
             ),
+            *(("classes", text) for text in _classes(plan)),
             ("steps", f"{plan.steps_planned} ({plan.steps_per_epoch} an epoch)"),
             ("microbatches", f"{plan.microbatches_per_step} of {plan.microbatch_size} a step"),
             ("memory", f"{size(plan.memory_bytes)} in each process, with one thread"),
@@ -100,6 +102,13 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
+
+
+def _classes(plan: "Plan") -> "Iterator[str]":
+    """The names of the classes, of many the first; nothing if they have none."""
+    names = plan.classes or []
+    if names:
+        yield ", ".join(names[:MOST_NAMES]) + ", …" * (len(names) > MOST_NAMES)
 
 
 def _keeps(spec: "JobSpec") -> str:

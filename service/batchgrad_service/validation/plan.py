@@ -59,6 +59,7 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
         shortcuts=list(wanted_shortcuts(spec, weighted=dataset.weighted)),
         gradient_bytes=network.size * np.dtype(spec.precision).itemsize,
         memory_bytes=memory_bytes,
+        classes=stored.class_names,
         warnings=[
             *output_warnings(
                 spec,
