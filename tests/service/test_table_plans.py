@@ -1,5 +1,6 @@
 """Plans of jobs on a table: widths, warnings by a column's name, what a table can't be used for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.job_data import JobData
+from batchgrad_service.validation.job_data import JobData, StoredData
 from batchgrad_service.validation.plan import plan
 from tests.service.building import DIGEST, NOW
 from tests.service.planned import SGD, linear
@@ -20,15 +21,16 @@ COLUMNS: list[dict[str, Any]] = [
 ]
 
 
-def planned(directory: Path, columns: list[dict[str, Any]], *layers: Any, **changes: Any) -> Plan:
-    """The plan of a job on 20 rows of zeros, with gaps in the first column."""
+def pushed(directory: Path, name: str, columns: list[dict[str, Any]]) -> Dataset:
+    """A dataset of 20 rows of zeros, with gaps in the first column."""
     table = table_of(columns)
     raw = np.zeros((20, len(columns)), np.float32)
     raw[::3, 0] = np.nan
-    for name, array in content(TableRows(table, raw), np.arange(20) % 2).items():
-        np.save(directory / f"{name}.npy", array)
-    dataset = Dataset(
-        name="d",
+    directory.mkdir(exist_ok=True)
+    for array_name, array in content(TableRows(table, raw), np.arange(20) % 2).items():
+        np.save(directory / f"{array_name}.npy", array)
+    return Dataset(
+        name=name,
         created_at=NOW,
         digest=DIGEST,
         examples=20,
@@ -40,6 +42,17 @@ def planned(directory: Path, columns: list[dict[str, Any]], *layers: Any, **chan
         bytes=100,
         table=table,
     )
+
+
+def planned(
+    directory: Path,
+    columns: list[dict[str, Any]],
+    *layers: Any,
+    other: list[dict[str, Any]] | None = None,
+    **changes: Any,
+) -> Plan:
+    """The plan of a job on a dataset d of these columns, and on `other` ones for validation."""
+    data = JobData(pushed(directory / "d", "d", columns), directory / "d")
     spec = {
         "name": "j",
         "dataset": "d",
@@ -49,7 +62,11 @@ def planned(directory: Path, columns: list[dict[str, Any]], *layers: Any, **chan
         "epochs": 2,
         "model": {"layers": [*layers, linear(2)]},
     }
-    return plan(JobSpec.model_validate(spec | changes), JobData(dataset, directory))
+    if other is not None:
+        spec["validation"] = {"dataset": "v"}
+        stored = StoredData(pushed(directory / "v", "v", other), directory / "v")
+        data = replace(data, validation=stored)
+    return plan(JobSpec.model_validate(spec | changes), data)
 
 
 def test_gaps_are_no_trouble_and_the_width_is_the_encoding_s(tmp_path: Path) -> None:
@@ -73,3 +90,14 @@ def test_a_table_is_no_ids(tmp_path: Path) -> None:
     embedding = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 2}
     with pytest.raises(InvalidError, match="columns of a table reach the network as numbers"):
         planned(tmp_path, COLUMNS, embedding, {"kind": "flatten"})
+
+
+def test_texts_and_gaps_of_a_validation_table_are_told(tmp_path: Path) -> None:
+    other: list[dict[str, Any]] = [
+        COLUMNS[0],
+        {"name": "color", "kind": "category", "categories": ["aqua", "red", "white"], "missing": 3},
+    ]
+    texts, gaps = planned(tmp_path, COLUMNS, other=other, standardize=True).warnings
+    assert "Column 'color' of dataset v has the text 'aqua' and 1 more, which dataset d" in texts
+    assert "has gaps in 3 rows, dataset d has none: the network gets unknown text" in gaps
+    assert planned(tmp_path, COLUMNS, other=COLUMNS, standardize=True).warnings == []

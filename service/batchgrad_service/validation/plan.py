@@ -12,7 +12,10 @@ from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.shapes import build_network
 from batchgrad_service.validation.split import check_split, checked_sampler
-from batchgrad_service.validation.validation_dataset import check_validation_dataset
+from batchgrad_service.validation.validation_dataset import (
+    check_validation_dataset,
+    validation_warnings,
+)
 from batchgrad_service.validation.warnings.data import data_warnings
 from batchgrad_service.validation.warnings.outputs import output_warnings
 from batchgrad_service.validation.warnings.spec import spec_warnings
@@ -42,9 +45,10 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
     check_class_weights(spec, dataset)
     sampler = checked_sampler(spec, dataset, stored)
     split_warnings = check_split(spec, dataset, sampler)
-    validation_examples = len(sampler.validation)
+    validation_examples, other_warnings = len(sampler.validation), list[str]()
     if data.validation is not None:
         validation_examples = check_validation_dataset(spec, dataset, data.validation, network)
+        other_warnings = validation_warnings(dataset, data.validation.dataset)
     steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
@@ -71,6 +75,7 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
             ),
             *data_warnings(spec, dataset, stored, sampler.split.present, network),
             *split_warnings,
+            *other_warnings,
             *_memory_warnings(memory_bytes),
             *spec_warnings(
                 spec,

@@ -48,6 +48,31 @@ def check_validation_dataset(
     return found.examples if weights is None else int((weights > 0).sum())
 
 
+def validation_warnings(dataset: Dataset, other: Dataset) -> list[str]:
+    """Texts and gaps of a validation table that no row of the job's own dataset has."""
+    if dataset.table is None or other.table is None:
+        return []
+    columns = {column.name: column for column in other.table.columns}
+    warnings = []
+    for column in dataset.table.inputs:
+        found = columns[column.name]
+        unknown = sorted(set(found.categories or ()) - set(column.categories or ()))
+        if unknown:
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            warnings.append(
+                f"Column {column.name!r} of dataset {other.name} has the text {unknown[0]!r:.100}"
+                f"{more}, which dataset {dataset.name} lacks: the network gets it as rare "
+                "categories, if there are any, else as no category."
+            )
+        if found.missing and not column.missing and column.missing_rule == "refuse":
+            filled = "unknown text" if column.kind == "category" else "the training rows' mean"
+            warnings.append(
+                f"Column {column.name!r} of dataset {other.name} has gaps in {found.missing} rows, "
+                f"dataset {dataset.name} has none: the network gets {filled} there."
+            )
+    return warnings
+
+
 def _check_columns(table: Table, other: Table, name: str) -> None:
     kinds = {column.name: column.kind for column in other.columns}
     for column in [*table.inputs, *table.targets]:
