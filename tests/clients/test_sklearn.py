@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 
 import batchgrad
-from batchgrad import Client, errors
+from batchgrad import Client, Validation, errors
 from batchgrad.sklearn import BatchgradClassifier, BatchgradRegressor
 from batchgrad.sklearn.training import service_of
 
@@ -40,7 +40,14 @@ def test_a_classifier_with_names_of_columns_and_classes(service: Client) -> None
     table = pd.DataFrame(INPUTS, columns=["age", "height", "income"])
     labels = np.array(["low", "middle", "top"])[np.digitize(INPUTS[:, 2], [-50, 50])]
     model = BatchgradClassifier(
-        (16,), learning_rate=0.05, epochs=60, standardize=True, random_state=0, client=service
+        (16,),
+        learning_rate=0.05,
+        epochs=60,
+        random_state=0,
+        early_stopping=True,
+        patience=60,
+        standardize=True,
+        client=service,
     )
     assert model.fit(table, labels) is model
     assert model.score(table, labels) > 0.95
@@ -53,6 +60,7 @@ def test_a_classifier_with_names_of_columns_and_classes(service: Client) -> None
     )
     assert (model.classes_[probabilities.argmax(axis=1)] == model.predict(table)).all()
     assert model.job_.status == "succeeded"
+    assert model.job_.spec.validation == Validation(fraction=0.1, stratify=True)
     assert len(model.loss_curve_) == model.n_iter_ == 60
     assert model.loss_curve_[-1] < model.loss_curve_[0]
     assert service.frame(model.job_)["loss"].iloc[-1] == model.loss_curve_[-1]

@@ -24,31 +24,32 @@ _FLOATS = ["float64", "float32"]
 class _Network(BaseEstimator):  # type: ignore[misc]
     """A multilayer perceptron, trained by a batchgrad service by the exact mean gradient.
 
-    Parameters
-    ----------
-    hidden_layer_sizes : outputs of each hidden layer; () for a linear model.
-    activation : kind of the layer after each hidden one, such as relu, tanh or gelu.
-    optimizer : sgd, adam or adamw, with its default settings.
-    batch_size : examples in a minibatch, "full" for all; "auto" is 256.
-    epochs : passes over the training examples.
-    loss : None is softmax_cross_entropy for classes, squared_error for numbers.
-    random_state : seed of initial parameters, split and order; None draws one.
-    early_stopping : hold out `validation_fraction` of the examples, stop when their loss has not
-        improved for `patience` epochs, and keep the parameters of the best epoch.
-    standardize : inputs to mean 0 and deviation 1 over the training examples.
-    precision : float32 or float64, of the training; predictions are float64.
-    workers : Ray workers; 0 trains without Ray.
-    spec : other keys of a job's spec, which come before the ones above.
-    client : a batchgrad.Client, the URL of a service, or None for a private service, which is
-        started at the first fit of this process and ends with it.
+    Args:
+        hidden_layer_sizes: outputs of each hidden layer; () for a linear model.
+        activation: kind of the layer after each hidden one, such as relu, tanh or gelu.
+        optimizer: sgd, adam or adamw, with its default settings.
+        learning_rate: of the optimizer.
+        batch_size: examples in a minibatch, "full" for all; "auto" is 256.
+        epochs: passes over the training examples.
+        loss: None is softmax_cross_entropy for classes, squared_error for numbers.
+        random_state: seed of initial parameters, split and order; None draws one.
+        early_stopping: hold out `validation_fraction` of the examples, of each class alike; stop
+            when their loss has not improved for `patience` epochs; keep the best parameters.
+        validation_fraction: used with `early_stopping` only.
+        patience: used with `early_stopping` only.
+        standardize: inputs to mean 0 and deviation 1 over the training examples.
+        precision: float32 or float64, of the training; predictions are float64.
+        workers: Ray workers; 0 trains without Ray.
+        spec: other keys of a job's spec; they replace those that the arguments above make.
+        client: a batchgrad.Client, the URL of a service, or None for a private service, which is
+            started at the first fit of this process and ends with it.
 
     Attributes:
-    ----------
-    job_ : the job as it ended; the service has its steps, while it keeps the job.
-    loss_curve_ : mean loss of each epoch's minibatches.
-    n_iter_ : number of epochs.
-    parameters_ : arrays by PyTorch's names, for raw inputs: "0.weight" (out, in), "0.bias", …
-    n_features_in_, feature_names_in_ : as everywhere in scikit-learn.
+        job_: the job as it ended; the service has its steps, while it keeps the job.
+        loss_curve_: mean loss of each epoch's minibatches.
+        n_iter_: number of epochs.
+        parameters_: arrays by PyTorch's names, for raw inputs: "0.weight" (out, in), "0.bias", …
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
     """
 
     _loss: ClassVar[Loss]
@@ -122,7 +123,8 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             "workers": self.workers,
         }
         if self.early_stopping:
-            spec["validation_fraction"] = self.validation_fraction
+            stratify = self._loss == "softmax_cross_entropy"
+            spec["validation"] = {"fraction": self.validation_fraction, "stratify": stratify}
             spec["early_stopping"] = {"patience": self.patience}
         return {**spec, **(self.spec or {})}
 
@@ -145,10 +147,16 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         return outputs(self.job_.spec.model, self.parameters_, checked)
 
 
+def _described(kind: str, attribute: str = "") -> str:
+    """The docstring of `_Network` for a kind of estimator, with another attribute."""
+    text = (_Network.__doc__ or "").rstrip()
+    return f"{text.replace('A ', f'A {kind}: a ', 1)}\n        {attribute}".rstrip()
+
+
 class BatchgradClassifier(ClassifierMixin, _Network):  # type: ignore[misc]  # noqa: D101 (composed)
-    __doc__ = f"""A classifier: {_Network.__doc__}    classes_ : the labels, in the order of
-        `predict_proba`'s columns.
-    """
+    __doc__ = _described(
+        "classifier", "classes_: the labels, in the order of the columns of `predict_proba`."
+    )
 
     _loss = "softmax_cross_entropy"
 
@@ -176,7 +184,7 @@ class BatchgradClassifier(ClassifierMixin, _Network):  # type: ignore[misc]  # n
 
 
 class BatchgradRegressor(RegressorMixin, _Network):  # type: ignore[misc]  # noqa: D101 (composed)
-    __doc__ = f"""A regressor: {_Network.__doc__}"""
+    __doc__ = _described("regressor")
 
     _loss = "squared_error"
 
