@@ -1,5 +1,6 @@
 """The reference of the Python package: every public name with its signature and docstring."""
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -9,6 +10,11 @@ from pydantic import BaseModel
 
 import batchgrad
 from docs.generate.markdown import fields, table
+
+MODULES = ("batchgrad.sklearn", "batchgrad.torch")
+"""Modules with public names of their own; each needs the library that it is named after."""
+
+_SECTION = re.compile(r"^(\w+):?\n-{3,}\n((?:.+\n?)+)", re.MULTILINE)
 
 
 def python() -> str:
@@ -36,14 +42,29 @@ def python() -> str:
             *(block for name, model in models.items() for block in _model(name, model)),
             "## Constants and type aliases",
             ", ".join(f"`{name}`" for name in rest) + ".",
+            *(block for name in MODULES for block in _module(name)),
         ]
     )
+
+
+def _module(name: str) -> Iterator[str]:
+    module = importlib.import_module(name)
+    yield f"## `{name}`"
+    yield _first(module)
+    for public in module.__all__:
+        value = getattr(module, public)
+        if inspect.isclass(value):
+            yield from _class(public, value)
+        else:
+            yield from _function("###", public, value)
 
 
 def _class(name: str, kind: type) -> Iterator[str]:
     yield from _function("###", name, kind)
     for member, value in inspect.getmembers(kind):
-        if member.startswith("_") or kind is batchgrad.AsyncClient:  # it has the methods of Client
+        if member.startswith("_") or not _is_own(value):
+            continue
+        if kind is batchgrad.AsyncClient:  # it has the methods of Client
             continue
         if inspect.isroutine(value):
             yield from _function("####", f"{name}.{member}", value)
@@ -52,12 +73,29 @@ def _class(name: str, kind: type) -> Iterator[str]:
             yield inspect.getdoc(value) or ""
 
 
+def _is_own(member: Any) -> bool:
+    """Whether it is this project's, not inherited from a library's class."""
+    function = member.fget if isinstance(member, property) else member
+    return str(getattr(function, "__module__", "")).startswith("batchgrad")
+
+
 def _function(heading: str, name: str, value: Any) -> Iterator[str]:
     signature = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()")
-    plain = re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", signature).replace("'", "")
+    plain = re.sub(
+        r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])|[~']|<built-in function |(?<=monotonic)>", "", signature
+    )
     yield f"{heading} `{name}`"
     yield f"```python\n{name.rpartition('.')[2]}{plain}\n```"
-    yield inspect.getdoc(value) or ""
+    yield _text(value)
+
+
+def _text(value: Any) -> str:
+    """A docstring; a section underlined as numpydoc has it becomes a list."""
+    return _SECTION.sub(_as_list, inspect.getdoc(value) or "")
+
+
+def _as_list(section: re.Match[str]) -> str:
+    return f"**{section[1]}**\n\n" + re.sub(r"^(?=\S)", "- ", section[2], flags=re.MULTILINE)
 
 
 def _model(name: str, model: type[BaseModel]) -> Iterator[str]:
@@ -66,5 +104,5 @@ def _model(name: str, model: type[BaseModel]) -> Iterator[str]:
     yield fields(model)
 
 
-def _first(kind: type) -> str:
+def _first(kind: object) -> str:
     return (inspect.getdoc(kind) or "").replace("\n\n", " ").replace("\n", " ")

@@ -68,3 +68,11 @@ def test_every_public_name_is_listed() -> None:
     assert [name for name in batchgrad.__all__ if f"`{name}`" not in text] == []
     for name in dir(batchgrad.Client):
         assert name.startswith("_") or f"#### `Client.{name}`" in text
+
+
+def test_estimators_have_their_own_methods_and_their_parameters_as_a_list() -> None:
+    text = python().partition("## `batchgrad.sklearn`")[2]
+    assert "#### `BatchgradClassifier.predict_proba`" in text
+    assert "get_metadata_routing" not in text
+    assert "- epochs : passes over" in text
+    assert "-----" not in text
