@@ -1,4 +1,4 @@
-"""The commands datasets push, list, delete, and gradients."""
+"""The commands datasets push, list, show, delete, and gradients."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from typing import Annotated
@@ -10,7 +10,9 @@ from batchgrad.cli import push
 from batchgrad.cli.common import GradientsHelp, Output, Timeout, connect, write
 
 datasets = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Datasets of the service: push, list, delete."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Datasets of the service: push, list, show, delete.",
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
 
@@ -34,6 +36,19 @@ def list_datasets(ctx: typer.Context, *, output: Output = "table") -> None:
     with connect(ctx) as client:
         found = list(client.datasets())
     jobs.show_datasets(found) if output == "table" else write(found, output)
+
+
+@datasets.command()
+def show(ctx: typer.Context, name: Name, *, output: Output = "table") -> None:
+    """Show a dataset, and what was found in each column of its table.
+
+    batchgrad datasets show customers
+    """
+    from batchgrad.display.data.dataset_table import show_table
+
+    with connect(ctx) as client:
+        found = client.dataset(name)
+    show_table(found) if output == "table" else write(found, output)
 
 
 @datasets.command()
