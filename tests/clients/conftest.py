@@ -1,7 +1,8 @@
 """A scripted service for tests: it records requests and returns the given answers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from batchgrad.cli.app import app
 from batchgrad.client import AsyncClient, Client
 from batchgrad.http.retries import Retries
+from batchgrad.user_machine import private_service
 
 TIME = "2026-01-02T03:04:05Z"
 SPEC: dict[str, Any] = {
@@ -198,3 +200,25 @@ def spec_file(tmp_path: Path) -> str:
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(SPEC))
     return str(path)
+
+
+@pytest.fixture
+def private(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[str]]:
+    """Have the private service be a script; return what happens to it."""
+
+    def use(script: Any) -> list[str]:
+        seen: list[str] = []
+
+        @contextmanager
+        def service() -> Iterator[Client]:
+            seen.append("started")
+            try:
+                with script.client() as client:
+                    yield client
+            finally:
+                seen.append("gone")
+
+        monkeypatch.setattr(private_service, "private_service", service)
+        return seen
+
+    return use

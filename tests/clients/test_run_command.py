@@ -1,8 +1,7 @@
 """`run`, `ready` and `version`: what scripts type, against a scripted service."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,8 @@ import pytest
 from typer.testing import Result
 
 from batchgrad import Client
-from batchgrad.user_machine import private_service
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def private(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[str]]:
-    """Have the private service be a script; return what happens to it."""
-
-    def use(script: Any) -> list[str]:
-        seen: list[str] = []
-
-        @contextmanager
-        def service() -> Iterator[Client]:
-            seen.append("started")
-            try:
-                with script.client() as client:
-                    yield client
-            finally:
-                seen.append("gone")
-
-        monkeypatch.setattr(private_service, "private_service", service)
-        return seen
-
-    return use
 
 
 def answers(kit: Any, *jobs: Any) -> Any:

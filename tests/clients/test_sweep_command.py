@@ -109,7 +109,9 @@ def test_the_figure_by_which_jobs_keep_their_best_decides(kit: Any) -> None:
     assert [(row["id"], row["validation_accuracy"]) for row in rows] == [("1", 0.75), ("0", 0.5)]
 
 
-def test_following_stops_after_the_time_and_by_ctrl_c(kit: Any, run: Run, spec_file: str) -> None:
+def test_following_stops_after_the_time_and_by_ctrl_c(
+    kit: Any, run: Run, private: Any, spec_file: str
+) -> None:
     waiting = ["succeeded", "running", "queued"]
     done = run(Service(kit, *waiting), "sweep", spec_file, *OVER, "--timeout", "0")
     assert done.exit_code == 101
@@ -126,6 +128,11 @@ def test_following_stops_after_the_time_and_by_ctrl_c(kit: Any, run: Run, spec_f
     done = run(Interrupted(kit, *waiting), "sweep", spec_file, *OVER)
     assert done.exit_code == 101
     assert "The jobs that have not ended go on" in done.stderr
+    seen = private(Interrupted(kit, *waiting))
+    done = run(Service(kit), "sweep", spec_file, *OVER, "--private")
+    assert (done.exit_code, seen) == (103, ["started", "gone"])
+    assert "The private service is gone" in done.stderr
+    assert "go on" not in done.stderr
 
 
 def test_nothing_is_sent_for_a_dry_run_or_a_wrong_value(kit: Any, run: Run, spec_file: str) -> None:

@@ -119,6 +119,7 @@ def _follow(
     from batchgrad.display.tables.sweep import SweepDisplay
     from batchgrad.errors import NotFinished
 
+    code = NOT_FINISHED
     try:
         with SweepDisplay(keys) as display:
             for current in client.watch_all([job.id for job in jobs], timeout=timeout):
@@ -132,11 +133,12 @@ def _follow(
         say(f"batchgrad: {error if lasting else 'The time is over.'}")
     except KeyboardInterrupt:
         say("\nStopped following." if lasting else "\nInterrupted.")
+        code = NOT_FINISHED if lasting else CANCELLED
     else:
         return jobs, 0
     if not lasting:
         say("The private service is gone, with the jobs that had not ended.")
-        return jobs, NOT_FINISHED
+        return jobs, code
     label = jobs[0].labels["sweep"]
     say("The jobs that have not ended go on.")
     say(f"See them: batchgrad list --label sweep={label} --sort validation_loss")

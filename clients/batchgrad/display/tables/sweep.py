@@ -47,13 +47,12 @@ class SweepDisplay:
 
     def update(self, jobs: Sequence[Job]) -> None:
         """Show the current states of the jobs."""
-        ended = [job for job in jobs if job.status in TERMINAL]
-        for job in ended:
-            if job.id not in self._ended:
-                self._ended.add(job.id)
-                self.note(f"{len(self._ended)} of {len(jobs)} ended: {self._line(job)}")
         if self._live is not None:
             self._live.update(self._drawn([job for job in jobs if job.status not in TERMINAL]))
+        for job in jobs:
+            if job.status in TERMINAL and job.id not in self._ended:
+                self._ended.add(job.id)
+                self.note(f"{len(self._ended)} of {len(jobs)} ended: {self._line(job)}")
 
     def note(self, text: str) -> None:
         """Write a line, above the live display if there is one."""
