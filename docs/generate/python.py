@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from docs.generate.markdown import fields, table
 MODULES = ("batchgrad.sklearn", "batchgrad.torch")
 """Modules with public names of their own; each needs the library that it is named after."""
 
-_SECTION = re.compile(r"^(\w+):?\n-{3,}\n((?:.+\n?)+)", re.MULTILINE)
+_SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):\n((?: {4}.+\n?)+)", re.MULTILINE)
 
 
 def python() -> str:
@@ -90,17 +91,18 @@ def _function(heading: str, name: str, value: Any) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """A docstring; a section underlined as numpydoc has it becomes a list."""
+    """A docstring; its sections (Args, Raises, …) become lists."""
     return _SECTION.sub(_as_list, inspect.getdoc(value) or "")
 
 
 def _as_list(section: re.Match[str]) -> str:
-    return f"**{section[1]}**\n\n" + re.sub(r"^(?=\S)", "- ", section[2], flags=re.MULTILINE)
+    lines = textwrap.dedent(section[2])
+    return f"**{section[1]}**\n\n" + re.sub(r"^([\w, ]+):", r"- `\1`:", lines, flags=re.MULTILINE)
 
 
 def _model(name: str, model: type[BaseModel]) -> Iterator[str]:
     yield f"### `{name}`"
-    yield inspect.getdoc(model) or ""
+    yield _text(model)
     yield fields(model)
 
 

@@ -74,5 +74,6 @@ def test_estimators_have_their_own_methods_and_their_parameters_as_a_list() -> N
     text = python().partition("## `batchgrad.sklearn`")[2]
     assert "#### `BatchgradClassifier.predict_proba`" in text
     assert "get_metadata_routing" not in text
-    assert "- epochs : passes over" in text
-    assert "-----" not in text
+    assert "**Args**\n\n- `hidden_layer_sizes`: outputs of" in text
+    assert "\n- `epochs`: passes over" in text
+    assert "\n**Raises**\n\n- `InvalidArgument`: " in text
