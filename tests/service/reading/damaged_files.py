@@ -97,6 +97,7 @@ PICTURES: dict[str, bytes] = {
     "2.jpg": picture("CMYK", (30, 20), (9, 99, 200, 3), "JPEG"),
     "1.gif": picture("P", (30, 20), 7, "GIF"),
     "1.bmp": picture("RGB", (30, 20), (9, 99, 200), "BMP"),
+    "1.ppm": picture("RGB", (30, 20), (9, 99, 200), "PPM"),
     "1.webp": picture("RGB", (30, 20), (9, 99, 200), "WEBP", lossless=True),
     "1.tif": picture("RGB", (30, 20), (9, 99, 200), "TIFF", compression="tiff_lzw"),
     "2.tif": picture("L", (30, 20), 9, "TIFF", compression="tiff_adobe_deflate"),

@@ -82,6 +82,7 @@ KINDS: list[tuple[str, bytes, list[int]]] = [
     ("palette", picture("RGB", color=(200, 100, 50), kind="GIF"), [200, 100, 50]),
     ("CMYK", picture("CMYK", color=(0, 0, 0, 0), kind="JPEG"), [255, 255, 255]),
     ("BMP", picture(color=(10, 20, 30), kind="BMP"), [10, 20, 30]),
+    ("PGM", picture("L", color=9, kind="PPM"), [9, 9, 9]),
     ("WebP", picture(color=(255, 255, 255), kind="WEBP"), [255, 255, 255]),
 ]
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from batchgrad.contract import PictureOptions
 from batchgrad_service.problems import InvalidError
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MOST_PIXELS = 50_000_000
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _MORE_BITS = ("I", "F")  # 32, which have no fixed range

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 from batchgrad_service.datasets.careful_zip import refused_compression
 from batchgrad_service.problems import InvalidError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
+)  # fmt: skip
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _SETS = {
     "train": 0,
