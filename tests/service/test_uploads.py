@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from batchgrad.contract import UploadRequest
 from batchgrad_service.datasets import uploaded_files
@@ -43,7 +44,10 @@ def names(bench: Bench) -> list[str]:
 
 
 def test_a_file_arrives_in_parts(bench: Bench, http: TestClient) -> None:
-    begun = begin(http)
+    with capture_logs() as logged:
+        begun = begin(http)
+        send(http, b"", 0)
+    assert [line["log_level"] for line in logged] == ["info", "debug"]
     assert begun.status_code == 201
     assert begun.headers["Location"] == PATH
     assert begun.json() == {"digest": DIGEST, "bytes": 5120, "received": 0}

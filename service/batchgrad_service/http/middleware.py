@@ -139,8 +139,9 @@ class AccessMiddleware:
         method = scope["method"] if exchange.status != 405 else "other"
         self._observe(method, route, exchange.status, seconds)
         about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
-        # Polling clients, and those that guess tokens, would fill the log.
-        quiet = (method in {"GET", "HEAD"} and exchange.status < 400) or exchange.status == 429
+        # Polling clients, pieces of files, and those that guess tokens would fill the log.
+        often = method in {"GET", "HEAD", "PATCH"}
+        quiet = (often and exchange.status < 400) or exchange.status == 429
         _log.log(
             logging.DEBUG if quiet else logging.INFO,
             "request",
