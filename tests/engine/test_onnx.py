@@ -31,7 +31,7 @@ def computed(model: bytes, inputs: Any) -> dict[str, Any]:
 
 
 def test_every_layer_has_a_counterpart() -> None:
-    assert NODES.keys() - {"residual"} == LAYERS.keys() - {"residual"}
+    assert NODES.keys() >= LAYERS.keys()
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-8)])

@@ -57,7 +57,7 @@ def our_outputs(of: Network, parameters: dict[str, Any], inputs: Any) -> Any:
 
 
 def test_every_layer_has_a_counterpart() -> None:
-    assert MODULES.keys() | {"residual"} == LAYERS.keys() | {"residual"}
+    assert MODULES.keys() | {"residual"} >= LAYERS.keys()
     assert len(MODULE_LAYERS) == len(MODULES)
 
 

@@ -10,9 +10,9 @@ import pytest
 from tests.recipes.recipe import PAGE, Recipe, copy_tree, recipes
 
 MOST_FILES = {
-    "An activation": 4,
+    "An activation": 5,
     "A loss": 4,
-    "A layer with parameters": 5,
+    "A layer with parameters": 6,
     "An optimizer": 4,
     "A figure of a step": 3,
     "An HTTP route": 4,
