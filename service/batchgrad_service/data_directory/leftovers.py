@@ -13,7 +13,7 @@ from batchgrad_engine.checkpoints.job_directory import is_unfinished
 from batchgrad_service.data_directory.directory import DataDirectoryError
 from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.datasets.blob_store import BlobStore
-from batchgrad_service.datasets.uploaded_files import is_uploaded
+from batchgrad_service.datasets.upload_folder import is_uploaded
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
 from batchgrad_workers.system import files

@@ -6,18 +6,17 @@ stored: so an upload goes on after a restart.
 """
 
 import hashlib
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 from batchgrad.contract import Upload, UploadRequest
+from batchgrad_service.datasets.upload_folder import Found, UploadFolder, digest_of
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.problems import (
     ConflictError,
@@ -27,35 +26,11 @@ from batchgrad_service.problems import (
     UnavailableError,
 )
 from batchgrad_workers.system.durability import sync
-from batchgrad_workers.system.files import hex_of, is_content
+from batchgrad_workers.system.files import is_content
 
 KEPT_SECONDS = 24 * 3600.0
 MAX_FILES = 256
-_PART = re.compile(r"([0-9a-f]{64})\.(\d{1,20})\.part")
 _HASH_BYTES = 2**20
-
-
-def is_uploaded(name: str) -> bool:
-    """Whether `name` is that of an uploaded file, or of a part of one."""
-    return is_content(name) or _PART.fullmatch(name) is not None
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file, or a part of one."""
-
-    path: Path
-    digest: str
-    bytes: int
-    received: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether all bytes are there and were hashed."""
-        return is_content(self.path.name)
-
-    def shown(self) -> Upload:
-        return Upload(digest=self.digest, bytes=self.bytes, received=self.received)
 
 
 class UploadedFiles:
@@ -70,7 +45,7 @@ class UploadedFiles:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`max_bytes` is the longest file; `clock` is the one of files' times."""
-        self._folder = data_dir / "uploads"
+        self._folder = UploadFolder(data_dir / "uploads")
         self._disk = disk
         self._max_bytes = max_bytes
         self._clock = clock
@@ -78,7 +53,6 @@ class UploadedFiles:
         self._users: Counter[str] = Counter()  # how many callers are inside `using`, by digest
         self._hashes: dict[str, tuple[Any, int]] = {}  # of the first bytes of a part, by digest
         self._changing: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     def begin(self, request: UploadRequest) -> tuple[Upload, bool]:
         """Return what is there of a file, and whether its upload is new.
@@ -90,14 +64,14 @@ class UploadedFiles:
             UnavailableError: there are too many files.
         """
         self.clean()
-        found = self._find(request.digest)
+        found = self._folder.find(request.digest)
         if found is None:
             if request.bytes > self._max_bytes:
                 raise TooLargeError(
                     f"The file has {request.bytes} bytes, this service takes {self._max_bytes}: "
                     "send fewer rows, or raise max_dataset_bytes."
                 )
-            if sum(1 for _ in self._all()) >= MAX_FILES:
+            if len(self._folder.files()) >= MAX_FILES:
                 raise UnavailableError(
                     f"The service keeps {MAX_FILES} uploaded files, as many as it may: DELETE "
                     "some, or wait until they are a day old.",
@@ -110,7 +84,7 @@ class UploadedFiles:
                 code="upload_length_differs",
             )
         self.make_room(request.bytes - (found.received if found else 0))
-        part = self._folder / f"{hex_of(request.digest)}.{request.bytes}.part"
+        part = self._folder.part(request.digest, request.bytes)
         (found.path if found else part).touch()
         return self.settle(request.digest), found is None
 
@@ -174,14 +148,14 @@ class UploadedFiles:
                     code="wrong_digest",
                 )
             sync(found.path)
-            found.path.rename(self._folder / hex_of(digest))
-            sync(self._folder)
+            found.path.rename(self._folder.whole(digest))
+            sync(self._folder.path)
             self._hashes.pop(digest, None)
             return found.shown()
 
     def check_complete(self, digest: str) -> int:
         """Return the file's length if all of it is there. Raises InvalidError."""
-        found = self._find(digest)
+        found = self._folder.find(digest)
         if found is None:
             raise InvalidError.field(
                 "/file/upload",
@@ -201,7 +175,7 @@ class UploadedFiles:
     @contextmanager
     def using(self, digest: str) -> Iterator[Path]:
         """Yield a file's path; the file is kept inside the block. Raises InvalidError."""
-        path = self._folder / hex_of(digest)
+        path = self._folder.whole(digest)
         with self._lock:
             self.check_complete(digest)
             self._users[digest] += 1
@@ -256,7 +230,7 @@ class UploadedFiles:
         with lock:
             yield
 
-    def _hash(self, part: _Found) -> str:
+    def _hash(self, part: Found) -> str:
         """The digest of a part; reads the bytes that came since the last call, or all."""
         sha, done = self._hashes.get(part.digest) or (hashlib.sha256(), 0)
         with part.path.open("rb") as file:
@@ -267,8 +241,8 @@ class UploadedFiles:
         self._hashes[part.digest] = sha, done
         return f"sha256:{sha.hexdigest()}"
 
-    def _get(self, digest: str) -> _Found:
-        found = self._find(digest)
+    def _get(self, digest: str) -> Found:
+        found = self._folder.find(digest)
         if found is None:
             raise NotFoundError(
                 f"There is no upload {digest}: begin it by POST /v1/uploads.",
@@ -276,27 +250,9 @@ class UploadedFiles:
             )
         return found
 
-    def _find(self, digest: str) -> _Found | None:
-        name = hex_of(digest)
-        for path in (self._folder / name, *self._folder.glob(f"{name}.*.part")):
-            part = _PART.fullmatch(path.name)
-            try:
-                received = path.stat().st_size
-            except FileNotFoundError:
-                continue
-            return _Found(path, digest, int(part[2]) if part else received, received)
-        return None
-
-    def _all(self) -> Iterator[Path]:
-        return (path for path in self._folder.iterdir() if is_uploaded(path.name))
-
     def _unused(self) -> list[Path]:
-        return [path for path in self._all() if not self._users[_digest_of(path)]]
+        return [path for path in self._folder.files() if not self._users[digest_of(path)]]
 
     def _forget(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        self._hashes.pop(_digest_of(path), None)
-
-
-def _digest_of(path: Path) -> str:
-    return f"sha256:{path.name.partition('.')[0]}"
+        self._hashes.pop(digest_of(path), None)
