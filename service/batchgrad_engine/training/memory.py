@@ -20,9 +20,11 @@ def job_bytes(spec: JobSpec, network: Network, means: int = 0) -> int:
 def microbatch_numbers(network: Network, rows: int) -> int:
     """Numbers that a microbatch of `rows` examples needs at once.
 
-    These are every layer's outputs, the errors at them, and the largest workspace of a layer.
+    These are the inputs (of a table, encoded), every layer's outputs, the errors at them, and the
+    largest workspace of a layer.
     """
-    return 2 * rows * outputs_size(network) + workspace_size(network)
+    inputs = prod(network.input_shape)
+    return rows * (inputs + 2 * outputs_size(network)) + workspace_size(network)
 
 
 def outputs_size(network: Network) -> int:

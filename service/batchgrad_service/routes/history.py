@@ -85,14 +85,14 @@ async def read_parameters(
     If the newest checkpoint is damaged, the response has the parameters of the one before it and a
     Warning header.
 
-    ?which= chooses best or last; ?step= chooses a stored checkpoint. The metadata of a safetensors
-    file name step, digest and evaluation.
+    ?which= chooses best or last; ?step= chooses a stored checkpoint. Every file holds a model
+    card: spec, inputs, classes, evaluation, versions.
 
-    If inputs were standardized, the file has mean and deviation. ?fold=true folds them into the
-    first layer, (W / deviation) x + (b - W (mean / deviation)), so that the network takes raw
-    inputs; the first layer must be linear with a bias. Folding is computed in float64. It is
-    refused if the file's precision would change the network: when means are many deviations from
-    0, use ?precision=float64 too.
+    If inputs were standardized, the file has mean and deviation, of a table its encoding.
+    ?fold=true folds mean and deviation into the first layer, (W / deviation) x + (b - W (mean /
+    deviation)), so that the network takes inputs that are not standardized; the first layer must be
+    linear with a bias. Folding is computed in float64. It is refused if the file's precision would
+    change the network: when means are many deviations from 0, use ?precision=float64 too.
     """
     return await services.run_heavy(
         lambda: _parameters(

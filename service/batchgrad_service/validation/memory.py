@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from batchgrad.contract import DEFAULT_MICROBATCH, GradientsRequest, JobSpec
@@ -96,6 +97,8 @@ def check_request_memory(request: GradientsRequest, network: Network, examples: 
 
 
 def _sizes(network: Network, rows: int) -> str:
-    sizes = f"{network.size} parameters, {rows} x {outputs_size(network)} activations"
+    inputs = prod(network.input_shape)
+    activations = f"{rows} x ({inputs} inputs + {outputs_size(network)} activations)"
+    sizes = f"{network.size} parameters, {activations}"
     patches = workspace_size(network)
     return f"{sizes} and {patches} numbers in patches of a convolution" if patches else sizes
