@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.formats.pictures.unpacking import unpack_pictures
+from batchgrad_workers.system.process_memory import at_most
 from tests.service.reading.files import Arrays, picture, zipped
 from tests.service.reading.uploaded import uploaded
 
@@ -128,3 +130,12 @@ def test_resizing(tmp_path: Path) -> None:
     dark, bright = arrays["inputs"][0].ravel().tolist()
     assert dark < 40
     assert bright > 160
+
+
+def test_a_picture_that_needs_more_memory_than_there_is(tmp_path: Path) -> None:
+    members = {"large.png": picture("1", (6000, 6000))}
+    with (
+        pytest.raises(InvalidError, match=r"'large.png' takes more memory .* make it smaller"),
+        at_most(20 * 2**20),
+    ):
+        unpacked(tmp_path, members, with_targets=False, size=[2, 2])

@@ -53,10 +53,8 @@ class DelimitedTable:
         if is_all and not rest.strip(b"\r\n"):
             raise InvalidError.field(
                 "/file",
-                f"The file has headings ({self.names[0]!r:.50}, …) but no rows: "
-                "expected at least one line below them."
-                if start.strip()
-                else "The file is empty: expected headings, and at least one row below them.",
+                f"The file has headings ({self.names[0]!r:.50}, …) but no rows: expected at least "
+                "one line below them.",
             )
 
     @property

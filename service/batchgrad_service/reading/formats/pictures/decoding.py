@@ -32,8 +32,10 @@ def decoded(name: str, content: bytes, options: PictureOptions) -> npt.NDArray[n
                 _check_size(name, opened)
                 image = ImageOps.exif_transpose(opened)
             plain = _plain(image, "L" if options.mode == "gray" else "RGB")
-        except (InvalidError, MemoryError):
+        except InvalidError:
             raise
+        except MemoryError as error:
+            raise _problem(name, "takes more memory than there is", "make it smaller") from error
         except UnidentifiedImageError as error:
             raise _problem(name, "is no picture that can be read", _SAVE) from error
         except Image.DecompressionBombError as error:
