@@ -184,6 +184,7 @@ def prepare(
         transform=transform,
         shortcuts=needed_shortcuts(spec, weighted=weighted),
         drop_nonfinite=spec.nonfinite == "drop",
+        label_smoothing=spec.label_smoothing,
     )
     examples = config.examples(dataset, network)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch

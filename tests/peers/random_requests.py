@@ -62,7 +62,7 @@ def draw(seed: int) -> Case:
     }
     weights = random.choice([0.0, 0.5, 1.0, 3.25], examples)
     weights[random.integers(examples)] = 1.0
-    dtype = np.dtype(precision)
+    dtype, smoothing = np.dtype(precision), float(random.choice([0.0, 0.0, 0.1, 0.5]))
     request = {
         "model": {"layers": layers},
         "loss": loss,
@@ -73,6 +73,7 @@ def draw(seed: int) -> Case:
         "precision": precision,
         "microbatch_size": int(random.integers(1, examples + 2)),
         "per_example": True,
+        "label_smoothing": smoothing if loss == "softmax_cross_entropy" else 0.0,
     }
     return Case(seed, rows, request)
 
@@ -244,6 +245,8 @@ def _inputs(random: Random, network: Network, rows: str, examples: int, size: fl
 
 def _targets(random: Random, loss: str, examples: int, outputs: int, dtype: Any) -> Any:
     kind = contract.LOSSES[loss]  # type: ignore[index]
+    if kind.target_kind == "class" and outputs > 1 and random.integers(4) == 0:
+        return random.dirichlet(np.ones(outputs), examples).tolist()
     if kind.target_kind == "class":
         return random.integers(0, outputs, examples).tolist()
     if kind.target_kind == "probability":

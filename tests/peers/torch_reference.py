@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional
 
 NOISY = 4
+LARGE = 1e100
+"""Outputs below have losses that torch's own formula can compute."""
 
 
 class _Elementwise(torch.autograd.Function):  # type: ignore[misc]  # torch is not there for mypy
@@ -124,11 +126,32 @@ def _layer(spec: dict[str, Any], own: dict[str, Any], a: Any, noise: Callable[[A
             return _elementwise(spec, a)
 
 
-def _loss(name: str, f: Any, target: Any, noise: Callable[[Any], Any]) -> Any:
+def _surprise(f: Any, o: int) -> Any:
+    """-log softmax(f)[o] of one example (1, outputs)."""
+    others = torch.cat([f[:, :o], f[:, o + 1 :]], 1) - f[:, o : o + 1]
+    largest = others.detach().max()
+    return _softplus(largest + torch.logsumexp(others - largest, 1)).sum()
+
+
+def _softmax_cross_entropy(f: Any, target: Any, smoothing: float) -> Any:
+    """Σ y_o (-log softmax(f)[o]); its value is compared with torch's own."""
+    outputs, is_class = f.shape[1], isinstance(target, int)
+    goal = torch.tensor([target], dtype=torch.int64 if is_class else torch.float64)
+    y = functional.one_hot(goal, outputs).double() if is_class else goal
+    y = (1 - smoothing) * y + smoothing / outputs
+    loss = sum(y[0, o] * _surprise(f, o) for o in range(outputs) if y[0, o])
+    own = functional.cross_entropy(f, goal, label_smoothing=smoothing, reduction="sum")
+    size = 1 + float(f.detach().abs().max())
+    if size < LARGE and abs(float(loss) - float(own)) > 1e-9 * size:
+        raise AssertionError(f"the formula gives {float(loss)}, torch {float(own)}")
+    return loss
+
+
+def _loss(
+    name: str, f: Any, target: Any, noise: Callable[[Any], Any], smoothing: float = 0.0
+) -> Any:
     if name == "softmax_cross_entropy":
-        others = torch.cat([f[:, :target], f[:, target + 1 :]], 1) - f[:, target : target + 1]
-        largest = others.detach().max()
-        return _softplus(largest + torch.logsumexp(others - largest, 1)).sum()
+        return _softmax_cross_entropy(f, target, smoothing)
     y = noise(torch.tensor([target], dtype=torch.float64).reshape(f.shape))
     match name:
         case "squared_error":
@@ -157,6 +180,7 @@ class TorchReference:
     def __init__(self, request: dict[str, Any]) -> None:
         self._layers = request["model"]["layers"]
         self._loss = request["loss"]
+        self._smoothing = request.get("label_smoothing", 0.0)
         self._ids = self._layers[0]["kind"] == "embedding"
         self._eps = torch.finfo(getattr(torch, request["precision"])).eps
         self._parameters = {
@@ -188,7 +212,7 @@ class TorchReference:
         noise = partial(self._noise, noisy=noisy)
         a = torch.tensor([row], dtype=torch.int64 if self._ids else torch.float64)
         a = self._through(self._layers, "", a, used, noise)
-        loss = _loss(self._loss, noise(a).flatten(1), target, noise)
+        loss = _loss(self._loss, noise(a).flatten(1), target, noise, self._smoothing)
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         self._met(loss.detach())
         return float(loss), {

@@ -246,9 +246,16 @@ def problem(case: RandomProblem) -> tuple[GradientsRequest, ReferenceAnswer]:
             parameters[f"{at.name}.{name}"] = random.normal(size=own).tolist()
     width = prod(shape_after(row[-1].spec, row[-1].shape))
     kind = contract.LOSSES[case.loss]  # type: ignore[index]
+    smoothing = 0.0
     if kind.target_kind == "class":
         classes = random.integers(0, width, examples)
         rows, targets = np.eye(width)[classes], classes.tolist()
+        if width > 1 and random.integers(3) == 0:
+            rows = random.dirichlet(np.ones(width), examples)
+            targets = rows.tolist()
+        if random.integers(3) == 0:
+            smoothing = float(random.uniform(0, 0.5))
+            rows = (1 - smoothing) * rows + smoothing / width
     else:
         low, high = kind.target_range
         rows = random.uniform(max(low, -2), min(high, 1), (examples, width))
@@ -262,6 +269,7 @@ def problem(case: RandomProblem) -> tuple[GradientsRequest, ReferenceAnswer]:
         "parameters": parameters,
         "microbatch_size": case.microbatch_size,
         "per_example": True,
+        "label_smoothing": smoothing,
     }
     network = ReferenceNetwork(case.layers, seen.shape[1:], parameters, case.loss)
     flat = seen.reshape(examples, -1).tolist()

@@ -1,13 +1,13 @@
 """POST /v1/gradients: the gradient of one minibatch, and each shortcut's error."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from batchgrad.contract.losses import Loss
+from batchgrad.contract.losses import Loss, check_label_smoothing
 from batchgrad.contract.model import Model, Precision
 from batchgrad.contract.views import LayeredShortcut
-from batchgrad.contract.wire import Answer, Integer, Truth, Wire
+from batchgrad.contract.wire import Answer, Integer, Number, Truth, Wire
 
 __all__ = [
     "Array",
@@ -28,7 +28,10 @@ class GradientsRequest(Wire):
     model: Model
     loss: Loss
     inputs: Array = Field(min_length=1, description="(n, …)")
-    targets: Array = Field(min_length=1, description="classes (n,), or values (n,) or (n, out)")
+    targets: Array = Field(
+        min_length=1,
+        description="classes (n,) or their probabilities (n, out); values (n,) or (n, out)",
+    )
     weights: Array | None = Field(
         default=None,
         description="(n,), at least 0, not all 0; ratios count, a row of weight 0 does not",
@@ -42,6 +45,14 @@ class GradientsRequest(Wire):
     per_example: Truth = Field(
         default=False, description="whether to answer each example's gradient too"
     )
+    label_smoothing: Number = Field(
+        default=0.0, ge=0, lt=1, description="of softmax_cross_entropy, as in a job"
+    )
+
+    @model_validator(mode="after")
+    def _smoothed_labels_are_classes(self) -> Self:
+        check_label_smoothing(self.loss, self.label_smoothing)
+        return self
 
 
 class GradientShortcut(LayeredShortcut):

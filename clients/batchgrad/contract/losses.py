@@ -67,7 +67,8 @@ LOSSES: dict[Loss, LossKind] = {
         has_minimum=False,
     ),
     "softmax_cross_entropy": LossKind(
-        "−log softmax(f)[y], y an integer class, f the logits",
+        "−log softmax(f)[y], y an integer class, f the logits; −Σ y log softmax(f) for "
+        "probabilities y (n, classes) that sum to 1",
         "class",
         (0, inf),
         link="softmax",
@@ -81,3 +82,12 @@ LOSSES: dict[Loss, LossKind] = {
         right="all its outputs are on the right side, f > 0 for y > ½",
     ),
 }
+
+
+def check_label_smoothing(loss: Loss, label_smoothing: float) -> None:
+    """Raise ValueError if `loss` has no classes to smooth."""
+    if label_smoothing and LOSSES[loss].link != "softmax":
+        raise ValueError(
+            f"label_smoothing is {label_smoothing}, but {loss} has no classes: remove it, or use "
+            "loss: softmax_cross_entropy."
+        )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from batchgrad.contract.figures import ValidationMetric
-from batchgrad.contract.losses import Loss
+from batchgrad.contract.losses import Loss, check_label_smoothing
 from batchgrad.contract.model import Model, Precision, ShortcutName
 from batchgrad.contract.optimizers import Optimizer
 from batchgrad.contract.validation import Validation
@@ -169,6 +169,13 @@ class JobSpec(Wire):
         "Keras), not in the accuracy; only the ratios matter, weight 0 removes an example. Keys "
         "are the classes' names, or their numbers if they have none",
     )
+    label_smoothing: Number = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="ε for softmax_cross_entropy: a target y becomes (1 − ε) y + ε/classes, also "
+        "in the validation loss",
+    )
     validation_fraction: Number = Field(
         default=0.0,
         ge=0,
@@ -242,6 +249,11 @@ class JobSpec(Wire):
                 "initial_parameters.standardization is keep, standardize is false: set "
                 "standardize: true, which then takes mean and deviation from there."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _smoothed_labels_are_classes(self) -> Self:
+        check_label_smoothing(self.loss, self.label_smoothing)
         return self
 
     @model_validator(mode="after")

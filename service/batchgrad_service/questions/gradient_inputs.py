@@ -42,9 +42,10 @@ def read_request(request: GradientsRequest) -> tuple[Network, Microbatch, Array]
         weights = numbers(request.weights, "/weights").astype(np.float64)
         _check_weights(weights, len(inputs))
         weights, _ = scaled(weights)
-    if LOSSES[request.loss].target_kind != "class":
+    loss = LOSSES[request.loss]
+    if loss.target_kind != "class":
         targets = cast(targets, "/targets", dtype)
-    rows = target_rows(LOSSES[request.loss], targets, network.outputs, dtype)
+    rows = target_rows(loss, targets, network.outputs, dtype, request.label_smoothing)
     return network, Microbatch(inputs, rows, weights), _parameters(request, network)
 
 

@@ -10,8 +10,10 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.class_names import names_of, range_of
 from batchgrad_service.validation.labels import classes_hint
 from batchgrad_service.validation.shapes import (
+    are_probabilities,
     check_class_count,
     check_ids,
+    check_probabilities,
     check_range,
     check_value_targets,
 )
@@ -56,6 +58,11 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
     """
     loss = spec.loss
     if LOSSES[loss].target_kind == "class":
+        if dataset.classes is None and are_probabilities(targets, outputs):
+            for start in range(0, len(targets), CHUNK):
+                part = targets[start : start + CHUNK]
+                check_probabilities(loss, part, "/dataset", start)
+            return
         if dataset.classes is None:
             raise InvalidError.field(
                 "/loss",

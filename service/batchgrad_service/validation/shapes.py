@@ -19,6 +19,9 @@ from batchgrad_service.validation.labels import (
 from batchgrad_workers.arrays import Shape
 from batchgrad_workers.nn.network import LayerMismatch, Network
 
+MOST_OFF = 1e-3
+"""Largest distance from 1 of the sum of an example's probabilities, which are then scaled."""
+
 
 def build_network(model: Model, input_shape: Shape) -> Network:
     """The network for inputs of this shape.
@@ -84,11 +87,38 @@ def check_targets(
             f"targets has {len(targets)} rows, inputs has {examples}: each example needs one "
             "target.",
         )
-    if LOSSES[loss].target_kind == "class":
+    if LOSSES[loss].target_kind == "class" and are_probabilities(targets, outputs):
+        check_probabilities(loss, targets, pointer, first_row)
+    elif LOSSES[loss].target_kind == "class":
         _check_classes(loss, targets, outputs, pointer)
     else:
         check_value_targets(loss, targets, outputs, pointer)
         check_range(loss, targets, pointer, first_row)
+
+
+def are_probabilities(targets: npt.NDArray[Any], outputs: int) -> bool:
+    """Whether targets have a number for each class, not its number."""
+    return targets.ndim == 2 and targets.shape[1] == outputs > 1
+
+
+def check_probabilities(
+    loss: Loss, targets: npt.NDArray[Any], pointer: str, first_row: int = 0
+) -> None:
+    """Check that the rows of targets (n, classes) are probabilities.
+
+    Raises:
+        InvalidError: the first row that is none.
+    """
+    exact = targets.astype(np.float64)
+    wrong = (exact < 0).any(axis=1) | ~(np.abs(exact.sum(axis=1) - 1) <= MOST_OFF)
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        raise InvalidError.field(
+            pointer,
+            f"targets[{first_row + rows[0]}] is {targets[rows[0]].tolist()}; {loss} takes classes, "
+            "or probabilities of the classes, which sum to 1: divide each row by its sum, or store "
+            f"{classes_hint(targets)}.",
+        )
 
 
 def check_range(loss: Loss, targets: npt.NDArray[Any], pointer: str, first_row: int) -> None:

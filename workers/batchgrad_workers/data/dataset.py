@@ -111,10 +111,12 @@ class Examples:
         dtype: Any,
         transform: InputTransform | None,
         class_weights: Array | None,
+        label_smoothing: float = 0.0,
     ) -> None:
         """`class_weights` (classes,) multiply the examples' own weights."""
         self._dataset = dataset
         self._loss = loss
+        self._label_smoothing = label_smoothing
         self.network = network
         self._dtype = np.dtype(dtype)
         self._transform = transform
@@ -147,7 +149,7 @@ class Examples:
         own = self._weights.exponent(ids)
         return Microbatch(
             np.ascontiguousarray(inputs, None if self.network.takes_ids else self._dtype),
-            target_rows(self._loss, targets, self.network.outputs, self._dtype),
+            self._target_rows(targets, self._dtype),
             self._weights.scaled(ids, own),
             1.0 if exponent is None or own == exponent else ldexp(1.0, own - exponent),
         )
@@ -155,9 +157,12 @@ class Examples:
     def targets(self, ids: Integers, exponent: int) -> tuple[Floats, Floats]:
         """Targets (n, outputs) and weights (n,) of these rows, divided by 2^exponent; float64."""
         targets = self._dataset.targets.take(ids, 0)
-        rows = target_rows(self._loss, targets, self.network.outputs, np.dtype(np.float64))
+        rows = self._target_rows(targets, np.dtype(np.float64))
         return rows.astype(np.float64), self._weights.scaled(ids, exponent).astype(np.float64)
 
     def weights(self, ids: Integers) -> Floats:
         """w_n (n,), float64: the example's own weight times its class's."""
         return self._weights.exact(ids)
+
+    def _target_rows(self, targets: AnyArray, dtype: Any) -> Array:
+        return target_rows(self._loss, targets, self.network.outputs, dtype, self._label_smoothing)

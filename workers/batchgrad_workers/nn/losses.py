@@ -103,10 +103,23 @@ LOSSES = {
 }
 
 
-def target_rows(loss: Loss, targets: Any, outputs: int, dtype: Any) -> Array:
-    """Targets as rows (n, outputs): classes as one-hot, values (n,) as one column."""
+def target_rows(
+    loss: Loss, targets: Any, outputs: int, dtype: Any, label_smoothing: float = 0.0
+) -> Array:
+    """Targets as rows (n, outputs): classes as one-hot, values (n,) as one column.
+
+    A class's targets can also be probabilities (n, outputs), which are made to sum to 1. With
+    `label_smoothing` ε a row y of a class's becomes (1 - ε) y + ε/outputs (Szegedy et al. 2016).
+    """
     if loss.target_kind != "class":
         return np.ascontiguousarray(targets, dtype).reshape(len(targets), -1)
-    rows = np.zeros((len(targets), outputs), dtype)
-    rows[np.arange(len(targets)), targets] = 1
+    if targets.ndim == 1:
+        rows = np.zeros((len(targets), outputs), dtype)
+        rows[np.arange(len(targets)), targets] = 1
+    else:
+        exact = targets.astype(np.float64)
+        rows = (exact / exact.sum(axis=1, keepdims=True)).astype(dtype)
+    if label_smoothing:
+        rows *= 1 - label_smoothing
+        rows += label_smoothing / outputs
     return rows

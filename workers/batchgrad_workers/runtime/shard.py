@@ -57,6 +57,7 @@ class WorkerConfig:
     transform: InputTransform | None
     shortcuts: tuple[ShortcutName, ...]
     drop_nonfinite: bool
+    label_smoothing: float = 0.0
 
     def examples(self, dataset: StoredDataset, network: Network) -> Examples:
         """The rows of a dataset as the job's network takes them."""
@@ -67,6 +68,7 @@ class WorkerConfig:
             dtype=self.precision,
             transform=self.transform,
             class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
         )
 
     def evaluation_set(self, examples: Examples, sampler: Sampler) -> EvaluationSet:

@@ -24,11 +24,12 @@ def output_warnings(
     """The warnings; `targets` are the dataset's.
 
     `present` are the rows that the job uses, None for all. `classes` is the highest class plus 1,
-    None if targets are numbers; `names` are theirs.
+    None if targets are numbers or probabilities of classes; `names` are theirs.
     """
     loss = LOSSES[spec.loss]
-    if loss.link == "softmax" and classes is not None:
-        return [*_choice(network, classes, names), *_squeezed_logits(spec, network)]
+    if loss.link == "softmax":
+        known = classes or network.outputs
+        return [*_choice(network, known, names), *_squeezed_logits(spec, network)]
     if loss.link == "sigmoid":
         return [*_squeezed_logits(spec, network)]
     if not loss.has_minimum:
