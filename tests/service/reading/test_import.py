@@ -1,0 +1,99 @@
+"""What an import stores beside the inputs; dates in all their forms; numbered classes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from batchgrad_service.problems import InvalidError
+from batchgrad_service.reading.importing import import_table
+from batchgrad_service.reading.values.texts import NO_INSTANT, DateForm, instants
+from batchgrad_workers.data.dataset import StoredDataset
+from tests.service.reading.memory_tables import imported, request, text_table, typed_table
+
+
+def test_units_and_sets_are_stored(tmp_path: Path) -> None:
+    columns = {"a": "1 2 3 4", "y": "u v v u", "p": "z b z c", "s": "train VAL test true"}
+    imported(text_table(columns, batch_rows=1), tmp_path, target="y", units="p", split="s")
+    stored = StoredDataset.open(tmp_path)
+    assert stored.units is not None
+    assert stored.units.tolist() == [0, 1, 0, 2]
+    assert stored.split is not None
+    assert stored.split.tolist() == [0, 1, 2, 1]
+
+
+def test_sets_of_many_words(tmp_path: Path) -> None:
+    columns = {"a": "1 2 3 4", "y": "u v v u", "s": "train VAL test true"}
+    imported(text_table(columns), tmp_path, target="y", split="s")
+    assert np.load(tmp_path / "split.npy").tolist() == [0, 1, 2, 1]
+
+
+def test_rows_are_numbered_over_all_batches(tmp_path: Path) -> None:
+    table = typed_table({"a": [1.0, 2.0, 3.0, np.inf], "y": ["u", "v"] * 2}, batch_rows=2)
+    with pytest.raises(InvalidError, match="in row 4,"):
+        imported(table, tmp_path, target="y")
+
+
+def test_warnings_are_no_part_of_the_content(tmp_path: Path) -> None:
+    content = imported(text_table({"a": "1 1", "y": "u v"}), tmp_path, target="y")
+    assert content.table is not None
+    assert content.table.warnings
+    stored = StoredDataset.open(tmp_path).table
+    assert stored is not None
+    assert stored.warnings == []
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_progress_rises_to_the_number_of_rows(is_text: bool, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    columns: dict[str, Any] = {"a": ["1", "2", "3", "4"], "y": ["u", "v"] * 2}
+    table = (text_table if is_text else typed_table)(columns, batch_rows=1)
+    import_table(
+        table,
+        request(target="y"),
+        tmp_path,
+        max_bytes=2**20,
+        progress=lambda done, rows: seen.append((done, rows)),
+    )
+    assert seen[-1] == (4, 4)
+    halves = [done for done, rows in seen if rows is not None]
+    assert halves == sorted(halves)
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
+    content = imported(text_table({"a": "1 2 3", "y": "10 9 -1"}), tmp_path, target="y")
+    assert content.table is not None
+    assert content.table.classes == ["-1", "9", "10"]
+    assert np.load(tmp_path / "targets.npy").tolist() == [2, 1, 0]
+
+
+DATES: list[tuple[DateForm, str, str | None]] = [
+    ("iso", "2024-02-29", "2024-02-29T00:00:00"),
+    ("iso", "2023-02-29", None),
+    ("iso", "2024-01-05T10:00:01.5+02:00", "2024-01-05T08:00:01.5"),
+    ("iso", "2024-01-05 10:00-0130", "2024-01-05T11:30:00"),
+    ("iso", "2024-01-05T10:00:00Z", "2024-01-05T10:00:00"),
+    ("iso", "2024/01/05 23:59", "2024-01-05T23:59:00"),
+    ("iso", "2024-01/05", None),
+    ("iso", "2024-13-01", None),
+    ("iso", "2024-01-05 24:00", None),
+    ("day_first", "28/11/2026", "2026-11-28T00:00:00"),
+    ("day_first", "3.4.2026 9:05", "2026-04-03T09:05:00"),
+    ("day_first", "3.4/2026", None),
+    ("day_first", "11/28/2026", None),
+    ("month_first", "11/28/2026", "2026-11-28T00:00:00"),
+    ("month_first", "3.4.2026", None),
+]
+
+
+@pytest.mark.parametrize(("form", "text", "expected"), DATES)
+def test_dates(form: DateForm, text: str, expected: str | None) -> None:
+    # the second text makes the reader look at parts, the first alone may be read as a whole
+    for texts in ([text], [text, "2024-01-05T00:00Z"]):
+        found = int(instants(pa.array(texts), form)[0])
+        if expected is None:
+            assert found == NO_INSTANT
+        else:
+            assert np.datetime64(found, "us") == np.datetime64(expected, "us")
