@@ -16,7 +16,9 @@ def main() -> None:
             if block.not_run:
                 print(f"{page.relative_to(ROOT)}:{block.line} is not run: {block.not_run}")  # noqa: T201
     os.environ[COLLECTED] = "1"
-    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
+    folder = str(Path(__file__).parent)
+    options = ["--numprocesses", "2", *sys.argv[1:]]  # each process has a service of its own
+    command = [sys.executable, "-m", "pytest", folder, *options]
     os.execv(sys.executable, command)  # noqa: S606 - this very Python
 
 

@@ -25,7 +25,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One private service for all pages."""
+    """One private service for all pages of this process."""
     folder = tmp_path_factory.mktemp("service")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BATCHGRAD_")}
     with batchgrad.local(folder=folder) as client:
