@@ -1,10 +1,8 @@
 """Run operations, a few at once, and remember them for an hour after their end."""
 
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,13 @@ from pydantic import BaseModel
 
 from batchgrad.contract import Operation, OperationKind, Page
 from batchgrad_service.disk_space import DiskSpace
-from batchgrad_service.http.error_handlers import as_details
+from batchgrad_service.operations.records import (
+    ENDED,
+    Record,
+    failed,
+    new_operation,
+    unexpected,
+)
 from batchgrad_service.operations.work import Result, Work
 from batchgrad_service.problems import (
     ConflictError,
@@ -26,7 +30,6 @@ from batchgrad_service.problems import (
 )
 from batchgrad_service.questions.ends import stopping
 from batchgrad_service.store import utc_now
-from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
 AT_ONCE = 2
 MAX_UNFINISHED = 64
@@ -36,7 +39,6 @@ LEAST_CPU_SECONDS = 60.0
 CPU_SECONDS_PER_BYTE = 1 / 500_000
 """Much slower than any reader: a file of text that is read twice takes a tenth of it."""
 
-_ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _log = structlog.stdlib.get_logger("batchgrad.operations")
 
 
@@ -56,18 +58,6 @@ class Worker(Protocol):
         """The answer of a process of its own to `body`."""
 
 
-@dataclass(eq=False)
-class _Record:
-    """An operation, and what its readers do not see of it."""
-
-    shown: Operation
-    key: str
-    cancelled: bool = False
-    end_process: Callable[[], None] | None = None
-    file: Path | None = None
-    media_type: str = ""
-
-
 class Operations:
     """Run and remember operations; from any thread."""
 
@@ -84,7 +74,7 @@ class Operations:
         self._clock = clock
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="operation")
         self._lock = threading.Lock()  # guards the following
-        self._records: dict[str, _Record] = {}  # by id, oldest first
+        self._records: dict[str, Record] = {}  # by id, oldest first
         self._stopped = False
 
     def start(self, work: Work) -> Operation:
@@ -95,7 +85,7 @@ class Operations:
         """
         with self._lock:
             self._forget_old()
-            unfinished = [one for one in self._records.values() if one.shown.status not in _ENDED]
+            unfinished = [one for one in self._records.values() if one.shown.status not in ENDED]
             for record in unfinished:
                 if record.key == work.key and not record.cancelled:
                     return record.shown
@@ -108,7 +98,7 @@ class Operations:
                     code="operations_busy",
                     headers={"Retry-After": "5"},
                 )
-            record = _Record(_new(work.kind, self._clock()), work.key)
+            record = Record(new_operation(work.kind, self._clock()), work.key)
             self._records[record.shown.id] = record
             self._threads.submit(self._run, record, work)
             return record.shown
@@ -155,7 +145,7 @@ class Operations:
         """Cancel an operation; forget it if it has ended. Raises NotFoundError."""
         with self._lock:
             record = self._find(operation_id)
-            if record.shown.status in _ENDED:
+            if record.shown.status in ENDED:
                 self._forget(record)
             else:
                 self._cancel(record)
@@ -165,7 +155,7 @@ class Operations:
         with self._lock:
             self._stopped = True
             for record in self._records.values():
-                if record.shown.status not in _ENDED:
+                if record.shown.status not in ENDED:
                     self._cancel(record)
 
     def join(self) -> None:
@@ -175,16 +165,16 @@ class Operations:
             for record in list(self._records.values()):
                 self._forget(record)
 
-    def _run(self, record: _Record, work: Work) -> None:
+    def _run(self, record: Record, work: Work) -> None:
         if not self._set_running(record):
             return
         changes: dict[str, Any]
         try:
             result = work.run(partial(self._ask, record, work))
         except ProblemError as problem:
-            changes = _failed(problem)
+            changes = failed(problem)
         except Exception as error:  # noqa: BLE001 - nobody else would see it
-            changes = _failed(_unexpected(error, record.shown))
+            changes = failed(unexpected(error, record.shown))
         else:
             changes = self._succeeded(record, result)
         if record.cancelled and changes["status"] != "succeeded":
@@ -200,13 +190,13 @@ class Operations:
             code=shown.problem.code if shown.problem else None,
         )
 
-    def _set_running(self, record: _Record) -> bool:
+    def _set_running(self, record: Record) -> bool:
         with self._lock:
             if not record.cancelled:
                 record.shown = record.shown.model_copy(update={"status": "running"})
             return not record.cancelled
 
-    def _ask(self, record: _Record, work: Work, task: BaseModel) -> bytes:
+    def _ask(self, record: Record, work: Work, task: BaseModel) -> bytes:
         def on_start(end_process: Callable[[], None]) -> None:
             with self._lock:
                 record.end_process = end_process
@@ -231,7 +221,7 @@ class Operations:
             with self._lock:
                 record.end_process = None
 
-    def _succeeded(self, record: _Record, result: Result) -> dict[str, Any]:
+    def _succeeded(self, record: Record, result: Result) -> dict[str, Any]:
         record.file, record.media_type = result.file, result.media_type
         return {
             "status": "succeeded",
@@ -241,11 +231,11 @@ class Operations:
             "bytes": None if result.file is None else result.file.stat().st_size,
         }
 
-    def _show(self, record: _Record, **changes: Any) -> None:
+    def _show(self, record: Record, **changes: Any) -> None:
         with self._lock:
             record.shown = record.shown.model_copy(update=changes)
 
-    def _cancel(self, record: _Record) -> None:
+    def _cancel(self, record: Record) -> None:
         record.cancelled = True
         if record.shown.status == "waiting":
             changes = {**self._ended(), "finished_at": self._clock()}
@@ -255,9 +245,9 @@ class Operations:
 
     def _ended(self) -> dict[str, Any]:
         """The end of an operation that was cancelled, or ended by the service's stop."""
-        return _failed(stopping()) if self._stopped else {"status": "cancelled"}
+        return failed(stopping()) if self._stopped else {"status": "cancelled"}
 
-    def _find(self, operation_id: str) -> _Record:
+    def _find(self, operation_id: str) -> Record:
         if operation_id not in self._records:
             raise NotFoundError(
                 f"There is no operation {operation_id:.64}: operations are forgotten an hour after "
@@ -273,32 +263,7 @@ class Operations:
             if index < len(ended) - MAX_ENDED or (finished_at and finished_at < long_ago):
                 self._forget(record)
 
-    def _forget(self, record: _Record) -> None:
+    def _forget(self, record: Record) -> None:
         del self._records[record.shown.id]
         if record.file is not None:
             record.file.unlink(missing_ok=True)
-
-
-def _new(kind: OperationKind, now: datetime) -> Operation:
-    return Operation(
-        id=f"operation_{secrets.token_hex(8)}",
-        kind=kind,
-        status="waiting",
-        rows_done=0,
-        rows=None,
-        created_at=now,
-        finished_at=None,
-    )
-
-
-def _failed(problem: ProblemError) -> dict[str, Any]:
-    return {"status": "failed", "problem": as_details(problem)}
-
-
-def _unexpected(error: Exception, operation: Operation) -> ProblemError:
-    if is_disk_full(error):
-        return InsufficientStorageError(disk_full_message(error))
-    _log.error("operation failed", exc_info=error, operation_id=operation.id, kind=operation.kind)
-    return ProblemError(
-        f"An internal error occurred; the service's log has it under {operation.id}."
-    )
