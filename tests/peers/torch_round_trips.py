@@ -6,13 +6,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load
 from torch import nn
 
-from batchgrad.contract import LAYERS, JobSpec, Precision
+from batchgrad import Client
+from batchgrad.contract import LAYERS, Job, JobSpec, Precision
 from batchgrad.downloads.card import Card
 from batchgrad.downloads.onnx import to_onnx
 from batchgrad.downloads.reading import read_card
@@ -24,6 +26,7 @@ from batchgrad.torch.layers import LAYERS as MODULE_LAYERS
 from batchgrad_engine.checkpoints.origin import read_origin
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.network import Network
+from tests.clients.conftest import JOB
 from tests.engine.made_downloads import download, drawn_inputs, outputs
 from tests.engine.small_job import spec
 from tests.engine.test_onnx import computed
@@ -176,6 +179,22 @@ def test_networks_of_pytorch(make: Any, shape: tuple[int, ...]) -> None:
 def test_what_has_no_counterpart_is_named(net: Any, message: str) -> None:
     with pytest.raises(BatchgradError, match=message):
         from_torch(net)
+
+
+def test_a_job_that_a_client_gave() -> None:
+    content = download(network("linear"), STACKS["linear"][1])
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/parameters"):
+            return httpx2.Response(200, content=content)
+        return httpx2.Response(200, json=JOB)
+
+    transport = httpx2.MockTransport(answer)
+    with Client(url="http://service", token="t", transport=transport) as client:  # noqa: S106
+        net = to_torch(client.job("job_1"))
+    assert net.state_dict().keys() == load(content).keys()
+    with pytest.raises(BatchgradError, match="No client gave job"):
+        to_torch(Job.model_validate(JOB))
 
 
 @pytest.mark.parametrize("source", [b"", b"PK", 3, "/no/such.safetensors"])
