@@ -32,6 +32,7 @@ COLUMNS = [
         role="input",
         kind="date",
         missing=0,
+        missing_rule="indicator",
         lowest=19723,
         highest=1e9,
         inputs=["day"],
@@ -53,6 +54,7 @@ def test_a_row_for_each_column(kit: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert "1.5 to 90" in lines["age"]
     assert "2, a category of their own" in lines["city"]
     assert "4: city=Oslo, city=Rome, city=(missing), city=(other)" in lines["city"]
+    assert "0, later ones filled by mean" in lines["day"]
     assert "2024-01-01 to day 1000000000" in lines["day"]
     assert "Classes: other, setosa." in shown.err
     assert "Not used: notes." in shown.err

@@ -99,5 +99,10 @@ def test_texts_and_gaps_of_a_validation_table_are_told(tmp_path: Path) -> None:
     ]
     texts, gaps = planned(tmp_path, COLUMNS, other=other, standardize=True).warnings
     assert "Column 'color' of dataset v has the text 'aqua' and 1 more, which dataset d" in texts
-    assert "has gaps in 3 rows, dataset d has none: the network gets unknown text" in gaps
+    assert "has gaps in 3 rows, dataset d has none: the network gets no category" in gaps
+    gaps_of_age = [{**COLUMNS[0], "missing": 7}, COLUMNS[1]]
+    [filled] = planned(tmp_path, COLUMNS, other=gaps_of_age, standardize=True).warnings
+    assert (
+        "has gaps in 7 rows, dataset d has none: the network gets the training rows' mean" in filled
+    )
     assert planned(tmp_path, COLUMNS, other=COLUMNS, standardize=True).warnings == []

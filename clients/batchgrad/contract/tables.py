@@ -59,8 +59,9 @@ class TableOptions(Wire):
     missing: MissingRule | dict[ColumnName, MissingRule] = Field(
         default="refuse",
         description="gaps are refused, or filled by the training rows' mean or median or by "
-        "`constant`; indicator fills by the mean and adds an input that is 1 in a gap. A gap in a "
-        "category is a category of its own",
+        "`constant`; indicator fills by the mean and adds an input that is 1 in a gap, to columns "
+        "that have gaps. A gap in a category is a category of its own. A gap in later rows, in a "
+        "column without gaps, is filled by the same rule (by the mean if that refuses) and told",
     )
     constant: Number = Field(default=0.0, description="fills gaps where `missing` is constant")
     missing_target: Literal["refuse", "drop"] = Field(
@@ -112,7 +113,8 @@ class Column(Answer):
     """A column of a table that a dataset keeps, and what was found in it.
 
     `categories` are the texts of a category column, in the order of their codes. `inputs` are the
-    names of the network's inputs that the column becomes; [] for other roles.
+    names of the network's inputs that the column becomes; [] for other roles. `missing_rule` also
+    says what fills gaps of later rows in a column that has none.
     """
 
     name: str

@@ -8,6 +8,7 @@ from batchgrad_service.validation.dataset import check_inputs, check_targets
 from batchgrad_service.validation.job_data import StoredData
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.tables.encoding import ACCEPTED
+from batchgrad_workers.data.tables.fitting import gap_filling
 from batchgrad_workers.nn.network import Network
 
 _POINTER = "/validation/dataset"
@@ -64,8 +65,8 @@ def validation_warnings(dataset: Dataset, other: Dataset) -> list[str]:
                 f"{more}, which dataset {dataset.name} lacks: the network gets it as rare "
                 "categories, if there are any, else as no category."
             )
-        if found.missing and not column.missing and column.missing_rule == "refuse":
-            filled = "unknown text" if column.kind == "category" else "the training rows' mean"
+        if found.missing and not column.missing:
+            filled = gap_filling(column, dataset.table.constant)
             warnings.append(
                 f"Column {column.name!r} of dataset {other.name} has gaps in {found.missing} rows, "
                 f"dataset {dataset.name} has none: the network gets {filled} there."

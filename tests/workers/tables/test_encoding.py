@@ -42,7 +42,7 @@ def test_it_is_scikit_learn_s(seed: int, standardize: bool) -> None:
             ("income", numbers(strategy="median"), at("income")),
             ("height", numbers(strategy="constant", fill_value=17.5), at("height")),
             ("debt", numbers(strategy="mean"), at("debt")),
-            ("debt is missing", MissingIndicator(features="all"), at("debt")),
+            ("gaps", MissingIndicator(features="missing-only"), at("debt", "whole", "member")),
             ("whole", numbers(), at("whole")),
             ("member", "passthrough", at("member")),
             ("color", OneHotEncoder(handle_unknown="ignore"), at("color")),
@@ -186,9 +186,21 @@ def test_what_training_rows_lack_is_counted() -> None:
     raw = np.array([[0], [2], [np.nan], [7], [np.nan]])
     gaps, unknown = encoding.unfamiliar(raw)
     assert (gaps.tolist(), unknown.tolist()) == ([2], [2])
-    _, allowed = colors([5, 5, 0, 5], 1, missing_rule="mean")
+    _, allowed = colors([5, 5, 0, 5], 1, missing=1)
     gaps, unknown = allowed.unfamiliar(raw)
     assert (gaps.tolist(), unknown.tolist()) == ([0], [2])
+
+
+@pytest.mark.parametrize(
+    ("rule", "filled"),
+    [("refuse", 4.0), ("indicator", 4.0), ("mean", 4.0), ("median", 2.0), ("constant", -5.0)],
+)
+def test_a_gap_in_a_column_without_gaps_is_filled_and_told(rule: str, filled: float) -> None:
+    table = table_of([{"name": "x", "kind": "number", "missing_rule": rule}], constant=-5)
+    encoding = fit_encoding(table, np.array([[1.0], [2], [9]]), np.arange(3), standardize=False)
+    gap = np.array([[np.nan]])
+    assert encoding.apply(gap, "float64").tolist() == [[filled]]
+    assert encoding.unfamiliar(gap)[0].tolist() == [1]
 
 
 def test_a_column_of_gaps_alone_becomes_0() -> None:

@@ -49,12 +49,15 @@ def show_table(dataset: "Dataset") -> None:
 
 def _gaps(column: "Column", of: "Table") -> str:
     """How many gaps there are, and what becomes of them."""
-    if not column.missing:
-        return NONE
     if column.kind == "category":
-        return f"{column.missing}, a category of their own"
+        return f"{column.missing}, a category of their own" if column.missing else NONE
     rule = column.missing_rule
-    return f"{column.missing}, filled by {f'{of.constant:g}' if rule == 'constant' else rule}"
+    by = f"{of.constant:g}" if rule == "constant" else rule
+    if column.missing:
+        return f"{column.missing}, filled by {by}"
+    if rule == "refuse":
+        return NONE
+    return f"0, later ones filled by {'mean' if rule == 'indicator' else by}"
 
 
 def _values(column: "Column") -> str:

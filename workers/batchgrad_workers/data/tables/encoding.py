@@ -130,8 +130,9 @@ class TableEncoding:
     def unfamiliar(self, inputs: npt.NDArray[Any]) -> tuple[Integers, Integers]:
         """Per column of `table`, (columns,): unexpected gaps, and texts not in the training rows.
 
-        A gap is unexpected where the job's own dataset refused gaps: it is encoded as a number by
-        the training rows' mean, as a category by `(other)` if rare categories were, else by zeros.
+        A gap is unexpected in a column of which the job's own dataset has no gap. Numbers and dates
+        are filled there as the column's rule says, by the training rows' mean if it refuses gaps;
+        a category becomes `(other)` if rare categories were, else zeros.
         """
         gaps, unknown = (np.zeros(len(self.table.inputs), np.int64) for _ in range(2))
         for index, expects, codes in self._expected:
@@ -153,7 +154,7 @@ class TableEncoding:
         for index, column in enumerate(self.table.inputs):
             if column.name not in inputs:
                 continue
-            expects = own[column.name].missing_rule != "refuse" or own[column.name].missing > 0
+            expects = own[column.name].missing > 0
             known = {text for _, each in inputs[column.name] for text in each.categories}
             texts = column.categories
             codes = None if texts is None else [n for n, text in enumerate(texts) if text in known]

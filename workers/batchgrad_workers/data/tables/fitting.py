@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import EncodedInput, Encoding, Table
+from batchgrad.contract import Column, EncodedInput, Encoding, Table
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.data.tables.encoding import TableEncoding
@@ -46,6 +46,15 @@ def fit_encoding(
         for each in found
     ]
     return TableEncoding.of(Encoding(table=table, inputs=matched))
+
+
+def gap_filling(column: Column, constant: float) -> str:
+    """What an unexpected gap in a column becomes, in words."""
+    if column.kind == "category":
+        return "no category, or `other` if there are rare ones"
+    if column.missing_rule == "constant":
+        return f"the constant {constant:g}"
+    return f"the training rows' {'median' if column.missing_rule == 'median' else 'mean'}"
 
 
 def _numbers(

@@ -9,7 +9,8 @@ PARTS = ("year", "month", "day", "weekday")
 def network_inputs(column: Column, dates: DateRule = "days") -> list[EncodedInput]:
     """The inputs of a column with role input; [] for other roles.
 
-    Categories that turn out to be rare, and statistics, are added by `fit_encoding`.
+    An input for gaps is there only if the dataset has some in the column. Categories that turn out
+    to be rare, and statistics, are added by `fit_encoding`.
     """
     if column.role != "input":
         return []
@@ -21,7 +22,7 @@ def network_inputs(column: Column, dates: DateRule = "days") -> list[EncodedInpu
         found = [EncodedInput(name=f"{name} {x}", column=name, takes=x) for x in parts]
     else:
         found = [EncodedInput(name=name, column=name, takes="value")]
-    if column.missing_rule == "indicator":
+    if column.missing and column.missing_rule == "indicator":
         found.append(_matching(column, f"{name} is missing", gaps=True))
     return found
 
@@ -36,7 +37,7 @@ def _of_category(column: Column) -> list[EncodedInput]:
         _matching(column, f"{column.name}={text}", categories=[text])
         for text in column.categories or []
     ]
-    if column.missing or column.missing_rule != "refuse":
+    if column.missing:
         found.append(_matching(column, f"{column.name}=(missing)", gaps=True))
     return [*found, _matching(column, f"{column.name}=(other)", unknown=True)]
 
