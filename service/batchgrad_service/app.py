@@ -14,9 +14,11 @@ from threadpoolctl import threadpool_info
 
 from batchgrad.contract import (
     API_VERSION,
+    EvaluationRequest,
     GradientsRequest,
     ImportRequest,
     JobSpec,
+    PredictionRequest,
     ProblemDetails,
     ResumeRequest,
     UploadRequest,
@@ -53,7 +55,13 @@ from batchgrad_service.routes import (
     jobs,
     plans,
 )
-from batchgrad_service.routes.data import datasets, job_dataset, operations, uploads
+from batchgrad_service.routes.data import (
+    datasets,
+    job_dataset,
+    operations,
+    predictions,
+    uploads,
+)
 from batchgrad_service.routes.dependencies import (
     HEAVY_AT_ONCE,
     Planner,
@@ -142,7 +150,7 @@ def create_app(
     )
     error_handlers.install(app)
     of_jobs = (plans, jobs, events, history, examples)
-    of_data = (datasets, uploads, operations, job_dataset)
+    of_data = (datasets, uploads, operations, predictions, job_dataset)
     api = (gradients, about, *of_jobs, *of_data, docs)
     for module in (*api, assets, guide_pages, login, pages, submit):
         docs.keep_descriptions(module.router)
@@ -178,7 +186,17 @@ def _openapi(app: FastAPI, *, with_token: bool) -> dict[str, Any]:
         schemas = components.setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
-        for body in (GradientsRequest, ImportRequest, JobSpec, ResumeRequest, UploadRequest):
+        for body in (
+            EvaluationRequest,
+            GradientsRequest,
+            EvaluationRequest,
+            ImportRequest,
+            PredictionRequest,
+            JobSpec,
+            PredictionRequest,
+            ResumeRequest,
+            UploadRequest,
+        ):
             _add(schemas, body.__name__, body.model_json_schema(ref_template=SCHEMA_REFERENCE))
         problem = ProblemDetails.model_json_schema(
             ref_template=SCHEMA_REFERENCE, mode="serialization"

@@ -146,6 +146,7 @@ class Predictions(Answer):
     ids: list[str] | None = None
     parameters_digest: str
     parameters_step: int
+    warnings: list[str] = Field(default=[])
 
 
 class Operation(Answer):

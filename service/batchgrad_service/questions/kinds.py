@@ -9,6 +9,8 @@ from pydantic import BaseModel, TypeAdapter
 from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
+from batchgrad_service.predicting import evaluating, predicting
+from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask
 from batchgrad_service.questions import gradients
 from batchgrad_service.validation import plan
 from batchgrad_service.validation.job_data import JobData
@@ -16,7 +18,7 @@ from batchgrad_service.validation.job_data import JobData
 if TYPE_CHECKING:
     from batchgrad_service.reading.importing import Progress
 
-Kind = Literal["gradients", "spec", "plan"]
+Kind = Literal["gradients", "spec", "plan", "predictions"]
 
 CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
@@ -62,14 +64,32 @@ def _import(body: bytes, progress: "Progress") -> bytes:
     return CONTENT.dump_json(content)
 
 
+def _predictions(body: bytes) -> bytes:
+    task = PredictionTask.model_validate_json(body)
+    return predicting.predict_now(task).model_dump_json().encode()
+
+
+def _prediction(body: bytes, progress: "Progress") -> bytes:
+    task = PredictionTask.model_validate_json(body)
+    return predicting.predict_to_file(task, progress).model_dump_json().encode()
+
+
+def _evaluation(body: bytes, progress: "Progress") -> bytes:
+    task = EvaluationTask.model_validate_json(body)
+    return evaluating.evaluate(task, progress).model_dump_json().encode()
+
+
 ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "gradients": _gradients,
     "spec": _spec,
     "plan": _plan,
+    "predictions": _predictions,
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""
 
 OPERATIONS: dict[str, Callable[[bytes, "Progress"], bytes]] = {
     "import": _import,
+    "prediction": _prediction,
+    "evaluation": _evaluation,
 }
 """By OperationKind: what a process of its own does. Each raises a ProblemError too."""

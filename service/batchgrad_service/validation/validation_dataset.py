@@ -23,8 +23,9 @@ def check_validation_dataset(
         InvalidError: its columns, inputs or targets are not those of `dataset`.
     """
     found = other.dataset
-    if (dataset.table is None) != (found.table is None):
-        is_table, is_not = (dataset, found) if dataset.table else (found, dataset)
+    own_columns, columns = (each.table.columns if each.table else [] for each in (dataset, found))
+    if bool(own_columns) != bool(columns):
+        is_table, is_not = (dataset, found) if own_columns else (found, dataset)
         raise InvalidError.field(
             _POINTER,
             f"Dataset {is_table.name} is a table, {is_not.name} has arrays: push both in the same "
@@ -32,7 +33,7 @@ def check_validation_dataset(
         )
     if dataset.table is not None and found.table is not None:
         _check_columns(dataset.table, found.table, found.name)
-    elif dataset.input_shape != found.input_shape:
+    if not columns and dataset.input_shape != found.input_shape:
         raise InvalidError.field(
             _POINTER,
             f"Its inputs have shape {found.input_shape}, those of dataset {dataset.name} have "

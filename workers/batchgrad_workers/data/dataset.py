@@ -62,7 +62,7 @@ class StoredDataset:
         )
 
     def renumbered(self, classes: list[str] | None) -> "StoredDataset":
-        """The same rows with the numbers of `classes`, by name; all of the table's are in it."""
+        """The same rows with the numbers of `classes`, by name; all of the dataset's are in it."""
         own = self.class_names
         if own is None or classes is None or own == classes:
             return self
@@ -125,6 +125,11 @@ class Examples:
     def __len__(self) -> int:
         """Number of rows, those of weight 0 included."""
         return len(self._dataset.inputs)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the dataset's classes; None if they have none."""
+        return self._dataset.class_names
 
     @property
     def present(self) -> Integers | None:

@@ -75,11 +75,10 @@ class WorkerConfig:
         """The validation rows of the job's own `examples`, or all of its other dataset's."""
         if self.validation_dataset is None:
             return EvaluationSet(examples, sampler.validation)
-        other = open_dataset(self.validation_dataset)
+        other = open_dataset(self.validation_dataset).renumbered(examples.class_names)
         config = self
         if isinstance(self.transform, TableEncoding) and other.table is not None:
             config = replace(self, transform=self.transform.compiled(other.table))
-            other = other.renumbered(self.transform.encoding.table.classes)
         return config.examples(other, examples.network).all_present()
 
 

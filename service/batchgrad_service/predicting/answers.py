@@ -1,0 +1,67 @@
+"""What a network's outputs say: classes and probabilities, or numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, softmax
+
+from batchgrad_service.predicting.trained_network import TrainedNetwork
+from batchgrad_workers.arrays import Array, Floats, Integers
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers for n examples; `classes` (n,) and `probabilities` (n, classes), or `numbers`.
+
+    numbers (n, outputs); of a sigmoid they are probabilities.
+    """
+
+    classes: Integers | None
+    probabilities: Floats | None
+    numbers: Floats | None
+
+    def predictions(self, names: list[str] | None) -> npt.NDArray[Any]:
+        """One value an example: the class's name or number, or the number; (n, outputs) if more."""
+        if self.classes is not None:
+            return self.classes if names is None else np.array(names, object)[self.classes]
+        assert self.numbers is not None  # noqa: S101 - one of them is given
+        return self.numbers[:, 0] if self.numbers.shape[1] == 1 else self.numbers
+
+
+def answers(outputs: Array, network: TrainedNetwork) -> Answers:
+    """Interpret outputs (n, outputs) by the job's loss.
+
+    Of a softmax the class with the largest output; a single sigmoid output decides between two
+    classes if the targets were classes.
+    """
+    values = outputs.astype(np.float64)
+    if network.loss.link == "softmax":
+        return Answers(values.argmax(axis=1), softmax(values, axis=1), None)
+    if network.loss.link == "sigmoid":
+        probabilities = expit(values)
+        names = network.training.classes
+        if probabilities.shape[1] == 1 and names is not None and len(names) == 2:
+            both = np.hstack([1 - probabilities, probabilities])
+            return Answers((values[:, 0] > 0).astype(np.int64), both, None)
+        return Answers(None, None, probabilities)
+    return Answers(None, None, values)
+
+
+def class_names(network: TrainedNetwork) -> list[str]:
+    """The names of the outputs' classes: those of the dataset, else their numbers."""
+    outputs = max(network.network.outputs, 2)  # a sigmoid has one output for two
+    known = network.training.classes or []
+    return [*known, *(str(number) for number in range(len(known), outputs))]
+
+
+def number_names(network: TrainedNetwork) -> list[str]:
+    """The columns of numbers: `prediction`, or one for each target."""
+    outputs = network.network.outputs
+    if outputs == 1:
+        return ["prediction"]
+    table = network.table
+    targets = [column.name for column in table.targets] if table else []
+    known = targets if len(targets) == outputs else [str(number) for number in range(outputs)]
+    return [f"prediction_{name}" for name in known]

@@ -1,0 +1,86 @@
+"""Predict the examples of a task, to a file or as an answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from batchgrad.contract import Predictions
+from batchgrad_service.predicting.answers import answers, class_names, number_names
+from batchgrad_service.predicting.examples import Batch, Examples, examples
+from batchgrad_service.predicting.tasks import PredictionTask
+from batchgrad_service.predicting.trained_network import TrainedNetwork
+
+Progress = Callable[[int, int | None], None]
+
+
+class PredictionDone(BaseModel):
+    """What a process says after a file of predictions."""
+
+    rows: int
+    warnings: list[str]
+
+
+def predict_to_file(task: PredictionTask, progress: Progress) -> PredictionDone:
+    """Write a column for the prediction, and one for each class's probability.
+
+    Raises:
+        ProblemError: the examples do not fit the network, or the job's parameters are damaged.
+    """
+    # pyarrow takes 40 MB, which other questions need not have.
+    from batchgrad_service.predicting.writers import new_file  # noqa: PLC0415
+
+    assert task.to is not None  # noqa: S101 - the service has asked for a file
+    found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
+    done = 0
+    with new_file(task.to, task.format) as writer:
+        for batch in found.batches:
+            writer.write(_columns(batch, found))
+            done += len(batch.inputs)
+            progress(done, found.rows)
+    return PredictionDone(rows=done, warnings=[*found.network.warnings, *found.warnings])
+
+
+def predict_now(task: PredictionTask) -> Predictions:
+    """Predict a few rows. Raises ProblemErrors as `predict_to_file` does."""
+    found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
+    network = found.network
+    batches = list(found.batches)
+    parts = [answers(network.outputs(batch.inputs), network) for batch in batches]
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    ids = [each for batch in batches for each in _texts(batch.ids)]
+    classes = class_names(network) if probabilities else None
+    return Predictions(
+        prediction=[
+            value for part in parts for value in part.predictions(network.training.classes).tolist()
+        ],
+        probabilities=np.concatenate(probabilities).tolist() if probabilities else None,
+        classes=classes,
+        ids=ids or None,
+        parameters_digest=network.source.digest,
+        parameters_step=network.source.step,
+        warnings=[*network.warnings, *found.warnings],
+    )
+
+
+def _columns(batch: Batch, found: Examples) -> dict[str, npt.NDArray[Any]]:
+    """The columns of a batch's predictions (n,), after its ids if it has them."""
+    network = found.network
+    answered = answers(network.outputs(batch.inputs), network)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    if batch.ids is not None:
+        columns[found.id_name] = np.array(_texts(batch.ids), object)
+    if answered.numbers is not None:
+        columns |= dict(zip(number_names(network), answered.numbers.T, strict=True))
+        return columns
+    columns["prediction"] = answered.predictions(network.training.classes)
+    if answered.probabilities is not None:
+        names = (f"probability_{name}" for name in class_names(network))
+        columns |= dict(zip(names, answered.probabilities.T, strict=True))
+    return columns
+
+
+def _texts(ids: npt.NDArray[Any] | None) -> list[str]:
+    return [] if ids is None else [each.decode() for each in ids.tolist()]

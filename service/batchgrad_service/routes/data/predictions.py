@@ -1,0 +1,119 @@
+"""/v1/jobs/{id}/predictions and /evaluations: what a job's parameters say of examples."""
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from batchgrad.contract import (
+    TERMINAL,
+    EvaluationRequest,
+    Kept,
+    Operation,
+    PredictionRequest,
+    Predictions,
+)
+from batchgrad_service.http.json_bodies import json_body, read_body
+from batchgrad_service.http.responses import file_response, json_response
+from batchgrad_service.operations.examples import StoredExamples
+from batchgrad_service.operations.predictions import EvaluationWork, Prediction
+from batchgrad_service.operations.work import Work
+from batchgrad_service.predicting.tasks import DataTask, PredictionTask, TrainedTask
+from batchgrad_service.problems import ConflictError
+from batchgrad_service.routes.dependencies import Services, ServicesDep
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_BEGUN = {202: {"model": Operation, "description": "The examples are being read"}}
+
+
+@router.post(
+    "/{job_id}/predictions",
+    response_model=Predictions,
+    responses=_BEGUN,  # type: ignore[arg-type]  # FastAPI's own type is narrower than it takes
+    openapi_extra=json_body(PredictionRequest),
+)
+async def predict(job_id: str, request: Request, services: ServicesDep) -> Response:
+    """Predict examples with the parameters that a job keeps, or with its best or last.
+
+    A few rows or inputs: 200, and the predictions. A file or a dataset: 202, and the operation
+    that writes them to a file, GET /v1/operations/{id}/result.
+    """
+    async with services.bodies.json(request) as body:
+        wanted = await run_in_threadpool(read_body, PredictionRequest, body)
+        trained = await run_in_threadpool(_trained, job_id, services, wanted.which)
+        if wanted.rows is not None or wanted.inputs is not None:
+            data = DataTask(rows=wanted.rows, inputs=wanted.inputs)
+            task = PredictionTask(trained=trained, data=data)
+            content = task.model_dump_json().encode()
+            answer = await services.questions.ask(
+                "predictions", content, data_bytes=trained.checkpoints[0].checkpoint.bytes
+            )
+            return file_response(answer, "application/json")
+
+    def begin() -> Operation:
+        examples = StoredExamples(
+            services.datasets, services.uploads, file=wanted.file, dataset=wanted.dataset
+        )
+        return services.operations.start(
+            Prediction(
+                trained,
+                examples,
+                wanted.format,
+                services.data_dir / "uploads",
+                examples.bytes,
+                services.datasets.max_bytes,
+            )
+        )
+
+    return _begun(await run_in_threadpool(begin))
+
+
+@router.post(
+    "/{job_id}/evaluations",
+    status_code=202,
+    response_model=Operation,
+    openapi_extra=json_body(EvaluationRequest),
+)
+async def evaluate(job_id: str, request: Request, services: ServicesDep) -> Response:
+    """Evaluate the parameters that a job keeps: loss, accuracy, confusion, AUC, R², RMSE."""
+    async with services.bodies.json(request) as body:
+        wanted = await run_in_threadpool(read_body, EvaluationRequest, body)
+
+    def begin() -> Operation:
+        inputs = services.store.job_inputs(job_id)
+        content = inputs.dataset_digest
+        if wanted.set == "validation" and inputs.validation_digest is not None:
+            content, rows = inputs.validation_digest, None
+        else:
+            rows = wanted.set
+        examples = StoredExamples(
+            services.datasets, services.uploads, wanted.file, wanted.dataset, content, rows
+        )
+        trained = _trained(job_id, services, wanted.which)
+        max_bytes = services.datasets.max_bytes
+        work: Work = EvaluationWork(trained, examples, examples.bytes, max_bytes)
+        return services.operations.start(work)
+
+    return _begun(await run_in_threadpool(begin))
+
+
+def _begun(operation: Operation) -> Response:
+    return json_response(operation, 202, {"Location": f"/v1/operations/{operation.id}"})
+
+
+def _trained(job_id: str, services: Services, which: Kept | None) -> TrainedTask:
+    """The job's parameters. Raises NotFoundError, or ConflictError if there are none yet."""
+    job = services.store.job(job_id)
+    checkpoints = services.store.checkpoints(job_id)
+    if not checkpoints:
+        remedy = (
+            f"It {job.status} before its first checkpoint, so it has none."
+            if job.status in TERMINAL
+            else "Wait for its first checkpoint."
+        )
+        raise ConflictError(f"Job {job_id} has no parameters. {remedy}", code="no_checkpoint")
+    return TrainedTask(
+        job_id=job_id,
+        spec=job.spec,
+        directory=services.job_directory(job_id),
+        checkpoints=list(checkpoints),
+        which=which,
+    )
