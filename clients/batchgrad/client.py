@@ -22,6 +22,7 @@ from batchgrad.methods.base import Service
 from batchgrad.methods.datasets import DatasetMethods
 from batchgrad.methods.notebook import NotebookMethods
 from batchgrad.methods.parameters import ParametersMethods
+from batchgrad.methods.predictions import PredictionMethods
 from batchgrad.methods.sweeps import SweepMethods
 from batchgrad.parsing import arguments
 from batchgrad.variables import refuse_unknown
@@ -80,7 +81,7 @@ class BaseClient(Generic[Transport, Slept]):
         return self._service.session.url
 
 
-class Methods(DatasetMethods, NotebookMethods, ParametersMethods, SweepMethods):
+class Methods(DatasetMethods, NotebookMethods, ParametersMethods, PredictionMethods, SweepMethods):
     """Every method of a client."""
 
 
@@ -165,6 +166,11 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     # trained parameters
     parameters = sync(Methods.parameters)
     download = sync(Methods.download)
+
+    # what they say of examples
+    predict = sync(Methods.predict)
+    predict_to = sync(Methods.predict_to)
+    evaluate = sync(Methods.evaluate)
 
     # datasets
     put_dataset = sync(Methods.put_dataset)

@@ -4,8 +4,10 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from batchgrad.errors import FileFailed, InvalidArgument
 
@@ -46,30 +48,50 @@ def parameters_format(path: Path) -> DownloadFormat:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename: a broken download never looks complete.
+    """Write a whole file; see `new_file`."""
+    with new_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, renamed at the end: a broken download never looks complete.
 
     Raises:
         FileFailed: it cannot be written.
     """
     try:
-        _write(path, content)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        partial = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+            mask = os.umask(0)  # mkstemp gives 0600; a download is an ordinary file
+            os.umask(mask)
+            partial.chmod(0o666 & ~mask)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise FileFailed(f"{path} cannot be written: {error}.") from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)  # mkstemp gives 0600; a download is an ordinary file
-        os.umask(mask)
-        partial.chmod(0o666 & ~mask)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def check_new_file(path: Path, *, replace: bool) -> None:
+    """Check that a file can be written.
+
+    Raises:
+        FileFailed: its folder does not exist, or the file does, and `replace` is false.
+    """
+    if not path.parent.is_dir():
+        raise FileFailed(f"The folder {path.parent} does not exist: create it first.")
+    if path.is_dir():
+        raise FileFailed(f"{path} is a folder: name a file in it.")
+    if path.exists() and not replace:
+        raise FileFailed(
+            f"{path} exists: nothing was overwritten. Choose another name, or say replace "
+            "(--replace)."
+        )
 
 
 def check_target(path: Path) -> None:

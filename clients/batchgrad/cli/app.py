@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from batchgrad.cli import actions, data, examples, jobs, service
+from batchgrad.cli import actions, data, examples, jobs, predictions, service
 from batchgrad.cli.training import compare, submit, sweep
 from batchgrad.display import streams
 from batchgrad.display.docstrings import restore
@@ -111,6 +111,7 @@ for register in (
 compare.register(app)
 sweep.register(app)
 examples.register(app)
+predictions.register(app)
 app.add_typer(data.datasets, name="datasets")
 data.register(app)
 service.register_questions(app)

@@ -169,3 +169,7 @@ class Operation(Answer):
     dataset: Dataset | None = None
     evaluation: Evaluation | None = None
     bytes: int | None = None
+    parameters_digest: str | None = Field(
+        default=None, description="of the parameters that a prediction used"
+    )
+    parameters_step: int | None = None

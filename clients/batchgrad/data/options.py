@@ -1,14 +1,14 @@
 """What a user says about data, checked and as the service reads it."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from batchgrad.contract import Dataset, ImportRequest, Operation
 from batchgrad.data.source import Source
 from batchgrad.errors import InvalidArgument, UnexpectedAnswer
+from batchgrad.http.responses import warn_user
 from batchgrad.parsing.plain import plain
 from batchgrad.parsing.validation import field_errors, parts_of
 
@@ -16,7 +16,7 @@ _PARTS = frozenset({"file", "text", "pictures", "table"})
 """Of a request: a user knows only what is in them."""
 
 SMALL_BYTES = 2**20
-_NO_DIGEST = f"sha256:{'0' * 64}"
+NO_DIGEST = f"sha256:{'0' * 64}"
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def import_request(
     *,
     table: Mapping[str, Any],
     file: Mapping[str, Any],
-    digest: str = _NO_DIGEST,
+    digest: str = NO_DIGEST,
     **more: Any,
 ) -> dict[str, Any]:
     """The body of an ImportRequest: `table` and `file` are options of the user, by field.
@@ -47,11 +47,19 @@ def import_request(
         **given(table={**source.table, **table} or None),
         **{name: value for name, value in more.items() if value is not False},
     }
+    return checked(body, ImportRequest)
+
+
+def checked(body: dict[str, Any], request: type[BaseModel]) -> dict[str, Any]:
+    """The body of a request, if that takes it.
+
+    Raises:
+        InvalidArgument: an option has a value that it cannot have.
+    """
     try:
-        converted = plain(body)
-        ImportRequest.model_validate(converted)
+        request.model_validate(plain(body))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(_message(error, body)) from error
+        raise InvalidArgument(_message(error, body, request)) from error
     return body
 
 
@@ -72,15 +80,15 @@ def imported(operation: Operation) -> Dataset:
     if operation.dataset is None:
         raise UnexpectedAnswer(f"Operation {operation.id} has succeeded without a dataset.")
     for warning in operation.warnings:
-        warnings.warn(warning, stacklevel=3)
+        warn_user(warning)
     return operation.dataset
 
 
-def _message(error: Exception, body: Any) -> str:
+def _message(error: Exception, body: Any, request: type[BaseModel]) -> str:
     if not isinstance(error, ValidationError):
         return f"An option cannot be sent: {error}."
     findings = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-    first = field_errors(findings, body, ImportRequest)[0]
+    first = field_errors(findings, body, request)[0]
     parts = parts_of(first.pointer)
     name = ".".join(part for part in parts if part not in _PARTS) or "data"
     last = f"{parts[-1]} " if parts else " "

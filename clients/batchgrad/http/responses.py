@@ -58,10 +58,14 @@ def refusal(response: httpx2.Response) -> ApiError:
 def warn(response: httpx2.Response) -> None:
     """A UserWarning with the text of the answer's Warning header, at the line of the user's."""
     if warned := response.headers.get("Warning"):
-        text = warned.split('"')[1] if '"' in warned else warned
-        frames = enumerate(traceback.walk_stack(inspect.currentframe()), 1)
-        level = next(n for n, (frame, _) in frames if not _ours(frame))
-        warnings.warn(text, stacklevel=level)
+        warn_user(warned.split('"')[1] if '"' in warned else warned)
+
+
+def warn_user(text: str) -> None:
+    """A UserWarning at the line of the user's that called the client."""
+    frames = enumerate(traceback.walk_stack(inspect.currentframe()), 1)
+    level = next(n for n, (frame, _) in frames if not _ours(frame))
+    warnings.warn(text, stacklevel=level)
 
 
 def _ours(frame: FrameType) -> bool:

@@ -228,6 +228,8 @@ class Operations:
             "dataset": result.dataset,
             "evaluation": result.evaluation,
             "warnings": list(result.warnings),
+            "parameters_digest": result.parameters_digest,
+            "parameters_step": result.parameters_step,
             "bytes": None if result.file is None else result.file.stat().st_size,
         }
 

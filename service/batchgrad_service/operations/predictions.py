@@ -48,7 +48,13 @@ class Prediction:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Result(file=path, media_type=MEDIA_TYPES[self.format], warnings=tuple(done.warnings))
+        return Result(
+            file=path,
+            media_type=MEDIA_TYPES[self.format],
+            warnings=tuple(done.warnings),
+            parameters_digest=done.parameters_digest,
+            parameters_step=done.parameters_step,
+        )
 
 
 @dataclass(frozen=True)

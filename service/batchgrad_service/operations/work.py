@@ -22,6 +22,8 @@ class Result:
     file: Path | None = None
     media_type: str = "application/octet-stream"
     warnings: tuple[str, ...] = ()
+    parameters_digest: str | None = None
+    parameters_step: int | None = None
 
 
 class Work(Protocol):

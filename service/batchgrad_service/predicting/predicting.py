@@ -21,6 +21,8 @@ class PredictionDone(BaseModel):
 
     rows: int
     warnings: list[str]
+    parameters_digest: str
+    parameters_step: int
 
 
 def predict_to_file(task: PredictionTask, progress: Progress) -> PredictionDone:
@@ -40,7 +42,12 @@ def predict_to_file(task: PredictionTask, progress: Progress) -> PredictionDone:
             writer.write(_columns(batch, found))
             done += len(batch.inputs)
             progress(done, found.rows)
-    return PredictionDone(rows=done, warnings=[*found.network.warnings, *found.warnings])
+    return PredictionDone(
+        rows=done,
+        warnings=[*found.network.warnings, *found.warnings],
+        parameters_digest=found.network.source.digest,
+        parameters_step=found.network.source.step,
+    )
 
 
 def predict_now(task: PredictionTask) -> Predictions:
