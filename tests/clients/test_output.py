@@ -1,5 +1,6 @@
 """`--output`: each command writes its result as a table, as JSON or as YAML."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,13 @@ def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], 
     )
     npz = folder / "digits.npz"
     npz.write_bytes(b"npz")
+    digest = f"sha256:{hashlib.sha256(b'npz').hexdigest()}"
+    sent = kit.answer(201, {"digest": digest, "bytes": 3, "received": 3})
+    times = {"created_at": kit.TIME, "finished_at": kit.TIME}
+    operation = {"id": "o", "status": "succeeded", "rows_done": 1, "rows": 1, **times}
+    parameters = {"parameters_digest": digest, "parameters_step": 2}
+    confusion = {"classes": ["a", "b"], "confusion": [[1, 0], [0, 2]]}
+    evaluation = {"examples": 3, "loss": 0.5, "accuracy": 1.0, **confusion, **parameters}
     cases: dict[str, tuple[list[str], list[Any]]] = {
         "demo": ([], []),
         "gc": (["--data-dir", str(folder)], []),
@@ -95,6 +103,19 @@ def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], 
         "datasets list": ([], [kit.page(kit.DATASET)]),
         "datasets delete": (["digits"], [httpx2.Response(204)]),
         "gradients": ([str(minibatch)], [kit.answer(200, gradients_of())]),
+        "predict": (
+            ["job_1", str(npz), "--to", str(folder / "out.csv")],
+            [
+                sent,
+                kit.answer(202, {**operation, "kind": "prediction", "bytes": 3}),
+                httpx2.Response(206, content=b"a\n1"),
+                httpx2.Response(204),
+            ],
+        ),
+        "evaluate": (
+            ["job_1", "--set", "test"],
+            [kit.answer(202, {**operation, "kind": "evaluation", "evaluation": evaluation})],
+        ),
         "version": (
             [],
             [kit.answer(200, dict.fromkeys(Version.model_fields, "1"))],

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 from batchgrad.contract import Dataset, ImportRequest, Operation
 from batchgrad.data.source import Source
 from batchgrad.errors import InvalidArgument, UnexpectedAnswer
-from batchgrad.http.responses import warn_user
 from batchgrad.parsing.plain import plain
 from batchgrad.parsing.validation import field_errors, parts_of
+from batchgrad.user_warnings import warn_user
 
 _PARTS = frozenset({"file", "text", "pictures", "table"})
 """Of a request: a user knows only what is in them."""

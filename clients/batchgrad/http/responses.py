@@ -1,9 +1,5 @@
 """Decode HTTP answers into values of the contract, or into errors."""
 
-import inspect
-import traceback
-import warnings
-from types import FrameType
 from typing import TypeVar
 
 import httpx2
@@ -11,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from batchgrad.contract import ProblemDetails
 from batchgrad.errors import ApiError, SentRequest, UnexpectedAnswer, api_error_type
+from batchgrad.user_warnings import warn_user
 from batchgrad.version import __version__
 
 ORIGIN = "batchgrad_origin"
@@ -59,17 +56,6 @@ def warn(response: httpx2.Response) -> None:
     """A UserWarning with the text of the answer's Warning header, at the line of the user's."""
     if warned := response.headers.get("Warning"):
         warn_user(warned.split('"')[1] if '"' in warned else warned)
-
-
-def warn_user(text: str) -> None:
-    """A UserWarning at the line of the user's that called the client."""
-    frames = enumerate(traceback.walk_stack(inspect.currentframe()), 1)
-    level = next(n for n, (frame, _) in frames if not _ours(frame))
-    warnings.warn(text, stacklevel=level)
-
-
-def _ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == "batchgrad"
 
 
 def sent(request: httpx2.Request) -> SentRequest:

@@ -24,11 +24,12 @@ from batchgrad.data.results import prediction_format, predictions_of
 from batchgrad.errors import InvalidArgument, UnexpectedAnswer
 from batchgrad.files import check_new_file, new_file
 from batchgrad.http.requests import job_path
-from batchgrad.http.responses import decode, warn_user
+from batchgrad.http.responses import decode
 from batchgrad.http.results import result_pieces
 from batchgrad.http.uploads import OnProgress, no_progress
 from batchgrad.methods.operations import OperationMethods
 from batchgrad.parsing import arguments
+from batchgrad.user_warnings import warn_user
 
 
 class PredictionMethods(OperationMethods):
@@ -98,12 +99,13 @@ class PredictionMethods(OperationMethods):
         appears. An existing file is refused without `replace`. The other arguments are those of
         `predict`.
         """
+        replace = arguments.truth("replace", replace)
         target = arguments.path("path", path)
         options = {"format": prediction_format(target)}
         timeout = arguments.timeout("timeout", timeout)
         arguments.function("on_progress", on_progress)
         where = f"{job_path(job_id)}/predictions"
-        check_new_file(target, replace=arguments.truth("replace", replace))
+        check_new_file(target, replace=replace)
         body = await self._body(
             given(data=data, dataset=dataset, which=which),
             given(format=format, text=text, pictures=pictures),

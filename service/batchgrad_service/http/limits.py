@@ -1,5 +1,6 @@
 """Limit the length of each request's body, by method and path."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ MAX_SPEC_CHARACTERS = 100_000
 _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and directory
 _SMALL_BYTES = 2**14  # the login, and routes that do not read a body
 _SUBMIT_BYTES = 12 * MAX_SPEC_CHARACTERS + _SMALL_BYTES  # %XX for each of four bytes of UTF-8
+_PREDICTIONS = re.compile(r"/v1/jobs/[^/]+/predictions")
 _JSON_PATHS = {"/v1/jobs", "/v1/plans", "/v1/gradients"}
 
 
@@ -52,7 +54,7 @@ def body_limits(settings: Settings) -> Callable[[Scope], BodyLimit]:
             return request if is_json(Headers(scope=scope).get("content-type", "")) else dataset
         if scope["method"] == "PATCH" and path.startswith("/v1/uploads/"):
             return dataset
-        if path in _JSON_PATHS:
+        if path in _JSON_PATHS or _PREDICTIONS.fullmatch(path):
             return request
         return submit if path == "/submit" else small
 

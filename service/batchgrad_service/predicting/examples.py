@@ -79,8 +79,9 @@ def _of_rows(rows: list[dict[str, Any]], network: TrainedNetwork) -> Examples:
             file.write(json.dumps(row).encode() + b"\n")
         file.flush()
         path = Path(f"/proc/self/fd/{descriptor}")
-        of_file = _of_table(path, UploadedFile(upload=_NO_DIGEST, format="jsonl"), network)
-        return Examples(network, iter(list(of_file.batches)), len(rows), of_file.id_name)
+        found = _of_table(path, UploadedFile(upload=_NO_DIGEST, format="jsonl"), network)
+        found.batches = iter(list(found.batches))  # as long as the file exists
+        return found
 
 
 _NO_DIGEST = "sha256:" + "0" * 64

@@ -1,0 +1,334 @@
+"""Predictions and evaluations over HTTP, against scikit-learn and the job's own figures."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import softmax
+from sklearn import metrics
+
+from batchgrad.contract import Evaluation, Job, Predictions
+from batchgrad_engine.checkpoints.checkpoints import read
+from tests.service.building import npz, problem
+from tests.service.conftest import Bench
+from tests.service.trained import operated, push, train, uploaded
+
+COLORS = ["blue", "green", "red"]
+
+
+def table(rows: int, seed: int, *, target: bool = True) -> str:
+    """A CSV with an id, numbers with gaps, a category and a date; the label depends on them."""
+    random = np.random.default_rng(seed)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["who", "age", "color", "since", *(["label"] if target else [])])
+    for row in range(rows):
+        age, color = random.normal(40, 10), random.integers(3)
+        day = int(random.integers(1, 28))
+        score = (age - 40) / 10 + color + random.normal(0, 0.3)
+        label = ["low", "middle", "high"][int(np.clip(score, 0, 2.9) // 1)]
+        shown = "" if row % 7 == 3 else f"{age:.2f}"
+        values = [f"p{row}", shown, COLORS[color], f"2024-03-{day:02d}"]
+        writer.writerow([*values, *([label] if target else [])])
+    return file.getvalue()
+
+
+@pytest.fixture
+def trained(bench: Bench) -> tuple[Bench, Job]:
+    options = {"target": "label", "id": "who", "missing": "mean", "split": None}
+    done = push(
+        bench,
+        "people",
+        table(200, 0).encode(),
+        file={"name": "people.csv"},
+        table={key: value for key, value in options.items() if value is not None},
+    )
+    assert done.status == "succeeded", done.problem
+    return bench, train(bench, "people", 3, validation_fraction=0.2)
+
+
+def predicted(bench: Bench, job: Job, content: str, **more: Any) -> bytes:
+    file = {"upload": uploaded(bench, content.encode()), "name": "new.csv"}
+    done = operated(bench, f"/v1/jobs/{job.id}/predictions", file=file, **more)
+    assert done.status == "succeeded", done.problem
+    assert done.parameters_digest == job.parameters_digest
+    answer = bench.http.get(f"/v1/operations/{done.id}/result")
+    assert len(answer.content) == done.bytes
+    return answer.content
+
+
+def rows_of(text: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text.decode())))
+
+
+def test_a_file_s_predictions_have_ids_classes_and_probabilities(
+    trained: tuple[Bench, Job],
+) -> None:
+    bench, job = trained
+    found = rows_of(predicted(bench, job, table(50, 1, target=False)))
+
+    assert list(found[0]) == [
+        *("who", "prediction", "probability_high", "probability_low", "probability_middle")
+    ]
+    assert [row["who"] for row in found] == [f"p{row}" for row in range(50)]
+    for row in found:
+        parts = {name: float(row[f"probability_{name}"]) for name in ("high", "low", "middle")}
+        assert sum(parts.values()) == pytest.approx(1)
+        assert row["prediction"] == max(parts, key=lambda name: parts[name])
+    assert len({row["prediction"] for row in found}) == 3
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "npz"])
+def test_every_format_has_the_same_predictions(trained: tuple[Bench, Job], kind: str) -> None:
+    bench, job = trained
+    expected = rows_of(predicted(bench, job, table(20, 1)))
+
+    content = predicted(bench, job, table(20, 1), format=kind)
+
+    columns: dict[str, Any]
+    if kind == "jsonl":
+        rows = [json.loads(line) for line in content.splitlines()]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+    elif kind == "parquet":
+        columns = pq.read_table(io.BytesIO(content)).to_pydict()
+    else:
+        with np.load(io.BytesIO(content)) as arrays:
+            columns = {name: arrays[name].tolist() for name in arrays}
+    assert list(columns) == list(expected[0])
+    assert columns["prediction"] == [row["prediction"] for row in expected]
+    high = [float(row["probability_high"]) for row in expected]
+    assert columns["probability_high"] == pytest.approx(high, rel=1e-12)
+
+
+def test_a_few_rows_are_answered_at_once_with_the_same_numbers(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    rows = list(csv.DictReader(io.StringIO(table(9, 1, target=False))))
+    expected = rows_of(predicted(bench, job, table(9, 1, target=False)))
+    given = [
+        {**row, "age": float(row["age"]) if row["age"] else None, "nothing": 1} for row in rows
+    ]
+
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": given})
+
+    assert answer.status_code == 200, answer.text
+    found = Predictions.model_validate(answer.json())
+    assert found.prediction == [row["prediction"] for row in expected]
+    assert found.classes == ["high", "low", "middle"]
+    assert found.ids == [row["who"] for row in expected]
+    assert found.probabilities is not None
+    assert found.probabilities[4] == pytest.approx(
+        [float(expected[4][f"probability_{name}"]) for name in found.classes], rel=1e-12
+    )
+    assert any("nothing" in warning for warning in found.warnings)
+
+
+def test_unknown_texts_and_unexpected_gaps_are_told(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    rows = [{"who": "a", "age": 40, "color": "mauve", "since": None}]
+
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows}).json()
+
+    assert any("color has 1 values that no training row had" in one for one in answer["warnings"])
+
+
+def evaluated(bench: Bench, job: Job, **body: Any) -> Evaluation:
+    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", **body)
+    assert done.status == "succeeded", done.problem
+    assert done.evaluation is not None
+    return done.evaluation
+
+
+def test_figures_of_classes_are_scikit_learn_s(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    text = table(120, 2)
+    rows = rows_of(predicted(bench, job, text))
+    truth = [row["label"] for row in csv.DictReader(io.StringIO(text))]
+    names = ["high", "low", "middle"]
+    probabilities = np.array(
+        [[float(row[f"probability_{name}"]) for name in names] for row in rows]
+    )
+    labels = [row["prediction"] for row in rows]
+
+    file = {"upload": uploaded(bench, text.encode()), "name": "test.csv"}
+    found = evaluated(bench, job, file=file)
+
+    assert found.examples == 120
+    assert found.loss == pytest.approx(metrics.log_loss(truth, probabilities), rel=1e-5)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(truth, labels))
+    assert found.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, labels))
+    assert found.auc == pytest.approx(
+        metrics.roc_auc_score(truth, probabilities, multi_class="ovr"), rel=1e-9
+    )
+    assert found.confusion == metrics.confusion_matrix(truth, labels).tolist()
+    assert found.classes == names
+    assert found.parameters_digest == job.parameters_digest
+
+
+def test_the_validation_rows_have_the_job_s_own_figures(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+
+    found = evaluated(bench, job, set="validation")
+
+    assert job.best is not None
+    assert found.loss == pytest.approx(job.best.validation_loss, rel=1e-6)
+    assert found.accuracy == job.best.validation_accuracy
+    assert found.examples == 40
+    assert evaluated(bench, job, set="training").examples == 160
+    assert evaluated(bench, job, dataset="people").examples == 200
+
+
+def test_another_dataset_with_other_orders_is_evaluated_by_its_names(
+    trained: tuple[Bench, Job],
+) -> None:
+    bench, job = trained
+    text = table(60, 5)
+    lines = [line.split(",") for line in text.splitlines()]
+    reordered = "\n".join(",".join(reversed(line)) for line in lines if "blue" not in line)
+    done = push(
+        bench,
+        "other",
+        reordered.encode(),
+        file={"name": "other.csv"},
+        table={"target": "label", "missing": "mean", "drop": ["who"]},
+    )
+    assert done.status == "succeeded", done.problem
+    kept = "\n".join(",".join(line) for line in lines if "blue" not in line)
+    file = {"upload": uploaded(bench, kept.encode()), "name": "kept.csv"}
+
+    by_file = evaluated(bench, job, file=file)
+
+    assert evaluated(bench, job, dataset="other") == by_file
+
+
+def test_numbers_have_r2_rmse_and_weights_count(bench: Bench) -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(80, 3))
+    targets = inputs @ [3.0, 1.0, 0.0] + 10
+    weights = random.uniform(0, 2, 80)
+    weights[:5] = 0
+    content = npz(inputs=inputs, targets=targets, weights=weights)
+    assert bench.http.put("/v1/datasets/d", content=content).status_code == 201
+    job = train(bench, "d", 1, loss="squared_error", precision="float64")
+
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"inputs": inputs.tolist()})
+    found = evaluated(bench, job, dataset="d")
+
+    prediction = answer.json()["prediction"]
+    assert found.examples == 75
+    assert found.r2 == pytest.approx(metrics.r2_score(targets, prediction, sample_weight=weights))
+    squared = metrics.mean_squared_error(targets, prediction, sample_weight=weights)
+    assert found.loss == pytest.approx(squared)
+    assert found.rmse == pytest.approx(squared**0.5)
+    assert found.mae == pytest.approx(
+        metrics.mean_absolute_error(targets, prediction, sample_weight=weights)
+    )
+    assert found.accuracy is None
+
+
+def test_the_last_parameters_on_request(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    inputs = bench.store.checkpoints(job.id)
+    assert job.last_parameters_digest is not None
+    rows = [{"age": 40, "color": "red", "since": "2024-03-05"}]
+
+    answer = bench.http.post(
+        f"/v1/jobs/{job.id}/predictions", json={"rows": rows, "which": "last"}
+    ).json()
+
+    assert answer["parameters_digest"] == job.last_parameters_digest
+    assert answer["parameters_step"] == inputs[0].checkpoint.step
+
+
+def test_inputs_give_the_network_s_own_outputs(bench: Bench) -> None:
+    random = np.random.default_rng(1)
+    inputs = random.normal(5, 3, size=(40, 4))
+    content = npz(inputs=inputs, targets=np.arange(40) % 2)
+    assert bench.http.put("/v1/datasets/d", content=content).status_code == 201
+    job = train(bench, "d", 2, precision="float64")
+
+    answer = bench.http.post(
+        f"/v1/jobs/{job.id}/predictions", json={"inputs": inputs[:6].tolist()}
+    ).json()
+
+    [stored, *_] = bench.store.checkpoints(job.id)
+    snapshot = read(bench.app.state.services.job_directory(job.id) / stored.file)
+    standardized = (inputs[:6] - inputs.mean(0)) / inputs.std(0)
+    weight, bias = snapshot.parameters["0.weight"], snapshot.parameters["0.bias"]
+    expected = softmax(standardized @ weight.T + bias, axis=1)
+    assert np.array(answer["probabilities"]) == pytest.approx(expected)
+    assert answer["prediction"] == expected.argmax(1).tolist()
+    assert answer["classes"] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"rows": []}, "at least one"),
+        ({"rows": [{"age": 1}]}, "no column"),
+        ({"rows": [{"age": "old", "color": "red", "since": "2024-03-05"}]}, "old"),
+        ({"inputs": [[1.0, 2.0]]}, "give rows with its columns"),
+        ({"rows": [], "inputs": []}, "exactly one of"),
+        ({}, "exactly one of"),
+        ({"dataset": "nothing"}, "nothing"),
+        ({"rows": [{"age": 1}], "which": "first"}, "which"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused_with_a_remedy(
+    trained: tuple[Bench, Job], body: dict[str, Any], says: str
+) -> None:
+    bench, job = trained
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json=body)
+    assert answer.status_code in {404, 422}, answer.text
+    assert says in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"set": "test"}, "validation: {rows: COLUMN}"),
+        ({"file": b"a,b\n1,2\n"}, "has no column"),
+        ({"file": b"who,age,color,since,label\np,1,red,2024-03-01,huge\n"}, "huge"),
+    ],
+)
+def test_evaluations_that_cannot_be_are_explained(
+    trained: tuple[Bench, Job], body: dict[str, Any], says: str
+) -> None:
+    bench, job = trained
+    if "file" in body:
+        body = {"file": {"upload": uploaded(bench, body["file"]), "name": "x.csv"}}
+    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", **body)
+    assert done.status == "failed"
+    assert done.problem is not None
+    assert says in done.problem.model_dump_json()
+
+
+def test_a_job_without_parameters_and_a_dataset_that_is_gone(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    waiting = bench.http.post(
+        "/v1/jobs", json={**job.spec.model_dump(mode="json"), "name": "waiting"}
+    ).json()["id"]
+    answer = bench.http.post(f"/v1/jobs/{waiting}/predictions", json={"rows": [{}]})
+    assert "Wait for its first checkpoint" in problem(answer, 409)["detail"]
+
+    bench.store.transition(waiting, to="cancelled", allowed=["queued"])
+    bench.store.transition(job.id, to="succeeded", allowed=["starting"])
+    assert bench.http.delete("/v1/datasets/people").status_code == 204
+    gone = bench.http.post(f"/v1/jobs/{job.id}/evaluations", json={"set": "validation"})
+    assert problem(gone, 409)["code"] == "dataset_deleted"
+    rows = [{"age": 40, "color": "red", "since": "2024-03-05"}]
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows})
+    assert answer.status_code == 200, "predictions need no dataset"
+
+
+def test_thousands_of_rows_fit_into_a_request(trained: tuple[Bench, Job]) -> None:
+    bench, job = trained
+    rows = [{"who": "a", "age": 40.5, "color": "red", "since": "2024-03-05"}] * 3000
+
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows})
+
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["prediction"]) == 3000

@@ -1,0 +1,78 @@
+"""Jobs that were trained in this process on datasets of a bench's service."""
+
+from pathlib import Path
+from typing import Any
+
+from batchgrad.contract import Job, JobSpec, Operation
+from batchgrad_engine.messages import Checkpointed
+from batchgrad_workers.data.source import DatasetSource
+from tests.engine.attempts import attempt
+from tests.service.conftest import Bench
+from tests.service.test_operations import ended, upload
+from tests.service.test_uploads import begin
+
+LINEAR: dict[str, Any] = {
+    "name": "j",
+    "loss": "softmax_cross_entropy",
+    "optimizer": {"kind": "adam", "learning_rate": 0.05},
+    "batch_size": 16,
+    "microbatch_size": 8,
+    "epochs": 3,
+    "standardize": True,
+    "workers": 0,
+    "threads": 1,
+}
+
+
+def linear(outputs: int) -> dict[str, Any]:
+    return {"layers": [{"kind": "linear", "out_features": outputs}]}
+
+
+def train(bench: Bench, dataset: str, outputs: int, **changes: Any) -> Job:
+    """Submit a job, run its engine here, and store its checkpoints."""
+    spec = {**LINEAR, "dataset": dataset, "model": linear(outputs), **changes}
+    answer = bench.http.post("/v1/jobs", json=spec)
+    assert answer.status_code == 201, answer.text
+    job_id = answer.json()["id"]
+    inputs, services = bench.store.job_inputs(job_id), bench.app.state.services
+    number = bench.store.begin_attempt(job_id)
+    assert number is not None
+    directory: Path = services.job_directory(job_id)
+    directory.mkdir(parents=True, exist_ok=True)
+    other = inputs.validation_digest
+    messages = attempt(
+        JobSpec.model_validate(spec),
+        services.datasets.directory(inputs.dataset_digest),
+        directory,
+        validation_dataset=other and DatasetSource(services.datasets.directory(other)),
+    )
+    for message in messages:
+        if isinstance(message, Checkpointed):
+            assert bench.store.record_checkpoint(job_id, number, message)
+    return bench.store.job(job_id)
+
+
+def uploaded(bench: Bench, content: bytes) -> str:
+    """The digest of an uploaded file; it may be there already."""
+    known: dict[str, Any] = begin(bench.http, content).json()
+    return known["digest"] if known["received"] else upload(bench.http, content)
+
+
+def push(bench: Bench, name: str, content: bytes, **request: Any) -> Operation:
+    """Upload a file and import it; `request` are keys of an ImportRequest."""
+    file = {"upload": uploaded(bench, content), **request.pop("file", {})}
+    begun = bench.http.put(f"/v1/datasets/{name}", json={"file": file, **request})
+    assert begun.status_code == 202, begun.text
+    return waited(bench, begun.json())
+
+
+def operated(bench: Bench, path: str, **body: Any) -> Operation:
+    """Begin an operation and wait for its end."""
+    begun = bench.http.post(path, json=body)
+    assert begun.status_code == 202, begun.text
+    return waited(bench, begun.json())
+
+
+def waited(bench: Bench, begun: dict[str, Any]) -> Operation:
+    url = f"/v1/operations/{begun['id']}"
+    return ended(lambda: Operation.model_validate(bench.http.get(url).json()))
