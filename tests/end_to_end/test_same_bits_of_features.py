@@ -14,6 +14,14 @@ DROPPING = {
         {"kind": "linear", "out_features": 32},
         {"kind": "relu"},
         {"kind": "dropout", "p": 0.3},
+        {
+            "kind": "residual",
+            "layers": [
+                {"kind": "group_norm", "num_groups": 4},
+                {"kind": "dropout", "p": 0.1},
+                {"kind": "linear", "out_features": 32},
+            ],
+        },
         {"kind": "linear", "out_features": 10},
     ]
 }
@@ -26,7 +34,7 @@ ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm"
     [
         {"batch_size": "full", "optimizer": ADAMW},
         {"update": "averaged_error", "shortcuts": []},
-        {"model": DROPPING},
+        {"model": DROPPING, "label_smoothing": 0.1},
         {"update": "mean_of_means", "early_stopping": {"patience": 1}, "epochs": 30},
     ],
 )
