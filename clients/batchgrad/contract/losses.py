@@ -67,8 +67,7 @@ LOSSES: dict[Loss, LossKind] = {
         has_minimum=False,
     ),
     "softmax_cross_entropy": LossKind(
-        "−log softmax(f)[y], y an integer class, f the logits; −Σ y log softmax(f) for "
-        "probabilities y (n, classes) that sum to 1",
+        "−Σ y log softmax(f), y a class (n,) or the classes' probabilities, f the logits",
         "class",
         (0, inf),
         link="softmax",
