@@ -1,8 +1,6 @@
 """Datasets that cannot be trained on: the message names the place and a remedy that works."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +31,6 @@ def test_the_remedy_for_targets_that_are_no_numbers_works(put: Put, targets: Any
     for_classes = eval(remedies[0], {"numpy": np, "targets": targets})  # noqa: S307 (our own words)
     stored, _ = put(npz(inputs=INPUTS, targets=for_classes))
     assert stored.target_kind == "classes"
-
-
-def test_a_csv_becomes_a_dataset_as_the_readme_says(put: Put, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    [code] = re.findall(r"```python\n([^`]*loadtxt[^`]*)```", readme)
-    lines = ["height,width,kind", "1.5,2,cat", '3,4,"dog"', "5,6,cat"]
-    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    stored, _ = put((tmp_path / "data.npz").read_bytes())
-    assert (stored.examples, stored.input_shape, stored.classes) == (3, [2], 2)
 
 
 @pytest.mark.parametrize(
