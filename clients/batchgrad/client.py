@@ -158,6 +158,7 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     last_step = sync(Methods.last_step)
     checkpoints = sync(Methods.checkpoints)
     examples = sync(Methods.examples)
+    rows = sync(Methods.rows)
     step_examples = sync(Methods.step_examples)
 
     frame = sync(Methods.frame)

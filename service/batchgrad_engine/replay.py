@@ -101,6 +101,7 @@ def replay(request: Request) -> StepExamples:
             request.chunk_bytes,
             prepared.sampler.keys(request.step - 1, minibatch.ids),
         )
+    stored = StoredDataset.open(request.dataset)
     losses = minibatch.losses.astype(np.float64)
     fingerprint = checksums(minibatch.gradient[None])[0]
     ranking = _ranking(request.order, minibatch.ids.astype(np.float64), losses, influence)[
@@ -112,7 +113,9 @@ def replay(request: Request) -> StepExamples:
         gradient_norm=minibatch.gradient_norm,
         gradient_checksum=fingerprint,
         verified=request.checksum is not None and fingerprint.startswith(request.checksum),
-        data=[_example(int(minibatch.ids[n]), float(losses[n]), influence, n) for n in ranking],
+        data=[
+            _example(stored, int(minibatch.ids[n]), float(losses[n]), influence, n) for n in ranking
+        ],
     )
 
 
@@ -129,13 +132,16 @@ def _ranking(by: InfluenceOrder, ids: Floats, losses: Floats, influence: Influen
     return np.lexsort((ids, keys[by]())).tolist()
 
 
-def _example(example: int, loss: float, influence: Influence, row: int) -> ExampleInfluence:
+def _example(
+    stored: StoredDataset, example: int, loss: float, influence: Influence, row: int
+) -> ExampleInfluence:
     def figure(of: Floats) -> float | None:
         value = float(of[row])
         return None if isnan(value) else value
 
     return ExampleInfluence(
         example=example,
+        id=stored.id_of(example),
         weight=float(influence.weight[row]),
         loss=loss,
         share=figure(influence.share),

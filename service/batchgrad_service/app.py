@@ -54,6 +54,7 @@ from batchgrad_service.routes import (
     history,
     jobs,
     plans,
+    rows,
 )
 from batchgrad_service.routes.data import (
     datasets,
@@ -149,7 +150,7 @@ def create_app(
         observe=metrics.http_request,
     )
     error_handlers.install(app)
-    of_jobs = (plans, jobs, events, history, examples)
+    of_jobs = (plans, jobs, events, history, examples, rows)
     of_data = (datasets, uploads, operations, predictions, job_dataset)
     api = (gradients, about, *of_jobs, *of_data, docs)
     for module in (*api, assets, guide_pages, login, pages, submit):

@@ -9,7 +9,9 @@ import pytest
 def entry(example: int, **changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "example": example,
+        "id": None,
         "target": 4,
+        "class_name": None,
         "times_seen": 30,
         "mean_loss": 1.974,
         "mean_norm": 8.317,
@@ -31,6 +33,7 @@ def page(*examples: int, after: str | None = None, step: int = 180) -> dict[str,
 
 SHARE = {
     "example": 69,
+    "id": None,
     "weight": 1.0,
     "loss": 0.1652,
     "share": 0.2744,
@@ -111,6 +114,40 @@ def test_json_is_the_answer_itself(kit: Any, run: Any) -> None:
     script = kit.Script(kit.answer(200, STEP))
     done = run(script, "examples", "job_1", "--step", "100", "--output", "json")
     assert json.loads(done.stdout) == STEP
+
+
+def test_ids_are_shown_where_there_are_some(kit: Any, run: Any) -> None:
+    named = {**page(), "data": [entry(5, id="anna"), entry(6)]}
+    shown = run(kit.Script(kit.answer(200, named)), "examples", "job_1").stdout.split()
+    assert shown[shown.index("5") + 1] == "anna"
+    step = {**STEP, "data": [SHARE | {"id": "berta"}]}
+    assert (
+        "berta" in run(kit.Script(kit.answer(200, step)), "examples", "job_1", "--step", "1").stdout
+    )
+
+
+def test_rows_of_a_set_come_page_by_page(kit: Any, run: Any) -> None:
+    def answers(*ids: str | None) -> Any:
+        one, other = ({"example": 2 + n, "id": text} for n, text in enumerate(ids))
+        return kit.Script(
+            kit.answer(200, {"data": [one], "next": "2"}),
+            kit.answer(200, {"data": [other], "next": None}),
+        )
+
+    script = answers("anna", "berta")
+    lines = run(script, "rows", "job_1", "--set", "test").stdout.splitlines()
+    assert [line.split() for line in lines] == [["example", "id"], ["2", "anna"], ["3", "berta"]]
+    queries = [dict(request.url.params) for request in script.seen]
+    assert [query.pop("limit") for query in queries] == ["50000"] * 2
+    assert queries == [{"set": "test"}, {"set": "test", "after": "2"}]
+    assert run(answers(None, None), "rows", "job_1").stdout.split() == ["example", "2", "3"]
+    rows = run(answers("anna", "berta"), "rows", "job_1", "--output", "json").stdout.splitlines()
+    assert [json.loads(row)["id"] for row in rows] == ["anna", "berta"]
+    none = run(kit.Script(kit.answer(200, {"data": [], "next": None})), "rows", "job_1")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert "Job job_1 has no validation rows." in none.stderr
+    wrong = run(kit.Script(), "rows", "job_1", "--set", "all")
+    assert (wrong.exit_code, "training, validation, test" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

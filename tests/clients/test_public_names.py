@@ -21,7 +21,8 @@ REQUESTS = """
 ANSWERS = """
     BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput Encoding
     Evaluation Event EventType
-    ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobStatus
+    ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobRow
+    JobStatus
     LargestNorm LayeredShortcut Ledger
     LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Operation OperationKind
     OperationStatus Page Plan PlannedLayer Predictions ProblemDetails InfluenceOrder Shortcut

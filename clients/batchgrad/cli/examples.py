@@ -1,22 +1,24 @@
-"""The command examples: the example ledger of a job, or the influence of examples on a step."""
+"""The commands examples (a job's ledger, or the influence of examples on a step) and rows."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import JobId, Output, Timeout, connect, write
 from batchgrad.display.numbers import number
-from batchgrad.display.terminal import properties, table
+from batchgrad.display.terminal import properties, say, table
 
 if TYPE_CHECKING:
-    from batchgrad.contract import Ledger, StepExamples
+    from batchgrad.contract import Ledger, RowSet, StepExamples
 
 
 def register(app: typer.Typer) -> None:
-    """Add `examples`."""
+    """Add these commands."""
     app.command()(examples)
+    app.command()(rows)
 
 
 def examples(
@@ -68,13 +70,62 @@ def examples(
             _show_step(parts) if output == "table" else write(parts, output)
 
 
+def rows(
+    ctx: typer.Context,
+    job: JobId,
+    *,
+    rows_of: Annotated[
+        str, typer.Option("--set", metavar="SET", help="training, validation or test.")
+    ] = "validation",
+    output: Output = "table",
+) -> None:
+    """List the rows that a job trains on, or holds out: their numbers, and their ids.
+
+    With --output json one object for each row. Numbers are those of the dataset, from 0.
+
+    batchgrad rows job_2x… --set validation
+    """
+    from batchgrad.contract import RowSet
+
+    if rows_of not in get_args(RowSet):
+        raise typer.BadParameter(
+            f"{rows_of}: expected one of {', '.join(get_args(RowSet))}.", param_hint="--set"
+        )
+    with connect(ctx) as client:
+        found = client.rows(job, set=cast("RowSet", rows_of))
+        first = next(found, None)
+        if first is None:
+            say(f"Job {job} has no {rows_of} rows.")
+            return
+        if output == "table":
+            typer.echo("example" if first.id is None else "   example  id")
+        for row in chain([first], found):
+            if output != "table":
+                write(row, output)
+            elif row.id is None:
+                typer.echo(str(row.example))
+            else:
+                typer.echo(f"{row.example:10}  {row.id}")
+
+
 def _show_ledger(ledger: "Ledger") -> None:
     properties([("up to step", str(ledger.step)), ("order", ledger.order)])
+    ids = any(x.id is not None for x in ledger.data)
     table(
-        ["example", "target", "seen", "mean norm", "mean loss", "last norm", "last loss"],
+        [
+            "example",
+            *(["id"] if ids else []),
+            "target",
+            "seen",
+            "mean norm",
+            "mean loss",
+            "last norm",
+            "last loss",
+        ],
         [
             [
                 str(x.example),
+                *([x.id or "–"] if ids else []),
                 "–" if x.target is None else x.class_name or str(x.target),
                 str(x.times_seen),
                 *map(number, (x.mean_norm, x.mean_loss, x.last_norm, x.last_loss)),
@@ -93,11 +144,22 @@ def _show_step(parts: "StepExamples") -> None:
             ("gradient", f"{parts.gradient_checksum}, {checked}"),
         ]
     )
+    ids = any(x.id is not None for x in parts.data)
     table(
-        ["example", "share", "norm", "alignment", "without it", "loss", "weight"],
+        [
+            "example",
+            *(["id"] if ids else []),
+            "share",
+            "norm",
+            "alignment",
+            "without it",
+            "loss",
+            "weight",
+        ],
         [
             [
                 str(x.example),
+                *([x.id or "–"] if ids else []),
                 *map(number, (x.share, x.norm, x.alignment, x.leave_one_out_distance)),
                 *map(number, (x.loss, x.weight)),
             ]

@@ -8,6 +8,7 @@ __all__ = [
     "ExampleInfluence",
     "ExampleInput",
     "InfluenceOrder",
+    "JobRow",
     "Ledger",
     "LedgerEntry",
     "LedgerOrder",
@@ -21,16 +22,25 @@ InfluenceOrder = Literal["share", "norm", "alignment", "leave_one_out_distance",
 """The largest first: shares by size, whatever their sign; alignments the most opposed first."""
 
 
+class JobRow(Answer):
+    """A row of a job's dataset, by its number, and by its own `id` where the dataset has ids."""
+
+    example: int
+    id: str | None = None
+
+
 class LedgerEntry(Answer):
     """One training example over the whole run; `target` is its class, where it has one.
 
-    `class_name` is the class's name, where the dataset's classes have names.
+    `class_name` is the class's name, where the dataset's classes have names; `id` the row's own,
+    where it has ids.
 
     Losses and gradient norms are the example's own, without its weight, as they were whenever a
     minibatch held it.
     """
 
     example: int
+    id: str | None = None
     target: int | None
     class_name: str | None = None
     times_seen: int
@@ -64,13 +74,14 @@ class Ledger(Answer):
 
 
 class ExampleInfluence(Answer):
-    """The influence of one example on a step.
+    """The influence of one example on a step; `id` is the row's own, where the dataset has ids.
 
     share: ⟨w_n g_n, G⟩ / (Σw ‖G‖²), which sum to 1; norm: ‖g_n‖; alignment: the cosine of g_n
     and G; leave_one_out_distance: ‖G₋ₙ - G‖ with G₋ₙ the mean gradient without this example.
     """
 
     example: int
+    id: str | None = None
     weight: float
     loss: float
     share: float | None

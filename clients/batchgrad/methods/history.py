@@ -6,9 +6,11 @@ from batchgrad import timeouts
 from batchgrad.contract import (
     Checkpoint,
     InfluenceOrder,
+    JobRow,
     Ledger,
     LedgerOrder,
     Page,
+    RowSet,
     StepExamples,
     StepRow,
 )
@@ -18,6 +20,9 @@ from batchgrad.http.responses import decode
 from batchgrad.http.session import Params
 from batchgrad.methods.base import BaseMethods
 from batchgrad.parsing import arguments
+
+ROWS_PAGE = 50_000
+"""Rows of a set that the service sends at once: large datasets are split again for each page."""
 
 
 class HistoryMethods(BaseMethods):
@@ -54,6 +59,19 @@ class HistoryMethods(BaseMethods):
             limit = arguments.whole("limit", limit, least=1)
         params: Params = {"order": arguments.text("order", order)}
         return await ledger(self._session, f"{job_path(job_id)}/examples", params, limit)
+
+    def rows(
+        self,
+        job_id: str,
+        *,
+        set: RowSet = "validation",  # noqa: A002 (what the contract calls it too)
+    ) -> AsyncIterator[JobRow]:
+        """The rows of the job's dataset that are in a `set`: training, validation or test.
+
+        The validation rows of a job that validates on another dataset are that dataset's.
+        """
+        params: Params = {"set": arguments.text("set", set), "limit": ROWS_PAGE}
+        return pages(self._session, Page[JobRow], f"{job_path(job_id)}/rows", params)
 
     async def step_examples(
         self,

@@ -11,14 +11,14 @@ from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.predicting import evaluating, predicting
 from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask
-from batchgrad_service.questions import gradients
+from batchgrad_service.questions import gradients, job_rows
 from batchgrad_service.validation import plan
 from batchgrad_service.validation.job_data import JobData
 
 if TYPE_CHECKING:
     from batchgrad_service.reading.importing import Progress
 
-Kind = Literal["gradients", "spec", "plan", "predictions"]
+Kind = Literal["gradients", "spec", "plan", "rows", "predictions"]
 
 CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
@@ -53,6 +53,11 @@ def _plan(body: bytes) -> bytes:
     return plan.plan(question.spec, question.data).model_dump_json().encode()
 
 
+def _rows(body: bytes) -> bytes:
+    question = job_rows.RowsQuestion.model_validate_json(body)
+    return job_rows.answer(question).model_dump_json().encode()
+
+
 def _import(body: bytes, progress: "Progress") -> bytes:
     # Importing it takes 40 MB, for pyarrow, which other questions and the service need not have.
     from batchgrad_service.reading.importing import import_file  # noqa: PLC0415
@@ -84,6 +89,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "spec": _spec,
     "plan": _plan,
     "predictions": _predictions,
+    "rows": _rows,
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""
 

@@ -23,6 +23,7 @@ from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
 from batchgrad_service.http.responses import CHUNK_BYTES, json_response
 from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
+from batchgrad_service.questions.job_rows import deleted
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
@@ -146,7 +147,7 @@ def _as_npy(row: Array) -> Response:
 
 def _example(dataset: StoredDataset, example: int) -> ExampleInput:
     row, target = dataset.inputs[example], dataset.targets[example].tolist()
-    names, ids = dataset.class_names, dataset.ids
+    names = dataset.class_names
     if row.dtype.kind == "f" and dataset.table is not None:
         row = np.where(np.isnan(row), None, row)
     return ExampleInput(
@@ -154,7 +155,7 @@ def _example(dataset: StoredDataset, example: int) -> ExampleInput:
         input=row.tolist(),
         target=target,
         class_name=None if names is None else names[target],
-        id=None if ids is None else ids[example].decode(),
+        id=dataset.id_of(example),
     )
 
 
@@ -164,9 +165,7 @@ def dataset_of(job_id: str, services: Services) -> StoredDataset:
     try:
         return StoredDataset.open(directory)
     except FileNotFoundError:
-        raise ConflictError(
-            f"The dataset of job {job_id} was deleted.", code="dataset_gone"
-        ) from None
+        raise deleted(job_id, directory) from None
 
 
 @router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)
@@ -186,10 +185,7 @@ def read_step_examples(
     inputs = services.store.job_inputs(job_id)
     dataset = services.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
-        raise ConflictError(
-            f"The dataset of job {job_id} was deleted, so its steps cannot be replayed.",
-            code="dataset_gone",
-        )
+        raise deleted(job_id, dataset)
     for at, checkpoint in _starts(job_id, step, services):
         _refuse_long(job_id, step, at, services)
         answer = services.replays.run(

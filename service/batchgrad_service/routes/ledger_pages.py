@@ -50,10 +50,10 @@ def ledger_page(
 
 
 def _training(spec: JobSpec, seen: Integers, dataset: Path) -> Integers:
-    try:
-        return job_sampler(spec, StoredDataset.open(dataset)).training
-    except FileNotFoundError:  # the dataset was deleted, with its weights
+    stored = _stored(dataset)
+    if stored is None:  # deleted, with its weights
         return np.flatnonzero(seen)
+    return job_sampler(spec, stored).training
 
 
 def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:
@@ -90,10 +90,13 @@ def _entries(
     counts = seen[examples]
     means = {name: file.column(of)[examples] / np.maximum(counts, 1) for name, of in _SUMS.items()}
     lasts = {name: file.column(name)[examples] for name in ("last_loss", "last_norm")}
-    classes, names = _classes(dataset, examples)
+    stored = _stored(dataset)
+    classes = _classes(stored, examples)
+    names = stored.class_names if stored else None
     return [
         LedgerEntry(
             example=int(example),
+            id=stored.id_of(example) if stored else None,
             target=None if classes is None else int(classes[k]),
             class_name=None if classes is None or names is None else names[classes[k]],
             times_seen=int(counts[k]),
@@ -106,14 +109,19 @@ def _entries(
     ]
 
 
-def _classes(dataset: Path, examples: Integers) -> tuple[Integers | None, list[str] | None]:
-    """The examples' classes, and the names of all; None if they have none, or it was deleted."""
+def _stored(dataset: Path) -> StoredDataset | None:
+    """The dataset; None if it was deleted."""
     try:
-        stored = StoredDataset.open(dataset)
+        return StoredDataset.open(dataset)
     except FileNotFoundError:
-        return None, None
-    classes = stored.targets.dtype.kind in "iu" and stored.targets.ndim == 1
-    return stored.targets[examples] if classes else None, stored.class_names
+        return None
+
+
+def _classes(stored: StoredDataset | None, examples: Integers) -> Integers | None:
+    """The examples' classes; None if they have none."""
+    if stored is None or stored.targets.dtype.kind not in "iu" or stored.targets.ndim != 1:
+        return None
+    return stored.targets[examples]
 
 
 def _to_cursor(order: LedgerOrder, key: float, example: int) -> str:

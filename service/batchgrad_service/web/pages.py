@@ -64,6 +64,7 @@ def read_examples(
         ledger=ledger,
         missing=missing,
         order=order,
+        ids=ledger is not None and any(entry.id is not None for entry in ledger.data),
         sort_keys=get_args(LedgerOrder),
         pictures=ledger is not None and _have_pictures(job_id, services),
     )

@@ -69,6 +69,10 @@ class StoredDataset:
         numbers = np.array([classes.index(name) for name in own], np.int64)
         return replace(self, targets=numbers[self.targets], class_names=classes)
 
+    def id_of(self, row: int) -> str | None:
+        """The id of a row; None if the rows have no ids."""
+        return None if self.ids is None else self.ids[row].decode()
+
     @property
     def input_shape(self) -> Shape:
         """The shape of an example's inputs, as the network gets them."""
