@@ -4,8 +4,8 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -42,10 +42,17 @@ def python() -> str:
             "## Requests and answers",
             *(block for name, model in models.items() for block in _model(name, model)),
             "## Constants and type aliases",
-            ", ".join(f"`{name}`" for name in rest) + ".",
+            "\n".join(f"- `{name}`{_values(public[name])}" for name in rest),
             *(block for name in MODULES for block in _module(name)),
         ]
     )
+
+
+def _values(value: Any) -> str:
+    """The texts that an alias of Literal allows, or a mapping has as keys; else ""."""
+    found = get_args(value) or (value if isinstance(value, Mapping | tuple | frozenset) else ())
+    texts = sorted(one for one in found if isinstance(one, str))
+    return f": {', '.join(texts)}" if texts else ""
 
 
 def _module(name: str) -> Iterator[str]:
@@ -82,9 +89,9 @@ def _is_own(member: Any) -> bool:
 
 def _function(heading: str, name: str, value: Any) -> Iterator[str]:
     signature = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()")
-    plain = re.sub(
-        r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])|[~']|<built-in function |(?<=monotonic)>", "", signature
-    )
+    plain = re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])|~", "", signature)
+    plain = re.sub(r"(: |-> )'([^']*)'", r"\1\2", plain)  # an annotation that is a text
+    plain = re.sub(r"<built-in function (\w+)>", r"\1", plain)
     yield f"{heading} `{name}`"
     yield f"```python\n{name.rpartition('.')[2]}{plain}\n```"
     yield _text(value)

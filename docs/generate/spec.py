@@ -40,6 +40,15 @@ def spec() -> str:
                     for figure in contract.FIGURES.values()
                 ),
             ),
+            "## Figures of an evaluation",
+            "Measured on the validation examples after each epoch.",
+            table(
+                ("figure", "label", "what"),
+                (
+                    (f"`{name}`", figure.label, figure.help)
+                    for name, figure in contract.VALIDATION_FIGURES.items()
+                ),
+            ),
         ]
     )
 

@@ -27,7 +27,12 @@ def test_every_kind_has_a_section_with_its_keys(names: str) -> None:
 
 def test_every_key_loss_and_figure_is_listed() -> None:
     text = spec()
-    for name in (*contract.JobSpec.model_fields, *contract.LOSSES, *contract.FIGURES):
+    for name in (
+        *contract.JobSpec.model_fields,
+        *contract.LOSSES,
+        *contract.FIGURES,
+        *contract.VALIDATION_FIGURES,
+    ):
         assert f"`{name}`" in text
     parts = (contract.EarlyStopping, contract.InitialParameters, contract.WorkerRange)
     for name in {key for part in parts for key in part.model_fields}:
@@ -66,6 +71,7 @@ def test_every_route_and_schema_is_listed() -> None:
 def test_every_public_name_is_listed() -> None:
     text = python()
     assert [name for name in batchgrad.__all__ if f"`{name}`" not in text] == []
+    assert "(hidden_layer_sizes: Iterable[int] = (100,), activation: str = 'relu', *, " in text
     for name in dir(batchgrad.Client):
         assert name.startswith("_") or f"#### `Client.{name}`" in text
 

@@ -37,3 +37,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_there_are_links_to_check() -> None:
     assert len(FILES) > 7
     assert "the-data-directory" in anchors(ROOT / "docs/reference/settings.md")
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 80

@@ -30,6 +30,8 @@ def test_the_guide_is_served_without_a_token_and_with_its_policy(
     assert http.get("/v1/jobs").status_code == 401
     first = http.get("/guide")
     assert (first.status_code, first.text, first.url.path) == (200, "the guide", "/guide/")
+    redirect = http.get("/guide", follow_redirects=False)
+    assert redirect.headers["location"] == "guide/"  # relative: it stays below a proxy's prefix
     other = http.get("/guide/how-to/predict.html")
     assert other.text == "how to predict"
     assert other.headers["content-security-policy"] == POLICY
