@@ -83,10 +83,7 @@ def check_new_file(path: Path, *, replace: bool) -> None:
     Raises:
         FileFailed: its folder does not exist, or the file does, and `replace` is false.
     """
-    if not path.parent.is_dir():
-        raise FileFailed(f"The folder {path.parent} does not exist: create it first.")
-    if path.is_dir():
-        raise FileFailed(f"{path} is a folder: name a file in it.")
+    _check_folder(path)
     if path.exists() and not replace:
         raise FileFailed(
             f"{path} exists: nothing was overwritten. Choose another name, or say replace "
@@ -101,10 +98,7 @@ def check_target(path: Path) -> None:
         FileFailed: the folder does not exist, or the file exists and has other content.
     """
     try:
-        if not path.parent.is_dir():
-            raise FileFailed(f"The folder {path.parent} does not exist: create it first.")
-        if path.is_dir():
-            raise FileFailed(f"{path} is a folder: name a file in it.")
+        _check_folder(path)
         replaces = path.is_file() and path.stat().st_size > 0 and not _holds_parameters(path)
     except OSError as error:
         raise FileFailed(f"{path} cannot be written: {error}.") from error
@@ -113,6 +107,13 @@ def check_target(path: Path) -> None:
             f"{path} exists and is not a file of parameters: nothing was overwritten. Choose "
             "another name, or move the file away."
         )
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileFailed(f"The folder {path.parent} does not exist: create it first.")
+    if path.is_dir():
+        raise FileFailed(f"{path} is a folder: name a file in it.")
 
 
 def _holds_parameters(path: Path) -> bool:

@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 from batchgrad.contract import Job
-from batchgrad.display.progress import JobDisplay
+from batchgrad.display.live.job import JobDisplay
 
 
 class Terminal(io.StringIO):

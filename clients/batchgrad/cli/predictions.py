@@ -8,6 +8,19 @@ import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import JobId, Output, connect, write
+from batchgrad.cli.reading import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    Format,
+    Gaps,
+    Mode,
+    ReadTimeout,
+    Size,
+    one_or_more,
+    picture_options,
+    text_options,
+)
 
 Examples = Annotated[
     list[Path] | None,
@@ -24,28 +37,6 @@ Dataset = Annotated[
 Which = Annotated[
     Literal["best", "last"] | None,
     typer.Option(help="The job's best or last parameters; default those that it keeps."),
-]
-Format = Annotated[
-    Literal["npz", "npy", "csv", "tsv", "jsonl", "parquet", "arrow", "pictures"] | None,
-    typer.Option(help="The file's format; default by its name."),
-]
-Delimiter = Annotated[
-    str | None, typer.Option(metavar="CHARACTER", help="Between a CSV file's values.")
-]
-Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="A CSV file's decimal mark.")]
-Encoding = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A CSV file's encoding; default utf-8.")
-]
-Gaps = Annotated[
-    list[str] | None,
-    typer.Option("--gap", metavar="TEXT", help="A text that means no value; repeatable."),
-]
-Size = Annotated[
-    str | None, typer.Option(metavar="HxW", help="Resize pictures to this height and width.")
-]
-Mode = Annotated[Literal["rgb", "gray"] | None, typer.Option(help="Colours of pictures.")]
-Wait = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Time for the service to read the examples.")
 ]
 
 
@@ -75,7 +66,7 @@ def predict(
     gaps: Gaps = None,
     size: Size = None,
     mode: Mode = None,
-    timeout: Wait = timeouts.LONG_REQUEST,
+    timeout: ReadTimeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Predict the rows of a file by a job's parameters.
@@ -85,7 +76,7 @@ def predict(
 
     batchgrad predict job_2x… new.csv --to predictions.csv
     """
-    from batchgrad.display.data.transfer import TransferDisplay
+    from batchgrad.display.live.transfer import TransferDisplay
     from batchgrad.display.terminal import say
 
     reading = _reading(format, delimiter, decimal, encoding, gaps, size, mode)
@@ -93,7 +84,7 @@ def predict(
         written = client.predict_to(
             job,
             to,
-            _data(files),
+            one_or_more(files),
             dataset=dataset,
             which=which,
             replace=replace,
@@ -125,7 +116,7 @@ def evaluate(
     gaps: Gaps = None,
     size: Size = None,
     mode: Mode = None,
-    timeout: Wait = timeouts.LONG_REQUEST,
+    timeout: ReadTimeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Show how good a job's parameters are on examples with known targets.
@@ -136,13 +127,13 @@ def evaluate(
     batchgrad evaluate job_2x… test.csv
     """
     from batchgrad.display.data.evaluation import show_evaluation
-    from batchgrad.display.data.transfer import TransferDisplay
+    from batchgrad.display.live.transfer import TransferDisplay
 
     reading = _reading(format, delimiter, decimal, encoding, gaps, size, mode)
     with connect(ctx) as client, TransferDisplay() as display:
         found = client.evaluate(
             job,
-            _data(files),
+            one_or_more(files),
             dataset=dataset,
             set=set,
             which=which,
@@ -151,12 +142,6 @@ def evaluate(
             **reading,
         )
     show_evaluation(found) if output == "table" else write(found, output)
-
-
-def _data(files: list[Path] | None) -> Any:
-    if not files:
-        return None
-    return files[0] if len(files) == 1 else tuple(files)
 
 
 def _reading(
@@ -170,13 +155,7 @@ def _reading(
 ) -> dict[str, Any]:
     """How the file is to be read: format, text and pictures, without what was not given."""
     from batchgrad.data.options import given
-    from batchgrad.parsing.column_options import numbers
 
-    text = given(
-        delimiter="\t" if delimiter == "\\t" else delimiter,
-        decimal=decimal,
-        encoding=encoding,
-        gaps=gaps or None,
-    )
-    pictures = given(size=numbers("--size", size), mode=mode)
+    text = text_options(delimiter, decimal, encoding, gaps)
+    pictures = picture_options(size, mode)
     return given(format=format_, text=text or None, pictures=pictures or None)

@@ -8,6 +8,19 @@ import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import Output, connect, write
+from batchgrad.cli.reading import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    Format,
+    Gaps,
+    Mode,
+    ReadTimeout,
+    Size,
+    one_or_more,
+    picture_options,
+    text_options,
+)
 
 
 def _column(text: str, **more: Any) -> Any:
@@ -81,45 +94,27 @@ def push(
     target_kind: Annotated[
         Literal["classes", "numbers"] | None, typer.Option(help="What the target is.")
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(metavar="CHARACTER", help="Between a CSV file's values.")
-    ] = None,
-    decimal: Annotated[
-        Literal[".", ","] | None, typer.Option(help="The decimal mark of a CSV file.")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A CSV file's encoding; default utf-8.")
-    ] = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
     no_headings: Annotated[
         bool, typer.Option("--no-headings", help="A CSV file's first line is data.")
     ] = False,
-    gaps: Annotated[
-        list[str] | None,
-        typer.Option("--gap", metavar="TEXT", help="A text that means no value; repeatable."),
-    ] = None,
+    gaps: Gaps = None,
     day_first: Annotated[
         bool | None,
         typer.Option("--day-first/--month-first", help="Whether 3/4/2026 is 3 April."),
     ] = None,
-    format: Annotated[  # noqa: A002
-        Literal["npz", "npy", "csv", "tsv", "jsonl", "parquet", "arrow", "pictures"] | None,
-        typer.Option(help="The file's format; default by its name."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Resize pictures to this height and width.")
-    ] = None,
-    mode: Annotated[
-        Literal["rgb", "gray"] | None, typer.Option(help="Colours of pictures.")
-    ] = None,
+    format: Format = None,  # noqa: A002
+    size: Size = None,
+    mode: Mode = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a dataset with this name.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be taken; store nothing.")
     ] = False,
-    timeout: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Time for the service to read it.")
-    ] = timeouts.LONG_REQUEST,
+    timeout: ReadTimeout = timeouts.LONG_REQUEST,
     output: Output = "table",
 ) -> None:
     """Store a file under a name, and show what was taken of it.
@@ -129,13 +124,13 @@ def push(
     batchgrad datasets push customers customers.csv --target churned --drop id
     """
     from batchgrad.display.data.dataset_table import show_table
-    from batchgrad.display.data.transfer import TransferDisplay
-    from batchgrad.parsing.column_options import numbers, pairs, rules
+    from batchgrad.display.live.transfer import TransferDisplay
+    from batchgrad.parsing.column_options import pairs, rules
 
     with connect(ctx) as client, TransferDisplay() as display:
         stored = client.put_dataset(
             name,
-            files[0] if len(files) == 1 else tuple(files),
+            one_or_more(files),
             target=None if not target else target if len(target) > 1 else target[0],
             weight=weight,
             id=id,
@@ -150,15 +145,11 @@ def push(
             max_categories=max_categories,
             rare=rare,
             target_kind=target_kind,
-            delimiter="\t" if delimiter == "\\t" else delimiter,
-            decimal=decimal,
-            encoding=encoding,
             headings=False if no_headings else None,
-            gaps=gaps or None,
             day_first=day_first,
             format=format,
-            size=numbers("--size", size),
-            mode=mode,
+            **text_options(delimiter, decimal, encoding, gaps),
+            **picture_options(size, mode),
             replace=replace,
             dry_run=dry_run,
             on_progress=display.update,

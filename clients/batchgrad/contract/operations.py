@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 from batchgrad.contract.spec import Kept, Sha256
 from batchgrad.contract.tables import PictureOptions, TableOptions, TextOptions
 from batchgrad.contract.views import Dataset, ProblemDetails
-from batchgrad.contract.wire import Answer, Integer, Name, Truth, Wire
+from batchgrad.contract.wire import Answer, Integer, Name, Truth, Wire, exactly_one
 
 __all__ = [
     "Evaluation",
@@ -29,6 +29,14 @@ __all__ = [
 
 FileFormat = Literal["npz", "npy", "csv", "tsv", "jsonl", "parquet", "arrow", "pictures"]
 """npy is a zip of inputs.npy, targets.npy and so on; pictures a zip of one folder a class."""
+
+PICTURE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
+)  # fmt: skip
+"""Of the files in a folder or zip of pictures."""
+
+NO_DIGEST = f"sha256:{'0' * 64}"
+"""Of a file that is not uploaded, or not yet."""
 
 PredictionFormat = Literal["csv", "jsonl", "parquet", "npz"]
 OperationKind = Literal["import", "prediction", "evaluation"]
@@ -85,7 +93,7 @@ class PredictionRequest(Wire):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        _one_of(self, "rows", "inputs", "file", "dataset")
+        exactly_one(self, "rows", "inputs", "file", "dataset")
         return self
 
 
@@ -99,16 +107,8 @@ class EvaluationRequest(Wire):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        _one_of(self, "set", "file", "dataset")
+        exactly_one(self, "set", "file", "dataset")
         return self
-
-
-def _one_of(value: Wire, *keys: str) -> None:
-    given = [key for key in keys if getattr(value, key) is not None]
-    if len(given) != 1:
-        raise ValueError(
-            f"got {' and '.join(given) or 'none'}: give exactly one of {', '.join(keys)}."
-        )
 
 
 class Evaluation(Answer):

@@ -9,7 +9,7 @@ from batchgrad.contract.losses import Loss, check_label_smoothing
 from batchgrad.contract.model import Model, Precision, ShortcutName
 from batchgrad.contract.optimizers import Optimizer
 from batchgrad.contract.validation import Validation
-from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
+from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire, exactly_one
 
 __all__ = [
     "DEFAULT_MICROBATCH",
@@ -71,13 +71,8 @@ class InitialParameters(Wire):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        keys = ("job", "safetensors", "npz", "digest")
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"got {' and '.join(given) or 'none'}: give exactly one of job, safetensors, "
-                "npz, digest (in a spec file, `file: PATH` is read for you)."
-            )
+        note = " (in a spec file, `file: PATH` is read for you)"
+        exactly_one(self, "job", "safetensors", "npz", "digest", note=note)
         return self
 
 

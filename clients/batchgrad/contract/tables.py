@@ -187,3 +187,11 @@ class Encoding(Answer):
 
     table: Table
     inputs: list[EncodedInput]
+
+    @property
+    def by_column(self) -> dict[str, list[tuple[int, EncodedInput]]]:
+        """Each column's inputs, with their numbers."""
+        found: dict[str, list[tuple[int, EncodedInput]]] = {}
+        for index, each in enumerate(self.inputs):
+            found.setdefault(each.column, []).append((index, each))
+        return found

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from batchgrad.contract.tables import ColumnName
-from batchgrad.contract.wire import Name, Number, Truth, Wire
+from batchgrad.contract.wire import Name, Number, Truth, Wire, exactly_one
 
 __all__ = ["Validation"]
 
@@ -38,15 +38,10 @@ class Validation(Wire):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        keys = ("fraction", "dataset", "rows")
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"got {' and '.join(given) or 'none'}: give exactly one of fraction, dataset, rows."
-            )
+        given = exactly_one(self, "fraction", "dataset", "rows")
         drawn = [key for key in ("stratify", "by_unit") if getattr(self, key)]
         if drawn and self.fraction is None:
-            raise ValueError(f"{drawn[0]} needs fraction, but {given[0]} names the examples.")
+            raise ValueError(f"{drawn[0]} needs fraction, but {given} names the examples.")
         if len(drawn) > 1:
             raise ValueError("got stratify and by_unit: set only one of them.")
         return self

@@ -32,6 +32,19 @@ class Wire(BaseModel):
         return {key: one.tolist() if hasattr(one, "tolist") else one for key, one in value.items()}
 
 
+def exactly_one(value: Wire, *keys: str, note: str = "") -> str:
+    """Which of the keys is given; `note` ends the message.
+
+    Raises:
+        ValueError: none is, or several are.
+    """
+    given = [key for key in keys if getattr(value, key) is not None]
+    if len(given) != 1:
+        expected = f"give exactly one of {', '.join(keys)}{note}."
+        raise ValueError(f"got {' and '.join(given) or 'none'}: {expected}")
+    return given[0]
+
+
 class Answer(BaseModel):
     """What the service sends: a newer service may add keys, an older client ignores them."""
 

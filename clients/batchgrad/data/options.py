@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from batchgrad.contract import Dataset, ImportRequest, Operation
+from batchgrad.contract.operations import NO_DIGEST
 from batchgrad.data.source import Source
 from batchgrad.errors import InvalidArgument, UnexpectedAnswer
 from batchgrad.parsing.plain import plain
@@ -16,7 +17,6 @@ _PARTS = frozenset({"file", "text", "pictures", "table"})
 """Of a request: a user knows only what is in them."""
 
 SMALL_BYTES = 2**20
-NO_DIGEST = f"sha256:{'0' * 64}"
 
 
 def given(**options: Any) -> dict[str, Any]:

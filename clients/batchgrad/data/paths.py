@@ -7,14 +7,12 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
+from batchgrad.contract.operations import PICTURE_SUFFIXES
 from batchgrad.data.source import Source, temporary_file
 from batchgrad.errors import FileFailed, InvalidArgument
 
 ARRAYS = ("inputs", "targets", "weights", "units")
 _PIECE_BYTES = 2**20
-_PICTURES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -81,7 +79,9 @@ def pack(file: BinaryIO, members: Mapping[str, Path]) -> None:
 def _pictures(folder: Path) -> dict[str, Path]:
     """The pictures below `folder`, by their names in the zip, sorted."""
     found = sorted(
-        path for path in folder.glob("*/*") if path.suffix.lower() in _PICTURES and path.is_file()
+        path
+        for path in folder.glob("*/*")
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
     )
     if not found:
         others = sorted(path.name for path in folder.iterdir())[:3]

@@ -19,9 +19,7 @@ def encode_rows(encoding: Encoding, rows: Sequence[Mapping[str, Any]]) -> list[l
     Raises:
         InvalidArgument: a row lacks a column, or a value is of another kind.
     """
-    by_column: dict[str, list[tuple[int, EncodedInput]]] = {}
-    for index, each in enumerate(encoding.inputs):
-        by_column.setdefault(each.column, []).append((index, each))
+    by_column = encoding.by_column
     columns = [column for column in encoding.table.inputs if column.name in by_column]
     found = []
     for number, row in enumerate(rows):

@@ -18,8 +18,9 @@ from batchgrad.contract import (
     RowSet,
     TextOptions,
 )
+from batchgrad.contract.operations import NO_DIGEST
 from batchgrad.data.examples import few_examples, open_examples
-from batchgrad.data.options import NO_DIGEST, checked, given
+from batchgrad.data.options import checked, given
 from batchgrad.data.results import prediction_format, predictions_of
 from batchgrad.errors import InvalidArgument, UnexpectedAnswer
 from batchgrad.files import check_new_file, new_file

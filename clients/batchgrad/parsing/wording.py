@@ -1,4 +1,4 @@
-"""Describe pydantic's errors in plain words: what a field takes, which key was probably meant."""
+"""Words of messages: pydantic's errors in plain words, values and lists of names, shortened."""
 
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
@@ -73,6 +73,12 @@ def short_repr(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return _SHOWN.repr(value)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a sentence: "a, b and 3 more" if there are more than `most`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def unknown_kind(kind: Any, known: Sequence[str], *, layer: bool) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from batchgrad.client import Client
 from batchgrad.contract import Job, StepRow
 from batchgrad.display import shortcut_table
+from batchgrad.display.live.job import JobDisplay
 from batchgrad.display.numbers import best, number, percent, validation
-from batchgrad.display.progress import JobDisplay
 from batchgrad.errors import JobCancelled, Unavailable
 from batchgrad.http.following import succeeded
 from batchgrad.user_machine import built_in

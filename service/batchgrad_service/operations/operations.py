@@ -29,6 +29,7 @@ from batchgrad_service.problems import (
     UnavailableError,
 )
 from batchgrad_service.questions.ends import stopping
+from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.store import utc_now
 
 AT_ONCE = 2
@@ -53,7 +54,7 @@ class Worker(Protocol):
         cpu_seconds: float,
         file_bytes: int,
         on_start: Callable[[Callable[[], None]], None],
-        on_progress: Callable[[int, int | None], None],
+        on_progress: RowProgress,
     ) -> bytes:
         """The answer of a process of its own to `body`."""
 

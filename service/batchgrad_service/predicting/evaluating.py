@@ -1,6 +1,5 @@
 """Evaluate a job's parameters on the examples of a task; the figures are scikit-learn's."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -15,11 +14,10 @@ from batchgrad_service.predicting.examples import Batch, examples
 from batchgrad_service.predicting.tasks import EvaluationTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation.shapes import check_targets
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.losses import LOSSES, target_rows
-
-Progress = Callable[[int, int | None], None]
 
 MOST_NUMBERS = 2**24
 """Most probabilities or targets that are kept for figures over all examples: 128 MB."""
@@ -49,7 +47,7 @@ class _Seen:
     numbers: int = 0
 
 
-def evaluate(task: EvaluationTask, progress: Progress) -> EvaluationDone:
+def evaluate(task: EvaluationTask, progress: RowProgress) -> EvaluationDone:
     """Compute the figures of an evaluation.
 
     Raises:

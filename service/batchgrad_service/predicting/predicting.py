@@ -1,6 +1,5 @@
 """Predict the examples of a task, to a file or as an answer."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from batchgrad_service.predicting.answers import answers, class_names, number_na
 from batchgrad_service.predicting.examples import Batch, Examples, examples
 from batchgrad_service.predicting.tasks import PredictionTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
-
-Progress = Callable[[int, int | None], None]
+from batchgrad_service.reading.row_progress import RowProgress
 
 
 class PredictionDone(BaseModel):
@@ -25,7 +23,7 @@ class PredictionDone(BaseModel):
     parameters_step: int
 
 
-def predict_to_file(task: PredictionTask, progress: Progress) -> PredictionDone:
+def predict_to_file(task: PredictionTask, progress: RowProgress) -> PredictionDone:
     """Write a column for the prediction, and one for each class's probability.
 
     Raises:

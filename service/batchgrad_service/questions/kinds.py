@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -12,11 +12,9 @@ from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.predicting import evaluating, predicting
 from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask
 from batchgrad_service.questions import gradients, job_rows
+from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan
 from batchgrad_service.validation.job_data import JobData
-
-if TYPE_CHECKING:
-    from batchgrad_service.reading.importing import Progress
 
 Kind = Literal["gradients", "spec", "plan", "rows", "predictions"]
 
@@ -58,7 +56,7 @@ def _rows(body: bytes) -> bytes:
     return job_rows.answer(question).model_dump_json().encode()
 
 
-def _import(body: bytes, progress: "Progress") -> bytes:
+def _import(body: bytes, progress: RowProgress) -> bytes:
     # Importing it takes 40 MB, for pyarrow, which other questions and the service need not have.
     from batchgrad_service.reading.importing import import_file  # noqa: PLC0415
 
@@ -74,12 +72,12 @@ def _predictions(body: bytes) -> bytes:
     return predicting.predict_now(task).model_dump_json().encode()
 
 
-def _prediction(body: bytes, progress: "Progress") -> bytes:
+def _prediction(body: bytes, progress: RowProgress) -> bytes:
     task = PredictionTask.model_validate_json(body)
     return predicting.predict_to_file(task, progress).model_dump_json().encode()
 
 
-def _evaluation(body: bytes, progress: "Progress") -> bytes:
+def _evaluation(body: bytes, progress: RowProgress) -> bytes:
     task = EvaluationTask.model_validate_json(body)
     return evaluating.evaluate(task, progress).model_dump_json().encode()
 
@@ -93,7 +91,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""
 
-OPERATIONS: dict[str, Callable[[bytes, "Progress"], bytes]] = {
+OPERATIONS: dict[str, Callable[[bytes, RowProgress], bytes]] = {
     "import": _import,
     "prediction": _prediction,
     "evaluation": _evaluation,

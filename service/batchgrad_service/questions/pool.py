@@ -27,6 +27,7 @@ from batchgrad_service.questions.protocol import (
     Question,
     SerializedProblem,
 )
+from batchgrad_service.reading.row_progress import RowProgress
 
 PROCESSES = 2
 MAX_WAITING = 64
@@ -59,7 +60,7 @@ class _Listener:
     """Who hears of an operation's process; see `QuestionPool.work`."""
 
     on_start: Callable[[Callable[[], None]], None]
-    on_progress: Callable[[int, int | None], None]
+    on_progress: RowProgress
 
 
 class QuestionPool:
@@ -121,7 +122,7 @@ class QuestionPool:
         cpu_seconds: float,
         file_bytes: int,
         on_start: Callable[[Callable[[], None]], None],
-        on_progress: Callable[[int, int | None], None],
+        on_progress: RowProgress,
     ) -> bytes:
         """Do an operation in a process of its own, and return its answer; waits for it.
 

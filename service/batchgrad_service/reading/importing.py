@@ -1,6 +1,5 @@
 """Import a file of any format: write the arrays of its content to a directory, and describe it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +12,9 @@ from batchgrad_service.reading.formats.format import TableFormat
 from batchgrad_service.reading.formats.recognition import recognised
 from batchgrad_service.reading.formats.registry import FORMATS
 from batchgrad_service.reading.repeated_ids import repeated_ids
+from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.reading.table_content import write_content, write_table
 from batchgrad_service.reading.table_source import TableSource
-
-Progress = Callable[[int, int | None], None]
-"""Called with the rows that are done, and the number of all rows if it is known."""
 
 
 def import_file(
@@ -26,7 +23,7 @@ def import_file(
     directory: Path,
     *,
     max_bytes: int,
-    progress: Progress,
+    progress: RowProgress,
 ) -> Content:
     """Write the arrays of the file at `path` to `directory`, and describe them.
 
@@ -65,7 +62,7 @@ def import_table(
     directory: Path,
     *,
     max_bytes: int,
-    progress: Progress,
+    progress: RowProgress,
 ) -> Content:
     """Import the rows of `source`; reads them twice, so a row is half done after the first time."""
     rows = source.rows

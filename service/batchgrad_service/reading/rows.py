@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from batchgrad.contract.tables import Column, ColumnRole, Table, TextOptions
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.reading.columns.roles import listed, unknown
+from batchgrad_service.reading.columns.roles import unknown
 from batchgrad_service.reading.table_source import TableSource
 from batchgrad_service.reading.values.column_arrays import as_text, fixed_bytes
 from batchgrad_service.reading.values.pieces import Piece, Reader
@@ -112,5 +112,5 @@ def _missing_column(column: Column, names: Sequence[str]) -> InvalidError:
         f"The file has no column {column.name}, the dataset's {column.role} ({column.kind}): "
         f"{unknown(column.name, names)} Add it, under the same heading."
         if names
-        else f"The file has no columns: expected {listed([column.name])}.",
+        else f"The file has no columns: expected {column.name}.",
     )

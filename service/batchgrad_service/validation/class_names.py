@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from batchgrad.contract import Dataset
-
-_SHOWN = 10
+from batchgrad.parsing.wording import listed
 
 
 def names_of(dataset: Dataset) -> list[str] | None:
@@ -21,5 +20,4 @@ def range_of(classes: int, names: Sequence[str] | None) -> str:
     """All classes: `0 to 2`, or `other, setosa, virginica`."""
     if names is None:
         return f"0 to {classes - 1}"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return listed(names)

@@ -165,7 +165,7 @@ class _Displays:
     def show(self, job: "Job") -> None:
         """Show the current state of a job."""
         from batchgrad.contract import TERMINAL
-        from batchgrad.display.progress import JobDisplay
+        from batchgrad.display.live.job import JobDisplay
 
         if self.job is None or self.job.id != job.id:
             self._close()

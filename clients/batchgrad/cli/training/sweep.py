@@ -116,7 +116,7 @@ def _follow(
 ) -> "tuple[list[Job], int]":
     """The jobs at their ends, and 0; or as they are when following stops, and the exit code."""
     from batchgrad.contract import TERMINAL
-    from batchgrad.display.tables.sweep import SweepDisplay
+    from batchgrad.display.live.sweep import SweepDisplay
     from batchgrad.errors import NotFinished
 
     code = NOT_FINISHED

@@ -29,7 +29,7 @@ def watch(
     Ends when the job is paused, since only a user resumes it. `lasting`: the job goes on when
     following stops, because its service does.
     """
-    from batchgrad.display.progress import JobDisplay
+    from batchgrad.display.live.job import JobDisplay
     from batchgrad.errors import JobFailed, NotFinished
     from batchgrad.http.following import succeeded
 

@@ -1,1 +1,1 @@
-"""Data on their way to the service, and what was taken of them."""
+"""What was taken of data, and what a job says of them."""

@@ -1,83 +1,12 @@
-"""The jobs of a sweep: live on a terminal, a line for each end elsewhere, and sorted at the end."""
+"""The results of a sweep's jobs, the best first."""
 
-import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
-from batchgrad.contract import TERMINAL, VALIDATION_FIGURES, Job
-from batchgrad.display.numbers import learned
+from batchgrad.contract import VALIDATION_FIGURES, Job
 from batchgrad.display.tables import columns
 
-MOST_ROWS = 15
 FIGURES = (*VALIDATION_FIGURES, "loss")
-
-
-class SweepDisplay:
-    """Shows jobs while they change; a context manager, fed by `update`."""
-
-    def __init__(self, keys: Sequence[str], stream: TextIO | None = None) -> None:
-        self._keys = keys
-        self._stream = stream or sys.stderr
-        self._ended: set[str] = set()
-        self._live: Live | None = None
-        if self._stream.isatty():
-            console = Console(file=self._stream, markup=False, highlight=False, emoji=False)
-            self._live = Live(console=console, refresh_per_second=8)
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def update(self, jobs: Sequence[Job]) -> None:
-        """Show the current states of the jobs."""
-        if self._live is not None:
-            self._live.update(self._drawn([job for job in jobs if job.status not in TERMINAL]))
-        for job in jobs:
-            if job.status in TERMINAL and job.id not in self._ended:
-                self._ended.add(job.id)
-                self.note(f"{len(self._ended)} of {len(jobs)} ended: {self._line(job)}")
-
-    def note(self, text: str) -> None:
-        """Write a line, above the live display if there is one."""
-        if self._live is not None:
-            self._live.console.print(text)
-        else:
-            print(text, file=self._stream, flush=True)
-
-    def _line(self, job: Job) -> str:
-        row = columns.values(job)
-        values = [f"{key} {columns.cell(key, row)}" for key in self._keys]
-        figures = [f"{name} {value}" for name, value in learned(job) if "loss" in name]
-        return "  ".join([job.id, *values, job.status, *figures])
-
-    def _drawn(self, jobs: Sequence[Job]) -> RenderableType:
-        """The jobs that have not ended: the first MOST_ROWS, and how many more there are."""
-        drawn = Table.grid(padding=(0, 1))
-        for job in jobs[:MOST_ROWS]:
-            drawn.add_row(
-                ProgressBar(total=max(job.steps_planned, 1), completed=job.step, width=24),
-                Text(self._line(job)),
-            )
-        if len(jobs) > MOST_ROWS:
-            drawn.add_row(Text(""), Text(f"and {len(jobs) - MOST_ROWS} more"))
-        return drawn
 
 
 def result(job: Job, keys: Sequence[str]) -> dict[str, Any]:

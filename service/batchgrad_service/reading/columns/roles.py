@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from batchgrad.contract.tables import ColumnRole, MissingRule, TableOptions
 from batchgrad.parsing.suggestions import suggest
+from batchgrad.parsing.wording import listed
 from batchgrad_service.problems import InvalidError
 
 _LIKELY_TARGETS = ("target", "label", "labels", "class", "y", "outcome", "churn", "churned")
@@ -53,8 +54,8 @@ def assign(names: Sequence[str], options: TableOptions) -> Roles:
     if not inputs:
         raise InvalidError.field(
             "/table",
-            f"No column is left as an input: the file has only {listed(names)}, and each has "
-            "another role or is dropped. Drop fewer columns.",
+            f"No column is left as an input: the file has only {listed(names, _SHOWN)}, and each "
+            "has another role or is dropped. Drop fewer columns.",
         )
     others = {name: role for name, (_, role) in given.items() if role is not None}
     in_order = {name: (others | inputs)[name] for name in names if name in others | inputs}
@@ -73,18 +74,12 @@ def missing_rule(options: TableOptions, name: str) -> MissingRule:
     return options.missing
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence; of many the first."""
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
-
-
 def unknown(name: str, names: Sequence[str]) -> str:
     """Say that there is no such column, and which was probably meant."""
     same = [each for each in names if each.strip().lower() == name.strip().lower()]
     meant = same[0] if same else suggest(name, names)
     hint = f"; did you mean {meant}?" if meant else "."
-    return f"there is no such column{hint} The columns are {listed(names)}."
+    return f"there is no such column{hint} The columns are {listed(names, _SHOWN)}."
 
 
 def _given(options: TableOptions) -> Iterator[tuple[str, str, ColumnRole | None, str]]:
@@ -112,7 +107,7 @@ def _no_target(names: Sequence[str], given: dict[str, tuple[str, ColumnRole | No
     return InvalidError.field(
         "/table/target",
         f"Which column is to be predicted? Give --target COLUMN, for example --target {likely}. "
-        f"The columns are {listed(names)}.",
+        f"The columns are {listed(names, _SHOWN)}.",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from batchgrad.contract.tables import TableOptions
+from batchgrad.parsing.wording import listed
 from batchgrad_service.reading.columns.facts import Facts
 from batchgrad_service.reading.columns.kinds import Found, Kinds, refused
 from batchgrad_service.reading.values.texts import TRUE
@@ -143,10 +144,9 @@ def _doubts(facts: Facts, names: dict[str, int]) -> Iterator[str]:
         return
     few = [f"{name} ({count})" for name, count in present.items() if count < FEW_ROWS]
     if few:
-        more = f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else ""
         yield (
             f"Some classes of the target {facts.name} have few rows: "
-            f"{', '.join(few[:_SHOWN])}{more}. They can hardly be learned, and may be missing "
+            f"{listed(few, _SHOWN)}. They can hardly be learned, and may be missing "
             "among the validation rows: join them with others, or collect more."
         )
 

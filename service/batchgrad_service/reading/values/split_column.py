@@ -1,5 +1,6 @@
-"""A column that names each row's set: training, validation or test."""
+"""Words that name a row's set: of a column's values, and of folders of pictures."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,19 +8,32 @@ import numpy.typing as npt
 
 from batchgrad_workers.data.dataset import SPLIT_SETS
 
-_WORDS = {
-    "training": ("training", "train", "fit", "false", "no", "f", "n", "0"),
-    "validation": ("validation", "validate", "valid", "val", "dev", "true", "yes", "t", "y", "1"),
+_NAMES = {
+    "training": ("training", "train", "fit"),
+    "validation": ("validation", "validate", "valid", "val", "dev"),
     "test": ("test", "testing", "holdout", "held-out"),
 }
-_SETS = {word: SPLIT_SETS.index(name) for name, words in _WORDS.items() for word in words}
+_TRUTHS = {
+    "training": ("false", "no", "f", "n", "0"),
+    "validation": ("true", "yes", "t", "y", "1"),
+}
+
+
+def _numbers(words: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    return {word: SPLIT_SETS.index(name) for name, each in words.items() for word in each}
+
+
+NAMES = _numbers(_NAMES)
+"""The number of the set that a word names, in lower case."""
+
+_WORDS = NAMES | _numbers(_TRUTHS)
 
 EXPECTED = "train, validation or test (or true for validation, false for training)"
 
 
 def set_of(word: str) -> int | None:
-    """The number of the set that `word` names, None if it names none."""
-    return _SETS.get(word.strip().lower())
+    """The number of the set that a column's value names, None if it names none."""
+    return _WORDS.get(word.strip().lower())
 
 
 def sets(words: Any) -> npt.NDArray[np.uint8]:

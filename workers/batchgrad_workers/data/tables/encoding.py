@@ -53,7 +53,7 @@ class TableEncoding:
         rows = table or encoding.table
         own = {column.name: column for column in encoding.table.inputs}
         found = {column.name: index for index, column in enumerate(rows.inputs)}
-        inputs = _by_column(encoding)
+        inputs = encoding.by_column
         for name in inputs:
             if name not in found:
                 raise TableMismatch(_missing(name, rows))
@@ -150,7 +150,7 @@ class TableEncoding:
     def _expectations(self) -> Iterator[tuple[int, bool, Integers | None]]:
         """Per used column: its number, whether it has gaps, codes that the training rows had."""
         own = {column.name: column for column in self.encoding.table.inputs}
-        inputs = _by_column(self.encoding)
+        inputs = self.encoding.by_column
         for index, column in enumerate(self.table.inputs):
             if column.name not in inputs:
                 continue
@@ -159,14 +159,6 @@ class TableEncoding:
             texts = column.categories
             codes = None if texts is None else [n for n, text in enumerate(texts) if text in known]
             yield index, expects, None if codes is None else np.array(codes, np.int64)
-
-
-def _by_column(encoding: Encoding) -> dict[str, list[tuple[int, EncodedInput]]]:
-    """Each column's inputs with their numbers."""
-    found: dict[str, list[tuple[int, EncodedInput]]] = {}
-    for index, each in enumerate(encoding.inputs):
-        found.setdefault(each.column, []).append((index, each))
-    return found
 
 
 def _places(inputs: list[tuple[int, EncodedInput]], texts: list[str]) -> list[int]:

@@ -5,22 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from batchgrad.contract.operations import PICTURE_SUFFIXES
 from batchgrad_service.datasets.careful_zip import refused_compression
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.reading.values.split_column import NAMES
 
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
-)  # fmt: skip
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-_SETS = {
-    "train": 0,
-    "training": 0,
-    "val": 1,
-    "valid": 1,
-    "validation": 1,
-    "test": 2,
-    "testing": 2,
-}
 _MOST_BYTES = 2**26
 _LONGEST_NAME = 1024
 _REMEDY = "put the pictures of each class in a folder of its own, as in cat/1.png and dog/2.png"
@@ -53,8 +43,8 @@ def listing(archive: zipfile.ZipFile, *, with_targets: bool) -> Listing:
         return Listing(pictures, (), None, None)
     paths = _below_common_folder([PurePosixPath(name).parts for name in sorted(found)])
     sets = None
-    if all(len(path) > 2 and path[0].lower() in _SETS for path in paths):
-        sets = [_SETS[path[0].lower()] for path in paths]
+    if all(len(path) > 2 and path[0].lower() in NAMES for path in paths):
+        sets = [NAMES[path[0].lower()] for path in paths]
         paths = [path[1:] for path in paths]
     for info, path in zip(pictures, paths, strict=True):
         if len(path) < 2:
@@ -105,8 +95,10 @@ def _check(info: zipfile.ZipInfo, name: str, parts: Sequence[str]) -> None:
             f"the name must be a path of at most {_LONGEST_NAME} bytes without .. and without / "
             "in front: zip the folder again"
         )
-    elif PurePosixPath(name).suffix.lower() not in SUFFIXES:
-        problem = f"it is no picture by its name ({', '.join(SUFFIXES)}): remove it from the zip"
+    elif PurePosixPath(name).suffix.lower() not in PICTURE_SUFFIXES:
+        problem = (
+            f"it is no picture by its name ({', '.join(PICTURE_SUFFIXES)}): remove it from the zip"
+        )
     elif info.flag_bits & 1:
         problem = "it is encrypted: zip the folder without a password"
     elif kind := refused_compression(info):

@@ -1,22 +1,20 @@
 """Show a job's progress on stderr: a live display on a terminal, lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from batchgrad.contract import TERMINAL, Job
+from batchgrad.display.live.display import LiveDisplay
 from batchgrad.display.numbers import learned, place
 
 
-class JobDisplay:
+class JobDisplay(LiveDisplay):
     """Shows a job while it changes; a context manager, fed by `update`.
 
     Without a terminal it writes nothing, or with `lines_every_epochs` or `lines_every_seconds` a
@@ -31,30 +29,12 @@ class JobDisplay:
         lines_every_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = stream or sys.stderr
+        super().__init__(stream)
         self._lines_every_epochs = lines_every_epochs
         self._lines_every_seconds = lines_every_seconds
         self._clock = clock
         self._started = clock()
-        self._live: Live | None = None
         self._shown: tuple[str, int] | None = None
-        if self._stream.isatty():
-            console = Console(file=self._stream, markup=False, highlight=False, emoji=False)
-            self._live = Live(console=console, refresh_per_second=8)
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, job: Job) -> None:
         """Show the current state of the job."""
@@ -70,13 +50,6 @@ class JobDisplay:
         if (job.status, turn) != self._shown:
             self._shown = (job.status, turn)
             print(line(job), file=self._stream, flush=True)
-
-    def note(self, text: str) -> None:
-        """Write a line, above the live display if there is one."""
-        if self._live is not None:
-            self._live.console.print(text)
-        else:
-            print(text, file=self._stream, flush=True)
 
 
 def drawn(job: Job) -> RenderableType:
