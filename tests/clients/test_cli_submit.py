@@ -63,6 +63,7 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
         "shortcuts": ["averaged_error"],
         "gradient_bytes": 2600,
         "memory_bytes": 100_000_000,
+        "classes": None,
         "warnings": [],
     }
     script = kit.Script(kit.answer(200, plan))
