@@ -14,7 +14,7 @@ from pathlib import Path
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.questions import process
 from batchgrad_service.questions.kinds import OPERATIONS
-from batchgrad_service.reading.importing import Progress
+from batchgrad_service.reading.row_progress import RowProgress
 
 
 def hang() -> None:
@@ -60,7 +60,7 @@ DEEDS: dict[str, Callable[[], None]] = {
 }
 
 
-def _do(body: bytes, progress: Progress) -> bytes:
+def _do(body: bytes, progress: RowProgress) -> bytes:
     task = json.loads(body)
     if task["do"] == "write":
         write(task["path"])
