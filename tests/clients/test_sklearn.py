@@ -16,8 +16,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 
 import batchgrad
-from batchgrad import Client, Validation, errors
+from batchgrad import Client, Job, Validation, errors
 from batchgrad.sklearn import BatchgradClassifier, BatchgradRegressor
+from batchgrad.sklearn.forward import outputs_by_service
 from batchgrad.sklearn.training import service_of
 
 RANDOM = np.random.default_rng(0)
@@ -90,6 +91,47 @@ def test_a_regressor_with_weights_stops_early(service: Client) -> None:
     np.testing.assert_allclose(model.predict(INPUTS), targets, atol=1e-3)
     assert model.n_iter_ < 500
     assert model.score(INPUTS, targets) > 0.999
+
+
+def test_without_the_workers_the_service_predicts(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = np.where(INPUTS[:, 0] > 0, "above", "below")
+    model = BatchgradClassifier((4,), epochs=2, standardize=True, client=service)
+    model.fit(INPUTS, names)
+    many = np.resize(INPUTS, (40_000, 3))  # sent as a file, the others as JSON
+
+    def answers() -> list[Any]:
+        found = [model.decision_function(INPUTS)]
+        return [*found, *(model.predict_proba(inputs) for inputs in (INPUTS, many))]
+
+    own, named = answers(), model.predict(INPUTS)
+    monkeypatch.setitem(sys.modules, "batchgrad_workers.nn.network", None)
+    for found, expected in zip(answers(), own, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    assert (model.predict(INPUTS) == named).all()
+    service.delete(model.job_.id)
+    with pytest.raises(errors.BatchgradError, match=model.job_.id):
+        model.predict(INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "prediction", "expected"),
+    [
+        ("squared_error", [2.5, -1.0], [[2.5], [-1.0]]),
+        ("squared_error", [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]),
+        ("sigmoid_cross_entropy", [0.5, 0.75], [[0.0], [np.log(3)]]),
+    ],
+)
+def test_outputs_of_the_service_are_the_network_s(
+    kit: Any, loss: str, prediction: list[Any], expected: list[list[float]]
+) -> None:
+    answer = {"prediction": prediction, "parameters_digest": "sha256:0", "parameters_step": 1}
+    job = kit.job()
+    job["spec"]["loss"] = loss
+    with kit.Script(kit.answer(200, answer)).client() as client:
+        found = outputs_by_service(client, Job.model_validate(job), np.ones((2, 3)))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_clone_has_the_same_client_and_seed(service: Client) -> None:

@@ -14,7 +14,7 @@ from batchgrad.client import Client
 from batchgrad.contract import Loss
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing import arguments
-from batchgrad.sklearn.forward import arrays, outputs
+from batchgrad.sklearn.forward import arrays, outputs, outputs_by_service
 from batchgrad.sklearn.training import service_of, train
 
 _AUTO_BATCH = 256
@@ -141,10 +141,16 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         return [*layers, {"kind": "linear", "out_features": outputs}]
 
     def _outputs(self, inputs: Any) -> Any:
-        """The network's outputs (n, outputs)."""
+        """The network's outputs (n, outputs); by the service if the workers' package is missing.
+
+        Logits of the service are less a constant of each row.
+        """
         check_is_fitted(self)
         checked = validate_data(self, inputs, dtype=_FLOATS, reset=False)
-        return outputs(self.job_.spec.model, self.parameters_, checked)
+        try:
+            return outputs(self.job_.spec.model, self.parameters_, checked)
+        except ModuleNotFoundError:
+            return outputs_by_service(service_of(self.client), self.job_, checked)
 
 
 def _described(kind: str, attribute: str = "") -> str:

@@ -17,6 +17,7 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.arrays import numbers
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import AnyArray, StoredDataset
+from batchgrad_workers.data.tables.fitting import gap_filling
 
 BATCH_NUMBERS = 2**20
 """Most input numbers in a batch of a dataset: 8 MB as float64."""
@@ -225,11 +226,13 @@ def _renumbered(targets: AnyArray, names: list[str], classes: list[str] | None) 
 
 def _unfamiliar(network: TrainedNetwork, gaps: Integers, unknown: Integers) -> Iterator[str]:
     table = network.table
-    for index, column in enumerate(table.inputs if table else ()):
+    if table is None:
+        return
+    for index, column in enumerate(table.inputs):
         if gaps[index]:
             yield (
                 f"Column {column.name} has {gaps[index]} gaps, but the job's training rows had "
-                "none: they count as the training rows' mean, or as no category."
+                f"none: they count as {gap_filling(column, table.constant)}."
             )
         if unknown[index]:
             yield (
