@@ -83,6 +83,25 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page) -> None:
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
 
+def test_an_ended_job_trains_on_from_its_page_or_from_elsewhere(
+    page: Page, running: Running
+) -> None:
+    submit(page, name="longer", epochs="2", workers="0")
+    state, progress = page.locator("h1 .state"), page.locator("#head progress")
+    expect(state).to_have_text("succeeded")
+    page.get_by_label("more epochs").fill("3")
+    page.get_by_role("button", name="Train on").click()
+    expect(progress).to_have_attribute("max", "30")
+    expect(progress).to_have_attribute("value", "30")
+    expect(state).to_have_text("succeeded")
+    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 30")
+    running.client.resume(page.url.rpartition("/")[2], more_epochs=2)
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(progress).to_have_attribute("value", "42")
+    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 42")
+    expect(page.get_by_role("button", name="Train on")).to_be_visible()
+
+
 def test_the_list_follows_its_jobs(page: Page, running: Running) -> None:
     page.goto("/")
     job = running.client.submit(

@@ -8,8 +8,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from batchgrad_engine.messages import EngineEvent
+from batchgrad_service.reading.table_content import write_table
 from tests.service.building import checkpointed, create, npz, problem, push, report, row, started
 from tests.service.conftest import Bench
+from tests.workers.tables.table_rows import table_of
 
 Make = Callable[..., Bench]
 MARKUP = "<script>alert(1)</script>"
@@ -40,6 +42,21 @@ def test_pages_load_nothing_from_other_hosts_and_have_no_inline_code(
         assert not re.search(inline, answer.text), inline
     assert re.search(r"<title>[^<]+ · batchgrad</title>", answer.text)
     assert '<html lang="en">' in answer.text
+
+
+def test_a_job_s_page_shows_the_columns_and_classes_of_its_dataset(bench: Bench) -> None:
+    job_id = finished(bench)
+    assert "Classes:" not in bench.http.get(f"/jobs/{job_id}").text
+    other = finished(bench)
+    digest = bench.store.job_inputs(other).dataset_digest
+    content = bench.app.state.services.datasets.directory(digest)
+    content.mkdir(parents=True)
+    columns = [{"name": MARKUP, "kind": "number", "missing": 3, "missing_rule": "mean"}]
+    write_table(table_of(columns).model_copy(update={"classes": ["no", "yes"]}), content)
+    page = bench.http.get(f"/jobs/{other}").text
+    assert "Classes: no, yes" in page
+    assert "3, filled by mean" in page
+    assert MARKUP not in page
 
 
 def test_markup_in_user_text_is_escaped(bench: Bench) -> None:

@@ -1,17 +1,20 @@
 """The pages /, /jobs/{id}, /jobs/{id}/examples and /try."""
 
+from functools import lru_cache
+from pathlib import Path
 from typing import get_args
 
 import yaml
 from fastapi import APIRouter, Response
 
-from batchgrad.contract import ACTIVATIONS, EXAMPLE_NORM_BOUNDS, LOSSES, LedgerOrder
+from batchgrad.contract import ACTIVATIONS, EXAMPLE_NORM_BOUNDS, LOSSES, LedgerOrder, Table
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import dataset_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.charts import CHARTS
 from batchgrad_service.web.rendering import PageRoute, page
+from batchgrad_workers.data.dataset import stored_table
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 EVENTS_SHOWN = 30
@@ -37,6 +40,7 @@ def read_job(job_id: str, services: ServicesDep) -> Response:
         events=events,
         last_event=last_event,
         checkpoints=services.store.checkpoints(job_id),
+        table=_table(job_id, services),
         spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
         charts=CHARTS,
         norm_bounds=EXAMPLE_NORM_BOUNDS,
@@ -68,6 +72,20 @@ def read_examples(
         sort_keys=get_args(LedgerOrder),
         pictures=ledger is not None and _have_pictures(job_id, services),
     )
+
+
+def _table(job_id: str, services: Services) -> Table | None:
+    """Columns and classes of the job's dataset; None if it has none, or was deleted."""
+    digest = services.store.job_inputs(job_id).dataset_digest
+    try:
+        return _known_table(services.datasets.directory(digest))
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _known_table(content: Path) -> Table:
+    return stored_table(content)  # a content never changes
 
 
 def _have_pictures(job_id: str, services: Services) -> bool:

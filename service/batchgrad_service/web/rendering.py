@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
+from batchgrad.display.data.dataset_table import COLUMN_HEADING, column_cells
 from batchgrad.display.events import sentence
 from batchgrad.display.numbers import NONE, best, number, percent, place, validation_figures
 from batchgrad_service.http.links import ROOT, root_of
@@ -47,6 +48,7 @@ _templates = Environment(
 )
 _templates.filters |= {
     "best": best,
+    "column_cells": column_cells,
     "number": number,
     "percent": percent,
     "place": place,
@@ -58,6 +60,7 @@ _templates.filters |= {
 _templates.globals |= {
     "plotly": PLOTLY,
     "plotly_style_ids": plotly_style_ids,
+    "COLUMN_HEADING": COLUMN_HEADING,
     "FIGURES": FIGURES,
     "TERMINAL": TERMINAL,
 }

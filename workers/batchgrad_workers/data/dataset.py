@@ -48,8 +48,7 @@ class StoredDataset:
     def open(cls, directory: Path) -> "StoredDataset":
         """Map the .npy files in `directory`."""
         arrays = stored_arrays(directory)
-        encoded = arrays.get("table")
-        table = None if encoded is None else Table.model_validate_json(encoded.tobytes())
+        table = stored_table(directory) if "table" in arrays else None
         return cls(
             inputs=arrays["inputs"],
             targets=arrays["targets"],
@@ -79,6 +78,11 @@ class StoredDataset:
         if self.table is None:
             return self.inputs.shape[1:]
         return (sum(len(column.inputs) for column in self.table.inputs),)
+
+
+def stored_table(directory: Path) -> Table:
+    """The columns and classes of a content. Raises FileNotFoundError if it has neither."""
+    return Table.model_validate_json(_mapped(directory / "table.npy").tobytes())
 
 
 def stored_arrays(directory: Path) -> dict[str, AnyArray]:

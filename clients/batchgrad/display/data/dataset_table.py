@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from batchgrad.contract import Column, Dataset, Table
 
+COLUMN_HEADING = ["column", "role", "kind", "gaps", "values", "inputs"]
 _SHOWN = 4
 _LONGEST = 40
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,26 +26,19 @@ def show_table(dataset: "Dataset") -> None:
     of = dataset.table
     if of.columns:
         say("")
-        table(
-            ["column", "role", "kind", "gaps", "values", "inputs"],
-            [
-                [
-                    column.name,
-                    column.role,
-                    column.kind,
-                    _gaps(column, of),
-                    _values(column),
-                    _inputs(column),
-                ]
-                for column in of.columns
-            ],
-        )
+        table(COLUMN_HEADING, [column_cells(column, of) for column in of.columns])
     if of.classes is not None:
         say(f"Classes: {_some(of.classes)}.")
     if of.dropped:
         say(f"Not used: {_some(of.dropped)}.")
     for warning in of.warnings:
         say(f"Warning: {warning}")
+
+
+def column_cells(column: "Column", of: "Table") -> list[str]:
+    """What was taken of a column of the table `of`, under COLUMN_HEADING."""
+    gaps, values = _gaps(column, of), _values(column)
+    return [column.name, column.role, column.kind, gaps, values, _inputs(column)]
 
 
 def _gaps(column: "Column", of: "Table") -> str:

@@ -3,7 +3,7 @@ import { History } from "./history.js";
 import { atMostEvery, refresh } from "./live.js";
 import { locate } from "./service.js";
 
-const { job, liveJob, lastEvent, batchSize, normBounds } = document.getElementById("charts").dataset;
+const { job, batchSize, normBounds } = document.getElementById("charts").dataset;
 const history = new History(job);
 const bounds = JSON.parse(normBounds);
 const PHASES = ["shard", "compute", "reduce", "update", "compare", "checkpoint"];
@@ -113,7 +113,8 @@ const append = atMostEvery(500, async () => { await history.append(); show(); })
 const redo = atMostEvery(1000, refresh);
 
 // Hidden pages close their stream: browsers limit the connections to one host.
-let stream = null, seen = Number(lastEvent), ended = liveJob === "false";
+const head = () => document.getElementById("head").dataset;
+let stream = null, seen = Number(head().lastEvent), ended = head().ended === "true";
 function follow() {
   if (ended || stream || document.hidden) return;
   stream = new EventSource(locate(`v1/jobs/${job}/events?after=${seen}`));
@@ -129,19 +130,44 @@ function follow() {
   }
 }
 function leave() { stream?.close(); stream = null; }
-document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
 
-document.addEventListener("click", async (event) => {
-  const action = event.target.closest("[data-do]")?.dataset.do;
-  if (!action) return;
-  if (action === "cancel" && !confirm("Cancel this job? It can't be resumed.")) return;
-  const answer = await fetch(locate(`v1/jobs/${job}/${action}`), { method: "POST" });
+// A job that has ended may be made longer, from here or elsewhere: then it has newer events.
+async function lookAgain() {
   await refresh();
+  if (!ended || Number(head().lastEvent) <= seen) return;
+  ended = false;
+  follow();
+}
+const look = atMostEvery(1000, lookAgain);
+const ENDED_SECONDS = 10;
+setInterval(() => { if (ended && !document.hidden) look(); }, ENDED_SECONDS * 1000);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) leave();
+  else if (ended) look();
+  else follow();
+});
+
+async function send(action, body) {
+  const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const request = { method: "POST", ...(body && json) };
+  const answer = await fetch(locate(`v1/jobs/${job}/${action}`), request);
+  await lookAgain();
   if (!answer.ok) {
     const refused = document.getElementById("refused");
     refused.textContent = (await answer.json()).detail;
     refused.hidden = false;
   }
+}
+document.addEventListener("click", (event) => {
+  const action = event.target.closest("[data-do]")?.dataset.do;
+  if (!action) return;
+  if (action === "cancel" && !confirm("Cancel this job? It ends at this step.")) return;
+  send(action);
+});
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "longer") return;
+  event.preventDefault();
+  send("resume", { more_epochs: document.getElementById("more-epochs").valueAsNumber });
 });
 
 await Promise.all([history.load(), ready]);
