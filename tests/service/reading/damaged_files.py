@@ -6,7 +6,6 @@ each file it writes the file to FOLDER, so that a file that kills it can be look
 """
 
 import json
-import resource
 import shutil
 import struct
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchgrad_service.problems import InvalidError, TooLargeError
-from batchgrad_workers.system.process_memory import at_most
+from batchgrad_workers.system.process_memory import at_most, peak_resident_bytes
 from tests.service.reading.files import as_arrow, as_parquet, picture, read_all, zipped
 from tests.service.uploads import npz
 
@@ -201,7 +200,7 @@ def main() -> None:
     with at_most(LIMIT_BYTES):
         for name, content, options in files(seed, count):
             seen[outcome(folder, name, content, options)] += 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_resident_bytes()
     print(json.dumps({**seen, "peak_bytes": peak}))  # noqa: T201 (to the test)
 
 

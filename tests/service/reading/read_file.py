@@ -4,7 +4,6 @@ Prints JSON: the rows, or the problem's detail, and the peak of the process's me
 """
 
 import json
-import resource
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.formats.format import TableFormat
 from batchgrad_service.reading.formats.recognition import recognised
 from batchgrad_service.reading.formats.registry import FORMATS
-from batchgrad_workers.system.process_memory import at_most
+from batchgrad_workers.system.process_memory import at_most, peak_resident_bytes
 from tests.service.reading.uploaded import uploaded
 
 
@@ -28,7 +27,7 @@ def main() -> None:
             told["rows"] = sum(batch.num_rows for batch in format_.open(path, file).batches())
         except InvalidError as problem:
             told["problem"] = problem.detail
-    told["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    told["peak_bytes"] = peak_resident_bytes()
     print(json.dumps(told))  # noqa: T201 (to the test)
 
 

@@ -14,6 +14,16 @@ def resident_bytes() -> int:
     return _pages(1) * _PAGE_BYTES
 
 
+def peak_resident_bytes() -> int:
+    """The most bytes of memory that were resident since this program began.
+
+    getrusage's ru_maxrss counts those of the process that started it, too.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak) * 1024
+
+
 @contextmanager
 def at_most(more_bytes: int) -> Iterator[None]:
     """Within the block, allocations beyond `more_bytes` above the current use raise MemoryError.
