@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_a_failed_demo_prints_an_error(kit: Any) -> None:
         demo.train(
             demo.spec(0, None, 3), lambda _: None, data=few_digits, service=service_of(script)
         )
+
+
+def test_a_demo_without_time_to_end_is_gone(
+    kit: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = kit.Script(
+        kit.answer(201, kit.DATASET), kit.answer(201, kit.job()), kit.answer(200, kit.job())
+    )
+    train = partial(demo.train, data=few_digits, service=service_of(script))
+    monkeypatch.setattr(demo, "train", train)
+    done = run(kit.Script(), "demo", "--workers", "0", "--timeout", "0")
+    assert done.exit_code == 101
+    assert "The time was over while job job_1 was running" in done.stderr
+    assert "its private service is gone" in done.stderr
+    assert "goes on" not in done.stderr
 
 
 def test_ctrl_c_cancels_the_job_before_the_service_stops(kit: Any) -> None:

@@ -130,7 +130,7 @@ def without_services(monkeypatch: pytest.MonkeyPatch, kit: Any) -> None:
     """Replace the functions that use a service by functions with fixed results."""
     job = Job.model_validate(kit.job(status="succeeded"))
     result = demo.Result(job, StepRow.model_validate(kit.STEP))
-    monkeypatch.setattr(demo, "train", lambda *_: result)
+    monkeypatch.setattr(demo, "train", lambda *_, **__: result)
     variant = compare.Variant("mean_gradient", job, 0.5, 0.25, [(1, 0.5, 1.0)])
     monkeypatch.setattr(compare, "compare", lambda *_, **__: iter([variant]))
     monkeypatch.setattr(leftovers, "collect", lambda *_, **__: ([], True))

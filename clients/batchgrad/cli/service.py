@@ -13,6 +13,7 @@ from batchgrad.cli.common import Output, connect, write
 from batchgrad.cli.errors import message
 from batchgrad.cli.gc import gc
 from batchgrad.cli.service_package import service_module, service_settings
+from batchgrad.cli.training.service import WaitTimeout, ending_with_the_service
 from batchgrad.display.terminal import properties, say
 from batchgrad.errors import BatchgradError
 from batchgrad.timeouts import Deadline
@@ -48,6 +49,7 @@ def demo(
     epochs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Passes over the training examples.")
     ] = 30,
+    timeout: WaitTimeout = None,
     output: Output = "table",
 ) -> None:
     """Train a small network on handwritten digits.
@@ -59,7 +61,9 @@ def demo(
     """
     from batchgrad.user_machine import demo as digits_demo
 
-    result = digits_demo.train(digits_demo.spec(workers, threads, epochs), say)
+    with ending_with_the_service():
+        spec = digits_demo.spec(workers, threads, epochs)
+        result = digits_demo.train(spec, say, timeout=timeout)
     typed = digits_demo.command(Path(sys.executable), os.environ.get("PATH", ""), Path.cwd())
     typer.echo(digits_demo.report(result, typed), err=output != "table")
     if output != "table":

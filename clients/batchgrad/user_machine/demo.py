@@ -62,12 +62,14 @@ def train(
     job_spec: dict[str, Any],
     note: Callable[[str], None],
     *,
+    timeout: float | None = None,
     data: Callable[[], tuple[Any, Any]] = digits,
     service: Callable[[], AbstractContextManager[Client]] = private_service,
 ) -> Result:
     """Train in a private service that is gone afterwards; Ctrl-C cancels (JobCancelled).
 
-    Raises JobFailed or JobCancelled, or Unavailable when something is not installed.
+    Raises JobFailed, JobCancelled, NotFinished `timeout` seconds after the job was submitted, or
+    Unavailable when something is not installed.
     """
     inputs, targets = data()
     note("Starting a private service …")
@@ -76,7 +78,7 @@ def train(
         job = client.submit(job_spec)
         try:
             with JobDisplay(lines_every_epochs=5) as display:
-                for current in client.watch(job.id):
+                for current in client.watch(job.id, timeout=timeout):
                     display.update(current)
                     job = current
         except KeyboardInterrupt as interrupt:

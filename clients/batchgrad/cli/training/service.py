@@ -40,13 +40,20 @@ def running_or_private(ctx: typer.Context, *, private: bool) -> "Iterator[Client
         with connect(ctx) as client:
             yield client
         return
-    from batchgrad.errors import NotFinished
     from batchgrad.user_machine.private_service import private_service
 
     say("Starting a private service …")
+    with ending_with_the_service(), private_service() as client:
+        yield client
+
+
+@contextmanager
+def ending_with_the_service() -> "Iterator[None]":
+    """Say of a job that had no time to end that it is gone, since its private service is."""
+    from batchgrad.errors import NotFinished
+
     try:
-        with private_service() as client:
-            yield client
+        yield
     except NotFinished as error:
         job = error.job
         raise NotFinished(
