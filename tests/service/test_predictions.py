@@ -229,18 +229,26 @@ def test_numbers_have_r2_rmse_and_weights_count(bench: Bench) -> None:
     assert found.accuracy is None
 
 
-def test_the_last_parameters_on_request(trained: tuple[Bench, Job]) -> None:
-    bench, job = trained
-    inputs = bench.store.checkpoints(job.id)
-    assert job.last_parameters_digest is not None
-    rows = [{"age": 40, "color": "red", "since": "2024-03-05"}]
+def test_the_best_parameters_and_the_last_ones_on_request(bench: Bench) -> None:
+    random = np.random.default_rng(0)
+    inputs, targets = random.normal(size=(24, 30)), random.integers(0, 2, 24)  # to overfit
+    assert bench.http.put("/v1/datasets/d", content=npz(inputs=inputs, targets=targets)).is_success
+    changes = {"standardize": False, "precision": "float64", "validation_fraction": 0.5}
+    job = train(bench, "d", 2, optimizer={"kind": "adam", "learning_rate": 0.3}, **changes)
+    [stored, *_] = bench.store.checkpoints(job.id)
+    snapshot = read(bench.app.state.services.job_directory(job.id) / stored.file)
+    assert snapshot.best is not None
+    assert snapshot.best.evaluation.step < snapshot.step
 
-    answer = bench.http.post(
-        f"/v1/jobs/{job.id}/predictions", json={"rows": rows, "which": "last"}
-    ).json()
-
-    assert answer["parameters_digest"] == job.last_parameters_digest
-    assert answer["parameters_step"] == inputs[0].checkpoint.step
+    for which, step, digest, parameters in (
+        ("last", snapshot.step, job.last_parameters_digest, snapshot.parameters),
+        (None, snapshot.best.evaluation.step, job.parameters_digest, snapshot.best.parameters),
+    ):
+        body = {"inputs": inputs.tolist(), **({"which": which} if which else {})}
+        answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json=body).json()
+        assert (answer["parameters_digest"], answer["parameters_step"]) == (digest, step)
+        expected = softmax(inputs @ parameters["0.weight"].T + parameters["0.bias"], axis=1)
+        assert np.array(answer["probabilities"]) == pytest.approx(expected)
 
 
 def test_inputs_give_the_network_s_own_outputs(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from batchgrad.contract import UploadRequest
 from batchgrad_service.datasets import uploaded_files
 from batchgrad_service.datasets.uploaded_files import KEPT_SECONDS, UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
-from batchgrad_service.problems import InsufficientStorageError, InvalidError
+from batchgrad_service.problems import ConflictError, InsufficientStorageError, InvalidError
 from tests.service.building import problem
 from tests.service.conftest import Bench
 
@@ -79,7 +79,7 @@ def test_bytes_must_continue_where_the_file_ends(http: TestClient) -> None:
         assert wrong["code"] == "wrong_offset"
         assert "go on at 100" in wrong["detail"]
     assert "upload-offset" in problem(http.patch(PATH, content=b"x"), 422)["detail"]
-    assert problem(send(http, CONTENT, 100), 422)["code"] == "upload_too_long"
+    assert problem(send(http, CONTENT[99:], 100), 422)["code"] == "upload_too_long"
     assert http.get(PATH).json()["received"] == 100
     unknown = f"/v1/uploads/sha256:{'0' * 64}"
     assert problem(send(http, b"x", 0, unknown), 404)["code"] == "upload_not_found"
@@ -121,6 +121,8 @@ def test_a_wrong_digest_removes_the_file(bench: Bench, http: TestClient) -> None
     assert wrong["code"] == "wrong_digest"
     assert digest_of(b"x" * 5120) in wrong["detail"]
     assert names(bench) == []
+    begin(http)  # again, with the right bytes
+    assert send(http, CONTENT, 0).json()["received"] == 5120
 
 
 def test_two_clients_may_send_the_same_file(http: TestClient) -> None:
@@ -136,8 +138,10 @@ def test_two_clients_may_send_the_same_file(http: TestClient) -> None:
 def test_lengths_and_numbers_are_limited(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = make_bench(max_dataset_bytes=5000)
+    bench = make_bench(max_dataset_bytes=5119)
     assert "raise max_dataset_bytes" in problem(begin(bench.http), 413)["detail"]
+    assert begin(bench.http, bytes=5119).status_code == 201
+    assert bench.http.delete(PATH).status_code == 204
     monkeypatch.setattr(uploaded_files, "MAX_FILES", 2)
     assert [begin(bench.http, text).status_code for text in (b"1", b"2", b"3")] == [201, 201, 503]
     assert begin(bench.http, b"1").status_code == 200
@@ -155,6 +159,9 @@ class Files:
     def open(self) -> UploadedFiles:
         disk = DiskSpace([self.folder], 1000, free=lambda _: self.measure())
         return UploadedFiles(self.folder, disk, max_bytes=9000, clock=lambda: self.now)
+
+    def path(self, digest: str) -> Path:
+        return self.folder / "uploads" / digest.removeprefix("sha256:")
 
     def names(self) -> list[str]:
         return sorted(path.name[:4] for path in (self.folder / "uploads").iterdir())
@@ -179,6 +186,7 @@ def test_an_upload_goes_on_after_a_restart(files: Files) -> None:
     before.begin(request)
     before.append(DIGEST, 0, CONTENT[:3000])
     after = files.open()
+    files.free = 1000 + 2120  # enough for the rest
     assert after.begin(request)[0].received == 3000
     after.append(DIGEST, 3000, CONTENT[3000:])
     last = files.open()  # it ended before it had hashed the whole file
@@ -212,8 +220,32 @@ def test_unused_files_are_removed_after_a_day(files: Files) -> None:
     with opened.using(digest):
         opened.clean()
         assert files.names() == [digest[7:11]]
-    os.utime(files.folder / "uploads" / digest.removeprefix("sha256:"), (0, 0))
+    os.utime(files.path(digest), (0, 0))
     files.open().clean()
+    assert files.names() == []
+
+
+def test_each_use_keeps_a_file_for_another_day(files: Files) -> None:
+    opened = files.open()
+    path = files.path(put(opened, CONTENT))
+    os.utime(path, (50, 50))
+    assert opened.begin(UploadRequest(digest=DIGEST, bytes=5120))[0].received == 5120
+    assert path.stat().st_mtime > 50
+    os.utime(path, (50, 50))
+    with opened.using(DIGEST):
+        pass
+    assert path.stat().st_mtime > 50
+
+
+def test_a_file_is_read_while_it_is_there_and_stays_so_long(files: Files) -> None:
+    opened = files.open()
+    with pytest.raises(InvalidError, match="There is no upload"), opened.using(DIGEST):
+        pytest.fail("nothing is there")
+    assert files.names() == []
+    put(opened, CONTENT)
+    with opened.using(DIGEST), pytest.raises(ConflictError, match="An operation reads"):
+        opened.remove(DIGEST)
+    opened.remove(DIGEST)
     assert files.names() == []
 
 
@@ -221,13 +253,15 @@ def test_a_full_disk_first_loses_files_that_nobody_reads(files: Files) -> None:
     opened = files.open()
     first, second, third = (put(opened, text) for text in (b"1", b"2", b"3"))
     for age, digest in enumerate((third, second, first)):
-        os.utime(files.folder / "uploads" / digest.removeprefix("sha256:"), (100 - age, 100 - age))
+        os.utime(files.path(digest), (100 - age, 100 - age))
+    part = digest_of(b"part")
+    opened.begin(UploadRequest(digest=part, bytes=4))
     files.free = 1500
     opened.make_room(400)
-    assert len(files.names()) == 3
+    assert len(files.names()) == 4
     with opened.using(first), pytest.raises(InsufficientStorageError, match="has 0 MiB free"):
         opened.make_room(5120)
-    assert files.names() == [first[7:11]]
+    assert files.names() == sorted([first[7:11], part[7:11]])
     with pytest.raises(InsufficientStorageError):
         opened.begin(UploadRequest(digest=DIGEST, bytes=5120))
 
@@ -235,7 +269,7 @@ def test_a_full_disk_first_loses_files_that_nobody_reads(files: Files) -> None:
 def test_a_disk_that_frees_space_keeps_the_other_files(files: Files) -> None:
     opened = files.open()
     old, new = put(opened, b"1"), put(opened, b"2")
-    os.utime(files.folder / "uploads" / old.removeprefix("sha256:"), (100, 100))
+    os.utime(files.path(old), (100, 100))
     folder = files.folder / "uploads"
     files.measure = lambda: 10_000 if len(list(folder.iterdir())) == 1 else 1500
     opened.make_room(5120)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.reading.importing import import_table
+from batchgrad_service.reading.importing import import_file, import_table
 from batchgrad_service.reading.values.texts import NO_INSTANT, DateForm, instants
 from batchgrad_workers.data.dataset import StoredDataset
 from tests.service.reading.memory_tables import imported, request, text_table, typed_table
@@ -60,6 +60,22 @@ def test_progress_rises_to_the_number_of_rows(is_text: bool, tmp_path: Path) -> 
     assert seen[-1] == (4, 4)
     halves = [done for done, rows in seen if rows is not None]
     assert halves == sorted(halves)
+
+
+def test_options_of_columns_are_refused_for_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", inputs=np.ones((2, 1)), targets=np.ones(2))
+    asked = request(target="y")
+    with pytest.raises(InvalidError, match="target is about columns.*leave it out") as caught:
+        import_file(
+            tmp_path / "a.npz", asked, tmp_path, max_bytes=2**20, progress=lambda *_: None
+        )
+    assert caught.value.errors[0].pointer == "/table/target"
+
+
+def test_whole_numbers_are_names_without_a_point_or_an_exponent(tmp_path: Path) -> None:
+    table = typed_table({"a": [1, 2, 3], "y": ["u", "v", "u"], "i": [1e10, 3.0, 2.5]})
+    imported(table, tmp_path, target="y", id="i")
+    assert np.load(tmp_path / "ids.npy").tolist() == [b"10000000000", b"3", b"2.5"]
 
 
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:

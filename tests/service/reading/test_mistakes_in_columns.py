@@ -319,10 +319,11 @@ def test_the_message_names_place_and_remedy(mistake: Mistake, tmp_path: Path) ->
 
 
 def test_a_table_that_is_too_large_is_refused_before_it_is_written(tmp_path: Path) -> None:
-    table = text_table({"a": CODES, "y": YES})
-    with pytest.raises(TooLargeError, match=r"--drop columns.*max_dataset_bytes"):
-        import_table(table, request(target="y"), tmp_path, max_bytes=100, progress=lambda *_: None)
+    table = text_table({"a": "1 2", "y": "u v"})  # 2 float32 and 2 int64
+    with pytest.raises(TooLargeError, match=r"24 bytes.*--drop columns.*max_dataset_bytes"):
+        import_table(table, request(target="y"), tmp_path, max_bytes=23, progress=lambda *_: None)
     assert not list(tmp_path.iterdir())
+    import_table(table, request(target="y"), tmp_path, max_bytes=24, progress=lambda *_: None)
 
 
 def test_a_table_that_changes_between_the_readings_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from batchgrad.contract.tables import Table, TextOptions
@@ -18,13 +19,15 @@ COLUMNS = {
     "ok": "yes no yes",
     "kind": "setosa other setosa",
     "id": "a b c",
+    "note": "x y z",
     "w": "1 2 0.5",
 }
+OPTIONS: dict[str, Any] = {"target": "kind", "id": "id", "weight": "w", "drop": ["note"]}
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    content = imported(text_table(COLUMNS), tmp_path, target="kind", id="id", weight="w")
+    content = imported(text_table(COLUMNS), tmp_path, **OPTIONS)
     assert content.table is not None
     return content.table
 
@@ -50,6 +53,7 @@ def test_columns_are_found_by_name_and_typed_files_fit_too(table: Table) -> None
     source = typed_table(
         {
             "extra": [1],
+            "note": ["which the dataset dropped"],
             "ok": [False],
             "when": np.array(["2026-11-28"], "datetime64[us]"),
             "city": ["Bergen"],
@@ -66,6 +70,17 @@ def test_columns_are_found_by_name_and_typed_files_fit_too(table: Table) -> None
 def test_gaps_are_gaps(table: Table) -> None:
     source = text_table({"age": "NA", "city": "?", "when": [""], "ok": "null"})
     assert np.isnan(rows(source, table).inputs).all()
+
+
+def test_a_row_without_an_id_has_an_empty_one(table: Table) -> None:
+    hidden = pa.array(["ab", "c"]).buffers()  # Arrow may keep a text where it says null
+    hidden[0] = pa.py_buffer(bytes([0b10]))
+    ids = pa.Array.from_buffers(pa.string(), 2, hidden)
+    columns = {key: value.split(" ")[:2] for key, value in COLUMNS.items()}
+    source = MemoryTable(pa.table({**columns, "id": ids}), is_text=True)
+    found = rows(source, table)
+    assert found.ids is not None
+    assert found.ids.tolist() == [b"", b"c"]
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
