@@ -95,6 +95,10 @@ def test_another_content_needs_replace(bench: Bench, http: TestClient) -> None:
     assert first.dataset is not None
     assert replaced.dataset.digest != first.dataset.digest
     assert len(list((bench.data_dir / "datasets").iterdir())) == 1
+    again = http.put("/v1/datasets/d?replace=true", json={"file": {"upload": digest_of(FILE)}})
+    done = ended(lambda: Operation.model_validate(http.get(again.headers["Location"]).json()))
+    assert done.dataset is not None
+    assert done.dataset.digest == first.dataset.digest
 
 
 def test_a_file_that_cannot_be_read_fails_its_operation(bench: Bench, http: TestClient) -> None:
@@ -117,6 +121,18 @@ def test_an_import_needs_the_whole_upload(http: TestClient) -> None:
     assert incomplete["code"] == "upload_incomplete"
     wrong = problem(http.put("/v1/datasets/d", json={"file": {}}), 422)
     assert wrong["errors"][0]["pointer"] == "/file/upload"
+
+
+def test_an_import_that_the_disk_cannot_take_leaves_its_file(
+    make_bench: Callable[..., Bench],
+) -> None:
+    free = [10**9]
+    http = make_bench(disk=DiskSpace([Path("/")], 1000, free=lambda _: free[0])).http
+    digest = upload(http, FILE)
+    free[0] = 1000 + len(FILE) - 1
+    assert problem(start(http, digest), 507)["code"] == "disk_full"
+    free[0] += 1
+    assert imported(http, digest).status == "succeeded"
 
 
 def test_an_import_s_body_is_limited_as_json(make_bench: Callable[..., Bench]) -> None:
@@ -289,11 +305,25 @@ class Blocked:
     """A worker that works until it is released."""
 
     def __init__(self) -> None:
-        self.released = threading.Event()
+        self.begun, self.released = threading.Event(), threading.Event()
 
     def work(self, kind: OperationKind, body: bytes, **_more: Any) -> bytes:  # noqa: ARG002
+        self.begun.set()
         assert self.released.wait(PATIENCE)
         return b""
+
+
+def test_a_cancelled_operation_is_not_shared(disk: DiskSpace) -> None:
+    worker = Blocked()
+    operations = Operations(worker, disk)
+    first = operations.start(Misbehaving("answer"))
+    assert worker.begun.wait(PATIENCE)
+    operations.cancel(first.id)
+    assert operations.get(first.id).status == "running"
+    assert operations.start(Misbehaving("answer")).id != first.id
+    worker.released.set()
+    operations.stop()
+    operations.join()
 
 
 @dataclass

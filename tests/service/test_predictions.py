@@ -272,6 +272,72 @@ def test_inputs_give_the_network_s_own_outputs(bench: Bench) -> None:
     assert answer["classes"] == ["0", "1"]
 
 
+def test_one_sigmoid_output_is_a_class_if_classes_have_names(bench: Bench) -> None:
+    random = np.random.default_rng(2)
+    numbers = random.normal(size=40)
+    lines = [f"{x},{'yes' if x > 0 else 'no'}" for x in numbers.tolist()]
+    push(bench, "named", "\n".join(["a,y", *lines]).encode(), table={"target": "y"},
+         file={"name": "a.csv"})  # fmt: skip
+    arrays = npz(inputs=numbers[:, None], targets=(numbers > 0).astype("f4"))
+    assert bench.http.put("/v1/datasets/arrays", content=arrays).is_success
+    loss = {"loss": "sigmoid_cross_entropy", "epochs": 1}
+    named, plain = (train(bench, name, 1, **loss) for name in ("named", "arrays"))
+
+    rows = {"rows": [{"a": x} for x in numbers.tolist()]}
+    answer = bench.http.post(f"/v1/jobs/{named.id}/predictions", json=rows).json()
+    probabilities = np.array(answer["probabilities"])
+    assert answer["classes"] == ["no", "yes"]
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(40))
+    assert 0 < (probabilities[:, 1] > 0.5).sum() < 40
+    assert ((probabilities[:, 1] > 0.5) & (probabilities[:, 1] < 0.6)).any()
+    expected = [answer["classes"][number] for number in probabilities.argmax(axis=1)]
+    assert answer["prediction"] == expected
+
+    one_class = b"a,y\n1,yes\n-1,yes\n2,yes"
+    file = {"upload": uploaded(bench, one_class), "name": "b.csv"}
+    found = operated(bench, f"/v1/jobs/{named.id}/evaluations", file=file).evaluation
+    assert found is not None
+    assert (found.examples, found.auc, found.accuracy) == (3, None, pytest.approx(2 / 3))
+    assert found.balanced_accuracy == found.accuracy
+
+    inputs = {"inputs": numbers[:, None].tolist()}
+    answer = bench.http.post(f"/v1/jobs/{plain.id}/predictions", json=inputs).json()
+    assert (answer["probabilities"], answer["classes"]) == (None, None)
+    assert answer["prediction"] == pytest.approx(probabilities[:, 1])
+
+
+def test_several_numbers_are_columns_named_as_their_targets(bench: Bench) -> None:
+    text = b"a,height,width\n" + b"".join(f"{n},{n / 2},{-n}.5\n".encode() for n in range(20))
+    push(bench, "d", text, file={"name": "a.csv"}, table={"target": ["height", "width"]})
+    job = train(bench, "d", 2, loss="squared_error")
+    [first, *_] = rows_of(predicted(bench, job, "a\n1\n2\n"))
+    assert list(first) == ["prediction_height", "prediction_width"]
+
+
+def test_wrong_numbers_of_an_array_are_named_with_their_example(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = npz(inputs=np.arange(12).reshape(4, 3) % 5, targets=np.arange(4) % 2)
+    numbers = npz(inputs=np.ones((4, 3)), targets=np.arange(4) % 2)
+    for name, content in (("ids", ids), ("numbers", numbers)):
+        assert bench.http.put(f"/v1/datasets/{name}", content=content).is_success
+    embedding = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 1}
+    last = {"kind": "linear", "out_features": 2}
+    model = {"layers": [embedding, {"kind": "flatten"}, last]}
+    job = train(bench, "ids", 2, model=model, standardize=False)
+    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"inputs": [[0, 1, 5]]})
+    assert "5" in problem(answer, 422)["errors"][0]["detail"]
+
+    monkeypatch.setattr("batchgrad_service.predicting.examples.BATCH_NUMBERS", 6)  # 2 examples
+    wrong = np.ones((4, 3))
+    wrong[3, 1] = np.inf
+    job = train(bench, "numbers", 2, standardize=False)
+    file = {"upload": uploaded(bench, npz(inputs=wrong, targets=np.zeros(4)))}
+    done = operated(bench, f"/v1/jobs/{job.id}/predictions", file=file)
+    assert done.problem is not None
+    assert "inputs of example 3 are not finite" in done.problem.detail
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

@@ -65,10 +65,8 @@ def test_progress_rises_to_the_number_of_rows(is_text: bool, tmp_path: Path) -> 
 def test_options_of_columns_are_refused_for_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", inputs=np.ones((2, 1)), targets=np.ones(2))
     asked = request(target="y")
-    with pytest.raises(InvalidError, match="target is about columns.*leave it out") as caught:
-        import_file(
-            tmp_path / "a.npz", asked, tmp_path, max_bytes=2**20, progress=lambda *_: None
-        )
+    with pytest.raises(InvalidError, match=r"target is about columns.*leave it out") as caught:
+        import_file(tmp_path / "a.npz", asked, tmp_path, max_bytes=2**20, progress=lambda *_: None)
     assert caught.value.errors[0].pointer == "/table/target"
 
 
@@ -78,11 +76,61 @@ def test_whole_numbers_are_names_without_a_point_or_an_exponent(tmp_path: Path) 
     assert np.load(tmp_path / "ids.npy").tolist() == [b"10000000000", b"3", b"2.5"]
 
 
+def test_dates_are_names_without_a_time_that_is_midnight(tmp_path: Path) -> None:
+    dates = np.array(["2026-11-28", "2026-11-28T12:30", "2026-11-28T00:00:01"], "datetime64[us]")
+    table = typed_table({"a": [1, 2, 3], "y": ["u", "v", "u"], "i": dates})
+    imported(table, tmp_path, target="y", id="i")
+    names = [b"2026-11-28", b"2026-11-28 12:30:00", b"2026-11-28 00:00:01"]
+    assert np.load(tmp_path / "ids.npy").tolist() == names
+
+
+@pytest.mark.parametrize(
+    ("time", "parts", "dtype"),
+    [
+        ("", ["year", "month", "day", "weekday"], "float32"),
+        ("T12:34:56.789", ["year", "month", "day", "weekday", "hour"], "float64"),
+    ],
+)
+def test_times_make_an_input_for_the_hour_and_need_float64(
+    time: str, parts: list[str], dtype: str, tmp_path: Path
+) -> None:
+    table = text_table({"at": [f"2026-11-28{time}", "2026-11-29"], "y": "u v"})
+    content = imported(table, tmp_path, target="y", dates="parts")
+    assert content.table is not None
+    assert content.table.inputs[0].inputs == [f"at {part}" for part in parts]
+    assert np.load(tmp_path / "inputs.npy").dtype == dtype
+
+
+def test_texts_that_mean_a_gap(tmp_path: Path) -> None:
+    table = text_table({"a": "1 unknown NA", "y": "u v u"})
+    content = imported(table, tmp_path, {"gaps": ["unknown"]}, target="y", missing="mean")
+    assert content.table is not None
+    assert content.table.inputs[0].missing == 2
+    assert np.isnan(np.load(tmp_path / "inputs.npy")[:, 0]).tolist() == [False, True, True]
+
+
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
     content = imported(text_table({"a": "1 2 3", "y": "10 9 -1"}), tmp_path, target="y")
     assert content.table is not None
     assert content.table.classes == ["-1", "9", "10"]
     assert np.load(tmp_path / "targets.npy").tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("different", "are_classes"), [(20, True), (21, False)])
+def test_few_different_integers_are_classes(
+    different: int, are_classes: bool, tmp_path: Path
+) -> None:
+    numbers = [str(n) for n in range(different)]
+    content = imported(text_table({"a": numbers, "y": numbers}), tmp_path, target="y")
+    assert content.table is not None
+    assert content.table.classes == (numbers if are_classes else None)
+
+
+def test_a_class_that_is_written_in_two_ways_has_the_rows_of_both(tmp_path: Path) -> None:
+    table = text_table({"a": [str(n) for n in range(10)], "y": "1 1 1 1.0 1.0 2 2 2 2 2"})
+    content = imported(table, tmp_path, target="y")
+    assert content.table is not None
+    assert (content.table.classes, content.table.warnings) == (["1", "2"], [])
 
 
 DATES: list[tuple[DateForm, str, str | None]] = [

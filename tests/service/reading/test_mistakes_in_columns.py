@@ -123,6 +123,9 @@ MISTAKES = {
     "decimal commas": Mistake(
         {"a": ["1,5", "2,25"], "y": "u v"}, Y, ("'1,5' in row 1", "decimal comma", "--decimal ,")
     ),
+    "as many decimal commas as points": Mistake(
+        {"a": ["1,5", "2.25"], "y": "u v"}, Y, ("'1,5' in row 1", "--decimal ,")
+    ),
     "a decimal comma among points": Mistake(
         {"a": with_one("2,5"), "y": YES}, Y, ("'2,5' in row 3", "--decimal ,")
     ),

@@ -83,6 +83,17 @@ def test_a_row_without_an_id_has_an_empty_one(table: Table) -> None:
     assert found.ids.tolist() == [b"", b"c"]
 
 
+def test_classes_that_are_numbers_are_found_as_numbers(tmp_path: Path) -> None:
+    content = imported(text_table({"a": "1 2 3", "y": "1 3 10"}), tmp_path, target="y")
+    assert content.table is not None
+    found = rows(text_table({"a": "1 2", "y": "10.0 3"}), content.table, targets=True)
+    assert found.targets is not None
+    assert found.targets.tolist() == [2, 1]
+    for wrong in ("2", "11"):
+        with pytest.raises(InvalidError, match=f"'{wrong}'.*one of the classes 1, 3, 10"):
+            rows(text_table({"a": "1", "y": wrong}), content.table, targets=True)
+
+
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "missing column": ({"ages": "1"}, {}, "no column age.*did you mean ages"),
     "text in a number": ({"age": "old"}, {}, r"Column age is 'old' in row 1 \(line 2\).*number"),

@@ -40,15 +40,15 @@ def number_texts(column: Any) -> Any:
 
 def fixed_bytes(column: Any, length: int) -> npt.NDArray[np.bytes_]:
     """Texts (n,) without gaps as UTF-8 of `length` bytes each, filled up with zeros."""
-    column = column.cast(pa.large_string())
-    _, offsets, content = pa.concat_arrays([column]).buffers()
-    bounds = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    whole = pa.concat_arrays([column.cast(pa.large_string())])  # begins at 0, a slice may not
+    _, offsets, content = whole.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[: len(column) + 1]
     lengths = np.diff(bounds)
     found = np.zeros((len(column), length), np.uint8)
-    if bounds[-1] > bounds[0]:
-        characters = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]]
+    if bounds[-1]:
+        characters = np.frombuffer(content, np.uint8)[: bounds[-1]]
         rows = np.repeat(np.arange(len(column)), lengths)
-        within = np.arange(len(characters)) - np.repeat(bounds[:-1] - bounds[0], lengths)
+        within = np.arange(len(characters)) - np.repeat(bounds[:-1], lengths)
         found[rows, within] = characters
     return found.view(f"S{length}").reshape(len(column))
 

@@ -81,7 +81,8 @@ async def _import(name: str, services: Services, request: Request, *, replace: b
 
 def _begin(name: str, services: Services, wanted: ImportRequest) -> Operation:
     read_bytes = services.uploads.check_complete(wanted.file.upload)
-    services.uploads.make_room(read_bytes)  # an estimate of the arrays' length
+    with services.uploads.using(wanted.file.upload):  # else it would make room itself
+        services.uploads.make_room(read_bytes)  # an estimate of the arrays' length
     work = Import(name, wanted, read_bytes, services.datasets, services.uploads)
     return services.operations.start(work)
 

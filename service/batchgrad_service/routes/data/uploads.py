@@ -55,7 +55,6 @@ async def append_to_upload(
     The answer to the last bytes comes when the digest of the whole file was checked.
     """
     uploads, at = services.uploads, upload_offset
-    await run_in_threadpool(uploads.append, digest, at, b"")
     services.disk.require(int(request.headers.get("content-length", "0")))
     buffer = bytearray()
     async for chunk in request.stream():
