@@ -15,6 +15,7 @@ from batchgrad.contract import Evaluation, Job, Predictions
 from batchgrad_engine.checkpoints.checkpoints import read
 from tests.service.building import npz, problem
 from tests.service.conftest import Bench
+from tests.service.reading.files import picture, zipped
 from tests.service.trained import operated, push, train, uploaded
 
 COLORS = ["blue", "green", "red"]
@@ -204,6 +205,51 @@ def test_another_dataset_with_other_orders_is_evaluated_by_its_names(
     assert evaluated(bench, job, dataset="other") == by_file
 
 
+def test_classes_of_another_dataset_are_the_job_s_by_their_names(
+    trained: tuple[Bench, Job],
+) -> None:
+    bench, job = trained
+    options = {"target": "label", "missing": "mean", "id": "who"}
+    head, *lines = table(60, 6).splitlines()
+    middle = [line for line in lines if line.endswith("middle")]  # number 2 for the job, here 0
+    content = "\n".join([head, *middle]).encode()
+    push(bench, "middle", content, file={"name": "a.csv"}, table=options)
+    by_file = evaluated(bench, job, file={"upload": uploaded(bench, content), "name": "a.csv"})
+    assert by_file.accuracy is not None
+    assert by_file.accuracy > 0
+    assert evaluated(bench, job, dataset="middle") == by_file
+
+    content = "\n".join([head, *lines]).replace("middle", "huge").encode()
+    push(bench, "huge", content, file={"name": "a.csv"}, table=options)
+    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", dataset="huge")
+    assert done.problem is not None
+    assert "The class 'huge' is none of the job's: high, low, middle" in done.problem.detail
+    assert operated(bench, f"/v1/jobs/{job.id}/predictions", dataset="huge").status == "succeeded"
+
+
+def test_pictures_have_their_names_and_the_job_s_classes(bench: Bench) -> None:
+    colors = {color: picture(color=color) for color in ("blue", "lime", "red")}
+    learned = {f"{color}/{n}.png": x for color, x in colors.items() for n in range(8)}
+    push(bench, "pictures", zipped(learned))
+    layers = [{"kind": "flatten"}, {"kind": "linear", "out_features": 3}]
+    job = train(bench, "pictures", 3, model={"layers": layers})
+
+    content = zipped({"x/b.png": colors["blue"], "x/r.png": colors["red"]})
+    file = {"upload": uploaded(bench, content)}
+    done = operated(bench, f"/v1/jobs/{job.id}/predictions", file=file)
+    found = rows_of(bench.http.get(f"/v1/operations/{done.id}/result").content)
+    shown = [(row["id"], row["prediction"]) for row in found]
+    assert shown == [("x/b.png", "blue"), ("x/r.png", "red")]
+
+    two = {"lime/1.png": colors["lime"], "red/1.png": colors["red"]}
+    assert evaluated(bench, job, file={"upload": uploaded(bench, zipped(two))}).accuracy == 1
+    two = {"lime/1.png": colors["lime"], "teal/1.png": colors["red"]}
+    file = {"upload": uploaded(bench, zipped(two))}
+    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", file=file)
+    assert done.problem is not None
+    assert "The class 'teal' is none of the job's: blue, lime, red" in done.problem.detail
+
+
 def test_numbers_have_r2_rmse_and_weights_count(bench: Bench) -> None:
     random = np.random.default_rng(0)
     inputs = random.normal(size=(80, 3))
@@ -227,6 +273,7 @@ def test_numbers_have_r2_rmse_and_weights_count(bench: Bench) -> None:
         metrics.mean_absolute_error(targets, prediction, sample_weight=weights)
     )
     assert found.accuracy is None
+    assert evaluated(bench, job, file={"upload": uploaded(bench, content)}) == found
 
 
 def test_the_best_parameters_and_the_last_ones_on_request(bench: Bench) -> None:
@@ -297,7 +344,8 @@ def test_one_sigmoid_output_is_a_class_if_classes_have_names(bench: Bench) -> No
     file = {"upload": uploaded(bench, one_class), "name": "b.csv"}
     found = operated(bench, f"/v1/jobs/{named.id}/evaluations", file=file).evaluation
     assert found is not None
-    assert (found.examples, found.auc, found.accuracy) == (3, None, pytest.approx(2 / 3))
+    assert (found.examples, found.auc) == (3, None)
+    assert found.accuracy == pytest.approx(2 / 3)
     assert found.balanced_accuracy == found.accuracy
 
     inputs = {"inputs": numbers[:, None].tolist()}

@@ -54,7 +54,8 @@ def examples(task: DataTask, network: TrainedNetwork, *, with_targets: bool) -> 
         InvalidError: they do not fit the network; also while the batches are read.
     """
     if task.dataset is not None:
-        return _of_dataset(StoredDataset.open(task.dataset), network, task.set)
+        stored = StoredDataset.open(task.dataset)
+        return _of_dataset(stored, network, task.set, with_targets=with_targets)
     if task.inputs is not None:
         given = numbers(task.inputs, "/inputs")
         network.check(given)
@@ -150,12 +151,16 @@ def _of_table(
     return found
 
 
-def _of_dataset(stored: StoredDataset, network: TrainedNetwork, rows_of: RowSet | None) -> Examples:
+def _of_dataset(
+    stored: StoredDataset, network: TrainedNetwork, rows_of: RowSet | None, *, with_targets: bool
+) -> Examples:
     """Rows of a stored dataset; of the job's own one, perhaps of one set alone."""
     if stored.table is not None:
         network = network.of_table(stored.table)
-    classes = network.training.classes
-    stored = stored.renumbered(classes)
+    if with_targets:
+        classes = network.training.classes
+        _check_classes(stored.class_names, classes, "/dataset", "rows")
+        stored = stored.renumbered(classes)
     rows: Integers = np.arange(len(stored.inputs))
     if rows_of is not None:
         split = job_sampler(network.spec, stored).split
@@ -215,13 +220,21 @@ def _renumbered(targets: AnyArray, names: list[str], classes: list[str] | None) 
     """Class numbers of `names` as those of the job's `classes`."""
     if classes is None:
         return targets
-    unknown = [name for name in names if name not in classes]
+    _check_classes(names, classes, "/file", "pictures")
+    return np.array([classes.index(name) for name in names])[targets]
+
+
+def _check_classes(
+    names: list[str] | None, classes: list[str] | None, pointer: str, what: str
+) -> None:
+    """Raise InvalidError if one of `names` is none of the job's `classes`."""
+    unknown = [name for name in names or () if name not in (classes or names or ())]
     if unknown:
         raise InvalidError.field(
-            "/file",
-            f"The class {unknown[0]!r} is none of the job's: {_few(classes)}. Remove its pictures.",
+            pointer,
+            f"The class {unknown[0]!r} is none of the job's: {_few(classes or [])}. Remove its "
+            f"{what}.",
         )
-    return np.array([classes.index(name) for name in names])[targets]
 
 
 def _unfamiliar(network: TrainedNetwork, gaps: Integers, unknown: Integers) -> Iterator[str]:

@@ -133,6 +133,20 @@ def test_a_class_that_is_written_in_two_ways_has_the_rows_of_both(tmp_path: Path
     assert (content.table.classes, content.table.warnings) == (["1", "2"], [])
 
 
+@pytest.mark.parametrize(
+    ("column", "kinds"),
+    [
+        ("0 0 0 0 0 1 1 1 1 1", {"y": "boolean"}),
+        ("true TRUE True true true false false False FALSE false", {}),
+    ],
+)
+def test_classes_of_booleans(column: str, kinds: dict[str, str], tmp_path: Path) -> None:
+    table = text_table({"a": [str(n) for n in range(10)], "y": column})
+    content = imported(table, tmp_path, target="y", kinds=kinds)
+    assert content.table is not None
+    assert (content.table.classes, content.table.warnings) == (["false", "true"], [])
+
+
 DATES: list[tuple[DateForm, str, str | None]] = [
     ("iso", "2024-02-29", "2024-02-29T00:00:00"),
     ("iso", "2023-02-29", None),

@@ -123,6 +123,9 @@ MISTAKES = {
     "decimal commas": Mistake(
         {"a": ["1,5", "2,25"], "y": "u v"}, Y, ("'1,5' in row 1", "decimal comma", "--decimal ,")
     ),
+    "another boolean, first of all": Mistake(
+        {"a": "abc 7", "y": "u v"}, Y | {"kinds": {"a": "boolean"}}, ("'abc' in row 1",)
+    ),
     "as many decimal commas as points": Mistake(
         {"a": ["1,5", "2.25"], "y": "u v"}, Y, ("'1,5' in row 1", "--decimal ,")
     ),

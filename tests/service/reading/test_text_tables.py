@@ -9,6 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchgrad.contract import TextOptions
+from batchgrad_service.problems import InvalidError
+from batchgrad_service.reading.formats import clean_text
+from batchgrad_service.reading.formats.delimited.dialect import dialect_of
 from batchgrad_service.reading.formats.delimited.table import DelimitedTable
 from tests.service.reading.files import columns, opened
 from tests.service.reading.uploaded import uploaded
@@ -119,3 +123,17 @@ def test_batches_are_small(tmp_path: Path) -> None:
     batches = list(source.batches())
     assert sum(batch.num_rows for batch in batches) == 400_000
     assert max(batch.nbytes for batch in batches) < 4_000_000
+
+
+def test_a_row_that_goes_on_below_the_sample_says_nothing_of_the_delimiter() -> None:
+    start = 'a,b;c,d\n"1,1";2\n"3,\n'
+    assert dialect_of(start, TextOptions(), None).delimiter == ";"
+
+
+def test_the_length_of_a_line_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean_text, "_PIECE_BYTES", 10)
+    monkeypatch.setattr(clean_text, "MOST_LINE_BYTES", 20)
+    text = b"a,b\n" + b"1234,67\n" * 20
+    assert columns(opened(tmp_path / "a", text, "a.csv"))["b"] == ["67"] * 20
+    with pytest.raises(InvalidError, match="Line 22 has more than 20 bytes"):
+        columns(opened(tmp_path / "a", text + b"1,2" * 10, "a.csv"))
