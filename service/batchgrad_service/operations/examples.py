@@ -8,7 +8,7 @@ from pathlib import Path
 from batchgrad.contract import RowSet, UploadedFile
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
-from batchgrad_service.predicting.tasks import DataTask
+from batchgrad_service.predicting.tasks import DatasetData, DataTask, FileData
 from batchgrad_service.problems import ConflictError
 
 
@@ -38,7 +38,7 @@ class StoredExamples:
         """Yield what the process gets."""
         with ExitStack() as kept:
             if self.file is not None:
-                yield DataTask(
+                yield FileData(
                     file=self.file,
                     path=kept.enter_context(self.uploads.using(self.file.upload)),
                     scratch=kept.enter_context(self.datasets.new_directory()),
@@ -46,9 +46,9 @@ class StoredExamples:
                 )
             elif self.dataset is not None:
                 _, directory = kept.enter_context(self.datasets.using(self.dataset))
-                yield DataTask(dataset=directory)
+                yield DatasetData(directory=directory)
             else:
-                yield DataTask(dataset=self._own(), set=self.set)
+                yield DatasetData(directory=self._own(), set=self.set)
 
     def _own(self) -> Path:
         directory = self.datasets.directory(self.content or "")

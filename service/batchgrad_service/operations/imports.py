@@ -12,7 +12,7 @@ _HEADER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
-class Import:
+class ImportWork:
     """Store the uploaded file of `request` as the dataset `name`, or describe what it would be."""
 
     name: str

@@ -21,7 +21,7 @@ MEDIA_TYPES: Mapping[PredictionFormat, str] = {
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionWork:
     """Predict `examples` with a job's parameters, to a new file in `folder`."""
 
     trained: TrainedTask

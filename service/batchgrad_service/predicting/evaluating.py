@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from batchgrad.contract import Evaluation
 from batchgrad_service.predicting.answers import answers, class_names
-from batchgrad_service.predicting.examples import Batch, examples
+from batchgrad_service.predicting.batches import Batch
+from batchgrad_service.predicting.examples import examples
 from batchgrad_service.predicting.tasks import EvaluationTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from batchgrad.contract import Predictions
 from batchgrad_service.predicting.answers import answers, class_names, number_names
-from batchgrad_service.predicting.examples import Batch, Examples, examples
+from batchgrad_service.predicting.batches import Batch, OpenedExamples
+from batchgrad_service.predicting.examples import examples
 from batchgrad_service.predicting.tasks import PredictionTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.reading.row_progress import RowProgress
@@ -17,7 +18,6 @@ from batchgrad_service.reading.row_progress import RowProgress
 class PredictionDone(BaseModel):
     """What a process says after a file of predictions."""
 
-    rows: int
     warnings: list[str]
     parameters_digest: str
     parameters_step: int
@@ -41,7 +41,6 @@ def predict_to_file(task: PredictionTask, progress: RowProgress) -> PredictionDo
             done += len(batch.inputs)
             progress(done, found.rows)
     return PredictionDone(
-        rows=done,
         warnings=[*found.network.warnings, *found.warnings],
         parameters_digest=found.network.source.digest,
         parameters_step=found.network.source.step,
@@ -70,7 +69,7 @@ def predict_now(task: PredictionTask) -> Predictions:
     )
 
 
-def _columns(batch: Batch, found: Examples) -> dict[str, npt.NDArray[Any]]:
+def _columns(batch: Batch, found: OpenedExamples) -> dict[str, npt.NDArray[Any]]:
     """The columns of a batch's predictions (n,), after its ids if it has them."""
     network = found.network
     answered = answers(network.outputs(batch.inputs), network)

@@ -1,9 +1,9 @@
 """What a process gets that predicts or evaluates."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from batchgrad.contract import JobSpec, Kept, PredictionFormat, RowSet, UploadedFile
 from batchgrad_service.store.records import StoredCheckpoint
@@ -19,21 +19,43 @@ class TrainedTask(BaseModel):
     which: Kept | None = None
 
 
-class DataTask(BaseModel):
-    """The examples; exactly one of these.
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid")  # so that JSON is of one kind of data alone
 
-    `set` is of the stored dataset: all of it for None. `scratch` is an empty directory for arrays
-    that are unpacked, of at most `max_bytes`.
+
+class RowsData(_Data):
+    """Rows of a table, {column: value}."""
+
+    rows: list[dict[str, Any]]
+
+
+class InputsData(_Data):
+    """A network's own inputs (n, …)."""
+
+    inputs: list[Any]
+
+
+class FileData(_Data):
+    """The uploaded `file` at `path`.
+
+    `scratch` is an empty directory for arrays that are unpacked, of at most `max_bytes`.
     """
 
-    rows: list[dict[str, Any]] | None = None
-    inputs: list[Any] | None = None
-    file: UploadedFile | None = None
-    path: Path | None = None
-    dataset: Path | None = None
+    file: UploadedFile
+    path: Path
+    scratch: Path
+    max_bytes: int
+
+
+class DatasetData(_Data):
+    """A dataset's content; all of it, or one `set` of a job's own dataset."""
+
+    directory: Path
     set: RowSet | None = None
-    scratch: Path | None = None
-    max_bytes: int = 0
+
+
+DataTask: TypeAlias = RowsData | InputsData | FileData | DatasetData
+"""The examples."""
 
 
 class PredictionTask(BaseModel):

@@ -1,8 +1,9 @@
 """Write predictions to a file, batch by batch: CSV, JSON lines, Parquet or npz."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +22,6 @@ Columns = Mapping[str, npt.NDArray[Any]]
 class Writer(Protocol):
     """Takes the batches of a file."""
 
-    def __init__(self, path: Path) -> None: ...
-
     def close(self) -> None:
         """Write what is left."""
 
@@ -33,10 +32,10 @@ class Writer(Protocol):
 @contextmanager
 def new_file(path: Path, format_: PredictionFormat) -> Iterator[Writer]:
     """Create the file at `path`; it is complete when the block has ended."""
-    kinds: dict[PredictionFormat, type[Writer]] = {
-        "csv": _Csv,
+    kinds: dict[PredictionFormat, Callable[[Path], Writer]] = {
+        "csv": partial(_Arrow, _csv),
         "jsonl": _JsonLines,
-        "parquet": _Parquet,
+        "parquet": partial(_Arrow, pyarrow.parquet.ParquetWriter),
         "npz": _Npz,
     }
     writer = kinds[format_](path)
@@ -44,16 +43,18 @@ def new_file(path: Path, format_: PredictionFormat) -> Iterator[Writer]:
     writer.close()
 
 
-class _Csv:
-    def __init__(self, path: Path) -> None:
+class _Arrow:
+    """Batches of Arrow; `open_` makes a writer for a file and the first batch's types."""
+
+    def __init__(self, open_: Callable[[Path, Any], Any], path: Path) -> None:
+        self._open = open_
         self._path = path
         self._writer: Any = None
 
     def write(self, columns: Columns) -> None:
         batch = _batch(columns)
         if self._writer is None:
-            options = pyarrow.csv.WriteOptions(quoting_style="needed")
-            self._writer = pyarrow.csv.CSVWriter(self._path, batch.schema, write_options=options)
+            self._writer = self._open(self._path, batch.schema)
         self._writer.write_batch(batch)
 
     def close(self) -> None:
@@ -63,20 +64,9 @@ class _Csv:
             self._writer.close()
 
 
-class _Parquet:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = None
-
-    def write(self, columns: Columns) -> None:
-        batch = _batch(columns)
-        if self._writer is None:
-            self._writer = pyarrow.parquet.ParquetWriter(self._path, batch.schema)
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+def _csv(path: Path, schema: Any) -> Any:
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    return pyarrow.csv.CSVWriter(path, schema, write_options=options)
 
 
 class _JsonLines:

@@ -78,6 +78,4 @@ def _rows(question: RowsQuestion) -> tuple[StoredDataset, Integers]:
     if question.of_other is not None:
         other = question.open(question.of_other).renumbered(own.class_names)
         return other, job_sampler(question.spec, other).training  # all that have a weight
-    split = job_sampler(question.spec, own).split
-    sets = {"training": split.training, "validation": split.validation, "test": split.test}
-    return own, sets[question.set]
+    return own, job_sampler(question.spec, own).split.rows_of(question.set)

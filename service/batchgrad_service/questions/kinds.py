@@ -16,7 +16,7 @@ from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan
 from batchgrad_service.validation.job_data import JobData
 
-Kind = Literal["gradients", "spec", "plan", "rows", "predictions"]
+Kind = Literal["gradients", "spec", "plan", "rows", "predict_now"]
 
 CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
@@ -67,12 +67,12 @@ def _import(body: bytes, progress: RowProgress) -> bytes:
     return CONTENT.dump_json(content)
 
 
-def _predictions(body: bytes) -> bytes:
+def _predict_now(body: bytes) -> bytes:
     task = PredictionTask.model_validate_json(body)
     return predicting.predict_now(task).model_dump_json().encode()
 
 
-def _prediction(body: bytes, progress: RowProgress) -> bytes:
+def _predict_to_file(body: bytes, progress: RowProgress) -> bytes:
     task = PredictionTask.model_validate_json(body)
     return predicting.predict_to_file(task, progress).model_dump_json().encode()
 
@@ -86,14 +86,14 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "gradients": _gradients,
     "spec": _spec,
     "plan": _plan,
-    "predictions": _predictions,
+    "predict_now": _predict_now,
     "rows": _rows,
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""
 
 OPERATIONS: dict[str, Callable[[bytes, RowProgress], bytes]] = {
     "import": _import,
-    "prediction": _prediction,
+    "prediction": _predict_to_file,
     "evaluation": _evaluation,
 }
 """By OperationKind: what a process of its own does. Each raises a ProblemError too."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Validation
+from batchgrad.contract import RowSet, Validation
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import SPLIT_SETS, StoredDataset
 from batchgrad_workers.randomness import generator
@@ -32,6 +32,10 @@ class Split:
     validation: Integers = field(default_factory=_NONE.copy)
     test: Integers = field(default_factory=_NONE.copy)
     present: Integers | None = None
+
+    def rows_of(self, name: RowSet) -> Integers:
+        """The rows of one set, by its name."""
+        return {"training": self.training, "validation": self.validation, "test": self.test}[name]
 
 
 def split(

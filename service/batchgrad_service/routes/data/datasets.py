@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from batchgrad.contract import Dataset, ImportRequest, Operation, Page
 from batchgrad_service.http.json_bodies import is_json, json_body, read_body
 from batchgrad_service.http.responses import json_response
-from batchgrad_service.operations.imports import Import
+from batchgrad_service.operations.imports import ImportWork
 from batchgrad_service.problems import UnsupportedMediaTypeError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
@@ -83,7 +83,7 @@ def _begin(name: str, services: Services, wanted: ImportRequest) -> Operation:
     read_bytes = services.uploads.check_complete(wanted.file.upload)
     with services.uploads.using(wanted.file.upload):  # else it would make room itself
         services.uploads.make_room(read_bytes)  # an estimate of the arrays' length
-    work = Import(name, wanted, read_bytes, services.datasets, services.uploads)
+    work = ImportWork(name, wanted, read_bytes, services.datasets, services.uploads)
     return services.operations.start(work)
 
 

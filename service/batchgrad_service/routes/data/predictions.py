@@ -14,9 +14,15 @@ from batchgrad.contract import (
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.operations.examples import StoredExamples
-from batchgrad_service.operations.predictions import EvaluationWork, Prediction
+from batchgrad_service.operations.predictions import EvaluationWork, PredictionWork
 from batchgrad_service.operations.work import Work
-from batchgrad_service.predicting.tasks import DataTask, PredictionTask, TrainedTask
+from batchgrad_service.predicting.tasks import (
+    DataTask,
+    InputsData,
+    PredictionTask,
+    RowsData,
+    TrainedTask,
+)
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
@@ -39,12 +45,12 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
     async with services.bodies.json(request) as body:
         wanted = await run_in_threadpool(read_body, PredictionRequest, body)
         trained = await run_in_threadpool(_trained, job_id, services, wanted.which)
-        if wanted.rows is not None or wanted.inputs is not None:
-            data = DataTask(rows=wanted.rows, inputs=wanted.inputs)
-            task = PredictionTask(trained=trained, data=data)
+        few = _few(wanted)
+        if few is not None:
+            task = PredictionTask(trained=trained, data=few)
             content = task.model_dump_json().encode()
             answer = await services.questions.ask(
-                "predictions", content, data_bytes=trained.checkpoints[0].checkpoint.bytes
+                "predict_now", content, data_bytes=trained.checkpoints[0].checkpoint.bytes
             )
             return file_response(answer, "application/json")
 
@@ -53,7 +59,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
             services.datasets, services.uploads, file=wanted.file, dataset=wanted.dataset
         )
         return services.operations.start(
-            Prediction(
+            PredictionWork(
                 trained,
                 examples,
                 wanted.format,
@@ -93,6 +99,13 @@ async def evaluate(job_id: str, request: Request, services: ServicesDep) -> Resp
         return services.operations.start(work)
 
     return _begun(await run_in_threadpool(begin))
+
+
+def _few(wanted: PredictionRequest) -> DataTask | None:
+    """The examples that are in the request itself."""
+    if wanted.rows is not None:
+        return RowsData(rows=wanted.rows)
+    return None if wanted.inputs is None else InputsData(inputs=wanted.inputs)
 
 
 def _begun(operation: Operation) -> Response:
