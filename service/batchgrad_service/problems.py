@@ -106,6 +106,15 @@ class ConflictError(ProblemError):
     default_code = "conflict"
 
 
+def dataset_gone(job_id: str, digest: str) -> ConflictError:
+    """Return the problem to raise where a content that a job used is not stored any more."""
+    return ConflictError(
+        f"The dataset of job {job_id} was deleted or replaced: push the same data again with the "
+        f"same options, under any name; its digest is {digest}.",
+        code="dataset_gone",
+    )
+
+
 class TooLargeError(ProblemError):
     """The body is longer than the configured limit."""
 

@@ -234,7 +234,7 @@ def test_a_job_that_has_ended_is_lengthened(bench: Bench) -> None:
     bench.http.delete("/v1/datasets/digits")
     gone = problem(bench.http.post(path, json=more), 409)
     assert gone["code"] == "dataset_gone"
-    assert "Store that content again" in gone["detail"]
+    assert "push the same data again" in gone["detail"]
     push(bench.http, "other")  # the same content
     assert bench.http.post(path, json=more).status_code == 202
 

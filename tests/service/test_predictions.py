@@ -440,7 +440,7 @@ def test_a_job_without_parameters_and_a_dataset_that_is_gone(trained: tuple[Benc
     bench.store.transition(job.id, to="succeeded", allowed=["starting"])
     assert bench.http.delete("/v1/datasets/people").status_code == 204
     gone = bench.http.post(f"/v1/jobs/{job.id}/evaluations", json={"set": "validation"})
-    assert problem(gone, 409)["code"] == "dataset_deleted"
+    assert problem(gone, 409)["code"] == "dataset_gone"
     rows = [{"age": 40, "color": "red", "since": "2024-03-05"}]
     answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows})
     assert answer.status_code == 200, "predictions need no dataset"

@@ -9,18 +9,22 @@ from batchgrad.contract import RowSet, UploadedFile
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.predicting.tasks import DatasetData, DataTask, FileData
-from batchgrad_service.problems import ConflictError
+from batchgrad_service.problems import dataset_gone
 
 
 @dataclass(frozen=True)
 class StoredExamples:
-    """An uploaded file, or a dataset by its name; or a `set` of the content of a job's own one."""
+    """An uploaded file, a dataset by its name, or else the job's own one, perhaps a `set` of it.
+
+    `content` is the digest of the job's own one.
+    """
 
     datasets: Datasets
     uploads: UploadedFiles
+    job_id: str
+    content: str
     file: UploadedFile | None = None
     dataset: str | None = None
-    content: str | None = None
     set: RowSet | None = None
 
     @property
@@ -31,7 +35,8 @@ class StoredExamples:
         if self.dataset is not None:
             with self.datasets.using(self.dataset) as (dataset, _):
                 return dataset.bytes
-        return sum(file.stat().st_size for file in self._own().iterdir())
+        own = self._checked(self.datasets.directory(self.content))
+        return sum(file.stat().st_size for file in own.iterdir())
 
     @contextmanager
     def task(self) -> Iterator[DataTask]:
@@ -48,14 +53,10 @@ class StoredExamples:
                 _, directory = kept.enter_context(self.datasets.using(self.dataset))
                 yield DatasetData(directory=directory)
             else:
-                yield DatasetData(directory=self._own(), set=self.set)
+                directory = kept.enter_context(self.datasets.holding(self.content))
+                yield DatasetData(directory=self._checked(directory), set=self.set)
 
-    def _own(self) -> Path:
-        directory = self.datasets.directory(self.content or "")
+    def _checked(self, directory: Path) -> Path:
         if not directory.exists():
-            raise ConflictError(
-                "The dataset that the job was trained on was deleted: push it again, or name "
-                "another dataset or a file.",
-                code="dataset_deleted",
-            )
+            raise dataset_gone(self.job_id, self.content)
         return directory

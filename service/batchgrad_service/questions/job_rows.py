@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from batchgrad.contract import JobRow, JobSpec, Page, RowSet
 from batchgrad_engine.training.sampling import job_sampler
-from batchgrad_service.problems import ConflictError
+from batchgrad_service.problems import dataset_gone
 from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
 
@@ -38,23 +38,14 @@ class RowsQuestion(BaseModel):
         try:
             return (directory / "targets.npy").stat().st_size
         except FileNotFoundError:
-            raise deleted(self.job_id, directory) from None
+            raise dataset_gone(self.job_id, f"sha256:{directory.name}") from None
 
     def open(self, directory: Path) -> StoredDataset:
         """Map a dataset. Raises ConflictError if it was deleted."""
         try:
             return StoredDataset.open(directory)
         except FileNotFoundError:
-            raise deleted(self.job_id, directory) from None
-
-
-def deleted(job_id: str, directory: Path) -> ConflictError:
-    """The error for a dataset that a job used and that is not stored any more."""
-    return ConflictError(
-        f"The dataset of job {job_id} was deleted: push the same data again with the same options; "
-        f"its digest is sha256:{directory.name}.",
-        code="dataset_gone",
-    )
+            raise dataset_gone(self.job_id, f"sha256:{directory.name}") from None
 
 
 def answer(question: RowsQuestion) -> Page[JobRow]:

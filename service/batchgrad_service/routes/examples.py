@@ -22,8 +22,7 @@ from batchgrad.contract import (
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
 from batchgrad_service.http.responses import CHUNK_BYTES, json_response
-from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError
-from batchgrad_service.questions.job_rows import deleted
+from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError, dataset_gone
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
@@ -161,11 +160,11 @@ def _example(dataset: StoredDataset, example: int) -> ExampleInput:
 
 def dataset_of(job_id: str, services: Services) -> StoredDataset:
     """A job's dataset, mapped; ConflictError if it was deleted."""
-    directory = services.datasets.directory(services.store.job_inputs(job_id).dataset_digest)
+    digest = services.store.job_inputs(job_id).dataset_digest
     try:
-        return StoredDataset.open(directory)
+        return StoredDataset.open(services.datasets.directory(digest))
     except FileNotFoundError:
-        raise deleted(job_id, directory) from None
+        raise dataset_gone(job_id, digest) from None
 
 
 @router.get("/{job_id}/steps/{step}/examples", response_model=StepExamples)
@@ -185,7 +184,7 @@ def read_step_examples(
     inputs = services.store.job_inputs(job_id)
     dataset = services.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
-        raise deleted(job_id, dataset)
+        raise dataset_gone(job_id, inputs.dataset_digest)
     for at, checkpoint in _starts(job_id, step, services):
         _refuse_long(job_id, step, at, services)
         answer = services.replays.run(

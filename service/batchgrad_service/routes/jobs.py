@@ -22,7 +22,7 @@ from batchgrad.contract import (
 )
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import json_response
-from batchgrad_service.problems import ConflictError, InvalidError
+from batchgrad_service.problems import InvalidError, dataset_gone
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.plans import data_of, read_initial_parameters
 from batchgrad_service.validation.job_data import JobData
@@ -206,9 +206,5 @@ def _lengthen(job_id: str, services: Services, more: ResumeRequest, key: str | N
     with ExitStack() as held:
         for content in services.store.job_inputs(job_id).dataset_digests:
             if not held.enter_context(services.datasets.holding(content)).exists():
-                raise ConflictError(
-                    f"Job {job_id} cannot train on: a dataset's content {content} was deleted or "
-                    "replaced. Store that content again, under any name.",
-                    code="dataset_gone",
-                )
+                raise dataset_gone(job_id, content)
         return services.supervisor.lengthen(job_id, more, key, digest)

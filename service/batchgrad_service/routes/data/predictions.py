@@ -10,12 +10,13 @@ from batchgrad.contract import (
     Operation,
     PredictionRequest,
     Predictions,
+    RowSet,
+    UploadedFile,
 )
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.operations.examples import StoredExamples
 from batchgrad_service.operations.predictions import EvaluationWork, PredictionWork
-from batchgrad_service.operations.work import Work
 from batchgrad_service.predicting.tasks import (
     DataTask,
     InputsData,
@@ -55,9 +56,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
             return file_response(answer, "application/json")
 
     def begin() -> Operation:
-        examples = StoredExamples(
-            services.datasets, services.uploads, file=wanted.file, dataset=wanted.dataset
-        )
+        examples = _stored(job_id, services, wanted.file, wanted.dataset)
         return services.operations.start(
             PredictionWork(
                 trained,
@@ -84,19 +83,12 @@ async def evaluate(job_id: str, request: Request, services: ServicesDep) -> Resp
         wanted = await run_in_threadpool(read_body, EvaluationRequest, body)
 
     def begin() -> Operation:
-        inputs = services.store.job_inputs(job_id)
-        content = inputs.dataset_digest
-        if wanted.set == "validation" and inputs.validation_digest is not None:
-            content, rows = inputs.validation_digest, None
-        else:
-            rows = wanted.set
-        examples = StoredExamples(
-            services.datasets, services.uploads, wanted.file, wanted.dataset, content, rows
-        )
+        examples = _stored(job_id, services, wanted.file, wanted.dataset, wanted.set)
         trained = _trained(job_id, services, wanted.which)
         max_bytes = services.datasets.max_bytes
-        work: Work = EvaluationWork(trained, examples, examples.bytes, max_bytes)
-        return services.operations.start(work)
+        return services.operations.start(
+            EvaluationWork(trained, examples, examples.bytes, max_bytes)
+        )
 
     return _begun(await run_in_threadpool(begin))
 
@@ -106,6 +98,27 @@ def _few(wanted: PredictionRequest) -> DataTask | None:
     if wanted.rows is not None:
         return RowsData(rows=wanted.rows)
     return None if wanted.inputs is None else InputsData(inputs=wanted.inputs)
+
+
+def _stored(
+    job_id: str,
+    services: Services,
+    file: UploadedFile | None,
+    dataset: str | None,
+    rows_of: RowSet | None = None,
+) -> StoredExamples:
+    """A file, a dataset, or a set of the job's own; of one that it validates on all rows."""
+    inputs = services.store.job_inputs(job_id)
+    other = inputs.validation_digest if rows_of == "validation" else None
+    return StoredExamples(
+        services.datasets,
+        services.uploads,
+        job_id,
+        other or inputs.dataset_digest,
+        file=file,
+        dataset=dataset,
+        set=None if other else rows_of,
+    )
 
 
 def _begun(operation: Operation) -> Response:
