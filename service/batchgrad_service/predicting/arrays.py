@@ -20,9 +20,7 @@ BATCH_NUMBERS = 2**20
 """Most input numbers in a batch: 8 MB as float64."""
 
 
-def of_dataset(
-    data: DatasetData, network: TrainedNetwork, *, with_targets: bool
-) -> OpenedExamples:
+def of_dataset(data: DatasetData, network: TrainedNetwork, *, with_targets: bool) -> OpenedExamples:
     """Rows of a stored dataset; of the job's own one, perhaps of one set alone.
 
     Raises:
