@@ -376,7 +376,7 @@ def test_wrong_numbers_of_an_array_are_named_with_their_example(
     answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"inputs": [[0, 1, 5]]})
     assert "5" in problem(answer, 422)["errors"][0]["detail"]
 
-    monkeypatch.setattr("batchgrad_service.predicting.examples.BATCH_NUMBERS", 6)  # 2 examples
+    monkeypatch.setattr("batchgrad_service.predicting.arrays.BATCH_NUMBERS", 6)  # 2 examples
     wrong = np.ones((4, 3))
     wrong[3, 1] = np.inf
     job = train(bench, "numbers", 2, standardize=False)
