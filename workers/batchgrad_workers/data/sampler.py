@@ -3,6 +3,8 @@
 from functools import lru_cache
 from math import ceil
 
+import numpy as np
+
 from batchgrad_workers.arrays import Integers, Keys
 from batchgrad_workers.data.split import Split
 from batchgrad_workers.randomness import example_keys, generator
@@ -32,7 +34,7 @@ class Sampler:
         """Row numbers (N,) of the examples of step number `step`, from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         start = index * self.batch_size
-        return self._shuffled(epoch)[start : start + self.batch_size]
+        return self._shuffled(epoch)[start : start + self.batch_size].astype(np.int64)
 
     def keys(self, step: int, ids: Integers) -> Keys:
         """Keys (n,) by which dropout draws for these examples at step number `step`."""

@@ -1,5 +1,7 @@
 """Split a dataset's rows into training, validation and test rows."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
@@ -15,6 +17,7 @@ from batchgrad_workers.randomness import generator
 
 _Array = npt.NDArray[Any]
 _NONE = np.empty(0, np.int64)
+_CHUNK = 1 << 18
 
 
 class CannotSplit(ValueError):
@@ -48,7 +51,8 @@ def split(
     Raises:
         CannotSplit: the rule needs classes, units or sets, and there are none.
     """
-    rows = np.arange(len(dataset.inputs)) if present is None else present
+    count = len(dataset.inputs)
+    rows = _row_numbers(count) if present is None else present.astype(_row_dtype(count))
     return replace(_split(rule, dataset, seed, rows), present=present)
 
 
@@ -62,9 +66,8 @@ def _split(rule: Validation | None, dataset: StoredDataset, seed: int, rows: Int
         return _by_unit(fraction, seed, rows, dataset.units)
     if rule.stratify:
         return _stratified(fraction, seed, rows, dataset.targets)
-    permutation = rows[generator(seed, "split").permutation(len(rows))]
-    held_out = floor(fraction * len(rows))
-    return Split(np.sort(permutation[held_out:]), np.sort(permutation[:held_out]))
+    count = floor(fraction * len(rows))
+    return _holding_out(rows, generator(seed, "split").permutation(rows)[:count].copy())
 
 
 def _by_column(rows: Integers, sets: _Array | None) -> Split:
@@ -95,16 +98,47 @@ def _stratified(fraction: Fraction, seed: int, rows: Integers, targets: _Array) 
     """
     if targets.dtype.kind not in "iu":
         raise CannotSplit("the targets are numbers: stratify needs classes.")
-    permutation = rows[generator(seed, "split").permutation(len(rows))]
-    order = np.argsort(targets[permutation], kind="stable")  # by class, each in permuted order
-    _, starts, sizes = np.unique(targets[permutation][order], return_index=True, return_counts=True)
-    exact = [fraction * int(size) for size in sizes]
+    sizes = Counter[int]()
+    for start in range(0, len(rows), _CHUNK):
+        found = np.unique(targets[rows[start : start + _CHUNK]], return_counts=True)
+        sizes.update(dict(zip(*(each.tolist() for each in found), strict=True)))
+    classes = np.array(sorted(sizes), targets.dtype)
+    exact = [fraction * sizes[each] for each in classes.tolist()]
     counts = [floor(each) for each in exact]
     missing = floor(fraction * len(rows)) - sum(counts)
     by_remainder = sorted(range(len(counts)), key=lambda index: counts[index] - exact[index])
     for index in by_remainder[:missing]:
         counts[index] += 1
-    chosen = np.zeros(len(rows), np.bool_)
-    for start, count in zip(starts, counts, strict=True):
-        chosen[order[start : start + count]] = True
-    return Split(np.sort(permutation[~chosen]), np.sort(permutation[chosen]))
+    firsts = _firsts(generator(seed, "split").permutation(rows), targets, classes, counts)
+    return _holding_out(rows, np.concatenate([rows[:0], *firsts]))
+
+
+def _firsts(
+    rows: Integers, targets: _Array, classes: _Array, counts: list[int]
+) -> Iterator[Integers]:
+    """The first `counts` (classes,) of the rows of each class, in pieces."""
+    left = np.array(counts)
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        numbers = np.searchsorted(classes, targets[part])
+        order = np.argsort(numbers, kind="stable")  # by class, each in the order of `rows`
+        by_class = numbers[order]
+        before = np.arange(len(part)) - np.searchsorted(by_class, by_class)
+        yield part[order[before < left[by_class]]]
+        left = np.maximum(left - np.bincount(numbers, minlength=len(left)), 0)
+
+
+def _holding_out(rows: Integers, held_out: Integers) -> Split:
+    """Some of the ascending rows are held out, the others are training rows."""
+    is_held_out = np.zeros(rows[-1] + 1 if len(rows) else 0, np.bool_)
+    is_held_out[held_out] = True
+    return Split(rows[~is_held_out[rows]], np.sort(held_out))
+
+
+def _row_numbers(count: int) -> Integers:
+    """0 … `count` - 1, in 32 bits if they fit: their memory bounds the rows that are possible."""
+    return np.arange(count, dtype=_row_dtype(count))
+
+
+def _row_dtype(count: int) -> type[np.signedinteger[Any]]:
+    return np.int32 if count < 2**31 else np.int64
