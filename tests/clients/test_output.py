@@ -103,6 +103,7 @@ def case(name: str, kit: Any, folder: Path, spec_file: str) -> tuple[list[str], 
         "datasets show": (["digits"], [dataset]),
         "datasets list": ([], [kit.page(kit.DATASET)]),
         "datasets delete": (["digits"], [httpx2.Response(204)]),
+        "spec": (["digits"], [dataset]),
         "gradients": ([str(minibatch)], [kit.answer(200, gradients_of())]),
         "predict": (
             ["job_1", str(npz), "--to", str(folder / "out.csv")],

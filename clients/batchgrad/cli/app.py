@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from batchgrad.cli import actions, data, examples, jobs, predictions, service
-from batchgrad.cli.training import compare, submit, sweep
+from batchgrad.cli.training import compare, spec, submit, sweep
 from batchgrad.display import streams
 from batchgrad.display.docstrings import restore
 from batchgrad.errors import (
@@ -29,6 +29,7 @@ HELP = """Train by the exact mean of per-example gradients, and measure how far 
   batchgrad demo                             train a small network, without a service
   batchgrad serve                            run the service
   batchgrad datasets push digits digits.npz  store a dataset
+  batchgrad spec digits --to digits.yaml     write a first spec for it
   batchgrad submit digits.yaml --watch       train a job and follow it
   batchgrad run --private digits.yaml        the same, without a service
   batchgrad sweep digits.yaml --over seed=1,2,3  train a job for each value
@@ -110,6 +111,7 @@ for register in (
     register(app)
 compare.register(app)
 sweep.register(app)
+spec.register(app)
 examples.register(app)
 predictions.register(app)
 app.add_typer(data.datasets, name="datasets")
