@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+GIGABYTES ?= 0.25
+
 BROWSER_READY := $(VENV)/browser-ready
 
 DOCS_READY := $(VENV)/docs-ready
@@ -15,7 +17,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn check format docs peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn test-large check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -38,6 +40,9 @@ test-sklearn: $(READY)  ## All of scikit-learn's checks of our estimators; three
 
 test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
 	$(BIN)/python -m tests.stress
+
+test-large: $(READY)  ## A large file in little memory, a CSV to predictions; GIGABYTES=10 is the full size
+	$(BIN)/python -m tests.large --gigabytes $(GIGABYTES)
 
 test-peers: $(READY) $(TORCH_READY)  ## Gradients against PyTorch's, on random networks; two minutes
 	$(BIN)/python -m tests.peers.round_trips

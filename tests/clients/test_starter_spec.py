@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from batchgrad.contract import Dataset, JobSpec
+from batchgrad.contract import Dataset, JobSpec, Linear
 from batchgrad.display.data.starter_spec import starter_spec
 from batchgrad.parsing.spec_files import load_job, parse_job
 
@@ -20,6 +20,10 @@ def kinds(of: JobSpec) -> list[str]:
     return [layer.kind for layer in of.model.layers]
 
 
+def widths(of: JobSpec) -> list[int]:
+    return [layer.out_features for layer in of.model.layers if isinstance(layer, Linear)]
+
+
 def table(*columns: dict[str, Any], classes: list[str] | None = None) -> dict[str, Any]:
     return {
         "columns": [{"kind": "number", "missing": 0, **column} for column in columns],
@@ -30,7 +34,7 @@ def table(*columns: dict[str, Any], classes: list[str] | None = None) -> dict[st
 def test_classes(kit: Any) -> None:
     found = spec(kit, examples=1500)
     assert kinds(found) == ["linear", "relu", "linear"]
-    assert found.model.layers[-1].out_features == 10
+    assert widths(found) == [32, 10]
     assert found.loss == "softmax_cross_entropy"
     assert found.standardize
     assert found.validation is not None
@@ -40,7 +44,7 @@ def test_classes(kit: Any) -> None:
 
 def test_hidden_layers(kit: Any) -> None:
     found = spec(kit, (64, 16))
-    assert [layer.out_features for layer in found.model.layers[::2]] == [64, 16, 10]
+    assert widths(found) == [64, 16, 10]
     assert kinds(spec(kit, ())) == ["linear"]
 
 
@@ -53,7 +57,7 @@ def test_numbers(kit: Any, highest: float | None, rate: float, layers: int) -> N
     ]
     found = spec(kit, target_kind="values", classes=None, examples=100, table=table(*columns))
     assert found.loss == "squared_error"
-    assert found.model.layers[-1].out_features == 2
+    assert widths(found)[-1] == 2
     assert found.optimizer.learning_rate == rate
     assert len(found.model.layers) == layers
     assert found.validation is not None
