@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 from batchgrad_engine.checkpoints.checkpoints import METADATA_KEY
 from batchgrad_engine.checkpoints.example_ledger import COLUMNS, LedgerColumns
 from batchgrad_engine.messages import LEDGER_FILE
+from batchgrad_workers.arrays import Integers
 
 
 class NoLedger(Exception):
@@ -36,9 +38,18 @@ class LedgerFile:
             raise NoLedger(f"{path.name} holds no ledger.")
         self.step: int = json.loads(metadata)["step"]
 
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """Read one of COLUMNS, with one entry per example of the dataset."""
-        return self._file.get_tensor(f"ledger/{name}")
+    def __len__(self) -> int:
+        """How many examples the dataset has."""
+        return int(self._file.get_slice("ledger/times_seen").get_shape()[0])
+
+    def column(self, name: str, rows: slice = slice(None)) -> npt.NDArray[Any]:
+        """Read these rows of one of COLUMNS, which have one entry per example of the dataset."""
+        return self._file.get_slice(f"ledger/{name}")[rows]
+
+    def at(self, name: str, examples: Integers) -> npt.NDArray[Any]:
+        """Read one of COLUMNS for a few examples (n,)."""
+        parts = [self.column(name, slice(example, example + 1)) for example in examples.tolist()]
+        return np.concatenate(parts or [self.column(name, slice(0))])
 
 
 def _open(path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Pages of the example ledger, sorted by any of its keys."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
 
 _SUMS = {"mean_norm": "norm_sum", "mean_loss": "loss_sum"}
+_CHUNK = 1 << 18
 _Keys = npt.NDArray[np.float64]
 
 
@@ -34,36 +36,47 @@ def ledger_page(
     Raises:
         InvalidError: `after` is not a cursor of this order.
     """
-    seen = file.column("times_seen")
-    examples = _training(spec, seen, dataset)
-    keys = _keys(file, seen, examples, order)
-    places = _places(keys, examples, None if after is None else _from_cursor(after, order), limit)
-    more, places = len(places) > limit, places[:limit]
-    entries = _entries(file, seen, examples[places], dataset)
-    last = places[-1] if more else None
+    place = None if after is None else _from_cursor(after, order)
+    stored = _stored(dataset)
+    examples, keys = np.empty(0, np.int64), np.empty(0)
+    for part in _training(file, spec, stored):
+        examples = np.concatenate([examples, part])
+        keys = np.concatenate([keys, _keys(file, part, order)])
+        first = _places(keys, examples, place, limit)
+        examples, keys = examples[first], keys[first]
+    more, examples = len(examples) > limit, examples[:limit]
+    entries = _entries(file, examples, stored)
+    last = len(examples) - 1 if more else None
     return Ledger(
         step=file.step,
         order=order,
         data=entries,
-        next=None if last is None else _to_cursor(order, keys[last], examples[last]),
+        next=None if last is None else _to_cursor(order, keys[last], int(examples[last])),
     )
 
 
-def _training(spec: JobSpec, seen: Integers, dataset: Path) -> Integers:
-    stored = _stored(dataset)
+def _training(file: LedgerFile, spec: JobSpec, stored: StoredDataset | None) -> Iterator[Integers]:
+    """The training examples in pieces, so that the service holds little of a large ledger."""
     if stored is None:  # deleted, with its weights
-        return np.flatnonzero(seen)
-    return job_sampler(spec, stored).training
+        for start in range(0, len(file), _CHUNK):
+            rows = slice(start, min(start + _CHUNK, len(file)))
+            yield start + np.flatnonzero(file.column("times_seen", rows))
+        return
+    training = job_sampler(spec, stored).training
+    for start in range(0, len(training), _CHUNK):
+        yield training[start : start + _CHUNK].astype(np.int64)
 
 
-def _keys(file: LedgerFile, seen: Integers, examples: Integers, order: LedgerOrder) -> _Keys:
-    """The value to order by, descending, of each of `examples`; -inf if it was never seen."""
-    if order == "example":
+def _keys(file: LedgerFile, examples: Integers, order: LedgerOrder) -> _Keys:
+    """The value to order by, descending, of each of ascending examples; -inf if never seen."""
+    if order == "example" or not len(examples):
         return -examples.astype(np.float64)
+    rows = slice(int(examples[0]), int(examples[-1]) + 1)
+    of_rows = examples - rows.start
+    counts = file.column("times_seen", rows)[of_rows]
     if order == "times_seen":
-        return seen[examples].astype(np.float64)
-    keys = file.column(_SUMS.get(order, order))[examples]
-    counts = seen[examples]
+        return counts.astype(np.float64)
+    keys = file.column(_SUMS.get(order, order), rows)[of_rows]
     if order in _SUMS:
         keys /= np.maximum(counts, 1)
     keys[counts == 0] = -np.inf
@@ -85,12 +98,11 @@ def _places(
 
 
 def _entries(
-    file: LedgerFile, seen: Integers, examples: Integers, dataset: Path
+    file: LedgerFile, examples: Integers, stored: StoredDataset | None
 ) -> list[LedgerEntry]:
-    counts = seen[examples]
-    means = {name: file.column(of)[examples] / np.maximum(counts, 1) for name, of in _SUMS.items()}
-    lasts = {name: file.column(name)[examples] for name in ("last_loss", "last_norm")}
-    stored = _stored(dataset)
+    counts = file.at("times_seen", examples)
+    means = {name: file.at(of, examples) / np.maximum(counts, 1) for name, of in _SUMS.items()}
+    lasts = {name: file.at(name, examples) for name in ("last_loss", "last_norm")}
     classes = _classes(stored, examples)
     names = stored.class_names if stored else None
     return [
