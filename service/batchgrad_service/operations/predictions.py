@@ -9,7 +9,7 @@ from batchgrad_service.operations.examples import StoredExamples
 from batchgrad_service.operations.work import Ask, Result
 from batchgrad_service.predicting.evaluating import EvaluationDone
 from batchgrad_service.predicting.predicting import PredictionDone
-from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask, TrainedTask
+from batchgrad_service.predicting.tasks import FileTask, Task, TrainedTask
 from batchgrad_workers.system.files import new_name
 
 MEDIA_TYPES: Mapping[PredictionFormat, str] = {
@@ -43,7 +43,7 @@ class PredictionWork:
         path = self.folder / new_name()  # which the service's next start removes
         try:
             with self.examples.task() as data:
-                task = PredictionTask(trained=self.trained, data=data, to=path, format=self.format)
+                task = FileTask(trained=self.trained, data=data, to=path, format=self.format)
                 done = PredictionDone.model_validate_json(ask(task))
         except BaseException:
             path.unlink(missing_ok=True)
@@ -84,6 +84,6 @@ class EvaluationWork:
     def run(self, ask: Ask) -> Result:
         """Have the process compute the figures."""
         with self.examples.task() as data:
-            task = EvaluationTask(trained=self.trained, data=data)
+            task = Task(trained=self.trained, data=data)
             done = EvaluationDone.model_validate_json(ask(task))
         return Result(evaluation=done.evaluation, warnings=tuple(done.warnings))

@@ -12,7 +12,7 @@ from batchgrad.contract import Evaluation
 from batchgrad_service.predicting.answers import answers, class_names
 from batchgrad_service.predicting.batches import Batch
 from batchgrad_service.predicting.examples import examples
-from batchgrad_service.predicting.tasks import EvaluationTask
+from batchgrad_service.predicting.tasks import Task
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.row_progress import RowProgress
@@ -48,7 +48,7 @@ class _Seen:
     numbers: int = 0
 
 
-def evaluate(task: EvaluationTask, progress: RowProgress) -> EvaluationDone:
+def evaluate(task: Task, progress: RowProgress) -> EvaluationDone:
     """Compute the figures of an evaluation.
 
     Raises:

@@ -10,7 +10,7 @@ from batchgrad.contract import Predictions
 from batchgrad_service.predicting.answers import answers, class_names, number_names
 from batchgrad_service.predicting.batches import Batch, OpenedExamples
 from batchgrad_service.predicting.examples import examples
-from batchgrad_service.predicting.tasks import PredictionTask
+from batchgrad_service.predicting.tasks import FileTask, Task
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.reading.row_progress import RowProgress
 
@@ -23,7 +23,7 @@ class PredictionDone(BaseModel):
     parameters_step: int
 
 
-def predict_to_file(task: PredictionTask, progress: RowProgress) -> PredictionDone:
+def predict_to_file(task: FileTask, progress: RowProgress) -> PredictionDone:
     """Write a column for the prediction, and one for each class's probability.
 
     Raises:
@@ -32,7 +32,6 @@ def predict_to_file(task: PredictionTask, progress: RowProgress) -> PredictionDo
     # pyarrow takes 40 MB, which other questions need not have.
     from batchgrad_service.predicting.writers import new_file  # noqa: PLC0415
 
-    assert task.to is not None  # noqa: S101 - the service has asked for a file
     found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
     done = 0
     with new_file(task.to, task.format) as writer:
@@ -47,7 +46,7 @@ def predict_to_file(task: PredictionTask, progress: RowProgress) -> PredictionDo
     )
 
 
-def predict_now(task: PredictionTask) -> Predictions:
+def predict_now(task: Task) -> Predictions:
     """Predict a few rows. Raises ProblemErrors as `predict_to_file` does."""
     found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
     network = found.network

@@ -58,17 +58,15 @@ DataTask: TypeAlias = RowsData | InputsData | FileData | DatasetData
 """The examples."""
 
 
-class PredictionTask(BaseModel):
-    """Predict `data`; to the file `to`, or in the answer if that is None."""
+class Task(BaseModel):
+    """A job's parameters, and the examples to predict or to evaluate on."""
 
     trained: TrainedTask
     data: DataTask
-    to: Path | None = None
-    format: PredictionFormat = "csv"
 
 
-class EvaluationTask(BaseModel):
-    """Evaluate on `data`."""
+class FileTask(Task):
+    """Write the predictions to the file `to`."""
 
-    trained: TrainedTask
-    data: DataTask
+    to: Path
+    format: PredictionFormat

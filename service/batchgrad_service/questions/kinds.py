@@ -10,7 +10,7 @@ from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.predicting import evaluating, predicting
-from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask
+from batchgrad_service.predicting.tasks import FileTask, Task
 from batchgrad_service.questions import gradients, job_rows
 from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan
@@ -68,17 +68,17 @@ def _import(body: bytes, progress: RowProgress) -> bytes:
 
 
 def _predict_now(body: bytes) -> bytes:
-    task = PredictionTask.model_validate_json(body)
+    task = Task.model_validate_json(body)
     return predicting.predict_now(task).model_dump_json().encode()
 
 
 def _predict_to_file(body: bytes, progress: RowProgress) -> bytes:
-    task = PredictionTask.model_validate_json(body)
+    task = FileTask.model_validate_json(body)
     return predicting.predict_to_file(task, progress).model_dump_json().encode()
 
 
 def _evaluation(body: bytes, progress: RowProgress) -> bytes:
-    task = EvaluationTask.model_validate_json(body)
+    task = Task.model_validate_json(body)
     return evaluating.evaluate(task, progress).model_dump_json().encode()
 
 

@@ -6,10 +6,8 @@ ones are refused with a Retry-After.
 
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,14 +17,10 @@ import structlog
 from batchgrad.contract import OperationKind
 from batchgrad_service.problems import ProblemError, UnavailableError
 from batchgrad_service.questions.ends import problem_of_end, stopping, too_large
+from batchgrad_service.questions.exchange import Listener, ProcessEnded, exchange
 from batchgrad_service.questions.forker import ForkedProcess, Forker
 from batchgrad_service.questions.kinds import Kind
-from batchgrad_service.questions.protocol import (
-    AnswerHeader,
-    Progress,
-    Question,
-    SerializedProblem,
-)
+from batchgrad_service.questions.protocol import Question, SerializedProblem
 from batchgrad_service.reading.row_progress import RowProgress
 
 PROCESSES = 2
@@ -43,24 +37,7 @@ MEMORY_PER_BODY_BYTE = 24
 MOST_SECONDS = 60.0
 """The most CPU time that any question may take."""
 
-_WALL_SECONDS_PER_CPU_SECOND = 20
-"""How long to wait for a second of CPU time on a busy machine; a stopped process never answers."""
-
-_CHUNK_BYTES = 2**18
-_IN_MEMORY_BYTES = 2**20  # of an answer; a longer one is kept on the disk for its reader
 _log = structlog.stdlib.get_logger("batchgrad.questions")
-
-
-class _ProcessEnded(Exception):
-    """A process ended without an answer."""
-
-
-@dataclass(frozen=True)
-class _Listener:
-    """Who hears of an operation's process; see `QuestionPool.work`."""
-
-    on_start: Callable[[Callable[[], None]], None]
-    on_progress: RowProgress
 
 
 class QuestionPool:
@@ -139,7 +116,7 @@ class QuestionPool:
             cpu_seconds=cpu_seconds,
             file_bytes=file_bytes,
         )
-        with self._ask(question, body, _Listener(on_start, on_progress)) as answer:
+        with self._ask(question, body, Listener(on_start, on_progress)) as answer:
             return answer.read()
 
     def start(self) -> None:
@@ -159,15 +136,13 @@ class QuestionPool:
             self._idle.clear()
             self._forker.stop()
 
-    def _ask(
-        self, question: Question, body: bytes, listener: "_Listener | None" = None
-    ) -> IO[bytes]:
+    def _ask(self, question: Question, body: bytes, listener: Listener | None = None) -> IO[bytes]:
         process = self._acquire(new=listener is not None)
         try:
             if listener is not None:
                 listener.on_start(process.end)
-            header, content = self._exchange(process, question, body, listener)
-        except (_ProcessEnded, ConnectionError, TimeoutError) as error:
+            header, content = exchange(process, question, body, self._folder, listener)
+        except (ProcessEnded, ConnectionError, TimeoutError) as error:
             try:
                 raise self._problem_of_end(question, process, error) from error
             finally:
@@ -186,37 +161,6 @@ class QuestionPool:
         if header.outcome == "out_of_memory":
             raise too_large(question)
         raise ProblemError("An internal error occurred; the service's log has it.")
-
-    def _exchange(
-        self,
-        process: ForkedProcess,
-        question: Question,
-        body: bytes,
-        listener: "_Listener | None",
-    ) -> tuple[AnswerHeader, IO[bytes]]:
-        connection = process.connection
-        connection.settimeout(_WALL_SECONDS_PER_CPU_SECOND * question.cpu_seconds)
-        connection.sendall(question.model_dump_json().encode() + b"\n")
-        connection.sendall(body)
-        with connection.makefile("rb") as answers:
-            header = _header(answers)
-            while header.outcome == "progress" and listener is not None:
-                progress = _progress(answers, header.bytes)
-                process.identify(progress.pid)
-                listener.on_progress(progress.rows_done, progress.rows)
-                header = _header(answers)
-            content: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - the caller's
-                _IN_MEMORY_BYTES, dir=str(self._folder)
-            )
-            left = header.bytes
-            while left:
-                chunk = answers.read1(min(left, _CHUNK_BYTES))
-                if not chunk:
-                    raise _ProcessEnded
-                content.write(chunk)
-                left -= len(chunk)
-        content.seek(0)
-        return header, content
 
     def _acquire(self, *, new: bool = False) -> ForkedProcess:
         """Return a free process, or a new one."""
@@ -253,20 +197,6 @@ class QuestionPool:
             "a process ended without an answer", kind=question.kind, exit_status=status, late=late
         )
         return problem_of_end(question, status)
-
-
-def _header(answers: IO[bytes]) -> AnswerHeader:
-    line = answers.readline()
-    if not line:
-        raise _ProcessEnded
-    return AnswerHeader.model_validate_json(line)
-
-
-def _progress(answers: IO[bytes], size_bytes: int) -> Progress:
-    content = answers.read(size_bytes)
-    if len(content) < size_bytes:
-        raise _ProcessEnded
-    return Progress.model_validate_json(content)
 
 
 def _is_alive(connection: socket.socket) -> bool:

@@ -20,8 +20,8 @@ from batchgrad_service.operations.predictions import EvaluationWork, PredictionW
 from batchgrad_service.predicting.tasks import (
     DataTask,
     InputsData,
-    PredictionTask,
     RowsData,
+    Task,
     TrainedTask,
 )
 from batchgrad_service.problems import ConflictError
@@ -48,7 +48,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
         trained = await run_in_threadpool(_trained, job_id, services, wanted.which)
         few = _few(wanted)
         if few is not None:
-            task = PredictionTask(trained=trained, data=few)
+            task = Task(trained=trained, data=few)
             content = task.model_dump_json().encode()
             answer = await services.questions.ask(
                 "predict_now", content, data_bytes=trained.checkpoints[0].checkpoint.bytes
