@@ -67,11 +67,18 @@ def test_what_suspends_is_an_error() -> None:
         def __await__(self) -> Generator[None, None, None]:
             yield
 
-    async def wait() -> None:
-        await Suspends()
+    closed = []
 
-    with pytest.raises(RuntimeError, match="does not offer"):
+    async def wait() -> None:
+        try:
+            await Suspends()
+        finally:
+            closed.append(True)
+
+    with pytest.raises(RuntimeError, match="does not offer") as caught:
         run(wait())
+    assert closed == [True]  # though the frame of `caught` keeps the coroutine
+    assert caught.tb is not None
 
 
 def test_it_works_inside_of_an_event_loop() -> None:

@@ -111,6 +111,15 @@ def test_a_file_is_written_when_it_is_complete(kit: Any, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv"]
 
 
+def test_a_success_without_a_file_is_no_result(kit: Any, tmp_path: Path) -> None:
+    service = Predicting(kit)
+    service.done["bytes"] = None
+    lost = pytest.raises(errors.UnexpectedAnswer, match="succeeded without a file")
+    with kit.Script(service).client() as client, lost:
+        client.predict_to("job_1", tmp_path / "out.jsonl", dataset="d")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cut_result_leaves_no_file(kit: Any, tmp_path: Path) -> None:
     service = Predicting(kit)
     service.done["bytes"] = len(RESULT) + 5

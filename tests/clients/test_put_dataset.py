@@ -151,6 +151,79 @@ def test_a_service_that_is_away_is_waited_for(kit: Any, file: Path) -> None:
     assert 20 < sum(script.slept) < 60
 
 
+def test_progress_renews_the_time_to_wait(kit: Any, file: Path) -> None:
+    def away(*_: Any) -> None:
+        raise httpx2.ConnectError("refused")
+
+    slept = []
+    for faults in ([away] * 8, [*[away] * 8, lambda *_: None, *[away] * 8]):
+        fake = service(kit, *faults)
+        script = kit.Script(fake)
+        with script.client(reconnect_timeout=1.5 * slept[0] if slept else 1e9) as client:
+            client.put_dataset("d", file)
+        assert fake.faults == []
+        slept.append(sum(script.slept))
+        assert script.slept[:4] == sorted(set(script.slept[:4]))  # each pause is longer
+    assert slept[1] > 1.5 * slept[0]
+
+
+def test_an_upload_that_never_fits_is_given_up(kit: Any, file: Path) -> None:
+    fake = service(kit, *[lambda fake, _: fake.kit.problem(409, "wrong_offset", "No.")] * 500)
+    with kit.Script(fake).client() as client, pytest.raises(errors.Conflict, match="No"):
+        client.put_dataset("d", file)
+    assert len(fake.faults) > 300
+
+
+def test_an_import_that_never_began_is_not_waited_for(kit: Any, file: Path) -> None:
+    fake = service(kit)
+
+    def refusing(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "PUT":
+            raise httpx2.ConnectError("refused")
+        return fake(request)
+
+    script = kit.Script(refusing)
+    failed = pytest.raises(errors.ConnectionFailed, match="refused")
+    with script.client(reconnect_timeout=600.0) as client, failed:
+        client.put_dataset("d", file)
+    assert sum(script.slept) < 60
+
+
+def test_each_answer_about_an_operation_renews_the_time_to_wait(kit: Any, file: Path) -> None:
+    fake = service(kit)
+    fake.operations = [fake.operation("running")]
+    polls = 0
+
+    def restarting(request: httpx2.Request) -> httpx2.Response:
+        nonlocal polls
+        if request.method == "GET":
+            polls += 1
+            if polls == 500:
+                fake.operations = [fake.operation("succeeded")]
+            elif polls % 10:
+                raise httpx2.ConnectError("refused")
+        return fake(request)
+
+    script = kit.Script(restarting)
+    with script.client(reconnect_timeout=60.0) as client:
+        client.put_dataset("d", file, timeout=None)
+    assert sum(script.slept) > 120
+
+
+def test_a_small_npz_is_one_request(kit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"PK")
+    script = kit.Script(kit.answer(200, kit.DATASET))
+    with script.client() as client:
+        client.put_dataset("d", path, replace=True, timeout=7)
+        client.put_dataset("d", path)
+    replacing, plain = script.seen
+    assert (replacing.method, replacing.content) == ("PUT", b"PK")
+    assert replacing.url.query == b"replace=true"
+    assert replacing.extensions["timeout"]["read"] == 7
+    assert plain.url.query == b""
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
@@ -192,11 +265,14 @@ def test_a_failed_operation_raises_what_a_request_would(kit: Any, file: Path) ->
 def test_an_operation_that_takes_too_long_goes_on(kit: Any, file: Path) -> None:
     fake = service(kit)
     fake.operations = [fake.operation("running", rows_done=3, rows=9)]
+    script = kit.Script(fake)
     with (
-        kit.Script(fake).client() as client,
+        script.client() as client,
         pytest.raises(errors.Timeout, match="after 5 s, at row 3 of 9; it goes on"),
     ):
         client.put_dataset("d", file, timeout=5)
+    assert 4 < sum(script.slept) <= 5
+    assert max(script.slept) == 0.5
 
 
 def test_a_forgotten_operation_begins_again(kit: Any, file: Path) -> None:

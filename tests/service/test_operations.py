@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import pytest
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
-from batchgrad.contract import Operation, OperationKind
+from batchgrad.contract import ImportRequest, Operation, OperationKind, UploadedFile
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.operations import operations as module
+from batchgrad_service.operations.examples import StoredExamples
+from batchgrad_service.operations.imports import Import
 from batchgrad_service.operations.operations import Operations
+from batchgrad_service.operations.predictions import EvaluationWork
 from batchgrad_service.operations.work import Ask, Result
 from batchgrad_service.problems import NotFoundError, UnavailableError
 from batchgrad_service.questions.forker import Forker
@@ -335,6 +339,38 @@ def test_an_operation_that_was_cancelled_before_its_process_began(disk: DiskSpac
     assert ended(lambda: operations.get(first.id)).status == "succeeded"
     operations.stop()
     operations.join()
+
+
+def test_the_service_s_stop_removes_the_files_of_results(disk: DiskSpace, tmp_path: Path) -> None:
+    worker = Blocked()
+    worker.released.set()
+    operations = Operations(worker, disk)
+    begun = operations.start(Writing("", path=str(tmp_path / "a")))
+    assert ended(lambda: operations.get(begun.id)).status == "succeeded"
+    assert (tmp_path / "a").exists()
+    operations.stop()
+    operations.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_is_the_same_if_all_that_it_is_about_is() -> None:
+    nothing: Any = None
+    one, two = (
+        ImportRequest(file=UploadedFile(upload=digest_of(content))) for content in (FILE, OTHER)
+    )
+    imports = [
+        Import(name, request, 0, nothing, nothing)
+        for name, request in (("a", one), ("b", one), ("a", two))
+    ]
+    trained: Any = SimpleNamespace(
+        job_id="job_1", checkpoints=[SimpleNamespace(file="x")], which=None
+    )
+    evaluations = [
+        EvaluationWork(trained, StoredExamples(nothing, nothing, set=of), 0, 0)
+        for of in ("training", "validation")
+    ]
+    assert len({each.key for each in [*imports, *evaluations]}) == 5
+    assert Import("a", one, 0, nothing, nothing).key == imports[0].key
 
 
 @dataclass

@@ -127,13 +127,16 @@ def test_a_few_rows_are_answered_at_once_with_the_same_numbers(trained: tuple[Be
     assert any("nothing" in warning for warning in found.warnings)
 
 
-def test_unknown_texts_and_unexpected_gaps_are_told(trained: tuple[Bench, Job]) -> None:
+def test_unknown_texts_and_unexpected_gaps_are_told(
+    trained: tuple[Bench, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench, job = trained
-    rows = [{"who": "a", "age": 40, "color": "mauve", "since": None}]
+    monkeypatch.setattr("batchgrad_service.reading.values.pieces._PIECE_NUMBERS", 4)  # one row
+    rows = [{"who": "a", "age": 40, "color": "mauve", "since": None}] * 2
 
     answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows}).json()
 
-    assert any("color has 1 values that no training row had" in one for one in answer["warnings"])
+    assert any("color has 2 values that no training row had" in one for one in answer["warnings"])
 
 
 def evaluated(bench: Bench, job: Job, **body: Any) -> Evaluation:
@@ -354,6 +357,19 @@ def test_one_sigmoid_output_is_a_class_if_classes_have_names(bench: Bench) -> No
     assert answer["prediction"] == pytest.approx(probabilities[:, 1])
 
 
+def test_the_validation_rows_may_be_another_dataset(bench: Bench) -> None:
+    random = np.random.default_rng(3)
+    for name, rows in (("d", 30), ("other", 20)):
+        inputs = random.normal(size=(rows, 3))
+        content = npz(inputs=inputs, targets=(inputs[:, 0] > 0).astype(int))
+        assert bench.http.put(f"/v1/datasets/{name}", content=content).is_success
+    job = train(bench, "d", 2, validation={"dataset": "other"})
+    assert job.best is not None
+    found = evaluated(bench, job, set="validation")
+    assert found.examples == 20
+    assert found.loss == pytest.approx(job.best.validation_loss, rel=1e-6)
+
+
 def test_several_numbers_are_columns_named_as_their_targets(bench: Bench) -> None:
     text = b"a,height,width\n" + b"".join(f"{n},{n / 2},{-n}.5\n".encode() for n in range(20))
     push(bench, "d", text, file={"name": "a.csv"}, table={"target": ["height", "width"]})
@@ -384,6 +400,7 @@ def test_wrong_numbers_of_an_array_are_named_with_their_example(
     done = operated(bench, f"/v1/jobs/{job.id}/predictions", file=file)
     assert done.problem is not None
     assert "inputs of example 3 are not finite" in done.problem.detail
+    assert not list((bench.data_dir / "uploads").glob("*.tmp"))
 
 
 @pytest.mark.parametrize(

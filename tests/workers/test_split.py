@@ -69,15 +69,21 @@ def test_a_stratified_fraction_takes_each_class_s_first_rows_of_the_permutation(
     assert found.validation.tolist() == sorted(first[0][:14] + first[1][:5] + first[2][:1])
 
 
+def test_a_stratified_fraction_rounds_up_where_the_remainder_is_largest() -> None:
+    classes = np.array([0, 1, 1, 1, 1, 1, 1, 1, 0, 0])  # 40 %: 1.2 and 2.8 of 4
+    found = split(Validation(fraction=0.4, stratify=True), stored(targets=classes), seed=0)
+    assert sorted(classes[found.validation].tolist()) == [0, 1, 1, 1]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_units_stay_whole(seed: int) -> None:
     units = np.array([7, 7, 1, 1, 1, 9, 4, 4, 9, 2] * 6)
-    rule = Validation(fraction=0.45, by_unit=True)
+    rule = Validation(fraction=0.55, by_unit=True)  # 2.75 units
 
     found = split(rule, stored(units=units), seed=seed)
 
     held_out = set(units[found.validation].tolist())
-    assert len(held_out) == floor(0.45 * 5)
+    assert len(held_out) == floor(0.55 * 5)
     assert not held_out & set(units[found.training].tolist())
     assert covers(found, list(range(60)))
 

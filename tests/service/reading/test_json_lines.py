@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchgrad_service.reading.formats.json_lines import table
 from tests.service.reading.files import columns, opened
 
 
@@ -77,3 +79,14 @@ def test_what_pythons_json_wrote_is_read(
         return
     source = opened(tmp_path / "file", lines(*rows), "a.jsonl")
     assert columns(source) == {key: [row.get(key) for row in rows] for key in found}
+
+
+def test_a_piece_has_few_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_PIECE_VALUES", 8)
+    source = opened(tmp_path / "file", lines(*[{"a": 1, "b": 2}] * 10), "a.jsonl")
+    assert [batch.num_rows for batch in source.batches()] == [5, 5]
+
+
+def test_it_is_recognised_without_a_name(tmp_path: Path) -> None:
+    source = opened(tmp_path / "file", b'\xef\xbb\xbf \n{"a": 1}\n', "")
+    assert columns(source) == {"a": [1]}

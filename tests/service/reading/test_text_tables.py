@@ -130,6 +130,10 @@ def test_a_row_that_goes_on_below_the_sample_says_nothing_of_the_delimiter() -> 
     assert dialect_of(start, TextOptions(), None).delimiter == ";"
 
 
+def test_the_first_line_names_the_delimiter_of_any_file() -> None:
+    assert dialect_of("sep=;\na;b\n1;2\n", TextOptions(), "\t").names == ("a", "b")
+
+
 def test_the_length_of_a_line_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_text, "_PIECE_BYTES", 10)
     monkeypatch.setattr(clean_text, "MOST_LINE_BYTES", 20)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from batchgrad_service.problems import InvalidError
 from tests.service.reading.files import as_arrow, as_parquet, columns, opened
 
 NOON = dt.datetime(2026, 3, 1, 12, 0, 0)  # noqa: DTZ001 (a file's times may have no zone)
@@ -92,3 +93,12 @@ def test_long_repeated_texts_of_a_dictionary_are_cut(tmp_path: Path) -> None:
     batches = list(opened(tmp_path / "file", content, "a").batches())
     assert max(batch.nbytes for batch in batches) < 2**24
     assert sum(batch.num_rows for batch in batches) == 10_000
+
+
+def test_a_page_that_the_disk_has_changed_is_refused(tmp_path: Path) -> None:
+    plain = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    content = as_parquet(pa.table({"t": ["abcdefgh"]}), write_statistics=False, **plain)
+    assert content.count(b"abcdefgh") == 1
+    source = opened(tmp_path / "file", content.replace(b"abcdefgh", b"abcdefgX"), "a.parquet")
+    with pytest.raises(InvalidError, match=r"cannot be read.*write it again"):
+        columns(source)
