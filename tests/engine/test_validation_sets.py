@@ -47,6 +47,27 @@ def test_named_rows_and_another_dataset_give_the_same_bits(dataset: Path, tmp_pa
     assert finished(by_rows).parameters_digest == finished(by_dataset).parameters_digest
 
 
+def test_rows_of_weight_0_are_not_evaluated(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "weights.npy").unlink()
+    training = part(dataset, tmp_path / "training", slice(TRAINING))
+    sources = []
+    for rows in (VALIDATION, VALIDATION + TEST):
+        other = part(dataset, tmp_path / f"validation {rows}", slice(TRAINING, TRAINING + rows))
+        np.save(other / "weights.npy", np.where(np.arange(rows) < VALIDATION, 1.0, 0.0))
+        sources.append(DatasetSource(other))
+
+    figures = [
+        [one.model_dump(exclude={"type"}) for one in evaluations(messages)]
+        for messages in (
+            attempt(job(dataset="v"), training, tmp_path / f"job {n}", validation_dataset=source)
+            for n, source in enumerate(sources)
+        )
+    ]
+
+    assert figures[0] == figures[1]
+    assert len(figures[0]) > 0
+
+
 def recoded(rows: TableRows) -> TableRows:
     """The same rows with the columns, each column's categories and the classes in reverse order."""
     columns, raw = [], []

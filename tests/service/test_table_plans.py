@@ -11,6 +11,8 @@ from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.job_data import JobData, StoredData
 from batchgrad_service.validation.plan import plan
+from batchgrad_service.validation.validation_dataset import check_validation_dataset
+from batchgrad_workers.nn.network import Network
 from tests.service.building import DIGEST, NOW
 from tests.service.planned import SGD, linear
 from tests.workers.tables.table_rows import TableRows, content, table_of
@@ -106,3 +108,57 @@ def test_texts_and_gaps_of_a_validation_table_are_told(tmp_path: Path) -> None:
         "has gaps in 7 rows, dataset d has none: the network gets the training rows' mean" in filled
     )
     assert planned(tmp_path, COLUMNS, other=COLUMNS, standardize=True).warnings == []
+    assert planned(tmp_path, gaps_of_age, other=gaps_of_age, standardize=True).warnings == []
+
+
+def test_a_table_does_not_validate_on_arrays(tmp_path: Path) -> None:
+    table = JobData(pushed(tmp_path / "d", "d", COLUMNS), tmp_path / "d")
+    arrays = table.dataset.model_copy(update={"name": "v", "table": None})
+    spec = JobSpec.model_validate(
+        {
+            "name": "j",
+            "dataset": "d",
+            "loss": "softmax_cross_entropy",
+            "optimizer": SGD,
+            "batch_size": 8,
+            "epochs": 2,
+            "model": {"layers": [linear(2)]},
+            "validation": {"dataset": "v"},
+        }
+    )
+    with pytest.raises(InvalidError, match="Dataset d is a table, v has arrays: push both"):
+        plan(spec, replace(table, validation=StoredData(arrays, tmp_path / "d")))
+
+
+def test_a_table_of_numbers_does_not_validate_on_classes(tmp_path: Path) -> None:
+    target = {"name": "y", "kind": "number", "role": "target"}
+    numbers = pushed(tmp_path / "d", "d", [*COLUMNS, target])
+    assert numbers.table is not None
+    classes = numbers.model_copy(
+        update={"name": "v", "table": numbers.table.model_copy(update={"classes": ["a", "b"]})}
+    )
+    spec = JobSpec.model_validate(
+        {
+            "name": "j",
+            "dataset": "d",
+            "loss": "squared_error",
+            "optimizer": SGD,
+            "batch_size": 8,
+            "epochs": 2,
+            "model": {"layers": [linear(1)]},
+            "validation": {"dataset": "v"},
+        }
+    )
+    with pytest.raises(InvalidError, match="Dataset v has the class 'a', which this job's"):
+        check_validation_dataset(
+            spec,
+            numbers,
+            StoredData(classes, tmp_path / "d"),
+            Network(spec.model, tuple(numbers.input_shape)),
+        )
+
+
+def test_the_column_of_sets_has_one_name(tmp_path: Path) -> None:
+    sets = {"name": "part", "kind": "category", "role": "split"}
+    with pytest.raises(InvalidError, match=r"got 'set'; the column that names .* is 'part'"):
+        planned(tmp_path, [*COLUMNS, sets], validation={"rows": "set"})

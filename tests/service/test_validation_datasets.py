@@ -113,3 +113,29 @@ def test_units_of_an_npz_are_held_out_whole(data: Bench) -> None:
     body = spec(dataset="people", validation={"fraction": 0.5, "by_unit": True})
 
     assert data.http.post("/v1/plans", json=body).json()["validation_examples"] == 16  # 2 of 5
+
+
+def test_rows_of_weight_0_are_no_validation_examples(data: Bench) -> None:
+    put(data, "half", np.ones((8, 3)), np.arange(8) % 2, weights=np.arange(8) % 2)
+    body = spec(validation={"dataset": "half"})
+    assert data.http.post("/v1/plans", json=body).json()["validation_examples"] == 4
+
+
+def test_ids_of_the_other_dataset_are_checked_too(data: Bench) -> None:
+    for name, most in (("ids", 5), ("more", 6)):
+        put(data, name, np.arange(36).reshape(12, 3) % most, np.arange(12) % 2)
+    embedding = {"kind": "embedding", "num_embeddings": 5, "embedding_dim": 1}
+    layers = [embedding, {"kind": "flatten"}, {"kind": "linear", "out_features": 2}]
+    body = spec(dataset="ids", model={"layers": layers}, validation={"dataset": "more"})
+    [error] = problem(data.http.post("/v1/plans", json=body), 422)["errors"]
+    assert error["pointer"] == "/validation/dataset"
+    assert "Dataset more" in error["detail"]
+
+
+def test_too_few_units_are_told(data: Bench) -> None:
+    put(data, "one", np.ones((8, 3)), np.arange(8) % 2, units=np.zeros(8, int))
+    rule = {"fraction": 0.5, "by_unit": True}
+    body = spec(dataset="one", validation=rule, early_stopping={"patience": 2})
+    [error] = problem(data.http.post("/v1/plans", json=body), 422)["errors"]
+    assert "0.5 of units, rounded down, is 0. Raise validation.fraction, or push" in error["detail"]
+    assert "more units" in error["detail"]

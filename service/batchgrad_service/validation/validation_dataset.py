@@ -90,7 +90,7 @@ def _check_columns(table: Table, other: Table, name: str) -> None:
                 f"Column {column.name!r} of dataset {name} is a {kinds[column.name]}, in this "
                 f"job's dataset a {column.kind}: push it with --as {column.name}={column.kind}.",
             )
-    unknown = sorted(set(other.classes or ()) - set(table.classes or other.classes or ()))
+    unknown = sorted(set(other.classes or ()) - set(table.classes or ()))
     if unknown:
         raise InvalidError.field(
             _POINTER,

@@ -106,6 +106,12 @@ def colors(counts: list[int], rare: int, **options: Any) -> tuple[TableRows, Tab
     return rows, fit_encoding(rows.table, raw, np.arange(len(raw)), standardize=True)
 
 
+def test_a_gap_is_no_category_of_its_own_unless_a_training_row_had_one() -> None:
+    _, encoding = colors([5, 5, 5, 5], 1, missing=3)  # in other rows
+    assert "color=(missing)" in encoding.names
+    assert not encoding.apply(np.array([[np.nan]]), "float32").any()
+
+
 @pytest.mark.parametrize(
     ("counts", "rare", "expected"),
     [
