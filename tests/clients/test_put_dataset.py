@@ -155,7 +155,7 @@ def test_progress_renews_the_time_to_wait(kit: Any, file: Path) -> None:
     def away(*_: Any) -> None:
         raise httpx2.ConnectError("refused")
 
-    slept = []
+    slept: list[float] = []
     for faults in ([away] * 8, [*[away] * 8, lambda *_: None, *[away] * 8]):
         fake = service(kit, *faults)
         script = kit.Script(fake)

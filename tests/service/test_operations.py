@@ -358,7 +358,7 @@ def test_work_is_the_same_if_all_that_it_is_about_is() -> None:
     one, two = (
         ImportRequest(file=UploadedFile(upload=digest_of(content))) for content in (FILE, OTHER)
     )
-    imports = [
+    imports: list[Any] = [
         Import(name, request, 0, nothing, nothing)
         for name, request in (("a", one), ("b", one), ("a", two))
     ]
