@@ -219,3 +219,21 @@ def test_without_a_reconnect_timeout_a_client_waits_forever(kit: Any) -> None:
     with script.client(reconnect_timeout=None) as client:
         assert client.wait("job_1").status == "succeeded"
     assert sum(script.slept) > 120
+
+
+def test_steps_begin_after_the_one_that_is_named(kit: Any) -> None:
+    script = kit.Script(kit.page())
+    with script.client() as client:
+        assert list(client.steps("job_1", after=3)) == []
+        assert list(client.steps("job_1")) == []
+    assert [request.url.query for request in script.seen] == [b"after=3", b""]
+
+
+def test_resume_sends_a_length_only_if_there_is_one(kit: Any) -> None:
+    script = kit.Script(kit.answer(200, kit.job()))
+    with script.client() as client:
+        client.resume("job_1")
+        client.resume("job_1", more_epochs=2)
+    plain, longer = script.seen
+    assert (plain.content, "Idempotency-Key" in plain.headers) == (b"", False)
+    assert (longer.content, "Idempotency-Key" in longer.headers) == (b'{"more_epochs":2}', True)

@@ -153,6 +153,8 @@ def test_a_bunch_keeps_the_names_of_columns_and_classes() -> None:
     ]
     bare = bunch(data=data, target=np.array([1, 0]))
     assert arrays(bare)["targets"] == [1, 0]
+    wide = bunch(data=np.zeros((2, 1001)), target=bare.target, feature_names=[*range(1001)])
+    assert arrays(wide)["targets"] == [1, 0]
     frame = pd.DataFrame({"a": [1.0, 2.0], "y": ["u", "v"]})
     with open_source(bunch(data=frame[["a"]], target=frame["y"], frame=frame)) as source:
         assert source.table == {"target": "y"}

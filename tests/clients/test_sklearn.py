@@ -19,7 +19,7 @@ import batchgrad
 from batchgrad import Client, Job, Validation, errors
 from batchgrad.sklearn import BatchgradClassifier, BatchgradRegressor
 from batchgrad.sklearn.forward import outputs_by_service
-from batchgrad.sklearn.training import service_of
+from batchgrad.sklearn.training import service_of, train
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(60, 3)) * [1, 10, 100] + [0, 50, 0]
@@ -106,6 +106,7 @@ def test_without_the_workers_the_service_predicts(
         return [*found, *(model.predict_proba(inputs) for inputs in (INPUTS, many))]
 
     own, named = answers(), model.predict(INPUTS)
+    assert ((own[0] > 0) == (named == model.classes_[1])).all()
     monkeypatch.setitem(sys.modules, "batchgrad_workers.nn.network", None)
     for found, expected in zip(answers(), own, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
@@ -213,3 +214,32 @@ def test_the_embedded_service_ends_with_its_process(tmp_path: Path) -> None:
     assert ready == "True"
     assert not service_of(url).ready()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_cancels_the_job_and_waits_for_its_end(kit: Any) -> None:
+    job, calls = Job.model_validate(kit.job()), list[str]()
+
+    class Interrupted:
+        def put_arrays(self, *_: Any) -> None:
+            calls.append("put")
+
+        def submit(self, _: Any) -> Job:
+            return job
+
+        def wait(self, _: str, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        def cancel(self, job_id: str) -> None:
+            calls.append(f"cancel {job_id}")
+
+        def watch(self, job_id: str, **_: Any) -> Iterator[Job]:
+            calls.append(f"watch {job_id}")
+            yield job
+
+        def delete_dataset(self, _: str) -> None:
+            calls.append("delete")
+
+    client: Any = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        train(client, {}, INPUTS, INPUTS, None)
+    assert calls == ["put", f"cancel {job.id}", f"watch {job.id}", "delete"]

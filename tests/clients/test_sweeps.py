@@ -159,3 +159,13 @@ def test_several_jobs_are_watched_until_all_have_ended(kit: Any) -> None:
         list(client.watch_all(["a", "b"], timeout=0))
     with script.client() as client:
         assert list(client.watch_all([])) == []
+
+
+def test_a_thousand_jobs_are_a_sweep() -> None:
+    assert len(sweeps.choices({"seed": list(range(1000))}, None, 0)) == 1000
+
+
+def test_jobs_share_no_value() -> None:
+    over = {"optimizer": [{"kind": "sgd", "learning_rate": 1}], RATE: [2, 3]}
+    specs = sweeps.expand({"name": "j"}, sweeps.choices(over, None, 0), "s")
+    assert [one["optimizer"]["learning_rate"] for one in specs] == [2, 3]

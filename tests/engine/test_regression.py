@@ -23,7 +23,10 @@ def stored(directory: Path, outputs: int, *, weighted: bool) -> Path:
     np.save(directory / "inputs.npy", inputs)
     np.save(directory / "targets.npy", 1e4 + 10 * targets[:, 0] if outputs == 1 else targets)
     if weighted:
-        np.save(directory / "weights.npy", random.uniform(0.5, 3, ROWS))
+        np.save(
+            directory / "weights.npy",
+            random.uniform(0.5, 3, ROWS) * 4.0 ** random.integers(0, 5, ROWS),
+        )
     return directory
 
 
