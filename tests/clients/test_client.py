@@ -236,4 +236,4 @@ def test_resume_sends_a_length_only_if_there_is_one(kit: Any) -> None:
         client.resume("job_1", more_epochs=2)
     plain, longer = script.seen
     assert (plain.content, "Idempotency-Key" in plain.headers) == (b"", False)
-    assert (longer.content, "Idempotency-Key" in longer.headers) == (b'{"more_epochs":2}', True)
+    assert (longer.content, "Idempotency-Key" in longer.headers) == (b'{"more_epochs": 2}', True)
