@@ -16,6 +16,8 @@ import pyarrow as pa
 import pytest
 
 from batchgrad import errors
+from batchgrad.data.examples import few_examples
+from batchgrad.data.options import import_request, is_small_npz
 from batchgrad.data.recognition import open_source
 from batchgrad.data.source import Source
 
@@ -218,3 +220,44 @@ def test_no_library_is_imported_for_another_one_s_data() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == ""
+
+
+def test_one_request_stores_a_small_npz_of_which_nothing_is_said() -> None:
+    def is_small(size: int = 3, name: str = "a.npz", **more: Any) -> bool:
+        source = Source(io.BytesIO(bytes(size)), name)
+        return is_small_npz(source, import_request(source, table={}, file={}, **more))
+
+    assert is_small()
+    assert is_small(2**20)
+    assert not is_small(2**20 + 1)
+    assert not is_small(dry_run=True)
+    assert not is_small(name="a.csv")
+
+
+def test_what_the_user_says_of_a_table_comes_first() -> None:
+    source = Source(io.BytesIO(b""), "a.csv", "csv", {"target": "target"})
+    assert import_request(source, table={"target": "b"}, file={})["table"] == {"target": "b"}
+
+
+def test_few_numbers_are_no_file() -> None:
+    class Tensor:
+        """On another device, and part of a computation."""
+
+        def __init__(self, values: Any, ready: int = 0) -> None:
+            self.values, self.ready = values, ready
+
+        def numel(self) -> int:
+            return len(self.values)
+
+        def detach(self) -> "Tensor":
+            return Tensor(self.values, self.ready + 1)
+
+        cpu = detach
+
+        def tolist(self) -> Any:
+            assert self.ready == 2
+            return self.values
+
+    assert few_examples(np.zeros(100_000)) is not None
+    assert few_examples(np.zeros(100_001)) is None
+    assert few_examples(Tensor([1.0, 2.0])) == {"inputs": [1.0, 2.0]}

@@ -11,6 +11,7 @@ import pytest
 
 from batchgrad import Dataset, Job, Ledger, Plan, errors
 from batchgrad.contract import LedgerEntry
+from batchgrad.notebook.figures import job_figure
 from tests.clients.test_following import event
 
 EVALUATIONS: list[tuple[int, int, dict[str, Any]]] = [
@@ -91,6 +92,12 @@ def test_a_job_plots_itself_with_the_client_that_gave_it(kit: Any) -> None:
             return await (await client.job("job_1")).plot()
 
     assert len(asyncio.run(main()).axes) == 3
+
+
+def test_losses_that_are_not_positive_have_a_linear_axis() -> None:
+    for last, scale in ((0.5, "log"), (0.0, "linear"), (-0.5, "linear")):
+        figure = job_figure("job", {"step": [1, 2, 3], "loss": [1.0, None, last]})
+        assert figure.axes[0].get_yscale() == scale
 
 
 def test_a_job_without_steps_has_an_empty_figure_and_frame(kit: Any) -> None:

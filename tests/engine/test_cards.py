@@ -12,7 +12,7 @@ import pytest
 import batchgrad
 from batchgrad.contract import JobSpec, Table
 from batchgrad.downloads.card import Card
-from batchgrad.downloads.reading import read_card, read_tensors
+from batchgrad.downloads.reading import _numbers, read_card, read_tensors
 from batchgrad.errors import BatchgradError, InvalidArgument
 from batchgrad_engine.checkpoints.exports import parameters_as_npz, parameters_as_safetensors
 from batchgrad_workers.data.standardization import Standardization
@@ -49,6 +49,8 @@ def test_it_tells_of_arrays(dataset: Path, job_directory: Path) -> None:
     assert card.evaluation == snapshot.best.evaluation
     assert (card.which, card.step) == ("best", snapshot.best.evaluation.step)
     assert card.parameters_digest == snapshot.kept_digest
+    last = read_card(parameters_as_npz(max(job_directory.glob("step-*")), None, which="last"))
+    assert (last.which, last.step, last.evaluation) == ("last", snapshot.step, None)
     assert card.standardization is not None
     assert card.standardization.mean == snapshot.transform.mean.tolist()
     assert card.standardization.deviation == snapshot.transform.deviation.tolist()
@@ -134,6 +136,13 @@ def test_tensors_are_read(dataset: Path, job_directory: Path) -> None:
     for name, tensor in found.items():
         array = np.frombuffer(tensor.content, tensor.dtype).reshape(tensor.shape)
         np.testing.assert_array_equal(array, own[name])
+
+
+def test_arrays_of_an_npz_are_read_without_numpy() -> None:
+    array = np.arange(12.0).reshape(2, 3, 2)
+    file = io.BytesIO()
+    np.save(file, array)
+    assert _numbers(file.getvalue()) == array.tolist()
 
 
 def archive(**arrays: Any) -> bytes:

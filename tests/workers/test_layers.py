@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from batchgrad.contract import LAYERS, Model
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import Microbatch
+from batchgrad_workers.nn.layers.normalization import GroupNorm
 from batchgrad_workers.nn.network import Network
 from tests.workers.stacks import STACKS, differentiator, microbatch, network, rows
 
@@ -119,3 +120,13 @@ def test_sums_from_each_gradient_are_the_same_in_several_chunks() -> None:
         np.testing.assert_allclose(out[name], weights @ gradients, rtol=1e-12, atol=1e-12)
     expected = sum(np.square(gradients).sum(axis=1) for gradients in each.values())
     np.testing.assert_allclose(norms, expected, rtol=1e-12)
+
+
+def test_errors_below_a_group_norm_sum_to_0() -> None:
+    """A bias below adds them up; rounding of a common part, 1000 here, would be left over."""
+    random = np.random.default_rng(0)
+    layer = GroupNorm((4, 100), 2, 1e-5)
+    inputs, error = (random.normal(mean, 1, (8, 4, 100)).astype("f4") for mean in (3, 1000))
+    parameters = {"weight": np.ones(4, "f4"), "bias": np.zeros(4, "f4")}
+    below = layer.backward(parameters, inputs, inputs, error).reshape(8, 2, -1).astype("f8")
+    assert np.abs(below.sum(axis=-1)).max() < 1e-6 * np.abs(below).sum(axis=-1).min()

@@ -135,10 +135,8 @@ def _of_npz(content: bytes) -> Mapping[str, Any]:
 
 def _npy(content: bytes) -> tuple[dict[str, Any], bytes]:
     """The header of a .npy file, and what follows."""
-    wide = content[6] > 1
-    size = int.from_bytes(content[8 : 12 if wide else 10], "little")
-    start = 12 if wide else 10
-    return ast.literal_eval(content[start : start + size].decode()), content[start + size :]
+    end = 10 + int.from_bytes(content[8:10], "little")  # of version 1.0, as the service writes it
+    return ast.literal_eval(content[10:end].decode()), content[end:]
 
 
 def _bytes(content: bytes) -> bytes:

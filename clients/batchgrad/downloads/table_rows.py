@@ -40,7 +40,7 @@ def _encoded(
     known = next((index for index, each in matching if value in each.categories), None)
     if value is None:
         known = next((index for index, each in matching if each.gaps), None)
-    if known is None and not isinstance(value, float):
+    if known is None:
         known = next((index for index, each in matching if each.unknown), None)
     numbers = [
         (index, (_number(each, value) - each.mean) / each.deviation)
