@@ -20,7 +20,7 @@ from batchgrad.contract import ImportRequest, Operation, OperationKind, Uploaded
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.operations import operations as module
 from batchgrad_service.operations.examples import StoredExamples
-from batchgrad_service.operations.imports import Import
+from batchgrad_service.operations.imports import ImportWork
 from batchgrad_service.operations.operations import Operations
 from batchgrad_service.operations.predictions import EvaluationWork
 from batchgrad_service.operations.work import Ask, Result
@@ -341,13 +341,19 @@ def test_an_operation_that_was_cancelled_before_its_process_began(disk: DiskSpac
     operations.join()
 
 
-def test_the_service_s_stop_removes_the_files_of_results(disk: DiskSpace, tmp_path: Path) -> None:
+def test_files_of_results_are_few_and_the_service_s_stop_removes_them(
+    disk: DiskSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ENDED", 1)
     worker = Blocked()
     worker.released.set()
     operations = Operations(worker, disk)
-    begun = operations.start(Writing("", path=str(tmp_path / "a")))
-    assert ended(lambda: operations.get(begun.id)).status == "succeeded"
-    assert (tmp_path / "a").exists()
+    for name in ("a", "b"):
+        begun = operations.start(Writing("", path=str(tmp_path / name)))
+        assert ended(lambda one=begun: operations.get(one.id)).status == "succeeded"  # type: ignore[misc]
+        assert (tmp_path / name).exists()
+    assert [one.id for one in operations.page(None, 9).data] == [begun.id]
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
     operations.stop()
     operations.join()
     assert list(tmp_path.iterdir()) == []
@@ -359,18 +365,18 @@ def test_work_is_the_same_if_all_that_it_is_about_is() -> None:
         ImportRequest(file=UploadedFile(upload=digest_of(content))) for content in (FILE, OTHER)
     )
     imports: list[Any] = [
-        Import(name, request, 0, nothing, nothing)
+        ImportWork(name, request, 0, nothing, nothing)
         for name, request in (("a", one), ("b", one), ("a", two))
     ]
     trained: Any = SimpleNamespace(
         job_id="job_1", checkpoints=[SimpleNamespace(file="x")], which=None
     )
     evaluations = [
-        EvaluationWork(trained, StoredExamples(nothing, nothing, set=of), 0, 0)
+        EvaluationWork(trained, StoredExamples(nothing, nothing, "job_1", "", set=of), 0, 0)
         for of in ("training", "validation")
     ]
     assert len({each.key for each in [*imports, *evaluations]}) == 5
-    assert Import("a", one, 0, nothing, nothing).key == imports[0].key
+    assert ImportWork("a", one, 0, nothing, nothing).key == imports[0].key
 
 
 @dataclass
