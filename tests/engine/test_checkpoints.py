@@ -1,6 +1,7 @@
 """Checkpoint files: written atomically, read bit for bit, refused when torn or changed."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ from safetensors.numpy import load
 
 from batchgrad_engine.checkpoints import checkpoints, exports, job_directory
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint, Snapshot
+from batchgrad_engine.checkpoints.example_ledger import COLUMNS
 from batchgrad_engine.checkpoints.writer import CheckpointWriter
 from batchgrad_engine.messages import Checkpointed
 from batchgrad_workers.data.standardization import Standardization
+from batchgrad_workers.system.process_memory import at_most
 
 
 def snapshot(step: int = 7) -> Snapshot:
@@ -67,6 +70,15 @@ def test_changed_number_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(BadCheckpoint, match="has changed since it was written"):
         checkpoints.read(path)
+
+
+def test_a_large_ledger_is_not_read_into_memory(tmp_path: Path) -> None:
+    columns = {name: np.ones(10**6, kind) for name, kind in COLUMNS.items()}  # 40 MB
+    written = checkpoints.write(tmp_path, replace(snapshot(), ledger=columns))
+    with at_most(16 * 2**20):
+        read = checkpoints.read(written.path)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(read.ledger[name], column)
 
 
 def test_a_writer_writes_and_reports_each_step_once(tmp_path: Path) -> None:

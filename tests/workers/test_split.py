@@ -14,6 +14,7 @@ from batchgrad.contract import Validation
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.split import CannotSplit, Split, split
 from batchgrad_workers.randomness import generator
+from batchgrad_workers.system.process_memory import at_most
 from tests.workers.splits import drawn
 
 CLASSES = np.repeat([0, 1, 2], [70, 25, 5])
@@ -129,3 +130,13 @@ def test_seeds_differ_and_a_plain_fraction_is_the_permutation_s_start() -> None:
     assert drawn(50, 0.3, seed=1).validation.tolist() != drawn(50, 0.3, seed=2).validation.tolist()
     start = generator(1, "split").permutation(50)[:15]
     assert drawn(50, 0.3, seed=1).validation.tolist() == sorted(start.tolist())
+
+
+@pytest.mark.parametrize("rule", [{"fraction": 0.1}, {"fraction": 0.1, "stratify": True}])
+def test_a_split_takes_few_bytes_for_each_row(rule: dict[str, Any]) -> None:
+    rows = 2_000_000
+    targets = np.arange(rows) % 3
+    dataset = StoredDataset(np.empty((rows, 0), np.float32), targets, None)
+    with at_most(13 * rows + 2**24):
+        found = split(Validation(**rule), dataset, seed=0)
+    assert len(found.validation) == rows // 10
