@@ -58,7 +58,8 @@ def rows(bench: Bench, job: str, rows_of: str, limit: int = 1000) -> list[JobRow
         if page.next is None:
             return found
         assert len(page.data) == limit
-        query["after"] = page.next
+        assert page.data[0].example > query.get("after", -1)
+        query["after"] = int(page.next)
 
 
 def numbers(found: list[JobRow]) -> list[int]:
