@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import Microbatch
+from batchgrad_workers.nn.gradients import RUN, Microbatch
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.randomness import STEP, example_keys, mixed
 from batchgrad_workers.runtime.shard import ShardRunner
@@ -104,6 +104,22 @@ def test_gradients_are_slopes_of_the_loss_with_the_same_masks(shape: tuple[int, 
     assert_allclose(norms, np.linalg.norm(each, axis=1), rtol=1e-11)
     undrawn = own.sums(of.views(values), batch._replace(keys=None))[0]
     assert not np.allclose(undrawn.gradient, sums.gradient, rtol=0.01)
+
+
+def test_halves_of_a_large_microbatch_keep_their_keys() -> None:
+    of = Network(Model.model_validate({"layers": DEEP}), (5,))
+    random = np.random.default_rng(5)
+    batch = Microbatch(
+        random.normal(size=(2 * RUN, 5)),
+        random.normal(size=(2 * RUN, of.outputs)),
+        np.ones(2 * RUN),
+        keys=example_keys(0, 3, np.arange(2 * RUN)),
+    )
+    assert batch.keys is not None
+    views = of.views(random.normal(size=of.size))
+    losses = differentiator(of).sums(views, batch)[1]
+    last = Microbatch(batch.inputs[-3:], batch.targets[-3:], np.ones(3), keys=batch.keys[-3:])
+    assert_allclose(losses[-3:], differentiator(of).sums(views, last)[1], rtol=1e-12)
 
 
 def test_images_in_any_order_of_memory_have_the_same_masks() -> None:
