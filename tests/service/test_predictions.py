@@ -137,6 +137,7 @@ def test_unknown_texts_and_unexpected_gaps_are_told(
     answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"rows": rows}).json()
 
     assert any("color has 2 values that no training row had" in one for one in answer["warnings"])
+    assert any("since has 2 gaps" in one for one in answer["warnings"])
 
 
 def evaluated(bench: Bench, job: Job, **body: Any) -> Evaluation:

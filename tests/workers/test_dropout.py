@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 
 from batchgrad.contract import Model
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import RUN, Microbatch
+from batchgrad_workers.nn.gradients import Microbatch
+from batchgrad_workers.nn.kernels.norms import RUN
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.randomness import STEP, example_keys, mixed
 from batchgrad_workers.runtime.shard import ShardRunner

@@ -58,9 +58,7 @@ class _Arrow:
         self._writer.write_batch(batch)
 
     def close(self) -> None:
-        if self._writer is None:
-            self._path.touch()
-        else:
+        if self._writer is not None:
             self._writer.close()
 
 
