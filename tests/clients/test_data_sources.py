@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from batchgrad import errors
-from batchgrad.data.examples import few_examples
+from batchgrad.data.examples import few_examples, open_examples
 from batchgrad.data.options import import_request, is_small_npz
 from batchgrad.data.recognition import open_source
 from batchgrad.data.source import Source
@@ -120,6 +120,29 @@ def test_a_folder_of_pictures_becomes_the_same_zip_each_time(tmp_path: Path) -> 
         assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_STORED}
     with pytest.raises(errors.InvalidArgument, match=r"no folders with pictures \(2.PNG, notes"):
         content(folder / "dog")
+
+
+def test_pictures_in_nested_and_linked_folders_are_all_sent(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "pets", tmp_path / "elsewhere"
+    for path in (folder / "train/cat/1.png", folder / "test/dog/2.png", elsewhere / "3.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for hidden in ("train/.ipynb_checkpoints/1.png", "beside.png"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).touch()
+    (folder / "train/dog").symlink_to(elsewhere)
+    (folder / "train/cat/again").symlink_to(folder)
+    in_classes = ["test/dog/2.png", "train/cat/1.png", "train/dog/3.png"]
+    _, sent = content(folder)
+    assert zipfile.ZipFile(io.BytesIO(sent)).namelist() == in_classes
+    with open_examples(folder) as source, zipfile.ZipFile(source.file) as archive:
+        assert archive.namelist() == ["beside.png", *in_classes]
+    (tmp_path / "none").mkdir()
+    with (
+        pytest.raises(errors.InvalidArgument, match=r"has no pictures \(it is empty\)"),
+        open_examples(tmp_path / "none"),
+    ):
+        pass
 
 
 def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:

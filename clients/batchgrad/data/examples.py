@@ -1,12 +1,15 @@
 """The examples of a prediction or an evaluation: a few as JSON, others as a file to send."""
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from batchgrad.data.arrays import from_arrays
+from batchgrad.data.paths import from_path
 from batchgrad.data.recognition import open_source
 from batchgrad.data.source import Source
+from batchgrad.parsing import arguments
 
 MOST_NUMBERS = 100_000
 """Of rows or inputs that are sent as JSON."""
@@ -26,7 +29,12 @@ def few_examples(data: Any) -> dict[str, Any] | None:
 
 
 def open_examples(data: Any) -> AbstractContextManager[Source]:
-    """The file to send for `data`: as `open_source` does, and inputs (n, …) without targets."""
+    """The file to send for `data`: as `open_source` does, but without targets if it has none.
+
+    So inputs (n, …) are enough, and pictures need not be in folders of classes.
+    """
+    if isinstance(data, str | os.PathLike):
+        return from_path(arguments.path("data", data), in_classes=False)
     return from_arrays({"inputs": data}) if _is_array(data) else open_source(data)
 
 

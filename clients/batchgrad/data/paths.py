@@ -1,5 +1,6 @@
 """Paths: a file as it is, a folder of pictures as a zip, .npy files as an npz."""
 
+import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
-def from_path(path: Path) -> Iterator[Source]:
-    """A file, or a folder of pictures: a folder for each class.
+def from_path(path: Path, *, in_classes: bool = True) -> Iterator[Source]:
+    """A file, or a folder of pictures: with `in_classes` in a folder for each class.
 
     Raises:
         FileFailed: it cannot be read.
@@ -34,7 +35,7 @@ def from_path(path: Path) -> Iterator[Source]:
     if is_folder:
         with temporary_file() as file:
             with _readable(path):
-                pack(file, _pictures(path))
+                pack(file, _pictures(path, in_classes=in_classes))
             yield Source(file, f"{path.name}.zip", "pictures")
     else:
         with _readable(path):
@@ -76,17 +77,36 @@ def pack(file: BinaryIO, members: Mapping[str, Path]) -> None:
                 copyfileobj(content, packed, _PIECE_BYTES)
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures below `folder`, by their names in the zip, sorted."""
+def _pictures(folder: Path, *, in_classes: bool) -> dict[str, Path]:
+    """The pictures below `folder`, by their names in the zip, sorted.
+
+    With `in_classes` those beside the folders of classes are left out.
+    """
     found = sorted(
         path
-        for path in folder.glob("*/*")
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+        for path in _files(folder)
+        if path.suffix.lower() in PICTURE_SUFFIXES and not (in_classes and path.parent == folder)
     )
-    if not found:
-        others = sorted(path.name for path in folder.iterdir())[:3]
-        raise InvalidArgument(
-            f"{folder} has no folders with pictures ({', '.join(others) or 'it is empty'}): put "
-            "each class's pictures into a folder of its own, named like the class, or give a file."
-        )
-    return {path.relative_to(folder).as_posix(): path for path in found}
+    if found:
+        return {path.relative_to(folder).as_posix(): path for path in found}
+    others = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "it is empty"
+    if not in_classes:
+        raise InvalidArgument(f"{folder} has no pictures ({others}): give another one.")
+    raise InvalidArgument(
+        f"{folder} has no folders with pictures ({others}): put each class's pictures into a "
+        "folder of its own, named like the class, or give a file."
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below `folder`; folders may be links, but hidden ones are left out."""
+    for name, folders, files in os.walk(folder, followlinks=True):
+        parent = Path(name)
+        real = parent.resolve()
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".")
+            and not real.is_relative_to((parent / each).resolve())  # a link to a folder above it
+        ]
+        yield from (parent / each for each in files)

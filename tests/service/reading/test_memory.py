@@ -38,3 +38,11 @@ def test_a_file_that_needs_more_memory_than_there_is(
         content = as_arrow(table, compression="zstd")
     (tmp_path / name).write_bytes(content)
     assert remedy in told(tmp_path / name, SMALL)["problem"]
+
+
+def test_a_csv_of_a_thousand_columns_does_not_take_a_block_for_each(tmp_path: Path) -> None:
+    """Pyarrow reserves 1 MB for each; the service's default limit is 384 MB."""
+    names = ",".join(f"c{n}" for n in range(1500))
+    rows = "\n".join(",".join(["0.1234"] * 1499 + [str(row % 2)]) for row in range(150))
+    (tmp_path / "a.csv").write_text(f"{names}\n{rows}\n")
+    assert told(tmp_path / "a.csv", 256 * MB).get("problem") is None
