@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from batchgrad.contract import Evaluation, Job, Predictions
 from batchgrad_engine.checkpoints.checkpoints import read
+from batchgrad_service.routes.data.predictions import SMALL_BYTES
 from tests.service.building import npz, problem
 from tests.service.conftest import Bench
 from tests.service.reading.files import picture, zipped
@@ -424,6 +425,47 @@ def test_examples_that_do_not_fit_are_refused_with_a_remedy(
     answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json=body)
     assert answer.status_code in {404, 422}, answer.text
     assert says in answer.text
+
+
+ROW = '{"age": %s, "color": "%s", "since": "2024-03-05"}'
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (ROW % ("1e999", "red"), "Column age is"),
+        (ROW % ("1" + "0" * 30, "red"), "more than 64 bits"),
+        (ROW % ("1e300", "red"), "example 0 (the first is 0) are not finite"),
+        (ROW % ("1", "\\ud800"), "surrogate"),
+        (ROW % ("[" * 300 + "]" * 300, "red"), "Column 'age' has an array"),
+    ],
+)
+def test_strange_json_is_refused_and_never_taken_for_gaps(
+    trained: tuple[Bench, Job], rows: str, says: str
+) -> None:
+    bench, job = trained
+    answer = bench.http.post(
+        f"/v1/jobs/{job.id}/predictions",
+        content=f'{{"rows": [{rows}]}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code in {400, 422}, answer.text
+    assert says in answer.json()["detail"]
+
+
+def test_a_long_body_has_the_same_answer_and_is_for_rows_alone(
+    trained: tuple[Bench, Job],
+) -> None:
+    bench, job = trained
+    path, row = f"/v1/jobs/{job.id}/predictions", json.loads(ROW % (40, "red"))
+    one = bench.http.post(path, json={"rows": [row], "which": "last"}).json()
+    padding = {"nothing": "x" * SMALL_BYTES}
+    long = bench.http.post(path, json={"rows": [row | padding], "which": "last"}).json()
+    assert long["prediction"] == one["prediction"]
+    assert long["parameters_step"] == one["parameters_step"]
+    refused = bench.http.post(path, content=b'{"dataset": "x"}' + b" " * SMALL_BYTES)
+    assert refused.status_code == 422
+    assert "longer than one for a file" in refused.text
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,18 @@ def test_lengths_and_numbers_are_limited(
     assert begin(bench.http, b"1").status_code == 200
 
 
+def test_of_many_complete_files_the_longest_unused_makes_place(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = make_bench().http
+    monkeypatch.setattr(uploaded_files, "MAX_FILES", 2)
+    for text in (b"1", b"2", b"3"):
+        assert begin(http, text).status_code == 201
+        assert send(http, text, 0, f"/v1/uploads/{digest_of(text)}").status_code == 200
+    here = [http.get(f"/v1/uploads/{digest_of(text)}").status_code for text in (b"1", b"2", b"3")]
+    assert here == [404, 200, 200]
+
+
 class Files:
     """UploadedFiles on a disk with `free` bytes, at `now`."""
 

@@ -71,5 +71,5 @@ class UploadFolder:
         return None
 
     def _candidates(self, digest: str) -> Iterator[Path]:
-        yield self.whole(digest)
         yield from self.path.glob(f"{hex_of(digest)}.*.part")
+        yield self.whole(digest)  # what a part that was just there may be now

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -71,12 +71,7 @@ class UploadedFiles:
                     f"The file has {request.bytes} bytes, this service takes {self._max_bytes}: "
                     "send fewer rows, or raise max_dataset_bytes."
                 )
-            if len(self._folder.files()) >= MAX_FILES:
-                raise UnavailableError(
-                    f"The service keeps {MAX_FILES} uploaded files, as many as it may: DELETE "
-                    "some, or wait until they are a day old.",
-                    code="uploads_busy",
-                )
+            self._make_place()
         elif found.bytes != request.bytes:
             raise ConflictError(
                 f"The upload {request.digest} was begun with {found.bytes} bytes, and now has "
@@ -205,8 +200,8 @@ class UploadedFiles:
     def clean(self) -> None:
         """Remove files that nobody has used for KEPT_SECONDS."""
         with self._lock:
-            for path in self._unused():
-                if path.stat().st_mtime < self._clock() - KEPT_SECONDS:
+            for used_at, path in self._unused():
+                if used_at < self._clock() - KEPT_SECONDS:
                     self._forget(path)
 
     def make_room(self, needed_bytes: int) -> None:
@@ -216,11 +211,28 @@ class UploadedFiles:
             InsufficientStorageError: without them it does not either.
         """
         with self._lock:
-            complete = [path for path in self._unused() if is_content(path.name)]
-            complete.sort(key=lambda path: path.stat().st_mtime)
+            complete = self._complete()
             while complete and self._disk.shortage(needed_bytes):
                 self._forget(complete.pop(0))
         self._disk.require(needed_bytes)
+
+    def _make_place(self) -> None:
+        """Remove the complete file that is unused for the longest, if there are MAX_FILES.
+
+        Raises:
+            UnavailableError: none is complete and unused.
+        """
+        with self._lock:
+            if len(self._folder.files()) < MAX_FILES:
+                return
+            complete = self._complete()
+            if not complete:
+                raise UnavailableError(
+                    f"The service keeps {MAX_FILES} files that are being uploaded or read, as many "
+                    "as it may: DELETE some, or wait until they are a day old.",
+                    code="uploads_busy",
+                )
+            self._forget(complete[0])
 
     @contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
@@ -250,8 +262,16 @@ class UploadedFiles:
             )
         return found
 
-    def _unused(self) -> list[Path]:
-        return [path for path in self._folder.files() if not self._users[digest_of(path)]]
+    def _complete(self) -> list[Path]:
+        """The complete files that nobody uses, the longest unused first."""
+        return [path for _, path in sorted(self._unused()) if is_content(path.name)]
+
+    def _unused(self) -> Iterator[tuple[float, Path]]:
+        """Files that nobody uses, and when they were used last."""
+        for path in self._folder.files():
+            with suppress(FileNotFoundError):  # a part that was just completed
+                if not self._users[digest_of(path)]:
+                    yield path.stat().st_mtime, path
 
     def _forget(self, path: Path) -> None:
         path.unlink(missing_ok=True)

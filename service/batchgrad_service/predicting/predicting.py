@@ -1,18 +1,22 @@
 """Predict the examples of a task, to a file or as an answer."""
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from batchgrad.contract import Predictions
+from batchgrad.contract import PredictionRequest, Predictions
 from batchgrad_service.predicting.answers import answers, class_names, number_names
 from batchgrad_service.predicting.batches import Batch, OpenedExamples
 from batchgrad_service.predicting.examples import examples
 from batchgrad_service.predicting.tasks import FileTask, Task
+from batchgrad_service.predicting.tasks import InputsData, PredictionTask, RowsData, TrainedTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.row_progress import RowProgress
+from batchgrad_workers.arrays import Array
 
 
 class PredictionDone(BaseModel):
@@ -36,7 +40,7 @@ def predict_to_file(task: FileTask, progress: RowProgress) -> PredictionDone:
     done = 0
     with new_file(task.to, task.format) as writer:
         for batch in found.batches:
-            writer.write(_columns(batch, found))
+            writer.write(_columns(batch, found, done))
             done += len(batch.inputs)
             progress(done, found.rows)
     return PredictionDone(
@@ -49,9 +53,24 @@ def predict_to_file(task: FileTask, progress: RowProgress) -> PredictionDone:
 def predict_now(task: Task) -> Predictions:
     """Predict a few rows. Raises ProblemErrors as `predict_to_file` does."""
     found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
+def predict_now(trained: TrainedTask, request: PredictionRequest) -> Predictions:
+    """Predict a request's rows or inputs. Raises ProblemErrors as `predict_to_file` does."""
+    data: RowsData | InputsData
+    if request.rows is not None:
+        data = RowsData(rows=request.rows)
+    elif request.inputs is not None:
+        data = InputsData(inputs=request.inputs)
+    else:
+        raise InvalidError.field("", "The request is longer than one for a file or a dataset is.")
+    trained = trained.model_copy(update={"which": request.which})
+    found = examples(data, TrainedNetwork.load(trained), with_targets=False)
     network = found.network
     batches = list(found.batches)
-    parts = [answers(network.outputs(batch.inputs), network) for batch in batches]
+    firsts = accumulate((len(batch.inputs) for batch in batches), initial=0)
+    parts = [
+        answers(_finite_outputs(batch, network, first), network)
+        for batch, first in zip(batches, firsts, strict=False)
+    ]
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     ids = [each for batch in batches for each in _texts(batch.ids)]
     classes = class_names(network) if probabilities else None
@@ -68,10 +87,10 @@ def predict_now(task: Task) -> Predictions:
     )
 
 
-def _columns(batch: Batch, found: OpenedExamples) -> dict[str, npt.NDArray[Any]]:
+def _columns(batch: Batch, found: OpenedExamples, first_row: int) -> dict[str, npt.NDArray[Any]]:
     """The columns of a batch's predictions (n,), after its ids if it has them."""
     network = found.network
-    answered = answers(network.outputs(batch.inputs), network)
+    answered = answers(_finite_outputs(batch, network, first_row), network)
     columns: dict[str, npt.NDArray[Any]] = {}
     if batch.ids is not None:
         columns[found.id_name] = np.array(_texts(batch.ids), object)
@@ -83,6 +102,22 @@ def _columns(batch: Batch, found: OpenedExamples) -> dict[str, npt.NDArray[Any]]
         names = (f"probability_{name}" for name in class_names(network))
         columns |= dict(zip(names, answered.probabilities.T, strict=True))
     return columns
+
+
+def _finite_outputs(batch: Batch, network: TrainedNetwork, first_row: int) -> Array:
+    """The network's outputs (n, outputs). Raises InvalidError if one is not finite."""
+    with np.errstate(all="ignore"):
+        outputs = network.outputs(batch.inputs)
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        raise InvalidError.field(
+            "",
+            f"The network's outputs for example {first_row + int(finite.argmin())} (the first is "
+            "0) are not finite numbers: its inputs are too large, or the job's training diverged. "
+            "Correct the inputs, or train with a smaller learning rate.",
+            code="outputs_not_finite",
+        )
+    return outputs
 
 
 def _texts(ids: npt.NDArray[Any] | None) -> list[str]:

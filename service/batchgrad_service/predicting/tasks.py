@@ -63,6 +63,13 @@ class Task(BaseModel):
 
     trained: TrainedTask
     data: DataTask
+class PredictionTask(BaseModel):
+    """Predict `data` to the file `to`."""
+
+    trained: TrainedTask
+    data: DataTask
+    to: Path
+    format: PredictionFormat = "csv"
 
 
 class FileTask(Task):

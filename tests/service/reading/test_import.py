@@ -45,6 +45,15 @@ def test_warnings_are_no_part_of_the_content(tmp_path: Path) -> None:
     assert stored.warnings == []
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_whole_numbers_may_be_floats_of_any_precision(kind: Any, tmp_path: Path) -> None:
+    table = typed_table({"a": np.array([1, 2, 3], kind), "y": np.array([0, 1, 0], kind)})
+    content = imported(table, tmp_path, target="y", target_kind="classes")
+    assert content.table is not None
+    assert content.table.classes == ["0", "1"]
+    assert np.load(tmp_path / "inputs.npy").tolist() == [[1], [2], [3]]
+
+
 @pytest.mark.parametrize("is_text", [True, False])
 def test_progress_rises_to_the_number_of_rows(is_text: bool, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []

@@ -34,6 +34,9 @@ VALUES: dict[str, tuple[pa.Array, str, list[Any]]] = {
 }
 ZONED = pa.array([NOON, None], pa.timestamp("ns", "Europe/Rome"))
 RUNS = pa.RunEndEncodedArray.from_arrays([1, 2], pa.array(["x", "y"]))
+VIEWS = pa.DictionaryArray.from_arrays(  # as polars writes its categories
+    pa.array([0, None], pa.uint32()), pa.array(["x", "y"], pa.string_view())
+)
 VIEW = pa.array(["x", None], pa.string_view())
 
 
@@ -46,6 +49,11 @@ def test_values_and_types(tmp_path: Path, write: Any) -> None:
     schema = next(iter(source.batches())).schema
     assert [str(field.type) for field in schema] == [kind for _, kind, _ in VALUES.values()]
     assert source.place(2) == "row 2"
+
+
+def test_categories_may_be_views_as_polars_writes_them(tmp_path: Path) -> None:
+    source = opened(tmp_path / "file", as_arrow(pa.table({"c": VIEWS})), "a")
+    assert columns(source) == {"c": ["x", None]}
 
 
 def test_times_with_a_zone_become_utc(tmp_path: Path) -> None:

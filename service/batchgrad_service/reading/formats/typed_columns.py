@@ -56,6 +56,9 @@ def _plain(name: str, column: pa.Array) -> pa.Array:
         column = column.storage
     if types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
+    if types.is_dictionary(column.type):
+        texts = _plain(name, column.dictionary)  # some types can be cast, but not be taken from
+        column = pa.DictionaryArray.from_arrays(column.indices, texts)
     if column.type != target:
         try:
             column = column.cast(target, safe=not types.is_timestamp(target))

@@ -33,7 +33,9 @@ def number_texts(column: Any) -> Any:
     """Numbers (n,) as texts: 3 also for 3.0."""
     if pa.types.is_integer(column.type):
         return column.cast(pa.string())
-    whole = pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), EXACT_INTEGERS))
+    whole = pc.and_(
+        pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), float(EXACT_INTEGERS))
+    )
     integers = pc.cast(pc.if_else(whole, column, pa.scalar(0.0, column.type)), pa.int64())
     return pc.if_else(whole, integers.cast(pa.string()), column.cast(pa.string()))
 

@@ -24,10 +24,14 @@ from batchgrad_service.predicting.tasks import (
     Task,
     TrainedTask,
 )
+from batchgrad_service.predicting.tasks import TrainedTask
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+SMALL_BYTES = 2**18
+"""The length of a body that the service parses itself; requests for a file are not longer."""
+
 _BEGUN = {202: {"model": Operation, "description": "The examples are being read"}}
 
 
@@ -50,8 +54,16 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
         if few is not None:
             task = Task(trained=trained, data=few)
             content = task.model_dump_json().encode()
+        wanted = None
+        if len(body) <= SMALL_BYTES:
+            wanted = await run_in_threadpool(read_body, PredictionRequest, body)
+        if wanted is None or (wanted.file is None and wanted.dataset is None):
+            # Another process parses it (again), within its limits: JSON takes much memory.
+            trained = await run_in_threadpool(_trained, job_id, services, None)
             answer = await services.questions.ask(
-                "predict_now", content, data_bytes=trained.checkpoints[0].checkpoint.bytes
+                "predict_now",
+                trained.model_dump_json().encode() + b"\n" + body,
+                data_bytes=trained.checkpoints[0].checkpoint.bytes,
             )
             return file_response(answer, "application/json")
 
@@ -59,7 +71,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
         examples = _stored(job_id, services, wanted.file, wanted.dataset)
         return services.operations.start(
             PredictionWork(
-                trained,
+                _trained(job_id, services, wanted.which),
                 examples,
                 wanted.format,
                 services.data_dir / "uploads",
@@ -91,13 +103,6 @@ async def evaluate(job_id: str, request: Request, services: ServicesDep) -> Resp
         )
 
     return _begun(await run_in_threadpool(begin))
-
-
-def _few(wanted: PredictionRequest) -> DataTask | None:
-    """The examples that are in the request itself."""
-    if wanted.rows is not None:
-        return RowsData(rows=wanted.rows)
-    return None if wanted.inputs is None else InputsData(inputs=wanted.inputs)
 
 
 def _stored(
