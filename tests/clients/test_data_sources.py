@@ -145,6 +145,22 @@ def test_pictures_in_nested_and_linked_folders_are_all_sent(tmp_path: Path) -> N
         pass
 
 
+def test_examples_to_predict_need_no_targets(tmp_path: Path) -> None:
+    np.save(tmp_path / "new.npy", np.eye(2))
+    with open_examples(tmp_path / "new.npy") as source:
+        source.file.seek(0)
+        assert np.load(source.file)["inputs"].tolist() == [[1, 0], [0, 1]]
+    (tmp_path / "1.png").write_bytes(b"picture")
+    with open_examples(tmp_path / "1.png") as source, zipfile.ZipFile(source.file) as archive:
+        assert (source.format, archive.namelist()) == ("pictures", ["1.png"])
+    with pytest.raises(errors.InvalidArgument, match=r"a list of rows: \[\{column: value"):
+        open_examples({"age": 1})
+    row = pd.Series({"age": 1.0})
+    assert few_examples(row) is None
+    with pytest.raises(errors.InvalidArgument, match="Series"), open_examples(row):
+        pass
+
+
 def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     path.write_bytes(b"PAR1")
@@ -185,6 +201,12 @@ def test_a_bunch_keeps_the_names_of_columns_and_classes() -> None:
         assert source.table == {"target": "y"}
         read = pa.ipc.open_file(source.read(0, source.length)).read_all().to_pylist()
     assert read == [{"a": 1.0, "y": "u"}, {"a": 2.0, "y": "v"}]
+    numbers = pd.DataFrame({"a": [1.0, 2.0], "y": [1, 0]})
+    for names, expected in ((["u", "v"], ["v", "u"]), (None, [1, 0])):
+        target = {"target": numbers["y"], "target_names": names}
+        with open_source(bunch(data=numbers[["a"]], **target, frame=numbers)) as source:
+            read = pa.ipc.open_file(source.read(0, source.length)).read_all()
+        assert read["y"].to_pylist() == expected
     with pytest.raises(errors.InvalidArgument, match="expected data and target"):
         content(bunch(images=data))
 
@@ -193,6 +215,7 @@ class _Dataset:
     """What the client uses of a Hugging Face dataset."""
 
     column_names = ("age", "name", "n")
+    features: Any = None
 
     def __init__(self, table: Any) -> None:
         self.table = table
@@ -207,6 +230,22 @@ class _Dataset:
 
 
 _Dataset.__module__ = "datasets.arrow_dataset"
+
+
+def test_class_labels_of_hugging_face_become_names() -> None:
+    class ClassLabel:
+        names = ("bad", "good")
+
+    dataset = _Dataset(pa.table({"a": [1, 2, 3], "label": [1, 0, -1]}))
+    dataset.features = {"a": None, "label": ClassLabel()}
+    assert [row["label"] for row in arrow_rows(dataset)] == ["good", "bad", None]
+
+
+def test_a_tensor_dataset_is_its_tensors() -> None:
+    class TensorDataset:
+        tensors = (Tensor([[1.0]]), Tensor([0]))
+
+    assert arrays(TensorDataset()) == {"inputs": [[1.0]], "targets": [0]}
 
 
 def test_a_hugging_face_dataset_is_written_piece_by_piece() -> None:
@@ -225,7 +264,8 @@ def test_a_hugging_face_dataset_is_written_piece_by_piece() -> None:
         (pa.array([1]), "expected a Table"),
         (pd.DataFrame({"a": [1, "x"]}), "Make each column one kind"),
         (io.BytesIO(b""), r"data\.read\(\)"),
-        ({"x": [1]}, "data is a dict"),
+        ({"x": [1]}, r"data is a dict; .*: pandas\.DataFrame\(data\)"),
+        ([{"x": 1}], r"data is a list; .*: pandas\.DataFrame\(data\)"),
         (([[1], [1, 2]], [0, 1]), "inputs cannot be converted"),
         ((["a", None], [0, 1]), "inputs is a list that becomes an array of Python objects"),
     ],

@@ -25,8 +25,9 @@ def from_bunch(bunch: Any) -> Iterator[Source]:
             "target."
         )
     if frame is not None:
-        with from_pandas(frame) as source:
-            yield Source(source.file, source.name, source.format, {"target": _target(bunch)})
+        target = _target(bunch)
+        with from_pandas(_with_class_names(frame, bunch)) as source:
+            yield Source(source.file, source.name, source.format, {"target": target})
     elif names and _is_table(bunch, len(names)):
         with temporary_file() as file:
             _write(file, bunch, names)
@@ -54,13 +55,26 @@ def _target(bunch: Any) -> str | list[str]:
     return [str(name) for name in target.columns] if hasattr(target, "columns") else target.name
 
 
+def _with_class_names(frame: Any, bunch: Any) -> Any:
+    """The frame, with the names of classes as targets if they have some."""
+    target, classes = bunch["target"], _names(bunch.get("target_names"))
+    if hasattr(target, "columns") or not _are_classes(target, classes):
+        return frame
+    return frame.assign(**{target.name: [classes[number] for number in target.tolist()]})
+
+
+def _are_classes(target: Any, names: list[str]) -> bool:
+    """Whether targets are numbers of classes with these names."""
+    return getattr(target.dtype, "kind", "") in "iu" and len(names) > 1
+
+
 def _write(file: Any, bunch: Any, names: list[str]) -> None:
     """Write a CSV file with a column `target`, in which classes have their names."""
     classes = _names(bunch.get("target_names"))
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*names, "target"])
-    whole = bunch["target"].dtype.kind in "iu" and len(classes) > 1
+    whole = _are_classes(bunch["target"], classes)
     for values, target in zip(bunch["data"], bunch["target"].tolist(), strict=True):
         rows.writerow([*values.tolist(), classes[target] if whole else target])
     text.detach()

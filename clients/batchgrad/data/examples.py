@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from batchgrad.data.arrays import from_arrays
-from batchgrad.data.paths import from_path
+from batchgrad.data.paths import ARRAYS, from_path
 from batchgrad.data.recognition import open_source
 from batchgrad.data.source import Source
+from batchgrad.errors import InvalidArgument
 from batchgrad.parsing import arguments
 
 MOST_NUMBERS = 100_000
@@ -31,17 +32,23 @@ def few_examples(data: Any) -> dict[str, Any] | None:
 def open_examples(data: Any) -> AbstractContextManager[Source]:
     """The file to send for `data`: as `open_source` does, but without targets if it has none.
 
-    So inputs (n, …) are enough, and pictures need not be in folders of classes.
+    So inputs (n, …), as a .npy file too, are enough, and pictures, or a single one, need not be
+    in folders of classes.
+
+    Raises: see `open_source`.
     """
     if isinstance(data, str | os.PathLike):
-        return from_path(arguments.path("data", data), in_classes=False)
+        return from_path(arguments.path("data", data), of_inputs=True)
+    if isinstance(data, Mapping) and not set(data) <= set(ARRAYS):
+        raise InvalidArgument("data is one row; expected a list of rows: [{column: value}].")
     return from_arrays({"inputs": data}) if _is_array(data) else open_source(data)
 
 
 def _is_array(data: Any) -> bool:
-    """Whether it is an array or a tensor; data frames have columns."""
+    """Whether it is an array or a tensor, and no data frame or a column or row of one."""
     tensor = hasattr(data, "detach") and hasattr(data, "numel")
-    return tensor or (hasattr(data, "__array__") and not hasattr(data, "columns"))
+    framed = hasattr(data, "columns") or hasattr(data, "to_frame")
+    return tensor or (hasattr(data, "__array__") and not framed)
 
 
 def _on_cpu(array: Any) -> Any:

@@ -5,7 +5,7 @@ A frame of pandas without pyarrow becomes a CSV file.
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,13 +69,31 @@ def from_hugging_face(dataset: Any) -> Iterator[Source]:
         splits = ", ".join(map(str, dataset))
         raise InvalidArgument(f"data is a DatasetDict ({splits}): give one of its datasets.")
     arrow = importlib.import_module("pyarrow")
-    pieces = dataset.with_format("arrow").iter(batch_size=_ROWS)
+    importlib.import_module("pyarrow.compute")
+    names = {
+        key: feature.names
+        for key, feature in (getattr(dataset, "features", None) or {}).items()
+        if type(feature).__name__ == "ClassLabel" and feature.names
+    }
+    pieces = (
+        _named(arrow, table, names) for table in dataset.with_format("arrow").iter(batch_size=_ROWS)
+    )
     first = next(pieces, None)
     if first is None:
         raise InvalidArgument("data is a Dataset without rows.")
     with temporary_file() as file:
         _write(arrow, file, first.schema, _batches(first, pieces))
         yield Source(file, _NAME, "arrow")
+
+
+def _named(arrow: Any, table: Any, names: Mapping[str, Any]) -> Any:
+    """The table with the names of classes instead of their numbers; -1 is no class."""
+    for key, classes in names.items():
+        numbers = table[key].combine_chunks()
+        present = arrow.compute.if_else(arrow.compute.less(numbers, 0), None, numbers)
+        texts = arrow.array(classes, arrow.string()).take(present)
+        table = table.set_column(table.column_names.index(key), key, texts)
+    return table
 
 
 def _batches(first: Any, others: Iterator[Any]) -> Iterator[Any]:
@@ -98,5 +116,5 @@ def _refusals(arrow: Any) -> Iterator[None]:
     except (arrow.ArrowException, TypeError, ValueError) as error:
         raise InvalidArgument(
             f"data cannot be converted to Arrow: {error!s:.300}. Make each column one kind: "
-            "numbers, texts, booleans or dates."
+            "numbers, texts, booleans or dates, with a name of its own."
         ) from error

@@ -18,24 +18,32 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
-def from_path(path: Path, *, in_classes: bool = True) -> Iterator[Source]:
-    """A file, or a folder of pictures: with `in_classes` in a folder for each class.
+def from_path(path: Path, *, of_inputs: bool = False) -> Iterator[Source]:
+    """A file, or a folder of pictures: a folder for each class.
+
+    With `of_inputs` also a .npy file of inputs, a picture, or pictures in no folders of classes.
 
     Raises:
         FileFailed: it cannot be read.
         InvalidArgument: a folder without pictures, or a single .npy file.
     """
-    if path.suffix.lower() == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy" and not of_inputs:
         raise InvalidArgument(
             f"{path} holds one array: give a pair of files, inputs and targets, or an npz: "
             f"numpy.savez('data.npz', inputs=…, targets=…)."
         )
+    if suffix == ".npy":
+        with from_npy_files([path]) as source:
+            yield source
+        return
     with _readable(path):
         is_folder = path.is_dir()
-    if is_folder:
+    if is_folder or (of_inputs and suffix in PICTURE_SUFFIXES):
         with temporary_file() as file:
             with _readable(path):
-                pack(file, _pictures(path, in_classes=in_classes))
+                members = _pictures(path, in_classes=not of_inputs) if is_folder else None
+                pack(file, members or {path.name: path})
             yield Source(file, f"{path.name}.zip", "pictures")
     else:
         with _readable(path):

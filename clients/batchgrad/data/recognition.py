@@ -51,13 +51,22 @@ def open_source(data: Any) -> AbstractContextManager[Source]:
         )
     if isinstance(data, Mapping) and data and set(data) <= set(ARRAYS):
         return from_arrays(data)
+    data = getattr(data, "tensors", data)  # of torch's TensorDataset
     if isinstance(data, tuple | list) and len(data) in {2, 3}:
         if all(isinstance(one, str | os.PathLike) for one in data):
             return from_npy_files([arguments.path("data", one) for one in data])
         return from_arrays(dict(zip(ARRAYS, data, strict=False)))
-    hint = ": give inputs and targets, (inputs, targets)" if packages & _ARRAYS else ""
+    hint = _hint(data, packages)
     kind = "None" if data is None else f"a {type(data).__name__}"
     raise InvalidArgument(f"data is {kind}; expected {_KINDS}{hint}.")
+
+
+def _hint(data: Any, packages: set[str]) -> str:
+    if packages & _ARRAYS:
+        return ": give inputs and targets, (inputs, targets)"
+    if isinstance(data, Mapping | list):
+        return ": pandas.DataFrame(data) makes one of rows or columns"
+    return ""
 
 
 def _packages(data: Any) -> set[str]:
