@@ -63,6 +63,8 @@ class Task(BaseModel):
 
     trained: TrainedTask
     data: DataTask
+
+
 class PredictionTask(BaseModel):
     """Predict `data` to the file `to`."""
 

@@ -10,8 +10,11 @@ from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec, Predict
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.predicting import evaluating, predicting
-from batchgrad_service.predicting.tasks import FileTask, Task
-from batchgrad_service.predicting.tasks import EvaluationTask, PredictionTask, TrainedTask
+from batchgrad_service.predicting.tasks import (
+    FileTask,
+    Task,
+    TrainedTask,
+)
 from batchgrad_service.questions import gradients, job_rows
 from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan

@@ -18,13 +18,9 @@ from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.operations.examples import StoredExamples
 from batchgrad_service.operations.predictions import EvaluationWork, PredictionWork
 from batchgrad_service.predicting.tasks import (
-    DataTask,
-    InputsData,
-    RowsData,
     Task,
     TrainedTask,
 )
-from batchgrad_service.predicting.tasks import TrainedTask
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
