@@ -11,13 +11,7 @@ from batchgrad.contract import PredictionRequest, Predictions
 from batchgrad_service.predicting.answers import answers, class_names, number_names
 from batchgrad_service.predicting.batches import Batch, OpenedExamples
 from batchgrad_service.predicting.examples import examples
-from batchgrad_service.predicting.tasks import (
-    FileTask,
-    InputsData,
-    RowsData,
-    Task,
-    TrainedTask,
-)
+from batchgrad_service.predicting.tasks import FileTask, InputsData, RowsData, TrainedTask
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.reading.row_progress import RowProgress
@@ -53,11 +47,6 @@ def predict_to_file(task: FileTask, progress: RowProgress) -> PredictionDone:
         parameters_digest=found.network.source.digest,
         parameters_step=found.network.source.step,
     )
-
-
-def predict_now(task: Task) -> Predictions:
-    """Predict a few rows. Raises ProblemErrors as `predict_to_file` does."""
-    found = examples(task.data, TrainedNetwork.load(task.trained), with_targets=False)
 
 
 def predict_now(trained: TrainedTask, request: PredictionRequest) -> Predictions:

@@ -65,15 +65,6 @@ class Task(BaseModel):
     data: DataTask
 
 
-class PredictionTask(BaseModel):
-    """Predict `data` to the file `to`."""
-
-    trained: TrainedTask
-    data: DataTask
-    to: Path
-    format: PredictionFormat = "csv"
-
-
 class FileTask(Task):
     """Write the predictions to the file `to`."""
 

@@ -10,11 +10,7 @@ from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec, Predict
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.predicting import evaluating, predicting
-from batchgrad_service.predicting.tasks import (
-    FileTask,
-    Task,
-    TrainedTask,
-)
+from batchgrad_service.predicting.tasks import FileTask, Task, TrainedTask
 from batchgrad_service.questions import gradients, job_rows
 from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan
@@ -72,8 +68,6 @@ def _import(body: bytes, progress: RowProgress) -> bytes:
 
 
 def _predict_now(body: bytes) -> bytes:
-    task = Task.model_validate_json(body)
-    return predicting.predict_now(task).model_dump_json().encode()
     """`body` is a TrainedTask in one line, and below it the request as it came."""
     trained, _, request = body.partition(b"\n")
     task = TrainedTask.model_validate_json(trained)

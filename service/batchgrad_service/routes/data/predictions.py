@@ -17,10 +17,7 @@ from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.operations.examples import StoredExamples
 from batchgrad_service.operations.predictions import EvaluationWork, PredictionWork
-from batchgrad_service.predicting.tasks import (
-    Task,
-    TrainedTask,
-)
+from batchgrad_service.predicting.tasks import TrainedTask
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
@@ -44,12 +41,6 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
     that writes them to a file, GET /v1/operations/{id}/result.
     """
     async with services.bodies.json(request) as body:
-        wanted = await run_in_threadpool(read_body, PredictionRequest, body)
-        trained = await run_in_threadpool(_trained, job_id, services, wanted.which)
-        few = _few(wanted)
-        if few is not None:
-            task = Task(trained=trained, data=few)
-            content = task.model_dump_json().encode()
         wanted = None
         if len(body) <= SMALL_BYTES:
             wanted = await run_in_threadpool(read_body, PredictionRequest, body)
