@@ -297,3 +297,13 @@ def test_a_disk_that_fills_up_refuses_the_next_part(make_bench: Callable[..., Be
     assert problem(send(bench.http, CONTENT[1000:], 1000), 507)["code"] == "disk_full"
     free[0] = 10**9
     assert send(bench.http, CONTENT[1000:], 1000).json()["received"] == 5120
+
+
+def test_a_body_of_unknown_length_cannot_fill_the_disk(make_bench: Callable[..., Bench]) -> None:
+    free, content = [10**9], bytes(3 * 2**20)
+    bench = make_bench(disk=DiskSpace([Path("/")], 1000, free=lambda _: free[0]))
+    begin(bench.http, content)
+    free[0] = 2 * 2**20
+    path = f"/v1/uploads/{digest_of(content)}"
+    assert problem(send(bench.http, iter([content]), 0, path), 507)["code"] == "disk_full"
+    assert bench.http.get(path).json()["received"] == 0

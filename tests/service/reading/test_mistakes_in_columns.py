@@ -69,6 +69,9 @@ MISTAKES = {
         Y | {"weight": "a", "id": "a"},
         ("Column a is named by --weight and by --id", "name it once"),
     ),
+    "dropped with a comma": Mistake(
+        {"a": "1 2", "b": "1 2", "y": "u v"}, Y | {"drop": ["a,b"]}, ("repeat the option",)
+    ),
     "target dropped": Mistake(A_AND_Y, Y | {"drop": ["y"]}, ("--target and by --drop",)),
     "nothing left": Mistake(A_AND_Y, Y | {"drop": ["a"]}, ("No column is left", "Drop fewer")),
     "unknown in --as": Mistake(

@@ -79,6 +79,8 @@ def unknown(name: str, names: Sequence[str]) -> str:
     same = [each for each in names if each.strip().lower() == name.strip().lower()]
     meant = same[0] if same else suggest(name, names)
     hint = f"; did you mean {meant}?" if meant else "."
+    if len(parts := name.split(",")) > 1 and all(part.strip() in names for part in parts):
+        hint = "; repeat the option for each of several columns."
     return f"there is no such column{hint} The columns are {listed(names, _SHOWN)}."
 
 

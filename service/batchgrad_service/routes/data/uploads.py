@@ -60,6 +60,7 @@ async def append_to_upload(
     async for chunk in request.stream():
         buffer += chunk
         if len(buffer) >= WRITE_BYTES:
+            services.disk.require(len(buffer))  # a body in chunks has not told its length
             await run_in_threadpool(uploads.append, digest, at, bytes(buffer))
             at += len(buffer)
             buffer.clear()
