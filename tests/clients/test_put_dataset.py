@@ -156,14 +156,14 @@ def test_progress_renews_the_time_to_wait(kit: Any, file: Path) -> None:
         raise httpx2.ConnectError("refused")
 
     slept: list[float] = []
-    for faults in ([away] * 8, [*[away] * 8, lambda *_: None, *[away] * 8]):
+    for faults in ([away] * 40, [*[away] * 40, lambda *_: None, *[away] * 40]):
         fake = service(kit, *faults)
         script = kit.Script(fake)
         with script.client(reconnect_timeout=1.5 * slept[0] if slept else 1e9) as client:
             client.put_dataset("d", file)
         assert fake.faults == []
         slept.append(sum(script.slept))
-        assert script.slept[:4] == sorted(set(script.slept[:4]))  # each pause is longer
+        assert max(script.slept) == 5  # the pauses have grown
     assert slept[1] > 1.5 * slept[0]
 
 
