@@ -25,7 +25,7 @@ def stored(directory: Path, outputs: int, *, weighted: bool) -> Path:
     if weighted:
         np.save(
             directory / "weights.npy",
-            random.uniform(0.5, 3, ROWS) * 4.0 ** random.integers(0, 5, ROWS),
+            random.uniform(0.5, 3, ROWS) * 2.0 ** random.choice([0, 0, 0, 0, 0, 0, 0, 80], ROWS),
         )
     return directory
 
