@@ -59,7 +59,7 @@ STACKS: dict[str, tuple[Shape, Layers]] = {
         [{**SIGNAL, "groups": 2, "stride": 2, "dilation": 2, "bias": False}, HEAD],
     ),
     "group_norm on images": (IMAGE, [BELOW, {"kind": "group_norm", "num_groups": 2}, BELOW]),
-    "group_norm": ((6,), [HEAD, {"kind": "group_norm", "num_groups": 1}, HEAD]),
+    "group_norm": ((6,), [HEAD, {"kind": "group_norm", "num_groups": 1, "eps": 0.1}, HEAD]),
     "global_avg_pool": (IMAGE, [BELOW, {"kind": "tanh"}, {"kind": "global_avg_pool"}, HEAD]),
     "global_avg_pool of sequences": ((2, 7), [SIGNAL, {"kind": "global_avg_pool"}]),
     "sequence_mean": ((4, 6), [HEAD, {"kind": "tanh"}, {"kind": "sequence_mean"}, HEAD]),
