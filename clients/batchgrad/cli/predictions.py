@@ -15,6 +15,7 @@ from batchgrad.cli.reading import (
     Format,
     Gaps,
     Mode,
+    NoHeadings,
     ReadTimeout,
     Size,
     one_or_more,
@@ -63,6 +64,7 @@ def predict(
     delimiter: Delimiter = None,
     decimal: Decimal = None,
     encoding: Encoding = None,
+    no_headings: NoHeadings = False,
     gaps: Gaps = None,
     size: Size = None,
     mode: Mode = None,
@@ -79,7 +81,8 @@ def predict(
     from batchgrad.display.live.transfer import TransferDisplay
     from batchgrad.display.terminal import say
 
-    reading = _reading(format, delimiter, decimal, encoding, gaps, size, mode)
+    text = text_options(delimiter, decimal, encoding, gaps, no_headings=no_headings)
+    reading = _reading(format, text, picture_options(size, mode))
     with connect(ctx) as client, TransferDisplay() as display:
         written = client.predict_to(
             job,
@@ -113,6 +116,7 @@ def evaluate(
     delimiter: Delimiter = None,
     decimal: Decimal = None,
     encoding: Encoding = None,
+    no_headings: NoHeadings = False,
     gaps: Gaps = None,
     size: Size = None,
     mode: Mode = None,
@@ -129,7 +133,8 @@ def evaluate(
     from batchgrad.display.data.evaluation import show_evaluation
     from batchgrad.display.live.transfer import TransferDisplay
 
-    reading = _reading(format, delimiter, decimal, encoding, gaps, size, mode)
+    text = text_options(delimiter, decimal, encoding, gaps, no_headings=no_headings)
+    reading = _reading(format, text, picture_options(size, mode))
     with connect(ctx) as client, TransferDisplay() as display:
         found = client.evaluate(
             job,
@@ -144,18 +149,8 @@ def evaluate(
     show_evaluation(found) if output == "table" else write(found, output)
 
 
-def _reading(
-    format_: Any,
-    delimiter: str | None,
-    decimal: str | None,
-    encoding: str | None,
-    gaps: list[str] | None,
-    size: str | None,
-    mode: str | None,
-) -> dict[str, Any]:
+def _reading(format_: Any, text: dict[str, Any], pictures: dict[str, Any]) -> dict[str, Any]:
     """How the file is to be read: format, text and pictures, without what was not given."""
     from batchgrad.data.options import given
 
-    text = text_options(delimiter, decimal, encoding, gaps)
-    pictures = picture_options(size, mode)
     return given(format=format_, text=text or None, pictures=pictures or None)

@@ -15,6 +15,7 @@ from batchgrad.cli.reading import (
     Format,
     Gaps,
     Mode,
+    NoHeadings,
     ReadTimeout,
     Size,
     one_or_more,
@@ -97,9 +98,7 @@ def push(
     delimiter: Delimiter = None,
     decimal: Decimal = None,
     encoding: Encoding = None,
-    no_headings: Annotated[
-        bool, typer.Option("--no-headings", help="A CSV file's first line is data.")
-    ] = False,
+    no_headings: NoHeadings = False,
     gaps: Gaps = None,
     day_first: Annotated[
         bool | None,
@@ -145,10 +144,9 @@ def push(
             max_categories=max_categories,
             rare=rare,
             target_kind=target_kind,
-            headings=False if no_headings else None,
             day_first=day_first,
             format=format,
-            **text_options(delimiter, decimal, encoding, gaps),
+            **text_options(delimiter, decimal, encoding, gaps, no_headings=no_headings),
             **picture_options(size, mode),
             replace=replace,
             dry_run=dry_run,

@@ -18,6 +18,7 @@ Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="A CSV file's de
 Encoding = Annotated[
     str | None, typer.Option(metavar="NAME", help="A CSV file's encoding; default utf-8.")
 ]
+NoHeadings = Annotated[bool, typer.Option("--no-headings", help="A CSV file's first line is data.")]
 Gaps = Annotated[
     list[str] | None,
     typer.Option("--gap", metavar="TEXT", help="A text that means no value; repeatable."),
@@ -39,7 +40,12 @@ def one_or_more(files: Sequence[Path] | None) -> Any:
 
 
 def text_options(
-    delimiter: str | None, decimal: str | None, encoding: str | None, gaps: list[str] | None
+    delimiter: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    gaps: list[str] | None,
+    *,
+    no_headings: bool,
 ) -> dict[str, Any]:
     """The options of text that were given, by the contract's names."""
     from batchgrad.data.options import given
@@ -49,6 +55,7 @@ def text_options(
         decimal=decimal,
         encoding=encoding,
         gaps=gaps or None,
+        headings=False if no_headings else None,
     )
 
 

@@ -114,7 +114,9 @@ class EvaluationRequest(Wire):
 class Evaluation(Answer):
     """Figures of a job's parameters on some examples; null where a figure is undefined.
 
-    Accuracy, balanced accuracy, confusion and AUC are of classes; R², RMSE and MAE of numbers.
+    Accuracy, balanced accuracy, confusion and AUC are of classes and count every example equally;
+    R², RMSE and MAE are of numbers and, like the loss, weighted by the examples' own weights, not
+    by class weights. The loss has no label smoothing.
     `confusion` has a row for each true class and a column for each predicted one. `auc` is the
     area under the ROC curve, with more than two classes the mean of one against the rest.
     """

@@ -33,7 +33,7 @@ def of_dataset(data: DatasetData, network: TrainedNetwork, *, with_targets: bool
         classes = network.training.classes
         _check_classes(stored.class_names, classes, "/dataset", "rows")
         stored = stored.renumbered(classes)
-    rows: Integers = np.arange(len(stored.inputs))
+    rows: Integers | range = range(len(stored.inputs))
     if data.set is not None:
         rows = job_sampler(network.spec, stored).split.rows_of(data.set)
         if not len(rows):
@@ -56,7 +56,7 @@ def of_unpacked(
     arrays = {name: np.load(file, mmap_mode="r") for name, file in files.items() if file.exists()}
     if "targets" in arrays and names is not None:
         arrays["targets"] = _renumbered(arrays["targets"], names, network.training.classes)
-    rows = np.arange(len(arrays["inputs"]))
+    rows = range(len(arrays["inputs"]))
     return OpenedExamples(network, _batches(arrays, rows, network, is_table=False), len(rows))
 
 
@@ -66,12 +66,14 @@ def _wanted(*, with_targets: bool) -> tuple[str, ...]:
 
 
 def _batches(
-    arrays: Mapping[str, Any], rows: Integers, network: TrainedNetwork, *, is_table: bool
+    arrays: Mapping[str, Any], rows: Integers | range, network: TrainedNetwork, *, is_table: bool
 ) -> Iterator[Batch]:
     present = {name: array for name, array in arrays.items() if array is not None}
     size = max(1, BATCH_NUMBERS // max(1, present["inputs"][:1].size))
     for start in range(0, len(rows), size):
-        part = rows[start : start + size]
+        part: Any = rows[start : start + size]
+        if isinstance(part, range):
+            part = slice(part.start, part.stop)  # a view, without a list of numbers
         batch = Batch(**{name: np.asarray(array[part]) for name, array in present.items()})
         if not is_table:
             network.check(batch.inputs, start)
