@@ -16,7 +16,8 @@ STEPS = 100_000
 LOADS = 10
 # Whether every chart that is in the window is drawn, and when the last of them was.
 SIGHT = """() => [...document.querySelectorAll('.plot')].every((plot) =>
-  plot.dataset.drawn || plot.getBoundingClientRect().top > innerHeight)"""
+  plot.dataset.drawn || plot.offsetParent === null
+  || plot.getBoundingClientRect().top > innerHeight)"""
 DRAWN = """() => Math.max(...[...document.querySelectorAll('.plot[data-drawn]')]
   .filter((plot) => plot.getBoundingClientRect().top <= innerHeight)
   .map((plot) => Number(plot.dataset.drawn)))"""
@@ -43,6 +44,7 @@ def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: S
     page.set_viewport_size({"width": 1280, "height": 2600})  # every chart is in sight
     state = page.locator("h1 .state")
     expect(page.locator("#loss[data-points]")).to_be_visible()
+    expect(state).to_have_text("running")  # it is shown a moment after the first points
     seen = []
     deadline = time.monotonic() + PATIENCE_SECONDS
     while state.inner_text() == "running" and time.monotonic() < deadline:
