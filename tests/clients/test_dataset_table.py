@@ -1,4 +1,4 @@
-"""What is shown of a dataset that was made from a table."""
+"""The table that `datasets show` and `push` print of a dataset's columns."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How an operation's process tells how far it is."""
+"""Messages about the rows that an operation's process has done."""
 
 import socket
 import subprocess

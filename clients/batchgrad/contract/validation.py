@@ -1,4 +1,4 @@
-"""Which examples a job holds out for validation."""
+"""The rule by which a job holds out validation examples."""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""What a user says about data, checked and as the service reads it."""
+"""Options of data, checked, as the service reads them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which kind of data a user gave, and the file to send for it."""
+"""Recognise the kind of data that a user gave, and open the file to send for it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping

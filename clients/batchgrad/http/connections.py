@@ -1,4 +1,4 @@
-"""How a session reaches the network: one HTTP client of httpx2 that blocks, one for asyncio.
+"""The connections of a session: an HTTP client of httpx2 that blocks, and one for asyncio.
 
 A session awaits both alike. The blocking one has its answer when it is called and suspends never,
 so that `http/blocking.py` completes a coroutine on it in one go.

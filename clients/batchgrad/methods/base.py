@@ -1,4 +1,4 @@
-"""What the methods of a client have in common: a session with the service."""
+"""The base of a client's methods: a session with the service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

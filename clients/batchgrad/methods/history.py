@@ -1,4 +1,4 @@
-"""What a job has done: its steps, checkpoints and examples."""
+"""Read a job's history: its steps, checkpoints and examples."""
 
 from collections.abc import AsyncIterator
 

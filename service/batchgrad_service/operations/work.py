@@ -1,4 +1,4 @@
-"""What an operation does in the service, around its process."""
+"""The interface of an operation's work in the service, around its process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a network's outputs say: classes and probabilities, or numbers."""
+"""Classes and probabilities, or numbers, from a network's outputs."""
 
 from dataclasses import dataclass
 from typing import Any

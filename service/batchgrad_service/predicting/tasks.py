@@ -1,4 +1,4 @@
-"""What a process gets that predicts or evaluates."""
+"""The tasks of processes that predict or evaluate."""
 
 from pathlib import Path
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""What to tell a user whose question or operation a process could not answer."""
+"""Problems for users whose question or operation ended with its process."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""How far an operation is."""
+"""The progress of an operation, in rows."""
 
 from collections.abc import Callable
 

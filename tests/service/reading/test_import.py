@@ -1,4 +1,4 @@
-"""What an import stores beside the inputs; dates in all their forms; numbered classes."""
+"""Arrays that an import stores beside the inputs; dates in all their forms; numbered classes."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is done to stored rows before a job's network gets them."""
+"""The transform of stored rows into the inputs of a job's network."""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""Where a command trains: the running service or a private one, and the data stored there."""
+"""The service of a command that trains, running or private, and the data stored there."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 import os

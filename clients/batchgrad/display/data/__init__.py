@@ -1,1 +1,1 @@
-"""What was taken of data, and what a job says of them."""
+"""Show datasets' columns, first specs and evaluations."""

@@ -1,1 +1,1 @@
-"""What is shown on stderr while jobs train and files travel: redrawn on a terminal."""
+"""Live displays on stderr, of jobs that train and files that travel."""

@@ -1,1 +1,1 @@
-"""What each column of a table is: facts about all rows, kinds, roles, the Table."""
+"""Infer a table's columns: facts about all rows, kinds, roles, the Table."""

@@ -1,4 +1,4 @@
-"""What is found in a column, piece by piece: how many values are numbers, dates, which texts.
+"""Facts about a column, piece by piece: how many values are numbers, dates, which texts.
 
 n row; nothing here depends on where a piece ends.
 """

@@ -1,4 +1,4 @@
-"""What a format of files is: a reader of tables, or of arrays."""
+"""The interface of a format of files: a reader of tables, or of arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which inputs of a network each column of a table becomes; known before any training row is."""
+"""The inputs of a network that each column of a table becomes, known before any training row."""
 
 from batchgrad.contract import Column, DateRule, EncodedInput
 

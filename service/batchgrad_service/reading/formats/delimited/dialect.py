@@ -1,4 +1,4 @@
-"""How a file with delimiters is written: its delimiter, headings and the lines before them."""
+"""The dialect of a file with delimiters: delimiter, headings and the lines before them."""
 
 import csv
 import io
