@@ -1,4 +1,4 @@
-"""Predictions and evaluations over HTTP, against scikit-learn and the job's own figures."""
+"""Predictions over HTTP: of files, rows and arrays, in every format."""
 
 import csv
 import io
@@ -9,62 +9,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
-from sklearn import metrics
 
-from batchgrad.contract import Evaluation, Job, Predictions
+from batchgrad.contract import Job, Predictions
 from batchgrad_engine.checkpoints.checkpoints import read
 from batchgrad_service.routes.data.predictions import SMALL_BYTES
 from tests.service.building import npz, problem
 from tests.service.conftest import Bench
+from tests.service.people import evaluated, people_job, predicted, rows_of, table
 from tests.service.reading.files import picture, zipped
 from tests.service.trained import operated, push, train, uploaded
 
-COLORS = ["blue", "green", "red"]
-
-
-def table(rows: int, seed: int, *, target: bool = True) -> str:
-    """A CSV with an id, numbers with gaps, a category and a date; the label depends on them."""
-    random = np.random.default_rng(seed)
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["who", "age", "color", "since", *(["label"] if target else [])])
-    for row in range(rows):
-        age, color = random.normal(40, 10), random.integers(3)
-        day = int(random.integers(1, 28))
-        score = (age - 40) / 10 + color + random.normal(0, 0.3)
-        label = ["low", "middle", "high"][int(np.clip(score, 0, 2.9) // 1)]
-        shown = "" if row % 7 == 3 else f"{age:.2f}"
-        values = [f"p{row}", shown, COLORS[color], f"2024-03-{day:02d}"]
-        writer.writerow([*values, *([label] if target else [])])
-    return file.getvalue()
+ROW = '{"age": %s, "color": "%s", "since": "2024-03-05"}'
 
 
 @pytest.fixture
 def trained(bench: Bench) -> tuple[Bench, Job]:
-    options = {"target": "label", "id": "who", "missing": "mean", "split": None}
-    done = push(
-        bench,
-        "people",
-        table(200, 0).encode(),
-        file={"name": "people.csv"},
-        table={key: value for key, value in options.items() if value is not None},
-    )
-    assert done.status == "succeeded", done.problem
-    return bench, train(bench, "people", 3, validation_fraction=0.2)
-
-
-def predicted(bench: Bench, job: Job, content: str, **more: Any) -> bytes:
-    file = {"upload": uploaded(bench, content.encode()), "name": "new.csv"}
-    done = operated(bench, f"/v1/jobs/{job.id}/predictions", file=file, **more)
-    assert done.status == "succeeded", done.problem
-    assert done.parameters_digest == job.parameters_digest
-    answer = bench.http.get(f"/v1/operations/{done.id}/result")
-    assert len(answer.content) == done.bytes
-    return answer.content
-
-
-def rows_of(text: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text.decode())))
+    return bench, people_job(bench)
 
 
 def test_a_file_s_predictions_have_ids_classes_and_probabilities(
@@ -141,97 +101,6 @@ def test_unknown_texts_and_unexpected_gaps_are_told(
     assert any("since has 2 gaps" in one for one in answer["warnings"])
 
 
-def evaluated(bench: Bench, job: Job, **body: Any) -> Evaluation:
-    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", **body)
-    assert done.status == "succeeded", done.problem
-    assert done.evaluation is not None
-    return done.evaluation
-
-
-def test_figures_of_classes_are_scikit_learn_s(trained: tuple[Bench, Job]) -> None:
-    bench, job = trained
-    text = table(120, 2)
-    rows = rows_of(predicted(bench, job, text))
-    truth = [row["label"] for row in csv.DictReader(io.StringIO(text))]
-    names = ["high", "low", "middle"]
-    probabilities = np.array(
-        [[float(row[f"probability_{name}"]) for name in names] for row in rows]
-    )
-    labels = [row["prediction"] for row in rows]
-
-    file = {"upload": uploaded(bench, text.encode()), "name": "test.csv"}
-    found = evaluated(bench, job, file=file)
-
-    assert found.examples == 120
-    assert found.loss == pytest.approx(metrics.log_loss(truth, probabilities), rel=1e-5)
-    assert found.accuracy == pytest.approx(metrics.accuracy_score(truth, labels))
-    assert found.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, labels))
-    assert found.auc == pytest.approx(
-        metrics.roc_auc_score(truth, probabilities, multi_class="ovr"), rel=1e-9
-    )
-    assert found.confusion == metrics.confusion_matrix(truth, labels).tolist()
-    assert found.classes == names
-    assert found.parameters_digest == job.parameters_digest
-
-
-def test_the_validation_rows_have_the_job_s_own_figures(trained: tuple[Bench, Job]) -> None:
-    bench, job = trained
-
-    found = evaluated(bench, job, set="validation")
-
-    assert job.best is not None
-    assert found.loss == pytest.approx(job.best.validation_loss, rel=1e-6)
-    assert found.accuracy == job.best.validation_accuracy
-    assert found.examples == 40
-    assert evaluated(bench, job, set="training").examples == 160
-    assert evaluated(bench, job, dataset="people").examples == 200
-
-
-def test_another_dataset_with_other_orders_is_evaluated_by_its_names(
-    trained: tuple[Bench, Job],
-) -> None:
-    bench, job = trained
-    text = table(60, 5)
-    lines = [line.split(",") for line in text.splitlines()]
-    reordered = "\n".join(",".join(reversed(line)) for line in lines if "blue" not in line)
-    done = push(
-        bench,
-        "other",
-        reordered.encode(),
-        file={"name": "other.csv"},
-        table={"target": "label", "missing": "mean", "drop": ["who"]},
-    )
-    assert done.status == "succeeded", done.problem
-    kept = "\n".join(",".join(line) for line in lines if "blue" not in line)
-    file = {"upload": uploaded(bench, kept.encode()), "name": "kept.csv"}
-
-    by_file = evaluated(bench, job, file=file)
-
-    assert evaluated(bench, job, dataset="other") == by_file
-
-
-def test_classes_of_another_dataset_are_the_job_s_by_their_names(
-    trained: tuple[Bench, Job],
-) -> None:
-    bench, job = trained
-    options = {"target": "label", "missing": "mean", "id": "who"}
-    head, *lines = table(60, 6).splitlines()
-    middle = [line for line in lines if line.endswith("middle")]  # number 2 for the job, here 0
-    content = "\n".join([head, *middle]).encode()
-    push(bench, "middle", content, file={"name": "a.csv"}, table=options)
-    by_file = evaluated(bench, job, file={"upload": uploaded(bench, content), "name": "a.csv"})
-    assert by_file.accuracy is not None
-    assert by_file.accuracy > 0
-    assert evaluated(bench, job, dataset="middle") == by_file
-
-    content = "\n".join([head, *lines]).replace("middle", "huge").encode()
-    push(bench, "huge", content, file={"name": "a.csv"}, table=options)
-    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", dataset="huge")
-    assert done.problem is not None
-    assert "The class 'huge' is none of the job's: high, low, middle" in done.problem.detail
-    assert operated(bench, f"/v1/jobs/{job.id}/predictions", dataset="huge").status == "succeeded"
-
-
 def test_pictures_have_their_names_and_the_job_s_classes(bench: Bench) -> None:
     colors = {color: picture(color=color) for color in ("blue", "lime", "red")}
     learned = {f"{color}/{n}.png": x for color, x in colors.items() for n in range(8)}
@@ -253,32 +122,6 @@ def test_pictures_have_their_names_and_the_job_s_classes(bench: Bench) -> None:
     done = operated(bench, f"/v1/jobs/{job.id}/evaluations", file=file)
     assert done.problem is not None
     assert "The class 'teal' is none of the job's: blue, lime, red" in done.problem.detail
-
-
-def test_numbers_have_r2_rmse_and_weights_count(bench: Bench) -> None:
-    random = np.random.default_rng(0)
-    inputs = random.normal(size=(80, 3))
-    targets = inputs @ [3.0, 1.0, 0.0] + 10
-    weights = random.uniform(0, 2, 80)
-    weights[:5] = 0
-    content = npz(inputs=inputs, targets=targets, weights=weights)
-    assert bench.http.put("/v1/datasets/d", content=content).status_code == 201
-    job = train(bench, "d", 1, loss="squared_error", precision="float64")
-
-    answer = bench.http.post(f"/v1/jobs/{job.id}/predictions", json={"inputs": inputs.tolist()})
-    found = evaluated(bench, job, dataset="d")
-
-    prediction = answer.json()["prediction"]
-    assert found.examples == 75
-    assert found.r2 == pytest.approx(metrics.r2_score(targets, prediction, sample_weight=weights))
-    squared = metrics.mean_squared_error(targets, prediction, sample_weight=weights)
-    assert found.loss == pytest.approx(squared)
-    assert found.rmse == pytest.approx(squared**0.5)
-    assert found.mae == pytest.approx(
-        metrics.mean_absolute_error(targets, prediction, sample_weight=weights)
-    )
-    assert found.accuracy is None
-    assert evaluated(bench, job, file={"upload": uploaded(bench, content)}) == found
 
 
 def test_the_best_parameters_and_the_last_ones_on_request(bench: Bench) -> None:
@@ -359,19 +202,6 @@ def test_one_sigmoid_output_is_a_class_if_classes_have_names(bench: Bench) -> No
     assert answer["prediction"] == pytest.approx(probabilities[:, 1])
 
 
-def test_the_validation_rows_may_be_another_dataset(bench: Bench) -> None:
-    random = np.random.default_rng(3)
-    for name, rows in (("d", 30), ("other", 20)):
-        inputs = random.normal(size=(rows, 3))
-        content = npz(inputs=inputs, targets=(inputs[:, 0] > 0).astype(int))
-        assert bench.http.put(f"/v1/datasets/{name}", content=content).is_success
-    job = train(bench, "d", 2, validation={"dataset": "other"})
-    assert job.best is not None
-    found = evaluated(bench, job, set="validation")
-    assert found.examples == 20
-    assert found.loss == pytest.approx(job.best.validation_loss, rel=1e-6)
-
-
 def test_several_numbers_are_columns_named_as_their_targets(bench: Bench) -> None:
     text = b"a,height,width\n" + b"".join(f"{n},{n / 2},{-n}.5\n".encode() for n in range(20))
     push(bench, "d", text, file={"name": "a.csv"}, table={"target": ["height", "width"]})
@@ -427,9 +257,6 @@ def test_examples_that_do_not_fit_are_refused_with_a_remedy(
     assert says in answer.text
 
 
-ROW = '{"age": %s, "color": "%s", "since": "2024-03-05"}'
-
-
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -466,26 +293,6 @@ def test_a_long_body_has_the_same_answer_and_is_for_rows_alone(
     refused = bench.http.post(path, content=b'{"dataset": "x"}' + b" " * SMALL_BYTES)
     assert refused.status_code == 422
     assert "longer than one for a file" in refused.text
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ({"set": "test"}, "validation: {rows: COLUMN}"),
-        ({"file": b"a,b\n1,2\n"}, "has no column"),
-        ({"file": b"who,age,color,since,label\np,1,red,2024-03-01,huge\n"}, "huge"),
-    ],
-)
-def test_evaluations_that_cannot_be_are_explained(
-    trained: tuple[Bench, Job], body: dict[str, Any], says: str
-) -> None:
-    bench, job = trained
-    if "file" in body:
-        body = {"file": {"upload": uploaded(bench, body["file"]), "name": "x.csv"}}
-    done = operated(bench, f"/v1/jobs/{job.id}/evaluations", **body)
-    assert done.status == "failed"
-    assert done.problem is not None
-    assert says in done.problem.model_dump_json()
 
 
 def test_a_job_without_parameters_and_a_dataset_that_is_gone(trained: tuple[Bench, Job]) -> None:

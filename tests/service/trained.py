@@ -8,8 +8,8 @@ from batchgrad_engine.messages import Checkpointed
 from batchgrad_workers.data.source import DatasetSource
 from tests.engine.attempts import attempt
 from tests.service.conftest import Bench
-from tests.service.test_operations import ended, upload
 from tests.service.test_uploads import begin
+from tests.service.waiting import ended, upload
 
 LINEAR: dict[str, Any] = {
     "name": "j",
