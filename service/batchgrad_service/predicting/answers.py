@@ -12,22 +12,29 @@ from batchgrad_workers.arrays import Array, Floats, Integers
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers for n examples; `classes` (n,) and `probabilities` (n, classes), or `numbers`.
+class ClassAnswers:
+    """Classes (n,) and probabilities (n, classes) of n examples."""
 
-    numbers (n, outputs); of a sigmoid they are probabilities.
-    """
-
-    classes: Integers | None
-    probabilities: Floats | None
-    numbers: Floats | None
+    classes: Integers
+    probabilities: Floats
 
     def predictions(self, names: list[str] | None) -> npt.NDArray[Any]:
-        """One value an example: the class's name or number, or the number; (n, outputs) if more."""
-        if self.classes is not None:
-            return self.classes if names is None else np.array(names, object)[self.classes]
-        assert self.numbers is not None  # noqa: S101 - one of them is given
+        """The classes (n,) by their `names`, or by their numbers."""
+        return self.classes if names is None else np.array(names, object)[self.classes]
+
+
+@dataclass(frozen=True)
+class NumberAnswers:
+    """Numbers (n, outputs) of n examples; of a sigmoid they are probabilities."""
+
+    numbers: Floats
+
+    def predictions(self, _names: list[str] | None) -> npt.NDArray[Any]:
+        """The numbers, (n,) if there is one output."""
         return self.numbers[:, 0] if self.numbers.shape[1] == 1 else self.numbers
+
+
+Answers = ClassAnswers | NumberAnswers
 
 
 def answers(outputs: Array, network: TrainedNetwork) -> Answers:
@@ -38,15 +45,15 @@ def answers(outputs: Array, network: TrainedNetwork) -> Answers:
     """
     values = outputs.astype(np.float64)
     if network.loss.link == "softmax":
-        return Answers(values.argmax(axis=1), softmax(values, axis=1), None)
+        return ClassAnswers(values.argmax(axis=1), softmax(values, axis=1))
     if network.loss.link == "sigmoid":
         probabilities = expit(values)
         names = network.training.classes
         if probabilities.shape[1] == 1 and names is not None and len(names) == 2:
             both = np.hstack([1 - probabilities, probabilities])
-            return Answers((values[:, 0] > 0).astype(np.int64), both, None)
-        return Answers(None, None, probabilities)
-    return Answers(None, None, values)
+            return ClassAnswers((values[:, 0] > 0).astype(np.int64), both)
+        return NumberAnswers(probabilities)
+    return NumberAnswers(values)
 
 
 def class_names(network: TrainedNetwork) -> list[str]:

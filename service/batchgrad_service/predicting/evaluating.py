@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from batchgrad.contract import Evaluation
-from batchgrad_service.predicting.answers import answers, class_names
+from batchgrad_service.predicting.answers import ClassAnswers, answers, class_names
 from batchgrad_service.predicting.batches import Batch
 from batchgrad_service.predicting.examples import examples
 from batchgrad_service.predicting.sums import ClassSums, Losses, NumberSums
@@ -90,10 +90,10 @@ def _add(sums: _Sums, batch: Batch, network: TrainedNetwork, first_row: int) -> 
     right = int(loss.correct(outputs, rows).sum()) if loss.correct else 0
     sums.losses.add(losses, given, right)
     answered = answers(outputs, network)
-    if answered.classes is not None and answered.probabilities is not None:
+    if isinstance(answered, ClassAnswers):
         if targets.dtype.kind in "iu":  # else they are probabilities
             sums.classes.add(targets.astype(np.int64), answered.classes, answered.probabilities)
-    elif answered.numbers is not None and loss.target_kind == "value":
+    elif loss.target_kind == "value":
         sums.numbers.add(rows.astype(np.float64), answered.numbers, given)
 
 

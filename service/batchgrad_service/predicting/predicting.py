@@ -8,7 +8,13 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from batchgrad.contract import PredictionRequest, Predictions
-from batchgrad_service.predicting.answers import answers, class_names, number_names
+from batchgrad_service.predicting.answers import (
+    ClassAnswers,
+    NumberAnswers,
+    answers,
+    class_names,
+    number_names,
+)
 from batchgrad_service.predicting.batches import Batch, OpenedExamples
 from batchgrad_service.predicting.examples import examples
 from batchgrad_service.predicting.tasks import FileTask, InputsData, RowsData, TrainedTask
@@ -67,7 +73,7 @@ def predict_now(trained: TrainedTask, request: PredictionRequest) -> Predictions
         answers(_finite_outputs(batch, network, first), network)
         for batch, first in zip(batches, firsts, strict=False)
     ]
-    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    probabilities = [part.probabilities for part in parts if isinstance(part, ClassAnswers)]
     ids = [each for batch in batches for each in _texts(batch.ids)]
     classes = class_names(network) if probabilities else None
     return Predictions(
@@ -90,14 +96,11 @@ def _columns(batch: Batch, found: OpenedExamples, first_row: int) -> dict[str, n
     columns: dict[str, npt.NDArray[Any]] = {}
     if batch.ids is not None:
         columns[found.id_name] = np.array(_texts(batch.ids), object)
-    if answered.numbers is not None:
-        columns |= dict(zip(number_names(network), answered.numbers.T, strict=True))
-        return columns
+    if isinstance(answered, NumberAnswers):
+        return columns | dict(zip(number_names(network), answered.numbers.T, strict=True))
     columns["prediction"] = answered.predictions(network.training.classes)
-    if answered.probabilities is not None:
-        names = (f"probability_{name}" for name in class_names(network))
-        columns |= dict(zip(names, answered.probabilities.T, strict=True))
-    return columns
+    names = (f"probability_{name}" for name in class_names(network))
+    return columns | dict(zip(names, answered.probabilities.T, strict=True))
 
 
 def _finite_outputs(batch: Batch, network: TrainedNetwork, first_row: int) -> Array:
