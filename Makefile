@@ -10,6 +10,8 @@ GIGABYTES ?= 0.25
 
 BROWSER_READY := $(VENV)/browser-ready
 
+MODULES_READY := $(VENV)/torch-ready
+
 DOCS_READY := $(VENV)/docs-ready
 GUIDE := service/batchgrad_service/web/site
 
@@ -17,7 +19,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn test-large check format docs peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn test-large test-torch check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -40,6 +42,9 @@ test-sklearn: $(READY)  ## All of scikit-learn's checks of our estimators; three
 
 test-stress: $(READY)  ## The service under load, kills, a full disk and hostile input; minutes
 	$(BIN)/python -m tests.stress
+
+test-torch: $(MODULES_READY)  ## PyTorch modules: gradients, jobs and examples; installs PyTorch
+	$(BIN)/python -m tests.torch
 
 test-large: $(READY)  ## A large file in little memory, a CSV to predictions; GIGABYTES=10 is the full size
 	$(BIN)/python -m tests.large --gigabytes $(GIGABYTES)
@@ -107,6 +112,11 @@ $(TORCH_READY): benchmarks/peers.txt
 $(PEERS_READY): $(TORCH_READY)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --requirement benchmarks/peers.txt
+	@touch $@
+
+$(MODULES_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[service,demo,dev,torch]'
 	@touch $@
 
 $(DOCS_READY): $(READY)

@@ -1,0 +1,1 @@
+"""The torch engine: per-example gradients of any torch.nn.Module."""

@@ -1,0 +1,56 @@
+"""Per-example gradients by plain autograd on one example at a time: the definition of g_n."""
+
+import torch
+from torch import Tensor
+
+from batchgrad_workers.torch.replica import Batch, Replica, Sums
+
+
+def sums(replica: Replica, batch: Batch, *, clip: float | None = None) -> Sums:
+    """Σ w_n g_n of a microbatch, each loss and each ‖g_n‖.
+
+    With `clip` C, the sum is Σ w_n min(1, C/‖g_n‖) g_n.
+    """
+    gradients = {name: torch.zeros_like(each) for name, each in replica.trainable.items()}
+    losses, norms = [], []
+    for n in range(len(batch)):
+        loss, own = _gradient(replica, batch.row(n))
+        length = norm(own)
+        factor = batch.weights[n]
+        if clip is not None and length > clip:
+            factor = factor * (clip / length)
+        for name, each in own.items():
+            gradients[name].add_(each * factor)
+        losses.append(loss)
+        norms.append(length)
+    return Sums(gradients, torch.cat(losses), torch.stack(norms))
+
+
+def each(replica: Replica, batch: Batch) -> dict[str, Tensor]:
+    """g_n of every example by parameter, (n, *shape). N x P numbers: for few examples."""
+    rows = [_gradient(replica, batch.row(n))[1] for n in range(len(batch))]
+    return {name: torch.stack([row[name] for row in rows]) for name in replica.trainable}
+
+
+def norm(gradient: dict[str, Tensor]) -> Tensor:
+    """‖g‖ in float64, which overflows only if a number of g is not finite."""
+    flat = [each.detach().double().flatten() for each in gradient.values()]
+    length = torch.linalg.vector_norm(torch.cat([torch.linalg.vector_norm(x)[None] for x in flat]))
+    if torch.isfinite(length) and (length > 1e-140 or length == 0):
+        return length
+    largest = torch.stack([x.abs().max() for x in flat if len(x)]).max()
+    if not torch.isfinite(largest) or largest == 0:
+        return largest
+    return largest * torch.linalg.vector_norm(torch.cat(flat) / largest)
+
+
+def _gradient(replica: Replica, row: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss (1,) of one example, and its gradient by parameter."""
+    parameters = list(replica.trainable.values())
+    losses = replica.losses(row)
+    found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+    pairs = zip(replica.trainable.items(), found, strict=True)
+    return losses.detach(), {
+        name: torch.zeros_like(parameter) if gradient is None else gradient
+        for (name, parameter), gradient in pairs
+    }

@@ -1,0 +1,80 @@
+"""A copy of a task's module for one thread, and the tensors that go in and come out."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from batchgrad.torch.tasks import Task
+from batchgrad_workers.arrays import Keys
+
+
+class Batch(NamedTuple):
+    """Arrays (n, …) of n examples by name, and their weights (n,).
+
+    Dropout draws by `keys` (n,); None: it drops nothing.
+    """
+
+    arrays: dict[str, Tensor]
+    weights: Tensor
+    keys: Keys | None = None
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.weights)
+
+    def row(self, n: int) -> "Batch":
+        """Example n alone."""
+        rows = slice(n, n + 1)
+        return Batch(
+            {name: array[rows] for name, array in self.arrays.items()},
+            self.weights[rows],
+            None if self.keys is None else self.keys[rows],
+        )
+
+
+@dataclass
+class Sums:
+    """Sums of a microbatch, and figures of its examples.
+
+    `gradients` holds Σ w_n g_n by parameter, in its shape. `losses` (n,) and `norms` (n,), ‖g_n‖ in
+    float64, include neither weights nor clipping; a norm is infinite only if a number of the
+    gradient is not finite. `means` is flat: Σ w_n a_n and Σ w_n δ_n of the calls of a `Trace`; None
+    if they are not wanted.
+    """
+
+    gradients: dict[str, Tensor]
+    losses: Tensor
+    norms: Tensor
+    means: Tensor | None = None
+
+
+class Replica:
+    """A task with a module of its own, whose parameters see loaded tensors."""
+
+    def __init__(self, task: Task, dtype: torch.dtype = torch.float32) -> None:
+        """Copy the task's module, with floating point numbers in `dtype`."""
+        self.task = task
+        self.module: nn.Module = deepcopy(task.module).to(dtype)
+        self.dtype = dtype
+        self.trainable: dict[str, nn.Parameter] = {
+            name: parameter
+            for name, parameter in self.module.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make the trainable parameters see `tensors`, which several replicas may share."""
+        for name, parameter in self.trainable.items():
+            parameter.data = tensors[name]
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """The module's outputs (n, …)."""
+        return self.task.outputs(self.module, batch.arrays)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """ℓ_n (n,), with the graph of their computation."""
+        return self.task.losses(self.outputs(batch), batch.arrays)
