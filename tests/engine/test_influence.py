@@ -32,11 +32,8 @@ DIFFERENTIATOR = Differentiator(NETWORK, LOSS, None, with_microbatch_means=False
 
 def examples(count: int, weights: Any = None, seed: int = 0) -> Examples:
     random = np.random.default_rng(seed)
-    stored = StoredDataset(
-        random.normal(size=(count, 5)), random.integers(0, 3, count), np.asarray(weights or [1.0])
-    )
-    if weights is None:
-        stored = StoredDataset(stored.inputs, stored.targets, None)
+    arrays = {"inputs": random.normal(size=(count, 5)), "targets": random.integers(0, 3, count)}
+    stored = StoredDataset(arrays, None if weights is None else np.asarray(weights))
     return Examples(
         stored,
         network=NETWORK,
@@ -112,7 +109,9 @@ def test_memory_is_that_of_a_few_examples_gradients() -> None:
     wide = [{"kind": "linear", "out_features": width} for width in (512, 512, 10)]
     network = Network(Model.model_validate({"layers": wide}), (784,))
     random = np.random.default_rng(0)
-    stored = StoredDataset(random.normal(size=(64, 784)), random.integers(0, 10, 64), None)
+    stored = StoredDataset(
+        {"inputs": random.normal(size=(64, 784)), "targets": random.integers(0, 10, 64)}
+    )
     of = Examples(
         stored,
         network=network,

@@ -9,5 +9,5 @@ from batchgrad_workers.data.split import Split, split
 
 def drawn(examples: int, fraction: float, seed: int = 0) -> Split:
     """`fraction` of `examples` rows held out, as validation_fraction does it."""
-    dataset = StoredDataset(np.zeros((examples, 1)), np.zeros(examples), None)
+    dataset = StoredDataset({"inputs": np.zeros((examples, 1)), "targets": np.zeros(examples)})
     return split(Validation(fraction=fraction) if fraction else None, dataset, seed=seed)

@@ -22,12 +22,8 @@ CLASSES = np.repeat([0, 1, 2], [70, 25, 5])
 
 def stored(**arrays: Any) -> StoredDataset:
     rows = len(next(iter(arrays.values())))
-    given: dict[str, Any] = {
-        "inputs": np.zeros((rows, 1)),
-        "targets": np.zeros(rows),
-        "weights": None,
-    } | arrays
-    return StoredDataset(**given)
+    seen = {"inputs": np.zeros((rows, 1)), "targets": arrays.pop("targets", np.zeros(rows))}
+    return StoredDataset(seen, **arrays)
 
 
 def covers(of: Split, rows: list[int]) -> bool:
@@ -136,7 +132,7 @@ def test_seeds_differ_and_a_plain_fraction_is_the_permutation_s_start() -> None:
 def test_a_split_takes_few_bytes_for_each_row(rule: dict[str, Any]) -> None:
     rows = 2_000_000
     targets = np.arange(rows) % 3
-    dataset = StoredDataset(np.empty((rows, 0), np.float32), targets, None)
+    dataset = StoredDataset({"inputs": np.empty((rows, 0), np.float32), "targets": targets})
     with at_most(13 * rows + 2**24):
         found = split(Validation(**rule), dataset, seed=0)
     assert len(found.validation) == rows // 10

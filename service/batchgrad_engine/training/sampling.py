@@ -13,9 +13,9 @@ def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
     given = isinstance(spec.class_weights, dict)
     classes = int(stored.targets.max()) + 1 if given else 0
     class_weights = given_class_weights(spec, classes, stored.class_names)
-    weights = Weights(stored.weights, class_weights, stored.targets)
+    weights = Weights(stored.weights, class_weights, stored.arrays.get("targets"))
     return Sampler(
         split(spec.held_out, stored, seed=spec.seed, present=weights.present),
         seed=spec.seed,
-        batch_size=spec.minibatch(len(stored.inputs)),
+        batch_size=spec.minibatch(len(stored)),
     )

@@ -2,11 +2,10 @@
 
 import hmac
 import secrets
-from pathlib import Path
 
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.settings import Settings
-from batchgrad_workers.data.dataset import ARRAYS
+from batchgrad_workers.data.dataset import stored_names
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.system.files import hex_of
 
@@ -25,14 +24,14 @@ class Sources:
     def of(self, job_id: str, digest: str) -> DatasetSource:
         """Return where a job reads a dataset with this digest: blob store, then this service."""
         path = self._contents / hex_of(digest)
-        files = {name: _bytes(path / f"{name}.npy") for name in ARRAYS}
+        names = stored_names(path) if path.is_dir() else []
         urls = [self._blobs.url_of(digest)] if self._blobs else []
         if self._service_url:
             urls.append(f"{self._service_url}/v1/jobs/{job_id}/datasets/{hex_of(digest)}")
         return DatasetSource(
             path=path,
             digest=digest,
-            files={name: size_bytes for name, size_bytes in files.items() if size_bytes},
+            files={name: (path / f"{name}.npy").stat().st_size for name in names},
             urls=tuple(urls),
             secret=self._secret(job_id),
             cache_directory=self._cache_directory,
@@ -45,7 +44,3 @@ class Sources:
 
     def _secret(self, job_id: str) -> str:
         return hmac.new(self._key, job_id.encode(), "sha256").hexdigest()
-
-
-def _bytes(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0

@@ -30,13 +30,14 @@ class Weights:
         self,
         own: npt.NDArray[Any] | None,
         classes: Array | None,
-        targets: npt.NDArray[Any],
+        targets: npt.NDArray[Any] | None,
         dtype: Any = np.float64,
     ) -> None:
-        """`targets` (n,) are class numbers if `classes` is given; scaled weights have `dtype`."""
+        """`targets` (n,), needed with `classes`, are their numbers; scaled weights have `dtype`."""
         self._own = own
         self._classes = None if classes is None else np.frexp(classes.astype(np.float64))
         self._targets = targets
+        self._rows = next((len(array) for array in (own, targets) if array is not None), 0)
         self._dtype = np.dtype(dtype)
         self._ones = np.ones(ONES, dtype)
         self._present, self._exponent = self._scan() if self.given else (None, 0)
@@ -78,7 +79,7 @@ class Weights:
         factors = []
         if self._own is not None:
             factors.append(np.frexp(self._own.take(ids).astype(np.float64)))
-        if self._classes is not None:
+        if self._classes is not None and self._targets is not None:
             classes = self._targets.take(ids)
             factors.append((self._classes[0].take(classes), self._classes[1].take(classes)))
         (mantissas, exponents), *others = factors
@@ -89,7 +90,7 @@ class Weights:
 
     def _scan(self) -> tuple[Integers | None, int | None]:
         """The rows that are present, and the exponent for all minibatches if one suffices."""
-        rows, found, seen = len(self._targets), [], set[int]()
+        rows, found, seen = self._rows, [], set[int]()
         for start in range(0, rows, CHUNK):
             ids = np.arange(start, min(start + CHUNK, rows))
             mantissas, exponents = self._parts(ids)

@@ -50,7 +50,7 @@ def open_dataset(
         DatasetUnavailable: neither has it; the message lists what was tried.
     """
     try:
-        return StoredDataset.open(source.path)
+        return StoredDataset.open(source.path, source.files)
     except OSError as error:
         if not source.urls:
             raise
@@ -80,7 +80,7 @@ def _from_cache(source: DatasetSource, environment: Mapping[str, str]) -> Stored
         {f"{name}.npy": size_bytes for name, size_bytes in source.files.items()},
         fill,
     )
-    dataset = StoredDataset.open(directory)
+    dataset = StoredDataset.open(directory, source.files)
     weakref.finalize(dataset, os.close, held)  # evictable when the last process closes it
     return dataset
 

@@ -51,7 +51,7 @@ def split(
     Raises:
         CannotSplit: the rule needs classes, units or sets, and there are none.
     """
-    count = len(dataset.inputs)
+    count = len(dataset)
     rows = _row_numbers(count) if present is None else present.astype(_row_dtype(count))
     return replace(_split(rule, dataset, seed, rows), present=present)
 
@@ -65,7 +65,7 @@ def _split(rule: Validation | None, dataset: StoredDataset, seed: int, rows: Int
     if rule.by_unit:
         return _by_unit(fraction, seed, rows, dataset.units)
     if rule.stratify:
-        return _stratified(fraction, seed, rows, dataset.targets)
+        return _stratified(fraction, seed, rows, dataset.arrays.get("targets"))
     count = floor(fraction * len(rows))
     return _holding_out(rows, generator(seed, "split").permutation(rows)[:count].copy())
 
@@ -91,11 +91,16 @@ def _by_unit(fraction: Fraction, seed: int, rows: Integers, units: _Array | None
     return Split(rows[~held_out[number]], rows[held_out[number]])
 
 
-def _stratified(fraction: Fraction, seed: int, rows: Integers, targets: _Array) -> Split:
+def _stratified(fraction: Fraction, seed: int, rows: Integers, targets: _Array | None) -> Split:
     """Hold out ⌊f·n⌋ rows, of each class f times its rows, rounded by the largest remainders.
 
     They are each class's first ones in the permutation that an unstratified split uses.
     """
+    if targets is None or targets.ndim != 1:
+        given = "no targets" if targets is None else f"targets of shape {list(targets.shape)}"
+        raise CannotSplit(
+            f"the dataset has {given}: stratify needs classes (n,) in an array targets."
+        )
     if targets.dtype.kind not in "iu":
         raise CannotSplit("the targets are numbers: stratify needs classes.")
     sizes = Counter[int]()

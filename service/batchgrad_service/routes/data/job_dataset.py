@@ -9,11 +9,10 @@ from starlette.responses import FileResponse
 from batchgrad.contract import TERMINAL
 from batchgrad_service.problems import ForbiddenError, NotFoundError
 from batchgrad_service.routes.dependencies import ServicesDep
-from batchgrad_workers.data.dataset import ARRAYS
+from batchgrad_workers.data.dataset import stored_names
 
 router = APIRouter(prefix="/v1/jobs", include_in_schema=False)
 _log = structlog.stdlib.get_logger("batchgrad.datasets")
-FILES = tuple(f"{name}.npy" for name in ARRAYS)
 
 
 class _LargeFile(FileResponse):
@@ -43,10 +42,12 @@ def read_job_dataset(
             "job; GET /v1/datasets describes datasets."
         )
     digest = f"sha256:{content}"
-    path = services.datasets.directory(digest) / file
+    directory = services.datasets.directory(digest)
     known = digest in services.store.job_inputs(job_id).dataset_digests
-    if not known or file not in FILES or not path.is_file():
+    names = stored_names(directory) if known and directory.is_dir() else []
+    if file not in {f"{name}.npy" for name in names}:
         raise NotFoundError(f"Job {job_id} reads no file {content:.64}/{file:.64}.")
+    path = directory / file
     _log.info(
         "a node fetches a dataset",
         job_id=job_id,
