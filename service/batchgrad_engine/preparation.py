@@ -146,7 +146,7 @@ def prepare(
     Raises:
         BadInputs, BadInitialParameters: the dataset or the file does not fit the spec.
     """
-    dataset = StoredDataset.open(source.path)
+    dataset = StoredDataset.open(source.path, source.files)
     network = Network(spec.model, dataset.input_shape)
     classes = max(network.outputs, _classes(dataset))
     class_weights = given_class_weights(spec, classes, dataset.class_names)

@@ -163,7 +163,7 @@ def test_unexpected_error_fails_the_job_and_shows_in_the_log(
     (dataset / "inputs.npy").unlink()
     end = finished(attempt(spec(), dataset, job_directory))
     assert (end.outcome, end.reason) == ("failed", "engine_error")
-    assert "inputs.npy" in (end.detail or "")
+    assert "no inputs" in (end.detail or "")
     assert "Traceback" in caplog.text
 
 
