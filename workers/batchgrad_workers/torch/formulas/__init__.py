@@ -1,0 +1,1 @@
+"""Per-example gradients of the parameters of torch calls, by the kind of call."""

@@ -1,0 +1,168 @@
+"""The protocols of a kind of torch call, and of the per-example gradients that it gives.
+
+n examples of a microbatch, w_n their weights, g_n the gradient of example n, a the input of a call,
+δ the error at its output, of the unweighted Σℓ_n. T: whatever positions an example has.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 2**21
+"""Of g_n that are formed at a time: they are read again at once, and stay in the cache."""
+
+
+class Layout(NamedTuple):
+    """How the n examples lie in a tensor: along `axis`, which has n·m places.
+
+    Place i·m + r belongs to example i; with `strided` place r·n + i does.
+    """
+
+    axis: int
+    strided: bool = False
+
+    def rows(self, x: Tensor, n: int, kept: int) -> Tensor:
+        """Examples first: x as (n, T, *last `kept` axes), a view where that is possible.
+
+        T counts all axes that are neither the examples' nor kept. The axes before the last `kept`
+        must hold the examples' axis.
+        """
+        shape, axis = x.shape, self.axis
+        last = shape[len(shape) - kept :]
+        if axis == 0 and not self.strided:
+            return x.reshape(n, -1, *last)
+        split = (-1, n) if self.strided else (n, -1)
+        x = x.unflatten(axis, split).movedim(axis + self.strided, 0)
+        return x.reshape(n, -1, *last)
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The arguments of a call: its input, its parameters by role ("weight", "bias"), the rest.
+
+    `parameters` holds every tensor in such a role, trainable or not; a role that is None is left
+    out. `saved` is the kind's own: what `run` keeps for `gradients`.
+    """
+
+    inputs: Tensor
+    parameters: dict[str, Tensor]
+    options: tuple[Any, ...] = ()
+    saved: tuple[Any, ...] = ()
+
+
+class Gradients(ABC):
+    """g_n of one use of a parameter for each of n examples, not multiplied out."""
+
+    shape: tuple[int, ...]
+    """Of the parameter."""
+
+    @abstractmethod
+    def sums(self, weights: Tensor | None) -> Tensor:
+        """Σ w_n g_n in the parameter's shape; without `weights` (n,) each is 1."""
+
+    @abstractmethod
+    def each(self, rows: slice) -> Tensor:
+        """g_n of the examples in `rows`, (k, *shape)."""
+
+    @abstractmethod
+    def squared_norms(self) -> Tensor:
+        """‖g_n‖² (n,) in float64."""
+
+    def sums_and_squared_norms(self, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both, where one product can serve for both."""
+        return self.sums(weights), self.squared_norms()
+
+    def join(self, others: "list[Gradients]") -> "Gradients | None":
+        """One object for this and other uses of the same parameter; None: g_n must be formed.
+
+        Norms of a parameter that is used several times are those of the sum of its uses.
+        """
+        return self if not others else None
+
+
+class Kind(ABC):
+    """A kind of torch call whose per-example gradients have formulas."""
+
+    name: str
+    """In a Trace."""
+
+    functions: tuple[Callable[..., Any], ...]
+    """As a TorchFunctionMode sees them: `torch.nn.functional.linear`, `torch.Tensor.matmul`."""
+
+    @abstractmethod
+    def arguments(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Arguments | None:
+        """The arguments by their meaning; None: a form of the call that has no formulas here."""
+
+    @abstractmethod
+    def run(self, arguments: Arguments, parameters: dict[str, Tensor]) -> Tensor:
+        """The call's result with `parameters` in place of its own; may set `arguments.saved`.
+
+        Trainable ones are detached twins that require gradients, so that the result does; autograd
+        never multiplies their gradients out.
+        """
+
+    @abstractmethod
+    def gradients(
+        self, arguments: Arguments, role: str, error: Tensor, layout: Layout, n: int
+    ) -> Gradients:
+        """g_n of the parameter in `role`, from δ in the result's shape.
+
+        `layout` says where the examples lie in the result.
+        """
+
+    def kept(self, arguments: Arguments, result: Tensor) -> int:
+        """Number of last axes of the result among which the examples' axis may not be."""
+        del arguments
+        return result.dim() - 1
+
+
+class Formed(Gradients):
+    """g_n that are formed: (n, *shape)."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows, self.shape = rows, tuple(rows.shape[1:])
+
+    def sums(self, weights: Tensor | None) -> Tensor:
+        """Σ w_n g_n."""
+        if weights is None:
+            return self.rows.sum(0)
+        return (weights @ self.rows.flatten(1)).view(self.shape)
+
+    def each(self, rows: slice) -> Tensor:
+        """g_n."""
+        return self.rows[rows]
+
+    def squared_norms(self) -> Tensor:
+        """‖g_n‖²."""
+        return squared(self.rows)
+
+    def join(self, others: list[Gradients]) -> Gradients | None:
+        """Their sum, if all are formed."""
+        rows = self.rows
+        for other in others:
+            if not isinstance(other, Formed):
+                return None
+            rows = rows + other.rows
+        return Formed(rows) if others else self
+
+
+def squared(rows: Tensor) -> Tensor:
+    """‖x_n‖² of (n, …), in float64."""
+    return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64).square()
+
+
+def weighted(x: Tensor, weights: Tensor | None) -> Tensor:
+    """w_n x_n of (n, …); x itself where the weights are None: all 1."""
+    return x if weights is None else x * weights.view(-1, *[1] * (x.dim() - 1))
+
+
+def chunks(n: int, bytes_each: int, budget: int = CHUNK_BYTES) -> Iterator[slice]:
+    """Ranges of n examples of `bytes_each`, each range within the budget, or one example."""
+    size = max(1, budget // max(1, bytes_each))
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -1,0 +1,16 @@
+"""The kinds of calls that have formulas, by torch function."""
+
+from collections.abc import Callable
+from typing import Any
+
+from batchgrad_workers.torch.formulas.base import Kind
+
+KINDS: tuple[Kind, ...] = ()
+"""One line for each kind."""
+
+BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
+
+
+def kinds_of(function: Callable[..., Any]) -> list[Kind]:
+    """The kinds that may know a call of `function`, in the order in which they are asked."""
+    return [kind for kind in KINDS if function in kind.functions]
