@@ -24,10 +24,12 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.losses import *  # noqa: F403
     from batchgrad.contract.model import *  # noqa: F403
     from batchgrad.contract.operations import *  # noqa: F403
-    from batchgrad.contract.optimizers import *  # noqa: F403
-    from batchgrad.contract.spec import *  # noqa: F403
     from batchgrad.contract.tables import *  # noqa: F403
-    from batchgrad.contract.validation import *  # noqa: F403
+    from batchgrad.contract.training.initial import *  # noqa: F403
+    from batchgrad.contract.training.module import *  # noqa: F403
+    from batchgrad.contract.training.optimizers import *  # noqa: F403
+    from batchgrad.contract.training.spec import *  # noqa: F403
+    from batchgrad.contract.training.validation import *  # noqa: F403
     from batchgrad.contract.views import *  # noqa: F403
     from batchgrad.downloads.card import Card
     from batchgrad.downloads.reading import read_card

@@ -82,7 +82,7 @@ class Prepared:
             parameters = self.network.initial_parameters(self.spec.seed, self.spec.precision)
         return Coordinator(
             network=self.network,
-            loss=LOSSES[self.spec.loss],
+            loss=LOSSES[self.spec.network_loss],
             sampler=self.sampler,
             examples=self.examples,
             evaluated=self.evaluated,
@@ -172,7 +172,7 @@ def prepare(
     weighted = dataset.weights is not None
     config = WorkerConfig(
         model=spec.model,
-        loss=spec.loss,
+        loss=spec.network_loss,
         precision=spec.precision,
         dataset=source,
         seed=spec.seed,

@@ -89,7 +89,7 @@ def replay(request: Request) -> StepExamples:
         parameters = coordinator.parameters.copy()
         minibatch = coordinator.step(request.step - 1)
     differentiator = Differentiator(
-        prepared.network, LOSSES[spec.loss], None, with_microbatch_means=False
+        prepared.network, LOSSES[spec.network_loss], None, with_microbatch_means=False
     )
     with np.errstate(all="ignore"):
         influence = example_influence(

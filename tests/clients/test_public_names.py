@@ -13,9 +13,9 @@ ERRORS = """
 """
 REQUESTS = """
     Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
-    ImportRequest InitialParameters JobSpec Kept Layer Loss LossKind MissingRule Model Optimizer
-    PictureOptions Precision PredictionFormat PredictionRequest ResumeRequest RowSet Schedule
-    ShortcutName TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation
+    ImportRequest InitialParameters JobModel JobSpec Kept Layer Loss LossKind MissingRule Model
+    Optimizer PictureOptions Precision PredictionFormat PredictionRequest ResumeRequest RowSet
+    Schedule ShortcutName TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation
     ValidationMetric WorkerRange
 """
 ANSWERS = """

@@ -29,7 +29,7 @@ EXACT = {"precision": "float64"}
 def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]]]:
     """(ℓ_n, ‖g_n‖) of each use of example n in a step, from the gradients themselves."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
-    network, loss = prepared.network, LOSSES[prepared.spec.loss]
+    network, loss = prepared.network, LOSSES[prepared.spec.network_loss]
     differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)
     with closing(InlineExecutor(prepared.config, 1)) as executor, ThreadPool(1) as pool:

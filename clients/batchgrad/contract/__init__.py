@@ -9,11 +9,8 @@ from batchgrad.contract import (
     losses,
     model,
     operations,
-    optimizers,
-    spec,
     statuses,
     tables,
-    validation,
     views,
 )
 from batchgrad.contract.examples import *
@@ -23,11 +20,14 @@ from batchgrad.contract.kinds import *
 from batchgrad.contract.losses import *
 from batchgrad.contract.model import *
 from batchgrad.contract.operations import *
-from batchgrad.contract.optimizers import *
-from batchgrad.contract.spec import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
-from batchgrad.contract.validation import *
+from batchgrad.contract.training import initial, module, optimizers, spec, validation
+from batchgrad.contract.training.initial import *
+from batchgrad.contract.training.module import *
+from batchgrad.contract.training.optimizers import *
+from batchgrad.contract.training.spec import *
+from batchgrad.contract.training.validation import *
 from batchgrad.contract.views import *
 
 API_VERSION = "1"
@@ -40,9 +40,11 @@ __all__ += kinds.__all__
 __all__ += losses.__all__
 __all__ += model.__all__
 __all__ += operations.__all__
-__all__ += optimizers.__all__
-__all__ += spec.__all__
 __all__ += statuses.__all__
 __all__ += tables.__all__
+__all__ += initial.__all__
+__all__ += module.__all__
+__all__ += optimizers.__all__
+__all__ += spec.__all__
 __all__ += validation.__all__
 __all__ += views.__all__

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from batchgrad.contract.model import Activation, AnyLayer
-from batchgrad.contract.optimizers import AnyOptimizer, AnySchedule
+from batchgrad.contract.training.optimizers import AnyOptimizer, AnySchedule
 from batchgrad.contract.wire import Wire
 
 __all__ = ["ACTIVATIONS", "LAYERS", "OPTIMIZERS", "SCHEDULES"]

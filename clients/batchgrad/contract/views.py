@@ -6,9 +6,9 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import Field, PrivateAttr
 
 from batchgrad.contract.figures import StepFigures, ValidationFigures, ValidationMetric
-from batchgrad.contract.spec import JobSpec
 from batchgrad.contract.statuses import JobStatus, describe_transitions
 from batchgrad.contract.tables import Table
+from batchgrad.contract.training.spec import JobSpec
 from batchgrad.contract.wire import Answer, Origin
 
 __all__ = [

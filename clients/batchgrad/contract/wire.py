@@ -16,6 +16,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 """A name of a job, a dataset or a label."""
 
+SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+
 
 class Wire(BaseModel):
     """A part of a request: unknown keys are errors, numbers are finite, values are constant."""

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from batchgrad.contract.losses import LOSSES
-from batchgrad.contract.spec import JobSpec, Kept
 from batchgrad.contract.tables import Encoding
+from batchgrad.contract.training.spec import JobSpec, Kept
 from batchgrad.contract.views import BestEvaluation
 from batchgrad.contract.wire import Answer
 from batchgrad.downloads.table_rows import encode_rows
@@ -54,7 +54,7 @@ class TrainedOn(Answer):
             input_shape=list(input_shape),
             inputs=inputs,
             classes=classes,
-            link=LOSSES[spec.loss].link,
+            link=LOSSES[spec.network_loss].link,
             versions=dict(versions),
         )
 

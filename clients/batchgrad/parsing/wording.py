@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from batchgrad import contract
-from batchgrad.contract.spec import SHA256_PATTERN
-from batchgrad.contract.wire import NAME_PATTERN
+from batchgrad.contract.wire import NAME_PATTERN, SHA256_PATTERN
 from batchgrad.parsing.suggestions import about_layer, suggest
 
 _SHOWN = reprlib.Repr()

@@ -37,7 +37,7 @@ def outputs_by_service(client: Client, job: Job, inputs: Any) -> Any:
     if found.probabilities is not None:
         return np.log(np.maximum(found.probabilities, np.finfo("float64").tiny))
     numbers = np.array(found.prediction, "float64").reshape(len(inputs), -1)
-    if LOSSES[job.spec.loss].link == "sigmoid":
+    if LOSSES[job.spec.network_loss].link == "sigmoid":
         inside = np.clip(numbers, np.finfo("float64").tiny, 1 - np.finfo("float64").epsneg)
         return np.log(inside) - np.log1p(-inside)
     return numbers

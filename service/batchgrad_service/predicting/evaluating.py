@@ -76,14 +76,14 @@ def _add(sums: _Sums, batch: Batch, network: TrainedNetwork, first_row: int) -> 
     if not len(inputs):
         return
     check_targets(
-        network.spec.loss,
+        network.spec.network_loss,
         targets,
         examples=len(inputs),
         outputs=network.network.outputs,
         first_row=first_row,
     )
     outputs = network.outputs(inputs)
-    loss = LOSSES[network.spec.loss]
+    loss = LOSSES[network.spec.network_loss]
     rows = target_rows(loss, targets, network.network.outputs, outputs.dtype)
     losses, _ = loss.function(outputs, rows)
     given = np.ones(len(losses)) if weights is None else weights.astype(np.float64)
@@ -100,7 +100,7 @@ def _add(sums: _Sums, batch: Batch, network: TrainedNetwork, first_row: int) -> 
 def _figures(sums: _Sums, network: TrainedNetwork) -> tuple[dict[str, Any], list[str]]:
     """The figures by name, and warnings of those that were left out."""
     figures: dict[str, Any] = {"loss": sums.losses.mean}
-    if LOSSES[network.spec.loss].correct is not None:
+    if LOSSES[network.spec.network_loss].correct is not None:
         figures["accuracy"] = sums.losses.right / sums.losses.rows
     if sums.numbers.rows:
         return figures | sums.numbers.figures, []

@@ -73,7 +73,7 @@ class TrainedNetwork:
     @property
     def loss(self) -> LossKind:
         """The job's loss."""
-        return LOSSES[self.spec.loss]
+        return LOSSES[self.spec.network_loss]
 
     def of_table(self, table: Table) -> "TrainedNetwork":
         """The same network for the stored rows of another table.

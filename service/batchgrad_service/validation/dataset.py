@@ -56,7 +56,7 @@ def check_targets(spec: JobSpec, dataset: Dataset, targets: npt.NDArray[Any], ou
     Raises:
         InvalidError: wrong kind, shape or values.
     """
-    loss = spec.loss
+    loss = spec.network_loss
     if LOSSES[loss].target_kind == "class":
         if dataset.classes is None and are_probabilities(targets, outputs):
             for start in range(0, len(targets), CHUNK):

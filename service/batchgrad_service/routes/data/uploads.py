@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Upload, UploadRequest
-from batchgrad.contract.spec import SHA256_PATTERN
+from batchgrad.contract.wire import SHA256_PATTERN
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.routes.dependencies import ServicesDep

@@ -44,7 +44,7 @@ def data_warnings(
     network: Network,
 ) -> list[str]:
     """The warnings; `present` are the rows that the job uses, None for all."""
-    labels = LOSSES[spec.loss].target_kind == "class" and dataset.classes is not None
+    labels = LOSSES[spec.network_loss].target_kind == "class" and dataset.classes is not None
     return [
         *(
             _labels(stored.targets, present, dataset.classes or 0, stored.class_names)

@@ -26,7 +26,7 @@ def output_warnings(
     `present` are the rows that the job uses, None for all. `classes` is the highest class plus 1,
     None if targets are numbers or probabilities of classes; `names` are theirs.
     """
-    loss = LOSSES[spec.loss]
+    loss = LOSSES[spec.network_loss]
     if loss.link == "softmax":
         known = classes or network.outputs
         return [*_choice(network, known, names), *_squeezed_logits(spec, network)]
@@ -76,7 +76,7 @@ def _squeezed_logits(spec: JobSpec, network: Network) -> Iterator[str]:
         return
     kind, low, high = found
     fault = f"The last layer is {kind}, but {spec.loss} needs logits, which can be any number"
-    link = LOSSES[spec.loss].link
+    link = LOSSES[spec.network_loss].link
     remedy = f"Remove the {kind}: the loss has its own {link}."
     if link == "sigmoid":
         least = f"{_logistic(low):.1%}"

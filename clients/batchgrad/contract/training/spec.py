@@ -2,29 +2,35 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from batchgrad.contract.figures import ValidationMetric
 from batchgrad.contract.losses import Loss, check_label_smoothing
-from batchgrad.contract.model import Model, Precision, ShortcutName
-from batchgrad.contract.optimizers import Optimizer
-from batchgrad.contract.validation import Validation
-from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire, exactly_one
+from batchgrad.contract.model import Precision, ShortcutName
+from batchgrad.contract.training.initial import InitialParameters
+from batchgrad.contract.training.module import AnyModel, JobModel
+from batchgrad.contract.training.optimizers import Optimizer
+from batchgrad.contract.training.validation import Validation
+from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
 
 __all__ = [
     "DEFAULT_MICROBATCH",
     "EarlyStopping",
-    "InitialParameters",
     "JobSpec",
     "Kept",
     "ResumeRequest",
     "WorkerRange",
 ]
 
-SHA256_PATTERN = r"^sha256:[0-9a-f]{64}$"
-
 LabelText = Annotated[str, StringConstraints(max_length=256)]
-Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
 
 def _class_text(value: Any) -> Any:
@@ -41,6 +47,14 @@ DEFAULT_MICROBATCH = 128
 """Default of B: matrix products of this size run at full speed."""
 
 
+_INSTEAD = {
+    "label_smoothing": "remove label_smoothing, and let the task's losses smooth labels.",
+    "class_weights": "remove class_weights, and push the dataset with weights.",
+    "standardize": "remove standardize, and let the module or the dataset standardize.",
+}
+"""Keys that a PyTorch task does without, and the remedy."""
+
+
 class WorkerRange(Wire):
     """As many Ray workers as the cluster can run, between these bounds."""
 
@@ -51,28 +65,6 @@ class WorkerRange(Wire):
     def _ordered(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min is {self.min}, max is {self.max}: min must not exceed max.")
-        return self
-
-
-class InitialParameters(Wire):
-    """The initial parameters θ; give exactly one key.
-
-    `job` takes the parameters that another job keeps, its best or its last; `safetensors` and
-    `npz` carry a file's bytes in base64, as download writes them, which the service stores and
-    replaces by `digest`. `standardization` keep standardizes by the mean and deviation that the
-    parameters were trained with, own by those of this job's training rows.
-    """
-
-    job: Annotated[str, StringConstraints(max_length=128)] | None = None
-    safetensors: Annotated[str, StringConstraints(min_length=1)] | None = None
-    npz: Annotated[str, StringConstraints(min_length=1)] | None = None
-    digest: Sha256 | None = None
-    standardization: Literal["own", "keep"] = "own"
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        note = " (in a spec file, `file: PATH` is read for you)"
-        exactly_one(self, "job", "safetensors", "npz", "digest", note=note)
         return self
 
 
@@ -109,8 +101,12 @@ class JobSpec(Wire):
 
     name: Name = Field(description="letters, digits, '.', '_', '-'")
     dataset: Name = Field(description="a dataset's name")
-    model: Model
-    loss: Loss
+    model: AnyModel
+    loss: Loss | None = Field(
+        default=None,
+        validate_default=True,
+        description="of a model with layers; a PyTorch task has its own",
+    )
     optimizer: Optimizer
     labels: dict[Name, LabelText] = Field(
         default_factory=dict, max_length=32, description="your own, to find jobs"
@@ -140,6 +136,12 @@ class JobSpec(Wire):
     )
     threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)] = Field(
         default="auto", description="of each worker"
+    )
+    num_gpus: Number = Field(
+        default=0.0,
+        ge=0,
+        le=16,
+        description="of each worker; only a model in PyTorch uses GPUs",
     )
     shortcuts: list[ShortcutName] | None = Field(
         default=None,
@@ -209,6 +211,31 @@ class JobSpec(Wire):
             raise ValueError(f"got {both} of epochs and steps: give exactly one.")
         return self
 
+    @field_validator("loss", mode="after")
+    @classmethod
+    def _of_layers(cls, loss: Loss | None, info: ValidationInfo) -> Loss | None:
+        model: JobModel | None = info.data.get("model")
+        if model is None:
+            return loss  # the model has its own error
+        if model.torch is None and loss is None:
+            raise PydanticCustomError("missing", "loss is required: add it.")
+        if model.torch is not None and loss is not None:
+            raise ValueError("a PyTorch task has its own losses: remove loss.")
+        return loss
+
+    @model_validator(mode="after")
+    def _of_the_kind_of_model(self) -> Self:
+        if self.model.torch is None:
+            if self.num_gpus:
+                raise ValueError(
+                    f"num_gpus is {self.num_gpus:g}, but a model with layers computes on CPUs: "
+                    "remove num_gpus, or give the model in PyTorch."
+                )
+            return self
+        for key in _INSTEAD.keys() & self.model_fields_set:
+            raise ValueError(f"a PyTorch task takes its inputs as they are: {_INSTEAD[key]}")
+        return self
+
     @model_validator(mode="after")
     def _one_validation(self) -> Self:
         if self.validation is not None and self.validation_fraction > 0:
@@ -248,7 +275,8 @@ class JobSpec(Wire):
 
     @model_validator(mode="after")
     def _smoothed_labels_are_classes(self) -> Self:
-        check_label_smoothing(self.loss, self.label_smoothing)
+        if self.loss is not None:
+            check_label_smoothing(self.loss, self.label_smoothing)
         return self
 
     @model_validator(mode="after")
@@ -260,6 +288,13 @@ class JobSpec(Wire):
                         f"class_weights[{label}] is {weight}: weights are finite and at least 0."
                     )
         return self
+
+    @property
+    def network_loss(self) -> Loss:
+        """The loss of a model with layers."""
+        if self.loss is None:
+            raise ValueError(f"the loss of {self.model.torch} is in its PyTorch task")
+        return self.loss
 
     @property
     def held_out(self) -> Validation | None:

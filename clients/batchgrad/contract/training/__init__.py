@@ -1,0 +1,1 @@
+"""The spec of a training job, and its parts."""
