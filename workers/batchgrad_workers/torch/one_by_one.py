@@ -51,6 +51,6 @@ def _gradient(replica: Replica, row: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
     pairs = zip(replica.trainable.items(), found, strict=True)
     return losses.detach(), {
-        name: torch.zeros_like(parameter) if gradient is None else gradient
+        name: torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
         for (name, parameter), gradient in pairs
     }
