@@ -48,6 +48,11 @@ class JobModel(Model):
     autocast: Literal["bfloat16"] | None = None
     trust: Truth = False
 
+    @property
+    def package(self) -> str:
+        """The top package of the function that `torch` names; "" of layers."""
+        return (self.torch or "").partition(":")[0].partition(".")[0]
+
     @model_validator(mode="after")
     def _layers_or_torch(self) -> Self:
         if self.torch is None and self.model_fields_set - {"layers"}:

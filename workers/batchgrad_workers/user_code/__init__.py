@@ -1,0 +1,1 @@
+"""Code that a user gave: its place, its digest, and errors that it raises."""

@@ -1,0 +1,59 @@
+"""Errors in a user's code, told with their file and line."""
+
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+OWN = {"batchgrad", "batchgrad_workers", "batchgrad_engine", "batchgrad_service"}
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of installed packages."""
+
+_LIBRARY = sysconfig.get_path("stdlib")
+_LONGEST = 2000
+"""Characters of an error's message that are shown."""
+
+
+class UserCodeError(Exception):
+    """A user's code can't be imported, raised an error, or returned something else."""
+
+
+@contextmanager
+def user_errors(package: str) -> Iterator[None]:
+    """Inside, an error becomes a UserCodeError, which tells where in the top `package` it arose."""
+    try:
+        yield
+    except (UserCodeError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(_told(error, package)) from error
+
+
+def _told(error: BaseException, package: str) -> str:
+    """An error with the innermost file and line of the package."""
+    message = f"{type(error).__name__}: {error}"[:_LONGEST]
+    if isinstance(error, SyntaxError):
+        return f"{_short(error.filename or '?', package)}, line {error.lineno}: {message}"
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [(frame.f_code, line) for frame, line in frames if _is_users(frame, package)]
+    if not places:
+        return message
+    code, line = places[-1]
+    return f"{_short(code.co_filename, package)}, line {line}, in {code.co_name}: {message}"
+
+
+def _is_users(frame: FrameType, package: str) -> bool:
+    """Whether a frame is of the package, or of a module that is neither ours nor installed."""
+    top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    file = frame.f_code.co_filename
+    foreign = top in OWN or INSTALLED & set(Path(file).parts)
+    return top == package or not (foreign or file.startswith(("<", _LIBRARY)))
+
+
+def _short(file: str, package: str) -> str:
+    """The file's path from the package on."""
+    parts = Path(file).parts
+    before = [n for n, part in enumerate(parts) if part == package]
+    return "/".join(parts[before[-1] if before else -1 :])
