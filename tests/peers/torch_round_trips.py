@@ -21,8 +21,8 @@ from batchgrad.downloads.reading import read_card
 from batchgrad.errors import BatchgradError
 from batchgrad.files import CARD_FILE
 from batchgrad.torch import exported, from_torch, to_torch
-from batchgrad.torch.exporting import MODULES
-from batchgrad.torch.layers import LAYERS as MODULE_LAYERS
+from batchgrad.torch.networks.exporting import MODULES
+from batchgrad.torch.networks.layers import LAYERS as MODULE_LAYERS
 from batchgrad_engine.checkpoints.origin import read_origin
 from batchgrad_workers.data.standardization import Standardization
 from batchgrad_workers.nn.network import Network

@@ -1,5 +1,9 @@
-"""Networks of batchgrad as networks of PyTorch, and the other way round."""
+"""PyTorch modules as tasks of jobs, and networks of batchgrad as modules and the other way round.
 
+This module loads PyTorch when one of its names is used first.
+"""
+
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,8 +11,41 @@ from batchgrad.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from batchgrad.contract import Job
+    from batchgrad.torch.ready.classes import classification
+    from batchgrad.torch.ready.naming import task
+    from batchgrad.torch.ready.tokens import causal_language_model, token_classification
+    from batchgrad.torch.ready.values import regression
+    from batchgrad.torch.tasks import Task
 
-__all__ = ["from_torch", "to_torch"]
+__all__ = [
+    "Task",
+    "causal_language_model",
+    "classification",
+    "from_torch",
+    "regression",
+    "task",
+    "to_torch",
+    "token_classification",
+]
+
+_MODULES = {
+    "Task": "tasks",
+    "classification": "ready.classes",
+    "regression": "ready.values",
+    "causal_language_model": "ready.tokens",
+    "token_classification": "ready.tokens",
+    "task": "ready.naming",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that this finds
+
+    def __getattr__(name: str) -> Any:
+        """A public name; the modules that hold them import torch."""
+        if name in _MODULES:
+            _check_installed()
+            return getattr(importlib.import_module(f"batchgrad.torch.{_MODULES[name]}"), name)
+        raise AttributeError(f"module 'batchgrad.torch' has no attribute {name!r}")
 
 
 def to_torch(source: "Job | str | Path | bytes") -> Any:
@@ -25,7 +62,7 @@ def to_torch(source: "Job | str | Path | bytes") -> Any:
         Unavailable: PyTorch is not installed.
     """
     _check_installed()
-    from batchgrad.torch.exporting import sequential  # noqa: PLC0415 (it imports torch)
+    from batchgrad.torch.networks.exporting import sequential  # noqa: PLC0415 (it imports torch)
 
     return sequential(_content(source))
 
@@ -40,7 +77,7 @@ def exported(content: bytes) -> bytes:
         Unavailable: PyTorch is not installed.
     """
     _check_installed()
-    from batchgrad.torch.exporting import program  # noqa: PLC0415 (it imports torch)
+    from batchgrad.torch.networks.exporting import program  # noqa: PLC0415 (it imports torch)
 
     return program(content)
 
@@ -56,7 +93,7 @@ def from_torch(network: Any) -> dict[str, Any]:
         Unavailable: PyTorch is not installed.
     """
     _check_installed()
-    from batchgrad.torch.importing import spec_keys  # noqa: PLC0415 (it imports torch)
+    from batchgrad.torch.networks.importing import spec_keys  # noqa: PLC0415 (it imports torch)
 
     return spec_keys(network)
 

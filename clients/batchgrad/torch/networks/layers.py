@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from batchgrad.errors import InvalidArgument
-from batchgrad.torch.modules import ChannelMean, SequenceMean
+from batchgrad.torch.networks.modules import ChannelMean, SequenceMean
 
 Spec = dict[str, Any]
 MIXING = (nn.modules.batchnorm._BatchNorm, nn.SyncBatchNorm)  # noqa: SLF001 (all of its kinds)

@@ -13,7 +13,7 @@ from batchgrad.contract import Model
 from batchgrad.downloads.reading import Tensor, read_card, read_metadata, read_tensors
 from batchgrad.errors import InvalidArgument
 from batchgrad.files import CARD_FILE
-from batchgrad.torch.modules import ChannelMean, Residual, SequenceMean, Standardize
+from batchgrad.torch.networks.modules import ChannelMean, Residual, SequenceMean, Standardize
 
 Spec = Mapping[str, Any]
 """A layer's keys, as in a spec, with their defaults."""

@@ -11,8 +11,8 @@ from torch import nn
 
 from batchgrad.downloads.reading import KEY
 from batchgrad.errors import InvalidArgument
-from batchgrad.torch.layers import layer_of
-from batchgrad.torch.modules import Residual, Standardize
+from batchgrad.torch.networks.layers import layer_of
+from batchgrad.torch.networks.modules import Residual, Standardize
 
 Spec = dict[str, Any]
 NAMES = {torch.float32: ("F32", "float32"), torch.float64: ("F64", "float64")}

@@ -1,0 +1,1 @@
+"""Networks of torch.nn.Sequential, from a download and to a spec."""

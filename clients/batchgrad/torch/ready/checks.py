@@ -1,0 +1,39 @@
+"""Checks of the arguments of ready tasks."""
+
+from typing import Any
+
+from torch import nn
+
+from batchgrad.errors import InvalidArgument
+from batchgrad.parsing import arguments
+from batchgrad.parsing.plain import unwrapped
+
+
+def check_module(module: Any) -> None:
+    """Raise InvalidArgument if it is no module."""
+    if isinstance(module, nn.Module):
+        return
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise InvalidArgument(
+            f"module is the class {module.__name__}; expected a module: {module.__name__}(…)."
+        )
+    raise InvalidArgument(f"module is a {type(module).__name__}; expected a torch.nn.Module.")
+
+
+def check_name(argument: str, name: Any) -> str:
+    """The name of an array of the dataset."""
+    checked = arguments.text(argument, name)
+    if checked in {"weights", "units"}:
+        raise InvalidArgument(
+            f"{argument} is {checked!r}, the dataset's own array, which a module does not get: "
+            "name another one."
+        )
+    return checked
+
+
+def check_share(argument: str, value: Any) -> float:
+    """A number from 0 to below 1."""
+    number = unwrapped(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1:
+        raise InvalidArgument(f"{argument} is {value!r:.60}; expected a number from 0 to below 1.")
+    return float(number)
