@@ -12,11 +12,14 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
+from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Keys
 from batchgrad_workers.nn.kernels.dropout import drop
 from batchgrad_workers.randomness import derived, example_keys
+from batchgrad_workers.torch import one_by_one
 from batchgrad_workers.torch.dropout import drawing
 from batchgrad_workers.torch.refusal import Refused
+from batchgrad_workers.torch.replica import Batch, Replica
 
 
 @pytest.fixture
@@ -252,3 +255,19 @@ def test_another_mode_sees_the_other_calls(outer: bool, keys: Keys) -> None:
     with drawing(keys):
         assert torch.equal(found, module(images()))
     assert functional.linear in seen
+
+
+def test_gradients_one_by_one_have_the_masks_of_the_microbatch(keys: Keys) -> None:
+    module = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Flatten(), nn.Linear(20, 1))
+    task = Task(module, lambda m, batch: m(batch["inputs"]), lambda outputs, _: outputs[:, 0])
+    replica = Replica(task, torch.float64)
+    batch = Batch({"inputs": images()}, torch.ones(6, dtype=torch.float64), keys)
+    losses = replica.losses(batch)
+    whole = torch.autograd.grad(losses.sum(), list(replica.trainable.values()))
+    found = one_by_one.sums(replica, batch)
+    torch.testing.assert_close(found.losses, losses.detach(), rtol=1e-12, atol=1e-14)
+    for own, expected in zip(found.gradients.values(), whole, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-14)
+    alone = one_by_one.sums(replica, batch.row(4))
+    assert torch.equal(alone.losses, found.losses[4:5])
+    assert torch.equal(alone.norms, found.norms[4:5])

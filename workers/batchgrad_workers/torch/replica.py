@@ -1,6 +1,6 @@
 """A copy of a task's module for one thread, and the tensors that go in and come out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Keys
+from batchgrad_workers.torch.dropout import drawing
 
 
 class Batch(NamedTuple):
@@ -27,10 +28,10 @@ class Batch(NamedTuple):
         return len(self.weights)
 
     def row(self, n: int) -> "Batch":
-        """Example n alone."""
+        """Example n alone, in memory of its own: bits may follow from where in memory it lies."""
         rows = slice(n, n + 1)
         return Batch(
-            {name: array[rows] for name, array in self.arrays.items()},
+            {name: array[rows].clone() for name, array in self.arrays.items()},
             self.weights[rows],
             None if self.keys is None else self.keys[rows],
         )
@@ -60,6 +61,7 @@ class Replica:
         self.task = task
         self.module: nn.Module = deepcopy(task.module).to(dtype)
         self.dtype = dtype
+        self.axes: Sequence[int] | None = None  # of the examples in each dropout call
         self.trainable: dict[str, nn.Parameter] = {
             name: parameter
             for name, parameter in self.module.named_parameters()
@@ -73,8 +75,11 @@ class Replica:
 
     def outputs(self, batch: Batch) -> Tensor:
         """The module's outputs (n, …)."""
-        return self.task.outputs(self.module, batch.arrays)
+        with drawing(batch.keys, self.axes):
+            return self.task.outputs(self.module, batch.arrays)
 
     def losses(self, batch: Batch) -> Tensor:
         """ℓ_n (n,), with the graph of their computation."""
-        return self.task.losses(self.outputs(batch), batch.arrays)
+        with drawing(batch.keys, self.axes):
+            outputs = self.task.outputs(self.module, batch.arrays)
+            return self.task.losses(outputs, batch.arrays)
