@@ -4,8 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 from batchgrad_workers.torch.formulas.base import Kind
+from batchgrad_workers.torch.formulas.conv import Convolution
+from batchgrad_workers.torch.formulas.normalization import (
+    FixedBatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    RMSNorm,
+)
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (
+    Convolution(),
+    LayerNorm(),
+    RMSNorm(),
+    GroupNorm(),
+    InstanceNorm(),
+    FixedBatchNorm(),
+)
 """One line for each kind."""
 
 BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
