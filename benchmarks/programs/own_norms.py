@@ -14,9 +14,10 @@ import numpy as np
 
 from batchgrad.contract import Model
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.nn.gradients import WEIGHT, GradientSums
+from batchgrad_workers.reduction.sums import WEIGHT, GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner, microbatches
 from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
 from benchmarks.bursts import Bursts, serve
 from benchmarks.programs.arguments import parse
@@ -54,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="batchgrad-bench-") as folder:
         job = worker_config(workload, Path(folder))
         shard = ShardRunner(job, threads)
-        parameters = shard.network.initial_parameters(0, "float32")
+        parameters = shard.model.initial_parameters(0, "float32")
         count = microbatches(job.batch_size, job.microbatch_size)
         number = 0
 

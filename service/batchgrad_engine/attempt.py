@@ -85,6 +85,7 @@ def _train(
         snapshot,
         start.initial_parameters,
         start.validation_dataset,
+        start.code,
     )
     if prepared.warning:
         send(EngineEvent(event="warning", data={"detail": prepared.warning}))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow, ValidationFigures
 from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.torch_code import CodeSource
 
 
 class Message(BaseModel):
@@ -38,6 +39,7 @@ class Start(Message):
     validation_dataset: DatasetSource | None = None
     job_directory: Path
     initial_parameters: Path | None = None
+    code: CodeSource | None = None
     lengthened_step: int | None = None
     ray_address: str | None = None
     ray_private: bool = True

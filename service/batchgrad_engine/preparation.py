@@ -6,12 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad.contract import SHORTCUT_NAMES, JobSpec, ShortcutName
 from batchgrad.downloads.card import TrainedOn
 from batchgrad.version import __version__
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import LedgerColumns
-from batchgrad_engine.checkpoints.initial_parameters import load_initial_parameters
+from batchgrad_engine.checkpoints.initial_parameters import (
+    fill,
+    load_initial_parameters,
+    read_tensors,
+)
 from batchgrad_engine.checkpoints.origin import (
     CHECKED_NUMBERS,
     CannotKeep,
@@ -23,7 +27,9 @@ from batchgrad_engine.checkpoints.origin import (
 from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
+from batchgrad_engine.measurement.network_shortcuts import shortcut_evaluator
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
+from batchgrad_engine.module_preparation import module_config
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.class_weights import (
@@ -32,16 +38,17 @@ from batchgrad_engine.training.class_weights import (
 )
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.sampling import job_sampler
-from batchgrad_workers.data.dataset import EvaluationSet, Examples, StoredDataset
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.examples import EvaluationSet, Examples
 from batchgrad_workers.data.input_transform import InputTransform, fit_transform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.tables.encoding import TableEncoding
-from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.build_info import build_info
-from batchgrad_workers.runtime.shard import WorkerConfig
+from batchgrad_workers.runtime.config import JobTrainable, WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
+from batchgrad_workers.torch_code import CodeSource
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Prepared:
     """What an attempt needs for training; nothing in it depends on workers or threads."""
 
     spec: JobSpec
-    network: Network
+    model: JobTrainable
     sampler: Sampler
     examples: Examples
     evaluated: EvaluationSet
@@ -75,14 +82,15 @@ class Prepared:
         optimizer = optimizers.make_optimizer(self.spec.optimizer, pool)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
-            parameters = self.network.flat(snapshot.parameters)
-        elif initial:
-            parameters = load_initial_parameters(initial, self.network, self.spec.precision)
+            parameters = self.model.layout.flat(snapshot.parameters)
+        elif initial and self.config.module is None:
+            parameters = load_initial_parameters(initial, self.model.layout, self.spec.precision)
         else:
-            parameters = self.network.initial_parameters(self.spec.seed, self.spec.precision)
+            parameters = self.model.initial_parameters(self.spec.seed, self.spec.precision)
+            if initial:
+                fill(parameters, self.model.layout, read_tensors(initial))
         return Coordinator(
-            network=self.network,
-            loss=LOSSES[self.spec.network_loss],
+            model=self.model,
             sampler=self.sampler,
             examples=self.examples,
             evaluated=self.evaluated,
@@ -90,7 +98,7 @@ class Prepared:
             optimizer=optimizer,
             parameters=parameters,
             microbatch_size=self.config.microbatch_size,
-            shortcuts=self.shortcuts,
+            evaluator=shortcut_evaluator(self.model, self.shortcuts, pool),
             drop_nonfinite=self.config.drop_nonfinite,
             learning_rate=partial(
                 schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
@@ -105,7 +113,9 @@ class Prepared:
         """The store of the best parameters so far; None if the job keeps the last ones."""
         if self.spec.best_by is None:
             return None
-        return BestParameters(self.spec.best_by, self.network, snapshot.best if snapshot else None)
+        return BestParameters(
+            self.spec.best_by, self.model.layout, snapshot.best if snapshot else None
+        )
 
     def snapshot(
         self,
@@ -118,15 +128,16 @@ class Prepared:
         """The state after `step` steps; `ledger`, `progress` and `best` as in `Snapshot`."""
         return Snapshot(
             step=step,
-            parameters=self.network.named(coordinator.parameters),
+            parameters=self.model.layout.named(coordinator.parameters),
             optimizer=coordinator.optimizer.state(),
             transform=self.config.transform,
-            parameters_digest=self.network.digest(coordinator.parameters),
-            build_info=build_info(),
+            parameters_digest=self.model.layout.digest(coordinator.parameters),
+            build_info=self.config.build_info(),
             ledger=ledger,
             progress=progress,
             best=best,
             training=self.training,
+            module=self.config.module.recorded() if self.config.module else None,
         )
 
 
@@ -136,76 +147,96 @@ def prepare(
     snapshot: Snapshot | None,
     initial: Path | None = None,
     validation: DatasetSource | None = None,
+    code: CodeSource | None = None,
 ) -> Prepared:
-    """Create the network, the sampler, the examples and the workers' config.
+    """Create the model, the sampler, the examples and the workers' config.
 
-    `validation` is the other dataset that the job validates on. The inputs' transform comes from
-    the snapshot, or, if the spec keeps it, from the file `initial` with the parameters, or from
-    the training rows.
+    `validation` is the other dataset that the job validates on, `code` that of a PyTorch module.
+    The inputs' transform comes from the snapshot, or, if the spec keeps it, from the file `initial`
+    with the parameters, or from the training rows.
 
     Raises:
         BadInputs, BadInitialParameters: the dataset or the file does not fit the spec.
     """
     dataset = StoredDataset.open(source.path, source.files)
-    network = Network(spec.model, dataset.input_shape)
-    classes = max(network.outputs, _classes(dataset))
-    class_weights = given_class_weights(spec, classes, dataset.class_names)
     sampler = job_sampler(spec, dataset)
     if not len(sampler.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
-    if spec.class_weights == "balanced":
-        class_weights = balanced_class_weights(dataset.targets[sampler.training], classes)
-    warning = None
-    transform = snapshot.transform if snapshot else None
-    if isinstance(transform, TableEncoding) and dataset.table is not None:
-        transform = transform.compiled(dataset.table)
-    if transform is None and (spec.standardize or dataset.table is not None):
-        start = read_origin(initial.read_bytes()) if initial else Origin()
-        transform = _transform(spec, dataset, sampler, start)
-        if dataset.inputs.size > CHECKED_NUMBERS:  # else the plan has warned
-            warning = transform_warning(
-                start,
-                transform,
-                standardize=spec.standardize,
-                is_table=dataset.table is not None,
-            )
-    weighted = dataset.weights is not None
+    module, class_weights, transform, warning = None, None, None, None
+    if spec.model.torch is not None:
+        module, warning = module_config(spec, dataset, code, snapshot, initial)
+    else:
+        class_weights = _class_weights(spec, dataset, sampler)
+        transform, warning = _transform_and_warning(spec, dataset, sampler, snapshot, initial)
+    weighted = dataset.weights is not None or (module is not None and module.weighted)
+    available = module.shortcuts if module else SHORTCUT_NAMES
     config = WorkerConfig(
         model=spec.model,
-        loss=spec.network_loss,
+        loss=spec.loss,
         precision=spec.precision,
         dataset=source,
         seed=spec.seed,
         validation=spec.held_out,
         validation_dataset=validation,
-        batch_size=spec.minibatch(len(dataset.inputs)),
+        batch_size=spec.minibatch(len(dataset)),
         microbatch_size=spec.microbatch,
         class_weights=class_weights,
         transform=transform,
-        shortcuts=needed_shortcuts(spec, weighted=weighted),
+        shortcuts=needed_shortcuts(spec, weighted=weighted, available=available),
         drop_nonfinite=spec.nonfinite == "drop",
         label_smoothing=spec.label_smoothing,
+        module=module,
     )
-    examples = config.examples(dataset, network)
+    model = config.trainable(dataset)
+    examples = config.examples(dataset, model)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
-    shortcuts = wanted_shortcuts(spec, weighted=weighted)
+    shortcuts = wanted_shortcuts(spec, weighted=weighted, available=available)
     training = TrainedOn.of(
         spec,
         dataset_digest=source.digest,
-        input_shape=network.input_shape,
+        input_shape=dataset.input_shape if module is None else (),
         inputs=transform.names if isinstance(transform, TableEncoding) else None,
         classes=dataset.class_names,
-        versions={"batchgrad": __version__, **build_info()},
+        versions={"batchgrad": __version__, **config.build_info()},
     )
-    evaluated = config.evaluation_set(examples, sampler)
+    evaluated = config.evaluation_set(examples, sampler, model)
     return Prepared(
-        spec, network, sampler, examples, evaluated, config, shortcuts, steps, training, warning
+        spec, model, sampler, examples, evaluated, config, shortcuts, steps, training, warning
     )
 
 
 def engine_threads(spec: JobSpec) -> int:
     """Number of threads for the engine's own work, between the workers' sums."""
     return len(os.sched_getaffinity(0)) if spec.threads == "auto" else spec.threads
+
+
+def _class_weights(spec: JobSpec, dataset: StoredDataset, sampler: Sampler) -> Array | None:
+    classes = max(Network(spec.model, dataset.input_shape).outputs, _classes(dataset))
+    if spec.class_weights == "balanced":
+        return balanced_class_weights(dataset.targets[sampler.training], classes)
+    return given_class_weights(spec, classes, dataset.class_names)
+
+
+def _transform_and_warning(
+    spec: JobSpec,
+    dataset: StoredDataset,
+    sampler: Sampler,
+    snapshot: Snapshot | None,
+    initial: Path | None,
+) -> tuple[InputTransform | None, str | None]:
+    """The inputs' transform, and a warning if `initial` was trained on other inputs."""
+    transform = snapshot.transform if snapshot else None
+    if isinstance(transform, TableEncoding) and dataset.table is not None:
+        transform = transform.compiled(dataset.table)
+    if transform is not None or not (spec.standardize or dataset.table is not None):
+        return transform, None
+    start = read_origin(initial.read_bytes()) if initial else Origin()
+    transform = _transform(spec, dataset, sampler, start)
+    if dataset.inputs.size <= CHECKED_NUMBERS:
+        return transform, None  # the plan has warned
+    return transform, transform_warning(
+        start, transform, standardize=spec.standardize, is_table=dataset.table is not None
+    )
 
 
 def _transform(

@@ -26,17 +26,19 @@ from batchgrad_workers.arrays import Floats
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.digests import checksums
-from batchgrad_workers.nn.gradients import Differentiator
-from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most
 from batchgrad_workers.system.processes import block_sigterm
+from batchgrad_workers.torch_code import CodeSource
 
 BYTES_PER_EXAMPLE = 128
 """Permutations, ledger and figures of an example: a few arrays of the dataset's length."""
 
 SPARE_BYTES = 2**29
+
+MODULE_BYTES = 2**34
+"""For PyTorch and a module, of which no shapes are known in advance."""
 
 
 class Request(Message):
@@ -49,6 +51,7 @@ class Request(Message):
     dataset: Path
     checkpoint: Path | None
     initial_parameters: Path | None
+    code: CodeSource | None = None
     step: int
     checksum: str | None
     order: InfluenceOrder
@@ -78,7 +81,7 @@ def replay(request: Request) -> StepExamples:
         )
     spec = request.spec.model_copy(update={"shortcuts": []})  # measuring changes no bits
     source = DatasetSource(request.dataset)
-    prepared = prepare(spec, source, snapshot, request.initial_parameters)
+    prepared = prepare(spec, source, snapshot, request.initial_parameters, code=request.code)
     executor = InlineExecutor(prepared.config, engine_threads(spec))
     with closing(executor), ThreadPool(1) as pool:
         coordinator = prepared.coordinator(
@@ -88,12 +91,9 @@ def replay(request: Request) -> StepExamples:
             coordinator.step(step)
         parameters = coordinator.parameters.copy()
         minibatch = coordinator.step(request.step - 1)
-    differentiator = Differentiator(
-        prepared.network, LOSSES[spec.network_loss], None, with_microbatch_means=False
-    )
     with np.errstate(all="ignore"):
         influence = example_influence(
-            differentiator,
+            prepared.model,
             parameters,
             prepared.examples,
             minibatch.ids,
@@ -154,11 +154,11 @@ def _example(
 def memory_limit_bytes(request: Request) -> int:
     """Memory that a replay may use: the job's for each thread, and some for its rows."""
     stored = StoredDataset.open(request.dataset)
+    more = BYTES_PER_EXAMPLE * len(stored) + SPARE_BYTES
+    if request.spec.model.torch is not None:
+        return more + MODULE_BYTES
     network = Network(request.spec.model, stored.input_shape)
-    step = job_bytes(request.spec, network)
-    return (
-        engine_threads(request.spec) * step + BYTES_PER_EXAMPLE * len(stored.inputs) + SPARE_BYTES
-    )
+    return engine_threads(request.spec) * job_bytes(request.spec, network) + more
 
 
 def _exit_with_stdin() -> None:

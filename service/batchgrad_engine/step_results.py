@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Literal, NamedTuple
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sums import GradientSums
 
 Phase = Literal["shard", "compute", "reduce", "update", "compare"]
 

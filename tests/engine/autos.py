@@ -18,9 +18,10 @@ from batchgrad_engine.executors.protocol import (
     Range,
 )
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.reduction.sharding import assign
-from batchgrad_workers.runtime.shard import RangeSums, WorkerConfig
+from batchgrad_workers.reduction.sums import GradientSums
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import RangeSums
 from tests.workers.jobs import M, bits, joined, theta, whole
 
 FULL = range(0, 400, 2)

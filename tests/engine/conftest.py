@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batchgrad_workers.runtime.shard import WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
 from tests.engine.worker_pools import WorkerPool
 from tests.workers.jobs import store, worker_config
 

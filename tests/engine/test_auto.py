@@ -16,7 +16,7 @@ from batchgrad_engine.executors.auto.configs import (
 from batchgrad_engine.executors.auto.state import TRANSITIONS, State, check_transition
 from batchgrad_engine.executors.auto.tuner import Autotuner
 from batchgrad_engine.executors.protocol import Interrupted
-from batchgrad_workers.runtime.shard import WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
 from tests.engine.autos import FULL, Clock, Cluster, auto, selected, train
 from tests.workers.jobs import M, store, theta, worker_config
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from batchgrad.contract import Model
 from batchgrad_engine.measurement.influence import chunk_size, example_influence
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.data.dataset import Examples, StoredDataset
-from batchgrad_workers.nn.gradients import WEIGHT, Differentiator
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.examples import NetworkExamples
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.nn.trainable import TrainableNetwork
+from batchgrad_workers.reduction.sums import WEIGHT
 
 MODEL = Model.model_validate(
     {
@@ -27,14 +29,14 @@ MODEL = Model.model_validate(
 )
 LOSS = LOSSES["softmax_cross_entropy"]
 NETWORK = Network(MODEL, (5,))
-DIFFERENTIATOR = Differentiator(NETWORK, LOSS, None, with_microbatch_means=False)
+TRAINED = TrainableNetwork(NETWORK, LOSS)
 
 
-def examples(count: int, weights: Any = None, seed: int = 0) -> Examples:
+def examples(count: int, weights: Any = None, seed: int = 0) -> NetworkExamples:
     random = np.random.default_rng(seed)
     arrays = {"inputs": random.normal(size=(count, 5)), "targets": random.integers(0, 3, count)}
     stored = StoredDataset(arrays, None if weights is None else np.asarray(weights))
-    return Examples(
+    return NetworkExamples(
         stored,
         network=NETWORK,
         loss=LOSS,
@@ -44,9 +46,9 @@ def examples(count: int, weights: Any = None, seed: int = 0) -> Examples:
     )
 
 
-def mean_gradient(of: Examples, ids: Any, parameters: Array) -> Array:
+def mean_gradient(of: NetworkExamples, ids: Any, parameters: Array) -> Array:
     """G over these examples, as a step makes it."""
-    sums, _, _ = DIFFERENTIATOR.sums(NETWORK.views(parameters), of.rows(np.asarray(ids)))
+    sums, _, _ = TRAINED.gradient_sums(NETWORK.views(parameters), of.rows(np.asarray(ids)))
     return sums.gradient / sums.totals[WEIGHT]
 
 
@@ -59,7 +61,7 @@ WEIGHTS = st.lists(st.floats(0.01, 100), min_size=2, max_size=9)
 def test_shares_of_influence_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
     gradient = mean_gradient(of, ids, THETA)
-    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient, chunk_bytes)
+    found = example_influence(TRAINED, THETA, of, ids, gradient, chunk_bytes)
     assert found.share.sum() == pytest.approx(1, rel=1e-9)
 
 
@@ -68,7 +70,7 @@ def test_shares_of_influence_sum_to_one(weights: list[float], seed: int, chunk_b
 def test_leave_one_out_is_the_mean_without_it(weights: list[float], seed: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
     gradient = mean_gradient(of, ids, THETA)
-    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient).leave_one_out_distance
+    found = example_influence(TRAINED, THETA, of, ids, gradient).leave_one_out_distance
     for n in ids:
         without = mean_gradient(of, np.delete(ids, n), THETA)
         distance = np.linalg.norm(without - gradient)
@@ -78,7 +80,7 @@ def test_leave_one_out_is_the_mean_without_it(weights: list[float], seed: int) -
 def test_norm_and_alignment_are_those_of_the_gradient_itself() -> None:
     of, ids = examples(6, [1.0, 2.0, 0.0, 1.0, 3.0, 1.0]), np.arange(6)
     gradient = mean_gradient(of, ids, THETA)
-    found = example_influence(DIFFERENTIATOR, THETA, of, ids, gradient)
+    found = example_influence(TRAINED, THETA, of, ids, gradient)
     for n in ids[[0, 1, 3, 4, 5]]:  # the mean of one example is its own gradient
         own = mean_gradient(of, [n], THETA)
         cosine = own @ gradient / np.linalg.norm(own) / np.linalg.norm(gradient)
@@ -89,10 +91,10 @@ def test_norm_and_alignment_are_those_of_the_gradient_itself() -> None:
 
 def test_what_is_undefined_is_not_a_number() -> None:
     of, ids = examples(3), np.arange(3)
-    alone = example_influence(DIFFERENTIATOR, THETA, of, ids[:1], mean_gradient(of, ids[:1], THETA))
+    alone = example_influence(TRAINED, THETA, of, ids[:1], mean_gradient(of, ids[:1], THETA))
     assert np.isnan(alone.leave_one_out_distance).all()
     assert alone.share == pytest.approx([1.0])
-    still = example_influence(DIFFERENTIATOR, THETA, of, ids, np.zeros(NETWORK.size))
+    still = example_influence(TRAINED, THETA, of, ids, np.zeros(NETWORK.size))
     assert np.isnan(still.share).all()
     assert np.isnan(still.alignment).all()
 
@@ -100,9 +102,9 @@ def test_what_is_undefined_is_not_a_number() -> None:
 def test_gradients_held_at_once_stay_within_the_bytes() -> None:
     gradient = np.zeros(NETWORK.size)
     each = NETWORK.size * 8 + 2 * 8 * 20  # 0.weight is the largest parameter, (4, 5)
-    assert chunk_size(DIFFERENTIATOR, gradient, 10 * each) == 10
-    assert chunk_size(DIFFERENTIATOR, gradient, 11 * each - 1) == 10
-    assert chunk_size(DIFFERENTIATOR, gradient, 1) == 1
+    assert chunk_size(NETWORK, gradient, 10 * each) == 10
+    assert chunk_size(NETWORK, gradient, 11 * each - 1) == 10
+    assert chunk_size(NETWORK, gradient, 1) == 1
 
 
 def test_memory_is_that_of_a_few_examples_gradients() -> None:
@@ -112,7 +114,7 @@ def test_memory_is_that_of_a_few_examples_gradients() -> None:
     stored = StoredDataset(
         {"inputs": random.normal(size=(64, 784)), "targets": random.integers(0, 10, 64)}
     )
-    of = Examples(
+    of = NetworkExamples(
         stored,
         network=network,
         loss=LOSS,
@@ -120,13 +122,11 @@ def test_memory_is_that_of_a_few_examples_gradients() -> None:
         transform=None,
         class_weights=None,
     )
-    differentiator = Differentiator(network, LOSS, None, with_microbatch_means=False)
+    model = TrainableNetwork(network, LOSS)
     parameters = network.initial_parameters(0, "float32")
     tracemalloc.start()
     try:
-        example_influence(
-            differentiator, parameters, of, np.arange(64), parameters, chunk_bytes=2**25
-        )
+        example_influence(model, parameters, of, np.arange(64), parameters, chunk_bytes=2**25)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

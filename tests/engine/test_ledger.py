@@ -17,8 +17,8 @@ from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.messages import Command, LedgerWritten
 from batchgrad_engine.preparation import prepare
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.nn.gradients import Differentiator, loss_and_error
-from batchgrad_workers.nn.losses import LOSSES
+from batchgrad_workers.nn.gradients import loss_and_error
+from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.threads import ThreadPool
 from tests.engine.attempts import ScriptedCommands, attempt, newest, rows
 from tests.engine.small_job import spec
@@ -29,8 +29,9 @@ EXACT = {"precision": "float64"}
 def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]]]:
     """(ℓ_n, ‖g_n‖) of each use of example n in a step, from the gradients themselves."""
     prepared = prepare(spec(**changes), DatasetSource(dataset), None)
-    network, loss = prepared.network, LOSSES[prepared.spec.network_loss]
-    differentiator = Differentiator(network, loss, None, with_microbatch_means=False)
+    model = prepared.model
+    assert isinstance(model, TrainableNetwork)
+    network, loss = model.network, model.loss
     seen: dict[int, list[tuple[float, float]]] = defaultdict(list)
     with closing(InlineExecutor(prepared.config, 1)) as executor, ThreadPool(1) as pool:
         coordinator = prepared.coordinator(executor, pool, None, None)
@@ -39,7 +40,7 @@ def by_hand(dataset: Path, **changes: Any) -> dict[int, list[tuple[float, float]
             batch, views = prepared.examples.rows(ids), network.views(coordinator.parameters)
             outputs = network.forward(views, batch.inputs)[-1]
             losses, _ = loss_and_error(loss, outputs, batch.targets)
-            each = differentiator.each(views, batch)
+            each = model.each(views, batch)
             for place, example in enumerate(ids):
                 gradient = np.concatenate([part[place].ravel() for part in each.values()])
                 seen[int(example)].append((float(losses[place]), float(np.linalg.norm(gradient))))

@@ -15,7 +15,8 @@ from batchgrad_engine.executors.scheduler import scheduler as scheduler_module
 from batchgrad_engine.failures import NoWorkers, WorkersLost
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner
 from tests.engine.worker_pools import (
     Serve,
     ThreadWorker,

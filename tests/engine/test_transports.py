@@ -14,7 +14,8 @@ from batchgrad_engine.executors.ray.transport import RayConnection, RayConnectio
 from batchgrad_engine.executors.scheduler.protocol import ConnectionLost, StepRequest
 from batchgrad_engine.executors.transport.shared_memory import SharedMemoryConnections
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner
 from batchgrad_workers.runtime.shared_memory import Outbox, array_at, mapped
 from tests.workers.jobs import M, theta
 

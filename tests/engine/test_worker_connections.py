@@ -15,7 +15,8 @@ from batchgrad_engine.executors.protocol import Interrupted
 from batchgrad_engine.executors.scheduler.protocol import StepRequest
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner
 from batchgrad_workers.runtime.shared_memory import allocate
 from tests.engine.worker_pools import Serve, WorkerPool, root, scheduler_of, stuck
 from tests.workers.jobs import M, bits, theta, whole

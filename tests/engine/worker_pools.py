@@ -16,7 +16,8 @@ from batchgrad_engine.executors.transport.shared_memory import (
 )
 from batchgrad_engine.failures import NoWorkers
 from batchgrad_workers.runtime import ipc
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner
 from tests.workers.jobs import bits, joined
 
 Serve = Callable[[socket.socket, ShardRunner, str], None]

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from batchgrad.contract import GradientsResponse
 from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
 from batchgrad_service.questions.gradients import answer
-from batchgrad_workers.nn.gradients import WEIGHT
+from batchgrad_workers.reduction.sums import WEIGHT
 from tests.question.comparison import flat
 from tests.question.random_problems import (
     RandomProblem,

@@ -10,9 +10,10 @@ import numpy as np
 from batchgrad.contract import Model, Validation
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
-from batchgrad_workers.runtime.shard import RangeSums, ShardRunner, WorkerConfig, microbatches
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import RangeSums, ShardRunner, microbatches
 
 EXAMPLES, BATCH, MICROBATCH = 61, 45, 4
 FRACTION = 0.2
@@ -67,7 +68,7 @@ def worker_config(directory: Path, **changes: Any) -> WorkerConfig:
 def theta(of: WorkerConfig) -> Array:
     """Initial parameters (P,) for `of`."""
     with closing(ShardRunner(of, 1)) as shard:
-        return shard.network.initial_parameters(1, of.precision)
+        return shard.model.initial_parameters(1, of.precision)
 
 
 def whole(

@@ -11,7 +11,8 @@ import numpy as np
 
 from batchgrad.contract import Model
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner, microbatches
 from batchgrad_workers.runtime.threads import single_threaded_blas
 
 
@@ -42,7 +43,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         drop_nonfinite=False,
     )
     shard = ShardRunner(worker_config, 1)
-    theta = shard.network.initial_parameters(0, "float32")
+    theta = shard.model.initial_parameters(0, "float32")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, proc(5)
     before = status("VmRSS")
     found = shard.gradient_sums(0, theta, 0, microbatches(int(batch), int(microbatch)))
@@ -53,7 +54,7 @@ def main(model: str, directory: str, batch: str, microbatch: str) -> None:
         json.dumps(
             {
                 "grown": grown,
-                "parameters": shard.network.size,
+                "parameters": shard.layout.size,
                 "finite": finite,
                 "examples": len(found.norms),
             }

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Model
-from batchgrad_workers.data.dataset import Examples, StoredDataset
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.data.examples import NetworkExamples
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from tests.workers.jobs import store
 
 
-def examples(directory: Path, **changes: Any) -> Examples:
+def examples(directory: Path, **changes: Any) -> NetworkExamples:
     stored = StoredDataset.open(directory)
     fields: dict[str, Any] = {
         "network": network(stored, {"kind": "linear", "out_features": 3}),
@@ -23,7 +24,7 @@ def examples(directory: Path, **changes: Any) -> Examples:
         "class_weights": None,
         **changes,
     }
-    return Examples(stored, **fields)
+    return NetworkExamples(stored, **fields)
 
 
 def network(stored: StoredDataset, *layers: dict[str, Any]) -> Network:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from batchgrad_workers.reduction.tree import ReductionTree
-from batchgrad_workers.runtime.shard import EvaluationSums, ShardRunner, microbatches
+from batchgrad_workers.runtime.shard import ShardRunner, microbatches
+from batchgrad_workers.trainable import EvaluationSums
 from tests.workers.jobs import EXAMPLES, FRACTION, MICROBATCH, store, theta, worker_config
 from tests.workers.splits import drawn
 
@@ -19,7 +20,7 @@ def test_loss_weight_right_answers_and_examples_of_the_validation_part(tmp_path:
     inputs, targets = (np.load(tmp_path / f"{name}.npy")[ids] for name in ("inputs", "targets"))
     values = theta(of)
     with closing(ShardRunner(of, 2)) as shard:
-        named = shard.network.named(values)
+        named = shard.layout.named(values)
         tree: ReductionTree[EvaluationSums] = ReductionTree(
             microbatches(len(ids), MICROBATCH), np.add
         )

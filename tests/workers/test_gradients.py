@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sums import GradientSums
 
 
 @pytest.mark.parametrize("writeable", [True, False])

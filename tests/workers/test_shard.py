@@ -11,8 +11,9 @@ import pytest
 from batchgrad.contract import GradientsRequest
 from batchgrad_service.questions.gradients import answer
 from batchgrad_workers.data.sampler import Sampler
-from batchgrad_workers.nn.gradients import LOSS, WEIGHING, WEIGHT
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
+from batchgrad_workers.reduction.sums import LOSS, WEIGHING, WEIGHT
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner, microbatches
 from tests.workers.jobs import (
     BATCH,
     EXAMPLES,
@@ -87,10 +88,10 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     ids, values = minibatch(of, 1), theta(of)
     inputs = np.load(tmp_path / "inputs.npy")
     with closing(ShardRunner(of, 1)) as shard:
-        names = {name: array.tolist() for name, array in shard.network.named(values).items()}
+        names = {name: array.tolist() for name, array in shard.layout.named(values).items()}
         part = shard.gradient_sums(1, values, 0, 5)
         mean = part.nodes[0].sum.gradient / values.dtype.type(part.nodes[0].sum.totals[WEIGHT])
-        named = {name: array.tolist() for name, array in shard.network.named(mean).items()}
+        named = {name: array.tolist() for name, array in shard.layout.named(mean).items()}
 
     response = answer(
         GradientsRequest(

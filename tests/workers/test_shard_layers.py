@@ -13,8 +13,9 @@ from batchgrad.contract import GradientsRequest, Model
 from batchgrad_service.questions.gradients import answer
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.chunks import CHUNK_BYTES
-from batchgrad_workers.nn.gradients import WEIGHT
-from batchgrad_workers.runtime.shard import ShardRunner, WorkerConfig, microbatches
+from batchgrad_workers.reduction.sums import WEIGHT
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import ShardRunner, microbatches
 from tests.workers.jobs import BATCH, EXAMPLES, FRACTION, bits, store, theta, whole, worker_config
 from tests.workers.splits import drawn
 
@@ -103,8 +104,8 @@ def test_a_job_s_step_is_the_question_s_answer_bit_for_bit(
     root, [part] = whole(of)
     mean = root.gradient / values.dtype.type(root.totals[WEIGHT])
     with closing(ShardRunner(of, 1)) as shard:
-        names = {name: array.tolist() for name, array in shard.network.named(values).items()}
-        named = {name: array.tolist() for name, array in shard.network.named(mean).items()}
+        names = {name: array.tolist() for name, array in shard.layout.named(values).items()}
+        named = {name: array.tolist() for name, array in shard.layout.named(mean).items()}
 
     response = answer(
         GradientsRequest(

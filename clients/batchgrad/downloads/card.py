@@ -54,7 +54,7 @@ class TrainedOn(Answer):
             input_shape=list(input_shape),
             inputs=inputs,
             classes=classes,
-            link=LOSSES[spec.network_loss].link,
+            link=LOSSES[spec.loss].link if spec.loss else None,
             versions=dict(versions),
         )
 

@@ -52,6 +52,7 @@ class Snapshot:
     `transform` is that of the inputs. `ledger` holds the example ledger's columns. `progress` is
     other state of the run, as JSON values, by the part of the run that needs it. `best` is the best
     evaluation so far with its parameters, if the job keeps them. `training` is for the model card.
+    `module` says how a PyTorch module's sums are computed.
     """
 
     step: int
@@ -64,6 +65,7 @@ class Snapshot:
     progress: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
     training: TrainedOn | None = None
+    module: dict[str, Any] | None = None
 
     @property
     def kept_digest(self) -> str:
@@ -98,6 +100,7 @@ def write(directory: Path, snapshot: Snapshot) -> Written:
         "progress": snapshot.progress,
         "training": snapshot.training.model_dump() if snapshot.training else None,
         "best": snapshot.best.evaluation.model_dump() if snapshot.best else None,
+        "module": snapshot.module,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -177,6 +180,7 @@ def _snapshot(path: Path, metadata: Mapping[str, Any], tensors: dict[str, Any]) 
         training=TrainedOn.model_validate(metadata["training"])
         if metadata.get("training")
         else None,
+        module=metadata.get("module"),
     )
 
 

@@ -8,7 +8,8 @@ from batchgrad_engine.executors.auto.executor import AutoExecutor
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import EventSink, Executor
 from batchgrad_engine.messages import Start
-from batchgrad_workers.runtime.shard import WorkerConfig, microbatches
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import microbatches
 
 
 def executor_for(

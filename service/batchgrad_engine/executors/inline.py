@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from batchgrad_engine.executors.protocol import Kind, Range, Traffic
 from batchgrad_engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunner, WorkerConfig
+from batchgrad_workers.reduction.sums import GradientSums
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import RangeSums, ShardRunner
+from batchgrad_workers.trainable import EvaluationSums
 
 
 class InlineExecutor:

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 from batchgrad.contract import EventType
 from batchgrad_engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums
+from batchgrad_workers.reduction.sums import GradientSums
+from batchgrad_workers.runtime.shard import RangeSums
+from batchgrad_workers.trainable import EvaluationSums
 
 Range = tuple[int, int]
 """Microbatches [start, stop) of a step."""

@@ -6,6 +6,7 @@ at this layer, plus (F - s), the *propagation* of what was lost above. Everythin
 several steps at once, on the first axis s. Undefined figures are not finite, and null in JSON.
 """
 
+from math import nan
 from typing import TypedDict
 
 import numpy as np
@@ -15,8 +16,9 @@ from batchgrad_engine.measurement.products import products
 from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.comparison import DIFFERENCE, EXACT, INNER, OWN, PROPAGATION
-from batchgrad_workers.nn.kernels.norms import least, norms
+from batchgrad_workers.nn.kernels.norms import least, norm, norms
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.parameters import ParameterLayout
 from batchgrad_workers.runtime.threads import ThreadPool
 
 
@@ -61,6 +63,26 @@ def compare(
         by_layer[:, s] = _products(network, exact[s, None] / scale[s], own, pool)[:, 0]
     names = [network.names[index] for index in network.learning]
     return {name: _comparisons(names, by_layer, k, scale) for name, k in PLACES.items()}
+
+
+def compare_formed(
+    layout: ParameterLayout, exact: Array, frozen: Array, shortcut: Array
+) -> Comparison:
+    """One shortcut s of one step against G, both (P,), with F (P,): total, and layer by layer."""
+    layers: list[LayerGap] = []
+    for layer in layout.learning:
+        own = [each for each in layout.slices if each.layer == layer]
+        part = slice(own[0].start, own[-1].start + own[-1].size)
+        size = norm(exact[part])
+        layers.append(
+            {
+                "name": layout.names[layer],
+                "relative_error": norm(exact[part] - shortcut[part]) / size if size else nan,
+                "covariance_norm": norm(exact[part] - frozen[part]),
+                "propagation_norm": norm(frozen[part] - shortcut[part]),
+            }
+        )
+    return {**agreements(exact[None], shortcut[None])[0], "layers": layers}
 
 
 def agreements(exact: Array, shortcut: Array) -> list[Agreement]:

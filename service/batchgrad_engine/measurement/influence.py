@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Keys
-from batchgrad_workers.data.dataset import Examples
 from batchgrad_workers.data.example_weights import scaled
-from batchgrad_workers.nn.gradients import Differentiator
+from batchgrad_workers.data.examples import Examples
 from batchgrad_workers.nn.kernels.norms import norm
+from batchgrad_workers.parameters import ParameterLayout
+from batchgrad_workers.trainable import Trainable
 
 CHUNK_BYTES = 2**26
 """Most bytes of gradients held at once; one example's gradient may be larger."""
@@ -35,7 +36,7 @@ class Influence:
 
 
 def example_influence(
-    differentiator: Differentiator,
+    model: Trainable,
     parameters: Array,
     examples: Examples,
     ids: Integers,
@@ -48,15 +49,15 @@ def example_influence(
     `keys` (n,) are the examples' at this step, for dropout.
     """
     inner, squared, distance = np.zeros((3, len(ids)))
-    chunk = chunk_size(differentiator, gradient, chunk_bytes)
-    views = differentiator.network.views(parameters)
+    chunk = chunk_size(model.layout, gradient, chunk_bytes)
+    loaded = model.load(parameters)
     length = norm(gradient)
     unit = length or 1.0  # of all gradients below: their squares stay in range
-    mean = differentiator.network.named(gradient.astype(np.float64) / unit)
+    mean = model.layout.named(gradient.astype(np.float64) / unit)
     for start in range(0, len(ids), chunk):
         part = slice(start, start + chunk)
         batch = examples.rows(ids[part])._replace(keys=None if keys is None else keys[part])
-        each = differentiator.each(views, batch)
+        each = model.each(loaded, batch)
         for name, gradients in each.items():
             own = gradients.reshape(len(gradients), -1).astype(np.float64) / unit
             of_mean = mean[name].ravel()
@@ -78,11 +79,10 @@ def example_influence(
         )
 
 
-def chunk_size(differentiator: Differentiator, gradient: Array, chunk_bytes: int) -> int:
+def chunk_size(layout: ParameterLayout, gradient: Array, chunk_bytes: int) -> int:
     """Number of examples whose gradients, with float64 copies of one parameter's, fit."""
-    network = differentiator.network
-    largest = max((each.size for each in network.slices), default=0)
-    each = network.size * gradient.itemsize + 2 * 8 * largest
+    largest = max((each.size for each in layout.slices), default=0)
+    each = layout.size * gradient.itemsize + 2 * 8 * largest
     return max(1, chunk_bytes // max(each, 1))
 
 

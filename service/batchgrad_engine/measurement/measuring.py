@@ -26,7 +26,7 @@ from batchgrad_engine.measurement.statistics import (
 )
 from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.data.dataset import Examples
+from batchgrad_workers.data.examples import Examples
 from batchgrad_workers.digests import checksums
 
 BUFFER_BYTES = 8 << 20

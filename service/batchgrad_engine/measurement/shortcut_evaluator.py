@@ -1,5 +1,6 @@
-"""Evaluate a job's shortcuts: the one that updates θ, and those that are compared with G."""
+"""Evaluation of a job's shortcuts: the one that updates θ, and those that are compared with G."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -7,45 +8,35 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
-from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
+from batchgrad_engine.measurement.comparison import Comparison, agreements
+from batchgrad_engine.measurement.shortcuts import PLACES
 from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.nn.gradients import WEIGHING, WEIGHT, GradientSums
-from batchgrad_workers.nn.losses import Loss
-from batchgrad_workers.nn.means import MeansLayout
-from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.threads import ThreadPool
+from batchgrad_workers.reduction.sums import WEIGHING, WEIGHT, GradientSums
 
 Update = Literal["mean_gradient"] | ShortcutName
 
 
-class ShortcutEvaluator:
+class ShortcutEvaluator(ABC):
     """Computes one step's shortcut for the update, and several steps' shortcuts to compare them."""
 
-    def __init__(
-        self, network: Network, loss: Loss, measured: Sequence[ShortcutName], pool: ThreadPool
-    ) -> None:
-        self._network = network
-        self._means = MeansLayout(network)
-        self._shortcuts = Shortcuts(network, loss)
+    def __init__(self, measured: Sequence[ShortcutName], means_size: int) -> None:
+        """`means_size` is the length of `GradientSums.means`."""
         self._measured = tuple(measured)
-        self._pool = pool
+        self._means_size = means_size
         self.compares_passes = not PLACES.keys().isdisjoint(measured)
         self.compares_means = "mean_of_means" in measured
 
     def means_bytes(self, dtype: DTypeLike, update: Update) -> int:
         """Bytes of a step's mean inputs and errors; 0 if no shortcut needs them."""
         needed = self.compares_passes or update in PLACES
-        return self._means.size * np.dtype(dtype).itemsize if needed else 0
+        return self._means_size * np.dtype(dtype).itemsize if needed else 0
 
     def gradient(self, parameters: Array, sums: GradientSums, name: ShortcutName) -> Array:
         """One shortcut's gradient (P,) at θ = `parameters` (P,), for an update along it."""
         if name == "mean_of_means":
             total = sums.microbatch_means
             return total / total.dtype.type(sums.totals[WEIGHING])
-        means = self._means.means(sums.means[None], sums.totals[WEIGHT])
-        rows = self._shortcuts.rows(parameters[None], means)
-        return self._shortcuts.gradient(rows, PLACES[name])
+        return self._pass(parameters, sums.means, float(sums.totals[WEIGHT]), name)
 
     def compare(
         self,
@@ -62,11 +53,19 @@ class ShortcutEvaluator:
         found: dict[ShortcutName, list[Comparison]] = {}
         with np.errstate(all="ignore"):
             if self.compares_passes:
-                averages = self._means.means(means, totals[:, WEIGHT, None])
-                rows = self._shortcuts.rows(parameters, averages)
-                found |= compare(self._network, gradients, rows, self._pool)
+                found |= self._compare_passes(gradients, parameters, means, totals[:, WEIGHT, None])
             if self.compares_means:
                 weighing = totals[:, WEIGHING, None].astype(microbatch_means.dtype)
                 apart = agreements(gradients, microbatch_means / weighing)
                 found["mean_of_means"] = [{**figures, "layers": None} for figures in apart]
         return [{name: found[name][s] for name in self._measured} for s in range(len(gradients))]
+
+    @abstractmethod
+    def _pass(self, parameters: Array, means: Array, weight: float, name: ShortcutName) -> Array:
+        """The gradient (P,) of a shortcut that passes means through the model."""
+
+    @abstractmethod
+    def _compare_passes(
+        self, gradients: Array, parameters: Array, means: Array, weights: Floats
+    ) -> dict[ShortcutName, list[Comparison]]:
+        """Compare those shortcuts; `weights` (s, 1) are Σ w_n of each step."""

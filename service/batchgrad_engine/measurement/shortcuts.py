@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from batchgrad.contract import JobSpec, ShortcutName
+from batchgrad.contract import SHORTCUT_NAMES, JobSpec, ShortcutName
 from batchgrad_engine.measurement import batched_over_steps
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.gradients import loss_and_error
@@ -113,18 +113,26 @@ class Shortcuts:
         return gradient
 
 
-def wanted_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
-    """The shortcuts to measure: those in the spec, or by default those that can differ here."""
+def wanted_shortcuts(
+    spec: JobSpec, *, weighted: bool, available: Sequence[ShortcutName] = SHORTCUT_NAMES
+) -> tuple[ShortcutName, ...]:
+    """The shortcuts to measure: those in the spec, or by default those that can differ here.
+
+    `available` are those that the model has.
+    """
+    wanted: tuple[ShortcutName, ...] = ("averaged_error", "mean_example")
     if spec.shortcuts is not None:
-        return tuple(dict.fromkeys(spec.shortcuts))
-    if weighted or spec.class_weights is not None or spec.update == "mean_of_means":
-        return ("averaged_error", "mean_example", "mean_of_means")
-    return ("averaged_error", "mean_example")
+        wanted = tuple(dict.fromkeys(spec.shortcuts))
+    elif weighted or spec.class_weights is not None or spec.update == "mean_of_means":
+        wanted = ("averaged_error", "mean_example", "mean_of_means")
+    return tuple(name for name in wanted if name in available)
 
 
-def needed_shortcuts(spec: JobSpec, *, weighted: bool) -> tuple[ShortcutName, ...]:
+def needed_shortcuts(
+    spec: JobSpec, *, weighted: bool, available: Sequence[ShortcutName] = SHORTCUT_NAMES
+) -> tuple[ShortcutName, ...]:
     """The shortcuts whose sums workers return: those measured, and the one that updates θ."""
-    wanted = wanted_shortcuts(spec, weighted=weighted)
+    wanted = wanted_shortcuts(spec, weighted=weighted, available=available)
     return (
         wanted if spec.update == "mean_gradient" else tuple(dict.fromkeys([*wanted, spec.update]))
     )

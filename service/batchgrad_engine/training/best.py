@@ -10,7 +10,7 @@ from batchgrad.contract import (
     ValidationMetric,
 )
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.network import Network
+from batchgrad_workers.parameters import ParameterLayout
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,17 @@ def score(metric: ValidationMetric, figures: ValidationFigures) -> float | None:
 class BestParameters:
     """A copy of θ (P,) at the evaluation with the best `metric`, the first of equals."""
 
-    def __init__(self, metric: ValidationMetric, network: Network, saved: Best | None) -> None:
+    def __init__(
+        self, metric: ValidationMetric, layout: ParameterLayout, saved: Best | None
+    ) -> None:
         """Continue from `saved`, the best of a checkpoint."""
         self._metric = metric
-        self._network = network
+        self._layout = layout
         self._parameters: Array | None = None
         self._evaluation: BestEvaluation | None = None
         self._score = -inf
         if saved is not None:
-            self._parameters = network.flat(saved.parameters)
+            self._parameters = layout.flat(saved.parameters)
             self._evaluation = saved.evaluation
             self._score = self._reached(saved.evaluation)
 
@@ -80,9 +82,9 @@ class BestParameters:
         if self._parameters is None or self._evaluation is None:
             return None
         if not self._evaluation.parameters_digest:
-            digest = self._network.digest(self._parameters)
+            digest = self._layout.digest(self._parameters)
             self._evaluation = self._evaluation.model_copy(update={"parameters_digest": digest})
-        return Best(self._evaluation, self._network.named(self._parameters))
+        return Best(self._evaluation, self._layout.named(self._parameters))
 
     def _reached(self, evaluation: BestEvaluation) -> float:
         reached = score(self._metric, evaluation)

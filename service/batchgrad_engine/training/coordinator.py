@@ -1,12 +1,12 @@
 """One step of training: shard, compute, reduce, compare, update."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
 
 import numpy as np
 
-from batchgrad.contract import ShortcutName, ValidationFigures
+from batchgrad.contract import ValidationFigures
 from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_engine.measurement.buffer import Step
@@ -18,15 +18,14 @@ from batchgrad_engine.training.optimizers import Optimizer, clipped
 from batchgrad_engine.training.regression import r2_and_rmse, target_variance
 from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.data.dataset import EvaluationSet, Examples
+from batchgrad_workers.data.examples import EvaluationSet, Examples, NetworkExamples
 from batchgrad_workers.data.sampler import Sampler
-from batchgrad_workers.nn.gradients import LOSS, WEIGHT, GradientSums, add
-from batchgrad_workers.nn.losses import Loss
-from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.sharding import assign
+from batchgrad_workers.reduction.sums import LOSS, WEIGHT, GradientSums, add
 from batchgrad_workers.reduction.tree import ReductionTree
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, microbatches
+from batchgrad_workers.runtime.shard import RangeSums, microbatches
 from batchgrad_workers.runtime.threads import ThreadPool
+from batchgrad_workers.trainable import EvaluationSums, Trainable
 
 
 class Coordinator:
@@ -35,8 +34,7 @@ class Coordinator:
     def __init__(
         self,
         *,
-        network: Network,
-        loss: Loss,
+        model: Trainable,
         sampler: Sampler,
         examples: Examples,
         evaluated: EvaluationSet,
@@ -44,7 +42,7 @@ class Coordinator:
         optimizer: Optimizer,
         parameters: Array,
         microbatch_size: int,
-        shortcuts: Sequence[ShortcutName],
+        evaluator: ShortcutEvaluator,
         drop_nonfinite: bool,
         learning_rate: Callable[[int], float],
         clip_norm: float | None,
@@ -55,7 +53,7 @@ class Coordinator:
         """`parameters` (P,) is θ at the first step; the coordinator owns it from now on.
 
         `learning_rate` maps each step number, from 0, to its rate. `update` names the gradient
-        that updates θ, `shortcuts` those that are measured. At most `buffered_steps` steps are
+        that updates θ, `evaluator` measures shortcuts. At most `buffered_steps` steps are
         buffered to be measured together, fewer if they are large; with 0, none is measured.
         """
         self.parameters = parameters
@@ -63,7 +61,7 @@ class Coordinator:
         self._learning_rate = learning_rate
         self._clip_norm = clip_norm
         self._direction: Update = update
-        self._evaluator = ShortcutEvaluator(network, loss, shortcuts, pool)
+        self._evaluator = evaluator
         self._measurements = Measurements(
             self._evaluator,
             examples,
@@ -74,7 +72,7 @@ class Coordinator:
             buffered_steps=buffered_steps,
         )
         self._pool = pool
-        self._loss = loss
+        self._model = model
         self._sampler = sampler
         self._evaluated = evaluated
         self._executor = executor
@@ -132,14 +130,17 @@ class Coordinator:
             r2, rmse = r2_and_rmse(np.array(squares) / weight, self._target_variance)
         return ValidationFigures(
             validation_loss=weighted_loss / weight if weight else None,
-            validation_accuracy=right / seen if self._loss.correct else None,
+            validation_accuracy=right / seen if self._model.has_accuracy else None,
             validation_r2=r2,
             validation_rmse=rmse,
         )
 
     @cached_property
     def _target_variance(self) -> Floats:
-        return target_variance(*self._evaluated)
+        examples, rows = self._evaluated
+        if not isinstance(examples, NetworkExamples):
+            raise TypeError("Only a network of layers sums squared errors.")
+        return target_variance(examples, rows)
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's example ids, and a range of microbatches for each worker."""

@@ -22,18 +22,12 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.questions.gradient_inputs import read_request
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.example_weights import scaled
-from batchgrad_workers.nn.gradients import (
-    LOSS,
-    WEIGHING,
-    WEIGHT,
-    Differentiator,
-    GradientSums,
-    Microbatch,
-)
+from batchgrad_workers.nn.gradients import Differentiator, Microbatch
 from batchgrad_workers.nn.kernels.norms import norm
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import Means, MeansLayout
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.sums import LOSS, WEIGHING, WEIGHT, GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.threads import ThreadPool
 

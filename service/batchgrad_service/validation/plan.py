@@ -21,7 +21,8 @@ from batchgrad_service.validation.warnings.outputs import output_warnings
 from batchgrad_service.validation.warnings.spec import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.runtime.shard import microbatches, wants_means
+from batchgrad_workers.runtime.config import wants_means
+from batchgrad_workers.runtime.shard import microbatches
 
 
 def plan(spec: JobSpec, data: JobData) -> Plan:

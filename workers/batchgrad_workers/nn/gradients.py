@@ -8,10 +8,9 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.nn.chunks import chunks
@@ -21,36 +20,7 @@ from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
-
-AnyFloats = TypeVar("AnyFloats", Array, npt.NDArray[np.float64])
-
-LOSS, WEIGHT, WEIGHING = 0, 1, 2
-"""Indices into `GradientSums.totals`."""
-
-
-@dataclass
-class GradientSums:
-    """Sums over a range of microbatches.
-
-    `gradient` (P,) is Σ w_n g_n. `totals` (3,) float64: Σ w_n ℓ_n, Σ w_n, and the number of
-    microbatches whose weights are not all 0. `microbatch_means` (P,) is the sum of microbatches'
-    mean gradients; `means` holds the sums of `MeansLayout`. Either is empty, (0,), if not needed.
-    """
-
-    gradient: Array
-    totals: npt.NDArray[np.float64]
-    microbatch_means: Array
-    means: Array
-
-    @staticmethod
-    def join(left: "GradientSums", right: "GradientSums") -> "GradientSums":
-        """Left + right, in left's memory if it is writable."""
-        return GradientSums(
-            add(left.gradient, right.gradient),
-            add(left.totals, right.totals),
-            add(left.microbatch_means, right.microbatch_means),
-            add(left.means, right.means),
-        )
+from batchgrad_workers.reduction.sums import GradientSums, complete
 
 
 class Microbatch(NamedTuple):
@@ -92,13 +62,7 @@ class Differentiator:
         is not finite.
         """
         sums, losses, norms = self._in_halves(views, batch)
-        gradient, weight = sums.gradient, sums.gradient.dtype.type(sums.totals[WEIGHT])
-        sums.totals[WEIGHING] = weight > 0
-        if self.with_microbatch_means:
-            sums.microbatch_means = gradient / weight if weight else gradient.copy()
-        if batch.factor != 1.0:
-            for weighted in (gradient, sums.means, sums.totals[: WEIGHT + 1]):
-                np.multiply(weighted, batch.factor, out=weighted)
+        complete(sums, batch.factor, with_microbatch_means=self.with_microbatch_means)
         return sums, losses, norms
 
     def _in_halves(
@@ -175,11 +139,3 @@ def loss_and_error(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, A
     """ℓ_n (n,) and ∂ℓ_n/∂outputs in the outputs' shape."""
     losses, error = loss.function(outputs.reshape(len(outputs), -1), targets)
     return losses, error.reshape(outputs.shape)
-
-
-def add(left: AnyFloats, right: AnyFloats) -> AnyFloats:
-    """Left + right, in left's memory if it is writable (Ray's results are not)."""
-    if left.flags.writeable:
-        left += right
-        return left
-    return left + right

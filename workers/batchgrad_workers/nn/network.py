@@ -6,8 +6,7 @@ torch.nn.Sequential: "0.weight", "0.bias", "2.weight", …
 A residual block's layers stand in the same row, "3.0", "3.1", …; after them stands "3", the sum.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -16,12 +15,12 @@ from batchgrad import contract
 from batchgrad.contract import Model, Precision
 from batchgrad.contract.model import SingleLayer
 from batchgrad_workers.arrays import Array, Keys, Shape
-from batchgrad_workers.digests import digest
 from batchgrad_workers.nn.activations import identity
 from batchgrad_workers.nn.layers import Layer, Parameters, ShapeMismatch, make_layer
 from batchgrad_workers.nn.layers.base import KEYS
 from batchgrad_workers.nn.layers.elementwise import Elementwise
 from batchgrad_workers.nn.layers.embedding import Embedding
+from batchgrad_workers.parameters import ParameterLayout, ParameterSlice
 from batchgrad_workers.randomness import derived, generator
 
 
@@ -36,23 +35,7 @@ class LayerMismatch(ShapeMismatch):
         self.place = place
 
 
-@dataclass(frozen=True)
-class ParameterSlice:
-    """One parameter's slice of θ."""
-
-    name: str
-    layer: int
-    local_name: str
-    shape: Shape
-    start: int
-
-    @property
-    def size(self) -> int:
-        """Its number of elements."""
-        return prod(self.shape)
-
-
-class Network:
+class Network(ParameterLayout):
     """Layers bound to an input shape; holds no parameters.
 
     `names` and `kinds` are the layers'. `skips` has, for each sum at the end of a residual block,
@@ -67,12 +50,11 @@ class Network:
         """
         self.input_shape = input_shape
         self.layers: list[Layer] = []
-        self.names: list[str] = []
         self.kinds: list[str] = []
         self.skips: dict[int, int] = {}
-        self.slices: list[ParameterSlice] = []
-        self.size = 0
-        self.output_shape = self._append(model.layers, input_shape, ())
+        names, slices = list[str](), list[ParameterSlice]()
+        self.output_shape = self._append(model.layers, input_shape, (), names, slices)
+        super().__init__(names, slices)
         self._bounds = [
             (
                 each.layer,
@@ -83,34 +65,44 @@ class Network:
             )
             for each in self.slices
         ]
-        self.learning = [k for k, layer in enumerate(self.layers) if layer.parameter_shapes]
         self.draws = any(layer.draws for layer in self.layers)
 
     def _append(
-        self, specs: Sequence[contract.Layer], shape: Shape, block: tuple[int, ...]
+        self,
+        specs: Sequence[contract.Layer],
+        shape: Shape,
+        block: tuple[int, ...],
+        names: list[str],
+        slices: list[ParameterSlice],
     ) -> Shape:
         """Append layers that take `shape`; return the shape that the last one gives."""
         for number, spec in enumerate(specs):
             place = (*block, number)
             if isinstance(spec, contract.Residual):
-                layer = self._sum(spec, shape, place)
+                layer = self._sum(spec, shape, place, names, slices)
             else:
                 layer = self._made(spec, shape, place)
             index, name = len(self.layers), ".".join(map(str, place))
             self.layers.append(layer)
-            self.names.append(name)
+            names.append(name)
             self.kinds.append(spec.kind)
             for local, own_shape in layer.parameter_shapes.items():
-                each = ParameterSlice(f"{name}.{local}", index, local, own_shape, self.size)
-                self.slices.append(each)
-                self.size += each.size
+                start = slices[-1].start + slices[-1].size if slices else 0
+                slices.append(ParameterSlice(f"{name}.{local}", index, local, own_shape, start))
             shape = layer.output_shape
         return shape
 
-    def _sum(self, spec: contract.Residual, shape: Shape, place: tuple[int, ...]) -> Layer:
+    def _sum(
+        self,
+        spec: contract.Residual,
+        shape: Shape,
+        place: tuple[int, ...],
+        names: list[str],
+        slices: list[ParameterSlice],
+    ) -> Layer:
         """Append the layers of a residual block; return the sum at its end."""
         begin = len(self.layers)
-        found = self._append(spec.layers, shape, place)
+        found = self._append(spec.layers, shape, place, names, slices)
         if found != shape:
             raise LayerMismatch(
                 place,
@@ -153,17 +145,6 @@ class Network:
             for k, own in enumerate(views)
         ]
 
-    def named(self, flat: Array) -> dict[str, Array]:
-        """Full names to views of `flat` (P,), in layer order."""
-        return {
-            each.name: flat[each.start : each.start + each.size].reshape(each.shape)
-            for each in self.slices
-        }
-
-    def flat(self, named: Mapping[str, Array]) -> Array:
-        """θ (P,), a new array, from the result of `named`."""
-        return np.concatenate([named[each.name].ravel() for each in self.slices])
-
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """Initial θ (P,) as in PyTorch, drawn in float64."""
         random = generator(seed, "parameters")
@@ -195,7 +176,3 @@ class Network:
             skipped[begin] = error + skipped[begin] if begin in skipped else error
         below = vjp(error)
         return below + skipped.pop(k) if k in skipped else below
-
-    def digest(self, flat: Array) -> str:
-        """SHA-256 over name, dtype, shape and little-endian bytes of each parameter, in order."""
-        return digest(self.named(flat))

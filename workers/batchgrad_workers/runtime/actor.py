@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import ray
 
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.build_info import build_info
+from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.runtime.ipc import ConnectInfo, connect, serve
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, ShardRunner, WorkerConfig
+from batchgrad_workers.runtime.shard import RangeSums, ShardRunner
 from batchgrad_workers.runtime.threads import keep_freed_memory, single_threaded_blas
+from batchgrad_workers.trainable import EvaluationSums
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from batchgrad_workers.arrays import Floats
-from batchgrad_workers.nn.gradients import GradientSums
+from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.reduction.tree import Node
 from batchgrad_workers.runtime.shard import RangeSums, ShardRunner
 from batchgrad_workers.runtime.shared_memory import Outbox, Place, array_at, mapped
@@ -114,7 +114,7 @@ def _compute(
     try:
         if memory is None:
             raise ValueError("the first request came without θ.")  # noqa: TRY301  # the reply reports it
-        parameters = np.frombuffer(memory, dtype, shard.network.size)
+        parameters = np.frombuffer(memory, dtype, shard.layout.size)
         parameters.flags.writeable = False
         result: RangeSums[Any] = (
             shard.gradient_sums(step, parameters, start, stop)

@@ -8,7 +8,8 @@ from batchgrad_engine.executors.auto.configs import ParallelConfig
 from batchgrad_engine.executors.protocol import ClusterLost, EventSink, Executor
 from batchgrad_engine.executors.ray.placement import Nodes, WorkerSlot, with_threads
 from batchgrad_engine.messages import ClusterFound, Start
-from batchgrad_workers.runtime.shard import WorkerConfig, microbatches
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import microbatches
 
 if TYPE_CHECKING:
     from batchgrad_engine.executors.ray.nodes import NodeWatch

@@ -20,8 +20,9 @@ from batchgrad_engine.executors.protocol import (
 )
 from batchgrad_engine.messages import ClusterSeen
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums
+from batchgrad_workers.reduction.sums import GradientSums
+from batchgrad_workers.runtime.shard import RangeSums
+from batchgrad_workers.trainable import EvaluationSums
 
 Result = TypeVar("Result")
 

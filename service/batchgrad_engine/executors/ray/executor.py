@@ -27,8 +27,10 @@ from batchgrad_engine.executors.ray.worker_group import WorkerGroup
 from batchgrad_engine.executors.scheduler.scheduler import Scheduler
 from batchgrad_engine.messages import ClusterSeen, Start
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums, WorkerConfig
+from batchgrad_workers.reduction.sums import GradientSums
+from batchgrad_workers.runtime.config import WorkerConfig
+from batchgrad_workers.runtime.shard import RangeSums
+from batchgrad_workers.trainable import EvaluationSums
 
 
 class RayExecutor:

@@ -29,10 +29,11 @@ from batchgrad_engine.executors.scheduler.stragglers import (
 from batchgrad_engine.executors.scheduler.tasks import Tasks
 from batchgrad_engine.failures import WorkersLost
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.nn.gradients import GradientSums
 from batchgrad_workers.reduction.sharding import split
+from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.ipc import Work
-from batchgrad_workers.runtime.shard import EvaluationSums, RangeSums
+from batchgrad_workers.runtime.shard import RangeSums
+from batchgrad_workers.trainable import EvaluationSums
 
 POLL_SECONDS = 0.25
 """How often a wait checks for an interrupt and for unresponsive workers."""

@@ -1,0 +1,44 @@
+"""Prepare a PyTorch module: its code, how its sums are computed, and given values."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from batchgrad.contract import JobSpec
+from batchgrad_engine.checkpoints.checkpoints import Snapshot
+from batchgrad_engine.checkpoints.initial_parameters import read_tensors
+from batchgrad_engine.failures import BadInputs
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.module_config import BadModule, ModuleConfig
+from batchgrad_workers.torch_code import CodeSource
+
+
+def module_config(
+    spec: JobSpec,
+    dataset: StoredDataset,
+    code: CodeSource | None,
+    snapshot: Snapshot | None,
+    initial: Path | None,
+) -> tuple[ModuleConfig, str | None]:
+    """What workers need to know of the module, and a warning if its code is not the snapshot's.
+
+    What the snapshot records about the module holds, since it decides the bits; without one, the
+    module is examined.
+
+    Raises:
+        BadInputs: the module can't be built, or not trained on this dataset.
+    """
+    recorded = snapshot.module if snapshot else None
+    opening: Any = import_module("batchgrad_workers.torch.opening")
+    try:
+        config: ModuleConfig = opening.configured(
+            spec, code, dataset, read_tensors(initial) if initial else {}, recorded
+        )
+    except BadModule as error:
+        raise BadInputs(str(error)) from error
+    if recorded is not None and recorded["source_digest"] != config.source_digest:
+        return config, (
+            f"The code of {spec.model.torch} has changed since this job's checkpoint: it trains on "
+            "with the new code, so its bits are those of neither."
+        )
+    return config, None

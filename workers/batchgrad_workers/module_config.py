@@ -1,0 +1,37 @@
+"""The part of a PyTorch job that its workers need; it imports no PyTorch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchgrad.contract import JobModel, ShortcutName
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.torch_code import CodeSource
+
+
+class BadModule(ValueError):
+    """A module can't be built, or can't be trained on this dataset."""
+
+
+@dataclass(frozen=True)
+class ModuleConfig:
+    """A model in PyTorch: its function, how its sums are computed, values that are not trained.
+
+    `preflight` is what the engine found out about the module, as plain values. `shortcuts` are
+    those that it has. `weighted`: the task weights examples. `state` holds given values of frozen
+    parameters and buffers, by name. `source_digest` and `build` are the engine's; a worker with
+    other ones is refused.
+    """
+
+    model: JobModel
+    code: CodeSource | None
+    preflight: Mapping[str, Any]
+    shortcuts: tuple[ShortcutName, ...]
+    weighted: bool
+    state: Mapping[str, Array]
+    source_digest: str
+    build: Mapping[str, str]
+
+    def recorded(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: plain values."""
+        return {"preflight": dict(self.preflight), "source_digest": self.source_digest}

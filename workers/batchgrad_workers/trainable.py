@@ -1,0 +1,75 @@
+"""The protocol of a model that a job trains: a network of layers, or a PyTorch module."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from batchgrad.contract import Precision, ShortcutName
+from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.parameters import ParameterLayout
+from batchgrad_workers.reduction.sums import GradientSums
+
+EvaluationSums = npt.NDArray[np.float64]
+"""(4,): Σ w_n ℓ_n, Σ w_n (of the scaled weights), right answers, examples.
+
+A loss whose targets are numbers adds (outputs,): Σ w_n (f_n - y_n)² of each output.
+"""
+
+
+class Trainable(Protocol):
+    """What workers and the coordinator ask of a model; a batch is what its `Examples` give.
+
+    `draws`: it draws random numbers, by the keys of a batch. `has_accuracy`: an answer is right or
+    wrong.
+    """
+
+    @property
+    def layout(self) -> ParameterLayout: ...
+
+    @property
+    def draws(self) -> bool: ...
+
+    @property
+    def has_accuracy(self) -> bool: ...
+
+    def initial_parameters(self, seed: int, precision: Precision) -> Array:
+        """Initial θ (P,)."""
+
+    def load(self, parameters: Array) -> Any:
+        """θ (P,) as the other methods take it, on several threads at once, until the next load."""
+
+    def gradient_sums(self, loaded: Any, batch: Any) -> tuple[GradientSums, Array, Floats]:
+        """Sums over a microbatch, each example's loss ℓ_n (n,), and ‖g_n‖ (n,) in float64.
+
+        Losses and norms do not include weights. A norm is infinite only if a number of the gradient
+        is not finite.
+        """
+
+    def without(self, batch: Any, finite: npt.NDArray[np.bool_]) -> Any:
+        """The batch in which examples that are not `finite` (n,) add nothing, in the same shape."""
+
+    def evaluation_sums(self, loaded: Any, batch: Any) -> EvaluationSums:
+        """Sums over a microbatch of validation examples."""
+
+    def each(self, loaded: Any, batch: Any) -> dict[str, Array]:
+        """g_n of every example by parameter name, (n, *shape). N x P numbers: for few examples."""
+
+
+class MeansTrainable(Trainable, Protocol):
+    """A model that forms the gradients of shortcuts itself, from the means of a minibatch.
+
+    `means_size` is the length of `GradientSums.means`.
+    """
+
+    @property
+    def means_size(self) -> int: ...
+
+    def shortcut_gradients(
+        self, parameters: Array, means: Array, weight: float, names: Sequence[ShortcutName]
+    ) -> dict[ShortcutName, tuple[Array, Array]]:
+        """F (P,) and s (P,) of each shortcut at θ (P,), from the sums `means` and Σ w_n.
+
+        F takes each call's exact mean input and exact mean error, s the shortcut's errors.
+        """
