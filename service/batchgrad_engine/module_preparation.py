@@ -29,9 +29,9 @@ def module_config(
         BadInputs: the module can't be built, or not trained on this dataset.
     """
     recorded = snapshot.module if snapshot else None
-    opening: Any = import_module("batchgrad_workers.torch.opening")
+    configuring: Any = import_module("batchgrad_workers.torch.configuring")
     try:
-        config: ModuleConfig = opening.configured(
+        config: ModuleConfig = configuring.configured(
             spec, code, dataset, read_tensors(initial) if initial else {}, recorded
         )
     except BadModule as error:

@@ -60,8 +60,11 @@ class Trainable(Protocol):
 class MeansTrainable(Trainable, Protocol):
     """A model that forms the gradients of shortcuts itself, from the means of a minibatch.
 
-    `means_size` is the length of `GradientSums.means`.
+    `means_size` is the length of `GradientSums.means`; `task` is the module with its losses.
     """
+
+    @property
+    def task(self) -> Any: ...
 
     @property
     def means_size(self) -> int: ...

@@ -53,12 +53,11 @@ class WorkerConfig:
         with_means = wants_means(self.shortcuts)
         with_microbatch_means = "mean_of_means" in self.shortcuts
         if self.module is not None:
-            torch_models = import_module("batchgrad_workers.torch.trainable")
+            configuring = import_module("batchgrad_workers.torch.configuring")
             return cast(
                 "MeansTrainable",
-                torch_models.open_module(
+                configuring.open_module(
                     self.module,
-                    dataset,
                     precision=self.precision,
                     seed=self.seed,
                     with_means=with_means,
@@ -78,7 +77,9 @@ class WorkerConfig:
         """The rows of a dataset as the job's model takes them."""
         if not isinstance(model, TrainableNetwork):
             torch_examples = import_module("batchgrad_workers.torch.examples")
-            return cast("Examples", torch_examples.ModuleExamples(dataset, model, self.precision))
+            return cast(
+                "Examples", torch_examples.ModuleExamples(dataset, model.task, self.precision)
+            )
         return NetworkExamples(
             dataset,
             network=model.network,

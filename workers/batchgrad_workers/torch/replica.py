@@ -1,8 +1,9 @@
 """A copy of a task's module for one thread, and the tensors that go in and come out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,23 @@ class Replica:
             for name, parameter in self.module.named_parameters()
             if parameter.requires_grad
         }
+
+    def copy(self) -> "Replica":
+        """Another replica with a copy of this module and its present values."""
+        copied = Replica(replace(self.task, module=self.module), self.dtype)
+        copied.axes = self.axes
+        return copied
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the module is in evaluation mode; after it, each part is in its own mode."""
+        modes = [(each, each.training) for each in self.module.modules()]
+        self.module.eval()
+        try:
+            yield
+        finally:
+            for each, training in modes:
+                each.training = training
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Make the trainable parameters see `tensors`, which several replicas may share."""

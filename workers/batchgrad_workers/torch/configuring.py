@@ -1,0 +1,110 @@
+"""The config of a PyTorch module for workers: built, examined, and compared with what was."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchgrad.contract import JobSpec, Precision, ShortcutName
+from batchgrad_workers.arrays import Array
+from batchgrad_workers.data.dataset import StoredDataset
+from batchgrad_workers.module_config import BadModule, ModuleConfig
+from batchgrad_workers.torch.determinism import prepare_process, torch_build_info
+from batchgrad_workers.torch.replica import Replica
+from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
+from batchgrad_workers.torch_code import CodeSource, UserCodeError, load_task, source_digest
+
+
+def configured(
+    spec: JobSpec,
+    code: CodeSource | None,
+    dataset: StoredDataset,
+    tensors: Mapping[str, Array],
+    recorded: Mapping[str, Any] | None,
+) -> ModuleConfig:
+    """What workers need to know of the module of `spec`.
+
+    `tensors` are given values by name, of parameters and buffers. `recorded` is what a checkpoint
+    keeps of an earlier config: then the module is not examined again.
+
+    Raises:
+        BadModule: the module can't be built, or can't be trained on this dataset.
+    """
+    del dataset
+    prepare_process()
+    task = _task(spec, code)
+    replica = Replica(task, DTYPES[spec.precision])
+    preflight = recorded["preflight"] if recorded else {"path": "one_by_one"}
+    shortcuts: tuple[ShortcutName, ...] = ("mean_of_means",)
+    return ModuleConfig(
+        model=spec.model,
+        code=code,
+        preflight=preflight,
+        shortcuts=shortcuts,
+        weighted=task.weights is not None,
+        state=_fixed(replica, tensors),
+        source_digest=source_digest(spec.model, code),
+        build=torch_build_info(),
+    )
+
+
+def open_module(
+    config: ModuleConfig,
+    *,
+    precision: Precision,
+    seed: int,
+    with_means: bool,
+    with_microbatch_means: bool,
+) -> TrainableModule:
+    """Build the module on this host, which must have the engine's code and libraries.
+
+    Raises:
+        BadModule: it can't be built here, or its code or the libraries are not the engine's.
+    """
+    prepare_process()
+    try:
+        task = load_task(config.model, config.code, seed)
+    except UserCodeError as error:
+        raise BadModule(str(error)) from error
+    _check_same("code", source_digest(config.model, config.code), config.source_digest)
+    for name, theirs in config.build.items():
+        _check_same(name, torch_build_info().get(name, "none"), theirs)
+    return TrainableModule(
+        task,
+        precision,
+        state=config.state,
+        preflight=config.preflight,
+        with_means=with_means,
+        with_microbatch_means=with_microbatch_means,
+    )
+
+
+def _task(spec: JobSpec, code: CodeSource | None) -> Any:
+    try:
+        return load_task(spec.model, code, spec.seed)
+    except UserCodeError as error:
+        raise BadModule(str(error)) from error
+
+
+def _check_same(what: str, ours: str, theirs: str) -> None:
+    if ours != theirs:
+        raise BadModule(
+            f"This host has another {what} than the engine: {ours}, expected {theirs}. Sums would "
+            "depend on which worker computes them: give all nodes the same packages."
+        )
+
+
+def _fixed(replica: Replica, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Those of the given tensors that are not trained, after a check of all."""
+    known = replica.module.state_dict(keep_vars=True)
+    for name, array in tensors.items():
+        if name not in known:
+            raise BadModule(
+                f"initial_parameters has {name}, which the module lacks; it has "
+                f"{', '.join(list(known)[:20])}."
+            )
+        if tuple(known[name].shape) != array.shape:
+            raise BadModule(
+                f"initial_parameters has {name} with shape {list(array.shape)}; in the module it "
+                f"has {list(known[name].shape)}."
+            )
+    trained = {id(parameter) for parameter in replica.trainable.values()}
+    return {name: array for name, array in tensors.items() if id(known[name]) not in trained}

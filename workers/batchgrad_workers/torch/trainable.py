@@ -1,0 +1,157 @@
+"""A PyTorch task, as a job trains it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from batchgrad.contract import Precision, ShortcutName
+from batchgrad.torch.tasks import Task
+from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.parameters import ParameterLayout, ParameterSlice
+from batchgrad_workers.reduction.sums import GradientSums, complete
+from batchgrad_workers.torch import one_by_one
+from batchgrad_workers.torch.examples import ModuleRows, tensors
+from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.trainable import EvaluationSums
+
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+
+class TrainableModule:
+    """Answers `Trainable`. Threads take replicas in turn; all see the tensors of one θ."""
+
+    def __init__(
+        self,
+        task: Task,
+        precision: Precision,
+        *,
+        state: Mapping[str, Array],
+        preflight: Mapping[str, Any],
+        with_means: bool,
+        with_microbatch_means: bool,
+    ) -> None:
+        """`state` has values of parameters that are not trained, and of buffers, by name.
+
+        `preflight` says how sums are computed.
+        """
+        self.task = task
+        self._first = Replica(task, DTYPES[precision])
+        _load_state(self._first, state)
+        self.layout = _layout(self._first)
+        self.has_accuracy = task.correct is not None
+        self.draws = True
+        self._with_microbatch_means = with_microbatch_means
+        self._parameters = {
+            name: torch.empty(tuple(parameter.shape), dtype=self._first.dtype)
+            for name, parameter in self._first.trainable.items()
+        }
+        self._idle: SimpleQueue[Replica] = SimpleQueue()
+        self.means_size = 0
+
+    def initial_parameters(self, seed: int, precision: Precision) -> Array:
+        """θ (P,) as the task's module has it; its function was called with the seed."""
+        del seed
+        flat = [each.detach().numpy().ravel() for each in self._first.trainable.values()]
+        return np.concatenate(flat).astype(precision)
+
+    def load(self, parameters: Array) -> None:
+        """Copy θ (P,) into the tensors of all replicas."""
+        for name, view in self.layout.named(parameters).items():
+            self._parameters[name].copy_(torch.from_numpy(view.copy()))
+
+    def gradient_sums(self, loaded: Any, batch: ModuleRows) -> tuple[GradientSums, Array, Floats]:
+        del loaded
+        with self._replica() as replica:
+            own = _batch(batch)
+            found = one_by_one.sums(replica, own)
+        losses, norms = found.losses.numpy(), found.norms.numpy()
+        weights = batch.weights.astype(np.float64)
+        totals = np.array([np.dot(weights, losses.astype(np.float64)), weights.sum(), 0.0])
+        none = np.empty(0, batch.weights.dtype)
+        means = none if found.means is None else found.means.numpy()
+        sums = GradientSums(self._flat(found.gradients), totals, none, means)
+        complete(sums, batch.factor, with_microbatch_means=self._with_microbatch_means)
+        return sums, losses, norms
+
+    def without(self, batch: ModuleRows, finite: npt.NDArray[np.bool_]) -> ModuleRows:
+        """A copy in which a finite example, with weight 0, takes the place of each other one."""
+        place = np.where(finite, np.arange(len(finite)), finite.argmax())
+        arrays = {name: array.take(place, 0) for name, array in batch.arrays.items()}
+        if not finite.any():
+            arrays = {name: np.zeros_like(array) for name, array in arrays.items()}
+        weights = np.where(finite, batch.weights, batch.weights.dtype.type(0))
+        return batch._replace(arrays=arrays, weights=weights)
+
+    def evaluation_sums(self, loaded: Any, batch: ModuleRows) -> EvaluationSums:
+        del loaded
+        with self._replica() as replica, replica.evaluating(), torch.no_grad():
+            own = _batch(batch._replace(keys=None))
+            outputs = replica.outputs(own)
+            losses = self.task.losses(outputs, own.arrays)
+            right = 0.0
+            if self.task.correct is not None:
+                right = float(self.task.correct(outputs, own.arrays).double().sum())
+        weights = batch.weights.astype(np.float64)
+        weighted = float(np.dot(losses.double().numpy(), weights)) * batch.factor
+        return np.array([weighted, weights.sum() * batch.factor, right, len(weights)])
+
+    def each(self, loaded: Any, batch: ModuleRows) -> dict[str, Array]:
+        del loaded
+        with self._replica() as replica:
+            found = one_by_one.each(replica, _batch(batch))
+        return {name: rows.numpy() for name, rows in found.items()}
+
+    def shortcut_gradients(
+        self, parameters: Array, means: Array, weight: float, names: Sequence[ShortcutName]
+    ) -> dict[ShortcutName, tuple[Array, Array]]:
+        raise NotImplementedError
+
+    @contextmanager
+    def _replica(self) -> Iterator[Replica]:
+        """A replica that no other thread uses."""
+        try:
+            replica = self._idle.get_nowait()
+        except Empty:
+            replica = self._new_replica()
+        try:
+            yield replica
+        finally:
+            self._idle.put(replica)
+
+    def _new_replica(self) -> Replica:
+        replica = self._first.copy()
+        replica.load(self._parameters)
+        return replica
+
+    def _flat(self, gradients: Mapping[str, Tensor]) -> Array:
+        return torch.cat([gradients[each.name].flatten() for each in self.layout.slices]).numpy()
+
+
+def _batch(rows: ModuleRows) -> Batch:
+    return Batch(tensors(rows.arrays), torch.tensor(rows.weights), rows.keys)
+
+
+def _layout(replica: Replica) -> ParameterLayout:
+    """θ in the order of the module's parameters; layers are the modules that hold them."""
+    names: dict[str, int] = {}
+    slices: list[ParameterSlice] = []
+    start = 0
+    for name, parameter in replica.trainable.items():
+        layer, _, local = name.rpartition(".")
+        number = names.setdefault(layer, len(names))
+        slices.append(ParameterSlice(name, number, local, tuple(parameter.shape), start))
+        start += parameter.numel()
+    return ParameterLayout([name or "(root)" for name in names], slices)
+
+
+def _load_state(replica: Replica, state: Mapping[str, Array]) -> None:
+    known = replica.module.state_dict()
+    with torch.no_grad():
+        for name, array in state.items():
+            known[name].copy_(torch.from_numpy(np.ascontiguousarray(array)))
