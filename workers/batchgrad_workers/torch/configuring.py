@@ -51,7 +51,7 @@ def open_module(
     *,
     precision: Precision,
     seed: int,
-    with_means: bool,
+    with_means: bool,  # noqa: ARG001 (computed one by one, no module has them)
     with_microbatch_means: bool,
 ) -> TrainableModule:
     """Build the module on this host, which must have the engine's code and libraries.
@@ -71,8 +71,6 @@ def open_module(
         task,
         precision,
         state=config.state,
-        preflight=config.preflight,
-        with_means=with_means,
         with_microbatch_means=with_microbatch_means,
     )
 

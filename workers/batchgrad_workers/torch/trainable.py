@@ -32,14 +32,9 @@ class TrainableModule:
         precision: Precision,
         *,
         state: Mapping[str, Array],
-        preflight: Mapping[str, Any],
-        with_means: bool,
         with_microbatch_means: bool,
     ) -> None:
-        """`state` has values of parameters that are not trained, and of buffers, by name.
-
-        `preflight` says how sums are computed.
-        """
+        """`state` has values of parameters that are not trained, and of buffers, by name."""
         self.task = task
         self._first = Replica(task, DTYPES[precision])
         _load_state(self._first, state)

@@ -1,0 +1,134 @@
+"""Jobs of PyTorch modules in the engine: steps, evaluations, checkpoints, replay."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from batchgrad.contract import JobSpec
+from batchgrad_engine.checkpoints.job_directory import newest
+from batchgrad_engine.replay import Request, replay
+from batchgrad_workers.torch_code import CodeSource
+from tests.engine.attempts import ScriptedCommands, attempt, finished, rows
+from tests.torch.small_modules import residual
+
+HERE = CodeSource(search_path=Path(__file__).parents[2])
+
+
+def spec(**changes: Any) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "name": "module",
+            "dataset": "small",
+            "model": {"torch": "tests.torch.small_modules:residual", "config": {"width": 7}},
+            "optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+            "batch_size": 20,
+            "microbatch_size": 3,
+            "epochs": 4,
+            "validation_fraction": 0.1,
+            "precision": "float64",
+            "workers": 0,
+            "threads": 1,
+        }
+        | changes
+    )
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    random = np.random.default_rng(3)
+    directory = tmp_path / "dataset"
+    directory.mkdir()
+    inputs = random.normal(size=(101, 6)).astype(np.float32)
+    np.save(directory / "inputs.npy", inputs)
+    np.save(directory / "targets.npy", (inputs @ random.normal(size=(6, 3))).argmax(axis=1))
+    np.save(directory / "weights.npy", random.uniform(0.5, 2, 101))
+    return directory
+
+
+def digest(messages: Sequence[Any]) -> str:
+    last = finished(messages)  # type: ignore[arg-type]
+    assert last.outcome == "succeeded", last
+    assert last.parameters_digest is not None
+    return last.parameters_digest
+
+
+def test_a_step_is_that_of_plain_pytorch(dataset: Path, tmp_path: Path) -> None:
+    job = spec(epochs=None, steps=1, batch_size="full", validation_fraction=0)
+    messages = attempt(job, dataset, tmp_path / "job", code=HERE)
+    digest(messages)
+    snapshot, _ = newest(tmp_path / "job")
+    assert snapshot is not None
+
+    torch.manual_seed(0)
+    module = residual({"width": 7}).module.double()
+    inputs, targets, weights = (
+        torch.from_numpy(np.load(dataset / f"{name}.npy"))
+        for name in ("inputs", "targets", "weights")
+    )
+    losses = torch.nn.functional.cross_entropy(module(inputs.double()), targets, reduction="none")
+    loss = (weights * losses).sum() / weights.sum()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    loss.backward()
+    optimizer.step()
+    [row] = rows(messages)
+    assert row.loss == pytest.approx(loss.item(), rel=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(
+            snapshot.parameters[name], parameter.detach().numpy(), rtol=1e-10, atol=1e-13
+        )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_bits_do_not_depend_on_threads_pauses_or_minibatches(
+    dataset: Path, tmp_path: Path, dropout: float
+) -> None:
+    model = spec().model.model_copy(update={"config": {"width": 7, "dropout": dropout}})
+    whole = digest(attempt(spec(model=model), dataset, tmp_path / "whole", code=HERE))
+    threads = attempt(spec(model=model, threads=3), dataset, tmp_path / "threads", code=HERE)
+    assert digest(threads) == whole
+    paused = tmp_path / "paused"
+    attempt(spec(model=model), dataset, paused, ScriptedCommands(7, "pause"), code=HERE)
+    assert digest(attempt(spec(model=model), dataset, paused, code=HERE)) == whole
+
+
+def test_a_job_learns_and_evaluates(dataset: Path, tmp_path: Path) -> None:
+    messages = attempt(spec(epochs=20), dataset, tmp_path / "job", code=HERE)
+    losses = [row.loss or 0.0 for row in rows(messages)]
+    assert losses[-1] < 0.3 * losses[0]
+    assert "validation_loss" in (finished(messages).detail or "")
+
+
+def test_a_replay_has_the_bits_of_the_run(dataset: Path, tmp_path: Path) -> None:
+    messages = attempt(spec(), dataset, tmp_path / "job", code=HERE)
+    row = rows(messages)[6]
+    found = replay(
+        Request(
+            spec=spec(),
+            dataset=dataset,
+            checkpoint=None,
+            initial_parameters=None,
+            code=HERE,
+            step=row.step,
+            checksum=row.gradient_checksum,
+            order="share",
+            limit=5,
+        )
+    )
+    assert found.verified
+    assert sum(each.share or 0 for each in found.data) != 0
+
+
+def test_examples_that_are_not_finite_are_dropped(dataset: Path, tmp_path: Path) -> None:
+    inputs = np.load(dataset / "inputs.npy")
+    inputs[4] = np.nan
+    np.save(dataset / "inputs.npy", inputs)
+    job = spec(nonfinite="drop", epochs=None, steps=1, batch_size="full", validation_fraction=0)
+    messages = attempt(job, dataset, tmp_path / "job", code=HERE)
+    digest(messages)
+    failed = finished(attempt(spec(epochs=1), dataset, tmp_path / "other", code=HERE))
+    assert failed.outcome == "failed"
+    assert "4" in (failed.detail or "")
