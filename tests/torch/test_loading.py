@@ -26,7 +26,8 @@ from batchgrad.torch.tasks import Task
 def build(config):
     width = config.pop("width")
     module = nn.Linear(width, 1)
-    module.register_buffer("drawn", torch.tensor([random.random(), numpy.random.random()]))
+    module.register_buffer("of_python", torch.tensor(random.random()))
+    module.register_buffer("of_numpy", torch.tensor(numpy.random.random()))
     return Task(
         module,
         lambda module, batch: module(batch["inputs"])[:, 0],
@@ -42,6 +43,11 @@ def broken(config):
     return nn.Linear(3, "one")
 """
 
+MODELS = {
+    name: JobModel(torch=f"loaded_task:{name}", config={"width": 3})
+    for name in ("build", "a_module", "broken")
+}
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[CodeSource]:
@@ -53,8 +59,7 @@ def source(tmp_path: Path) -> Iterator[CodeSource]:
 
 
 def load(source: CodeSource, function: str = "build", seed: int = 3) -> Task:
-    model = JobModel(torch=f"loaded_task:{function}", config={"width": 3})
-    return load_task(model, source, seed)
+    return load_task(MODELS[function], source, seed)
 
 
 def test_a_task_is_the_same_for_the_same_seed(source: CodeSource) -> None:
@@ -83,6 +88,6 @@ def test_what_is_no_task_is_refused(source: CodeSource) -> None:
 
 
 def test_an_error_of_torch_tells_the_users_line(source: CodeSource) -> None:
-    message = r"^loaded_task\.py, line 27, in broken: TypeError: "
+    message = r"^loaded_task\.py, line 28, in broken: TypeError: "
     with pytest.raises(UserCodeError, match=message):
         load(source, "broken")
