@@ -63,6 +63,21 @@ def host_names(names: str) -> str:
     return names
 
 
+def module_names(names: str) -> str:
+    """Names of Python packages, separated by commas, or *.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
+    for name in names.split(","):
+        if not re.fullmatch(r"\s*(\*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|)\s*", name):
+            raise ValueError(
+                f"{name!r} is not the name of a package: use names such as mypackage or "
+                "mypackage.models, separated by commas, or * for every package."
+            )
+    return names
+
+
 def blob_store_url(url: str) -> str:
     """The URL of a blob store, without a slash at its end.
 

@@ -31,6 +31,7 @@ from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.datasets.uploaded_code import UploadedCode
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http import error_handlers
@@ -73,6 +74,7 @@ from batchgrad_service.routes.dependencies import (
 from batchgrad_service.settings import Settings
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
+from batchgrad_service.validation.torch.rules import TorchRules
 from batchgrad_service.web import assets, login, pages, submit
 from batchgrad_service.web import guide as guide_pages
 
@@ -111,6 +113,7 @@ def create_app(
     shutdown = shutdown or Shutdown()
     authenticator = None if token is None else Authenticator(token)
     disk = disk or DiskSpace(settings.folders, settings.min_free_disk_bytes)
+    files = UploadedFiles(settings.data_dir, disk, max_bytes=settings.max_dataset_bytes)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
@@ -122,7 +125,9 @@ def create_app(
             max_bytes=settings.max_dataset_bytes,
             blobs=BlobStore(settings.blob_store) if settings.blob_store else None,
         ),
-        uploads=UploadedFiles(settings.data_dir, disk, max_bytes=settings.max_dataset_bytes),
+        uploads=files,
+        code=UploadedCode(settings.data_dir, store, files),
+        torch=TorchRules.of(settings),
         operations=Operations(questions, disk),
         sources=sources or Sources(settings),
         parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),

@@ -66,6 +66,20 @@ class Settings(BaseSettings):
         default=None,
         description="fsspec URL such as s3://bucket/prefix, from which nodes fetch datasets",
     )
+    torch_modules: str = Field(
+        default="",
+        description="packages whose functions build PyTorch tasks, separated by commas: mypackage "
+        "allows mypackage and all below it, * every package that can be imported",
+    )
+    torch_path: Path | None = Field(
+        default=None,
+        description="a folder with modules for PyTorch jobs, on the machine of the service and of "
+        "all workers",
+    )
+    allow_uploaded_code: bool = Field(
+        default=False,
+        description="run code that jobs bring along: whoever submits has a shell on the nodes",
+    )
     node_cache_dir: Path | None = Field(
         default=None,
         description="where a node keeps fetched datasets; default its temporary directory",
@@ -114,6 +128,9 @@ class Settings(BaseSettings):
         ge=80 * _MIB,
         description="object store of the private Ray cluster, in /dev/shm",
     )
+    preflight_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="how long the check of a PyTorch task may take"
+    )
     replay_timeout_seconds: float = Field(
         default=60.0, gt=0, description="how long the replay of a step may take"
     )
@@ -139,7 +156,7 @@ class Settings(BaseSettings):
     def _absolute(cls, values: Any) -> Any:
         """Make paths absolute, relative to the directory that the service was started in."""
         if isinstance(values, dict):
-            for name in ("data_dir", "token_file", "node_cache_dir"):
+            for name in ("data_dir", "token_file", "node_cache_dir", "torch_path"):
                 if values.get(name) is not None:
                     values = {**values, name: Path(values[name]).expanduser().absolute()}
         return values
@@ -163,6 +180,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_allowed_hosts(cls, value: str) -> str:
         return addresses.host_names(value)
+
+    @field_validator("torch_modules")
+    @classmethod
+    def _check_torch_modules(cls, value: str) -> str:
+        return addresses.module_names(value)
 
     @model_validator(mode="after")
     def _no_token_on_loopback_only(self) -> Self:
@@ -197,6 +219,12 @@ class Settings(BaseSettings):
         """The names in `allowed_hosts`, in lower case."""
         names = (name.strip().strip("[]").lower() for name in self.allowed_hosts.split(","))
         return frozenset(name for name in names if name)
+
+    @property
+    def torch_prefixes(self) -> tuple[str, ...]:
+        """The names in `torch_modules`."""
+        names = (name.strip() for name in self.torch_modules.split(","))
+        return tuple(name for name in names if name)
 
     @property
     def token_path(self) -> Path | None:

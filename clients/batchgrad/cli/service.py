@@ -135,6 +135,24 @@ def serve(
             metavar="NAMES", help="Host names of the service behind a proxy: a.example,b.example"
         ),
     ] = None,
+    torch_modules: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PACKAGES",
+            help="Packages whose functions may build PyTorch tasks: mypackage,other.models",
+        ),
+    ] = None,
+    torch_path: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder with modules for PyTorch jobs, on this machine."),
+    ] = None,
+    allow_uploaded_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-uploaded-code",
+            help="Run code that jobs bring along: who submits has a shell on the nodes.",
+        ),
+    ] = False,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
     remove_data_dir: Annotated[bool, typer.Option("--remove-data-dir", hidden=True)] = False,
 ) -> None:
@@ -156,6 +174,9 @@ def serve(
         "token_file": token_file,
         "no_token": no_token or None,
         "allowed_hosts": allowed_hosts,
+        "torch_modules": torch_modules,
+        "torch_path": torch_path,
+        "allow_uploaded_code": allow_uploaded_code or None,
     }
     settings = service_settings(
         {key: value for key, value in given.items() if value is not None}, given

@@ -54,6 +54,8 @@ def private_service(
 ) -> Iterator[Client]:
     """A client of a new service; service and data are removed at the end of the block.
 
+    Its PyTorch jobs may use all packages, the modules in the working folder, and uploaded code.
+
     The data directory is made in `folder`, or where the system keeps temporary files. Raises
     Unavailable with the end of the service's log when it does not become ready.
     """
@@ -63,6 +65,8 @@ def private_service(
     except OSError as error:
         raise FileFailed(f"A folder for the private service cannot be made: {error}.") from error
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
+    # Whoever starts it runs code here anyway.
+    flags += ["--torch-modules", "*", "--torch-path", str(Path.cwd()), "--allow-uploaded-code"]
     # Settings of the user's own service must not reach this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
     try:

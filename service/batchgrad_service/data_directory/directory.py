@@ -24,10 +24,18 @@ log = logging.getLogger(__name__)
 MARKER = "batchgrad.json"
 LOCK = "service.lock"
 FOLDERS = ("datasets", "uploads", "parameters")
-CONTENTS = ("datasets", "parameters", "jobs", "published")
+CONTENTS = ("datasets", "parameters", "code", "jobs", "published")
 """Folders whose entries are named in the database."""
 
-_OTHER_OWN_NAMES = {"jobs", "published", "keeper.json", "ray_head.log", "keeper.log", "token"}
+_OTHER_OWN_NAMES = {
+    "code",
+    "jobs",
+    "published",
+    "keeper.json",
+    "ray_head.log",
+    "keeper.log",
+    "token",
+}
 _IGNORED_NAMES = {LOCK, "token", "lost+found"}
 """A directory with only these is empty: an interrupted first start, the operator or a new file
 system made them."""

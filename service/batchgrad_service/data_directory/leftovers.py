@@ -20,10 +20,12 @@ from batchgrad_workers.system import files
 
 _JOB = re.compile(r"job_[0-9a-hjkmnp-tv-z]{16}")
 _PARAMETERS = ".safetensors"
+_CODE = ".zip"
 
 UNFINISHED = "was not written completely"
 UNNAMED = "no dataset has this content, and no job that has not ended trains on it"
 NO_START = "no job starts from it"
+NO_TASK = "no job has its task in it"
 NO_JOB = "the database does not know the job"
 PUBLISHED = "in the blob store, and no dataset has this content"
 UPLOADED = "an uploaded file, or a part of one, kept for a day in case it is used again"
@@ -77,6 +79,10 @@ def find(data_dir: Path, store: Store) -> Iterator[Leftover]:
     for entry in _entries(data_dir / "parameters"):
         ours = entry.suffix == _PARAMETERS and files.is_content(entry.stem)
         yield from _judge(entry, ours, entry.stem in parameters, NO_START)
+    code = _hex(store.needed_code())
+    for entry in _entries(data_dir / "code"):
+        ours = entry.suffix == _CODE and files.is_content(entry.stem)
+        yield from _judge(entry, ours, entry.stem in code, NO_TASK)
     for entry in _entries(data_dir / "published"):
         yield from _judge(entry, files.is_content(entry.name), entry.name in contents, PUBLISHED)
     for entry in _entries(data_dir / "jobs"):

@@ -148,19 +148,19 @@ class UploadedFiles:
             self._hashes.pop(digest, None)
             return found.shown()
 
-    def check_complete(self, digest: str) -> int:
-        """Return the file's length if all of it is there. Raises InvalidError."""
+    def check_complete(self, digest: str, pointer: str = "/file/upload") -> int:
+        """Return the file's length if all of it is there. Raises InvalidError at `pointer`."""
         found = self._folder.find(digest)
         if found is None:
             raise InvalidError.field(
-                "/file/upload",
+                pointer,
                 f"There is no upload {digest}, or it was removed after a day: begin it by POST "
                 "/v1/uploads.",
                 code="upload_not_found",
             )
         if not found.complete:
             raise InvalidError.field(
-                "/file/upload",
+                pointer,
                 f"{found.received} of {found.bytes} bytes of the upload {digest} are here: send "
                 "the rest.",
                 code="upload_incomplete",
@@ -168,11 +168,11 @@ class UploadedFiles:
         return found.bytes
 
     @contextmanager
-    def using(self, digest: str) -> Iterator[Path]:
+    def using(self, digest: str, pointer: str = "/file/upload") -> Iterator[Path]:
         """Yield a file's path; the file is kept inside the block. Raises InvalidError."""
         path = self._folder.whole(digest)
         with self._lock:
-            self.check_complete(digest)
+            self.check_complete(digest, pointer)
             self._users[digest] += 1
         try:
             yield path

@@ -8,6 +8,7 @@ from typing import Protocol
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_engine.messages import ClusterFound, Start
 from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.datasets.uploaded_code import code_file
 from batchgrad_service.jobs.engine_process import EngineProcess
 from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.jobs.reports import Reports
@@ -15,7 +16,9 @@ from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import JobInputs, Store, StoreRetry
+from batchgrad_service.validation.torch.rules import TorchRules
 from batchgrad_workers.system.files import hex_of
+from batchgrad_workers.user_code.sources import CodeSource
 
 
 class Cluster(Protocol):
@@ -68,6 +71,19 @@ class AttemptContext:
             return ClusterFound(address=None, detail=str(error))
         return ClusterFound(address=found.address, environment=found.environment)
 
+    def code_of(self, inputs: JobInputs) -> CodeSource | None:
+        """Where the code of a PyTorch job is; None of layers.
+
+        Raises:
+            InvalidError: the code may not run.
+        """
+        if inputs.spec.model.torch is None:
+            return None
+        rules = TorchRules.of(self.settings)
+        rules.check(inputs.spec)  # the service may have had other settings when it was submitted
+        code = None if inputs.code is None else code_file(self.settings.data_dir, inputs.code)
+        return rules.source(code, inputs.code)
+
     def start_message(
         self, job_id: str, attempt: int, inputs: JobInputs, cluster: ClusterAddress | None
     ) -> Start:
@@ -90,6 +106,7 @@ class AttemptContext:
             initial_parameters=(
                 None if digest is None else parameters / f"{hex_of(digest)}.safetensors"
             ),
+            code=self.code_of(inputs),
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
             lengthened_step=inputs.lengthened_step,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.engine_process import EngineExit, EngineProtocolError
 from batchgrad_service.jobs.recovery import EngineStillRunningError
+from batchgrad_service.problems import InvalidError
 from batchgrad_service.ray_head.cluster import ClusterUnavailableError
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 from batchgrad_workers.system.exhaustion import exhausted_resource
@@ -39,6 +40,8 @@ def failure_of_error(error: Exception) -> Failure:
     """Explain an error of the service itself, and log it if it is not expected."""
     if isinstance(error, ClusterUnavailableError | EngineStillRunningError):
         return Failure("cluster_unavailable", str(error))
+    if isinstance(error, InvalidError):  # the operator's rules have changed
+        return Failure("code_not_allowed", error.detail)
     if is_disk_full(error):
         return Failure("disk_full", disk_full_message(error))
     if lacking := exhausted_resource(error):

@@ -29,6 +29,7 @@ FAILURES = (
     "nonfinite",
     "bad_inputs",
     "bad_initial_parameters",
+    "code_not_allowed",
     "no_workers",
     "workers_lost",
     "out_of_memory",

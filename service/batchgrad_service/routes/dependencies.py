@@ -21,6 +21,7 @@ from batchgrad.contract import (
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
+from batchgrad_service.datasets.uploaded_code import UploadedCode
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http.authenticator import Authenticator
@@ -35,6 +36,7 @@ from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.private_workers import check_private_workers
+from batchgrad_service.validation.torch.rules import TorchRules
 
 Planner = Callable[[JobSpec, JobData], Plan]
 Result = TypeVar("Result")
@@ -101,6 +103,8 @@ class Services:
     operations: Operations
     sources: Sources
     parameters: StoredParameters
+    code: UploadedCode
+    torch: TorchRules
     planner: Planner
     questions: Questions
     feeds: EventFeeds
@@ -126,6 +130,7 @@ class Services:
 
     async def plan(self, spec: JobSpec, data: JobData) -> Plan:
         """The job's plan; ProblemError if spec, datasets and machine do not fit together."""
+        self.torch.check(spec)
         planned = await self._planned(spec, data)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)

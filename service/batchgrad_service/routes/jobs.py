@@ -159,6 +159,7 @@ def delete_job(job_id: str, services: ServicesDep) -> Response:
     services.store.delete_job(job_id)
     shutil.rmtree(services.job_directory(job_id), ignore_errors=True)
     services.parameters.drop_unused(inputs.initial_parameters)
+    services.code.drop_unused(inputs.code)
     for digest in inputs.dataset_digests:
         services.datasets.drop_unused(digest)
     return Response(status_code=204, background=BackgroundTask(services.store.give_back))

@@ -36,10 +36,10 @@ async def plan(spec: JobSpec, services: Services) -> Plan:
 
 @asynccontextmanager
 async def data_of(spec: JobSpec, services: Services) -> AsyncIterator[JobData]:
-    """The datasets of a spec, kept during the block.
+    """The datasets and the code of a spec, kept during the block.
 
     Raises:
-        InvalidError: a dataset does not exist.
+        InvalidError: one of them does not exist, or the code may not run.
     """
     other = spec.validation.dataset if spec.validation else None
     async with AsyncExitStack() as kept:
@@ -49,7 +49,12 @@ async def data_of(spec: JobSpec, services: Services) -> AsyncIterator[JobData]:
             validation = await kept.enter_async_context(
                 _using(other, services, "/validation/dataset")
             )
-        yield JobData(own.dataset, own.directory, validation)
+        code = None
+        if spec.model.code is not None:
+            services.torch.check(spec)
+            using = contextmanager_in_threadpool(services.code.using(spec.model.code))
+            code = await kept.enter_async_context(using)
+        yield JobData(own.dataset, own.directory, validation, code)
 
 
 @asynccontextmanager

@@ -31,6 +31,10 @@ class DirectoryRows(Database):
         """Return the digests of stored parameters that jobs start from."""
         return self._all(jobs.c.initial_parameters, jobs.c.initial_parameters.is_not(None))
 
+    def needed_code(self) -> set[str]:
+        """Return the digests of the code that jobs brought along."""
+        return self._all(jobs.c.code, jobs.c.code.is_not(None))
+
     def job_ids(self, *, ended: bool = False) -> set[str]:
         """Return the ids of all jobs, or only of jobs that have ended."""
         return self._all(jobs.c.id, jobs.c.status.in_(TERMINAL)) if ended else self._all(jobs.c.id)

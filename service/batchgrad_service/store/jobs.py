@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Column, delete, func, insert, select
 
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import ConflictError
@@ -75,6 +75,7 @@ class JobRows(Database):
                     dataset_digest=dataset_digest,
                     validation_digest=validation_digest,
                     initial_parameters=initial_parameters,
+                    code=spec.model.code,
                     request_id=request_id,
                     warnings=warnings,
                     attempts=0,
@@ -122,6 +123,7 @@ class JobRows(Database):
             dataset_digest=row["dataset_digest"],
             validation_digest=row["validation_digest"],
             initial_parameters=row["initial_parameters"],
+            code=row["code"],
             request_id=row["request_id"],
             attempt=row["attempts"],
             lengthened_step=row["lengthened_step"],
@@ -188,6 +190,13 @@ class JobRows(Database):
 
     def parameters_in_use(self, digest: str) -> bool:
         """Whether a job, ended or not, starts from these stored parameters."""
-        query = select(jobs.c.id).where(jobs.c.initial_parameters == digest).limit(1)
+        return self._names(jobs.c.initial_parameters, digest)
+
+    def code_in_use(self, digest: str) -> bool:
+        """Whether a job, ended or not, brought this code along."""
+        return self._names(jobs.c.code, digest)
+
+    def _names(self, column: Column[str], digest: str) -> bool:
+        query = select(jobs.c.id).where(column == digest).limit(1)
         with self.reading() as connection:
             return connection.execute(query).first() is not None

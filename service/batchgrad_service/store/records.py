@@ -26,6 +26,7 @@ class JobInputs:
     dataset_digest: str
     validation_digest: str | None
     initial_parameters: str | None
+    code: str | None
     request_id: str | None
     attempt: int
     lengthened_step: int | None = None

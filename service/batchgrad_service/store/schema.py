@@ -57,6 +57,7 @@ jobs = Table(
     Column("dataset_digest", String(80), nullable=False, index=True),
     Column("validation_digest", String(80), index=True),  # of another dataset to validate on
     Column("initial_parameters", String(80)),
+    Column("code", String(80)),  # an uploaded zip file with a PyTorch task
     Column("request_id", String(64)),  # of the request that submitted the job
     Column("warnings", JSON, nullable=False),
     Column("attempts", Integer, nullable=False),

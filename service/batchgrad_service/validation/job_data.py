@@ -16,9 +16,10 @@ class StoredData:
 
 @dataclass(frozen=True)
 class JobData(StoredData):
-    """A job's dataset, and the other one that it validates on, if its spec names one."""
+    """A job's dataset, the other one that it validates on, and its code, if its spec names them."""
 
     validation: StoredData | None = None
+    code: Path | None = None
 
     @property
     def bytes(self) -> int:

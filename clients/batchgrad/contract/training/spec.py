@@ -232,8 +232,9 @@ class JobSpec(Wire):
                     "remove num_gpus, or give the model in PyTorch."
                 )
             return self
-        for key in _INSTEAD.keys() & self.model_fields_set:
-            raise ValueError(f"a PyTorch task takes its inputs as they are: {_INSTEAD[key]}")
+        for key, instead in _INSTEAD.items():
+            if getattr(self, key):
+                raise ValueError(f"a PyTorch task takes its inputs as they are: {instead}")
         return self
 
     @model_validator(mode="after")

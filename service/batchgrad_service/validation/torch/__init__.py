@@ -1,0 +1,1 @@
+"""Checks of a job whose model is a PyTorch task."""
