@@ -4,6 +4,7 @@ n examples of a microbatch, w_n their weights, g_n the gradient of example n, a 
 δ the error at its output, of the unweighted Σℓ_n. T: whatever positions an example has.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,16 +40,25 @@ class Layout(NamedTuple):
         x = x.unflatten(axis, split).movedim(axis + self.strided, 0)
         return x.reshape(n, -1, *last)
 
+    def first(self, x: Tensor, n: int) -> Tensor:
+        """Examples first: x as (n, *shape of one example), m in the place of the examples' axis."""
+        if self.axis == 0 and not self.strided:
+            return x.unflatten(0, (n, -1))
+        split = (-1, n) if self.strided else (n, -1)
+        return x.unflatten(self.axis, split).movedim(self.axis + self.strided, 0)
+
 
 @dataclass(slots=True)
 class Arguments:
     """The arguments of a call: its input, its parameters by role ("weight", "bias"), the rest.
 
+    A call without an input that differs between examples, as p.expand(n, …), has none.
+
     `parameters` holds every tensor in such a role, trainable or not; a role that is None is left
     out. `saved` is the kind's own: what `run` keeps for `gradients`.
     """
 
-    inputs: Tensor
+    inputs: Any
     parameters: dict[str, Tensor]
     options: tuple[Any, ...] = ()
     saved: tuple[Any, ...] = ()
@@ -61,12 +71,16 @@ class Gradients(ABC):
     """Of the parameter."""
 
     @abstractmethod
+    def __len__(self) -> int:
+        """Number of examples, n."""
+
+    @abstractmethod
     def sums(self, weights: Tensor | None) -> Tensor:
         """Σ w_n g_n in the parameter's shape; without `weights` (n,) each is 1."""
 
     @abstractmethod
-    def each(self, rows: slice) -> Tensor:
-        """g_n of the examples in `rows`, (k, *shape)."""
+    def each(self, rows: slice | Tensor) -> Tensor:
+        """g_n of the examples in `rows`, a range or numbers (k,): (k, *shape)."""
 
     @abstractmethod
     def squared_norms(self) -> Tensor:
@@ -82,6 +96,10 @@ class Gradients(ABC):
         Norms of a parameter that is used several times are those of the sum of its uses.
         """
         return self if not others else None
+
+    def row_bytes(self) -> int:
+        """Bytes of one g_n."""
+        return 8 * math.prod(self.shape)
 
 
 class Kind(ABC):
@@ -116,10 +134,21 @@ class Kind(ABC):
         `layout` says where the examples lie in the result.
         """
 
+    def held(self, arguments: Arguments) -> list[Tensor]:
+        """Tensors that `gradients` needs as they are now, not changed in place later."""
+        return [] if arguments.inputs is None else [arguments.inputs]
+
     def kept(self, arguments: Arguments, result: Tensor) -> int:
         """Number of last axes of the result among which the examples' axis may not be."""
-        del arguments
         return result.dim() - 1
+
+    def mean_inputs(
+        self, arguments: Arguments, layout: Layout, n: int, weights: Tensor | None
+    ) -> Tensor | None:
+        """Σ w_n a_n in the shape of one example's input; None: the call has no such mean."""
+        if arguments.inputs is None:
+            return None
+        return weighted_sum(layout.first(arguments.inputs, n), weights)
 
 
 class Formed(Gradients):
@@ -128,13 +157,14 @@ class Formed(Gradients):
     def __init__(self, rows: Tensor) -> None:
         self.rows, self.shape = rows, tuple(rows.shape[1:])
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def sums(self, weights: Tensor | None) -> Tensor:
         """Σ w_n g_n."""
-        if weights is None:
-            return self.rows.sum(0)
-        return (weights @ self.rows.flatten(1)).view(self.shape)
+        return weighted_sum(self.rows, weights)
 
-    def each(self, rows: slice) -> Tensor:
+    def each(self, rows: slice | Tensor) -> Tensor:
         """g_n."""
         return self.rows[rows]
 
@@ -155,6 +185,13 @@ class Formed(Gradients):
 def squared(rows: Tensor) -> Tensor:
     """‖x_n‖² of (n, …), in float64."""
     return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64).square()
+
+
+def weighted_sum(x: Tensor, weights: Tensor | None) -> Tensor:
+    """Σ w_n x_n of (n, …)."""
+    if weights is None:
+        return x.sum(0)
+    return (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
 
 
 def weighted(x: Tensor, weights: Tensor | None) -> Tensor:

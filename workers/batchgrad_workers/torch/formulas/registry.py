@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from batchgrad_workers.torch.formulas.base import Kind
+from batchgrad_workers.torch.formulas.broadcast import Broadcast, Expand
 from batchgrad_workers.torch.formulas.conv import Convolution
+from batchgrad_workers.torch.formulas.embedding import Embedding
+from batchgrad_workers.torch.formulas.linear import AddMm, LeftProduct, Linear, RightProduct
 from batchgrad_workers.torch.formulas.normalization import (
     FixedBatchNorm,
     GroupNorm,
@@ -14,6 +17,13 @@ from batchgrad_workers.torch.formulas.normalization import (
 )
 
 KINDS: tuple[Kind, ...] = (
+    Linear(),
+    AddMm(),
+    RightProduct(),
+    LeftProduct(),
+    Embedding(),
+    Broadcast(),
+    Expand(),
     Convolution(),
     LayerNorm(),
     RMSNorm(),
@@ -21,7 +31,6 @@ KINDS: tuple[Kind, ...] = (
     InstanceNorm(),
     FixedBatchNorm(),
 )
-"""One line for each kind."""
 
 BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
 

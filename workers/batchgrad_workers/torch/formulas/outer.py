@@ -1,0 +1,105 @@
+"""Gradients of a weight that is multiplied at T positions: g_n = Σ_t δ_nt a_ntᵀ.
+
+‖g_n‖² is ⟨a aᵀ, δ δᵀ⟩ of two Gram matrices, T² numbers each (Li et al. 2022, Bu et al. 2022), or
+that of g_n, formed, o·i numbers. Where the terms of the Gram sum cancel, g_n is formed.
+"""
+
+import torch
+from torch import Tensor
+
+from batchgrad_workers.torch.formulas.base import Gradients, chunks, squared, weighted
+
+CANCELLING = 0.4
+"""A Gram sum below ε^0.4 of the bound of its terms has lost too many digits."""
+
+
+class Outer(Gradients):
+    """Σ_t δ_nt a_ntᵀ from inputs (n, T, i) and errors (n, T, o), in the shape (o, i)."""
+
+    def __init__(self, inputs: Tensor, errors: Tensor) -> None:
+        self.inputs, self.errors = inputs, errors
+        self.shape = (errors.shape[2], inputs.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def sums(self, weights: Tensor | None) -> Tensor:
+        """Σ (w ∘ δ)ᵀ a over n·T."""
+        inputs, errors = self.inputs, self.errors
+        if self.shape[0] <= self.shape[1]:
+            errors = weighted(errors, weights)
+        else:
+            inputs = weighted(inputs, weights)
+        return errors.reshape(-1, self.shape[0]).t() @ inputs.reshape(-1, self.shape[1])
+
+    def each(self, rows: slice | Tensor) -> Tensor:
+        """g_n."""
+        return self.errors[rows].mT @ self.inputs[rows]
+
+    def squared_norms(self) -> Tensor:
+        """By the way that holds fewer numbers."""
+        n, positions, _ = self.inputs.shape
+        if positions == 1:
+            return squared(self.inputs) * squared(self.errors)
+        if self._by_gram():
+            found = self._gram()
+            lost = found.isnan().nonzero().flatten()
+            for run in chunks(len(lost), self._bytes()):
+                found[lost[run]] = squared(self.each(lost[run]))
+            return found
+        return torch.cat([squared(self.each(run)) for run in chunks(n, self._bytes())])
+
+    def sums_and_squared_norms(self, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """From g_n formed once, where that serves for both."""
+        n, positions, _ = self.inputs.shape
+        if positions == 1 or self._by_gram():
+            return self.sums(weights), self.squared_norms()
+        total = self.inputs.new_zeros(self.shape)
+        norms = []
+        for run in chunks(n, self._bytes()):
+            formed = self.each(run)
+            norms.append(squared(formed))
+            if weights is None:
+                total += formed.sum(0)
+            else:
+                total.view(-1).addmv_(formed.flatten(1).t(), weights[run])
+        return total, torch.cat(norms)
+
+    def join(self, others: list[Gradients]) -> Gradients | None:
+        """One after another along T."""
+        if not others:
+            return self
+        uses = [self, *others]
+        return Outer(
+            torch.cat([use.inputs for use in uses if isinstance(use, Outer)], 1),
+            torch.cat([use.errors for use in uses if isinstance(use, Outer)], 1),
+        )
+
+    def _by_gram(self) -> bool:
+        return 2 * self.inputs.shape[1] ** 2 < self.shape[0] * self.shape[1]
+
+    def _bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.inputs.element_size()
+
+    def _gram(self) -> Tensor:
+        """⟨a aᵀ, δ δᵀ⟩ (n,); NaN where its terms cancel or are out of range."""
+        n, positions, _ = self.inputs.shape
+        found = []
+        for run in chunks(n, 2 * positions**2 * self.inputs.element_size()):
+            inputs, errors = self.inputs[run], self.errors[run]
+            product = inputs @ inputs.mT
+            product *= errors @ errors.mT
+            total = product.sum((1, 2), dtype=torch.float64)
+            bound = product.diagonal(dim1=1, dim2=2).double().clamp(min=0).sqrt().sum(1).square()
+            least = torch.finfo(inputs.dtype).eps ** CANCELLING * bound
+            usable = (
+                (total > least) & torch.isfinite(total) & (bound > least.new_tensor(_least(inputs)))
+            )
+            silent = ~(errors.flatten(1).any(1) & inputs.flatten(1).any(1))
+            found.append(torch.where(usable, total, torch.where(silent, 0.0, torch.nan)))
+        return torch.cat(found)
+
+
+def _least(x: Tensor) -> float:
+    """Squares of numbers below √ of this have lost digits."""
+    return float(torch.finfo(x.dtype).tiny) * 1e8

@@ -1,0 +1,83 @@
+"""Calls of a module that touch trainable parameters, and how each is treated: a Trace."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+MADE = "made"
+"""From parameters alone: its result stands for them in later calls."""
+
+OTHER = "other"
+"""Without formulas: it runs as it is."""
+
+
+class OtherCalls(Exception):
+    """The calls of a microbatch differ from those of the Trace: compute it one by one."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that touches trainable parameters.
+
+    `kind` names a Kind, or is MADE or OTHER. `parameters` gives, by role, the parameters of which
+    gradients come from this call; several where a tensor is made of them. The examples lie along
+    `axis` of the result, as Layout says. `output_shape` is that of the result of one example alone,
+    and `input_shape` that of its mean input; None: it has none.
+    """
+
+    name: str
+    function: str
+    kind: str
+    parameters: dict[str, tuple[str, ...]]
+    axis: int = 0
+    strided: bool = False
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The calls that touch trainable parameters, in order, and the parameters they do not cover.
+
+    `uncovered` have gradients by autograd alone, through `fallback`: "vmap" or "loop".
+    """
+
+    calls: tuple[Call, ...]
+    uncovered: tuple[str, ...]
+    fallback: str
+
+    def without(self, names: set[str]) -> "Trace":
+        """The trace with these parameters uncovered too."""
+        calls = []
+        for call in self.calls:
+            kept = {
+                role: tuple(name for name in covered if name not in names)
+                for role, covered in call.parameters.items()
+            }
+            kept = {role: covered for role, covered in kept.items() if covered}
+            kind = call.kind if kept or call.kind == MADE else OTHER
+            calls.append(replace(call, kind=kind, parameters=kept))
+        return replace(self, calls=tuple(calls), uncovered=(*self.uncovered, *sorted(names)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Trace":
+        """From plain values, with lists in place of tuples."""
+        calls = tuple(
+            Call(
+                **{
+                    **call,
+                    "parameters": {k: tuple(v) for k, v in call["parameters"].items()},
+                    "input_shape": _shape(call["input_shape"]),
+                    "output_shape": tuple(call["output_shape"]),
+                }
+            )
+            for call in values["calls"]
+        )
+        return cls(calls, tuple(values["uncovered"]), values["fallback"])
+
+
+def _shape(sizes: Any) -> tuple[int, ...] | None:
+    return None if sizes is None else tuple(sizes)

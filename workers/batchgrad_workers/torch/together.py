@@ -1,0 +1,220 @@
+"""Per-example gradients of a whole microbatch in one forward and one backward pass.
+
+Calls run with their parameters cut, and their inputs a and errors δ are tapped. From these come
+the sum of gradients, clipped ones too, and each gradient's norm, without N x P numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from batchgrad_workers.torch import fallbacks, one_by_one
+from batchgrad_workers.torch.formulas.base import Formed, Gradients, Layout, weighted_sum
+from batchgrad_workers.torch.formulas.joined import joined
+from batchgrad_workers.torch.formulas.outer import CANCELLING
+from batchgrad_workers.torch.replica import Batch, Replica, Sums
+from batchgrad_workers.torch.tapping.calls import Call, OtherCalls, Trace
+from batchgrad_workers.torch.tapping.mode import Tap, Tapping
+from batchgrad_workers.torch.tapping.tracing import calls_of, perturbed
+from batchgrad_workers.torch.tapping.values import Value, pulled
+
+CHECKED = 4
+"""Examples whose gradients are checked against the definition when a trace is made."""
+
+LEAST = 1e-280
+"""Squared norms below this, or not finite, are computed again from g_n."""
+
+
+def trace(replica: Replica, batch: Batch) -> Trace:
+    """How the gradients of such batches are computed, from two real examples or more.
+
+    Raises:
+        OtherCalls: Another number of examples makes other calls.
+    """
+    with perturbed(replica):
+        calls, uncovered = calls_of(replica, batch)
+        found = Trace(calls, uncovered, fallbacks.LOOP)
+        wrong = _wrong(replica, _start(batch), found)
+        found = found.without(wrong) if wrong else found
+        return replace(found, fallback=fallbacks.choose(replica, batch, found.uncovered))
+
+
+def _start(batch: Batch) -> Batch:
+    """Its first CHECKED examples."""
+    return Batch(
+        {name: array[:CHECKED] for name, array in batch.arrays.items()},
+        batch.weights[:CHECKED],
+        None if batch.keys is None else batch.keys[:CHECKED],
+    )
+
+
+def _wrong(replica: Replica, batch: Batch, trace: Trace) -> set[str]:
+    """Parameters whose g_n are not those of the definition.
+
+    As in a task whose loss holds slopes of the module: they reach parameters around their calls.
+    """
+    found, expected = each(replica, batch, trace), one_by_one.each(replica, batch)
+    share = torch.finfo(replica.dtype).eps ** CANCELLING
+    whole = one_by_one.norm(expected)
+    wrong = set()
+    for name, own in expected.items():
+        length = torch.linalg.vector_norm(own, dtype=torch.float64)
+        distance = torch.linalg.vector_norm(found[name] - own, dtype=torch.float64)
+        if torch.isfinite(length) and not distance <= share * length + share**2 * whole:
+            wrong.add(name)
+    return wrong - set(trace.uncovered)
+
+
+def sums(
+    replica: Replica, batch: Batch, trace: Trace, *, clip: float | None = None, means: bool = False
+) -> Sums:
+    """Σ w_n g_n of a microbatch, each loss and each ‖g_n‖; with `clip` C, of clipped gradients.
+
+    With `means`, also Σ w_n a_n and Σ w_n δ_n of each call of the trace that has formulas, one
+    after another: first those of the inputs, if the call has an input shape.
+
+    Raises:
+        OtherCalls: This microbatch makes other calls than the traced one.
+    """
+    found = _Pass(replica, batch, trace)
+    weights = None if bool((batch.weights == 1).all()) else batch.weights
+    with torch.no_grad():
+        if clip is None:
+            gradients, norms = found.sums_and_norms(weights)
+        else:
+            norms = found.norms()
+            factors = batch.weights * torch.clamp(clip / norms, max=1.0).to(batch.weights.dtype)
+            gradients = found.sums(factors)
+        flat = found.means(weights) if means else None
+    return Sums(gradients, found.losses, norms, flat)
+
+
+def each(replica: Replica, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+    """g_n of every example by parameter, (n, *shape). N x P numbers: for few examples."""
+    with torch.no_grad():
+        return _Pass(replica, batch, trace).each(slice(None))
+
+
+class _Pass:
+    """The taps of a forward and a backward pass, and the gradients that they give."""
+
+    def __init__(self, replica: Replica, batch: Batch, trace: Trace) -> None:
+        self.replica, self.n = replica, len(batch)
+        mode = Tapping(replica, trace.calls)
+        with torch.enable_grad():
+            with mode:
+                losses = replica.losses(batch)
+            if mode.place != len(trace.calls):
+                missing = trace.calls[mode.place]
+                raise OtherCalls(f"{missing.function} of {missing.name} was not called.")
+            self.taps = mode.taps
+            self.errors = _backward(losses, self.taps, replica, trace.uncovered)
+            rest = {}
+            if trace.uncovered:
+                rest = fallbacks.each(replica, batch, trace.uncovered, trace.fallback)
+        self.losses = losses.detach()
+        self.uses: dict[str, list[Gradients]] = {name: [] for name in replica.trainable}
+        for name, rows in rest.items():
+            self.uses[name].append(Formed(rows))
+        self._collect()
+        self.whole = {name: joined(uses) for name, uses in self.uses.items() if uses}
+
+    def _collect(self) -> None:
+        """The uses of each parameter; those of a tensor made of parameters are joined first."""
+        made: dict[int, tuple[Value, tuple[str, ...], list[Gradients]]] = {}
+        for tap, error in zip(self.taps, self.errors, strict=True):
+            if error is None:
+                continue
+            tap.check()
+            layout = Layout(tap.call.axis, tap.call.strided)
+            for role, names in tap.call.parameters.items():
+                value = tap.values[role]
+                own = tap.kind.gradients(tap.arguments, role, error, layout, self.n)
+                if value.made:
+                    made.setdefault(id(value), (value, names, []))[2].append(own)
+                else:
+                    self.uses[names[0]].append(own)
+        for value, names, uses in made.values():
+            inner = joined(uses)
+            for name in names:
+                parameter = self.replica.trainable[name]
+                self.uses[name].append(pulled(inner, value.tensor, parameter))
+
+    def sums_and_norms(self, weights: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        gradients, squares = {}, torch.zeros(self.n, dtype=torch.float64)
+        for name, parameter in self.replica.trainable.items():
+            own = self.whole.get(name)
+            if own is None:
+                gradients[name] = torch.zeros_like(parameter)
+                continue
+            gradients[name], square = own.sums_and_squared_norms(weights)
+            squares += square
+        return gradients, self._root(squares)
+
+    def sums(self, weights: Tensor | None) -> dict[str, Tensor]:
+        return {
+            name: self.whole[name].sums(weights)
+            if name in self.whole
+            else torch.zeros_like(parameter)
+            for name, parameter in self.replica.trainable.items()
+        }
+
+    def norms(self) -> Tensor:
+        squares = torch.zeros(self.n, dtype=torch.float64)
+        for own in self.whole.values():
+            squares += own.squared_norms()
+        return self._root(squares)
+
+    def _root(self, squares: Tensor) -> Tensor:
+        """‖g_n‖; where the squares left the range, from g_n."""
+        norms = squares.sqrt()
+        usable = (squares > LEAST) & torch.isfinite(squares)
+        if not bool(usable.all()):
+            for n in (~usable).nonzero().flatten().tolist():
+                norms[n] = one_by_one.norm(self.each(slice(n, n + 1)))
+        return norms
+
+    def each(self, rows: slice) -> dict[str, Tensor]:
+        count = len(range(*rows.indices(self.n)))
+        return {
+            name: self.whole[name].each(rows)
+            if name in self.whole
+            else parameter.new_zeros(count, *parameter.shape)
+            for name, parameter in self.replica.trainable.items()
+        }
+
+    def means(self, weights: Tensor | None) -> Tensor:
+        parts = []
+        for tap, error in zip(self.taps, self.errors, strict=True):
+            call = tap.call
+            layout = Layout(call.axis, call.strided)
+            if call.input_shape is not None:
+                mean = tap.kind.mean_inputs(tap.arguments, layout, self.n, weights)
+                parts.append(_present(mean, call).reshape(-1))
+            own = self.losses.new_zeros(tap.shape) if error is None else error
+            parts.append(weighted_sum(layout.first(own, self.n), weights).reshape(-1))
+        return torch.cat(parts) if parts else self.losses.new_zeros(0)
+
+
+def _backward(
+    losses: Tensor, taps: list[Tap], replica: Replica, uncovered: tuple[str, ...]
+) -> Sequence[Tensor | None]:
+    """δ of each tap; None: the loss does not depend on it."""
+    if not taps or not losses.requires_grad:
+        return [None] * len(taps)
+    covered = [each for name, each in replica.trainable.items() if name not in uncovered]
+    inputs = [tap.edge for tap in taps] + covered
+    found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
+    names = [name for name in replica.trainable if name not in uncovered]
+    for name, own in zip(names, found[len(taps) :], strict=True):
+        if own is not None:
+            raise OtherCalls(f"{name} has a use that it had not in the trace.")
+    return found[: len(taps)]
+
+
+def _present(mean: Tensor | None, call: Call) -> Tensor:
+    if mean is None:
+        raise OtherCalls(f"{call.name} has no mean input, and in the trace it had one.")
+    return mean
