@@ -94,7 +94,7 @@ def sums(
 def each(replica: Replica, batch: Batch, trace: Trace) -> dict[str, Tensor]:
     """g_n of every example by parameter, (n, *shape). N x P numbers: for few examples."""
     with torch.no_grad():
-        return _Pass(replica, batch, trace).each(slice(None))
+        return _Pass(replica, batch, trace).each(slice(0, len(batch)))
 
 
 class _Pass:
@@ -177,7 +177,7 @@ class _Pass:
         return norms
 
     def each(self, rows: slice) -> dict[str, Tensor]:
-        count = len(range(*rows.indices(self.n)))
+        count = rows.stop - rows.start
         return {
             name: self.whole[name].each(rows)
             if name in self.whole

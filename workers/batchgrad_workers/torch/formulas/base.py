@@ -79,8 +79,8 @@ class Gradients(ABC):
         """Σ w_n g_n in the parameter's shape; without `weights` (n,) each is 1."""
 
     @abstractmethod
-    def each(self, rows: slice | Tensor) -> Tensor:
-        """g_n of the examples in `rows`, a range or numbers (k,): (k, *shape)."""
+    def each(self, rows: slice) -> Tensor:
+        """g_n of the examples in `rows`, from a start to an end: (k, *shape)."""
 
     @abstractmethod
     def squared_norms(self) -> Tensor:
@@ -164,7 +164,7 @@ class Formed(Gradients):
         """Σ w_n g_n."""
         return weighted_sum(self.rows, weights)
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """g_n."""
         return self.rows[rows]
 

@@ -50,6 +50,9 @@ class OfWeight(Gradients):
         self.uses, self.shape, self.n = uses, shape, n
         self._kept: Tensor | None = None
 
+    def __len__(self) -> int:
+        return self.n
+
     def sums(self, weights: Tensor | None) -> Tensor:
         """Σ w_n g_n, from g_n where they are at hand, else from w_n δ_n."""
         if self._kept is not None:

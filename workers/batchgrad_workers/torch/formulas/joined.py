@@ -43,7 +43,7 @@ class Several(Gradients):
             total = total + use.sums(weights)
         return total
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """Σ over the uses."""
         first, *others = self.uses
         total = first.each(rows)
@@ -73,6 +73,6 @@ class Tied(Several):
         bound = (head.sqrt() + table.sqrt()).square() + cross.abs().sum((1, 2), dtype=torch.float64)
         kept = total > torch.finfo(outer.inputs.dtype).eps ** CANCELLING * bound
         lost = (~kept & (bound != 0)).nonzero().flatten()
-        for run in chunks(len(lost), self.row_bytes()):
-            total[lost[run]] = squared(self.each(lost[run]))
+        for n in lost.tolist():
+            total[n : n + 1] = squared(self.each(slice(n, n + 1)))
         return total

@@ -31,7 +31,7 @@ class Scatter(Gradients):
         total = errors.new_zeros(self._flat).index_add_(0, self.ids.reshape(-1), errors)
         return total.view(self.shape)
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """g_n."""
         ids, errors = self.ids[rows], self.errors[rows]
         found = errors.new_zeros(len(ids), *self._flat)

@@ -39,7 +39,7 @@ class Pulled(Gradients):
         """The pull-back of the sum, which is linear."""
         return self._pull(self.inner.sums(weights))
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """Row by row."""
         return torch.stack([self._pull(row) for row in self.inner.each(rows)])
 
@@ -75,7 +75,7 @@ class Viewed(Gradients):
         self._places(total).copy_(self.inner.sums(weights))
         return total
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """g_n in the places of the view."""
         found = []
         for row in self.inner.each(rows):
@@ -127,7 +127,7 @@ class Disjoint(Gradients):
         first, *others = (view.sums(weights) for view in self.views)
         return sum(others, first)
 
-    def each(self, rows: slice | Tensor) -> Tensor:
+    def each(self, rows: slice) -> Tensor:
         """Σ over the views."""
         first, *others = (view.each(rows) for view in self.views)
         return sum(others, first)
