@@ -19,7 +19,8 @@ REQUESTS = """
     ValidationMetric WorkerRange
 """
 ANSWERS = """
-    BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput Encoding
+    ArrayInfo BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput
+    Encoding
     Evaluation Event EventType
     ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobRow
     JobStatus

@@ -152,6 +152,7 @@ def test_an_examples_input_is_returned(bench: Bench) -> None:
         "target": 1,
         "class_name": None,
         "id": None,
+        "arrays": {},
     }
     problem(bench.http.get(url, params={"format": "png"}), 422)
     assert "0 to 9" in problem(bench.http.get(f"/v1/jobs/{job_id}/examples/10"), 404)["detail"]

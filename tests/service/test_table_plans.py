@@ -9,7 +9,7 @@ import pytest
 
 from batchgrad.contract import Dataset, JobSpec, Plan
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.job_data import JobData, StoredData
+from batchgrad_service.validation.job_data import JobData, StoredData, layers_shape
 from batchgrad_service.validation.plan import plan
 from batchgrad_service.validation.validation_dataset import check_validation_dataset
 from batchgrad_workers.nn.network import Network
@@ -154,7 +154,7 @@ def test_a_table_of_numbers_does_not_validate_on_classes(tmp_path: Path) -> None
             spec,
             numbers,
             StoredData(classes, tmp_path / "d"),
-            Network(spec.model, tuple(numbers.input_shape)),
+            Network(spec.model, layers_shape(numbers)),
         )
 
 

@@ -42,7 +42,7 @@ def push(
             metavar="FILE",
             exists=True,
             help="CSV, TSV, JSON lines, Parquet, Arrow or npz file; a folder with a folder of "
-            "pictures for each class; or .npy files of inputs and targets.",
+            "pictures for each class, or of NAME.npy; or .npy files of inputs and targets.",
         ),
     ],
     *,

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from batchgrad.contract.wire import Answer
 
 __all__ = [
@@ -54,7 +56,8 @@ class ExampleInput(Answer):
     """One example of a dataset: nested lists of numbers, as they were pushed.
 
     Of a table, `input` are its stored numbers and codes; a gap is null. `class_name` is the name of
-    the class `target`, `id` the row's own name, where there are such.
+    the class `target`, `id` the row's own name, where there are such. `arrays` are the example's
+    rows of all other arrays; `input` and `target` are null in a dataset without them.
     """
 
     example: int
@@ -62,6 +65,7 @@ class ExampleInput(Answer):
     target: Any
     class_name: str | None = None
     id: str | None = None
+    arrays: dict[str, Any] = Field(default={})
 
 
 class Ledger(Answer):

@@ -13,6 +13,7 @@ from batchgrad.contract.wire import Answer, Origin
 
 __all__ = [
     "EXAMPLE_NORM_BOUNDS",
+    "ArrayInfo",
     "BestEvaluation",
     "Checkpoint",
     "Dataset",
@@ -258,24 +259,36 @@ class Plan(Answer):
     )
 
 
+class ArrayInfo(Answer):
+    """An array of a dataset: its name, numpy's name of its type, and its shape (n, …)."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+
+
 class Dataset(Answer):
     """A dataset; `digest` identifies its content.
 
-    `input_shape` is of a network's inputs: of a table, the number of inputs into which its columns
-    are encoded.
+    `arrays` are those that a model may see, `inputs` and `targets` too. `input_shape` is of a
+    network's inputs: of a table, the number of inputs into which its columns are encoded.
+    `input_shape` and `input_dtype` are null without an array `inputs`, and `target_kind` is null
+    if a network of layers cannot be trained on the dataset: without `inputs` or `targets`, or if
+    targets are neither classes (n,) nor numbers (n,) or (n, out).
     """
 
     name: str
     digest: str
     examples: int
-    input_shape: list[int]
-    input_dtype: str
-    target_kind: Literal["classes", "values"]
+    input_shape: list[int] | None
+    input_dtype: str | None
+    target_kind: Literal["classes", "values"] | None
     classes: int | None
     weighted: bool
     bytes: int
     created_at: datetime
     table: Table | None = None
+    arrays: list[ArrayInfo] = Field(default=[])
 
 
 class Version(Answer):

@@ -12,14 +12,14 @@ from batchgrad.contract.operations import PICTURE_SUFFIXES
 from batchgrad.data.source import Source, temporary_file
 from batchgrad.errors import FileFailed, InvalidArgument
 
-ARRAYS = ("inputs", "targets", "weights", "units")
+ARRAYS = ("inputs", "targets", "weights", "units", "split")
 _PIECE_BYTES = 2**20
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
 def from_path(path: Path, *, of_inputs: bool = False) -> Iterator[Source]:
-    """A file, or a folder of pictures: a folder for each class.
+    """A file, a folder of NAME.npy, or a folder of pictures: a folder for each class.
 
     With `of_inputs` also a .npy file of inputs, a picture, or pictures in no folders of classes.
 
@@ -30,8 +30,8 @@ def from_path(path: Path, *, of_inputs: bool = False) -> Iterator[Source]:
     suffix = path.suffix.lower()
     if suffix == ".npy" and not of_inputs:
         raise InvalidArgument(
-            f"{path} holds one array: give a pair of files, inputs and targets, or an npz: "
-            f"numpy.savez('data.npz', inputs=…, targets=…)."
+            f"{path} holds one array: give a pair of files, inputs and targets, a folder of .npy "
+            "files, or an npz: numpy.savez('data.npz', inputs=…, targets=…)."
         )
     if suffix == ".npy":
         with from_npy_files([path]) as source:
@@ -39,7 +39,12 @@ def from_path(path: Path, *, of_inputs: bool = False) -> Iterator[Source]:
         return
     with _readable(path):
         is_folder = path.is_dir()
-    if is_folder or (of_inputs and suffix in PICTURE_SUFFIXES):
+    if is_folder and not of_inputs and (arrays := sorted(path.glob("*.npy"))):
+        with temporary_file() as file:
+            with _readable(path):
+                pack(file, {array.name: array for array in arrays})
+            yield Source(file, "arrays.npz", "npz")
+    elif is_folder or (of_inputs and suffix in PICTURE_SUFFIXES):
         with temporary_file() as file:
             with _readable(path):
                 members = _pictures(path, in_classes=not of_inputs) if is_folder else None

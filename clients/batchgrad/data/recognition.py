@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from typing import Any
 
-from batchgrad.data.arrays import from_arrays
+from batchgrad.data.arrays import are_arrays, from_arrays
 from batchgrad.data.bunches import from_bunch
 from batchgrad.data.frames import from_arrow, from_hugging_face, from_pandas, from_polars
+from batchgrad.data.padding import Pad, padded
 from batchgrad.data.paths import ARRAYS, from_npy_files, from_path
 from batchgrad.data.source import Source
 from batchgrad.errors import InvalidArgument
@@ -25,8 +26,8 @@ ADAPTERS: Mapping[str, Callable[[Any], AbstractContextManager[Source]]] = {
 
 _ARRAYS = frozenset({"numpy", "torch"})
 _KINDS = (
-    "a path, the bytes of an npz, arrays (inputs, targets), or a data frame of pandas or polars, "
-    "an Arrow table, a scikit-learn bunch or a Hugging Face dataset"
+    "a path, the bytes of an npz, arrays (inputs, targets) or {name: array}, or a data frame of "
+    "pandas or polars, an Arrow table, a scikit-learn bunch or a Hugging Face dataset"
 )
 
 
@@ -49,7 +50,7 @@ def open_source(data: Any) -> AbstractContextManager[Source]:
         raise InvalidArgument(
             f"data is an open {type(data).__name__}; expected a path, or the bytes: data.read()."
         )
-    if isinstance(data, Mapping) and data and set(data) <= set(ARRAYS):
+    if isinstance(data, Mapping) and data and (set(data) <= set(ARRAYS) or are_arrays(data)):
         return from_arrays(data)
     data = getattr(data, "tensors", data)  # of torch's TensorDataset
     if isinstance(data, tuple | list) and len(data) in {2, 3}:
@@ -59,6 +60,25 @@ def open_source(data: Any) -> AbstractContextManager[Source]:
     hint = _hint(data, packages)
     kind = "None" if data is None else f"a {type(data).__name__}"
     raise InvalidArgument(f"data is {kind}; expected {_KINDS}{hint}.")
+
+
+def open_padded(data: Any, pad: Pad) -> AbstractContextManager[Source]:
+    """The file to send for arrays by name, of which those with rows of many lengths are padded.
+
+    Raises:
+        InvalidArgument: `data` are no arrays by name, or cannot be padded so.
+    """
+    if not isinstance(pad, bool | Mapping):
+        raise InvalidArgument(
+            f"pad is {pad!r:.100}; expected True, or a value for each array that pads with "
+            "another than 0: pad={'input_ids': tokenizer.pad_token_id}."
+        )
+    if not isinstance(data, Mapping):
+        raise InvalidArgument(
+            f"pad is for arrays by name, and data is a {type(data).__name__}: give a mapping, as "
+            "in {'input_ids': rows, 'labels': rows}."
+        )
+    return from_arrays(data, lambda numpy, arrays: padded(numpy, arrays, pad))
 
 
 def _hint(data: Any, packages: set[str]) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from batchgrad.display import shortcut_table
 from batchgrad.display.numbers import (
+    NONE,
     best,
     counted,
     number,
@@ -140,6 +141,17 @@ def _workers(spec: "JobSpec") -> str:
             return f"{bounds.min} to {bounds.max} Ray workers, {threads}"
 
 
+def _inputs_and_targets(dataset: "Dataset") -> tuple[str, str]:
+    """What a network of layers sees; else how many arrays there are."""
+    if dataset.input_shape is None or dataset.target_kind is None:
+        return counted(len(dataset.arrays), "array"), NONE
+    classes = dataset.classes
+    return (
+        f"{dataset.input_dtype} {tuple(dataset.input_shape)}",
+        dataset.target_kind if classes is None else f"{classes} classes",
+    )
+
+
 def show_datasets(datasets: "list[Dataset]") -> None:
     """Print datasets, one in each row."""
     if not datasets:
@@ -151,8 +163,7 @@ def show_datasets(datasets: "list[Dataset]") -> None:
             [
                 x.name,
                 str(x.examples),
-                f"{x.input_dtype} {tuple(x.input_shape)}",
-                f"{x.classes} classes" if x.classes is not None else x.target_kind,
+                *_inputs_and_targets(x),
                 size(x.bytes),
                 short(x.digest),
             ]

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 from batchgrad import timeouts
 from batchgrad.contract import ColumnKind, Dataset, DateRule, FileFormat, MissingRule, Page
 from batchgrad.data.options import SMALL_BYTES, given, import_request, imported, is_small_npz
-from batchgrad.data.recognition import open_source
+from batchgrad.data.padding import Pad
+from batchgrad.data.recognition import open_padded, open_source
 from batchgrad.data.source import Source
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import dataset_path
@@ -48,6 +50,7 @@ class DatasetMethods(OperationMethods):
         day_first: bool | None = None,
         size: tuple[int, int] | None = None,
         mode: Literal["rgb", "gray"] | None = None,
+        pad: Pad = False,
         replace: bool = False,
         dry_run: bool = False,
         on_progress: OnProgress = no_progress,
@@ -56,9 +59,16 @@ class DatasetMethods(OperationMethods):
         """Store data under a name.
 
         `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, npz, a folder of pictures with a
-        folder for each class), a pair of paths of .npy files, a data frame of pandas or polars, an
-        Arrow table, a scikit-learn bunch, a Hugging Face dataset, arrays or tensors (inputs,
-        targets), or the bytes of an npz.
+        folder for each class, or of .npy files), a pair of paths of .npy files, a data frame of
+        pandas or polars, an Arrow table, a scikit-learn bunch, a Hugging Face dataset, arrays or
+        tensors (inputs, targets) or {name: array}, or the bytes of an npz.
+
+        A network of layers is trained on arrays `inputs` and `targets`, a PyTorch model on arrays
+        (n, …) of any names; `weights` and `units` keep their meaning. With `pad`, rows of
+        different lengths, as a tokenizer gives them, are padded at their ends to each array's
+        longest row: with 0, `labels` with -100, or with the values that `pad` names, as in
+        {"input_ids": tokenizer.pad_token_id}. If there are `input_ids` and no `attention_mask`,
+        it is added, with 1 for each of a row's own ids.
 
         The columns of a table are inputs, but for `target`, what is to be predicted, `weight`,
         `id`, `units` (whose rows belong together), `split` (which rows are for validation or
@@ -109,7 +119,8 @@ class DatasetMethods(OperationMethods):
             "dry_run": dry_run,
         }
         with ExitStack() as stack:
-            source = await self._session.call(lambda: stack.enter_context(open_source(data)))
+            opened = partial(open_padded, data, pad) if pad else partial(open_source, data)
+            source = await self._session.call(lambda: stack.enter_context(opened()))
             body = import_request(source, **options)
             if is_small_npz(source, body):
                 return await self._put_npz(path, source, replace=replace, timeout=timeout)

@@ -13,9 +13,10 @@ from batchgrad.contract import Dataset
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.npz import unpack
 from batchgrad_service.datasets.published import Published
-from batchgrad_service.datasets.validation import Content, inspect
+from batchgrad_service.datasets.validation import Content, inspect, listed
 from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.store import PutOutcome, Store, utc_now
+from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.system.durability import sync
 from batchgrad_workers.system.files import hex_of, new_name, remove, remove_temporaries
 
@@ -51,11 +52,16 @@ class Datasets:
     def clean(self) -> None:
         """At the service's start, remove what an interrupted upload or removal has left.
 
-        A complete content stays, even if the database does not know it (`batchgrad gc`).
+        A complete content stays, even if the database does not know it (`batchgrad gc`). The
+        arrays of contents that an older version has stored are listed.
         """
         with self._lock:
             remove_temporaries(self._uploads)
             remove_temporaries(self._contents)
+        for digest in self._store.contents_without_arrays():
+            directory = self.directory(digest)
+            if directory.is_dir():
+                self._store.list_arrays(digest, listed(StoredDataset.open(directory)))
 
     def clean_blobs(self) -> None:
         """Remove what was left in the blob store, which may take long."""

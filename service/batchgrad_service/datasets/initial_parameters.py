@@ -16,6 +16,7 @@ from batchgrad_service.datasets.downloads import choose
 from batchgrad_service.datasets.npz_parameters import as_safetensors
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import Store
+from batchgrad_service.validation.job_data import layers_shape
 from batchgrad_service.validation.shapes import build_network
 from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
 
@@ -69,7 +70,7 @@ class StoredParameters:
         """
         pointer, content = self._read(given)
         if given.npz is not None:
-            shape = tuple(dataset.input_shape)
+            shape = layers_shape(dataset)
             most = 8 * build_network(model, shape).size + _INPUT_BYTES * prod(shape)
             content = as_safetensors(pointer, content, max_bytes=most + _ROOM_BYTES)
         _check_fit(pointer, content, model, dataset)
@@ -139,8 +140,7 @@ class StoredParameters:
 
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:
     expected = {
-        each.name: tuple(each.shape)
-        for each in build_network(model, tuple(dataset.input_shape)).slices
+        each.name: tuple(each.shape) for each in build_network(model, layers_shape(dataset)).slices
     }
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]

@@ -31,11 +31,12 @@ class Header:
         return self.dtype.itemsize * prod(self.shape)
 
 
-def read_header(name: str, start: bytes) -> Header:
+def read_header(name: str, start: bytes, *, booleans: bool = False) -> Header:
     """Read the header of array `name`, whose file begins with `start` (MAX_HEADER_BYTES of it).
 
     Raises:
-        InvalidError: no header, a shape without numbers, or a dtype that is no number of 64 bits.
+        InvalidError: no header, a shape without numbers, or a dtype that is no number of 64 bits,
+            nor boolean if `booleans` are taken.
     """
     file = io.BytesIO(start)  # never the stream itself: a header may claim gigabytes
     try:
@@ -47,7 +48,7 @@ def read_header(name: str, start: bytes) -> Header:
             f"/{name}", f"{name} has no readable .npy header ({error!s:.200}); {REMEDY}."
         ) from error
     _check_shape(name, shape)
-    _check_dtype(name, dtype)
+    _check_dtype(name, dtype, "fiub" if booleans else "fiu")
     return Header(tuple(int(axis) for axis in shape), dtype, bool(fortran_order), file.tell())
 
 
@@ -72,8 +73,8 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_dtype(name: str, dtype: np.dtype[np.generic]) -> None:
-    numbers = dtype.kind in "fiu" and dtype.itemsize <= 8
+def _check_dtype(name: str, dtype: np.dtype[np.generic], kinds: str) -> None:
+    numbers = dtype.kind in kinds and dtype.itemsize <= 8
     if not numbers or dtype.hasobject or dtype.subdtype is not None:
         kind = "Python objects (pickled)" if dtype.hasobject else str(dtype)
         raise InvalidError.field(

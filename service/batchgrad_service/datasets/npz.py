@@ -1,8 +1,9 @@
 """Unpack an uploaded .npz without trusting a byte of it: no pickle, no surprise in size."""
 
 import os
+import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -18,13 +19,22 @@ from batchgrad_service.datasets.npy_headers import (
     write_header,
 )
 from batchgrad_service.problems import InvalidError, TooLargeError
+from batchgrad_workers.data.dataset import ARRAYS
 
-UPLOADED_ARRAYS = ("inputs", "targets", "weights", "units")
+Purpose = Literal["dataset", "evaluation", "prediction"]
+"""What a file of arrays is for. Only a dataset may have arrays of any names."""
+
+UPLOADED_ARRAYS = ("inputs", "targets", "weights", "units", "split")
+MAX_ARRAYS = 32
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_UNNAMED = re.compile(r"arr_\d+")
+"""What numpy.savez calls an array without a name."""
+
 _CHUNK_BYTES = 2**20
 _MAX_READ_BYTES = 4 * _CHUNK_BYTES
 
 
-def unpack(archive: Path, directory: Path, *, max_bytes: int, with_targets: bool = True) -> None:
+def unpack(archive: Path, directory: Path, *, max_bytes: int, purpose: Purpose = "dataset") -> None:
     """Write the arrays of `archive` to `directory` as C-order little-endian .npy files.
 
     Raises:
@@ -32,9 +42,8 @@ def unpack(archive: Path, directory: Path, *, max_bytes: int, with_targets: bool
         TooLargeError: the arrays hold more than `max_bytes` together.
         OSError: the disk does not take them.
     """
-    required = ("inputs", "targets") if with_targets else ("inputs",)
     with CarefulFile(archive, _MAX_READ_BYTES) as file, opened(file) as unzipped:
-        for name, member in _members(unzipped, max_bytes, required).items():
+        for name, member in _members(unzipped, max_bytes, purpose).items():
             _unpack_array(
                 name, pieces(unzipped, member), member.file_size, directory / f"{name}.npy"
             )
@@ -93,7 +102,7 @@ def members(
     return found
 
 
-def _check_name(name: str) -> None:
+def _check_known(name: str) -> None:
     if name not in UPLOADED_ARRAYS:
         raise InvalidError.field(
             "",
@@ -102,11 +111,35 @@ def _check_name(name: str) -> None:
         )
 
 
+def _check_name(name: str) -> None:
+    if name in UPLOADED_ARRAYS:
+        return
+    if not _NAME.fullmatch(name) or _UNNAMED.fullmatch(name):
+        raise InvalidError.field(
+            "",
+            f"The npz holds {name!r:.100}; expected a name of at most 64 letters, digits and _, "
+            "and no number first: name each array, as in numpy.savez(file, inputs=X, targets=y).",
+        )
+    if name in ARRAYS:
+        raise InvalidError.field(
+            f"/{name}",
+            f"The npz holds {name!r}, a name that the columns of tables have: rename the array.",
+        )
+
+
 def _members(
-    archive: zipfile.ZipFile, max_bytes: int, required: Sequence[str]
+    archive: zipfile.ZipFile, max_bytes: int, purpose: Purpose
 ) -> dict[str, zipfile.ZipInfo]:
-    found = members(archive, _check_name)
-    for name in required:
+    found = members(archive, _check_name if purpose == "dataset" else _check_known)
+    if len(found) > MAX_ARRAYS:
+        raise InvalidError.field(
+            "",
+            f"The npz holds {len(found)} arrays; expected at most {MAX_ARRAYS}: stack arrays of "
+            "one shape, numpy.stack(arrays, 1).",
+        )
+    others = sorted(found.keys() - {*UPLOADED_ARRAYS})
+    required = ("inputs",) if purpose == "prediction" else ("inputs", "targets")
+    for name in () if others else required:
         if name not in found:
             raise InvalidError.field(
                 f"/{name}", f"The npz holds {sorted(found) or 'nothing'}, not {name}; {REMEDY}."
@@ -117,12 +150,12 @@ def _members(
             f"The npz unpacks to {total} bytes, this service takes {max_bytes}: use fewer examples "
             "or a smaller dtype, or raise max_dataset_bytes."
         )
-    return {name: found[name] for name in UPLOADED_ARRAYS if name in found}
+    return {name: found[name] for name in (*UPLOADED_ARRAYS, *others) if name in found}
 
 
 def _unpack_array(name: str, pieces: Iterator[bytes], size_bytes: int, target: Path) -> None:
     start = next(pieces)
-    header = read_header(name, start)
+    header = read_header(name, start, booleans=name not in UPLOADED_ARRAYS)
     if header.offset_bytes + header.array_bytes != size_bytes:
         raise InvalidError.field(
             f"/{name}",

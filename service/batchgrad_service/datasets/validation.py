@@ -1,8 +1,10 @@
 """Check that a dataset's content can be trained on, and describe it.
 
 n example; inputs (n, …), targets classes (n,) or values (n,) or (n, out), weights (n,), units (n,).
+Where there are other arrays (n, …), inputs and targets may have any shape (n, …) too, or be absent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import Table
+from batchgrad.contract import ArrayInfo, Table
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.labels import negative_classes_hint
-from batchgrad_workers.data.dataset import StoredDataset, stored_arrays
+from batchgrad_workers.data.dataset import SPLIT_SETS, StoredDataset, stored_arrays
 from batchgrad_workers.digests import digest
 
 _CHUNK_NUMBERS = 2**18
@@ -28,7 +30,9 @@ _EACH = {
 }
 """What each example has of each array."""
 
+_SETS = ", ".join(f"{number} {name}" for number, name in enumerate(SPLIT_SETS))
 _Array = npt.NDArray[Any]
+TargetKind = Literal["classes", "values"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,14 @@ class Content:
 
     digest: str
     examples: int
-    input_shape: list[int]
-    input_dtype: str
-    target_kind: Literal["classes", "values"]
+    input_shape: list[int] | None
+    input_dtype: str | None
+    target_kind: TargetKind | None
     classes: int | None
     weighted: bool
     bytes: int
-    table: Table | None = None
+    table: Table | None
+    arrays: list[ArrayInfo]
 
 
 def inspect(directory: Path) -> Content:
@@ -54,49 +59,86 @@ def inspect(directory: Path) -> Content:
     """
     stored = StoredDataset.open(directory)
     arrays = stored_arrays(directory)
-    _check_rows({name: array for name, array in arrays.items() if name != "table"})
-    numbers = {"targets", "weights"} | ({"inputs"} if stored.table is None else set())
-    for name in arrays.keys() & numbers:  # in the columns of a table NaN is a gap
-        _refuse_non_finite(name, arrays[name])
-    classes = _count_classes(stored.targets)
+    inputs = stored.arrays.get("inputs")
+    for_layers = stored.arrays.keys() <= {"inputs", "targets"}
+    if for_layers:
+        _check_inputs(stored.inputs)
+    _check_rows(arrays, stored)
+    numbers = arrays.keys() - ({"inputs", "table"} if stored.table is not None else set())
+    for name in arrays:  # in the columns of a table NaN is a gap
+        if name in numbers:
+            _refuse_non_finite(name, arrays[name])
+    kind, classes = _layers_targets(stored, strict=for_layers)
     if stored.class_names is not None:
         classes = len(stored.class_names)
     if stored.weights is not None:
         _check_weights(stored.weights)
     if stored.units is not None:
         _check_units(stored.units)
+    if stored.split is not None:
+        _check_split(stored.split)
     return Content(
         digest=digest(arrays),
-        examples=len(stored.inputs),
-        input_shape=list(stored.input_shape),
-        input_dtype=stored.inputs.dtype.name,
-        target_kind="values" if classes is None else "classes",
+        examples=len(stored),
+        input_shape=None if inputs is None else list(stored.input_shape),
+        input_dtype=None if inputs is None else inputs.dtype.name,
+        target_kind=kind,
         classes=classes,
         weighted=stored.weights is not None,
         bytes=sum(array.nbytes for array in arrays.values()),
         table=stored.table or _names_alone(stored.class_names),
+        arrays=listed(stored),
     )
+
+
+def listed(stored: StoredDataset) -> list[ArrayInfo]:
+    """The arrays that a model may see."""
+    return [
+        ArrayInfo(name=name, dtype=array.dtype.name, shape=list(array.shape))
+        for name, array in stored.arrays.items()
+    ]
 
 
 def _names_alone(classes: list[str] | None) -> Table | None:
     return None if classes is None else Table(columns=[], classes=classes)
 
 
-def _check_rows(arrays: dict[str, _Array]) -> None:
-    inputs = arrays["inputs"]
+def _check_inputs(inputs: _Array) -> None:
     if inputs.ndim < 2:
         raise InvalidError.field(
             "/inputs",
             f"inputs has shape {list(inputs.shape)}; expected one row per example, (n, …): "
             "inputs.reshape(-1, 1) makes rows of single numbers.",
         )
-    for name, one in _EACH.items():
-        if name in arrays and len(arrays[name]) != len(inputs):
+
+
+def _check_rows(arrays: Mapping[str, _Array], stored: StoredDataset) -> None:
+    first = next(iter(stored.arrays))
+    for name, array in arrays.items():
+        if name != "table" and len(array) != len(stored):
+            shape = f" of shape {list(array.shape)}" if name not in _EACH else ""
             raise InvalidError.field(
                 f"/{name}",
-                f"{name} has {len(arrays[name])} rows, inputs has {len(inputs)}: each example "
-                f"needs {one}.",
+                f"{name}{shape} has {len(array)} rows, {first} has {len(stored)}: each example "
+                f"needs {_EACH.get(name, 'one row of each array')}.",
             )
+
+
+def _layers_targets(stored: StoredDataset, *, strict: bool) -> tuple[TargetKind | None, int | None]:
+    """The kind of targets, and the number of classes, for a network of layers.
+
+    None if it cannot be trained on them, which is no error unless `strict`.
+    """
+    inputs = stored.arrays.get("inputs")
+    if inputs is None or inputs.ndim < 2 or "targets" not in stored.arrays:
+        return None, None
+    try:
+        classes = _count_classes(stored.targets)
+    except InvalidError:
+        if strict:
+            raise
+        return None, None
+    return ("values" if classes is None else "classes"), classes
 
 
 def _refuse_non_finite(name: str, array: _Array) -> None:
@@ -120,7 +162,8 @@ def _count_classes(targets: _Array) -> int | None:
         raise InvalidError.field(
             "/targets",
             f"targets are integers of shape {list(targets.shape)}; classes are (n,), numbers are "
-            f"floats: {_remedy(targets)}.",
+            f"floats: {_remedy(targets)}; for a PyTorch model give the array another name, labels "
+            "for example.",
         )
     if targets.dtype.kind == "i" and targets.min() < 0:
         _refuse_where("targets", targets, lambda chunk: chunk < 0, negative_classes_hint(targets))
@@ -161,6 +204,16 @@ def _check_units(units: _Array) -> None:
             "example, (n,), the same for rows that belong together: "
             "numpy.unique(units, return_inverse=True)[1] numbers them.",
         )
+
+
+def _check_split(split: _Array) -> None:
+    if split.ndim != 1 or split.dtype.kind not in "iu":
+        raise InvalidError.field(
+            "/split",
+            f"split is {split.dtype} of shape {list(split.shape)}; expected an integer for each "
+            f"example, (n,): {_SETS}.",
+        )
+    _refuse_where("split", split, lambda chunk: (chunk < 0) | (chunk >= len(SPLIT_SETS)), _SETS)
 
 
 def _refuse_where(name: str, array: _Array, wrong: Any, remedy: str) -> None:

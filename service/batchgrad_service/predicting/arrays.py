@@ -14,7 +14,7 @@ from batchgrad_service.predicting.tasks import DatasetData
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.arrays import Integers
-from batchgrad_workers.data.dataset import AnyArray, StoredDataset
+from batchgrad_workers.data.dataset import AnyArray, LacksArray, StoredDataset
 
 BATCH_NUMBERS = 2**20
 """Most input numbers in a batch: 8 MB as float64."""
@@ -33,12 +33,17 @@ def of_dataset(data: DatasetData, network: TrainedNetwork, *, with_targets: bool
         classes = network.training.classes
         _check_classes(stored.class_names, classes, "/dataset", "rows")
         stored = stored.renumbered(classes)
-    rows: Integers | range = range(len(stored.inputs))
+    rows: Integers | range = range(len(stored))
     if data.set is not None:
         rows = job_sampler(network.spec, stored).split.rows_of(data.set)
         if not len(rows):
             raise InvalidError.field("/set", _no_rows(network, data.set))
-    arrays = {name: getattr(stored, name) for name in _wanted(with_targets=with_targets)}
+    try:
+        arrays = {name: getattr(stored, name) for name in _wanted(with_targets=with_targets)}
+    except LacksArray as error:
+        raise InvalidError.field(
+            "/dataset", f"{error} Name another dataset, or push it with arrays of these names."
+        ) from None
     batches = _batches(arrays, rows, network, is_table=stored.table is not None)
     return OpenedExamples(network, batches, len(rows))
 

@@ -80,6 +80,10 @@ def _of_file(data: FileData, network: TrainedNetwork, *, with_targets: bool) -> 
             )
         return of_table(path, file, format_, network, table, with_targets=with_targets)
     names = format_.unpack(
-        path, data.scratch, file, max_bytes=data.max_bytes, with_targets=with_targets
+        path,
+        data.scratch,
+        file,
+        max_bytes=data.max_bytes,
+        purpose="evaluation" if with_targets else "prediction",
     )
     return of_unpacked(data.scratch, network, names, with_targets=with_targets)

@@ -33,12 +33,10 @@ class RowsQuestion(BaseModel):
         return self.validation if self.set == "validation" else None
 
     def target_bytes(self) -> int:
-        """The size of the dataset's targets. Raises ConflictError if it was deleted."""
+        """The size of the dataset's targets, if any. Raises ConflictError if it was deleted."""
         directory = self.of_other or self.dataset
-        try:
-            return (directory / "targets.npy").stat().st_size
-        except FileNotFoundError:
-            raise dataset_gone(self.job_id, f"sha256:{directory.name}") from None
+        targets = self.open(directory).arrays.get("targets")
+        return 0 if targets is None else targets.nbytes
 
     def open(self, directory: Path) -> StoredDataset:
         """Map a dataset. Raises ConflictError if it was deleted."""

@@ -96,21 +96,22 @@ def read_example(
     services: ServicesDep,
     example: Annotated[int, InPath(ge=0, lt=2**63)],
     file_format: Annotated[Literal["json", "png", "npy"], Query(alias="format")] = "json",
+    array: Annotated[str, Query(max_length=64)] = "inputs",
 ) -> Response:
-    """Input and target of one example of the job's dataset, or its input as a picture or array.
+    """One example of the job's dataset, or its row of one `array` as a picture or .npy file.
 
-    A picture needs inputs (height, width) or (1 or 3, height, width), or k² numbers with k ≥ 8.
+    A picture needs rows (height, width) or (1 or 3, height, width), or k² numbers with k ≥ 8.
     """
     dataset = dataset_of(job_id, services)
-    inputs, targets = dataset.inputs, dataset.targets
-    if example >= len(inputs):
+    if example >= len(dataset):
         raise NotFoundError(
-            f"The dataset of job {job_id} has examples 0 to {len(inputs) - 1}, but no {example}.",
+            f"The dataset of job {job_id} has examples 0 to {len(dataset) - 1}, but no {example}.",
             code="example_not_found",
         )
     if file_format == "npy":
-        return _as_npy(inputs[example])
-    size = inputs[example].size + targets[example].size
+        return _as_npy(_named(dataset, array)[example])
+    rows = [each[example] for each in dataset.arrays.values()]
+    size = sum(row.size for row in rows)
     if size > MAX_NUMBERS:
         raise InvalidError(
             f"An example has {size} numbers; the limit for JSON and pictures is {MAX_NUMBERS}: use "
@@ -119,15 +120,27 @@ def read_example(
         )
     if file_format == "json":
         return json_response(_example(dataset, example))
-    shape = picture_shape(inputs.shape[1:]) if dataset.table is None else None
+    drawn = _named(dataset, array)
+    shape = picture_shape(drawn.shape[1:]) if dataset.table is None else None
     if shape is None:
         raise InvalidError(
-            f"Inputs of shape {list(inputs.shape[1:])} cannot be drawn as pictures: use "
-            "?format=json."
+            f"{array.capitalize()} of shape {list(drawn.shape[1:])} cannot be drawn as pictures: "
+            "use ?format=json."
             if dataset.table is None
             else "The columns of a table cannot be drawn as a picture: use ?format=json."
         )
-    return Response(png(inputs[example], shape), media_type="image/png")
+    return Response(png(drawn[example], shape), media_type="image/png")
+
+
+def _named(dataset: StoredDataset, array: str) -> Array:
+    """An array of the dataset. Raises InvalidError."""
+    if array not in dataset.arrays:
+        raise InvalidError(
+            f"The dataset has no array {array:.64}: choose one by ?array=, of "
+            f"{', '.join(dataset.arrays)}.",
+            code="array_not_found",
+        )
+    return dataset.arrays[array]
 
 
 def _as_npy(row: Array) -> Response:
@@ -145,16 +158,17 @@ def _as_npy(row: Array) -> Response:
 
 
 def _example(dataset: StoredDataset, example: int) -> ExampleInput:
-    row, target = dataset.inputs[example], dataset.targets[example].tolist()
-    names = dataset.class_names
-    if row.dtype.kind == "f" and dataset.table is not None:
+    rows = {name: array[example] for name, array in dataset.arrays.items()}
+    row, target, names = rows.pop("inputs", None), rows.pop("targets", None), dataset.class_names
+    if row is not None and row.dtype.kind == "f" and dataset.table is not None:
         row = np.where(np.isnan(row), None, row)
     return ExampleInput(
         example=example,
-        input=row.tolist(),
-        target=target,
-        class_name=None if names is None else names[target],
+        input=None if row is None else row.tolist(),
+        target=None if target is None else target.tolist(),
+        class_name=None if names is None or target is None else names[target],
         id=dataset.id_of(example),
+        arrays={name: other.tolist() for name, other in rows.items()},
     )
 
 

@@ -131,9 +131,10 @@ def _stored(dataset: Path) -> StoredDataset | None:
 
 def _classes(stored: StoredDataset | None, examples: Integers) -> Integers | None:
     """The examples' classes; None if they have none."""
-    if stored is None or stored.targets.dtype.kind not in "iu" or stored.targets.ndim != 1:
+    targets = None if stored is None else stored.arrays.get("targets")
+    if targets is None or targets.dtype.kind not in "iu" or targets.ndim != 1:
         return None
-    return stored.targets[examples]
+    return targets[examples]
 
 
 def _to_cursor(order: LedgerOrder, key: float, example: int) -> str:

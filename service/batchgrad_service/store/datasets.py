@@ -1,8 +1,10 @@
 """The table of datasets: each name, and the digest of its content."""
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from collections.abc import Sequence
 
-from batchgrad.contract import TERMINAL, Dataset, Page
+from sqlalchemy import ColumnElement, and_, delete, insert, null, or_, select, update
+
+from batchgrad.contract import TERMINAL, ArrayInfo, Dataset, Page
 from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.records import PutOutcome, dataset_of, from_cursor, to_cursor
@@ -67,6 +69,20 @@ class DatasetRows(Database):
         return Page[Dataset](
             data=found[:limit], next=to_cursor(found[limit - 1].name) if more else None
         )
+
+    def contents_without_arrays(self) -> list[str]:
+        """The digests of contents whose arrays were not listed when they were stored."""
+        query = select(datasets.c.digest).where(datasets.c.arrays.is_(null())).distinct()
+        with self.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def list_arrays(self, digest: str, arrays: Sequence[ArrayInfo]) -> None:
+        """List the arrays of a content, for each of its names."""
+        found = [array.model_dump() for array in arrays]
+        with self.writing() as connection:
+            connection.execute(
+                update(datasets).where(datasets.c.digest == digest).values(arrays=found)
+            )
 
     def delete_dataset(self, name: str) -> None:
         """Remove the name; ConflictError while a job that has not ended uses the content."""

@@ -58,7 +58,7 @@ def event_of(row: RowMapping) -> Event:
 
 def dataset_of(row: RowMapping) -> Dataset:
     """Convert a row of `datasets`."""
-    return Dataset.model_validate(dict(row))
+    return Dataset.model_validate({**row, "arrays": row["arrays"] or []})
 
 
 def checkpoint_of(row: RowMapping) -> StoredCheckpoint:

@@ -144,14 +144,15 @@ datasets = Table(
     Column("name", String(128), primary_key=True),
     Column("digest", String(80), nullable=False, index=True),
     Column("examples", BigInteger, nullable=False),
-    Column("input_shape", JSON, nullable=False),
-    Column("input_dtype", String(32), nullable=False),
-    Column("target_kind", String(16), nullable=False),
+    Column("input_shape", JSON, nullable=False),  # JSON's null without an array inputs
+    Column("input_dtype", String(32)),
+    Column("target_kind", String(16)),
     Column("classes", BigInteger),
     Column("weighted", Boolean, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("table", JSON),  # the columns of a table
+    Column("arrays", JSON),  # null before migration 0017, until the service has looked
 )
 
 idempotency_keys = Table(

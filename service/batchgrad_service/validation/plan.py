@@ -8,7 +8,7 @@ from batchgrad.contract import JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
-from batchgrad_service.validation.job_data import JobData
+from batchgrad_service.validation.job_data import JobData, layers_shape
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.shapes import build_network
 from batchgrad_service.validation.split import check_split, checked_sampler
@@ -32,7 +32,7 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
         InvalidError: spec and dataset do not fit together.
     """
     dataset = data.dataset
-    network = build_network(spec.model, tuple(dataset.input_shape))
+    network = build_network(spec.model, layers_shape(dataset))
     if not network.learning:
         raise InvalidError.field(
             "/model/layers",

@@ -5,7 +5,7 @@ from math import prod
 from batchgrad.contract import Dataset, JobSpec, Table
 from batchgrad_service.problems import InvalidError, ProblemError
 from batchgrad_service.validation.dataset import check_inputs, check_targets
-from batchgrad_service.validation.job_data import StoredData
+from batchgrad_service.validation.job_data import StoredData, layers_shape
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.tables.encoding import ACCEPTED
 from batchgrad_workers.data.tables.fitting import gap_filling
@@ -23,6 +23,7 @@ def check_validation_dataset(
         InvalidError: its columns, inputs or targets are not those of `dataset`.
     """
     found = other.dataset
+    shape, found_shape = layers_shape(dataset), layers_shape(found, _POINTER)
     own_columns, columns = (each.table.columns if each.table else [] for each in (dataset, found))
     if bool(own_columns) != bool(columns):
         is_table, is_not = (dataset, found) if own_columns else (found, dataset)
@@ -33,11 +34,11 @@ def check_validation_dataset(
         )
     if dataset.table is not None and found.table is not None:
         _check_columns(dataset.table, found.table, found.name)
-    if not columns and dataset.input_shape != found.input_shape:
+    if not columns and shape != found_shape:
         raise InvalidError.field(
             _POINTER,
-            f"Its inputs have shape {found.input_shape}, those of dataset {dataset.name} have "
-            f"{dataset.input_shape}, {prod(dataset.input_shape)} numbers an example: give both "
+            f"Its inputs have shape {list(found_shape)}, those of dataset {dataset.name} have "
+            f"{list(shape)}, {prod(shape)} numbers an example: give both "
             "the same shape.",
         )
     stored = StoredDataset.open(other.directory)

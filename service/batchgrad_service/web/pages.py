@@ -7,14 +7,23 @@ from typing import get_args
 import yaml
 from fastapi import APIRouter, Response
 
-from batchgrad.contract import ACTIVATIONS, EXAMPLE_NORM_BOUNDS, LOSSES, LedgerOrder, Table
+from batchgrad.contract import (
+    ACTIVATIONS,
+    EXAMPLE_NORM_BOUNDS,
+    LOSSES,
+    ArrayInfo,
+    LedgerOrder,
+    Table,
+)
+from batchgrad.display.data.dataset_table import has_other_arrays
+from batchgrad_service.datasets.validation import listed
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import dataset_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.charts import CHARTS
 from batchgrad_service.web.rendering import PageRoute, page
-from batchgrad_workers.data.dataset import stored_table
+from batchgrad_workers.data.dataset import StoredDataset, stored_table
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 EVENTS_SHOWN = 30
@@ -41,6 +50,7 @@ def read_job(job_id: str, services: ServicesDep) -> Response:
         last_event=last_event,
         checkpoints=services.store.checkpoints(job_id),
         table=_table(job_id, services),
+        arrays=_arrays(job_id, services),
         spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
         charts=CHARTS,
         norm_bounds=EXAMPLE_NORM_BOUNDS,
@@ -88,13 +98,31 @@ def _known_table(content: Path) -> Table:
     return stored_table(content)  # a content never changes
 
 
+def _arrays(job_id: str, services: Services) -> list[ArrayInfo]:
+    """The arrays of the job's dataset; [] if they are inputs and targets, or it was deleted."""
+    digest = services.store.job_inputs(job_id).dataset_digest
+    try:
+        arrays = _known_arrays(services.datasets.directory(digest))
+    except FileNotFoundError:
+        return []
+    return arrays if has_other_arrays(arrays) else []
+
+
+@lru_cache(maxsize=16)
+def _known_arrays(content: Path) -> list[ArrayInfo]:
+    return listed(StoredDataset.open(content))  # a content never changes
+
+
 def _have_pictures(job_id: str, services: Services) -> bool:
     """Whether the dataset still exists and its inputs can be drawn."""
     try:
         dataset = dataset_of(job_id, services)
     except ConflictError:
         return False
-    return dataset.table is None and picture_shape(dataset.inputs.shape[1:]) is not None
+    inputs = dataset.arrays.get("inputs")
+    return (
+        inputs is not None and dataset.table is None and picture_shape(inputs.shape[1:]) is not None
+    )
 
 
 @router.get("/try")

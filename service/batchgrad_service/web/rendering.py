@@ -11,7 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
-from batchgrad.display.data.dataset_table import COLUMN_HEADING, column_cells
+from batchgrad.display.data.dataset_table import (
+    ARRAY_HEADING,
+    COLUMN_HEADING,
+    array_cells,
+    column_cells,
+)
 from batchgrad.display.events import sentence
 from batchgrad.display.numbers import NONE, best, number, percent, place, validation_figures
 from batchgrad_service.http.links import ROOT, root_of
@@ -48,6 +53,7 @@ _templates = Environment(
 )
 _templates.filters |= {
     "best": best,
+    "array_cells": array_cells,
     "column_cells": column_cells,
     "number": number,
     "percent": percent,
@@ -60,6 +66,7 @@ _templates.filters |= {
 _templates.globals |= {
     "plotly": PLOTLY,
     "plotly_style_ids": plotly_style_ids,
+    "ARRAY_HEADING": ARRAY_HEADING,
     "COLUMN_HEADING": COLUMN_HEADING,
     "FIGURES": FIGURES,
     "TERMINAL": TERMINAL,

@@ -49,9 +49,9 @@ class SpecError:
 
 @router.get("/submit")
 def read_form(services: ServicesDep) -> Response:
-    """The form, with a spec for the first dataset."""
-    found = services.store.datasets(limit=1).data
-    known = found[0] if found else None
+    """The form, with a spec for the first dataset that a network of layers can be trained on."""
+    found = services.store.datasets(limit=100).data
+    known = next((dataset for dataset in found if dataset.target_kind is not None), None)
     classes = known is None or known.target_kind == "classes"
     text = EXAMPLE.format(
         dataset=known.name if known else "digits",

@@ -113,7 +113,7 @@ MISTAKES: list[tuple[str, str, bytes, dict[str, Any], str, str]] = [
     # --- arrays and pictures
     ("one array", "x.npy", b"\x93NUMPY\x01\0", {}, "one array of numpy", "numpy.savez("),
     ("no targets", "a.npz", archive(inputs=np.ones((2, 1))), {}, "not targets", "numpy.savez("),
-    ("other names", "a.npz", archive(X=np.ones(2)), {}, "'X', which is none of", "numpy.savez(file, inputs=X"),
+    ("no names", "a.npz", archive(arr_0=np.ones(2)), {}, "'arr_0'; expected a name", "numpy.savez(file, inputs=X"),
     ("truncated zip", "a.zip", zipped(PAIR)[:-30], {}, "begins as a zip (or npz), but is damaged", "Write it again"),
     ("CSV as pictures", "a.csv", b"a\n", {"format": "pictures"}, "no readable zip", "zip -r"),
     ("no pictures", "a.zip", zipped({}), {"format": "pictures"}, "no pictures", "a folder of its own"),

@@ -20,12 +20,10 @@ P = picture()
 def unpacked(
     path: Path, members: dict[str, bytes], **options: Any
 ) -> tuple[list[str] | None, Arrays]:
-    with_targets = options.pop("with_targets", True)
+    purpose = options.pop("purpose", "dataset")
     (path / "a.zip").write_bytes(zipped(members))
     file = uploaded("a.zip", pictures=options)
-    classes = unpack_pictures(
-        path / "a.zip", path, file, max_bytes=10**6, with_targets=with_targets
-    )
+    classes = unpack_pictures(path / "a.zip", path, file, max_bytes=10**6, purpose=purpose)
     return classes, {found.stem: np.load(found) for found in path.glob("*.npy")}
 
 
@@ -67,7 +65,7 @@ def test_folders_of_sets(tmp_path: Path) -> None:
 
 
 def test_pictures_to_predict_need_no_folders(tmp_path: Path) -> None:
-    classes, arrays = unpacked(tmp_path, {"2.png": P, "1.png": P}, with_targets=False)
+    classes, arrays = unpacked(tmp_path, {"2.png": P, "1.png": P}, purpose="prediction")
     assert classes is None
     assert set(arrays) == {"inputs", "ids"}
 
@@ -94,7 +92,7 @@ KINDS: list[tuple[str, bytes, list[int]]] = [
 )
 def test_pixels_of_every_kind(tmp_path: Path, content: bytes, expected: list[int]) -> None:
     (tmp_path / "a.zip").write_bytes(zipped({"1.png": content}))
-    unpack_pictures(tmp_path / "a.zip", tmp_path, uploaded(), max_bytes=10**6, with_targets=False)
+    unpack_pictures(tmp_path / "a.zip", tmp_path, uploaded(), max_bytes=10**6, purpose="prediction")
     assert np.load(tmp_path / "inputs.npy")[0, :, 1, 2].tolist() == expected
 
 
@@ -112,7 +110,7 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
     file = io.BytesIO()
     left_white.save(file, "JPEG", exif=exif, quality=95)
-    _, arrays = unpacked(tmp_path, {"1.jpg": file.getvalue()}, with_targets=False)
+    _, arrays = unpacked(tmp_path, {"1.jpg": file.getvalue()}, purpose="prediction")
     assert arrays["inputs"].shape == (1, 3, 16, 8)
     assert arrays["inputs"][0, 0, 2].min() > 200  # the left half is above
     assert arrays["inputs"][0, 0, 13].max() < 50
@@ -138,4 +136,4 @@ def test_a_picture_that_needs_more_memory_than_there_is(tmp_path: Path) -> None:
         pytest.raises(InvalidError, match=r"'large.png' takes more memory .* make it smaller"),
         at_most(20 * 2**20),
     ):
-        unpacked(tmp_path, members, with_targets=False, size=[2, 2])
+        unpacked(tmp_path, members, purpose="prediction", size=[2, 2])

@@ -73,7 +73,8 @@ def _split(rule: Validation | None, dataset: StoredDataset, seed: int, rows: Int
 def _by_column(rows: Integers, sets: _Array | None) -> Split:
     if sets is None:
         raise CannotSplit(
-            "the dataset has no column that names each row's set: push it with --split COLUMN."
+            "the dataset has no column that names each row's set: push it with --split COLUMN, or "
+            "with an array split."
         )
     return Split(*(rows[sets[rows] == number] for number in range(len(SPLIT_SETS))))
 

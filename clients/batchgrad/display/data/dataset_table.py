@@ -10,8 +10,9 @@ from batchgrad.display.terminal import say, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchgrad.contract import Column, Dataset, Table
+    from batchgrad.contract import ArrayInfo, Column, Dataset, Table
 
+ARRAY_HEADING = ["array", "dtype", "shape"]
 COLUMN_HEADING = ["column", "role", "kind", "gaps", "values", "inputs"]
 _SHOWN = 4
 _LONGEST = 40
@@ -19,8 +20,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def show_table(dataset: "Dataset") -> None:
-    """Print the dataset, then a row for each column of its table, and what is doubtful."""
+    """Print the dataset, then a row for each array or column, and what is doubtful."""
     show_datasets([dataset])
+    if has_other_arrays(dataset.arrays):
+        say("")
+        table(ARRAY_HEADING, [array_cells(array) for array in dataset.arrays])
     if dataset.table is None:
         return
     of = dataset.table
@@ -33,6 +37,16 @@ def show_table(dataset: "Dataset") -> None:
         say(f"Not used: {_some(of.dropped)}.")
     for warning in of.warnings:
         say(f"Warning: {warning}")
+
+
+def has_other_arrays(arrays: "Sequence[ArrayInfo]") -> bool:
+    """Whether there are others than inputs and targets."""
+    return not {array.name for array in arrays} <= {"inputs", "targets"}
+
+
+def array_cells(array: "ArrayInfo") -> list[str]:
+    """An array's name, type and shape, under ARRAY_HEADING."""
+    return [array.name, array.dtype, str(tuple(array.shape))]
 
 
 def column_cells(column: "Column", of: "Table") -> list[str]:

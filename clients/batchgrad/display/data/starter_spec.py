@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from math import ceil, log10, prod
 from typing import TYPE_CHECKING
 
+from batchgrad.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from batchgrad.contract import Dataset, Table
 
@@ -29,7 +31,16 @@ def starter_spec(dataset: "Dataset", hidden: Sequence[int] | None = None) -> str
 
     `hidden` are the hidden layers' widths, () for a linear network; by default one layer, or none
     where targets are large numbers. A network for pictures has two convolutions before them.
+
+    Raises:
+        InvalidArgument: a network of layers cannot be trained on the dataset.
     """
+    if dataset.target_kind is None:
+        found = ", ".join(array.name for array in dataset.arrays)
+        raise InvalidArgument(
+            f"Dataset {dataset.name} has the arrays {found}; a first spec is for a network of "
+            "layers, which is trained on inputs and targets: write a spec for a PyTorch model."
+        )
     targets, scale = _targets(dataset.table), _target_scale(dataset.table)
     if hidden is None:
         hidden = HIDDEN if scale == 1 and not _is_picture(dataset) else ()
@@ -58,7 +69,7 @@ def starter_spec(dataset: "Dataset", hidden: Sequence[int] | None = None) -> str
 
 
 def _described(dataset: "Dataset") -> str:
-    shape = " × ".join(map(str, dataset.input_shape))
+    shape = " × ".join(map(str, _shape(dataset)))
     if dataset.target_kind != "classes":
         return f"{dataset.examples} examples, {shape} inputs, numbers as targets"
     names = dataset.table.classes if dataset.table else None
@@ -67,7 +78,7 @@ def _described(dataset: "Dataset") -> str:
 
 
 def _layers(dataset: "Dataset", hidden: Sequence[int], outputs: int) -> Iterator[str]:
-    shape = dataset.input_shape
+    shape = _shape(dataset)
     if _is_picture(dataset):
         yield "{kind: conv2d, out_channels: 16, kernel_size: 3, padding: 1}"
         yield "{kind: relu}"
@@ -98,7 +109,7 @@ def _validation(dataset: "Dataset", *, is_classes: bool) -> Iterator[str]:
 def _standardized(dataset: "Dataset") -> str:
     if dataset.table is not None and dataset.table.columns:
         return "numbers and dates to mean 0, deviation 1; texts become 0 and 1"
-    if "int" in dataset.input_dtype and len(dataset.input_shape) == 1:
+    if "int" in (dataset.input_dtype or "") and len(_shape(dataset)) == 1:
         return "if inputs are ids: no, and an embedding as the first layer"
     return "inputs to mean 0, deviation 1"
 
@@ -130,7 +141,11 @@ def _rate(scale: float) -> str:
 
 
 def _is_picture(dataset: "Dataset") -> bool:
-    return len(dataset.input_shape) == 3 and min(dataset.input_shape[1:]) >= 4
+    return len(_shape(dataset)) == 3 and min(_shape(dataset)[1:]) >= 4
+
+
+def _shape(dataset: "Dataset") -> list[int]:
+    return dataset.input_shape or []
 
 
 def _quoted(text: str) -> str:

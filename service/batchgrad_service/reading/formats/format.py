@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from batchgrad.contract import UploadedFile
+from batchgrad_service.datasets.npz import Purpose
 from batchgrad_service.reading.table_source import TableSource
 
 
@@ -28,11 +29,11 @@ class Unpack(Protocol):
         /,
         *,
         max_bytes: int,
-        with_targets: bool = True,
+        purpose: Purpose = "dataset",
     ) -> list[str] | None:
         """Return the classes' names, None if they have none.
 
-        Without targets, the file may hold inputs alone, to be predicted.
+        For a prediction the file may hold inputs alone.
 
         Raises:
             InvalidError: the file is damaged, or not what is expected.

@@ -1,9 +1,9 @@
-"""Read npz files, and zips of inputs.npy, targets.npy and so on, which are the same."""
+"""Read npz files, and zips of NAME.npy, which are the same."""
 
 from pathlib import Path
 
 from batchgrad.contract import UploadedFile
-from batchgrad_service.datasets.npz import unpack
+from batchgrad_service.datasets.npz import Purpose, unpack
 
 
 def unpack_npz(
@@ -12,7 +12,7 @@ def unpack_npz(
     _file: UploadedFile,
     *,
     max_bytes: int,
-    with_targets: bool = True,
+    purpose: Purpose = "dataset",
 ) -> None:
     """Write the arrays to .npy files; classes have no names. Raises as `Unpack` does."""
-    unpack(path, directory, max_bytes=max_bytes, with_targets=with_targets)
+    unpack(path, directory, max_bytes=max_bytes, purpose=purpose)

@@ -23,6 +23,7 @@ from batchgrad.contract import (
 )
 from batchgrad_service.validation.class_names import named, range_of
 from batchgrad_service.validation.images import storage_hint
+from batchgrad_service.validation.job_data import layers_shape
 from batchgrad_service.validation.warnings.samples import Sample, take_sample
 from batchgrad_workers.arrays import Floats, Integers
 from batchgrad_workers.data.dataset import StoredDataset
@@ -105,7 +106,7 @@ def _seen(
 
 
 def _images(spec: JobSpec, dataset: Dataset) -> Iterator[str]:
-    remedy = storage_hint(spec.model, tuple(dataset.input_shape))
+    remedy = storage_hint(spec.model, layers_shape(dataset))
     if remedy is not None:
         yield remedy
 

@@ -12,20 +12,27 @@ import numpy.typing as npt
 from batchgrad.contract import PictureOptions, UploadedFile
 from batchgrad_service.datasets.careful_zip import MAX_DIRECTORY_BYTES, UNREADABLE, CarefulFile
 from batchgrad_service.datasets.npy_headers import write_header
+from batchgrad_service.datasets.npz import Purpose
 from batchgrad_service.problems import InvalidError, TooLargeError
 from batchgrad_service.reading.formats.pictures.decoding import MOST_PIXELS, decoded
 from batchgrad_service.reading.formats.pictures.listing import Listing, listing
 
 
 def unpack_pictures(
-    path: Path, directory: Path, file: UploadedFile, *, max_bytes: int, with_targets: bool = True
+    path: Path,
+    directory: Path,
+    file: UploadedFile,
+    *,
+    max_bytes: int,
+    purpose: Purpose = "dataset",
 ) -> list[str] | None:
     """Write inputs (n, channels, height, width), ids, the pictures' paths, targets and split.
 
-    The classes are the folders; without targets, folders mean nothing, and None is returned.
+    The classes are the folders; for a prediction folders mean nothing, and None is returned.
     Raises as `Unpack` does.
     """
     _check_options(file.pictures)
+    with_targets = purpose != "prediction"
     with _opened(path) as archive:
         found = listing(archive, with_targets=with_targets)
         _write_inputs(archive, found, directory, file.pictures, max_bytes)
