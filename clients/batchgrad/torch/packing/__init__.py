@@ -1,0 +1,1 @@
+"""A task of this process as a code archive and initial parameters, for a service."""
