@@ -24,7 +24,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], dic
     "channels": (functional.conv2d, (4, 4, 4), (8, 1, 3, 3), {"groups": 4}),
     "valid": (functional.conv2d, (2, 4, 4), (3, 2, 2, 2), {"padding": "valid"}),
     "same": (functional.conv2d, (2, 4, 4), (3, 2, 3, 3), {"padding": "same"}),
-    "same, even": (functional.conv1d, (2, 6), (3, 2, 4), {"padding": "same", "dilation": 2}),
+    "same, even": (functional.conv1d, (2, 6), (3, 2, 4), {"padding": "same", "dilation": 3}),
     "one axis": (functional.conv1d, (3, 9), (4, 3, 3), {"stride": 2, "padding": (2,)}),
     "three axes": (functional.conv3d, (2, 4, 3, 5), (4, 1, 2, 3, 2), {"groups": 2, "padding": 1}),
     "transposed": (functional.conv_transpose2d, (3, 3, 4), (3, 4, 3, 2), {"stride": 2}),
@@ -117,9 +117,11 @@ def test_norms_hold_where_products_cancel(scale: float) -> None:
     torch.testing.assert_close(found.squared_norms(), expected, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e25])
-def test_norms_hold_where_products_leave_the_range(scale: float) -> None:
-    inputs, weight = torch.randn(2, 64, 1, 2), torch.zeros(64, 64, 1, 1)
+@pytest.mark.parametrize(
+    ("size", "scale"), [(1, 1e-30), (1, 1e-22), (1e-22, 1), (1, 1e25), (1e12, 1e12)]
+)
+def test_norms_hold_where_products_leave_the_range(size: float, scale: float) -> None:
+    inputs, weight = size * torch.randn(2, 64, 1, 2), torch.zeros(64, 64, 1, 1)
     called = Called(KIND, functional.conv2d, inputs, weight, n=2)
     called.error *= scale
     expected = called.expected("weight").double().square().flatten(1).sum(1)
