@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional
 
-from batchgrad.torch import classification
+from batchgrad.torch import causal_language_model, classification
 from batchgrad.torch.tasks import Task
 
 
@@ -28,3 +30,54 @@ class Residual(nn.Module):  # type: ignore[misc] # torch has no types here
 def residual(config: dict[str, Any]) -> Task:
     """A classification by a residual network."""
     return classification(Residual(config.get("width", 7), config.get("dropout", 0.0)))
+
+
+class Block(nn.Module):  # type: ignore[misc]
+    """A block of a transformer, with causal attention."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before = nn.LayerNorm(width)
+        self.attention = nn.Linear(width, 3 * width)
+        self.mixed = nn.Linear(width, width)
+        self.between = nn.LayerNorm(width)
+        self.wide = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Any) -> Any:
+        parts = self.attention(self.before(hidden)).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = hidden + self.dropout(self.mixed(found.transpose(1, 2).flatten(2)))
+        wide = functional.gelu(self.wide(self.between(hidden)))
+        return hidden + self.dropout(self.narrow(wide))
+
+
+class Gpt(nn.Module):  # type: ignore[misc]
+    """A small GPT, with the same weight for embedding and head."""
+
+    def __init__(
+        self, vocabulary: int, length: int, width: int, layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.places = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, 2, dropout) for _ in range(layers))
+        self.last = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, input_ids: Any) -> Any:
+        hidden = self.tokens(input_ids) + self.places[: input_ids.shape[1]]
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(self.last(hidden))
+
+
+def gpt(config: dict[str, Any]) -> Task:
+    """A language model of the ids 0 to 29."""
+    return causal_language_model(
+        Gpt(30, 12, config.get("width", 16), config.get("layers", 2), config.get("dropout", 0.0))
+    )

@@ -82,6 +82,16 @@ def test_a_step_is_that_of_plain_pytorch(dataset: Path, tmp_path: Path) -> None:
         )
 
 
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """60 rows of 12 ids, each id the one before plus 1 or 2."""
+    directory = tmp_path / "text"
+    directory.mkdir()
+    steps = np.random.default_rng(5).integers(1, 3, (60, 12))
+    np.save(directory / "input_ids.npy", steps.cumsum(axis=1) % 30)
+    return directory
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_bits_do_not_depend_on_threads_pauses_or_minibatches(
     dataset: Path, tmp_path: Path, dropout: float
@@ -132,3 +142,14 @@ def test_examples_that_are_not_finite_are_dropped(dataset: Path, tmp_path: Path)
     failed = finished(attempt(spec(epochs=1), dataset, tmp_path / "other", code=HERE))
     assert failed.outcome == "failed"
     assert "4" in (failed.detail or "")
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_gpt_has_the_same_bits_on_any_threads(text: Path, tmp_path: Path, dropout: float) -> None:
+    model = {"torch": "tests.torch.small_modules:gpt", "config": {"dropout": dropout}}
+    job = spec(model=model, precision="float32", batch_size=16, microbatch_size=4)
+    whole = attempt(job, text, tmp_path / "whole", code=HERE)
+    losses = [row.loss or 0.0 for row in rows(whole)]
+    assert losses[-1] < losses[0]
+    threads = job.model_copy(update={"threads": 2})
+    assert digest(attempt(threads, text, tmp_path / "threads", code=HERE)) == digest(whole)

@@ -44,6 +44,13 @@ class WorkerConfig:
     label_smoothing: float = 0.0
     module: ModuleConfig | None = None
 
+    def for_other_hosts(self) -> "WorkerConfig":
+        """The same, with the code of a module that only this host has."""
+        if self.module is None or self.module.code is None:
+            return self
+        code = self.module.code.with_content()
+        return replace(self, module=replace(self.module, code=code))
+
     def build_info(self) -> dict[str, str]:
         """The libraries and the hardware that decide the bits."""
         return {**build_info(), **(self.module.build if self.module else {})}

@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchgrad.contract import JobSpec, Precision, ShortcutName
+from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.module_config import BadModule, ModuleConfig
+from batchgrad_workers.torch import together
 from batchgrad_workers.torch.determinism import prepare_process, torch_build_info
+from batchgrad_workers.torch.examples import ModuleExamples, as_batch
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
+from batchgrad_workers.torch.ways import Way
 from batchgrad_workers.torch_code import CodeSource, UserCodeError, load_task, source_digest
+
+ROWS = 8
+"""Of the dataset, on which a module is examined."""
 
 
 def configured(
@@ -28,11 +35,10 @@ def configured(
     Raises:
         BadModule: the module can't be built, or can't be trained on this dataset.
     """
-    del dataset
     prepare_process()
     task = _task(spec, code)
     replica = Replica(task, DTYPES[spec.precision])
-    preflight = recorded["preflight"] if recorded else {"path": "one_by_one"}
+    preflight = recorded["preflight"] if recorded else _examined(replica, task, dataset, spec)
     shortcuts: tuple[ShortcutName, ...] = ("mean_of_means",)
     return ModuleConfig(
         model=spec.model,
@@ -51,7 +57,7 @@ def open_module(
     *,
     precision: Precision,
     seed: int,
-    with_means: bool,  # noqa: ARG001 (computed one by one, no module has them)
+    with_means: bool,
     with_microbatch_means: bool,
 ) -> TrainableModule:
     """Build the module on this host, which must have the engine's code and libraries.
@@ -70,9 +76,21 @@ def open_module(
     return TrainableModule(
         task,
         precision,
+        way=Way.recorded(config.preflight),
         state=config.state,
+        with_means=with_means,
         with_microbatch_means=with_microbatch_means,
     )
+
+
+def _examined(
+    replica: Replica, task: Task, dataset: StoredDataset, spec: JobSpec
+) -> dict[str, Any]:
+    """How the module's sums are computed, found out on a few rows."""
+    examples = ModuleExamples(dataset, task, spec.precision)
+    rows = examples.rows(examples.all_present().rows[:ROWS])
+    found = together.trace(replica, as_batch(rows))
+    return {"path": "together", "trace": found.to_json()}
 
 
 def _task(spec: JobSpec, code: CodeSource | None) -> Any:

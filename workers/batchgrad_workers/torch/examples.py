@@ -14,6 +14,7 @@ from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.examples import Examples
 from batchgrad_workers.module_config import BadModule
+from batchgrad_workers.torch.replica import Batch
 
 _CHUNK = 4096
 """Rows whose weights are asked of the task at a time."""
@@ -64,6 +65,11 @@ def taken(
 def tensors(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
     """Copies as tensors, in memory that torch has aligned: bits may depend on where it lies."""
     return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def as_batch(rows: ModuleRows) -> Batch:
+    """The rows as tensors."""
+    return Batch(tensors(rows.arrays), torch.tensor(rows.weights), rows.keys)
 
 
 def _weights(dataset: StoredDataset, task: Task) -> npt.NDArray[Any] | None:

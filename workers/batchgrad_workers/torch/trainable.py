@@ -15,9 +15,9 @@ from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.parameters import ParameterLayout, ParameterSlice
 from batchgrad_workers.reduction.sums import GradientSums, complete
-from batchgrad_workers.torch import one_by_one
-from batchgrad_workers.torch.examples import ModuleRows, tensors
-from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.torch.examples import ModuleRows, as_batch
+from batchgrad_workers.torch.replica import Replica
+from batchgrad_workers.torch.ways import Way
 from batchgrad_workers.trainable import EvaluationSums
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
@@ -31,10 +31,14 @@ class TrainableModule:
         task: Task,
         precision: Precision,
         *,
+        way: Way,
         state: Mapping[str, Array],
+        with_means: bool,
         with_microbatch_means: bool,
     ) -> None:
         """`state` has values of parameters that are not trained, and of buffers, by name."""
+        self._way = way
+        self._with_means = with_means
         self.task = task
         self._first = Replica(task, DTYPES[precision])
         _load_state(self._first, state)
@@ -47,7 +51,7 @@ class TrainableModule:
             for name, parameter in self._first.trainable.items()
         }
         self._idle: SimpleQueue[Replica] = SimpleQueue()
-        self.means_size = 0
+        self.means_size = way.means_size
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as the task's module has it; its function was called with the seed."""
@@ -63,8 +67,8 @@ class TrainableModule:
     def gradient_sums(self, loaded: Any, batch: ModuleRows) -> tuple[GradientSums, Array, Floats]:
         del loaded
         with self._replica() as replica:
-            own = _batch(batch)
-            found = one_by_one.sums(replica, own)
+            own = as_batch(batch)
+            found = self._way.sums(replica, own, means=self._with_means)
         losses, norms = found.losses.numpy(), found.norms.numpy()
         weights = batch.weights.astype(np.float64)
         totals = np.array([np.dot(weights, losses.astype(np.float64)), weights.sum(), 0.0])
@@ -86,7 +90,7 @@ class TrainableModule:
     def evaluation_sums(self, loaded: Any, batch: ModuleRows) -> EvaluationSums:
         del loaded
         with self._replica() as replica, replica.evaluating(), torch.no_grad():
-            own = _batch(batch._replace(keys=None))
+            own = as_batch(batch._replace(keys=None))
             outputs = replica.outputs(own)
             losses = self.task.losses(outputs, own.arrays)
             right = 0.0
@@ -99,7 +103,7 @@ class TrainableModule:
     def each(self, loaded: Any, batch: ModuleRows) -> dict[str, Array]:
         del loaded
         with self._replica() as replica:
-            found = one_by_one.each(replica, _batch(batch))
+            found = self._way.each(replica, as_batch(batch))
         return {name: rows.numpy() for name, rows in found.items()}
 
     def shortcut_gradients(
@@ -126,10 +130,6 @@ class TrainableModule:
 
     def _flat(self, gradients: Mapping[str, Tensor]) -> Array:
         return torch.cat([gradients[each.name].flatten() for each in self.layout.slices]).numpy()
-
-
-def _batch(rows: ModuleRows) -> Batch:
-    return Batch(tensors(rows.arrays), torch.tensor(rows.weights), rows.keys)
 
 
 def _layout(replica: Replica) -> ParameterLayout:

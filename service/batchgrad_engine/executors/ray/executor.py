@@ -65,7 +65,9 @@ class RayExecutor:
         with connection.cluster_errors():
             self._group = WorkerGroup(
                 ActorLauncher(
-                    ray.put(worker_config), heartbeat_timeout_seconds, start_timeout_seconds
+                    ray.put(worker_config.for_other_hosts()),
+                    heartbeat_timeout_seconds,
+                    start_timeout_seconds,
                 ),
                 slots=slots,
                 nodes=nodes,
