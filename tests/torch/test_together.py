@@ -186,3 +186,29 @@ def test_means_are_laid_out_by_the_calls(batch: Batch) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
     shapes = [(call.input_shape, call.output_shape) for call in trace.calls]
     assert shapes == [((1, 5), (1, 4)), ((1, 4), (1, 3))]
+
+
+def test_units_at_the_edge_of_a_relu_do_not_spoil_a_trace_in_float32() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 32, 3, padding=1), nn.GroupNorm(8, 32), nn.ReLU()]
+    layers += [nn.Conv2d(32, 64, 3, stride=2), nn.ReLU(), nn.Conv2d(64, 32, 3, stride=2)]
+    module = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Linear(32 * 49, 3))
+    replica = Replica(replica_of(module).task)
+    images = Batch(
+        {"inputs": torch.randn(8, 3, 32, 32), "targets": torch.arange(8) % 3}, torch.ones(8)
+    )
+    assert together.trace(replica, images).uncovered == ()
+
+
+def test_a_trace_of_a_module_that_makes_numbers_in_float32() -> None:
+    class Single(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.float() @ torch.eye(5))
+
+    replica = Replica(replica_of(Single()).task)
+    rows = Batch({"inputs": torch.randn(4, 5), "targets": torch.arange(4) % 3}, torch.ones(4))
+    assert together.trace(replica, rows).uncovered == ()

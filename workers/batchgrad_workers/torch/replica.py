@@ -69,9 +69,9 @@ class Replica:
             if parameter.requires_grad
         }
 
-    def copy(self) -> "Replica":
-        """Another replica with a copy of this module and its present values."""
-        copied = Replica(replace(self.task, module=self.module), self.dtype)
+    def copy(self, dtype: torch.dtype | None = None) -> "Replica":
+        """Another replica with a copy of this module and its present values, in its or a dtype."""
+        copied = Replica(replace(self.task, module=self.module), dtype or self.dtype)
         copied.axes = self.axes
         return copied
 

@@ -36,7 +36,7 @@ def trace(replica: Replica, batch: Batch) -> Trace:
     with perturbed(replica):
         calls, uncovered = calls_of(replica, batch)
         found = Trace(calls, uncovered, fallbacks.LOOP)
-        wrong = _wrong(replica, _start(batch), found)
+        wrong = _wrong(*_precise(replica, _start(batch)), found)
         found = found.without(wrong) if wrong else found
         return replace(found, fallback=fallbacks.choose(replica, batch, found.uncovered))
 
@@ -48,6 +48,20 @@ def _start(batch: Batch) -> Batch:
         batch.weights[:CHECKED],
         None if batch.keys is None else batch.keys[:CHECKED],
     )
+
+
+def _precise(replica: Replica, batch: Batch) -> tuple[Replica, Batch]:
+    """Both in float64, where no unit at the edge of a ReLU is on either side by rounding.
+
+    As they are, if the module makes float32 numbers itself and cannot compute in float64.
+    """
+    arrays = {name: x.double() if x.is_floating_point() else x for name, x in batch.arrays.items()}
+    twin, rows = replica.copy(torch.float64), Batch(arrays, batch.weights.double(), batch.keys)
+    try:
+        twin.losses(rows)
+    except RuntimeError:
+        return replica, batch
+    return twin, rows
 
 
 def _wrong(replica: Replica, batch: Batch, trace: Trace) -> set[str]:
