@@ -37,18 +37,6 @@ def spec(**changes: Any) -> JobSpec:
     )
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    random = np.random.default_rng(3)
-    directory = tmp_path / "dataset"
-    directory.mkdir()
-    inputs = random.normal(size=(101, 6)).astype(np.float32)
-    np.save(directory / "inputs.npy", inputs)
-    np.save(directory / "targets.npy", (inputs @ random.normal(size=(6, 3))).argmax(axis=1))
-    np.save(directory / "weights.npy", random.uniform(0.5, 2, 101))
-    return directory
-
-
 def digest(messages: Sequence[Any]) -> str:
     last = finished(messages)  # type: ignore[arg-type]
     assert last.outcome == "succeeded", last
