@@ -92,6 +92,19 @@ class Drawing(TorchFunctionMode):  # type: ignore[misc]  # torch is not there fo
         return axis
 
 
+class Exploring(Drawing):
+    """Note the shapes of the masks that dropout would draw, and drop nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros(1, np.uint64), None)
+
+    def factors(self, function: str, like: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
+        """Ones."""
+        del p
+        self.draws.append(Draw(function, shape, 0))
+        return torch.ones(shape, dtype=like.dtype, device=like.device)
+
+
 def drawing(keys: Keys | None, axes: Sequence[int] | None = None) -> Drawing:
     """A context in which torch's dropout draws each example's mask by its key (n,).
 
