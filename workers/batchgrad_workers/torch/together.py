@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from batchgrad_workers.torch import fallbacks, one_by_one
-from batchgrad_workers.torch.formulas.base import Formed, Gradients, Layout, weighted_sum
+from batchgrad_workers.torch.formulas.base import LEAST, Formed, Gradients, Layout, weighted_sum
 from batchgrad_workers.torch.formulas.joined import joined
 from batchgrad_workers.torch.formulas.outer import CANCELLING
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
@@ -22,9 +22,6 @@ from batchgrad_workers.torch.tapping.values import Value, pulled
 
 CHECKED = 4
 """Examples whose gradients are checked against the definition when a trace is made."""
-
-LEAST = 1e-280
-"""Squared norms below this, or not finite, are computed again from g_n."""
 
 
 def trace(replica: Replica, batch: Batch) -> Trace:
@@ -184,7 +181,8 @@ class _Pass:
     def _root(self, squares: Tensor) -> Tensor:
         """‖g_n‖; where the squares left the range, from g_n."""
         norms = squares.sqrt()
-        usable = (squares > LEAST) & torch.isfinite(squares)
+        least = LEAST * torch.finfo(self.replica.dtype).tiny
+        usable = (squares > least) & torch.isfinite(squares)
         if not bool(usable.all()):
             for n in (~usable).nonzero().flatten().tolist():
                 norms[n] = one_by_one.norm(self.each(slice(n, n + 1)))

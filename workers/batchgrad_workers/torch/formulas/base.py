@@ -16,6 +16,9 @@ from torch import Tensor
 CHUNK_BYTES = 2**21
 """Of g_n that are formed at a time: they are read again at once, and stay in the cache."""
 
+LEAST = 1e12
+"""Squares below this many times the least normal number have lost digits."""
+
 
 class Layout(NamedTuple):
     """How the n examples lie in a tensor: along `axis`, which has n·m places.
@@ -183,8 +186,21 @@ class Formed(Gradients):
 
 
 def squared(rows: Tensor) -> Tensor:
-    """‖x_n‖² of (n, …), in float64."""
-    return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64).square()
+    """‖x_n‖² of (n, …), in float64.
+
+    Squares along the last axis are added in x's own precision, unless they would leave its range.
+    """
+    own = torch.linalg.vector_norm(rows, dim=-1) if rows.dim() > 1 else rows
+    found = own.double().square()
+    found = found.flatten(1).sum(1) if found.dim() > 1 else found
+    if rows.dtype == torch.float64 or not len(found):
+        return found
+    smallest, largest = (float(each) for each in torch.aminmax(found))
+    least = LEAST * torch.finfo(rows.dtype).tiny
+    if smallest < least or not math.isfinite(largest):
+        for n in (~((found >= least) & torch.isfinite(found))).nonzero().flatten().tolist():
+            found[n] = torch.linalg.vector_norm(rows[n], dtype=torch.float64).square()
+    return found
 
 
 def weighted_sum(x: Tensor, weights: Tensor | None) -> Tensor:

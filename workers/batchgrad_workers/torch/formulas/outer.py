@@ -1,16 +1,20 @@
 """Gradients of a weight that is multiplied at T positions: g_n = Σ_t δ_nt a_ntᵀ.
 
 ‖g_n‖² is ⟨a aᵀ, δ δᵀ⟩ of two Gram matrices, T² numbers each (Li et al. 2022, Bu et al. 2022), or
-that of g_n, formed, o·i numbers. Where the terms of the Gram sum cancel, g_n is formed.
+that of g_n, formed, o·i numbers, a few examples at a time, from which the sum follows too. Where
+the terms of the Gram sum cancel, g_n is formed.
 """
 
 import torch
 from torch import Tensor
 
-from batchgrad_workers.torch.formulas.base import Gradients, chunks, squared, weighted
+from batchgrad_workers.torch.formulas.base import LEAST, Gradients, chunks, squared, weighted
 
 CANCELLING = 0.4
 """A Gram sum below ε^0.4 of the bound of its terms has lost too many digits."""
+
+PASSES = 8
+"""What to form g_n and to read it again costs beside their sum, in operations a number."""
 
 
 class Outer(Gradients):
@@ -37,11 +41,11 @@ class Outer(Gradients):
         return self.errors[rows].mT @ self.inputs[rows]
 
     def squared_norms(self) -> Tensor:
-        """By the way that holds fewer numbers."""
+        """By the way that costs fewer operations."""
         n, positions, _ = self.inputs.shape
         if positions == 1:
             return squared(self.inputs) * squared(self.errors)
-        if self._by_gram():
+        if self._gram_operations() < positions * self.shape[0] * self.shape[1]:
             found = self._gram()
             lost = found.isnan().nonzero().flatten()
             for run in chunks(len(lost), self._bytes()):
@@ -50,19 +54,17 @@ class Outer(Gradients):
         return torch.cat([squared(self.each(run)) for run in chunks(n, self._bytes())])
 
     def sums_and_squared_norms(self, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """From g_n formed once, where that serves for both."""
+        """From g_n formed once, unless there are few positions."""
         n, positions, _ = self.inputs.shape
-        if positions == 1 or self._by_gram():
+        if positions == 1 or self._gram_operations() < PASSES * self.shape[0] * self.shape[1]:
             return self.sums(weights), self.squared_norms()
         total = self.inputs.new_zeros(self.shape)
-        norms = []
+        flat, norms = total.view(-1), []
         for run in chunks(n, self._bytes()):
             formed = self.each(run)
             norms.append(squared(formed))
-            if weights is None:
-                total += formed.sum(0)
-            else:
-                total.view(-1).addmv_(formed.flatten(1).t(), weights[run])
+            shares = self.inputs.new_ones(len(formed)) if weights is None else weights[run]
+            flat.addmv_(formed.flatten(1).t(), shares)
         return total, torch.cat(norms)
 
     def join(self, others: list[Gradients]) -> Gradients | None:
@@ -75,8 +77,8 @@ class Outer(Gradients):
             torch.cat([use.errors for use in uses if isinstance(use, Outer)], 1),
         )
 
-    def _by_gram(self) -> bool:
-        return 2 * self.inputs.shape[1] ** 2 < self.shape[0] * self.shape[1]
+    def _gram_operations(self) -> int:
+        return self.inputs.shape[1] ** 2 * (self.shape[0] + self.shape[1])
 
     def _bytes(self) -> int:
         return self.shape[0] * self.shape[1] * self.inputs.element_size()
@@ -84,22 +86,16 @@ class Outer(Gradients):
     def _gram(self) -> Tensor:
         """⟨a aᵀ, δ δᵀ⟩ (n,); NaN where its terms cancel or are out of range."""
         n, positions, _ = self.inputs.shape
+        least = LEAST * torch.finfo(self.inputs.dtype).tiny
+        share = torch.finfo(self.inputs.dtype).eps ** CANCELLING
         found = []
         for run in chunks(n, 2 * positions**2 * self.inputs.element_size()):
             inputs, errors = self.inputs[run], self.errors[run]
             product = inputs @ inputs.mT
             product *= errors @ errors.mT
-            total = product.sum((1, 2), dtype=torch.float64)
-            bound = product.diagonal(dim1=1, dim2=2).double().clamp(min=0).sqrt().sum(1).square()
-            least = torch.finfo(inputs.dtype).eps ** CANCELLING * bound
-            usable = (
-                (total > least) & torch.isfinite(total) & (bound > least.new_tensor(_least(inputs)))
-            )
-            silent = ~(errors.flatten(1).any(1) & inputs.flatten(1).any(1))
-            found.append(torch.where(usable, total, torch.where(silent, 0.0, torch.nan)))
+            total = product.sum(2).sum(1, dtype=torch.float64)
+            terms = product.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+            bound = terms.sum(1, dtype=torch.float64).square()
+            usable = (total > share * bound) & (bound > least) & torch.isfinite(total)
+            found.append(total.masked_fill_(~usable, torch.nan))
         return torch.cat(found)
-
-
-def _least(x: Tensor) -> float:
-    """Squares of numbers below √ of this have lost digits."""
-    return float(torch.finfo(x.dtype).tiny) * 1e8
