@@ -37,6 +37,7 @@ from batchgrad_engine.training.class_weights import (
     given_class_weights,
 )
 from batchgrad_engine.training.coordinator import Coordinator
+from batchgrad_engine.training.parameter_groups import Unmatched, check_groups
 from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
@@ -79,7 +80,8 @@ class Prepared:
         Raises:
             BadInitialParameters: the file `initial` does not fit the network.
         """
-        optimizer = optimizers.make_optimizer(self.spec.optimizer, pool)
+        slices = [(each.name, each.start, each.size) for each in self.model.layout.slices]
+        optimizer = optimizers.make_optimizer(self.spec.optimizer, pool, slices)
         if snapshot:
             optimizer.restore(snapshot.optimizer)
             parameters = self.model.layout.flat(snapshot.parameters)
@@ -188,6 +190,10 @@ def prepare(
         module=module,
     )
     model = config.trainable(dataset)
+    try:
+        check_groups(spec.optimizer, [each.name for each in model.layout.slices])
+    except Unmatched as error:
+        raise BadInputs(f"optimizer.groups[{error.group}].match: {error}") from error
     examples = config.examples(dataset, model)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted, available=available)

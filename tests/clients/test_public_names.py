@@ -14,7 +14,8 @@ ERRORS = """
 REQUESTS = """
     Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
     ImportRequest InitialParameters JobModel JobSpec Kept Layer Loss LossKind MissingRule Model
-    Optimizer PictureOptions Precision PredictionFormat PredictionRequest ResumeRequest RowSet
+    Optimizer ParameterGroup PictureOptions Precision PredictionFormat PredictionRequest
+    ResumeRequest RowSet
     Schedule ShortcutName TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation
     ValidationMetric WorkerRange
 """

@@ -209,3 +209,15 @@ def test_weights_and_class_weights_that_leave_no_example_are_refused(
             planned(tmp_path, X, YES, weights, **TWO, class_weights=given)
         assert refused.value.errors[0].pointer == "/class_weights"
     assert planned(tmp_path, X, YES, weights, **TWO, class_weights={1: 0.0}).training_examples == 20
+
+
+def test_a_parameter_group_without_parameters_is_refused_with_their_names(tmp_path: Path) -> None:
+    groups = [{"match": "*.bias", "weight_decay": 0}, {"match": "encoder.*", "weight_decay": 0}]
+    optimizer = {"kind": "sgd", "learning_rate": 0.1, "groups": groups}
+    with pytest.raises(InvalidError) as refused:
+        planned(tmp_path, X, YES, **TWO, optimizer=optimizer)
+    [error] = refused.value.errors
+    assert error.pointer == "/optimizer/groups/1/match"
+    assert "'encoder.*' matches none of the parameters, which are 0.weight, 0.bias." in error.detail
+    optimizer["groups"] = groups[:1]
+    assert planned(tmp_path, X, YES, **TWO, optimizer=optimizer).parameters == 8

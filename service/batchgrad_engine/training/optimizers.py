@@ -1,15 +1,16 @@
 """Update rules on flat vectors, in place, and clipping; the same formulas as torch.optim.
 
-θ parameters (P,) · G mean gradient (P,) · α learning rate · λ weight decay.
+θ parameters (P,) · G mean gradient (P,) · α learning rate · λ weight decay, both of each span of θ.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
 
 from batchgrad import contract
+from batchgrad_engine.training.parameter_groups import Slice, Span, pieces, spans
 from batchgrad_engine.vectors import parallel_for
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels import optimizers as kernels
@@ -23,7 +24,7 @@ class Optimizer(Protocol):
     """One update rule with its memory."""
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
-        """Change θ in place by one step along G with rate α; G is left as it is."""
+        """Change θ in place by one step along G with the spec's rate α; G is left as it is."""
 
     def state(self) -> State:
         """What a checkpoint keeps, by name; the arrays themselves, not copies."""
@@ -35,9 +36,10 @@ class Optimizer(Protocol):
 class Sgd:
     """g = G + λθ; v = μv + g (v = g at first); θ -= α (g + μv if nesterov else v)."""
 
-    def __init__(self, spec: contract.Sgd, pool: ThreadPool) -> None:
+    def __init__(self, spec: contract.Sgd, pool: ThreadPool, spans: Sequence[Span]) -> None:
         self._spec = spec
         self._pool = pool
+        self._spans = spans
         self._velocity: Array | None = None
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
@@ -45,12 +47,17 @@ class Sgd:
         if self._velocity is None:
             self._velocity = np.zeros_like(parameters[: len(parameters) if spec.momentum else 0])
         velocity = self._velocity
-        numbers = scalar(learning_rate), scalar(spec.momentum), scalar(spec.weight_decay)
+        momentum = scalar(spec.momentum)
+        numbers = [
+            (scalar(learning_rate * span.rate), momentum, scalar(span.weight_decay))
+            for span in self._spans
+        ]
 
         def work(block: slice) -> None:
-            kernels.sgd(
-                parameters[block], gradient[block], velocity[block], *numbers, spec.nesterov
-            )
+            for span, part in pieces(self._spans, block):
+                kernels.sgd(
+                    parameters[part], gradient[part], velocity[part], *numbers[span], spec.nesterov
+                )
 
         parallel_for(self._pool, len(parameters), work)
 
@@ -72,22 +79,38 @@ class Adam:
     A g that is not finite makes θ NaN.
     """
 
-    def __init__(self, spec: contract.Adam | contract.AdamW, pool: ThreadPool) -> None:
+    def __init__(
+        self, spec: contract.Adam | contract.AdamW, pool: ThreadPool, spans: Sequence[Span]
+    ) -> None:
         self._spec = spec
         self._pool = pool
+        self._spans = spans
         self._decoupled = spec.kind == "adamw"
         self._mu: Array | None = None
         self._nu: Array | None = None
         self._updates = 0
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
-        spec, scalar = self._spec, parameters.dtype.type
         if self._mu is None or self._nu is None:
             self._mu, self._nu = np.zeros_like(parameters), np.zeros_like(parameters)
         mu, nu = self._mu, self._nu
         self._updates += 1
-        decay = spec.weight_decay
-        numbers = (
+        scalar = parameters.dtype.type
+        numbers = [
+            self._numbers(learning_rate * span.rate, span.weight_decay, scalar)
+            for span in self._spans
+        ]
+
+        def work(block: slice) -> None:
+            for span, part in pieces(self._spans, block):
+                kernels.adam(parameters[part], gradient[part], mu[part], nu[part], *numbers[span])
+
+        parallel_for(self._pool, len(parameters), work)
+
+    def _numbers(self, learning_rate: float, decay: float, scalar: Any) -> tuple[Any, ...]:
+        """The kernel's numbers for a span with this rate and decay, in θ's type."""
+        spec = self._spec
+        return (
             scalar(learning_rate / (1 - spec.beta1**self._updates)),
             scalar(spec.beta1),
             scalar(1 - spec.beta1),
@@ -98,11 +121,6 @@ class Adam:
             scalar(1 - learning_rate * decay if self._decoupled else 1),
             scalar(0 if self._decoupled else decay),
         )
-
-        def work(block: slice) -> None:
-            kernels.adam(parameters[block], gradient[block], mu[block], nu[block], *numbers)
-
-        parallel_for(self._pool, len(parameters), work)
 
     def state(self) -> State:
         if self._mu is None or self._nu is None:
@@ -116,12 +134,20 @@ class Adam:
             self._updates = int(state["updates"][0])
 
 
-def make_optimizer(spec: contract.Optimizer, pool: ThreadPool) -> Optimizer:
-    """The update rule that `spec` names; threads of `pool` share long vectors."""
-    return RULES[spec.kind](spec, pool)
+def make_optimizer(
+    spec: contract.Optimizer, pool: ThreadPool, slices: Sequence[Slice] = ()
+) -> Optimizer:
+    """The update rule that `spec` names; threads of `pool` share long vectors.
+
+    `slices` are the parameters in θ, which the spec's groups choose from by their names.
+
+    Raises:
+        Unmatched: a group has none of them.
+    """
+    return RULES[spec.kind](spec, pool, spans(spec, slices))
 
 
-RULES: dict[str, Callable[[Any, ThreadPool], Optimizer]] = {
+RULES: dict[str, Callable[[Any, ThreadPool, Sequence[Span]], Optimizer]] = {
     "sgd": Sgd,
     "adam": Adam,
     "adamw": Adam,

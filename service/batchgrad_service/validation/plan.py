@@ -10,7 +10,7 @@ from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
 from batchgrad_service.validation.job_data import JobData, layers_shape
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
-from batchgrad_service.validation.shapes import build_network
+from batchgrad_service.validation.shapes import build_network, check_parameter_groups
 from batchgrad_service.validation.split import check_split, checked_sampler
 from batchgrad_service.validation.validation_dataset import (
     check_validation_dataset,
@@ -38,6 +38,7 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
             "/model/layers",
             "No layer has parameters, so nothing can be trained: add a linear layer.",
         )
+    check_parameter_groups(spec.optimizer, [each.name for each in network.slices])
     averaged = wants_means(needed_shortcuts(spec, weighted=dataset.weighted))
     memory_bytes = check_job_memory(spec, network, averaged=averaged)
     stored = StoredDataset.open(data.directory)

@@ -1,12 +1,14 @@
-"""Check that model, loss, inputs and targets fit together, for a dataset or one minibatch."""
+"""Check that model, optimizer, loss, inputs and targets fit together."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import LOSSES, Embedding, Loss, Model
+from batchgrad.contract import LOSSES, Embedding, Loss, Model, Optimizer
+from batchgrad_engine.training.parameter_groups import Unmatched, check_groups
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.class_names import range_of
 from batchgrad_service.validation.images import storage_hint
@@ -35,6 +37,18 @@ def build_network(model: Model, input_shape: Shape) -> Network:
         detail = " ".join(filter(None, [str(mismatch), storage_hint(model, input_shape)]))
         place = "/layers/".join(map(str, mismatch.place))
         raise InvalidError.field(f"/model/layers/{place}", detail) from None
+
+
+def check_parameter_groups(optimizer: Optimizer, names: Sequence[str]) -> None:
+    """Check that each group of the optimizer has some of the parameters with these names.
+
+    Raises:
+        InvalidError: its pattern matches none, or only those of earlier groups.
+    """
+    try:
+        check_groups(optimizer, names)
+    except Unmatched as error:
+        raise InvalidError.field(f"/optimizer/groups/{error.group}/match", str(error)) from None
 
 
 def check_ids(model: Model, inputs: npt.NDArray[Any], pointer: str, *, first_row: int = 0) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from batchgrad.contract.wire import Integer, Number, Truth, Wire
 
@@ -12,6 +12,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Optimizer",
+    "ParameterGroup",
     "Schedule",
     "Sgd",
     "StepDecay",
@@ -52,8 +53,37 @@ AnySchedule = Constant | Cosine | StepDecay
 Schedule = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
+class ParameterGroup(Wire):
+    """Parameters with a learning rate or a weight decay of their own, as torch's param_groups.
+
+    The first group whose `match` is a parameter's name counts; parameters of no group have the
+    optimizer's own numbers.
+    """
+
+    match: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        description="names of parameters: * stands for any characters, ? for one, [01] for one of "
+        "these, as in *.bias; each group needs at least one"
+    )
+    learning_rate: Number | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="instead of the optimizer's; it follows the same schedule. 0 changes nothing, "
+        "which keeps these parameters as they are",
+    )
+    weight_decay: Number | None = Field(
+        default=None, ge=0, description="instead of the optimizer's"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.learning_rate is None and self.weight_decay is None:
+            raise ValueError("a group needs learning_rate, weight_decay, or both.")
+        return self
+
+
 class Rule(Wire):
-    """Settings of every optimizer: schedule and clipping."""
+    """Settings of every optimizer: schedule, clipping, and groups of parameters."""
 
     schedule: Schedule = Constant(kind="constant")
     clip_norm: Number | None = Field(
@@ -61,6 +91,12 @@ class Rule(Wire):
         gt=0,
         description="scales the mean gradient G down to this norm where it is larger; torch adds "
         "1e-6 to the norm that it divides by",
+    )
+    groups: list[ParameterGroup] = Field(
+        default=[],
+        max_length=64,
+        description="parameters with a learning rate or a weight decay of their own, by their "
+        'names: [{match: "*.bias", weight_decay: 0}]',
     )
 
 
