@@ -20,6 +20,7 @@ from batchgrad.http.retries import Retries
 from batchgrad.http.session import Session
 from batchgrad.methods.base import Service
 from batchgrad.methods.datasets import DatasetMethods
+from batchgrad.methods.modules import ModuleMethods
 from batchgrad.methods.notebook import NotebookMethods
 from batchgrad.methods.parameters import ParametersMethods
 from batchgrad.methods.predictions import PredictionMethods
@@ -81,7 +82,14 @@ class BaseClient(Generic[Transport, Slept]):
         return self._service.session.url
 
 
-class Methods(DatasetMethods, NotebookMethods, ParametersMethods, PredictionMethods, SweepMethods):
+class Methods(
+    ModuleMethods,
+    DatasetMethods,
+    NotebookMethods,
+    ParametersMethods,
+    PredictionMethods,
+    SweepMethods,
+):
     """Every method of a client."""
 
 

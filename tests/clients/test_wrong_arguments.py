@@ -72,7 +72,11 @@ RIGHT: dict[str, Any] = {
 
 def calls(name: str) -> Iterator[dict[str, Any]]:
     """Calls with one wrong argument each."""
-    parameters = list(inspect.signature(getattr(Client, name)).parameters.values())[1:]
+    parameters = [
+        parameter
+        for parameter in list(inspect.signature(getattr(Client, name)).parameters.values())[1:]
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
     right = {p.name: RIGHT[p.name] for p in parameters if p.default is p.empty}
     for parameter in parameters:
         for wrong in WRONG:

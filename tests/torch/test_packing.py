@@ -167,7 +167,7 @@ class Net(nn.Module):
         super().__init__()
         self.first = nn.Linear(3, width)
         self.last = {layer}(width, 2)
-        self.options = {{"one", "two", "three"}}
+        self.options = {{str(n) for n in range(20)}}
 
     def forward(self, inputs):
         return self.last(self.first(inputs).tanh())

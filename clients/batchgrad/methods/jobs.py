@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from batchgrad import timeouts
@@ -14,31 +16,65 @@ from batchgrad.contract import (
     Page,
     Plan,
 )
+from batchgrad.data.code import open_code
+from batchgrad.errors import InvalidArgument
 from batchgrad.http.pages import pages
 from batchgrad.http.requests import job_path, spec_body
 from batchgrad.http.responses import decode
 from batchgrad.http.session import Params
-from batchgrad.methods.base import BaseMethods
+from batchgrad.http.uploads import no_progress
+from batchgrad.methods.operations import OperationMethods
 from batchgrad.parsing import arguments
 
 
-class JobMethods(BaseMethods):
+class JobMethods(OperationMethods):
     """The requests for jobs, and the question about one minibatch."""
 
     async def submit(
-        self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
+        self,
+        spec: JobSpec | Mapping[str, Any],
+        *,
+        code: str | Path | None = None,
+        idempotency_key: str | None = None,
     ) -> Job:
-        """Create a job; the same key with the same spec returns the same job."""
+        """Create a job; the same key with the same spec returns the same job.
+
+        `code` is a wheel, a zip or a folder with the package that `model.torch` names: it is sent,
+        and becomes the spec's `model.code`.
+        """
+        body = await self._with_code(spec_body(spec), code)
         if idempotency_key is None:
             idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
         headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
-        return decode(
-            Job, await self._session.send_json("POST", "/v1/jobs", spec_body(spec), headers=headers)
-        )
+        return decode(Job, await self._session.send_json("POST", "/v1/jobs", body, headers=headers))
 
-    async def plan(self, spec: JobSpec | Mapping[str, Any]) -> Plan:
-        """What a job with this spec would do; creates no job."""
-        return decode(Plan, await self._session.send_json("POST", "/v1/plans", spec_body(spec)))
+    async def plan(
+        self, spec: JobSpec | Mapping[str, Any], *, code: str | Path | None = None
+    ) -> Plan:
+        """What a job with this spec would do; creates no job. `code` is that of `submit`."""
+        body = await self._with_code(spec_body(spec), code)
+        return decode(Plan, await self._session.send_json("POST", "/v1/plans", body))
+
+    async def _with_code(self, body: Any, code: str | Path | None) -> Any:
+        """A spec with the digest of its code, which is sent."""
+        if code is None:
+            return body
+        model = body.get("model")
+        if not (isinstance(model, Mapping) and model.get("torch")):
+            raise InvalidArgument(
+                "code is for a spec whose model names a function: model: {torch: package:build}."
+            )
+        with ExitStack() as stack:
+            source = await self._session.call(lambda: stack.enter_context(open_code(code)))
+            digest = await self._uploaded(
+                source, timeout=timeouts.LONG_REQUEST, on_progress=no_progress
+            )
+        if model.get("code") not in {None, digest}:
+            raise InvalidArgument(
+                f"code has the digest {digest}, but model.code is {model['code']!r:.80}: remove "
+                "one of them."
+            )
+        return {**body, "model": {**model, "code": digest}}
 
     async def job(self, job_id: str) -> Job:
         """The current state of a job."""

@@ -1,5 +1,6 @@
 """Download trained parameters."""
 
+from importlib import import_module
 from pathlib import Path
 
 from batchgrad import timeouts
@@ -17,7 +18,6 @@ from batchgrad.http.responses import warn
 from batchgrad.http.session import Params
 from batchgrad.methods.base import BaseMethods
 from batchgrad.parsing import arguments
-from batchgrad.torch import exported
 
 
 class ParametersMethods(BaseMethods):
@@ -96,4 +96,7 @@ def _converted(kind: DownloadFormat, content: bytes) -> bytes:
     """The file of this format, from what the service sent for it."""
     if kind == "onnx":
         return to_onnx(content)
-    return exported(content) if kind == "torch" else content
+    if kind != "torch":
+        return content
+    exported: bytes = import_module("batchgrad.torch").exported(content)  # which imports clients
+    return exported

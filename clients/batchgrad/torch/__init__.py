@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from batchgrad.torch.ready.tokens import causal_language_model, token_classification
     from batchgrad.torch.ready.values import regression
     from batchgrad.torch.tasks import Task
+    from batchgrad.torch.training import Trained, train
 
 __all__ = [
     "Task",
+    "Trained",
     "causal_language_model",
     "classification",
     "from_torch",
+    "load",
     "regression",
     "task",
     "to_torch",
     "token_classification",
+    "train",
 ]
 
 _MODULES = {
@@ -35,6 +39,8 @@ _MODULES = {
     "causal_language_model": "ready.tokens",
     "token_classification": "ready.tokens",
     "task": "ready.naming",
+    "Trained": "training",
+    "train": "training",
 }
 
 
@@ -65,6 +71,24 @@ def to_torch(source: "Job | str | Path | bytes") -> Any:
     from batchgrad.torch.networks.exporting import sequential  # noqa: PLC0415 (it imports torch)
 
     return sequential(_content(source))
+
+
+def load(module: Any, source: "Job | str | Path | bytes") -> Any:
+    """Copy the parameters of a job, or of a safetensors download, into a module, and return it.
+
+    `source` is a job that a client gave, a path, or a file's bytes. Names and shapes must be those
+    of the module; only its frozen parameters and its buffers may be missing in the file.
+
+    Raises:
+        InvalidArgument: it is no safetensors file, or does not fit; then the module is as before.
+        FileFailed: the file can't be read.
+        Unavailable: PyTorch is not installed.
+    """
+    _check_installed()
+    from batchgrad.torch.loading import load_content  # noqa: PLC0415 (it imports torch)
+
+    load_content(module, _content(source))
+    return module
 
 
 def exported(content: bytes) -> bytes:
@@ -114,13 +138,12 @@ def _content(source: Any) -> bytes:
     client = source._origin.client  # noqa: SLF001 (set for methods like this)
     if client is None:
         raise InvalidArgument(
-            f"No client gave job {source.id}: to_torch(client.parameters({source.id!r}))."
+            f"No client gave job {source.id}: give client.parameters({source.id!r})."
         )
     content = client.parameters(source.id)
     if not isinstance(content, bytes):
         content.close()
         raise InvalidArgument(
-            f"An AsyncClient gave job {source.id}: "
-            f"to_torch(await client.parameters({source.id!r}))."
+            f"An AsyncClient gave job {source.id}: give await client.parameters({source.id!r})."
         )
     return content

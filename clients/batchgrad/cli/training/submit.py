@@ -29,6 +29,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; repeatable."),
 ]
+Code = Annotated[
+    Path | None,
+    typer.Option(
+        "--code",
+        metavar="DIR|WHEEL",
+        help="Send the folder, zip or wheel with the package that model.torch names.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +62,7 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan without creating a job.")
     ] = False,
+    code: Code = None,
     override: Overrides = None,
     output: Output = "table",
 ) -> None:
@@ -67,13 +76,13 @@ def submit(
     loaded = load_job(spec, override or ())
     with connect(ctx) as client, naming_lines(spec, override or ()):
         if dry_run:
-            plan = client.plan(loaded)
+            plan = client.plan(loaded, code=code)
             if output == "table":
                 jobs.show_plan(plan, loaded, override or ())
             else:
                 write(plan, output)
             return
-        job = _submitted(client, loaded, output)
+        job = _submitted(client, loaded, output, code)
         if watch:
             watching.watch(client, job.id, timeout, output)
             return
@@ -95,6 +104,7 @@ def run(
         ),
     ] = None,
     timeout: WaitTimeout = None,
+    code: Code = None,
     override: Overrides = None,
     output: Output = "table",
 ) -> None:
@@ -115,15 +125,15 @@ def run(
         check_target(to)
     with running_or_private(ctx, private=private) as client, naming_lines(spec, override or ()):
         store_data(client, files, loaded.dataset)
-        job = _submitted(client, loaded, output)
+        job = _submitted(client, loaded, output, code)
         watching.watch(client, job.id, timeout, output, lasting=not private)
         if to is not None:
             say(f"Wrote the parameters to {client.download(job.id, to)}.")
 
 
-def _submitted(client: "Client", spec: "JobSpec", output: str) -> "Job":
+def _submitted(client: "Client", spec: "JobSpec", output: str, code: Path | None) -> "Job":
     """Submit a job, and print its warnings and its id."""
-    job = client.submit(spec)
+    job = client.submit(spec, code=code)
     for warning in job.warnings:
         say(f"warning: {warning}")
     if output == "table":
