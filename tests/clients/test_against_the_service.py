@@ -213,3 +213,30 @@ def test_a_table_is_pushed_from_a_file_and_a_frame(
     again = service.put_dataset("customers", frame, target="churned", id="id")
     assert again.examples == 60
     service.delete_dataset("customers")
+
+
+def test_arrays_of_any_names_are_pushed_and_listed(
+    service: Client, run: Run, kit: Any, tmp_path: Path
+) -> None:
+    rows = {"input_ids": [[5, 6, 7], [8]], "labels": [[1, 2, 3], [4]]}
+    would_be = service.put_dataset("text", rows, pad=True, dry_run=True)  # by an operation
+    text = service.put_dataset("text", rows, pad=True)
+    assert would_be.arrays == text.arrays
+    assert [(each.name, each.shape) for each in text.arrays] == [
+        ("attention_mask", [2, 3]),
+        ("input_ids", [2, 3]),
+        ("labels", [2, 3]),
+    ]
+
+    np.save(tmp_path / "image.npy", np.zeros((4, 3, 8, 8), np.uint8))
+    np.save(tmp_path / "is_glasses.npy", np.array([True, False, True, True]))
+    run("datasets", "push", "faces", str(tmp_path))
+    shown = run("datasets", "show", "faces").stdout
+    assert "(4, 3, 8, 8)" in shown
+    assert shown.split()[-3:] == ["is_glasses", "bool", "(4,)"]
+    assert json.loads(run("datasets", "show", "faces", "-o", "json").stdout)["target_kind"] is None
+    refused = run("spec", "faces")
+    assert refused.exit_code != 0
+    assert "has the arrays image, is_glasses" in refused.stderr
+    with pytest.raises(errors.InvalidRequest, match="network of layers is trained on inputs"):
+        service.plan({**kit.SPEC, "dataset": "faces"})

@@ -21,6 +21,7 @@ from tests.service.building import NOW, problem, spec, started
 from tests.service.conftest import Bench
 from tests.service.test_datasets import expected_digest
 from tests.service.test_old_databases import alembic
+from tests.service.trained import operated, train
 from tests.service.uploads import CLASSES, INPUTS, Put, npz
 
 TOKENS = np.arange(8).reshape(4, 2)
@@ -196,6 +197,26 @@ def test_pages_of_a_job_list_the_arrays(bench: Bench) -> None:
     assert bench.http.get(f"/jobs/{job_id}/examples").status_code == 200
     plain = job_on(bench, inputs=INPUTS, targets=CLASSES, units=CLASSES)
     assert 'aria-label="Arrays"' not in bench.http.get(f"/jobs/{plain}").text
+
+
+def test_a_network_s_inputs_and_targets_are_asked_for(bench: Bench) -> None:
+    assert bench.http.put(
+        "/v1/datasets/own", content=npz(inputs=INPUTS, targets=CLASSES)
+    ).is_success
+    assert bench.http.put("/v1/datasets/text", content=npz(**TEXT)).is_success
+    assert bench.http.put("/v1/datasets/more", content=npz(inputs=INPUTS, age=CLASSES)).is_success
+    job = train(bench, "own", 3)
+
+    for dataset, kind, says in (
+        ("text", "predictions", "no inputs"),
+        ("text", "evaluations", "no inputs"),
+        ("more", "evaluations", "no targets"),
+    ):
+        done = operated(bench, f"/v1/jobs/{job.id}/{kind}", dataset=dataset)
+        assert done.problem is not None
+        assert says in done.problem.detail
+    done = operated(bench, f"/v1/jobs/{job.id}/predictions", dataset="more")
+    assert done.status == "succeeded"
 
 
 def test_arrays_of_older_datasets_are_listed_at_the_start(
