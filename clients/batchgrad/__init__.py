@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.losses import *  # noqa: F403
     from batchgrad.contract.model import *  # noqa: F403
     from batchgrad.contract.operations import *  # noqa: F403
+    from batchgrad.contract.plans import *  # noqa: F403
     from batchgrad.contract.tables import *  # noqa: F403
     from batchgrad.contract.training.initial import *  # noqa: F403
     from batchgrad.contract.training.module import *  # noqa: F403

@@ -7,9 +7,9 @@ from typing import Any
 from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.initial_parameters import read_tensors
-from batchgrad_engine.failures import BadInputs
+from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_workers.data.dataset import StoredDataset
-from batchgrad_workers.module_config import BadModule, ModuleConfig
+from batchgrad_workers.module_config import BadModule, BadTensors, ModuleConfig
 from batchgrad_workers.torch_code import CodeSource
 
 
@@ -27,6 +27,7 @@ def module_config(
 
     Raises:
         BadInputs: the module can't be built, or not trained on this dataset.
+        BadInitialParameters: the given values are not those of the module.
     """
     recorded = snapshot.module if snapshot else None
     configuring: Any = import_module("batchgrad_workers.torch.configuring")
@@ -34,6 +35,8 @@ def module_config(
         config: ModuleConfig = configuring.configured(
             spec, code, dataset, read_tensors(initial) if initial else {}, recorded
         )
+    except BadTensors as error:
+        raise BadInitialParameters(str(error)) from error
     except BadModule as error:
         raise BadInputs(str(error)) from error
     if recorded is not None and recorded["source_digest"] != config.source_digest:

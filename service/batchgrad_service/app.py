@@ -1,7 +1,7 @@
 """Build the FastAPI application from its parts."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from batchgrad.contract import (
 from batchgrad.contract.wire import Answer, Wire
 from batchgrad.display.docstrings import restore_in_subclasses
 from batchgrad.version import __version__
+from batchgrad_engine.preflight.messages import Preflighted, Request
 from batchgrad_service.datasets.blob_store import BlobStore
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
@@ -46,6 +47,9 @@ from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.operations.operations import Operations
+from batchgrad_service.preflights.planning import TorchPlanner
+from batchgrad_service.preflights.preflights import Preflights
+from batchgrad_service.preflights.process import PreflightProcess
 from batchgrad_service.routes import (
     about,
     docs,
@@ -93,6 +97,7 @@ def create_app(
     sources: Sources | None = None,
     disk: DiskSpace | None = None,
     shutdown: Shutdown | None = None,
+    preflight: Callable[[Request], Preflighted] | None = None,
     guide: Path = guide_pages.SITE,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
@@ -100,7 +105,8 @@ def create_app(
 
     `exporters` write a checkpoint file as "safetensors" or "npz". Without a `token` every client
     has access. `shutdown.begin()` ends the event streams, so that a server can stop at once.
-    `guide` is the folder of the built guide, which may be missing.
+    `preflight` examines PyTorch tasks, by default in a process of its own. `guide` is the folder
+    of the built guide, which may be missing.
     """
     app = FastAPI(
         title="batchgrad",
@@ -111,9 +117,14 @@ def create_app(
         redirect_slashes=False,  # FastAPI redirects to an absolute URL, without a proxy's prefix
     )
     shutdown = shutdown or Shutdown()
+    examine = (
+        preflight or PreflightProcess(settings.preflight_timeout_seconds, shutdown.subscribe).run
+    )
     authenticator = None if token is None else Authenticator(token)
     disk = disk or DiskSpace(settings.folders, settings.min_free_disk_bytes)
     files = UploadedFiles(settings.data_dir, disk, max_bytes=settings.max_dataset_bytes)
+    rules = TorchRules.of(settings)
+    parameters = StoredParameters(settings.data_dir, store, exporters["safetensors"], files)
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
@@ -127,10 +138,11 @@ def create_app(
         ),
         uploads=files,
         code=UploadedCode(settings.data_dir, store, files),
-        torch=TorchRules.of(settings),
+        torch=rules,
+        torch_planner=TorchPlanner(rules, Preflights(examine), parameters),
         operations=Operations(questions, disk),
         sources=sources or Sources(settings),
-        parameters=StoredParameters(settings.data_dir, store, exporters["safetensors"]),
+        parameters=parameters,
         planner=planner,
         questions=questions,
         feeds=EventFeeds(store, shutdown),

@@ -28,7 +28,8 @@ ANSWERS = """
     LargestNorm LayeredShortcut Ledger
     LedgerEntry LedgerOrder MeasuredStep NoiseScale NormTest Norms Operation OperationKind
     OperationStatus Page Plan PlannedLayer Predictions ProblemDetails InfluenceOrder Shortcut
-    ShortcutLayer StepExamples StepFigures StepRow Table Upload ValidationFigure ValidationFigures
+    ShortcutLayer StepExamples StepFigures StepRow Table TorchParameter TorchPlan Upload
+    ValidationFigure ValidationFigures
     Version
 """
 CONSTANTS = """

@@ -121,6 +121,7 @@ def make_bench(tmp_path: Path, store: Store) -> Iterator[Callable[..., Bench]]:
             "exporters": {"safetensors": parameters_as_safetensors, "npz": parameters_as_npz},
             "keep_alive_seconds": 15.0,
             "disk": None,
+            "preflight": None,
             "guide": tmp_path / "no guide",
         }
         injected |= {name: changes.pop(name) for name in tuple(changes) if name in injected}

@@ -2,7 +2,10 @@
 
 import random
 import sys
+import zipfile
 from collections.abc import Iterator
+from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 
 from batchgrad.contract.training.module import JobModel
 from batchgrad.torch.tasks import Task
-from batchgrad_workers.torch_code import CodeSource, UserCodeError, load_task
+from batchgrad_workers.torch_code import CodeSource, UserCodeError, importable, load_task
 
 PACKAGE = """
 import random
@@ -66,6 +69,15 @@ def test_a_task_is_the_same_for_the_same_seed(source: CodeSource) -> None:
     states = [load(source, seed=seed).module.state_dict() for seed in (3, 3, 4)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not any(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_uploaded_code_is_forgotten_beside_torch() -> None:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("loaded_alone.py", PACKAGE)
+    with importable(CodeSource(content=content.getvalue())):
+        import_module("loaded_alone")
+    assert "loaded_alone" not in sys.modules
 
 
 def test_other_random_numbers_stay_as_they_were(source: CodeSource) -> None:

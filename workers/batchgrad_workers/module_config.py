@@ -13,6 +13,10 @@ class BadModule(ValueError):
     """A module can't be built, or can't be trained on this dataset."""
 
 
+class BadTensors(BadModule):
+    """The given values of parameters and buffers are not those of the module."""
+
+
 @dataclass(frozen=True)
 class ModuleConfig:
     """A model in PyTorch: its function, how its sums are computed, values that are not trained.

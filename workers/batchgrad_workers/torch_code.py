@@ -16,7 +16,7 @@ from typing import Any
 from batchgrad.contract.training.module import JobModel
 from batchgrad.parsing.suggestions import suggest
 from batchgrad_workers.user_code.digest import source_digest
-from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
 from batchgrad_workers.user_code.sources import CodeSource, importable, is_within, keep_importable
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "find_function",
     "importable",
     "load_task",
+    "place_of",
     "source_digest",
     "user_errors",
 ]

@@ -9,6 +9,7 @@ from batchgrad.contract import (
     losses,
     model,
     operations,
+    plans,
     statuses,
     tables,
     views,
@@ -20,6 +21,7 @@ from batchgrad.contract.kinds import *
 from batchgrad.contract.losses import *
 from batchgrad.contract.model import *
 from batchgrad.contract.operations import *
+from batchgrad.contract.plans import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
 from batchgrad.contract.training import initial, module, optimizers, spec, validation
@@ -40,6 +42,7 @@ __all__ += kinds.__all__
 __all__ += losses.__all__
 __all__ += model.__all__
 __all__ += operations.__all__
+__all__ += plans.__all__
 __all__ += statuses.__all__
 __all__ += tables.__all__
 __all__ += initial.__all__

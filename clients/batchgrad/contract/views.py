@@ -26,8 +26,6 @@ __all__ = [
     "NormTest",
     "Norms",
     "Page",
-    "Plan",
-    "PlannedLayer",
     "ProblemDetails",
     "Shortcut",
     "ShortcutLayer",
@@ -227,36 +225,6 @@ class Checkpoint(Answer):
     digest: str
     parameters_digest: str
     best: BestEvaluation | None = None
-
-
-class PlannedLayer(Answer):
-    """A layer with its shapes for this dataset."""
-
-    name: str
-    kind: str
-    output_shape: list[int]
-    parameters: int
-
-
-class Plan(Answer):
-    """What a job would do, computed from its spec and dataset without running it."""
-
-    dataset_digest: str
-    training_examples: int
-    validation_examples: int
-    parameters: int
-    layers: list[PlannedLayer]
-    steps_planned: int
-    steps_per_epoch: int
-    microbatches_per_step: int
-    microbatch_size: int
-    shortcuts: list[str]
-    gradient_bytes: int
-    memory_bytes: int = Field(description="held by a process that computes with one thread")
-    warnings: list[str]
-    classes: list[str] | None = Field(
-        default=None, description="names of the classes 0, 1, …, which are the outputs in order"
-    )
 
 
 class ArrayInfo(Answer):

@@ -4,23 +4,37 @@ import base64
 import binascii
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, deserialize
 
-from batchgrad.contract import TERMINAL, Dataset, InitialParameters, Kept, Model, Precision
+from batchgrad.contract import (
+    TERMINAL,
+    Dataset,
+    InitialParameters,
+    JobModel,
+    Kept,
+    Model,
+    Precision,
+)
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_service.datasets.downloads import choose
 from batchgrad_service.datasets.npz_parameters import as_safetensors
+from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.store import Store
 from batchgrad_service.validation.job_data import layers_shape
 from batchgrad_service.validation.shapes import build_network
-from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
+from batchgrad_workers.system.files import hex_of, new_name, remove_temporaries, write_atomically
 
 _FLOATS = {"F32", "F64"}
+_STATES = {*_FLOATS, "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+"""Of a PyTorch module's state, buffers included."""
+
 _INPUT_BYTES = 1 << 10
 """For an input's mean and deviation, or its part of a table's encoding."""
 
@@ -45,11 +59,15 @@ class Exporter(Protocol):
 class StoredParameters:
     """Initial parameters below `data_dir`; `export` makes them from a checkpoint file."""
 
-    def __init__(self, data_dir: Path, store: Store, export: Exporter) -> None:
+    def __init__(
+        self, data_dir: Path, store: Store, export: Exporter, uploads: UploadedFiles
+    ) -> None:
+        """`uploads` has files that are too large for a request."""
         self._directory = data_dir / "parameters"
         self._jobs = data_dir / "jobs"
         self._store = store
         self._export = export
+        self._uploads = uploads
         self._directory.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
         """Held from `keep` until the job is stored, so that the file stays meanwhile."""
@@ -62,13 +80,16 @@ class StoredParameters:
         """Return the path of the file with this digest."""
         return self._directory / f"{hex_of(digest)}.safetensors"
 
-    def read(self, given: InitialParameters, model: Model, dataset: Dataset) -> bytes:
+    def read(self, given: InitialParameters, model: JobModel, dataset: Dataset) -> bytes:
         """Return the bytes of the file that `given` refers to, checked against the model.
 
         Raises:
             InvalidError: it is not there, cannot be read, or does not fit.
         """
         pointer, content = self._read(given)
+        if model.torch is not None:
+            _check_state(pointer, content)
+            return content
         if given.npz is not None:
             shape = layers_shape(dataset)
             most = 8 * build_network(model, shape).size + _INPUT_BYTES * prod(shape)
@@ -82,6 +103,16 @@ class StoredParameters:
         if not self.path(digest).exists():
             write_atomically(self.path(digest), content)
         return digest
+
+    @contextmanager
+    def temporary(self, content: bytes) -> Iterator[Path]:
+        """A file with these bytes, during the block only."""
+        path = self._directory / new_name()
+        try:
+            path.write_bytes(content)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def drop_unused(self, digest: str | None) -> None:
         """Remove a file if no job starts from it any longer."""
@@ -97,11 +128,7 @@ class StoredParameters:
             try:
                 return pointer, self.path(given.digest).read_bytes()
             except FileNotFoundError:
-                raise InvalidError.field(
-                    pointer,
-                    f"No stored parameters have the digest {given.digest}: send the file itself "
-                    "as safetensors, or name a job.",
-                ) from None
+                return pointer, self._uploaded(pointer, given.digest)
         kind = "safetensors" if given.npz is None else "npz"
         pointer = f"/initial_parameters/{kind}"
         try:
@@ -109,6 +136,19 @@ class StoredParameters:
         except (binascii.Error, ValueError) as error:
             raise InvalidError.field(
                 pointer, f"Not base64 ({error}): send a {kind} file's bytes in base64."
+            ) from None
+
+    def _uploaded(self, pointer: str, digest: str) -> bytes:
+        try:
+            with self._uploads.using(digest, pointer) as path:
+                return path.read_bytes()
+        except InvalidError as error:
+            if error.code != "upload_not_found":
+                raise
+            raise InvalidError.field(
+                pointer,
+                f"No stored parameters and no upload have the digest {digest}: send the file "
+                "itself as safetensors, upload it, or name a job.",
             ) from None
 
     def _of_job(self, job_id: str) -> bytes:
@@ -138,16 +178,33 @@ class StoredParameters:
             ) from None
 
 
+def _check_state(pointer: str, content: bytes) -> None:
+    """Check that a file holds tensors that numpy knows; the preflight compares their names."""
+    for name, tensor in _tensors(pointer, content).items():
+        if tensor["dtype"] not in _STATES:
+            raise InvalidError.field(
+                pointer,
+                f"{name} is {tensor['dtype']}; expected one of {', '.join(sorted(_STATES))}: save "
+                "tensor.float() instead.",
+            )
+
+
+def _tensors(pointer: str, content: bytes) -> dict[str, Any]:
+    try:
+        return dict(deserialize(content))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise InvalidError.field(
+            pointer,
+            f"Not a safetensors file ({error}): safetensors.numpy.save or safetensors.torch.save "
+            "makes one.",
+        ) from None
+
+
 def _check_fit(pointer: str, content: bytes, model: Model, dataset: Dataset) -> None:
     expected = {
         each.name: tuple(each.shape) for each in build_network(model, layers_shape(dataset)).slices
     }
-    try:
-        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise InvalidError.field(
-            pointer, f"Not a safetensors file ({error}): safetensors.numpy.save makes one."
-        ) from None
+    tensors = _tensors(pointer, content)
     got = {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
     for name, shape in expected.items():
         if got.get(name) != shape:

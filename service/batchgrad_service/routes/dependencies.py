@@ -31,6 +31,7 @@ from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.operations.operations import Operations, Worker
+from batchgrad_service.preflights.planning import TorchPlanner
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
@@ -105,6 +106,7 @@ class Services:
     parameters: StoredParameters
     code: UploadedCode
     torch: TorchRules
+    torch_planner: TorchPlanner
     planner: Planner
     questions: Questions
     feeds: EventFeeds
@@ -132,6 +134,8 @@ class Services:
         """The job's plan; ProblemError if spec, datasets and machine do not fit together."""
         self.torch.check(spec)
         planned = await self._planned(spec, data)
+        if spec.model.torch is not None:
+            planned = await self.torch_planner.complete(planned, spec, data)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)
         return planned

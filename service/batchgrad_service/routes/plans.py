@@ -74,5 +74,7 @@ def read_initial_parameters(
     if spec.initial_parameters is None:
         return planned, None
     content = services.parameters.read(spec.initial_parameters, spec.model, data.dataset)
+    if spec.model.torch is not None:
+        return planned, content  # the preflight has warned
     warnings = [*planned.warnings, *warnings_of_start(spec, data.directory, content)]
     return planned.model_copy(update={"warnings": warnings}), content

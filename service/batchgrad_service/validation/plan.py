@@ -12,6 +12,7 @@ from batchgrad_service.validation.job_data import JobData, layers_shape
 from batchgrad_service.validation.memory import check_job_memory, machine_bytes
 from batchgrad_service.validation.shapes import build_network, check_parameter_groups
 from batchgrad_service.validation.split import check_split, checked_sampler
+from batchgrad_service.validation.torch.plan import plan_of_data
 from batchgrad_service.validation.validation_dataset import (
     check_validation_dataset,
     validation_warnings,
@@ -26,11 +27,13 @@ from batchgrad_workers.runtime.shard import microbatches
 
 
 def plan(spec: JobSpec, data: JobData) -> Plan:
-    """The plan of `spec` on `data`.
+    """The plan of `spec` on `data`; of a PyTorch task, what follows from `data` alone.
 
     Raises:
         InvalidError: spec and dataset do not fit together.
     """
+    if spec.model.torch is not None:
+        return plan_of_data(spec, data)
     dataset = data.dataset
     network = build_network(spec.model, layers_shape(dataset))
     if not network.learning:

@@ -54,8 +54,8 @@ def check_split(spec: JobSpec, dataset: Dataset, sampler: Sampler) -> list[str]:
     if stopping and stopping.metric not in _figures(spec):
         raise InvalidError.field(
             "/early_stopping/metric",
-            f"{spec.loss} has no {VALIDATION_FIGURES[stopping.metric].label}: set metric to one of "
-            f"{', '.join(_figures(spec))}.",
+            f"{spec.loss or spec.model.torch} has no {VALIDATION_FIGURES[stopping.metric].label}: "
+            f"set metric to one of {', '.join(_figures(spec))}.",
         )
     column, rule = _split_column(dataset), spec.held_out
     unused = []
@@ -74,8 +74,10 @@ def check_split(spec: JobSpec, dataset: Dataset, sampler: Sampler) -> list[str]:
 
 
 def _figures(spec: JobSpec) -> tuple[ValidationMetric, ...]:
-    """The figures that an evaluation by the job's loss has."""
-    if LOSSES[spec.network_loss].target_kind == "value":
+    """The figures that an evaluation by the job's loss has, or may have by a PyTorch task."""
+    if spec.loss is None:
+        return ("validation_loss", "validation_accuracy")
+    if LOSSES[spec.loss].target_kind == "value":
         return ("validation_loss", "validation_r2", "validation_rmse")
     return ("validation_loss", "validation_accuracy")
 

@@ -3,18 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from batchgrad.contract import JobSpec, Precision, ShortcutName
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
-from batchgrad_workers.module_config import BadModule, ModuleConfig
-from batchgrad_workers.torch import together
+from batchgrad_workers.module_config import BadModule, BadTensors, ModuleConfig
 from batchgrad_workers.torch.determinism import prepare_process, torch_build_info
 from batchgrad_workers.torch.examples import ModuleExamples, as_batch
+from batchgrad_workers.torch.preflight.prepare import LEAST_ROWS, prepare
+from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
 from batchgrad_workers.torch.ways import Way
-from batchgrad_workers.torch_code import CodeSource, UserCodeError, load_task, source_digest
+from batchgrad_workers.torch_code import (
+    CodeSource,
+    UserCodeError,
+    load_task,
+    place_of,
+    source_digest,
+    user_errors,
+)
 
 ROWS = 8
 """Of the dataset, on which a module is examined."""
@@ -86,11 +96,23 @@ def open_module(
 def _examined(
     replica: Replica, task: Task, dataset: StoredDataset, spec: JobSpec
 ) -> dict[str, Any]:
-    """How the module's sums are computed, found out on a few rows."""
-    examples = ModuleExamples(dataset, task, spec.precision)
-    rows = examples.rows(examples.all_present().rows[:ROWS])
-    found = together.trace(replica, as_batch(rows))
-    return {"path": "together", "trace": found.to_json()}
+    """How the module's sums are computed, found out on rows from all over the dataset."""
+    try:
+        with user_errors(spec.model.package):
+            examples = ModuleExamples(dataset, task, spec.precision)
+            present = examples.all_present().rows
+            if len(present) < LEAST_ROWS:
+                raise BadModule(
+                    f"{len(present)} examples have a weight above 0; {LEAST_ROWS} or more are "
+                    "needed to check that a module does not mix them."
+                )
+            places = np.linspace(0, len(present) - 1, min(ROWS, len(present))).astype(np.int64)
+            return prepare(replica, as_batch(examples.rows(present[places]))).to_json()
+    except UserCodeError as error:
+        raise BadModule(str(error)) from error
+    except Refused as error:
+        place = place_of(error.__cause__, spec.model.package) if error.__cause__ else ""
+        raise BadModule(f"{error} It arose in {place}." if place else str(error)) from error
 
 
 def _task(spec: JobSpec, code: CodeSource | None) -> Any:
@@ -113,12 +135,12 @@ def _fixed(replica: Replica, tensors: Mapping[str, Array]) -> dict[str, Array]:
     known = replica.module.state_dict(keep_vars=True)
     for name, array in tensors.items():
         if name not in known:
-            raise BadModule(
+            raise BadTensors(
                 f"initial_parameters has {name}, which the module lacks; it has "
                 f"{', '.join(list(known)[:20])}."
             )
         if tuple(known[name].shape) != array.shape:
-            raise BadModule(
+            raise BadTensors(
                 f"initial_parameters has {name} with shape {list(array.shape)}; in the module it "
                 f"has {list(known[name].shape)}."
             )

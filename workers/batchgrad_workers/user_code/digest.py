@@ -21,13 +21,23 @@ def source_digest(model: JobModel, source: CodeSource | None) -> str:
     """
     if source is not None and source.digest:
         return source.digest
-    top = importlib.import_module(model.package)
     sha = hashlib.sha256()
-    for name, path in sorted(_files(top)):
+    for name, path in _named_files(model):
         content = path.read_bytes()
         sha.update(f"{name}\0{len(content)}\0".encode())
         sha.update(content)
     return f"sha256:{sha.hexdigest()}"
+
+
+def source_files(model: JobModel, source: CodeSource | None) -> list[Path]:
+    """The files of that code; none of uploaded code, which its digest describes."""
+    if source is not None and source.digest:
+        return []
+    return [path for _, path in _named_files(model)]
+
+
+def _named_files(model: JobModel) -> list[tuple[str, Path]]:
+    return sorted(set(_files(importlib.import_module(model.package))))
 
 
 def _files(top: ModuleType) -> Iterator[tuple[str, Path]]:
@@ -44,7 +54,7 @@ def _files(top: ModuleType) -> Iterator[tuple[str, Path]]:
         return
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not file or name.partition(".")[0] in OWN or module is top:
+        if not isinstance(file, str) or name.partition(".")[0] in OWN or module is top:
             continue
         path = Path(file)
         if path.suffix != ".py" or not path.is_relative_to(own.parent):

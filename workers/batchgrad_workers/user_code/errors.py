@@ -22,26 +22,38 @@ class UserCodeError(Exception):
 
 @contextmanager
 def user_errors(package: str) -> Iterator[None]:
-    """Inside, an error becomes a UserCodeError, which tells where in the top `package` it arose."""
+    """Inside, an error becomes a UserCodeError, which tells where in the top `package` it arose.
+
+    Not so a ValueError of a class of ours, which has a message for the user.
+    """
     try:
         yield
     except (UserCodeError, MemoryError):
         raise
+    except ValueError as error:
+        if type(error).__module__.partition(".")[0] in OWN:
+            raise
+        raise UserCodeError(_told(error, package)) from error
     except (Exception, SystemExit) as error:
         raise UserCodeError(_told(error, package)) from error
 
 
 def _told(error: BaseException, package: str) -> str:
-    """An error with the innermost file and line of the package."""
-    message = f"{type(error).__name__}: {error}"[:_LONGEST]
+    """An error with its place."""
+    message, place = f"{type(error).__name__}: {error}"[:_LONGEST], place_of(error, package)
+    return f"{place}: {message}" if place else message
+
+
+def place_of(error: BaseException, package: str) -> str:
+    """The innermost file and line of the package that an error passed; "" if it passed none."""
     if isinstance(error, SyntaxError):
-        return f"{_short(error.filename or '?', package)}, line {error.lineno}: {message}"
+        return f"{_short(error.filename or '?', package)}, line {error.lineno}"
     frames = traceback.walk_tb(error.__traceback__)
     places = [(frame.f_code, line) for frame, line in frames if _is_users(frame, package)]
     if not places:
-        return message
+        return ""
     code, line = places[-1]
-    return f"{_short(code.co_filename, package)}, line {line}, in {code.co_name}: {message}"
+    return f"{_short(code.co_filename, package)}, line {line}, in {code.co_name}"
 
 
 def _is_users(frame: FrameType, package: str) -> bool:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -85,8 +85,10 @@ def keep_importable(source: CodeSource) -> Path | None:
 
 def is_within(module: ModuleType, folder: Path) -> bool:
     """Whether a module's file, or its folder without one, is in `folder`."""
-    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
-    return any(place and Path(place).is_relative_to(folder) for place in places)
+    file, path = getattr(module, "__file__", None), getattr(module, "__path__", None)
+    # Those of torch.classes are no paths.
+    places = [file, *(path if isinstance(path, Iterable) else [])]
+    return any(Path(place).is_relative_to(folder) for place in places if isinstance(place, str))
 
 
 @contextmanager

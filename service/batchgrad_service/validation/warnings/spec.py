@@ -25,7 +25,7 @@ def spec_warnings(
 
 
 def _loss(spec: JobSpec) -> Iterator[str]:
-    if not LOSSES[spec.network_loss].has_minimum:
+    if spec.loss is not None and not LOSSES[spec.loss].has_minimum:
         yield (
             f"{spec.loss} has no minimum: the loss decreases without end as outputs grow, so it "
             "cannot train a model. Its use is to show that with linear layers alone the averaged "

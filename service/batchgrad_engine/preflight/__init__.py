@@ -1,0 +1,1 @@
+"""`python -m batchgrad_engine.preflight`: what a PyTorch job would do, from its code and rows."""

@@ -1,0 +1,3 @@
+from tests.service.conftest import make_bench, store
+
+__all__ = ["make_bench", "store"]

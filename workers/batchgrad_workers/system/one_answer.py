@@ -1,0 +1,27 @@
+"""A process that answers one request: a line on stdin, an answer on stdout, nothing after that."""
+
+import os
+import threading
+from typing import BinaryIO
+
+
+def keep_stdout() -> BinaryIO:
+    """A stream on the real stdout; everything else that prints goes to stderr from now on."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def read_request() -> bytes:
+    """The request's line. When stdin ends after it, nobody waits for the answer: exit."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 65536) or b"\n"
+    threading.Thread(target=_exit_with_stdin, name="stdin", daemon=True).start()
+    return line
+
+
+def _exit_with_stdin() -> None:
+    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would block the exit
+        pass
+    os._exit(1)
