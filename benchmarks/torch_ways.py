@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchgrad.torch.tasks import Arrays, Task
+from batchgrad_workers.runtime.threads import keep_freed_memory
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.replica import Batch, Replica
 
@@ -164,6 +165,7 @@ def _replica(task: Task, batch: Batch) -> tuple[Replica, Batch]:
 def main() -> None:
     """Measure the models named on the command line, or all."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as workers do
     numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
     named = [each for each in sys.argv[1:] if not each.isdigit()]
     for name in MODELS:

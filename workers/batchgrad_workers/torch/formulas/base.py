@@ -190,6 +190,7 @@ def squared(rows: Tensor) -> Tensor:
 
     Squares along the last axis are added in x's own precision, unless they would leave its range.
     """
+    rows = rows.flatten(2) if rows.dim() > 3 else rows
     own = torch.linalg.vector_norm(rows, dim=-1) if rows.dim() > 1 else rows
     found = own.double().square()
     found = found.flatten(1).sum(1) if found.dim() > 1 else found
