@@ -44,7 +44,7 @@ def by_loop(replica: Replica, batch: Batch, names: tuple[str, ...]) -> dict[str,
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         rows.append(
             [
-                torch.zeros_like(parameter) if own is None else own
+                torch.zeros_like(parameter) if own is None else own.to_dense()
                 for own, parameter in zip(found, parameters, strict=True)
             ]
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -28,8 +27,7 @@ class Way:
     @property
     def means_size(self) -> int:
         """Length of the sums of mean inputs and errors."""
-        calls = self.trace.calls if self.trace else ()
-        return sum(prod(call.input_shape or (0,)) + prod(call.output_shape) for call in calls)
+        return self.trace.means_size if self.trace else 0
 
     def sums(self, replica: Replica, batch: Batch, *, means: bool) -> Sums:
         """Sums of a microbatch; one that makes other calls than the trace goes one by one.

@@ -16,6 +16,7 @@ ADD = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__)
 ADD_IN_PLACE = (torch.Tensor.add_, torch.Tensor.__iadd__)
 SUBTRACT = (torch.sub, torch.subtract, torch.Tensor.sub, torch.Tensor.__sub__)
 MULTIPLY = (torch.mul, torch.multiply, torch.Tensor.mul, torch.Tensor.__mul__)
+MULTIPLY_IN_PLACE = (torch.Tensor.mul_, torch.Tensor.__imul__)
 OTHERS = (
     torch.div, torch.true_divide, torch.Tensor.div, torch.Tensor.__truediv__,
     torch.pow, torch.Tensor.pow, torch.Tensor.__pow__, torch.Tensor.__rpow__,
@@ -30,7 +31,7 @@ class Broadcast(Kind):
     """An operation by element; a parameter's role is its place among the arguments."""
 
     name = "broadcast"
-    functions = (*ADD, *ADD_IN_PLACE, *SUBTRACT, *MULTIPLY, *OTHERS)
+    functions = (*ADD, *ADD_IN_PLACE, *SUBTRACT, *MULTIPLY, *MULTIPLY_IN_PLACE, *OTHERS)
 
     def arguments(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -39,13 +40,15 @@ class Broadcast(Kind):
         if any(isinstance(each, Tensor) for each in kwargs.values()):
             return None
         tensors = {str(k): each for k, each in enumerate(args) if isinstance(each, Tensor)}
-        if function in ADD_IN_PLACE:
+        if function in ADD_IN_PLACE or function in MULTIPLY_IN_PLACE:
             tensors.pop("0")
         return Arguments(None, tensors, (function, args, dict(kwargs)))
 
     def run(self, arguments: Arguments, parameters: dict[str, Tensor]) -> Tensor:
-        """The operation."""
+        """The operation; keeps what a product in place overwrites."""
         function, args, kwargs = arguments.options
+        if function in MULTIPLY_IN_PLACE:
+            arguments.saved = (args[0].detach().clone(),)
         return function(*_with(args, parameters), **kwargs)
 
     def gradients(
@@ -59,6 +62,8 @@ class Broadcast(Kind):
             own = error * factor if factor != 1 else error
         elif function in SUBTRACT:
             own = error * -kwargs.get("alpha", 1) if role == "1" else error
+        elif function in MULTIPLY_IN_PLACE:
+            own = error * arguments.saved[0]
         elif function in MULTIPLY:
             own = error * args[1 - int(role)]
         else:
@@ -66,15 +71,42 @@ class Broadcast(Kind):
         return Formed(_unbroadcast(own, shape, layout, n))
 
     def held(self, arguments: Arguments) -> list[Tensor]:
-        """All tensors, except those of a sum."""
+        """All tensors, except those of a sum and of a product in place."""
         function, args, _ = arguments.options
-        if function in ADD or function in ADD_IN_PLACE or function in SUBTRACT:
+        if function in {*ADD, *ADD_IN_PLACE, *SUBTRACT, *MULTIPLY_IN_PLACE}:
             return []
         return [each for each in args if isinstance(each, Tensor)]
 
     def kept(self, arguments: Arguments, result: Tensor) -> int:
         """None."""
         return 0
+
+
+class PReLU(Kind):
+    """max(x, 0) + W min(x, 0), with one W or one for each channel."""
+
+    name = "prelu"
+    functions = (torch.prelu,)
+
+    def arguments(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Arguments | None:
+        """From `(input, weight)`."""
+        return None if kwargs else Arguments(args[0], {"weight": args[1]})
+
+    def run(self, arguments: Arguments, parameters: dict[str, Tensor]) -> Tensor:
+        """The activation."""
+        return torch.prelu(arguments.inputs, parameters["weight"])
+
+    def gradients(
+        self, arguments: Arguments, role: str, error: Tensor, layout: Layout, n: int
+    ) -> Gradients:
+        """Σ_T δ min(x, 0), by channel."""
+        own = layout.rows(error * arguments.inputs.clamp(max=0), n, error.dim() - 1)
+        weight = arguments.parameters[role]
+        if weight.numel() == 1:
+            return Formed(own.flatten(1).sum(1).view(n, *weight.shape))
+        return Formed(own.flatten(3).sum((1, 3)) if own.dim() > 3 else own.sum(1))
 
 
 class Expand(Kind):

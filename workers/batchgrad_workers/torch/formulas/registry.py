@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from batchgrad_workers.torch.formulas.base import Kind
-from batchgrad_workers.torch.formulas.broadcast import Broadcast, Expand
+from batchgrad_workers.torch.formulas.broadcast import Broadcast, Expand, PReLU
+from batchgrad_workers.torch.formulas.contraction import Einsum, StackProduct
 from batchgrad_workers.torch.formulas.conv import Convolution
 from batchgrad_workers.torch.formulas.embedding import Embedding
 from batchgrad_workers.torch.formulas.linear import AddMm, LeftProduct, Linear, RightProduct
@@ -24,6 +25,9 @@ KINDS: tuple[Kind, ...] = (
     Embedding(),
     Broadcast(),
     Expand(),
+    PReLU(),
+    Einsum(),
+    StackProduct(),
     Convolution(),
     LayerNorm(),
     RMSNorm(),

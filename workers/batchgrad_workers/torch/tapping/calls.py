@@ -1,6 +1,7 @@
 """Calls of a module that touch trainable parameters, and how each is treated: a Trace."""
 
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any
 
 MADE = "made"
@@ -21,7 +22,8 @@ class Call:
     `kind` names a Kind, or is MADE or OTHER. `parameters` gives, by role, the parameters of which
     gradients come from this call; several where a tensor is made of them. The examples lie along
     `axis` of the result, as Layout says. `output_shape` is that of the result of one example alone,
-    and `input_shape` that of its mean input; None: it has none.
+    and `input_shape` that of its mean input; None: it has none, and no `output_shape` either if it
+    is no call with formulas.
     """
 
     name: str
@@ -31,7 +33,13 @@ class Call:
     axis: int = 0
     strided: bool = False
     input_shape: tuple[int, ...] | None = None
-    output_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] | None = None
+
+    @property
+    def means_size(self) -> int:
+        """Numbers of its mean input and its mean error."""
+        shapes = (self.input_shape, self.output_shape)
+        return sum(prod(shape) for shape in shapes if shape is not None)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,11 @@ class Trace:
     uncovered: tuple[str, ...]
     fallback: str
 
+    @property
+    def means_size(self) -> int:
+        """Numbers of the mean inputs and errors of all calls."""
+        return sum(call.means_size for call in self.calls)
+
     def without(self, names: set[str]) -> "Trace":
         """The trace with these parameters uncovered too."""
         calls = []
@@ -54,8 +67,10 @@ class Trace:
                 for role, covered in call.parameters.items()
             }
             kept = {role: covered for role, covered in kept.items() if covered}
-            kind = call.kind if kept or call.kind == MADE else OTHER
-            calls.append(replace(call, kind=kind, parameters=kept))
+            if kept or call.kind == MADE:
+                calls.append(replace(call, parameters=kept))
+            else:
+                calls.append(Call(call.name, call.function, OTHER, {}))
         return replace(self, calls=tuple(calls), uncovered=(*self.uncovered, *sorted(names)))
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +86,7 @@ class Trace:
                     **call,
                     "parameters": {k: tuple(v) for k, v in call["parameters"].items()},
                     "input_shape": _shape(call["input_shape"]),
-                    "output_shape": tuple(call["output_shape"]),
+                    "output_shape": _shape(call["output_shape"]),
                 }
             )
             for call in values["calls"]
