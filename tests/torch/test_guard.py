@@ -54,10 +54,10 @@ def test_rows_that_stay_apart_pass_in_turn() -> None:
     trace = traced(replica, batch)
     for number in range(8):
         found = together.sums(replica, batch, trace)
-        guard.check(replica, batch, found, number, looks_at_data=False)
+        guard.check(replica, batch, found, number, rounds=False)
         row = batch.row(2)
         alone = together.sums(replica, row, trace)
-        guard.check(replica, row, alone, number, looks_at_data=False)
+        guard.check(replica, row, alone, number, rounds=False)
 
 
 def test_rows_that_begin_to_mix_are_refused() -> None:
@@ -66,7 +66,7 @@ def test_rows_that_begin_to_mix_are_refused() -> None:
     replica.module.kind = 1
     found = together.sums(replica, batch, trace)
     with pytest.raises(Refused, match="With another example in row 4, the loss of row 0 is"):
-        guard.check(replica, batch, found, 4, looks_at_data=False)
+        guard.check(replica, batch, found, 4, rounds=False)
 
 
 def test_what_depends_on_the_number_of_examples_is_refused() -> None:
@@ -75,7 +75,7 @@ def test_what_depends_on_the_number_of_examples_is_refused() -> None:
     replica.module.kind = 1
     found = together.sums(replica, batch, trace)
     with pytest.raises(Refused, match=r"The loss of row 1 is .* in its microbatch of 6 and"):
-        guard.check(replica, batch, found, 1, looks_at_data=False)
+        guard.check(replica, batch, found, 1, rounds=False)
 
 
 def test_gradients_that_mix_are_refused_by_their_norms() -> None:
@@ -84,4 +84,4 @@ def test_gradients_that_mix_are_refused_by_their_norms() -> None:
     replica.module.kind = 1
     found = together.sums(replica, batch, trace)
     with pytest.raises(Refused, match="The norm of the gradient of row 0"):
-        guard.check(replica, batch, found, 0, looks_at_data=False)
+        guard.check(replica, batch, found, 0, rounds=False)

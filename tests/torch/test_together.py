@@ -86,6 +86,23 @@ def test_other_calls_than_traced_are_refused(fickle: Replica, batch: Batch, at_f
         together.sums(fickle, batch, trace)
 
 
+def test_another_parameter_in_a_traced_call_is_refused(batch: Batch) -> None:
+    class Choosing(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(5, 3), nn.Linear(5, 3)])
+            self.chosen = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers[self.chosen](x)
+
+    replica = replica_of(Choosing())
+    trace = together.trace(replica, batch)
+    replica.module.chosen = 1
+    with pytest.raises(OtherCalls, match=r"has layers\.1\.weight as its weight"):
+        together.sums(replica, batch, trace)
+
+
 def test_an_input_changed_in_place_is_refused(batch: Batch) -> None:
     class Changing(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:

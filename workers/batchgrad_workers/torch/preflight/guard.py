@@ -10,11 +10,11 @@ from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
 
 
-def check(replica: Replica, batch: Batch, found: Sums, number: int, *, looks_at_data: bool) -> None:
+def check(replica: Replica, batch: Batch, found: Sums, number: int, *, rounds: bool) -> None:
     """Repeat two checks of the preflight on a microbatch, to be called every so many steps.
 
     Another example in one row may not change the others' losses by one bit (beyond rounding, where
-    `looks_at_data`); and the loss and norm of one row, computed alone, are those in
+    the preflight's record `rounds`); and the loss and norm of one row, computed alone, are those in
     `found`. `number` chooses the rows, so that calls with 0, 1, … take them in turn.
 
     Raises:
@@ -23,7 +23,7 @@ def check(replica: Replica, batch: Batch, found: Sums, number: int, *, looks_at_
     n = len(batch)
     row = number % n
     if n > 1:
-        _check_replaced(replica, batch, row, CLOSE[replica.dtype] if looks_at_data else 0)
+        _check_replaced(replica, batch, row, CLOSE[replica.dtype] if rounds else 0)
     alone = one_by_one.sums(replica, batch.row(row))
     pairs = {
         "loss": (found.losses[row], alone.losses[0]),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from batchgrad_workers.torch.dropout import drawing
 from batchgrad_workers.torch.preflight.culprit import culprit, instead, outside, same, unlike
-from batchgrad_workers.torch.preflight.rows import first, replaced, taken
+from batchgrad_workers.torch.preflight.rows import first, masked, replaced, taken
 from batchgrad_workers.torch.preflight.state import State
 from batchgrad_workers.torch.preflight.watching import Run, watch
 from batchgrad_workers.torch.refusal import Refused
@@ -25,11 +25,16 @@ class Checks:
         self.n = len(rows)
         self.state = State(replica.module)
         self.close = CLOSE[replica.dtype]
+        self.outcomes: dict[str, set[bool]] = {}
+        """Of each decision, in all runs."""
 
     def run(self, batch: Batch, *, keep: bool = False) -> Run:
         """Watch a batch, from the state at the beginning."""
         self.state.restore()
-        return watch(self.replica, batch, keep=keep)
+        found = watch(self.replica, batch, keep=keep)
+        for place, outcome in found.decisions:
+            self.outcomes.setdefault(place, set()).add(outcome)
+        return found
 
     def check_replaced_rows(self, base: Run) -> None:
         """Replace examples: no other loss may change by one bit.
@@ -40,7 +45,7 @@ class Checks:
         Raises:
             Refused: names the module.
         """
-        tolerance = self.close if base.looks else 0.0
+        tolerance = self.close if base.looks or base.decisions else 0.0
         for row in sorted({0, self.n // 2, self.n - 1}):
             others = [n for n in range(self.n) if n != row]
             for number, batch in enumerate(replaced(self.rows, row)):
@@ -84,7 +89,26 @@ class Checks:
                     "gradient of its own."
                 )
         run = self.run(first(self.rows, self.n - 1))
-        return [] if run.functions == base.functions else [_calls(base, run, self.n)]
+        if run.decisions != base.decisions or run.functions == base.functions:
+            return []
+        return [_calls(base, run, self.n)]
+
+    def open_decisions(self) -> list[str]:
+        """Decisions of which it is not known that both outcomes give the same losses.
+
+        In the checks before, rows alone and in batches had equal losses; decisions that had both
+        outcomes there do no harm. For the others masks are tried that leave something out.
+        """
+        batch = masked(self.rows)
+        if self.outcomes and batch is not None:
+            try:
+                whole = self.run(batch).losses.detach()
+                alone = [self.run(taken(batch, [row])).losses.detach() for row in (0, 1)]
+            except Refused:  # numbers that the model does not take
+                return list(self.outcomes)
+            if not same(whole[:2], torch.cat(alone), self.close).all():
+                return list(self.outcomes)
+        return [place for place, found in self.outcomes.items() if len(found) < 2]
 
     def check_gradients(self) -> set[str]:
         """The gradient of one loss of a batch is that of the example alone.

@@ -59,6 +59,7 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     base = watch(own, rows)
     checks.check_replaced_rows(base)
     calls = checks.check_sizes(base)
+    looks = tuple(dict.fromkeys([*base.looks, *checks.open_decisions()]))
     checks.state.restore()
     watch(own, rows)
     changed = changed or checks.state.changed()
@@ -71,7 +72,7 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     if distinct(rows) < len(rows):
         warnings.append("Some rows are equal, so that the checks see less: give different ones.")
     checks.state.restore()
-    trace, why = _trace(own, rows, base, calls)
+    trace, why = _trace(own, rows, looks, calls)
     whole, less = (saved_bytes(own, first(rows, n)) for n in (len(rows), len(rows) - 1))
     each = max(0, whole - less)
     size = sum(p.numel() * p.element_size() for p in own.trainable.values())
@@ -81,7 +82,8 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
         uncovered=() if trace is None else tuple(trace.uncovered),
         random=tuple(dict.fromkeys(draw.function for draw in start.draws)),
         axes=tuple(own.axes),
-        looks_at_data=tuple(dict.fromkeys(base.looks)),
+        looks_at_data=looks,
+        decisions=tuple(checks.outcomes),
         trace=trace,
         parameters=tuple(
             Parameter(name, tuple(each.shape), each.requires_grad)
@@ -162,11 +164,12 @@ def _perturb(replica: Replica, rows: Batch) -> list[str]:
     return [] if share else [FIXED]
 
 
-def _trace(replica: Replica, rows: Batch, base: Run, calls: list[str]) -> tuple[Trace | None, str]:
+def _trace(
+    replica: Replica, rows: Batch, looks: tuple[str, ...], calls: list[str]
+) -> tuple[Trace | None, str]:
     """The trace for `together`, or None, and why."""
-    if base.looks:
-        looks = ", ".join(list(dict.fromkeys(base.looks))[:3])
-        return None, f"The forward pass decides by the data ({looks}), so {SLOW}."
+    if looks:
+        return None, f"The forward pass decides by the data ({', '.join(looks[:3])}), so {SLOW}."
     if calls:
         return None, f"The number of examples changes the calls ({calls[0]}), so {SLOW}."
     try:
@@ -177,10 +180,13 @@ def _trace(replica: Replica, rows: Batch, base: Run, calls: list[str]) -> tuple[
     if wrong:
         return None, f"The formulas differ from single gradients in {wrong}, so {SLOW}."
     covered = len(replica.trainable) - len(trace.uncovered)
-    return trace, (
+    why = (
         f"Formulas for {len(trace.calls)} calls cover {covered} of {len(replica.trainable)} "
-        "parameters, so a microbatch takes one forward and one backward pass."
+        "parameters, so a microbatch takes one forward and one backward pass"
     )
+    if trace.uncovered:
+        why += f"; the gradients of the others come by {trace.fallback}, which takes longer"
+    return trace, f"{why}."
 
 
 def _wrong(replica: Replica, rows: Batch, trace: Trace) -> str:

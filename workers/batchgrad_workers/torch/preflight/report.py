@@ -23,7 +23,8 @@ class Preflight:
 
     `uncovered` names parameters without formulas, which `together` leaves to autograd. `random`
     names the functions that draw by keys, `axes` where examples lie in each of these calls.
-    `looks_at_data` says where the forward pass decides by numbers. `trace` is that of `together`.
+    `looks_at_data` says where the forward pass decides by numbers; `decisions` where it decides by
+    whole numbers, also with two outcomes that gave the same losses. `trace` is that of `together`.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Preflight:
     random: tuple[str, ...]
     axes: tuple[int, ...]
     looks_at_data: tuple[str, ...]
+    decisions: tuple[str, ...]
     trace: Trace | None
     parameters: tuple[Parameter, ...]
     fixed_bytes: int
@@ -41,6 +43,11 @@ class Preflight:
     def memory_bytes(self, n: int) -> int:
         """About the bytes of a microbatch of n examples: saved tensors, and one gradient."""
         return self.fixed_bytes + self.bytes_per_example * (n if self.path == "together" else 1)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether another example in a batch may change how a row's numbers are rounded."""
+        return bool(self.looks_at_data or self.decisions)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -44,7 +44,8 @@ class Run:
     """What was seen of a forward pass; `outputs` and `losses` have their graph.
 
     `looks` names operations by which it decided from data, `random` those that drew from a
-    generator, each with its module; `functions` are all calls in order.
+    generator, each with its module; `functions` are all calls in order. `decisions` are yes or no,
+    from whole numbers alone, as whether a mask leaves anything out: where, and the outcome.
     """
 
     outputs: Any = None
@@ -52,6 +53,7 @@ class Run:
     modules: list[Given] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
+    decisions: list[tuple[str, bool]] = field(default_factory=list)
     random: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
 
@@ -139,18 +141,26 @@ class Operations(TorchDispatchMode):  # type: ignore[misc]
         """Called by torch in place of the operation `func`."""
         given = kwargs or {}
         name = func.__name__.partition(".")[0]
-        follows = any(each in self.data for each in tensors((args, given)))
+        known = [self.data[each] for each in tensors((args, given)) if each in self.data]
+        follows, floating = bool(known), any(known)
         if torch.Tag.nondeterministic_seeded in func.tags and given.get("generator") is None:
             self.run.random.append(f"{name} {self.modules.here}")
-        read = name == "_local_scalar_dense"
-        if follows and self._looks(name, func, args) and not (read and self.modules.checking):
-            words = "a number read by Python" if read else name
-            self.run.looks.append(f"{words} {self.modules.here}")
         found = func(*args, **given)
         if follows:
             for each in tensors(found):
-                self.data[each] = True
+                self.data[each] = floating or each.is_floating_point()
+            self._note(name, func, args, found, floating)
         return found
+
+    def _note(self, name: str, func: Any, args: Any, found: Any, floating: bool) -> None:
+        """Note an operation that looks at data."""
+        if name != "_local_scalar_dense":
+            if self._looks(name, func, args):
+                self.run.looks.append(f"{name} {self.modules.here}")
+        elif isinstance(found, bool) and not floating:
+            self.run.decisions.append((f"a decision by Python {self.modules.here}", found))
+        elif not self.modules.checking:
+            self.run.looks.append(f"a number read by Python {self.modules.here}")
 
     def _looks(self, name: str, func: Any, args: Any) -> bool:
         if name in {"index", "index_put", "index_put_"}:
@@ -173,7 +183,7 @@ def watch(replica: Replica, batch: Batch, *, explore: bool = False, keep: bool =
     run = Run()
     modules, data = Modules(run.modules, keep=keep), WeakTensorKeyDictionary()
     for array in batch.arrays.values():
-        data[array] = True
+        data[array] = array.is_floating_point()
     mode: Drawing = Exploring() if explore else drawing(batch.keys, replica.axes)
     with modules.following(replica.module), Functions(run, modules, data):
         try:

@@ -141,6 +141,11 @@ class Tapping(TorchFunctionMode):  # type: ignore[misc]
             value = values.get(id(parameters.get(role)))
             if value is None:
                 raise OtherCalls(f"{call.name} ({call.function}) has no parameter as its {role}.")
+            if not set(call.parameters[role]) <= set(value.names):
+                raise OtherCalls(
+                    f"{call.name} ({call.function}) has {', '.join(value.names)} as its {role}; in "
+                    f"the trace it had {', '.join(call.parameters[role])}."
+                )
             touched[role] = value
             parameters[role] = value.twin
         held = [(each, each._version) for each in kind.held(arguments)]
