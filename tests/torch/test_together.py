@@ -42,6 +42,29 @@ def test_models_of_the_zoo(case: Case) -> None:
         torch.testing.assert_close(found[name], own, rtol=1e-9, atol=1e-13)
 
 
+UNCOVERED = {
+    "product_of_stacks": "broadcasts a stack",
+    "einsum_with_parameter": "an index that only the input has",
+    "einsum_of_two_parameters": "three operands",
+    "scores_of_prototypes": "cdist",
+    "rows_by_gather": "take",
+    "bilinear_layer": "bilinear",
+    "experts_chosen_by_data": "chosen by data",
+    "penalty_on_slopes": "slopes in the loss",
+    "packed_sequences": "packed",
+    "bags_of_words": "embedding_bag",
+    "weighted_bags_of_words": "embedding_bag",
+    "attention_with_trained_distances": "a mask of attention",
+}
+"""Models with parameters that have no formulas, and what they use."""
+
+
+@pytest.mark.parametrize("case", STEADY, ids=lambda case: case.name)
+def test_parameters_have_formulas(case: Case) -> None:
+    replica, batch = case.made()
+    assert bool(together.trace(replica, batch).uncovered) is (case.name in UNCOVERED)
+
+
 def test_another_batch_size_has_the_same_trace() -> None:
     replica, batch = CASES["causal_language_model"].made()
     trace = together.trace(replica, batch)

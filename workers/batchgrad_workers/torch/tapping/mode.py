@@ -15,6 +15,7 @@ from batchgrad_workers.torch.formulas.registry import BY_NAME
 from batchgrad_workers.torch.opening import opened
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call, OtherCalls
+from batchgrad_workers.torch.tapping.recurrent import by_steps
 from batchgrad_workers.torch.tapping.values import Value
 
 Function = Callable[..., Any]
@@ -22,8 +23,13 @@ TRANSPOSES = ("T", "mT", "H", "mH")
 """Attributes of a tensor that are tensors with gradients."""
 
 
-SEEN_THROUGH = frozenset({functional.multi_head_attention_forward})
-"""Functions made of calls that have formulas."""
+def seen_through(
+    function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[], Any] | None:
+    """A call as the calls that it is made of, which have formulas; None: it is one itself."""
+    if function is functional.multi_head_attention_forward:
+        return lambda: opened(function)(*args, **kwargs)
+    return None if kwargs else by_steps(function, args)
 
 
 @dataclass(slots=True)
@@ -82,14 +88,16 @@ class Tapping(TorchFunctionMode):  # type: ignore[misc]
         else:
             if not kwargs:
                 return function(*args)
-            if function not in SEEN_THROUGH and not any(id(v) in values for v in kwargs.values()):
+            attention = function is functional.multi_head_attention_forward
+            if not attention and not any(id(each) in values for each in kwargs.values()):
                 return function(*args, **kwargs)
         return self._touching(function, args, kwargs or {})
 
     def _touching(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if function in SEEN_THROUGH:
+        parts = seen_through(function, args, kwargs)
+        if parts is not None:
             with self:
-                return opened(function)(*args, **kwargs)
+                return parts()
         name = function.__name__
         if name == "__get__":
             name = function.__self__.__name__
@@ -175,9 +183,10 @@ class Shapes(TorchFunctionMode):  # type: ignore[misc]
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Called by torch in place of `function`."""
-        if function in SEEN_THROUGH:
+        parts = seen_through(function, args, kwargs or {})
+        if parts is not None:
             with self:
-                return opened(function)(*args, **kwargs or {})
+                return parts()
         result = function(*args, **kwargs or {})
         if function.__name__ != "__get__" or function.__self__.__name__ in TRANSPOSES:
             self.found.append((function.__name__, [each.shape for each in tensors((result,), {})]))

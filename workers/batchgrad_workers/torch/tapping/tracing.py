@@ -11,16 +11,15 @@ from torch import Tensor
 
 from batchgrad_workers.torch.formulas.base import Layout
 from batchgrad_workers.torch.formulas.registry import kinds_of
-from batchgrad_workers.torch.opening import opened
 from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call, OtherCalls
 from batchgrad_workers.torch.tapping.mode import (
-    SEEN_THROUGH,
     TRANSPOSES,
     Function,
     Shapes,
     Tap,
     Tapping,
+    seen_through,
     tensors,
 )
 
@@ -45,9 +44,10 @@ class Tracing(Tapping):
     ) -> Any:
         """Called by torch in place of `function`."""
         kwargs = kwargs or {}
-        if function in SEEN_THROUGH:
+        parts = seen_through(function, args, kwargs)
+        if parts is not None:
             with self:
-                return opened(function)(*args, **kwargs)
+                return parts()
         name = function.__name__
         if name == "__get__":
             name = function.__self__.__name__
