@@ -47,6 +47,13 @@ class Trainable(Protocol):
         is not finite.
         """
 
+    def check(self, loaded: Any, batch: Any, number: int) -> None:
+        """Check on live rows what is assumed of the model; `number` counts these checks.
+
+        Raises:
+            BadModule: these rows show that it is not so.
+        """
+
     def without(self, batch: Any, finite: npt.NDArray[np.bool_]) -> Any:
         """The batch in which examples that are not `finite` (n,) add nothing, in the same shape."""
 

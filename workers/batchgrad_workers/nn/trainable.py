@@ -60,6 +60,9 @@ class TrainableNetwork:
     ) -> tuple[GradientSums, Array, Floats]:
         return self._differentiator.sums(loaded, batch)
 
+    def check(self, loaded: Sequence[Parameters], batch: Microbatch, number: int) -> None:
+        """Nothing is assumed of a network of layers."""
+
     def without(self, batch: Microbatch, finite: npt.NDArray[np.bool_]) -> Microbatch:
         keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
         return batch._replace(

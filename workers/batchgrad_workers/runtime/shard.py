@@ -22,6 +22,10 @@ from batchgrad_workers.trainable import EvaluationSums
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
 
 
+CHECKED_STEPS = 256
+"""Every so many steps, a worker checks a microbatch for what is assumed of the model."""
+
+
 class RangeSums(NamedTuple, Generic[Sums]):
     """Microbatches [start, stop) of a step, reduced to the maximal nodes of the canonical tree.
 
@@ -91,6 +95,8 @@ class ShardRunner:
             batch = self._examples.rows(part, exponent)
             if self.model.draws:
                 batch = batch._replace(keys=self._sampler.keys(step, part))
+            if step % CHECKED_STEPS == 0 and index == start:
+                self.model.check(loaded, batch, step // CHECKED_STEPS)
             sums, own_losses, own_norms = self._differentiate(loaded, batch)
             rows = slice((index - start) * size, (index - start) * size + len(own_losses))
             losses[rows], norms[rows] = own_losses, own_norms

@@ -13,11 +13,15 @@ from torch import Tensor
 from batchgrad.contract import Precision, ShortcutName
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.parameters import ParameterLayout, ParameterSlice
 from batchgrad_workers.reduction.sums import GradientSums, complete
+from batchgrad_workers.torch import ways
 from batchgrad_workers.torch.examples import ModuleRows, as_batch
+from batchgrad_workers.torch.preflight import guard
+from batchgrad_workers.torch.preflight.report import Preflight
+from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
-from batchgrad_workers.torch.ways import Way
 from batchgrad_workers.trainable import EvaluationSums
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
@@ -31,27 +35,28 @@ class TrainableModule:
         task: Task,
         precision: Precision,
         *,
-        way: Way,
+        preflight: Preflight,
         state: Mapping[str, Array],
         with_means: bool,
         with_microbatch_means: bool,
     ) -> None:
         """`state` has values of parameters that are not trained, and of buffers, by name."""
-        self._way = way
+        self._preflight = preflight
         self._with_means = with_means
         self.task = task
         self._first = Replica(task, DTYPES[precision])
+        self._first.axes = preflight.axes
         _load_state(self._first, state)
         self.layout = _layout(self._first)
         self.has_accuracy = task.correct is not None
-        self.draws = True
+        self.draws = bool(preflight.random)
         self._with_microbatch_means = with_microbatch_means
         self._parameters = {
             name: torch.empty(tuple(parameter.shape), dtype=self._first.dtype)
             for name, parameter in self._first.trainable.items()
         }
         self._idle: SimpleQueue[Replica] = SimpleQueue()
-        self.means_size = way.means_size
+        self.means_size = ways.means_size(preflight)
 
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as the task's module has it; its function was called with the seed."""
@@ -68,7 +73,7 @@ class TrainableModule:
         del loaded
         with self._replica() as replica:
             own = as_batch(batch)
-            found = self._way.sums(replica, own, means=self._with_means)
+            found = ways.sums(replica, own, self._preflight, means=self._with_means)
         losses, norms = found.losses.numpy(), found.norms.numpy()
         weights = batch.weights.astype(np.float64)
         totals = np.array([np.dot(weights, losses.astype(np.float64)), weights.sum(), 0.0])
@@ -77,6 +82,22 @@ class TrainableModule:
         sums = GradientSums(self._flat(found.gradients), totals, none, means)
         complete(sums, batch.factor, with_microbatch_means=self._with_microbatch_means)
         return sums, losses, norms
+
+    def check(self, loaded: Any, batch: ModuleRows, number: int) -> None:
+        """Repeat checks of the preflight on these rows: they do not mix, and the formulas hold.
+
+        Raises:
+            BadModule: one of them is not so.
+        """
+        del loaded
+        with self._replica() as replica:
+            own = as_batch(batch)
+            found = ways.sums(replica, own, self._preflight)
+            looks = bool(self._preflight.looks_at_data)
+            try:
+                guard.check(replica, own, found, number, looks_at_data=looks)
+            except Refused as error:
+                raise BadModule(str(error)) from error
 
     def without(self, batch: ModuleRows, finite: npt.NDArray[np.bool_]) -> ModuleRows:
         """A copy in which a finite example, with weight 0, takes the place of each other one."""
@@ -103,7 +124,7 @@ class TrainableModule:
     def each(self, loaded: Any, batch: ModuleRows) -> dict[str, Array]:
         del loaded
         with self._replica() as replica:
-            found = self._way.each(replica, as_batch(batch))
+            found = ways.each(replica, as_batch(batch), self._preflight)
         return {name: rows.numpy() for name, rows in found.items()}
 
     def shortcut_gradients(
