@@ -11,10 +11,11 @@ from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.auto.cluster import FindCluster
 from batchgrad_engine.executors.factory import executor_for
 from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
-from batchgrad_engine.failures import Failure, disk_full, failed
+from batchgrad_engine.failures import BadInputs, Failure, disk_full, failed
 from batchgrad_engine.messages import EngineEvent, Finished, Sent, Start
 from batchgrad_engine.preparation import engine_threads, prepare
 from batchgrad_engine.run import TrainingRun
+from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.runtime.threads import ThreadPool, keep_freed_memory, single_threaded_blas
 from batchgrad_workers.system.disk import is_disk_full
 
@@ -48,6 +49,8 @@ def run_attempt(
         send(Finished(outcome=outcome_of(commands), step=step))
     except Failure as failure:
         send(failed(failure.reason, failure, step))
+    except BadModule as error:
+        send(failed(BadInputs.reason, error, step))
     except MemoryError as error:
         _log.exception("out of memory")
         send(failed("out_of_memory", error, step))
