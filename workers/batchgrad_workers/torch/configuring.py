@@ -13,10 +13,10 @@ from batchgrad_workers.module_config import BadModule, BadTensors, ModuleConfig
 from batchgrad_workers.torch.determinism import prepare_process, torch_build_info
 from batchgrad_workers.torch.examples import ModuleExamples, as_batch
 from batchgrad_workers.torch.preflight.prepare import LEAST_ROWS, prepare
+from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
-from batchgrad_workers.torch.ways import Way
 from batchgrad_workers.torch_code import (
     CodeSource,
     UserCodeError,
@@ -86,7 +86,7 @@ def open_module(
     return TrainableModule(
         task,
         precision,
-        way=Way.recorded(config.preflight),
+        preflight=Preflight.from_json(dict(config.preflight)),
         state=config.state,
         with_means=with_means,
         with_microbatch_means=with_microbatch_means,

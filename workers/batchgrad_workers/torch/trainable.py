@@ -93,9 +93,8 @@ class TrainableModule:
         with self._replica() as replica:
             own = as_batch(batch)
             found = ways.sums(replica, own, self._preflight)
-            looks = bool(self._preflight.looks_at_data)
             try:
-                guard.check(replica, own, found, number, looks_at_data=looks)
+                guard.check(replica, own, found, number, rounds=self._preflight.rounds)
             except Refused as error:
                 raise BadModule(str(error)) from error
 
