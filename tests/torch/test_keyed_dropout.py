@@ -17,8 +17,8 @@ from batchgrad_workers.arrays import Keys
 from batchgrad_workers.nn.kernels.dropout import drop
 from batchgrad_workers.randomness import derived, example_keys
 from batchgrad_workers.torch import one_by_one
-from batchgrad_workers.torch.dropout import drawing
-from batchgrad_workers.torch.refusal import Refused
+from batchgrad_workers.torch.dropout.drawing import drawing
+from batchgrad_workers.torch.refusal import OtherCalls, Refused
 from batchgrad_workers.torch.replica import Batch, Replica
 
 
@@ -65,6 +65,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "encoder layer": nn.TransformerEncoderLayer(
         6, 2, 8, dropout=0.3, batch_first=True, dtype=torch.float64
     ),
+    "rand": lambda inputs: inputs * torch.rand(inputs.shape, dtype=inputs.dtype).round(),
+    "bernoulli_": lambda inputs: inputs * torch.empty(len(inputs), 1, 1).bernoulli_(0.5),
     "two": nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.3)),
 }
 each = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -85,21 +87,28 @@ def test_a_row_has_its_mask_in_any_microbatch(
         assert not torch.allclose(function(inputs), whole)
 
 
+DRAWN = {"rand", "bernoulli_"}
+"""Numbers, not dropout: without keys they come from the global generator."""
+
+dropping = pytest.mark.parametrize(
+    "function", [each for name, each in FUNCTIONS.items() if name not in DRAWN]
+)
+
+
 @each
 def test_no_global_generator_is_used(function: Callable[[Tensor], Tensor], keys: Keys) -> None:
     before = torch.get_rng_state()
     with drawing(keys):
         function(images())
-    with drawing(None):
-        function(images())
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@each
+@dropping
 def test_without_keys_nothing_is_dropped(function: Callable[[Tensor], Tensor]) -> None:
-    inputs = images()
+    inputs, before = images(), torch.get_rng_state()
     with drawing(None):
         found = function(inputs)
+    assert torch.equal(torch.get_rng_state(), before)
     if isinstance(function, nn.Module):
         expected = function.eval()(inputs)
         function.train()
@@ -129,6 +138,22 @@ def test_the_share_of_dropped_numbers_is_p(dtype: torch.dtype) -> None:
     assert found.dtype == dtype
     assert abs(float((found == 0).double().mean()) - 0.2) < 5 * (0.2 * 0.8 / 1e5) ** 0.5
     assert set(found.unique().tolist()) == {0.0, float(torch.tensor(1.25, dtype=dtype))}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_uniform_numbers_are_even_and_below_1(dtype: torch.dtype) -> None:
+    with drawing(example_keys(1, 1, np.arange(100))):
+        found = torch.rand(100, 1000, dtype=dtype)
+    assert found.dtype == dtype
+    assert 0 <= float(found.min()) < float(found.max()) < 1
+    counts = torch.histc(found.double(), 8, 0, 1)
+    assert float((counts - 12500).square().sum() / 12500) < 40  # chi squared of 7 degrees
+
+
+def test_numbers_of_an_own_generator_stay(keys: Keys) -> None:
+    expected = torch.rand(6, generator=torch.Generator().manual_seed(3))
+    with drawing(keys):
+        assert torch.equal(torch.rand(6, generator=torch.Generator().manual_seed(3)), expected)
 
 
 def test_alpha_dropout_keeps_mean_and_variance(keys: Keys) -> None:
@@ -190,7 +215,7 @@ def test_examples_may_lie_on_the_second_axis(weights: bool, keys: Keys) -> None:
 def test_an_axis_without_the_examples_is_refused(keys: Keys) -> None:
     with drawing(keys), pytest.raises(Refused, match=r"dropout got \[5, 6\] for 6 examples"):
         functional.dropout(torch.ones(5, 6))
-    with drawing(keys, []), pytest.raises(ValueError, match="dropout call 0; the preflight saw 0"):
+    with drawing(keys, []), pytest.raises(OtherCalls, match="draws mask 0; the preflight saw 0"):
         functional.dropout(torch.ones(6, 5))
 
 

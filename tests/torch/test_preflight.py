@@ -127,11 +127,14 @@ def test_few_rows_are_refused() -> None:
 
 
 RANDOM: dict[str, tuple[Forward, str]] = {
-    "rand": (lambda m, x: m.head(m.first(x) * torch.rand(len(x), 1)), "rand in the whole module"),
+    "randn": (
+        lambda m, x: m.head(m.first(x) * torch.randn(len(x), 1)),
+        "randn in the whole",
+    ),
     "randn_like": (lambda m, x: m.head(m.first(x + torch.randn_like(x))), "randn_like in"),
-    "bernoulli_": (
-        lambda m, x: m.head(m.first(x) * x.new_empty(len(x), 1).bernoulli_(0.5)),
-        "bernoulli_ in the whole module",
+    "bernoulli": (
+        lambda m, x: m.head(m.first(x) * torch.bernoulli(torch.full((len(x), 1), 0.5))),
+        "bernoulli in the whole module",
     ),
     "normal_": (lambda m, x: m.head(m.first(x) + x.new_empty(5).normal_()), "normal_ in"),
     "rrelu": (lambda m, x: m.head(functional.rrelu(m.first(x), training=True)), "rrelu"),
@@ -149,7 +152,13 @@ def test_draws_from_the_global_generator_are_refused(forward: Forward, words: st
     found = refusal(replica_of(Net(forward)))
     torch.set_rng_state(state)
     assert f"global generator: {words}" in found
-    assert "for stochastic depth x * dropout(x.new_ones(len(x), 1), p)" in found
+    assert "x * dropout(x.new_ones(len(x), 1), p) is stochastic depth" in found
+
+
+def test_draws_in_an_evaluation_are_refused() -> None:
+    net = Net(lambda m, x: m.head(m.first(x) * (1.0 if m.training else torch.rand(len(x), 1))))
+    words = refusal(replica_of(net))
+    assert "The forward pass of an evaluation draws from torch's global generator: rand in" in words
 
 
 def test_draws_of_python_and_numpy_are_refused() -> None:
@@ -170,18 +179,30 @@ def test_dropout_passes_with_the_axes_of_its_masks() -> None:
     assert found.axes == (1, 0)
 
 
-def test_stochastic_depth_by_dropout_passes() -> None:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        return m.head(m.first(x) * functional.dropout(x.new_ones(len(x), 1), 0.5))
+DEPTH: dict[str, Forward] = {
+    "dropout": lambda _, x: functional.dropout(x.new_ones(len(x), 1), 0.5),
+    "rand": lambda _, x: (0.5 + torch.rand((len(x), 1), dtype=x.dtype)).floor_() / 0.5,
+    "bernoulli_": lambda _, x: x.new_empty(len(x), 1).bernoulli_(0.5).div_(0.5),
+}
 
-    assert prepare(replica_of(Net(forward)), rows()).path == "together"
+
+@pytest.mark.parametrize("depth", DEPTH.values(), ids=DEPTH)
+def test_stochastic_depth_passes(depth: Forward) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return m.head(m.first(x) * depth(m, x) if m.training else m.first(x))
+
+    found = prepare(replica_of(Net(forward)), rows())
+    assert found.path == "together"
+    assert len(found.random) == 1
 
 
 def test_a_mask_that_examples_share_is_refused() -> None:
     def forward(m: Any, x: Tensor) -> Tensor:
         return functional.linear(x, functional.dropout(m.first.weight, 0.3))[:, :3]
 
-    assert "mask [5, 4] that all examples share" in refusal(replica_of(Net(forward)))
+    assert "dropout draws [5, 4] numbers that all examples share" in refusal(
+        replica_of(Net(forward))
+    )
 
 
 def test_dropout_in_an_rnn_is_refused_by_name() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Keys
-from batchgrad_workers.torch.dropout import drawing
+from batchgrad_workers.torch.dropout.drawing import drawing
 
 
 class Batch(NamedTuple):

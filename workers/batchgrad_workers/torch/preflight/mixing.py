@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from batchgrad_workers.torch.dropout import drawing
+from batchgrad_workers.torch.dropout.drawing import drawing
 from batchgrad_workers.torch.preflight.culprit import culprit, instead, outside, same, unlike
 from batchgrad_workers.torch.preflight.rows import first, masked, replaced, taken
 from batchgrad_workers.torch.preflight.state import State

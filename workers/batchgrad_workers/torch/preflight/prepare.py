@@ -5,7 +5,7 @@ import torch
 
 from batchgrad_workers.randomness import example_keys
 from batchgrad_workers.torch import one_by_one, together
-from batchgrad_workers.torch.dropout import Draw
+from batchgrad_workers.torch.dropout.drawing import Draw
 from batchgrad_workers.torch.preflight.forms import check_finite, check_parameters
 from batchgrad_workers.torch.preflight.memory import saved_bytes
 from batchgrad_workers.torch.preflight.mixing import CLOSE, Checks
@@ -52,7 +52,12 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     initial.restore()
     check_finite(start.losses)
     if _generators() != generators:
-        raise Refused(_drawing(start))
+        raise Refused(_drawing(start, "forward pass"))
+    with own.evaluating():
+        evaluated = watch(own, Batch(rows.arrays, rows.weights))
+    if _generators() != generators:
+        raise Refused(_drawing(evaluated, "forward pass of an evaluation"))
+    initial.restore()
     own.axes = _axes(own, rows, start.draws)
     warnings = _perturb(own, rows)
     checks = Checks(own, rows)
@@ -108,13 +113,14 @@ def _generators() -> list[bytes]:
     return [state.numpy().tobytes() for state in states]
 
 
-def _drawing(run: Run) -> str:
+def _drawing(run: Run, what: str) -> str:
     where = ", ".join(dict.fromkeys(run.random)) or "an operation of the forward pass"
     return (
-        f"The forward pass draws from torch's global generator: {where}. Numbers that depend on "
+        f"The {what} draws from torch's global generator: {where}. Numbers that depend on "
         "what was drawn before can't be drawn again for one example. Use "
-        "torch.nn.functional.dropout, whose masks follow from each example's key here: for "
-        "stochastic depth x * dropout(x.new_ones(len(x), 1), p), for noise an array of the dataset."
+        "torch.nn.functional.dropout, torch.rand or Tensor.bernoulli_, which follow from each "
+        "example's key here (x * dropout(x.new_ones(len(x), 1), p) is stochastic depth), and for "
+        "other noise an array of the dataset."
     )
 
 
@@ -133,9 +139,9 @@ def _axes(replica: Replica, rows: Batch, draws: list[Draw]) -> list[int]:
         differ = [axis for axis, (a, b) in enumerate(pairs) if a != b]
         if not differ:
             raise Refused(
-                f"{draw.function} draws a mask {list(draw.shape)} that all examples share. Apply "
-                "it to the examples' numbers: after a position embedding is added to them, not to "
-                "parameters."
+                f"{draw.function} draws {list(draw.shape)} numbers that all examples share. Apply "
+                "it to the examples' numbers, after a position embedding is added to them, "
+                "and not to parameters."
             )
         axes.append(differ[0])
     return axes

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from batchgrad_workers.torch.dropout import Draw, Drawing, Exploring, drawing
+from batchgrad_workers.torch.dropout.drawing import Draw, Drawing, Exploring, drawing
 from batchgrad_workers.torch.preflight.forms import check_losses, check_outputs
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Batch, Replica

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
+from batchgrad_workers.torch import refusal
+
 MADE = "made"
 """From parameters alone: its result stands for them in later calls."""
 
@@ -11,8 +13,8 @@ OTHER = "other"
 """Without formulas: it runs as it is."""
 
 
-class OtherCalls(Exception):
-    """The calls of a microbatch differ from those of the Trace: compute it one by one."""
+OtherCalls = refusal.OtherCalls
+"""Raised by dropout too."""
 
 
 @dataclass(frozen=True)

@@ -1,130 +1,33 @@
-"""Dropout by keys: each example's mask follows from its key and the number of the call alone.
+"""What is called instead of torch's functions that draw: the same, with masks by keys.
 
-Symbols: n examples, p probability to drop, L S numbers of queries and of keys of an attention.
+Symbols: p probability to drop, L S numbers of queries and of keys of an attention.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from batchgrad_workers.arrays import Keys
-from batchgrad_workers.nn.kernels.dropout import drop
-from batchgrad_workers.randomness import derived
-from batchgrad_workers.torch.opening import opened
 from batchgrad_workers.torch.refusal import Refused
 
 
-@dataclass(frozen=True)
-class Draw:
-    """A mask that was drawn: by which function, in which shape, and the axis of the examples."""
+class Mode(Protocol):
+    """What draws."""
 
-    function: str
-    shape: tuple[int, ...]
-    axis: int
-
-
-class Drawing(TorchFunctionMode):  # type: ignore[misc]  # torch is not there for mypy
-    """Dropout inside this context draws by `keys`; see `drawing`."""
-
-    def __init__(self, keys: Keys | None, axes: Sequence[int] | None) -> None:
-        super().__init__()
-        self.keys = keys
-        self.axes = axes
-        self.draws: list[Draw] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Open functions that hold a dropout, draw where one is, pass the others on."""
-        given = kwargs or {}
-        if func in OPENED:
-            with self:
-                return opened(func)(*args, **given)
-        known = HANDLED.get(func)
-        return func(*args, **given) if known is None else known(self, *args, **given)
+    keys: Keys | None
 
     def factors(self, function: str, like: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
-        """Numbers of `shape`, 0 with probability p and else 1, of the dtype and device of `like`.
+        """Numbers of `shape`, 0 with probability p and else 1."""
 
-        They count as one call; examples lie along the axis that `axes` gives for it. If that axis
-        has a multiple of n rows (examples times heads), each example has a block of them.
-        """
-        keys = self.keys
-        if keys is None:
-            raise ValueError("no keys")
-        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001 (no public name)
-            raise Refused(
-                f"{function} was called in a backward pass, where activation checkpointing repeats "
-                "a forward pass, and would draw another mask there: take the dropout out of the "
-                "checkpointed part, or do not checkpoint."
-            )
-        call, n = len(self.draws), len(keys)
-        axis = self._axis(function, call, shape)
-        own, others = shape[axis] // n, shape[:axis] + shape[axis + 1 :]
-        ones = np.ones((n, own * math.prod(others)), np.dtype(_numpy_type(like)))
-        mask = np.empty_like(ones)
-        drop(ones, derived(keys, call), p, ones.dtype.type(1), mask)
-        self.draws.append(Draw(function, shape, axis))
-        rows = torch.from_numpy(mask).reshape(shape[axis], *others).movedim(0, axis)
-        return rows.contiguous().to(like.device, like.dtype)
-
-    def _axis(self, function: str, call: int, shape: tuple[int, ...]) -> int:
-        n = 0 if self.keys is None else len(self.keys)
-        if n == 1:
-            return 0
-        axis = 0
-        if self.axes is not None:
-            if call >= len(self.axes):
-                raise ValueError(
-                    f"{function} is dropout call {call}; the preflight saw {len(self.axes)}."
-                )
-            axis = self.axes[call]
-        if axis >= len(shape) or shape[axis] % n:
-            raise Refused(
-                f"{function} got {list(shape)} for {n} examples: axis {axis} holds neither the "
-                "examples nor a multiple of them. Put the examples on the first axis."
-            )
-        return axis
+    def uniforms(self, function: str, like: Tensor) -> Tensor:
+        """Numbers from 0 to below 1, in the shape of `like`."""
 
 
-class Exploring(Drawing):
-    """Note the shapes of the masks that dropout would draw, and drop nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(np.zeros(1, np.uint64), None)
-
-    def factors(self, function: str, like: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
-        """Ones."""
-        del p
-        self.draws.append(Draw(function, shape, 0))
-        return torch.ones(shape, dtype=like.dtype, device=like.device)
-
-
-def drawing(keys: Keys | None, axes: Sequence[int] | None = None) -> Drawing:
-    """A context in which torch's dropout draws each example's mask by its key (n,).
-
-    The mask of an example depends on its key and the number of the dropout call in this context,
-    not on its neighbours, its place or the number of threads. Without keys nothing is dropped.
-    `axes` gives the axis of the examples for each call, as the preflight found it; it matters for
-    several examples only, and without it is 0.
-
-    Raises:
-        Refused: inside it, where a mask can't be drawn by keys: dropout in an RNN, or in a part
-            that activation checkpointing repeats.
-    """
-    return Drawing(keys, axes)
-
-
-def _numpy_type(like: Tensor) -> type:
-    return np.float64 if like.dtype == torch.float64 else np.float32
-
-
-def _silent(mode: Drawing, p: float, train: bool) -> bool:
+def _silent(mode: Mode, p: float, train: bool) -> bool:
     """Whether a dropout drops nothing."""
     return not train or p == 0 or mode.keys is None
 
@@ -150,7 +53,7 @@ def _every(array: Tensor) -> tuple[int, ...]:
 def _plain(name: str, shape: Callable[[Tensor], tuple[int, ...]], inplace: bool) -> Any:
     """Numbers · mask / (1 - p)."""
 
-    def call(mode: Drawing, input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 (torch's)
+    def call(mode: Mode, input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 (torch's)
         if _silent(mode, p, train):
             return input
         factors = mode.factors(name, input, shape(input), p) * _scale(p)
@@ -163,7 +66,7 @@ def _alpha(name: str, shape: Callable[[Tensor], tuple[int, ...]], inplace: bool)
     """(a · mask - α (1 - mask)) c + d, which keeps mean and variance (Klambauer et al. 2017)."""
     alpha = 1.7580993408473766
 
-    def call(mode: Drawing, input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002
+    def call(mode: Mode, input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002
         if _silent(mode, p, train):
             return input
         kept = mode.factors(name, input, shape(input), p)
@@ -177,7 +80,7 @@ def _alpha(name: str, shape: Callable[[Tensor], tuple[int, ...]], inplace: bool)
 
 
 def _attention(
-    mode: Drawing,
+    mode: Mode,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -211,7 +114,7 @@ def _attention(
 def _recurrent(function: Any) -> Any:
     """An RNN: its own dropout is silenced where nothing is dropped, and else refused."""
 
-    def call(mode: Drawing, *args: Any) -> Any:
+    def call(mode: Mode, *args: Any) -> Any:
         place = 5 if isinstance(args[3], bool) else 6  # after batch_sizes, of a packed sequence
         p, train = args[place], args[place + 1]
         if train and p > 0 and args[place - 1] > 1 and mode.keys is not None:
@@ -225,6 +128,20 @@ def _recurrent(function: Any) -> Any:
     return call
 
 
+def _rand(mode: Mode, *size: Any, **options: Any) -> Tensor:
+    """Uniform numbers, from which stochastic depth makes its masks."""
+    if mode.keys is None or options.get("generator") is not None:
+        return torch.rand(*size, **options)
+    return mode.uniforms("rand", torch.empty(*size, **options))
+
+
+def _bernoulli(mode: Mode, input: Tensor, p: Any = 0.5, **options: Any) -> Tensor:  # noqa: A002
+    """Fill with 1 with probability p, else 0, as stochastic depth does."""
+    if mode.keys is None or isinstance(p, Tensor) or options.get("generator") is not None:
+        return input.bernoulli_(p, **options)
+    return input.copy_(mode.factors("bernoulli_", input, tuple(input.shape), 1 - p))
+
+
 HANDLED: dict[Any, Any] = {
     torch.dropout: _plain("dropout", _every, inplace=False),
     torch.dropout_: _plain("dropout", _every, inplace=True),
@@ -235,6 +152,8 @@ HANDLED: dict[Any, Any] = {
     torch.feature_alpha_dropout: _alpha("feature_alpha_dropout", _features, inplace=False),
     torch.feature_alpha_dropout_: _alpha("feature_alpha_dropout", _features, inplace=True),
     functional.scaled_dot_product_attention: _attention,
+    torch.rand: _rand,
+    Tensor.bernoulli_: _bernoulli,
     **{each: _recurrent(each) for each in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)},
 }
 """What is called instead of functions that draw."""

@@ -1,0 +1,1 @@
+"""Dropout, and stochastic depth, by keys of the examples."""
