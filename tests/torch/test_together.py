@@ -43,7 +43,6 @@ def test_models_of_the_zoo(case: Case) -> None:
 
 
 UNCOVERED = {
-    "product_of_stacks": "broadcasts a stack",
     "einsum_with_parameter": "an index that only the input has",
     "einsum_of_two_parameters": "three operands",
     "scores_of_prototypes": "cdist",
@@ -52,8 +51,6 @@ UNCOVERED = {
     "experts_chosen_by_data": "chosen by data",
     "penalty_on_slopes": "slopes in the loss",
     "packed_sequences": "packed",
-    "bags_of_words": "embedding_bag",
-    "weighted_bags_of_words": "embedding_bag",
     "attention_with_trained_distances": "a mask of attention",
 }
 """Models with parameters that have no formulas, and what they use."""

@@ -14,9 +14,10 @@ VMAP, LOOP = "vmap", "loop"
 def choose(replica: Replica, batch: Batch, names: tuple[str, ...]) -> str:
     """VMAP where torch can compute these parameters by it and they agree with LOOP; else LOOP.
 
-    vmap cannot draw by keys, and where it warns that it has no rule for a call it is slow.
+    vmap does not draw by keys: with dropout they disagree, or it fails. Where it warns that it has
+    no rule for a call it is slow.
     """
-    if not names or batch.keys is not None:
+    if not names:
         return LOOP
     expected = by_loop(replica, batch, names)
     try:

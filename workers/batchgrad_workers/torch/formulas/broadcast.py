@@ -39,7 +39,7 @@ class Broadcast(Kind):
         """Without arguments by name, except factors that are numbers."""
         if any(isinstance(each, Tensor) for each in kwargs.values()):
             return None
-        tensors = {str(k): each for k, each in enumerate(args) if isinstance(each, Tensor)}
+        tensors = {str(k): each for k, each in enumerate(args) if _number(each)}
         if function in ADD_IN_PLACE or function in MULTIPLY_IN_PLACE:
             tensors.pop("0")
         return Arguments(None, tensors, (function, args, dict(kwargs)))
@@ -146,6 +146,10 @@ class Expand(Kind):
     def kept(self, arguments: Arguments, result: Tensor) -> int:
         """None."""
         return 0
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _with(args: tuple[Any, ...], parameters: dict[str, Tensor]) -> list[Any]:

@@ -44,12 +44,14 @@ class Contraction(Gradients):
         """In one product."""
         own, parameter, result = self.letters
         errors = weighted(self.errors, weights)
-        return torch.einsum(f"{own},{result}->{parameter}", self.inputs, errors)
+        found = torch.einsum(f"{own},{result}->{parameter}", self.inputs, errors)
+        return found.reshape(self.shape)
 
     def each(self, rows: slice) -> Tensor:
         """g_n."""
         own, parameter, result = self.letters
-        return torch.einsum(f"{own},{result}->N{parameter}", self.inputs[rows], self.errors[rows])
+        found = torch.einsum(f"{own},{result}->N{parameter}", self.inputs[rows], self.errors[rows])
+        return found.reshape(-1, *self.shape)
 
     def squared_norms(self) -> Tensor:
         """Of g_n formed in chunks."""
@@ -99,7 +101,11 @@ class Einsum(Kind):
         return Contraction(
             inside.first(inputs, n),
             layout.first(error, n),
-            (split[0], parts[int(role)], split[1]),
+            (
+                split[0],
+                "".join(each for each in parts[int(role)] if each in own + result),
+                split[1],
+            ),
             tuple(operands[int(role)].shape),
         )
 
@@ -129,18 +135,22 @@ class StackProduct(Einsum):
     def arguments(
         self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Arguments | None:
-        """From two operands whose stacks are of equal sizes where both have them."""
+        """From two operands; an axis of one that is broadcast has a letter of its own."""
         if kwargs or len(args) != 2:
             return None
         first, second = args
         one, other = "ij"[first.dim() == 1 :], "jk"[: 2 - (second.dim() == 1)]
         stacks = [first.shape[: -len(one)], second.shape[: -len(other)]]
         shared = min(len(stack) for stack in stacks)
-        tail = [stack[len(stack) - shared :] for stack in stacks]
-        if tail[0] != tail[1]:
-            return None
-        names = _fresh(max(len(stack) for stack in stacks))
+        names = _fresh(2 * max(len(stack) for stack in stacks))
+        names, spare = names[: len(names) // 2], names[len(names) // 2 :]
         parts = [names[len(names) - len(stack) :] for stack in stacks]
+        for k in range(1, shared + 1):
+            sizes = stacks[0][-k], stacks[1][-k]
+            if sizes[0] != sizes[1]:  # one of them is 1, and broadcast
+                small = sizes.index(1)
+                own = parts[small]
+                parts[small] = own[: len(own) - k] + spare[-k] + own[len(own) - k + 1 :]
         result = names + one.replace("j", "") + other.replace("j", "")
         letters = parts[0] + one, parts[1] + other, result
         return Arguments(None, {"0": first, "1": second}, (torch.matmul, letters, list(args)))

@@ -1,6 +1,8 @@
 """Lookups of rows of a table: F.embedding, table[ids], index_select."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
+from math import prod
 from typing import Any
 
 import torch
@@ -52,9 +54,7 @@ class Embedding(Kind):
     ) -> Gradients:
         """A Scatter."""
         shape = tuple(arguments.parameters[role].shape)
-        errors = layout.rows(error, n, len(shape) - 1).flatten(2)
-        if len(shape) == 1:
-            errors = errors[..., None]
+        errors = layout.rows(error, n, len(shape) - 1).reshape(n, -1, prod(shape[1:]))
         return Scatter(layout.rows(arguments.inputs, n, 0), errors, shape, arguments.options[0])
 
     def kept(self, arguments: Arguments, result: Tensor) -> int:
@@ -75,6 +75,56 @@ class Embedding(Kind):
         places = torch.arange(positions) * len(table) + ids.reshape(n, -1)
         found.view(-1).index_add_(0, places.view(-1), shares[:, None].expand_as(places).reshape(-1))
         return found.view(*ids.shape[1:], len(table))
+
+
+class EmbeddingBag(Kind):
+    """Σ_t s_t W[id_t] of bags of equal length, (n, T); s_t is 1, a weight, or 1/T."""
+
+    name = "embedding_bag"
+    functions = (functional.embedding_bag,)
+
+    def arguments(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Arguments | None:
+        """Sums and means of `(ids, weight, …)`, without offsets."""
+        names = tuple(signature(functional.embedding_bag).parameters)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        ids, table = given["input"], given["weight"]
+        known = given.get("mode", "mean") in {"sum", "mean"} and ids.dim() == 2
+        if not known or ids.dtype != torch.int64 or given.get("max_norm") is not None:
+            return None
+        if given.get("scale_grad_by_freq"):
+            return None
+        return Arguments(ids, {"weight": table}, (given,))
+
+    def run(self, arguments: Arguments, parameters: dict[str, Tensor]) -> Tensor:
+        """The sums or means."""
+        given = arguments.options[0]
+        return functional.embedding_bag(**{**given, "weight": parameters["weight"]})
+
+    def gradients(
+        self, arguments: Arguments, role: str, error: Tensor, layout: Layout, n: int
+    ) -> Gradients:
+        """A Scatter of δ at each position."""
+        given, ids = arguments.options[0], arguments.inputs
+        padding, shares = given.get("padding_idx"), given.get("per_sample_weights")
+        if padding is not None and padding < 0:
+            padding += len(given["weight"])
+        errors = error[:, None].expand(-1, ids.shape[1], -1)
+        if shares is not None:
+            errors = errors * shares[..., None]
+        if given.get("mode", "mean") == "mean":
+            counted = torch.ones_like(ids) if padding is None else (ids != padding).long()
+            errors = errors / counted.sum(1).clamp(min=1)[:, None, None]
+        shape = tuple(given["weight"].shape)
+        rows = layout.rows(errors, n, 1), layout.rows(ids, n, 0)
+        return Scatter(rows[1], rows[0], shape, padding)
+
+    def mean_inputs(
+        self, arguments: Arguments, layout: Layout, n: int, weights: Tensor | None
+    ) -> Tensor | None:
+        """None: a bag of mean rows is no input of the call."""
+        return None
 
 
 def _embedding(

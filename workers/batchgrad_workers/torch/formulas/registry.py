@@ -7,7 +7,7 @@ from batchgrad_workers.torch.formulas.base import Kind
 from batchgrad_workers.torch.formulas.broadcast import Broadcast, Expand, PReLU
 from batchgrad_workers.torch.formulas.contraction import Einsum, StackProduct
 from batchgrad_workers.torch.formulas.conv import Convolution
-from batchgrad_workers.torch.formulas.embedding import Embedding
+from batchgrad_workers.torch.formulas.embedding import Embedding, EmbeddingBag
 from batchgrad_workers.torch.formulas.linear import AddMm, LeftProduct, Linear, RightProduct
 from batchgrad_workers.torch.formulas.normalization import (
     FixedBatchNorm,
@@ -23,6 +23,7 @@ KINDS: tuple[Kind, ...] = (
     RightProduct(),
     LeftProduct(),
     Embedding(),
+    EmbeddingBag(),
     Broadcast(),
     Expand(),
     PReLU(),
