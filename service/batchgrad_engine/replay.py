@@ -4,9 +4,7 @@ Reads one `Request` as a JSON line on stdin, writes one `Replayed` on stdout. Ex
 ends, since then the service no longer waits for the answer.
 """
 
-import os
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from math import isnan
@@ -28,6 +26,7 @@ from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.digests import checksums
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
+from batchgrad_workers.system.one_answer import keep_stdout, read_request
 from batchgrad_workers.system.process_memory import at_most
 from batchgrad_workers.system.processes import block_sigterm
 from batchgrad_workers.torch_code import CodeSource
@@ -161,31 +160,17 @@ def memory_limit_bytes(request: Request) -> int:
     return engine_threads(request.spec) * job_bytes(request.spec, network) + more
 
 
-def _exit_with_stdin() -> None:
-    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would block the exit
-        pass
-    os._exit(1)
-
-
-def _read_line() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += os.read(0, 65536) or b"\n"
-    return line
-
-
 def main() -> int:
     """Answer one request; return the exit code."""
     block_sigterm()
-    request = Request.model_validate_json(_read_line())
-    threading.Thread(target=_exit_with_stdin, name="stdin", daemon=True).start()
-    try:
-        with at_most(memory_limit_bytes(request)):
-            answer = Replayed(examples=replay(request))
-    except BadCheckpoint as bad:
-        answer = Replayed(bad_checkpoint=str(bad))
-    sys.stdout.write(answer.model_dump_json())
-    sys.stdout.flush()
+    with keep_stdout() as answers:  # a module's code may print
+        request = Request.model_validate_json(read_request())
+        try:
+            with at_most(memory_limit_bytes(request)):
+                answer = Replayed(examples=replay(request))
+        except BadCheckpoint as bad:
+            answer = Replayed(bad_checkpoint=str(bad))
+        answers.write(answer.model_dump_json().encode())
     return 0
 
 

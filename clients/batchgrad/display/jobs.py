@@ -22,7 +22,7 @@ from batchgrad.display.terminal import properties, say, table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan
+    from batchgrad.contract import Dataset, GradientsResponse, Job, JobSpec, Plan, TorchPlan
 
 MOST_NUMBERS = 16
 MOST_NAMES = 10
@@ -99,10 +99,27 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
             ("keeps", _keeps(spec)),
             ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
+            *(_of_torch(plan.torch) if plan.torch else ()),
             *(("set", override) for override in overrides),
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
+
+
+def _of_torch(plan: "TorchPlan") -> "Iterator[tuple[str, str]]":
+    """How a PyTorch task is computed, and what is not measured."""
+    yield "task", plan.function
+    yield "computed", f"{plan.path.replace('_', ' ')}. {plan.why}"
+    frozen = [each.name for each in plan.parameters if not each.trainable]
+    for name, values in (
+        ("frozen", frozen),
+        ("without formula", plan.uncovered),
+        ("random", plan.random),
+    ):
+        if values:
+            yield name, ", ".join(values[:MOST_NAMES]) + ", …" * (len(values) > MOST_NAMES)
+    for name, why in plan.unavailable.items():
+        yield "not measured", f"{name}: {why}"
 
 
 def _classes(plan: "Plan") -> "Iterator[str]":

@@ -87,14 +87,21 @@ class Card(Answer):
         """The network's layers, as in a spec.
 
         Raises:
-            InvalidArgument: the file is of a version that did not write them.
+            InvalidArgument: the file is of a version that did not write them, or of a PyTorch
+                module.
         """
         if self.training is None:
             raise InvalidArgument(
                 "The file has no layers in its card, since an older version of batchgrad wrote it: "
                 "download it again."
             )
-        found: list[dict[str, Any]] = self.training.spec["model"]["layers"]
+        model = self.training.spec["model"]
+        if "torch" in model:
+            raise InvalidArgument(
+                f"The parameters are those of the PyTorch module that {model['torch']} builds, not "
+                "of layers: batchgrad.torch.load(module, FILE) fills it."
+            )
+        found: list[dict[str, Any]] = model["layers"]
         return found
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[list[float]]:

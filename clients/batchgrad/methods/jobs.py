@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from batchgrad import timeouts
 from batchgrad.contract import (
@@ -46,14 +46,20 @@ class JobMethods(OperationMethods):
         if idempotency_key is None:
             idempotency_key = uuid.uuid4().hex  # one for all sendings of this call
         headers = {"Idempotency-Key": arguments.header("idempotency_key", idempotency_key)}
-        return decode(Job, await self._session.send_json("POST", "/v1/jobs", body, headers=headers))
+        answer = await self._session.send_json(
+            "POST", "/v1/jobs", body, headers=headers, timeout=_answer_seconds(body)
+        )
+        return decode(Job, answer)
 
     async def plan(
         self, spec: JobSpec | Mapping[str, Any], *, code: str | Path | None = None
     ) -> Plan:
         """What a job with this spec would do; creates no job. `code` is that of `submit`."""
         body = await self._with_code(spec_body(spec), code)
-        return decode(Plan, await self._session.send_json("POST", "/v1/plans", body))
+        answer = await self._session.send_json(
+            "POST", "/v1/plans", body, timeout=_answer_seconds(body)
+        )
+        return decode(Plan, answer)
 
     async def _with_code(self, body: Any, code: str | Path | None) -> Any:
         """A spec with the digest of its code, which is sent."""
@@ -133,6 +139,13 @@ class JobMethods(OperationMethods):
             "POST", "/v1/gradients", spec_body(request), timeout=timeout
         )
         return decode(GradientsResponse, response)
+
+
+def _answer_seconds(body: Any) -> float | Literal["default"]:
+    """How long to wait for the answer to a spec: a PyTorch task is built and examined first."""
+    model = body.get("model") if isinstance(body, Mapping) else None
+    is_task = isinstance(model, Mapping) and model.get("torch") is not None
+    return timeouts.LONG_REQUEST if is_task else "default"
 
 
 def _positive(name: str, value: Any) -> int:

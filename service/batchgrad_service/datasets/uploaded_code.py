@@ -12,7 +12,8 @@ from batchgrad_service.datasets.careful_zip import UNREADABLE, CarefulFile, refu
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.store import Store
-from batchgrad_workers.system.files import hex_of, remove_temporaries, write_atomically
+from batchgrad_service.validation.torch.rules import code_file
+from batchgrad_workers.system.files import remove_temporaries, write_atomically
 
 POINTER = "/model/code"
 MAX_BYTES = 64 * 2**20
@@ -75,11 +76,6 @@ class UploadedCode:
                 raise _refused(f"has {size} bytes, at most {MAX_BYTES} are allowed: {_REMEDY} only")
             check_archive(uploaded)
             write_atomically(self.path(digest), uploaded.read_bytes())
-
-
-def code_file(data_dir: Path, digest: str) -> Path:
-    """Where the code with this digest is kept."""
-    return data_dir / "code" / f"{hex_of(digest)}.zip"
 
 
 def check_archive(path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Protocol
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_engine.messages import ClusterFound, Start
 from batchgrad_service.datasets.sources import Sources
-from batchgrad_service.datasets.uploaded_code import code_file
 from batchgrad_service.jobs.engine_process import EngineProcess
 from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.jobs.reports import Reports
@@ -18,7 +17,6 @@ from batchgrad_service.settings import Settings
 from batchgrad_service.store import JobInputs, Store, StoreRetry
 from batchgrad_service.validation.torch.rules import TorchRules
 from batchgrad_workers.system.files import hex_of
-from batchgrad_workers.user_code.sources import CodeSource
 
 
 class Cluster(Protocol):
@@ -71,23 +69,14 @@ class AttemptContext:
             return ClusterFound(address=None, detail=str(error))
         return ClusterFound(address=found.address, environment=found.environment)
 
-    def code_of(self, inputs: JobInputs) -> CodeSource | None:
-        """Where the code of a PyTorch job is; None of layers.
-
-        Raises:
-            InvalidError: the code may not run.
-        """
-        if inputs.spec.model.torch is None:
-            return None
-        rules = TorchRules.of(self.settings)
-        rules.check(inputs.spec)  # the service may have had other settings when it was submitted
-        code = None if inputs.code is None else code_file(self.settings.data_dir, inputs.code)
-        return rules.source(code, inputs.code)
-
     def start_message(
         self, job_id: str, attempt: int, inputs: JobInputs, cluster: ClusterAddress | None
     ) -> Start:
-        """Return the first message to the attempt's engine."""
+        """Return the first message to the attempt's engine.
+
+        Raises:
+            InvalidError: the job's code may not run any longer.
+        """
         settings = self.settings
         parameters = settings.data_dir / "parameters"
         digest = inputs.initial_parameters
@@ -106,7 +95,7 @@ class AttemptContext:
             initial_parameters=(
                 None if digest is None else parameters / f"{hex_of(digest)}.safetensors"
             ),
-            code=self.code_of(inputs),
+            code=TorchRules.of(settings).code_of(inputs.spec, settings.data_dir),
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
             lengthened_step=inputs.lengthened_step,

@@ -34,10 +34,11 @@ from batchgrad_service.operations.operations import Operations, Worker
 from batchgrad_service.preflights.planning import TorchPlanner
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
-from batchgrad_service.store import Store
+from batchgrad_service.store import JobInputs, Store
 from batchgrad_service.validation.job_data import JobData
 from batchgrad_service.validation.private_workers import check_private_workers
 from batchgrad_service.validation.torch.rules import TorchRules
+from batchgrad_workers.user_code.sources import CodeSource
 
 Planner = Callable[[JobSpec, JobData], Plan]
 Result = TypeVar("Result")
@@ -146,6 +147,14 @@ class Services:
         body = PlanQuestion(spec=spec, data=data).model_dump_json().encode()
         with await self.questions.ask("plan", body, data_bytes=data.bytes) as answer:
             return Plan.model_validate_json(answer.read())
+
+    def code_of(self, inputs: JobInputs) -> CodeSource | None:
+        """Where the code of a PyTorch job is; None of layers.
+
+        Raises:
+            InvalidError: it may not run any longer.
+        """
+        return self.torch.code_of(inputs.spec, self.data_dir)
 
     def problem(self) -> tuple[str, str] | None:
         """The code and message of what prevents jobs from running; None if nothing does."""

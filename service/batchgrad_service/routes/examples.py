@@ -207,6 +207,7 @@ def read_step_examples(
                 dataset=dataset,
                 checkpoint=checkpoint,
                 initial_parameters=_initial(inputs, services),
+                code=services.code_of(inputs),
                 step=step,
                 checksum=checksum,
                 order=order,

@@ -6,8 +6,12 @@ from typing import BinaryIO
 
 
 def keep_stdout() -> BinaryIO:
-    """A stream on the real stdout; everything else that prints goes to stderr from now on."""
-    answers = os.fdopen(os.dup(1), "wb")
+    """A stream on the real stdout; everything else that prints goes to stderr from now on.
+
+    Stdout ends with the process, even if the stream is closed before: whoever reads it to its end
+    may close stdin, which would end the process with an error.
+    """
+    answers = os.fdopen(os.dup(1), "wb", closefd=False)
     os.dup2(2, 1)
     return answers
 

@@ -118,8 +118,20 @@ def _begun(operation: Operation) -> Response:
 
 
 def _trained(job_id: str, services: Services, which: Kept | None) -> TrainedTask:
-    """The job's parameters. Raises NotFoundError, or ConflictError if there are none yet."""
+    """The job's parameters.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has no parameters yet, or is of a PyTorch module.
+    """
     job = services.store.job(job_id)
+    if job.spec.model.torch is not None:
+        raise ConflictError(
+            f"Job {job_id} trains the PyTorch module that {job.spec.model.torch} builds, whose "
+            "outputs the service does not compute. Fill a module of your own with its parameters, "
+            f"batchgrad.torch.load(module, client.job({job_id!r})), and run it.",
+            code="pytorch_job",
+        )
     checkpoints = services.store.checkpoints(job_id)
     if not checkpoints:
         remedy = (

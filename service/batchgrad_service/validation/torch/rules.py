@@ -6,6 +6,7 @@ from pathlib import Path
 from batchgrad.contract import JobSpec
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.settings import Settings
+from batchgrad_workers.system.files import hex_of
 from batchgrad_workers.user_code.sources import CodeSource
 
 EVERY = "*"
@@ -57,9 +58,22 @@ class TorchRules:
                 code="module_not_allowed",
             )
 
+    def code_of(self, spec: JobSpec, data_dir: Path) -> CodeSource | None:
+        """Where the code of a stored job is; None of layers. Raises InvalidError: see `check`."""
+        if spec.model.torch is None:
+            return None
+        self.check(spec)  # the service may have had other settings when the job was submitted
+        code = spec.model.code
+        return self.source(None if code is None else code_file(data_dir, code), code)
+
     def source(self, code: Path | None, digest: str | None) -> CodeSource:
         """Where a job's code is; `code` is the file with this digest that it brought along."""
         return CodeSource(path=code, digest=digest or "", search_path=self.search_path)
+
+
+def code_file(data_dir: Path, digest: str) -> Path:
+    """Where the code with this digest is kept."""
+    return data_dir / "code" / f"{hex_of(digest)}.zip"
 
 
 def _begins(module: str, prefix: str) -> bool:
