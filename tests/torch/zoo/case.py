@@ -128,16 +128,41 @@ def of_tokens(outputs: Tensor, batch: Arrays) -> Tensor:
     return each.sum(1) / (labels != IGNORED).sum(1).clamp(min=1)
 
 
+def of_mean_class(outputs: Tensor, means: Tensor) -> Tensor:
+    """Of class scores (1, 3) and probabilities (1, 3)."""
+    return functional.cross_entropy(outputs, means, reduction="none")
+
+
+def of_mean_tokens(outputs: Tensor, means: Tensor) -> Tensor:
+    """Of scores and of shares of words (1, T, C), which are 0 where a token is ignored."""
+    each = -(means * outputs.log_softmax(2)).sum((1, 2))
+    return each / means.sum((1, 2)).clamp(min=1e-9)
+
+
+def task_of(
+    module: nn.Module, losses: Losses, mean_losses: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Task:
+    """The task of a module that takes the array "inputs"."""
+    return Task(
+        module,
+        lambda module, batch: module(batch["inputs"]),
+        losses,
+        targets=lambda batch: batch["targets"],
+        mean_losses=mean_losses,
+    )
+
+
 def classes(module: nn.Module, inputs: Tensor, losses: Losses = cross_entropy) -> Built:
     """Classification by the scores that the module gives for `inputs`."""
-    arrays = {"inputs": inputs, "targets": whole(CLASSES)}
-    return Task(module, lambda module, batch: module(batch["inputs"]), losses), arrays
+    means = of_mean_class if losses is cross_entropy else None
+    return task_of(module, losses, means), {"inputs": inputs, "targets": whole(CLASSES)}
 
 
 def numbers(module: nn.Module, inputs: Tensor, *shape: int) -> Built:
     """Regression on targets (6, *shape)."""
     arrays = {"inputs": inputs, "targets": floats(*shape)}
-    return Task(module, lambda module, batch: module(batch["inputs"]), squares), arrays
+    task = task_of(module, squares, lambda outputs, means: squares(outputs, {"targets": means}))
+    return task, arrays
 
 
 def language(module: nn.Module, length: int = 5, words: int = 7) -> Built:
@@ -145,5 +170,4 @@ def language(module: nn.Module, length: int = 5, words: int = 7) -> Built:
     ids, labels = whole(words, length), whole(words, length)
     labels[torch.rand(labels.shape) < 0.3] = IGNORED
     labels[1] = IGNORED
-    task = Task(module, lambda module, batch: module(batch["inputs"]), of_tokens)
-    return task, {"inputs": ids, "targets": labels}
+    return task_of(module, of_tokens, of_mean_tokens), {"inputs": ids, "targets": labels}

@@ -8,23 +8,19 @@ from batchgrad.torch.tasks import Task
 from tests.torch.zoo.case import (
     Arrays,
     Built,
-    Losses,
     Model,
     case,
     classes,
     cross_entropy,
     floats,
     numbers,
+    task_of,
     whole,
 )
 
 
 def perceptron(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, outputs))
-
-
-def task_of(module: nn.Module, losses: Losses) -> Task:
-    return Task(module, lambda module, batch: module(batch["inputs"]), losses)
 
 
 @case

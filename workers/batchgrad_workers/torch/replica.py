@@ -98,6 +98,10 @@ class Replica:
 
     def losses(self, batch: Batch) -> Tensor:
         """ℓ_n (n,), with the graph of their computation."""
+        return self.outputs_and_losses(batch)[1]
+
+    def outputs_and_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The module's outputs (n, …), and ℓ_n (n,)."""
         with drawing(batch.keys, self.axes):
             outputs = self.task.outputs(self.module, batch.arrays)
-            return self.task.losses(outputs, batch.arrays)
+            return outputs, self.task.losses(outputs, batch.arrays)

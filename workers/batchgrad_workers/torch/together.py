@@ -4,7 +4,6 @@ Calls run with their parameters cut, and their inputs a and errors δ are tapped
 the sum of gradients, clipped ones too, and each gradient's norm, without N x P numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -15,8 +14,11 @@ from batchgrad_workers.torch.formulas.base import LEAST, Formed, Gradients, Layo
 from batchgrad_workers.torch.formulas.joined import joined
 from batchgrad_workers.torch.formulas.outer import CANCELLING
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
+from batchgrad_workers.torch.shortcuts import available
+from batchgrad_workers.torch.shortcuts.means import OUTPUTS, TARGETS, MeansLayout, end_sums
+from batchgrad_workers.torch.tapping.backward import backward
 from batchgrad_workers.torch.tapping.calls import Call, OtherCalls, Trace
-from batchgrad_workers.torch.tapping.mode import Tap, Tapping
+from batchgrad_workers.torch.tapping.mode import Tapping
 from batchgrad_workers.torch.tapping.tracing import calls_of, perturbed
 from batchgrad_workers.torch.tapping.values import Value, pulled
 
@@ -35,7 +37,21 @@ def trace(replica: Replica, batch: Batch) -> Trace:
         found = Trace(calls, uncovered, fallbacks.LOOP)
         wrong = _wrong(*_precise(replica, _start(batch)), found)
         found = found.without(wrong) if wrong else found
-        return replace(found, fallback=fallbacks.choose(replica, batch, found.uncovered))
+        found = replace(found, fallback=fallbacks.choose(replica, batch, found.uncovered))
+        return _with_ends(replica, _start(batch), found)
+
+
+def _with_ends(replica: Replica, batch: Batch, trace: Trace) -> Trace:
+    """The trace with what has means beside the calls, and the arrays that have none."""
+    if trace.uncovered:
+        return trace
+    found = replace(trace, ends=available.ends(replica, batch, trace))
+    if TARGETS not in dict(found.ends):
+        return found
+    alike = Batch(batch.arrays, torch.ones_like(batch.weights), batch.keys)
+    flat = sums(replica, alike, found, means=True).means
+    means = MeansLayout(found).means(flat, len(batch))
+    return replace(found, rowwise=available.rowwise(replica, batch, found, means))
 
 
 def _start(batch: Batch) -> Batch:
@@ -83,8 +99,8 @@ def sums(
 ) -> Sums:
     """Σ w_n g_n of a microbatch, each loss and each ‖g_n‖; with `clip` C, of clipped gradients.
 
-    With `means`, also Σ w_n a_n and Σ w_n δ_n of each call of the trace that has formulas, one
-    after another: first those of the inputs, if the call has an input shape.
+    With `means`, also the sums that `MeansLayout` lays out: Σ w_n a_n and Σ w_n δ_n of each call of
+    the trace that has formulas, and of its ends.
 
     Raises:
         OtherCalls: This microbatch makes other calls than the traced one.
@@ -112,16 +128,19 @@ class _Pass:
     """The taps of a forward and a backward pass, and the gradients that they give."""
 
     def __init__(self, replica: Replica, batch: Batch, trace: Trace) -> None:
-        self.replica, self.n = replica, len(batch)
+        self.replica, self.batch, self.n = replica, batch, len(batch)
         mode = Tapping(replica, trace.calls)
         with torch.enable_grad():
             with mode:
-                losses = replica.losses(batch)
+                outputs, losses = replica.outputs_and_losses(batch)
             if mode.place != len(trace.calls):
                 missing = trace.calls[mode.place]
                 raise OtherCalls(f"{missing.function} of {missing.name} was not called.")
             self.taps = mode.taps
-            self.errors = _backward(losses, self.taps, replica, trace.uncovered)
+            self.ends, self.outputs = dict(trace.ends), outputs.detach()
+            ends = [outputs] if OUTPUTS in self.ends and outputs.requires_grad else []
+            self.errors, errors = backward(losses, self.taps, replica, trace.uncovered, ends)
+            self.error = errors[0] if errors else None
             rest = {}
             if trace.uncovered:
                 rest = fallbacks.each(replica, batch, trace.uncovered, trace.fallback)
@@ -207,23 +226,12 @@ class _Pass:
                 parts.append(_present(mean, call).reshape(-1))
             own = self.losses.new_zeros(tap.shape) if error is None else error
             parts.append(weighted_sum(layout.first(own, self.n), weights).reshape(-1))
+        if self.ends:
+            error = torch.zeros_like(self.outputs) if self.error is None else self.error
+            found = end_sums(self.replica.task, self.batch.arrays, self.outputs, weights)
+            found[OUTPUTS] = weighted_sum(error, weights)
+            parts += [found[name].reshape(-1) for name in self.ends]
         return torch.cat(parts) if parts else self.losses.new_zeros(0)
-
-
-def _backward(
-    losses: Tensor, taps: list[Tap], replica: Replica, uncovered: tuple[str, ...]
-) -> Sequence[Tensor | None]:
-    """δ of each tap; None: the loss does not depend on it."""
-    if not taps or not losses.requires_grad:
-        return [None] * len(taps)
-    covered = [each for name, each in replica.trainable.items() if name not in uncovered]
-    inputs = [tap.edge for tap in taps] + covered
-    found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
-    names = [name for name in replica.trainable if name not in uncovered]
-    for name, own in zip(names, found[len(taps) :], strict=True):
-        if own is not None:
-            raise OtherCalls(f"{name} has a use that it had not in the trace.")
-    return found[: len(taps)]
 
 
 def _present(mean: Tensor | None, call: Call) -> Tensor:

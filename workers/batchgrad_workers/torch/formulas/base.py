@@ -7,7 +7,7 @@ n examples of a microbatch, w_n their weights, g_n the gradient of example n, a 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -58,13 +58,15 @@ class Arguments:
     A call without an input that differs between examples, as p.expand(n, …), has none.
 
     `parameters` holds every tensor in such a role, trainable or not; a role that is None is left
-    out. `saved` is the kind's own: what `run` keeps for `gradients`.
+    out. `saved` is the kind's own: what `run` keeps for `gradients`. `touched` are the roles whose
+    gradients are wanted.
     """
 
     inputs: Any
     parameters: dict[str, Tensor]
     options: tuple[Any, ...] = ()
     saved: tuple[Any, ...] = ()
+    touched: tuple[str, ...] = ()
 
 
 class Gradients(ABC):
@@ -149,9 +151,20 @@ class Kind(ABC):
         self, arguments: Arguments, layout: Layout, n: int, weights: Tensor | None
     ) -> Tensor | None:
         """Σ w_n a_n in the shape of one example's input; None: the call has no such mean."""
-        if arguments.inputs is None:
-            return None
-        return weighted_sum(layout.first(arguments.inputs, n), weights)
+        inputs = self.inputs(arguments)
+        return None if inputs is None else weighted_sum(layout.first(inputs, n), weights)
+
+    def inputs(self, arguments: Arguments) -> Tensor | None:
+        """What differs between examples, if that is one tensor."""
+        return arguments.inputs
+
+    def with_inputs(self, arguments: Arguments, inputs: Tensor) -> Arguments:
+        """The arguments with another tensor in the place of `inputs`."""
+        return replace(arguments, inputs=inputs)
+
+    def of_means(self) -> "Kind":
+        """The kind that takes what `mean_inputs` gives, over Σ w_n, as the inputs of an example."""
+        return self
 
 
 class Formed(Gradients):

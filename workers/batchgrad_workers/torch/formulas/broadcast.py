@@ -5,12 +5,20 @@ along which it was broadcast.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from batchgrad_workers.torch.formulas.base import Arguments, Formed, Gradients, Kind, Layout
+from batchgrad_workers.torch.formulas.base import (
+    Arguments,
+    Formed,
+    Gradients,
+    Kind,
+    Layout,
+    weighted_sum,
+)
 
 ADD = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__)
 ADD_IN_PLACE = (torch.Tensor.add_, torch.Tensor.__iadd__)
@@ -69,6 +77,41 @@ class Broadcast(Kind):
         else:
             own = _by_autograd(function, args, kwargs, role, error)
         return Formed(_unbroadcast(own, shape, layout, n))
+
+    def inputs(self, arguments: Arguments) -> Tensor | None:
+        """The tensor beside the parameters, if there is only one, and of floating point numbers."""
+        place = self._place(arguments)
+        return None if place is None else arguments.options[1][place]
+
+    def with_inputs(self, arguments: Arguments, inputs: Tensor) -> Arguments:
+        """The arguments with another tensor in that place."""
+        place = self._place(arguments)
+        function, args, kwargs = arguments.options
+        args = tuple(inputs if k == place else each for k, each in enumerate(args))
+        return replace(arguments, options=(function, args, kwargs))
+
+    def mean_inputs(
+        self, arguments: Arguments, layout: Layout, n: int, weights: Tensor | None
+    ) -> Tensor | None:
+        """Σ w_n a_n of a factor; None for a sum, whose gradients need none."""
+        inputs = self.inputs(arguments)
+        if inputs is None or not self.held(arguments):
+            return None
+        missing = max(each.dim() for each in arguments.parameters.values()) - inputs.dim()
+        own = Layout(layout.axis - missing, layout.strided)
+        if own.axis < 0 or inputs.shape[own.axis] % n:
+            return None
+        return weighted_sum(own.first(inputs, n), weights)
+
+    def _place(self, arguments: Arguments) -> int | None:
+        others = [
+            k
+            for k, each in enumerate(arguments.options[1])
+            if isinstance(each, Tensor) and str(k) not in arguments.touched
+        ]
+        if len(others) != 1 or not arguments.options[1][others[0]].is_floating_point():
+            return None
+        return others[0]
 
     def held(self, arguments: Arguments) -> list[Tensor]:
         """All tensors, except those of a sum and of a product in place."""

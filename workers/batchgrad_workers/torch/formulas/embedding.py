@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from batchgrad_workers.torch.formulas.base import Arguments, Gradients, Kind, Layout
+from batchgrad_workers.torch.formulas.base import Arguments, Formed, Gradients, Kind, Layout
 from batchgrad_workers.torch.formulas.scatter import Scatter
 
 MOST_MEAN_NUMBERS = 2**20
@@ -75,6 +75,38 @@ class Embedding(Kind):
         places = torch.arange(positions) * len(table) + ids.reshape(n, -1)
         found.view(-1).index_add_(0, places.view(-1), shares[:, None].expand_as(places).reshape(-1))
         return found.view(*ids.shape[1:], len(table))
+
+    def of_means(self) -> Kind:
+        return MeanLookup()
+
+
+class MeanLookup(Kind):
+    """shares @ W, shares (…, V): a mean of lookups."""
+
+    name = "mean_lookup"
+    functions = ()
+
+    def arguments(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Arguments | None:
+        """None: no call of torch is a mean of lookups."""
+        del function, args, kwargs
+        return None
+
+    def run(self, arguments: Arguments, parameters: dict[str, Tensor]) -> Tensor:
+        """The mean of the looked up rows."""
+        return torch.tensordot(arguments.inputs, parameters["weight"], 1)
+
+    def gradients(
+        self, arguments: Arguments, role: str, error: Tensor, layout: Layout, n: int
+    ) -> Gradients:
+        """Σ_t shares_nt δ_nt, without the row of padding_idx."""
+        shape, padding = arguments.parameters[role].shape, arguments.options[0]
+        shares = layout.rows(arguments.inputs, n, 1)
+        rows = shares.mT @ error.reshape(n, shares.shape[1], -1)
+        if padding is not None:
+            rows[:, padding] = 0
+        return Formed(rows.view(n, *shape))
 
 
 class EmbeddingBag(Kind):

@@ -25,7 +25,7 @@ class Call:
     gradients come from this call; several where a tensor is made of them. The examples lie along
     `axis` of the result, as Layout says. `output_shape` is that of the result of one example alone,
     and `input_shape` that of its mean input; None: it has none, and no `output_shape` either if it
-    is no call with formulas.
+    is no call with formulas. Without `needs_input` its gradients need no input, as those of a sum.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Call:
     strided: bool = False
     input_shape: tuple[int, ...] | None = None
     output_shape: tuple[int, ...] | None = None
+    needs_input: bool = True
 
     @property
     def means_size(self) -> int:
@@ -48,17 +49,22 @@ class Call:
 class Trace:
     """The calls that touch trainable parameters, in order, and the parameters they do not cover.
 
-    `uncovered` have gradients by autograd alone, through `fallback`: "vmap" or "loop".
+    `uncovered` have gradients by autograd alone, through `fallback`: "vmap" or "loop". `ends` are
+    the shapes of what has means beside the calls, by name, and `rowwise` the arrays without a mean
+    on which a mean example would depend.
     """
 
     calls: tuple[Call, ...]
     uncovered: tuple[str, ...]
     fallback: str
+    ends: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    rowwise: tuple[str, ...] = ()
 
     @property
     def means_size(self) -> int:
-        """Numbers of the mean inputs and errors of all calls."""
-        return sum(call.means_size for call in self.calls)
+        """Numbers of the mean inputs and errors of all calls, and of the ends."""
+        sizes = [call.means_size for call in self.calls]
+        return sum(sizes) + sum(prod(shape) for _, shape in self.ends)
 
     def without(self, names: set[str]) -> "Trace":
         """The trace with these parameters uncovered too."""
@@ -93,7 +99,9 @@ class Trace:
             )
             for call in values["calls"]
         )
-        return cls(calls, tuple(values["uncovered"]), values["fallback"])
+        ends = tuple((name, tuple(shape)) for name, shape in values["ends"])
+        rowwise = tuple(values["rowwise"])
+        return cls(calls, tuple(values["uncovered"]), values["fallback"], ends, rowwise)
 
 
 def _shape(sizes: Any) -> tuple[int, ...] | None:

@@ -156,6 +156,7 @@ class Tapping(TorchFunctionMode):  # type: ignore[misc]
                 )
             touched[role] = value
             parameters[role] = value.twin
+        arguments.touched = tuple(call.parameters)
         held = [(each, each._version) for each in kind.held(arguments)]
         result = kind.run(arguments, parameters)
         edge = get_gradient_edge(result)

@@ -154,6 +154,7 @@ def _call(tap: Tap, layout: Layout | None, uncovered: set[str], n: int) -> Call:
             strided=layout.strided,
             input_shape=None if mean is None else tuple(mean.shape),
             output_shape=tuple(layout.first(result, n).shape[1:]),
+            needs_input=bool(tap.kind.held(tap.arguments)),
         )
 
 

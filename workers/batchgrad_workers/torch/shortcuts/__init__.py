@@ -1,0 +1,1 @@
+"""Shortcuts of a PyTorch module: average first, then differentiate."""
