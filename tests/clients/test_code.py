@@ -62,6 +62,10 @@ def test_a_folder_that_is_a_package_keeps_its_name(folder: Path) -> None:
     assert names(folder / "nets") == ["nets/__init__.py", "nets/net.py", "nets/words.txt"]
 
 
+def test_a_module_is_code_too(folder: Path) -> None:
+    assert names(folder / "train.py") == ["train.py"]
+
+
 def test_the_same_code_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     for name in reversed(FILES):
@@ -88,7 +92,7 @@ def test_what_is_no_code_is_refused(
     empty.mkdir()
     wrong: list[tuple[Any, type[Exception], str]] = [
         (empty, InvalidArgument, "holds no Python files"),
-        (folder / "train.py", InvalidArgument, "neither a folder nor a wheel or zip"),
+        (folder / ".env", InvalidArgument, "neither a folder, a Python file, a wheel nor"),
         (folder / "none", FileFailed, "none cannot be read"),
         (7, InvalidArgument, "code is a int; expected a path"),
     ]

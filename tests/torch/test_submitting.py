@@ -1,6 +1,5 @@
 """A module, its data and its keys as requests; wrong arguments send nothing."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -57,10 +56,9 @@ def test_a_module_becomes_a_spec_with_code_and_values(module: nn.Module) -> None
     with Kit.Script(service).client() as client:
         client.submit(module, "digits", loss="cross_entropy", trust=True, seed=4, **KEYS)
     packed = pack(classification(module))
-    [(digest, archive)] = service.parts.items()
-    assert archive == packed.archive
     [sent] = service.jobs
-    start = base64.b64decode(sent.pop("initial_parameters")["safetensors"])
+    [digest] = [name for name, each in service.parts.items() if each == packed.archive]
+    start = service.parts[sent.pop("initial_parameters")["digest"]]
     assert torch.equal(safetensors.torch.load(start)["weight"], module.weight)
     assert sent == {
         **KEYS,
@@ -80,7 +78,7 @@ def test_data_are_stored_under_a_name_of_their_content(module: nn.Module) -> Non
     with Kit.Script(service).client() as client:
         for data in [arrays(), tuple(arrays().values()), other]:
             client.submit(classification(module), data, **KEYS)
-    assert len(service.parts) == 1  # the same code
+    assert len(service.parts) == 2  # the same code and parameters
     names = [job["dataset"] for job in service.jobs]
     assert names[0] == names[1] != names[2]
     assert sorted(set(names)) == sorted(service.datasets)

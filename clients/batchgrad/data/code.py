@@ -29,7 +29,7 @@ _COMPILED = frozenset({".pyc", ".pyo"})
 
 @contextmanager
 def open_code(code: Any) -> Iterator[Source]:
-    """The archive to send for `code`, the path of a wheel, a zip or a folder.
+    """The archive to send for `code`, the path of a wheel, a zip, a folder or a module.
 
     A folder that is a package, with an __init__.py, becomes that package; of another one the
     packages and modules inside. Hidden files, caches, environments, links, and files other than
@@ -41,8 +41,8 @@ def open_code(code: Any) -> Iterator[Source]:
     """
     path = arguments.path("code", code)
     try:
-        if path.is_dir():
-            members = _members(path.resolve())
+        if path.is_dir() or path.suffix == ".py":
+            members = _members(path.resolve()) if path.is_dir() else {path.name: path}
             with temporary_file() as file:
                 pack(file, members)
                 _check_size(path, file.tell())
@@ -51,9 +51,9 @@ def open_code(code: Any) -> Iterator[Source]:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise InvalidArgument(
-                    f"code is {str(path)!r:.200}, which is neither a folder nor a wheel or zip: "
-                    "give the folder that holds your package, or python -m build --wheel makes a "
-                    "wheel."
+                    f"code is {str(path)!r:.200}, which is neither a folder, a Python file, a "
+                    "wheel nor a zip: give the folder that holds your package, or a wheel, which "
+                    "python -m build --wheel makes."
                 )
             _check_size(path, file.seek(0, os.SEEK_END))
             yield Source(file, path.name)

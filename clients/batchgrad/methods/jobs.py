@@ -39,8 +39,8 @@ class JobMethods(OperationMethods):
     ) -> Job:
         """Create a job; the same key with the same spec returns the same job.
 
-        `code` is a wheel, a zip or a folder with the package that `model.torch` names: it is sent,
-        and becomes the spec's `model.code`.
+        `code` is a folder, a Python file, a wheel or a zip with the package that `model.torch`
+        names: it is sent, and becomes the spec's `model.code`.
         """
         body = await self._with_code(spec_body(spec), code)
         if idempotency_key is None:

@@ -38,8 +38,8 @@ class ModuleMethods(DatasetMethods, JobMethods):
     ) -> Job:
         """Create a job; the same key with the same spec returns the same job.
 
-        `code` is a wheel, a zip or a folder with the package that `model.torch` names: it is sent,
-        and becomes the spec's `model.code`.
+        `code` is a folder, a Python file, a wheel or a zip with the package that `model.torch`
+        names: it is sent, and becomes the spec's `model.code`.
 
         Instead of a spec, a torch.nn.Module or a batchgrad.torch Task: then the module is sent,
         with its code and its values, and `data`: the name of a dataset, or what `put_dataset`
@@ -69,15 +69,19 @@ class ModuleMethods(DatasetMethods, JobMethods):
         made = await self._session.call(lambda: submitting.job_of(spec, loss, keys))
         checked({**made.spec, "dataset": data if isinstance(data, str) else "data"}, JobSpec)
         dataset = await self._stored(data)
-        archive = Source(BytesIO(made.archive), "code.zip")
-        digest = await self._uploaded(
-            archive, timeout=timeouts.LONG_REQUEST, on_progress=no_progress
-        )
+        sent = {
+            name: await self._uploaded(
+                Source(BytesIO(content), name),
+                timeout=timeouts.LONG_REQUEST,
+                on_progress=no_progress,
+            )
+            for name, content in (("code", made.archive), ("parameters", made.parameters))
+        }
         body = {
             **made.spec,
             "dataset": dataset,
-            "model": {**made.spec["model"], "code": digest},
-            "initial_parameters": {"safetensors": made.parameters},
+            "model": {**made.spec["model"], "code": sent["code"]},
+            "initial_parameters": {"digest": sent["parameters"]},
         }
         return await super().submit(body, idempotency_key=idempotency_key)
 

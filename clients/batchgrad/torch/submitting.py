@@ -1,6 +1,5 @@
 """The spec of a job that trains a module of this process, with its code and values."""
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ _MADE = ("model", "loss", "dataset", "initial_parameters")
 
 @dataclass(frozen=True)
 class ModuleJob:
-    """A spec without its dataset and digests, a code archive, and the values in base64."""
+    """A spec without its dataset and digests, a code archive, and a safetensors file of values."""
 
     spec: dict[str, Any]
     archive: bytes
-    parameters: str
+    parameters: bytes
 
 
 def job_of(module: Any, loss: Any, keys: Mapping[str, Any]) -> ModuleJob:
@@ -50,7 +49,7 @@ def job_of(module: Any, loss: Any, keys: Mapping[str, Any]) -> ModuleJob:
             **{key: keys[key] for key in _OF_MODEL if keys.get(key) is not None},
         },
     }
-    return ModuleJob(spec, packed.archive, base64.b64encode(packed.parameters).decode())
+    return ModuleJob(spec, packed.archive, packed.parameters)
 
 
 def task_of(module: Any, loss: Any) -> Task:

@@ -33,8 +33,8 @@ Code = Annotated[
     Path | None,
     typer.Option(
         "--code",
-        metavar="DIR|WHEEL",
-        help="Send the folder, zip or wheel with the package that model.torch names.",
+        metavar="PATH",
+        help="Send this folder, Python file or wheel, which holds what model.torch names.",
     ),
 ]
 
