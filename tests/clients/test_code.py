@@ -53,9 +53,13 @@ def names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_a_folder_becomes_its_code(folder: Path) -> None:
+def test_a_folder_becomes_its_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ["nets/__init__.py", "nets/net.py", "nets/words.txt", "train.py"]
     assert names(folder) == kept
+    monkeypatch.chdir(folder)
+    assert names(Path()) == kept
+    with open_code(".") as source:
+        assert source.name == "work.zip"
 
 
 def test_a_folder_that_is_a_package_keeps_its_name(folder: Path) -> None:
@@ -95,6 +99,8 @@ def test_what_is_no_code_is_refused(
         (folder / ".env", InvalidArgument, "neither a folder, a Python file, a wheel nor"),
         (folder / "none", FileFailed, "none cannot be read"),
         (7, InvalidArgument, "code is a int; expected a path"),
+        ("", InvalidArgument, "not the name of a file"),
+        ("a\0b", InvalidArgument, "not the name of a file"),
     ]
     for path, kind, message in wrong:
         with pytest.raises(kind, match=message):

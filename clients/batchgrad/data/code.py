@@ -39,14 +39,15 @@ def open_code(code: Any) -> Iterator[Source]:
         InvalidArgument: it is no such path, holds no Python code, or too much.
         FileFailed: it cannot be read.
     """
-    path = arguments.path("code", code)
+    named = code and isinstance(code, str | os.PathLike)  # "." has no name of its own
+    path = arguments.path("code", os.path.abspath(code) if named else code)  # noqa: PTH100 ("\0")
     try:
         if path.is_dir() or path.suffix == ".py":
-            members = _members(path.resolve()) if path.is_dir() else {path.name: path}
+            members = _members(path) if path.is_dir() else {path.name: path}
             with temporary_file() as file:
                 pack(file, members)
                 _check_size(path, file.tell())
-                yield Source(file, f"{path.resolve().name}.zip")
+                yield Source(file, f"{path.name}.zip")
             return
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):

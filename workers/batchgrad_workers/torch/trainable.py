@@ -169,4 +169,4 @@ def _load_state(replica: Replica, state: Mapping[str, Array]) -> None:
     known = replica.module.state_dict()
     with torch.no_grad():
         for name, array in state.items():
-            known[name].copy_(torch.from_numpy(np.ascontiguousarray(array)))
+            known[name].copy_(torch.from_numpy(np.array(array)))  # also of shape ()
