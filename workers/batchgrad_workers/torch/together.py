@@ -173,7 +173,7 @@ class _Pass:
                 self.uses[name].append(pulled(inner, value.tensor, parameter))
 
     def sums_and_norms(self, weights: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        gradients, squares = {}, torch.zeros(self.n, dtype=torch.float64)
+        gradients, squares = {}, self.losses.new_zeros(self.n, dtype=torch.float64)
         for name, parameter in self.replica.trainable.items():
             own = self.whole.get(name)
             if own is None:
@@ -192,7 +192,7 @@ class _Pass:
         }
 
     def norms(self) -> Tensor:
-        squares = torch.zeros(self.n, dtype=torch.float64)
+        squares = self.losses.new_zeros(self.n, dtype=torch.float64)
         for own in self.whole.values():
             squares += own.squared_norms()
         return self._root(squares)

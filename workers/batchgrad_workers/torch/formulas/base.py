@@ -218,10 +218,9 @@ def squared(rows: Tensor) -> Tensor:
 
 
 def weighted_sum(x: Tensor, weights: Tensor | None) -> Tensor:
-    """Σ w_n x_n of (n, …)."""
-    if weights is None:
-        return x.sum(0)
-    return (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
+    """Σ w_n x_n of (n, …), as a product also where all weights are 1: that reads memory faster."""
+    shares = x.new_ones(len(x)) if weights is None else weights
+    return (shares @ x.reshape(len(x), -1)).view(x.shape[1:])
 
 
 def weighted(x: Tensor, weights: Tensor | None) -> Tensor:

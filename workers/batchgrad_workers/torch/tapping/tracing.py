@@ -208,7 +208,7 @@ def perturbed(replica: Replica) -> Iterator[None]:
         for name, parameter in replica.trainable.items():
             own = loaded[name]
             noise = torch.rand(own.shape, dtype=own.dtype, generator=random) * 2 - 1
-            parameter.data = own + PERTURBATION * noise * (1 + own.abs())
+            parameter.data = own + PERTURBATION * noise.to(own.device) * (1 + own.abs())
         yield
     finally:
         for name, parameter in replica.trainable.items():
