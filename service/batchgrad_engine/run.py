@@ -12,12 +12,13 @@ from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.checkpoints.writer import CheckpointWriter
 from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.protocol import ClusterLost, Executor, Interrupted
-from batchgrad_engine.failures import Failure, NonFinite, NonFiniteParameters, failed
+from batchgrad_engine.failures import BadInputs, Failure, NonFinite, NonFiniteParameters, failed
 from batchgrad_engine.messages import Finished, LedgerWritten, Outcome, Sent, Start, Started
 from batchgrad_engine.preparation import Prepared
 from batchgrad_engine.reporter import Reporter
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.validation import Validation
+from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.runtime.threads import ThreadPool
 from batchgrad_workers.system import gc_tuning
 
@@ -84,6 +85,9 @@ class TrainingRun:
         except Failure as failure:
             self._checkpoint()
             return failed(failure.reason, failure, self._step)
+        except BadModule as error:
+            self._checkpoint()
+            return failed(BadInputs.reason, error, self._step)
         except ClusterLost:
             self._checkpoint()
             raise

@@ -23,7 +23,7 @@ from batchgrad_engine.preflight.messages import Examined, Preflighted, Request
 from batchgrad_engine.preparation import Prepared, prepare
 from batchgrad_engine.training.memory import VECTORS
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.module_config import ModuleConfig
+from batchgrad_workers.module_config import BadModule, ModuleConfig
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, peak_resident_bytes
@@ -44,17 +44,15 @@ def examine(request: Request) -> Preflighted:
             return Preflighted(examined=_examine(request))
     except BadInitialParameters as error:
         return _problem("/initial_parameters", str(error))
-    except (BadInputs, UserCodeError) as error:
-        if "allocate memory" not in str(error):  # torch's words for it, in a RuntimeError
-            of_data = isinstance(error, BadInputs) and error.__cause__ is None
-            return _problem("/dataset" if of_data else "/model/torch", str(error))
+    except (BadInputs, BadModule, UserCodeError) as error:
+        of_data = isinstance(error, BadInputs) and error.__cause__ is None
+        return _problem("/dataset" if of_data else "/model/torch", str(error))
     except MemoryError:
-        pass
-    return _problem(
-        "/model/torch",
-        f"{request.spec.model.torch} needs more than {request.memory_bytes / 2**30:.1f} GiB of "
-        "memory, which this machine does not have: use a smaller model or microbatch_size.",
-    )
+        return _problem(
+            "/model/torch",
+            f"{request.spec.model.torch} needs more than {request.memory_bytes / 2**30:.1f} GiB of "
+            "memory, which this machine does not have: use a smaller model or microbatch_size.",
+        )
 
 
 def _problem(pointer: str, detail: str) -> Preflighted:

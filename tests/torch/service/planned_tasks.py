@@ -55,6 +55,18 @@ def mixing(config: dict[str, Any]) -> Task:
     return classification(nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width)))
 
 
+def late(config: dict[str, Any]) -> Task:
+    """Fails at an example whose first number is 100."""
+    task = net(config)
+
+    def outputs(module: nn.Module, batch: Any) -> Any:
+        if (batch["inputs"][:, 0] == 100).any():
+            raise LookupError(str(batch["inputs"].shape))
+        return module(batch["inputs"])
+
+    return Task(task.module, outputs, task.losses)
+
+
 def raises(config: dict[str, Any]) -> Task:
     """An error of torch in the function itself."""
     return classification(nn.Linear(3, config["outputs"]))

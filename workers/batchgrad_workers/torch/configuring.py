@@ -86,6 +86,7 @@ def open_module(
     return TrainableModule(
         task,
         precision,
+        package=config.model.package,
         preflight=Preflight.from_json(dict(config.preflight)),
         state=config.state,
         with_means=with_means,

@@ -23,6 +23,7 @@ from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.trainable import EvaluationSums
+from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
@@ -35,12 +36,17 @@ class TrainableModule:
         task: Task,
         precision: Precision,
         *,
+        package: str,
         preflight: Preflight,
         state: Mapping[str, Array],
         with_means: bool,
         with_microbatch_means: bool,
     ) -> None:
-        """`state` has values of parameters that are not trained, and of buffers, by name."""
+        """`state` has values of parameters that are not trained, and of buffers, by name.
+
+        `package` is the top package of the task's code.
+        """
+        self._package = package
         self._preflight = preflight
         self._with_means = with_means
         self.task = task
@@ -133,13 +139,19 @@ class TrainableModule:
 
     @contextmanager
     def _replica(self) -> Iterator[Replica]:
-        """A replica that no other thread uses."""
+        """A replica that no other thread uses; inside, an error of the task is a BadModule."""
         try:
             replica = self._idle.get_nowait()
         except Empty:
             replica = self._new_replica()
         try:
-            yield replica
+            with user_errors(self._package):
+                yield replica
+        except UserCodeError as error:
+            cause = error.__cause__
+            if cause is not None and not place_of(cause, self._package):
+                raise cause from None  # no line of the task's code: a defect of ours
+            raise BadModule(str(error)) from error
         finally:
             self._idle.put(replica)
 

@@ -12,6 +12,7 @@ INSTALLED = {"site-packages", "dist-packages"}
 """Folders of installed packages."""
 
 _LIBRARY = sysconfig.get_path("stdlib")
+_SHORTAGE = "DefaultCPUAllocator: can't allocate memory"
 _LONGEST = 2000
 """Characters of an error's message that are shown."""
 
@@ -24,7 +25,8 @@ class UserCodeError(Exception):
 def user_errors(package: str) -> Iterator[None]:
     """Inside, an error becomes a UserCodeError, which tells where in the top `package` it arose.
 
-    Not so a ValueError of a class of ours, which has a message for the user.
+    Not so a ValueError of a class of ours, which has a message for the user. What torch says where
+    memory is short becomes a MemoryError.
     """
     try:
         yield
@@ -35,6 +37,8 @@ def user_errors(package: str) -> Iterator[None]:
             raise
         raise UserCodeError(_told(error, package)) from error
     except (Exception, SystemExit) as error:
+        if isinstance(error, RuntimeError) and _SHORTAGE in str(error):
+            raise MemoryError(str(error)) from error
         raise UserCodeError(_told(error, package)) from error
 
 
