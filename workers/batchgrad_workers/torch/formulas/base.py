@@ -19,6 +19,12 @@ CHUNK_BYTES = 2**21
 LEAST = 1e12
 """Squares below this many times the least normal number have lost digits."""
 
+BLOCK = 1024
+"""Numbers whose squares are summed in float32."""
+
+LEAST_SQUARE = 1e-30
+"""Sums of squares above it have lost nothing to numbers whose squares are 0 in float32."""
+
 
 class Layout(NamedTuple):
     """How the n examples lie in a tensor: along `axis`, which has n·m places.
@@ -201,19 +207,20 @@ class Formed(Gradients):
 def squared(rows: Tensor) -> Tensor:
     """‖x_n‖² of (n, …), in float64.
 
-    Squares along the last axis are added in x's own precision, unless they would leave its range.
+    Numbers of less than 64 bits are summed in their own precision by BLOCK, and the blocks in
+    float64: several times faster, and rounded no worse. Rows whose squares leave their range are
+    computed in float64.
     """
-    rows = rows.flatten(2) if rows.dim() > 3 else rows
-    own = torch.linalg.vector_norm(rows, dim=-1) if rows.dim() > 1 else rows
-    found = own.double().square()
-    found = found.flatten(1).sum(1) if found.dim() > 1 else found
-    if rows.dtype == torch.float64 or not len(found):
-        return found
-    smallest, largest = (float(each) for each in torch.aminmax(found))
-    least = LEAST * torch.finfo(rows.dtype).tiny
-    if smallest < least or not math.isfinite(largest):
-        for n in (~((found >= least) & torch.isfinite(found))).nonzero().flatten().tolist():
-            found[n] = torch.linalg.vector_norm(rows[n], dtype=torch.float64).square()
+    rows = rows.flatten(1)
+    count = rows.shape[1]
+    if rows.dtype == torch.float64 or count < BLOCK:
+        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()
+    whole = count // BLOCK * BLOCK
+    blocks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, BLOCK)), dim=2)
+    found = blocks.double().square().sum(1) + squared(rows[:, whole:])
+    sure = (found > LEAST_SQUARE) & found.isfinite()
+    for n in (~sure).nonzero()[:, 0].tolist():
+        found[n] = torch.linalg.vector_norm(rows[n], dtype=torch.float64).square()
     return found
 
 
