@@ -100,7 +100,9 @@ class Prepared:
             optimizer=optimizer,
             parameters=parameters,
             microbatch_size=self.config.microbatch_size,
-            evaluator=shortcut_evaluator(self.model, self.shortcuts, pool),
+            evaluator=shortcut_evaluator(
+                self.model, self.shortcuts, pool, self.examples.rows(self.sampler.training[:1])
+            ),
             drop_nonfinite=self.config.drop_nonfinite,
             learning_rate=partial(
                 schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned

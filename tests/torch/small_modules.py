@@ -101,3 +101,9 @@ def adapted(config: dict[str, Any]) -> Task:
     """A classification by a frozen layer with a trained adapter."""
     del config
     return classification(Adapted())
+
+
+def stacked(config: dict[str, Any]) -> Task:
+    """A classification by linear layers with a tanh between them."""
+    del config
+    return classification(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)))

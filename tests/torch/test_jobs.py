@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
-from batchgrad.contract import JobSpec
+from batchgrad.contract import JobSpec, Model
 from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.replay import Request, replay
+from batchgrad_workers.nn.network import Network
 from batchgrad_workers.torch_code import CodeSource
 from tests.engine.attempts import ScriptedCommands, attempt, finished, rows
 from tests.torch.small_modules import residual
 
+STACKED = "tests.torch.small_modules:stacked"
 HERE = CodeSource(search_path=Path(__file__).parents[2])
 
 
@@ -141,3 +144,40 @@ def test_a_gpt_has_the_same_bits_on_any_threads(text: Path, tmp_path: Path, drop
     assert losses[-1] < losses[0]
     threads = job.model_copy(update={"threads": 2})
     assert digest(attempt(threads, text, tmp_path / "threads", code=HERE)) == digest(whole)
+
+
+def test_shortcuts_are_those_of_a_network_of_layers(dataset: Path, tmp_path: Path) -> None:
+    layers = {
+        "layers": [
+            {"kind": "linear", "out_features": 5},
+            {"kind": "tanh"},
+            {"kind": "linear", "out_features": 3},
+        ]
+    }
+    job = spec(epochs=None, steps=6)
+    first = attempt(
+        spec(epochs=None, steps=6, model=layers, loss="softmax_cross_entropy"),
+        dataset,
+        tmp_path / "layers",
+    )
+    start = tmp_path / "layers" / "start.safetensors"
+    same = job.model_copy(update={"model": job.model.model_copy(update={"torch": STACKED})})
+    assert finished(first).outcome == "succeeded", finished(first)
+    initial = Network(Model.model_validate(layers), (6,)).initial_parameters(0, "float64")
+    save_file(Network(Model.model_validate(layers), (6,)).named(initial), start)
+    second = attempt(same, dataset, tmp_path / "module", code=HERE, initial_parameters=start)
+    assert finished(second).outcome == "succeeded", finished(second)
+    for one, other in zip(rows(first), rows(second), strict=True):
+        assert one.shortcuts.keys() == other.shortcuts.keys()
+        for name, gap in one.shortcuts.items():
+            found = other.shortcuts[name]
+            assert found.relative_error == pytest.approx(gap.relative_error, rel=1e-9)
+            assert found.cosine_similarity == pytest.approx(gap.cosine_similarity, rel=1e-9)
+            names = [layer.name for layer in gap.layers or []]
+            assert names == ([] if name == "mean_of_means" else ["0", "2"])
+            assert [layer.name for layer in found.layers or []] == names
+            for mine, theirs in zip(found.layers or [], gap.layers or [], strict=True):
+                assert mine.covariance_norm == pytest.approx(theirs.covariance_norm, rel=1e-9)
+                assert mine.propagation_norm == pytest.approx(
+                    theirs.propagation_norm, rel=1e-9, abs=1e-12
+                )

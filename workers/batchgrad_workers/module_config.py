@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchgrad.contract import JobModel, ShortcutName
+from batchgrad.contract import SHORTCUT_NAMES, JobModel, ShortcutName
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.torch_code import CodeSource
 
@@ -21,20 +21,25 @@ class BadTensors(BadModule):
 class ModuleConfig:
     """A model in PyTorch: its function, how its sums are computed, values that are not trained.
 
-    `preflight` is what the engine found out about the module, as plain values. `shortcuts` are
-    those that it has. `weighted`: the task weights examples. `state` holds given values of frozen
-    parameters and buffers, by name. `source_digest` and `build` are the engine's; a worker with
-    other ones is refused.
+    `preflight` is what the engine found out about the module, as plain values. `unavailable` says
+    which shortcuts it has not, and why. `weighted`: the task weights examples. `state` holds given
+    values of frozen parameters and buffers, by name. `source_digest` and `build` are the engine's;
+    a worker with other ones is refused.
     """
 
     model: JobModel
     code: CodeSource | None
     preflight: Mapping[str, Any]
-    shortcuts: tuple[ShortcutName, ...]
+    unavailable: Mapping[ShortcutName, str]
     weighted: bool
     state: Mapping[str, Array]
     source_digest: str
     build: Mapping[str, str]
+
+    @property
+    def shortcuts(self) -> tuple[ShortcutName, ...]:
+        """Those that the module has."""
+        return tuple(name for name in SHORTCUT_NAMES if name not in self.unavailable)
 
     def recorded(self) -> dict[str, Any]:
         """What a checkpoint keeps of it: plain values."""

@@ -77,9 +77,15 @@ class MeansTrainable(Trainable, Protocol):
     def means_size(self) -> int: ...
 
     def shortcut_gradients(
-        self, parameters: Array, means: Array, weight: float, names: Sequence[ShortcutName]
+        self,
+        parameters: Array,
+        row: Any,
+        means: Array,
+        weight: float,
+        names: Sequence[ShortcutName],
     ) -> dict[ShortcutName, tuple[Array, Array]]:
         """F (P,) and s (P,) of each shortcut at θ (P,), from the sums `means` and Σ w_n.
 
-        F takes each call's exact mean input and exact mean error, s the shortcut's errors.
+        F takes each call's exact mean input and exact mean error, s the shortcut's errors. `row` is
+        a batch of any one example, for what has no mean.
         """

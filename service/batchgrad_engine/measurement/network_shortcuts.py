@@ -1,6 +1,7 @@
 """The shortcuts of a network of layers, and of a PyTorch module, against G."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from batchgrad.contract import ShortcutName
 from batchgrad_engine.measurement.comparison import Comparison, compare, compare_formed
@@ -41,12 +42,15 @@ class NetworkShortcuts(ShortcutEvaluator):
 class FormedShortcuts(ShortcutEvaluator):
     """Shortcuts of one step after the other, as gradients that the model forms."""
 
-    def __init__(self, model: MeansTrainable, measured: Sequence[ShortcutName]) -> None:
+    def __init__(self, model: MeansTrainable, measured: Sequence[ShortcutName], row: Any) -> None:
+        """`row` is a batch of any one example."""
         self._model = model
+        self._row = row
         super().__init__(measured, model.means_size)
 
     def _pass(self, parameters: Array, means: Array, weight: float, name: ShortcutName) -> Array:
-        return self._model.shortcut_gradients(parameters, means, weight, [name])[name][1]
+        formed = self._model.shortcut_gradients(parameters, self._row, means, weight, [name])
+        return formed[name][1]
 
     def _compare_passes(
         self, gradients: Array, parameters: Array, means: Array, weights: Floats
@@ -55,7 +59,7 @@ class FormedShortcuts(ShortcutEvaluator):
         found: dict[ShortcutName, list[Comparison]] = {name: [] for name in names}
         for s in range(len(gradients)):
             formed = self._model.shortcut_gradients(
-                parameters[s], means[s], float(weights[s, 0]), names
+                parameters[s], self._row, means[s], float(weights[s, 0]), names
             )
             for name in names:
                 frozen, shortcut = formed[name]
@@ -66,9 +70,12 @@ class FormedShortcuts(ShortcutEvaluator):
 
 
 def shortcut_evaluator(
-    model: TrainableNetwork | MeansTrainable, measured: Sequence[ShortcutName], pool: ThreadPool
+    model: TrainableNetwork | MeansTrainable,
+    measured: Sequence[ShortcutName],
+    pool: ThreadPool,
+    row: Any,
 ) -> ShortcutEvaluator:
-    """The evaluator for a kind of model."""
+    """The evaluator for a kind of model; `row` is a batch of any one example."""
     if isinstance(model, TrainableNetwork):
         return NetworkShortcuts(model, measured, pool)
-    return FormedShortcuts(model, measured)
+    return FormedShortcuts(model, measured, row)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import (
-    SHORTCUT_NAMES,
     FieldError,
     JobSpec,
     PlannedLayer,
@@ -137,12 +136,12 @@ def _memory_bytes(prepared: Prepared) -> int:
 
 def _unavailable(spec: JobSpec, module: ModuleConfig) -> dict[str, str]:
     """Shortcuts that the job would measure, but that this module does not have, and why."""
-    wanted = wanted_shortcuts(spec, weighted=module.weighted, available=SHORTCUT_NAMES)
-    if module.preflight["path"] == "one_by_one":
-        why = "the examples are computed one by one, so that no layer's inputs and errors are known"
-    else:
-        why = "its means would be too large, or calls of the module have no formula"
-    return {name: why for name in [*wanted, *_updating(spec)] if name not in module.shortcuts}
+    wanted = wanted_shortcuts(spec, weighted=module.weighted)
+    return {
+        name: module.unavailable[name]
+        for name in [*wanted, *_updating(spec)]
+        if name in module.unavailable
+    }
 
 
 def _updating(spec: JobSpec) -> Iterator[ShortcutName]:

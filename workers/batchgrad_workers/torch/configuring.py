@@ -16,6 +16,7 @@ from batchgrad_workers.torch.preflight.prepare import LEAST_ROWS, prepare
 from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
+from batchgrad_workers.torch.shortcuts.available import available
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
 from batchgrad_workers.torch_code import (
     CodeSource,
@@ -49,12 +50,11 @@ def configured(
     task = _task(spec, code)
     replica = Replica(task, DTYPES[spec.precision])
     preflight = recorded["preflight"] if recorded else _examined(replica, task, dataset, spec)
-    shortcuts: tuple[ShortcutName, ...] = ("mean_of_means",)
     return ModuleConfig(
         model=spec.model,
         code=code,
         preflight=preflight,
-        shortcuts=shortcuts,
+        unavailable=_unavailable(Preflight.from_json(dict(preflight)), task),
         weighted=task.weights is not None,
         state=_fixed(replica, tensors),
         source_digest=source_digest(spec.model, code),
@@ -114,6 +114,14 @@ def _examined(
     except Refused as error:
         place = place_of(error.__cause__, spec.model.package) if error.__cause__ else ""
         raise BadModule(f"{error} It arose in {place}." if place else str(error)) from error
+
+
+def _unavailable(preflight: Preflight, task: Task) -> dict[ShortcutName, str]:
+    """Shortcuts that this module does not have, and why."""
+    if preflight.trace is None:
+        why = "The examples are computed one by one, so that calls have no mean inputs and errors."
+        return {"averaged_error": why, "mean_example": why}
+    return {name: why for name, why in available(preflight.trace, task).items() if why}
 
 
 def _task(spec: JobSpec, code: CodeSource | None) -> Any:

@@ -22,6 +22,8 @@ from batchgrad_workers.torch.preflight import guard
 from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
+from batchgrad_workers.torch.shortcuts.gradients import gradients
+from batchgrad_workers.torch.shortcuts.means import MeansLayout
 from batchgrad_workers.trainable import EvaluationSums
 from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
 
@@ -133,9 +135,21 @@ class TrainableModule:
         return {name: rows.numpy() for name, rows in found.items()}
 
     def shortcut_gradients(
-        self, parameters: Array, means: Array, weight: float, names: Sequence[ShortcutName]
+        self,
+        parameters: Array,
+        row: ModuleRows,
+        means: Array,
+        weight: float,
+        names: Sequence[ShortcutName],
     ) -> dict[ShortcutName, tuple[Array, Array]]:
-        raise NotImplementedError
+        trace = self._preflight.trace
+        if trace is None:
+            raise BadModule("Computed one by one, a module has no shortcuts of means.")
+        self.load(parameters)
+        averages = MeansLayout(trace).means(torch.tensor(means), weight)
+        with self._replica() as replica:
+            found = gradients(replica, trace, averages, as_batch(row), names)
+        return {name: (self._flat(f), self._flat(s)) for name, (f, s) in found.items()}
 
     @contextmanager
     def _replica(self) -> Iterator[Replica]:
