@@ -165,7 +165,8 @@ def test_draws_of_python_and_numpy_are_refused() -> None:
     numbers = np.random.default_rng(1)
     for draw in (random.random, numbers.random):
         net = Net(lambda m, x, draw=draw: m.head(m.first(x) * draw()))  # type: ignore[misc]
-        assert "in row 0" in refusal(replica_of(net)) or "other numbers" in refusal(replica_of(net))
+        words = "Module itself gives other numbers for the same batch a second time"
+        assert words in refusal(replica_of(net))
 
 
 def test_dropout_passes_with_the_axes_of_its_masks() -> None:
@@ -231,6 +232,24 @@ def test_gradients_that_mix_where_losses_do_not_are_refused() -> None:
         return m.head(h + (h.mean(0) - h.mean(0).detach()))
 
     assert "the backward pass mixes examples" in refusal(replica_of(Net(forward)))
+
+
+def test_what_two_gates_of_zero_hide_is_refused() -> None:
+    """At these parameters neither losses nor gradients mix."""
+    net = Net(lambda m, x: m.head(m.first(x) + m.one * m.two * m.first(x).mean(0)))
+    net.one, net.two = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    assert "itself (Net) mixes examples" in refusal(replica_of(net))
+
+
+def test_what_mixes_at_large_numbers_alone_is_refused() -> None:
+    net = Net(lambda m, x: m.head(m.first(x) - functional.relu(x.max() - 5)))
+    assert float(rows().arrays["inputs"].max()) < 5
+    assert "mixes examples" in refusal(replica_of(net))
+
+
+def test_what_mixes_less_than_rounding_shows_is_refused() -> None:
+    net = Net(lambda m, x: m.head(m.first(x) + 1e-10 * m.first(x).mean(0)))
+    assert "mixes examples" in refusal(replica_of(net))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -64,6 +64,21 @@ def culprit(first: Run, second: Run, smaller: Run, spread: Spread) -> str:
     return f"The task's losses mix examples. {LOSSES}"
 
 
+def unsteady(one: Run, other: Run) -> str:
+    """Words for the place where two runs of the same batch begin to differ."""
+
+    def differs(first: list[Tensor], second: list[Tensor]) -> bool:
+        pairs = zip(first, second, strict=False)
+        return any(a.shape != b.shape or not bool(same(a, b, 0).all()) for a, b in pairs)
+
+    for given, again in zip(one.modules, other.modules, strict=False):
+        if differs(given.outputs, again.outputs):
+            if not differs(given.inputs, again.inputs):
+                return f"Module {given.name or 'itself'} ({given.kind})"
+            return "The task" if given.caller is None else f"Module {given.caller or 'itself'}"
+    return "The task"
+
+
 def module_words(name: str, kind: str) -> str:
     """That a module mixes examples, and what to use instead."""
     where = f"Module {name} ({kind})" if name else f"The module itself ({kind})"

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from batchgrad_workers.torch.dropout.drawing import drawing
-from batchgrad_workers.torch.preflight.culprit import culprit, instead, outside, same, unlike
+from batchgrad_workers.torch.preflight.culprit import (
+    culprit,
+    instead,
+    outside,
+    same,
+    unlike,
+    unsteady,
+)
 from batchgrad_workers.torch.preflight.rows import first, masked, replaced, taken
 from batchgrad_workers.torch.preflight.state import State
 from batchgrad_workers.torch.preflight.watching import Run, watch
@@ -143,26 +150,14 @@ class Checks:
         Raises:
             Refused: it does not, and nothing known draws numbers or changes a buffer.
         """
-        self.state.restore()
-        one, other = (watch(self.replica, self.rows, keep=True) for _ in range(2))
+        one, other = (self.run(self.rows, keep=True) for _ in range(2))
         if same(one.losses.detach(), other.losses.detach(), 0).all():
             return
-        place = next(
-            (
-                f"Module {given.name or 'itself'} ({given.kind})"
-                for given, again in zip(one.modules, other.modules, strict=False)
-                if not all(
-                    a.shape == b.shape and bool(same(a, b, 0).all())
-                    for a, b in zip(given.outputs, again.outputs, strict=False)
-                )
-            ),
-            "The task",
-        )
         raise Refused(
-            f"{place} gives other numbers for the same batch a second time. It draws numbers of "
-            "its own (Python's random, numpy's, an own torch.Generator) or keeps a count: use "
-            "torch.nn.functional.dropout, which draws by each example's key here, or make the "
-            "numbers an array of the dataset."
+            f"{unsteady(one, other)} gives other numbers for the same batch a second time. It "
+            "draws numbers of its own (Python's random, numpy's, an own torch.Generator) or keeps "
+            "a count: use torch.nn.functional.dropout, which draws by each example's key here, "
+            "or make the numbers an array of the dataset."
         )
 
     def _gradients(self, batch: Batch, rows: range | list[int]) -> list[list[Tensor]]:

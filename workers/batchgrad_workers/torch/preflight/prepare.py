@@ -61,6 +61,7 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     own.axes = _axes(own, rows, start.draws)
     warnings = _perturb(own, rows)
     checks = Checks(own, rows)
+    checks.check_repetition()
     base = watch(own, rows)
     checks.check_replaced_rows(base)
     calls = checks.check_sizes(base)
@@ -70,7 +71,6 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     changed = changed or checks.state.changed()
     if changed:
         raise Refused(changed)
-    checks.check_repetition()
     unused = checks.check_gradients()
     if unused:
         warnings.append(f"No loss of these rows depends on {', '.join(sorted(unused)[:5])}.")
