@@ -1,57 +1,25 @@
 """Shortcuts of PyTorch modules: against networks of layers, by hand, and where they are exact."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from batchgrad.contract import Loss as LossName
-from batchgrad.contract import Model, ShortcutName
-from batchgrad.torch.networks.importing import spec_keys
 from batchgrad.torch.ready.classes import classification
-from batchgrad.torch.ready.values import regression
-from batchgrad_engine.measurement.shortcuts import AVERAGED_ERROR, FROZEN, MEAN_EXAMPLE, Shortcuts
-from batchgrad_workers.nn.gradients import Differentiator, Microbatch
-from batchgrad_workers.nn.losses import LOSSES
-from batchgrad_workers.nn.means import MeansLayout as NetworkMeans
-from batchgrad_workers.nn.network import Network
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.shortcuts import means as means_module
 from batchgrad_workers.torch.shortcuts.available import available
-from batchgrad_workers.torch.shortcuts.gradients import Gradient, gradients
-from batchgrad_workers.torch.shortcuts.means import Means, MeansLayout
+from batchgrad_workers.torch.shortcuts.means import MeansLayout
 from batchgrad_workers.torch.tapping.calls import Trace
+from tests.torch.passed_means import NAMES, close, shortcuts
 from tests.torch.zoo.case import CASES, Case
 from tests.torch.zoo.everything import ALL
 
-NAMES: tuple[ShortcutName, ...] = ("averaged_error", "mean_example")
 STEADY = [case for case in ALL if case.name != "branches_by_row"]
-Found = dict[ShortcutName, tuple[Gradient, Gradient]]
-
-
-def means_of(replica: Replica, batch: Batch, trace: Trace) -> Means:
-    flat = together.sums(replica, batch, trace, means=True).means
-    assert flat is not None
-    assert flat.shape == (MeansLayout(trace).size,)
-    return MeansLayout(trace).means(flat, float(batch.weights.sum()))
-
-
-def shortcuts(
-    replica: Replica, batch: Batch, trace: Trace, names: Sequence[ShortcutName] = NAMES
-) -> Found:
-    means = means_of(replica, batch, trace)
-    return gradients(replica, trace, means, batch.row(0), names)
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    scale = max(1.0, float(expected.abs().max()))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12 * scale)
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
@@ -82,107 +50,6 @@ def test_most_of_the_zoo_has_shortcuts() -> None:
         found[case.name] = available(trace, replica.task)["averaged_error"]
     without = {name for name, reason in found.items() if reason}
     assert len(without) < 0.3 * len(found), without
-
-
-IMAGE, VECTOR = (2, 6, 6), (5,)
-NETWORKS: dict[str, tuple[tuple[int, ...], list[nn.Module]]] = {
-    "linear": (VECTOR, [nn.Linear(5, 3)]),
-    "perceptron": (VECTOR, [nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4), nn.GELU()]),
-    "time": ((4, 5), [nn.Linear(5, 6), nn.Tanh(), nn.Flatten()]),
-    "convolutions": (
-        IMAGE,
-        [nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.Flatten()],
-    ),
-    "pooled": (
-        IMAGE,
-        [nn.Conv2d(2, 4, 3, groups=2), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 4)],
-    ),
-    "words": ((4,), [nn.Embedding(7, 3, padding_idx=2), nn.Tanh(), nn.Flatten()]),
-    "norms": (VECTOR, [nn.Linear(5, 6), nn.LayerNorm(6), nn.Linear(6, 4), nn.Tanh()]),
-}
-INEXACT: dict[str, tuple[tuple[int, ...], list[nn.Module]]] = {
-    "norm before a unit": (VECTOR, [nn.Linear(5, 6), nn.LayerNorm(6), nn.Tanh()]),
-    "maximum": (IMAGE, [nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.Tanh(), nn.Flatten()]),
-    "groups": (IMAGE, [nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten()]),
-}
-"""Between calls the made-up example is an ordinary one: there the networks' is exact."""
-
-
-def problem(name: str, loss: LossName) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
-    """A module ending in three outputs, inputs, targets and weights."""
-    shape, modules = (NETWORKS | INEXACT)[name]
-    torch.manual_seed(3)
-    module = nn.Sequential(*modules).double()
-    inputs = torch.randn(7, *shape, dtype=torch.float64)
-    if name == "words":
-        inputs = torch.randint(0, 7, (7, *shape))
-    width = module(inputs).shape[1]
-    module = nn.Sequential(*modules, nn.Linear(width, 3)).double()
-    if name == "perceptron":
-        module = nn.Sequential(*module, nn.Tanh())
-    for parameter in module.parameters():
-        parameter.data = parameter.data + 0.1 * torch.randn_like(parameter)
-    targets = torch.randn(7, 3, dtype=torch.float64)
-    if loss == "softmax_cross_entropy":
-        targets = functional.one_hot(torch.randint(0, 3, (7,)), 3).double()
-    return module, inputs, targets, torch.rand(7, dtype=torch.float64) + 0.5
-
-
-def of_network(
-    module: nn.Module, inputs: Tensor, targets: Tensor, weights: Tensor, loss: LossName
-) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-    """F, averaged_error and mean_example by the engine of networks of layers, and Σ w_n g_n."""
-    model = Model.model_validate(spec_keys(module)["model"])
-    network = Network(model, tuple(inputs.shape[1:]))
-    values = dict(module.named_parameters())
-    theta = np.concatenate([values[s.name].detach().numpy().ravel() for s in network.slices])
-    layout = NetworkMeans(network)
-    differentiator = Differentiator(network, LOSSES[loss], layout, with_microbatch_means=False)
-    batch = Microbatch(inputs.numpy(), targets.numpy(), weights.numpy())
-    sums, _, _ = differentiator.sums(network.views(theta), batch)
-    reference = Shortcuts(network, LOSSES[loss])
-    rows = reference.rows(theta[None], layout.means(sums.means[None], float(weights.sum())))
-    found = [reference.gradient(rows, place) for place in (FROZEN, AVERAGED_ERROR, MEAN_EXAMPLE)]
-    named = [
-        {
-            s.name: torch.tensor(flat[s.start : s.start + s.size]).view(s.shape)
-            for s in network.slices
-        }
-        for flat in (*found, sums.gradient)
-    ]
-    return named[:3], named[3]
-
-
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
-@pytest.mark.parametrize("name", [*NETWORKS, *INEXACT])
-def test_shortcuts_are_those_of_networks_of_layers(name: str, loss: LossName) -> None:
-    module, inputs, targets, weights = problem(name, loss)
-    (frozen, averaged, example), exact = of_network(module, inputs, targets, weights, loss)
-    if loss == "softmax_cross_entropy":
-        task, arrays = classification(module), {"inputs": inputs, "targets": targets.argmax(1)}
-    else:
-        task, arrays = regression(module), {"inputs": inputs, "targets": targets}
-    replica, batch = Replica(task, torch.float64), Batch(arrays, weights)
-    trace = together.trace(replica, batch)
-    assert available(trace, task) == dict.fromkeys(NAMES)
-    found = shortcuts(replica, batch, trace)
-    sums = together.sums(replica, batch, trace).gradients
-    for key in exact:
-        close(sums[key], exact[key])
-        close(found["averaged_error"][0][key], frozen[key])
-        close(found["mean_example"][0][key], frozen[key])
-        close(found["mean_example"][1][key], example[key])
-    _, shortcut = found["averaged_error"]
-    if name in NETWORKS:
-        for key in exact:
-            close(shortcut[key], averaged[key])
-    else:
-        assert distance(shortcut, averaged) > 1e-3
-    assert distance(averaged, frozen) > 1e-3 or name == "linear"
-
-
-def distance(one: Gradient, other: Gradient) -> float:
-    return float(sum((one[key] - other[key]).square().sum() for key in one)) ** 0.5
 
 
 def test_averaged_error_of_a_residual_by_hand() -> None:
@@ -277,6 +144,25 @@ def test_a_call_without_a_mean_input_is_named() -> None:
     calls = (replace(trace.calls[0], input_shape=None), *trace.calls[1:])
     found = available(replace(trace, calls=calls), replica.task)["averaged_error"]
     assert "0.weight: embedding of 0 has no mean input" in (found or "")
+
+
+def test_calls_that_one_example_does_not_make_are_said() -> None:
+    """Sums need no single example; shortcuts do."""
+
+    class Counting(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            layer = self.layer
+            return layer(x) if len(x) > 1 else torch.addmm(layer.bias, x, layer.weight.T)
+
+    _, batch = CASES["one_layer"].made()
+    task = classification(Counting())
+    trace = together.trace(Replica(task, torch.float64), batch)
+    assert trace.ends == ()
+    assert "No example can stand for the means" in (available(trace, task)["averaged_error"] or "")
 
 
 def test_too_many_numbers_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

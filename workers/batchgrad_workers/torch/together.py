@@ -15,6 +15,7 @@ from batchgrad_workers.torch.formulas.joined import joined
 from batchgrad_workers.torch.formulas.outer import CANCELLING
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
 from batchgrad_workers.torch.shortcuts import available
+from batchgrad_workers.torch.shortcuts.averaging import averaged
 from batchgrad_workers.torch.shortcuts.means import OUTPUTS, TARGETS, MeansLayout, end_sums
 from batchgrad_workers.torch.tapping.backward import backward
 from batchgrad_workers.torch.tapping.calls import Call, OtherCalls, Trace
@@ -38,7 +39,10 @@ def trace(replica: Replica, batch: Batch) -> Trace:
         wrong = _wrong(*_precise(replica, _start(batch)), found)
         found = found.without(wrong) if wrong else found
         found = replace(found, fallback=fallbacks.choose(replica, batch, found.uncovered))
-        return _with_ends(replica, _start(batch), found)
+        try:
+            return _with_ends(replica, _start(batch), found)
+        except OtherCalls as error:  # sums need no single example that stands for means
+            return replace(found, alone=str(error))
 
 
 def _with_ends(replica: Replica, batch: Batch, trace: Trace) -> Trace:
@@ -46,11 +50,12 @@ def _with_ends(replica: Replica, batch: Batch, trace: Trace) -> Trace:
     if trace.uncovered:
         return trace
     found = replace(trace, ends=available.ends(replica, batch, trace))
-    if TARGETS not in dict(found.ends):
-        return found
     alike = Batch(batch.arrays, torch.ones_like(batch.weights), batch.keys)
     flat = sums(replica, alike, found, means=True).means
     means = MeansLayout(found).means(flat, len(batch))
+    averaged(replica, found, means, batch.row(0), only_lookups=False)
+    if TARGETS not in dict(found.ends):
+        return found
     return replace(found, rowwise=available.rowwise(replica, batch, found, means))
 
 

@@ -34,6 +34,8 @@ def _no_averages(trace: Trace) -> str | None:
             f"{_listed(trace.uncovered)}: their gradients come from autograd alone, without a mean "
             "input and a mean error."
         )
+    if trace.alone:
+        return f"No example can stand for the means of others: {trace.alone}"
     for call in trace.calls:
         if call.parameters and call.input_shape is None and call.needs_input:
             return (

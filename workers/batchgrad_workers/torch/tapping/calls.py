@@ -51,7 +51,7 @@ class Trace:
 
     `uncovered` have gradients by autograd alone, through `fallback`: "vmap" or "loop". `ends` are
     the shapes of what has means beside the calls, by name, and `rowwise` the arrays without a mean
-    on which a mean example would depend.
+    on which a mean example would depend. `alone` says why no example can stand for means.
     """
 
     calls: tuple[Call, ...]
@@ -59,6 +59,7 @@ class Trace:
     fallback: str
     ends: tuple[tuple[str, tuple[int, ...]], ...] = ()
     rowwise: tuple[str, ...] = ()
+    alone: str = ""
 
     @property
     def means_size(self) -> int:
@@ -100,8 +101,8 @@ class Trace:
             for call in values["calls"]
         )
         ends = tuple((name, tuple(shape)) for name, shape in values["ends"])
-        rowwise = tuple(values["rowwise"])
-        return cls(calls, tuple(values["uncovered"]), values["fallback"], ends, rowwise)
+        rest = tuple(values["rowwise"]), values["alone"]
+        return cls(calls, tuple(values["uncovered"]), values["fallback"], ends, *rest)
 
 
 def _shape(sizes: Any) -> tuple[int, ...] | None:
