@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ class Tied(nn.Module):  # type: ignore[misc]
         self.plain = torch.tensor([0.5])
         self.again = [self.plain, self.mask]
         self.names = {"b", "a", "c"}
-        self.activation: Callable[[Tensor], Tensor] = lambda hidden: hidden.tanh() * self.plain
+        self.activation: Callable[[Tensor], Tensor] = lambda hidden: hidden.tanh() * 2
 
     def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.embedding(inputs) * self.scale * self.mask + self.frozen
+        hidden = self.embedding(inputs) * self.scale * self.mask * self.plain + self.frozen
         logits: Tensor = self.head(self.activation(hidden))
         return logits
 
@@ -154,6 +154,43 @@ def test_what_cannot_be_pickled_is_refused() -> None:
     message = r"cannot be packed: TypeError: cannot pickle '_thread.lock'.*model: \{torch: "
     with pytest.raises(InvalidArgument, match=message):
         pack(classification(module))
+
+
+class Closing(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.function: Callable[[Tensor], Tensor] = lambda inputs: self.linear(inputs) * 2
+
+
+SHARED = nn.Linear(2, 2)
+
+
+def by_global(_: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    found: Tensor = SHARED(batch["inputs"])
+    return found
+
+
+def test_functions_that_hold_the_module_itself_are_refused() -> None:
+    module = nn.Sequential(nn.Linear(2, 2))
+    weight, losses = module[0].weight, classification(module).losses
+    wrong: list[tuple[Task, str]] = [
+        (
+            Task(module, lambda _, batch: module(batch["inputs"]), losses),
+            "the module by its v.* mod",
+        ),
+        (
+            Task(module, lambda _, batch: batch["inputs"] @ weight, losses),
+            "0.weight of the module by its variable weight",
+        ),
+        (Task(SHARED, by_global, losses), "by_global, line .* by its variable SHARED"),
+        (classification(Closing()), "the module by its variable self"),
+    ]
+    for made, message in wrong:
+        with pytest.raises(InvalidArgument, match=message):
+            pack(made)
+    pack(Task(module, lambda module, batch: module(batch["inputs"]), losses))
+    pack(Task(SHARED, lambda _, batch: batch["inputs"].SHARED, losses))  # an attribute's name
 
 
 SCRIPT = """

@@ -19,6 +19,7 @@ from batchgrad.torch.loading import load_content
 from batchgrad.torch.submitting import task_of
 from batchgrad.torch.tasks import Task
 from batchgrad.user_machine.private_service import private_service
+from batchgrad.user_warnings import warn_user
 
 LINES_EVERY_SECONDS = 5.0
 MOST_SUSPECTS = 100
@@ -80,7 +81,8 @@ def train(
                         optimizer={"kind": "adam", "learning_rate": 0.001})
 
     Without a `client`, or the URL of a service, a private service is started, and removed at the
-    end with its data. Ctrl-C cancels the job. `progress` shows it on stderr.
+    end with its data. Ctrl-C cancels the job. `progress` shows it on stderr. The job's warnings
+    become UserWarnings.
 
     Raises:
         InvalidArgument: an argument is not valid; nothing was trained.
@@ -104,6 +106,8 @@ def train(
             validation_fraction=validation_fraction,
             **keys,
         )
+        for warning in job.warnings:
+            warn_user(warning)
         job = _followed(service, job, shows=shows)
         trained = deepcopy(made.module)
         load_content(trained, service.parameters(job.id))

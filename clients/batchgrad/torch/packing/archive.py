@@ -58,12 +58,15 @@ def pack(task: Task) -> Packed:
     of its submodules.
 
     Raises:
-        InvalidArgument: a part of the task can't be pickled, or has no values yet.
+        InvalidArgument: a part of the task can't be pickled, or has no values yet, or a function
+            refers to the module by a variable.
     """
     state = tensors_of(task.module)
     names = {id(tensor): name for name, tensor in state.items()}
     try:
-        content, constants = pickled(task, names)
+        content, constants = pickled(task, task.module, names)
+    except InvalidArgument:
+        raise
     except Exception as error:  # whatever an object of the user raises
         raise InvalidArgument(
             f"The task cannot be packed: {type(error).__name__}: {error!s:.500}. Remove what cannot"

@@ -1,10 +1,11 @@
 """Pickles of tasks: code of the user by value, tensors left out, the same bytes in each run."""
 
+import dis
 import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -13,6 +14,8 @@ from typing import Any
 import cloudpickle
 import torch
 from torch import Tensor, nn
+
+from batchgrad.errors import InvalidArgument
 
 PROTOCOL = 5
 STATE, CONSTANT, SET = "state", "constant", "set"
@@ -23,16 +26,19 @@ _TRACKER = re.compile(r"[0-9a-f]{32}")
 _ORDERED = (str, bytes, int, float)
 
 
-def pickled(value: Any, state: Mapping[int, str]) -> tuple[bytes, list[Tensor]]:
+def pickled(value: Any, module: nn.Module, state: Mapping[int, str]) -> tuple[bytes, list[Tensor]]:
     """The pickle of `value` without its tensors, and those that are not of its state.
 
-    `state` has the names of the tensors of the state, by their id. Classes and functions of
-    scripts, notebooks and the working folder are part of the pickle.
+    `state` has the names of the tensors of the module's state, by their id. Classes and functions
+    of scripts, notebooks and the working folder are part of the pickle.
 
-    Raises: whatever an object raises that can't be pickled.
+    Raises:
+        InvalidArgument: a function refers to the module by a variable, so that it would not see
+            the copies that are trained.
+        Exception: whatever an object raises that can't be pickled.
     """
     file = BytesIO()
-    pickler = _Pickler(file, state)
+    pickler = _Pickler(file, state, {id(each): name for name, each in module.named_modules()})
     with _working_folder_by_value(Path.cwd()):
         pickler.dump(value)
     return file.getvalue(), list(pickler.constants.values())
@@ -41,9 +47,9 @@ def pickled(value: Any, state: Mapping[int, str]) -> tuple[bytes, list[Tensor]]:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Leaves tensors out; what depends on the run, such as absolute paths, becomes the same."""
 
-    def __init__(self, file: BytesIO, state: Mapping[int, str]) -> None:
+    def __init__(self, file: BytesIO, state: Mapping[int, str], modules: Mapping[int, str]) -> None:
         super().__init__(file, protocol=PROTOCOL)
-        self.state = state
+        self.state, self.modules = state, modules
         self.constants: dict[int, Tensor] = {}
         self.sets: dict[int, set[Any] | frozenset[Any]] = {}
 
@@ -65,6 +71,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(value, CodeType):
             reduce: Callable[[CodeType], Any] = self.dispatch_table[CodeType]
             return reduce(value.replace(co_filename=_short(value.co_filename)))
+        if isinstance(value, FunctionType):
+            self._check(value)
         if isinstance(value, ModuleType):
             reduced = self.dispatch_table[ModuleType](value)
         else:
@@ -81,6 +89,32 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 if isinstance(argument, dict):
                     _forget_place(argument)
         return reduced
+
+    def _check(self, function: FunctionType) -> None:
+        """Raise InvalidArgument if a variable of the function is the module, or a part of it."""
+        for name, value in _variables(function):
+            known = self.modules if isinstance(value, nn.Module) else self.state
+            if id(value) not in known:
+                continue
+            of = known[id(value)]
+            what = f"{of} of the module" if of else "the module"
+            raise InvalidArgument(
+                f"The function {function.__qualname__}, line {function.__code__.co_firstlineno} of "
+                f"{_short(function.__code__.co_filename)}, uses {what} by its variable {name}, and "
+                "would not see the copies of it that are trained: use the argument module of the "
+                "task's outputs, or make the function a method."
+            )
+
+
+def _variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables that a function uses from outside of it."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a variable that has no value yet
+            yield name, cell.cell_contents
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL" and step.argval in function.__globals__:
+            yield step.argval, function.__globals__[step.argval]
 
 
 def _forget_place(names: dict[str, Any]) -> None:
