@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+SMALL = 64
+"""Numbers of a patch up to which a product of patches beats a convolution in n groups."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -24,8 +27,14 @@ class Geometry:
         return self._backward(inputs, error, shape, self.groups)
 
     def weight_gradients(self, inputs: Tensor, error: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The gradient of each example, (n, *shape): each is a group of one example's channels."""
+        """The gradient of each example, (n, *shape): each is a group of one example's channels.
+
+        Small patches are multiplied instead.
+        """
         n = len(inputs)
+        if prod(shape[1:]) <= SMALL and self.groups == 1 and not self.transposed:
+            patches = self.patches(inputs, shape[2:], tuple(error.shape[2:]))[:, 0]
+            return (patches @ error.flatten(2).mT).mT.reshape(n, *shape)
         inputs, error = (x.reshape(1, -1, *x.shape[2:]) for x in (inputs, error))
         all_rows = (n * shape[0], *shape[1:])
         return self._backward(inputs, error, all_rows, n * self.groups).view(n, *shape)

@@ -66,8 +66,11 @@ class OfWeight(Gradients):
         found = []
         for use in self.uses:
             own = use.part(rows, self.n)
-            found.append(own.geometry.weight_gradients(own.inputs, own.error, self.shape))
-            found[-1] = found[-1].unflatten(0, (rows.stop - rows.start, -1)).sum(1)
+            images = own.geometry.weight_gradients(own.inputs, own.error, self.shape)
+            count = rows.stop - rows.start
+            found.append(
+                images if len(images) == count else images.unflatten(0, (count, -1)).sum(1)
+            )
         return sum_of(found)
 
     def squared_norms(self) -> Tensor:
@@ -119,7 +122,9 @@ class OfWeight(Gradients):
         return prod(self.shape) * self.uses[0].error.element_size()
 
     def _chunks(self) -> Iterator[slice]:
-        return chunks(self.n, self._bytes_each())
+        """Examples whose inputs, errors and g_n stay in the cache together."""
+        read = sum(x.nbytes for use in self.uses for x in (use.inputs, use.error))
+        return chunks(self.n, self._bytes_each() + read // self.n)
 
     def _from_gram(self) -> Tensor:
         kernel, item = self.shape[2:], self.uses[0].error.element_size()
