@@ -29,3 +29,13 @@ def dataset(tmp_path: Path) -> Path:
     np.save(directory / "targets.npy", (inputs @ random.normal(size=(6, 3))).argmax(axis=1))
     np.save(directory / "weights.npy", random.uniform(0.5, 2, 101))
     return directory
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """60 rows of 12 ids, each id the one before plus 1 or 2."""
+    directory = tmp_path / "text"
+    directory.mkdir()
+    steps = np.random.default_rng(5).integers(1, 3, (60, 12))
+    np.save(directory / "input_ids.npy", steps.cumsum(axis=1) % 30)
+    return directory

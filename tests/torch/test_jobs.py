@@ -73,16 +73,6 @@ def test_a_step_is_that_of_plain_pytorch(dataset: Path, tmp_path: Path) -> None:
         )
 
 
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    """60 rows of 12 ids, each id the one before plus 1 or 2."""
-    directory = tmp_path / "text"
-    directory.mkdir()
-    steps = np.random.default_rng(5).integers(1, 3, (60, 12))
-    np.save(directory / "input_ids.npy", steps.cumsum(axis=1) % 30)
-    return directory
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_bits_do_not_depend_on_threads_pauses_or_minibatches(
     dataset: Path, tmp_path: Path, dropout: float

@@ -24,7 +24,7 @@ class ModuleConfig:
     `preflight` is what the engine found out about the module, as plain values. `unavailable` says
     which shortcuts it has not, and why. `weighted`: the task weights examples. `state` holds given
     values of frozen parameters and buffers, by name. `source_digest` and `build` are the engine's;
-    a worker with other ones is refused.
+    a worker with other ones is refused. `device` is cpu or cuda.
     """
 
     model: JobModel
@@ -35,6 +35,7 @@ class ModuleConfig:
     state: Mapping[str, Array]
     source_digest: str
     build: Mapping[str, str]
+    device: str = "cpu"
 
     @property
     def shortcuts(self) -> tuple[ShortcutName, ...]:

@@ -31,6 +31,8 @@ def executor_for(
     """
     spec = start.spec
     cores = len(os.sched_getaffinity(0))
+    if spec.workers == 0 and spec.num_gpus:
+        return InlineExecutor(worker_config, 1)  # a GPU computes one microbatch at a time
     if spec.workers == 0 and spec.threads != "auto":
         return InlineExecutor(worker_config, spec.threads)
     if spec.workers == "auto" or spec.workers == 0:  # noqa: PLR1714  # mypy follows this form

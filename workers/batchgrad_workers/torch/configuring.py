@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from batchgrad.contract import JobSpec, Precision, ShortcutName
 from batchgrad.torch.tasks import Task
@@ -48,7 +49,9 @@ def configured(
     """
     prepare_process()
     task = _task(spec, code)
-    replica = Replica(task, DTYPES[spec.precision])
+    device = _device(spec.num_gpus)
+    cast = getattr(torch, spec.model.autocast) if spec.model.autocast else None
+    replica = Replica(task, DTYPES[spec.precision], device, cast)
     preflight = recorded["preflight"] if recorded else _examined(replica, task, dataset, spec)
     return ModuleConfig(
         model=spec.model,
@@ -59,6 +62,7 @@ def configured(
         state=_fixed(replica, tensors),
         source_digest=source_digest(spec.model, code),
         build=torch_build_info(),
+        device=device,
     )
 
 
@@ -76,6 +80,8 @@ def open_module(
         BadModule: it can't be built here, or its code or the libraries are not the engine's.
     """
     prepare_process()
+    if config.device == "cuda":
+        _device(1)
     try:
         task = load_task(config.model, config.code, seed)
     except UserCodeError as error:
@@ -89,6 +95,8 @@ def open_module(
         package=config.model.package,
         preflight=Preflight.from_json(dict(config.preflight)),
         state=config.state,
+        device=config.device,
+        autocast=config.model.autocast,
         with_means=with_means,
         with_microbatch_means=with_microbatch_means,
     )
@@ -108,7 +116,9 @@ def _examined(
                     "needed to check that a module does not mix them."
                 )
             places = np.linspace(0, len(present) - 1, min(ROWS, len(present))).astype(np.int64)
-            return prepare(replica, as_batch(examples.rows(present[places]))).to_json()
+            return prepare(
+                replica, as_batch(examples.rows(present[places]), replica.device)
+            ).to_json()
     except UserCodeError as error:
         raise BadModule(str(error)) from error
     except Refused as error:
@@ -129,6 +139,18 @@ def _task(spec: JobSpec, code: CodeSource | None) -> Any:
         return load_task(spec.model, code, spec.seed)
     except UserCodeError as error:
         raise BadModule(str(error)) from error
+
+
+def _device(num_gpus: float) -> str:
+    if not num_gpus:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise BadModule(
+            f"num_gpus is {num_gpus:g}, but PyTorch finds no GPU on the host of the service, where "
+            "the module is examined and the shortcuts are measured: run the service on a host with "
+            "a GPU like the workers', or remove num_gpus."
+        )
+    return "cuda"
 
 
 def _check_same(what: str, ours: str, theirs: str) -> None:

@@ -62,14 +62,15 @@ def taken(
     }
 
 
-def tensors(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+def tensors(arrays: dict[str, npt.NDArray[Any]], device: str = "cpu") -> dict[str, Tensor]:
     """Copies as tensors, in memory that torch has aligned: bits may depend on where it lies."""
-    return {name: torch.tensor(array) for name, array in arrays.items()}
+    return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
 
 
-def as_batch(rows: ModuleRows) -> Batch:
+def as_batch(rows: ModuleRows, device: str = "cpu") -> Batch:
     """The rows as tensors."""
-    return Batch(tensors(rows.arrays), torch.tensor(rows.weights), rows.keys)
+    weights = torch.tensor(rows.weights, device=device)
+    return Batch(tensors(rows.arrays, device), weights, rows.keys)
 
 
 def _weights(dataset: StoredDataset, task: Task) -> npt.NDArray[Any] | None:

@@ -57,11 +57,20 @@ class Sums:
 class Replica:
     """A task with a module of its own, whose parameters see loaded tensors."""
 
-    def __init__(self, task: Task, dtype: torch.dtype = torch.float32) -> None:
-        """Copy the task's module, with floating point numbers in `dtype`."""
+    def __init__(
+        self,
+        task: Task,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        """Copy the task's module to a device, with floating point numbers in `dtype`.
+
+        With `autocast`, a forward pass computes in that type what torch.autocast does.
+        """
         self.task = task
-        self.module: nn.Module = deepcopy(task.module).to(dtype)
-        self.dtype = dtype
+        self.module: nn.Module = deepcopy(task.module).to(device, dtype)
+        self.dtype, self.device, self.autocast = dtype, device, autocast
         self.axes: Sequence[int] | None = None  # of the examples in each dropout call
         self.trainable: dict[str, nn.Parameter] = {
             name: parameter
@@ -71,7 +80,8 @@ class Replica:
 
     def copy(self, dtype: torch.dtype | None = None) -> "Replica":
         """Another replica with a copy of this module and its present values, in its or a dtype."""
-        copied = Replica(replace(self.task, module=self.module), dtype or self.dtype)
+        task = replace(self.task, module=self.module)
+        copied = Replica(task, dtype or self.dtype, self.device, self.autocast)
         copied.axes = self.axes
         return copied
 
@@ -86,6 +96,15 @@ class Replica:
             for each, training in modes:
                 each.training = training
 
+    @contextmanager
+    def without_autocast(self) -> Iterator[None]:
+        """Inside, a forward pass computes in the parameters' type."""
+        autocast, self.autocast = self.autocast, None
+        try:
+            yield
+        finally:
+            self.autocast = autocast
+
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Make the trainable parameters see `tensors`, which several replicas may share."""
         for name, parameter in self.trainable.items():
@@ -93,7 +112,7 @@ class Replica:
 
     def outputs(self, batch: Batch) -> Tensor:
         """The module's outputs (n, …)."""
-        with drawing(batch.keys, self.axes):
+        with drawing(batch.keys, self.axes), self._casting():
             return self.task.outputs(self.module, batch.arrays)
 
     def losses(self, batch: Batch) -> Tensor:
@@ -102,6 +121,10 @@ class Replica:
 
     def outputs_and_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The module's outputs (n, …), and ℓ_n (n,)."""
-        with drawing(batch.keys, self.axes):
+        with drawing(batch.keys, self.axes), self._casting():
             outputs = self.task.outputs(self.module, batch.arrays)
             return outputs, self.task.losses(outputs, batch.arrays)
+
+    def _casting(self) -> torch.autocast:
+        device = torch.device(self.device).type
+        return torch.autocast(device, self.autocast, enabled=self.autocast is not None)

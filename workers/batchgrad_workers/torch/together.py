@@ -146,6 +146,8 @@ class _Pass:
             ends = [outputs] if OUTPUTS in self.ends and outputs.requires_grad else []
             self.errors, errors = backward(losses, self.taps, replica, trace.uncovered, ends)
             self.error = errors[0] if errors else None
+            if replica.autocast is not None:
+                self._widen()
             rest = {}
             if trace.uncovered:
                 rest = fallbacks.each(replica, batch, trace.uncovered, trace.fallback)
@@ -155,6 +157,16 @@ class _Pass:
             self.uses[name].append(Formed(rows))
         self._collect()
         self.whole = {name: joined(uses) for name, uses in self.uses.items() if uses}
+
+    def _widen(self) -> None:
+        """Inputs and errors in the parameters' type: sums of an autocast pass keep its digits."""
+        dtype = self.replica.dtype
+        for tap in self.taps:
+            tap.check()
+            tap.arguments, tap.held = tap.arguments.widened(dtype), []
+        self.errors = [None if each is None else each.to(dtype) for each in self.errors]
+        self.error = None if self.error is None else self.error.to(dtype)
+        self.outputs = self.outputs.to(dtype)
 
     def _collect(self) -> None:
         """The uses of each parameter; those of a tensor made of parameters are joined first."""

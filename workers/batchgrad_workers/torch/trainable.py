@@ -21,7 +21,7 @@ from batchgrad_workers.torch.examples import ModuleRows, as_batch
 from batchgrad_workers.torch.preflight import guard
 from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
-from batchgrad_workers.torch.replica import Replica
+from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.shortcuts.gradients import gradients
 from batchgrad_workers.torch.shortcuts.means import MeansLayout
 from batchgrad_workers.trainable import EvaluationSums
@@ -41,6 +41,8 @@ class TrainableModule:
         package: str,
         preflight: Preflight,
         state: Mapping[str, Array],
+        device: str,
+        autocast: str | None,
         with_means: bool,
         with_microbatch_means: bool,
     ) -> None:
@@ -52,7 +54,8 @@ class TrainableModule:
         self._preflight = preflight
         self._with_means = with_means
         self.task = task
-        self._first = Replica(task, DTYPES[precision])
+        cast = getattr(torch, autocast) if autocast else None
+        self._first = Replica(task, DTYPES[precision], device, cast)
         self._first.axes = preflight.axes
         _load_state(self._first, state)
         self.layout = _layout(self._first)
@@ -60,7 +63,7 @@ class TrainableModule:
         self.draws = bool(preflight.random)
         self._with_microbatch_means = with_microbatch_means
         self._parameters = {
-            name: torch.empty(tuple(parameter.shape), dtype=self._first.dtype)
+            name: torch.empty(tuple(parameter.shape), dtype=self._first.dtype, device=device)
             for name, parameter in self._first.trainable.items()
         }
         self._idle: SimpleQueue[Replica] = SimpleQueue()
@@ -69,7 +72,7 @@ class TrainableModule:
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         """θ (P,) as the task's module has it; its function was called with the seed."""
         del seed
-        flat = [each.detach().numpy().ravel() for each in self._first.trainable.values()]
+        flat = [each.detach().cpu().numpy().ravel() for each in self._first.trainable.values()]
         return np.concatenate(flat).astype(precision)
 
     def load(self, parameters: Array) -> None:
@@ -80,13 +83,13 @@ class TrainableModule:
     def gradient_sums(self, loaded: Any, batch: ModuleRows) -> tuple[GradientSums, Array, Floats]:
         del loaded
         with self._replica() as replica:
-            own = as_batch(batch)
+            own = self._batch(batch)
             found = ways.sums(replica, own, self._preflight, means=self._with_means)
-        losses, norms = found.losses.numpy(), found.norms.numpy()
+        losses, norms = found.losses.cpu().numpy(), found.norms.cpu().numpy()
         weights = batch.weights.astype(np.float64)
         totals = np.array([np.dot(weights, losses.astype(np.float64)), weights.sum(), 0.0])
         none = np.empty(0, batch.weights.dtype)
-        means = none if found.means is None else found.means.numpy()
+        means = none if found.means is None else found.means.cpu().numpy()
         sums = GradientSums(self._flat(found.gradients), totals, none, means)
         complete(sums, batch.factor, with_microbatch_means=self._with_microbatch_means)
         return sums, losses, norms
@@ -99,7 +102,7 @@ class TrainableModule:
         """
         del loaded
         with self._replica() as replica:
-            own = as_batch(batch)
+            own = self._batch(batch)
             found = ways.sums(replica, own, self._preflight)
             try:
                 guard.check(replica, own, found, number, rounds=self._preflight.rounds)
@@ -118,21 +121,21 @@ class TrainableModule:
     def evaluation_sums(self, loaded: Any, batch: ModuleRows) -> EvaluationSums:
         del loaded
         with self._replica() as replica, replica.evaluating(), torch.no_grad():
-            own = as_batch(batch._replace(keys=None))
+            own = self._batch(batch._replace(keys=None))
             outputs = replica.outputs(own)
             losses = self.task.losses(outputs, own.arrays)
             right = 0.0
             if self.task.correct is not None:
                 right = float(self.task.correct(outputs, own.arrays).double().sum())
         weights = batch.weights.astype(np.float64)
-        weighted = float(np.dot(losses.double().numpy(), weights)) * batch.factor
+        weighted = float(np.dot(losses.double().cpu().numpy(), weights)) * batch.factor
         return np.array([weighted, weights.sum() * batch.factor, right, len(weights)])
 
     def each(self, loaded: Any, batch: ModuleRows) -> dict[str, Array]:
         del loaded
         with self._replica() as replica:
-            found = ways.each(replica, as_batch(batch), self._preflight)
-        return {name: rows.numpy() for name, rows in found.items()}
+            found = ways.each(replica, self._batch(batch), self._preflight)
+        return {name: rows.cpu().numpy() for name, rows in found.items()}
 
     def shortcut_gradients(
         self,
@@ -146,9 +149,9 @@ class TrainableModule:
         if trace is None:
             raise BadModule("Computed one by one, a module has no shortcuts of means.")
         self.load(parameters)
-        averages = MeansLayout(trace).means(torch.tensor(means), weight)
-        with self._replica() as replica:
-            found = gradients(replica, trace, averages, as_batch(row), names)
+        averages = MeansLayout(trace).means(torch.tensor(means, device=self._first.device), weight)
+        with self._replica() as replica, replica.without_autocast():
+            found = gradients(replica, trace, averages, self._batch(row), names)
         return {name: (self._flat(f), self._flat(s)) for name, (f, s) in found.items()}
 
     @contextmanager
@@ -175,7 +178,12 @@ class TrainableModule:
         return replica
 
     def _flat(self, gradients: Mapping[str, Tensor]) -> Array:
-        return torch.cat([gradients[each.name].flatten() for each in self.layout.slices]).numpy()
+        return (
+            torch.cat([gradients[each.name].flatten() for each in self.layout.slices]).cpu().numpy()
+        )
+
+    def _batch(self, rows: ModuleRows) -> Batch:
+        return as_batch(rows, self._first.device)
 
 
 def _layout(replica: Replica) -> ParameterLayout:

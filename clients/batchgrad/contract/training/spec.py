@@ -232,6 +232,16 @@ class JobSpec(Wire):
                     "remove num_gpus, or give the model in PyTorch."
                 )
             return self
+        if self.num_gpus and not isinstance(self.workers, int):
+            raise ValueError(
+                f"num_gpus is {self.num_gpus:g}, so give the number of workers, each with its own "
+                "GPU: workers: 1, or 0 for the engine's process."
+            )
+        if self.num_gpus and self.threads not in {"auto", 1}:
+            raise ValueError(
+                f"threads is {self.threads}, but a worker with a GPU computes one microbatch at a "
+                "time: remove threads."
+            )
         for key, instead in _INSTEAD.items():
             if getattr(self, key):
                 raise ValueError(f"a PyTorch task takes its inputs as they are: {instead}")

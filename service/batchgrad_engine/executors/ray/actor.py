@@ -57,7 +57,9 @@ class Actor:
         self.connect_error: str | None = None
         self._connection: WorkerConnection | None = None
         strategy = _scheduling_strategy(slot)
-        self.handle = ACTOR.options(num_cpus=slot.cpus, scheduling_strategy=strategy).remote()
+        self.handle = ACTOR.options(
+            num_cpus=slot.cpus, num_gpus=launcher.num_gpus, scheduling_strategy=strategy
+        ).remote()
         self._ping: RayHandle = self.handle.ping.remote()  # None when answered
         self._pinged_at = self.last_contact_at = monotonic()
         has_process = partial(_has_process, self.handle) if slot.cpus else None
@@ -152,8 +154,9 @@ class ActorLauncher:
         worker_config: RayHandle,
         heartbeat_timeout_seconds: float,
         start_timeout_seconds: float,
+        num_gpus: float = 0.0,
     ) -> None:
-        """`worker_config` is a reference to the job's `WorkerConfig`.
+        """`worker_config` is a reference to the job's `WorkerConfig`; `num_gpus` is a worker's.
 
         An actor has `start_timeout_seconds` to start once it has CPUs, and
         `heartbeat_timeout_seconds` to answer a ping.
@@ -162,6 +165,7 @@ class ActorLauncher:
         self.worker_config = worker_config
         self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
         self.start_timeout_seconds = start_timeout_seconds
+        self.num_gpus = num_gpus
 
     def start(self, number: int, slot: WorkerSlot, connect_info: ConnectInfo | None) -> Actor:
         """Launch a worker in `slot`; returns at once."""

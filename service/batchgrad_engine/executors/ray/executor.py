@@ -42,6 +42,7 @@ class RayExecutor:
         self,
         worker_config: WorkerConfig,
         *,
+        num_gpus: float = 0.0,
         slots: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes] = Nodes,
         min_workers: int = 1,
@@ -54,8 +55,8 @@ class RayExecutor:
     ) -> None:
         """Launch the workers and wait for them, as `WorkerGroup.wait_for_all` does.
 
-        `nodes` returns the current cluster, `close` calls `disconnect`; the other arguments are
-        those of `WorkerGroup`.
+        Each worker reserves `num_gpus`. `nodes` returns the current cluster, `close` calls
+        `disconnect`; the other arguments are those of `WorkerGroup`.
 
         Raises:
             NoWorkers, Interrupted, ClusterLost: as `WorkerGroup.wait_for_all`.
@@ -68,6 +69,7 @@ class RayExecutor:
                     ray.put(worker_config.for_other_hosts()),
                     heartbeat_timeout_seconds,
                     start_timeout_seconds,
+                    num_gpus,
                 ),
                 slots=slots,
                 nodes=nodes,
@@ -147,7 +149,7 @@ def start_ray_executor(
     else:
         connection.connect(start.ray_address, namespace, timeout_seconds, interrupted, emit)
     spec = start.spec
-    watch = None if start.ray_private else watch_nodes()
+    watch = None if start.ray_private else watch_nodes(spec.num_gpus)
     slots: Callable[[Nodes], Sequence[WorkerSlot]]
     if watch and isinstance(workers, WorkerRange):
         min_workers = workers.min
@@ -160,6 +162,7 @@ def start_ray_executor(
             workers = min(max(sum(nodes.cpus.values()), workers.min), workers.max)
         min_workers = workers
         threads = max_threads(nodes, min_workers) if spec.threads == "auto" else spec.threads
+        threads = 1 if spec.num_gpus else threads
         # A private cluster is this machine: workers share it without reserving CPUs.
         fixed = [WorkerSlot("", threads, threads if watch else 0)] * min_workers
         slots = lambda _: fixed  # noqa: E731
@@ -171,6 +174,7 @@ def start_ray_executor(
 
     return RayExecutor(
         worker_config,
+        num_gpus=spec.num_gpus,
         slots=slots,
         nodes=(lambda: watch.nodes) if watch else Nodes,
         min_workers=min_workers,

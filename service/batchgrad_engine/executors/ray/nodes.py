@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import ray
 from ray._private.state import state  # the only source for draining nodes
@@ -13,16 +14,27 @@ CHECK_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 
 
-def query() -> tuple[Mapping[str, int], frozenset[str]]:
-    """The CPUs of every node that is alive, and the nodes being drained. Raises ClusterLost."""
+def query(num_gpus: float = 0.0) -> tuple[Mapping[str, int], frozenset[str]]:
+    """The CPUs of every node that is alive, and the nodes being drained.
+
+    For workers with `num_gpus` GPUs each, as many CPUs as there is room for such workers.
+
+    Raises:
+        ClusterLost: the cluster does not answer.
+    """
     with cluster_errors():
-        alive = {n["NodeID"]: int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]}
+        alive = {n["NodeID"]: _room(n["Resources"], num_gpus) for n in ray.nodes() if n["Alive"]}
         return alive, frozenset(state.get_draining_nodes())
 
 
-def watch() -> "NodeWatch":
+def _room(resources: Mapping[str, float], num_gpus: float) -> int:
+    cpus = int(resources.get("CPU", 0))
+    return min(cpus, int(resources.get("GPU", 0) / num_gpus)) if num_gpus else cpus
+
+
+def watch(num_gpus: float = 0.0) -> "NodeWatch":
     """Watch the cluster that this process is connected to. Raises ClusterLost."""
-    return NodeWatch(ray.get_runtime_context().get_node_id())
+    return NodeWatch(ray.get_runtime_context().get_node_id(), partial(query, num_gpus))
 
 
 class NodeWatch:

@@ -74,6 +74,19 @@ class Arguments:
     saved: tuple[Any, ...] = ()
     touched: tuple[str, ...] = ()
 
+    def widened(self, dtype: torch.dtype) -> "Arguments":
+        """The same with floating point numbers in `dtype`, whose sums keep its digits."""
+        return replace(
+            self,
+            inputs=_widened(self.inputs, dtype),
+            parameters={role: _widened(each, dtype) for role, each in self.parameters.items()},
+            saved=tuple(_widened(each, dtype) for each in self.saved),
+        )
+
+
+def _widened(found: Any, dtype: torch.dtype) -> Any:
+    return found.to(dtype) if isinstance(found, Tensor) and found.is_floating_point() else found
+
 
 class Gradients(ABC):
     """g_n of one use of a parameter for each of n examples, not multiplied out."""
