@@ -186,6 +186,13 @@ class Settings(BaseSettings):
     def _check_torch_modules(cls, value: str) -> str:
         return addresses.module_names(value)
 
+    @field_validator("torch_path")
+    @classmethod
+    def _check_torch_path(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is no folder: name the one that holds the modules.")
+        return value
+
     @model_validator(mode="after")
     def _no_token_on_loopback_only(self) -> Self:
         if self.no_token and self.token_file is not None:

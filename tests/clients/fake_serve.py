@@ -28,6 +28,7 @@ def main() -> None:
     flavour, flags = sys.argv[1], sys.argv[2:]
     directory = flags[flags.index("--data-dir") + 1]
     Path(directory, "environment.json").write_text(json.dumps(dict(os.environ)))
+    Path(directory, "flags.json").write_text(json.dumps(flags))
     if flavour == "dies":
         sys.exit("the port is taken")
     if flavour == "mute":

@@ -65,6 +65,7 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
         "memory_bytes": 100_000_000,
         "classes": None,
         "warnings": [],
+        "torch": None,
     }
     script = kit.Script(kit.answer(200, plan))
     done = run(script, "submit", spec_file, "--dry-run")
@@ -85,6 +86,50 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
     assert [value for name, value in rows if name == "set"] == changes
     as_yaml = run(script, "submit", spec_file, "--dry-run", "-o", "yaml")
     assert yaml.safe_load(as_yaml.stdout) == plan
+
+
+def test_dry_run_tells_how_a_task_is_computed(kit: Any, run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text(
+        "{name: x, dataset: d, model: {torch: 'mine:build'}, batch_size: 4, epochs: 1, "
+        "optimizer: {kind: sgd, learning_rate: 0.1}}"
+    )
+    parameter = {"name": "first.weight", "shape": [2, 3], "trainable": False}
+    plan = {
+        "dataset_digest": "sha256:0",
+        "training_examples": 8,
+        "validation_examples": 0,
+        "parameters": 10,
+        "layers": [{"name": "head", "kind": "Linear", "output_shape": [2], "parameters": 10}],
+        "steps_planned": 2,
+        "steps_per_epoch": 2,
+        "microbatches_per_step": 1,
+        "microbatch_size": 4,
+        "shortcuts": [],
+        "gradient_bytes": 40,
+        "memory_bytes": 300_000_000,
+        "warnings": [],
+        "torch": {
+            "function": "mine:build",
+            "path": "one_by_one",
+            "why": "The forward pass decides by the data.",
+            "uncovered": [f"part{number}" for number in range(12)],
+            "random": ["dropout"],
+            "parameters": [parameter, {**parameter, "name": "head.weight", "trainable": True}],
+            "unavailable": {"mean_example": "no layer's inputs are known"},
+            "source_digest": "sha256:1",
+        },
+    }
+    done = run(kit.Script(kit.answer(200, plan)), "submit", str(file), "--dry-run")
+    rows = [line.split("  ", maxsplit=1) for line in done.stdout.splitlines()]
+    found = {name: value.strip() for name, value in rows}
+    assert found["task"] == "mine:build"
+    assert found["computed"] == "one by one. The forward pass decides by the data."
+    assert found["layers"] == "head Linear → (2,)"
+    assert found["frozen"] == "first.weight"
+    assert found["random"] == "dropout"
+    assert found["without formula"].endswith("part8, part9, …")
+    assert found["not measured"] == "mean_example: no layer's inputs are known"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,25 @@ def test_it_serves_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "BATCHGRAD_DATABASE_URL" not in environment
 
 
+def test_it_runs_the_users_own_code_from_the_working_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = tmp_path_factory.mktemp("working")
+    monkeypatch.chdir(working)
+
+    def flags() -> list[str]:
+        with private_service((*FAKE, "good"), folder=folder):
+            (directory,) = folder.iterdir()
+            found: list[str] = json.loads((directory / "flags.json").read_text())
+            return found
+
+    assert flags()[-5:] == [
+        *("--torch-modules", "*", "--allow-uploaded-code", "--torch-path", str(working))
+    ]
+    working.rmdir()
+    assert "--torch-path" not in flags()
+
+
 def test_wrong_arguments_of_local_are_refused(folder: Path) -> None:
     with pytest.raises(InvalidArgument, match="folder is a int; expected a path"):
         batchgrad.local(folder=cast("Any", 5))

@@ -87,6 +87,22 @@ def test_any_other_host_needs_a_token(host: str, tmp_path: Path) -> None:
     assert Settings(host=host, data_dir=tmp_path).token_path == tmp_path / "token"
 
 
+def test_what_pytorch_jobs_may_run_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BATCHGRAD_TORCH_MODULES", " mine , other.models,")
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(torch_path=Path())
+    assert settings.torch_prefixes == ("mine", "other.models")
+    assert settings.torch_path == tmp_path
+    assert not settings.allow_uploaded_code
+    for wrong in ("my-package", "mine:build", "mine.*", "../mine", "a b"):
+        with pytest.raises(ValidationError, match="is not the name of a package: use names such"):
+            Settings(torch_modules=wrong)
+    with pytest.raises(ValidationError, match="nowhere is no folder: name the one that holds"):
+        Settings(torch_path=tmp_path / "nowhere")
+
+
 def _row(name: str, field: FieldInfo) -> str:
     """The row of a setting in docs/reference/settings.md."""
     value = field.default

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -66,7 +66,9 @@ def private_service(
         raise FileFailed(f"A folder for the private service cannot be made: {error}.") from error
     flags = ["--port", "0", "--data-dir", str(directory), "--stop-with-stdin", "--remove-data-dir"]
     # Whoever starts it runs code here anyway.
-    flags += ["--torch-modules", "*", "--torch-path", str(Path.cwd()), "--allow-uploaded-code"]
+    flags += ["--torch-modules", "*", "--allow-uploaded-code"]
+    with suppress(FileNotFoundError):  # the working folder was removed
+        flags += ["--torch-path", str(Path.cwd())]
     # Settings of the user's own service must not reach this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHGRAD_")}
     try:

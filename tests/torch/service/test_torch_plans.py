@@ -1,6 +1,7 @@
 """Plans and submissions of PyTorch jobs: what a preflight finds, and what is refused."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,29 @@ def test_initial_parameters_are_a_part_of_the_modules_state(bench: Bench) -> Non
         pointer, detail = refused(bench, **initial(**wrong))
         assert pointer == "/initial_parameters"
         assert message in detail
+
+
+def test_initial_parameters_may_be_an_uploaded_file(bench: Bench) -> None:
+    content = save({"head.bias": np.ones(2, np.float32)})
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    given = {"initial_parameters": {"digest": digest}}
+    pointer, detail = refused(bench, **given)
+    assert pointer == "/initial_parameters/digest"
+    assert detail.startswith("No stored parameters and no upload have the digest")
+    bench.http.post("/v1/uploads", json={"digest": digest, "bytes": len(content)})
+    path = f"/v1/uploads/{digest}"
+    bench.http.patch(path, content=content, headers={"Upload-Offset": "0"})
+    assert any("lacks first.weight" in each for each in planned(bench, **given).warnings)
+
+
+def test_groups_of_parameters_are_those_of_the_module(bench: Bench) -> None:
+    optimizer = {"kind": "sgd", "learning_rate": 0.1}
+    right = {**optimizer, "groups": [{"match": "head.*", "learning_rate": 0.2}]}
+    assert planned(bench, optimizer=right).parameters == 10
+    frozen = {**optimizer, "groups": [{"match": "first.*", "learning_rate": 0.2}]}
+    pointer, detail = refused(bench, optimizer=frozen)
+    assert pointer == "/optimizer/groups/0/match"
+    assert "head.weight" in detail
 
 
 def test_a_jobs_initial_parameters_are_stored(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from batchgrad_engine.preflight.messages import Examined
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.job_data import JobData, StoredData
 from batchgrad_service.validation.memory import machine_bytes
+from batchgrad_service.validation.shapes import check_parameter_groups
 from batchgrad_service.validation.split import check_split, checked_sampler
 from batchgrad_service.validation.warnings.spec import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
@@ -58,9 +59,11 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
     """The plan with what a preflight found out about the module.
 
     Raises:
-        InvalidError: the machine has too little memory, or the spec asks for figures or shortcuts
-            that the module does not have.
+        InvalidError: the machine has too little memory, or the spec asks for parameters, figures or
+            a shortcut that the module does not have.
     """
+    trained = [each.name for each in found.plan.parameters if each.trainable]
+    check_parameter_groups(spec.optimizer, trained)
     stopping = spec.early_stopping
     if stopping and stopping.metric == "validation_accuracy" and not found.has_accuracy:
         raise InvalidError.field(
@@ -68,8 +71,7 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
             f"The task of {spec.model.torch} has no function `correct`, so there is no accuracy: "
             "give it one, or set metric to validation_loss.",
         )
-    missing = [name for name in [spec.update] if name in found.plan.unavailable]
-    if missing:
+    if spec.update in found.plan.unavailable:
         raise InvalidError.field(
             "/update",
             f"This module has no {spec.update} to train on: {found.plan.unavailable[spec.update]}.",
