@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,8 @@ from batchgrad_workers.arrays import Keys
 from batchgrad_workers.torch.dropout.drawing import drawing
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """Arrays (n, …) of n examples by name, and their weights (n,).
 
     Dropout draws by `keys` (n,); None: it drops nothing.
