@@ -15,6 +15,7 @@ from batchgrad_service.datasets import uploaded_code
 from batchgrad_service.datasets.uploaded_code import UploadedCode, check_archive
 from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
+from batchgrad_service.jobs.failures import failure_of_error
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import Store
@@ -203,6 +204,22 @@ def test_uploaded_code_needs_no_name_in_the_settings(tmp_path: Path) -> None:
     TorchRules.of(Settings(allow_uploaded_code=True, data_dir=tmp_path)).check(wanted)
     with pytest.raises(InvalidError, match="--allow-uploaded-code"):
         TorchRules.of(Settings(torch_modules="*", data_dir=tmp_path)).check(wanted)
+
+
+def test_a_stored_job_runs_its_code_only_while_the_settings_allow_it(tmp_path: Path) -> None:
+    wanted = spec(model={**MODEL, "code": DIGEST}, loss=None)
+    rules = TorchRules(uploads=True, search_path=tmp_path / "more")
+    found = rules.code_of(wanted, tmp_path)
+    assert found is not None
+    file = tmp_path / "code" / f"{DIGEST.removeprefix('sha256:')}.zip"
+    assert (found.path, found.digest) == (file, DIGEST)
+    assert found.search_path == tmp_path / "more"
+    with pytest.raises(InvalidError, match="--allow-uploaded-code") as caught:
+        TorchRules(("mine",)).code_of(wanted, tmp_path)
+    assert failure_of_error(caught.value).reason == "code_not_allowed"
+    named = TorchRules(("mine",)).code_of(spec(model=MODEL, loss=None), tmp_path)
+    assert (named and named.path) is None
+    assert TorchRules().code_of(spec(), tmp_path) is None
 
 
 @pytest.mark.parametrize("path", ["/v1/plans", "/v1/jobs"])

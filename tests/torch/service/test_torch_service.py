@@ -8,6 +8,7 @@ import httpx2
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load
 
 import batchgrad
 from batchgrad import Client, Conflict, InvalidArgument, InvalidRequest, Job
@@ -135,6 +136,24 @@ def test_the_pages_show_the_job_and_its_plan(client: Client, job: Job) -> None:
         checked = http.post(f"{client.url}/submit", data={"spec": wrong, "action": "check"}).text
         assert "has no function nothing" in checked
         assert 'data-line="3"' in checked
+
+
+def test_a_job_starts_from_the_parameters_of_another(client: Client, job: Job) -> None:
+    start = client.submit(
+        {
+            **job.spec.model_dump(exclude_none=True),
+            "initial_parameters": {"job": job.id},
+            "epochs": 1,
+            "optimizer": {"kind": "sgd", "learning_rate": 1e-30},
+            "keep": "last",
+        }
+    )
+    assert client.wait(start.id).status == "succeeded"
+    given, found = (load(client.parameters(each.id)) for each in (job, start))
+    assert {name: array.tolist() for name, array in found.items()} == {
+        name: array.tolist() for name, array in given.items()
+    }
+    client.delete(start.id)
 
 
 def test_keys_of_the_configuration_are_swept(client: Client, job: Job) -> None:
