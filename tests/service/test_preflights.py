@@ -96,6 +96,7 @@ def found(files: dict[str, tuple[int, int]]) -> Preflighted:
             parameters=3,
             weighted=False,
             has_accuracy=True,
+            has_values=False,
             shortcuts=[],
             memory_bytes=100,
             warnings=[],

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from batchgrad.torch import causal_language_model, classification
+from batchgrad.torch import causal_language_model, classification, regression
 from batchgrad.torch.tasks import Task
 
 
@@ -107,3 +107,8 @@ def stacked(config: dict[str, Any]) -> Task:
     """A classification by linear layers with a tanh between them."""
     del config
     return classification(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)))
+
+
+def line(config: dict[str, Any]) -> Task:
+    """A regression by one linear layer."""
+    return regression(nn.Linear(6, config["outputs"]))

@@ -14,7 +14,7 @@ from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.replay import Request, replay
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.torch_code import CodeSource
-from tests.engine.attempts import ScriptedCommands, attempt, finished, rows
+from tests.engine.attempts import ScriptedCommands, attempt, evaluations, finished, rows
 from tests.torch.small_modules import residual
 
 STACKED = "tests.torch.small_modules:stacked"
@@ -171,3 +171,29 @@ def test_shortcuts_are_those_of_a_network_of_layers(dataset: Path, tmp_path: Pat
                 assert mine.propagation_norm == pytest.approx(
                     theirs.propagation_norm, rel=1e-9, abs=1e-12
                 )
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_regression_has_the_figures_of_a_network_of_layers(
+    dataset: Path, tmp_path: Path, outputs: int
+) -> None:
+    targets = np.load(dataset / "inputs.npy")[:, :outputs] * 3 + 1
+    np.save(dataset / "targets.npy", targets.astype(np.float32))
+    module = {"torch": "tests.torch.small_modules:line", "config": {"outputs": outputs}}
+    network = Network(
+        Model.model_validate({"layers": [{"kind": "linear", "out_features": outputs}]}), (6,)
+    )
+    start = tmp_path / "start.safetensors"
+    initial = network.named(network.initial_parameters(0, "float64"))
+    save_file({name.removeprefix("0."): array for name, array in initial.items()}, start)
+    layers = {"layers": [{"kind": "linear", "out_features": outputs}]}
+    own = attempt(
+        spec(model=module), dataset, tmp_path / "module", code=HERE, initial_parameters=start
+    )
+    expected = attempt(spec(model=layers, loss="squared_error"), dataset, tmp_path / "layers")
+    figures, known = evaluations(own), evaluations(expected)
+    assert len(figures) == len(known) == 4
+    for one, other in zip(figures, known, strict=True):
+        assert one.validation_r2 == pytest.approx(other.validation_r2, rel=1e-9)
+        assert one.validation_rmse == pytest.approx(other.validation_rmse, rel=1e-9)
+        assert one.validation_accuracy is None

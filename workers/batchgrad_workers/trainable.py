@@ -73,6 +73,9 @@ class MeansTrainable(Trainable, Protocol):
     @property
     def task(self) -> Any: ...
 
+    def has_values(self, batch: Any) -> bool:
+        """Whether outputs are compared with numbers, so that evaluations sum squared errors."""
+
     @property
     def means_size(self) -> int: ...
 

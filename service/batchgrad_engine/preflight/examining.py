@@ -94,6 +94,7 @@ def _examine(request: Request) -> Examined:
         parameters=model.layout.size,
         weighted=module.weighted,
         has_accuracy=model.has_accuracy,
+        has_values=model.has_values(prepared.examples.rows(_rows(prepared, 3))),
         shortcuts=list(prepared.shortcuts),
         memory_bytes=_memory_bytes(prepared),
         warnings=[*warnings, *_missing(request.initial_parameters, parameters)],

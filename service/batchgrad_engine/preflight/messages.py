@@ -34,6 +34,7 @@ class Examined(Message):
     parameters: int
     weighted: bool
     has_accuracy: bool
+    has_values: bool
     shortcuts: list[str]
     memory_bytes: int
     warnings: list[str]

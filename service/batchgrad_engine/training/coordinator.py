@@ -18,7 +18,7 @@ from batchgrad_engine.training.optimizers import Optimizer, clipped
 from batchgrad_engine.training.regression import r2_and_rmse, target_variance
 from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.data.examples import EvaluationSet, Examples, NetworkExamples
+from batchgrad_workers.data.examples import EvaluationSet, Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.reduction.sums import LOSS, WEIGHT, GradientSums, add
@@ -137,10 +137,7 @@ class Coordinator:
 
     @cached_property
     def _target_variance(self) -> Floats:
-        examples, rows = self._evaluated
-        if not isinstance(examples, NetworkExamples):
-            raise TypeError("Only a network of layers sums squared errors.")
-        return target_variance(examples, rows)
+        return target_variance(*self._evaluated)
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's example ids, and a range of microbatches for each worker."""

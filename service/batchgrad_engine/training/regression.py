@@ -5,12 +5,12 @@ from math import isfinite
 import numpy as np
 
 from batchgrad_workers.arrays import Floats, Integers
-from batchgrad_workers.data.examples import NetworkExamples
+from batchgrad_workers.data.examples import Examples
 
 _CHUNK = 1 << 16
 
 
-def target_variance(examples: NetworkExamples, ids: Integers) -> Floats:
+def target_variance(examples: Examples, ids: Integers) -> Floats:
     """Σ w_n (y_n - ȳ)² / Σ w_n (outputs,) of these rows' targets, ȳ their weighted mean."""
     exponent = examples.exponent(ids)
     chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]

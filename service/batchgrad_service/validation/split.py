@@ -76,7 +76,7 @@ def check_split(spec: JobSpec, dataset: Dataset, sampler: Sampler) -> list[str]:
 def _figures(spec: JobSpec) -> tuple[ValidationMetric, ...]:
     """The figures that an evaluation by the job's loss has, or may have by a PyTorch task."""
     if spec.loss is None:
-        return ("validation_loss", "validation_accuracy")
+        return tuple(VALIDATION_FIGURES)
     if LOSSES[spec.loss].target_kind == "value":
         return ("validation_loss", "validation_r2", "validation_rmse")
     return ("validation_loss", "validation_accuracy")

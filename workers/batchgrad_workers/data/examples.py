@@ -63,6 +63,18 @@ class Examples(ABC):
         factor = 1.0 if exponent is None or own == exponent else ldexp(1.0, own - exponent)
         return self._weights.scaled(ids, own), factor
 
+    def targets(self, ids: Integers, exponent: int) -> tuple[Floats, Floats]:
+        """Targets (n, outputs) and weights (n,) of these rows, divided by 2^exponent; float64.
+
+        Raises:
+            TypeError: the targets are not numbers.
+        """
+        return self._target_numbers(ids), self._weights.scaled(ids, exponent).astype(np.float64)
+
+    @abstractmethod
+    def _target_numbers(self, ids: Integers) -> Floats:
+        """Targets (n, outputs) of these rows, float64. Raises TypeError if they are no numbers."""
+
     @abstractmethod
     def rows(self, ids: Integers, exponent: int | None = None) -> Any:
         """The examples with these row numbers, part of a minibatch with this `exponent`."""
@@ -102,11 +114,9 @@ class NetworkExamples(Examples):
             *self.scaled_weights(ids, exponent),
         )
 
-    def targets(self, ids: Integers, exponent: int) -> tuple[Floats, Floats]:
-        """Targets (n, outputs) and weights (n,) of these rows, divided by 2^exponent; float64."""
+    def _target_numbers(self, ids: Integers) -> Floats:
         targets = self._dataset.targets.take(ids, 0)
-        rows = self._target_rows(targets, np.dtype(np.float64))
-        return rows.astype(np.float64), self._weights.scaled(ids, exponent).astype(np.float64)
+        return self._target_rows(targets, np.dtype(np.float64)).astype(np.float64)
 
     def _target_rows(self, targets: npt.NDArray[Any], dtype: Any) -> Array:
         return target_rows(self._loss, targets, self.network.outputs, dtype, self._label_smoothing)

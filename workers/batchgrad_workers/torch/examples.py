@@ -9,7 +9,7 @@ from torch import Tensor
 
 from batchgrad.contract import Precision
 from batchgrad.torch.tasks import Task
-from batchgrad_workers.arrays import Array, Integers, Keys
+from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.examples import Examples
@@ -39,12 +39,20 @@ class ModuleExamples(Examples):
     def __init__(self, dataset: StoredDataset, task: Task, precision: Precision) -> None:
         """The weights of `task` multiply the dataset's own."""
         self._dtype = np.dtype(precision)
+        self._task = task
         super().__init__(dataset, Weights(_weights(dataset, task), None, None, precision))
 
     def rows(self, ids: Integers, exponent: int | None = None) -> ModuleRows:
         """The examples with these row numbers, part of a minibatch with this `exponent`."""
         arrays = taken(self._dataset, ids, self._dtype)
         return ModuleRows(arrays, *self.scaled_weights(ids, exponent))
+
+    def _target_numbers(self, ids: Integers) -> Floats:
+        rows = taken(self._dataset, ids, np.dtype(np.float64))
+        found = None if self._task.targets is None else self._task.targets(tensors(rows))
+        if found is None or not found.is_floating_point():
+            raise TypeError("The task's targets are not numbers.")
+        return found.double().flatten(1).numpy() if found.dim() > 1 else found[:, None].numpy()
 
 
 def taken(

@@ -27,6 +27,12 @@ from batchgrad_workers.torch.shortcuts.means import MeansLayout
 from batchgrad_workers.trainable import EvaluationSums
 from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
 
+VALUES = 4
+"""Place in the sums of an evaluation where squared errors begin."""
+
+MOST_OUTPUTS = 4096
+"""Of which R² and RMSE are computed."""
+
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -129,7 +135,22 @@ class TrainableModule:
                 right = float(self.task.correct(outputs, own.arrays).double().sum())
         weights = batch.weights.astype(np.float64)
         weighted = float(np.dot(losses.double().cpu().numpy(), weights)) * batch.factor
-        return np.array([weighted, weights.sum() * batch.factor, right, len(weights)])
+        sums = np.array([weighted, weights.sum() * batch.factor, right, len(weights)])
+        squares = self._squares(outputs, own)
+        return sums if squares is None else np.concatenate([sums, weights @ squares * batch.factor])
+
+    def has_values(self, batch: ModuleRows) -> bool:
+        return len(self.evaluation_sums(None, batch)) > VALUES
+
+    def _squares(self, outputs: Tensor, batch: Batch) -> Floats | None:
+        """(f - y)² of each output (n, outputs), if the task compares outputs with numbers."""
+        if self.task.targets is None or self.has_accuracy:
+            return None
+        targets = self.task.targets(batch.arrays)
+        if not targets.is_floating_point() or targets.numel() != outputs.numel():
+            return None
+        apart = outputs.double().reshape(len(outputs), -1) - targets.reshape(len(outputs), -1)
+        return apart.square().cpu().numpy() if apart.shape[1] <= MOST_OUTPUTS else None
 
     def each(self, loaded: Any, batch: ModuleRows) -> dict[str, Array]:
         del loaded

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from batchgrad.contract import Dataset, JobSpec, Plan
+from batchgrad.contract import VALIDATION_FIGURES, Dataset, JobSpec, Plan
 from batchgrad_engine.preflight.messages import Examined
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.job_data import JobData, StoredData
@@ -55,6 +55,10 @@ def plan_of_data(spec: JobSpec, data: JobData) -> Plan:
     )
 
 
+VALUE_METRICS = ("validation_r2", "validation_rmse")
+"""Figures of outputs that are compared with numbers."""
+
+
 def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
     """The plan with what a preflight found out about the module.
 
@@ -70,6 +74,13 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
             "/early_stopping/metric",
             f"The task of {spec.model.torch} has no function `correct`, so there is no accuracy: "
             "give it one, or set metric to validation_loss.",
+        )
+    if stopping and stopping.metric in VALUE_METRICS and not found.has_values:
+        raise InvalidError.field(
+            "/early_stopping/metric",
+            f"The task of {spec.model.torch} compares its outputs with no numbers (`targets`), so "
+            f"there is no {VALIDATION_FIGURES[stopping.metric].label}: set metric to "
+            "validation_loss.",
         )
     if spec.update in found.plan.unavailable:
         raise InvalidError.field(
