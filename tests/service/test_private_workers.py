@@ -1,12 +1,13 @@
 """The limit on workers of the private cluster."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchgrad_service.problems import InvalidError
-from batchgrad_service.validation.private_workers import check_private_workers
+from batchgrad_service.validation.private_workers import check_private_gpus, check_private_workers
 from tests.service.building import problem, push, spec
 from tests.service.conftest import Bench
 
@@ -38,6 +39,17 @@ def test_more_workers_are_refused_with_the_limit(
         check_private_workers(spec(workers=workers), step_bytes, **machine)
     assert refused.value.errors[0].pointer in {"/workers", "/workers/min"}
     assert "--ray-address" in refused.value.detail
+
+
+def test_gpus_are_refused_where_there_is_none(tmp_path: Path) -> None:
+    wanted = spec(model={"torch": "mine:build"}, loss=None, num_gpus=1, workers=1)
+    (tmp_path / "nvidiactl").touch()
+    with pytest.raises(InvalidError, match="this machine, which has no GPU: remove") as refused:
+        check_private_gpus(wanted, tmp_path)
+    assert refused.value.errors[0].pointer == "/num_gpus"
+    check_private_gpus(spec(), tmp_path)
+    (tmp_path / "nvidia0").touch()
+    check_private_gpus(wanted, tmp_path)
 
 
 def test_a_plan_and_a_submission_refuse_too_many_workers(make_bench: Callable[..., Bench]) -> None:

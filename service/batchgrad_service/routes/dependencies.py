@@ -36,7 +36,7 @@ from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import JobInputs, Store
 from batchgrad_service.validation.job_data import JobData
-from batchgrad_service.validation.private_workers import check_private_workers
+from batchgrad_service.validation.private_workers import check_private_gpus, check_private_workers
 from batchgrad_service.validation.torch.rules import TorchRules
 from batchgrad_workers.user_code.sources import CodeSource
 
@@ -134,6 +134,8 @@ class Services:
     async def plan(self, spec: JobSpec, data: JobData) -> Plan:
         """The job's plan; ProblemError if spec, datasets and machine do not fit together."""
         self.torch.check(spec)
+        if self.private_cluster:
+            check_private_gpus(spec)
         planned = await self._planned(spec, data)
         if spec.model.torch is not None:
             planned = await self.torch_planner.complete(planned, spec, data)

@@ -1,6 +1,7 @@
-"""The limit on a job's workers on the private Ray cluster, which is this machine."""
+"""The limits on a job's workers and GPUs on the private Ray cluster, which is this machine."""
 
 import os
+from pathlib import Path
 
 from batchgrad.contract import JobSpec, WorkerRange
 from batchgrad_service.problems import InvalidError
@@ -8,6 +9,9 @@ from batchgrad_service.validation.memory import machine_bytes
 
 PER_CPU = 4
 """More than one, so that many workers can be tried on a small machine."""
+
+GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg")
+"""Device files of NVIDIA's and AMD's GPUs, and of those of Windows in its subsystem for Linux."""
 
 PROCESS_BYTES = 256 * 2**20
 """The memory of a worker with Ray, numpy and numba, before it computes."""
@@ -38,4 +42,20 @@ def check_private_workers(
             f"half of {memory_bytes / 2**30:.1f} GiB): use fewer, or start the service with a "
             "cluster of your own (--ray-address).",
             code="too_many_workers",
+        )
+
+
+def check_private_gpus(spec: JobSpec, devices: Path = Path("/dev")) -> None:
+    """Refuse GPUs on a machine without one; `devices` is the folder of its device files.
+
+    Raises:
+        InvalidError: the job wants GPUs, and there is none.
+    """
+    if spec.num_gpus and not any(any(devices.glob(pattern)) for pattern in GPU_FILES):
+        raise InvalidError.field(
+            "/num_gpus",
+            f"got num_gpus {spec.num_gpus:g}; the service's private Ray cluster is this machine, "
+            "which has no GPU: remove num_gpus, or start the service with a cluster of your own "
+            "(--ray-address).",
+            code="no_gpus",
         )
