@@ -5,6 +5,8 @@ and its own modules) import each other in one direction only.
 """
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -36,6 +38,7 @@ RAY = {
     "service/batchgrad_engine/executors/ray/nodes.py",
     "service/batchgrad_engine/executors/ray/transport.py",
 }
+TORCH = ("workers/batchgrad_workers/torch/", "clients/batchgrad/torch/")
 PURE_FOLDERS = [  # the mathematics, and the step itself: no files, wall clock, HTTP or processes
     "workers/batchgrad_workers/nn",
     "workers/batchgrad_workers/reduction",
@@ -112,6 +115,19 @@ def test_a_folder_holds_few_modules(folder: Path) -> None:
 def test_ray_is_imported_in_few_places() -> None:
     importing = {str(path.relative_to(ROOT)) for path in FILES if "ray" in top(IMPORTS[path])}
     assert importing == RAY
+
+
+def test_torch_is_imported_in_its_folders_alone() -> None:
+    importing = {str(path.relative_to(ROOT)) for path in FILES if "torch" in top(IMPORTS[path])}
+    assert importing
+    assert not {path for path in importing if not path.startswith(TORCH)}
+
+
+def test_nothing_but_the_extra_torch_brings_pytorch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    names = {extra: {re.split(r"\W", one)[0] for one in each} for extra, each in lists.items()}
+    assert {extra for extra, each in names.items() if "torch" in each} == {"torch"}
 
 
 def test_mathematics_knows_nothing_of_its_surroundings() -> None:
