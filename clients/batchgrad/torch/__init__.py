@@ -11,6 +11,7 @@ from batchgrad.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from batchgrad.contract import Job
+    from batchgrad.torch.observing.observer import observe
     from batchgrad.torch.ready.classes import classification
     from batchgrad.torch.ready.naming import task
     from batchgrad.torch.ready.tokens import causal_language_model, token_classification
@@ -25,6 +26,7 @@ __all__ = [
     "classification",
     "from_torch",
     "load",
+    "observe",
     "regression",
     "task",
     "to_torch",
@@ -41,6 +43,7 @@ _MODULES = {
     "task": "ready.naming",
     "Trained": "training",
     "train": "training",
+    "observe": "observing.observer",
 }
 
 

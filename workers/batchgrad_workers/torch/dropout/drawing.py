@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from batchgrad_workers.arrays import Array, Keys
-from batchgrad_workers.nn.kernels.dropout import drop
 from batchgrad_workers.randomness import STEP, derived, mixed
 from batchgrad_workers.torch.dropout.functions import HANDLED, OPENED
 from batchgrad_workers.torch.dropout.opening import opened
@@ -54,6 +53,8 @@ class Drawing(TorchFunctionMode):  # type: ignore[misc]  # torch is not there fo
         They count as one call; examples lie along the axis that `axes` gives for it. If that axis
         has a multiple of n rows (examples times heads), each example has a block of them.
         """
+        from batchgrad_workers.nn.kernels.dropout import drop  # noqa: PLC0415 (it imports numba)
+
         keys, axis = self._next(function, shape)
         kind = np.float64 if like.dtype == torch.float64 else np.float32
         ones = np.ones((len(keys), math.prod(shape) // len(keys)), kind)

@@ -1,0 +1,1 @@
+"""Figures of each step inside a training loop of PyTorch that is the user's own."""

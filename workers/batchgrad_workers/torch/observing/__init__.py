@@ -1,0 +1,1 @@
+"""Per-example gradient norms inside a training loop that is not batchgrad's."""
