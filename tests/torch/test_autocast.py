@@ -11,7 +11,7 @@ from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.preflight.prepare import prepare
 from batchgrad_workers.torch.replica import Batch, Replica
 from tests.engine.attempts import attempt, finished, rows
-from tests.torch.small_modules import gpt
+from tests.torch.small_modules import gpt, residual
 from tests.torch.test_jobs import HERE, digest, spec
 
 BFLOAT16 = 2.0**-8
@@ -41,9 +41,15 @@ def test_sums_differ_from_float32_by_the_rounding_of_bfloat16_alone(batch: Batch
     torch.testing.assert_close(found.norms, exact.norms, rtol=4 * BFLOAT16, atol=0)
 
 
-def test_the_preflight_takes_a_module_in_bfloat16(batch: Batch) -> None:
+@pytest.mark.parametrize("name", ["gpt", "residual"])
+def test_the_preflight_takes_a_module_in_bfloat16(batch: Batch, name: str) -> None:
     torch.manual_seed(0)
-    assert prepare(Replica(gpt({}), torch.float32, "cpu", torch.bfloat16), batch).path == "together"
+    task = {"gpt": gpt, "residual": residual}[name]({})
+    if name == "residual":
+        inputs = torch.randn(8, 6, generator=torch.Generator().manual_seed(3))
+        batch = Batch({"inputs": inputs, "targets": torch.arange(8) % 3}, batch.weights)
+    found = prepare(Replica(task, torch.float32, "cpu", torch.bfloat16), batch)
+    assert (found.path, found.uncovered) == ("together", ())
 
 
 def test_a_job_in_bfloat16_learns_with_the_same_bits_on_any_threads(

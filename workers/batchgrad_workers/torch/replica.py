@@ -78,10 +78,16 @@ class Replica:
             if parameter.requires_grad
         }
 
-    def copy(self, dtype: torch.dtype | None = None) -> "Replica":
-        """Another replica with a copy of this module and its present values, in its or a dtype."""
-        task = replace(self.task, module=self.module)
-        copied = Replica(task, dtype or self.dtype, self.device, self.autocast)
+    def copy(self) -> "Replica":
+        """Another replica with a copy of this module and its present values."""
+        return self._copied(self.dtype, self.autocast)
+
+    def exact(self, dtype: torch.dtype | None = None) -> "Replica":
+        """A copy that computes without autocast, in its own or another type."""
+        return self._copied(dtype or self.dtype, None)
+
+    def _copied(self, dtype: torch.dtype, autocast: torch.dtype | None) -> "Replica":
+        copied = Replica(replace(self.task, module=self.module), dtype, self.device, autocast)
         copied.axes = self.axes
         return copied
 

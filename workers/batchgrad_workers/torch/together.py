@@ -74,7 +74,7 @@ def _precise(replica: Replica, batch: Batch) -> tuple[Replica, Batch]:
     As they are, if the module makes float32 numbers itself and cannot compute in float64.
     """
     arrays = {name: x.double() if x.is_floating_point() else x for name, x in batch.arrays.items()}
-    twin, rows = replica.copy(torch.float64), Batch(arrays, batch.weights.double(), batch.keys)
+    twin, rows = replica.exact(torch.float64), Batch(arrays, batch.weights.double(), batch.keys)
     try:
         twin.losses(rows)
     except RuntimeError:
