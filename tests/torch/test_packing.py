@@ -246,6 +246,7 @@ class Scaled(nn.Linear):
 WAYS = {
     "notebook": {"imports": "", "layer": "nn.Linear", "power": "power = lambda: POWER"},
     "script": {"imports": "", "layer": "nn.Linear", "power": "def power(): return POWER"},
+    "beside": {"imports": "import helper", "layer": "helper.Scaled", "power": "power = lambda: 3"},
     "module": {"imports": "import helper", "layer": "helper.Scaled", "power": "power = lambda: 2"},
     "names": {
         "imports": "from nets.helper import Scaled",
@@ -258,14 +259,17 @@ WAYS = {
 def pack_in(folder: Path, way: str, seed: str) -> Packed:
     """What a script or a notebook in `folder` packs; it says what its losses are."""
     (folder / "nets").mkdir(parents=True)
+    (folder / "elsewhere").mkdir()
     (folder / "helper.py").write_text(HELPER)
     (folder / "nets" / "helper.py").write_text(HELPER)
     (folder / "train.py").write_text(SCRIPT.format(**WAYS[way]))
     # A notebook runs its cells like this, in a __main__ without a file.
     cell = ["-c", "exec(compile(open('train.py').read(), '/tmp/ipykernel_7/1.py', 'exec'))"]
+    script = ["../train.py" if way == "beside" else "train.py"]
+    files = [str(folder / name) for name in ("code.zip", "start")]
     done = subprocess.run(
-        [sys.executable, *(cell if way == "notebook" else ["train.py"]), "code.zip", "start"],
-        cwd=folder,
+        [sys.executable, *(cell if way == "notebook" else script), *files],
+        cwd=folder / "elsewhere" if way == "beside" else folder,
         env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -283,7 +287,7 @@ def pack_in(folder: Path, way: str, seed: str) -> Packed:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_code_of_scripts_notebooks_and_the_working_folder_travels(tmp_path: Path, way: str) -> None:
+def test_code_of_scripts_notebooks_and_their_folders_travels(tmp_path: Path, way: str) -> None:
     first = pack_in(tmp_path / "1", way, "1")
     second = pack_in(tmp_path / "2", way, "2")  # in another folder, with other hashes of text
     assert first == second

@@ -1,6 +1,8 @@
 """The preflight's answers: forms of outputs and losses, random numbers, paths, memory."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -271,3 +273,17 @@ def test_the_record_says_what_was_found(dtype: Any) -> None:
     assert found.memory_bytes(100) - found.memory_bytes(50) == 50 * found.bytes_per_example
     assert found.fixed_bytes >= 40 * width
     assert found.warnings == ()
+
+
+def test_a_preflight_does_not_import_the_compiler() -> None:
+    code = """
+import sys, torch
+from batchgrad.torch import classification
+from batchgrad_workers.torch.preflight.prepare import prepare
+from batchgrad_workers.torch.replica import Batch, Replica
+batch = {"inputs": torch.randn(8, 3), "targets": torch.arange(8) % 2}
+prepare(Replica(classification(torch.nn.Linear(3, 2))), Batch(batch, torch.ones(8), None))
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr

@@ -75,9 +75,9 @@ def test_a_module_learns_with_the_same_bits(client: Client, digits: tuple[Any, A
     assert losses[-1] < losses[0] / 2
     assert trained.job.validation_accuracy is not None
     assert trained.job.validation_accuracy > 0.8
-    norms = [each.mean_norm for each in trained.suspects]
-    assert len(norms) == 100
-    assert norms == sorted(norms, key=lambda norm: -(norm or 0))
+    largest = [each.mean_loss for each in trained.suspects]
+    assert len(largest) == 100
+    assert largest == sorted(largest, key=lambda loss: -(loss or 0))
 
 
 def test_the_first_step_is_that_of_plain_torch(client: Client, digits: tuple[Any, Any]) -> None:

@@ -63,7 +63,7 @@ class ModuleMethods(DatasetMethods, JobMethods):
         if code is not None:
             raise InvalidArgument(
                 "code goes with a spec: the code of a module is packed with it. Import modules "
-                "from the working folder, or install them where the service runs."
+                "from the working folder or the script's, or install them where the service runs."
             )
         submitting = import_module("batchgrad.torch.submitting")  # it needs torch, and clients
         made = await self._session.call(lambda: submitting.job_of(spec, loss, keys))

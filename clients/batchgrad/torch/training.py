@@ -30,8 +30,8 @@ class Trained:
     """What a job has made of a module.
 
     `module` is a copy with the trained parameters, those that the job keeps. `rows` are the job's
-    step rows, `events` its events. `suspects` are the training examples with the largest mean
-    gradient norm over the run, at most 100, the largest first: often mislabelled ones.
+    step rows, `events` its events. `suspects` are the training examples with the largest mean loss
+    over the run, at most 100, the largest first: often mislabelled or spoiled ones.
     """
 
     module: nn.Module
@@ -116,7 +116,7 @@ def train(
             job,
             list(service.steps(job.id)),
             list(service.events(job.id)),
-            service.examples(job.id, limit=MOST_SUSPECTS).data,
+            service.examples(job.id, order="mean_loss", limit=MOST_SUSPECTS).data,
         )
 
 

@@ -51,11 +51,11 @@ class Packed:
 def pack(task: Task) -> Packed:
     """The code archive and the initial parameters of a task.
 
-    Classes and functions of the script or notebook, and of modules below the working folder, are
-    in the archive; other modules are imported where the task is unpacked. Tensors that two modules
-    share are shared there too. What was packed has the same bytes in each run. A module that is in
-    evaluation mode is in training mode where it is unpacked; one in training mode keeps the modes
-    of its submodules.
+    Classes and functions of the script or notebook, and of modules below the working folder or the
+    script's, are in the archive; others are imported where the task is unpacked. Tensors that two
+    modules share are shared there too. What was packed has the same bytes in each run. A module
+    that is in evaluation mode is in training mode where it is unpacked; one in training mode keeps
+    the modes of its submodules.
 
     Raises:
         InvalidArgument: a part of the task can't be pickled, or has no values yet, or a function

@@ -30,7 +30,7 @@ def pickled(value: Any, module: nn.Module, state: Mapping[int, str]) -> tuple[by
     """The pickle of `value` without its tensors, and those that are not of its state.
 
     `state` has the names of the tensors of the module's state, by their id. Classes and functions
-    of scripts, notebooks and the working folder are part of the pickle.
+    of scripts, notebooks, the working folder and the script's are part of the pickle.
 
     Raises:
         InvalidArgument: a function refers to the module by a variable, so that it would not see
@@ -39,7 +39,7 @@ def pickled(value: Any, module: nn.Module, state: Mapping[int, str]) -> tuple[by
     """
     file = BytesIO()
     pickler = _Pickler(file, state, {id(each): name for name, each in module.named_modules()})
-    with _working_folder_by_value(Path.cwd()):
+    with _user_folders_by_value():
         pickler.dump(value)
     return file.getvalue(), list(pickler.constants.values())
 
@@ -126,19 +126,25 @@ def _forget_place(names: dict[str, Any]) -> None:
 
 
 def _short(file: str) -> str:
-    """A path from the working folder on; of a file elsewhere, its name."""
+    """A path from the user's folder on; of a file elsewhere, its name."""
     path = Path(file)
-    folder = Path.cwd()
-    if path.is_absolute():
-        return str(path.relative_to(folder) if path.is_relative_to(folder) else path.name)
-    return file
+    if not path.is_absolute():
+        return file
+    inside = [path.relative_to(folder) for folder in _folders() if path.is_relative_to(folder)]
+    return str(inside[0] if inside else path.name)
+
+
+def _folders() -> list[Path]:
+    """The working folder, and that of the script that runs, whose modules it imports by name."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return [Path.cwd(), *([Path(script).resolve().parent] if isinstance(script, str) else [])]
 
 
 @contextmanager
-def _working_folder_by_value(folder: Path) -> Iterator[None]:
-    """In the block, what is defined in modules below `folder` is pickled by value."""
+def _user_folders_by_value() -> Iterator[None]:
+    """In the block, what is defined in modules of the user's folders is pickled by value."""
     known = set(cloudpickle.list_registry_pickle_by_value())
-    own = [each for each in _modules_below(folder) if each.__name__ not in known]
+    own = [each for each in _modules_below(_folders()) if each.__name__ not in known]
     for module in own:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -148,7 +154,7 @@ def _working_folder_by_value(folder: Path) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _modules_below(folder: Path) -> list[ModuleType]:
+def _modules_below(folders: list[Path]) -> list[ModuleType]:
     paths = sysconfig.get_paths()
     installed = [Path(paths[name]) for name in ("stdlib", "purelib", "platlib")]
     installed += [Path(torch.__file__).parents[1], Path(cloudpickle.__file__).parents[1]]
@@ -158,6 +164,7 @@ def _modules_below(folder: Path) -> list[ModuleType]:
         if name == "__main__" or not isinstance(file, str) or name.partition(".")[0] in _OWN:
             continue
         path = Path(file).resolve()
-        if path.is_relative_to(folder) and not any(map(path.is_relative_to, installed)):
+        inside = any(map(path.is_relative_to, folders))
+        if inside and not any(map(path.is_relative_to, installed)):
             found.append(module)
     return found

@@ -137,6 +137,11 @@ class Operations(TorchDispatchMode):  # type: ignore[misc]
         super().__init__()
         self.run, self.modules, self.data = run, modules, data
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Answer torch: if it is true, the first operation imports the compiler, for seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch in place of the operation `func`."""
         given = kwargs or {}

@@ -1,0 +1,1 @@
+"""A package with a module, as it might be installed on the nodes of a cluster."""
