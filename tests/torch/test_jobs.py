@@ -197,3 +197,12 @@ def test_a_regression_has_the_figures_of_a_network_of_layers(
         assert one.validation_r2 == pytest.approx(other.validation_r2, rel=1e-9)
         assert one.validation_rmse == pytest.approx(other.validation_rmse, rel=1e-9)
         assert one.validation_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "expected"),
+    [(8, 8), (32, 16), (100, 25), (512, 128), (4096, 128), ("full", 128)],
+)
+def test_a_module_has_several_microbatches_by_default(batch_size: Any, expected: int) -> None:
+    assert spec(batch_size=batch_size, microbatch_size=None).microbatch == expected
+    assert spec(batch_size=batch_size, microbatch_size=5).microbatch == 5

@@ -1,5 +1,6 @@
 """The spec of a training job."""
 
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -42,6 +43,9 @@ def _class_text(value: Any) -> Any:
 
 ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_class_text)]
 """The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
+
+LEAST_OF_MODULES = 16
+"""Least default of B for a PyTorch module."""
 
 DEFAULT_MICROBATCH = 128
 """Default of B: matrix products of this size run at full speed."""
@@ -119,7 +123,8 @@ class JobSpec(Wire):
         default=None,
         ge=1,
         le=2**20,
-        description="B, examples that a worker computes at a time; default min(N, 128)",
+        description="B, examples that a worker computes at a time; default min(N, 128), "
+        "of a PyTorch module N/4, from 16 to 128, so that several threads have work",
     )
     epochs: Integer | None = Field(default=None, ge=1, le=10**7)
     steps: Integer | None = Field(default=None, ge=1, le=10**9)
@@ -331,4 +336,8 @@ class JobSpec(Wire):
     def microbatch(self) -> int:
         """B: the microbatch size, from the spec alone."""
         wanted = self.microbatch_size or DEFAULT_MICROBATCH
-        return wanted if self.batch_size == "full" else min(self.batch_size, wanted)
+        if self.batch_size == "full":
+            return wanted
+        if self.microbatch_size is None and self.model.torch is not None:
+            wanted = min(wanted, max(LEAST_OF_MODULES, ceil(self.batch_size / 4)))
+        return min(self.batch_size, wanted)
