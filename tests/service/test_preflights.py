@@ -19,12 +19,18 @@ from batchgrad_service.preflights.process import PreflightProcess
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.validation.job_data import JobData
+from batchgrad_workers.system.processes import is_alive
 from batchgrad_workers.user_code.sources import CodeSource
 from tests.service.building import dataset, spec
 
 SLEEPS = "import sys, time; print('built', file=sys.stderr, flush=True); time.sleep(600)"
 DIES = "import sys, os; print('half\\nbuilt', file=sys.stderr, flush=True); os._exit(3)"
 KILLED = "import os; os.kill(os.getpid(), 9)"
+LEAVES_A_CHILD = (
+    "import os, sys, time; sys.stdin.readline(); child = os.fork() or time.sleep(600); "
+    'print(f\'{{"problem": {{"pointer": "/model/torch", "detail": "{child}"}}}}\')'
+)
+ENDS_SILENTLY = "import sys, os; print('half', file=sys.stderr, flush=True); os._exit(0)"
 ANSWERS = (
     "import sys; sys.stdin.readline(); "
     'print(\'{"problem": {"pointer": "/model/torch", "detail": "mixes"}}\')'
@@ -70,6 +76,34 @@ def test_the_end_of_its_output_is_told_if_it_dies() -> None:
         run(DIES)
     with pytest.raises(InvalidError, match=r"ended with signal 9 \(9 is often a lack of memory"):
         run(KILLED)
+
+
+@pytest.mark.parametrize("child_sleeps", [LEAVES_A_CHILD, LEAVES_A_CHILD + "; time.sleep(600)"])
+def test_processes_that_it_has_started_are_not_waited_for_and_end(child_sleeps: str) -> None:
+    started = time.monotonic()
+    if child_sleeps is LEAVES_A_CHILD:
+        problem = run(child_sleeps, 60.0).problem
+        assert problem
+        assert not is_alive(int(problem.detail))
+    else:
+        with pytest.raises(InvalidError, match=r"longer than 1 s"):
+            run(child_sleeps, 1.0)
+    assert time.monotonic() - started < 20
+
+
+def test_it_may_not_end_without_an_answer() -> None:
+    for program in (ENDS_SILENTLY, "print('x')"):
+        with pytest.raises(InvalidError, match="without an answer") as caught:
+            run(program)
+        assert caught.value.code == "preflight_failed"
+
+
+def test_code_that_reads_stdin_finds_it_empty() -> None:
+    program = (
+        "from batchgrad_workers.system.one_answer import read_request; read_request(); input()"
+    )
+    with pytest.raises(InvalidError, match="EOFError: EOF when reading a line"):
+        run(program)
 
 
 def test_it_ends_with_the_service() -> None:

@@ -23,6 +23,7 @@ from batchgrad_engine.messages import (
     EngineMessage,
     Start,
 )
+from batchgrad_service.child_environment import ENVIRONMENT
 from batchgrad_workers.system.processes import kill_group
 
 ENGINE_COMMAND = (sys.executable, "-m", "batchgrad_engine.main")
@@ -34,13 +35,6 @@ POLL_SECONDS = 0.1
 LOG_BYTES = 2**20
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 20
-ENVIRONMENT = {
-    # One microbatch is one computation on one BLAS thread: the same bits everywhere.
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONFAULTHANDLER": "1",  # a crash in native code leaves a traceback in the log
-}
 
 
 log = logging.getLogger(__name__)

@@ -1,14 +1,11 @@
 """Run replays of steps: each in a process of its own, a few at once, within a time limit."""
 
-import os
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from batchgrad_engine.replay import Replayed, Request
-from batchgrad_service.jobs.engine_process import ENVIRONMENT
+from batchgrad_service.one_answer import OnShutdown, ask
 from batchgrad_service.problems import ConflictError, ProblemError, UnavailableError
 
 REPLAY_COMMAND = (sys.executable, "-m", "batchgrad_engine.replay")
@@ -24,7 +21,7 @@ class Replays:
     def __init__(
         self,
         seconds: float,
-        on_shutdown: Callable[[Callable[[], None]], AbstractContextManager[None]],
+        on_shutdown: OnShutdown,
         *,
         command: Sequence[str] = REPLAY_COMMAND,
         max_running: int = MAX_RUNNING,
@@ -55,52 +52,17 @@ class Replays:
             self._free.release()
 
     def _run(self, request: Request) -> Replayed:
-        with subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env=os.environ | ENVIRONMENT,
-        ) as process:
-            expired = threading.Event()
-
-            def expire() -> None:
-                expired.set()
-                process.kill()
-
-            timer = threading.Timer(self.seconds, expire)
-            timer.start()
-            try:
-                with self._on_shutdown(process.kill):
-                    answer = _exchange(process, request)
-                    process.wait()
-            finally:
-                timer.cancel()
-                process.kill()  # without effect if it has ended
-        if expired.is_set():
+        answer = ask(self._command, request.model_dump_json(), self.seconds, self._on_shutdown)
+        if answer.expired:
             raise ConflictError(
                 f"The replay of step {request.step} took longer than {self.seconds:g} s "
                 "(replay_timeout_seconds) and was ended: choose a step soon after a checkpoint.",
                 code="replay_too_long",
             )
-        if process.returncode:
+        if answer.code:
             raise ProblemError(
-                f"The replay of step {request.step} failed (exit code {process.returncode}); the "
+                f"The replay of step {request.step} failed (exit code {answer.code}); the "
                 "service's log says why.",
                 code="replay_failed",
             )
-        return Replayed.model_validate_json(answer)
-
-
-def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes:
-    """Send the request and read the result; closing stdin would end the replay."""
-    if process.stdin is None or process.stdout is None:
-        raise TypeError("A replay needs pipes for stdin and stdout.")
-    line = memoryview(request.model_dump_json().encode() + b"\n")
-    try:
-        while line:
-            line = line[process.stdin.write(line) :]
-    except BrokenPipeError:
-        return b""
-    return process.stdout.read()
+        return Replayed.model_validate_json(answer.content)

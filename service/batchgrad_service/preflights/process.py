@@ -1,16 +1,15 @@
 """Preflights: each in a process of its own, within a time limit; the service imports no PyTorch."""
 
 import os
-import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import IO
 
+from pydantic import ValidationError
+
 from batchgrad_engine.preflight.messages import Preflighted, Request
-from batchgrad_service.jobs.engine_process import ENVIRONMENT
+from batchgrad_service.one_answer import OnShutdown, ask
 from batchgrad_service.problems import InvalidError
 
 PREFLIGHT_COMMAND = (sys.executable, "-m", "batchgrad_engine.preflight")
@@ -28,7 +27,7 @@ class PreflightProcess:
     def __init__(
         self,
         seconds: float,
-        on_shutdown: Callable[[Callable[[], None]], AbstractContextManager[None]],
+        on_shutdown: OnShutdown,
         *,
         command: Sequence[str] = PREFLIGHT_COMMAND,
     ) -> None:
@@ -42,55 +41,41 @@ class PreflightProcess:
         Raises:
             InvalidError: it took too long, or died of the task's code.
         """
-        with tempfile.TemporaryFile() as log, self._started(log) as process:
-            expired = threading.Event()
-
-            def expire() -> None:
-                expired.set()
-                process.kill()
-
-            timer = threading.Timer(self.seconds, expire)
-            timer.start()
-            try:
-                with self._on_shutdown(process.kill):
-                    answer = _exchange(process, request)
-                    process.wait()
-            finally:
-                timer.cancel()
-                process.kill()  # without effect if it has ended
-            if expired.is_set():
+        function = request.spec.model.torch
+        with tempfile.TemporaryFile() as log:
+            answer = ask(
+                self._command, request.model_dump_json(), self.seconds, self._on_shutdown, log=log
+            )
+            if answer.expired:
                 raise InvalidError.field(
                     POINTER,
-                    f"The check of {request.spec.model.torch} took longer than {self.seconds:g} s "
+                    f"The check of {function} took longer than {self.seconds:g} s "
                     "(preflight_timeout_seconds) and was ended: build a smaller module, or move "
                     f"what takes long into the dataset.{_tail(log)}",
                     code="preflight_too_long",
                 )
-            if process.returncode:
+            if answer.code:
                 raise InvalidError.field(
                     POINTER,
-                    f"The check of {request.spec.model.torch} ended with {_end(process)}."
-                    f"{_tail(log)}",
+                    f"The check of {function} ended with {_end(answer.code)}.{_tail(log)}",
                     code="preflight_failed",
                 )
-            return Preflighted.model_validate_json(answer)
-
-    def _started(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            bufsize=0,
-            start_new_session=True,
-            env=os.environ | ENVIRONMENT,
-        )
+            try:
+                return Preflighted.model_validate_json(answer.content)
+            except ValidationError as error:
+                raise InvalidError.field(
+                    POINTER,
+                    f"The check of {function} ended without an answer, or with another one than "
+                    "ours: its code must not end the process, nor write to descriptors that it did"
+                    f" not open.{_tail(log)}",
+                    code="preflight_failed",
+                ) from error
 
 
-def _end(process: subprocess.Popen[bytes]) -> str:
-    if process.returncode < 0:
-        return f"signal {-process.returncode} (9 is often a lack of memory)"
-    return f"exit code {process.returncode}"
+def _end(code: int) -> str:
+    if code < 0:
+        return f"signal {-code} (9 is often a lack of memory)"
+    return f"exit code {code}"
 
 
 def _tail(log: IO[bytes]) -> str:
@@ -99,16 +84,3 @@ def _tail(log: IO[bytes]) -> str:
     log.seek(max(0, size - TAIL_BYTES))
     lines = log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
     return "\n".join([" The end of its output:", *lines]) if lines else ""
-
-
-def _exchange(process: subprocess.Popen[bytes], request: Request) -> bytes:
-    """Send the request and read the answer; closing stdin would end the process."""
-    if process.stdin is None or process.stdout is None:
-        raise TypeError("A preflight needs pipes for stdin and stdout.")
-    line = memoryview(request.model_dump_json().encode() + b"\n")
-    try:
-        while line:
-            line = line[process.stdin.write(line) :]
-    except BrokenPipeError:
-        return b""
-    return process.stdout.read()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from batchgrad_service.jobs.engine_process import ENVIRONMENT
+from batchgrad_service.child_environment import ENVIRONMENT
 from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.processes import end_session, kill_group
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 from typing import BinaryIO
 
 
@@ -17,15 +18,21 @@ def keep_stdout() -> BinaryIO:
 
 
 def read_request() -> bytes:
-    """The request's line. When stdin ends after it, nobody waits for the answer: exit."""
+    """The request's line. When stdin ends after it, nobody waits for the answer: exit.
+
+    Whatever else reads stdin from now on finds it empty.
+    """
     line = b""
     while not line.endswith(b"\n"):
         line += os.read(0, 65536) or b"\n"
-    threading.Thread(target=_exit_with_stdin, name="stdin", daemon=True).start()
+    stdin = os.dup(0)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    threading.Thread(target=_exit_at_end, args=(stdin,), name="stdin", daemon=True).start()
     return line
 
 
-def _exit_with_stdin() -> None:
-    while os.read(0, 4096):  # the bare descriptor: sys.stdin's lock would block the exit
+def _exit_at_end(stdin: int) -> None:
+    while os.read(stdin, 4096):  # the bare descriptor: sys.stdin's lock would block the exit
         pass
     os._exit(1)
