@@ -23,8 +23,7 @@ from tests.torch.zoo.mixing import MIXING
 
 UNSEEN = {
     "branches_by_row",  # no number of examples makes the calls of another
-    "packed_sequences",
-    "penalty_on_slopes",
+    *("packed_sequences", "penalty_on_slopes"),
 }
 NO_FORMULAS = "no parameter has uses with formulas"
 COVERED_LEAST = 110
