@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.engine.conftest import dataset
 from tests.torch.__main__ import COLLECTED
+
+__all__ = ["dataset"]
 
 named = any("tests/torch" in argument for argument in sys.argv)
 if os.environ.get(COLLECTED) is None and not named:
@@ -17,18 +20,6 @@ else:
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    random = np.random.default_rng(3)
-    directory = tmp_path / "dataset"
-    directory.mkdir()
-    inputs = random.normal(size=(101, 6)).astype(np.float32)
-    np.save(directory / "inputs.npy", inputs)
-    np.save(directory / "targets.npy", (inputs @ random.normal(size=(6, 3))).argmax(axis=1))
-    np.save(directory / "weights.npy", random.uniform(0.5, 2, 101))
-    return directory
 
 
 @pytest.fixture

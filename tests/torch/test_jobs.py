@@ -40,6 +40,12 @@ def spec(**changes: Any) -> JobSpec:
     )
 
 
+def arrays(dataset: Path) -> list[torch.Tensor]:
+    """Inputs, targets and weights."""
+    names = ("inputs", "targets", "weights")
+    return [torch.from_numpy(np.load(dataset / f"{name}.npy")) for name in names]
+
+
 def digest(messages: Sequence[Any]) -> str:
     last = finished(messages)  # type: ignore[arg-type]
     assert last.outcome == "succeeded", last
@@ -56,10 +62,7 @@ def test_a_step_is_that_of_plain_pytorch(dataset: Path, tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     module = residual({"width": 7}).module.double()
-    inputs, targets, weights = (
-        torch.from_numpy(np.load(dataset / f"{name}.npy"))
-        for name in ("inputs", "targets", "weights")
-    )
+    inputs, targets, weights = arrays(dataset)
     losses = torch.nn.functional.cross_entropy(module(inputs.double()), targets, reduction="none")
     loss = (weights * losses).sum() / weights.sum()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)

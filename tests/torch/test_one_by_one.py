@@ -10,6 +10,7 @@ from torch.nn import functional
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.torch import one_by_one
 from batchgrad_workers.torch.replica import Batch, Replica
+from tests.torch.small_batches import labelled
 
 
 def cross_entropy(outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -29,11 +30,7 @@ def replica() -> Replica:
 
 @pytest.fixture
 def batch() -> Batch:
-    random = torch.Generator().manual_seed(2)
-    inputs = torch.randn(6, 5, dtype=torch.float64, generator=random)
-    targets = torch.randint(0, 3, (6,), generator=random)
-    weights = torch.rand(6, dtype=torch.float64, generator=random)
-    return Batch({"inputs": inputs, "targets": targets}, weights)
+    return labelled()
 
 
 def test_the_sum_is_the_gradient_of_the_weighted_losses(replica: Replica, batch: Batch) -> None:

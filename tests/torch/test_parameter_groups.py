@@ -10,7 +10,7 @@ import torch
 from batchgrad_engine.checkpoints.job_directory import newest
 from tests.engine.attempts import attempt, finished
 from tests.torch.small_modules import residual
-from tests.torch.test_jobs import HERE, spec
+from tests.torch.test_jobs import HERE, arrays, spec
 
 STEPS = 5
 RULES: list[tuple[dict[str, Any], Any]] = [
@@ -37,10 +37,7 @@ def test_groups_are_torch_s(dataset: Path, tmp_path: Path, rule: dict[str, Any],
 
     torch.manual_seed(0)
     module = residual({"width": 7}).module.double()
-    inputs, targets, weights = (
-        torch.from_numpy(np.load(dataset / f"{name}.npy"))
-        for name in ("inputs", "targets", "weights")
-    )
+    inputs, targets, weights = arrays(dataset)
     named = dict(module.named_parameters())
     made = make(
         [

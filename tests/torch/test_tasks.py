@@ -11,30 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchgrad.errors import InvalidArgument
-from batchgrad.torch import Task, classification, regression, task
-
-N, WIDTH, CLASSES = 5, 4, 3
+from batchgrad.torch import classification, regression, task
+from tests.torch.small_batches import CLASSES, WIDTH, N, arrays, linear, losses
 
 
 @pytest.fixture
 def module() -> nn.Module:
-    torch.manual_seed(3)
-    return nn.Linear(WIDTH, CLASSES).double()
+    return linear()
 
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    random = torch.Generator().manual_seed(4)
-    return {
-        "inputs": torch.randn(N, WIDTH, generator=random),  # float32: they go to the module's dtype
-        "targets": torch.randint(0, CLASSES, (N,), generator=random),
-        "values": torch.randn(N, CLASSES, generator=random, dtype=torch.float64) * 2,
-        "shares": torch.rand(N, CLASSES, generator=random, dtype=torch.float64),
-    }
-
-
-def losses(made: Task, batch: dict[str, Tensor]) -> Tensor:
-    return made.losses(made.outputs(made.module, batch), batch)
+    return arrays()
 
 
 def each(

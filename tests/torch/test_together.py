@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
 from batchgrad_workers.torch.tapping.calls import OtherCalls, Trace
+from tests.torch.small_batches import labelled
 from tests.torch.test_one_by_one import cross_entropy, replica_of
 from tests.torch.zoo.case import CASES, Case
 from tests.torch.zoo.everything import ALL
@@ -90,11 +91,7 @@ def fickle() -> Replica:
 
 @pytest.fixture
 def batch() -> Batch:
-    random = torch.Generator().manual_seed(2)
-    inputs = torch.randn(6, 5, dtype=torch.float64, generator=random)
-    targets = torch.randint(0, 3, (6,), generator=random)
-    weights = torch.rand(6, dtype=torch.float64, generator=random)
-    return Batch({"inputs": inputs, "targets": targets}, weights)
+    return labelled()
 
 
 @pytest.mark.parametrize("at_first", [True, False])
