@@ -1,6 +1,6 @@
 """The protocol of a model that a job trains: a network of layers, or a PyTorch module."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +64,10 @@ class Trainable(Protocol):
         """g_n of every example by parameter name, (n, *shape). N x P numbers: for few examples."""
 
 
+Run = Callable[[range, Callable[[int], None]], None]
+"""Calls a function once for each number, as `ThreadPool.run` does."""
+
+
 class MeansTrainable(Trainable, Protocol):
     """A model that forms the gradients of shortcuts itself, from the means of a minibatch.
 
@@ -86,9 +90,11 @@ class MeansTrainable(Trainable, Protocol):
         means: Array,
         weight: float,
         names: Sequence[ShortcutName],
+        run: Run,
     ) -> dict[ShortcutName, tuple[Array, Array]]:
         """F (P,) and s (P,) of each shortcut at θ (P,), from the sums `means` and Σ w_n.
 
         F takes each call's exact mean input and exact mean error, s the shortcut's errors. `row` is
-        a batch of any one example, for what has no mean.
+        a batch of any one example, for what has no mean. `run` calls a function of several
+        numbers, perhaps on threads.
         """

@@ -42,15 +42,24 @@ class NetworkShortcuts(ShortcutEvaluator):
 class FormedShortcuts(ShortcutEvaluator):
     """Shortcuts of one step after the other, as gradients that the model forms."""
 
-    def __init__(self, model: MeansTrainable, measured: Sequence[ShortcutName], row: Any) -> None:
+    def __init__(
+        self, model: MeansTrainable, measured: Sequence[ShortcutName], pool: ThreadPool, row: Any
+    ) -> None:
         """`row` is a batch of any one example."""
         self._model = model
         self._row = row
+        self._pool = pool
         super().__init__(measured, model.means_size)
 
     def _pass(self, parameters: Array, means: Array, weight: float, name: ShortcutName) -> Array:
-        formed = self._model.shortcut_gradients(parameters, self._row, means, weight, [name])
-        return formed[name][1]
+        return self._formed(parameters, means, weight, [name])[name][1]
+
+    def _formed(
+        self, parameters: Array, means: Array, weight: float, names: Sequence[ShortcutName]
+    ) -> dict[ShortcutName, tuple[Array, Array]]:
+        return self._model.shortcut_gradients(
+            parameters, self._row, means, weight, names, self._pool.run
+        )
 
     def _compare_passes(
         self, gradients: Array, parameters: Array, means: Array, weights: Floats
@@ -58,14 +67,15 @@ class FormedShortcuts(ShortcutEvaluator):
         names = [name for name in self._measured if name in PLACES]
         found: dict[ShortcutName, list[Comparison]] = {name: [] for name in names}
         for s in range(len(gradients)):
-            formed = self._model.shortcut_gradients(
-                parameters[s], self._row, means[s], float(weights[s, 0]), names
-            )
-            for name in names:
-                frozen, shortcut = formed[name]
-                found[name].append(
+            formed = self._formed(parameters[s], means[s], float(weights[s, 0]), names)
+
+            def compare_one(number: int, s: int = s, formed: Any = formed) -> None:
+                frozen, shortcut = formed[names[number]]
+                found[names[number]].append(
                     compare_formed(self._model.layout, gradients[s], frozen, shortcut)
                 )
+
+            self._pool.run(range(len(names)), compare_one)
         return found
 
 
@@ -78,4 +88,4 @@ def shortcut_evaluator(
     """The evaluator for a kind of model; `row` is a batch of any one example."""
     if isinstance(model, TrainableNetwork):
         return NetworkShortcuts(model, measured, pool)
-    return FormedShortcuts(model, measured, row)
+    return FormedShortcuts(model, measured, pool, row)

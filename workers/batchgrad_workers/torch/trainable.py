@@ -22,9 +22,9 @@ from batchgrad_workers.torch.preflight import guard
 from batchgrad_workers.torch.preflight.report import Preflight
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Batch, Replica
-from batchgrad_workers.torch.shortcuts.gradients import gradients
+from batchgrad_workers.torch.shortcuts.gradients import of_mean_example, of_means
 from batchgrad_workers.torch.shortcuts.means import MeansLayout
-from batchgrad_workers.trainable import EvaluationSums
+from batchgrad_workers.trainable import EvaluationSums, Run
 from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
 
 VALUES = 4
@@ -165,15 +165,35 @@ class TrainableModule:
         means: Array,
         weight: float,
         names: Sequence[ShortcutName],
+        run: Run,
     ) -> dict[ShortcutName, tuple[Array, Array]]:
         trace = self._preflight.trace
         if trace is None:
             raise BadModule("Computed one by one, a module has no shortcuts of means.")
         self.load(parameters)
         averages = MeansLayout(trace).means(torch.tensor(means, device=self._first.device), weight)
-        with self._replica() as replica, replica.without_autocast():
-            found = gradients(replica, trace, averages, self._batch(row), names)
-        return {name: (self._flat(f), self._flat(s)) for name, (f, s) in found.items()}
+        frozen: list[Array] = []
+        found: dict[ShortcutName, Array] = {}
+
+        def form(number: int) -> None:
+            with self._replica() as replica, replica.without_autocast():
+                if number:
+                    own = of_mean_example(replica, trace, averages, self._batch(row))
+                    found["mean_example"] = self._flat(own)
+                    return
+                means, error = of_means(
+                    replica,
+                    trace,
+                    averages,
+                    self._batch(row),
+                    with_averaged_error="averaged_error" in names,
+                )
+                frozen.append(self._flat(means))
+                if error is not None:
+                    found["averaged_error"] = self._flat(error)
+
+        run(range(1 + ("mean_example" in names)), form)
+        return {name: (frozen[0], found[name]) for name in names}
 
     @contextmanager
     def _replica(self) -> Iterator[Replica]:

@@ -37,20 +37,32 @@ def gradients(
         OtherCalls: One example makes other calls than the trace has.
         ValueError: A name is not of a shortcut that passes means through the module.
     """
+    unknown = sorted(set(names) - {"averaged_error", "mean_example"})
+    if unknown:
+        raise ValueError(f"{unknown[0]} passes no means through a module.")
+    found: dict[ShortcutName, Gradient] = {}
+    frozen, own = of_means(
+        replica, trace, means, row, with_averaged_error="averaged_error" in names
+    )
+    if own is not None:
+        found["averaged_error"] = own
+    if "mean_example" in names:
+        found["mean_example"] = of_mean_example(replica, trace, means, row)
+    return {name: (frozen, found[name]) for name in names}
+
+
+def of_means(
+    replica: Replica, trace: Trace, means: Means, row: Batch, *, with_averaged_error: bool
+) -> tuple[Gradient, Gradient | None]:
+    """F, and s of averaged_error if it is wanted; as `gradients`."""
     outputs, taps = averaged(replica, trace, means, row, only_lookups=False)
     own = [pair for call, pair in zip(trace.calls, means.calls, strict=True) if call.parameters]
     exact = [error for _, error in own]
     frozen = _collected(replica, taps, exact)
-    found: dict[ShortcutName, tuple[Gradient, Gradient]] = {}
-    for name in names:
-        if name == "averaged_error":
-            errors = _passed_back(outputs, _mean_error(outputs, taps, exact, means), taps)
-            found[name] = frozen, _collected(replica, taps, errors)
-        elif name == "mean_example":
-            found[name] = frozen, _of_mean_example(replica, trace, means, row)
-        else:
-            raise ValueError(f"{name} passes no means through a module.")
-    return found
+    if not with_averaged_error:
+        return frozen, None
+    errors = _passed_back(outputs, _mean_error(outputs, taps, exact, means), taps)
+    return frozen, _collected(replica, taps, errors)
 
 
 def _mean_error(outputs: Tensor, taps: list[Tap], exact: Errors, means: Means) -> Tensor | None:
@@ -71,7 +83,8 @@ def ends_in(outputs: Tensor, tap: Tap) -> bool:
     return edge.node is tap.edge.node and edge.output_nr == tap.edge.output_nr
 
 
-def _of_mean_example(replica: Replica, trace: Trace, means: Means, row: Batch) -> Gradient:
+def of_mean_example(replica: Replica, trace: Trace, means: Means, row: Batch) -> Gradient:
+    """The gradient s of mean_example; as `gradients`."""
     mean_losses = replica.task.mean_losses
     if mean_losses is None:
         raise ValueError("The task has no mean_losses, which mean_example needs.")
