@@ -85,11 +85,13 @@ format: $(READY)  ## Format the code and fix lint
 
 peers: $(PEERS_READY)  ## Install the libraries to compare with into .venv-peers
 
-bench: $(READY) $(PEERS_READY)  ## Run all benchmarks and write benchmarks/RESULTS.md
+bench: $(MODULES_READY) $(PEERS_READY)  ## Run all benchmarks; write benchmarks/RESULTS.md, TORCH.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.modules
 
-bench-quick: $(READY) $(PEERS_READY)  ## Run a few benchmarks in under three minutes; print a table
+bench-quick: $(MODULES_READY) $(PEERS_READY)  ## A few benchmarks in under five minutes; print tables
 	$(BIN)/python -m benchmarks --quick
+	$(BIN)/python -m benchmarks.modules --quick
 
 bench-scale: $(READY)  ## Measure steps on three hosts and update docs/explanation/scale.md; needs root, eight minutes
 	$(BIN)/python -m benchmarks.scale --measure

@@ -48,12 +48,18 @@ class Bursts:
         return steps, took
 
 
-def serve(run: Callable[[float], tuple[int, float]], versions: dict[str, str]) -> None:
-    """Warm up, then answer requests until stdin ends; other output goes to stderr."""
+def serve(
+    run: Callable[[float], tuple[int, float]], versions: dict[str, str], base_bytes: int = 0
+) -> None:
+    """Warm up, then answer requests until stdin ends; other output goes to stderr.
+
+    `base_bytes` is the memory that the process holds before; its peak is told without it.
+    """
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answers:
         os.dup2(2, 1)
         run(WARM_SECONDS)
-        print(json.dumps({"ready": True, "versions": versions}), file=answers)
+        ready = {"ready": True, "versions": versions, "base_bytes": base_bytes}
+        print(json.dumps(ready), file=answers)
         for line in sys.stdin:
             steps, seconds = run(float(json.loads(line)["seconds"]))
             print(json.dumps({"steps": steps, "seconds": seconds}), file=answers)

@@ -12,7 +12,7 @@ EVERYWHERE = ("tiny", "medium", "wide", "convnet")
 
 @dataclass(frozen=True)
 class Program:
-    """A module of `benchmarks.programs` that runs as a process and does bursts (see `bursts`)."""
+    """A module of `package` that runs as a process and does bursts (see `bursts`)."""
 
     name: str
     title: str
@@ -21,6 +21,8 @@ class Program:
     method: str | None = None
     venv: Venv = "peers"
     workloads: tuple[str, ...] = EVERYWHERE
+    package: str = "benchmarks.programs"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.contestants import INLINE, Ours
+from benchmarks.contestants import INLINE, Ours, spec
 from benchmarks.results import GrowthPoint
 from benchmarks.rounds import Ready, take_turns
 from benchmarks.service import Jobs, Service
@@ -62,7 +62,12 @@ def measure(service: Service, seconds: float, tell: Callable[[str], None]) -> li
     for variable in dict.fromkeys(point.variable for point in every):
         series = {point.name: point for point in every if point.variable == variable}
         ready: dict[str, Ready] = {
-            name: Jobs(point.ours, point.workload, service) for name, point in series.items()
+            name: Jobs(
+                point.ours,
+                spec(point.ours, point.workload, service.dataset(point.workload)),
+                service,
+            )
+            for name, point in series.items()
         }
         for name, bursts in take_turns(ready, ROUNDS, seconds, tell).items():
             point = series[name]

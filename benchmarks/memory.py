@@ -37,6 +37,18 @@ def peak_bytes_below(pid: int, wanted: Callable[[str], bool] = lambda _: True) -
     return sum(peak_bytes(each) for each in descendants(pid) if wanted(_command(each)))
 
 
+def start_peak(own: Path = PROC / "self") -> int:
+    """Resident memory of this process, from which its peak is counted anew; 0: it cannot be."""
+    try:
+        (own / "clear_refs").write_text("5")
+    except OSError:
+        return 0
+    for line in (own / "status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def _parent(entry: Path) -> int | None:
     try:
         return int((entry / "stat").read_text().rpartition(")")[2].split()[1])

@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.contestants import Program, Venv
 from benchmarks.memory import peak_bytes_below
 from benchmarks.results import Burst
-from benchmarks.workloads import Workload
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -43,30 +42,34 @@ class Running:
 
     placement = ""
 
-    def __init__(self, program: Program, workload: Workload) -> None:
+    def __init__(self, program: Program, workload: str) -> None:
         self._name = program.name
+        self._base_bytes = 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         threads = str(program.threads)
         self._process = subprocess.Popen(
             [
                 interpreter(program.venv),
                 "-m",
-                f"benchmarks.programs.{program.module}",
-                workload.name,
+                f"{program.package}.{program.module}",
+                workload,
                 *program.arguments,
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+            | dict(program.environment),
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def prepare(self) -> dict[str, str]:
         """Wait until the program is ready; return the versions of its libraries."""
-        found: dict[str, str] = self._answer(START_SECONDS)["versions"]
+        answer = self._answer(START_SECONDS)
+        self._base_bytes = answer["base_bytes"]
+        found: dict[str, str] = answer["versions"]
         return found
 
     def burst(self, seconds: float) -> Burst:
@@ -80,8 +83,8 @@ class Running:
         return Burst(answer["steps"], answer["seconds"])
 
     def peak_bytes(self) -> int:
-        """Peak memory of the process and its children."""
-        return peak_bytes_below(self._process.pid)
+        """Peak memory of the process and its children, over what it held before, if it told."""
+        return peak_bytes_below(self._process.pid) - self._base_bytes
 
     def close(self) -> None:
         """Close the program's stdin, which ends it; kill it if it is still running 10 s later."""

@@ -22,9 +22,9 @@ def write(results: Results, reasons: Mapping[str, str]) -> str:
     parts = [
         "# Results",
         "Written by `make bench`; [README.md](README.md) explains how to read it.",
-        _setting(results),
+        described(results),
         "## Targets",
-        _targets(outcomes(results), reasons),
+        outcome_table(outcomes(results), reasons),
         "## Where a peer wins",
         _peers_that_win(results),
     ]
@@ -39,7 +39,8 @@ def write(results: Results, reasons: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _setting(results: Results) -> str:
+def described(results: Results) -> str:
+    """When, on what machine, with which versions and how the results were measured."""
     machine: dict[str, Any] = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
     ran_on = (
@@ -59,7 +60,8 @@ def _setting(results: Results) -> str:
     return "\n\n".join(lines)
 
 
-def _targets(found: list[Outcome], reasons: Mapping[str, str]) -> str:
+def outcome_table(found: list[Outcome], reasons: Mapping[str, str]) -> str:
+    """How many targets are met, and a table of them."""
     rows = []
     for outcome in found:
         target = outcome.target

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from benchmarks.contestants import Contestant, Ours
+from benchmarks.contestants import Contestant, Ours, spec
 from benchmarks.peers import Running
 from benchmarks.results import Burst, Comparison, Measured
 from benchmarks.service import Jobs, Service
@@ -46,7 +46,9 @@ def compare(
         for each in contestants:
             tell(f"{workload.name}: preparing {each.name}")
             made: Ready = (
-                Jobs(each, workload, service) if isinstance(each, Ours) else Running(each, workload)
+                Jobs(each, spec(each, workload, service.dataset(workload)), service)
+                if isinstance(each, Ours)
+                else Running(each, workload.name)
             )
             stack.callback(made.close)
             ready[each.name] = made

@@ -8,15 +8,16 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from batchgrad import Client
 from batchgrad.contract import TERMINAL, Job, StepRow
 from batchgrad.user_machine.private_service import private_service
-from benchmarks.contestants import Ours, spec
+from benchmarks.contestants import Ours
 from benchmarks.memory import peak_bytes, peak_bytes_below
 from benchmarks.peers import ContestantFailed
 from benchmarks.results import Burst
@@ -39,8 +40,14 @@ class Service:
     def dataset(self, workload: Workload) -> str:
         """Upload the workload's dataset if it is new; return its name."""
         name = "x".join(map(str, workload.input_shape))
+        return self.push(
+            name, lambda: dict(zip(("inputs", "targets"), data(workload), strict=True))
+        )
+
+    def push(self, name: str, arrays: Callable[[], Mapping[str, Any]]) -> str:
+        """Upload a dataset of `arrays` if it is new; return its name."""
         if name not in self._pushed:
-            self.client.put_arrays(name, *data(workload))
+            self.client.put_dataset(name, dict(arrays()))
             self._pushed.add(name)
         return name
 
@@ -68,10 +75,10 @@ def service() -> Iterator[Service]:
 class Jobs:
     """A contestant that runs the same job once for each burst."""
 
-    def __init__(self, ours: Ours, workload: Workload, service: Service) -> None:
+    def __init__(self, ours: Ours, spec: Mapping[str, Any], service: Service) -> None:
         self._ours = ours
         self._service = service
-        self._spec = spec(ours, workload, service.dataset(workload))
+        self._spec = dict(spec)
         self._peak = 0
         self.placement = ""
 

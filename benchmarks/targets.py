@@ -1,7 +1,7 @@
 """The project's speed targets, and whether a run meets them."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,10 +113,10 @@ TARGETS: tuple[Target, ...] = (
 )  # fmt: skip
 
 
-def outcomes(results: Results) -> list[Outcome]:
+def outcomes(results: Results, targets: Sequence[Target] = TARGETS) -> list[Outcome]:
     """Outcomes of the targets whose contestants were run."""
     found: list[Outcome] = []
-    for target in TARGETS:
+    for target in targets:
         comparison = results.find(target.workload, target.group)
         if comparison is None or not {target.name, *target.others} <= set(comparison.contestants):
             continue
@@ -125,14 +125,14 @@ def outcomes(results: Results) -> list[Outcome]:
     return found
 
 
-def reasons(path: Path = REASONS) -> Mapping[str, str]:
+def reasons(path: Path = REASONS, targets: Sequence[Target] = TARGETS) -> Mapping[str, str]:
     """Reasons why targets are missed, by the target's key; written by hand.
 
     Raises:
         ValueError: a key does not belong to any target.
     """
     found: dict[str, str] = tomllib.loads(path.read_text())
-    unknown = sorted(set(found) - {target.key for target in TARGETS})
+    unknown = sorted(set(found) - {target.key for target in targets})
     if unknown:
         raise ValueError(f"{path.name} explains {', '.join(unknown)}: no target has that key.")
     return found

@@ -1,7 +1,7 @@
 """Four networks to train, and fixed random data for each. Imports numpy only."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -69,10 +69,17 @@ def data(
     return inputs, random.integers(0, CLASSES, examples)
 
 
+class Sized(Protocol):
+    """What has a minibatch size N."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+
 class Minibatches:
     """Example ids of successive minibatches; a new permutation each epoch."""
 
-    def __init__(self, workload: Workload, examples: int = EXAMPLES) -> None:
+    def __init__(self, workload: Sized, examples: int = EXAMPLES) -> None:
         self._size, self._examples = workload.batch_size, examples
         self._random = np.random.default_rng(1)
         self._order = self._random.permutation(examples)

@@ -24,35 +24,45 @@ from benchmarks.workloads import LEARNING_RATE, MOMENTUM, Minibatches, Workload
 RANKS = 2
 
 
+Join = Callable[[int], Callable[[], None]]
+"""Joins the process group as a rank, and returns a function that does one step on its rows."""
+
+
 def main() -> None:
     """Run rank 0, or another rank if the environment sets one."""
     workload, threads, _ = parse()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    run("benchmarks.programs.torch_ddp", lambda rank: _join(workload, rank))
+
+
+def run(program: str, join: Join) -> None:
+    """Run rank 0, or another rank if the environment sets one, of a program by its module."""
     if "RANK" in os.environ:
-        step = _join(workload, int(os.environ["RANK"]))
+        step = join(int(os.environ["RANK"]))
         for line in sys.stdin:
             for _ in range(int(line)):
                 step()
     else:
-        _lead(workload)
+        _lead(program, join)
     distributed.destroy_process_group()
 
 
-def _lead(workload: Workload) -> None:
+def _lead(program: str, join: Join) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(RANKS)}
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.programs.torch_ddp", *sys.argv[1:]],
+        [sys.executable, "-m", program, *sys.argv[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "RANK": "1"},
         text=True,
         bufsize=1,
     ) as follower:
-        step = _join(workload, 0)
+        os.environ["RANK"] = "0"
+        step = join(0)
         pipe = follower.stdin
         assert pipe is not None  # noqa: S101  (`stdin=PIPE` above)
 
@@ -81,8 +91,7 @@ def burst(together: Callable[[int], float], seconds: float) -> tuple[int, float]
 
 
 def _join(workload: Workload, rank: int) -> Callable[[], None]:
-    """Join the process group; return a function that does one step on this rank's rows."""
-    os.environ["RANK"] = str(rank)
+    """Join as a rank; return a function that does one step on its rows."""
     distributed.init_process_group("gloo")
     model: Any = DistributedDataParallel(module(workload))
     inputs, targets = tensors(workload)

@@ -153,7 +153,7 @@ def test_peaks_are_read_from_proc(tmp_path: Path) -> None:
 
 def test_a_program_answers_requests_and_ends_when_its_stdin_closes() -> None:
     gemms = Program("gemm", "bare GEMMs", "numpy_gemms", method="blas", venv="own")
-    running = Running(gemms, WORKLOADS["tiny"])
+    running = Running(gemms, "tiny")
     try:
         assert running.prepare() == {"numpy": np.__version__}
         burst = running.burst(0.01)
@@ -166,7 +166,7 @@ def test_a_program_answers_requests_and_ends_when_its_stdin_closes() -> None:
 
 def test_a_failure_quotes_the_stderr_of_the_program() -> None:
     unknown = Program("odd", "", "numpy_gemms", method="guess", venv="own")
-    running = Running(unknown, WORKLOADS["tiny"])
+    running = Running(unknown, "tiny")
     try:
         with pytest.raises(ContestantFailed, match=r"(?s)odd ended.*invalid choice: 'guess'"):
             running.prepare()

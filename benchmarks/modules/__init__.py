@@ -1,0 +1,1 @@
+"""PyTorch modules, on batchgrad and on its peers."""

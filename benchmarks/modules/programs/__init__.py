@@ -1,0 +1,1 @@
+"""Contestants that compute gradients of PyTorch modules: one process each."""
