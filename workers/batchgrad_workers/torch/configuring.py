@@ -42,7 +42,7 @@ def configured(
     """What workers need to know of the module of `spec`.
 
     `tensors` are given values by name, of parameters and buffers. `recorded` is what a checkpoint
-    keeps of an earlier config: then the module is not examined again.
+    keeps of an earlier config: the module is not examined again, unless its code has changed.
 
     Raises:
         BadModule: the module can't be built, or can't be trained on this dataset.
@@ -51,8 +51,15 @@ def configured(
     task = _task(spec, code)
     device = _device(spec.num_gpus)
     cast = getattr(torch, spec.model.autocast) if spec.model.autocast else None
-    replica = Replica(task, DTYPES[spec.precision], device, cast)
-    preflight = recorded["preflight"] if recorded else _examined(replica, task, dataset, spec)
+    try:
+        replica = Replica(task, DTYPES[spec.precision], device, cast)
+    except Refused as error:
+        raise BadModule(str(error)) from error
+    digest = source_digest(spec.model, code)
+    if recorded and recorded["source_digest"] == digest:
+        preflight = recorded["preflight"]
+    else:
+        preflight = _examined(replica, task, dataset, spec)
     return ModuleConfig(
         model=spec.model,
         code=code,
@@ -60,7 +67,7 @@ def configured(
         unavailable=_unavailable(Preflight.from_json(dict(preflight)), task),
         weighted=task.weights is not None,
         state=_fixed(replica, tensors),
-        source_digest=source_digest(spec.model, code),
+        source_digest=digest,
         build=torch_build_info(),
         device=device,
     )

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from batchgrad.torch.copies import lost
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Keys
 from batchgrad_workers.torch.dropout.drawing import drawing
+from batchgrad_workers.torch.refusal import Refused
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,12 @@ class Replica:
         """Copy the task's module to a device, with floating point numbers in `dtype`.
 
         With `autocast`, a forward pass computes in that type what torch.autocast does.
+
+        Raises:
+            Refused: The module can't be copied, or its copies would train otherwise.
         """
         self.task = task
-        self.module: nn.Module = deepcopy(task.module).to(device, dtype)
+        self.module: nn.Module = _copied(task.module).to(device, dtype)
         self.dtype, self.device, self.autocast = dtype, device, autocast
         self.axes: Sequence[int] | None = None  # of the examples in each dropout call
         self.trainable: dict[str, nn.Parameter] = {
@@ -134,3 +139,21 @@ class Replica:
     def _casting(self) -> torch.autocast:
         device = torch.device(self.device).type
         return torch.autocast(device, self.autocast, enabled=self.autocast is not None)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    lazy = [name for name, each in module.named_parameters() if nn.parameter.is_lazy(each)]
+    if lazy:
+        raise Refused(
+            f"Parameter {lazy[0]} has no shape yet: call the module once, on an example's inputs."
+        )
+    if words := lost(module):
+        raise Refused(words)
+    try:
+        return deepcopy(module)
+    except (RuntimeError, TypeError) as error:
+        raise Refused(
+            f"The module can't be copied, which each thread needs: {type(error).__name__}: "
+            f"{error!s:.300} Attributes must be plain values, or tensors without a graph "
+            "(torch.nn.utils.parametrizations.weight_norm in place of torch.nn.utils.weight_norm)."
+        ) from error

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from batchgrad.errors import InvalidArgument
+from batchgrad.torch.copies import lost
 from batchgrad.torch.packing.pickling import pickled
 from batchgrad.torch.tasks import Task
 
@@ -59,9 +60,11 @@ def pack(task: Task) -> Packed:
 
     Raises:
         InvalidArgument: a part of the task can't be pickled, or has no values yet, or a function
-            refers to the module by a variable.
+            refers to the module by a variable; or the module has what its copies would not have.
     """
     state = tensors_of(task.module)
+    if words := lost(task.module):
+        raise InvalidArgument(words)
     names = {id(tensor): name for name, tensor in state.items()}
     try:
         content, constants = pickled(task, task.module, names)

@@ -224,7 +224,7 @@ def squared(rows: Tensor) -> Tensor:
     float64: several times faster, and rounded no worse. Rows whose squares leave their range are
     computed in float64.
     """
-    rows = rows.flatten(1)
+    rows = rows.flatten(1) if rows.dim() > 1 else rows[:, None]
     count = rows.shape[1]
     if rows.dtype == torch.float64 or count < BLOCK:
         return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()

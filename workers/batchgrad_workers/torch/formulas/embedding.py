@@ -73,7 +73,9 @@ class Embedding(Kind):
         shares = table.new_ones(n) if weights is None else weights
         found = table.new_zeros(positions, len(table))
         places = torch.arange(positions, device=ids.device) * len(table) + ids.reshape(n, -1)
-        found.view(-1).index_add_(0, places.view(-1), shares[:, None].expand_as(places).reshape(-1))
+        found.view(-1).index_add_(
+            0, places.reshape(-1), shares[:, None].expand_as(places).reshape(-1)
+        )
         return found.view(*ids.shape[1:], len(table))
 
     def of_means(self) -> Kind:

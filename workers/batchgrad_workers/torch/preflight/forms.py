@@ -71,6 +71,29 @@ def check_losses(losses: Any, n: int) -> None:
         )
 
 
+def untrained(losses: Tensor, replica: Replica) -> str:
+    """Words for tensors that losses have gradients for and that are no parameters; or none."""
+    known = {id(parameter) for parameter in replica.module.parameters()}
+    shapes, seen, nodes = [], set[Any](), [losses.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor) and id(leaf) not in known:
+            shapes.append(str(list(leaf.shape)))
+        nodes += [each for each, _ in node.next_functions]
+    if not shapes:
+        return ""
+    return (
+        f"The losses have gradients for tensors of shape {', '.join(shapes[:5])} that are no "
+        "parameters of the module, so they are not trained: a list or dictionary of parameters "
+        "must be a ParameterList, ModuleList, ParameterDict or ModuleDict, and modules that only "
+        "the functions of a task use must be parts of its module."
+    )
+
+
 def check_finite(losses: Tensor) -> None:
     """Refuse losses of real examples that are not finite at the initial parameters.
 

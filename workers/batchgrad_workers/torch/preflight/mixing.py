@@ -160,6 +160,28 @@ class Checks:
             "or make the numbers an array of the dataset."
         )
 
+    def check_memory(self, unused: Replica) -> None:
+        """A copy that has not computed anything yet gives the same losses.
+
+        Raises:
+            Refused: it does not: the module keeps numbers of an earlier pass.
+        """
+        copied = unused.copy()
+        copied.axes = self.replica.axes
+        self.state.restore()
+        with torch.no_grad():
+            for name, parameter in copied.trainable.items():
+                parameter.copy_(self.replica.trainable[name])
+        last = taken(self.rows, [self.n - 1])
+        kept, found = (watch(each, last).losses.detach() for each in (self.replica, copied))
+        if not same(kept, found, self.close).all():
+            raise Refused(
+                "The module keeps numbers of an earlier forward pass: the loss of the last row is "
+                f"{kept.item():.9g}, and {found.item():.9g} in a copy that has computed nothing "
+                "before. Compute in each forward pass what depends on parameters or examples, or "
+                "make it an array of the dataset."
+            )
+
     def _gradients(self, batch: Batch, rows: range | list[int]) -> list[list[Tensor]]:
         parameters = list(self.replica.trainable.values())
         with drawing(batch.keys, self.replica.axes):  # it refuses to draw in a backward pass

@@ -6,7 +6,7 @@ import torch
 from batchgrad_workers.randomness import example_keys
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.dropout.drawing import Draw
-from batchgrad_workers.torch.preflight.forms import check_finite, check_parameters
+from batchgrad_workers.torch.preflight.forms import check_finite, check_parameters, untrained
 from batchgrad_workers.torch.preflight.memory import saved_bytes
 from batchgrad_workers.torch.preflight.mixing import CLOSE, Checks
 from batchgrad_workers.torch.preflight.report import Parameter, Preflight
@@ -71,6 +71,9 @@ def prepare(replica: Replica, rows: Batch) -> Preflight:
     changed = changed or checks.state.changed()
     if changed:
         raise Refused(changed)
+    checks.check_memory(replica)
+    if lonely := untrained(base.losses, own):
+        warnings.append(lonely)
     unused = checks.check_gradients()
     if unused:
         warnings.append(f"No loss of these rows depends on {', '.join(sorted(unused)[:5])}.")

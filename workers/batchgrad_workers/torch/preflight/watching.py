@@ -83,6 +83,8 @@ class Modules:
         """Follow each module in `module` while this lasts."""
         hooks = []
         for name, each in module.named_modules():
+            if isinstance(each, torch.jit.ScriptModule):
+                continue  # it takes no hooks
             hooks.append(each.register_forward_pre_hook(self._entering(name)))
             hooks.append(each.register_forward_hook(self._leaving(name), with_kwargs=True))
         try:

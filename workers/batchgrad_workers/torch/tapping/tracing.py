@@ -27,6 +27,9 @@ Sizes = list[tuple[str, list[torch.Size]]]
 PERTURBATION = 0.01
 """Of θ while it traces: errors that are 0 only at this θ would hide where the examples lie."""
 
+TELLING = 3
+"""Examples with errors: those of two may lie as in another layout by chance."""
+
 
 class Tracing(Tapping):
     """Decide how to treat each call, from the shapes at n and n + 1 examples."""
@@ -115,7 +118,9 @@ def calls_of(replica: Replica, batch: Batch) -> tuple[tuple[Call, ...], tuple[st
     with mode:
         losses = replica.losses(batch)
     edges = [tap.edge for tap, _ in mode.tapped.values()]
-    alone = [_errors(losses[i], edges) for i in (0, n - 1)]
+    ambiguous = any(len(_layouts(tap, axes, n)) > 1 for tap, axes in mode.tapped.values())
+    looked = range(n) if ambiguous else (0, n - 1)
+    alone = [_errors(losses[i], edges) for i in looked]
     parameters = list(replica.trainable.values())
     reached = _errors(losses.sum(), parameters)
     uncovered = {
@@ -123,7 +128,7 @@ def calls_of(replica: Replica, batch: Batch) -> tuple[tuple[Call, ...], tuple[st
     }
     layouts: dict[int, Layout] = {}
     for number, (place, (tap, axes)) in enumerate(mode.tapped.items()):
-        errors = [(0, alone[0][number]), (n - 1, alone[1][number])]
+        errors = [(i, own[number]) for i, own in zip(looked, alone, strict=True)]
         layout = _layout(tap, axes, errors, n)
         if layout is None:
             uncovered |= {name for names in tap.call.parameters.values() for name in names}
@@ -161,15 +166,28 @@ def _call(tap: Tap, layout: Layout | None, uncovered: set[str], n: int) -> Call:
 def _layout(
     tap: Tap, axes: list[int], errors: Sequence[tuple[int, Tensor | None]], n: int
 ) -> Layout | None:
-    """The first layout by which an example's loss has errors in its own places alone."""
-    for axis in axes:
-        for strided in (False, True):
-            if tap.shape[axis] % n or (strided and tap.shape[axis] == n):
-                continue
-            layout = Layout(axis, strided)
-            if all(own is None or _alone(layout.first(own, n), i) for i, own in errors):
-                return layout
+    """The first layout by which an example's loss has errors in its own places alone.
+
+    None where several are possible and too few examples have errors to tell them apart.
+    """
+    layouts = _layouts(tap, axes, n)
+    used = [own for _, own in errors if own is not None]
+    if len(layouts) > 1 and used and sum(bool(own.any()) for own in used) < min(TELLING, n):
+        return None
+    for layout in layouts:
+        if all(own is None or _alone(layout.first(own, n), i) for i, own in errors):
+            return layout
     return None
+
+
+def _layouts(tap: Tap, axes: list[int], n: int) -> list[Layout]:
+    """The layouts that the result's shape allows."""
+    return [
+        Layout(axis, strided)
+        for axis in axes
+        for strided in (False, True)
+        if not (tap.shape[axis] % n or (strided and tap.shape[axis] == n))
+    ]
 
 
 def _alone(rows: Tensor, i: int) -> bool:
