@@ -10,6 +10,7 @@ from batchgrad_engine.checkpoints.initial_parameters import read_tensors
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.module_config import BadModule, BadTensors, ModuleConfig
+from batchgrad_workers.parameters import ParameterLayout
 from batchgrad_workers.torch_code import CodeSource
 
 
@@ -45,3 +46,21 @@ def module_config(
             "with the new code, so its bits are those of neither."
         )
     return config, None
+
+
+def check_trained(layout: ParameterLayout, snapshot: Snapshot) -> None:
+    """Check that a module has the parameters of a snapshot, which other code may not have.
+
+    Raises:
+        BadInputs: names or shapes are other ones.
+    """
+    found = {each.name: list(each.shape) for each in layout.slices}
+    trained = {name: list(array.shape) for name, array in snapshot.parameters.items()}
+    for name in {**trained, **found}:
+        before, now = trained.get(name, "none"), found.get(name, "none")
+        if before != now:
+            raise BadInputs(
+                f"The shape of the trained parameter {name} is {now}, and {before} in this job's "
+                f"checkpoint of step {snapshot.step}: the module's code has changed. Go on with "
+                "the code that it had, or submit another job with the new one."
+            )

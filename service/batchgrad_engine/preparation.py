@@ -29,7 +29,7 @@ from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
 from batchgrad_engine.measurement.network_shortcuts import shortcut_evaluator
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
-from batchgrad_engine.module_preparation import module_config
+from batchgrad_engine.module_preparation import check_trained, module_config
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.class_weights import (
@@ -192,6 +192,8 @@ def prepare(
         module=module,
     )
     model = config.trainable(dataset)
+    if module and snapshot:
+        check_trained(model.layout, snapshot)
     try:
         check_groups(spec.optimizer, [each.name for each in model.layout.slices])
     except Unmatched as error:
