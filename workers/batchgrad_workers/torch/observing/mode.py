@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from batchgrad_workers.torch.dropout.opening import opened
 from batchgrad_workers.torch.formulas.base import Arguments, Kind, Layout
@@ -15,7 +14,13 @@ from batchgrad_workers.torch.formulas.normalization import GroupNorm, LayerNorm
 from batchgrad_workers.torch.formulas.registry import BY_NAME
 from batchgrad_workers.torch.observing.taps import Tap, Taps, Value
 from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call
-from batchgrad_workers.torch.tapping.mode import TRANSPOSES, Function, tensors
+from batchgrad_workers.torch.tapping.mode import (
+    Function,
+    Touching,
+    called,
+    name_of_use,
+    tensors,
+)
 from batchgrad_workers.torch.tapping.recurrent import CELLS, NETWORKS
 from batchgrad_workers.torch.tapping.values import is_view
 
@@ -34,7 +39,7 @@ class Entry:
     by_name: bool
 
 
-class Observing(TorchFunctionMode):  # type: ignore[misc]
+class Observing(Touching):
     """Let every call run as it is, and tap those that touch trainable parameters."""
 
     def __init__(self, entry: Entry, trainable: dict[int, Tensor], taps: Taps) -> None:
@@ -49,34 +54,12 @@ class Observing(TorchFunctionMode):  # type: ignore[misc]
         self.opaque: set[int] = set()
         """Parameters with calls that can't be seen into as they are."""
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Called by torch in place of `function`."""
-        values = self.values
-        for arg in args:
-            if id(arg) in values or (
-                arg.__class__ in {list, tuple} and any(id(each) in values for each in arg)
-            ):
-                break
-        else:
-            if not kwargs:
-                return function(*args)
-            attention = function is functional.multi_head_attention_forward
-            if not attention and not any(id(each) in values for each in kwargs.values()):
-                return function(*args, **kwargs)
-        return self._touching(function, args, kwargs or {})
-
     def _touching(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function is functional.multi_head_attention_forward:
             with self:
                 return opened(function)(*args, **kwargs)
-        name = function.__name__
-        if name == "__get__":
-            name = function.__self__.__name__
-            if name not in TRANSPOSES:
-                return function(*args, **kwargs)
-        if not torch.is_grad_enabled():
+        name = called(function)
+        if name is None or not torch.is_grad_enabled():
             return function(*args, **kwargs)
         values = self.values
         touched = [values[id(x)] for x in tensors(args, kwargs) if id(x) in values]
@@ -95,7 +78,7 @@ class Observing(TorchFunctionMode):  # type: ignore[misc]
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        place = self._named(self.entry.named[touched[0].keys[0]])
+        place = name_of_use(self.entry.named[touched[0].keys[0]], self.uses)
         call = self.entry.calls.get((place, name))
         if call is None:
             self.unknown |= _keys(touched)
@@ -135,12 +118,6 @@ class Observing(TorchFunctionMode):  # type: ignore[misc]
             if value is not None and {self.ids[name] for name in names} <= set(value.keys):
                 found[role] = value
         return found
-
-    def _named(self, parameter: str) -> str:
-        """The name of a use of a parameter, as `Tracing.named` gives it."""
-        module = parameter.rpartition(".")[0] or parameter
-        self.uses[module] = number = self.uses.get(module, 0) + 1
-        return module if number == 1 else f"{module}#{number}"
 
     def _made(
         self,

@@ -1,4 +1,4 @@
-"""The modes that see every torch call of a forward pass: one cuts and taps, one notes shapes."""
+"""Modes that see every torch call of a forward pass: one cuts and taps, one notes shapes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,8 +19,27 @@ from batchgrad_workers.torch.tapping.recurrent import by_steps
 from batchgrad_workers.torch.tapping.values import Value
 
 Function = Callable[..., Any]
-TRANSPOSES = ("T", "mT", "H", "mH")
+_TRANSPOSES = ("T", "mT", "H", "mH")
 """Attributes of a tensor that are tensors with gradients."""
+
+
+def called(function: Any) -> str | None:
+    """The name of a call; None: it reads an attribute without gradients, such as a shape."""
+    name: str = function.__name__
+    if name != "__get__":
+        return name
+    attribute: str = function.__self__.__name__
+    return attribute if attribute in _TRANSPOSES else None
+
+
+def name_of_use(parameter: str, uses: dict[str, int]) -> str:
+    """A name for a use of a parameter: its module's, with a number from its second use on.
+
+    `uses` counts them.
+    """
+    module = parameter.rpartition(".")[0] or parameter
+    uses[module] = number = uses.get(module, 0) + 1
+    return module if number == 1 else f"{module}#{number}"
 
 
 def seen_through(
@@ -59,21 +78,10 @@ class Tap:
             )
 
 
-class Tapping(TorchFunctionMode):  # type: ignore[misc]
-    """Run the calls that touch trainable parameters as a Trace says, and keep their taps.
+class Touching(TorchFunctionMode):  # type: ignore[misc]
+    """Let calls run as they are, but those that touch one of `values`, which has tensors by id."""
 
-    It holds tensors of one forward pass; nothing holds it, so that they go when it goes.
-    """
-
-    def __init__(self, replica: Replica, calls: tuple[Call, ...]) -> None:
-        super().__init__()
-        self.calls = calls
-        self.values = {
-            id(parameter): Value(parameter, (name,))
-            for name, parameter in replica.trainable.items()
-        }
-        self.taps: list[Tap] = []
-        self.place = 0
+    values: dict[int, Any]
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -94,16 +102,33 @@ class Tapping(TorchFunctionMode):  # type: ignore[misc]
         return self._touching(function, args, kwargs or {})
 
     def _touching(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call that touches a value, or attention, whose parts may touch some."""
+        raise NotImplementedError
+
+
+class Tapping(Touching):
+    """Run the calls that touch trainable parameters as a Trace says, and keep their taps.
+
+    It holds tensors of one forward pass; nothing holds it, so that they go when it goes.
+    """
+
+    def __init__(self, replica: Replica, calls: tuple[Call, ...]) -> None:
+        super().__init__()
+        self.calls = calls
+        self.values = {
+            id(parameter): Value(parameter, (name,))
+            for name, parameter in replica.trainable.items()
+        }
+        self.taps: list[Tap] = []
+        self.place = 0
+
+    def _touching(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         parts = seen_through(function, args, kwargs)
         if parts is not None:
             with self:
                 return parts()
-        name = function.__name__
-        if name == "__get__":
-            name = function.__self__.__name__
-            if name not in TRANSPOSES:
-                return function(*args, **kwargs)
-        if not torch.is_grad_enabled():
+        name = called(function)
+        if name is None or not torch.is_grad_enabled():
             return function(*args, **kwargs)
         return self.treat(name, function, args, kwargs)
 
@@ -189,6 +214,7 @@ class Shapes(TorchFunctionMode):  # type: ignore[misc]
             with self:
                 return parts()
         result = function(*args, **kwargs or {})
-        if function.__name__ != "__get__" or function.__self__.__name__ in TRANSPOSES:
-            self.found.append((function.__name__, [each.shape for each in tensors((result,), {})]))
+        name = called(function)
+        if name is not None:
+            self.found.append((name, [each.shape for each in tensors((result,), {})]))
         return result

@@ -14,11 +14,12 @@ from batchgrad_workers.torch.formulas.registry import kinds_of
 from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call, OtherCalls
 from batchgrad_workers.torch.tapping.mode import (
-    TRANSPOSES,
     Function,
     Shapes,
     Tap,
     Tapping,
+    called,
+    name_of_use,
     seen_through,
     tensors,
 )
@@ -51,11 +52,9 @@ class Tracing(Tapping):
         if parts is not None:
             with self:
                 return parts()
-        name = function.__name__
-        if name == "__get__":
-            name = function.__self__.__name__
-            if name not in TRANSPOSES:
-                return function(*args, **kwargs)
+        name = called(function)
+        if name is None:
+            return function(*args, **kwargs)
         self.seen += 1
         if torch.is_grad_enabled() and any(id(x) in self.values for x in tensors(args, kwargs)):
             return self.decide(name, function, args, kwargs)
@@ -69,7 +68,7 @@ class Tracing(Tapping):
         touched = {id(x): self.values[id(x)] for x in tensors(args, kwargs) if id(x) in self.values}
         names = [name for value in touched.values() for name in value.names]
         if first == second:
-            self.decided.append(Call(self.named(names[0]), name, MADE, {}))
+            self.decided.append(Call(name_of_use(names[0], self.uses), name, MADE, {}))
             return self.made(function, args, kwargs)
         for kind in kinds_of(function):
             arguments = kind.arguments(function, args, kwargs)
@@ -82,7 +81,7 @@ class Tracing(Tapping):
             }
             if {id(arguments.parameters[role]) for role in roles} != set(touched):
                 continue
-            call = Call(self.named(names[0]), name, kind.name, roles)
+            call = Call(name_of_use(names[0], self.uses), name, kind.name, roles)
             result = self.tap(call, kind, arguments)
             last = result.dim() - kind.kept(arguments, result)
             sizes = list(zip(first[0], second[0], strict=True))[:last]
@@ -90,14 +89,8 @@ class Tracing(Tapping):
             self.tapped[len(self.decided)] = self.taps[-1], axes
             self.decided.append(call)
             return result
-        self.decided.append(Call(self.named(names[0]), name, OTHER, {}))
+        self.decided.append(Call(name_of_use(names[0], self.uses), name, OTHER, {}))
         return function(*args, **kwargs)
-
-    def named(self, parameter: str) -> str:
-        """A name for a use of a parameter: its module's, with a number from its second use on."""
-        module = parameter.rpartition(".")[0] or parameter
-        self.uses[module] = number = self.uses.get(module, 0) + 1
-        return module if number == 1 else f"{module}#{number}"
 
 
 def calls_of(replica: Replica, batch: Batch) -> tuple[tuple[Call, ...], tuple[str, ...]]:
