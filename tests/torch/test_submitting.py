@@ -54,7 +54,7 @@ def arrays() -> dict[str, Any]:
 def test_a_module_becomes_a_spec_with_code_and_values(module: nn.Module) -> None:
     service = Service()
     with Kit.Script(service).client() as client:
-        client.submit(module, "digits", loss="cross_entropy", trust=True, seed=4, **KEYS)
+        client.submit(module, "digits", loss="cross_entropy", autocast="bfloat16", seed=4, **KEYS)
     packed = pack(classification(module))
     [sent] = service.jobs
     [digest] = [name for name, each in service.parts.items() if each == packed.archive]
@@ -66,7 +66,7 @@ def test_a_module_becomes_a_spec_with_code_and_values(module: nn.Module) -> None
         "dataset": "digits",
         "seed": 4,
         "precision": "float32",
-        "model": {"torch": packed.function, "code": digest, "trust": True},
+        "model": {"torch": packed.function, "code": digest, "autocast": "bfloat16"},
     }
     JobSpec.model_validate(sent)
     assert service.datasets == {}

@@ -45,8 +45,8 @@ class ModuleMethods(DatasetMethods, JobMethods):
         with its code and its values, and `data`: the name of a dataset, or what `put_dataset`
         takes, such as (inputs, targets) or {name: array}, which is stored under a name made of its
         content. `loss` is what `batchgrad.torch.task` takes; a Task has its own. `keys` are the
-        spec's other keys: batch_size, optimizer, epochs or steps, …, and autocast and trust of
-        `model`; name and precision have defaults. A service must allow uploaded code.
+        spec's other keys: batch_size, optimizer, epochs or steps, …, and autocast of `model`;
+        name and precision have defaults. A service must allow uploaded code.
 
             client.submit(module, (inputs, targets), loss="cross_entropy", batch_size=128,
                           optimizer={"kind": "adam", "learning_rate": 0.001}, epochs=5)

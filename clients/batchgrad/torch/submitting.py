@@ -13,7 +13,7 @@ from batchgrad.torch.ready.checks import check_module
 from batchgrad.torch.ready.naming import task
 from batchgrad.torch.tasks import Task
 
-_OF_MODEL = ("autocast", "trust")
+_OF_MODEL = ("autocast",)
 _MADE = ("model", "loss", "dataset", "initial_parameters")
 """Keys of a spec that are made of the module and the data."""
 

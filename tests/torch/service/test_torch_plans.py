@@ -84,7 +84,6 @@ def test_a_submitted_job_keeps_the_plan(bench: Bench) -> None:
     job = answer.json()
     assert job["spec"]["model"] == {**spec()["model"], "config": {}, "code": None} | {
         "autocast": None,
-        "trust": False,
     }
     page = bench.http.get(f"/v1/jobs/{job['id']}/events", headers={"Accept": "application/json"})
     events = {event["type"]: event["data"] for event in page.json()["data"]}

@@ -1,20 +1,13 @@
-"""What makes torch's results the same bits in each process: threads, algorithms, aligned memory."""
+"""What makes torch's results the same bits in each process: threads, algorithms, libraries."""
 
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from batchgrad_workers.arrays import Array, Shape
 from batchgrad_workers.torch.environment import SETTINGS, set_environment
-
-ALIGNMENT = 64
-"""Bytes: a vector of AVX-512, and a line of cache."""
 
 FUNCTIONS = (
     "exp expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh erf erfc "
@@ -50,40 +43,6 @@ def _warm_up() -> None:
         matrix = numbers.reshape(16, 16)
         torch.mm(matrix, matrix)
         torch.bmm(matrix[None], matrix[None])
-
-
-def aligned(layout: Mapping[str, Shape], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Tensors of zeros of these shapes, each in memory of its own that begins at 64 bytes.
-
-    Products of matrices may have other bits at other addresses, so parameters are never views of
-    one vector.
-    """
-    return {name: _aligned(shape, dtype) for name, shape in layout.items()}
-
-
-def _aligned(shape: Shape, dtype: torch.dtype) -> Tensor:
-    size = int(np.prod(shape, dtype=np.int64))
-    width = ALIGNMENT // dtype.itemsize
-    memory = torch.zeros(size + width, dtype=dtype)
-    start = -memory.data_ptr() % ALIGNMENT // dtype.itemsize
-    return memory[start : start + size].view(shape)
-
-
-def fill(tensors: Mapping[str, Tensor], flat: Array) -> None:
-    """Copy the vector θ (P,) into tensors, in their order.
-
-    Raises:
-        ValueError: θ has another length than the tensors together.
-    """
-    size = sum(tensor.numel() for tensor in tensors.values())
-    if flat.shape != (size,):
-        raise ValueError(f"θ has shape {flat.shape}; expected ({size},), as the tensors have.")
-    start = 0
-    with torch.no_grad():
-        for tensor in tensors.values():
-            part = flat[start : start + tensor.numel()]
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(part)).view(tensor.shape))
-            start += tensor.numel()
 
 
 def torch_build_info() -> dict[str, str]:

@@ -68,7 +68,7 @@ class TrainableModule:
         self.has_accuracy = task.correct is not None
         self.draws = bool(preflight.random)
         self._with_microbatch_means = with_microbatch_means
-        self._parameters = {
+        self._parameters = {  # no views of one vector: bits may depend on where in memory they lie
             name: torch.empty(tuple(parameter.shape), dtype=self._first.dtype, device=device)
             for name, parameter in self._first.trainable.items()
         }

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from batchgrad.contract.model import MOST_LAYERS, Layer, Model
-from batchgrad.contract.wire import Sha256, Truth
+from batchgrad.contract.wire import Sha256
 
 __all__ = ["JobModel"]
 
@@ -31,8 +31,7 @@ class JobModel(Model):
 
     `torch` names a function "package.module:function" that the nodes can import; it gets `config`
     and returns a batchgrad.torch Task. `code` is the SHA-256 of an uploaded wheel or zip to import
-    it from. `autocast` computes on a GPU in that type, with sums in float32. `trust` computes a
-    forward pass that looks at its data as a whole, with checks, not example by example.
+    it from.
     """
 
     layers: list[Layer] = Field(default_factory=list, max_length=MOST_LAYERS)
@@ -45,8 +44,10 @@ class JobModel(Model):
     code: Sha256 | None = Field(
         default=None, description="of an uploaded wheel or zip that holds the package"
     )
-    autocast: Literal["bfloat16"] | None = None
-    trust: Truth = False
+    autocast: Literal["bfloat16"] | None = Field(
+        default=None,
+        description="of the forward pass, as torch.autocast's; sums and norms are in `precision`",
+    )
 
     @property
     def package(self) -> str:

@@ -15,6 +15,9 @@ from batchgrad_service.validation.warnings.spec import spec_warnings
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.runtime.shard import microbatches
 
+VALUE_METRICS = ("validation_r2", "validation_rmse")
+"""Figures of outputs that are compared with numbers."""
+
 
 def plan_of_data(spec: JobSpec, data: JobData) -> Plan:
     """What follows from a PyTorch job's datasets alone; `with_module` adds the rest.
@@ -55,10 +58,6 @@ def plan_of_data(spec: JobSpec, data: JobData) -> Plan:
     )
 
 
-VALUE_METRICS = ("validation_r2", "validation_rmse")
-"""Figures of outputs that are compared with numbers."""
-
-
 def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
     """The plan with what a preflight found out about the module.
 
@@ -85,7 +84,7 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
     if spec.update in found.plan.unavailable:
         raise InvalidError.field(
             "/update",
-            f"This module has no {spec.update} to train on: {found.plan.unavailable[spec.update]}.",
+            f"This module has no {spec.update} to train on: {found.plan.unavailable[spec.update]}",
         )
     if found.memory_bytes > machine_bytes():
         raise InvalidError.field(
