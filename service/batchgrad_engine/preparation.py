@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from batchgrad.contract import SHORTCUT_NAMES, JobSpec, ShortcutName
 from batchgrad.downloads.card import TrainedOn
 from batchgrad.version import __version__
@@ -27,7 +29,8 @@ from batchgrad_engine.checkpoints.origin import (
 from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
-from batchgrad_engine.measurement.network_shortcuts import shortcut_evaluator
+from batchgrad_engine.measurement.network_shortcuts import FormedShortcuts, NetworkShortcuts
+from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_engine.module_preparation import check_trained, module_config
 from batchgrad_engine.training import optimizers, schedules
@@ -47,6 +50,7 @@ from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.config import JobTrainable, WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
 from batchgrad_workers.torch_code import CodeSource
@@ -100,9 +104,7 @@ class Prepared:
             optimizer=optimizer,
             parameters=parameters,
             microbatch_size=self.config.microbatch_size,
-            evaluator=shortcut_evaluator(
-                self.model, self.shortcuts, pool, self.examples.rows(self.sampler.training[:1])
-            ),
+            evaluator=self._evaluator(pool),
             drop_nonfinite=self.config.drop_nonfinite,
             learning_rate=partial(
                 schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
@@ -112,6 +114,13 @@ class Prepared:
             pool=pool,
             buffered_steps=buffered_steps,
         )
+
+    def _evaluator(self, pool: ThreadPool) -> ShortcutEvaluator:
+        if isinstance(self.model, TrainableNetwork):
+            return NetworkShortcuts(self.model, self.shortcuts, pool)
+        with np.errstate(over="ignore"):  # the first step tells of numbers that overflow
+            row = self.examples.rows(self.sampler.training[:1])
+        return FormedShortcuts(self.model, self.shortcuts, pool, row)
 
     def best(self, snapshot: Snapshot | None) -> BestParameters | None:
         """The store of the best parameters so far; None if the job keeps the last ones."""

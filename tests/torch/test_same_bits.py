@@ -27,7 +27,7 @@ from tests.end_to_end.digits_job import (
 
 COMMAND = (
     "env",
-    "BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS=5",
+    "BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS=10",
     sys.executable,
     "-m",
     "batchgrad",
@@ -120,7 +120,7 @@ def test_a_killed_worker_changes_no_bit(client: Client) -> None:
     assert done.last_parameters_digest == undisturbed(client, DROPOUT, done.step)
 
 
-def test_a_killed_engine_changes_no_bit(client: Client, data_folder: Path, DROPOUT: float) -> None:
+def test_a_killed_engine_changes_no_bit(client: Client, data_folder: Path) -> None:
     with under_way(client, 5, DROPOUT, checkpoint_interval_seconds=0.05) as job:
         kill_engine(data_folder, job.id)
         until(client, job.id, lambda job: job.attempts == 2)

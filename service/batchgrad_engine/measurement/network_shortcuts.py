@@ -77,15 +77,3 @@ class FormedShortcuts(ShortcutEvaluator):
 
             self._pool.run(range(len(names)), compare_one)
         return found
-
-
-def shortcut_evaluator(
-    model: TrainableNetwork | MeansTrainable,
-    measured: Sequence[ShortcutName],
-    pool: ThreadPool,
-    row: Any,
-) -> ShortcutEvaluator:
-    """The evaluator for a kind of model; `row` is a batch of any one example."""
-    if isinstance(model, TrainableNetwork):
-        return NetworkShortcuts(model, measured, pool)
-    return FormedShortcuts(model, measured, pool, row)

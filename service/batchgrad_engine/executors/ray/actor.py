@@ -103,8 +103,8 @@ class Actor:
             elif ray.wait([self._preparation], timeout=0)[0]:
                 self.connect_error = ray.get(self._preparation)
                 return self.identity
-            elif self.is_unresponsive():
-                seconds = self._launcher.heartbeat_timeout_seconds
+            elif self._is_silent_for(self._launcher.preparation_timeout_seconds):
+                seconds = self._launcher.preparation_timeout_seconds
                 raise StartFailed(f"it answered no ping for {seconds:g} s")
         except START_ERRORS as error:
             raise StartFailed(str(error).strip().splitlines()[-1]) from error
@@ -123,8 +123,10 @@ class Actor:
 
     def is_unresponsive(self) -> bool:
         """Whether a ping is unanswered for too long; sends the next ping when one is due."""
+        return self._is_silent_for(self._launcher.heartbeat_timeout_seconds)
+
+    def _is_silent_for(self, timeout_seconds: float) -> bool:
         now = monotonic()
-        timeout_seconds = self._launcher.heartbeat_timeout_seconds
         if self._ping is None:
             if now - self.last_contact_at > timeout_seconds / 4:
                 self._ping, self._pinged_at = self.handle.ping.remote(), now
@@ -155,17 +157,25 @@ class ActorLauncher:
         heartbeat_timeout_seconds: float,
         start_timeout_seconds: float,
         num_gpus: float = 0.0,
+        *,
+        imports_torch: bool = False,
     ) -> None:
         """`worker_config` is a reference to the job's `WorkerConfig`; `num_gpus` is a worker's.
 
         An actor has `start_timeout_seconds` to start once it has CPUs, and
-        `heartbeat_timeout_seconds` to answer a ping.
+        `heartbeat_timeout_seconds` to answer a ping; while it imports PyTorch, which answers none,
+        also the time to start.
         """
         self.own_node: str = ray.get_runtime_context().get_node_id()
         self.worker_config = worker_config
         self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
         self.start_timeout_seconds = start_timeout_seconds
         self.num_gpus = num_gpus
+        self.preparation_timeout_seconds = (
+            max(heartbeat_timeout_seconds, start_timeout_seconds)
+            if imports_torch
+            else heartbeat_timeout_seconds
+        )
 
     def start(self, number: int, slot: WorkerSlot, connect_info: ConnectInfo | None) -> Actor:
         """Launch a worker in `slot`; returns at once."""

@@ -70,6 +70,7 @@ class RayExecutor:
                     heartbeat_timeout_seconds,
                     start_timeout_seconds,
                     num_gpus,
+                    imports_torch=worker_config.module is not None,
                 ),
                 slots=slots,
                 nodes=nodes,
