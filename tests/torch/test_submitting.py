@@ -15,6 +15,7 @@ from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidArgument
 from batchgrad.torch import classification, train
 from batchgrad.torch.packing.archive import pack
+from batchgrad.torch.submitting import job_of
 from tests.clients.conftest import Kit
 from tests.clients.fake_uploads import FakeUploads
 
@@ -92,6 +93,15 @@ def test_half_and_double_precision(module: nn.Module) -> None:
     assert [job["precision"] for job in service.jobs] == ["float64", "float32"]
 
 
+@pytest.mark.parametrize(
+    ("of_class", "expected"),
+    [("_Net", "Net"), ("Übernet", "bernet"), ("_", "module"), ("N" * 200, "N" * 128)],
+)
+def test_every_class_has_a_name_for_its_job(of_class: str, expected: str) -> None:
+    made = type(of_class, (nn.Linear,), {"__module__": "__main__"})(4, 3)
+    assert job_of(made, "mse", KEYS).spec["name"] == expected
+
+
 def without(key: str) -> dict[str, Any]:
     return {name: value for name, value in KEYS.items() if name != key}
 
@@ -106,7 +116,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"loss": "mse", "epochs": 3}, "got both of epochs and steps"),
     ({"loss": "mse", "steps": None}, "got neither of epochs and steps"),
     ({"loss": "mse", "batch_size": 0}, "batch_size"),
-    ({"loss": "mse", "optimizer": "adam"}, "optimizer"),
+    ({"loss": "mse", "optimizer": "adam"}, "optimizer is 'adam'; expected its kind and numbers"),
+    (
+        {"loss": "mse", "optimizer": torch.optim.SGD([torch.ones(1)], 0.1)},
+        "optimizer is a torch.optim.sgd.SGD; expected its kind and numbers, such as {'kind': ",
+    ),
     ({"loss": "mse", "optimizer": {"kind": "adan", "learning_rate": 1}}, "did you mean adam"),
     ({"loss": "mse", "optimizer": {"kind": "adam", "lr": 1}}, "did you mean learning_rate"),
     ({"loss": "mse", "workers": -1}, "workers"),
@@ -149,7 +163,9 @@ WRONG_ARRAYS: list[tuple[dict[str, Any], str]] = [
     ({"inputs": 3}, "inputs is 3, of type int; expected an array or a tensor"),
     ({"inputs": torch.tensor(3.0)}, "of type Tensor; expected an array"),
     ({"inputs": {"targets": [1]}}, "got targets twice"),
-    ({"inputs": [], "targets": None}, "have no rows"),
+    ({"inputs": {"x": []}, "targets": None}, "have no rows"),
+    ({"targets": None}, "The array inputs has no targets: give them"),
+    ({"inputs": torch.ones(6, 2).bfloat16()}, r"inputs cannot .* inputs\.float\(\) is a tensor"),
     ({"client": 7}, "client is a int; expected a batchgrad.Client"),
     ({"progress": 1}, "progress is 1; expected True or False"),
 ]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchgrad.errors import InvalidArgument
-from batchgrad.torch import classification, regression, task
-from tests.torch.small_batches import arrays, linear, losses
+from batchgrad.torch import classification, regression, task, token_classification
+from tests.torch.small_batches import CLASSES, arrays, linear, losses
 
 
 @pytest.fixture
@@ -83,6 +83,17 @@ def test_wrong_arrays_are_named(
 ) -> None:
     with pytest.raises(InvalidArgument, match=message):
         losses(made(module), change(batch))
+
+
+def test_a_class_without_an_output_is_told(module: nn.Module, batch: dict[str, Tensor]) -> None:
+    batch["targets"][2] = CLASSES + 4
+    message = "targets has a class without an output: Target 7 .* 3 outputs, for the classes 0 to 2"
+    with pytest.raises(InvalidArgument, match=message):
+        losses(classification(module), batch)
+    tokens = token_classification(nn.Embedding(9, CLASSES), inputs="inputs", labels="labels")
+    given = {"inputs": torch.arange(8).reshape(2, 4), "labels": torch.full((2, 4), CLASSES)}
+    with pytest.raises(InvalidArgument, match="labels has a class without an output: Target 3 "):
+        losses(tokens, given)
 
 
 def test_wrong_arguments_are_refused(module: nn.Module) -> None:

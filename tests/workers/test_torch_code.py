@@ -171,6 +171,18 @@ def test_an_error_tells_the_users_file_and_line(name: str, tmp_path: Path) -> No
         build("?")
 
 
+def test_every_error_has_a_message_that_can_be_sent() -> None:
+    untold = type("Untold", (Exception,), {"__str__": lambda _: 1 // 0})
+    wrong: list[tuple[Exception, str]] = [
+        (untold(), r"Untold: its message can't be told \(ZeroDivisionError\)$"),
+        (OSError("no file \udcff"), r"OSError: no file \\udcff$"),
+        (OSError("z" * 10**6), r"OSError: z{2000}$"),
+    ]
+    for error, message in wrong:
+        with pytest.raises(UserCodeError, match=message), user_errors("mine"):
+            raise error
+
+
 def test_an_error_in_another_module_of_the_user_tells_that_one(name: str, tmp_path: Path) -> None:
     files = {f"{name}.py": f"import {name}_helper\n", f"{name}_helper.py": "\nimport nowhere_\n"}
     source = in_folder(tmp_path, files)

@@ -4,6 +4,7 @@ This module does not need PyTorch; only `load_task` imports it.
 """
 
 import importlib
+import inspect
 import platform
 import random
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ def load_task(model: JobModel, source: CodeSource | None, seed: int) -> Any:
             "'batchgrad[torch]' on the service's host and on every node."
         ) from error
     task_type = importlib.import_module("batchgrad.torch.tasks").Task
+    _check_argument(model, function)
     with user_errors(model.package), torch.random.fork_rng(devices=[]), _seeded(seed):
         torch.manual_seed(seed)
         task = function(deepcopy(model.config))
@@ -61,6 +63,21 @@ def load_task(model: JobModel, source: CodeSource | None, seed: int) -> Any:
             f"batchgrad.torch Task: return {hint}."
         )
     return task
+
+
+def _check_argument(model: JobModel, function: Callable[..., Any]) -> None:
+    """Raise UserCodeError if the function does not take one argument."""
+    try:
+        parameters = inspect.signature(function)
+    except ValueError:  # one of C tells nothing
+        return
+    try:
+        parameters.bind(model.config)
+    except TypeError as error:
+        raise UserCodeError(
+            f"{model.torch} takes {parameters}; it is called with one argument, model.config: "
+            f"define {function.__name__}(config)."
+        ) from error
 
 
 def find_function(model: JobModel, source: CodeSource | None) -> Callable[[Any], Any]:

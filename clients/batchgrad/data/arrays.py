@@ -67,13 +67,13 @@ def as_array(numpy: Any, name: str, value: Any) -> Any:
         # A tensor of torch with a gradient, or on a GPU, is no array yet.
         array = numpy.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception as error:  # rows of different lengths, a tensor of bfloat16, …
-        ragged = (
-            " put_dataset(…, pad=True) pads rows of different lengths."
-            if "inhomogeneous" in str(error)
-            else ""
-        )
+        remedy = ""
+        if "inhomogeneous" in str(error):
+            remedy = " put_dataset(…, pad=True) pads rows of different lengths."
+        elif "ScalarType" in str(error):
+            remedy = f" {name}.float() is a tensor of numbers that arrays have too."
         raise InvalidArgument(
-            f"{name} cannot be converted to an array: {str(error).rstrip('.')}.{ragged}"
+            f"{name} cannot be converted to an array: {str(error).rstrip('.')}.{remedy}"
         ) from error
     if array.dtype.hasobject:
         raise InvalidArgument(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing.suggestions import suggest
@@ -12,6 +14,9 @@ from batchgrad.torch.packing.archive import pack
 from batchgrad.torch.ready.checks import check_module
 from batchgrad.torch.ready.naming import task
 from batchgrad.torch.tasks import Task
+
+MOST_NAME = 128
+"""Characters in a job's name."""
 
 _OF_MODEL = ("autocast",)
 _MADE = ("model", "loss", "dataset", "initial_parameters")
@@ -38,10 +43,16 @@ def job_of(module: Any, loss: Any, keys: Mapping[str, Any]) -> ModuleJob:
     for key in keys:
         if key not in known and key not in _OF_MODEL:
             raise InvalidArgument(_unknown(key, [*known, *_OF_MODEL]))
+    optimizer = keys.get("optimizer")
+    if not isinstance(optimizer, Mapping | BaseModel):
+        raise InvalidArgument(
+            f"optimizer is {_named(optimizer)}; expected its kind and numbers, such as "
+            "{'kind': 'adam', 'learning_rate': 0.001}."
+        )
     packed = pack(made)
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", type(made.module).__name__) or "module"
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", type(made.module).__name__).lstrip("._-")[:MOST_NAME]
     spec = {
-        "name": name,
+        "name": name or "module",
         "precision": packed.precision,
         **{key: value for key, value in keys.items() if key in known and value is not None},
         "model": {
@@ -71,6 +82,13 @@ def task_of(module: Any, loss: Any) -> Task:
             "module)."
         )
     return task(module, loss)
+
+
+def _named(value: Any) -> str:
+    """A plain value, or the type of another one: an optimizer of torch has a long repr."""
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
 def _unknown(key: str, known: list[str]) -> str:

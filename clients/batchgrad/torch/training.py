@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,9 +36,9 @@ class Trained:
 
     module: nn.Module
     job: Job
-    rows: list[StepRow]
-    events: list[Event]
-    suspects: list[LedgerEntry]
+    rows: list[StepRow] = field(repr=False)
+    events: list[Event] = field(repr=False)
+    suspects: list[LedgerEntry] = field(repr=False)
 
     @property
     def history(self) -> Columns:
@@ -169,6 +169,11 @@ def _arrays(inputs: Any, targets: Any, weights: Any) -> dict[str, Any]:
         if name in found:
             raise InvalidArgument(f"got {name} twice, in inputs and beside it: give it once.")
         found[name] = value
+    if found.keys() <= {"inputs", "weights"}:
+        raise InvalidArgument(
+            "The array inputs has no targets: give them; or, for a Task that needs none, give "
+            "{name: array} with another name than inputs."
+        )
     lengths = {}
     for name, value in found.items():
         try:

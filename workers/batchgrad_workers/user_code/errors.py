@@ -44,8 +44,17 @@ def user_errors(package: str) -> Iterator[None]:
 
 def _told(error: BaseException, package: str) -> str:
     """An error with its place."""
-    message, place = f"{type(error).__name__}: {error}"[:_LONGEST], place_of(error, package)
+    message, place = message_of(error), place_of(error, package)
     return f"{place}: {message}" if place else message
+
+
+def message_of(error: BaseException) -> str:
+    """An error's type and message, of bounded length and with an encoding in UTF-8."""
+    try:
+        message = str(error)[:_LONGEST]
+    except Exception as failure:  # noqa: BLE001 (of the user's class)
+        message = f"its message can't be told ({type(failure).__name__})"
+    return f"{type(error).__name__}: {message.encode(errors='backslashreplace').decode()}"
 
 
 def place_of(error: BaseException, package: str) -> str:

@@ -1,8 +1,10 @@
 """Checks of the arguments of ready tasks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing import arguments
@@ -37,3 +39,17 @@ def check_share(argument: str, value: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1:
         raise InvalidArgument(f"{argument} is {value!r:.60}; expected a number from 0 to below 1.")
     return float(number)
+
+
+@contextmanager
+def known_classes(targets: str, outputs: Tensor) -> Iterator[None]:
+    """Inside, an error about a class that `outputs`, (…, C), have no logit for names `targets`."""
+    try:
+        yield
+    except IndexError as error:
+        count = outputs.shape[-1]
+        raise InvalidArgument(
+            f"{targets} has a class without an output: {str(error).rstrip('.')}. The module gives "
+            f"{count} outputs, for the classes 0 to {count - 1}: give it more outputs, or number "
+            f"the classes from 0 on, as numpy.unique({targets}, return_inverse=True)[1] does."
+        ) from error

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchgrad.errors import InvalidArgument
-from batchgrad.torch.ready.checks import check_module, check_name, check_share
+from batchgrad.torch.ready.checks import check_module, check_name, check_share, known_classes
 from batchgrad.torch.ready.forward import Forward, array
 from batchgrad.torch.tasks import Arrays, Task
 
@@ -53,9 +53,10 @@ class ClassLosses:
         """Losses (n,) for classes (n,) or probabilities (n, C)."""
         if wanted.is_floating_point():
             wanted = wanted.to(outputs.dtype)
-        return functional.cross_entropy(
-            outputs, wanted, reduction="none", label_smoothing=self.label_smoothing
-        )
+        with known_classes(self.targets, outputs):
+            return functional.cross_entropy(
+                outputs, wanted, reduction="none", label_smoothing=self.label_smoothing
+            )
 
     def compared(self, batch: Arrays) -> Tensor:
         """Classes (n,) as int64, or probabilities (n, C)."""

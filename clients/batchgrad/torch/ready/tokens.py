@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing import arguments
-from batchgrad.torch.ready.checks import check_module, check_name, check_share
+from batchgrad.torch.ready.checks import check_module, check_name, check_share, known_classes
 from batchgrad.torch.ready.forward import Forward, array
 from batchgrad.torch.tasks import Arrays, Task
 
@@ -117,13 +117,14 @@ class TokenLosses:
                 f"{list(wanted.shape)}; expected a logit for each class at each label, "
                 f"{[*wanted.shape, 'C']}."
             )
-        rows = functional.cross_entropy(
-            outputs.flatten(0, -2),
-            wanted.flatten(),
-            reduction="none",
-            ignore_index=IGNORED,
-            label_smoothing=self.label_smoothing,
-        )
+        with known_classes(self.labels, outputs):
+            rows = functional.cross_entropy(
+                outputs.flatten(0, -2),
+                wanted.flatten(),
+                reduction="none",
+                ignore_index=IGNORED,
+                label_smoothing=self.label_smoothing,
+            )
         return rows.reshape(len(wanted), -1).sum(1) / _counts(wanted).clamp(min=1)
 
     def means(self, outputs: Tensor, wanted: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ Spread = Callable[[Tensor, Tensor, Tensor], bool]
 INSTEAD = {
     "BatchNorm": (
         "BatchNorm normalizes by the batch's mean and variance. Use GroupNorm or LayerNorm, or "
-        "put the module in evaluation mode, module.eval(), so that its statistics are fixed."
+        "fix its statistics: call eval() of this module alone, not of the whole."
     ),
     "InstanceNorm": "Leave out track_running_stats, which changes buffers by every batch.",
     "MultiheadAttention": (

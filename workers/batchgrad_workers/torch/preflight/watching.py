@@ -16,6 +16,7 @@ from batchgrad_workers.torch.dropout.drawing import Draw, Drawing, Exploring, dr
 from batchgrad_workers.torch.preflight.forms import check_losses, check_outputs
 from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.user_code.errors import message_of
 
 LOOKING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 LOOKING_TOO = {"topk", "_pack_padded_sequence"}
@@ -215,6 +216,6 @@ def _failure(error: Exception, modules: Modules, batch: Batch) -> str:
         for name, array in batch.arrays.items()
     )
     return (
-        f"The forward pass failed {modules.here}: {type(error).__name__}: {error} "
+        f"The forward pass failed {modules.here}: {message_of(error).rstrip('.')}. "
         f"The batch has {arrays}."
     )
