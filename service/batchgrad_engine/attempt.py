@@ -13,7 +13,7 @@ from batchgrad_engine.executors.factory import executor_for
 from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
 from batchgrad_engine.failures import BadInputs, Failure, disk_full, failed
 from batchgrad_engine.messages import EngineEvent, Finished, Sent, Start
-from batchgrad_engine.preparation import engine_threads, prepare
+from batchgrad_engine.preparation.job import engine_threads, prepare
 from batchgrad_engine.run import TrainingRun
 from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.runtime.threads import ThreadPool, keep_freed_memory, single_threaded_blas

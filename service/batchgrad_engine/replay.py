@@ -18,7 +18,7 @@ from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.measurement.influence import CHUNK_BYTES, Influence, example_influence
 from batchgrad_engine.messages import Message
-from batchgrad_engine.preparation import engine_threads, prepare
+from batchgrad_engine.preparation.job import engine_threads, prepare
 from batchgrad_engine.training.memory import job_bytes
 from batchgrad_workers.arrays import Floats
 from batchgrad_workers.data.dataset import StoredDataset

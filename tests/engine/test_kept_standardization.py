@@ -84,7 +84,7 @@ def test_a_job_s_start_checks_what_its_plan_skips(
 
     np.save(dataset / "inputs.npy", np.load(dataset / "inputs.npy") + 500)
     assert warned("small") == []  # its plan has warned
-    monkeypatch.setattr("batchgrad_engine.preparation.CHECKED_NUMBERS", 100)
+    monkeypatch.setattr("batchgrad_engine.preparation.transforms.CHECKED_NUMBERS", 100)
     [text] = warned("large")
     assert "another mean and deviation" in text
     assert origin.CHECKED_NUMBERS > 10**6

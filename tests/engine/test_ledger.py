@@ -15,7 +15,7 @@ from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.commands import CommandReader
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.messages import Command, LedgerWritten
-from batchgrad_engine.preparation import prepare
+from batchgrad_engine.preparation.job import prepare
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.nn.gradients import loss_and_error
 from batchgrad_workers.nn.trainable import TrainableNetwork

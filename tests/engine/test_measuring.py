@@ -20,7 +20,7 @@ from batchgrad_engine.messages import (
     SentReport,
     encode,
 )
-from batchgrad_engine.preparation import prepare
+from batchgrad_engine.preparation.job import prepare
 from batchgrad_engine.reporter import Reporter
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.runtime.threads import ThreadPool

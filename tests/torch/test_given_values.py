@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from batchgrad.contract import JobSpec
 from batchgrad_engine.checkpoints.job_directory import newest
-from batchgrad_engine.preparation import prepare
+from batchgrad_engine.preparation.job import prepare
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.torch.configuring import open_module

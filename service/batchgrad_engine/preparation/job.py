@@ -18,21 +18,15 @@ from batchgrad_engine.checkpoints.initial_parameters import (
     load_initial_parameters,
     read_tensors,
 )
-from batchgrad_engine.checkpoints.origin import (
-    CHECKED_NUMBERS,
-    CannotKeep,
-    Origin,
-    kept_transform,
-    read_origin,
-    transform_warning,
-)
 from batchgrad_engine.executors.protocol import Executor
-from batchgrad_engine.failures import BadInitialParameters, BadInputs
+from batchgrad_engine.failures import BadInputs
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS
-from batchgrad_engine.measurement.network_shortcuts import FormedShortcuts, NetworkShortcuts
+from batchgrad_engine.measurement.module_shortcuts import ModuleShortcuts
+from batchgrad_engine.measurement.network_shortcuts import NetworkShortcuts
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
-from batchgrad_engine.module_preparation import check_trained, module_config
+from batchgrad_engine.preparation.modules import check_trained, module_config
+from batchgrad_engine.preparation.transforms import transform_and_warning
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.class_weights import (
@@ -45,7 +39,6 @@ from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.examples import EvaluationSet, Examples
-from batchgrad_workers.data.input_transform import InputTransform, fit_transform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.tables.encoding import TableEncoding
@@ -120,7 +113,7 @@ class Prepared:
             return NetworkShortcuts(self.model, self.shortcuts, pool)
         with np.errstate(over="ignore"):  # the first step tells of numbers that overflow
             row = self.examples.rows(self.sampler.training[:1])
-        return FormedShortcuts(self.model, self.shortcuts, pool, row)
+        return ModuleShortcuts(self.model, self.shortcuts, pool, row)
 
     def best(self, snapshot: Snapshot | None) -> BestParameters | None:
         """The store of the best parameters so far; None if the job keeps the last ones."""
@@ -180,7 +173,7 @@ def prepare(
         module, warning = module_config(spec, dataset, code, snapshot, initial)
     else:
         class_weights = _class_weights(spec, dataset, sampler)
-        transform, warning = _transform_and_warning(spec, dataset, sampler, snapshot, initial)
+        transform, warning = transform_and_warning(spec, dataset, sampler, snapshot, initial)
     weighted = dataset.weights is not None or (module is not None and module.weighted)
     available = module.shortcuts if module else SHORTCUT_NAMES
     config = WorkerConfig(
@@ -234,48 +227,6 @@ def _class_weights(spec: JobSpec, dataset: StoredDataset, sampler: Sampler) -> A
     if spec.class_weights == "balanced":
         return balanced_class_weights(dataset.targets[sampler.training], classes)
     return given_class_weights(spec, classes, dataset.class_names)
-
-
-def _transform_and_warning(
-    spec: JobSpec,
-    dataset: StoredDataset,
-    sampler: Sampler,
-    snapshot: Snapshot | None,
-    initial: Path | None,
-) -> tuple[InputTransform | None, str | None]:
-    """The inputs' transform, and a warning if `initial` was trained on other inputs."""
-    transform = snapshot.transform if snapshot else None
-    if isinstance(transform, TableEncoding) and dataset.table is not None:
-        transform = transform.compiled(dataset.table)
-    if transform is not None or not (spec.standardize or dataset.table is not None):
-        return transform, None
-    start = read_origin(initial.read_bytes()) if initial else Origin()
-    transform = _transform(spec, dataset, sampler, start)
-    if dataset.inputs.size <= CHECKED_NUMBERS:
-        return transform, None  # the plan has warned
-    return transform, transform_warning(
-        start, transform, standardize=spec.standardize, is_table=dataset.table is not None
-    )
-
-
-def _transform(
-    spec: JobSpec, dataset: StoredDataset, sampler: Sampler, start: Origin
-) -> InputTransform | None:
-    """The initial parameters' transform if the spec keeps it, else the training rows'."""
-    if spec.initial_parameters and spec.initial_parameters.standardization == "keep":
-        try:
-            return kept_transform(start, dataset)
-        except CannotKeep as error:
-            raise BadInitialParameters(str(error)) from error
-    own = fit_transform(
-        dataset.inputs, dataset.table, sampler.training, standardize=spec.standardize
-    )
-    if own is not None and not own.is_finite:
-        raise BadInputs(
-            "The inputs' deviations are not finite, so they can't be standardized: scale the "
-            "inputs down, or set standardize: false."
-        )
-    return own
 
 
 def _classes(dataset: StoredDataset) -> int:

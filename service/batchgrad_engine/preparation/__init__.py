@@ -1,0 +1,1 @@
+"""Preparation of a job: model, sampler, examples, inputs' transform, workers' config."""
