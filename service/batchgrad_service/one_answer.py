@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from batchgrad_service.child_environment import ENVIRONMENT
+from batchgrad_service.problems import UnavailableError
 from batchgrad_workers.system.processes import end_session
 
 OnShutdown = Callable[[Callable[[], None]], AbstractContextManager[None]]
@@ -44,6 +45,9 @@ def ask(
     It is killed after `seconds`, and at the service's shutdown. A user's code may have started
     processes, which hold its stdout open: nobody waits for them, and those of its session are
     killed. `log` gets its stderr, by default the service's.
+
+    Raises:
+        UnavailableError: the service stops, or is about to.
     """
     with subprocess.Popen(
         command,
@@ -54,16 +58,20 @@ def ask(
         start_new_session=True,
         env=os.environ | ENVIRONMENT,
     ) as process:
-        expired = threading.Event()
+        expired, stopped = threading.Event(), threading.Event()
 
         def expire() -> None:
             expired.set()
             process.kill()
 
+        def stop() -> None:
+            stopped.set()
+            process.kill()
+
         timer = threading.Timer(seconds, expire)
         timer.start()
         try:
-            with on_shutdown(process.kill):
+            with on_shutdown(stop):
                 _send(process, request)
                 content = _read(process)
         finally:
@@ -71,6 +79,8 @@ def ask(
             process.kill()  # without effect if it has ended
             # Before the process is reaped, its session's id cannot be reused.
             end_session(process.pid, wait_seconds=0)
+    if stopped.is_set():
+        raise UnavailableError("The service is stopping.", code="not_ready")
     return Answer(content, process.returncode, expired.is_set())
 
 

@@ -26,10 +26,13 @@ class Shutdown:
 
     @contextmanager
     def subscribe(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Inside the block, `begin` calls `callback`."""
+        """Inside the block, `begin` calls `callback`; at once if it was called before."""
         with self._lock:
             self._callbacks.append(callback)
+            begun = self.begun
         try:
+            if begun:
+                callback()
             yield
         finally:
             with self._lock:

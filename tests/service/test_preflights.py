@@ -16,7 +16,7 @@ from batchgrad.contract import FieldError, TorchPlan
 from batchgrad_engine.preflight.messages import Examined, Preflighted, Request
 from batchgrad_service.preflights.preflights import Preflights
 from batchgrad_service.preflights.process import PreflightProcess
-from batchgrad_service.problems import InvalidError
+from batchgrad_service.problems import InvalidError, UnavailableError
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.validation.job_data import JobData
 from batchgrad_workers.system.processes import is_alive
@@ -109,8 +109,12 @@ def test_code_that_reads_stdin_finds_it_empty() -> None:
 def test_it_ends_with_the_service() -> None:
     shutdown = Shutdown()
     threading.Timer(0.5, shutdown.begin).start()
-    with pytest.raises(InvalidError, match="signal 9"):
+    with pytest.raises(UnavailableError, match="The service is stopping"):
         run(SLEEPS, on_shutdown=shutdown.subscribe)
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="The service is stopping"):
+        run(SLEEPS, on_shutdown=shutdown.subscribe)  # it had waited for the first
+    assert time.monotonic() - started < 20
 
 
 def found(files: dict[str, tuple[int, int]]) -> Preflighted:

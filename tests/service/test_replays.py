@@ -83,5 +83,5 @@ def test_no_more_than_some_at_once_and_the_service_ends_them(tmp_path: Path) -> 
     assert caught.value.headers["Retry-After"] == "1"
     shutdown.begin()
     thread.join(20)
-    assert [problem.code for problem in ended] == ["replay_failed"]
+    assert [problem.code for problem in ended] == ["not_ready"]
     assert one._free.acquire(blocking=False)
