@@ -132,6 +132,10 @@ def found(files: dict[str, tuple[int, int]]) -> Preflighted:
             ),
             layers=[],
             parameters=3,
+            training_examples=9,
+            validation_examples=1,
+            steps_per_epoch=3,
+            minibatch_size=4,
             weighted=False,
             has_accuracy=True,
             has_values=False,
@@ -209,6 +213,26 @@ def test_changed_files_of_code_are_examined_again(tmp_path: Path, data: JobData)
     file.write_text("")
     os.utime(file, ns=(0, 0))
     assert runs([request()] * 4, data, file) == [True, False, True, False]
+
+
+def test_code_of_which_a_file_is_gone_is_examined_again(tmp_path: Path, data: JobData) -> None:
+    file = tmp_path / "mine.py"
+    file.touch()
+    count = [0]
+
+    def run(_: Request) -> Preflighted:
+        count[0] += 1
+        state = file.stat()
+        file.unlink()
+        return found({str(file): (state.st_mtime_ns, state.st_size)})
+
+    preflights = Preflights(run)
+    asyncio.run(preflights.examine(request(), data))
+    file.touch()
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(preflights.examine(request(), data))
+    assert count == [2]
 
 
 def test_problems_are_told_and_not_remembered(data: JobData) -> None:

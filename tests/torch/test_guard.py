@@ -85,3 +85,12 @@ def test_gradients_that_mix_are_refused_by_their_norms() -> None:
     found = together.sums(replica, batch, trace)
     with pytest.raises(Refused, match="The norm of the gradient of row 0"):
         guard.check(replica, batch, found, 0, rounds=False)
+
+
+def test_examples_that_are_treated_by_their_place_are_refused() -> None:
+    replica, batch = made(lambda _, h: h * torch.where(torch.arange(len(h)) < 5, 1, 2)[:, None])
+    trace = traced(replica, batch)
+    replica.module.kind = 1
+    found = together.sums(replica, batch, trace)
+    with pytest.raises(Refused, match=r"The loss of row 5 is .* in row 0 of the same microbatch"):
+        guard.check(replica, batch, found, 0, rounds=False)

@@ -1,6 +1,8 @@
 """Jobs of PyTorch modules end to end: steps against plain PyTorch, ends, and what is replayed."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,24 @@ def partly_frozen(config: dict[str, Any]) -> Task:
     module[0].requires_grad_(requires_grad=False)
     module[3].bias.requires_grad_(requires_grad=False)
     return classification(module)
+
+
+class Moody(nn.Module):  # type: ignore[misc]
+    """Gives scores in training mode, and zeros in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.scores(inputs) * self.training
+
+
+def moody(config: dict[str, Any]) -> Task:
+    """Examples with a negative first number weigh nothing."""
+    del config
+    task = classification(Moody())
+    return replace(task, weights=lambda batch: (batch["inputs"][:, 0] > 0).double())
 
 
 def plain_pytorch(dataset: Path, build: Callable[[Any], Task], clip: float | None) -> nn.Module:
@@ -234,3 +254,16 @@ def test_stopping_early_keeps_the_parameters_of_the_best_evaluation(
     attempt(shorter, dataset, tmp_path / "shorter", code=HERE)
     for name, array in newest(tmp_path / "shorter").parameters.items():
         np.testing.assert_array_equal(kept.parameters[name], array)
+
+
+def test_evaluations_are_in_evaluation_mode_and_some_examples_weigh_nothing(
+    dataset: Path, tmp_path: Path
+) -> None:
+    job = spec(model={"torch": f"{HOME}:moody"}, epochs=2, microbatch_size=4)
+    messages = attempt(job, dataset, tmp_path / "job", code=HERE)
+    digest(messages)
+    present = int((np.load(dataset / "inputs.npy")[:, 0] > 0).sum())
+    assert len(rows(messages)) == 2 * -(-(present - round(0.1 * present)) // 20)
+    for each in evaluations(messages):
+        assert each.validation_loss == pytest.approx(log(3), rel=1e-12)
+    assert rows(messages)[0].loss != pytest.approx(log(3), rel=1e-3)

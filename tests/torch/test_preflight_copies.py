@@ -163,3 +163,9 @@ def test_a_module_with_torch_func_in_its_forward_pass_has_a_path() -> None:
     found = prepare(Replica(task_of(module), torch.float64), rows())
     assert found.path == "together"
     assert found.bytes_per_example > 0
+
+
+def test_parameters_that_no_loss_depends_on_are_told() -> None:
+    module = Model(lambda m, x: m.a(x) + 0 * m.b(x), a=nn.Linear(4, 3), b=nn.Linear(4, 3))
+    [warning] = prepare(Replica(task_of(module), torch.float64), rows()).warnings
+    assert warning == "No loss of these rows depends on b.bias, b.weight."

@@ -26,12 +26,17 @@ class Examined(Message):
 
     `memory_bytes` is the most that the process held, with θ and one microbatch. `files` are those
     with the module's code, with their times of change in ns and their sizes. `shortcuts` are those
-    that the job will measure.
+    that the job will measure. The numbers of examples are of those with a weight above 0, by the
+    task's weights too.
     """
 
     plan: TorchPlan
     layers: list[PlannedLayer]
     parameters: int
+    training_examples: int
+    validation_examples: int
+    steps_per_epoch: int
+    minibatch_size: int
     weighted: bool
     has_accuracy: bool
     has_values: bool

@@ -35,7 +35,7 @@ from batchgrad_engine.training.class_weights import (
 )
 from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.parameter_groups import Unmatched, check_groups
-from batchgrad_engine.training.sampling import job_sampler
+from batchgrad_engine.training.sampling import job_sampler, sampler_of
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.examples import EvaluationSet, Examples
@@ -166,8 +166,7 @@ def prepare(
     """
     dataset = StoredDataset.open(source.path, source.files)
     sampler = job_sampler(spec, dataset)
-    if not len(sampler.training):
-        raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
+    _check_training(sampler)
     module, class_weights, transform, warning = None, None, None, None
     if spec.model.torch is not None:
         module, warning = module_config(spec, dataset, code, snapshot, initial)
@@ -201,6 +200,9 @@ def prepare(
     except Unmatched as error:
         raise BadInputs(f"optimizer.groups[{error.group}].match: {error}") from error
     examples = config.examples(dataset, model)
+    if module and module.weighted:  # as workers do
+        sampler = sampler_of(spec, dataset, examples.present)
+        _check_training(sampler)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     shortcuts = wanted_shortcuts(spec, weighted=weighted, available=available)
     training = TrainedOn.of(
@@ -215,6 +217,11 @@ def prepare(
     return Prepared(
         spec, model, sampler, examples, evaluated, config, shortcuts, steps, training, warning
     )
+
+
+def _check_training(sampler: Sampler) -> None:
+    if not len(sampler.training):
+        raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
 
 
 def engine_threads(spec: JobSpec) -> int:

@@ -2,6 +2,7 @@
 
 from batchgrad.contract import JobSpec
 from batchgrad_engine.training.class_weights import given_class_weights
+from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.example_weights import Weights
 from batchgrad_workers.data.sampler import Sampler
@@ -14,8 +15,13 @@ def job_sampler(spec: JobSpec, stored: StoredDataset) -> Sampler:
     classes = int(stored.targets.max()) + 1 if given else 0
     class_weights = given_class_weights(spec, classes, stored.class_names)
     weights = Weights(stored.weights, class_weights, stored.arrays.get("targets"))
+    return sampler_of(spec, stored, weights.present)
+
+
+def sampler_of(spec: JobSpec, stored: StoredDataset, present: Integers | None) -> Sampler:
+    """The split and the minibatches of the rows `present`; None: of all rows."""
     return Sampler(
-        split(spec.held_out, stored, seed=spec.seed, present=weights.present),
+        split(spec.held_out, stored, seed=spec.seed, present=present),
         seed=spec.seed,
         batch_size=spec.minibatch(len(stored)),
     )

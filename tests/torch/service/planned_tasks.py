@@ -33,6 +33,12 @@ def without_accuracy(config: dict[str, Any]) -> Task:
     return Task(task.module, task.outputs, task.losses, weights=lambda batch: batch["targets"] + 1)
 
 
+def of_one_class(config: dict[str, Any]) -> Task:
+    """The same, where examples of the first class weigh nothing."""
+    task = net(config)
+    return Task(task.module, task.outputs, task.losses, weights=lambda batch: batch["targets"])
+
+
 def asks_for_tokens(config: dict[str, Any]) -> Task:
     """A task for another dataset."""
     task = net(config)

@@ -63,6 +63,17 @@ def test_a_plan_tells_what_the_module_is(bench: Bench) -> None:
     assert set(plan.shortcuts) | set(plan.torch.unavailable) == {"averaged_error", "mean_example"}
 
 
+def test_examples_that_weigh_nothing_are_not_counted(bench: Bench) -> None:
+    sizes: dict[str, Any] = {"steps": None, "epochs": 3, "batch_size": 4, "microbatch_size": 2}
+    every, some = (planned(bench, name, **sizes) for name in ("net", "of_one_class"))
+    present = some.training_examples
+    assert 4 <= present < every.training_examples
+    assert some.validation_examples == 0
+    assert some.steps_per_epoch == -(-present // 4)
+    assert some.steps_planned == 3 * some.steps_per_epoch
+    assert some.microbatches_per_step == 2
+
+
 def test_weights_of_the_task_make_another_shortcut(bench: Bench) -> None:
     plan = planned(bench, "without_accuracy")
     assert "mean_of_means" in plan.shortcuts

@@ -96,6 +96,11 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
     return planned.model_copy(
         update={
             "parameters": found.parameters,
+            "training_examples": found.training_examples,
+            "validation_examples": found.validation_examples,
+            "steps_per_epoch": found.steps_per_epoch,
+            "microbatches_per_step": microbatches(found.minibatch_size, spec.microbatch),
+            "steps_planned": spec.steps or (spec.epochs or 0) * found.steps_per_epoch,
             "layers": found.layers,
             "shortcuts": found.shortcuts,
             "gradient_bytes": found.parameters * np.dtype(spec.precision).itemsize,
