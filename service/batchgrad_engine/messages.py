@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow, ValidationFigures
 from batchgrad_workers.data.source import DatasetSource
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 
 
 class Message(BaseModel):

@@ -29,7 +29,7 @@ from batchgrad_workers.runtime.threads import ThreadPool, single_threaded_blas
 from batchgrad_workers.system.one_answer import keep_stdout, read_request
 from batchgrad_workers.system.process_memory import at_most
 from batchgrad_workers.system.processes import block_sigterm
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 
 BYTES_PER_EXAMPLE = 128
 """Permutations, ledger and figures of an example: a few arrays of the dataset's length."""

@@ -13,7 +13,7 @@ from batchgrad.contract import JobSpec, Model
 from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.replay import Request, replay
 from batchgrad_workers.nn.network import Network
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 from tests.engine.attempts import ScriptedCommands, attempt, evaluations, finished, rows
 from tests.torch.small_modules import residual
 

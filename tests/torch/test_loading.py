@@ -14,7 +14,9 @@ import torch
 
 from batchgrad.contract.training.module import JobModel
 from batchgrad.torch.tasks import Task
-from batchgrad_workers.torch_code import CodeSource, UserCodeError, importable, load_task
+from batchgrad_workers.user_code.errors import UserCodeError
+from batchgrad_workers.user_code.loading import load_task
+from batchgrad_workers.user_code.sources import CodeSource, importable
 
 PACKAGE = """
 import random

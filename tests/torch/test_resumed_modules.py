@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 from tests.engine.attempts import ScriptedCommands, attempt, finished, newest
 from tests.torch.test_jobs import digest, spec
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from batchgrad.contract import JobSpec
-from batchgrad_workers.torch_code import CodeSource
 from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.sources import CodeSource
 from tests.engine.attempts import attempt, finished, rows
 
 HERE = CodeSource(search_path=Path(__file__).parents[2])

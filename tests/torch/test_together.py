@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from batchgrad_workers.torch import one_by_one, together
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
-from batchgrad_workers.torch.tapping.calls import OtherCalls, Trace
+from batchgrad_workers.torch.tapping.calls import Trace
 from tests.torch.small_batches import labelled
 from tests.torch.test_one_by_one import cross_entropy, replica_of
 from tests.torch.zoo.case import CASES, Case

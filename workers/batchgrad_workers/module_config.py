@@ -6,7 +6,7 @@ from typing import Any
 
 from batchgrad.contract import SHORTCUT_NAMES, JobModel, ShortcutName
 from batchgrad_workers.arrays import Array
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 
 
 class BadModule(ValueError):

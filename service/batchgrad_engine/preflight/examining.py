@@ -26,8 +26,8 @@ from batchgrad_workers.module_config import BadModule, ModuleConfig
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, peak_resident_bytes
-from batchgrad_workers.torch_code import UserCodeError, user_errors
 from batchgrad_workers.user_code.digest import source_files
+from batchgrad_workers.user_code.errors import UserCodeError, user_errors
 
 ONE_BY_ONE_ROWS = 2
 """Of a microbatch whose examples are computed one after the other: more need no more memory."""

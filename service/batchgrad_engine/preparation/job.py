@@ -46,7 +46,7 @@ from batchgrad_workers.nn.network import Network
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.config import JobTrainable, WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 
 
 @dataclass(frozen=True)

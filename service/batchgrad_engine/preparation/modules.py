@@ -11,7 +11,7 @@ from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.module_config import BadModule, BadTensors, ModuleConfig
 from batchgrad_workers.parameters import ParameterLayout
-from batchgrad_workers.torch_code import CodeSource
+from batchgrad_workers.user_code.sources import CodeSource
 
 
 def module_config(

@@ -19,14 +19,10 @@ from batchgrad_workers.torch.refusal import Refused
 from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.shortcuts.available import available
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
-from batchgrad_workers.torch_code import (
-    CodeSource,
-    UserCodeError,
-    load_task,
-    place_of,
-    source_digest,
-    user_errors,
-)
+from batchgrad_workers.user_code.digest import source_digest
+from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
+from batchgrad_workers.user_code.loading import load_task
+from batchgrad_workers.user_code.sources import CodeSource
 
 ROWS = 8
 """Of the dataset, on which a module is examined."""

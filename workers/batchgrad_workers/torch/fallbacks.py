@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from batchgrad_workers.torch import one_by_one
 from batchgrad_workers.torch.replica import Batch, Replica
 
 VMAP, LOOP = "vmap", "loop"
@@ -19,7 +20,7 @@ def choose(replica: Replica, batch: Batch, names: tuple[str, ...]) -> str:
     """
     if not names:
         return LOOP
-    expected = by_loop(replica, batch, names)
+    expected = one_by_one.each(replica, batch, names)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -33,23 +34,7 @@ def choose(replica: Replica, batch: Batch, names: tuple[str, ...]) -> str:
 
 def each(replica: Replica, batch: Batch, names: tuple[str, ...], way: str) -> dict[str, Tensor]:
     """g_n by parameter of `names`, (n, *shape)."""
-    return (by_vmap if way == VMAP else by_loop)(replica, batch, names)
-
-
-def by_loop(replica: Replica, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """One example at a time."""
-    parameters = [replica.trainable[name] for name in names]
-    rows = []
-    for n in range(len(batch)):
-        loss = replica.losses(batch.row(n)).sum()
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        rows.append(
-            [
-                torch.zeros_like(parameter) if own is None else own.to_dense()
-                for own, parameter in zip(found, parameters, strict=True)
-            ]
-        )
-    return {name: torch.stack([row[k] for row in rows]) for k, name in enumerate(names)}
+    return (by_vmap if way == VMAP else one_by_one.each)(replica, batch, names)
 
 
 def by_vmap(replica: Replica, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:

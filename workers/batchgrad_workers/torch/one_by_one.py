@@ -1,5 +1,7 @@
 """Per-example gradients by plain autograd on one example at a time: the definition of g_n."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -26,10 +28,13 @@ def sums(replica: Replica, batch: Batch, *, clip: float | None = None) -> Sums:
     return Sums(gradients, torch.cat(losses), torch.stack(norms))
 
 
-def each(replica: Replica, batch: Batch) -> dict[str, Tensor]:
-    """g_n of every example by parameter, (n, *shape). N x P numbers: for few examples."""
-    rows = [_gradient(replica, batch.row(n))[1] for n in range(len(batch))]
-    return {name: torch.stack([row[name] for row in rows]) for name in replica.trainable}
+def each(replica: Replica, batch: Batch, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """g_n of every example by parameter, (n, *shape); of all, or of those in `names`.
+
+    N x P numbers: for few examples.
+    """
+    rows = [_gradient(replica, batch.row(n), names)[1] for n in range(len(batch))]
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def norm(gradient: dict[str, Tensor]) -> Tensor:
@@ -44,13 +49,16 @@ def norm(gradient: dict[str, Tensor]) -> Tensor:
     return largest * torch.linalg.vector_norm(torch.cat(flat) / largest)
 
 
-def _gradient(replica: Replica, row: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+def _gradient(
+    replica: Replica, row: Batch, names: Collection[str] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss (1,) of one example, and its gradient by parameter."""
-    parameters = list(replica.trainable.values())
+    parameters = {
+        name: each for name, each in replica.trainable.items() if names is None or name in names
+    }
     losses = replica.losses(row)
-    found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
-    pairs = zip(replica.trainable.items(), found, strict=True)
+    found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
     return losses.detach(), {
         name: torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
-        for (name, parameter), gradient in pairs
+        for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
     }

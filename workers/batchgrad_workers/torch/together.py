@@ -13,12 +13,13 @@ from batchgrad_workers.torch import fallbacks, one_by_one
 from batchgrad_workers.torch.formulas.base import LEAST, Formed, Gradients, Layout, weighted_sum
 from batchgrad_workers.torch.formulas.joined import joined
 from batchgrad_workers.torch.formulas.outer import CANCELLING
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
 from batchgrad_workers.torch.shortcuts import available
 from batchgrad_workers.torch.shortcuts.averaging import averaged
 from batchgrad_workers.torch.shortcuts.means import OUTPUTS, TARGETS, MeansLayout, end_sums
 from batchgrad_workers.torch.tapping.backward import backward
-from batchgrad_workers.torch.tapping.calls import Call, OtherCalls, Trace
+from batchgrad_workers.torch.tapping.calls import Call, Trace
 from batchgrad_workers.torch.tapping.mode import Tapping
 from batchgrad_workers.torch.tapping.tracing import calls_of, perturbed
 from batchgrad_workers.torch.tapping.values import Value, pulled

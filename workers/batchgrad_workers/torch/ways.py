@@ -5,18 +5,11 @@ from torch import Tensor
 
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.preflight.report import Preflight
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
-from batchgrad_workers.torch.tapping.calls import OtherCalls
 
 
-def sums(
-    replica: Replica,
-    batch: Batch,
-    preflight: Preflight,
-    *,
-    clip: float | None = None,
-    means: bool = False,
-) -> Sums:
+def sums(replica: Replica, batch: Batch, preflight: Preflight, *, means: bool = False) -> Sums:
     """The sums of a microbatch.
 
     One that makes other calls than the preflight's is computed one by one. It has no means of
@@ -24,10 +17,10 @@ def sums(
     """
     if preflight.trace is not None:
         try:
-            return together.sums(replica, batch, preflight.trace, clip=clip, means=means)
+            return together.sums(replica, batch, preflight.trace, means=means)
         except OtherCalls:
             pass  # these rows make other calls; one by one they are right, too
-    found = one_by_one.sums(replica, batch, clip=clip)
+    found = one_by_one.sums(replica, batch)
     if means:
         found.means = torch.full((means_size(preflight),), torch.nan, dtype=replica.dtype)
     return found

@@ -1,1 +1,1 @@
-"""Code that a user gave: its place, its digest, and errors that it raises."""
+"""Code that a user gave: its place, its digest, errors that it raises, the task that it builds."""

@@ -14,8 +14,9 @@ from torch.utils import _pytree
 from batchgrad.errors import InvalidArgument
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.torch.observing.mode import Entry
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica
-from batchgrad_workers.torch.tapping.calls import Call, OtherCalls
+from batchgrad_workers.torch.tapping.calls import Call
 from batchgrad_workers.torch.tapping.tracing import PERTURBATION, calls_of
 
 ROWS = 4

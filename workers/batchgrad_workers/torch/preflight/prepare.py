@@ -13,9 +13,9 @@ from batchgrad_workers.torch.preflight.report import Parameter, Preflight
 from batchgrad_workers.torch.preflight.rows import distinct, first
 from batchgrad_workers.torch.preflight.state import State
 from batchgrad_workers.torch.preflight.watching import Run, watch
-from batchgrad_workers.torch.refusal import Refused
+from batchgrad_workers.torch.refusal import OtherCalls, Refused
 from batchgrad_workers.torch.replica import Batch, Replica
-from batchgrad_workers.torch.tapping.calls import OtherCalls, Trace
+from batchgrad_workers.torch.tapping.calls import Trace
 
 LEAST_ROWS, MOST_ROWS = 4, 8
 MOVED = 0.1

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from batchgrad_workers.torch.formulas.base import Arguments, Kind
 from batchgrad_workers.torch.formulas.embedding import Embedding
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.shortcuts.means import ARRAY, Means
-from batchgrad_workers.torch.tapping.calls import Call, OtherCalls, Trace
+from batchgrad_workers.torch.tapping.calls import Call, Trace
 from batchgrad_workers.torch.tapping.mode import Tap, Tapping
 
 

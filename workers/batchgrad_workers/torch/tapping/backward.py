@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Replica
-from batchgrad_workers.torch.tapping.calls import OtherCalls
 from batchgrad_workers.torch.tapping.mode import Tap
 
 

@@ -4,17 +4,11 @@ from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
-from batchgrad_workers.torch import refusal
-
 MADE = "made"
 """From parameters alone: its result stands for them in later calls."""
 
 OTHER = "other"
 """Without formulas: it runs as it is."""
-
-
-OtherCalls = refusal.OtherCalls
-"""Raised by dropout too."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 from batchgrad_workers.torch.dropout.opening import opened
 from batchgrad_workers.torch.formulas.base import Arguments, Kind
 from batchgrad_workers.torch.formulas.registry import BY_NAME
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Replica
-from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call, OtherCalls
+from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call
 from batchgrad_workers.torch.tapping.recurrent import by_steps
 from batchgrad_workers.torch.tapping.values import Value
 

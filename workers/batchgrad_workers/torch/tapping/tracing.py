@@ -11,8 +11,9 @@ from torch import Tensor
 
 from batchgrad_workers.torch.formulas.base import Layout
 from batchgrad_workers.torch.formulas.registry import kinds_of
+from batchgrad_workers.torch.refusal import OtherCalls
 from batchgrad_workers.torch.replica import Batch, Replica
-from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call, OtherCalls
+from batchgrad_workers.torch.tapping.calls import MADE, OTHER, Call
 from batchgrad_workers.torch.tapping.mode import (
     Function,
     Shapes,

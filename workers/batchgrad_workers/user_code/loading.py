@@ -16,20 +16,8 @@ from typing import Any
 
 from batchgrad.contract.training.module import JobModel
 from batchgrad.parsing.suggestions import suggest
-from batchgrad_workers.user_code.digest import source_digest
-from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
-from batchgrad_workers.user_code.sources import CodeSource, importable, is_within, keep_importable
-
-__all__ = [
-    "CodeSource",
-    "UserCodeError",
-    "find_function",
-    "importable",
-    "load_task",
-    "place_of",
-    "source_digest",
-    "user_errors",
-]
+from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.sources import CodeSource, is_within, keep_importable
 
 
 def load_task(model: JobModel, source: CodeSource | None, seed: int) -> Any:

@@ -14,14 +14,10 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract.training.module import JobModel
-from batchgrad_workers.torch_code import (
-    CodeSource,
-    UserCodeError,
-    find_function,
-    importable,
-    source_digest,
-    user_errors,
-)
+from batchgrad_workers.user_code.digest import source_digest
+from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.loading import find_function
+from batchgrad_workers.user_code.sources import CodeSource, importable
 
 BUILD = "def build(config):\n    return config\n"
 NAMES = iter(range(10_000))
@@ -95,7 +91,7 @@ def test_folders_of_killed_processes_are_removed(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     content = archive({f"{name}.py": BUILD})
     killed = (
-        "import os, sys, tempfile; from batchgrad_workers.torch_code import *\n"
+        "import os, sys, tempfile; from batchgrad_workers.user_code.sources import *\n"
         "tempfile.tempdir = sys.argv[1]\n"
         "with importable(CodeSource(content=sys.stdin.buffer.read())): os._exit(9)"
     )
