@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 import batchgrad
 from docs.generate.markdown import fields, table
+from docs.generate.sources import from_source
 
 MODULES = ("batchgrad.sklearn", "batchgrad.torch")
-"""Modules with public names of their own; each needs the library that it is named after."""
+"""Modules with public names of their own."""
 
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):\n((?: {4}.+\n?)+)", re.MULTILINE)
 
@@ -60,11 +61,22 @@ def _module(name: str) -> Iterator[str]:
     yield f"## `{name}`"
     yield _first(module)
     for public in module.__all__:
+        if place := getattr(module, "_MODULES", {}).get(public):  # it imports PyTorch
+            yield from _unimported(f"{name}.{place}", public)
+            continue
         value = getattr(module, public)
         if inspect.isclass(value):
             yield from _class(public, value)
         else:
             yield from _function("###", public, value)
+
+
+def _unimported(module: str, name: str) -> Iterator[str]:
+    for member, signature, text in from_source(module, name):
+        yield f"{'####' if '.' in member else '###'} `{member}`"
+        if signature:
+            yield f"```python\n{member.rpartition('.')[2]}{signature}\n```"
+        yield _sections(text)
 
 
 def _class(name: str, kind: type) -> Iterator[str]:
@@ -99,7 +111,11 @@ def _function(heading: str, name: str, value: Any) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     """A docstring; its sections (Args, Raises, …) become lists."""
-    return _SECTION.sub(_as_list, inspect.getdoc(value) or "")
+    return _sections(inspect.getdoc(value) or "")
+
+
+def _sections(text: str) -> str:
+    return _SECTION.sub(_as_list, text)
 
 
 def _as_list(section: re.Match[str]) -> str:
