@@ -107,11 +107,11 @@ def trained(
 @pytest.mark.parametrize(
     ("build", "options"),
     [
-        (words, {}),
-        (pictures, {}),
+        (words, {"gap_every": 1}),
+        (pictures, {"gap_every": 1}),
         (pictures, {"every": 3}),
         (recurrent, {"axis": 1}),
-        (drawing_by_all_generators, {}),
+        (drawing_by_all_generators, {"gap_every": 1}),
     ],
 )
 def test_training_has_the_same_bits(build: Any, options: Any) -> None:

@@ -5,12 +5,18 @@ import os
 from typing import Any
 
 WATCHING = "batchgrad_workers.torch.observing.watching"
+SHORTCUT = "batchgrad_workers.torch.observing.averaged_error"
 STATISTICS = "batchgrad_engine.measurement.statistics"
 
 
 def watching() -> Any:
     """The module that taps a loop's forward passes."""
     return _import(WATCHING)
+
+
+def shortcut() -> Any:
+    """The module of the shortcut averaged_error in a loop."""
+    return _import(SHORTCUT)
 
 
 def statistics() -> Any:

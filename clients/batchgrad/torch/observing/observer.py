@@ -10,6 +10,8 @@ from batchgrad.errors import InvalidArgument
 from batchgrad.html import document
 from batchgrad.notebook.frames import Library, check_library, frame
 from batchgrad.torch.observing import engine
+from batchgrad.torch.observing.gap import Gap
+from batchgrad.torch.observing.reasons import check_length, left_out, missing
 from batchgrad.torch.observing.step import Reduction, Step, own_norms
 from batchgrad.torch.observing.suspects import Examples, Order, Suspect
 from batchgrad.user_warnings import warn_user
@@ -26,6 +28,7 @@ def observe(
     reduction: Reduction = "mean",
     axis: int = 0,
     every: int = 1,
+    gap_every: int | None = 10,
     scaler: Any = None,
 ) -> "Observer":
     """An observer of the steps in which a loop trains `module`; it changes no bit of training.
@@ -33,7 +36,8 @@ def observe(
     `reduction` says how a step's loss is made of its examples' losses: their mean or their sum.
     The loss of several backward passes in one step is divided by their number if it is a mean. The
     examples lie along `axis` of the module's arguments. Of each `every`-th step there are figures,
-    the others cost nothing. `scaler` is the torch.amp.GradScaler of the loop, if it has one.
+    the others cost nothing, and of each `gap_every`-th of these there is a gap of the shortcut
+    averaged_error; None: of none. `scaler` is the torch.amp.GradScaler of the loop, if it has one.
 
     Raises:
         InvalidArgument: an argument is not valid, or the module has a BatchNorm in training mode.
@@ -47,20 +51,34 @@ def observe(
         )
     if reduction not in get_args(Reduction):
         raise InvalidArgument(f"reduction is {reduction!r}; expected 'mean' or 'sum'.")
-    for name, value, least in (("axis", axis, 0), ("every", every, 1)):
+    given = ("axis", axis, 0), ("every", every, 1), ("gap_every", gap_every, 1)
+    for name, value, least in given:
+        if name == "gap_every" and value is None:
+            continue
         if not isinstance(value, int) or value < least:
             raise InvalidArgument(f"{name} is {value!r}; expected an integer from {least} on.")
-    return Observer(module, reduction, axis, every, scaler)
+    return Observer(module, reduction, axis, every, gap_every, scaler)
 
 
 class Observer:
     """Figures of the steps of a loop: `with observer.step(ids=ids) as step:` around each."""
 
     def __init__(
-        self, module: nn.Module, reduction: Reduction, axis: int, every: int, scaler: Any
+        self,
+        module: nn.Module,
+        reduction: Reduction,
+        axis: int,
+        every: int,
+        gap_every: int | None,
+        scaler: Any,
     ) -> None:
         """See `observe`."""
-        self.module, self.reduction, self.every = module, reduction, every
+        self.module, self.reduction, self.every, self.gap_every = (
+            module,
+            reduction,
+            every,
+            gap_every,
+        )
         self.history: list[dict[str, Any]] = []
         """A row of figures for each observed step."""
         self._scaler = scaler
@@ -69,6 +87,7 @@ class Observer:
         self._examples = Examples()
         self._steps = self._largest = 0
         self._visit: Any = None
+        self._gap: Gap | None = None
         self._told: set[str] = set()
         self._check_norms()
 
@@ -125,21 +144,33 @@ class Observer:
             }
             for each in self.suspects(SHOWN)
         ]
-        last = self.history[-1] if self.history else {}
-        left_out = {"left_out": self.uncovered, "suspects": suspects}
-        return document(f"{type(self.module).__name__}, observed", {**last, **left_out})
+        last = dict(self.history[-1]) if self.history else {}
+        layers = []
+        if self._gap is not None:
+            shown = self._gap.row()
+            last = {k: v for k, v in last.items() if k not in shown}
+            last.update({k: v for k, v in shown.items() if "." not in k})
+            layers = self._gap.table()
+        tables = {"left_out": self.uncovered, "gap_by_layer": layers, "suspects": suspects}
+        return document(f"{type(self.module).__name__}, observed", {**last, **tables})
 
     def begin(self, step: Step) -> None:
         """Begin to observe; `Step` calls it."""
         if self._visit is not None:
             raise InvalidArgument("A step of this observer has not ended; steps can't be nested.")
         if (step.number - 1) % self.every:
-            step.missing = f"every {self.every}th step is observed"
+            step.missing = step.gap_missing = f"every {self.every}th step is observed"
             return
         self._check_norms()
         names = {id(each): name for name, each in self.module.named_parameters()}
         check = len(self.history) % CHECK_EVERY == 0
-        self._visit = engine.watching().Visit(self._watch, names, check)
+        shortcut = None
+        if self.gap_every is not None and len(self.history) % self.gap_every == 0:
+            summed = self.reduction == "sum"
+            shortcut = engine.shortcut().Shortcut(names, step.weights, summed=summed)
+        else:
+            step.gap_missing = f"gap_every is {self.gap_every}"
+        self._visit = engine.watching().Visit(self._watch, names, check, shortcut)
         self._visit.taps.scaler = self._scaler
         self._visit.__enter__()
 
@@ -152,21 +183,26 @@ class Observer:
         if failed:
             return
         squares = [group.squares for group in visit.taps.groups]
-        step.missing = _missing(visit, squares)
+        step.missing = missing(visit, squares)
         if step.missing is None:
             norms = [each for each in squares if each is not None]
             self._fill(step, norms, visit.taps.gradient_norm, visit.taps.scale)
+            shortcut = visit.shortcut
+            if shortcut is not None:
+                step.gap, step.gap_missing = shortcut.gap, shortcut.missing
+                self._gap = step.gap or self._gap
         else:
+            step.gap_missing = step.missing
             self._tell(f"Step {step.number} has no figures: {step.missing}.", step.missing)
         if self.uncovered and step.missing is None:
-            self._tell(_left_out(self.uncovered), "uncovered")
+            self._tell(left_out(self.uncovered), "uncovered")
         self.history.append(step.row())
 
     def _fill(self, step: Step, squares: list[Tensor], gradient_norm: float, scale: float) -> None:
         n = sum(map(len, squares))
-        _check_length("ids", step.ids, n)
-        _check_length("weights", step.weights, n)
-        _check_length("losses", step.losses, n)
+        check_length("ids", step.ids, n)
+        check_length("weights", step.weights, n)
+        check_length("losses", step.losses, n)
         norms = own_norms(squares, step.weights, self.reduction, scale)
         total = float(n if step.weights is None else step.weights.sum())
         length = gradient_norm / scale / (total if self.reduction == "sum" else 1.0)
@@ -202,38 +238,3 @@ class Observer:
         if key not in self._told:
             self._told.add(key)
             warn_user(text)
-
-
-def _left_out(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (
-        f"Norms, noise scale and gradient norm leave out {', '.join(names[:SHOWN])}{more} "
-        "(observer.uncovered): their calls have no formulas here, as those of an LSTM, or lie "
-        "outside of the module's forward pass. To include them call them through the module, and "
-        "write an LSTM as linear layers over its steps."
-    )
-
-
-def _missing(visit: Any, squares: list[Tensor | None]) -> str | None:
-    if visit.taps.failure is not None:
-        return str(visit.taps.failure)
-    if not visit.complete:
-        return "the module made calls that it had not made before; the next step looks at them"
-    if not squares and visit.watch.uncovered and not visit.taps.taps:
-        return "no parameter has uses with formulas"
-    if not squares:
-        return (
-            "no backward pass came to a forward pass of the module; both belong inside the step, "
-            "and the module must not be compiled"
-        )
-    if any(each is None for each in squares):
-        return "no parameter has uses with formulas"
-    return None
-
-
-def _check_length(name: str, given: Any, n: int) -> None:
-    if given is not None and len(given) != n:
-        raise InvalidArgument(
-            f"{name} has {len(given)} entries, and the step's backward passes had {n} examples: "
-            "each example needs one."
-        )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from batchgrad.errors import InvalidArgument
+from batchgrad.torch.observing.gap import Gap
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,6 +64,10 @@ class Step:
         """Of the norms: a count for each bucket of batchgrad.contract.EXAMPLE_NORM_BOUNDS."""
         self.missing: str | None = None
         """Why there are no figures."""
+        self.gap: Gap | None = None
+        """Between the shortcut averaged_error and G, whole and by module."""
+        self.gap_missing: str | None = None
+        """Why there is no gap."""
         self._losses: Tensor | None = None
         self._watcher = watcher
 
@@ -106,6 +111,7 @@ class Step:
             "loss": loss,
             **{name: getattr(self, name) for name in (*names, *tests)},
             **{f"example_norm_{name}": value for name, value in self.quantiles.items()},
+            **({} if self.gap is None else self.gap.row()),
         }
 
 

@@ -55,7 +55,8 @@ def found(
             _check_mixing(replica, batch)
     by_key: dict[tuple[str, str], Call] = {(call.name, call.function): call for call in calls}
     by_name = number_of_examples(arguments[0], axis) is None
-    return Entry(by_key, set(uncovered), dict(named), by_name)
+    places = tuple(int(k) for k in batch.arrays)
+    return Entry(by_key, set(uncovered), dict(named), by_name, places)
 
 
 def _probe(module: nn.Module, arguments: Any, n: int, axis: int) -> tuple[Replica, Batch]:

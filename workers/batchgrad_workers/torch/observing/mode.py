@@ -30,13 +30,14 @@ class Entry:
     """What is known of a module's forward pass: how its calls are treated, by name and function.
 
     `uncovered` are parameters' names in the module, `named` the trainable ones' names by id;
-    `by_name`: all of its tensors are given by name.
+    `by_name`: all of its tensors are given by name; `places`: of the arguments with examples.
     """
 
     calls: dict[tuple[str, str], Call]
     uncovered: set[str]
     named: dict[int, str]
     by_name: bool
+    places: tuple[int, ...] = ()
 
 
 class Observing(Touching):
@@ -106,7 +107,7 @@ class Observing(Touching):
         if not n or result.shape[call.axis] % n:
             self.unknown |= _keys(touched)
             return result
-        tap = Tap(kind, arguments, values, covered, layout, self.parameters, held, n)
+        tap = Tap(call, kind, arguments, values, covered, layout, self.parameters, held, n)
         self.taps.add(tap, result)
         return result
 

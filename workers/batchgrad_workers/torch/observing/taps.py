@@ -6,7 +6,7 @@ nothing.
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from weakref import ref
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from batchgrad_workers.torch.formulas.base import Arguments, Gradients, Kind, Layout
 from batchgrad_workers.torch.formulas.joined import joined
 from batchgrad_workers.torch.observing.before import Before, Total, norm_of
+from batchgrad_workers.torch.tapping.calls import Call
 from batchgrad_workers.torch.tapping.values import pulled
 
 HALF = (torch.float16, torch.bfloat16)
@@ -47,6 +48,7 @@ class Value:
 class Tap:
     """A call that touches parameters, by role, and the error that arrived at its result."""
 
+    call: Call
     kind: Kind
     arguments: Arguments
     values: dict[str, Value]
@@ -69,12 +71,24 @@ class Group:
     squares: Tensor | None = None
 
 
+class Shortcut(Protocol):
+    """What is computed of all taps beside norms."""
+
+    def forget(self) -> None:
+        """A forward pass starts, and the taps of earlier ones are let go."""
+
+    def measure(self, taps: "Taps", number: int) -> None:
+        """A backward pass is over; `number` is its group's."""
+
+
 class Taps:
     """All taps of one step."""
 
-    def __init__(self, trainable: dict[int, Tensor], check: bool) -> None:
+    def __init__(
+        self, trainable: dict[int, Tensor], check: bool, shortcut: Shortcut | None
+    ) -> None:
         """Of `trainable` parameters by id; `check` that they account for all of each gradient."""
-        self.trainable, self.check = trainable, check
+        self.trainable, self.check, self.shortcut = trainable, check, shortcut
         self.n: int | None = None
         """Examples of the present forward pass."""
         self.taps: list[Tap] = []
@@ -95,6 +109,8 @@ class Taps:
             for group in self.groups:
                 group.taps.clear()
             self.taps.clear()
+            if self.shortcut is not None:
+                self.shortcut.forget()
 
     def add(self, tap: Tap, result: Tensor) -> None:
         """Wait for the error of a call's result."""
@@ -141,6 +157,8 @@ class Taps:
                 self.scale = float(self.scaler.get_scale())
             with torch.no_grad():
                 self._compute(group)
+                if self.shortcut is not None and self.failure is None:
+                    self.shortcut.measure(self, self.groups.index(group))
 
     def _group(self, fresh: list[Tap]) -> Group:
         """The group of these taps; one that a backward pass reached before has its taps too."""

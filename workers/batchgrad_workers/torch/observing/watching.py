@@ -4,12 +4,14 @@ import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from batchgrad.errors import InvalidArgument
+from batchgrad_workers.torch.observing.averaged_error import Shortcut
 from batchgrad_workers.torch.observing.finding import found, number_of_examples
 from batchgrad_workers.torch.observing.mode import Entry, Observing
 from batchgrad_workers.torch.observing.taps import Taps, in_backward
@@ -83,12 +85,17 @@ class Watch:
 class Visit:
     """The hooks of one step."""
 
-    def __init__(self, watch: Watch, names: dict[int, str], check: bool) -> None:
+    def __init__(
+        self, watch: Watch, names: dict[int, str], check: bool, shortcut: Shortcut | None
+    ) -> None:
         self.watch, self.names = watch, names
         trainable: dict[int, Tensor] = {
             id(each): each for each in watch.module.parameters() if each.requires_grad
         }
-        self.taps = Taps(trainable, check or watch.finds)
+        self.shortcut = shortcut
+        if shortcut is not None:
+            shortcut.visit = ref(self)
+        self.taps = Taps(trainable, check or watch.finds, shortcut)
         self.taps.uncovered |= set(watch.uncovered)
         self.complete = True
         """Whether all calls were known."""
@@ -106,7 +113,7 @@ class Visit:
         """Set the hooks."""
         self._handles = [
             register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, always_call=True),
+            register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
         if self.watch.finds:
             self.watch.finds = False
@@ -187,12 +194,16 @@ class Visit:
         self._inside, self._depth = module, 1
         self._mode.__enter__()
 
-    def _leave(self, module: nn.Module, args: Any, result: Any) -> None:
-        """After the forward pass of any module."""
-        del args
+    def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        """After the forward pass of any module; torch leaves kwargs out where it has failed."""
+        *named, result = rest
         if module is self._inside:
             self._depth -= 1
             if self._depth == 0:
+                mode, shortcut = self._mode, self.shortcut
+                if mode is not None and shortcut is not None and result is not None:
+                    key, axis = id(mode.parameters), self.watch.axis
+                    shortcut.left(key, module, mode.entry, (args, *named), result, axis)
                 self._stop()
                 if self._refusal is not None and result is not None:
                     raise self._refusal

@@ -58,11 +58,11 @@ def of_means(
     outputs, taps = averaged(replica, trace, means, row, only_lookups=False)
     own = [pair for call, pair in zip(trace.calls, means.calls, strict=True) if call.parameters]
     exact = [error for _, error in own]
-    frozen = _collected(replica, taps, exact)
+    frozen = collected(replica, taps, exact)
     if not with_averaged_error:
         return frozen, None
-    errors = _passed_back(outputs, _mean_error(outputs, taps, exact, means), taps)
-    return frozen, _collected(replica, taps, errors)
+    errors = passed_back(outputs, _mean_error(outputs, taps, exact, means), taps)
+    return frozen, collected(replica, taps, errors)
 
 
 def _mean_error(outputs: Tensor, taps: list[Tap], exact: Errors, means: Means) -> Tensor | None:
@@ -92,10 +92,10 @@ def of_mean_example(replica: Replica, trace: Trace, means: Means, row: Batch) ->
     outputs, taps = averaged(replica, trace, means, example, only_lookups=True)
     with torch.enable_grad():
         loss = mean_losses(outputs, means.ends[TARGETS][None]).sum()
-    return _collected(replica, taps, _passed_back(loss, None, taps))
+    return collected(replica, taps, passed_back(loss, None, taps))
 
 
-def _passed_back(result: Tensor, error: Tensor | None, taps: list[Tap]) -> Errors:
+def passed_back(result: Tensor, error: Tensor | None, taps: list[Tap]) -> Errors:
     """δ at the result of each tap; None: nothing comes back to it."""
     if not taps or not result.requires_grad:
         return [None] * len(taps)
@@ -103,7 +103,7 @@ def _passed_back(result: Tensor, error: Tensor | None, taps: list[Tap]) -> Error
     return torch.autograd.grad(result, edges, error, retain_graph=True, allow_unused=True)
 
 
-def _collected(replica: Replica, taps: list[Tap], errors: Errors) -> Gradient:
+def collected(replica: Replica, taps: list[Tap], errors: Errors) -> Gradient:
     """Σ vjp(input, δ) over the taps of each parameter, through tensors that are made of it."""
     found = {name: torch.zeros_like(each) for name, each in replica.trainable.items()}
     with torch.no_grad():
