@@ -1,4 +1,4 @@
-"""Check the hosts and URLs in settings."""
+"""Check the hosts, URLs and names of packages in settings."""
 
 import ipaddress
 import re

@@ -24,11 +24,12 @@ from batchgrad.contract.operations import *
 from batchgrad.contract.plans import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
-from batchgrad.contract.training import initial, module, optimizers, spec, validation
+from batchgrad.contract.training import initial, module, optimizers, spec, stopping, validation
 from batchgrad.contract.training.initial import *
 from batchgrad.contract.training.module import *
 from batchgrad.contract.training.optimizers import *
 from batchgrad.contract.training.spec import *
+from batchgrad.contract.training.stopping import *
 from batchgrad.contract.training.validation import *
 from batchgrad.contract.views import *
 
@@ -49,5 +50,6 @@ __all__ += initial.__all__
 __all__ += module.__all__
 __all__ += optimizers.__all__
 __all__ += spec.__all__
+__all__ += stopping.__all__
 __all__ += validation.__all__
 __all__ += views.__all__

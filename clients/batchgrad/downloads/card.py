@@ -7,7 +7,8 @@ from pydantic import Field
 
 from batchgrad.contract.losses import LOSSES
 from batchgrad.contract.tables import Encoding
-from batchgrad.contract.training.spec import JobSpec, Kept
+from batchgrad.contract.training.spec import JobSpec
+from batchgrad.contract.training.stopping import Kept
 from batchgrad.contract.views import BestEvaluation
 from batchgrad.contract.wire import Answer
 from batchgrad.downloads.table_rows import encode_rows

@@ -1,17 +1,17 @@
 """Description of a task's module for people: its parameters, and the modules that hold them."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from batchgrad.contract import Precision
 from batchgrad.torch.tasks import Task
 from batchgrad_workers.torch.examples import tensors
 from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.torch.tapping.mode import tensors as among
 from batchgrad_workers.torch.trainable import DTYPES
 
 
@@ -61,7 +61,7 @@ def _recording(shapes: dict[str, list[int]], name: str, n: int) -> Any:
 
     def note(module: nn.Module, given: Any, output: Any) -> None:
         del module, given
-        first = next(_tensors(output), None)
+        first = next(among((output,), {}), None)
         if first is not None:
             shape = list(first.shape)
             if n in shape:
@@ -69,11 +69,3 @@ def _recording(shapes: dict[str, list[int]], name: str, n: int) -> Any:
             shapes[name] = shape
 
     return note
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, tuple | list):
-        for each in output:
-            yield from _tensors(each)

@@ -19,15 +19,13 @@ from batchgrad.contract.model import Precision, ShortcutName
 from batchgrad.contract.training.initial import InitialParameters
 from batchgrad.contract.training.module import AnyModel, JobModel
 from batchgrad.contract.training.optimizers import Optimizer
+from batchgrad.contract.training.stopping import EarlyStopping, Kept
 from batchgrad.contract.training.validation import Validation
 from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
 
 __all__ = [
     "DEFAULT_MICROBATCH",
-    "EarlyStopping",
     "JobSpec",
-    "Kept",
-    "ResumeRequest",
     "WorkerRange",
 ]
 
@@ -69,34 +67,6 @@ class WorkerRange(Wire):
     def _ordered(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min is {self.min}, max is {self.max}: min must not exceed max.")
-        return self
-
-
-Kept = Literal["best", "last"]
-
-
-class EarlyStopping(Wire):
-    """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""
-
-    metric: ValidationMetric = "validation_loss"
-    patience: Integer = Field(default=5, ge=1)
-    min_delta: Number = Field(default=0.0, ge=0)
-
-
-class ResumeRequest(Wire):
-    """How to resume a job: without a key where it was paused; with one, further than it ended.
-
-    A job that has ended trains on from its newest checkpoint: for `more_epochs`, after the epoch
-    of the checkpoint, or for `more_steps` after its step.
-    """
-
-    more_epochs: Integer | None = Field(default=None, ge=1, le=10**7)
-    more_steps: Integer | None = Field(default=None, ge=1, le=10**9)
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> Self:
-        if self.more_epochs is not None and self.more_steps is not None:
-            raise ValueError("got both of more_epochs and more_steps: give one.")
         return self
 
 
