@@ -15,8 +15,9 @@ TITLES = {
     "training": "Whole steps on two cores: batchgrad's service with everything on",
 }
 NOTES = {
-    "alone": "The ratio is a contestant's time to that of a plain backward pass in the same round. "
-    "Memory is the peak over what the process held before its first step. Opacus computes the "
+    "alone": "CPU time. The ratio is a contestant's time to that of a plain backward pass in the "
+    "same round. Memory is the peak over what the process held before its first step. "
+    "Opacus computes the "
     "untied form of a GPT, with a head of its own and places as an embedding: its ghost clipping "
     "refuses shared parameters, and its hooks see no bare ones.",
     "training": "A step of batchgrad also has every norm and loss in the ledger, two shortcuts by "

@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks.bursts import Bursts, serve
 from benchmarks.memory import start_peak
 from benchmarks.modules.models import losses, minibatches, module
-from benchmarks.modules.programs.arguments import parse
+from benchmarks.modules.programs.arguments import clock, parse
 from benchmarks.modules.workloads import LEARNING_RATE
 
 
@@ -69,7 +69,11 @@ def main() -> None:
         by_parameter = [each.grad_sample.flatten(1).norm(2, dim=1) for each in parameters]
         return torch.stack(by_parameter, dim=1).norm(2, dim=1)
 
-    serve(Bursts(step, forget=forget).run, {"opacus": version("opacus")}, base_bytes=start_peak())
+    serve(
+        Bursts(step, forget=forget, clock=clock(threads)).run,
+        {"opacus": version("opacus")},
+        base_bytes=start_peak(),
+    )
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from batchgrad_workers.torch.replica import Batch, Replica
 from benchmarks.bursts import Bursts, serve
 from benchmarks.memory import start_peak
 from benchmarks.modules.models import minibatches
-from benchmarks.modules.programs.arguments import parse
+from benchmarks.modules.programs.arguments import clock, parse
 from benchmarks.modules.tasks import build
 from benchmarks.modules.workloads import data
 
 
 def main() -> None:
     """Run bursts until stdin ends."""
-    workload, _, method = parse(("norms", "means", "clipped"))
+    workload, threads, method = parse(("norms", "means", "clipped"))
     prepare_process()
     keep_freed_memory()
     replica, gather = Replica(build({"workload": workload.name})), minibatches(workload)
@@ -36,7 +36,11 @@ def main() -> None:
     def step() -> None:
         together.sums(replica, batch(), trace, clip=clip, means=method == "means")
 
-    serve(Bursts(step).run, {"batchgrad": version("batchgrad")}, base_bytes=base_bytes)
+    serve(
+        Bursts(step, clock=clock(threads)).run,
+        {"batchgrad": version("batchgrad")},
+        base_bytes=base_bytes,
+    )
 
 
 if __name__ == "__main__":

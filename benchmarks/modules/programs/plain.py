@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.bursts import Bursts, serve
 from benchmarks.memory import start_peak
 from benchmarks.modules.models import losses, minibatches, module
-from benchmarks.modules.programs.arguments import parse
+from benchmarks.modules.programs.arguments import clock, parse
 from benchmarks.modules.workloads import LEARNING_RATE
 
 
@@ -45,7 +45,11 @@ def main() -> None:
         return total, torch.stack(norms)
 
     chosen: Callable[[], Any] = loop if method == "loop" else step
-    serve(Bursts(chosen, forget=forget).run, {"torch": torch.__version__}, base_bytes=start_peak())
+    serve(
+        Bursts(chosen, forget=forget, clock=clock(threads)).run,
+        {"torch": torch.__version__},
+        base_bytes=start_peak(),
+    )
 
 
 if __name__ == "__main__":

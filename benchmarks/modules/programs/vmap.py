@@ -8,7 +8,7 @@ from torch.func import functional_call, grad, vmap
 from benchmarks.bursts import Bursts, serve
 from benchmarks.memory import start_peak
 from benchmarks.modules.models import losses, minibatches, module
-from benchmarks.modules.programs.arguments import parse
+from benchmarks.modules.programs.arguments import clock, parse
 
 
 def main() -> None:
@@ -30,7 +30,11 @@ def main() -> None:
         squared = sum(g.flatten(1).square().sum(1) for g in gradients.values())
         return mean, squared.sqrt()
 
-    serve(Bursts(step).run, {"torch": torch.__version__}, base_bytes=start_peak())
+    serve(
+        Bursts(step, clock=clock(threads)).run,
+        {"torch": torch.__version__},
+        base_bytes=start_peak(),
+    )
 
 
 if __name__ == "__main__":
