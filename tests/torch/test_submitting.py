@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from batchgrad.contract import JobSpec
 from batchgrad.errors import InvalidArgument
@@ -141,6 +142,12 @@ def test_wrong_keys_send_nothing(module: nn.Module, keys: dict[str, Any], messag
 def test_what_is_no_module_is_refused(module: nn.Module) -> None:
     wrong: list[tuple[Callable[[Any], Any], str]] = [
         (lambda client: client.submit(nn.Linear, "d", **KEYS), "module is the class Linear"),
+        (
+            lambda client: client.submit(
+                nn.Sequential(torch.compile(module)), "d", loss="mse", **KEYS
+            ),
+            "0 is compiled by torch.compile",
+        ),
         (lambda client: client.submit(module, loss="mse", **KEYS), "data is required"),
         (lambda client: client.submit("digits", "d"), "a spec is keys and values, got a str"),
         (
@@ -164,6 +171,9 @@ WRONG_ARRAYS: list[tuple[dict[str, Any], str]] = [
     ({"inputs": torch.tensor(3.0)}, "of type Tensor; expected an array"),
     ({"inputs": {"targets": [1]}}, "got targets twice"),
     ({"inputs": {"x": []}, "targets": None}, "have no rows"),
+    ({"inputs": TensorDataset(torch.ones(6, 2))}, r"is a TensorDataset; .* \*dataset\.tensors"),
+    ({"inputs": DataLoader(TensorDataset(torch.ones(6, 2)))}, "inputs is a DataLoader; expected"),
+    ({"targets": np.array(["a", None] * 3)}, "Python objects; .*numpy.unique"),
     ({"targets": None}, "The array inputs has no targets: give them"),
     ({"inputs": torch.ones(6, 2).bfloat16()}, r"inputs cannot .* inputs\.float\(\) is a tensor"),
     ({"client": 7}, "client is a int; expected a batchgrad.Client"),

@@ -78,6 +78,7 @@ def as_array(numpy: Any, name: str, value: Any) -> Any:
     if array.dtype.hasobject:
         raise InvalidArgument(
             f"{name} is a {type(value).__name__} that becomes an array of Python objects; expected "
-            "numbers, one row an example."
+            f"numbers, one row an example: numpy.unique({name}, return_inverse=True)[1] numbers "
+            "names of classes."
         )
     return array

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from batchgrad.client import Client
 from batchgrad.contract import Event, Job, LedgerEntry, StepRow
@@ -162,6 +163,12 @@ def _arrays(inputs: Any, targets: Any, weights: Any) -> dict[str, Any]:
     Raises:
         InvalidArgument: the lengths differ, or a name is given twice.
     """
+    if isinstance(inputs, Dataset | DataLoader):
+        raise InvalidArgument(
+            f"inputs is a {type(inputs).__name__}; expected an array or a tensor of n examples, "
+            "(n, …), and targets: give *dataset.tensors of a TensorDataset; of another dataset "
+            "*next(iter(DataLoader(dataset, batch_size=len(dataset))))."
+        )
     found = dict(inputs) if isinstance(inputs, Mapping) else {"inputs": inputs}
     for name, value in (("targets", targets), ("weights", weights)):
         if value is None:

@@ -14,12 +14,22 @@ from batchgrad.parsing.plain import unwrapped
 def check_module(module: Any) -> None:
     """Raise InvalidArgument if it is no module."""
     if isinstance(module, nn.Module):
+        _check_not_compiled(module)
         return
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise InvalidArgument(
             f"module is the class {module.__name__}; expected a module: {module.__name__}(…)."
         )
     raise InvalidArgument(f"module is a {type(module).__name__}; expected a torch.nn.Module.")
+
+
+def _check_not_compiled(module: nn.Module) -> None:
+    for name, each in module.named_modules():
+        if type(each).__name__ == "OptimizedModule":  # its class is in torch._dynamo, slow to load
+            raise InvalidArgument(
+                f"{name or 'module'} is compiled by torch.compile, which hides the calls of its "
+                "parameters: give the module that was compiled."
+            )
 
 
 def check_name(argument: str, name: Any) -> str:
