@@ -49,6 +49,12 @@ def resumed(changing: Changing, dataset: Path, job: Path, layers: str) -> Any:
     return attempt(own, dataset, job, code=changing.source)
 
 
+def warned(messages: Any) -> list[str]:
+    """The warnings at the beginning of an attempt."""
+    events = [each for each in messages if each.type == "engine_event"]
+    return [each.data["detail"] for each in events if each.event == "warning"]
+
+
 def test_changed_code_that_mixes_examples_is_refused(
     changing: Changing, dataset: Path, tmp_path: Path
 ) -> None:
@@ -62,7 +68,10 @@ def test_changed_code_that_makes_other_calls_is_examined_again(
     changing: Changing, dataset: Path, tmp_path: Path
 ) -> None:
     layers = "nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 3), nn.Tanh()"
-    digest(resumed(changing, dataset, tmp_path / "job", layers))
+    messages = resumed(changing, dataset, tmp_path / "job", layers)
+    digest(messages)
+    [told] = warned(messages)
+    assert "changing_task:build has changed since this job's checkpoint" in told
     snapshot = newest(tmp_path / "job")
     assert snapshot.module is not None
     assert snapshot.module["preflight"]["random"] == ["dropout"]
@@ -94,4 +103,6 @@ def test_code_that_did_not_change_is_not_examined_again(
     changing.write(PLAIN)
     attempt(own, dataset, tmp_path / "job", ScriptedCommands(3, "pause"), code=changing.source)
     monkeypatch.setattr("batchgrad_workers.torch.configuring.prepare", None)
-    digest(attempt(own, dataset, tmp_path / "job", code=changing.source))
+    messages = attempt(own, dataset, tmp_path / "job", code=changing.source)
+    digest(messages)
+    assert not warned(messages)

@@ -218,3 +218,8 @@ def test_code_that_is_not_the_uploaded_one_is_refused() -> None:
     with pytest.raises(UserCodeError, match=r"random was imported from .*random.py, not from the"):
         find_function(model("random:build"), uploaded({"random.py": BUILD}))
     assert random.random() < 1
+
+
+def test_a_folder_is_not_sent_to_other_hosts(tmp_path: Path) -> None:
+    folder = CodeSource(path=tmp_path)
+    assert folder.with_content() is folder
