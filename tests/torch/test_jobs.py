@@ -204,7 +204,7 @@ def test_a_regression_has_the_figures_of_a_network_of_layers(
 
 @pytest.mark.parametrize(
     ("batch_size", "expected"),
-    [(8, 8), (32, 16), (100, 25), (512, 128), (4096, 128), ("full", 128)],
+    [(1, 1), (8, 4), (32, 16), (100, 25), (512, 128), (4096, 128), ("full", 128)],
 )
 def test_a_module_has_several_microbatches_by_default(batch_size: Any, expected: int) -> None:
     assert spec(batch_size=batch_size, microbatch_size=None).microbatch == expected
