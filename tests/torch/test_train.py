@@ -185,8 +185,9 @@ def test_a_script_trains_its_own_class_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_an_interrupt_ends_all(tmp_path: Path) -> None:
     command, folder = script(tmp_path / "1", 10_000_000), tmp_path / "1"
+    heard = ["env", "--default-signal=INT", *command]  # a shell's background ignores it
     with subprocess.Popen(
-        command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
+        heard, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("running"))
@@ -217,7 +218,7 @@ def test_the_page_of_the_guide_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "page.py"],
         cwd=tmp_path,
-        env={**os.environ, **tools, "TMPDIR": tempfile.gettempdir()},
+        env={**os.environ, **tools, "TMPDIR": tempfile.gettempdir(), "PYTHONUNBUFFERED": "1"},
         capture_output=True,
         text=True,
         check=False,

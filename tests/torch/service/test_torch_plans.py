@@ -58,7 +58,7 @@ def test_a_plan_tells_what_the_module_is(bench: Bench) -> None:
     assert layers == [("head", "Linear", [2], 12)]
     assert (plan.parameters, plan.gradient_bytes) == (12, 48)
     assert (plan.training_examples, plan.validation_examples) == (8, 2)
-    assert (plan.steps_planned, plan.microbatches_per_step) == (20, 1)
+    assert (plan.steps_planned, plan.microbatches_per_step) == (20, 2)
     assert 2**25 < plan.memory_bytes < 2**33
     assert set(plan.shortcuts) | set(plan.torch.unavailable) == {"averaged_error", "mean_example"}
 
@@ -120,7 +120,7 @@ def test_wrong_tasks_are_refused(bench: Bench, function: str, detail: str) -> No
 
 def test_numbers_that_are_not_finite_are_a_warning(bench: Bench) -> None:
     [warning] = planned(bench, "overflowing").warnings
-    assert warning.startswith("Loss or gradient is not finite for 1 of the first 10 examples, fir")
+    assert warning.startswith("Loss or gradient is not finite for 1 of the first 5 examples, first")
     assert "first [8]:" in warning
 
 
