@@ -1,4 +1,4 @@
-"""When `auto` switches to another executor, and to which."""
+"""Switches of `auto` to another executor: their time and their choice."""
 
 from collections.abc import Iterator
 from contextlib import closing

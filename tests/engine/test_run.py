@@ -1,4 +1,4 @@
-"""Whole attempts in this process, inline: every way to stop gives the same bits in the end."""
+"""Whole attempts in this process, inline: the same bits in the end, in whatever way they stop."""
 
 from collections.abc import Callable
 from pathlib import Path

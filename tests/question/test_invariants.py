@@ -1,4 +1,4 @@
-"""What holds for every network and minibatch, to rounding."""
+"""Invariants of every network and minibatch, to rounding."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""What makes torch's results the same bits in each process: threads, algorithms, libraries."""
+"""Settings that give torch's results the same bits in each process, and a record of them."""
 
 import os
 import platform

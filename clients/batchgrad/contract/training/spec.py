@@ -43,7 +43,7 @@ ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_
 """The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
 
 LEAST_OF_MODULES = 16
-"""Default of B for a PyTorch module, unless the minibatch is large or smaller than two of it."""
+"""Least default of B for a PyTorch module, unless half a minibatch is less."""
 
 DEFAULT_MICROBATCH = 128
 """Default of B: matrix products of this size run at full speed."""
@@ -94,7 +94,7 @@ class JobSpec(Wire):
         ge=1,
         le=2**20,
         description="B, examples that a worker computes at a time; default min(N, 128), "
-        "of a PyTorch module N/4, from 16 or N/2 to 128, so that several threads have work",
+        "of a PyTorch module N/4, but at least 16 or N/2, whichever is less, and at most 128",
     )
     epochs: Integer | None = Field(default=None, ge=1, le=10**7)
     steps: Integer | None = Field(default=None, ge=1, le=10**9)

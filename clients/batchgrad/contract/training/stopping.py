@@ -1,4 +1,4 @@
-"""When a job stops and which parameters it keeps, and the request to train it further."""
+"""Early stopping, the choice of the parameters that a job keeps, and the request to resume it."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""What is called instead of torch's functions that draw: the same, with masks by keys.
+"""Replacements of torch's functions that draw random numbers: the same, with masks by keys.
 
 Symbols: p probability to drop, L S numbers of queries and of keys of an attention.
 """

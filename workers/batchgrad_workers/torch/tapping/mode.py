@@ -1,5 +1,6 @@
 """Modes that see every torch call of a forward pass: one cuts and taps, one notes shapes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ class Tap:
             )
 
 
-class Touching(TorchFunctionMode):  # type: ignore[misc]
+class Touching(TorchFunctionMode, ABC):  # type: ignore[misc]
     """Let calls run as they are, but those that touch one of `values`, which has tensors by id."""
 
     values: dict[int, Any]
@@ -102,9 +103,9 @@ class Touching(TorchFunctionMode):  # type: ignore[misc]
                 return function(*args, **kwargs)
         return self._touching(function, args, kwargs or {})
 
+    @abstractmethod
     def _touching(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a call that touches a value, or attention, whose parts may touch some."""
-        raise NotImplementedError
 
 
 class Tapping(Touching):
