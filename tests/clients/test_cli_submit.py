@@ -66,6 +66,7 @@ def test_dry_run_shows_the_plan(kit: Any, run: Any, spec_file: str) -> None:
         "classes": None,
         "warnings": [],
         "torch": None,
+        "privacy": None,
     }
     script = kit.Script(kit.answer(200, plan))
     done = run(script, "submit", spec_file, "--dry-run")

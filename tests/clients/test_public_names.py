@@ -20,6 +20,7 @@ REQUESTS = """
     ValidationMetric WorkerRange
 """
 ANSWERS = """
+    Accountant Clipping DatasetPrivacy JobPrivacy LossReport PlannedPrivacy Privacy
     ArrayInfo BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput
     Encoding
     Evaluation Event EventType

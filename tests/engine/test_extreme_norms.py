@@ -8,6 +8,7 @@ import pytest
 
 from batchgrad_engine.messages import Report
 from tests.engine.attempts import attempt, finished, rows
+from tests.engine.norms_of_rows import norms_of
 from tests.engine.small_job import spec
 
 CHOICE: dict[str, Any] = {
@@ -42,9 +43,9 @@ def test_a_choice_model_with_equal_alternatives_trains(
 
     assert finished(messages).outcome == "succeeded"
     for row in rows(messages):
-        assert sum(row.norms.histogram) == 40
-        assert row.norms.quantiles["min"] < 1e-4
-        assert row.norms.largest[0].norm > (alike < 40)
+        assert sum(norms_of(row).histogram) == 40
+        assert norms_of(row).quantiles["min"] < 1e-4
+        assert norms_of(row).largest[0].norm > (alike < 40)
     assert {m.observed.nonfinite_examples for m in messages if isinstance(m, Report)} == {0}
 
 
@@ -67,8 +68,8 @@ def test_gradients_whose_squares_leave_their_range_count(
     assert finished(messages).detail is None
     row = rows(messages)[0]
     own = np.linalg.norm(inputs / size, axis=1) * np.sqrt(3)
-    assert row.norms.quantiles["max"] == pytest.approx(size * own.max(), rel=1e-6)
-    assert row.norms.largest[0].example == own.argmax()
+    assert norms_of(row).quantiles["max"] == pytest.approx(size * own.max(), rel=1e-6)
+    assert norms_of(row).largest[0].example == own.argmax()
     mean = np.linalg.norm((inputs / size).mean(axis=0)) * np.sqrt(3)
     assert row.gradient_norm == pytest.approx(size * mean, rel=1e-5)
     for name in ("averaged_error", "mean_example"):  # exact for this loss

@@ -24,6 +24,7 @@ from batchgrad_engine.preparation.job import prepare
 from batchgrad_engine.reporter import Reporter
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.runtime.threads import ThreadPool
+from tests.engine.norms_of_rows import norms_of
 from tests.engine.small_job import spec
 
 
@@ -139,8 +140,8 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
     assert isinstance(heard, Report)
     row = heard.rows[0]
     assert row.gradient_checksum == first.rows[0]["gradient_checksum"]
-    assert row.norms.histogram == first.histogram.tolist()
-    assert sum(row.norms.histogram) == heard.observed.examples == 20
+    assert norms_of(row).histogram == first.histogram.tolist()
+    assert sum(norms_of(row).histogram) == heard.observed.examples == 20
     assert row.shortcuts["averaged_error"].cosine_similarity is None
     assert row.shortcuts["averaged_error"].layers is not None
     assert set(row.phases) == {"shard", "compute", "reduce", "compare", "update"}

@@ -9,6 +9,7 @@ import pytest
 from batchgrad_engine.checkpoints.job_directory import newest
 from batchgrad_engine.messages import Checkpointed, Report
 from tests.engine.attempts import ScriptedCommands, attempt, finished, rows, warnings
+from tests.engine.norms_of_rows import norms_of
 from tests.engine.small_job import spec
 
 LINEAR = {"layers": [{"kind": "linear", "out_features": 3}]}
@@ -70,7 +71,7 @@ def test_finite_figures_whose_product_overflows_are_accepted(
     assert {m.observed.nonfinite_examples for m in messages if isinstance(m, Report)} == {0}
     for row in rows(messages):
         assert row.loss is not None
-        assert row.loss * row.norms.largest[0].norm ** 2 > float(np.finfo(np.float32).max)
+        assert row.loss * norms_of(row).largest[0].norm ** 2 > float(np.finfo(np.float32).max)
 
 
 def test_learning_rate_that_overflows_ends_with_the_remedy(

@@ -13,6 +13,7 @@ from batchgrad_engine.checkpoints import checkpoints
 from batchgrad_engine.checkpoints.checkpoints import BadCheckpoint
 from batchgrad_engine.replay import Replayed, Request, replay
 from tests.engine.attempts import ScriptedCommands, attempt, newest, rows
+from tests.engine.norms_of_rows import norms_of
 from tests.engine.small_job import spec
 
 ADAM = {"kind": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "clip_norm": 0.5}
@@ -86,9 +87,9 @@ def test_largest_norms_are_those_that_the_row_has(
     dataset: Path, done: list[StepRow], job_directory: Path
 ) -> None:
     found = replay(request(spec(), dataset, done[8], order="norm", limit=5))
-    assert [each.example for each in found.data] == [x.example for x in done[8].norms.largest]
+    assert [each.example for each in found.data] == [x.example for x in norms_of(done[8]).largest]
     norms = [each.norm for each in found.data]
-    assert norms == pytest.approx([x.norm for x in done[8].norms.largest], rel=1e-5)
+    assert norms == pytest.approx([x.norm for x in norms_of(done[8]).largest], rel=1e-5)
 
 
 def test_rankings(dataset: Path, done: list[StepRow], job_directory: Path) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from batchgrad.contract import Precision, ShortcutName
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.parameters import ParameterLayout
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.sums import GradientSums
 
 EvaluationSums = npt.NDArray[np.float64]
@@ -45,6 +46,15 @@ class Trainable(Protocol):
 
         Losses and norms do not include weights. A norm is infinite only if a number of the gradient
         is not finite.
+        """
+
+    def clipped_sums(
+        self, loaded: Any, batch: Any, rows: PrivateRows, rule: ClippingRule
+    ) -> GradientSums:
+        """Σ of the units' clipped gradients over a microbatch; `totals` as in `clipping.totals`.
+
+        Each unit adds at most C, however its gradient is rounded, and nothing if it is not finite.
+        The batch's own weights count for nothing, those of `rows` do.
         """
 
     def check(self, loaded: Any, batch: Any, number: int) -> None:

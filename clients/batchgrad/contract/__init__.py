@@ -24,10 +24,19 @@ from batchgrad.contract.operations import *
 from batchgrad.contract.plans import *
 from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
-from batchgrad.contract.training import initial, module, optimizers, spec, stopping, validation
+from batchgrad.contract.training import (
+    initial,
+    module,
+    optimizers,
+    privacy,
+    spec,
+    stopping,
+    validation,
+)
 from batchgrad.contract.training.initial import *
 from batchgrad.contract.training.module import *
 from batchgrad.contract.training.optimizers import *
+from batchgrad.contract.training.privacy import *
 from batchgrad.contract.training.spec import *
 from batchgrad.contract.training.stopping import *
 from batchgrad.contract.training.validation import *
@@ -49,6 +58,7 @@ __all__ += tables.__all__
 __all__ += initial.__all__
 __all__ += module.__all__
 __all__ += optimizers.__all__
+__all__ += privacy.__all__
 __all__ += spec.__all__
 __all__ += stopping.__all__
 __all__ += validation.__all__

@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from batchgrad.contract.training.privacy import Accountant
 from batchgrad.contract.wire import Answer
 
-__all__ = ["Plan", "PlannedLayer", "TorchParameter", "TorchPlan"]
+__all__ = ["Plan", "PlannedLayer", "PlannedPrivacy", "TorchParameter", "TorchPlan"]
 
 
 class PlannedLayer(Answer):
@@ -45,6 +46,23 @@ class TorchPlan(Answer):
     source_digest: str
 
 
+class PlannedPrivacy(Answer):
+    """The differential privacy of a job, known before it runs.
+
+    `noise_multiplier` is σ, in units of the clip norm. `sampling_rate` is q: each training row, or
+    unit, is in a minibatch with this probability. `epsilon` is what all `steps` spend at `delta`;
+    it is null, and `unsafe` true, where the service has a fixed key, as in tests.
+    """
+
+    noise_multiplier: float
+    sampling_rate: float
+    epsilon: float | None
+    delta: float
+    steps: int
+    accountant: Accountant
+    unsafe: bool = False
+
+
 class Plan(Answer):
     """What a job would do, computed from its spec and dataset without running it."""
 
@@ -65,3 +83,4 @@ class Plan(Answer):
         default=None, description="names of the classes 0, 1, …, which are the outputs in order"
     )
     torch: TorchPlan | None = Field(default=None, description="of a PyTorch task")
+    privacy: PlannedPrivacy | None = Field(default=None, description="of a private job")

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import Field, PrivateAttr
 
 from batchgrad.contract.figures import StepFigures, ValidationFigures, ValidationMetric
+from batchgrad.contract.plans import PlannedPrivacy
 from batchgrad.contract.statuses import JobStatus, describe_transitions
 from batchgrad.contract.tables import Table
 from batchgrad.contract.training.spec import JobSpec
@@ -17,10 +18,12 @@ __all__ = [
     "BestEvaluation",
     "Checkpoint",
     "Dataset",
+    "DatasetPrivacy",
     "Event",
     "EventType",
     "FieldError",
     "Job",
+    "JobPrivacy",
     "LargestNorm",
     "LayeredShortcut",
     "NormTest",
@@ -118,16 +121,18 @@ class StepRow(StepFigures[float], StepPosition):
 
     `weight` is Σ w_n, or the number of examples if they have no weights: the weight of the step's
     loss in a mean over steps. `gradient_checksum` is of the bits of the mean gradient; a replay is
-    checked against it.
+    checked against it. A private job has no loss, unless it reports a noisy one, no norms and no
+    phases; its gradient is the noisy one, and `epsilon` what is spent after the step.
     """
 
     weight: float | None = None
     norm_test: NormTest | None = None
     gradient_checksum: str | None = None
-    norms: Norms
+    norms: Norms | None
     shortcuts: dict[str, LayeredShortcut]
     phases: dict[str, float]
     workers: int
+    epsilon: float | None = None
 
 
 class BestEvaluation(ValidationFigures):
@@ -158,6 +163,25 @@ class JobProgress(Answer):
     epoch: int
 
 
+class JobPrivacy(PlannedPrivacy):
+    """The privacy of a job; `epsilon_spent` is ε of the steps that it has taken."""
+
+    epsilon_spent: float | None
+
+
+class DatasetPrivacy(Answer):
+    """What private jobs have spent on a dataset's rows, deleted jobs too.
+
+    ε and δ of jobs add up: `epsilon` and `delta` are the sums, with all planned steps of jobs
+    that run. Jobs that would exceed `budget` are refused; null: none is set.
+    """
+
+    jobs: int
+    epsilon: float
+    delta: float
+    budget: float | None
+
+
 class Job(ValidationFigures, StepFigures[float | None], JobProgress):
     """The current state of a job; `reason` is the kind of a failure, `detail` a sentence about it.
 
@@ -178,6 +202,7 @@ class Job(ValidationFigures, StepFigures[float | None], JobProgress):
     last_parameters_digest: str | None = None
     best: BestEvaluation | None = None
     attempts: int
+    privacy: JobPrivacy | None = None
     warnings: list[str]
     created_at: datetime
     started_at: datetime | None
@@ -257,6 +282,7 @@ class Dataset(Answer):
     created_at: datetime
     table: Table | None = None
     arrays: list[ArrayInfo] = Field(default=[])
+    privacy: DatasetPrivacy | None = None
 
 
 class Version(Answer):

@@ -39,12 +39,15 @@ def _values(row: StepRow) -> Iterator[tuple[str, Any]]:
         yield f"gap_{name}", shortcut.relative_error
         yield f"cosine_{name}", shortcut.cosine_similarity
         yield f"norm_ratio_{name}", shortcut.norm_ratio
-    yield from ((f"example_norm_{name}", value) for name, value in row.norms.quantiles.items())
+    if row.norms is not None:
+        yield from ((f"example_norm_{name}", value) for name, value in row.norms.quantiles.items())
     if row.norm_test is not None:
         yield "norm_test_ratio", row.norm_test.ratio
         yield "norm_test_batch_size", row.norm_test.batch_size
     yield from ((f"seconds_{phase}", seconds) for phase, seconds in row.phases.items())
     yield from {"weight": row.weight, "workers": row.workers}.items()
+    if row.epsilon is not None:
+        yield "epsilon", row.epsilon
 
 
 def check_library(library: Any) -> Library:

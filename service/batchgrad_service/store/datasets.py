@@ -36,7 +36,9 @@ class DatasetRows(Database):
                 select(datasets.c.digest).where(datasets.c.name == dataset.name)
             ).scalar_one_or_none()
             if known is None:
-                connection.execute(insert(datasets).values(**dataset.model_dump()))
+                connection.execute(
+                    insert(datasets).values(**dataset.model_dump(exclude={"privacy"}))
+                )
                 return "created"
             if known == dataset.digest:
                 return "same"
@@ -45,7 +47,7 @@ class DatasetRows(Database):
             connection.execute(
                 update(datasets)
                 .where(datasets.c.name == dataset.name)
-                .values(**dataset.model_dump(exclude={"name"}))
+                .values(**dataset.model_dump(exclude={"name", "privacy"}))
             )
             return "replaced"
 

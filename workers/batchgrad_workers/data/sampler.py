@@ -2,12 +2,41 @@
 
 from functools import lru_cache
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from batchgrad_workers.arrays import Integers, Keys
 from batchgrad_workers.data.split import Split
 from batchgrad_workers.randomness import example_keys, generator
+
+
+class Minibatch(NamedTuple):
+    """The examples of a step: row numbers `ids` (n,), cut at `bounds` (M + 1,) into microbatches.
+
+    `starts` (u,) are the first places in `ids` of the units that privacy protects; None if each
+    example is a unit.
+    """
+
+    ids: Integers
+    bounds: Integers
+    starts: Integers | None = None
+
+    @property
+    def microbatches(self) -> int:
+        """M."""
+        return len(self.bounds) - 1
+
+    def places(self, index: int) -> slice:
+        """The places in `ids` of one microbatch."""
+        return slice(int(self.bounds[index]), int(self.bounds[index + 1]))
+
+    def starts_in(self, places: slice) -> Integers | None:
+        """The first places of the units of one microbatch, counted from its own first place."""
+        if self.starts is None:
+            return None
+        inside = (self.starts >= places.start) & (self.starts < places.stop)
+        return self.starts[inside] - places.start
 
 
 class Sampler:
@@ -35,6 +64,13 @@ class Sampler:
         epoch, index = divmod(step, self.steps_per_epoch)
         start = index * self.batch_size
         return self._shuffled(epoch)[start : start + self.batch_size].astype(np.int64)
+
+    def draw(self, step: int, microbatch_size: int) -> Minibatch:
+        """The minibatch, in microbatches of this size; the last one may be shorter."""
+        ids = self.minibatch(step)
+        count = ceil(len(ids) / microbatch_size)
+        bounds = np.minimum(np.arange(count + 1) * microbatch_size, len(ids))
+        return Minibatch(ids, bounds)
 
     def keys(self, step: int, ids: Integers) -> Keys:
         """Keys (n,) by which dropout draws for these examples at step number `step`."""

@@ -20,6 +20,9 @@ _NONE = np.empty(0, np.int64)
 _CHUNK = 1 << 18
 
 
+NO_UNITS = "the dataset has no units: push it with --units COLUMN, or with an array units."
+
+
 class CannotSplit(ValueError):
     """The dataset lacks what the rule needs."""
 
@@ -70,6 +73,17 @@ def _split(rule: Validation | None, dataset: StoredDataset, seed: int, rows: Int
     return _holding_out(rows, generator(seed, "split").permutation(rows)[:count].copy())
 
 
+def unit_numbers(dataset: StoredDataset) -> Integers:
+    """The number of each row's unit (rows,).
+
+    Raises:
+        CannotSplit: the dataset has no units.
+    """
+    if dataset.units is None:
+        raise CannotSplit(NO_UNITS)
+    return np.unique(dataset.units, return_inverse=True)[1]
+
+
 def _by_column(rows: Integers, sets: _Array | None) -> Split:
     if sets is None:
         raise CannotSplit(
@@ -82,9 +96,7 @@ def _by_column(rows: Integers, sets: _Array | None) -> Split:
 def _by_unit(fraction: Fraction, seed: int, rows: Integers, units: _Array | None) -> Split:
     """Hold out the first ⌊f·U⌋ of a permutation of the U units."""
     if units is None:
-        raise CannotSplit(
-            "the dataset has no units: push it with --units COLUMN, or with an array units."
-        )
+        raise CannotSplit(NO_UNITS)
     _, number = np.unique(units[rows], return_inverse=True)
     count = int(number.max(initial=-1)) + 1
     held_out = np.zeros(count, np.bool_)

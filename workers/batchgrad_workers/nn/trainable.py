@@ -7,11 +7,13 @@ import numpy.typing as npt
 
 from batchgrad.contract import Precision
 from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.nn.clipping import clipped_sums
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch, loss_and_error
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.trainable import EvaluationSums
 
@@ -59,6 +61,15 @@ class TrainableNetwork:
         self, loaded: Sequence[Parameters], batch: Microbatch
     ) -> tuple[GradientSums, Array, Floats]:
         return self._differentiator.sums(loaded, batch)
+
+    def clipped_sums(
+        self,
+        loaded: Sequence[Parameters],
+        batch: Microbatch,
+        rows: PrivateRows,
+        rule: ClippingRule,
+    ) -> GradientSums:
+        return clipped_sums(self._differentiator, loaded, batch, rows, rule)
 
     def check(self, loaded: Sequence[Parameters], batch: Microbatch, number: int) -> None:
         """Nothing is assumed of a network of layers."""

@@ -1,1 +1,1 @@
-"""Assign microbatches to workers, and add their sums in one fixed order."""
+"""Assign microbatches to workers, and add their sums in one fixed order; clip gradients."""

@@ -6,17 +6,20 @@ from importlib import import_module
 from typing import TypeAlias, cast
 
 from batchgrad.contract import Loss, Model, Precision, ShortcutName, Validation
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.examples import EvaluationSet, Examples, NetworkExamples
 from batchgrad_workers.data.input_transform import InputTransform
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource, open_dataset
+from batchgrad_workers.data.split import split, unit_numbers
 from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.module_config import ModuleConfig
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.nn.trainable import TrainableNetwork
+from batchgrad_workers.privacy.config import PrivateWork
+from batchgrad_workers.privacy.sampling import PoissonSampler
 from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.trainable import MeansTrainable
 
@@ -43,6 +46,7 @@ class WorkerConfig:
     drop_nonfinite: bool
     label_smoothing: float = 0.0
     module: ModuleConfig | None = None
+    private: PrivateWork | None = None
 
     def for_other_hosts(self) -> "WorkerConfig":
         """The same, with the code of a module that only this host has."""
@@ -54,6 +58,19 @@ class WorkerConfig:
     def build_info(self) -> dict[str, str]:
         """The libraries and the hardware that decide the bits."""
         return {**build_info(), **(self.module.build if self.module else {})}
+
+    def sampler(self, dataset: StoredDataset, present: Integers | None) -> Sampler:
+        """The split and the minibatches of the rows `present`; None: of all rows."""
+        rows = split(self.validation, dataset, seed=self.seed, present=present)
+        if self.private is None:
+            return Sampler(rows, seed=self.seed, batch_size=self.batch_size)
+        return PoissonSampler(
+            rows,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            key=self.private.sampling_key,
+            units=unit_numbers(dataset) if self.private.by_unit else None,
+        )
 
     def trainable(self, dataset: StoredDataset) -> JobTrainable:
         """The job's model, bound to the shapes of its dataset."""

@@ -8,11 +8,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.data.sampler import Sampler
+from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.data.sampler import Minibatch
 from batchgrad_workers.data.source import open_dataset
-from batchgrad_workers.data.split import split
 from batchgrad_workers.parameters import ParameterLayout
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.sums import GradientSums, add
 from batchgrad_workers.reduction.tree import Node, ReductionTree
 from batchgrad_workers.runtime.config import WorkerConfig
@@ -55,11 +55,7 @@ class ShardRunner:
         dataset = open_dataset(config.dataset)
         self.model = config.trainable(dataset)
         self._examples = config.examples(dataset, self.model)
-        self._sampler = Sampler(
-            split(config.validation, dataset, seed=config.seed, present=self._examples.present),
-            seed=config.seed,
-            batch_size=config.batch_size,
-        )
+        self._sampler = config.sampler(dataset, self._examples.present)
         self._evaluated = config.evaluation_set(self._examples, self._sampler, self.model)
         self._pool = ThreadPool(threads)
         self._warm_up()
@@ -80,30 +76,39 @@ class ShardRunner:
         self._pool = ThreadPool(threads)
 
     def gradient_sums(
-        self, step: int, parameters: Array, start: int, stop: int
+        self,
+        step: int,
+        parameters: Array,
+        start: int,
+        stop: int,
+        clip_norm: float | None = None,
     ) -> RangeSums[GradientSums]:
-        """Microbatches [start, stop) of step number `step`, at θ = `parameters` (P,)."""
-        ids = self._sampler.minibatch(step)
-        size = self._config.microbatch_size
-        exponent = self._examples.exponent(ids)
-        losses = np.empty(min(stop * size, len(ids)) - start * size, parameters.dtype)
-        norms = np.empty(len(losses))
+        """Microbatches [start, stop) of step number `step`, at θ = `parameters` (P,).
+
+        `clip_norm` is C of a private job, whose sums are clipped: losses and norms stay here.
+        """
+        drawn = self._sampler.draw(step, self._config.microbatch_size)
         loaded = self.model.load(parameters)
+        if self._config.private is not None:
+            return self._clipped(step, loaded, drawn, start, stop, clip_norm)
+        exponent = self._examples.exponent(drawn.ids)
+        first = int(drawn.bounds[start])
+        losses = np.empty(int(drawn.bounds[stop]) - first, parameters.dtype)
+        norms = np.empty(len(losses))
 
         def leaf(index: int) -> GradientSums:
-            part = ids[index * size : (index + 1) * size]
-            batch = self._examples.rows(part, exponent)
-            if self.model.draws:
-                batch = batch._replace(keys=self._sampler.keys(step, part))
+            places = drawn.places(index)
+            batch = self._batch(step, drawn.ids[places], exponent)
             if step % CHECKED_STEPS == 0 and index == start:
                 self.model.check(loaded, batch, step // CHECKED_STEPS)
             sums, own_losses, own_norms = self._differentiate(loaded, batch)
-            rows = slice((index - start) * size, (index - start) * size + len(own_losses))
+            rows = slice(places.start - first, places.stop - first)
             losses[rows], norms[rows] = own_losses, own_norms
             return sums
 
-        total = microbatches(len(ids), size)
-        nodes, seconds = self._reduce(range(start, stop), total, leaf, GradientSums.join)
+        nodes, seconds = self._reduce(
+            range(start, stop), drawn.microbatches, leaf, GradientSums.join
+        )
         return RangeSums(start, stop, nodes, losses, norms, seconds)
 
     def evaluation_sums(
@@ -124,6 +129,42 @@ class ShardRunner:
         none = np.empty(0, parameters.dtype)
         return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
+    def _clipped(
+        self,
+        step: int,
+        loaded: Any,
+        drawn: Minibatch,
+        start: int,
+        stop: int,
+        clip_norm: float | None,
+    ) -> RangeSums[GradientSums]:
+        private = self._config.private
+        if private is None or clip_norm is None:
+            raise ValueError("a private step needs a clip norm")
+        rule = ClippingRule(private.clipping, clip_norm, private.loss_bound)
+
+        def leaf(index: int) -> GradientSums:
+            places = drawn.places(index)
+            ids = drawn.ids[places]
+            if not len(ids):
+                none = np.empty(0, self._config.precision)
+                empty = np.zeros(self.layout.size, self._config.precision)
+                return GradientSums(empty, np.zeros(3), none, none)
+            rows = PrivateRows(self._examples.weights(ids), drawn.starts_in(places))
+            return self.model.clipped_sums(loaded, self._batch(step, ids, None), rows, rule)
+
+        nodes, seconds = self._reduce(
+            range(start, stop), drawn.microbatches, leaf, GradientSums.join
+        )
+        none = np.empty(0, self._config.precision)
+        return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
+
+    def _batch(self, step: int, ids: Integers, exponent: int | None) -> Any:
+        batch = self._examples.rows(ids, exponent)
+        if self.model.draws:
+            return batch._replace(keys=self._sampler.keys(step, ids))
+        return batch
+
     def close(self) -> None:
         """End the threads."""
         self._pool.close()
@@ -132,9 +173,14 @@ class ShardRunner:
         """Compute one example, so that loops are loaded or compiled before the first step."""
         loaded = self.model.load(np.zeros(self.layout.size, self._config.precision))
         with np.errstate(all="ignore"):
-            ids = self._sampler.minibatch(0)[:1]
+            ids = self._sampler.training[:1]
             first = self._examples.rows(ids)._replace(keys=self._sampler.keys(0, ids))
-            self.model.gradient_sums(loaded, first)
+            if self._config.private is None:
+                self.model.gradient_sums(loaded, first)
+            else:
+                rule = ClippingRule(self._config.private.clipping, 1.0)
+                rows = PrivateRows(self._examples.weights(ids))
+                self.model.clipped_sums(loaded, first, rows, rule)
 
     def _reduce(
         self,

@@ -19,6 +19,7 @@ from batchgrad.contract.model import Precision, ShortcutName
 from batchgrad.contract.training.initial import InitialParameters
 from batchgrad.contract.training.module import AnyModel, JobModel
 from batchgrad.contract.training.optimizers import Optimizer
+from batchgrad.contract.training.privacy import Privacy, check_private
 from batchgrad.contract.training.stopping import EarlyStopping, Kept
 from batchgrad.contract.training.validation import Validation
 from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
@@ -82,6 +83,9 @@ class JobSpec(Wire):
         description="of a model with layers; a PyTorch task has its own",
     )
     optimizer: Optimizer
+    privacy: Privacy | None = Field(
+        default=None, description="make the parameters differentially private"
+    )
     labels: dict[Name, LabelText] = Field(
         default_factory=dict, max_length=32, description="your own, to find jobs"
     )
@@ -178,6 +182,32 @@ class JobSpec(Wire):
     initial_parameters: InitialParameters | None = Field(
         default=None, description="initial θ; in a spec file also {file: PATH}"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _private_defaults(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("privacy") is not None:
+            return {"nonfinite": "drop", "shortcuts": [], **value}
+        return value
+
+    @field_validator(
+        "update", "shortcuts", "class_weights", "standardize", "nonfinite", mode="after"
+    )
+    @classmethod
+    def _keeps_privacy(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("privacy") is not None and info.field_name is not None:
+            check_private(info.field_name, value)
+        return value
+
+    @field_validator("validation_fraction", "validation", mode="after")
+    @classmethod
+    def _says_what_validation_tells(cls, value: Any, info: ValidationInfo) -> Any:
+        privacy: Privacy | None = info.data.get("privacy")
+        if privacy is not None and value and privacy.validation is None:
+            raise ValueError(
+                "figures of held-out rows tell of them: say privacy.validation: public, or noisy."
+            )
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

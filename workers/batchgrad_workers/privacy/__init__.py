@@ -1,0 +1,1 @@
+"""Differential privacy on workers: Poisson sampling, clipped sums, keyed random numbers."""

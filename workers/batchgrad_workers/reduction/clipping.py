@@ -1,0 +1,86 @@
+"""Clipping: by which factor each unit's weighted gradient counts in a private sum.
+
+A unit is an example, or all examples of one person in the minibatch; g is the sum of its weighted
+gradients. Flat: c = min(1, C/‖g‖) (Abadi et al. 2016). Automatic: c = C/(‖g‖ + 0.01) (Bu et al.
+2023). Per layer: each of L layers is cut to C/√L by itself (McMahan et al. 2018). Quantile: flat,
+with a C that follows the norms (Andrew et al. 2021).
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from batchgrad.contract import Clipping
+from batchgrad_workers.arrays import Array, Floats, Integers
+
+STABILISER = 0.01
+"""γ of automatic clipping."""
+
+CLIPPED_LOSS, UNCLIPPED = 0, 1
+"""Indices into the `totals` of private sums: Σ of losses within 0 … L, and units with ‖g‖ ≤ C."""
+
+
+@dataclass(frozen=True)
+class ClippingRule:
+    """How a step's gradients are clipped.
+
+    `clip_norm` is C; `loss_bound` is L, None if no loss is reported.
+    """
+
+    clipping: Clipping
+    clip_norm: float
+    loss_bound: float | None = None
+
+    def factors(self, norms: Floats) -> Floats:
+        """Factors c (u, l) from upper bounds of ‖g‖ (u, l); l is 1 unless clipping is per layer.
+
+        0 for a gradient that is not finite: that unit adds nothing.
+        """
+        bound = self.clip_norm / sqrt(norms.shape[1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.clipping == "automatic":
+                found = bound / (norms + STABILISER)
+            else:
+                found = np.minimum(1.0, bound / norms)
+        return np.where(np.isfinite(norms).all(axis=1, keepdims=True), found, 0.0)
+
+
+@dataclass(frozen=True)
+class PrivateRows:
+    """The units of a microbatch's rows.
+
+    `weights` (n,) are w_n themselves, not scaled. `starts` (u,) are the first rows of the units,
+    whose rows are side by side; None if each row is a unit.
+    """
+
+    weights: Floats
+    starts: Integers | None = None
+
+    def of_rows(self, factors: Floats) -> Floats:
+        """w_n times the factor of its unit, (n, l), from factors (u, l)."""
+        if self.starts is None:
+            return self.weights[:, None] * factors
+        counts = np.diff(self.starts, append=len(self.weights))
+        return self.weights[:, None] * np.repeat(factors, counts, axis=0)
+
+    def unit_sums(self, rows: Floats) -> Floats:
+        """Sums (u, …) over each unit's rows (n, …)."""
+        return rows if self.starts is None else np.add.reduceat(rows, self.starts, axis=0)
+
+
+def rounded_down(factors: Floats, dtype: np.dtype) -> Array:
+    """The factors (n,) in `dtype`, none of them larger than before."""
+    found = factors.astype(dtype)
+    return np.where(found > factors, np.nextafter(found, dtype.type(0)), found)
+
+
+def totals(rule: ClippingRule, rows: PrivateRows, losses: Array, norms: Floats) -> Floats:
+    """`totals` (3,) of a microbatch from ℓ_n (n,) and ‖g‖ (u,), which no factor has shortened."""
+    found = np.zeros(3)
+    counted = np.isfinite(norms)
+    if rule.loss_bound is not None:
+        own = rows.unit_sums(np.clip(losses.astype(np.float64), 0, rule.loss_bound))
+        found[CLIPPED_LOSS] = np.minimum(own, rule.loss_bound)[counted & np.isfinite(own)].sum()
+    found[UNCLIPPED] = (norms <= rule.clip_norm).sum()
+    return found
