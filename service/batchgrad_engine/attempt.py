@@ -89,6 +89,7 @@ def _train(
         start.initial_parameters,
         start.validation_dataset,
         start.code,
+        start.privacy,
     )
     if prepared.warning:
         send(EngineEvent(event="warning", data={"detail": prepared.warning}))
@@ -97,6 +98,7 @@ def _train(
         start,
         prepared.config,
         prepared.steps_planned,
+        prepared.sampler.microbatches(prepared.config.microbatch_size),
         find_cluster=find_cluster,
         # Before there are workers there is no step to finish: a command interrupts the wait.
         interrupted=lambda: commands.interrupted or bool(commands.command and not has_workers),

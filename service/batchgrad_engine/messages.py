@@ -24,6 +24,23 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class PrivateStart(Message):
+    """What a private job needs besides its spec: the secret key, in hex, and the accounting.
+
+    `epsilons` are ε after `steps` steps each, a grid that bounds ε of the steps between;
+    `validation_deviation` is that of the noise on the number of right answers. An `unsafe` key is
+    fixed by a setting, so no ε is claimed.
+    """
+
+    key: str = Field(repr=False)
+    noise_multiplier: float
+    steps: list[int]
+    epsilons: list[float]
+    steps_planned: int
+    validation_deviation: float | None = None
+    unsafe: bool = False
+
+
 class Start(Message):
     """Start one attempt at a job. `ray_private`: the cluster is this service's own.
 
@@ -40,6 +57,7 @@ class Start(Message):
     job_directory: Path
     initial_parameters: Path | None = None
     code: CodeSource | None = None
+    privacy: PrivateStart | None = None
     lengthened_step: int | None = None
     ray_address: str | None = None
     ray_private: bool = True
@@ -129,7 +147,6 @@ class Evaluated(Message, ValidationFigures):
 
     step: int
     epoch: int
-    validation_loss: float
     best: bool = False
 
 
@@ -152,7 +169,7 @@ class Report(Message):
     workers: int
     threads: int
     executor: Literal["inline", "ray"]
-    examples_per_second: float
+    examples_per_second: float | None
     rows: list[StepRow]
     evaluations: list[Evaluated] = Field(default_factory=list)
     warnings: list[Warned] = Field(default_factory=list)
@@ -170,7 +187,7 @@ class SentReport:
     workers: int
     threads: int
     executor: Literal["inline", "ray"]
-    examples_per_second: float
+    examples_per_second: float | None
     rows: Sequence[orjson.Fragment]
     evaluations: Sequence[Evaluated]
     warnings: Sequence[Warned]

@@ -30,8 +30,12 @@ SPEED_WINDOW = 32
 class Reporter:
     """Collects figures, warnings and phase times; `flush` sends them as one report."""
 
-    def __init__(self, send: Callable[[Sent], None], executor: Executor) -> None:
+    def __init__(
+        self, send: Callable[[Sent], None], executor: Executor, *, private: bool = False
+    ) -> None:
+        """Of a `private` job, no speed is sent: it would tell how many examples were drawn."""
         self._send = send
+        self._private = private
         self._executor = executor
         self._sent_at = monotonic()
         self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
@@ -54,7 +58,7 @@ class Reporter:
             self._rows.append(encode_row(row))
             for phase, seconds in watch.phases.items():
                 self._phases[phase].append(seconds)
-            if figures["loss"] is None and not self._warned_of_weightless:
+            if figures["loss"] is None and not self._private and not self._warned_of_weightless:
                 self._warned_of_weightless = True
                 self.warn(
                     figures["step"],
@@ -105,7 +109,9 @@ class Reporter:
                 workers=self._executor.workers,
                 threads=self._executor.threads,
                 executor=self._executor.kind,
-                examples_per_second=(last - first) / max(last_at - first_at, 1e-9),
+                examples_per_second=None
+                if self._private
+                else (last - first) / max(last_at - first_at, 1e-9),
                 rows=self._rows,
                 evaluations=self._evaluations,
                 warnings=self._warnings,

@@ -1,7 +1,7 @@
 """Train from a snapshot to the job's end: steps, evaluations, reports, checkpoints, commands."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +16,6 @@ from batchgrad_engine.failures import BadInputs, Failure, NonFinite, NonFinitePa
 from batchgrad_engine.messages import Finished, LedgerWritten, Outcome, Sent, Start, Started
 from batchgrad_engine.preparation.job import Prepared
 from batchgrad_engine.reporter import Reporter
-from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.validation import Validation
 from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.runtime.threads import ThreadPool
@@ -46,10 +45,14 @@ class TrainingRun:
         self._save_unstored = save_unstored
         self._resumed_from = snapshot.step if snapshot else None
         self._step = snapshot.step if snapshot else 0
-        self._coordinator: Coordinator = prepared.coordinator(
-            executor, pool, snapshot, start.initial_parameters
+        self._coordinator = (
+            prepared.coordinator(executor, pool, snapshot, start.initial_parameters)
+            if start.privacy is None
+            else prepared.private_coordinator(
+                executor, pool, snapshot, start.initial_parameters, start.job_directory
+            )
         )
-        self._reporter = Reporter(send, executor)
+        self._reporter = Reporter(send, executor, private=start.privacy is not None)
         self._ledger = Ledger(len(prepared.examples))
         self._validation = Validation(
             self._coordinator,
@@ -76,6 +79,10 @@ class TrainingRun:
         """
         gc_tuning.freeze_existing_objects()
         self._send_started()
+        with closing(self._coordinator):
+            return self._train_to_an_end()
+
+    def _train_to_an_end(self) -> Finished:
         try:
             return self._train_until_finished()
         except NonFinite as failure:
@@ -172,7 +179,7 @@ class TrainingRun:
             ledger=self._ledger.state(),
             progress={
                 "evaluation": self._validation.state(),
-                "noise": self._coordinator.noise.state(),
+                **self._coordinator.state(),
                 "warned": self._reporter.state(),
             },
             best=self._validation.best.best() if self._validation.best else None,
@@ -185,7 +192,7 @@ class TrainingRun:
     def _restore(self, snapshot: Snapshot) -> None:
         """Continue from the `progress` and the ledger that `_checkpoint` wrote."""
         self._ledger.restore(snapshot.ledger)
-        self._coordinator.noise.restore(snapshot.progress["noise"])
+        self._coordinator.restore(snapshot.step, snapshot.progress)
         self._reporter.restore(snapshot.progress.get("warned"))
         if evaluation := snapshot.progress.get("evaluation"):
             self._validation.restore(evaluation)

@@ -44,10 +44,14 @@ class Timed(InlineExecutor):
         self._clock, self._takes = clock, seconds
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         self._clock.now += self._takes[self.threads]
-        return super().gradient_sums(step, parameters, ranges)
+        return super().gradient_sums(step, parameters, ranges, clip_norm)
 
 
 class FakeGroup(Timed):
@@ -64,12 +68,16 @@ class FakeGroup(Timed):
         self.closed = False
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         self.breaks_in -= 1
         if self.breaks_in == 0:
             raise ClusterLost("the head is gone.")
-        return super().gradient_sums(step, parameters, ranges)
+        return super().gradient_sums(step, parameters, ranges, clip_norm)
 
     def close(self) -> None:
         assert not self.closed

@@ -32,8 +32,9 @@ def best_evaluation(job: JobSpec, dataset: Path, directory: Path) -> tuple[int, 
     """The step of the first evaluation with the best figure, and a run's digest that ends there."""
     seen = evaluations(attempt(job, dataset, directory / "watched"))
     accuracy = job.early_stopping and job.early_stopping.metric == "validation_accuracy"
-    scores = [e.validation_accuracy if accuracy else -e.validation_loss for e in seen]
-    step = seen[int(np.argmax(np.array(scores, float)))].step
+    scores = [e.validation_accuracy if accuracy else e.validation_loss for e in seen]
+    ordered = np.array(scores, float) * (1 if accuracy else -1)
+    step = seen[int(np.argmax(ordered))].step
     short = job.model_copy(update={"early_stopping": None, "epochs": step // 5, "keep": "last"})
     return step, bits(attempt(short, dataset, directory / "short"))[0]
 

@@ -27,6 +27,7 @@ def validation_figures(dataset: Path, directory: Path, **changes: Any) -> tuple[
     job = spec(**LINEAR, epochs=1, validation_fraction=0.2, standardize=False, **changes)
     attempt(job, dataset, directory)
     [found] = evaluations(attempt(job, dataset, directory.with_name("again")))
+    assert found.validation_loss is not None
     assert found.validation_accuracy is not None
     return found.validation_loss, found.validation_accuracy
 

@@ -112,7 +112,7 @@ def test_early_stopping_ends_well_before_the_plan_and_says_why(
     end = finished(messages)
     assert isinstance(messages[0], Started)
     losses = [each.validation_loss for each in evaluations(messages)]
-    best = int(np.argmin(losses))
+    best = int(np.argmin(np.array(losses, float)))
     assert len(losses) == best + 1 + 4 < 30
     assert (end.outcome, end.reason, end.step) == ("succeeded", None, 5 * len(losses))
     assert messages[0].steps_planned == 150

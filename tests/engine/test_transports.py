@@ -105,7 +105,7 @@ def test_a_ray_connection_drops_stale_replies_and_raises_connection_lost(job: Wo
     with closing(RayConnection(actor, "there", connections)) as connection:
         for number in (1, 2, 3):
             connection.send(StepRequest(number, "gradient", 5, theta(job)), (0, M))
-        assert [a[2:] for a in actor.asked] == [(0, M)] * 3
+        assert [a[2:] for a in actor.asked] == [(0, M, None)] * 3
         third = StepRequest(3, "gradient", 5, theta(job))
         actor.futures[0].set_result(sums)
         assert connection.receive(third) is None

@@ -57,7 +57,8 @@ def test_the_range_with_most_sums_goes_to_the_engines_machine(
     def noted(where: str) -> Serve:
         def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
             packet = connection.recv(ipc.PACKET_BYTES, socket.MSG_PEEK)
-            first[where] = list(ipc.ComputeRequest(*json.loads(packet))[-2:])
+            request = ipc.ComputeRequest(*json.loads(packet))
+            first[where] = [request.start, request.stop]
             ipc.serve(connection, shard, dtype)
 
         return serve

@@ -245,7 +245,7 @@ def test_stopping_early_keeps_the_parameters_of_the_best_evaluation(
     )
     messages = attempt(job, dataset, tmp_path / "job", code=HERE)
     losses = [each.validation_loss for each in evaluations(messages)]
-    best = int(np.argmin(losses))
+    best = int(np.argmin(np.array(losses, float)))
     assert len(losses) == best + 4
     kept = newest(tmp_path / "job").best
     assert kept is not None

@@ -144,7 +144,6 @@ class BestEvaluation(ValidationFigures):
     step: int
     epoch: int
     metric: ValidationMetric
-    validation_loss: float
     parameters_digest: str
 
 

@@ -9,19 +9,21 @@ from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import EventSink, Executor
 from batchgrad_engine.messages import Start
 from batchgrad_workers.runtime.config import WorkerConfig
-from batchgrad_workers.runtime.shard import microbatches
 
 
 def executor_for(
     start: Start,
     worker_config: WorkerConfig,
     steps_planned: int,
+    microbatches: int,
     *,
     find_cluster: FindCluster | None,
     interrupted: Callable[[], bool],
     emit: EventSink,
 ) -> Executor:
     """The executor for the spec's `workers` and `threads`. An inline job never imports Ray.
+
+    `microbatches` is M of a full minibatch.
 
     `auto` tries Ray if `start` names a cluster or `find_cluster` can request one. `emit` is called
     at once for every event, from any thread, also while workers start.
@@ -42,7 +44,7 @@ def executor_for(
             LazyRayCluster(start, worker_config, find_cluster, cores, emit) if with_ray else None,
             threads=spec.threads,
             cores=cores,
-            microbatches=microbatches(worker_config.batch_size, worker_config.microbatch_size),
+            microbatches=microbatches,
             steps_planned=steps_planned,
             interrupted=interrupted,
             emit=emit,

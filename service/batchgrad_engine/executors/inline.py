@@ -31,9 +31,13 @@ class InlineExecutor:
             self._shard.use_threads(threads)
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
-        return [self._shard.gradient_sums(step, parameters, *each) for each in ranges]
+        return [self._shard.gradient_sums(step, parameters, *each, clip_norm) for each in ranges]
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]

@@ -66,10 +66,15 @@ class Executor(Protocol):
         """The number of ranges to cut the next step into."""
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         """The sums of all `ranges` of step `step` at θ = `parameters` (P,), in any order.
 
+        `clip_norm` is C of a private job, whose gradients are clipped before they are added.
         They are valid until the next call, which may overwrite their memory; the caller may
         modify them.
 

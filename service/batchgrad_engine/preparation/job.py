@@ -1,14 +1,15 @@
 """Prepare a job from its spec and dataset, up to a coordinator that is ready for a step."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from batchgrad.contract import SHORTCUT_NAMES, JobSpec, ShortcutName
+from batchgrad.contract import SHORTCUT_NAMES, JobSpec, LossReport, Privacy, ShortcutName
 from batchgrad.downloads.card import TrainedOn
 from batchgrad.version import __version__
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
@@ -25,8 +26,11 @@ from batchgrad_engine.measurement.module_shortcuts import ModuleShortcuts
 from batchgrad_engine.measurement.network_shortcuts import NetworkShortcuts
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
+from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.preparation.modules import check_trained, module_config
 from batchgrad_engine.preparation.transforms import transform_and_warning
+from batchgrad_engine.privacy.budget import Budget, build_of, own_subkey
+from batchgrad_engine.privacy.mechanism import Mechanism
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.class_weights import (
@@ -34,8 +38,10 @@ from batchgrad_engine.training.class_weights import (
     given_class_weights,
 )
 from batchgrad_engine.training.coordinator import Coordinator
+from batchgrad_engine.training.evaluation import Evaluation
 from batchgrad_engine.training.parameter_groups import Unmatched, check_groups
-from batchgrad_engine.training.sampling import job_sampler, sampler_of
+from batchgrad_engine.training.private_coordinator import PrivateCoordinator
+from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.examples import EvaluationSet, Examples
@@ -44,9 +50,13 @@ from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.nn.trainable import TrainableNetwork
+from batchgrad_workers.privacy.config import PrivateWork
+from batchgrad_workers.privacy.sampling import PoissonSampler
 from batchgrad_workers.runtime.config import JobTrainable, WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
 from batchgrad_workers.user_code.sources import CodeSource
+
+AnyCoordinator: TypeAlias = Coordinator | PrivateCoordinator
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class Prepared:
     steps_planned: int
     training: TrainedOn
     warning: str | None = None
+    private: PrivateStart | None = None
 
     def coordinator(
         self,
@@ -77,17 +88,7 @@ class Prepared:
         Raises:
             BadInitialParameters: the file `initial` does not fit the network.
         """
-        slices = [(each.name, each.start, each.size) for each in self.model.layout.slices]
-        optimizer = optimizers.make_optimizer(self.spec.optimizer, pool, slices)
-        if snapshot:
-            optimizer.restore(snapshot.optimizer)
-            parameters = self.model.layout.flat(snapshot.parameters)
-        elif initial and self.config.module is None:
-            parameters = load_initial_parameters(initial, self.model.layout, self.spec.precision)
-        else:
-            parameters = self.model.initial_parameters(self.spec.seed, self.spec.precision)
-            if initial:
-                fill(parameters, self.model.layout, read_tensors(initial))
+        optimizer, parameters = self._state(pool, snapshot, initial)
         return Coordinator(
             model=self.model,
             sampler=self.sampler,
@@ -99,14 +100,79 @@ class Prepared:
             microbatch_size=self.config.microbatch_size,
             evaluator=self._evaluator(pool),
             drop_nonfinite=self.config.drop_nonfinite,
-            learning_rate=partial(
-                schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
-            ),
+            learning_rate=self._learning_rate,
             clip_norm=self.spec.optimizer.clip_norm,
             update=self.spec.update,
             pool=pool,
             buffered_steps=buffered_steps,
         )
+
+    def private_coordinator(
+        self,
+        executor: Executor,
+        pool: ThreadPool,
+        snapshot: Snapshot | None,
+        initial: Path | None,
+        job_directory: Path,
+    ) -> PrivateCoordinator:
+        """A private job's coordinator at `snapshot`, or at step 0.
+
+        Raises:
+            BadInitialParameters: the file `initial` does not fit the network.
+        """
+        start, privacy, sampler = self.private, self.spec.privacy, self.sampler
+        if start is None or privacy is None or not isinstance(sampler, PoissonSampler):
+            raise TypeError("A private job is prepared with its key.")
+        build = build_of(self.config.build_info())
+        optimizer, parameters = self._state(pool, snapshot, initial)
+        noisy = start.validation_deviation
+        return PrivateCoordinator(
+            sampler=sampler,
+            executor=executor,
+            optimizer=optimizer,
+            parameters=parameters,
+            microbatch_size=self.config.microbatch_size,
+            learning_rate=self._learning_rate,
+            mechanism=Mechanism(
+                privacy,
+                noise_multiplier=start.noise_multiplier,
+                keys=lambda purpose: own_subkey(start, build, purpose),
+                size=len(parameters),
+                batch_size=sampler.batch_size,
+                units=float(sampler.rate * sampler.units),
+                pool=pool,
+            ),
+            budget=Budget(start, privacy, job_directory, build),
+            evaluation=Evaluation(
+                self.model, self.evaluated, executor, self.config.microbatch_size
+            ),
+            noisy_evaluation=(
+                None if noisy is None else (noisy, own_subkey(start, build, "validation"))
+            ),
+        )
+
+    @property
+    def _learning_rate(self) -> Callable[[int], float]:
+        return partial(
+            schedules.learning_rate, self.spec.optimizer, steps_planned=self.steps_planned
+        )
+
+    def _state(
+        self, pool: ThreadPool, snapshot: Snapshot | None, initial: Path | None
+    ) -> tuple[optimizers.Optimizer, Array]:
+        """The optimizer and θ (P,), at `snapshot` or at step 0."""
+        slices = [(each.name, each.start, each.size) for each in self.model.layout.slices]
+        optimizer = optimizers.make_optimizer(self.spec.optimizer, pool, slices)
+        if snapshot:
+            optimizer.restore(snapshot.optimizer)
+            return optimizer, self.model.layout.flat(snapshot.parameters)
+        if initial and self.config.module is None:
+            layout = self.model.layout
+            return optimizer, load_initial_parameters(initial, layout, self.spec.precision)
+        parameters = self.model.initial_parameters(self.spec.seed, self.spec.precision)
+        if initial:
+            fill(parameters, self.model.layout, read_tensors(initial))
+        return optimizer, parameters
 
     def _evaluator(self, pool: ThreadPool) -> ShortcutEvaluator:
         if isinstance(self.model, TrainableNetwork):
@@ -125,7 +191,7 @@ class Prepared:
 
     def snapshot(
         self,
-        coordinator: Coordinator,
+        coordinator: AnyCoordinator,
         step: int,
         ledger: LedgerColumns,
         progress: dict[str, Any],
@@ -154,6 +220,7 @@ def prepare(
     initial: Path | None = None,
     validation: DatasetSource | None = None,
     code: CodeSource | None = None,
+    private: PrivateStart | None = None,
 ) -> Prepared:
     """Create the model, the sampler, the examples and the workers' config.
 
@@ -192,6 +259,8 @@ def prepare(
         label_smoothing=spec.label_smoothing,
         module=module,
     )
+    if private is not None and spec.privacy is not None:
+        config = replace(config, private=_private_work(spec.privacy, private, config))
     model = config.trainable(dataset)
     if module and snapshot:
         check_trained(model.layout, snapshot)
@@ -200,10 +269,11 @@ def prepare(
     except Unmatched as error:
         raise BadInputs(f"optimizer.groups[{error.group}].match: {error}") from error
     examples = config.examples(dataset, model)
-    if module and module.weighted:  # as workers do
-        sampler = sampler_of(spec, dataset, examples.present)
+    if private is not None or (module and module.weighted):  # as workers do
+        sampler = config.sampler(dataset, examples.present)
         _check_training(sampler)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
+    steps = steps if private is None else private.steps_planned
     shortcuts = wanted_shortcuts(spec, weighted=weighted, available=available)
     training = TrainedOn.of(
         spec,
@@ -215,7 +285,27 @@ def prepare(
     )
     evaluated = config.evaluation_set(examples, sampler, model)
     return Prepared(
-        spec, model, sampler, examples, evaluated, config, shortcuts, steps, training, warning
+        spec,
+        model,
+        sampler,
+        examples,
+        evaluated,
+        config,
+        shortcuts,
+        steps,
+        training,
+        warning,
+        private,
+    )
+
+
+def _private_work(privacy: Privacy, start: PrivateStart, config: WorkerConfig) -> PrivateWork:
+    report = privacy.report
+    return PrivateWork(
+        sampling_key=own_subkey(start, build_of(config.build_info()), "sample"),
+        clipping=privacy.clipping,
+        loss_bound=report.loss_bound if isinstance(report, LossReport) else None,
+        by_unit=privacy.unit == "units",
     )
 
 

@@ -1,8 +1,8 @@
 """One step of training: shard, compute, reduce, compare, update."""
 
 from collections.abc import Callable
-from functools import cached_property
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +12,19 @@ from batchgrad_engine.failures import NonFiniteExamples, NonFiniteSums
 from batchgrad_engine.measurement.buffer import Step
 from batchgrad_engine.measurement.measuring import MAX_BUFFERED_STEPS, Measured, Measurements
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator, Update
-from batchgrad_engine.measurement.statistics import SmoothedNoise
 from batchgrad_engine.step_results import MinibatchResult, Stopwatch
+from batchgrad_engine.training.evaluation import Evaluation
 from batchgrad_engine.training.optimizers import Optimizer, clipped
-from batchgrad_engine.training.regression import r2_and_rmse, target_variance
 from batchgrad_engine.vectors import mean
-from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.examples import EvaluationSet, Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.reduction.sharding import assign
-from batchgrad_workers.reduction.sums import LOSS, WEIGHT, GradientSums, add
+from batchgrad_workers.reduction.sums import LOSS, WEIGHT, GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.shard import RangeSums, microbatches
 from batchgrad_workers.runtime.threads import ThreadPool
-from batchgrad_workers.trainable import EvaluationSums, Trainable
+from batchgrad_workers.trainable import Trainable
 
 
 class Coordinator:
@@ -72,9 +71,8 @@ class Coordinator:
             buffered_steps=buffered_steps,
         )
         self._pool = pool
-        self._model = model
         self._sampler = sampler
-        self._evaluated = evaluated
+        self._evaluation = Evaluation(model, evaluated, executor, microbatch_size)
         self._executor = executor
         self._microbatch_size = microbatch_size
         self._drop_nonfinite = drop_nonfinite
@@ -108,42 +106,26 @@ class Coordinator:
         """
         return self._measurements.measured(include_pending=include_pending)
 
-    @property
-    def noise(self) -> SmoothedNoise:
-        """The noise scale, smoothed over the measured steps."""
-        return self._measurements.noise
-
     def evaluate(self) -> ValidationFigures:
         """The figures of θ on the validation examples, computed by the same workers."""
-        examples = len(self._evaluated.rows)
-        if not examples:
-            return ValidationFigures(validation_loss=None, validation_accuracy=None)
-        count = microbatches(examples, self._microbatch_size)
-        tree: ReductionTree[EvaluationSums] = ReductionTree(count, add)
-        ranges = assign(count, self._executor.range_count)
-        for part in self._executor.evaluation_sums(self.parameters, ranges):
-            for node in part.nodes:
-                tree.add(node.level, node.index, node.sum)
-        weighted_loss, weight, right, seen, *squares = tree.root().tolist()
-        r2 = rmse = None
-        if squares and weight:
-            r2, rmse = r2_and_rmse(np.array(squares) / weight, self._target_variance)
-        return ValidationFigures(
-            validation_loss=weighted_loss / weight if weight else None,
-            validation_accuracy=right / seen if self._model.has_accuracy else None,
-            validation_r2=r2,
-            validation_rmse=rmse,
-        )
+        return self._evaluation.figures(self.parameters)
 
-    @cached_property
-    def _target_variance(self) -> Floats:
-        return target_variance(*self._evaluated)
+    def state(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
+        return {"noise": self._measurements.noise.state()}
+
+    def restore(self, step: int, state: dict[str, Any]) -> None:
+        """Continue after `step` steps from what `state` returned."""
+        del step
+        self._measurements.noise.restore(state["noise"])
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _shard(self, step: int) -> tuple[Integers, list[tuple[int, int]]]:
         """The minibatch's example ids, and a range of microbatches for each worker."""
-        ids = self._sampler.minibatch(step)
-        count = microbatches(len(ids), self._microbatch_size)
-        return ids, assign(count, self._executor.range_count)
+        drawn = self._sampler.draw(step, self._microbatch_size)
+        return drawn.ids, assign(drawn.microbatches, self._executor.range_count)
 
     def _reduce(
         self, step: int, ids: Integers, parts: list[RangeSums[GradientSums]]

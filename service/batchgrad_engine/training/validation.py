@@ -1,16 +1,26 @@
 """Evaluate on the validation examples after each epoch: warnings, the best parameters, stopping."""
 
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from batchgrad import contract
+from batchgrad.contract import ValidationFigures
 from batchgrad_engine.failures import NonFiniteEvaluation
 from batchgrad_engine.messages import Evaluated
 from batchgrad_engine.reporter import Reporter
 from batchgrad_engine.training.best import BestParameters
-from batchgrad_engine.training.coordinator import Coordinator
 from batchgrad_engine.training.early_stopping import EarlyStopping
+from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.sampler import Sampler
+
+
+class Evaluates(Protocol):
+    """A coordinator as validation needs it."""
+
+    parameters: Array
+
+    def evaluate(self) -> ValidationFigures:
+        """The figures of θ on the validation examples."""
 
 
 class Validation:
@@ -18,7 +28,7 @@ class Validation:
 
     def __init__(
         self,
-        coordinator: Coordinator,
+        coordinator: Evaluates,
         reporter: Reporter,
         sampler: Sampler,
         *,
@@ -68,9 +78,10 @@ class Validation:
 
     def _evaluate(self, step: int) -> None:
         figures = self._coordinator.evaluate()
-        if figures.validation_loss is None:
+        loss = figures.validation_loss
+        if loss is None and figures.validation_accuracy is None:
             return
-        if not isfinite(figures.validation_loss):
+        if loss is not None and not isfinite(loss):
             problem = NonFiniteEvaluation(step)
             if self._nonfinite == "fail":
                 raise problem

@@ -65,6 +65,10 @@ class Sampler:
         start = index * self.batch_size
         return self._shuffled(epoch)[start : start + self.batch_size].astype(np.int64)
 
+    def microbatches(self, microbatch_size: int) -> int:
+        """M of a full minibatch."""
+        return ceil(self.batch_size / microbatch_size)
+
     def draw(self, step: int, microbatch_size: int) -> Minibatch:
         """The minibatch, in microbatches of this size; the last one may be shorter."""
         ids = self.minibatch(step)

@@ -69,10 +69,15 @@ class GradientWorker:
         return None
 
     def gradient_sums(
-        self, step: int, parameters: Array, start: int, stop: int
+        self,
+        step: int,
+        parameters: Array,
+        start: int,
+        stop: int,
+        clip_norm: float | None = None,
     ) -> RangeSums[GradientSums]:
         """See `ShardRunner.gradient_sums`."""
-        return self._shard.gradient_sums(step, parameters, start, stop)
+        return self._shard.gradient_sums(step, parameters, start, stop, clip_norm)
 
     def evaluation_sums(
         self, parameters: Array, start: int, stop: int

@@ -39,13 +39,17 @@ class ConnectInfo(NamedTuple):
 
 
 class ComputeRequest(NamedTuple):
-    """Compute microbatches [start, stop) of a step at θ. `number` numbers the engine's requests."""
+    """Compute microbatches [start, stop) of a step at θ. `number` numbers the engine's requests.
+
+    `clip_norm` is C of a private job.
+    """
 
     number: int
     work: Work
     step: int
     start: int
     stop: int
+    clip_norm: float | None = None
 
 
 class Reply(NamedTuple):
@@ -110,14 +114,14 @@ def _compute(
     dtype: str,
     outbox: Outbox,
 ) -> tuple[Reply, list[int]]:
-    number, work, step, start, stop = request
+    number, work, step, start, stop, clip_norm = request
     try:
         if memory is None:
             raise ValueError("the first request came without θ.")  # noqa: TRY301  # the reply reports it
         parameters = np.frombuffer(memory, dtype, shard.layout.size)
         parameters.flags.writeable = False
         result: RangeSums[Any] = (
-            shard.gradient_sums(step, parameters, start, stop)
+            shard.gradient_sums(step, parameters, start, stop, clip_norm)
             if work == "gradient"
             else shard.evaluation_sums(parameters, start, stop)
         )

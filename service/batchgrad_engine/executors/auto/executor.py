@@ -78,10 +78,16 @@ class AutoExecutor:
         return self._run(lambda executor: executor.range_count)
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         before, started_at = self.selector.current, self._clock()
-        sums = self._run(lambda executor: executor.gradient_sums(step, parameters, ranges))
+        sums = self._run(
+            lambda executor: executor.gradient_sums(step, parameters, ranges, clip_norm)
+        )
         seconds = self._clock() - started_at
         # Only full minibatches are comparable, and only if Ray did not fail within the step.
         if ranges[-1][1] == self._microbatches and self.selector.current is before:

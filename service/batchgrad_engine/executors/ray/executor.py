@@ -71,6 +71,7 @@ class RayExecutor:
                     start_timeout_seconds,
                     num_gpus,
                     imports_torch=worker_config.module is not None,
+                    same_build=worker_config.private is not None,
                 ),
                 slots=slots,
                 nodes=nodes,
@@ -103,10 +104,14 @@ class RayExecutor:
             return max(1, len(self._scheduler.idle_workers()))
 
     def gradient_sums(
-        self, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         with connection.cluster_errors():
-            return self._scheduler.compute("gradient", step, parameters, ranges)
+            return self._scheduler.compute("gradient", step, parameters, ranges, clip_norm)
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]

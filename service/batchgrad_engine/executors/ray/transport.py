@@ -64,7 +64,9 @@ class RayConnection:
         theta = self._connections.publish(request, self._node)
         try:
             reference = (
-                self._actor.gradient_sums.remote(request.step, theta, *microbatches)
+                self._actor.gradient_sums.remote(
+                    request.step, theta, *microbatches, request.clip_norm
+                )
                 if request.work == "gradient"
                 else self._actor.evaluation_sums.remote(theta, *microbatches)
             )

@@ -19,13 +19,14 @@ class ConnectionLost(Exception):
 class StepRequest(NamedTuple):
     """One request, sent to every worker. `number` identifies it, so that stale replies are dropped.
 
-    `parameters` is θ (P,).
+    `parameters` is θ (P,), `clip_norm` C of a private job.
     """
 
     number: int
     work: Work
     step: int
     parameters: Array
+    clip_norm: float | None = None
 
 
 class WorkerConnection(Protocol):

@@ -84,7 +84,12 @@ class Scheduler(Generic[W]):
 
     @overload
     def compute(
-        self, work: Literal["gradient"], step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        work: Literal["gradient"],
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]: ...
 
     @overload
@@ -93,7 +98,12 @@ class Scheduler(Generic[W]):
     ) -> list[RangeSums[EvaluationSums]]: ...
 
     def compute(
-        self, work: Work, step: int, parameters: Array, ranges: Sequence[Range]
+        self,
+        work: Work,
+        step: int,
+        parameters: Array,
+        ranges: Sequence[Range],
+        clip_norm: float | None = None,
     ) -> list[AnySums]:
         """Compute all `ranges` at θ = `parameters` (P,); the sums come in any order.
 
@@ -104,7 +114,7 @@ class Scheduler(Generic[W]):
         """
         self._in_flight.keep_only(self._pool.alive)
         self._requests += 1
-        request = self._request = StepRequest(self._requests, work, step, parameters)
+        request = self._request = StepRequest(self._requests, work, step, parameters, clip_norm)
         self._tasks = Tasks(ranges)
         self._results = []
         try:

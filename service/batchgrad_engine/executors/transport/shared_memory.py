@@ -118,7 +118,7 @@ class SharedMemoryConnection:
     def send(self, request: StepRequest, microbatches: Range) -> None:
         theta = self._connections.publish(request)
         compute_request = ipc.ComputeRequest(
-            request.number, request.work, request.step, *microbatches
+            request.number, request.work, request.step, *microbatches, request.clip_norm
         )
         descriptors = [] if self._has_theta else [theta]
         try:
