@@ -48,6 +48,8 @@ class Start(Message):
     ended before trains further from `lengthened_step`.
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # it holds a private job's key
+
     job_id: str
     attempt: int
     request_id: str | None = None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from batchgrad_engine.privacy.charges import Charges, charged
 from tests.engine.attempts import (
     ScriptedCommands,
     attempt,
@@ -65,3 +66,54 @@ def test_a_noisy_loss_and_a_noisy_accuracy_are_shown(dataset: Path, tmp_path: Pa
     assert all(row.loss is not None for row in rows(messages))
     assert all(e.validation_loss is None for e in evaluations(messages))
     assert all(e.validation_accuracy is not None for e in evaluations(messages))
+
+
+def test_another_build_is_charged_again_until_the_budget_is_spent(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = private_spec({"epsilon": 2.4}, keep="last")
+    directory = tmp_path / "job"
+    attempt(job, dataset, directory, ScriptedCommands(10, "interrupt"), privacy=private_start())
+    for file in directory.glob("step-*"):
+        file.unlink()  # the machine lost its checkpoint
+    first = attempt(job, dataset, directory, ScriptedCommands(5, "pause"), privacy=private_start())
+    assert [row.epsilon for row in rows(first)] == [1.0] * 5  # the same steps: nothing is spent
+    for file in directory.glob("step-*"):
+        file.unlink()
+    monkeypatch.setattr("batchgrad_engine.privacy.budget.__version__", "another")
+    again = attempt(job, dataset, directory, privacy=private_start())
+    assert (finished(again).outcome, finished(again).reason) == ("failed", "budget_spent")
+    assert [row.epsilon for row in rows(again)] == pytest.approx([1.1 + k / 10 for k in range(14)])
+    assert newest(directory).step == 14
+
+
+def test_steps_charged_ahead_are_taken_back_only_if_none_has_run_them(tmp_path: Path) -> None:
+    killed = Charges(tmp_path, {"numpy": "2"}, 1000)
+    for step in range(70):
+        killed.add(step)
+    assert charged(tmp_path) == 128
+    resumed = Charges(tmp_path, {"numpy": "2"}, 1000)
+    for step in range(50, 130):
+        assert resumed.total_with(step) == max(128, step + 1)
+        resumed.add(step)
+    resumed.end(130)
+    assert charged(tmp_path) == 130
+    with (tmp_path / "charges.jsonl").open("a") as file:
+        file.write('{"build": "torn')  # the machine stopped while it was written
+    other = Charges(tmp_path, {"numpy": "3"}, 1000)
+    other.add(120)
+    assert charged(tmp_path) == 130 + 64
+    assert other.total_with(120) == 131
+
+
+def test_noisy_evaluations_beyond_the_planned_ones_are_not_shown(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = private_spec({"validation": "noisy"}, validation_fraction=0.2, keep="last")
+    start, directory = private_start(validation_deviation=0.5), tmp_path / "job"
+    attempt(job, dataset, directory, ScriptedCommands(10, "pause"), privacy=start)
+    for file in directory.glob("step-*"):
+        file.unlink()
+    monkeypatch.setattr("batchgrad_engine.privacy.budget.__version__", "another")
+    again = attempt(job, dataset, directory, privacy=start)
+    assert len(evaluations(again)) == 4 - 2  # an epoch has five steps

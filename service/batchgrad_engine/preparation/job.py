@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -142,7 +143,13 @@ class Prepared:
                 units=float(sampler.rate * sampler.units),
                 pool=pool,
             ),
-            budget=Budget(start, privacy, job_directory, build),
+            budget=Budget(
+                start,
+                privacy,
+                job_directory,
+                build,
+                evaluations=ceil(start.steps_planned / sampler.steps_per_epoch),
+            ),
             evaluation=Evaluation(
                 self.model, self.evaluated, executor, self.config.microbatch_size
             ),

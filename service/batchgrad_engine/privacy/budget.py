@@ -7,7 +7,7 @@ from batchgrad.contract import Privacy
 from batchgrad.version import __version__
 from batchgrad_engine.failures import Failure
 from batchgrad_engine.messages import PrivateStart
-from batchgrad_engine.privacy.charges import Charges
+from batchgrad_engine.privacy.charges import EVALUATIONS, Charges
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
 from batchgrad_workers.privacy.keys import Purpose, subkey
 
@@ -37,7 +37,13 @@ class Budget:
         privacy: Privacy,
         job_directory: Path,
         build: Mapping[str, str],
+        evaluations: int,
     ) -> None:
+        """`evaluations` is how many noisy evaluations the job's ε covers."""
+        self._evaluations = evaluations
+        self._evaluated = Charges(
+            job_directory, build, start.steps_planned + 1, file=EVALUATIONS, block=1
+        )
         self._schedule = EpsilonSchedule(tuple(start.steps), tuple(start.epsilons))
         self._charges = Charges(job_directory, build, start.steps_planned)
         self._unsafe = start.unsafe
@@ -62,6 +68,16 @@ class Budget:
             )
         self._charges.add(step)
         return None if self._unsafe else self._schedule.at(total)
+
+    def charge_evaluation(self, step: int) -> bool:
+        """Charge the noisy evaluation after `step` steps; False if ε does not cover it any more.
+
+        That is so after steps ran again with another build, and were evaluated again.
+        """
+        if self._evaluated.total_with(step) > self._evaluations:
+            return False
+        self._evaluated.add(step)
+        return True
 
     def end(self, step: int) -> None:
         """Take back charges of steps from `step` on, which did not run."""

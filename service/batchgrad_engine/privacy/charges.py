@@ -1,4 +1,4 @@
-"""Charges of a private job: which steps it may have taken, by build, kept on disk ahead of them.
+"""Charges of a private job: which steps it may have taken, by build, on disk ahead of them.
 
 A step that runs again with the same build has the same minibatch and noise, and spends nothing
 more. With another build it is charged again. Lines are appended and synced before the steps of a
@@ -16,6 +16,7 @@ Span = tuple[int, int]
 """Steps [first, stop)."""
 
 FILE = "charges.jsonl"
+EVALUATIONS = "charged-evaluations.jsonl"
 BLOCKS = 64
 """Least number of blocks that a job's steps are charged in, unless blocks would be short."""
 LEAST_BLOCK, MOST_BLOCK = 64, 4096
@@ -35,11 +36,20 @@ def charged(job_directory: Path) -> int:
 class Charges:
     """The charges of a job, to which an attempt of one build adds."""
 
-    def __init__(self, job_directory: Path, build: Mapping[str, str], steps_planned: int) -> None:
-        self._path = job_directory / FILE
+    def __init__(
+        self,
+        job_directory: Path,
+        build: Mapping[str, str],
+        steps_planned: int,
+        *,
+        file: str = FILE,
+        block: int | None = None,
+    ) -> None:
+        """Charge `block` steps at a time; by default as many as make syncing cheap."""
+        self._path = job_directory / file
         self._build = build_digest(build)
         self._steps_planned = steps_planned
-        self._block = min(max(LEAST_BLOCK, steps_planned // BLOCKS), MOST_BLOCK)
+        self._block = block or min(max(LEAST_BLOCK, steps_planned // BLOCKS), MOST_BLOCK)
         _remove_torn_line(self._path)
         known = _read(self._path)
         self._earlier = known.pop(self._build, [])

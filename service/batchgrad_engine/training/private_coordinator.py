@@ -89,12 +89,15 @@ class PrivateCoordinator:
         return measured
 
     def evaluate(self) -> ValidationFigures:
-        """The figures of θ on public validation examples, or a noisy accuracy on private ones."""
+        """The figures of θ on public validation examples, or a noisy accuracy on private ones.
+
+        None where ε does not cover another evaluation.
+        """
         if self._noisy_evaluation is None:
             return self._evaluation.figures(self.parameters)
-        found = self._evaluation.right_answers(self.parameters)
         accuracy = None
-        if found is not None:
+        found = self._evaluation.right_answers(self.parameters)
+        if found is not None and self._budget.charge_evaluation(self._step):
             (right, seen), (deviation, key) = found, self._noisy_evaluation
             accuracy = noisy_count(right, deviation, key, self._step) / seen
             accuracy = min(max(accuracy, 0.0), 1.0)

@@ -76,6 +76,16 @@ class Privacy(Wire):
             raise ValueError("rdp has no bound for adjacency: replace: use accountant: pld.")
         return accountant
 
+    @field_validator("unit", mode="after")
+    @classmethod
+    def _counts_whole_units(cls, unit: str, info: ValidationInfo) -> str:
+        if unit == "units" and info.data.get("validation") == "noisy":
+            raise ValueError(
+                "noisy validation hides a single row, not all rows of a unit: hold out public "
+                "rows, validation: public, or none."
+            )
+        return unit
+
     @model_validator(mode="after")
     def _some_bound(self) -> Self:
         if self.epsilon is None and self.noise_multiplier is None:
