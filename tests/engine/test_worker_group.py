@@ -238,3 +238,14 @@ def test_the_start_timer_runs_only_while_a_worker_has_its_cpus() -> None:
     assert not waits(free, 60)
     with pytest.raises(StartFailed):
         waits(free, 1)
+
+
+@pytest.mark.parametrize("same_build", [False, True])
+def test_a_private_jobs_group_refuses_a_worker_of_another_build(*, same_build: bool) -> None:
+    cluster = FakeCluster(TWO, builds={"b": {"numpy": "1"}})
+    with closing(cluster.group(ONE_PER_NODE, same_build=same_build)) as group:
+        group.wait_for_all()
+        cluster.run_steps(group, 5)
+        assert [slot.node for slot in slots_of(group)] == (["a"] if same_build else ["a", "b"])
+    [told] = cluster.data_of("worker_lost" if same_build else "warning")
+    assert "has {'numpy': '1'}, the engine has" in told["detail"]

@@ -51,7 +51,12 @@ class FakeWorker:
         self.waits_for_cpus = reserved + self.slot.cpus > size - self.cluster.taken
         if self.waits_for_cpus or self.cluster.now - self.started_at < self.cluster.seconds:
             return None
-        self.identity = Identity(self.number, self.node, f"host {self.node}", build_info())
+        self.identity = Identity(
+            self.number,
+            self.node,
+            f"host {self.node}",
+            self.cluster.builds.get(self.node, build_info()),
+        )
         return self.identity
 
     def is_unresponsive(self) -> bool:
@@ -67,7 +72,8 @@ class FakeWorker:
 class FakeCluster:
     """A launcher on `nodes`, where others use `taken` CPUs of each; `wait` moves the clock.
 
-    A worker takes `seconds` to start, and fails on the nodes in `broken`.
+    A worker takes `seconds` to start, and fails on the nodes in `broken`. `builds` are of nodes
+    that differ from the engine's.
     """
 
     nodes: Nodes
@@ -78,6 +84,7 @@ class FakeCluster:
     started: list[tuple[float, FakeWorker]] = field(default_factory=list)
     events: list[ExecutorEvent] = field(default_factory=list)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    builds: dict[str, dict[str, str]] = field(default_factory=dict)
     own_node: str = "here"
     gone: bool = False
 
@@ -118,6 +125,8 @@ class FakeCluster:
         slots: Callable[[Nodes], Sequence[WorkerSlot]],
         min_workers: int = 1,
         interrupted: Callable[[], bool] = lambda: False,
+        *,
+        same_build: bool = False,
     ) -> WorkerGroup[FakeWorker]:
         """A group without workers yet."""
         return WorkerGroup(
@@ -128,6 +137,7 @@ class FakeCluster:
             start_timeout_seconds=60,
             replacement_timeout_seconds=60,
             interrupted=interrupted,
+            same_build=same_build,
             emit=self.events.append,
             clock=lambda: self.now,
         )

@@ -26,7 +26,6 @@ from batchgrad_engine.executors.ray.placement import WorkerSlot
 from batchgrad_engine.executors.ray.protocol import RayHandle, StartFailed
 from batchgrad_engine.executors.scheduler.protocol import WorkerConnection
 from batchgrad_workers.runtime.actor import GradientWorker, Identity
-from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.runtime.ipc import ConnectInfo
 
 ACTOR: RayHandle = GradientWorker
@@ -141,7 +140,6 @@ class Actor:
         """Once the first ping is answered, have the worker open the dataset."""
         if ray.wait([self._ping], timeout=0)[0]:
             self.identity = ray.get(self._ping)
-            self._launcher.check_build(self.identity)
             self._ping, self.last_contact_at = None, monotonic()
             self._preparation = self.handle.prepare.remote(
                 self._launcher.worker_config, self.slot.threads, self.connect_info
@@ -161,15 +159,13 @@ class ActorLauncher:
         num_gpus: float = 0.0,
         *,
         imports_torch: bool = False,
-        same_build: bool = False,
     ) -> None:
         """`worker_config` is a reference to the job's `WorkerConfig`; `num_gpus` is a worker's.
 
         An actor has `start_timeout_seconds` to start once it has CPUs, and
         `heartbeat_timeout_seconds` to answer a ping; while it imports PyTorch, which answers none,
-        also the time to start. `same_build`: a worker with other libraries or another CPU fails.
+        also the time to start.
         """
-        self._same_build = same_build
         self.own_node: str = ray.get_runtime_context().get_node_id()
         self.worker_config = worker_config
         self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
@@ -191,14 +187,6 @@ class ActorLauncher:
             ray.wait([worker.pending_call for worker in starting], timeout=seconds)
         else:
             sleep(seconds)
-
-    def check_build(self, identity: Identity) -> None:
-        """Raises StartFailed if a private job's worker may round otherwise than the engine."""
-        if self._same_build and identity.build_info != (own := build_info()):
-            raise StartFailed(
-                f"it has another build, {identity.build_info}, than the engine, {own}: a private "
-                "job needs workers that round alike"
-            )
 
     def check(self) -> None:
         """Raises ClusterLost if the head is gone."""

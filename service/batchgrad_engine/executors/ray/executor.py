@@ -71,7 +71,6 @@ class RayExecutor:
                     start_timeout_seconds,
                     num_gpus,
                     imports_torch=worker_config.module is not None,
-                    same_build=worker_config.private is not None,
                 ),
                 slots=slots,
                 nodes=nodes,
@@ -80,6 +79,7 @@ class RayExecutor:
                 replacement_timeout_seconds=replacement_timeout_seconds,
                 interrupted=interrupted,
                 emit=emit,
+                same_build=worker_config.private is not None,
             )
             self._scheduler = Scheduler(self._group, interrupted, heartbeat_timeout_seconds, emit)
             try:

@@ -8,6 +8,7 @@ from typing import Generic
 
 from batchgrad_engine.executors.ray.placement import WorkerSlot
 from batchgrad_engine.executors.ray.protocol import G, StartFailed, StartTimedOut
+from batchgrad_engine.executors.ray.worker_events import build_difference
 from batchgrad_workers.runtime.actor import Identity
 from batchgrad_workers.system.backoff import Backoff
 
@@ -61,8 +62,14 @@ class PendingWorkers(Generic[G]):
         start: Callable[[int, WorkerSlot], G],
         wait: Callable[[Sequence[G], float], None],
         clock: Callable[[], float] = monotonic,
+        *,
+        same_build: bool = False,
     ) -> None:
-        """`start` launches a worker with a number; `wait` is `WorkerLauncher.wait`."""
+        """`start` launches a worker with a number; `wait` is `WorkerLauncher.wait`.
+
+        With `same_build`, a worker fails that may round otherwise than the engine.
+        """
+        self._same_build = same_build
         self.starting: list[G] = []
         self.last_failure = ""
         """The text of the last failure that has a known reason."""
@@ -94,6 +101,8 @@ class PendingWorkers(Generic[G]):
                 identity = worker.poll_ready()
                 if identity is None:
                     continue
+                if self._same_build and (difference := build_difference(identity)):
+                    raise StartFailed(difference)  # noqa: TRY301  # as if it had not started
                 ready.append((worker, identity))
                 self._failures.pop(worker.slot.node, None)
             except StartFailed as error:

@@ -10,12 +10,11 @@ def joined(worker: GroupWorker, identity: Identity) -> list[ExecutorEvent]:
     """A worker joined; warnings if its libraries differ or its arrays travel through Ray."""
     data = {"worker": worker.number, "host": identity.host, "pid": identity.pid}
     events = [ExecutorEvent("worker_joined", data)]
-    if identity.build_info != (own := build_info()):
+    if difference := build_difference(identity):
         events.append(
             _warning(
-                f"Worker {worker.number} on {identity.host} has {identity.build_info}, the engine "
-                f"has {own}: results are right, but their last bits may depend on which worker "
-                "computes which range."
+                f"Worker {worker.number} on {identity.host} {difference}: results are right, but "
+                "their last bits may depend on which worker computes which range."
             )
         )
     if worker.connect_error and worker.connection.transport == "ray":
@@ -26,6 +25,14 @@ def joined(worker: GroupWorker, identity: Identity) -> list[ExecutorEvent]:
             )
         )
     return events
+
+
+def build_difference(identity: Identity) -> str | None:
+    """How the build of a worker differs from the engine's; None if they round alike."""
+    own = build_info()
+    if identity.build_info == own:
+        return None
+    return f"has {identity.build_info}, the engine has {own}"
 
 
 def lost(worker: GroupWorker, reason: str, detail: str) -> ExecutorEvent:

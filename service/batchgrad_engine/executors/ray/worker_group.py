@@ -52,11 +52,13 @@ class WorkerGroup(Generic[G]):
         interrupted: Callable[[], bool],
         emit: EventSink,
         clock: Callable[[], float] = monotonic,
+        same_build: bool = False,
     ) -> None:
         """`slots` says which slots a cluster should have; `nodes` returns the current cluster.
 
         The start waits up to `start_timeout_seconds` for `min_workers`; when all are lost later,
-        the group waits up to `replacement_timeout_seconds` for a replacement.
+        the group waits up to `replacement_timeout_seconds` for a replacement. With `same_build`,
+        workers with other libraries or on another CPU than the engine are refused.
         """
         self.alive: list[G] = []
         self._slots = slots
@@ -79,6 +81,7 @@ class WorkerGroup(Generic[G]):
             lambda number, slot: launcher.start(number, slot, self._connections.connect_info()),
             launcher.wait,
             clock,
+            same_build=same_build,
         )
 
     def wait_for_all(self) -> None:
