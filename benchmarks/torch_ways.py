@@ -9,12 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from batchgrad.torch.tasks import Task
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.runtime.threads import keep_freed_memory
 from batchgrad_workers.torch import one_by_one, together
+from batchgrad_workers.torch.clipping import Clipper
 from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.torch.trainable import layout_of
 from benchmarks.modules.models import losses, module, tensors
 from benchmarks.modules.workloads import WORKLOADS, ModuleWorkload
 
@@ -38,6 +42,8 @@ def ways(replica: Replica, batch: Batch) -> dict[str, Callable[[], object]]:
     trace = together.trace(replica, batch)
     weighted = Batch(batch.arrays, torch.rand(len(batch)))
     limit = float(together.sums(replica, batch, trace).norms.median())
+    clipper = Clipper(trace, layout_of(replica), ClippingRule("flat", limit))
+    rows = PrivateRows(np.ones(len(batch)))
     parameters = list(replica.trainable.values())
 
     def plain() -> None:
@@ -50,7 +56,7 @@ def ways(replica: Replica, batch: Batch) -> dict[str, Callable[[], object]]:
         "sum + norms": lambda: together.sums(replica, batch, trace),
         "+ means": lambda: together.sums(replica, batch, trace, means=True),
         "weighted, + means": lambda: together.sums(replica, weighted, trace, means=True),
-        "clipped": lambda: together.sums(replica, batch, trace, clip=limit),
+        "clipped": lambda: clipper.sums(replica, batch, rows),
         "one by one": lambda: one_by_one.sums(replica, batch),
     }
 

@@ -2,12 +2,16 @@
 
 from importlib.metadata import version
 
+import numpy as np
 import torch
 
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.runtime.threads import keep_freed_memory
 from batchgrad_workers.torch import together
+from batchgrad_workers.torch.clipping import Clipper
 from batchgrad_workers.torch.determinism import prepare_process
 from batchgrad_workers.torch.replica import Batch, Replica
+from batchgrad_workers.torch.trainable import layout_of
 from benchmarks.bursts import Bursts, serve
 from benchmarks.memory import start_peak
 from benchmarks.modules.models import minibatches
@@ -29,12 +33,15 @@ def main() -> None:
 
     first, base_bytes = batch(), start_peak()
     trace = together.trace(replica, first)
-    clip = None
-    if method == "clipped":  # half of the examples
-        clip = float(together.sums(replica, first, trace).norms.median())
+    half = float(together.sums(replica, first, trace).norms.median())
+    clipper = Clipper(trace, layout_of(replica), ClippingRule("flat", half))
+    rows = PrivateRows(np.ones(workload.batch_size))
 
     def step() -> None:
-        together.sums(replica, batch(), trace, clip=clip, means=method == "means")
+        if method == "clipped":
+            clipper.sums(replica, batch(), rows)
+        else:
+            together.sums(replica, batch(), trace, means=method == "means")
 
     serve(
         Bursts(step, clock=clock(threads)).run,

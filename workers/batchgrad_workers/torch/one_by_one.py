@@ -8,23 +8,16 @@ from torch import Tensor
 from batchgrad_workers.torch.replica import Batch, Replica, Sums
 
 
-def sums(replica: Replica, batch: Batch, *, clip: float | None = None) -> Sums:
-    """Σ w_n g_n of a microbatch, each loss and each ‖g_n‖.
-
-    With `clip` C, the sum is Σ w_n min(1, C/‖g_n‖) g_n.
-    """
+def sums(replica: Replica, batch: Batch) -> Sums:
+    """Σ w_n g_n of a microbatch, each loss and each ‖g_n‖."""
     gradients = {name: torch.zeros_like(each) for name, each in replica.trainable.items()}
     losses, norms = [], []
     for n in range(len(batch)):
-        loss, own = _gradient(replica, batch.row(n))
-        length = norm(own)
-        factor = batch.weights[n]
-        if clip is not None and length > clip:
-            factor = factor * (clip / length)
+        loss, own = gradient(replica, batch.row(n))
         for name, each in own.items():
-            gradients[name].add_(each * factor)
+            gradients[name].add_(each * batch.weights[n])
         losses.append(loss)
-        norms.append(length)
+        norms.append(norm(own))
     return Sums(gradients, torch.cat(losses), torch.stack(norms))
 
 
@@ -33,13 +26,13 @@ def each(replica: Replica, batch: Batch, names: Collection[str] | None = None) -
 
     N x P numbers: for few examples.
     """
-    rows = [_gradient(replica, batch.row(n), names)[1] for n in range(len(batch))]
+    rows = [gradient(replica, batch.row(n), names)[1] for n in range(len(batch))]
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def norm(gradient: dict[str, Tensor]) -> Tensor:
+def norm(own: dict[str, Tensor]) -> Tensor:
     """‖g‖ in float64, which overflows only if a number of g is not finite."""
-    flat = [each.detach().double().flatten() for each in gradient.values()]
+    flat = [each.detach().double().flatten() for each in own.values()]
     length = torch.linalg.vector_norm(torch.cat([torch.linalg.vector_norm(x)[None] for x in flat]))
     if torch.isfinite(length) and (length > 1e-140 or length == 0):
         return length
@@ -49,7 +42,7 @@ def norm(gradient: dict[str, Tensor]) -> Tensor:
     return largest * torch.linalg.vector_norm(torch.cat(flat) / largest)
 
 
-def _gradient(
+def gradient(
     replica: Replica, row: Batch, names: Collection[str] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss (1,) of one example, and its gradient by parameter."""
@@ -59,6 +52,6 @@ def _gradient(
     losses = replica.losses(row)
     found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
     return losses.detach(), {
-        name: torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
-        for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
+        name: torch.zeros_like(parameter) if own is None else own.to_dense()
+        for (name, parameter), own in zip(parameters.items(), found, strict=True)
     }

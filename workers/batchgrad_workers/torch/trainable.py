@@ -15,8 +15,10 @@ from batchgrad.torch.tasks import Task
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.parameters import ParameterLayout, ParameterSlice
+from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.sums import GradientSums, complete
 from batchgrad_workers.torch import ways
+from batchgrad_workers.torch.clipping import Clipper
 from batchgrad_workers.torch.examples import ModuleRows, as_batch
 from batchgrad_workers.torch.preflight import guard
 from batchgrad_workers.torch.preflight.report import Preflight
@@ -64,7 +66,7 @@ class TrainableModule:
         self._first = Replica(task, DTYPES[precision], device, cast)
         self._first.axes = preflight.axes
         _load_state(self._first, state)
-        self.layout = _layout(self._first)
+        self.layout = layout_of(self._first)
         self.has_accuracy = task.correct is not None
         self.draws = bool(preflight.random)
         self._with_microbatch_means = with_microbatch_means
@@ -99,6 +101,22 @@ class TrainableModule:
         sums = GradientSums(self._flat(found.gradients), totals, none, means)
         complete(sums, batch.factor, with_microbatch_means=self._with_microbatch_means)
         return sums, losses, norms
+
+    def clipped_sums(
+        self, loaded: Any, batch: ModuleRows, rows: PrivateRows, rule: ClippingRule
+    ) -> GradientSums:
+        """See `Trainable.clipped_sums`.
+
+        There is no `check` in private steps: what it found would tell of these rows. What decides
+        by data is computed one example at a time, where none can touch another's gradient; that a
+        module keeps its examples apart otherwise rests on the preflight.
+        """
+        del loaded
+        clipper = Clipper(self._preflight.trace, self.layout, rule)
+        with self._replica() as replica:
+            found = clipper.sums(replica, self._batch(batch), rows)
+        none = np.empty(0, batch.weights.dtype)
+        return GradientSums(found.gradient.cpu().numpy(), found.totals, none, none)
 
     def check(self, loaded: Any, batch: ModuleRows, number: int) -> None:
         """Repeat checks of the preflight on these rows: they do not mix, and the formulas hold.
@@ -227,7 +245,7 @@ class TrainableModule:
         return as_batch(rows, self._first.device)
 
 
-def _layout(replica: Replica) -> ParameterLayout:
+def layout_of(replica: Replica) -> ParameterLayout:
     """θ in the order of the module's parameters; layers are the modules that hold them."""
     names: dict[str, int] = {}
     slices: list[ParameterSlice] = []

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.formulas import rounding
+
 CHUNK_BYTES = 2**21
 """Of g_n that are formed at a time: they are read again at once, and stay in the cache."""
 
@@ -114,6 +116,33 @@ class Gradients(ABC):
         """Both, where one product can serve for both."""
         return self.sums(weights), self.squared_norms()
 
+    @abstractmethod
+    def sizes(self) -> Tensor | None:
+        """Bounds (n,) in float64 of the length of g_n if no term of it cancels another.
+
+        None: they are not known, so that only g_n, once formed, has a length.
+        """
+
+    def squared_norm_bounds(self) -> Tensor | None:
+        """Bounds (n,) of ‖g_n‖² that hold for what `sums` adds of g_n, however it is rounded.
+
+        See `rounding`. None where `sizes` are not known.
+        """
+        sizes = self.sizes()
+        if sizes is None:
+            return None
+        share = rounding.of_sums(self.positions(), self.dtype)
+        return self.squared_norms() + share * sizes.square()
+
+    def positions(self) -> int:
+        """T, the terms of a number of g_n."""
+        return 1
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of g_n."""
+
     def join(self, others: "list[Gradients]") -> "Gradients | None":
         """One object for this and other uses of the same parameter; None: g_n must be formed.
 
@@ -206,6 +235,18 @@ class Formed(Gradients):
     def squared_norms(self) -> Tensor:
         """‖g_n‖²."""
         return squared(self.rows)
+
+    def sizes(self) -> Tensor:
+        """‖g_n‖: sums take the very numbers."""
+        return squared(self.rows).sqrt()
+
+    def squared_norm_bounds(self) -> Tensor:
+        """‖g_n‖²."""
+        return squared(self.rows)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rows.dtype
 
     def join(self, others: list[Gradients]) -> Gradients | None:
         """Their sum, if all are formed."""

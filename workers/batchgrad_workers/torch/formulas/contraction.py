@@ -58,6 +58,20 @@ class Contraction(Gradients):
         size = prod(self.shape) * self.inputs.element_size()
         return torch.cat([squared(self.each(run)) for run in chunks(len(self), size)])
 
+    def sizes(self) -> Tensor:
+        """‖a_n‖‖δ_n‖, which bounds any contraction of the two."""
+        return (squared(self.inputs) * squared(self.errors)).sqrt()
+
+    def positions(self) -> int:
+        """Numbers that are summed for one of g_n."""
+        own, parameter, result = self.letters
+        shared = (set(own) & set(result)) - set(parameter) - {SPARE[0]}
+        return prod(self.inputs.shape[own.index(letter)] for letter in shared)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.inputs.dtype
+
 
 class Einsum(Kind):
     """torch.einsum of an input and a parameter, without an index that only one of them has."""

@@ -17,6 +17,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.formulas import rounding
 from batchgrad_workers.torch.formulas.base import Formed, Gradients, chunks, squared, weighted
 from batchgrad_workers.torch.formulas.conv_geometry import Geometry, of_examples
 from batchgrad_workers.torch.formulas.gram import norms_by_gram
@@ -75,8 +76,39 @@ class OfWeight(Gradients):
 
     def squared_norms(self) -> Tensor:
         """‖g_n‖²; keeps g_n that are formed, if they are few bytes."""
+        return self._squares(None)
+
+    def sizes(self) -> Tensor:
+        """√(offsets of the kernel)·‖a_n‖‖δ_n‖ of its images, over all uses.
+
+        At one offset, g_n is a product of a part of a_n with δ_n.
+        """
+        found = []
+        for use in self.uses:
+            inputs, errors = (squared(each.reshape(self.n, -1)) for each in (use.inputs, use.error))
+            found.append((prod(self.shape[2:]) * inputs * errors).sqrt())
+        return sum_of(found)
+
+    def squared_norm_bounds(self) -> Tensor:
+        """‖g_n‖², and what Gram matrices and the sum may lose."""
+        sizes = self.sizes().square()
+        groups, channels = self.uses[0].geometry.groups, self.shape[0]
+        numbers = prod(self.shape[1:]) + channels // groups
+        lost = rounding.of_gram(self.positions(), numbers, self.dtype) * sizes
+        return self._squares(lost) + rounding.of_sums(self.positions(), self.dtype) * sizes
+
+    def positions(self) -> int:
+        """L of one example, over its images and all uses."""
+        return sum(use.error[0, 0].numel() * (len(use.error) // self.n) for use in self.uses)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.uses[0].error.dtype
+
+    def _squares(self, lost_by_gram: Tensor | None) -> Tensor:
+        """‖g_n‖²; where it comes from Gram matrices, with what they may have lost (n,)."""
         if self._few_places():
-            return self._from_gram()
+            return self._from_gram(lost_by_gram)
         if self._bytes_each() * self.n <= KEPT_BYTES:
             self._kept = torch.cat([self.each(rows) for rows in self._chunks()])
             return squared(self._kept)
@@ -85,7 +117,7 @@ class OfWeight(Gradients):
     def sums_and_squared_norms(self, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both from g_n, of a few examples at a time, where these are formed."""
         if self._few_places():
-            return self.sums(weights), self._from_gram()
+            return self.sums(weights), self._from_gram(None)
         total, squares = self.uses[0].error.new_zeros(self.shape), []
         for rows in self._chunks():
             formed = Formed(self.each(rows))
@@ -108,15 +140,11 @@ class OfWeight(Gradients):
         error = weighted(use.error, weights)
         return use.geometry.weight_gradient(use.inputs, error, self.shape)
 
-    def _places(self) -> int:
-        """L of one example, over its images and all uses."""
-        return sum(use.error[0, 0].numel() * (len(use.error) // self.n) for use in self.uses)
-
     def _few_places(self) -> bool:
         groups = {use.geometry.groups for use in self.uses}
         if len(groups) > 1 or any(use.geometry.transposed for use in self.uses):
             return False
-        return GRAM * self._places() ** 2 * groups.pop() < prod(self.shape)
+        return GRAM * self.positions() ** 2 * groups.pop() < prod(self.shape)
 
     def _bytes_each(self) -> int:
         return prod(self.shape) * self.uses[0].error.element_size()
@@ -126,9 +154,9 @@ class OfWeight(Gradients):
         read = sum(x.nbytes for use in self.uses for x in (use.inputs, use.error))
         return chunks(self.n, self._bytes_each() + read // self.n)
 
-    def _from_gram(self) -> Tensor:
+    def _from_gram(self, lost: Tensor | None) -> Tensor:
         kernel, item = self.shape[2:], self.uses[0].error.element_size()
-        seen = prod(self.shape[1:]) * self.uses[0].geometry.groups * self._places() * item
+        seen = prod(self.shape[1:]) * self.uses[0].geometry.groups * self.positions() * item
         squares = []
         for rows in chunks(self.n, seen):
             count = rows.stop - rows.start
@@ -141,6 +169,8 @@ class OfWeight(Gradients):
                 errors.append(of_examples(error, count))
             squares.append(norms_by_gram(torch.cat(patches, 3), torch.cat(errors, 3)))
         found = torch.cat(squares)
+        if lost is not None:
+            found += lost
         for row in found.isnan().nonzero()[:, 0].tolist():
             found[row : row + 1] = squared(self.each(slice(row, row + 1)))
         return found

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.formulas import rounding
 from batchgrad_workers.torch.formulas.base import Gradients, chunks, squared
 from batchgrad_workers.torch.formulas.outer import CANCELLING, Outer
 from batchgrad_workers.torch.formulas.scatter import Scatter
@@ -55,6 +56,21 @@ class Several(Gradients):
         """Of g_n formed in chunks."""
         return torch.cat([squared(self.each(run)) for run in chunks(len(self), self.row_bytes())])
 
+    def sizes(self) -> Tensor | None:
+        """Σ over the uses; None if one does not know its own."""
+        total = self.uses[0].sizes()
+        for use in self.uses[1:]:
+            own = use.sizes()
+            total = None if total is None or own is None else total + own
+        return total
+
+    def positions(self) -> int:
+        return sum(use.positions() for use in self.uses)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.uses[0].dtype
+
 
 class Tied(Several):
     """A table that is also the weight of a product: an embedding and its head."""
@@ -65,6 +81,16 @@ class Tied(Several):
 
     def squared_norms(self) -> Tensor:
         """‖head‖² + ‖table‖² + 2 Σ_ts δ_t[id_s] ⟨a_t, ε_s⟩; g_n is formed where that cancels."""
+        return self._squares(None)
+
+    def squared_norm_bounds(self) -> Tensor:
+        """‖g_n‖², and what products and the sum may lose."""
+        sizes = (self.outer.sizes() + self.scatter.sizes()).square()
+        lost = rounding.of_gram(2 * self.positions(), sum(self.shape), self.dtype) * sizes
+        return self._squares(lost) + rounding.of_sums(self.positions(), self.dtype) * sizes
+
+    def _squares(self, lost_by_products: Tensor | None) -> Tensor:
+        """‖g_n‖², with what products may have lost (n,) unless it is formed."""
         outer, scatter = self.outer, self.scatter
         head, table = outer.squared_norms(), scatter.squared_norms()
         places = scatter.ids[:, None].expand(-1, outer.errors.shape[1], -1)
@@ -73,6 +99,8 @@ class Tied(Several):
         bound = (head.sqrt() + table.sqrt()).square() + cross.abs().sum((1, 2), dtype=torch.float64)
         kept = total > torch.finfo(outer.inputs.dtype).eps ** CANCELLING * bound
         lost = (~kept & (bound != 0)).nonzero().flatten()
+        if lost_by_products is not None:
+            total += lost_by_products
         for n in lost.tolist():
             total[n : n + 1] = squared(self.each(slice(n, n + 1)))
         return total

@@ -8,6 +8,7 @@ the terms of the Gram sum cancel, g_n is formed.
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.formulas import rounding
 from batchgrad_workers.torch.formulas.base import LEAST, Gradients, chunks, squared, weighted
 
 CANCELLING = 0.4
@@ -42,11 +43,39 @@ class Outer(Gradients):
 
     def squared_norms(self) -> Tensor:
         """By the way that costs fewer operations."""
+        return self._squares(None)
+
+    def sizes(self) -> Tensor:
+        """Σ_t ‖a_t‖‖δ_t‖."""
+        inputs, errors = (
+            torch.linalg.vector_norm(each, dim=2).double() for each in (self.inputs, self.errors)
+        )
+        return (inputs * errors).sum(1)
+
+    def squared_norm_bounds(self) -> Tensor:
+        """‖g_n‖², and what Gram matrices and the sum may lose; at one position nothing cancels."""
+        if self.positions() == 1:
+            return self.squared_norms()
+        sizes = self.sizes().square()
+        lost = rounding.of_gram(self.positions(), sum(self.shape), self.dtype) * sizes
+        return self._squares(lost) + rounding.of_sums(self.positions(), self.dtype) * sizes
+
+    def positions(self) -> int:
+        return self.inputs.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.inputs.dtype
+
+    def _squares(self, lost_by_gram: Tensor | None) -> Tensor:
+        """‖g_n‖²; where it comes from Gram matrices, with what they may have lost (n,)."""
         n, positions, _ = self.inputs.shape
         if positions == 1:
             return squared(self.inputs) * squared(self.errors)
         if self._gram_operations() < positions * self.shape[0] * self.shape[1]:
             found = self._gram()
+            if lost_by_gram is not None:
+                found += lost_by_gram
             lost = found.isnan().nonzero().flatten()
             for run in chunks(len(lost), self._bytes()):
                 found[lost[run]] = squared(self.each(lost[run]))

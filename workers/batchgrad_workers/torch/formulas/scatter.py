@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from batchgrad_workers.torch.formulas import rounding
 from batchgrad_workers.torch.formulas.base import Gradients, weighted
 
 
@@ -40,13 +41,36 @@ class Scatter(Gradients):
 
     def squared_norms(self) -> Tensor:
         """Σ over the unique ids of an example of ‖Σ_t δ_nt‖²."""
-        n, positions = self.ids.shape
-        if positions == 1:
+        if self.positions() == 1:
             return torch.linalg.vector_norm(self.errors[:, 0], dim=1, dtype=torch.float64).square()
+        return self._squares(self.errors)
+
+    def sizes(self) -> Tensor:
+        """The root of Σ over the unique ids of (Σ_t ‖δ_nt‖)²."""
+        lengths = torch.linalg.vector_norm(self.errors, dim=2, keepdim=True)
+        return self._squares(lengths).sqrt()
+
+    def squared_norm_bounds(self) -> Tensor:
+        """‖g_n‖², and what the sum may lose; at one position nothing cancels."""
+        squares = self.squared_norms()
+        if self.positions() == 1:
+            return squares
+        return squares + rounding.of_sums(self.positions(), self.dtype) * self.sizes().square()
+
+    def positions(self) -> int:
+        return self.ids.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.errors.dtype
+
+    def _squares(self, terms: Tensor) -> Tensor:
+        """Σ over the unique ids of ‖Σ_t x_nt‖² (n,) of terms (n, T, d), added by their ids."""
+        n = len(self.ids)
         keys = self.ids + torch.arange(n, device=self.ids.device)[:, None] * self._flat[0]
         unique, places = torch.unique(keys.reshape(-1), return_inverse=True)
-        totals = self.errors.new_zeros(len(unique), self._flat[1])
-        totals.index_add_(0, places, self.errors.reshape(-1, self._flat[1]))
+        totals = terms.new_zeros(len(unique), terms.shape[2])
+        totals.index_add_(0, places, terms.reshape(-1, terms.shape[2]))
         squares = torch.linalg.vector_norm(totals, dim=1, dtype=torch.float64).square()
         owners = torch.div(unique, self._flat[0], rounding_mode="floor")
         return squares.new_zeros(n).index_add_(0, owners, squares)

@@ -52,6 +52,13 @@ class Pulled(Gradients):
             ]
         )
 
+    def sizes(self) -> None:
+        """None: a pull-back may cancel what it is given."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.parameter.dtype
+
     def _pull(self, gradient: Tensor) -> Tensor:
         found = torch.autograd.grad(
             self.made, self.parameter, gradient, retain_graph=True, allow_unused=True
@@ -86,6 +93,21 @@ class Viewed(Gradients):
     def squared_norms(self) -> Tensor:
         """Those of the view: it holds each number of the parameter once at most."""
         return self.inner.squared_norms()
+
+    def sizes(self) -> Tensor | None:
+        """Those of the view."""
+        return self.inner.sizes()
+
+    def squared_norm_bounds(self) -> Tensor | None:
+        """Those of the view."""
+        return self.inner.squared_norm_bounds()
+
+    def positions(self) -> int:
+        return self.inner.positions()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.inner.dtype
 
     def sums_and_squared_norms(self, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both, of the view."""
@@ -136,6 +158,25 @@ class Disjoint(Gradients):
         """Σ over the views."""
         first, *others = (view.squared_norms() for view in self.views)
         return sum(others, first)
+
+    def sizes(self) -> Tensor | None:
+        """The root of Σ over the views of their squares."""
+        found = [view.sizes() for view in self.views]
+        known = [each.square() for each in found if each is not None]
+        return sum(known[1:], known[0]).sqrt() if len(known) == len(found) else None
+
+    def squared_norm_bounds(self) -> Tensor | None:
+        """Σ over the views."""
+        found = [view.squared_norm_bounds() for view in self.views]
+        known = [each for each in found if each is not None]
+        return sum(known[1:], known[0]) if len(known) == len(found) else None
+
+    def positions(self) -> int:
+        return max(view.positions() for view in self.views)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.views[0].dtype
 
 
 def pulled(inner: Gradients, made: Tensor, parameter: nn.Parameter) -> Gradients:
