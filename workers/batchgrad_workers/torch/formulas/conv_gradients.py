@@ -20,7 +20,6 @@ from torch import Tensor
 from batchgrad_workers.torch.formulas import rounding
 from batchgrad_workers.torch.formulas.base import Formed, Gradients, chunks, squared, weighted
 from batchgrad_workers.torch.formulas.conv_geometry import Geometry, of_examples
-from batchgrad_workers.torch.formulas.gram import norms_by_gram
 
 KEPT_BYTES = 2**24
 """Of g_n that are kept between their norms and their clipped sum, for one use of a weight."""
@@ -167,7 +166,7 @@ class OfWeight(Gradients):
                 patches.append(of_examples(geometry.patches(own.inputs, kernel, places), count))
                 error = own.error.reshape(len(own.error), geometry.groups, -1, prod(places))
                 errors.append(of_examples(error, count))
-            squares.append(norms_by_gram(torch.cat(patches, 3), torch.cat(errors, 3)))
+            squares.append(rounding.norms_by_gram(torch.cat(patches, 3), torch.cat(errors, 3)))
         found = torch.cat(squares)
         if lost is not None:
             found += lost
