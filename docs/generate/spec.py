@@ -19,6 +19,7 @@ def spec() -> str:
             "Exactly one of `epochs` and `steps` is required.",
             fields(contract.JobSpec),
             *_objects(contract.JobSpec),
+            *_objects(contract.Privacy),
             "## Layers",
             "Numbered from 0, as in `torch.nn.Sequential`.",
             *_kinds(contract.LAYERS),

@@ -93,7 +93,7 @@ def list_jobs(
         order = columns.ordered(rows, key, descending=descending)[:limit]
         found, rows = [found[index] for index in order], [rows[index] for index in order]
     if output == "table":
-        jobs.show_jobs(rows, chosen or columns.DEFAULT)
+        jobs.show_jobs(rows, chosen or columns.default(rows))
     elif chosen:
         write([{name: row.get(name) for name in chosen} for row in rows], output)
     else:

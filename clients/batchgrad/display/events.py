@@ -48,15 +48,15 @@ def _executor(data: Data) -> str:
 
 
 def _progress(data: Data) -> str:
-    gaps = [f"gap of {name} {number(gap)}" for name, gap in data["shortcuts"].items()]
+    speed, epsilon = data["examples_per_second"], data.get("epsilon")
     figures = [
-        f"loss {number(data['loss'])}",
-        *gaps,
-        f"{data['examples_per_second']:,.0f} examples/s",
+        *([] if data["loss"] is None else [f"loss {number(data['loss'])}"]),
+        *(f"gap of {name} {number(gap)}" for name, gap in data["shortcuts"].items()),
+        *([] if epsilon is None else [f"ε {number(epsilon)} spent"]),
+        *([] if speed is None else [f"{speed:,.0f} examples/s"]),
     ]
-    return f"step {data['step']}/{data['steps_planned']}, epoch {data['epoch']}: " + ", ".join(
-        figures
-    )
+    at = f"step {data['step']}/{data['steps_planned']}, epoch {data['epoch']}"
+    return ": ".join([at, ", ".join(figures)]) if figures else at
 
 
 def _evaluation(data: Data) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from batchgrad.display import shortcut_table
+from batchgrad.display import privacy, shortcut_table
 from batchgrad.display.numbers import (
     NONE,
     best,
@@ -39,6 +39,7 @@ def show_job(job: "Job") -> None:
         ("queued because", job.queued_because),
         ("step", f"{job.step} of {job.steps_planned} (epoch {job.epoch})"),
         *step_figures(job),
+        *privacy.of_job(job),
         *other_figures(job),
         *(
             (f"cosine of {name}", number(shortcut.cosine_similarity))
@@ -100,6 +101,7 @@ def show_plan(plan: "Plan", spec: "JobSpec", overrides: "Sequence[str]" = ()) ->
             ("workers", _workers(spec)),
             ("shortcuts", ", ".join(plan.shortcuts) or "none"),
             *(_of_torch(plan.torch) if plan.torch else ()),
+            *(privacy.of_plan(plan.privacy, spec.privacy) if plan.privacy and spec.privacy else ()),
             *(("set", override) for override in overrides),
             *(("warning", warning) for warning in plan.warnings),
         ]
@@ -174,8 +176,9 @@ def show_datasets(datasets: "list[Dataset]") -> None:
     if not datasets:
         say("No datasets. Next: batchgrad datasets push NAME FILE")
         return
+    spent = ["spent by private jobs"] if any(x.privacy for x in datasets) else []
     table(
-        ["name", "examples", "input", "targets", "size", "digest"],
+        ["name", "examples", "input", "targets", "size", "digest", *spent],
         [
             [
                 x.name,
@@ -183,6 +186,7 @@ def show_datasets(datasets: "list[Dataset]") -> None:
                 *_inputs_and_targets(x),
                 size(x.bytes),
                 short(x.digest),
+                *(privacy.of_dataset(x.privacy) if x.privacy else NONE for _ in spent),
             ]
             for x in datasets
         ],

@@ -79,13 +79,20 @@ def validation(job: "Job") -> tuple[float | None, float | None]:
 
 
 def step_figures(job: "Job") -> list[tuple[str, str]]:
-    """The figures of a job's newest step by name; none before the first step."""
+    """The figures of a job's newest step by name; none before the first step.
+
+    A private job has only some of them.
+    """
     from batchgrad.contract import FIGURES  # noqa: PLC0415 (help needs no contract)
 
     if not job.step:
         return []
     values = [(figure, getattr(job, name)) for name, figure in FIGURES.items()]
-    return [(figure.label, _measured(value, figure.unit)) for figure, value in values]
+    return [
+        (figure.label, _measured(value, figure.unit))
+        for figure, value in values
+        if value is not None or job.privacy is None
+    ]
 
 
 def _measured(value: float | None, unit: str) -> str:

@@ -7,12 +7,20 @@ COLUMN_WIDTH = 10
 
 
 class StepTable:
-    """The figures of each step, and the gaps of the shortcuts that the first step has."""
+    """The figures of each step, and the gaps of the shortcuts that the first step has.
+
+    Of a private job, the figures that its first step has, and epsilon.
+    """
 
     def __init__(self, first: StepRow) -> None:
+        private = first.norms is None
         self._shortcuts = list(first.shortcuts)
-        figures = (figure.label for figure in FIGURES.values())
-        self._names = ["step", "epoch", *figures, *(f"gap of {name}" for name in self._shortcuts)]
+        self._figures = [
+            name for name in FIGURES if not private or getattr(first, name) is not None
+        ]
+        self._figures += ["epsilon"] if private else []
+        labels = (name.replace("_", " ") for name in self._figures)
+        self._names = ["step", "epoch", *labels, *(f"gap of {name}" for name in self._shortcuts)]
 
     def heading(self) -> str:
         """The names of the columns."""
@@ -22,7 +30,7 @@ class StepTable:
         """A step under these names."""
         shortcuts = map(row.shortcuts.get, self._shortcuts)
         gaps = [shortcut and shortcut.relative_error for shortcut in shortcuts]
-        values = [*(getattr(row, name) for name in FIGURES), *gaps]
+        values = [*(getattr(row, name) for name in self._figures), *gaps]
         return self._aligned([str(row.step), str(row.epoch), *map(number, values)])
 
     def _aligned(self, texts: list[str]) -> str:

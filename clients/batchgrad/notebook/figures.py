@@ -8,9 +8,12 @@ from typing import Any
 from batchgrad.errors import Unavailable, extra
 from batchgrad.notebook.frames import Columns
 
+_PLAIN = ("validation accuracy", "ε spent")
+"""Panels with a single line on a linear scale."""
+
 
 def job_figure(title: str, data: Columns) -> Any:
-    """Losses, gaps of the shortcuts, and accuracy where there is one, over the steps.
+    """Losses, gaps of the shortcuts, accuracy and ε where there are some, over the steps.
 
     Raises:
         Unavailable: matplotlib is not installed.
@@ -26,6 +29,7 @@ def job_figure(title: str, data: Columns) -> Any:
         ("loss", {name: values for name, values in losses.items() if values}),
         ("gap to the mean gradient", gaps),
         ("validation accuracy", {"": data.get("validation_accuracy") or []}),
+        ("ε spent", {"": data.get("epsilon") or []}),
     ]
     shown = [(label, lines) for label, lines in panels if any(map(_known, lines.values()))]
     axes = figure.subplots(len(shown) or 1, 1, sharex=True, squeeze=False)[:, 0]
@@ -43,7 +47,7 @@ def _draw(axes: Any, label: str, steps: Sequence[int], lines: dict[str, Any]) ->
         marker = "o" if len(points) < len(steps) / 2 else ""
         axes.plot(*zip(*points, strict=True), label=name, linewidth=1.2, marker=marker, ms=3)
     axes.set_ylabel(label)
-    if label != "validation accuracy":
+    if label not in _PLAIN:
         if all(v > 0 for values in lines.values() for v in _known(values)):
             axes.set_yscale("log")
         axes.legend()

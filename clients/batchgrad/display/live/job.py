@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchgrad.contract import TERMINAL, Job
+from batchgrad.display import privacy
 from batchgrad.display.live.display import LiveDisplay
 from batchgrad.display.numbers import learned, place
 
@@ -76,8 +77,13 @@ def line(job: Job) -> str:
 
 def _figures(job: Job) -> list[tuple[str, str]]:
     waits = [("waits", job.queued_because)] if job.queued_because and job.status == "queued" else []
-    where = place(job)
-    return [*waits, *learned(job), *([("runs on", where)] if where else [])]
+    spent, where = privacy.spent(job), place(job)
+    return [
+        *waits,
+        *([("privacy", spent)] if spent else []),
+        *learned(job),
+        *([("runs on", where)] if where else []),
+    ]
 
 
 def _style(job: Job) -> str:

@@ -12,7 +12,8 @@ from batchgrad.display.numbers import NONE, number, percent
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing.suggestions import suggest
 
-DEFAULT = ("id", "name", "status", "step", "loss", "validation_accuracy", "created_at")
+_DEFAULT = ("id", "name", "status", "step", "loss", "validation_accuracy", "created_at")
+_SPENT = "privacy.epsilon_spent"
 _EXAMPLES = "validation_loss, created, labels.sweep, batch_size, optimizer.learning_rate"
 _TIMES = {"created": "created_at", "started": "started_at", "finished": "finished_at"}
 
@@ -26,6 +27,12 @@ def values(job: Job) -> dict[str, Any]:
     spec = dict(_flat(job.spec.model_dump(mode="json")))
     named = {f"spec.{name}": value for name, value in spec.items()}
     return {**named, **spec, **dict(_flat(job.model_dump(mode="json", exclude={"spec"})))}
+
+
+def default(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a list of jobs; with private ones, also what they have spent."""
+    private = [_SPENT] if any(_SPENT in row for row in rows) else []
+    return [*_DEFAULT[:-1], *private, _DEFAULT[-1]]
 
 
 def resolve(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,6 +64,8 @@ def ordered(rows: Sequence[Mapping[str, Any]], name: str, *, descending: bool = 
 
 def heading(name: str) -> str:
     """The heading of a column."""
+    if name == _SPENT:
+        return "ε spent"
     return name if "." in name else name.removesuffix("_at").replace("_", " ")
 
 
