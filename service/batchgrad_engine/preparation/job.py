@@ -31,7 +31,7 @@ from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.preparation.modules import check_trained, module_config
 from batchgrad_engine.preparation.transforms import transform_and_warning
 from batchgrad_engine.privacy.budget import Budget, build_of, own_subkey
-from batchgrad_engine.privacy.mechanism import Mechanism
+from batchgrad_engine.privacy.mechanism import Mechanism, rounding
 from batchgrad_engine.training import optimizers, schedules
 from batchgrad_engine.training.best import Best, BestParameters
 from batchgrad_engine.training.class_weights import (
@@ -141,6 +141,11 @@ class Prepared:
                 size=len(parameters),
                 batch_size=sampler.batch_size,
                 units=float(sampler.rate * sampler.units),
+                rounding=rounding(
+                    sampler.batch_size,
+                    sampler.microbatches(self.config.microbatch_size),
+                    self.spec.precision,
+                ),
                 pool=pool,
             ),
             budget=Budget(

@@ -1,20 +1,20 @@
 """The noise of a private step: from sums of clipped gradients to a private mean gradient.
 
 A sum S with sensitivity C becomes g · (round(S/g) + Z), where Z is a discrete Gaussian on the
-integers with deviation 2³⁰ and g = 2⁻³⁰ · s, s = σ C (1 + 2⁻⁸): the last factor covers what
-rounding adds to the sensitivity. Noise goes on sums, once; the mean divides by N, a constant of
+integers with deviation 2³⁰ and g = 2⁻³⁰ · s, s = σ C r, where r covers what rounding adds to the
+sensitivity. Noise goes on sums, once; the mean divides by N, a constant of
 the spec, never by the size of the minibatch that was drawn.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from math import exp, log
+from math import ceil, exp, log, log2, sqrt
 
 import numpy as np
 import numpy.typing as npt
 
-from batchgrad.contract import LossReport, Privacy
+from batchgrad.contract import LossReport, Precision, Privacy
 from batchgrad_engine.privacy.budget_split import (
     count_multiplier,
     gradient_multiplier,
@@ -28,8 +28,11 @@ from batchgrad_workers.reduction.clipping import CLIPPED_LOSS, UNCLIPPED
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.threads import ThreadPool
 
-ROUNDING = 1 + 2.0**-8
-"""Sensitivity of a sum in floating point, in units of that of the exact sum."""
+LEAF_ROUNDING = 2.0**-8
+"""What rounding within one microbatch adds to the sensitivity of a sum, in units of C."""
+
+MOST = 2.0**62
+"""Sums are cut to this many grains, which no sensible job reaches."""
 
 QUANTILE = 0.5
 """Part of the units whose gradient is shorter than C, towards which `clipping: quantile` goes."""
@@ -48,14 +51,25 @@ class Release:
     loss: float | None
 
 
+def rounding(batch_size: int, microbatches: int, precision: Precision) -> float:
+    """Sensitivity r of a sum in floating point, in units of that of the exact sum.
+
+    A unit changes one of M microbatches, so that log₂ M sums of the tree round otherwise, each by
+    at most half a unit in the last place of the sum, which is at most C times the number of units.
+    """
+    most = batch_size + 8 * sqrt(batch_size)  # more are drawn once in 10¹⁵ steps
+    ulp = float(np.finfo(precision).eps)
+    return 1 + LEAF_ROUNDING + ceil(log2(max(microbatches, 1))) * ulp * most
+
+
 def grain(deviation: float) -> float:
     """The step g between noisy sums whose noise has this deviation."""
-    return deviation * ROUNDING * 2.0**-SIGMA_BITS
+    return deviation * 2.0**-SIGMA_BITS
 
 
 def noisy_number(total: float, deviation: float, noise: int) -> float:
-    """A sum with noise: g · (round(total/g) + Z)."""
-    step = grain(deviation)
+    """A sum in float64 with noise: g · (round(total/g) + Z)."""
+    step = grain(deviation * (1 + LEAF_ROUNDING))
     return step * float(round(total / step) + noise)
 
 
@@ -71,9 +85,14 @@ class Mechanism:
         size: int,
         batch_size: int,
         units: float,
+        rounding: float,
         pool: ThreadPool,
     ) -> None:
-        """`size` is P, `batch_size` N, `units` the expected number of units in a minibatch."""
+        """`size` is P, `batch_size` N, `units` the expected number of units in a minibatch.
+
+        `rounding` is r.
+        """
+        self._rounding = rounding
         self._privacy = privacy
         self._sigma = noise_multiplier
         self._keys = keys
@@ -97,7 +116,8 @@ class Mechanism:
         number, noise = self._drawn
         if number != step:
             raise ValueError(f"the noise drawn is that of step {number}, not of step {step}")
-        deviation = gradient_multiplier(self._privacy, self._sigma) * self.clip_norm
+        multiplier = gradient_multiplier(self._privacy, self._sigma)
+        deviation = multiplier * self.clip_norm * self._rounding
         gradient = self._noisy_mean(sums.gradient, noise.result(), grain(deviation))
         loss = self._loss(step, float(sums.totals[CLIPPED_LOSS]))
         if self._privacy.clipping == "quantile":
@@ -116,7 +136,9 @@ class Mechanism:
         gradient = np.empty_like(total)
 
         def work(block: slice) -> None:
-            whole = np.rint(total[block].astype(np.float64) / step).astype(np.int64)
+            whole = np.rint(np.clip(total[block].astype(np.float64) / step, -MOST, MOST)).astype(
+                np.int64
+            )
             gradient[block] = (whole + noise[block]) * (step / self._batch_size)
 
         parallel_for(self._pool, len(total), work)
