@@ -4,6 +4,12 @@ import batchgrad_workers  # noqa: F401  # before numpy: engines and tests shall 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(  # other work of the machine may delay any example
+    "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ THETA = NETWORK.initial_parameters(3, "float64")
 WEIGHTS = st.lists(st.floats(0.01, 100), min_size=2, max_size=9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WEIGHTS, st.integers(0, 2**31), st.integers(1, 10**4))
 def test_shares_of_influence_sum_to_one(weights: list[float], seed: int, chunk_bytes: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))
@@ -65,7 +65,7 @@ def test_shares_of_influence_sum_to_one(weights: list[float], seed: int, chunk_b
     assert found.share.sum() == pytest.approx(1, rel=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WEIGHTS, st.integers(0, 2**31))
 def test_leave_one_out_is_the_mean_without_it(weights: list[float], seed: int) -> None:
     of, ids = examples(len(weights), weights, seed), np.arange(len(weights))

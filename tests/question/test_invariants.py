@@ -34,7 +34,7 @@ def gradients(response: GradientsResponse) -> list[Any]:
     return [flat(gradient) for gradient in found]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80, derandomize=True)
 @given(ANY)
 def test_shares_sum_to_one(case: RandomProblem) -> None:
     """Σ ⟨w_n g_n, G⟩ / (Σw ‖G‖²), by gradients and weights as a reader of the answer has them."""
@@ -49,7 +49,7 @@ def test_shares_sum_to_one(case: RandomProblem) -> None:
     assert_allclose(np.array(response.norms), np.linalg.norm(each, axis=1), rtol=1e-10, atol=1e-14)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80, derandomize=True)
 @given(ANY, st.integers(0, 2**32))
 def test_twice_the_minibatch_in_any_order_is_the_same_minibatch(
     case: RandomProblem, seed: int

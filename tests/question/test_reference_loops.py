@@ -30,7 +30,7 @@ SUM = {"kind": "residual", "layers": [{"kind": "silu"}, {"kind": "linear", "out_
 BLOCKS = [DEEP[0], {"kind": "residual", "layers": [SUM, {"kind": "tanh"}]}, SUM, DEEP[2]]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(vectors())
 @example(RandomProblem((3,), DEEP, "softmax_cross_entropy", [1.0, 0.0, 2.0, 1.0], 2, 1))
 @example(RandomProblem((3,), DEEP, "huber", [0.0, 0.0, 2.0, 1.0], 2, 2))
@@ -53,7 +53,7 @@ NORM = {"kind": "layer_norm"}
 GROUPS = {"kind": "group_norm", "num_groups": 2}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(images())
 @example(RandomProblem((1, 3, 3), TIED, "squared_error", [1.0, 2.0], 2, 1, whole_numbers=True))
 @example(RandomProblem((2, 3, 2), [IMAGE, NORM], "huber", [2.0, 0.0, 1.0], 2, 2))
@@ -65,7 +65,7 @@ def test_images_agree_with_explicit_loops(case: RandomProblem) -> None:
     assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(signals())
 @example(RandomProblem((4, 3), [GROUPS, {"kind": "tanh"}], "huber", [1.0, 3.0, 0.0], 2, 1))
 @example(RandomProblem((4,), [GROUPS, DEEP[0]], "squared_error", [1.0, 3.0, 2.0], 2, 1))
@@ -78,7 +78,7 @@ def test_signals_agree_with_explicit_loops(case: RandomProblem) -> None:
     assert_agrees(response, reference.answer(case.microbatch_size), 1e-10, floor=1e-10)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=120, derandomize=True)
 @given(sequences())
 @example(
     RandomProblem((4,), [IDS, {"kind": "tanh"}, DEEP[0]], "squared_error", [1.0, 3.0, 0.0], 2, 1)
@@ -107,7 +107,7 @@ def test_every_activation_and_every_loss(kind: str, loss: str) -> None:
     assert_agrees(response, reference.answer(2), 1e-10, floor=1e-12)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(vectors())
 def test_the_mean_gradient_is_the_slope_of_the_mean_loss(case: RandomProblem) -> None:
     """∇(Σ w ℓ / Σ w) by central differences of the answered loss alone."""

@@ -48,7 +48,6 @@ def _ask(operation: Any, job_id: str) -> None:
         max_examples=10,
         derandomize=True,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -134,7 +134,7 @@ def draw(of: Kernel, random: np.random.Generator, dtype: Any) -> tuple[dict[str,
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", KERNELS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(seed=st.integers(0, 2**32))
 def test_a_kernel_is_its_definition(name: str, dtype: Any, seed: int) -> None:
     of = KERNELS[name]

@@ -66,7 +66,7 @@ def test_sums_and_factored_norms_are_those_of_the_gradients_themselves(name: str
     assert norms == pytest.approx(np.linalg.norm(gradients, axis=1), rel=1e-11)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.sampled_from(sorted(STACKS)), st.integers(1, 9), st.integers(0, 2**32))
 def test_shares_make_up_the_whole_and_norms_are_explicit_ones(
     name: str, examples: int, seed: int

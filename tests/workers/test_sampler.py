@@ -21,7 +21,7 @@ def epoch(of: Sampler, number: int) -> list[int]:
     return np.concatenate([of.minibatch(step) for step in steps]).tolist()
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.integers(0, 2**63 - 1), st.integers(1, 60), st.floats(0, 0.99), st.integers(1, 80))
 def test_every_epoch_sees_every_training_example_once(
     seed: int, examples: int, fraction: float, batch_size: int

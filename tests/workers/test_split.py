@@ -37,7 +37,7 @@ def test_without_a_rule_or_with_another_dataset_all_rows_are_training_rows() -> 
         assert split(rule, stored(targets=CLASSES), seed=3).training.tolist() == list(range(100))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.floats(0.01, 0.99), st.data())
 def test_a_stratified_fraction_has_the_size_of_another_and_each_class_its_part(
     classes: list[int], fraction: float, data: st.DataObject

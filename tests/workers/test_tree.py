@@ -51,7 +51,7 @@ def partitions(draw: st.DrawFn) -> tuple[int, list[range]]:
     return leaves, [range(a, b) for a, b in pairwise(edges)]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(partitions(), st.integers(0, 2**32), st.randoms(use_true_random=False))
 def test_any_partition_and_order_of_arrival_gives_the_canonical_bits(
     partition: tuple[int, list[range]], seed: int, random: Random
@@ -93,7 +93,7 @@ def test_threads_give_the_canonical_bits(count: int) -> None:
         assert tree.root() == root(leaves)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(partitions())
 def test_a_range_is_reduced_to_the_maximal_nodes_inside_it(
     partition: tuple[int, list[range]],

@@ -61,9 +61,7 @@ def test_keys_that_come_late_and_integers_among_numbers(tmp_path: Path) -> None:
 values = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     keys=st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4, unique=True),
     data=st.data(),

@@ -116,7 +116,7 @@ def assert_same(table: pa.Table, content: Content, folder: Path) -> None:
             assert column.categories == sorted(set(values) - {None})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables(), st.integers(1, 7))
 def test_batches_of_any_size_give_the_same_content(table: pa.Table, batch_rows: int) -> None:
     with new_folder() as whole, new_folder() as parts:
@@ -144,7 +144,7 @@ FORMATS: dict[str, Callable[[pa.Table, Path], None]] = {
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(table=tables())
 def test_every_format_keeps_the_values(format_: str, table: pa.Table) -> None:
     with new_folder() as folder:
@@ -162,7 +162,7 @@ def _request(format_: str) -> ImportRequest:
     return asked.model_copy(update={"file": asked.file.model_copy(update={"format": format_})})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(["b", "ä", "B", "a", "10", "9"]))
 def test_categories_are_sorted_whatever_the_order_of_rows(texts: list[str]) -> None:
     with new_folder() as folder:

@@ -73,9 +73,7 @@ def test_rows_are_numbered_with_their_lines(tmp_path: Path) -> None:
 texts = st.text(st.characters(exclude_characters="\0\r", codec="utf-8"), max_size=8)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(1, 4).flatmap(
         lambda width: st.lists(st.lists(texts, min_size=width, max_size=width), min_size=1)

@@ -216,7 +216,7 @@ def test_a_column_of_gaps_alone_becomes_0() -> None:
     assert encoding.apply(raw, "float64").tolist() == [[0.0]] * 5
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.lists(
         st.floats(allow_nan=True, allow_infinity=False, width=64)
