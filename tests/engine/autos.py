@@ -1,6 +1,8 @@
 """`auto` on a clock that the executors move; the bits are real, Ray is not."""
 
+import itertools
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +26,7 @@ from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.runtime.shard import RangeSums
 from tests.workers.jobs import M, bits, joined, theta, whole
 
+PATIENCE_SECONDS = 30.0
 FULL = range(0, 400, 2)
 """Every other step has a short minibatch."""
 
@@ -169,7 +172,10 @@ def train(
     """Steps, each compared bit by bit, until `until(events)`."""
     executor.events.clear()
     pause = threading.Event()
-    for step in FULL:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    steps = itertools.cycle(FULL)
+    while time.monotonic() < deadline:
+        step = next(steps)
         parts = executor.gradient_sums(step, theta(of), assign(M, executor.range_count))
         assert bits(joined(parts)) == bits(whole(of, step=step)[0])
         if until(executor.events):

@@ -18,7 +18,6 @@ from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.runtime.shard import ShardRunner
 from tests.engine.worker_pools import (
-    Serve,
     ThreadWorker,
     WorkerPool,
     dies,
@@ -95,13 +94,13 @@ def test_an_unresponsive_worker_is_removed_while_others_work(
 ) -> None:
     pool.start(job)
     pool.start(job, stuck(released))
-    pool.unresponsive_numbers = {2}
     scheduler = scheduler_of(pool)
     expected, _ = whole(job)
     assert root(scheduler.compute("gradient", 0, theta(job), assign(M, 2))) == bits(expected)
+    pool.unresponsive_numbers = {2}  # its range is complete
     until(lambda: scheduler.idle_workers() and pool.lost)
     assert pool.lost == [(2, "silent", "it answered no ping for 1 s")]
-    assert [each.data["reason"] for each in pool.events] == ["slow"]  # its range was complete
+    assert [each.data["reason"] for each in pool.events] == ["slow"]
 
 
 def test_a_replacement_computes_an_unresponsive_workers_range(
@@ -114,18 +113,6 @@ def test_a_replacement_computes_an_unresponsive_workers_range(
     expected, _ = whole(job)
     assert root(scheduler.compute("gradient", 0, theta(job), [(0, M)])) == bits(expected)
     assert [each.data["reason"] for each in pool.events] == ["silent"]
-
-
-def hangs(from_call: int, released: threading.Event) -> Serve:
-    """From call number `from_call` on, a worker hangs until `released` is set."""
-
-    def serve(connection: socket.socket, shard: ShardRunner, dtype: str) -> None:
-        def wait(request: int) -> None:
-            assert request < from_call or released.wait(30)
-
-        ipc.serve(connection, Before(shard, wait), dtype)
-
-    return serve
 
 
 class Before(ShardRunner):
@@ -143,11 +130,21 @@ class Before(ShardRunner):
 
 
 def test_a_worker_that_hangs_but_answers_pings_is_removed(
-    pool: WorkerPool, job: WorkerConfig, released: threading.Event
+    pool: WorkerPool, job: WorkerConfig, released: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool.start(job, hangs(2, released))
+    """The limit is 600 s, on a clock that is set forward."""
+    forward = 0
+
+    def hang(request: int) -> None:
+        nonlocal forward
+        if request == 2:
+            forward = 601
+            assert released.wait(30)
+
+    monkeypatch.setattr(scheduler_module, "monotonic", lambda: time.monotonic() + forward)
+    pool.start(job, lambda at, shard, dtype: ipc.serve(at, Before(shard, hang), dtype))
     pool.replacement_job = job
-    scheduler = scheduler_of(pool, heartbeat_timeout_seconds=0.1)
+    scheduler = scheduler_of(pool, heartbeat_timeout_seconds=100.0)
     for step in (0, 2):
         expected, _ = whole(job, step=step)
         assert root(scheduler.compute("gradient", step, theta(job), [(0, M)])) == bits(expected)
