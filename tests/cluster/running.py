@@ -89,7 +89,7 @@ class Running:
         done = self._cluster.client.wait(self.id, timeout=JOB_SECONDS)
         assert bits(done) == self._undisturbed
         assert done.attempts in attempts
-        until(lambda: not self._left(), 10, f"still there: {self._left()}")
+        until(lambda: not self._left(), 30, f"still there: {self._left()}")
 
     def _left(self) -> dict[str, Any]:
         """Its processes and their files in shared memory, by host."""

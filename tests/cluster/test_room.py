@@ -21,7 +21,7 @@ def test_a_job_without_free_cpus_waits_and_can_be_cancelled(cluster: Cluster) ->
         until(lambda: waits(waiting) and waits(unwanted), 30, "no warning about free CPUs")
         assert client.job(waiting).status == "starting"
         client.cancel(unwanted)
-        until(lambda: client.job(unwanted).status == "cancelled", 5, "the job is not cancelled")
+        until(lambda: client.job(unwanted).status == "cancelled", 30, "the job is not cancelled")
         client.cancel(first.id)
         done = client.wait(waiting, timeout=60)
     assert (done.status, done.attempts) == ("succeeded", 1)

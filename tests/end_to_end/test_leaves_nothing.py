@@ -114,7 +114,7 @@ def test_an_ended_service_leaves_nothing_and_the_next_continues_its_job(
                 os.kill(pid, sent)
             os.kill(process.pid, sent)
             status = process.wait(timeout=PATIENCE_SECONDS)
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while (left := alive(started)) and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert not left, sent

@@ -28,9 +28,9 @@ def test_commands_are_read_while_a_cluster_is_awaited() -> None:
         sent = (Command(command="ledger"), found, Stored(stored=7), Command(command="pause"))
         for message in sent:
             writing.write(message.model_dump_json() + "\n")
-        assert cluster.result(10) == found
+        assert cluster.result(30) == found
         writing.close()
-        commands._thread.join(10)
+        commands._thread.join(30)
         assert commands.ledger_wanted()
         assert commands.command == "pause"
         assert stored == [7]
@@ -47,12 +47,12 @@ def test_the_outcome_of_an_attempt_is_that_of_its_command(sent: list[str], outco
         commands = CommandReader(reading, stored.append)
         for word in sent:
             writing.write(json.dumps({"command": word}) + "\n")
-        deadline = monotonic() + 10
+        deadline = monotonic() + 30
         while bool(sent) != bool(commands.command) and monotonic() < deadline:
             sleep(0.001)
         assert outcome_of(commands) == outcome
         writing.close()
-        commands._thread.join(10)
+        commands._thread.join(30)
         assert outcome_of(commands) == "interrupted"  # the end of stdin comes first
 
 
@@ -64,4 +64,4 @@ def test_waiting_for_a_cluster_stops_when_the_engine_must_exit() -> None:
         cluster = pool.submit(commands.cluster, lambda: commands.interrupted)
         writing.close()
         with pytest.raises(Interrupted):
-            cluster.result(10)
+            cluster.result(30)

@@ -61,7 +61,7 @@ class Query:
         while self._called.acquire(blocking=False):
             pass
         for _ in range(2):
-            assert self._called.acquire(timeout=10)
+            assert self._called.acquire(timeout=30)
 
 
 def test_nodes_that_join_drain_and_leave() -> None:

@@ -45,7 +45,7 @@ def test_a_head_that_does_not_answer_is_lost(unused_address: str) -> None:
     events: list[ExecutorEvent] = []
     with pytest.raises(ClusterLost, match=f"no Ray head answers at {unused_address} .*refused"):
         connect(unused_address, "test", 0.6, lambda: False, events.append)
-    assert 0.6 <= monotonic() - began < 5
+    assert 0.6 <= monotonic() - began < 30
     [warning] = events  # although it tried more than once
     assert warning.data["detail"].startswith(f"No Ray head answers at {unused_address} ")
 

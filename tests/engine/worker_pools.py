@@ -87,7 +87,7 @@ class WorkerPool:
             worker.connection.close()
         self.connections.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive()
 
 
@@ -117,7 +117,7 @@ def stuck(released: threading.Event) -> Serve:
 
 def until(what: Callable[[], Any]) -> None:
     """Wait until `what()` is true."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -13,7 +13,7 @@ from batchgrad_service.problems import UnavailableError
 from batchgrad_service.store import Store
 from tests.service.building import npz
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Blobs(BlobStore):

@@ -13,6 +13,7 @@ import pytest
 
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError, RayCluster
 from batchgrad_workers.system.processes import session_members, wait_for_session
+from tests.supervisor.conftest import PATIENCE_SECONDS
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only listed)
 
@@ -49,8 +50,8 @@ def record(data_dir: Path) -> tuple[int, Path]:
 
 
 def assert_nothing_left(session: int, temp_dir: Path, shared_memory: set[Path]) -> None:
-    assert wait_for_session(session, 15.0), f"still there: {session_members(session)}"
-    deadline = time.monotonic() + 5.0
+    assert wait_for_session(session, PATIENCE_SECONDS), f"still there: {session_members(session)}"
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while temp_dir.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not temp_dir.exists()
@@ -60,7 +61,7 @@ def assert_nothing_left(session: int, temp_dir: Path, shared_memory: set[Path]) 
 def wait_until_refused(address: str) -> None:
     """A killed process has closed its ports when its last thread has ended, a moment later."""
     host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + 15.0
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             socket.create_connection((host, int(port)), 1.0).close()
@@ -112,7 +113,7 @@ def test_more_actors_than_cpus_run_their_logs_go_and_a_clean_stop_leaves_nothing
             timeout=60,
         )
         assert refused.returncode != 0
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while left := [name for name in logs_in(temp_dir) if name.startswith(WORKERS)]:
             assert time.monotonic() < deadline, left
             time.sleep(0.1)

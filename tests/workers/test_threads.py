@@ -27,7 +27,7 @@ def test_every_item_once(threads: int, items: range) -> None:
 
 
 def test_the_caller_and_its_helpers_work_side_by_side() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=30)
     names: set[str] = set()
 
     def work(_: int) -> None:
@@ -57,7 +57,7 @@ def test_an_error_reaches_the_caller_and_the_pool_stays_usable(threads: int) -> 
 
 def test_after_an_error_no_thread_is_still_at_work() -> None:
     """A caller that goes on, say to another step, must not share its arrays with stragglers."""
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=30)
     finished: list[int] = []
 
     def work(item: int) -> None:
