@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from batchgrad.client import Client
 from tests.stress.services import client_of, service
@@ -52,16 +53,22 @@ class Attacked:
 
     def cpu_seconds(self) -> float:
         """CPU seconds of the service's own process, without its child processes."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(_stats()[self.process.pid].cpu_seconds[:2])
+
+    def family_cpu_seconds(self) -> float:
+        """CPU seconds of the service and of all its descendants, also of those that ended."""
+        return sum(sum(stat.cpu_seconds) for stat in self._family().values())
 
     def held_bytes(self) -> dict[int, int]:
         """Anonymous memory of the service and of each of its descendants, by pid."""
-        parents = dict(_processes())
+        return {pid: held for pid in self._family() if (held := _held_bytes(pid)) is not None}
+
+    def _family(self) -> "dict[int, _Stat]":
+        stats = _stats()
         ours = {self.process.pid}
-        while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        while more := {pid for pid, stat in stats.items() if stat.parent in ours} - ours:
             ours |= more
-        return {pid: held for pid in ours if (held := _held_bytes(pid)) is not None}
+        return {pid: stats[pid] for pid in ours & stats.keys()}
 
 
 @contextmanager
@@ -105,19 +112,25 @@ def repeatedly(work: Callable[[], None], pause_seconds: float) -> Iterator[None]
         raise failures[0]
 
 
-def slowness() -> float:
-    """Factor by which CPU work takes longer here than on an idle machine, at least 1."""
-    return max(1.0, 1.5 * os.getloadavg()[0] / (os.cpu_count() or 1))
+class _Stat(NamedTuple):
+    """Of /proc/PID/stat: CPU seconds are its own, user and system, and those of ended children."""
+
+    parent: int
+    cpu_seconds: tuple[float, ...]
 
 
-def _processes() -> Iterator[tuple[int, int]]:
+def _stats() -> dict[int, _Stat]:
+    """All processes, by pid."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                stat = (entry / "stat").read_text()
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it has ended
                 continue
-            yield int(entry.name), int(stat.rpartition(")")[2].split()[1])
+            ticks = os.sysconf("SC_CLK_TCK")
+            found[int(entry.name)] = _Stat(int(stat[1]), tuple(int(n) / ticks for n in stat[11:15]))
+    return found
 
 
 def _held_bytes(pid: int) -> int | None:
