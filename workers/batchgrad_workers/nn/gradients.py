@@ -5,7 +5,7 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 `microbatch_means` alone are divided by weights here. Symbols as in `layers.base`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -42,6 +42,14 @@ class Microbatch(NamedTuple):
         return Microbatch(
             self.inputs[rows], self.targets[rows], self.weights[rows], self.factor, keys
         )
+
+
+class Passed(NamedTuple):
+    """A layer after both passes: its number, its inputs (n, …), and δ (n, …) at its output."""
+
+    layer: int
+    inputs: Array
+    error: Array
 
 
 @dataclass(frozen=True)
@@ -84,24 +92,15 @@ class Differentiator:
         self, views: Sequence[Parameters], batch: Microbatch
     ) -> tuple[GradientSums, Array, Floats]:
         network, weights = self.network, batch.weights
-        views = network.drawing(views, batch.keys)
-        activations = network.forward(views, batch.inputs)
-        losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
-
+        losses, passed = self.passes(views, batch)
         gradient = np.empty(network.size, weights.dtype)
         out = network.views(gradient)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
         norms = np.zeros(len(losses))
-        skipped: dict[int, Array] = {}
-        lowest = network.learning[0] if network.learning else len(network.layers)
-        for index in reversed(range(len(network.layers))):
-            layer, inputs = network.layers[index], activations[index]
+        for index, inputs, error in passed:
             mean_sums = self.means.sums_of(index, means) if self.means else None
             if mean_sums or out[index]:
-                layer.sums(inputs, error, weights, out[index], mean_sums, norms)
-            if index > lowest:
-                vjp = partial(layer.backward, views[index], inputs, activations[index + 1])
-                error = network.backward(index, error, skipped, vjp)
+                network.layers[index].sums(inputs, error, weights, out[index], mean_sums, norms)
         if self.means:
             self.means.add_targets(means, weights, batch.targets)
 
@@ -118,20 +117,36 @@ class Differentiator:
             each = self.each(views, batch.part(some))
             norms[some] = scaled_norms(list(each.values()))
 
+    def passes(
+        self, views: Sequence[Parameters], batch: Microbatch
+    ) -> tuple[Array, Iterator[Passed]]:
+        """Each example's loss (n,), and the layers from the last to the first, while δ goes back.
+
+        Below the lowest layer with parameters there is no δ, and a layer has that of the lowest.
+        """
+        network = self.network
+        views = network.drawing(views, batch.keys)
+        activations = network.forward(views, batch.inputs)
+        losses, error = loss_and_error(self.loss, activations[-1], batch.targets)
+
+        def backward(error: Array) -> Iterator[Passed]:
+            skipped: dict[int, Array] = {}
+            lowest = network.learning[0] if network.learning else len(network.layers)
+            for index in reversed(range(len(network.layers))):
+                layer, inputs = network.layers[index], activations[index]
+                yield Passed(index, inputs, error)
+                if index > lowest:
+                    vjp = partial(layer.backward, views[index], inputs, activations[index + 1])
+                    error = network.backward(index, error, skipped, vjp)
+
+        return losses, backward(error)
+
     def each(self, views: Sequence[Parameters], batch: Microbatch) -> dict[str, Array]:
         """g_n of every example by parameter name, (n, *shape). N x P numbers: for few examples."""
-        views = self.network.drawing(views, batch.keys)
-        activations = self.network.forward(views, batch.inputs)
-        _, error = loss_and_error(self.loss, activations[-1], batch.targets)
         found: dict[str, Array] = {}
-        skipped: dict[int, Array] = {}
-        for index in reversed(range(len(self.network.layers))):
-            layer, inputs = self.network.layers[index], activations[index]
-            for name, gradients in layer.each_gradient(inputs, error).items():
+        for index, inputs, error in self.passes(views, batch)[1]:
+            for name, gradients in self.network.layers[index].each_gradient(inputs, error).items():
                 found[f"{self.network.names[index]}.{name}"] = gradients
-            if index:
-                vjp = partial(layer.backward, views[index], inputs, activations[index + 1])
-                error = self.network.backward(index, error, skipped, vjp)
         return {each.name: found[each.name] for each in self.network.slices}
 
 

@@ -57,12 +57,39 @@ class PrivateRows:
     weights: Floats
     starts: Integers | None = None
 
+    def counts(self) -> Integers:
+        """The number of rows (u,) of each unit."""
+        starts = np.arange(len(self.weights)) if self.starts is None else self.starts
+        return np.diff(starts, append=len(self.weights))
+
+    def part(self, first: int, stop: int) -> "PrivateRows":
+        """Rows [first, stop), which cut no unit."""
+        if self.starts is None:
+            return PrivateRows(self.weights[first:stop])
+        own = self.starts[(self.starts >= first) & (self.starts < stop)]
+        return PrivateRows(self.weights[first:stop], own - first)
+
+    def middle(self) -> int | None:
+        """The first row of a unit, near the middle; None if there is one unit only."""
+        half = len(self.weights) // 2
+        if self.starts is None:
+            return half or None
+        after = self.starts[np.searchsorted(self.starts, half, side="right") - 1 :]
+        return next((int(start) for start in after if start), None)
+
+    def shares(self) -> tuple[Floats, Floats]:
+        """Each unit's largest weight (u,), 1 if all are 0, and w_n divided by it (n,)."""
+        if self.starts is None:
+            return self.weights, np.ones_like(self.weights)
+        largest = np.maximum.reduceat(self.weights, self.starts)
+        largest[largest == 0] = 1.0
+        return largest, self.weights / np.repeat(largest, self.counts())
+
     def of_rows(self, factors: Floats) -> Floats:
         """w_n times the factor of its unit, (n, l), from factors (u, l)."""
         if self.starts is None:
             return self.weights[:, None] * factors
-        counts = np.diff(self.starts, append=len(self.weights))
-        return self.weights[:, None] * np.repeat(factors, counts, axis=0)
+        return self.weights[:, None] * np.repeat(factors, self.counts(), axis=0)
 
     def unit_sums(self, rows: Floats) -> Floats:
         """Sums (u, …) over each unit's rows (n, …)."""
@@ -70,8 +97,9 @@ class PrivateRows:
 
 
 def rounded_down(factors: Floats, dtype: np.dtype) -> Array:
-    """The factors (n,) in `dtype`, none of them larger than before."""
-    found = factors.astype(dtype)
+    """The factors (n, …) in `dtype`, none of them larger than before."""
+    with np.errstate(over="ignore"):  # the largest number of the type is smaller
+        found = factors.astype(dtype)
     return np.where(found > factors, np.nextafter(found, dtype.type(0)), found)
 
 

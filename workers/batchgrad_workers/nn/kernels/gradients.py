@@ -76,37 +76,47 @@ def _gram_of_positive(rows: Array) -> Array:
     return positive @ positive.swapaxes(-1, -2)
 
 
+def _lengths(inputs: Array, error: Array) -> Floats:
+    """Σ_g (Σ_t ‖a_t‖‖δ_t‖)² (n,), from the diagonals of Gram matrices (g, n, t, t)."""
+    products = np.einsum("gntt,gntt->gnt", inputs, error)
+    return np.square(np.sqrt(products).sum(axis=2)).sum(axis=0)
+
+
 @kernel(
-    "inputs (g, n, t, t), error (g, n, t, t) -> norms (n)",
-    lambda inputs, error: np.einsum("gnts,gnts->n", inputs, error),
+    "inputs (g, n, t, t), error (g, n, t, t) -> sums (n), lengths (n)",
+    lambda inputs, error: (
+        np.einsum("gnts,gnts->n", inputs, error),
+        _lengths(inputs, error),
+    ),
     where={
         "inputs": lambda inputs: _gram_of_positive(inputs),
         "error": lambda error: _gram_of_positive(error),
     },
 )
-def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
-    """‖g_n‖² from Gram matrices; NaN where terms cancel, or a square is out of range.
+def gram_sums(inputs: Array, error: Array, sums: Floats, lengths: Floats) -> None:
+    """⟨A_n A_nᵀ, Δ_n Δ_nᵀ⟩ = ‖g_n‖² and Σ_g (Σ_t ‖a_t‖‖δ_t‖)², from Gram matrices.
 
-    They cancel where the sum is below √eps of Σ_g (Σ_t ‖a_t‖‖δ_t‖)².
+    The second bounds the absolute terms of the first. NaN where a square is out of range.
     """
-    root = np.sqrt(np.float64(np.finfo(inputs.dtype).eps))
-    least = np.float64(np.finfo(inputs.dtype).tiny) / np.finfo(inputs.dtype).eps
+    eps = np.float64(np.finfo(inputs.dtype).eps)
+    least = np.float64(np.finfo(inputs.dtype).tiny) / eps**2
     groups, examples, positions, _ = inputs.shape
     for n in range(examples):
         total = bound = largest = 0.0
         for g in range(groups):
-            lengths = 0.0
+            own = 0.0
             for t in range(positions):
                 a, delta = inputs[g, n, t], error[g, n, t]
                 found = a.dtype.type(0)
                 for s in range(positions):
                     found += a[s] * delta[s]
                 total += found
-                lengths += np.sqrt(np.float64(a[t]) * np.float64(delta[t]))
+                own += np.sqrt(np.float64(a[t]) * np.float64(delta[t]))
                 largest = max(largest, np.float64(a[t]), np.float64(delta[t]))
-            bound += lengths * lengths
-        sure = max(root * bound, least * max(largest, 1.0)) <= total < np.inf
-        norms[n] = total if sure else np.nan
+            bound += own * own
+        sure = least * max(largest, 1.0) <= bound < np.inf and -np.inf < total < np.inf
+        sums[n] = total if sure else np.nan
+        lengths[n] = bound if sure else np.nan
 
 
 @kernel(

@@ -1,7 +1,7 @@
 """What a layer is, and what follows for it from its definitions.
 
 A layer is defined by `forward`, `backward` and `each_gradient`; sums over examples and norms follow
-from these, and a layer that finds them faster overrides `gradient_sums` or `sums`.
+from these, and a layer that finds them faster overrides `gradient_sums`, `sums` or `bounded`.
 
 Symbols, used everywhere in this package: n example · t position · i input · o output · a layer
 input (n, …) · z layer output (n, …) · δ error ∂ℓ_n/∂z_n at the layer's output, for each example's
@@ -11,15 +11,15 @@ Images are (n, channels, height, width), but mostly views of memory where a pixe
 side by side: functions on them keep that order of memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape, memory_order
-from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.norms import squared
+from batchgrad_workers.nn.layers.bounds import Bounded, repeatable, sum_bounds, unit_chunks
 
 Parameters = Mapping[str, Any]
 """One layer's parameters, or their gradients, by local name ("weight", "bias")."""
@@ -87,6 +87,13 @@ class Layer(Protocol):
         No N x P array is formed.
         """
 
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        """How long gradients are at most, and their sum with factors found from that.
+
+        From a (n, …), δ (n, …) and w (n,), of units of `rows` rows side by side. Where each row is
+        a unit, `squares` are those of ‖g_n‖, without its weight.
+        """
+
     def sums(
         self,
         inputs: Array,
@@ -142,15 +149,31 @@ class BaseLayer:
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         """From g_n themselves, some examples at a time."""
         norms = np.zeros(len(error))
-        for run in chunks(len(error), self.workspace * error.itemsize):
-            for name, gradients in self.each_gradient(inputs[run], error[run]).items():
-                each, total = gradients.reshape(len(gradients), -1), out[name].reshape(-1)
-                if run.start:
-                    total += weights[run] @ each
-                else:
-                    np.matmul(weights[run], each, out=total)
-                norms[run] += squared(each)
+        for run, name, each in self._formed(inputs, error, 1):
+            add_product(weights[run], each, out[name].reshape(-1), first=not run.start)
+            norms[run] += squared(each)
         return norms
+
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        """From g_n themselves, kept for the sum if there is memory."""
+        kept = repeatable(
+            lambda: self._formed(inputs, error, rows), error.itemsize * len(error) * self.workspace
+        )
+        squares = np.zeros(len(error) // rows)
+        for run, _, each in kept():
+            squares[run.start // rows : run.stop // rows] += sum_bounds(each, weights[run], rows)
+
+        def write(factors: Array, out: Parameters) -> None:
+            for run, name, each in kept():
+                add_product(factors[run], each, out[name].reshape(-1), first=not run.start)
+
+        return Bounded(squares, write)
+
+    def _formed(self, inputs: Array, error: Array, rows: int) -> Iterator[tuple[slice, str, Array]]:
+        """Runs of examples, with g_n (n, size) by local name."""
+        for run in unit_chunks(len(error), rows, self.workspace * error.itemsize):
+            for name, gradients in self.each_gradient(inputs[run], error[run]).items():
+                yield run, name, gradients.reshape(len(gradients), -1)
 
     def sums(
         self: "Layer",
@@ -170,6 +193,14 @@ class BaseLayer:
 
     def input_sum(self, inputs: Array, weights: Array, out: Array) -> None:
         weighted_sum(weights, inputs, out)
+
+
+def add_product(weights: Array, each: Array, total: Array, *, first: bool) -> None:
+    """Add Σ_n w_n of g_n (n, p) to `total` (p,); the first one is written."""
+    if first:
+        np.matmul(weights, each, out=total)
+    else:
+        total += weights @ each
 
 
 def weighted_sum(weights: Array, rows: Array, out: Array) -> None:

@@ -13,7 +13,20 @@ from batchgrad_workers.nn.chunks import CACHE_BYTES, CHUNK_BYTES, chunks
 from batchgrad_workers.nn.kernels.im2col import col2im, im2col, im2col_by_number
 from batchgrad_workers.nn.kernels.norms import squared
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
-from batchgrad_workers.nn.layers.outer_products import form_cancelled, gram_norms
+from batchgrad_workers.nn.layers.bounds import (
+    Bounded,
+    enclosed,
+    repeatable,
+    roundoff,
+    sums_by_unit,
+    unit_chunks,
+)
+from batchgrad_workers.nn.layers.outer_products import (
+    by_gram,
+    form_cancelled,
+    gram_bounds,
+    gram_norms,
+)
 from batchgrad_workers.nn.layers.windows import Windows, channels_first, channels_last
 
 SHORT_RUN = 16
@@ -100,24 +113,72 @@ class Conv2d(BaseLayer):
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         """The cheaper way of `outer_products`, by group: Gram matrices over positions, or g_n."""
-        total = np.zeros((self.groups, self._patch, self._group), inputs.dtype)
         norms = np.empty(len(inputs))
-        gram = 2 * self.groups * self._positions**2 < total.size
-        errors = channels_last(error)
-        for run, patches in self._patches(inputs, CHUNK_BYTES if gram else CACHE_BYTES):
-            delta = self._grouped(errors[run])
-            if gram:
-                weighted = delta * weights[run, None, None]
-                total += _rows(patches).transpose(0, 2, 1) @ _rows(weighted)
-                gram_norms(patches, delta, norms[run])
-                form_cancelled(norms[run], total.nbytes, partial(_squared_of, patches, delta))
-            else:
-                each = _formed(patches, delta)
+        if not by_gram(self._positions, self._group, self._patch):
+            total = self._total(inputs.dtype)
+            for run, each in self._runs(inputs, error):
                 norms[run] = _squared(each)
-                total += (weights[run] @ each).reshape(total.shape)
-        for name, part in self._named(total).items():
-            out[name].reshape(part.shape)[...] = part
+                total += weights[run] @ each
+            self._write(total, out)
+            return norms
+        total = self._total(inputs.dtype)
+        for run, patches, delta in self._with_patches(inputs, error, CHUNK_BYTES):
+            total += _weighted(patches, delta, weights[run])
+            gram_norms(patches, delta, norms[run])
+            form_cancelled(norms[run], total.nbytes, partial(_squared_of, patches, delta))
+        self._write(total, out)
         return norms
+
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        """As `gradient_sums`: patches are copied twice, or g_n kept if there is memory."""
+        if by_gram(rows * self._positions, self._group, self._patch):
+            return self._bounded_by_gram(inputs, error, weights, rows)
+        size = self._total(inputs.dtype).nbytes
+        kept = repeatable(lambda: self._runs(inputs, error), len(inputs) * size)
+        if rows == 1:
+            squares = np.concatenate([_squared(each) for _, each in kept()])
+        else:
+            squares = self._unit_squares(inputs, error, weights, rows)
+
+        def write(factors: Array, out: Parameters) -> None:
+            total = self._total(inputs.dtype)
+            for run, each in kept():
+                total += factors[run] @ each
+            self._write(total, out)
+
+        return Bounded(squares, write)
+
+    def _bounded_by_gram(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        squares = np.empty(len(inputs) // rows)
+        for run, patches, delta in self._with_patches(inputs, error, CHUNK_BYTES, rows):
+            weighted = delta if rows == 1 else delta * weights[run, None, None]
+            units = slice(run.start // rows, run.stop // rows)
+            squares[units] = gram_bounds(_long(patches, rows), _long(weighted, rows))
+
+        def write(factors: Array, out: Parameters) -> None:
+            total = self._total(inputs.dtype)
+            for run, patches, delta in self._with_patches(inputs, error, CHUNK_BYTES):
+                total += _weighted(patches, delta, factors[run])
+            self._write(total, out)
+
+        return Bounded(squares, write)
+
+    def _unit_squares(self, inputs: Array, error: Array, weights: Array, rows: int) -> Floats:
+        """Bounds (u,) for units of several rows, from g_n."""
+        squares = np.empty(len(inputs) // rows)
+        total = self._total(inputs.dtype)
+        for units in chunks(len(squares), total.nbytes):
+            own = slice(units.start * rows, units.stop * rows)
+            count = units.stop - units.start
+            shape = (self.groups, count, total.shape[1])
+            formed = self._runs(inputs[own], error[own])
+            sums, lengths = sums_by_unit(formed, weights[own], rows, shape)
+            error_bound = 2 * (rows + 4) * roundoff(inputs.dtype)
+            squares[units] = sum(
+                enclosed(squared(each), length, error_bound)
+                for each, length in zip(sums, lengths, strict=True)
+            )
+        return squares
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         """Σ_t δ_nto x_ntk."""
@@ -157,6 +218,28 @@ class Conv2d(BaseLayer):
     def _positions(self) -> int:
         return prod(self.windows.output_size)
 
+    def _total(self, dtype: Any) -> Array:
+        """Zeros for a sum of g_n, (groups, numbers of a group)."""
+        return np.zeros((self.groups, self._patch * self._group), dtype)
+
+    def _write(self, total: Array, out: Parameters) -> None:
+        matrix = total.reshape(self.groups, self._patch, self._group)
+        for name, part in self._named(matrix).items():
+            out[name].reshape(part.shape)[...] = part
+
+    def _with_patches(
+        self, inputs: Array, error: Array, budget_bytes: int, rows: int = 1
+    ) -> Iterator[tuple[slice, Array, Array]]:
+        """Runs of whole units, with patches in reused memory, and δ in the same axes."""
+        errors = channels_last(error)
+        for run, patches in self._patches(inputs, budget_bytes, rows):
+            yield run, patches, self._grouped(errors[run])
+
+    def _runs(self, inputs: Array, error: Array) -> Iterator[tuple[slice, Array]]:
+        """Runs of examples, with g_n (groups, n, numbers of a group)."""
+        for run, patches, delta in self._with_patches(inputs, error, CACHE_BYTES):
+            yield run, _formed(patches, delta)
+
     def _matrix(self, parameters: Parameters, dtype: Any) -> Array:
         """W and b as (groups, patch, outputs of a group)."""
         matrix = np.empty((self.groups, self._patch, self._group), dtype)
@@ -176,14 +259,16 @@ class Conv2d(BaseLayer):
         shape = (*images.shape[:-3], self._positions, self.groups, images.shape[-1] // self.groups)
         return np.moveaxis(images.reshape(shape, copy=False), -2, -4)
 
-    def _patches(self, inputs: Array, budget_bytes: int) -> Iterator[tuple[slice, Array]]:
-        """Runs of examples, with patches (groups, n, positions, patch) in reused memory.
+    def _patches(
+        self, inputs: Array, budget_bytes: int, rows: int = 1
+    ) -> Iterator[tuple[slice, Array]]:
+        """Runs of whole units, with patches (groups, n, positions, patch) in reused memory.
 
-        Patches and what else a run needs stay within the budget.
+        Patches and what else a run needs stay within the budget, but for one unit at least.
         """
         positions, patch = self._positions, self._patch
         each = self.groups * positions * patch
-        runs = chunks(len(inputs), self.workspace * inputs.itemsize, budget_bytes)
+        runs = unit_chunks(len(inputs), rows, self.workspace * inputs.itemsize, budget_bytes)
         memory = np.zeros(each * runs[0].stop, inputs.dtype)
         by_number = self._channels * self.windows.kernel[1] < SHORT_RUN
         images = np.ascontiguousarray(inputs) if by_number else channels_last(inputs)
@@ -203,6 +288,19 @@ class Conv2d(BaseLayer):
 def _formed(patches: Array, delta: Array) -> Array:
     """g_n (groups, n, numbers) from (groups, n, positions, …)."""
     return (patches.transpose(0, 1, 3, 2) @ delta).reshape(*delta.shape[:2], -1)
+
+
+def _weighted(patches: Array, delta: Array, weights: Array) -> Array:
+    """Σ_n w_n g_n (groups, numbers)."""
+    weighted = delta * weights[:, None, None]
+    total = _rows(patches).transpose(0, 2, 1) @ _rows(weighted)
+    return total.reshape(len(total), -1)
+
+
+def _long(array: Array, rows: int) -> Array:
+    """(groups, n, positions, numbers) with a unit's positions on one axis, (groups, u, …)."""
+    groups, _, positions, numbers = array.shape
+    return array.reshape(groups, -1, rows * positions, numbers)
 
 
 def _squared(each: Array) -> Floats:

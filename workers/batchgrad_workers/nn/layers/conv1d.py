@@ -7,6 +7,7 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters
+from batchgrad_workers.nn.layers.bounds import Bounded
 from batchgrad_workers.nn.layers.conv import Conv2d
 
 
@@ -53,6 +54,9 @@ class Conv1d(BaseLayer):
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         return self.images.gradient_sums(inputs[:, :, None], error[:, :, None], weights, out)
+
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        return self.images.bounded(inputs[:, :, None], error[:, :, None], weights, rows)
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         found = self.images.each_gradient(inputs[:, :, None], error[:, :, None])

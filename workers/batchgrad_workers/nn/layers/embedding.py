@@ -14,6 +14,7 @@ from batchgrad_workers.arrays import Array, Floats, Integers, Shape
 from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.kernels.norms import RUN, squared
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters, by_example
+from batchgrad_workers.nn.layers.bounds import Bounded, enclosed, roundoff
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,28 @@ class Embedding(BaseLayer):
 
     def gradient_sums(self, inputs: Array, error: Array, weights: Array, out: Parameters) -> Floats:
         """Positions with the same id are added before squares are taken."""
+        if _are_ids(inputs):
+            self._write_sum(inputs, error, weights, out["weight"])
+            return self._squared_norms(inputs, error)
         rows = by_example(weights, error).reshape(-1, self.embedding_dim)
-        total = out["weight"]
-        if not _are_ids(inputs):
-            np.matmul(inputs.reshape(-1, self.num_embeddings).T, rows, out=total)
-            self._clear_padding(total)
-            each = self.each_gradient(inputs, error)["weight"]
-            return squared(each.reshape(len(each), -1))
-        total[...] = 0
-        add_rows(total, _ids(inputs).reshape(-1), rows)
-        self._clear_padding(total)
-        return self._squared_norms(inputs, error)
+        np.matmul(inputs.reshape(-1, self.num_embeddings).T, rows, out=out["weight"])
+        self._clear_padding(out["weight"])
+        each = self.each_gradient(inputs, error)["weight"]
+        return squared(each.reshape(len(each), -1))
+
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        """From ids; a unit's are those of one long text."""
+        weighted = error if rows == 1 else by_example(weights, error)
+        long = (len(error) // rows, -1)
+        squares = self._squared_norms(_ids(inputs).reshape(long), weighted.reshape(long))
+        each = squared(np.ascontiguousarray(weighted).reshape(-1, self.embedding_dim))
+        lengths = np.sqrt(each).reshape(long)
+        terms = 2 * (lengths.shape[1] + 4) * roundoff(error.dtype)
+
+        def write(factors: Array, out: Parameters) -> None:
+            self._write_sum(inputs, error, factors, out["weight"])
+
+        return Bounded(enclosed(squares, lengths.sum(axis=1), terms), write)
 
     def each_gradient(self, inputs: Array, error: Array) -> dict[str, Array]:
         """Row i: Σ_t δ_nt of the positions with id i."""
@@ -101,7 +113,13 @@ class Embedding(BaseLayer):
         ids = _ids(inputs).reshape(len(inputs), -1)
         np.add.at(flat, (np.arange(ids.shape[1]), ids), weights[:, None])
 
-    def _squared_norms(self, inputs: Array, error: Array) -> Floats:
+    def _write_sum(self, inputs: Array, error: Array, weights: Array, total: Array) -> None:
+        total[...] = 0
+        rows = by_example(weights, error).reshape(-1, self.embedding_dim)
+        add_rows(total, _ids(inputs).reshape(-1), rows)
+        self._clear_padding(total)
+
+    def _squared_norms(self, inputs: Any, error: Array) -> Floats:
         ids = _ids(inputs).reshape(len(inputs), -1)
         rows = error.reshape(*ids.shape, self.embedding_dim)
         norms = np.zeros(len(inputs))

@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Shape
-from batchgrad_workers.nn.kernels.gradients import linear_sums
+from batchgrad_workers.nn.kernels.gradients import linear_norms, linear_sums
 from batchgrad_workers.nn.layers.base import BaseLayer, Parameters, SumBuffers
-from batchgrad_workers.nn.layers.outer_products import bias_sums, position_sums, weight_sums
+from batchgrad_workers.nn.layers.bounds import Bounded, sum_bounds
+from batchgrad_workers.nn.layers.outer_products import (
+    bias_sums,
+    outer_bounds,
+    position_sums,
+    weight_sums,
+    weighted_outer,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,29 @@ class Linear(BaseLayer):
             norms += bias_sums(error, weights, out["bias"])
         return norms
 
+    def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
+        """Without positions, of single rows ‖δ_n‖² (‖a_n‖² + 1), in which nothing cancels.
+
+        With positions the bias is apart: its g_n are formed.
+        """
+        inputs, error = self._positions(inputs), self._positions(error)
+        error_sums = position_sums(error)
+        if rows == 1 and inputs.shape[1] == 1:
+            squares = np.zeros(len(error))
+            linear_norms(inputs[:, 0], error_sums, self.bias, squares)
+        else:
+            weighted = error if rows == 1 else error * weights[:, None, None]
+            squares = outer_bounds(_long(inputs, rows), _long(weighted, rows))
+            if self.bias:
+                squares += sum_bounds(error_sums, weights, rows)
+
+        def write(factors: Array, out: Parameters) -> None:
+            weighted_outer(inputs, error, factors, out["weight"])
+            if self.bias:
+                np.matmul(factors, error_sums, out=out["bias"])
+
+        return Bounded(squares, write)
+
     def sums(
         self,
         inputs: Array,
@@ -106,3 +136,8 @@ class Linear(BaseLayer):
     def _positions(self, array: Array) -> Array:
         """(n, T, last axis), T = 1 for vectors."""
         return array.reshape(len(array), prod(self.input_shape[:-1]), array.shape[-1])
+
+
+def _long(array: Array, rows: int) -> Array:
+    """(n, T, numbers) with all positions of a unit's rows on one axis."""
+    return array.reshape(-1, rows * array.shape[1], array.shape[2])
