@@ -278,6 +278,15 @@ def squared(rows: Tensor) -> Tensor:
     return found
 
 
+def lengths(x: Tensor) -> Tensor:
+    """‖x_nt‖ (n, T) of (n, T, d), in float64; by float32 where squares stay in its range."""
+    if x.dtype != torch.float64 and x.numel():
+        found = torch.linalg.vector_norm(x, dim=2)
+        if found.min() > LEAST_SQUARE**0.5 and found.max() < 1 / LEAST_SQUARE**0.5:
+            return found.double()
+    return torch.linalg.vector_norm(x, dim=2, dtype=torch.float64)
+
+
 def weighted_sum(x: Tensor, weights: Tensor | None) -> Tensor:
     """Σ w_n x_n of (n, …), as a product also where all weights are 1: that reads memory faster."""
     shares = x.new_ones(len(x)) if weights is None else weights

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from batchgrad_workers.torch.formulas import rounding
-from batchgrad_workers.torch.formulas.base import LEAST, Gradients, chunks, squared, weighted
+from batchgrad_workers.torch.formulas.base import (
+    LEAST,
+    Gradients,
+    chunks,
+    lengths,
+    squared,
+    weighted,
+)
 
 CANCELLING = 0.4
 """A Gram sum below ε^0.4 of the bound of its terms has lost too many digits."""
@@ -47,10 +54,7 @@ class Outer(Gradients):
 
     def sizes(self) -> Tensor:
         """Σ_t ‖a_t‖‖δ_t‖."""
-        inputs, errors = (
-            torch.linalg.vector_norm(each, dim=2).double() for each in (self.inputs, self.errors)
-        )
-        return (inputs * errors).sum(1)
+        return (lengths(self.inputs) * lengths(self.errors)).sum(1)
 
     def squared_norm_bounds(self) -> Tensor:
         """‖g_n‖², and what Gram matrices and the sum may lose; at one position nothing cancels."""

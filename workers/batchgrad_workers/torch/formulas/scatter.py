@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from batchgrad_workers.torch.formulas import rounding
-from batchgrad_workers.torch.formulas.base import Gradients, weighted
+from batchgrad_workers.torch.formulas.base import Gradients, lengths, weighted
 
 
 class Scatter(Gradients):
@@ -47,8 +47,7 @@ class Scatter(Gradients):
 
     def sizes(self) -> Tensor:
         """The root of Σ over the unique ids of (Σ_t ‖δ_nt‖)²."""
-        lengths = torch.linalg.vector_norm(self.errors, dim=2, keepdim=True)
-        return self._squares(lengths).sqrt()
+        return self._squares(lengths(self.errors)[..., None]).sqrt()
 
     def squared_norm_bounds(self) -> Tensor:
         """‖g_n‖², and what the sum may lose; at one position nothing cancels."""
