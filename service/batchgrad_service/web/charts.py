@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from batchgrad.contract import FIGURES
+from batchgrad.contract import FIGURES, JobSpec
 
 
 class Chart(NamedTuple):
@@ -53,3 +53,28 @@ CHARTS = (
     Chart("phases", "Time of a step by phase", "Milliseconds of each phase."),
 )
 """In the order of the page."""
+
+_EPSILON = Chart(
+    "epsilon", "Privacy spent", "ε after each step, an upper bound, and the budget (dashed)."
+)
+_NOISY = {
+    "loss": _LOSS._replace(
+        reading="Noisy mean loss of the minibatch, each example's cut to loss_bound; with public "
+        "validation examples, their loss."
+    ),
+    "gradient_norm": Chart(
+        "gradient_norm", "Gradient norm", "Norm of the noisy mean gradient, mostly noise."
+    ),
+}
+
+
+def charts_of(spec: JobSpec) -> tuple[Chart, ...]:
+    """The charts of a job's page in their order; of a private job those that can have lines."""
+    privacy = spec.privacy
+    if privacy is None:
+        return CHARTS
+    kept = {"gradient_norm", "learning_rate"}
+    kept |= {"accuracy"} if privacy.validation else set()
+    kept |= {"loss", "r2"} if privacy.validation == "public" else set()
+    kept |= {"loss"} if privacy.report != "none" else set()
+    return (_EPSILON, *(_NOISY.get(one.key, one) for one in CHARTS if one.key in kept))

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import yaml
 from fastapi import APIRouter, Response
@@ -12,16 +12,18 @@ from batchgrad.contract import (
     EXAMPLE_NORM_BOUNDS,
     LOSSES,
     ArrayInfo,
+    DatasetPrivacy,
+    Job,
     LedgerOrder,
     Table,
 )
 from batchgrad.display.data.dataset_table import has_other_arrays
 from batchgrad_service.datasets.validation import listed
-from batchgrad_service.problems import ConflictError
+from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import dataset_of, newest_ledger
 from batchgrad_service.routes.pictures import picture_shape
-from batchgrad_service.web.charts import CHARTS
+from batchgrad_service.web.charts import charts_of
 from batchgrad_service.web.rendering import PageRoute, page
 from batchgrad_workers.data.dataset import StoredDataset, stored_table
 
@@ -39,22 +41,25 @@ def read_jobs(services: ServicesDep, after: str | None = None) -> Response:
 @router.get("/jobs/{job_id}")
 def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job: figures, charts, events and spec."""
-    events, last_event = services.store.newest_events(job_id, EVENTS_SHOWN)
-    job = services.store.job(job_id)
+    return page("job.html", services, **job_shown(services.store.job(job_id), services))
+
+
+def job_shown(job: Job, services: Services) -> dict[str, Any]:
+    """What the page of a job shows, by the names of its template."""
+    events, last_event = services.store.newest_events(job.id, EVENTS_SHOWN)
     spec = job.spec.model_dump(mode="json", exclude_none=True)
-    return page(
-        "job.html",
-        services,
-        job=job,
-        events=events,
-        last_event=last_event,
-        checkpoints=services.store.checkpoints(job_id),
-        table=_table(job_id, services),
-        arrays=_arrays(job_id, services),
-        spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
-        charts=CHARTS,
-        norm_bounds=EXAMPLE_NORM_BOUNDS,
-    )
+    return {
+        "job": job,
+        "events": events,
+        "last_event": last_event,
+        "checkpoints": services.store.checkpoints(job.id),
+        "table": _table(job.id, services),
+        "arrays": _arrays(job.id, services),
+        "spec": yaml.safe_dump(spec, sort_keys=False, allow_unicode=True),
+        "charts": charts_of(job.spec),
+        "dataset_privacy": _dataset_privacy(job, services),
+        "norm_bounds": EXAMPLE_NORM_BOUNDS,
+    }
 
 
 @router.get("/jobs/{job_id}/examples")
@@ -67,14 +72,17 @@ def read_examples(
     """The example ledger, the largest mean loss first."""
     job = services.store.job(job_id)
     ledger, missing = None, ""
-    try:
-        ledger = newest_ledger(job_id, services, order, after, EXAMPLES_SHOWN)
-    except ConflictError as reason:  # the job has no step yet
-        missing = reason.detail
+    private = job.spec.privacy is not None
+    if not private:
+        try:
+            ledger = newest_ledger(job_id, services, order, after, EXAMPLES_SHOWN)
+        except ConflictError as reason:  # the job has no step yet
+            missing = reason.detail
     return page(
         "examples.html",
         services,
         job=job,
+        private=private,
         ledger=ledger,
         missing=missing,
         order=order,
@@ -82,6 +90,18 @@ def read_examples(
         sort_keys=get_args(LedgerOrder),
         pictures=ledger is not None and _have_pictures(job_id, services),
     )
+
+
+def _dataset_privacy(job: Job, services: Services) -> DatasetPrivacy | None:
+    """What private jobs spent on the job's dataset; None if it was deleted or replaced."""
+    if job.spec.privacy is None:
+        return None
+    try:
+        dataset = services.store.dataset(job.spec.dataset)
+    except NotFoundError:
+        return None
+    trained_on = services.store.job_inputs(job.id).dataset_digest
+    return dataset.privacy if dataset.digest == trained_on else None
 
 
 def _table(job_id: str, services: Services) -> Table | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
+from batchgrad.display import privacy
 from batchgrad.display.data.dataset_table import (
     ARRAY_HEADING,
     COLUMN_HEADING,
@@ -44,6 +46,12 @@ def _percent_done(job: Job) -> int:
     return 100 * job.step // max(job.steps_planned, 1)
 
 
+def _percent_spent(job: Job) -> int:
+    """Of the privacy budget, rounded up; 0 without one."""
+    budget, spent = privacy.budget(job), job.privacy and job.privacy.epsilon_spent
+    return min(ceil(100 * spent / budget), 100) if budget and spent else 0
+
+
 _templates = Environment(
     loader=PackageLoader("batchgrad_service.web"),
     autoescape=True,
@@ -53,6 +61,13 @@ _templates = Environment(
 )
 _templates.filters |= {
     "best": best,
+    "budget": privacy.budget,
+    "dataset_spent": privacy.of_dataset,
+    "percent_spent": _percent_spent,
+    "planned_privacy": privacy.of_plan,
+    "privacy_figures": privacy.figures,
+    "spent": privacy.spent,
+    "upper": privacy.upper,
     "array_cells": array_cells,
     "column_cells": column_cells,
     "number": number,
@@ -70,6 +85,7 @@ _templates.globals |= {
     "COLUMN_HEADING": COLUMN_HEADING,
     "FIGURES": FIGURES,
     "TERMINAL": TERMINAL,
+    "UNSAFE": privacy.UNSAFE,
 }
 
 

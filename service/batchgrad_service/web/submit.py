@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from batchgrad.contract import FieldError, Job, Plan
+from batchgrad.contract import FieldError, Job, Plan, Privacy
 from batchgrad.errors import InvalidSpec
 from batchgrad.parsing.documents import SyntaxFault
 from batchgrad.parsing.key_lines import KeyLines
@@ -36,6 +36,8 @@ batch_size: 256            # N, the examples in a minibatch
 epochs: 30                 # or steps
 validation_fraction: 0.2
 standardize: true
+# Differentially private: remove standardize, and add
+# privacy: {{epsilon: 2, delta: 1e-5, clip_norm: 0.5, validation: public}}
 """
 
 
@@ -70,14 +72,15 @@ async def submit(services: ServicesDep, request: Request) -> Response:
     answer = await _try(services, text, key, queue=action != "check")
     if isinstance(answer, Job):
         return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
-    if isinstance(answer, Plan):
-        return _form(services, text, key=key, plan=answer)
+    if isinstance(answer, tuple):
+        plan, privacy = answer
+        return _form(services, text, key=key, plan=plan, plan_privacy=privacy)
     return _form(services, text, 422, key=secrets.token_hex(16), errors=answer)
 
 
 async def _try(
     services: Services, text: str, key: str, *, queue: bool
-) -> Job | Plan | Sequence[SpecError]:
+) -> Job | tuple[Plan, Privacy | None] | list[SpecError]:
     """The queued job, the plan if the spec is only checked, or the errors in the text."""
     if len(text) > MAX_SPEC_CHARACTERS:
         return [
@@ -95,7 +98,7 @@ async def _try(
     try:
         if queue:
             return (await jobs.queue(spec, services, key or None))[0]
-        return await plans.plan(spec, services)
+        return await plans.plan(spec, services), spec.privacy
     except ProblemError as problem:
         found = await run_in_threadpool(_at_lines, text, problem.errors)
         return found or [SpecError(problem.detail)]
@@ -113,6 +116,7 @@ def _form(
     *,
     key: str,
     plan: Plan | None = None,
+    plan_privacy: Privacy | None = None,
     errors: Sequence[SpecError] = (),
 ) -> Response:
     return page(
@@ -122,6 +126,7 @@ def _form(
         text=text,
         key=key,
         plan=plan,
+        plan_spec_privacy=plan_privacy,
         errors=errors,
         wrong_lines={one.line for one in errors},
         datasets=services.store.datasets(limit=100).data,

@@ -15,6 +15,7 @@ const charts = new Map(); // element → { make, stale, seen }
 // `make()` returns { traces, layout } for the current data, or null if there is nothing to show.
 export function chart(id, make) {
   const element = document.getElementById(id);
+  if (!element) return; // a private job's page has fewer charts
   charts.set(element, { make, stale: true, seen: false });
 }
 

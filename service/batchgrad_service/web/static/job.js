@@ -3,7 +3,7 @@ import { History } from "./history.js";
 import { atMostEvery, refresh } from "./live.js";
 import { locate } from "./service.js";
 
-const { job, batchSize, normBounds } = document.getElementById("charts").dataset;
+const { job, batchSize, budget, normBounds } = document.getElementById("charts").dataset;
 const history = new History(job);
 const bounds = JSON.parse(normBounds);
 const PHASES = ["shard", "compute", "reduce", "update", "compare", "checkpoint"];
@@ -45,7 +45,7 @@ const secondLines = {
   },
 };
 for (const { id, dataset } of document.querySelectorAll("[data-figure]")) {
-  const logarithmic = () => dataset.log === "true" || (id === "loss" && logLoss.checked);
+  const logarithmic = () => dataset.log === "true" || (id === "loss" && logLoss?.checked);
   chartLines(id, () => [
     line(dataset.figure, (row) => row[id] ?? null, history.rows, "truth"),
     ...(secondLines[id]?.() ?? []),
@@ -58,6 +58,12 @@ chartLines("accuracy", () => [
 chartLines("r2", () => [
   line("validation", (one) => one.validation_r2 ?? null, history.evaluations, "averaged_error"),
 ]);
+chartLines("epsilon", () => {
+  const spent = line("ε spent", (row) => row.epsilon ?? null, history.rows, "truth");
+  if (!budget || !spent.y.some((value) => value !== null)) return [spent];
+  const dashed = { line: { color: colour("averaged_error"), dash: "dash", width: 1.8 } };
+  return [spent, line("budget", () => Number(budget), [history.rows[0], last()], "averaged_error", dashed)];
+}, () => ({ yaxis: { rangemode: "tozero" } }));
 // A log scale cannot show 0 (exact shortcuts); the figures above do.
 const positive = (value) => (value > 0 ? value : null);
 chartLines("gap", () => shortcuts().map((name) =>
@@ -97,8 +103,8 @@ chart("norms", () => {
     layout: { bargap: 0.05, xaxis: { type: "category", automargin: true, title: { text: `‖g‖ up to, at step ${last().step}` } } },
   };
 });
-logLoss.addEventListener("change", changed);
-layersOf.addEventListener("change", changed);
+logLoss?.addEventListener("change", changed);
+layersOf?.addEventListener("change", changed);
 
 function show() {
   document.getElementById("no-steps").hidden = history.rows.length > 0;
