@@ -21,6 +21,7 @@ SETTINGS = tuple(
         "allowed_hosts",
         "advertised_url",
         "blob_store",
+        "unsafe_privacy_key",
         "torch_modules",
         "torch_path",
         "allow_uploaded_code",

@@ -50,6 +50,9 @@ from batchgrad_service.operations.operations import Operations
 from batchgrad_service.preflights.planning import TorchPlanner
 from batchgrad_service.preflights.preflights import Preflights
 from batchgrad_service.preflights.process import PreflightProcess
+from batchgrad_service.privacy.jobs import PrivateJobs
+from batchgrad_service.privacy.keys import Keys
+from batchgrad_service.privacy.unaccounted import NoAccountant
 from batchgrad_service.routes import (
     about,
     docs,
@@ -71,6 +74,7 @@ from batchgrad_service.routes.data import (
 from batchgrad_service.routes.dependencies import (
     HEAVY_AT_ONCE,
     Planner,
+    PrivatePlanner,
     Questions,
     Services,
     Supervisor,
@@ -98,6 +102,7 @@ def create_app(
     disk: DiskSpace | None = None,
     shutdown: Shutdown | None = None,
     preflight: Callable[[Request], Preflighted] | None = None,
+    private_planner: PrivatePlanner | None = None,
     guide: Path = guide_pages.SITE,
     keep_alive_seconds: float = 15.0,
 ) -> FastAPI:
@@ -149,6 +154,10 @@ def create_app(
         spool=Spool(settings.data_dir),
         heavy=CapacityLimiter(HEAVY_AT_ONCE),
         bodies=BodyBuffer(4 * settings.max_request_bytes),
+        private=PrivateJobs(
+            store, Keys(settings.data_dir, settings.unsafe_privacy_key), settings.data_dir
+        ),
+        private_planner=private_planner or NoAccountant(),
         replays=Replays(settings.replay_timeout_seconds, shutdown.subscribe),
         exporters=exporters,
         registry=registry,

@@ -165,6 +165,7 @@ def _remove_unfinished(services: Services, data_dir: Path, *, clean: bool) -> No
     threading.Thread(target=services.datasets.clean_blobs, name="blobs", daemon=True).start()
     services.parameters.clean()
     services.code.clean()
+    services.private.sweep(services.store)
     found = leftovers.find(data_dir, services.store)
     unknown = sum(1 for one in found if one.why != leftovers.UPLOADED)
     if unknown:

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         default=None,
         description="fsspec URL such as s3://bucket/prefix, from which nodes fetch datasets",
     )
+    unsafe_privacy_key: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        repr=False,
+        description="64 hex digits, for tests only: the key of every private job, which then "
+        "claims no epsilon",
+    )
     torch_modules: str = Field(
         default="",
         description="packages whose functions build PyTorch tasks, separated by commas: mypackage "

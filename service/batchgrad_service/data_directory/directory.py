@@ -30,6 +30,7 @@ CONTENTS = ("datasets", "parameters", "code", "jobs", "published")
 _OTHER_OWN_NAMES = {
     "code",
     "jobs",
+    "keys",
     "published",
     "keeper.json",
     "ray_head.log",

@@ -12,6 +12,7 @@ from batchgrad_service.jobs.engine_process import EngineProcess
 from batchgrad_service.jobs.lifecycle import JobLifecycle
 from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import JobInputs, Store, StoreRetry
@@ -40,6 +41,7 @@ class AttemptContext:
     metrics: Metrics
     reports: Reports
     lifecycle: JobLifecycle
+    private: PrivateJobs
     cluster: Cluster
     settings: Settings
     sources: Sources
@@ -76,6 +78,7 @@ class AttemptContext:
 
         Raises:
             InvalidError: the job's code may not run any longer.
+            KeyGoneError: the job is private, and its key is gone.
         """
         settings = self.settings
         parameters = settings.data_dir / "parameters"
@@ -96,6 +99,7 @@ class AttemptContext:
                 None if digest is None else parameters / f"{hex_of(digest)}.safetensors"
             ),
             code=TorchRules.of(settings).code_of(inputs.spec, settings.data_dir),
+            privacy=self.private.start(job_id, inputs.spec.privacy),
             ray_address=None if cluster is None else cluster.address,
             ray_private=True if cluster is None else cluster.private,
             lengthened_step=inputs.lengthened_step,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.engine_process import EngineExit, EngineProtocolError
 from batchgrad_service.jobs.recovery import EngineStillRunningError
+from batchgrad_service.privacy.keys import KeyGoneError
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.ray_head.cluster import ClusterUnavailableError
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
@@ -40,6 +41,8 @@ def failure_of_error(error: Exception) -> Failure:
     """Explain an error of the service itself, and log it if it is not expected."""
     if isinstance(error, ClusterUnavailableError | EngineStillRunningError):
         return Failure("cluster_unavailable", str(error))
+    if isinstance(error, KeyGoneError):
+        return Failure("key_gone", str(error))
     if isinstance(error, InvalidError):  # the operator's rules have changed
         return Failure("code_not_allowed", error.detail)
     if is_disk_full(error):

@@ -10,6 +10,7 @@ from batchgrad_engine.messages import Finished
 from batchgrad_service.jobs.failures import Failure
 from batchgrad_service.jobs.restarts import RESTART_WAIT_SECONDS, ReconnectBackoff, RestartBudget
 from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.store import RetryingStore, Store
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,11 @@ class JobLifecycle:
         budget: RestartBudget,
         backoff: ReconnectBackoff,
         *,
+        private: PrivateJobs,
         own_cluster: bool = False,
     ) -> None:
         self._store = store
+        self._private = private
         self._metrics = metrics
         self._budget = budget
         self._backoff = backoff
@@ -78,6 +81,9 @@ class JobLifecycle:
             case "cluster_lost" if self._own_cluster:
                 log.warning("%s", failure.detail)
                 self._cluster_lost(job_id, attempt, failure)
+            case "key_gone":  # no attempt can have it
+                data = {"detail": failure.detail}
+                self._stopped(job_id, attempt, "failed", failure.reason, data)
             case _:
                 self._died(job_id, attempt, failure)
 
@@ -92,7 +98,8 @@ class JobLifecycle:
         self._stopped(job_id, attempt, "recovering", "machine_exhausted", data)
 
     def cancelled(self, job: Job) -> None:
-        """Count a job that was cancelled while it had no engine."""
+        """Count a job that was cancelled while it had no engine, and destroy its key, if any."""
+        self._private.ended(job.id)
         self.reset(job.id)
         self._metrics.finished("cancelled", job.reason)
 
@@ -168,9 +175,16 @@ class JobLifecycle:
         data: dict[str, Any] | None = None,
     ) -> bool:
         job = self._store.transition(
-            job_id, to=to, allowed=allowed, reason=reason, attempt=attempt, data=data
+            job_id,
+            to=to,
+            allowed=allowed,
+            reason=reason,
+            attempt=attempt,
+            data=data,
+            epsilon_spent=self._private.epsilon_spent(job_id) if to in TERMINAL else None,
         )
         if job is not None and to in TERMINAL:
+            self._private.ended(job_id)
             self.reset(job_id)
             self._metrics.finished(to, reason)
         return job is not None

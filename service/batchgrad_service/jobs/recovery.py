@@ -10,6 +10,7 @@ from pathlib import Path
 from batchgrad.contract import Job, JobStatus
 from batchgrad_service.data_directory.directory import try_lock
 from batchgrad_service.jobs.reports import Reports
+from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.store import Store
 from batchgrad_workers.system.processes import kill_group
 
@@ -85,6 +86,7 @@ def all_jobs(store: Store, statuses: set[JobStatus]) -> Iterator[Job]:
 def reconcile(
     store: Store,
     reports: Reports,
+    private: PrivateJobs,
     data_dir: Path,
     grace_seconds: float,
     stopping: threading.Event,
@@ -109,7 +111,13 @@ def reconcile(
             break
         reports.take_over(job.id, job.attempts)
         data = {"detail": "The service was restarted."}
-        ended = store.transition(job.id, to="cancelled", allowed={"cancelling"}, data=data)
+        ended = store.transition(
+            job.id,
+            to="cancelled",
+            allowed={"cancelling"},
+            data=data,
+            epsilon_spent=private.epsilon_spent(job.id),
+        )
         if ended is not None:
             cancelled.append(ended)
         store.transition(job.id, to="paused", allowed={"pausing"}, data=data)

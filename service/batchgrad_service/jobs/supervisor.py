@@ -19,6 +19,8 @@ from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.jobs.restarts import ReconnectBackoff, RestartBudget
 from batchgrad_service.jobs.user_commands import UserCommands
 from batchgrad_service.metrics.registry import Metrics
+from batchgrad_service.privacy.jobs import PrivateJobs
+from batchgrad_service.privacy.keys import Keys
 from batchgrad_service.ray_head.cluster import RayCluster
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import RetryingStore, Store, StoreRetry, StoreUnavailable, utc_now
@@ -67,11 +69,15 @@ class Supervisor:
         )
         self._backoff = backoff or ReconnectBackoff()
         self._retry = StoreRetry()
+        keys = Keys(settings.data_dir)
+        self._private = PrivateJobs(store, keys, settings.data_dir)
+        patient = PrivateJobs(RetryingStore(store, self._retry), keys, settings.data_dir)
         self._lifecycle = JobLifecycle(
             RetryingStore(store, self._retry),
             metrics,
             RestartBudget(),
             self._backoff,
+            private=patient,
             own_cluster=settings.ray_address is not None,
         )
         self._context = AttemptContext(
@@ -79,6 +85,7 @@ class Supervisor:
             metrics=metrics,
             reports=Reports(store, metrics, settings.data_dir),
             lifecycle=self._lifecycle,
+            private=patient,
             cluster=self._cluster,
             settings=settings,
             sources=sources or Sources(settings),
@@ -95,7 +102,7 @@ class Supervisor:
         self._shortage = ""  # of disk space
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._commands = UserCommands(
-            store, self._lifecycle, self._attempts, self._lock, self.notify
+            store, self._lifecycle, self._private, self._attempts, self._lock, self.notify
         )
 
     def start(self) -> None:
@@ -212,6 +219,7 @@ class Supervisor:
         cancelled = reconcile(
             self._store,
             self._context.reports,
+            self._private,
             self._settings.data_dir,
             self._settings.engine_stop_timeout_seconds,
             self._stopping,

@@ -8,6 +8,7 @@ from batchgrad.contract import TERMINAL, Job, ResumeRequest
 from batchgrad_service.jobs.attempt import Attempt
 from batchgrad_service.jobs.lengthening import longer
 from batchgrad_service.jobs.lifecycle import JobLifecycle
+from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store import Store
 
@@ -22,12 +23,14 @@ class UserCommands:
         self,
         store: Store,
         lifecycle: JobLifecycle,
+        private: PrivateJobs,
         attempts: Mapping[str, Attempt],
         lock: threading.RLock,
         notify: Callable[[], None],
     ) -> None:
         self._store = store
         self._lifecycle = lifecycle
+        self._private = private
         self._attempts = attempts
         self._lock = lock
         self._notify = notify
@@ -47,7 +50,10 @@ class UserCommands:
                 if job.status == "cancelling":
                     return job
                 changed = self._store.transition(
-                    job_id, to="cancelled", allowed={"queued", "paused", "recovering"}
+                    job_id,
+                    to="cancelled",
+                    allowed={"queued", "paused", "recovering"},
+                    epsilon_spent=self._private.epsilon_spent(job_id),
                 )
                 if changed is not None:
                     self._lifecycle.cancelled(changed)

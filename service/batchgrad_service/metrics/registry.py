@@ -38,6 +38,8 @@ FAILURES = (
     "cluster_lost",
     "cluster_unavailable",
     "internal_error",
+    "budget_spent",
+    "key_gone",
     "other",
 )
 TRANSPORTS = ("ray", "shared_memory")

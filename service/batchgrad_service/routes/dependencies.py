@@ -18,6 +18,7 @@ from batchgrad.contract import (
     ResumeRequest,
     Version,
 )
+from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_service.datasets.datasets import Datasets
 from batchgrad_service.datasets.initial_parameters import Exporter, StoredParameters
 from batchgrad_service.datasets.sources import Sources
@@ -32,6 +33,7 @@ from batchgrad_service.jobs.event_feed import EventFeeds
 from batchgrad_service.jobs.replays import Replays
 from batchgrad_service.operations.operations import Operations, Worker
 from batchgrad_service.preflights.planning import TorchPlanner
+from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.questions.kinds import Kind, PlanQuestion
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import JobInputs, Store
@@ -92,6 +94,25 @@ class Supervisor(Protocol):
         """Whether jobs can run."""
 
 
+class PrivatePlanner(Protocol):
+    """Finds out the noise and the ε of private jobs."""
+
+    async def complete(self, planned: Plan, spec: JobSpec) -> tuple[Plan, Accounted]:
+        """The plan with its privacy, and what follows for each step.
+
+        Raises:
+            ProblemError: there is no such noise.
+        """
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the accounting of a private job."""
+
+    plan: Plan
+    accounted: Accounted | None
+
+
 @dataclass(frozen=True)
 class Services:
     """The objects that routes use. `exporters` write a checkpoint file in a download format."""
@@ -115,6 +136,8 @@ class Services:
     spool: Spool
     heavy: CapacityLimiter
     replays: Replays
+    private: PrivateJobs
+    private_planner: PrivatePlanner
     exporters: Mapping[str, Exporter]
     registry: CollectorRegistry
     version: Version
@@ -131,7 +154,7 @@ class Services:
         with await self.questions.ask("spec", body) as answer:
             return await run_in_threadpool(lambda: JobSpec.model_validate_json(answer.read()))
 
-    async def plan(self, spec: JobSpec, data: JobData) -> Plan:
+    async def plan(self, spec: JobSpec, data: JobData) -> Planned:
         """The job's plan; ProblemError if spec, datasets and machine do not fit together."""
         self.torch.check(spec)
         if self.private_cluster:
@@ -141,7 +164,11 @@ class Services:
             planned = await self.torch_planner.complete(planned, spec, data)
         if self.private_cluster:
             check_private_workers(spec, planned.memory_bytes)
-        return planned
+        accounted = None
+        if spec.privacy is not None:
+            planned, accounted = await self.private_planner.complete(planned, spec)
+            planned = self.private.keys.marked(planned)
+        return Planned(planned, accounted)
 
     async def _planned(self, spec: JobSpec, data: JobData) -> Plan:
         if data.bytes <= SMALL_DATA_BYTES:

@@ -17,14 +17,14 @@ from batchgrad.contract import (
     JobSpec,
     JobStatus,
     Page,
-    Plan,
     ResumeRequest,
 )
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.problems import InvalidError, dataset_gone
-from batchgrad_service.routes.dependencies import Services, ServicesDep
+from batchgrad_service.routes.dependencies import Planned, Services, ServicesDep
 from batchgrad_service.routes.plans import data_of, read_initial_parameters
+from batchgrad_service.store import PrivateJob
 from batchgrad_service.validation.job_data import JobData
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -65,8 +65,8 @@ async def queue(spec: JobSpec, services: Services, key: str | None) -> tuple[Job
             return earlier, False
     services.disk.require()
     async with data_of(spec, services) as data:
-        plan = await services.plan(spec, data)
-        return await run_in_threadpool(_store, spec, services, plan, data, key, body_digest)
+        planned = await services.plan(spec, data)
+        return await run_in_threadpool(_store, spec, services, planned, data, key, body_digest)
 
 
 def _digest(spec: JobSpec) -> str:
@@ -81,14 +81,17 @@ def _digest_of(text: str) -> str:
 def _store(
     spec: JobSpec,
     services: Services,
-    plan: Plan,
+    planned: Planned,
     data: JobData,
     key: str | None,
     body_digest: str,
 ) -> tuple[Job, bool]:
     """Store the job with its initial parameters, and wake the supervisor."""
     with services.parameters.lock if spec.initial_parameters is not None else nullcontext():
-        plan, content = read_initial_parameters(spec, services, plan, data)
+        plan, content = read_initial_parameters(spec, services, planned.plan, data)
+        private = None
+        if plan.privacy is not None and planned.accounted is not None:
+            private = PrivateJob.of(plan.privacy, planned.accounted)
         digest = None
         if content is not None:
             digest = services.parameters.keep(content)
@@ -104,6 +107,8 @@ def _store(
             idempotency_key=key,
             body_digest=body_digest,
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
+            private=private,
+            keep_key=services.private.keys.keep if private is not None else None,
         )
     if created:
         services.supervisor.notify()
@@ -157,6 +162,7 @@ def delete_job(job_id: str, services: ServicesDep) -> Response:
     if services.store.job(job_id).status in TERMINAL:
         services.supervisor.end_engine(job_id)
     services.store.delete_job(job_id)
+    services.private.ended(job_id)
     shutil.rmtree(services.job_directory(job_id), ignore_errors=True)
     services.parameters.drop_unused(inputs.initial_parameters)
     services.code.drop_unused(inputs.code)

@@ -29,7 +29,7 @@ async def plan_job(request: Request, services: ServicesDep) -> Response:
 async def plan(spec: JobSpec, services: Services) -> Plan:
     """The plan of a job; nothing is stored."""
     async with data_of(spec, services) as data:
-        planned = await services.plan(spec, data)
+        planned = (await services.plan(spec, data)).plan
         planned, _ = await run_in_threadpool(read_initial_parameters, spec, services, planned, data)
         return planned
 

@@ -5,19 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, and_, delete, insert, null, or_, select, update
 
 from batchgrad.contract import TERMINAL, ArrayInfo, Dataset, Page
-from batchgrad_service.problems import ConflictError, NotFoundError
+from batchgrad_service.problems import ConflictError
 from batchgrad_service.store.database import Database
+from batchgrad_service.store.privacy import no_dataset, spent
 from batchgrad_service.store.records import PutOutcome, dataset_of, from_cursor, to_cursor
 from batchgrad_service.store.schema import datasets, jobs
-
-
-def no_dataset(name: str) -> NotFoundError:
-    """Return the problem to raise for an unknown dataset."""
-    return NotFoundError(
-        f"There is no dataset {name!r}; GET /v1/datasets lists all datasets, "
-        "PUT /v1/datasets/{name} stores one.",
-        code="dataset_not_found",
-    )
 
 
 def _reads(digest: str) -> ColumnElement[bool]:
@@ -56,9 +48,9 @@ class DatasetRows(Database):
         with self.reading() as connection:
             query = select(datasets).where(datasets.c.name == name)
             row = connection.execute(query).mappings().first()
-        if row is None:
-            raise no_dataset(name)
-        return dataset_of(row)
+            if row is None:
+                raise no_dataset(name)
+            return dataset_of(row, spent(connection, [row["digest"]]).get(row["digest"]))
 
     def datasets(self, after: str | None = None, limit: int = 50) -> Page[Dataset]:
         """Return at most `limit` datasets by name; `after` is the previous page's cursor."""
@@ -66,7 +58,9 @@ class DatasetRows(Database):
         if after is not None:
             query = query.where(datasets.c.name > from_cursor(after))
         with self.reading() as connection:
-            found = [dataset_of(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings().all()
+            privacy = spent(connection, {row["digest"] for row in rows})
+            found = [dataset_of(row, privacy.get(row["digest"])) for row in rows]
         more = len(found) > limit
         return Page[Dataset](
             data=found[:limit], next=to_cursor(found[limit - 1].name) if more else None

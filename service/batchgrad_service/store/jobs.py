@@ -1,7 +1,7 @@
 """The table of jobs: create, read, list, count, delete."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy import Column, delete, func, insert, select
@@ -9,6 +9,7 @@ from sqlalchemy import Column, delete, func, insert, select
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store.database import Database
+from batchgrad_service.store.privacy import PrivateJob, reserve, spending_digests
 from batchgrad_service.store.records import (
     JobInputs,
     append_event,
@@ -54,11 +55,19 @@ class JobRows(Database):
         idempotency_key: str | None,
         body_digest: str,
         request_id: str | None = None,
+        private: PrivateJob | None = None,
+        keep_key: Callable[[str], None] | None = None,
     ) -> tuple[Job, bool]:
         """Create a queued job, and its events `state`, `plan` and `warning`; return it, and True.
 
         If the `idempotency_key` came before with the same `body_digest`, return that earlier job,
         and False; if it came with another body, raise IdempotencyConflictError.
+
+        The ε of a `private` job is reserved on its datasets; `keep_key` is called with its id
+        before the commit, since a stored job has a key.
+
+        Raises:
+            ConflictError: a dataset's budget does not hold the job's ε.
         """
         with self.writing() as connection:
             earlier = replayed(connection, idempotency_key, body_digest)
@@ -66,6 +75,9 @@ class JobRows(Database):
                 return earlier, False
             now = self._clock()
             job_id = self._next_id(now)
+            if private is not None:
+                digests = spending_digests(spec, dataset_digest, validation_digest)
+                reserve(connection, job_id, private, digests)
             connection.execute(
                 insert(jobs).values(
                     id=job_id,
@@ -85,6 +97,8 @@ class JobRows(Database):
                     steps_planned=steps_planned,
                     epoch=0,
                     shortcuts={},
+                    privacy=None if private is None else private.to_json(),
+                    epsilon_spent=None if private is None or private.planned.unsafe else 0.0,
                 )
             )
             if spec.labels:
@@ -102,6 +116,8 @@ class JobRows(Database):
             append_event(connection, job_id, "plan", plan.model_dump(mode="json"), now)
             for warning in warnings:
                 append_event(connection, job_id, "warning", {"detail": warning}, now)
+            if keep_key is not None:
+                keep_key(job_id)
             return job_of(job_row(connection, job_id)), True
 
     def replayed_job(self, idempotency_key: str, body_digest: str) -> Job | None:

@@ -8,7 +8,16 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from sqlalchemy.engine import Result
 
-from batchgrad.contract import FIGURES, Checkpoint, Dataset, Event, EventType, Job, JobSpec
+from batchgrad.contract import (
+    FIGURES,
+    Checkpoint,
+    Dataset,
+    DatasetPrivacy,
+    Event,
+    EventType,
+    Job,
+    JobSpec,
+)
 from batchgrad_service.problems import IdempotencyConflictError, InvalidError, NotFoundError
 from batchgrad_service.store import schema
 
@@ -48,7 +57,12 @@ class StoredCheckpoint:
 def job_of(row: RowMapping) -> Job:
     """Convert a row of `jobs` to the API's Job."""
     figures = {name: row["figures"].get(name) for name in FIGURES}
-    return Job.model_validate({**row, **figures, "labels": row["spec"].get("labels", {})})
+    privacy = row["privacy"] and {
+        **row["privacy"]["planned"],
+        "epsilon_spent": row["epsilon_spent"],
+    }
+    labels = row["spec"].get("labels", {})
+    return Job.model_validate({**row, **figures, "labels": labels, "privacy": privacy})
 
 
 def event_of(row: RowMapping) -> Event:
@@ -56,9 +70,9 @@ def event_of(row: RowMapping) -> Event:
     return Event.model_validate(dict(row))
 
 
-def dataset_of(row: RowMapping) -> Dataset:
-    """Convert a row of `datasets`."""
-    return Dataset.model_validate({**row, "arrays": row["arrays"] or []})
+def dataset_of(row: RowMapping, privacy: DatasetPrivacy | None) -> Dataset:
+    """Convert a row of `datasets`; `privacy` is what private jobs spent on the content."""
+    return Dataset.model_validate({**row, "arrays": row["arrays"] or [], "privacy": privacy})
 
 
 def checkpoint_of(row: RowMapping) -> StoredCheckpoint:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from batchgrad.contract import FIGURES, TERMINAL, VALIDATION_FIGURES, EventType
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_service.store.database import Database
+from batchgrad_service.store.privacy import spend_at_least
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
 from batchgrad_service.store.step_blocks import blocks
@@ -72,6 +73,8 @@ class EngineReports(Database):
                 name: {figure: value for figure, value in shortcut.items() if figure != "layers"}
                 for name, shortcut in last["shortcuts"].items()
             }
+            if last["epsilon"] is not None:
+                values["epsilon_spent"] = last["epsilon"]
         if report.evaluations:
             newest = report.evaluations[-1].model_dump()
             values |= {name: newest[name] for name in VALIDATION_FIGURES}
@@ -79,6 +82,8 @@ class EngineReports(Database):
             if not _update_current(connection, job_id, attempt, values, message_id):
                 return _is_current(connection, job_id, attempt)
             recorded = _Recorded.of(job_row(connection, job_id))
+            if (epsilon := values.get("epsilon_spent")) is not None:
+                spend_at_least(connection, job_id, epsilon)
             if rows:
                 blocks.put(connection, job_id, rows, exact=recorded.exact)
                 thin(connection, job_id, rows[-1]["time"], exact=recorded.exact)

@@ -6,6 +6,7 @@ from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from batchgrad.contract import Job
+from batchgrad_service.store.privacy import PrivateJob
 from batchgrad_service.store.records import JobInputs, StoredCheckpoint
 from batchgrad_service.store.store import Store
 from batchgrad_service.store.unavailable import StoreUnavailable
@@ -58,6 +59,14 @@ class RetryingStore:
     def transition(self, job_id: str, **change: Any) -> Job | None:
         """Change a job's status."""
         return self._retry(lambda: self._store.transition(job_id, **change))
+
+    def private_job(self, job_id: str) -> PrivateJob | None:
+        """Return the accounting of a private job."""
+        return self._retry(lambda: self._store.private_job(job_id))
+
+    def has_privacy_budget(self, job_id: str) -> bool:
+        """Return whether a dataset that the job spends ε on has a budget."""
+        return self._retry(lambda: self._store.has_privacy_budget(job_id))
 
     def job(self, job_id: str) -> Job:
         """Return one job."""

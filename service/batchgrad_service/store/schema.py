@@ -90,6 +90,8 @@ jobs = Table(
     Column("heard_line", BigInteger, key="stored_line", nullable=False, server_default="0"),
     Column("recorded_step", BigInteger, nullable=False, server_default="0"),
     Column("evaluated_step", BigInteger, nullable=False, server_default="0"),
+    Column("privacy", JSON(none_as_null=True)),  # a PrivateJob; null of a job without privacy
+    Column("epsilon_spent", Float),  # of the newest step, at the end of all charged steps
 )
 
 job_labels = Table(
@@ -162,6 +164,23 @@ idempotency_keys = Table(
     Column("body_digest", String(80), nullable=False),
     Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Index("ix_idempotency_keys_job_id", "job_id"),
+)
+
+privacy_spending = Table(  # of private jobs, also after their deletion: what is told stays told
+    "privacy_spending",
+    metadata,
+    Column("job_id", String(32), primary_key=True),
+    Column("dataset_digest", String(80), primary_key=True, index=True),
+    Column("epsilon", Float, nullable=False),
+    Column("delta", Float, nullable=False),
+    Column("reserved", Boolean, nullable=False),  # for planned steps, until the job has ended
+)
+
+privacy_budgets = Table(  # by content, so that a copy under another name has the same budget
+    "privacy_budgets",
+    metadata,
+    Column("dataset_digest", String(80), primary_key=True),
+    Column("epsilon", Float, nullable=False),
 )
 
 data_directory = Table(

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, update
 from batchgrad.contract import TERMINAL, TRANSITIONS, Job, JobSpec, JobStatus
 from batchgrad.contract.statuses import statuses_before
 from batchgrad_service.store.database import Database
+from batchgrad_service.store.privacy import set_epsilon_spent, settle
 from batchgrad_service.store.records import append_event, job_of, job_row, replayed
 from batchgrad_service.store.schema import events, idempotency_keys, jobs
 
@@ -28,19 +29,26 @@ class Transitions(Database):
         reason: str | None = None,
         attempt: int | None = None,
         data: dict[str, Any] | None = None,
+        epsilon_spent: float | None = None,
     ) -> Job | None:
         """Change a job's status to `to` if it is in `allowed` (and `attempt`, if given, current).
 
         By default `allowed` has every status from which TRANSITIONS allows the change. Adds the
         `state` event {status, reason, **data} in the same transaction and, when the job ends, its
         last event, `end`, which becomes `state` if the job is resumed: no event follows `end`.
+        `epsilon_spent`, of a private job that ends, takes the place of what it had reserved.
         Returns None and changes nothing if the condition does not hold.
 
         Raises:
             IllegalTransitionError: TRANSITIONS does not allow `to` after a status in `allowed`.
         """
         with self.writing(job_id) as connection:
-            return self._change(connection, job_id, to, allowed, reason, attempt, data, {})
+            job = self._change(connection, job_id, to, allowed, reason, attempt, data, {})
+            if job is None or epsilon_spent is None or to not in TERMINAL:
+                return job
+            settle(connection, job_id, epsilon_spent)
+            set_epsilon_spent(connection, job_id, epsilon_spent)
+            return job_of(job_row(connection, job_id))
 
     def lengthen(
         self,

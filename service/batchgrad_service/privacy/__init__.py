@@ -1,0 +1,1 @@
+"""Private jobs in the service: their keys, what they spend, what is refused about them."""

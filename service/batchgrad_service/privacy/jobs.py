@@ -1,0 +1,81 @@
+"""The ends of private jobs: what a job has spent takes the place of what it had reserved."""
+
+import logging
+from pathlib import Path
+
+from batchgrad.contract import Privacy
+from batchgrad_engine.messages import PrivateStart
+from batchgrad_engine.privacy.charges import charged
+from batchgrad_engine.privacy.schedule import EpsilonSchedule
+from batchgrad_service.privacy.keys import Keys
+from batchgrad_service.store import PrivateJob, RetryingStore, Store
+
+log = logging.getLogger(__name__)
+
+
+class PrivateJobs:
+    """What a private job's engine gets, and what its end leaves. Thread-safe."""
+
+    def __init__(self, store: Store | RetryingStore, keys: Keys, data_dir: Path) -> None:
+        self.keys = keys
+        self._store = store
+        self._jobs = data_dir / "jobs"
+
+    def start(self, job_id: str, privacy: Privacy | None) -> PrivateStart | None:
+        """What the engine of a private job needs beside its spec; None of a job without privacy.
+
+        Where a dataset has a budget, steps that are charged again may not spend more than the job
+        has reserved.
+
+        Raises:
+            KeyGoneError: the job cannot run any more.
+        """
+        private = self._store.private_job(job_id) if privacy is not None else None
+        if private is None:
+            return None
+        schedule = private.schedule
+        if self._store.has_privacy_budget(job_id):
+            schedule = within(schedule, private.reserved)
+        return PrivateStart(
+            key=self.keys.of(job_id),
+            noise_multiplier=private.planned.noise_multiplier,
+            steps=list(schedule.steps),
+            epsilons=list(schedule.epsilons),
+            steps_planned=private.planned.steps,
+            validation_deviation=private.validation_deviation,
+            unsafe=private.planned.unsafe,
+        )
+
+    def epsilon_spent(self, job_id: str) -> float | None:
+        """ε of a job's charged steps; None of a job without privacy.
+
+        Call it while the job has no engine that takes steps: blocks of steps are charged ahead.
+        """
+        private = self._store.private_job(job_id)
+        return None if private is None else self._epsilon(job_id, private)
+
+    def ended(self, job_id: str) -> None:
+        """Destroy the key of a job that has ended."""
+        self.keys.destroy(job_id)
+
+    def sweep(self, store: Store) -> None:
+        """At the service's start: settle jobs that ended as it died, and destroy their keys."""
+        for job_id in store.unsettled_jobs():
+            private = store.private_job(job_id)
+            if private is not None:
+                store.settle_privacy(job_id, self._epsilon(job_id, private))
+        found = self.keys.sweep(store.private_jobs_to_run())
+        if found:
+            log.info("Destroyed %d keys of jobs that have ended.", found)
+
+    def _epsilon(self, job_id: str, private: PrivateJob) -> float:
+        # A killed engine may have charged more ahead than it could have run.
+        steps = min(charged(self._jobs / job_id), private.schedule.last_step)
+        return private.schedule.at(steps)
+
+
+def within(schedule: EpsilonSchedule, epsilon: float) -> EpsilonSchedule:
+    """The part of a schedule that spends no more than ε; it has a step."""
+    pairs = zip(schedule.steps, schedule.epsilons, strict=True)
+    kept = [(step, each) for step, each in pairs if each <= epsilon]
+    return EpsilonSchedule(tuple(step for step, _ in kept), tuple(each for _, each in kept))
