@@ -8,9 +8,7 @@ and the count behind a quantile have share · σ each, and the gradient what is 
 from math import sqrt
 
 from batchgrad.contract import LossReport, Privacy
-
-COUNT_SHARE = 10.0
-"""Of the count of unclipped gradients, which `clipping: quantile` follows; 0.5% more noise."""
+from batchgrad.contract.training.privacy import COUNT_SHARE
 
 
 def gradient_multiplier(privacy: Privacy, sigma: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchgrad_engine.privacy.budget_split import COUNT_SHARE
+from batchgrad.contract.training.privacy import COUNT_SHARE
 from batchgrad_engine.privacy.charges import charged
 from batchgrad_engine.privacy.mechanism import QUANTILE_RATE
 from tests.engine.privacy.pure_noise import (

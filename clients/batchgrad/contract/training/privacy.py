@@ -12,6 +12,10 @@ __all__ = ["Accountant", "Clipping", "LossReport", "Privacy"]
 Clipping = Literal["flat", "automatic", "per_layer", "quantile"]
 Accountant = Literal["pld", "rdp"]
 
+COUNT_SHARE = 10.0
+"""With clipping: quantile, the noise multiplier of a step's count of short gradients, in units of
+the whole step's; the gradient pays for it with 0.5% more noise."""
+
 
 class LossReport(Wire):
     """A noisy training loss, which the budget pays for.
@@ -85,6 +89,20 @@ class Privacy(Wire):
                 "rows, validation: public, or none."
             )
         return unit
+
+    @field_validator("report", mode="after")
+    @classmethod
+    def _leaves_some_budget(
+        cls, report: Literal["none"] | LossReport, info: ValidationInfo
+    ) -> Literal["none"] | LossReport:
+        if isinstance(report, LossReport) and info.data.get("clipping") == "quantile":
+            left = 1 - COUNT_SHARE**-2 - report.share**-2
+            if left <= 0:
+                raise ValueError(
+                    f"share is {report.share:g}, and clipping: quantile counts gradients too: "
+                    "together they leave nothing for the gradient. Raise share, to 10 for example."
+                )
+        return report
 
     @model_validator(mode="after")
     def _some_bound(self) -> Self:
