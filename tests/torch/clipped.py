@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from batchgrad_workers.arrays import Floats
+from batchgrad_workers.parameters import ParameterLayout
 from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.torch import one_by_one
 from batchgrad_workers.torch.replica import Batch, Replica
@@ -18,10 +19,10 @@ def gradients(replica: Replica, batch: Batch) -> Floats:
 
 
 def by_definition(
-    replica: Replica, each: Floats, rows: PrivateRows, rule: ClippingRule
+    layout: ParameterLayout, each: Floats, rows: PrivateRows, rule: ClippingRule
 ) -> tuple[Floats, int]:
     """Σ of the clipped units (P,) from g_n (n, P), and the number of units within C."""
-    slices = layout_of(replica).slices
+    slices = layout.slices
     layers = sorted({slice_.layer for slice_ in slices})
     total, unclipped = np.zeros(each.shape[1]), 0
     starts = range(len(each)) if rows.starts is None else rows.starts.tolist()

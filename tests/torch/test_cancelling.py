@@ -50,7 +50,7 @@ def test_ordinary_rows_are_cut_to_c_and_hardly_below(name: str) -> None:
     found = Clipper(trace, layout_of(replica), rule).sums(
         replica, taken(batch, list(range(1, N))), rows
     )
-    expected, _ = by_definition(replica, each[1:], rows, rule)
+    expected, _ = by_definition(layout_of(replica), each[1:], rows, rule)
     apart = np.linalg.norm(found.gradient.double().numpy() - expected)
     assert apart <= 0.02 * np.linalg.norm(expected)
 

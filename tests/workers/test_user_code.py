@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract.training.module import JobModel
+from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.user_code.digest import source_digest
-from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.errors import UserCodeError, private_errors, user_errors
 from batchgrad_workers.user_code.loading import find_function
 from batchgrad_workers.user_code.sources import CodeSource, importable
 
@@ -223,3 +224,14 @@ def test_code_that_is_not_the_uploaded_one_is_refused() -> None:
 def test_a_folder_is_not_sent_to_other_hosts(tmp_path: Path) -> None:
     folder = CodeSource(path=tmp_path)
     assert folder.with_content() is folder
+
+
+@pytest.mark.parametrize(
+    "error", [LookupError("17"), BadModule("18"), MemoryError("19"), SystemExit(20)]
+)
+def test_errors_of_private_rows_have_no_message_of_the_code(error: BaseException) -> None:
+    kind = UserCodeError if isinstance(error, LookupError | SystemExit) else type(error)
+    with pytest.raises(kind) as raised, private_errors("tests"):
+        raise error
+    assert ("18" in str(raised.value)) == isinstance(error, BadModule)
+    assert not any(number in str(raised.value) for number in ("17", "19", "20"))

@@ -27,7 +27,7 @@ from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.runtime.threads import single_threaded_blas
 from batchgrad_workers.system.process_memory import at_most, peak_resident_bytes
 from batchgrad_workers.user_code.digest import source_files
-from batchgrad_workers.user_code.errors import UserCodeError, user_errors
+from batchgrad_workers.user_code.errors import UserCodeError, private_errors, user_errors
 
 ONE_BY_ONE_ROWS = 2
 """Of a microbatch whose examples are computed one after the other: more need no more memory."""
@@ -73,7 +73,7 @@ def _examine(request: Request) -> Examined:
     if module is None or isinstance(model, TrainableNetwork):
         raise TypeError("A model with layers needs no preflight.")
     found = module.preflight
-    with user_errors(spec.model.package):
+    with (private_errors if spec.privacy else user_errors)(spec.model.package):
         warnings = [*found.get("warnings", ()), *_compute(request, prepared, found)]
         described = import_module("batchgrad_workers.torch.describing").describe(
             model.task, spec.precision, prepared.examples.rows(_rows(prepared, 3)).arrays
@@ -126,7 +126,7 @@ def _compute(request: Request, prepared: Prepared, found: Mapping[str, Any]) -> 
     if len(validation):
         model.evaluation_sums(loaded, examples.rows(validation[:VALIDATION_ROWS]))
     wrong = ids[~(np.isfinite(losses) & np.isfinite(norms))]
-    if len(wrong):
+    if len(wrong) and spec.privacy is None:
         yield (
             f"Loss or gradient is not finite for {len(wrong)} of the first {len(ids)} examples, "
             f"first {wrong[:5].tolist()}: scale the inputs down, or lower the initial parameters."

@@ -86,6 +86,7 @@ class WorkerConfig:
                     seed=self.seed,
                     with_means=with_means,
                     with_microbatch_means=with_microbatch_means,
+                    private=self.private is not None,
                 ),
             )
         if self.loss is None:
@@ -102,7 +103,10 @@ class WorkerConfig:
         if not isinstance(model, TrainableNetwork):
             torch_examples = import_module("batchgrad_workers.torch.examples")
             return cast(
-                "Examples", torch_examples.ModuleExamples(dataset, model.task, self.precision)
+                "Examples",
+                torch_examples.ModuleExamples(
+                    dataset, model.task, self.precision, private=self.private is not None
+                ),
             )
         return NetworkExamples(
             dataset,

@@ -20,7 +20,7 @@ from batchgrad_workers.torch.replica import Replica
 from batchgrad_workers.torch.shortcuts.available import available
 from batchgrad_workers.torch.trainable import DTYPES, TrainableModule
 from batchgrad_workers.user_code.digest import source_digest
-from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
+from batchgrad_workers.user_code.errors import UserCodeError, place_of, private_errors, user_errors
 from batchgrad_workers.user_code.loading import load_task
 from batchgrad_workers.user_code.sources import CodeSource
 
@@ -76,6 +76,7 @@ def open_module(
     seed: int,
     with_means: bool,
     with_microbatch_means: bool,
+    private: bool = False,
 ) -> TrainableModule:
     """Build the module on this host, which must have the engine's code and libraries.
 
@@ -102,6 +103,7 @@ def open_module(
         autocast=config.model.autocast,
         with_means=with_means,
         with_microbatch_means=with_microbatch_means,
+        private=private,
     )
 
 
@@ -109,9 +111,10 @@ def _examined(
     replica: Replica, task: Task, dataset: StoredDataset, spec: JobSpec
 ) -> dict[str, Any]:
     """How the module's sums are computed, found out on rows from all over the dataset."""
+    private = spec.privacy is not None
     try:
-        with user_errors(spec.model.package):
-            examples = ModuleExamples(dataset, task, spec.precision)
+        with (private_errors if private else user_errors)(spec.model.package):
+            examples = ModuleExamples(dataset, task, spec.precision, private=private)
             present = examples.all_present().rows
             if len(present) < LEAST_ROWS:
                 raise BadModule(
@@ -123,10 +126,12 @@ def _examined(
                 replica, as_batch(examples.rows(present[places]), replica.device)
             ).to_json()
     except UserCodeError as error:
-        raise BadModule(str(error)) from error
+        raise BadModule(str(error)) from None if private else error
     except Refused as error:
         place = place_of(error.__cause__, spec.model.package) if error.__cause__ else ""
-        raise BadModule(f"{error} It arose in {place}." if place else str(error)) from error
+        found = error.without_numbers() if private else str(error)
+        cause = None if private else error
+        raise BadModule(f"{found} It arose in {place}." if place else found) from cause
 
 
 def _unavailable(preflight: Preflight, task: Task) -> dict[ShortcutName, str]:

@@ -1,5 +1,6 @@
 """Rows of a dataset of named arrays as batches for a PyTorch module, with their weights."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +37,18 @@ class ModuleRows(NamedTuple):
 class ModuleExamples(Examples):
     """Rows as a module takes them: floating point numbers in θ's dtype, integers in int64."""
 
-    def __init__(self, dataset: StoredDataset, task: Task, precision: Precision) -> None:
-        """The weights of `task` multiply the dataset's own."""
+    def __init__(
+        self, dataset: StoredDataset, task: Task, precision: Precision, *, private: bool = False
+    ) -> None:
+        """The weights of `task` multiply the dataset's own.
+
+        Those of `private` rows are checked to depend on their own rows alone, and errors do not
+        name them.
+        """
         self._dtype = np.dtype(precision)
         self._task = task
-        super().__init__(dataset, Weights(_weights(dataset, task), None, None, precision))
+        own = _weights(dataset, task, private=private)
+        super().__init__(dataset, Weights(own, None, None, precision))
 
     def rows(self, ids: Integers, exponent: int | None = None) -> ModuleRows:
         """The examples with these row numbers, part of a minibatch with this `exponent`."""
@@ -81,25 +89,42 @@ def as_batch(rows: ModuleRows, device: str = "cpu") -> Batch:
     return Batch(tensors(rows.arrays, device), weights, rows.keys)
 
 
-def _weights(dataset: StoredDataset, task: Task) -> npt.NDArray[Any] | None:
+def _weights(dataset: StoredDataset, task: Task, *, private: bool) -> npt.NDArray[Any] | None:
     """w_n (n,) of all rows, the task's times the dataset's; None if all are 1."""
     if task.weights is None:
         return dataset.weights
-    found = np.empty(len(dataset))
-    for start in range(0, len(dataset), _CHUNK):
-        ids = np.arange(start, min(start + _CHUNK, len(dataset)))
-        with torch.no_grad():
-            weights = task.weights(tensors(taken(dataset, ids, np.dtype(np.float64))))
-        if tuple(weights.shape) != (len(ids),):
+    found = _of_task(dataset, task.weights, np.arange(len(dataset)))
+    if private:
+        other = _of_task(dataset, task.weights, np.arange(len(dataset))[::-1], chunk=_CHUNK // 3)
+        if not np.allclose(found, other[::-1], rtol=1e-9, atol=0, equal_nan=True):
             raise BadModule(
-                f"the task's weights have shape {tuple(weights.shape)} for {len(ids)} examples; "
-                f"expected ({len(ids)},): give one weight for each example."
+                "the task's weights of some examples are others among other examples; expected "
+                "that each follows from its own row, as privacy needs: do not divide by a sum over "
+                "the batch."
             )
-        found[ids] = weights.numpy()
     wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
     if len(wrong):
+        which = "an example" if private else f"example {wrong[0]}"
+        value = "another number" if private else f"{found[wrong[0]]}"
         raise BadModule(
-            f"the task's weight of example {wrong[0]} is {found[wrong[0]]}; expected a finite "
-            "number of at least 0."
+            f"the task's weight of {which} is {value}; expected a finite number of at least 0."
         )
     return found if dataset.weights is None else found * dataset.weights
+
+
+def _of_task(
+    dataset: StoredDataset, weights: Callable[[Any], Tensor], rows: Integers, chunk: int = _CHUNK
+) -> Floats:
+    """The task's weights (n,) of these rows."""
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), chunk):
+        ids = rows[start : start + chunk]
+        with torch.no_grad():
+            own = weights(tensors(taken(dataset, ids, np.dtype(np.float64))))
+        if tuple(own.shape) != (len(ids),):
+            raise BadModule(
+                f"the task's weights have shape {tuple(own.shape)} for {len(ids)} examples; "
+                f"expected ({len(ids)},): give one weight for each example."
+            )
+        found[start : start + chunk] = own.numpy()
+    return found

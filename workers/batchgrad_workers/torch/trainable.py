@@ -27,7 +27,7 @@ from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.shortcuts.gradients import of_mean_example, of_means
 from batchgrad_workers.torch.shortcuts.means import MeansLayout
 from batchgrad_workers.trainable import EvaluationSums, Run
-from batchgrad_workers.user_code.errors import UserCodeError, place_of, user_errors
+from batchgrad_workers.user_code.errors import UserCodeError, place_of, private_errors, user_errors
 
 VALUES = 4
 """Place in the sums of an evaluation where squared errors begin."""
@@ -53,12 +53,13 @@ class TrainableModule:
         autocast: str | None,
         with_means: bool,
         with_microbatch_means: bool,
+        private: bool = False,
     ) -> None:
         """`state` has values of parameters that are not trained, and of buffers, by name.
 
-        `package` is the top package of the task's code.
+        `package` is the top package of the task's code. With `private` errors tell nothing of rows.
         """
-        self._package = package
+        self._package, self._private = package, private
         self._preflight = preflight
         self._with_means = with_means
         self.task = task
@@ -221,9 +222,11 @@ class TrainableModule:
         except Empty:
             replica = self._new_replica()
         try:
-            with user_errors(self._package):
+            with (private_errors if self._private else user_errors)(self._package):
                 yield replica
         except UserCodeError as error:
+            if self._private:
+                raise BadModule(str(error)) from None
             cause = error.__cause__
             if cause is not None and not place_of(cause, self._package):
                 raise cause from None  # no line of the task's code: a defect of ours

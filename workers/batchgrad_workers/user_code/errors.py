@@ -22,6 +22,28 @@ class UserCodeError(Exception):
 
 
 @contextmanager
+def private_errors(package: str) -> Iterator[None]:
+    """Inside, an error becomes one that tells its type and its place in `package`, but no message.
+
+    A message may have numbers of private rows. As with `user_errors`, that is a UserCodeError, or a
+    MemoryError where memory is short; a ValueError of a class of the workers, whose messages are
+    written with care, stays.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and _top(type(error)) == "batchgrad_workers":
+            raise
+        if isinstance(error, MemoryError) or _SHORTAGE in message_of(error):
+            raise MemoryError(_SHORTAGE) from None
+        place = place_of(error, package) or "Computing private rows"
+        raise UserCodeError(
+            f"{place}: {type(error).__name__}. Its message may tell of private rows, so it is not "
+            "shown: run the code on rows that are not private."
+        ) from None
+
+
+@contextmanager
 def user_errors(package: str) -> Iterator[None]:
     """Inside, an error becomes a UserCodeError, which tells where in the top `package` it arose.
 
@@ -33,13 +55,17 @@ def user_errors(package: str) -> Iterator[None]:
     except (UserCodeError, MemoryError):
         raise
     except ValueError as error:
-        if type(error).__module__.partition(".")[0] in OWN:
+        if _top(type(error)) in OWN:
             raise
         raise UserCodeError(_told(error, package)) from error
     except (Exception, SystemExit) as error:
         if isinstance(error, RuntimeError) and _SHORTAGE in str(error):
             raise MemoryError(str(error)) from error
         raise UserCodeError(_told(error, package)) from error
+
+
+def _top(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
 def _told(error: BaseException, package: str) -> str:
