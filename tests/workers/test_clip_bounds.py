@@ -16,20 +16,12 @@ from tests.workers.clipping import CLIPPINGS, by_definition, formed, private_row
 from tests.workers.stacks import STACKS, microbatch, network
 from tests.workers.test_norms import LAYERS
 
-PRIVATE = LAYERS | {
-    "conv1d by Gram matrices": (
-        (8, 7),
-        {"kind": "conv1d", "out_channels": 24, "kernel_size": 3},
-    ),
-    "conv1d formed": ((2, 40), {"kind": "conv1d", "out_channels": 3, "kernel_size": 2}),
-    "group_norm": ((4, 6, 5), {"kind": "group_norm", "num_groups": 2}),
-}
 OVER = 1 + 2.0**-8
 TARGETS = [1.0, 1e3, 1e6, 1e9]
 
 
 def net(name: str) -> Network:
-    shape, layer = PRIVATE[name]
+    shape, layer = LAYERS[name]
     return Network(Model.model_validate({"layers": [layer]}), shape)
 
 
@@ -75,7 +67,7 @@ def lengths_alone(of: Network, batch: Microbatch, rows: PrivateRows, rule: Clipp
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", TARGETS)
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", LAYERS)
 def test_a_row_whose_positions_cancel_adds_c_at_most(name: str, size: float, dtype: str) -> None:
     of = net(name)
     for apart in (0.0, 1e-3, 1e-6):
@@ -86,7 +78,7 @@ def test_a_row_whose_positions_cancel_adds_c_at_most(name: str, size: float, dty
 
 @pytest.mark.parametrize("counts", [None, (3,), (1, 2)])
 @pytest.mark.parametrize("size", TARGETS)
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", LAYERS)
 def test_among_others_it_moves_the_sum_by_c_at_most(name: str, size: float, counts: Any) -> None:
     """The unit, or each of them, is taken out again by weights of 0."""
     of = net(name)
@@ -111,7 +103,7 @@ def test_among_others_it_moves_the_sum_by_c_at_most(name: str, size: float, coun
 
 
 @pytest.mark.parametrize("size", TARGETS)
-@pytest.mark.parametrize("name", [*PRIVATE])
+@pytest.mark.parametrize("name", LAYERS)
 def test_rows_of_a_unit_that_cancel_add_c_at_most(name: str, size: float) -> None:
     """Each row and its opposite, whose weight differs by rounding."""
     of = net(name)
@@ -158,7 +150,7 @@ def test_numbers_of_any_size(size: float, clip_norm: float, weight: float, clipp
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.sampled_from(sorted(PRIVATE)), st.integers(0, 2**32), st.floats(-8, 8), st.booleans())
+@given(st.sampled_from(sorted(LAYERS)), st.integers(0, 2**32), st.floats(-8, 8), st.booleans())
 def test_a_bound_is_no_less_than_the_norm(name: str, seed: int, decades: float, unit: bool) -> None:
     """Rows of any mixture of positions: some equal, some opposite, of sizes apart."""
     of, random = net(name), np.random.default_rng(seed)
@@ -185,7 +177,7 @@ def test_a_bound_is_no_less_than_the_norm(name: str, seed: int, decades: float, 
 
 
 @pytest.mark.parametrize("units", [None, (1, 3, 2, 2)])
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", LAYERS)
 def test_on_ordinary_rows_it_is_no_more_than_1_percent_above(name: str, units: Any) -> None:
     of = net(name)
     random = np.random.default_rng(0)

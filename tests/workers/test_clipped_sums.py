@@ -163,3 +163,14 @@ def test_no_rows_add_nothing(name: str) -> None:
     found = sums(of, theta, batch.part(slice(0)), PrivateRows(np.ones(0)), ClippingRule("flat", 1))
     assert found.gradient.tolist() == [0.0] * of.size
     assert found.totals.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_no_parameter_is_used_by_two_layers(name: str) -> None:
+    """Norms of a parameter that two layers share would not add up (Opacus issue 413)."""
+    of = network(name)
+    marks = np.zeros(of.size)
+    for layer in of.views(marks):
+        for parameter in layer.values():
+            np.add(parameter, 1, out=parameter)
+    assert marks.tolist() == [1.0] * of.size

@@ -26,6 +26,12 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "conv2d by Gram matrices": ((8, 4, 3), CONV),
     "conv2d by Gram matrices, 2 groups": ((16, 3, 3), {**CONV, "groups": 2}),
     "conv2d formed": ((2, 8, 8), CONV),
+    "conv1d by Gram matrices": (
+        (8, 7),
+        {"kind": "conv1d", "out_channels": 24, "kernel_size": 3},
+    ),
+    "conv1d formed": ((2, 40), {"kind": "conv1d", "out_channels": 3, "kernel_size": 2}),
+    "group_norm": ((4, 6, 5), {"kind": "group_norm", "num_groups": 2}),
     "embedding": ((12,), {"kind": "embedding", "num_embeddings": 3, "embedding_dim": 7}),
 }
 EXAMPLES = 4
@@ -40,11 +46,13 @@ def gram_case(
     random = np.random.default_rng(len(kind) + prod(outputs))
     tiny, huge = SIZES[dtype]
     alike = np.broadcast_to(random.normal(size=shape[-1]), (EXAMPLES, *shape))
-    if len(shape) == 3:  # a pixel's channels
-        alike = np.broadcast_to(random.normal(size=(shape[0], 1, 1)), (EXAMPLES, *shape))
+    by_channel = len(shape) == 3 or (len(outputs) == 2 and shape[0] != outputs[0])
+    if by_channel:  # those of a place
+        places = [1] * (len(shape) - 1)
+        alike = np.broadcast_to(random.normal(size=(shape[0], *places)), (EXAMPLES, *shape))
     apart = float(kind.split()[1]) if kind.startswith("apart") else float(kind in ("tiny", "huge"))
     inputs = alike + apart * random.normal(size=(EXAMPLES, *shape))
-    channels = outputs[0] if len(outputs) == 3 else outputs[-1]
+    channels = outputs[0] if by_channel else outputs[-1]
     positions = prod(outputs) // channels
     errors = random.normal(size=(EXAMPLES, positions, channels))
     if kind == "alternating":
@@ -53,7 +61,7 @@ def gram_case(
     if positions > 1:
         errors -= errors.mean(axis=1, keepdims=True)
     errors *= {"zero": 0.0, "tiny": tiny, "huge": huge}.get(kind, 1.0)
-    if len(outputs) == 3:
+    if by_channel:
         errors = errors.swapaxes(1, 2)
     return inputs, errors.reshape(EXAMPLES, -1)
 
@@ -95,6 +103,26 @@ def test_norms_where_squares_cancel_or_leave_their_range(name: str, kind: str, d
     assert (np.abs(found - right) <= 2 * np.sqrt(eps) * right + 10 * eps * terms).all()
     if kind in ("tiny", "huge"):
         assert (found > 0).all()
+
+
+@pytest.mark.parametrize("apart", [0.01, 0.03, 0.1, 0.3, 1.0])
+def test_long_gram_sums_of_cancelling_terms_are_right_to_1_percent(apart: float) -> None:
+    """Sums of 64·64 products of sums of 256 products round more than those of a few.
+
+    Where g_n is near the rounding of its own terms, nothing is right to 1%.
+    """
+    of = Network(Model.model_validate({"layers": [{**WIDE, "out_features": 256}]}), (64, 256))
+    random = np.random.default_rng(0)
+    inputs = 1 + apart * random.normal(size=(EXAMPLES, 64, 256))
+    errors = (-1.0) ** np.arange(64)[:, None] * random.uniform(0.9, 1.1, (EXAMPLES, 64, 256))
+    batch = Microbatch(
+        inputs.astype("f4"), (errors / -2).reshape(EXAMPLES, -1).astype("f4"), np.ones(4, "f4")
+    )
+    _, _, found = Differentiator(of, LOSSES["squared_error"], None, False).sums(
+        of.views(np.zeros(of.size, "f4")), batch
+    )
+    right, _ = exact(of, batch.inputs.astype("f8"), batch.targets.astype("f8"))
+    assert found == pytest.approx(right.astype("f8"), rel=0.01)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 1e-42), ("float32", 3e38)])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.nn.chunks import chunks
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch, Passed
-from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
+from batchgrad_workers.nn.kernels.norms import RUN, norms, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.layers.bounds import Bounded, roundoff
 from batchgrad_workers.nn.network import Network
@@ -76,7 +76,7 @@ def _at_once(
     bounds = _bounds(network, passed, sizes, shares.astype(dtype))
 
     lengths = _lengths(bounds, sizes, len(largest), dtype)
-    unsure = ~(_whole(lengths) <= np.finfo(dtype).max)
+    unsure = ~(norms(lengths) <= np.finfo(dtype).max)
     lengths *= largest[:, None]
     apart = np.zeros(network.size)
     if unsure.any():
@@ -87,7 +87,7 @@ def _at_once(
                 lengths[unit] = _add_clipped(network, gradient, rule, apart)
             else:
                 lengths[unit] = np.inf
-    whole = _whole(lengths)
+    whole = norms(lengths)
     lost = ~np.isfinite(whole)
     if lost.any():
         bad = np.repeat(lost, rows.counts())
@@ -103,12 +103,14 @@ def _at_once(
 
 
 def _by_size(rows: PrivateRows) -> list[UnitsOfSize]:
-    """Units by their number of rows; nothing is copied if each has one."""
-    counts = rows.counts()
-    if rows.starts is None or (counts == 1).all():
+    """Units by their number of rows; nothing is copied if all have the same."""
+    if rows.starts is None:
         return [UnitsOfSize(1, slice(None), slice(None))]
-    found = []
-    for size in np.unique(counts).tolist():
+    found, counts = [], rows.counts()
+    numbers = np.unique(counts).tolist()
+    if len(numbers) == 1:
+        return [UnitsOfSize(numbers[0], slice(None), slice(None))]
+    for size in numbers:
         units = np.flatnonzero(counts == size)
         own = rows.starts[units][:, None] + np.arange(size)
         found.append(UnitsOfSize(size, units, own.reshape(-1)))
@@ -141,11 +143,6 @@ def _lengths(bounds: LayerBounds, sizes: list[UnitsOfSize], units: int, dtype: n
 def _clipped_parts(rule: ClippingRule, lengths: Floats, whole: Floats) -> Floats:
     """The norms that are clipped: (u, layers), or (u, 1)."""
     return lengths if rule.clipping == "per_layer" else whole[:, None]
-
-
-def _whole(lengths: Floats) -> Floats:
-    """‖g‖ (u,) from its norms by layer (u, layers), without squares that leave float64."""
-    return scaled_norms([lengths])
 
 
 def _weighted(
@@ -209,7 +206,7 @@ def _add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: F
         for index in network.learning
     ]
     lengths = np.array([scaled_norms(part) for part in parts]).T
-    whole = _whole(lengths)
+    whole = norms(lengths)
     factors = rule.factors(_clipped_parts(rule, lengths, whole))[0]
     if np.isfinite(whole[0]):
         for place, index in enumerate(network.learning):

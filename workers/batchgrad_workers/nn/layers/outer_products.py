@@ -96,6 +96,8 @@ def bias_sums(error: Array, weights: Array, out: Array) -> Floats:
 def position_sums(rows: Array) -> Array:
     """Σ_t of rows (n, T, m), as (n, m); many positions are split in halves, to lose no digits."""
     positions = rows.shape[1]
+    if positions == 1:
+        return rows[:, 0]
     if positions <= RUN:
         return rows.sum(axis=1)
     half = positions // 2
