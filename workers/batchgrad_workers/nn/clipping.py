@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats, Integers
-from batchgrad_workers.nn.chunks import chunks
+from batchgrad_workers.nn.formed_units import add_clipped, clipped_lengths, formed_sum
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch, Passed
-from batchgrad_workers.nn.kernels.norms import RUN, norms, scaled_norms
+from batchgrad_workers.nn.kernels.norms import RUN, norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.layers.bounds import Bounded, roundoff
 from batchgrad_workers.nn.network import Network
@@ -81,10 +81,10 @@ def _at_once(
     apart = np.zeros(network.size)
     if unsure.any():
         for unit in np.flatnonzero(unsure).tolist():
-            own = _rows_of(rows, unit)
+            own = rows.of_unit(unit)
             if all(np.isfinite(each.error[own]).all() for each in passed):
-                gradient = _formed(differentiator, views, batch, rows.weights, own)
-                lengths[unit] = _add_clipped(network, gradient, rule, apart)
+                gradient = formed_sum(differentiator, views, batch, rows.weights, own)
+                lengths[unit] = add_clipped(network, gradient, rule, apart)
             else:
                 lengths[unit] = np.inf
     whole = norms(lengths)
@@ -94,7 +94,7 @@ def _at_once(
         cleared = [_without(each, bad) for each in passed]
         bounds = _bounds(network, cleared, sizes, shares.astype(dtype))
 
-    factors = rule.factors(_clipped_parts(rule, lengths, whole))
+    factors = rule.factors(clipped_lengths(rule, lengths, whole))
     factors[unsure] = 0
     total = _weighted(network, bounds, sizes, rows.of_rows(factors), rule, dtype)
     if unsure.any():
@@ -140,11 +140,6 @@ def _lengths(bounds: LayerBounds, sizes: list[UnitsOfSize], units: int, dtype: n
     return np.sqrt(squares, out=squares)
 
 
-def _clipped_parts(rule: ClippingRule, lengths: Floats, whole: Floats) -> Floats:
-    """The norms that are clipped: (u, layers), or (u, 1)."""
-    return lengths if rule.clipping == "per_layer" else whole[:, None]
-
-
 def _weighted(
     network: Network,
     bounds: LayerBounds,
@@ -170,51 +165,6 @@ def _weighted(
         if number:
             gradient += part
     return np.ldexp(gradient, -exponent) if exponent else gradient
-
-
-def _rows_of(rows: PrivateRows, unit: int) -> Integers:
-    if rows.starts is None:
-        return np.array([unit])
-    first = int(rows.starts[unit])
-    return np.arange(first, first + int(rows.counts()[unit]))
-
-
-def _formed(
-    differentiator: Differentiator,
-    views: Sequence[Parameters],
-    batch: Microbatch,
-    weights: Floats,
-    rows: Integers,
-) -> Floats:
-    """Σ w_n g_n (P,) over some rows, by its definition, in float64."""
-    total = np.zeros(differentiator.network.size)
-    for run in chunks(len(rows), total.nbytes):
-        own = rows[run]
-        each = differentiator.each(views, batch.part(own))
-        flat = np.concatenate([part.reshape(len(own), -1) for part in each.values()], axis=1)
-        total += weights[own] @ flat.astype(np.float64)
-    return total
-
-
-def _add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: Floats) -> Floats:
-    """Add a unit's gradient (P,), clipped, `into` (P,), unless it is not finite.
-
-    Returns its norms by layer (layers,).
-    """
-    parts = [
-        [part.reshape(1, -1) for part in network.views(gradient)[index].values()]
-        for index in network.learning
-    ]
-    lengths = np.array([scaled_norms(part) for part in parts]).T
-    whole = norms(lengths)
-    factors = rule.factors(_clipped_parts(rule, lengths, whole))[0]
-    if np.isfinite(whole[0]):
-        for place, index in enumerate(network.learning):
-            factor = factors[place if len(factors) > 1 else 0]
-            for part, total in zip(parts[place], network.views(into)[index].values(), strict=True):
-                np.add(total, factor * part.reshape(total.shape), out=total)
-    found: Floats = lengths[0]
-    return found
 
 
 def _without(passed: Passed, bad: npt.NDArray[np.bool_]) -> Passed:

@@ -62,6 +62,13 @@ class PrivateRows:
         starts = np.arange(len(self.weights)) if self.starts is None else self.starts
         return np.diff(starts, append=len(self.weights))
 
+    def of_unit(self, unit: int) -> Integers:
+        """The rows of one unit."""
+        if self.starts is None:
+            return np.array([unit])
+        ends = [*self.starts[unit : unit + 2], len(self.weights)]
+        return np.arange(ends[0], ends[1])
+
     def part(self, first: int, stop: int) -> "PrivateRows":
         """Rows [first, stop), which cut no unit."""
         if self.starts is None:

@@ -157,7 +157,10 @@ class BaseLayer:
     def bounded(self, inputs: Array, error: Array, weights: Array, rows: int) -> Bounded:
         """From g_n themselves, kept for the sum if there is memory."""
         kept = repeatable(
-            lambda: self._formed(inputs, error, rows), error.itemsize * len(error) * self.workspace
+            lambda: self._formed(inputs, error, rows),
+            error.itemsize * len(error) * self.workspace,
+            inputs,
+            error,
         )
         squares = np.zeros(len(error) // rows)
         for run, _, each in kept():

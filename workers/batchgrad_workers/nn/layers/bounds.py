@@ -86,9 +86,11 @@ def unit_chunks(
     return [slice(run.start * rows, run.stop * rows) for run in runs]
 
 
-def repeatable(make: Callable[[], Iterable[Item]], size_bytes: int) -> Callable[[], Iterable[Item]]:
-    """`make`, or what it makes if that is small enough to keep."""
-    if size_bytes > CHUNK_BYTES:
+def repeatable(
+    make: Callable[[], Iterable[Item]], size_bytes: int, *beside: Array
+) -> Callable[[], Iterable[Item]]:
+    """`make`, or what it makes if that is no larger than the arrays that are kept `beside` it."""
+    if size_bytes > min(CHUNK_BYTES, sum(array.nbytes for array in beside)):
         return make
     kept = list(make())
     return lambda: kept

@@ -134,7 +134,7 @@ class Conv2d(BaseLayer):
         if by_gram(rows * self._positions, self._group, self._patch):
             return self._bounded_by_gram(inputs, error, weights, rows)
         size = self._total(inputs.dtype).nbytes
-        kept = repeatable(lambda: self._runs(inputs, error), len(inputs) * size)
+        kept = repeatable(lambda: self._runs(inputs, error), len(inputs) * size, inputs, error)
         if rows == 1:
             squares = np.concatenate([_squared(each) for _, each in kept()])
         else:

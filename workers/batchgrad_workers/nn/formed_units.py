@@ -1,0 +1,56 @@
+"""Gradients of single units, formed in float64, for those whose bounds leave their range."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchgrad_workers.arrays import Floats, Integers
+from batchgrad_workers.nn.chunks import chunks
+from batchgrad_workers.nn.gradients import Differentiator, Microbatch
+from batchgrad_workers.nn.kernels.norms import norms, scaled_norms
+from batchgrad_workers.nn.layers import Parameters
+from batchgrad_workers.nn.network import Network
+from batchgrad_workers.reduction.clipping import ClippingRule
+
+
+def clipped_lengths(rule: ClippingRule, lengths: Floats, whole: Floats) -> Floats:
+    """The norms that are clipped: (u, layers), or (u, 1)."""
+    return lengths if rule.clipping == "per_layer" else whole[:, None]
+
+
+def formed_sum(
+    differentiator: Differentiator,
+    views: Sequence[Parameters],
+    batch: Microbatch,
+    weights: Floats,
+    rows: Integers,
+) -> Floats:
+    """Σ w_n g_n (P,) over some rows, by its definition, in float64."""
+    total = np.zeros(differentiator.network.size)
+    for run in chunks(len(rows), total.nbytes):
+        own = rows[run]
+        each = differentiator.each(views, batch.part(own))
+        flat = np.concatenate([part.reshape(len(own), -1) for part in each.values()], axis=1)
+        total += weights[own] @ flat.astype(np.float64)
+    return total
+
+
+def add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: Floats) -> Floats:
+    """Add a unit's gradient (P,), clipped, `into` (P,), unless it is not finite.
+
+    Returns its norms by layer (layers,).
+    """
+    parts = [
+        [part.reshape(1, -1) for part in network.views(gradient)[index].values()]
+        for index in network.learning
+    ]
+    lengths = np.array([scaled_norms(part) for part in parts]).T
+    whole = norms(lengths)
+    factors = rule.factors(clipped_lengths(rule, lengths, whole))[0]
+    if np.isfinite(whole[0]):
+        for place, index in enumerate(network.learning):
+            factor = factors[place if len(factors) > 1 else 0]
+            for part, total in zip(parts[place], network.views(into)[index].values(), strict=True):
+                np.add(total, factor * part.reshape(total.shape), out=total)
+    found: Floats = lengths[0]
+    return found
