@@ -105,16 +105,13 @@ def test_norms_where_squares_cancel_or_leave_their_range(name: str, kind: str, d
         assert (found > 0).all()
 
 
-@pytest.mark.parametrize("apart", [0.01, 0.03, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("apart", [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0])
 def test_long_gram_sums_of_cancelling_terms_are_right_to_1_percent(apart: float) -> None:
-    """Sums of 64·64 products of sums of 256 products round more than those of a few.
-
-    Where g_n is near the rounding of its own terms, nothing is right to 1%.
-    """
+    """Of 64·64 products of sums of 256 products."""
     of = Network(Model.model_validate({"layers": [{**WIDE, "out_features": 256}]}), (64, 256))
     random = np.random.default_rng(0)
     inputs = 1 + apart * random.normal(size=(EXAMPLES, 64, 256))
-    errors = (-1.0) ** np.arange(64)[:, None] * random.uniform(0.9, 1.1, (EXAMPLES, 64, 256))
+    errors = (-1.0) ** np.arange(64)[:, None] * random.uniform(0.9, 1.1, (EXAMPLES, 1, 256))
     batch = Microbatch(
         inputs.astype("f4"), (errors / -2).reshape(EXAMPLES, -1).astype("f4"), np.ones(4, "f4")
     )

@@ -107,12 +107,13 @@ def position_sums(rows: Array) -> Array:
 def gram_norms(inputs: Array, error: Array, norms: Floats) -> None:
     """Write ‖g_n‖² (n,), over all groups g, from inputs (g, n, T, i) and error (g, n, T, o).
 
-    NaN where terms cancel: where the sum is below √eps, or below 50 times its possible rounding,
-    of (Σ_t ‖a_t‖‖δ_t‖)², which bounds its absolute terms. So a norm is right to 1%.
+    NaN where terms cancel: where the sum is below √eps of (Σ_t ‖a_t‖‖δ_t‖)², which bounds its
+    absolute terms, or below 50 times its rounding, which makes norms right to 1%. Rounding is at
+    most m u of the bound, and 10 √m u unless roundings agree in sign (Higham, Mary 2019).
     """
     sums, lengths = _gram_sums(inputs, error)
-    share = 50 * gram_error(inputs.shape, error.shape) * roundoff(inputs.dtype)
-    share = max(np.sqrt(2 * roundoff(inputs.dtype)), share)
+    rounding = 10 * np.sqrt(gram_error(inputs.shape, error.shape)) * roundoff(inputs.dtype)
+    share = max(np.sqrt(2 * roundoff(inputs.dtype)), 50 * rounding)
     norms[...] = np.where(sums >= share * lengths, sums, np.nan)
 
 
