@@ -135,7 +135,7 @@ def test_five_hundred_followers_slow_neither_requests_nor_the_job(tmp_path: Path
         service.client.cancel(job.id)
     log.info("speed %s, CPUs %s, waits %s", ratios, more, waits)
     assert min(waits["beside"]) < min(waits["alone"]) + 0.25
-    assert statistics.median(more) < 0.5  # 0.05 to 0.27 of a CPU, the most where others use it
+    assert statistics.median(more) < 0.5  # 0.05 to 0.31 of a CPU, the most where others use it
     assert max(ratios) > 0.6  # the readers' own thread takes CPU time as well
 
 

@@ -21,7 +21,7 @@ from batchgrad_service.store import Store
 
 FAKE_ENGINE = (sys.executable, str(Path(__file__).with_name("fake_engine.py")))
 DIGEST = "sha256:" + "1" * 64
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass

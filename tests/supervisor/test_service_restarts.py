@@ -99,7 +99,7 @@ def test_a_start_continues_or_ends_the_jobs_that_it_finds(
     assert bench.cluster.leftovers_removed == 1
 
 
-@pytest.mark.parametrize(("behaviour", "grace"), [("hold_at", 15.0), ("hang_at", 1.0)])
+@pytest.mark.parametrize(("behaviour", "grace"), [("hold_at", 30.0), ("hang_at", 1.0)])
 def test_the_next_service_continues_a_killed_one(
     bench: Bench, behaviour: str, grace: float
 ) -> None:
