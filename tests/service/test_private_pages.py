@@ -1,16 +1,21 @@
 """Pages of private jobs: what stands there, and what must not."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchgrad.contract import DatasetPrivacy, Job, JobPrivacy, Page
+from batchgrad_service.store import Store
 from batchgrad_service.web.charts import CHARTS, charts_of
 from batchgrad_service.web.pages import job_shown
 from batchgrad_service.web.rendering import page
 from tests.service.building import create, spec, started
 from tests.service.conftest import Bench
+from tests.service.private_jobs import private_service
+from tests.service.private_jobs import spec as private_spec
 
 PRIVACY = {"delta": 1e-5, "epsilon": 2.0, "clip_norm": 0.5}
 TOTAL = DatasetPrivacy(jobs=3, epsilon=2.5, delta=3e-5, budget=8.0)
@@ -142,3 +147,28 @@ def test_a_private_page_has_the_charts_that_can_have_lines(
     assert {chart.key for chart in made} == charts
     assert made[0].key == "epsilon"
     assert charts_of(spec()) == CHARTS
+
+
+def test_pages_of_a_job_that_was_submitted(store: Store, tmp_path: Path) -> None:
+    with private_service(store, tmp_path, started=False) as service:
+        service.push()
+        job = service.submit()
+        text = re.sub(r"\s+", " ", service.http.get(f"/jobs/{job.id}").text)
+        assert "ε 0 of 2 at δ 0.001, 0%" in text
+        assert "<dt>Steps left</dt><dd>20</dd>" in text
+        assert "deleted ones too: ε 2 at δ 0.001, in 1 job. No budget is set." in text
+        assert ">private, ε 0 of 2</span>" in service.http.get("/").text
+        assert "private jobs have spent ε 2 at δ 0.001, in 1 job, of" in re.sub(
+            r"\s+", " ", service.http.get("/submit").text
+        )
+
+
+def test_the_submit_page_shows_a_private_plan(store: Store, tmp_path: Path) -> None:
+    with private_service(store, tmp_path, started=False) as service:
+        service.push()
+        fields = {"spec": json.dumps(private_spec()), "action": "check", "key": "k"}
+        answer = service.http.post("/submit", data=fields)
+        assert answer.status_code == 200, answer.text
+        text = re.sub(r"\s+", " ", answer.text)
+        assert "<p>Privacy: ε 2 at δ 0.001 after 20 steps.</p>" in text
+        assert "<p>Noise: σ 0.7: the noise" in text
