@@ -36,6 +36,7 @@ def private(job: Job, **changes: Any) -> Job:
         **changes,
     }
     update = {"privacy": JobPrivacy.model_validate(told), "step": 7, "status": "running"}
+    update |= {"validation_accuracy": 0.875}
     return job.model_copy(update=update)
 
 
@@ -60,6 +61,7 @@ def test_a_private_job_shows_its_budget_and_its_protection(bench: Bench) -> None
         ("Accountant", "pld"),
         ("Steps left", "13"),
         ("Expected batch size", "10"),
+        ("Validation accuracy", "87.50%"),
     ):
         assert f"<dt>{label}</dt><dd>{value}</dd>" in text
     assert "zero_out" in text

@@ -67,7 +67,7 @@ _templates.filters |= {
     "planned_privacy": privacy.of_plan,
     "privacy_figures": privacy.figures,
     "spent": privacy.spent,
-    "upper": privacy.upper,
+    "epsilon": privacy.upper,
     "array_cells": array_cells,
     "column_cells": column_cells,
     "number": number,
