@@ -17,8 +17,8 @@ _UNITS = {
     "units": "all rows of one unit, by the dataset's array units",
 }
 _ADJACENCIES = {
-    "zero_out": "zero_out: with it, or with nothing in its place",
-    "replace": "replace: with it, or with any other in its place",
+    "zero_out": "zero_out: against the same dataset with nothing in its place",
+    "replace": "replace: against the same dataset with any other in its place",
 }
 _CLIPPINGS = {
     "flat": "longer gradients are cut to C",
@@ -108,7 +108,7 @@ def figures(planned: "PlannedPrivacy", spec: "Privacy") -> list[Figure]:
         Figure(
             "protects",
             _UNITS[spec.unit],
-            f"nobody can tell whether the job saw the dataset {_ADJACENCIES[spec.adjacency]}",
+            _ADJACENCIES[spec.adjacency],
         ),
         Figure("accountant", planned.accountant, _ACCOUNTANTS[planned.accountant]),
     ]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from batchgrad.contract import FIGURES, JobSpec
+from batchgrad.contract import FIGURES, JobSpec, Privacy
 
 
 class Chart(NamedTuple):
@@ -58,10 +58,6 @@ _EPSILON = Chart(
     "epsilon", "Privacy spent", "ε after each step, an upper bound, and the budget (dashed)."
 )
 _NOISY = {
-    "loss": _LOSS._replace(
-        reading="Noisy mean loss of the minibatch, each example's cut to loss_bound; with public "
-        "validation examples, their loss."
-    ),
     "gradient_norm": Chart(
         "gradient_norm", "Gradient norm", "Norm of the noisy mean gradient, mostly noise."
     ),
@@ -77,4 +73,12 @@ def charts_of(spec: JobSpec) -> tuple[Chart, ...]:
     kept |= {"accuracy"} if privacy.validation else set()
     kept |= {"loss", "r2"} if privacy.validation == "public" else set()
     kept |= {"loss"} if privacy.report != "none" else set()
-    return (_EPSILON, *(_NOISY.get(one.key, one) for one in CHARTS if one.key in kept))
+    told = {**_NOISY, "loss": _LOSS._replace(reading=_loss_reading(privacy))}
+    return (_EPSILON, *(told.get(one.key, one) for one in CHARTS if one.key in kept))
+
+
+def _loss_reading(privacy: Privacy) -> str:
+    noisy = "Noisy mean loss of the minibatch, each example's cut to loss_bound."
+    public = "Mean loss of the public validation examples."
+    shown = [noisy] * (privacy.report != "none") + [public] * (privacy.validation == "public")
+    return " ".join(shown)
