@@ -50,9 +50,10 @@ from batchgrad_service.operations.operations import Operations
 from batchgrad_service.preflights.planning import TorchPlanner
 from batchgrad_service.preflights.preflights import Preflights
 from batchgrad_service.preflights.process import PreflightProcess
+from batchgrad_service.privacy.accountant_process import AccountantProcess
 from batchgrad_service.privacy.jobs import PrivateJobs
 from batchgrad_service.privacy.keys import Keys
-from batchgrad_service.privacy.unaccounted import NoAccountant
+from batchgrad_service.privacy.planning import Accounting
 from batchgrad_service.routes import (
     about,
     docs,
@@ -157,7 +158,7 @@ def create_app(
         private=PrivateJobs(
             store, Keys(settings.data_dir, settings.unsafe_privacy_key), settings.data_dir
         ),
-        private_planner=private_planner or NoAccountant(),
+        private_planner=private_planner or Accounting(AccountantProcess(shutdown.subscribe).run),
         replays=Replays(settings.replay_timeout_seconds, shutdown.subscribe),
         exporters=exporters,
         registry=registry,

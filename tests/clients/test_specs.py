@@ -81,7 +81,7 @@ def test_an_override_that_fits_nowhere_is_named(tmp_path: Path, override: str) -
         ("epochs: 3", "weight_decy: 1", "/weight_decy", "did you mean optimizer.weight_decay?"),
         ("epochs: 3", "warmup_steps: 1", "/warmup_steps", "optimizer.schedule.warmup_steps?"),
         ("epochs: 3", "weights: [1]", "/weights", "weights belong in the dataset's npz."),
-        ("epochs: 3", "per_example: true", "/per_example", "initial_parameters."),
+        ("epochs: 3", "per_example: true", "/per_example", "max_restarts."),
         (
             "out_features: 10",
             "out_features: 10, in_features: 7",

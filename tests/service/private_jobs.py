@@ -21,6 +21,7 @@ from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.settings import Settings
 from batchgrad_service.store import PrivateJob, Store
 from batchgrad_service.validation import plan
+from batchgrad_service.validation.job_data import JobData
 from tests.service.building import npz
 from tests.service.inline_questions import InlineQuestions
 
@@ -54,7 +55,12 @@ def private_job(steps: int, **changes: Any) -> PrivateJob:
 class LinearPlanner:
     """An accountant by which each step spends STEP_EPSILON."""
 
-    async def complete(self, planned_job: Plan, spec: JobSpec) -> tuple[Plan, Accounted]:
+    async def complete(
+        self,
+        planned_job: Plan,
+        spec: JobSpec,
+        data: JobData,  # noqa: ARG002
+    ) -> tuple[Plan, Accounted]:
         assert spec.privacy is not None
         privacy = planned(planned_job.steps_planned, delta=spec.privacy.delta)
         return planned_job.model_copy(update={"privacy": privacy}), accounted(privacy.steps)

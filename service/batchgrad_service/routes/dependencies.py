@@ -97,7 +97,7 @@ class Supervisor(Protocol):
 class PrivatePlanner(Protocol):
     """Finds out the noise and the ε of private jobs."""
 
-    async def complete(self, planned: Plan, spec: JobSpec) -> tuple[Plan, Accounted]:
+    async def complete(self, planned: Plan, spec: JobSpec, data: JobData) -> tuple[Plan, Accounted]:
         """The plan with its privacy, and what follows for each step.
 
         Raises:
@@ -166,7 +166,7 @@ class Services:
             check_private_workers(spec, planned.memory_bytes)
         accounted = None
         if spec.privacy is not None:
-            planned, accounted = await self.private_planner.complete(planned, spec)
+            planned, accounted = await self.private_planner.complete(planned, spec, data)
             planned = self.private.keys.marked(planned)
         return Planned(planned, accounted)
 

@@ -46,7 +46,7 @@ class PoissonSampler(Sampler):
 
     def microbatches(self, microbatch_size: int) -> int:
         """M, from the training rows alone."""
-        return ceil(len(self._rows) / self._block(microbatch_size))
+        return poisson_microbatches(len(self._rows), self.batch_size, microbatch_size)
 
     def minibatch(self, step: int) -> Integers:
         return self.draw(step, 1).ids
@@ -72,5 +72,16 @@ class PoissonSampler(Sampler):
         return np.flatnonzero(words(self._key, step, 0, self.units) < np.uint64(self._threshold))
 
     def _block(self, microbatch_size: int) -> int:
-        """R: as many training rows as give `microbatch_size` sampled ones, rounded up."""
-        return ceil(microbatch_size / self.rate)
+        return _block(self.rate, microbatch_size)
+
+
+def poisson_microbatches(training_rows: int, batch_size: int, microbatch_size: int) -> int:
+    """M: blocks of the training rows that give `microbatch_size` sampled ones on average."""
+    return ceil(
+        training_rows / _block(Fraction(batch_size, max(training_rows, 1)), microbatch_size)
+    )
+
+
+def _block(rate: Fraction, microbatch_size: int) -> int:
+    """R: as many training rows as give `microbatch_size` sampled ones, rounded up."""
+    return ceil(microbatch_size / rate)

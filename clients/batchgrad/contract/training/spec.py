@@ -137,7 +137,7 @@ class JobSpec(Wire):
         default=None,
         description="which parameters are the job's: those of the best evaluation, by "
         "early_stopping.metric or else by validation_loss, or the last; default best where there "
-        "are validation examples, else last",
+        "are validation examples, else last; with noisy validation by its accuracy, default last",
     )
     class_weights: Literal["balanced"] | dict[ClassName, Number] | None = Field(
         default=None,
@@ -163,6 +163,9 @@ class JobSpec(Wire):
         description="which examples are held out: a fraction, if you like by class or by unit, "
         "another dataset, or the rows that a column names",
     )
+    initial_parameters: InitialParameters | None = Field(
+        default=None, description="initial θ; in a spec file also {file: PATH}"
+    )
     standardize: Truth = Field(
         default=False,
         description="inputs to mean 0, deviation 1 over the training rows, where each counts the "
@@ -179,9 +182,6 @@ class JobSpec(Wire):
     max_restarts: Integer = Field(
         default=3, ge=0, le=100, description="restarts of the engine without progress between them"
     )
-    initial_parameters: InitialParameters | None = Field(
-        default=None, description="initial θ; in a spec file also {file: PATH}"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -195,6 +195,9 @@ class JobSpec(Wire):
     )
     @classmethod
     def _keeps_privacy(cls, value: Any, info: ValidationInfo) -> Any:
+        start: InitialParameters | None = info.data.get("initial_parameters")
+        if info.field_name == "standardize" and start and start.standardization == "keep":
+            return value  # these rows are not read
         if info.data.get("privacy") is not None and info.field_name is not None:
             check_private(info.field_name, value)
         return value
@@ -324,6 +327,8 @@ class JobSpec(Wire):
         """The figure that decides which parameters are kept; None if the last ones are."""
         if self.keep == "last" or self.held_out is None:
             return None
+        if self.privacy is not None and self.privacy.validation == "noisy":
+            return "validation_accuracy" if self.keep == "best" else None
         return self.early_stopping.metric if self.early_stopping else "validation_loss"
 
     def minibatch(self, training_examples: int) -> int:

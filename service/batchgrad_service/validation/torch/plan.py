@@ -74,6 +74,13 @@ def with_module(planned: Plan, spec: JobSpec, found: Examined) -> Plan:
             f"The task of {spec.model.torch} has no function `correct`, so there is no accuracy: "
             "give it one, or set metric to validation_loss.",
         )
+    noisy = spec.privacy is not None and spec.privacy.validation == "noisy"
+    if noisy and spec.held_out is not None and not found.has_accuracy:
+        raise InvalidError.field(
+            "/privacy/validation",
+            f"noisy validation shows an accuracy, which the task of {spec.model.torch} does not "
+            "have: give it a function `correct`, or hold out public rows, validation: public.",
+        )
     if stopping and stopping.metric in VALUE_METRICS and not found.has_values:
         raise InvalidError.field(
             "/early_stopping/metric",
