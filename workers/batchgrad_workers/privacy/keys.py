@@ -16,5 +16,7 @@ def subkey(key: bytes, purpose: Purpose, build: Mapping[str, str]) -> bytes:
     Another build rounds sums otherwise, and the same noise on two roundings would expose their
     difference: so each build has noise of its own.
     """
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"The job's key has {len(key)} bytes; it must have {KEY_BYTES}.")
     text = json.dumps([purpose, sorted(build.items())])
     return hmac.digest(key, text.encode(), "sha256")
