@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from math import floor
 
 import numpy as np
@@ -19,7 +19,7 @@ from batchgrad_workers.privacy.attempts import (
     write_accepted,
 )
 from batchgrad_workers.privacy.chacha import words
-from batchgrad_workers.privacy.gaussian import BLOCK, discrete_gaussian, write_stream
+from batchgrad_workers.privacy.gaussian import BLOCK, discrete_gaussian, more_words, write_stream
 from batchgrad_workers.runtime.threads import ThreadPool
 
 KEY = bytes(range(32))
@@ -134,6 +134,25 @@ def test_a_choice_on_a_threshold_is_decided_by_further_bits(k: int) -> None:
     assert exact_number(own, 0, repeat(0), 0) == k
     larger = exact_number(own, 0, chain([ONES], repeat(0)), 0)
     assert larger == k + 1 if k < 6 else larger is not None and larger > 10
+
+
+def test_each_attempt_in_doubt_has_further_bits_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def recorded(key: bytes, step: int, stream: int, attempt: int) -> Iterator[int]:
+        asked.append((key, step, stream, attempt))
+        return more_words(key, step, stream, attempt)
+
+    monkeypatch.setattr(gaussian, "attempts_for", lambda _: 4)
+    monkeypatch.setattr(gaussian, "more_words", recorded)
+    numbers(20, 1, 30, ALL_IN_DOUBT)
+
+    assert asked == [(KEY, 5, 1, attempt) for attempt in range(len(asked))]
+    places = [*asked, (bytes(32), 5, 1, 0), (KEY, 6, 1, 0), (KEY, 5, 2, 0)]
+    drawn = [word for place in places for word in islice(more_words(*place), 20)]
+    assert len(set(drawn)) == len(drawn) == 20 * len(places)
 
 
 def test_zero_has_one_sign_only() -> None:

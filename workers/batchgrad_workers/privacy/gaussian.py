@@ -70,7 +70,7 @@ def write_stream(
             tried += decided
             if tried < attempts and filled < len(out):
                 own, other = found[2 * tried : 2 * tried + 2].tolist()
-                more = _more_words(key, step, stream, first + tried)
+                more = more_words(key, step, stream, first + tried)
                 number = exact_number(own, other, more, bits)
                 if number is not None:
                     out[filled] = number
@@ -85,7 +85,7 @@ def attempts_for(numbers: int) -> int:
     return ceil(enough * 2 / BLOCK_WORDS) * BLOCK_WORDS // 2
 
 
-def _more_words(key: bytes, step: int, stream: int, attempt: int) -> Iterator[int]:
+def more_words(key: bytes, step: int, stream: int, attempt: int) -> Iterator[int]:
     """Further words of an attempt, from a key of its own."""
     own = hmac.digest(key, json.dumps(["more", step, stream, attempt]).encode(), "sha256")
     for first in count_from(0, BLOCK_WORDS):
