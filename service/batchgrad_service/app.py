@@ -39,6 +39,7 @@ from batchgrad_service.http import error_handlers
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.http.hosts import AllowedHosts
+from batchgrad_service.http.job_answers import JobAnswers
 from batchgrad_service.http.json_bodies import SCHEMA_REFERENCE
 from batchgrad_service.http.limits import body_limits
 from batchgrad_service.http.middleware import PUBLIC_PATHS, AccessMiddleware
@@ -134,6 +135,7 @@ def create_app(
     app.state.services = Services(
         data_dir=settings.data_dir,
         store=store,
+        job_answers=JobAnswers(store),
         supervisor=supervisor,
         disk=disk,
         datasets=Datasets(

@@ -27,6 +27,7 @@ from batchgrad_service.datasets.uploaded_files import UploadedFiles
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
+from batchgrad_service.http.job_answers import JobAnswers
 from batchgrad_service.http.json_bodies import read_body
 from batchgrad_service.http.spool import Spool
 from batchgrad_service.jobs.event_feed import EventFeeds
@@ -119,6 +120,7 @@ class Services:
 
     data_dir: Path
     store: Store
+    job_answers: JobAnswers
     supervisor: Supervisor
     disk: DiskSpace
     datasets: Datasets

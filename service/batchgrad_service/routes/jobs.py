@@ -150,9 +150,12 @@ def _statuses(given: list[str]) -> list[JobStatus]:
 
 
 @router.get("/{job_id}", response_model=Job)
-def read_job(job_id: str, services: ServicesDep) -> Response:
+async def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job."""
-    return json_response(services.store.job(job_id))
+    content = services.job_answers.remembered(job_id)
+    if content is None:
+        content = await run_in_threadpool(services.job_answers.read, job_id)
+    return Response(content, media_type="application/json")
 
 
 @router.delete("/{job_id}", status_code=204)

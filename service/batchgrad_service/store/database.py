@@ -95,6 +95,7 @@ class Database:
         self._writer = self._engine.execution_options(writes=True)
         self._write_lock = threading.Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._of_all_jobs: list[Callable[[str], None]] = []
         self._listeners_lock = threading.Lock()
         self._clock = clock
 
@@ -180,6 +181,8 @@ class Database:
         with self._converting_errors(), self._turn(), self._writer.begin() as connection:
             yield connection
         if job_id is not None:
+            for told in self._of_all_jobs:
+                told(job_id)
             with self._listeners_lock:
                 wakes = list(self._listeners.get(job_id, ()))
             for wake in wakes:
@@ -218,6 +221,13 @@ class Database:
             if isinstance(problem, StoreDamaged):
                 self.damage = problem.detail
             raise problem from error
+
+    def after_commits(self, told: Callable[[str], None]) -> None:
+        """From now on, call `told` with the id of a job after each commit about it.
+
+        It is called before the change's caller goes on. It must be fast and must not raise.
+        """
+        self._of_all_jobs.append(told)
 
     @contextmanager
     def subscribe(self, job_id: str, wake: Callable[[], None]) -> Iterator[None]:
