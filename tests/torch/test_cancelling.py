@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+from batchgrad.torch.tasks import Task
 from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.torch import together
 from batchgrad_workers.torch.clipping import Clipper
 from batchgrad_workers.torch.preflight.rows import taken
-from batchgrad_workers.torch.replica import Batch
+from batchgrad_workers.torch.replica import Batch, Replica
 from batchgrad_workers.torch.trainable import layout_of
 from tests.torch.cancelling import POSITIONS, N
 from tests.torch.clipped import by_definition, gradients
+from tests.torch.zoo.case import squares
 
 MOST = 1 + 2**-8
 
@@ -58,3 +61,34 @@ def test_ordinary_rows_are_cut_to_c_and_hardly_below(name: str) -> None:
 def made_double(batch: Batch) -> Batch:
     arrays = {name: x.double() if x.is_floating_point() else x for name, x in batch.arrays.items()}
     return Batch(arrays, batch.weights.double())
+
+
+class Elsewhere(nn.Module):  # type: ignore[misc]
+    """Calls another layer, which only rows with a large first number get anything from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.other = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        large = inputs[:, :1, :1] > 50
+        h = self.first(inputs)
+        return h + large * self.other(inputs) if bool(large.any()) else h
+
+
+def test_a_row_that_makes_other_calls_moves_the_others_by_nothing() -> None:
+    """The others' terms cancel: a norm of their formed gradients would be far below the bound."""
+    torch.manual_seed(5)
+    replica = Replica(Task(Elsewhere(), lambda module, batch: module(batch["inputs"]), squares))
+    inputs = torch.randn(N, 1, 64).expand(N, 4, 64).clone()
+    targets = replica.module(inputs).detach()
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
+    targets += 1e6 * signs * torch.randn(N, 1, 64)
+    inputs[-1, 0, 0] = 60
+    batch = Batch({"inputs": inputs, "targets": targets}, torch.ones(N))
+    rest = list(range(N - 1))
+    trace = together.trace(replica, taken(batch, rest))
+    clipper = Clipper(trace, layout_of(replica), ClippingRule("flat", 1e-2))
+    others = clipper.sums(replica, taken(batch, rest), ones(N - 1)).gradient.double()
+    whole = clipper.sums(replica, batch, ones(N)).gradient.double()
+    assert float((whole - others).norm()) <= 1e-2 * MOST

@@ -110,7 +110,8 @@ class TrainableModule:
 
         There is no `check` in private steps: what it found would tell of these rows. What decides
         by data is computed one example at a time, where none can touch another's gradient; that a
-        module keeps its examples apart otherwise rests on the preflight.
+        module keeps its examples apart otherwise rests on the preflight. What the task's own code
+        prints goes to the engine's log, and nothing here hides it.
         """
         del loaded
         clipper = Clipper(self._preflight.trace, self.layout, rule)
