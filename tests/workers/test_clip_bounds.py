@@ -225,3 +225,40 @@ def test_parameters_that_are_not_finite_give_0() -> None:
     with np.errstate(all="ignore"):
         found = sums(of, theta, batch, private_rows(4), ClippingRule("per_layer", 1.0))
     assert found.gradient.tolist() == [0.0] * of.size
+
+
+@pytest.mark.parametrize("clipping", ["flat", "automatic"])
+@pytest.mark.parametrize("clip_norm", [1e-30, 1.0])
+@pytest.mark.parametrize("size", [1e140, 1e155, 1e170, 1e180])
+def test_factors_may_be_subnormal_in_float64(size: float, clip_norm: float, clipping: Any) -> None:
+    for name in ("a sequence by Gram matrices", "a sequence formed", "vectors", "conv2d formed"):
+        of = net(name)
+        batch = cancelling(of, 3, size, "float64", 0.3)
+        batch = batch._replace(inputs=batch.inputs * 1e125)
+        with np.errstate(all="ignore"):
+            rule = ClippingRule(clipping, clip_norm)
+            found = lengths_alone(of, batch, PrivateRows(np.ones(3)), rule) / clip_norm
+        assert found == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["a sequence by Gram matrices", "vectors", "conv2d formed"])
+def test_a_gradient_that_overflows_adds_0(name: str) -> None:
+    """Its norm is a float64, its factors and their product with c are finite."""
+    of = net(name)
+    batch = cancelling(of, 3, 1e20, "float32", 1.0)
+    batch = batch._replace(inputs=batch.inputs * np.float32(1e20))
+    with np.errstate(all="ignore"):
+        found = lengths_alone(of, batch, PrivateRows(np.ones(3)), ClippingRule("flat", 1.0))
+    assert found.tolist() == [0, 0, 0]
+
+
+def test_products_of_factors_and_errors_may_be_subnormal() -> None:
+    """Inputs near the end of float32 multiply what such products lose."""
+    layer = {"kind": "linear", "out_features": 1024, "bias": False}
+    of = Network(Model.model_validate({"layers": [layer]}), (64, 1024))
+    inputs = np.full((1, 64, 1024), 2.0**126, np.float32)
+    for part in np.linspace(1, 2, 12, endpoint=False):
+        targets = np.full((1, of.outputs), part * 2.0**-17, np.float32)
+        batch = Microbatch(inputs, targets, np.ones(1, np.float32))
+        rule = ClippingRule("flat", 1.0)
+        assert (lengths_alone(of, batch, PrivateRows(np.ones(1)), rule) <= OVER).all()

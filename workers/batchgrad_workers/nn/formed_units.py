@@ -1,6 +1,7 @@
 """Gradients of single units, formed in float64, for those whose bounds leave their range."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from batchgrad_workers.nn.kernels.norms import norms, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.clipping import ClippingRule
+
+LARGER = 2.0**512
+"""A factor below 1/LARGER is LARGER times C/‖g‖ first, for it may be a subnormal number."""
 
 
 def clipped_lengths(rule: ClippingRule, lengths: Floats, whole: Floats) -> Floats:
@@ -46,11 +50,15 @@ def add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: Fl
     ]
     lengths = np.array([scaled_norms(part) for part in parts]).T
     whole = norms(lengths)
-    factors = rule.factors(clipped_lengths(rule, lengths, whole))[0]
+    norms_of_parts = clipped_lengths(rule, lengths, whole)
+    factors = rule.factors(norms_of_parts)[0]
+    larger = replace(rule, clip_norm=rule.clip_norm * LARGER).factors(norms_of_parts)[0]
     if np.isfinite(whole[0]):
         for place, index in enumerate(network.learning):
-            factor = factors[place if len(factors) > 1 else 0]
+            column = place if len(factors) > 1 else 0
+            small = factors[column] < 1 / LARGER
             for part, total in zip(parts[place], network.views(into)[index].values(), strict=True):
-                np.add(total, factor * part.reshape(total.shape), out=total)
+                clipped = larger[column] * part / LARGER if small else factors[column] * part
+                np.add(total, clipped.reshape(total.shape), out=total)
     found: Floats = lengths[0]
     return found
