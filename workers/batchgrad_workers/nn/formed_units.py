@@ -40,7 +40,7 @@ def formed_sum(
 
 
 def add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: Floats) -> Floats:
-    """Add a unit's gradient (P,), clipped, `into` (P,), unless it is not finite.
+    """Add a unit's gradient (P,), clipped, `into` (P,), unless its norm is no finite float64.
 
     Returns its norms by layer (layers,).
     """
@@ -50,15 +50,16 @@ def add_clipped(network: Network, gradient: Floats, rule: ClippingRule, into: Fl
     ]
     lengths = np.array([scaled_norms(part) for part in parts]).T
     whole = norms(lengths)
+    if whole[0] >= np.finfo(np.float64).max:  # `norms` says so of longer ones too
+        return np.full(lengths.shape[1], np.inf)
     norms_of_parts = clipped_lengths(rule, lengths, whole)
     factors = rule.factors(norms_of_parts)[0]
     larger = replace(rule, clip_norm=rule.clip_norm * LARGER).factors(norms_of_parts)[0]
-    if np.isfinite(whole[0]):
-        for place, index in enumerate(network.learning):
-            column = place if len(factors) > 1 else 0
-            small = factors[column] < 1 / LARGER
-            for part, total in zip(parts[place], network.views(into)[index].values(), strict=True):
-                clipped = larger[column] * part / LARGER if small else factors[column] * part
-                np.add(total, clipped.reshape(total.shape), out=total)
+    for place, index in enumerate(network.learning):
+        column = place if len(factors) > 1 else 0
+        small = factors[column] < 1 / LARGER
+        for part, total in zip(parts[place], network.views(into)[index].values(), strict=True):
+            clipped = larger[column] * part / LARGER if small else factors[column] * part
+            np.add(total, clipped.reshape(total.shape), out=total)
     found: Floats = lengths[0]
     return found
