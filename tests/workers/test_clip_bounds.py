@@ -269,9 +269,9 @@ def test_products_of_factors_and_errors_may_be_subnormal() -> None:
     """Inputs near the end of float32 multiply what such products lose."""
     layer = {"kind": "linear", "out_features": 1024, "bias": False}
     of = Network(Model.model_validate({"layers": [layer]}), (256, 1024))
-    inputs = np.full((1, 256, 1024), 2.0**126, np.float32)
+    targets = np.full((1, of.outputs), 2.0**-19, np.float32)
     for part in np.linspace(1, 2, 12, endpoint=False):
-        targets = np.full((1, of.outputs), part * 2.0**-19, np.float32)
+        inputs = np.full((1, 256, 1024), part * 2.0**126, np.float32)
         batch = Microbatch(inputs, targets, np.ones(1, np.float32))
         rule = ClippingRule("flat", 1.0)
         assert (lengths_alone(of, batch, PrivateRows(np.ones(1)), rule) <= OVER).all()
