@@ -186,6 +186,7 @@ class Client(BaseClient[httpx2.BaseTransport, None]):
     put_arrays = sync(Methods.put_arrays)
     dataset = sync(Methods.dataset)
     datasets = sync(Methods.datasets)
+    set_privacy_budget = sync(Methods.set_privacy_budget)
     delete_dataset = sync(Methods.delete_dataset)
 
     # operations on data

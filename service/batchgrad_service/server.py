@@ -85,6 +85,7 @@ def _serve(
         registry,
         version=__version__,
         count_jobs=store.count_by_status,
+        datasets_privacy=store.datasets_privacy,
         jobs_limit=settings.max_running_jobs,
         last_checkpoint=store.last_checkpoint_time(),
         disk=disk,

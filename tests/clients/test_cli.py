@@ -146,6 +146,21 @@ def test_a_download_says_how_inputs_were_standardized(
     assert script.seen[1].url.params.get("fold") == ("true" if flags else None)
 
 
+def test_a_dataset_gets_and_loses_a_privacy_budget(kit: Any, run: Any) -> None:
+    privacy = {"jobs": 2, "epsilon": 3.0, "delta": 1e-5, "budget": 8.0}
+    script = kit.Script(kit.answer(200, kit.DATASET | {"privacy": privacy}))
+    shown = run(script, "datasets", "budget", "digits", "--epsilon", "8")
+    assert "ε 3 of 8 at δ 1e-05, in 2 jobs" in shown.stdout
+    [asked] = script.seen
+    assert (asked.method, asked.url.path) == ("PUT", "/v1/datasets/digits/privacy-budget")
+    assert json.loads(asked.content) == {"epsilon": 8.0}
+    script = kit.Script(kit.answer(204), kit.answer(200, kit.DATASET))
+    assert run(script, "datasets", "budget", "digits", "--none").exit_code == 0
+    assert [each.method for each in script.seen] == ["DELETE", "GET"]
+    for wrong in ([], ["--epsilon", "8", "--none"], ["--epsilon", "0"], ["--epsilon", "inf"]):
+        assert run(kit.Script(), "datasets", "budget", "digits", *wrong).exit_code == 2
+
+
 def test_datasets_are_pushed_listed_deleted(kit: Any, run: Any, tmp_path: Path) -> None:
     file = tmp_path / "digits.npz"
     file.write_bytes(b"npz")

@@ -15,7 +15,7 @@ REQUESTS = """
     Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
     ImportRequest InitialParameters JobModel JobSpec Kept Layer Loss LossKind MissingRule Model
     Optimizer ParameterGroup PictureOptions Precision PredictionFormat PredictionRequest
-    ResumeRequest RowSet
+    PrivacyBudget ResumeRequest RowSet
     Schedule ShortcutName TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation
     ValidationMetric WorkerRange
 """

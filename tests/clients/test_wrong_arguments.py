@@ -55,6 +55,7 @@ METHODS = sorted(
 )
 RIGHT: dict[str, Any] = {
     "job_id": "job_1",
+    "epsilon": 8.0,
     "job": "job_1",
     "spec": {"name": "x"},
     "request": {"inputs": [[1]]},

@@ -135,7 +135,12 @@ def private_service(
     """A service over a store; `changes` are settings."""
     settings = Settings(data_dir=data_dir, engine_stop_timeout_seconds=20, **changes)
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version="0", count_jobs=store.count_by_status)
+    metrics = Metrics(
+        registry,
+        version="0",
+        count_jobs=store.count_by_status,
+        datasets_privacy=store.datasets_privacy,
+    )
     supervisor = Supervisor(settings, store, metrics)
     app = create_app(
         settings,

@@ -1,4 +1,4 @@
-"""The commands datasets push, list, show, delete, and gradients."""
+"""The commands datasets push, list, show, budget, delete, and gradients."""
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from typing import Annotated
@@ -12,7 +12,7 @@ from batchgrad.cli.common import GradientsHelp, Output, Timeout, connect, write
 datasets = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Datasets of the service: push, list, show, delete.",
+    help="Datasets of the service: push, list, show, budget, delete.",
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
 
@@ -48,6 +48,31 @@ def show(ctx: typer.Context, name: Name, *, output: Output = "table") -> None:
 
     with connect(ctx) as client:
         found = client.dataset(name)
+    show_table(found) if output == "table" else write(found, output)
+
+
+@datasets.command()
+def budget(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="The most ε that private jobs may spend on it."),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Remove the budget.")] = False,
+    output: Output = "table",
+) -> None:
+    """Limit the ε that private jobs may spend on a dataset, all together.
+
+    batchgrad datasets budget customers --epsilon 8
+    """
+    from batchgrad.display.data.dataset_table import show_table
+
+    if none == (epsilon is not None):
+        raise typer.BadParameter("give either --epsilon NUMBER or --none.")
+    with connect(ctx) as client:
+        found = client.set_privacy_budget(name, epsilon)
     show_table(found) if output == "table" else write(found, output)
 
 

@@ -179,6 +179,19 @@ class DatasetMethods(OperationMethods):
         """All datasets, fetched page by page."""
         return pages(self._session, Page[Dataset], "/v1/datasets", {})
 
+    async def set_privacy_budget(self, name: str, epsilon: float | None) -> Dataset:
+        """Limit the ε that private jobs may spend on a dataset's content, all together.
+
+        Jobs beyond it are refused. It holds for other names of the same content too; None removes
+        it. What was spent stays counted.
+        """
+        path = f"{dataset_path(name)}/privacy-budget"
+        if epsilon is None:
+            await self._session.send("DELETE", path)
+            return await self.dataset(name)
+        body = {"epsilon": arguments.positive("epsilon", epsilon)}
+        return decode(Dataset, await self._session.send_json("PUT", path, body))
+
     async def delete_dataset(self, name: str) -> None:
         """Delete a dataset; Conflict while a job uses it."""
         await self._session.send("DELETE", dataset_path(name))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from sys import float_info
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -64,6 +65,15 @@ def whole(name: str, value: Any, least: int = 0) -> int:
             f"{name} is {_got(value)}; expected an integer from {least} to {2**63 - 1}."
         )
     return number
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0."""
+    number = unwrapped(value)
+    known = isinstance(number, int | float) and not isinstance(number, bool)
+    if not (known and 0 < number <= float_info.max):
+        raise InvalidArgument(f"{name} is {_got(value)}; expected a finite number above 0.")
+    return float(number)
 
 
 def seconds(name: str, value: Any) -> float:

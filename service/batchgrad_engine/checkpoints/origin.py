@@ -44,11 +44,10 @@ class Origin:
 
 def read_origin(content: bytes) -> Origin:
     """The origin in a safetensors file's metadata; not `known` for any other file."""
+    metadata = read_metadata(content)
+    if not metadata:
+        return Origin()
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = json.loads(header["__metadata__"][METADATA_KEY])
-        if not isinstance(metadata, dict):
-            return Origin()
         return Origin(
             known=True,
             transform=_transform(metadata),
@@ -56,6 +55,16 @@ def read_origin(content: bytes) -> Origin:
         )
     except (ValueError, TypeError, KeyError, RecursionError, TableMismatch):
         return Origin()
+
+
+def read_metadata(content: bytes) -> dict[str, Any]:
+    """The metadata of a safetensors file that batchgrad wrote; {} of any other file."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _transform(metadata: dict[str, Any]) -> InputTransform | None:

@@ -97,6 +97,13 @@ class StoredParameters:
         _check_fit(pointer, content, model, dataset)
         return content
 
+    def stored(self, digest: str) -> bytes | None:
+        """Return the bytes of a stored file; None if no job starts from it any longer."""
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+
     def keep(self, content: bytes) -> str:
         """Store a file; return its digest, "sha256:…"."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -46,6 +46,9 @@ class LiveJob:
         self.steps_planned = job.steps_planned
         self.step = job.step
         self.batch_size = None if job.spec.batch_size == "full" else job.spec.batch_size
+        self.privacy = job.privacy
+        self.clip_norm = None if job.spec.privacy is None else job.spec.privacy.clip_norm
+        self.epsilon_spent = None if job.privacy is None else job.privacy.epsilon_spent
         self.checkpoint_interval = job.spec.checkpoint_interval_seconds
         self.checkpointed_at = now
         self.workers = 0
@@ -70,7 +73,9 @@ class LiveJob:
             self.evaluation = report.evaluations[-1]
         if report.rows:
             last = report.rows[-1]
-            if self.batch_size is None:  # "full": all training examples, at every step
+            if self.privacy is not None:
+                self.epsilon_spent = last.epsilon
+            elif self.batch_size is None:  # "full": all training examples, at every step
                 self.batch_size = seen.examples // len(report.rows)
             self.step = last.step
             self.figures = {name: getattr(last, name) for name in FIGURES}

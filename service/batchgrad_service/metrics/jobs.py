@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batchgrad.contract import FIGURES, VALIDATION_FIGURES, Job, JobStatus
+from batchgrad.contract import FIGURES, VALIDATION_FIGURES, DatasetPrivacy, Job, JobStatus
 from batchgrad_engine.messages import ClusterSeen, Report
 from batchgrad_service.metrics.job import LiveJob, NormCounts
 
@@ -31,9 +31,13 @@ class LiveJobs(Collector):
     """Jobs by state, and the figures of at most MAX_JOBS running jobs."""
 
     def __init__(
-        self, count_jobs: Callable[[], dict[JobStatus, int]], clock: Callable[[], float]
+        self,
+        count_jobs: Callable[[], dict[JobStatus, int]],
+        datasets_privacy: Callable[[], dict[str, DatasetPrivacy]],
+        clock: Callable[[], float],
     ) -> None:
         self._count_jobs = count_jobs
+        self._datasets_privacy = datasets_privacy
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[str, LiveJob] = {}  # all running jobs; the first MAX_JOBS have series
@@ -84,8 +88,9 @@ class LiveJobs(Collector):
                 *_figures(jobs),
                 *_shortcuts(jobs),
                 *_work(jobs),
+                *_privacy(jobs),
             ]
-        yield from (states, norms, *families)
+        yield from (states, norms, *families, *_dataset_privacy(self._datasets_privacy()))
 
 
 def _cluster(jobs: Iterable[LiveJob]) -> Iterator[Metric]:
@@ -186,13 +191,45 @@ def _work(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
     )
     interval = _gauge("checkpoint_interval_seconds", "Seconds between checkpoints, from the spec")
     for job_id, job in jobs.items():
-        examples.add_metric([job_id], job.examples)
-        for phase, seconds in job.phase_seconds.items():
-            phases.add_metric([job_id, phase], seconds)
-        norms.add_metric([job_id], job.norms.buckets(), job.norms.sum)
+        if job.privacy is None:  # else they tell of the sample
+            examples.add_metric([job_id], job.examples)
+            for phase, seconds in job.phase_seconds.items():
+                phases.add_metric([job_id, phase], seconds)
+            norms.add_metric([job_id], job.norms.buckets(), job.norms.sum)
         saved.add_metric([job_id], job.checkpointed_at)
         interval.add_metric([job_id], job.checkpoint_interval)
     yield from (examples, phases, norms, saved, interval)
+
+
+def _privacy(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
+    epsilon = _gauge("privacy_epsilon", "ε that the private job's steps have spent, at its δ")
+    delta = _gauge("privacy_delta", "δ of the private job")
+    multiplier = _gauge("privacy_noise_multiplier", "σ, in units of the clip norm")
+    clip = _gauge("privacy_clip_norm", "C of the spec; with clipping: quantile, of the first step")
+    for job_id, job in jobs.items():
+        if job.privacy is not None:
+            _add(epsilon, [job_id], job.epsilon_spent)
+            delta.add_metric([job_id], job.privacy.delta)
+            multiplier.add_metric([job_id], job.privacy.noise_multiplier)
+            _add(clip, [job_id], job.clip_norm)
+    yield from (epsilon, delta, multiplier, clip)
+
+
+def _dataset_privacy(datasets: dict[str, DatasetPrivacy]) -> Iterator[Metric]:
+    epsilon = GaugeMetricFamily(
+        "batchgrad_dataset_privacy_epsilon",
+        "ε that private jobs have spent or reserved on the dataset's content",
+        labels=["dataset"],
+    )
+    budget = GaugeMetricFamily(
+        "batchgrad_dataset_privacy_budget",
+        "The most ε that private jobs may spend on the dataset's content, where one is set",
+        labels=["dataset"],
+    )
+    for name, privacy in datasets.items():
+        epsilon.add_metric([name], privacy.epsilon)
+        _add(budget, [name], privacy.budget)
+    yield from (epsilon, budget)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

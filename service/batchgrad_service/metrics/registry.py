@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from batchgrad.contract import Job, JobStatus
+from batchgrad.contract import DatasetPrivacy, Job, JobStatus
 from batchgrad_engine.messages import RETRY_REASONS, EngineEvent, Report
 from batchgrad_service.disk_space import DiskSpace
 from batchgrad_service.metrics.job import PHASES
@@ -52,8 +52,9 @@ class Metrics:
     """The service's metrics. `count_jobs` is called at every scrape.
 
     `last_checkpoint` is the time of the newest checkpoint that an earlier service stored (Unix
-    seconds, 0 for never); `jobs_limit` is how many jobs may run at once; `disk` knows the free
-    space of the service's disks.
+    seconds, 0 for never); `datasets_privacy` is what private jobs have spent, by the names of
+    datasets, called at every scrape; `jobs_limit` is how many jobs may run at once; `disk` knows
+    the free space of the service's disks.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Metrics:
         *,
         version: str,
         count_jobs: Callable[[], dict[JobStatus, int]],
+        datasets_privacy: Callable[[], dict[str, DatasetPrivacy]] = dict,
         jobs_limit: int = 1,
         last_checkpoint: float = 0.0,
         disk: DiskSpace | None = None,
@@ -70,7 +72,7 @@ class Metrics:
         # It would add a second, useless series to each counter and histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
-        self._live = LiveJobs(count_jobs, clock)
+        self._live = LiveJobs(count_jobs, datasets_privacy, clock)
         registry.register(self._live)
         ProcessCollector(registry=registry)
         Gauge(

@@ -1,10 +1,12 @@
 """The ends of private jobs: what a job has spent takes the place of what it had reserved."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
-from batchgrad.contract import Privacy
+from batchgrad.contract import DatasetPrivacy, Plan, Privacy
 from batchgrad_engine.messages import PrivateStart
+from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.charges import charged
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
 from batchgrad_service.privacy.keys import Keys
@@ -20,6 +22,18 @@ class PrivateJobs:
         self.keys = keys
         self._store = store
         self._jobs = data_dir / "jobs"
+
+    def completed(
+        self, store: Store, plan: Plan, accounted: Accounted, protected: Collection[str]
+    ) -> Plan:
+        """The plan with warnings: ε of all jobs on these datasets, and an unsafe key."""
+        own = accounted.schedule.at(accounted.steps)
+        warnings = []
+        for digest in protected:
+            before = store.dataset_privacy(digest)
+            if before is not None and before.jobs:
+                warnings.append(_total(digest, before, own))
+        return self.keys.marked(plan.model_copy(update={"warnings": [*plan.warnings, *warnings]}))
 
     def start(self, job_id: str, privacy: Privacy | None) -> PrivateStart | None:
         """What the engine of a private job needs beside its spec; None of a job without privacy.
@@ -72,6 +86,14 @@ class PrivateJobs:
         # A killed engine may have charged more ahead than it could have run.
         steps = min(charged(self._jobs / job_id), private.schedule.last_step)
         return private.schedule.at(steps)
+
+
+def _total(digest: str, before: DatasetPrivacy, own: float) -> str:
+    budget = "" if before.budget is None else f", of a budget of {before.budget:.4g}"
+    return (
+        f"Private jobs have spent or reserved an epsilon of {before.epsilon:.4g} on dataset "
+        f"{digest}. Epsilons add up: with this job's it is {before.epsilon + own:.4g}{budget}."
+    )
 
 
 def within(schedule: EpsilonSchedule, epsilon: float) -> EpsilonSchedule:

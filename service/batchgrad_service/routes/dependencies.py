@@ -169,7 +169,13 @@ class Services:
         accounted = None
         if spec.privacy is not None:
             planned, accounted = await self.private_planner.complete(planned, spec, data)
-            planned = self.private.keys.marked(planned)
+            planned = await run_in_threadpool(
+                self.private.completed,
+                self.store,
+                planned,
+                accounted,
+                data.protected_digests(spec),
+            )
         return Planned(planned, accounted)
 
     async def _planned(self, spec: JobSpec, data: JobData) -> Plan:

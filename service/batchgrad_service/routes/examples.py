@@ -22,6 +22,7 @@ from batchgrad.contract import (
 from batchgrad_engine.checkpoints.ledger_files import LedgerFile, NoLedger
 from batchgrad_engine.replay import Request
 from batchgrad_service.http.responses import CHUNK_BYTES, json_response
+from batchgrad_service.privacy.refusals import EXAMPLES, INFLUENCE, LEDGER, refuse_private
 from batchgrad_service.problems import ConflictError, InvalidError, NotFoundError, dataset_gone
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
@@ -60,6 +61,7 @@ def newest_ledger(
 ) -> Ledger:
     """A page of the newest ledger."""
     inputs = services.store.job_inputs(job_id)
+    refuse_private(job_id, inputs.spec, LEDGER)
     dataset = services.datasets.directory(inputs.dataset_digest)
     file = _newest_ledger(job_id, services)
     return ledger_page(file, inputs.spec, dataset, order=order, after=after, limit=limit)
@@ -102,6 +104,7 @@ def read_example(
 
     A picture needs rows (height, width) or (1 or 3, height, width), or k² numbers with k ≥ 8.
     """
+    refuse_private(job_id, services.store.job_inputs(job_id).spec, EXAMPLES)
     dataset = dataset_of(job_id, services)
     if example >= len(dataset):
         raise NotFoundError(
@@ -194,8 +197,9 @@ def read_step_examples(
     `share` sorts by absolute value, `alignment` has the most opposed example first, `example` is
     by number, and the others have the largest first.
     """
-    checksum = services.store.step_checksum(job_id, step)
     inputs = services.store.job_inputs(job_id)
+    refuse_private(job_id, inputs.spec, INFLUENCE)
+    checksum = services.store.step_checksum(job_id, step)
     dataset = services.datasets.directory(inputs.dataset_digest)
     if not dataset.exists():
         raise dataset_gone(job_id, inputs.dataset_digest)

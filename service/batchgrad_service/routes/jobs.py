@@ -21,6 +21,7 @@ from batchgrad.contract import (
 )
 from batchgrad_service.http.json_bodies import json_body, read_body
 from batchgrad_service.http.responses import json_response
+from batchgrad_service.privacy.refusals import LONGER, refuse_private
 from batchgrad_service.problems import InvalidError, dataset_gone
 from batchgrad_service.routes.dependencies import Planned, Services, ServicesDep
 from batchgrad_service.routes.plans import data_of, read_initial_parameters
@@ -212,6 +213,7 @@ async def resume_job(
 def _lengthen(job_id: str, services: Services, more: ResumeRequest, key: str | None) -> Job:
     """Queue a job that has ended, whose datasets are still there."""
     services.disk.require()
+    refuse_private(job_id, services.store.job_inputs(job_id).spec, LONGER)
     digest = _digest_of(f"{job_id} {more.model_dump_json()}")
     with ExitStack() as held:
         for content in services.store.job_inputs(job_id).dataset_digests:

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from batchgrad.contract import JobSpec, Plan
 from batchgrad_service.http.json_bodies import json_body
 from batchgrad_service.http.responses import json_response
+from batchgrad_service.privacy.origins import check_origins
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.validation.initial_parameters import warnings_of_start
@@ -74,6 +75,8 @@ def read_initial_parameters(
     if spec.initial_parameters is None:
         return planned, None
     content = services.parameters.read(spec.initial_parameters, spec.model, data.dataset)
+    if spec.privacy is not None:
+        check_origins(content, data.protected_digests(spec), services.parameters.stored)
     if spec.model.torch is not None:
         return planned, content  # the preflight has warned
     warnings = [*planned.warnings, *warnings_of_start(spec, data.directory, content)]

@@ -9,7 +9,7 @@ from sqlalchemy import Column, delete, func, insert, select
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store.database import Database
-from batchgrad_service.store.privacy import PrivateJob, reserve, spending_digests
+from batchgrad_service.store.privacy import PrivateJob, reserve
 from batchgrad_service.store.records import (
     JobInputs,
     append_event,
@@ -17,6 +17,7 @@ from batchgrad_service.store.records import (
     job_of,
     job_row,
     replayed,
+    spending_digests,
     to_cursor,
 )
 from batchgrad_service.store.schema import events, idempotency_keys, job_labels, jobs, step_blocks

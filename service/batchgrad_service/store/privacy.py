@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from batchgrad.contract import TERMINAL, DatasetPrivacy, JobSpec, PlannedPrivacy
+from batchgrad.contract import TERMINAL, DatasetPrivacy, PlannedPrivacy
 from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
 from batchgrad_service.problems import ConflictError, NotFoundError
@@ -51,12 +51,6 @@ class PrivateJob:
     def reserved(self) -> float:
         """ε of all planned steps, also under an unsafe key, which claims none."""
         return self.schedule.at(self.planned.steps)
-
-
-def spending_digests(spec: JobSpec, own: str, validation: str | None) -> list[str]:
-    """The datasets whose rows a job spends ε on; another one to validate on if that is noisy."""
-    noisy = spec.privacy is not None and spec.privacy.validation == "noisy"
-    return list(dict.fromkeys([own, *([validation] if noisy and validation else [])]))
 
 
 def reserve(
@@ -188,6 +182,22 @@ class PrivacyRows(Database):
         """What was spent on a content; None if nothing was and it has no budget."""
         with self.reading() as connection:
             return spent(connection, [digest]).get(digest)
+
+    def datasets_privacy(self, most: int = 100) -> dict[str, DatasetPrivacy]:
+        """What was spent on the contents of at most `most` datasets, by name."""
+        known = select(privacy_spending.c.dataset_digest).union(
+            select(privacy_budgets.c.dataset_digest)
+        )
+        query = (
+            select(datasets.c.name, datasets.c.digest)
+            .where(datasets.c.digest.in_(known))
+            .order_by(datasets.c.name)
+            .limit(most)
+        )
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
+            found = spent(connection, {row.digest for row in rows})
+        return {row.name: found[row.digest] for row in rows}
 
     def settle_privacy(self, job_id: str, epsilon: float) -> None:
         """See `settle`; of a job whose end was stored without it."""

@@ -45,6 +45,17 @@ class JobInputs:
         """The digests of all datasets that the job reads."""
         return [self.dataset_digest, *filter(None, [self.validation_digest])]
 
+    @property
+    def protected_digests(self) -> list[str]:
+        """The digests of the datasets on whose rows a private job spends ε."""
+        return spending_digests(self.spec, self.dataset_digest, self.validation_digest)
+
+
+def spending_digests(spec: JobSpec, own: str, validation: str | None) -> list[str]:
+    """The datasets whose rows a job spends ε on; another one to validate on if that is noisy."""
+    noisy = spec.privacy is not None and spec.privacy.validation == "noisy"
+    return list(dict.fromkeys([own, *([validation] if noisy and validation else [])]))
+
 
 @dataclass(frozen=True)
 class StoredCheckpoint:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchgrad.contract import Dataset
+from batchgrad.contract import Dataset, JobSpec
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.store.records import spending_digests
 from batchgrad_workers.arrays import Shape
 
 
@@ -27,6 +28,11 @@ class JobData(StoredData):
     def bytes(self) -> int:
         """Size of all their arrays."""
         return self.dataset.bytes + (self.validation.dataset.bytes if self.validation else 0)
+
+    def protected_digests(self, spec: JobSpec) -> list[str]:
+        """The digests of the datasets on whose rows a private job spends ε."""
+        other = None if self.validation is None else self.validation.dataset.digest
+        return spending_digests(spec, self.dataset.digest, other)
 
 
 def layers_shape(dataset: Dataset, pointer: str = "/dataset") -> Shape:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from batchgrad.contract import JobSpec, Plan, PlannedLayer
+from batchgrad.contract import LOSSES, Dataset, JobSpec, Plan, PlannedLayer
 from batchgrad_engine.measurement.shortcuts import needed_shortcuts, wanted_shortcuts
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.validation.dataset import check_class_weights, check_inputs, check_targets
@@ -20,6 +20,7 @@ from batchgrad_service.validation.validation_dataset import (
 from batchgrad_service.validation.warnings.data import data_warnings
 from batchgrad_service.validation.warnings.outputs import output_warnings
 from batchgrad_service.validation.warnings.spec import spec_warnings
+from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.runtime.config import wants_means
@@ -54,6 +55,11 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
     if data.validation is not None:
         validation_examples = check_validation_dataset(spec, dataset, data.validation, network)
         other_warnings = validation_warnings(dataset, data.validation.dataset)
+    of_rows = [  # of a private job, they would tell of its rows
+        *data_warnings(spec, dataset, stored, sampler.split.present, network),
+        *split_warnings,
+        *other_warnings,
+    ]
     steps_planned = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     return Plan(
         dataset_digest=dataset.digest,
@@ -70,17 +76,8 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
         memory_bytes=memory_bytes,
         classes=stored.class_names,
         warnings=[
-            *output_warnings(
-                spec,
-                network,
-                stored.targets,
-                sampler.split.present,
-                dataset.classes,
-                stored.class_names,
-            ),
-            *data_warnings(spec, dataset, stored, sampler.split.present, network),
-            *split_warnings,
-            *other_warnings,
+            *_output_warnings(spec, network, dataset, stored, sampler.split.present),
+            *([] if spec.privacy is not None else of_rows),
             *_memory_warnings(memory_bytes),
             *spec_warnings(
                 spec,
@@ -91,6 +88,19 @@ def plan(spec: JobSpec, data: JobData) -> Plan:
             ),
         ],
     )
+
+
+def _output_warnings(
+    spec: JobSpec,
+    network: Network,
+    dataset: Dataset,
+    stored: StoredDataset,
+    present: Integers | None,
+) -> list[str]:
+    if spec.privacy is not None and LOSSES[spec.network_loss].link is None:
+        return []  # it would tell the range of the targets
+    names = stored.class_names
+    return output_warnings(spec, network, stored.targets, present, dataset.classes, names)
 
 
 def _memory_warnings(memory_bytes: int) -> Iterator[str]:

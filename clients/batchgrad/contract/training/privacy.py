@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from batchgrad.contract.wire import Number, Wire
 
-__all__ = ["Accountant", "Clipping", "LossReport", "Privacy"]
+__all__ = ["Accountant", "Clipping", "LossReport", "Privacy", "PrivacyBudget"]
 
 Clipping = Literal["flat", "automatic", "per_layer", "quantile"]
 Accountant = Literal["pld", "rdp"]
@@ -112,6 +112,12 @@ class Privacy(Wire):
                 "example, or the noise multiplier."
             )
         return self
+
+
+class PrivacyBudget(Wire):
+    """The most ε that private jobs may spend on a dataset's rows, all together."""
+
+    epsilon: Number = Field(gt=0)
 
 
 _PRIVATE: dict[str, tuple[Callable[[Any], bool], str]] = {

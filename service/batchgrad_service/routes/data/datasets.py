@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import Dataset, ImportRequest, Operation, Page
+from batchgrad.contract import Dataset, ImportRequest, Operation, Page, PrivacyBudget
 from batchgrad_service.http.json_bodies import is_json, json_body, read_body
 from batchgrad_service.http.responses import json_response
 from batchgrad_service.operations.imports import ImportWork
@@ -113,6 +113,28 @@ def list_datasets(
 def read_dataset(name: Name, services: ServicesDep) -> Response:
     """One dataset's description, without its content."""
     return json_response(services.store.dataset(name))
+
+
+@router.put(
+    "/{name}/privacy-budget", response_model=Dataset, openapi_extra=json_body(PrivacyBudget)
+)
+async def set_privacy_budget(name: Name, services: ServicesDep, request: Request) -> Response:
+    """Limit the ε that private jobs may spend on the dataset, all together, deleted jobs too.
+
+    The budget is of the content: another name of the same content has it too. A job that would
+    exceed it is refused: 409, `privacy_budget_spent`. It may be less than what was spent.
+    """
+    async with services.bodies.json(request) as body:
+        wanted = await run_in_threadpool(read_body, PrivacyBudget, body)
+    await run_in_threadpool(services.store.set_privacy_budget, name, wanted.epsilon)
+    return json_response(await run_in_threadpool(services.store.dataset, name))
+
+
+@router.delete("/{name}/privacy-budget", status_code=204)
+def remove_privacy_budget(name: Name, services: ServicesDep) -> Response:
+    """Remove the limit; what was spent stays counted."""
+    services.store.set_privacy_budget(name, None)
+    return Response(status_code=204)
 
 
 @router.delete("/{name}", status_code=204)

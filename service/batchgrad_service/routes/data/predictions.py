@@ -18,6 +18,7 @@ from batchgrad_service.http.responses import file_response, json_response
 from batchgrad_service.operations.examples import StoredExamples
 from batchgrad_service.operations.predictions import EvaluationWork, PredictionWork
 from batchgrad_service.predicting.tasks import TrainedTask
+from batchgrad_service.privacy.refusals import refuse_private_rows
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
@@ -101,6 +102,13 @@ def _stored(
 ) -> StoredExamples:
     """A file, a dataset, or a set of the job's own; of one that it validates on all rows."""
     inputs = services.store.job_inputs(job_id)
+    refuse_private_rows(
+        job_id,
+        inputs.spec,
+        inputs.protected_digests,
+        None if dataset is None else services.store.dataset(dataset).digest,
+        rows_of,
+    )
     other = inputs.validation_digest if rows_of == "validation" else None
     return StoredExamples(
         services.datasets,
