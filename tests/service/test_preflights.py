@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from batchgrad.contract import FieldError, TorchPlan
+from batchgrad.contract import FieldError, Plan, TorchPlan
 from batchgrad_engine.preflight.messages import Examined, Preflighted, Request
 from batchgrad_service.preflights.preflights import Preflights
 from batchgrad_service.preflights.process import PreflightProcess
 from batchgrad_service.problems import InvalidError, UnavailableError
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.validation.job_data import JobData
+from batchgrad_service.validation.torch.plan import with_module
 from batchgrad_workers.system.processes import is_alive
 from batchgrad_workers.user_code.sources import CodeSource
 from tests.service.building import dataset, spec
@@ -145,6 +146,21 @@ def found(files: dict[str, tuple[int, int]]) -> Preflighted:
             files=files,
         )
     )
+
+
+def test_noisy_validation_needs_a_task_with_right_answers() -> None:
+    privacy = {"delta": 1e-5, "epsilon": 1.0, "clip_norm": 1.0, "validation": "noisy"}
+    module = {"model": {"torch": "mine:build"}, "loss": None}
+    noisy = spec(**module, privacy=privacy, validation_fraction=0.1)
+    examined = found({}).examined
+    assert examined is not None
+    values: dict[str, Any] = {"warnings": []}
+    plan = Plan.model_construct(**values)
+    assert with_module(plan, noisy, examined).torch == examined.plan
+    without = examined.model_copy(update={"has_accuracy": False})
+    with pytest.raises(InvalidError, match="give it a function `correct`") as caught:
+        with_module(plan, noisy, without)
+    assert caught.value.errors[0].pointer == "/privacy/validation"
 
 
 def runs(asked: list[Request], data: JobData, file: Path | None = None) -> list[bool]:
