@@ -118,6 +118,52 @@ A_JOB = Dashboard(
             ),
         ),
         (
+            "What does a private job spend?",
+            (
+                curves(
+                    "ε spent",
+                    "An upper bound of what the steps so far tell of a row, and the budget. Empty "
+                    "unless the job is private.",
+                    "short",
+                    Query(f"batchgrad_job_privacy_epsilon{{{MINE}}}", "ε spent"),
+                    Query(f"batchgrad_job_privacy_budget{{{MINE}}}", "budget"),
+                    width=12,
+                ),
+                value(
+                    "Budget spent",
+                    "ε spent of the budget.",
+                    "percentunit",
+                    Query(
+                        f"batchgrad_job_privacy_epsilon{{{MINE}}} "
+                        f"/ batchgrad_job_privacy_budget{{{MINE}}}"
+                    ),
+                    width=3,
+                ),
+                value(
+                    "δ",
+                    "The probability with which the bound ε may fail.",
+                    "sci",
+                    Query(f"batchgrad_job_privacy_delta{{{MINE}}}"),
+                    width=3,
+                ),
+                value(
+                    "σ",
+                    "The noise multiplier: the deviation of the noise on the sum of gradients, in "
+                    "units of C.",
+                    "short",
+                    Query(f"batchgrad_job_privacy_noise_multiplier{{{MINE}}}"),
+                    width=3,
+                ),
+                value(
+                    "C",
+                    "The clip norm, the most that one example's gradient counts.",
+                    "short",
+                    Query(f"batchgrad_job_privacy_clip_norm{{{MINE}}}"),
+                    width=3,
+                ),
+            ),
+        ),
+        (
             "How far off would a shortcut be?",
             (
                 curves(

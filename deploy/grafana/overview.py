@@ -127,6 +127,30 @@ OVERVIEW = Dashboard(
             ),
         ),
         (
+            "Differential privacy",
+            (
+                curves(
+                    "ε of each dataset",
+                    "What private jobs have spent or reserved on a dataset's rows, deleted jobs "
+                    "too. Empty without private jobs.",
+                    "short",
+                    Query("batchgrad_dataset_privacy_epsilon", "{{dataset}}"),
+                    width=12,
+                ),
+                bars(
+                    "Budget of each dataset",
+                    "The part that private jobs have spent or reserved. At 100% no more are "
+                    "accepted. Empty without budgets.",
+                    "percentunit",
+                    Query(
+                        "batchgrad_dataset_privacy_epsilon / batchgrad_dataset_privacy_budget",
+                        "{{dataset}}",
+                    ),
+                    width=12,
+                ),
+            ),
+        ),
+        (
             "Workers and errors",
             (
                 curves(

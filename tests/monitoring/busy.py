@@ -1,5 +1,6 @@
 """Metrics registries of a busy service, with every figure defined, and of a quiet one."""
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,8 @@ from batchgrad.contract import (
     FIGURES,
     JOB_STATUSES,
     VALIDATION_FIGURES,
+    DatasetPrivacy,
+    JobPrivacy,
     LayeredShortcut,
     ShortcutLayer,
 )
@@ -19,6 +22,7 @@ from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.store import Store
 from tests.service.building import create, report, row
+from tests.service.private_jobs import planned
 
 LAYERS = 8
 SHORTCUT = LayeredShortcut(
@@ -55,29 +59,40 @@ def full_report() -> Report:
     )
 
 
-def quiet_registry() -> tuple[CollectorRegistry, Metrics]:
+def quiet_registry(
+    datasets_privacy: Callable[[], dict[str, DatasetPrivacy]] = dict,
+) -> tuple[CollectorRegistry, Metrics]:
     """The registry of a service that has just started and has no jobs."""
     registry = CollectorRegistry()
     metrics = Metrics(
         registry,
         version="1.2",
         count_jobs=lambda: dict.fromkeys(JOB_STATUSES, 0),
+        datasets_privacy=datasets_privacy,
         disk=DiskSpace([Path.cwd()], 1),
     )
     return registry, metrics
 
 
 def busy_registry(jobs: int) -> CollectorRegistry:
-    """The registry of a service with `jobs` running jobs and one answered request."""
-    registry, metrics = quiet_registry()
+    """The registry of a service with `jobs` running jobs and one answered request.
+
+    One more job is private; it has series if there are fewer than 50.
+    """
+    spent = DatasetPrivacy(jobs=1, epsilon=1.5, delta=1e-5, budget=8.0)
+    registry, metrics = quiet_registry(lambda: {"digits": spent})
     with TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder)}/store.sqlite3")
         store.migrate()
         job = create(store)
+        private = create(store, privacy={"delta": 1e-5, "epsilon": 2.0, "clip_norm": 0.5})
         store.close()
     for number in range(jobs):
         job_id = f"job_01234567890{number:05d}"
         metrics.begin(job.model_copy(update={"id": job_id}))
         metrics.observe(job_id, full_report())
+    told = JobPrivacy(**planned(20).model_dump(), epsilon_spent=0.0)
+    metrics.begin(private.model_copy(update={"privacy": told}))
+    metrics.observe(private.id, report(row(7).model_copy(update={"epsilon": 0.84})))
     metrics.http_request("GET", "/v1/jobs/{job_id}", 200, 0.001)
     return registry

@@ -36,7 +36,8 @@ def busy(watched: Watched) -> Watched:
 @pytest.mark.parametrize("panel", PANELS)
 def test_every_panel_has_data(busy: Watched, panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
-        expr = target["expr"].replace("$__rate_interval", RANGE).replace("$job_id", busy.job.id)
+        job = busy.private if "job_privacy" in target["expr"] else busy.job
+        expr = target["expr"].replace("$__rate_interval", RANGE).replace("$job_id", job.id)
         assert "$" not in expr
         send_bad_request(busy)  # so that the rate of bad requests is not empty
         until(partial(busy.query, expr), f"no data: {expr}")

@@ -39,6 +39,7 @@ DIGITS = {
     "validation_fraction": 0.2,
     "checkpoint_interval_seconds": 2,
 }
+PRIVACY = {"delta": 1e-5, "noise_multiplier": 50.0, "clip_norm": 0.5, "validation": "public"}
 
 Found = TypeVar("Found")
 
@@ -62,6 +63,7 @@ class Watched:
         self.alertmanager = f"http://127.0.0.1:{_free_port()}"
         self.client: Client
         self.job: Job
+        self.private: Job
 
     def __enter__(self) -> Self:
         try:
@@ -69,6 +71,8 @@ class Watched:
             self._watch()
             self.client.put_arrays("digits", *digits())
             self.job = self.client.submit(DIGITS | {"workers": 2})
+            self.client.set_privacy_budget("digits", 8.0)
+            self.private = self.client.submit(DIGITS | {"workers": 0, "privacy": PRIVACY})
             self.client.submit(DIGITS | {"workers": 0, "steps": 50, "batch_size": "full"})
         except BaseException:
             self._stack.close()

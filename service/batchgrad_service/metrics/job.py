@@ -4,6 +4,7 @@ from collections import defaultdict
 from itertools import accumulate
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, FIGURES, Job, LayeredShortcut, ValidationFigures
+from batchgrad.display.privacy import budget
 from batchgrad_engine.messages import ClusterSeen, Report
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
@@ -49,6 +50,7 @@ class LiveJob:
         self.privacy = job.privacy
         self.clip_norm = None if job.spec.privacy is None else job.spec.privacy.clip_norm
         self.epsilon_spent = None if job.privacy is None else job.privacy.epsilon_spent
+        self.privacy_budget = budget(job)
         self.checkpoint_interval = job.spec.checkpoint_interval_seconds
         self.checkpointed_at = now
         self.workers = 0

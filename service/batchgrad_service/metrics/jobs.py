@@ -203,16 +203,18 @@ def _work(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
 
 def _privacy(jobs: dict[str, LiveJob]) -> Iterator[Metric]:
     epsilon = _gauge("privacy_epsilon", "ε that the private job's steps have spent, at its δ")
+    budget = _gauge("privacy_budget", "ε that the private job may spend, of its spec or its plan")
     delta = _gauge("privacy_delta", "δ of the private job")
     multiplier = _gauge("privacy_noise_multiplier", "σ, in units of the clip norm")
     clip = _gauge("privacy_clip_norm", "C of the spec; with clipping: quantile, of the first step")
     for job_id, job in jobs.items():
         if job.privacy is not None:
             _add(epsilon, [job_id], job.epsilon_spent)
+            _add(budget, [job_id], job.privacy_budget)
             delta.add_metric([job_id], job.privacy.delta)
             multiplier.add_metric([job_id], job.privacy.noise_multiplier)
             _add(clip, [job_id], job.clip_norm)
-    yield from (epsilon, delta, multiplier, clip)
+    yield from (epsilon, budget, delta, multiplier, clip)
 
 
 def _dataset_privacy(datasets: dict[str, DatasetPrivacy]) -> Iterator[Metric]:
