@@ -11,6 +11,7 @@ from batchgrad_service.app import create_app
 from batchgrad_service.metrics.registry import Metrics
 from batchgrad_service.routes import docs
 from batchgrad_service.settings import Settings
+from batchgrad_service.store import Store
 
 
 def http() -> str:
@@ -30,9 +31,10 @@ def described() -> dict[str, Any]:
     """The OpenAPI description of an application that never answers."""
     registry, unused = CollectorRegistry(), cast("Any", None)
     with tempfile.TemporaryDirectory() as folder:
+        store = Store("sqlite://")  # never opened
         app = create_app(
             Settings(data_dir=Path(folder)),
-            unused,
+            store,
             unused,
             registry,
             metrics=Metrics(registry, version="0", count_jobs=dict),
