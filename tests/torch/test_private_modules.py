@@ -56,6 +56,15 @@ def negative(config: dict[str, Any]) -> Task:
     return replace(late(config), weights=lambda b: b["inputs"][:, 0])
 
 
+def boastful(config: dict[str, Any]) -> Task:
+    """Says that an answer is right five times, or less than not at all, or not a number."""
+    odd = (5.0, -2.0, float("nan"))
+    return replace(
+        late(config),
+        correct=lambda outputs, _: outputs.new_tensor([odd[n % 3] for n in range(len(outputs))]),
+    )
+
+
 def wide(config: dict[str, Any]) -> Task:
     """Two layers with positions between them."""
     del config
@@ -213,3 +222,18 @@ def test_a_module_that_mixes_is_refused_without_numbers(dataset: Path) -> None:
 def mixing(config: dict[str, Any]) -> Task:
     del config
     return classification(nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)))
+
+
+def test_no_row_counts_as_more_than_one_right_answer(dataset: Path) -> None:
+    made = prepare(
+        spec(model={"torch": f"{HOME}:boastful"}, validation_fraction=0.3, microbatch_size=3),
+        DatasetSource(dataset),
+        None,
+        code=HERE,
+    )
+    with closing(ShardRunner(made.config, 1)) as shard:
+        theta = shard.model.initial_parameters(0, "float32")
+        count = -(-len(made.evaluated.rows) // 3)
+        found = shard.evaluation_sums(theta, 0, count)
+    right = sum(node.sum[2] for node in found.nodes)
+    assert right == count

@@ -152,7 +152,8 @@ class TrainableModule:
             losses = self.task.losses(outputs, own.arrays)
             right = 0.0
             if self.task.correct is not None:
-                right = float(self.task.correct(outputs, own.arrays).double().sum())
+                shares = self.task.correct(outputs, own.arrays).double().nan_to_num(0.0)
+                right = float(shares.clamp(0, 1).sum())  # noise on it hides at most 1 of a row
         weights = batch.weights.astype(np.float64)
         weighted = float(np.dot(losses.double().cpu().numpy(), weights)) * batch.factor
         sums = np.array([weighted, weights.sum() * batch.factor, right, len(weights)])
