@@ -31,7 +31,8 @@ STEP_EPSILON = 0.1
 
 
 def accounted(steps: int) -> Accounted:
-    grid = tuple(range(1, 2 * steps + 1))
+    stride = max(1, steps // 1000)
+    grid = tuple(sorted({*range(stride, 2 * steps, stride), steps, 2 * steps}))
     schedule = EpsilonSchedule(grid, tuple(STEP_EPSILON * step for step in grid))
     return Accounted(0.7, 0.1, steps, schedule.at(steps), schedule)
 

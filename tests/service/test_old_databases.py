@@ -15,7 +15,7 @@ from batchgrad.contract import StepRow
 from batchgrad_service import store as store_package
 from batchgrad_service.store import Store
 from batchgrad_service.store.migrations.step_blocks_v1 import pack, unpack
-from tests.service.building import NOW
+from tests.service.building import NOW, dataset
 from tests.service.test_step_blocks import drawn, near
 
 STEPS = 1300
@@ -142,4 +142,23 @@ def test_events_about_the_choice_of_auto_get_their_own_type(old: Path) -> None:
     store.migrate()
     found = [(event.type, event.data) for event in store.events("job_a").data]
     assert found == [("plan", {"steps_planned": STEPS}), ("executor", settled)]
+    store.close()
+
+
+def test_jobs_of_an_old_database_are_not_private_and_datasets_get_budgets(old: Path) -> None:
+    store = Store(f"sqlite:///{old}")
+    store.migrate()
+    for job_id in EXACT_BY_JOB:
+        assert store.private_job(job_id) is None
+        assert store.job(job_id).privacy is None
+    assert store.private_jobs_to_run() == set()
+    assert store.unsettled_jobs() == []
+    assert store.datasets_privacy() == {}
+    store.put_dataset(dataset(), replace=False)
+    store.set_privacy_budget("digits", 2.0)
+    assert store.datasets_privacy()["digits"].budget == 2.0
+    with store.writing() as connection:
+        command.downgrade(alembic(connection), "0017")
+        command.upgrade(alembic(connection), "head")
+    assert store.dataset("digits").privacy is None
     store.close()

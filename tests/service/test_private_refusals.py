@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from batchgrad.contract import Job
 from batchgrad_service.store import Store
-from tests.service.building import problem
+from tests.service.building import npz, problem
 from tests.service.private_jobs import PrivateService, private_service, spec
 
 
@@ -98,3 +99,16 @@ def test_metrics_have_privacy_and_no_figures_of_the_sample(service: PrivateServi
     hidden = ("examples_total", "phase_seconds", "example_gradient_norm", "noise_scale", "loss")
     assert not [name for name in own if any(each in name for each in hidden)]
     service.ended(job.id)
+
+
+def test_a_private_plan_has_no_warnings_that_tell_of_the_rows(service: PrivateService) -> None:
+    random = np.random.default_rng(0)
+    inputs = (random.normal(size=(100, 3)) * [1, 1, 1e6]).astype(np.float32)
+    targets = (np.arange(100) == 7).astype(np.int64)
+    service.http.put("/v1/datasets/odd", content=npz(inputs=inputs, targets=targets))
+    plain = spec(dataset="odd", privacy=None, standardize=False)
+    told = service.http.post("/v1/plans", json=plain).json()["warnings"]
+    hidden = service.http.post("/v1/plans", json=spec(dataset="odd")).json()["warnings"]
+    other = service.http.post("/v1/plans", json=spec()).json()["warnings"]
+    assert told
+    assert hidden == other
