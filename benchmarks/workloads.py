@@ -10,6 +10,7 @@ EXAMPLES = 4096  # every minibatch size divides it: no contestant meets a short 
 CLASSES = 10
 LEARNING_RATE = 0.001  # small: learning the noise would end in denormal numbers
 MOMENTUM = 0.9
+CLIP_NORM, NOISE_MULTIPLIER, DELTA = 1.0, 1.0, 1e-5  # of private steps
 
 
 @dataclass(frozen=True)
