@@ -26,11 +26,11 @@ to read it.
 
 A step samples or gathers a minibatch, clips each example's gradient, adds noise to the sum, and \
 updates by SGD with momentum. batchgrad is its engine: Poisson sampling of N rows on average, \
-norms that are upper bounds, exact discrete noise, charges on disk, and the row of the step; the service \
-that stores rows is a process of its own. Opacus takes minibatches of exactly N rows, ghost \
-clipping or gradients of single examples by hooks, noise in floating point, and no accounting. On \
-one thread CPU time is measured, to which other processes of a busy machine add little; on two \
-threads, time."""
+norms that are upper bounds, exact discrete noise, charges on disk, and the row of the step; the \
+service that stores rows is a process of its own. Opacus takes minibatches of exactly N rows, \
+ghost clipping or gradients of single examples by hooks, noise in floating point, and no \
+accounting. On one thread CPU time is measured, to which other processes of a busy machine add \
+little; on two threads, time."""
 REASONS: dict[str, str] = {}
 """Why a target is missed, by its key."""
 
