@@ -10,6 +10,7 @@ import pytest
 
 from batchgrad.contract import Job
 from batchgrad_engine.privacy.charges import Charges, charged
+from batchgrad_service.jobs.failures import Failure
 from batchgrad_service.store import Store
 from tests.service.private_jobs import PrivateService, private_service
 from tests.service.private_jobs import spec as private_spec
@@ -129,3 +130,19 @@ def test_a_job_with_its_own_epsilon_stops_there(store: Store, tmp_path: Path) ->
         ended = service.ended(job.id)
         assert (ended.status, ended.reason, ended.step) == ("failed", "budget_spent", 0)
         assert ended.privacy.epsilon_spent == 2.0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_no_event_has_the_log_of_a_private_engine(
+    store: Store, tmp_path: Path, private: bool
+) -> None:
+    with private_service(store, tmp_path, started=False) as service:
+        service.push()
+        job = service.submit() if private else service.submit(privacy=None)
+        attempt = store.begin_attempt(job.id)
+        assert attempt is not None
+        failure = Failure("engine_died", "It died.", ["IndexError: 17 is out of bounds"])
+        service.supervisor._lifecycle.failed(job.id, attempt, failure)
+        newest = store.newest_events(job.id, 1)[0][0]
+        assert newest.data["detail"] == "It died."
+        assert newest.data["log"] == ([] if private else failure.log)

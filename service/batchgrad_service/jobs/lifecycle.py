@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from batchgrad.contract import TERMINAL, Job, JobStatus
@@ -70,7 +71,12 @@ class JobLifecycle:
         self._stopped(job_id, attempt, "recovering", "disk_full", {"detail": because})
 
     def failed(self, job_id: str, attempt: int, failure: Failure) -> None:
-        """The engine ended without an outcome: wait for what was missing, restart, or give up."""
+        """The engine ended without an outcome: wait for what was missing, restart, or give up.
+
+        The end of a private job's log stays in its folder: a traceback may have numbers of rows.
+        """
+        if self._store.job_inputs(job_id).spec.privacy is not None:
+            failure = replace(failure, log=[])
         match failure.reason:
             case "disk_full":
                 log.warning("%s", failure.detail)
