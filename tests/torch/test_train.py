@@ -54,6 +54,17 @@ def net() -> nn.Module:
     return Net()
 
 
+def test_a_module_learns_in_private(client: Client, digits: tuple[Any, Any]) -> None:
+    trained = train(
+        net(), *digits, loss="cross_entropy", optimizer=ADAM, batch_size=100, steps=5,
+        client=client, privacy={"delta": 1e-5, "noise_multiplier": 1.0, "clip_norm": 1.0},
+    )  # fmt: skip
+    assert trained.suspects == []
+    spent = trained.history["epsilon"]
+    assert 0 < spent[0] <= spent[-1]
+    assert trained.history["loss"] == [None] * 5
+
+
 def test_a_module_learns_with_the_same_bits(client: Client, digits: tuple[Any, Any]) -> None:
     module = net()
     before = {name: each.clone() for name, each in module.state_dict().items()}

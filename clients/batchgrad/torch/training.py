@@ -32,7 +32,8 @@ class Trained:
 
     `module` is a copy with the trained parameters, those that the job keeps. `rows` are the job's
     step rows, `events` its events. `suspects` are the training examples with the largest mean loss
-    over the run, at most 100, the largest first: often mislabelled or spoiled ones.
+    over the run, at most 100, the largest first: often mislabelled or spoiled ones. A private job
+    has none.
     """
 
     module: nn.Module
@@ -117,8 +118,14 @@ def train(
             job,
             list(service.steps(job.id)),
             list(service.events(job.id)),
-            service.examples(job.id, order="mean_loss", limit=MOST_SUSPECTS).data,
+            _suspects(service, job),
         )
+
+
+def _suspects(service: Client, job: Job) -> list[LedgerEntry]:
+    if job.spec.privacy is not None:
+        return []
+    return service.examples(job.id, order="mean_loss", limit=MOST_SUSPECTS).data
 
 
 def _service(client: Any) -> AbstractContextManager[Client]:
