@@ -9,7 +9,7 @@ the spec, never by the size of the minibatch that was drawn.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil, exp, log, log2, sqrt
+from math import ceil, exp, isnan, log, log2, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,10 @@ from batchgrad_engine.privacy.budget_split import (
     gradient_multiplier,
     loss_multiplier,
 )
-from batchgrad_engine.vectors import parallel_for
+from batchgrad_engine.vectors import BLOCK, parallel_for
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.noise import noisy_mean
+from batchgrad_workers.nn.kernels.norms import norm
 from batchgrad_workers.privacy.gaussian import SIGMA_BITS, discrete_gaussian
 from batchgrad_workers.privacy.keys import Purpose
 from batchgrad_workers.reduction.clipping import CLIPPED_LOSS, UNCLIPPED
@@ -30,9 +32,6 @@ from batchgrad_workers.runtime.threads import ThreadPool
 
 LEAF_ROUNDING = 2.0**-8
 """What rounding within one microbatch adds to the sensitivity of a sum, in units of C."""
-
-MOST = 2.0**62
-"""Sums are cut to this many grains, which no sensible job reaches."""
 
 QUANTILE = 0.5
 """Part of the units whose gradient is shorter than C, towards which `clipping: quantile` goes."""
@@ -45,9 +44,10 @@ Noise = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Release:
-    """What a step makes known: G̃ (P,), and the noisy mean loss if the job reports one."""
+    """What a step makes known: G̃ (P,), ‖G̃‖, and the noisy mean loss if the job reports one."""
 
     gradient: Array
+    gradient_norm: float
     loss: float | None
 
 
@@ -118,11 +118,11 @@ class Mechanism:
             raise ValueError(f"the noise drawn is that of step {number}, not of step {step}")
         multiplier = gradient_multiplier(self._privacy, self._sigma)
         deviation = multiplier * self.clip_norm * self._rounding
-        gradient = self._noisy_mean(sums.gradient, noise.result(), grain(deviation))
+        gradient, length = self._noisy_mean(sums.gradient, noise.result(), grain(deviation))
         loss = self._loss(step, float(sums.totals[CLIPPED_LOSS]))
         if self._privacy.clipping == "quantile":
             self._follow_quantile(step, float(sums.totals[UNCLIPPED]), drawn)
-        return Release(gradient, loss)
+        return Release(gradient, length, loss)
 
     def close(self) -> None:
         """End the background thread."""
@@ -131,18 +131,18 @@ class Mechanism:
     def _noise(self, step: int) -> Noise:
         return discrete_gaussian(self._keys("noise"), step, self._size)
 
-    def _noisy_mean(self, total: Array, noise: Noise, step: float) -> Array:
-        """G̃ (P,) = g · (round(S/g) + Z) / N."""
+    def _noisy_mean(self, total: Array, noise: Noise, step: float) -> tuple[Array, float]:
+        """G̃ (P,) = g · (round(S/g) + Z) / N, and ‖G̃‖."""
         gradient = np.empty_like(total)
+        squares = np.zeros(-(-len(total) // BLOCK))
 
         def work(block: slice) -> None:
-            whole = np.rint(np.clip(total[block].astype(np.float64) / step, -MOST, MOST)).astype(
-                np.int64
-            )
-            gradient[block] = (whole + noise[block]) * (step / self._batch_size)
+            own = squares[block.start // BLOCK :]
+            noisy_mean(total[block], noise[block], step, self._batch_size, gradient[block], own)
 
         parallel_for(self._pool, len(total), work)
-        return gradient
+        found = sum(squares.tolist())
+        return gradient, norm(gradient) if isnan(found) else sqrt(found)
 
     def _loss(self, step: int, total: float) -> float | None:
         report = self._privacy.report

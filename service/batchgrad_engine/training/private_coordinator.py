@@ -18,7 +18,6 @@ from batchgrad_engine.training.optimizers import Optimizer
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.digests import checksums
-from batchgrad_workers.nn.kernels.norms import norm
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
@@ -75,12 +74,11 @@ class PrivateCoordinator:
             rate = self._learning_rate(step)
             sums, drawn = self._sums(step)
             release = self._mechanism.release(step, sums, drawn)
-            length = norm(release.gradient)
-            if not isfinite(length):
+            if not isfinite(release.gradient_norm):
                 raise NonFiniteSums(step + 1)
             self.optimizer.update(self.parameters, release.gradient.copy(), rate)
             self._step = step + 1
-            self._measured.append(self._row(step, release, length, rate, epsilon))
+            self._measured.append(self._row(step, release, rate, epsilon))
 
     def measured(self, *, include_pending: bool = True) -> list[Measured]:
         """The rows of the steps since the last call, in order."""
@@ -129,15 +127,13 @@ class PrivateCoordinator:
         units = len(drawn.ids) if drawn.starts is None else len(drawn.starts)
         return tree.root(), units
 
-    def _row(
-        self, step: int, release: Release, length: float, rate: float, epsilon: float | None
-    ) -> Measured:
+    def _row(self, step: int, release: Release, rate: float, epsilon: float | None) -> Measured:
         row: dict[str, Any] = {
             "step": step + 1,
             "epoch": self._sampler.epoch(step) + 1,
             "loss": release.loss,
             "learning_rate": rate,
-            "gradient_norm": length,
+            "gradient_norm": release.gradient_norm,
             "noise_scale": None,
             "weight": None,
             "norm_test": None,

@@ -78,8 +78,9 @@ def _at_once(
     lengths = _lengths(bounds, sizes, len(largest), dtype)
     unsure = ~(norms(lengths) <= np.finfo(dtype).max)
     lengths *= largest[:, None]
-    apart = np.zeros(network.size)
+    apart = np.empty(0)
     if unsure.any():
+        apart = np.zeros(network.size)
         for unit in np.flatnonzero(unsure).tolist():
             own = rows.of_unit(unit)
             if all(np.isfinite(each.error[own]).all() for each in passed):
@@ -155,7 +156,7 @@ def _weighted(
     """
     exponent = max(0, 1 - frexp(rule.clip_norm)[1])
     scaled = rounded_down(np.ldexp(factors, exponent), dtype)
-    gradient = np.zeros(network.size, dtype)
+    gradient = np.empty(network.size, dtype)
     for number, (own, layers) in enumerate(zip(sizes, bounds, strict=True)):
         part = np.empty_like(gradient) if number else gradient
         out = network.views(part)
