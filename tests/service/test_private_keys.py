@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract import JobStatus
-from batchgrad_service.privacy.keys import KEY_BYTES, KeyGoneError, Keys
+from batchgrad_service.privacy.keys import KeyGoneError, Keys
 from batchgrad_service.store import Store
+from batchgrad_workers.privacy.keys import KEY_BYTES
 from tests.service.private_jobs import private_service
 
 FIXED = "5a" * 32

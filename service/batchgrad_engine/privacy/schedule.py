@@ -1,10 +1,9 @@
 """ε over the steps of a private job, on a grid of steps."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,6 @@ class EpsilonSchedule:
         if not self.epsilons[0] >= 0 or not all(a <= b for a, b in pairwise(self.epsilons)):
             raise ValueError(f"epsilons {_short(self.epsilons)} must be 0 or more, and never fall.")
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "EpsilonSchedule":
-        """The schedule with these JSON values, as `to_json` made them."""
-        return cls(tuple(values["steps"]), tuple(values["epsilons"]))
-
-    def to_json(self) -> dict[str, Any]:
-        """Its values, for JSON."""
-        return {"steps": list(self.steps), "epsilons": list(self.epsilons)}
-
     @property
     def last_step(self) -> int:
         """The most steps whose ε is known."""
@@ -57,6 +47,11 @@ class EpsilonSchedule:
                 "most: the job must stop before."
             )
         return self.epsilons[bisect_left(self.steps, steps)]
+
+    def within(self, epsilon: float) -> "EpsilonSchedule":
+        """The part that spends no more than ε; it has a step."""
+        count = bisect_right(self.epsilons, epsilon)
+        return EpsilonSchedule(self.steps[:count], self.epsilons[:count])
 
     def most_steps(self, epsilon: float) -> int:
         """The most charged steps that are known to stay within ε; 0 if none."""

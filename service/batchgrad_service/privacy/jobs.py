@@ -8,7 +8,6 @@ from batchgrad.contract import DatasetPrivacy, Plan, Privacy
 from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.charges import charged
-from batchgrad_engine.privacy.schedule import EpsilonSchedule
 from batchgrad_service.privacy.keys import Keys
 from batchgrad_service.store import PrivateJob, RetryingStore, Store
 
@@ -49,7 +48,7 @@ class PrivateJobs:
             return None
         schedule = private.schedule
         if self._store.has_privacy_budget(job_id):
-            schedule = within(schedule, private.reserved)
+            schedule = schedule.within(private.reserved)
         return PrivateStart(
             key=self.keys.of(job_id),
             noise_multiplier=private.planned.noise_multiplier,
@@ -94,10 +93,3 @@ def _total(digest: str, before: DatasetPrivacy, own: float) -> str:
         f"Private jobs have spent or reserved an epsilon of {before.epsilon:.4g} on dataset "
         f"{digest}. Epsilons add up: with this job's it is {before.epsilon + own:.4g}{budget}."
     )
-
-
-def within(schedule: EpsilonSchedule, epsilon: float) -> EpsilonSchedule:
-    """The part of a schedule that spends no more than ε; it has a step."""
-    pairs = zip(schedule.steps, schedule.epsilons, strict=True)
-    kept = [(step, each) for step, each in pairs if each <= epsilon]
-    return EpsilonSchedule(tuple(step for step, _ in kept), tuple(each for _, each in kept))

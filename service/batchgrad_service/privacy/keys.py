@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchgrad.contract import Plan
+from batchgrad_workers.privacy.keys import KEY_BYTES
 
 log = logging.getLogger(__name__)
 
-KEY_BYTES = 32
 FOLDER = "keys"
-
 
 UNSAFE_WARNING = (
     "The service has a fixed key (unsafe_privacy_key), as in tests: whoever knows it sees through "

@@ -9,7 +9,7 @@ from sqlalchemy import Column, delete, func, insert, select
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import ConflictError
 from batchgrad_service.store.database import Database
-from batchgrad_service.store.privacy import PrivateJob, reserve
+from batchgrad_service.store.privacy import PRIVATE_JOB, PrivateJob, reserve
 from batchgrad_service.store.records import (
     JobInputs,
     append_event,
@@ -98,7 +98,9 @@ class JobRows(Database):
                     steps_planned=steps_planned,
                     epoch=0,
                     shortcuts={},
-                    privacy=None if private is None else private.to_json(),
+                    privacy=None
+                    if private is None
+                    else PRIVATE_JOB.dump_python(private, mode="json"),
                     epsilon_spent=None if private is None or private.planned.unsafe else 0.0,
                 )
             )

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from batchgrad.contract import TERMINAL, DatasetPrivacy, PlannedPrivacy
@@ -30,27 +30,14 @@ class PrivateJob:
         """A job with this plan."""
         return PrivateJob(planned, accounted.schedule, accounted.validation_multiplier)
 
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> "PrivateJob":
-        """The job with these JSON values, as `to_json` made them."""
-        return PrivateJob(
-            PlannedPrivacy.model_validate(values["planned"]),
-            EpsilonSchedule.from_json(values["schedule"]),
-            values["validation_deviation"],
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Its values, for JSON."""
-        return {
-            "planned": self.planned.model_dump(mode="json"),
-            "schedule": self.schedule.to_json(),
-            "validation_deviation": self.validation_deviation,
-        }
-
     @property
     def reserved(self) -> float:
         """ε of all planned steps, also under an unsafe key, which claims none."""
         return self.schedule.at(self.planned.steps)
+
+
+PRIVATE_JOB = TypeAdapter(PrivateJob)
+"""To and from JSON values."""
 
 
 def reserve(
@@ -145,7 +132,7 @@ class PrivacyRows(Database):
         with self.reading() as connection:
             query = select(jobs.c.privacy).where(jobs.c.id == job_id)
             values = connection.execute(query).scalar_one_or_none()
-        return None if values is None else PrivateJob.from_json(values)
+        return None if values is None else PRIVATE_JOB.validate_python(values)
 
     def has_privacy_budget(self, job_id: str) -> bool:
         """Whether a dataset that the job spends ε on has a budget."""

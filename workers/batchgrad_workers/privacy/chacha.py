@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.nn.kernels.jit import compiled_in_order
+from batchgrad_workers.privacy.keys import KEY_BYTES
 
 U32 = npt.NDArray[np.uint32]
 Words = npt.NDArray[np.uint64]
 Numbers = tuple[np.uint32, ...]
 
-KEY_BYTES = 32
 BLOCK_WORDS = 8
 """64-bit words in a block of 64 bytes."""
 STREAM_WORDS = BLOCK_WORDS << 32

@@ -8,6 +8,7 @@ from typing import Literal
 Purpose = Literal["sample", "noise", "loss", "quantile", "validation"]
 
 KEY_BYTES = 32
+"""In a job's key, and in a key of ChaCha20."""
 
 
 def subkey(key: bytes, purpose: Purpose, build: Mapping[str, str]) -> bytes:

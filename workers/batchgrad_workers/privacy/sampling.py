@@ -54,7 +54,7 @@ class PoissonSampler(Sampler):
     def draw(self, step: int, microbatch_size: int) -> Minibatch:
         """The minibatch, perhaps empty; a microbatch has `microbatch_size` examples on average."""
         drawn = self._drawn(step)
-        block = self._block(microbatch_size)
+        block = _block(self.rate, microbatch_size)
         edges = np.arange(self.microbatches(microbatch_size) + 1) * block
         if self._starts is None or self._counts is None:
             ids = self._rows[drawn].astype(np.int64)
@@ -70,9 +70,6 @@ class PoissonSampler(Sampler):
         if self._threshold >= 2**64:
             return np.arange(self.units)
         return np.flatnonzero(words(self._key, step, 0, self.units) < np.uint64(self._threshold))
-
-    def _block(self, microbatch_size: int) -> int:
-        return _block(self.rate, microbatch_size)
 
 
 def poisson_microbatches(training_rows: int, batch_size: int, microbatch_size: int) -> int:
