@@ -117,3 +117,15 @@ def test_noisy_evaluations_beyond_the_planned_ones_are_not_shown(
     monkeypatch.setattr("batchgrad_engine.privacy.budget.__version__", "another")
     again = attempt(job, dataset, directory, privacy=start)
     assert len(evaluations(again)) == 4 - 2  # an epoch has five steps
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "expected"),
+    [(1, 1), (100, 100), (512, 128), (800, 200), (1024, 256), (60_000, 256), ("full", 128)],
+)
+def test_a_private_job_has_larger_microbatches_by_default(
+    batch_size: int | str, expected: int
+) -> None:
+    own = private_spec(batch_size=batch_size, microbatch_size=None)
+    assert own.microbatch == expected
+    assert private_spec(batch_size=1024, microbatch_size=5).microbatch == 5

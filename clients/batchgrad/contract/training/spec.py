@@ -46,6 +46,9 @@ ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_
 LEAST_OF_MODULES = 16
 """Least default of B for a PyTorch module, unless half a minibatch is less."""
 
+MOST_OF_PRIVATE_JOBS = 256
+"""Most that is the default of B for a private job, whose minibatches are large."""
+
 DEFAULT_MICROBATCH = 128
 """Default of B: matrix products of this size run at full speed."""
 
@@ -97,8 +100,9 @@ class JobSpec(Wire):
         default=None,
         ge=1,
         le=2**20,
-        description="B, examples that a worker computes at a time; default min(N, 128), "
-        "of a PyTorch module N/4, but at least 16 or N/2, whichever is less, and at most 128",
+        description="B, examples that a worker computes at a time; default min(N, 128), of a "
+        "private job N/4 from 128 to 256, of a PyTorch module N/4, but at least 16 or N/2, "
+        "whichever is less, and at most 128",
     )
     epochs: Integer | None = Field(default=None, ge=1, le=10**7)
     steps: Integer | None = Field(default=None, ge=1, le=10**9)
@@ -340,10 +344,13 @@ class JobSpec(Wire):
     @property
     def microbatch(self) -> int:
         """B: the microbatch size, from the spec alone."""
-        wanted = self.microbatch_size or DEFAULT_MICROBATCH
-        if self.batch_size == "full":
-            return wanted
-        if self.microbatch_size is None and self.model.torch is not None:
-            half, quarter = ceil(self.batch_size / 2), ceil(self.batch_size / 4)
+        if self.microbatch_size is not None or self.batch_size == "full":
+            wanted = self.microbatch_size or DEFAULT_MICROBATCH
+            return wanted if self.batch_size == "full" else min(self.batch_size, wanted)
+        half, quarter = ceil(self.batch_size / 2), ceil(self.batch_size / 4)
+        wanted = DEFAULT_MICROBATCH
+        if self.model.torch is not None:
             wanted = min(wanted, max(quarter, min(half, LEAST_OF_MODULES)))
+        elif self.privacy is not None:
+            wanted = min(max(wanted, quarter), MOST_OF_PRIVATE_JOBS)
         return min(self.batch_size, wanted)
