@@ -117,6 +117,19 @@ def test_ray_is_imported_in_few_places() -> None:
     assert importing == RAY
 
 
+def test_only_the_accountant_imports_dp_accounting() -> None:
+    """The import takes 0.7 s, and no engine or service needs it."""
+    accounting = {path for path in FILES if "dp_accounting" in top(IMPORTS[path])}
+    assert accounting == {ROOT / "service/batchgrad_engine/privacy/accountant/library.py"}
+    folder = "batchgrad_engine.privacy.accountant."
+    users = {path for path in FILES for name in IMPORTS[path] if name.startswith(folder)}
+    outside = {path for path in users if path.parent.name != "accountant"}
+    assert {f"{path.parent.name}/{path.name}" for path in outside} == {
+        "privacy/accountant_process.py",
+        "privacy/planning.py",
+    }
+
+
 def test_torch_is_imported_in_its_folders_alone() -> None:
     importing = {str(path.relative_to(ROOT)) for path in FILES if "torch" in top(IMPORTS[path])}
     assert importing

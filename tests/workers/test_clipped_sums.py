@@ -28,7 +28,7 @@ from tests.workers.clipping import (
 )
 from tests.workers.stacks import STACKS, microbatch, network
 
-COUNTS = {"rows": None, "units": (1, 3, 1, 2, 3, 2), "one unit": (12,), "small units": (1,) * 12}
+COUNTS = {"rows": None, "units": (1, 3, 1, 2, 3, 2), "one unit": (12,)}
 TOLERANCE = {"float32": 5e-3, "float64": 1e-12}
 
 

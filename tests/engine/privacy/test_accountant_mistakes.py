@@ -1,7 +1,6 @@
 """Mistakes that other accountants made: rounding, orders, grids, samples that are not Poisson."""
 
 import json
-import subprocess
 import sys
 from tempfile import TemporaryFile
 from typing import Any
@@ -28,8 +27,6 @@ from tests.engine.privacy.accounting import accounted, mechanism, request
         (1, 100, 4.0, 10_000, 1e-5),
         (1, 1000, 100.0, 1_000_000, 1e-6),
         (1, 10_000, 1.0, 1_000_000, 1e-7),
-        (1, 2, 10.0, 300, 1e-5),
-        (1, 20, 0.5, 1000, 1e-5),
         (1, 100, 0.3, 1000, 1e-5),
     ],
 )
@@ -72,20 +69,18 @@ def test_many_steps_of_few_losses_take_no_integer_of_a_million_digits() -> None:
 
 
 def test_large_budgets_are_found_too() -> None:
-    found = accounted(1, 20, 20, epsilon=150)
+    found = accounted(1, 20, 20, epsilon=150, accountant="rdp")
     assert 100 < found.epsilon <= 150
+    with quiet():
+        tighter = promised(mechanism(1, 20), found.noise_multiplier, 20).epsilon(20)
+    assert 100 < tighter <= found.epsilon
 
 
 def test_the_sampler_samples_as_accounted() -> None:
-    """Batches of a fixed size are another mechanism: these sizes vary as Poisson sampling's do."""
-    rows, batch, steps = 1000, 100, 400
-    split = Split(np.arange(rows), np.arange(0))
-    sampler = PoissonSampler(split, seed=0, batch_size=batch, key=bytes(32))
-    assert sampler.rate == mechanism(batch, rows).rate
-    sizes = np.array([len(sampler.draw(step, 32).ids) for step in range(steps)])
-    deviation = np.sqrt(rows * 0.1 * 0.9)
-    assert abs(sizes.mean() - batch) < 4 * deviation / np.sqrt(steps)
-    assert 0.8 < sizes.std() / deviation < 1.2
+    """That it samples so is in `workers/privacy/test_poisson_sampling.py`."""
+    split = Split(np.arange(1000), np.arange(0))
+    sampler = PoissonSampler(split, seed=0, batch_size=100, key=bytes(32))
+    assert sampler.rate == mechanism(100, 1000).rate
 
 
 def test_a_full_batch_is_no_sample() -> None:
@@ -96,14 +91,14 @@ def test_a_full_batch_is_no_sample() -> None:
         assert promised(full, 5.0, 10).epsilon(10) == pytest.approx(one_gaussian, rel=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"accountant": "rdp"}, {"epsilon": 1.0}])
+@pytest.mark.parametrize("options", [{"accountant": "rdp"}, {"epsilon": 1.0}])
 def test_a_schedule_bounds_every_step(options: dict[str, Any]) -> None:
     given = {"noise_multiplier": 1.5} | options
     found = accounted(10, 500, 400, **given)
     schedule = found.schedule
     with quiet():
         fine = curve(mechanism(10, 500, **given), 1.5, FINE)
-        for step in (1, 2, 7, 100, 399, 400):
+        for step in (1, 7, 400):
             if step <= found.steps:
                 exact = fine.epsilon(step)
                 assert exact * (1 - 1e-9) <= schedule.at(step)
@@ -135,10 +130,3 @@ def test_the_process_answers_as_its_functions_do_and_is_quiet() -> None:
     found = Answer.model_validate_json(ended.content).accounted
     assert found == accounted(1, 2, 5, noise_multiplier=10)
     assert json.loads(ended.content)["accounted"]["schedule"]["steps"][-1] == 10
-
-
-def test_the_library_is_imported_by_accountants_only() -> None:
-    """It takes 0.7 s, and no engine or service needs it."""
-    code = "import batchgrad_engine.main, batchgrad_service.app, sys; print('dp_accounting' in sys.modules)"  # noqa: E501
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert found.stdout == "False\n"

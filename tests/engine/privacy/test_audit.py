@@ -45,9 +45,8 @@ CLAIMED = gaussian_epsilon(SIGMA / sqrt(STEPS), DELTA)
 """All rows are in every step: T steps with σ are one Gaussian mechanism with σ/√T."""
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_audit_finds_no_more_than_is_claimed(tmp_path: Path, seed: int) -> None:
-    assert 1 < audited(tmp_path, seed, SIGMA) < CLAIMED == pytest.approx(4.947, abs=1e-3)
+def test_the_audit_finds_no_more_than_is_claimed(tmp_path: Path) -> None:
+    assert 1 < audited(tmp_path, 1, SIGMA) < CLAIMED == pytest.approx(4.947, abs=1e-3)
 
 
 def test_the_audit_catches_a_tenth_of_the_noise(tmp_path: Path) -> None:
