@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from batchgrad.contract import Event, Job, StepRow
+from batchgrad.contract import DatasetPrivacy, Event, Job, StepRow
 from batchgrad.display.events import sentence
 from batchgrad.display.live.job import JobDisplay
-from batchgrad.display.privacy import upper
+from batchgrad.display.privacy import lower, of_dataset, upper
 from batchgrad.display.steps import StepTable
 
 PRIVACY: dict[str, Any] = {"delta": 1e-5, "epsilon": 2.0, "clip_norm": 0.5}
@@ -136,7 +136,39 @@ def test_progress_is_a_sentence_without_speed(
 
 @pytest.mark.parametrize(
     ("epsilon", "text"),
-    [(0.84, "0.84"), (0.840001, "0.8401"), (1.99996, "2"), (123456.0, "1.235e+05"), (None, "–")],
+    [
+        (0.84, "0.84"),
+        (0.840001, "0.8401"),
+        (1.99996, "2"),
+        (123456.0, "1.235e+05"),
+        (1e-5, "1e-05"),
+        (0.1 + 0.2, "0.3"),
+        (None, "–"),
+    ],
 )
 def test_epsilon_is_rounded_up(epsilon: float | None, text: str) -> None:
     assert upper(epsilon) == text
+
+
+def test_what_is_left_and_noise_are_rounded_down() -> None:
+    assert [lower(value) for value in (0.84, 2.39999, 0.3 - 0.1)] == ["0.84", "2.399", "0.2"]
+
+
+def test_every_place_rounds_epsilon_and_delta_up(kit: Any, run: Run) -> None:
+    job = private_job(kit)
+    job["privacy"] |= {"epsilon_spent": 1.00001, "delta": 1.00001e-5, "noise_multiplier": 1.28899}
+    answers = kit.answer(200, job), kit.page(job)
+    for answer, command in zip(answers, (["get", "job_1"], ["list"]), strict=True):
+        assert "1.001" in run(kit.Script(answer), *command).stdout, command
+    shown = run(kit.Script(kit.answer(200, job)), "get", "job_1").stdout
+    assert "at δ 1.001e-05" in shown
+    assert "σ 1.288:" in shown
+    row = private_step(kit, epsilon=1.00001)
+    assert StepTable(row).line(row).split()[-1] == "1.001"
+    at = {"step": 1, "steps_planned": 9, "epoch": 1, "shortcuts": {}, "examples_per_second": None}
+    data = {**at, "loss": None, "epsilon": 1.00001}
+    event = {"seq": 1, "time": kit.TIME, "type": "progress", "data": data}
+    assert "ε 1.001 spent" in sentence(Event.model_validate(event))
+    told = {"jobs": 1, "epsilon": 1.00001, "delta": 1.00001e-5, "budget": 2.99999}
+    text = of_dataset(DatasetPrivacy.model_validate(told))
+    assert text == "ε 1.001 of 2.999 at δ 1.001e-05, in 1 job"

@@ -208,3 +208,26 @@ def test_names_of_other_libraries_get_a_suggestion(
     with pytest.raises(InvalidSpec) as caught:
         load_job(write(tmp_path, text))
     assert any(message in error.detail for error in caught.value.errors), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("privacy.eps=1", "unknown key 'eps': did you mean epsilon?"),
+        ("privacy.max_grad_norm=1", "did you mean clip_norm?"),
+        ("privacy.sigma=1", "did you mean noise_multiplier?"),
+        ("privacy.person=1", "use one of delta, epsilon, noise_multiplier, clip_norm"),
+        ("privacy.report.bound=1", "use one of loss_bound, share."),
+        ("validation.part=1", "use one of fraction, dataset, rows, stratify, by_unit."),
+        ("optimizer.groups=[{rate: 1}]", "use one of match, learning_rate, weight_decay."),
+        ("epsilon=2", "did you mean privacy.epsilon?"),
+        ("clip_norm=2", "did you mean optimizer.clip_norm?"),
+        ("differential_privacy={}", "did you mean privacy?"),
+    ],
+)
+def test_an_unknown_key_is_told_the_keys_of_its_own_place(
+    key: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        load_job(write(tmp_path, YAML), [key])
+    assert message in " ".join(error.detail for error in caught.value.errors)

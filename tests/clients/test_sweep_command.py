@@ -44,7 +44,9 @@ class Service:
     def _job(self, number: int, status: str) -> dict[str, Any]:
         spec = self.specs[number]
         rate = spec["optimizer"]["learning_rate"]
-        validation = {"validation_loss": rate} if self._validation else {"validation_loss": None}
+        validation: dict[str, float | None] = {"validation_loss": rate}
+        if not self._validation:
+            validation = {"validation_loss": None, "validation_accuracy": None}
         named = {"id": f"job_{number}", "spec": spec, "labels": spec["labels"], "name": "x"}
         job: dict[str, Any] = self._kit.job(status=status, loss=rate / 2, **validation, **named)
         return job
@@ -89,6 +91,29 @@ def test_without_validation_the_loss_decides(kit: Any, run: Run, spec_file: str)
     service = Service(kit, *["succeeded"] * 3, validation=False)
     done = run(service, "sweep", spec_file, *OVER, "-o", "json")
     assert json.loads(done.stdout)["sorted_by"] == "loss"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "text"),
+    [
+        (0.75, "Sorted by validation accuracy, the best first."),
+        (None, "No job shows a loss, so none is the best.\nPrivate jobs show one with"),
+    ],
+)
+def test_private_jobs_may_have_an_accuracy_alone_or_nothing_to_sort_by(
+    kit: Any, run: Run, spec_file: str, accuracy: float | None, text: str
+) -> None:
+    planned = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "steps": 2, "accountant": "pld"}
+    private = {**planned, "epsilon": 1.0, "epsilon_spent": 1.0, "delta": 1e-5}
+    figures = {"loss": None, "validation_loss": None, "validation_accuracy": accuracy}
+
+    class Private(Service):
+        def _job(self, number: int, status: str) -> dict[str, Any]:
+            return {**super()._job(number, status), **figures, "privacy": private}
+
+    done = run(Private(kit, *["succeeded"] * 3), "sweep", spec_file, *OVER)
+    assert text in done.stderr
+    assert ("Next: batchgrad download" in done.stderr) == (accuracy is not None)
 
 
 def test_the_figure_by_which_jobs_keep_their_best_decides(kit: Any) -> None:

@@ -111,7 +111,10 @@ def test_a_budget_is_of_the_content_under_all_its_names(store: Store) -> None:
     for figure in ("an epsilon of 0.6 ", "budget of 2.5 ", "reserved 2:", "0.5 is left"):
         assert figure in refused.value.detail
     assert "a larger noise_multiplier or fewer steps" in refused.value.detail
+    assert "batchgrad datasets budget NAME --epsilon" in refused.value.detail
     create(store, 5)
+    with pytest.raises(ConflictError, match=r"0 is left\. Only a larger budget takes another job"):
+        create(store, 1)
     assert store.dataset("digits").privacy == store.dataset("copy").privacy
     store.set_privacy_budget("digits", None)
     create(store)

@@ -1,13 +1,14 @@
 """Plans of private jobs: their noise, steps and ε, and what is refused with its place."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from batchgrad.contract import JobSpec, Plan
+from batchgrad.contract import JobSpec, Plan, Privacy
 from batchgrad_engine.privacy.accountant.answering import answer
 from batchgrad_engine.privacy.accountant.messages import Answer, Request
 from batchgrad_service.privacy.accountant_process import AccountantProcess
@@ -211,7 +212,7 @@ ONE = Request(privacy=PRIVACY, batch_size=1, training_rows=2, steps=1, steps_per
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        (("sleep", "60"), "needed more than 0.2 s for 1 steps and was ended: use accountant: rdp"),
+        (("sleep", "60"), "needed more than 0.2 s for 1 step and was ended: train for fewer"),
         (("false",), "ended with code 1"),
         (("true",), "without an answer"),
     ],
@@ -222,6 +223,37 @@ def test_an_accountant_that_fails_is_named(command: tuple[str, ...], text: str) 
     with pytest.raises(InvalidError, match=re.escape(text)) as caught:
         process.run(ONE)
     assert caught.value.errors[0].pointer == "/privacy"
+
+
+@pytest.mark.parametrize(
+    ("privacy", "text"),
+    [
+        (
+            {"epsilon": 2.0},
+            "use accountant: rdp, or give noise_multiplier instead of epsilon, or train for fewer",
+        ),
+        ({"epsilon": 2.0, "adjacency": "replace"}, "give noise_multiplier instead of epsilon, or"),
+        ({"noise_multiplier": 2.0}, "ended: use accountant: rdp, or train for fewer steps."),
+    ],
+)
+def test_what_makes_an_accountant_quicker_is_not_in_the_spec_yet(
+    privacy: dict[str, Any], text: str
+) -> None:
+    process = AccountantProcess(Shutdown().subscribe, seconds=0.1, command=("sleep", "60"))
+    wanted = Privacy(**privacy, delta=1e-5, clip_norm=1.0)
+    with pytest.raises(InvalidError, match=re.escape(text)) as caught:
+        process.run(ONE.model_copy(update={"privacy": wanted}))
+    assert ("rdp" in str(caught.value.errors[0].detail)) == ("rdp" in text)
+
+
+@pytest.mark.parametrize("accountant", ["pld", "rdp"])
+def test_without_dp_accounting_a_plan_says_what_to_install(
+    accountant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    where, why = refused(stored(tmp_path), private_spec({"accountant": accountant}))
+    assert where == "/privacy"
+    assert f"`{sys.executable} -m pip install 'dp-accounting" in why
 
 
 def test_a_stopping_service_ends_its_accountants() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchgrad.display.numbers import counted, number, short, size, validation_figures
+from batchgrad.display.privacy import upper
 
 if TYPE_CHECKING:
     from batchgrad.contract import Event
@@ -52,7 +53,7 @@ def _progress(data: Data) -> str:
     figures = [
         *([] if data["loss"] is None else [f"loss {number(data['loss'])}"]),
         *(f"gap of {name} {number(gap)}" for name, gap in data["shortcuts"].items()),
-        *([] if epsilon is None else [f"ε {number(epsilon)} spent"]),
+        *([] if epsilon is None else [f"ε {upper(epsilon)} spent"]),
         *([] if speed is None else [f"{speed:,.0f} examples/s"]),
     ]
     at = f"step {data['step']}/{data['steps_planned']}, epoch {data['epoch']}"

@@ -1,6 +1,6 @@
 """Differential privacy of jobs, plans and datasets in words: ε spent, noise, clipping."""
 
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchgrad.display.numbers import NONE, counted, number
@@ -37,11 +37,21 @@ class Figure(NamedTuple):
     meaning: str
 
 
-def upper(epsilon: float | None) -> str:
-    """ε with four digits, rounded up, since what is said of privacy must be an upper bound."""
-    if epsilon is None:
+def upper(value: float | None) -> str:
+    """ε or δ with four digits, rounded up, since what is said of privacy must be an upper bound."""
+    return _rounded(value, ROUND_CEILING)
+
+
+def lower(value: float | None) -> str:
+    """What is left of ε, or the noise, with four digits, rounded down: at least this is there."""
+    return _rounded(value, ROUND_FLOOR)
+
+
+def _rounded(value: float | None, rounding: str) -> str:
+    if value is None:
         return NONE
-    return number(float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(repr(epsilon))))
+    exact = f"{value:.13g}"  # 0.1 + 0.2 is 0.3
+    return number(float(Context(prec=4, rounding=rounding).create_decimal(exact)))
 
 
 def budget(job: "Job") -> float | None:
@@ -60,7 +70,7 @@ def spent(job: "Job") -> str | None:
         return UNSAFE
     return (
         f"ε {upper(job.privacy.epsilon_spent)} of {upper(budget(job))} "
-        f"at δ {number(job.privacy.delta)}"
+        f"at δ {upper(job.privacy.delta)}"
     )
 
 
@@ -76,7 +86,7 @@ def of_plan(planned: "PlannedPrivacy", spec: "Privacy") -> list[tuple[str, str]]
     if planned.unsafe:
         return [("privacy", UNSAFE), *_of(planned, spec)]
     of = "" if spec.epsilon is None else f", the budget is {number(spec.epsilon)}"
-    total = f"ε {upper(planned.epsilon)} at δ {number(planned.delta)}"
+    total = f"ε {upper(planned.epsilon)} at δ {upper(planned.delta)}"
     return [
         ("privacy", f"{total} after {counted(planned.steps, 'step')}{of}"),
         *_of(planned, spec),
@@ -94,7 +104,7 @@ def figures(planned: "PlannedPrivacy", spec: "Privacy") -> list[Figure]:
     return [
         Figure(
             "noise",
-            f"σ {number(planned.noise_multiplier)}",
+            f"σ {lower(planned.noise_multiplier)}",
             "the noise on the sum of gradients has this deviation, in units of C",
         ),
         Figure(
@@ -116,8 +126,8 @@ def figures(planned: "PlannedPrivacy", spec: "Privacy") -> list[Figure]:
 
 def of_dataset(privacy: "DatasetPrivacy") -> str:
     """What private jobs have spent on a dataset's rows, of the budget if there is one."""
-    of = "" if privacy.budget is None else f" of {number(privacy.budget)}"
+    of = "" if privacy.budget is None else f" of {lower(privacy.budget)}"
     return (
-        f"ε {upper(privacy.epsilon)}{of} at δ {number(privacy.delta)}, "
+        f"ε {upper(privacy.epsilon)}{of} at δ {upper(privacy.delta)}, "
         f"in {counted(privacy.jobs, 'job')}"
     )

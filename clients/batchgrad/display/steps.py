@@ -2,6 +2,7 @@
 
 from batchgrad.contract import FIGURES, StepRow
 from batchgrad.display.numbers import number
+from batchgrad.display.privacy import upper
 
 COLUMN_WIDTH = 10
 
@@ -28,10 +29,12 @@ class StepTable:
 
     def line(self, row: StepRow) -> str:
         """A step under these names."""
+        figures = [
+            (upper if name == "epsilon" else number)(getattr(row, name)) for name in self._figures
+        ]
         shortcuts = map(row.shortcuts.get, self._shortcuts)
-        gaps = [shortcut and shortcut.relative_error for shortcut in shortcuts]
-        values = [*(getattr(row, name) for name in self._figures), *gaps]
-        return self._aligned([str(row.step), str(row.epoch), *map(number, values)])
+        gaps = [number(None if one is None else one.relative_error) for one in shortcuts]
+        return self._aligned([str(row.step), str(row.epoch), *figures, *gaps])
 
     def _aligned(self, texts: list[str]) -> str:
         widths = (max(len(name), COLUMN_WIDTH) for name in self._names)

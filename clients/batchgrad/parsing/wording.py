@@ -1,8 +1,8 @@
 """Words of messages: pydantic's errors in plain words, values and lists of names, shortened."""
 
 import reprlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -113,18 +113,33 @@ def _keys() -> dict[str | int, list[str]]:
     keys: dict[str | int, list[str]] = {
         kind: list(model.model_fields) for kind, model in kinds.items()
     }
-    keys |= {
-        "model": list(contract.Model.model_fields),
-        "WorkerRange": list(contract.WorkerRange.model_fields),
-        "early_stopping": list(contract.EarlyStopping.model_fields),
-        "initial_parameters": list(contract.InitialParameters.model_fields),
-    }
-    return keys
+    objects: dict[str, type[BaseModel]] = {}
+    _add_objects(contract.JobSpec, objects)
+    return {name: list(model.model_fields) for name, model in objects.items()} | keys
+
+
+def _add_objects(model: type[BaseModel], objects: dict[str, type[BaseModel]]) -> None:
+    """Add the objects inside of a model by their key, and by their class, as unions name them."""
+    for name, field in model.model_fields.items():
+        for inner in _models(field.annotation):
+            objects[name] = inner
+            if inner.__name__ not in objects:  # a residual layer has layers
+                objects[inner.__name__] = inner
+                _add_objects(inner, objects)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type: of X | None and list[X] X."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _models(one)
 
 
 def _below() -> dict[str, str]:
     """Nested keys of a job's spec, by name: learning_rate is optimizer.learning_rate."""
     objects: dict[str, Collection[type[BaseModel]]] = {
+        "privacy": [contract.Privacy],
         "early_stopping": [contract.EarlyStopping],
         "optimizer.schedule": contract.SCHEDULES.values(),
         "optimizer": contract.OPTIMIZERS.values(),

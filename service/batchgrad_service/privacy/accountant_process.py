@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from batchgrad.contract import Privacy
 from batchgrad_engine.privacy.accountant.messages import Answer, Request
 from batchgrad_service.one_answer import OnShutdown, ask
 from batchgrad_service.problems import InvalidError
@@ -41,8 +42,8 @@ class AccountantProcess:
         if found.expired:
             raise InvalidError.field(
                 POINTER,
-                f"The accountant needed more than {self._seconds:g} s for {request.steps} steps "
-                "and was ended: use accountant: rdp, or give noise_multiplier instead of epsilon.",
+                f"The accountant needed more than {self._seconds:g} s for {request.steps:,} "
+                f"step{'s' * (request.steps != 1)} and was ended: {_quicker(request.privacy)}.",
                 code="accountant_too_long",
             )
         if not found.code:
@@ -53,10 +54,21 @@ class AccountantProcess:
         raise _failed(found.code)
 
 
+def _quicker(privacy: Privacy) -> str:
+    """What makes an accountant quicker, of what the spec does not have yet."""
+    ways = []
+    if privacy.accountant == "pld" and privacy.adjacency == "zero_out":
+        ways.append("use accountant: rdp")
+    if privacy.noise_multiplier is None:
+        ways.append("give noise_multiplier instead of epsilon")
+    ways.append("train for fewer steps")
+    return ", or ".join(ways)
+
+
 def _failed(code: int) -> InvalidError:
     return InvalidError.field(
         POINTER,
         f"The accountant ended with code {code} (-9 is often a lack of memory) and without an "
-        "answer; the service's log may say why. Use accountant: rdp, or other figures.",
+        "answer; the service's log says why. Give other figures, or tell who runs the service.",
         code="accountant_failed",
     )

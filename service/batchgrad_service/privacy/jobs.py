@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from batchgrad.contract import DatasetPrivacy, Plan, Privacy
+from batchgrad.display.privacy import lower, upper
 from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.charges import charged
@@ -88,8 +89,9 @@ class PrivateJobs:
 
 
 def _total(digest: str, before: DatasetPrivacy, own: float) -> str:
-    budget = "" if before.budget is None else f", of a budget of {before.budget:.4g}"
+    budget = "" if before.budget is None else f", of a budget of {lower(before.budget)}"
     return (
-        f"Private jobs have spent or reserved an epsilon of {before.epsilon:.4g} on dataset "
-        f"{digest}. Epsilons add up: with this job's it is {before.epsilon + own:.4g}{budget}."
+        f"Private jobs have spent or reserved an epsilon of {upper(before.epsilon)} on dataset "
+        f"{digest}. Epsilons add up: with this job's it is "
+        f"{upper(before.epsilon + own)}{budget}."
     )

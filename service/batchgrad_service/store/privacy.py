@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from batchgrad.contract import TERMINAL, DatasetPrivacy, PlannedPrivacy
+from batchgrad.display.privacy import lower, upper
 from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
 from batchgrad_service.problems import ConflictError, NotFoundError
@@ -53,12 +54,18 @@ def reserve(
         budget = before.budget if before is not None else None
         if before is not None and budget is not None and before.epsilon + private.reserved > budget:
             left = max(budget - before.epsilon, 0.0)
+            smaller = (
+                "Give the job a smaller privacy.epsilon, a larger noise_multiplier or fewer steps, "
+                "or raise"
+                if left
+                else "Only a larger budget takes another job: raise"
+            )
             raise ConflictError(
-                f"The job would spend an epsilon of {private.reserved:.4g} on dataset {digest}, "
-                f"of whose budget of {budget:.4g} private jobs have spent or reserved "
-                f"{before.epsilon:.4g}: {left:.4g} is left. Give the job a smaller "
-                "privacy.epsilon, a larger noise_multiplier or fewer steps, or raise the budget "
-                "(PUT /v1/datasets/{name}/privacy-budget).",
+                f"The job would spend an epsilon of {upper(private.reserved)} on dataset {digest}, "
+                f"of whose budget of {lower(budget)} private jobs have spent or reserved "
+                f"{upper(before.epsilon)}: {lower(left)} is left. {smaller} the budget "
+                "(batchgrad datasets budget NAME --epsilon …, or "
+                "PUT /v1/datasets/{name}/privacy-budget).",
                 code="privacy_budget_spent",
             )
     connection.execute(

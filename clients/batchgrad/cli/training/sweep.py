@@ -170,6 +170,11 @@ def _show(jobs: "list[Job]", keys: "Sequence[str]", output: str, *, lasting: boo
     others = [one for one in FIGURES if one != figure]
     shown = [one for one in others if any(row[one] is not None for row in rows)]
     tables.show_jobs(rows, [*["id"] * lasting, *keys, "status", "step", figure, *shown])
+    if not any(row[figure] is not None for row in rows):
+        say(f"No job shows a {figure.replace('_', ' ')}, so none is the best.")
+        if any(job.privacy is not None for job in jobs):
+            say("Private jobs show one with privacy.report, or an accuracy with held-out rows.")
+        return
     say(f"Sorted by {figure.replace('_', ' ')}, the best first.")
     if lasting and jobs:
         say(f"Next: batchgrad download {rows[0]['id']}")

@@ -152,4 +152,5 @@ def check_private(key: str, value: Any) -> None:
     """Raise ValueError if this value of a spec's key would tell of private rows."""
     keeps, remedy = _PRIVATE[key]
     if not keeps(value):
-        raise ValueError(f"{key} is {value!r:.100}, and the job is private: {remedy}")
+        shown = str(value).lower() if isinstance(value, bool) else f"{value!r:.100}"
+        raise ValueError(f"{key} is {shown}, and the job is private: {remedy}")

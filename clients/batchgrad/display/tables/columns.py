@@ -9,11 +9,13 @@ from pydantic import BaseModel
 
 from batchgrad.contract import SHORTCUT_NAMES, Job, JobSpec, Shortcut
 from batchgrad.display.numbers import NONE, number, percent
+from batchgrad.display.privacy import upper
 from batchgrad.errors import InvalidArgument
 from batchgrad.parsing.suggestions import suggest
 
 _DEFAULT = ("id", "name", "status", "step", "loss", "validation_accuracy", "created_at")
 _SPENT = "privacy.epsilon_spent"
+_UPPER_BOUNDS = frozenset({_SPENT, "privacy.epsilon", "privacy.delta"})
 _EXAMPLES = "validation_loss, created, labels.sweep, batch_size, optimizer.learning_rate"
 _TIMES = {"created": "created_at", "started": "started_at", "finished": "finished_at"}
 
@@ -75,10 +77,9 @@ def cell(name: str, row: Mapping[str, Any]) -> str:
     match value:
         case None:
             return NONE
-        case float() if name.endswith("accuracy"):
-            return percent(value)
         case float():
-            return number(value)
+            bound = upper if name in _UPPER_BOUNDS else number
+            return percent(value) if name.endswith("accuracy") else bound(value)
         case str() if name.endswith("_at"):
             return datetime.fromisoformat(value).isoformat(timespec="seconds")
         case list():

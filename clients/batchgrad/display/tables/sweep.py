@@ -22,11 +22,13 @@ def best_first(jobs: Sequence[Job], keys: Sequence[str]) -> tuple[str, list[dict
     """The figure that decides, and the results sorted by it; jobs that failed are last.
 
     It is the figure by which the jobs keep their best parameters, else the validation loss, else
-    the last step's loss.
+    the validation accuracy, which private jobs may have alone, else the last step's loss.
     """
     rows = [result(job, keys) for job in jobs]
     chosen = {job.spec.best_by for job in jobs} - {None}
     metric = (chosen.pop() if len(chosen) == 1 else None) or "validation_loss"
+    if all(row[metric] is None for row in rows):
+        metric = "validation_accuracy"
     figure, descending = str(metric), VALIDATION_FIGURES[metric].higher_is_better
     if all(row[figure] is None for row in rows):
         figure, descending = "loss", False

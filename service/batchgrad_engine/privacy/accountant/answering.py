@@ -10,7 +10,7 @@ from batchgrad_engine.privacy.accountant.calibration import (
 )
 from batchgrad_engine.privacy.accountant.curves import RESOLVED, curve, most_steps, promised
 from batchgrad_engine.privacy.accountant.grid import schedule
-from batchgrad_engine.privacy.accountant.library import quiet
+from batchgrad_engine.privacy.accountant.library import MissingLibraryError, quiet
 from batchgrad_engine.privacy.accountant.losses import COARSE, FINE, MOST_STEPS, DeltaTooSmallError
 from batchgrad_engine.privacy.accountant.mechanism import (
     LEAST_MULTIPLIER,
@@ -38,6 +38,8 @@ def answer(request: Request) -> Answer:
             return Answer(accounted=account(request))
         except Refused as refused:
             return Answer(problem=refused.problem)
+        except MissingLibraryError as error:
+            return Answer(problem=FieldError(pointer="/privacy", detail=str(error)))
         except DeltaTooSmallError as error:
             return Answer(problem=FieldError(pointer=DELTA, detail=f"delta {error}"))
 

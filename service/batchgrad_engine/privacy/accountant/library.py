@@ -1,6 +1,7 @@
 """dp-accounting, imported at first use and kept quiet."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,22 @@ def quiet() -> Iterator[None]:
         absl.setLevel(before)
 
 
-def dp_accounting() -> ModuleType:
-    """The library; its import takes 0.7 s."""
-    import dp_accounting  # noqa: PLC0415 (lazy)
+class MissingLibraryError(RuntimeError):
+    """dp-accounting cannot be imported."""
 
+
+def dp_accounting() -> ModuleType:
+    """The library; its import takes 0.7 s.
+
+    Raises:
+        MissingLibraryError: the service's environment lacks it, or something that it needs.
+    """
+    try:
+        import dp_accounting  # noqa: PLC0415 (lazy)
+    except ImportError as error:
+        raise MissingLibraryError(
+            "the service cannot account for private jobs without the package dp-accounting "
+            f"({error}): install it where the service runs, by `{sys.executable} -m pip install "
+            "'dp-accounting>=0.6,<0.7'`, and submit again; the service need not restart."
+        ) from error
     return dp_accounting
