@@ -17,7 +17,8 @@ import numpy as np
 from batchgrad.contract import JobSpec
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.messages import PrivateStart
-from batchgrad_engine.preparation.job import Prepared, prepare
+from batchgrad_engine.preparation.job import prepare
+from batchgrad_engine.preparation.prepared import Prepared
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.runtime.threads import ThreadPool, keep_freed_memory, single_threaded_blas
 from benchmarks.bursts import Bursts, serve

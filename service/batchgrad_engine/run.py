@@ -14,7 +14,7 @@ from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.protocol import ClusterLost, Executor, Interrupted
 from batchgrad_engine.failures import BadInputs, Failure, NonFinite, NonFiniteParameters, failed
 from batchgrad_engine.messages import Finished, LedgerWritten, Outcome, Sent, Start, Started
-from batchgrad_engine.preparation.job import Prepared
+from batchgrad_engine.preparation.prepared import Prepared
 from batchgrad_engine.reporter import Reporter
 from batchgrad_engine.training.validation import Validation
 from batchgrad_workers.module_config import BadModule

@@ -19,7 +19,8 @@ from batchgrad_engine.checkpoints.initial_parameters import fill, read_tensors
 from batchgrad_engine.failures import BadInitialParameters, BadInputs
 from batchgrad_engine.measurement.shortcuts import wanted_shortcuts
 from batchgrad_engine.preflight.messages import Examined, Preflighted, Request
-from batchgrad_engine.preparation.job import Prepared, prepare
+from batchgrad_engine.preparation.job import prepare
+from batchgrad_engine.preparation.prepared import Prepared
 from batchgrad_engine.training.memory import VECTORS
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.module_config import BadModule, ModuleConfig

@@ -4,8 +4,8 @@ from typing import Any
 
 from batchgrad.contract import FieldError, Privacy
 from batchgrad_engine.privacy.accountant.answering import answer
-from batchgrad_engine.privacy.accountant.mechanism import Mechanism
 from batchgrad_engine.privacy.accountant.messages import Request
+from batchgrad_engine.privacy.accountant.sampled_gaussian import SampledGaussian
 from batchgrad_engine.privacy.accounted import Accounted
 
 
@@ -36,7 +36,7 @@ def problem(batch_size: int, training_rows: int, steps: int, **options: Any) -> 
     return found.problem
 
 
-def mechanism(batch_size: int, training_rows: int, **privacy: Any) -> Mechanism:
+def mechanism(batch_size: int, training_rows: int, **privacy: Any) -> SampledGaussian:
     """The mechanism of a job with this privacy."""
     wanted = request(batch_size, training_rows, 1, **({"noise_multiplier": 1.0} | privacy)).privacy
-    return Mechanism.of(wanted, batch_size, training_rows)
+    return SampledGaussian.of(wanted, batch_size, training_rows)

@@ -12,12 +12,12 @@ from batchgrad_engine.privacy.accountant.curves import RESOLVED, curve, most_ste
 from batchgrad_engine.privacy.accountant.grid import schedule
 from batchgrad_engine.privacy.accountant.library import MissingLibraryError, quiet
 from batchgrad_engine.privacy.accountant.losses import COARSE, FINE, MOST_STEPS, DeltaTooSmallError
-from batchgrad_engine.privacy.accountant.mechanism import (
+from batchgrad_engine.privacy.accountant.messages import Answer, Request
+from batchgrad_engine.privacy.accountant.sampled_gaussian import (
     LEAST_MULTIPLIER,
     MOST_EPSILON,
-    Mechanism,
+    SampledGaussian,
 )
-from batchgrad_engine.privacy.accountant.messages import Answer, Request
 from batchgrad_engine.privacy.accounted import Accounted
 
 EPSILON, MULTIPLIER, DELTA = "/privacy/epsilon", "/privacy/noise_multiplier", "/privacy/delta"
@@ -52,7 +52,7 @@ def account(request: Request) -> Accounted:
         DeltaTooSmallError: the accountant cannot resolve δ over so many steps.
     """
     privacy = request.privacy
-    mechanism = Mechanism.of(privacy, request.batch_size, request.training_rows)
+    mechanism = SampledGaussian.of(privacy, request.batch_size, request.training_rows)
     if privacy.accountant == "pld" and request.steps > MOST_STEPS:
         raise Refused(
             "/privacy/accountant",
@@ -83,7 +83,7 @@ def account(request: Request) -> Accounted:
     )
 
 
-def _noise_and_steps(privacy: Privacy, mechanism: Mechanism, steps: int) -> tuple[float, int]:
+def _noise_and_steps(privacy: Privacy, mechanism: SampledGaussian, steps: int) -> tuple[float, int]:
     """σ, and how many of the wanted `steps` the budget allows."""
     budget, sigma = privacy.epsilon, privacy.noise_multiplier
     if budget is not None and budget > MOST_EPSILON:

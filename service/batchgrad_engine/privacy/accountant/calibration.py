@@ -8,8 +8,8 @@ from math import sqrt
 from batchgrad_engine.privacy.accountant.curves import RESOLVED, curve, promised
 from batchgrad_engine.privacy.accountant.library import dp_accounting
 from batchgrad_engine.privacy.accountant.losses import COARSE, FINE
-from batchgrad_engine.privacy.accountant.mechanism import LEAST_MULTIPLIER, Mechanism
 from batchgrad_engine.privacy.accountant.renyi import RenyiCurve
+from batchgrad_engine.privacy.accountant.sampled_gaussian import LEAST_MULTIPLIER, SampledGaussian
 
 MOST_MULTIPLIER = 1e7
 _DIGITS = Context(prec=4, rounding=ROUND_CEILING)
@@ -19,7 +19,7 @@ class NoMultiplierError(ValueError):
     """No noise multiplier keeps the budget."""
 
 
-def smallest_multiplier(mechanism: Mechanism, steps: int, epsilon: float) -> float:
+def smallest_multiplier(mechanism: SampledGaussian, steps: int, epsilon: float) -> float:
     """σ, at most 2% above the smallest whose `steps` spend at most ε; four significant digits.
 
     Rényi divergences bracket σ, coarse loss distributions narrow it, fine ones prove it.
@@ -66,7 +66,7 @@ def rounded_up(value: float) -> float:
     return float(_DIGITS.create_decimal(Decimal(value)))
 
 
-def _by_renyi(mechanism: Mechanism, steps: int, epsilon: float) -> float | None:
+def _by_renyi(mechanism: SampledGaussian, steps: int, epsilon: float) -> float | None:
     """About the smallest σ by Rényi divergences; for adjacency replace twice that of zero_out."""
     null = replace(mechanism, adjacency="zero_out")
     found = _smallest(

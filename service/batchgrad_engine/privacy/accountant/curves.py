@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from batchgrad_engine.privacy.accountant.losses import FINE, LossCurve
-from batchgrad_engine.privacy.accountant.mechanism import MOST_EPSILON, Mechanism
 from batchgrad_engine.privacy.accountant.renyi import RenyiCurve
+from batchgrad_engine.privacy.accountant.sampled_gaussian import MOST_EPSILON, SampledGaussian
 
 
 class Curve(Protocol):
@@ -23,7 +23,7 @@ RESOLVED = 200_000
 """Intervals up to ε, at least, for what is promised."""
 
 
-def promised(mechanism: Mechanism, sigma: float, steps: int) -> Curve:
+def promised(mechanism: SampledGaussian, sigma: float, steps: int) -> Curve:
     """The curve for what the job promises after `steps` steps; of pld, with a fine interval."""
     if mechanism.accountant == "rdp":
         return RenyiCurve(mechanism, sigma)
@@ -33,7 +33,7 @@ def promised(mechanism: Mechanism, sigma: float, steps: int) -> Curve:
     return LossCurve(mechanism, sigma, max(FINE, min(rough, 4 * MOST_EPSILON) / RESOLVED))
 
 
-def curve(mechanism: Mechanism, sigma: float, wanted: float) -> Curve:
+def curve(mechanism: SampledGaussian, sigma: float, wanted: float) -> Curve:
     """The curve for noise multiplier `sigma`; of pld, with this interval or a smaller one."""
     if mechanism.accountant == "rdp":
         return RenyiCurve(mechanism, sigma)

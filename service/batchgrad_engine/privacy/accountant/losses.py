@@ -3,7 +3,7 @@
 from functools import cache
 
 from batchgrad_engine.privacy.accountant.library import dp_accounting
-from batchgrad_engine.privacy.accountant.mechanism import Mechanism
+from batchgrad_engine.privacy.accountant.sampled_gaussian import SampledGaussian
 
 FINE = 1e-4
 """Interval of the grid of privacy losses for what is promised."""
@@ -26,7 +26,7 @@ def rounding(steps: int) -> float:
     return 1e-14 + steps * 2.0**-52
 
 
-def interval(mechanism: Mechanism, sigma: float, wanted: float) -> float:
+def interval(mechanism: SampledGaussian, sigma: float, wanted: float) -> float:
     """The interval, `wanted` or less, in units of privacy loss.
 
     Losses are rounded up at every step: an interval far above their deviation would add up over
@@ -39,7 +39,7 @@ def interval(mechanism: Mechanism, sigma: float, wanted: float) -> float:
 class LossCurve:
     """ε by steps of `mechanism` with noise multiplier `sigma`; losses are rounded up to a grid."""
 
-    def __init__(self, mechanism: Mechanism, sigma: float, wanted: float = FINE) -> None:
+    def __init__(self, mechanism: SampledGaussian, sigma: float, wanted: float = FINE) -> None:
         """`wanted`: the largest interval of the grid; see `interval`."""
         self._delta = mechanism.delta
         library = dp_accounting()

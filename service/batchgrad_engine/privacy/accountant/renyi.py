@@ -3,7 +3,7 @@
 from math import isnan
 
 from batchgrad_engine.privacy.accountant.library import dp_accounting
-from batchgrad_engine.privacy.accountant.mechanism import Mechanism
+from batchgrad_engine.privacy.accountant.sampled_gaussian import SampledGaussian
 
 ORDERS = (
     *(1 + each / 10 for each in range(1, 100)),
@@ -21,7 +21,7 @@ would call the ε of those 0."""
 class RenyiCurve:
     """ε by steps of `mechanism` with noise multiplier `sigma`."""
 
-    def __init__(self, mechanism: Mechanism, sigma: float) -> None:
+    def __init__(self, mechanism: SampledGaussian, sigma: float) -> None:
         self._delta = mechanism.delta
         if mechanism.adjacency != "zero_out":
             raise ValueError(f"rdp has no bound for adjacency: {mechanism.adjacency}.")

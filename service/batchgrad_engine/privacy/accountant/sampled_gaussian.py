@@ -16,7 +16,7 @@ MOST_EPSILON = 500.0
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class SampledGaussian:
     """Each row is in a step's sample by itself, with probability `rate` (q), and adds at most C.
 
     Fixed batches, shuffled or not, are another mechanism, with a larger ε (Chua et al. 2024,
@@ -29,7 +29,7 @@ class Mechanism:
     accountant: Accountant
 
     @classmethod
-    def of(cls, privacy: Privacy, batch_size: int, training_rows: int) -> "Mechanism":
+    def of(cls, privacy: Privacy, batch_size: int, training_rows: int) -> "SampledGaussian":
         """The mechanism of a job with minibatches of N = `batch_size` of n = `training_rows`."""
         rate = min(Fraction(1), Fraction(batch_size, training_rows))
         return cls(rate, privacy.delta, privacy.adjacency, privacy.accountant)
