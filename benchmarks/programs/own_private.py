@@ -59,6 +59,7 @@ def prepared(workload: Workload, directory: Path) -> Prepared:
         }
     )
     start = PrivateStart(
+        sampling_rate=1.0,
         key=bytes(32).hex(),
         noise_multiplier=NOISE_MULTIPLIER,
         steps=[STEPS],

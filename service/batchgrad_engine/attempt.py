@@ -10,8 +10,8 @@ from batchgrad_engine.checkpoints.job_directory import newest, remove_unfinished
 from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.auto.cluster import FindCluster
 from batchgrad_engine.executors.factory import executor_for
-from batchgrad_engine.executors.protocol import ClusterLost, Interrupted
-from batchgrad_engine.failures import BadInputs, Failure, disk_full, failed
+from batchgrad_engine.executors.protocol import ClusterLost, ExecutorEvent, Interrupted
+from batchgrad_engine.failures import BadInputs, Failure, disk_full, failed, failed_in_private
 from batchgrad_engine.messages import EngineEvent, Finished, Sent, Start
 from batchgrad_engine.preparation.job import engine_threads, prepare
 from batchgrad_engine.run import TrainingRun
@@ -40,7 +40,7 @@ def run_attempt(
     """
     single_threaded_blas()
     keep_freed_memory()
-    step = 0
+    step, told = 0, failed if start.privacy is None else failed_in_private
     try:
         snapshot = _newest_snapshot(start.job_directory, send)
         step = snapshot.step if snapshot else 0
@@ -48,12 +48,12 @@ def run_attempt(
     except Interrupted:
         send(Finished(outcome=outcome_of(commands), step=step))
     except Failure as failure:
-        send(failed(failure.reason, failure, step))
+        send(told(failure.reason, failure, step))
     except BadModule as error:
-        send(failed(BadInputs.reason, error, step))
+        send(told(BadInputs.reason, error, step))
     except MemoryError as error:
         _log.exception("out of memory")
-        send(failed("out_of_memory", error, step))
+        send(told("out_of_memory", error, step))
     except ClusterLost as error:
         send(Finished(outcome="interrupted", reason="cluster_lost", detail=str(error), step=step))
         raise
@@ -62,7 +62,7 @@ def run_attempt(
             send(disk_full(error, step))
             return
         _log.exception("the engine failed")
-        send(failed("engine_error", error, step))
+        send(told("engine_error", error, step))
 
 
 def _newest_snapshot(job_directory: Path, send: Callable[[Sent], None]) -> Snapshot | None:
@@ -102,9 +102,17 @@ def _train(
         find_cluster=find_cluster,
         # Before there are workers there is no step to finish: a command interrupts the wait.
         interrupted=lambda: commands.interrupted or bool(commands.command and not has_workers),
-        emit=lambda each: send(EngineEvent(event=each.event, data=each.data)),
+        emit=lambda each: send(_event(each, private=start.privacy is not None)),
     )
     has_workers = True
     with closing(executor), ThreadPool(engine_threads(start.spec)) as pool:
         run = TrainingRun(start, prepared, executor, pool, snapshot, commands, send, save_unstored)
         return run.train()
+
+
+def _event(event: ExecutorEvent, *, private: bool) -> EngineEvent:
+    """The event; of a private job without times of steps, which tell how many rows were drawn."""
+    data = event.data
+    if private and event.event == "executor":
+        data = {**data, "because": "times of private steps are not shown", "milliseconds": {}}
+    return EngineEvent(event=event.event, data=data)

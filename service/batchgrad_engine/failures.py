@@ -16,6 +16,7 @@ Failure
 from typing import ClassVar
 
 from batchgrad_engine.messages import Finished
+from batchgrad_workers.module_config import BadModule
 from batchgrad_workers.system.disk import disk_full_message
 
 
@@ -107,6 +108,7 @@ class WorkersLost(Failure):
 
     def __init__(self, step: int, microbatches: tuple[int, int], losses: int, last: str) -> None:
         start, stop = microbatches
+        self.step, self.losses = step, losses
         super().__init__(
             f"Step {step + 1}: {losses} workers were lost one after another with microbatches "
             f"{start} to {stop - 1}; the last one {last}. Check its node's memory (a smaller "
@@ -126,6 +128,19 @@ class ObjectStoreFull(Failure):
             "(object_store_memory_bytes for the service's private cluster, --object-store-memory "
             "of ray start for another), or run fewer jobs at once."
         )
+
+
+def failed_in_private(reason: str, error: BaseException, step: int) -> Finished:
+    """As `failed`, for a private job: other errors than ours may tell of rows and their numbers."""
+    if isinstance(error, WorkersLost):
+        detail = f"Step {error.step + 1}: {error.losses} workers were lost one after another. Check"
+        detail += " their nodes' memory (a smaller microbatch_size needs less) and their logs."
+    elif isinstance(error, Failure | BadModule):
+        detail = str(error)
+    else:
+        detail = f"{type(error).__name__}; engine.log in the job's folder has more. It may tell of "
+        detail += "rows, so it is not shown."
+    return Finished(outcome="failed", reason=reason, detail=detail, step=step)
 
 
 def failed(reason: str, error: BaseException, step: int) -> Finished:

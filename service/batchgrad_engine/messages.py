@@ -27,13 +27,15 @@ class Message(BaseModel):
 class PrivateStart(Message):
     """What a private job needs besides its spec: the secret key, in hex, and the accounting.
 
-    `epsilons` are ε after `steps` steps each, a grid that bounds ε of the steps between;
-    `validation_deviation` is that of the noise on the number of right answers. An `unsafe` key is
-    fixed by a setting, so no ε is claimed.
+    `sampling_rate` is the q that was accounted for, of each unit in each step. `epsilons` are ε
+    after `steps` steps each, a grid that bounds ε of the steps between; `validation_deviation` is
+    that of the noise on the number of right answers. An `unsafe` key is fixed by a setting, so no ε
+    is claimed.
     """
 
     key: str = Field(repr=False)
     noise_multiplier: float
+    sampling_rate: float
     steps: list[int]
     epsilons: list[float]
     steps_planned: int

@@ -12,7 +12,14 @@ from batchgrad_engine.checkpoints.example_ledger import Ledger
 from batchgrad_engine.checkpoints.writer import CheckpointWriter
 from batchgrad_engine.commands import CommandSource, outcome_of
 from batchgrad_engine.executors.protocol import ClusterLost, Executor, Interrupted
-from batchgrad_engine.failures import BadInputs, Failure, NonFinite, NonFiniteParameters, failed
+from batchgrad_engine.failures import (
+    BadInputs,
+    Failure,
+    NonFinite,
+    NonFiniteParameters,
+    failed,
+    failed_in_private,
+)
 from batchgrad_engine.messages import Finished, LedgerWritten, Outcome, Sent, Start, Started
 from batchgrad_engine.preparation.prepared import Prepared
 from batchgrad_engine.reporter import Reporter
@@ -52,6 +59,7 @@ class TrainingRun:
                 executor, pool, snapshot, start.initial_parameters, start.job_directory
             )
         )
+        self._failed = failed if start.privacy is None else failed_in_private
         self._reporter = Reporter(send, executor, private=start.privacy is not None)
         self._ledger = Ledger(len(prepared.examples))
         self._validation = Validation(
@@ -91,7 +99,7 @@ class TrainingRun:
             return failed(failure.reason, failure, self._step)
         except Failure as failure:
             self._checkpoint()
-            return failed(failure.reason, failure, self._step)
+            return self._failed(failure.reason, failure, self._step)
         except BadModule as error:
             self._checkpoint()
             return failed(BadInputs.reason, error, self._step)

@@ -22,6 +22,7 @@ def private_start(steps: int = 20, **changes: Any) -> PrivateStart:
         **{
             "key": KEY,
             "noise_multiplier": 0.7,
+            "sampling_rate": 1.0,
             "steps": grid,
             "epsilons": [step / 10 for step in grid],
             "steps_planned": steps,

@@ -17,7 +17,7 @@ P = 4000
 
 
 @contextmanager
-def mechanism(sigma: float = 2.0, **privacy: Any) -> Iterator[Mechanism]:
+def mechanism(sigma: float = 2.0, rounding: float = 1.0, **privacy: Any) -> Iterator[Mechanism]:
     own = {"delta": 1e-5, "noise_multiplier": sigma, "clip_norm": 0.5, **privacy}
     with ThreadPool(2) as pool:
         made = Mechanism(
@@ -27,7 +27,7 @@ def mechanism(sigma: float = 2.0, **privacy: Any) -> Iterator[Mechanism]:
             size=P,
             batch_size=100,
             units=100.0,
-            rounding=1.0,
+            rounding=rounding,
             pool=pool,
         )
         with closing(made):
@@ -51,6 +51,12 @@ def test_noise_is_put_on_the_sum_which_a_constant_divides() -> None:
         # of the size of the minibatch that was drawn, only the sum knows
         few = released(made, 0, sums(3.0), drawn=1).gradient
         assert few - alone == pytest.approx(3.0 / 100, rel=1e-6)
+
+
+def test_noise_is_larger_by_what_rounding_adds() -> None:
+    with mechanism() as exact, mechanism(rounding=1.5) as rounded:
+        alone, larger = (released(made, 0, sums()).gradient for made in (exact, rounded))
+    assert larger == pytest.approx(1.5 * alone, rel=1e-12)
 
 
 def test_released_numbers_lie_on_the_grid() -> None:

@@ -31,6 +31,13 @@ def test_rows_tell_the_noisy_gradient_and_epsilon_and_no_more(
         assert (row.norm_test, row.norms, row.shortcuts, row.phases) == (None, None, {}, {})
 
 
+def test_steps_without_a_row_spend_as_much(dataset: Path, tmp_path: Path) -> None:
+    """Three in eight minibatches of one row on average are empty."""
+    job = private_spec(batch_size=1, epochs=None, steps=20)
+    messages = attempt(job, dataset, tmp_path / "job", privacy=private_start())
+    assert [row.epsilon for row in rows(messages)] == [step / 10 for step in range(1, 21)]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("clipping", ["flat", "automatic", "per_layer", "quantile"])
 def test_a_resumed_job_has_the_bits_and_the_budget_of_a_whole_one(

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,38 @@ def test_refusals_say_where_and_what_to_do(
     where, detail = refused(stored(tmp_path), private_spec(privacy, **changes))
     assert where == pointer
     assert text in detail
+
+
+@pytest.mark.parametrize("by", ["class", "row", "row held out"])
+def test_rows_of_weight_0_are_refused(tmp_path: Path, by: str) -> None:
+    """The plan shows how many others there are, and so how many rows there are of a class."""
+    weights = np.ones(ROWS)
+    weights[7] = by == "class"
+    weighted = stored(tmp_path, weights=weights)
+    data, changes, pointer = weighted, dict[str, Any](), "/dataset"
+    if by == "class":
+        changes, pointer = {"class_weights": {"1": 0, "0": 2}}, "/class_weights"
+    if by == "row held out":
+        folder = tmp_path / "trained on"
+        folder.mkdir()
+        data = replace(stored(folder, weights=np.ones(ROWS)), validation=weighted)
+        changes, pointer = {"validation": {"dataset": "e"}}, "/validation/dataset"
+    with pytest.raises(InvalidError) as caught:
+        check_data(private_spec({"validation": "public"}, **changes), data)
+    (error,) = caught.value.errors
+    assert error.pointer == pointer
+    assert "which would be left out" in error.detail or "rows would be left out" in error.detail
+
+
+@pytest.mark.parametrize("validation", ["public", "noisy"])
+def test_no_row_is_trained_on_and_validated_on(tmp_path: Path, validation: str) -> None:
+    data = stored(tmp_path)
+    wanted = private_spec({"validation": validation}, validation={"dataset": "copy"})
+    with pytest.raises(InvalidError) as caught:
+        check_data(wanted, replace(data, validation=data))
+    (error,) = caught.value.errors
+    assert error.pointer == "/validation/dataset"
+    assert "has the rows that the job trains on" in error.detail
 
 
 def test_noisy_validation_needs_right_answers(tmp_path: Path) -> None:

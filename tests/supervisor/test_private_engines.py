@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchgrad.contract import Job
-from batchgrad_engine.privacy.charges import Charges, charged
+from batchgrad_engine.privacy.charges import FILE, Charges, charged
 from batchgrad_service.jobs.failures import Failure
 from batchgrad_service.store import Store
 from tests.service.private_jobs import PrivateService, private_service
@@ -83,6 +83,40 @@ def test_a_key_reaches_its_engine_by_stdin_alone(store: Store, tmp_path: Path) -
                 content = path.read_bytes()
                 assert key not in content, path
                 assert key.hex().encode() not in content, path
+
+
+@pytest.mark.parametrize("content", [None, "\0\n"])
+def test_a_job_without_its_charges_counts_with_all_it_could_have_spent(
+    store: Store, tmp_path: Path, content: str | None
+) -> None:
+    with private_service(store, tmp_path) as service:
+        service.push()
+        job = service.submit(steps=10**6)
+        until_step(service, job, 1)
+        service.supervisor.pause(job.id)
+        service.until(lambda: store.job(job.id).status == "paused")
+        charges = tmp_path / "jobs" / job.id / FILE
+        charges.unlink()
+        if content is not None:
+            charges.write_text(content)
+        service.supervisor.resume(job.id)
+        ended = service.ended(job.id)
+        assert (ended.status, ended.reason) == ("failed", "charges_lost")
+        spent = store.dataset("rows").privacy
+        assert spent is not None
+        assert spent.epsilon == pytest.approx(0.1 * 2 * 10**6)
+
+
+def test_downloads_tell_no_digest_of_the_rows(store: Store, tmp_path: Path) -> None:
+    """Who knows all rows but one could try which row has the digest."""
+    with private_service(store, tmp_path) as service:
+        digest = service.push()
+        job = service.ended(service.submit(steps=2).id)
+        for form in ("safetensors", "npz"):
+            answer = service.http.get(f"/v1/jobs/{job.id}/parameters?format={form}")
+            assert answer.status_code == 200, answer.text
+            assert b"private" in answer.content  # the job's name in its card
+            assert digest.removeprefix("sha256:").encode() not in answer.content
 
 
 @pytest.mark.parametrize("budget", [None, 500.0])

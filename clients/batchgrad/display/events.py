@@ -45,7 +45,7 @@ def _executor(data: Data) -> str:
     threads = counted(data["threads"], "thread")
     ray = f"{counted(data['workers'], 'Ray worker')} x {threads}"
     selected = ray if data["workers"] else f"inline, {threads}"
-    return f"{selected}: {data['because']} (one step: {measured})"
+    return f"{selected}: {data['because']}" + (f" (one step: {measured})" if measured else "")
 
 
 def _progress(data: Data) -> str:

@@ -26,11 +26,12 @@ class TrainedOn(Answer):
     """What a card tells of the training: the same for every checkpoint of a job.
 
     `classes` are the names of the classes 0, 1, …, if they have names. `inputs` names the network's
-    inputs, if they come from a table's columns. `link` makes probabilities of outputs.
+    inputs, if they come from a table's columns. `link` makes probabilities of outputs. A private
+    job has no `dataset_digest`: who knows all rows but one could try which one has it.
     """
 
     spec: dict[str, Any]
-    dataset_digest: str
+    dataset_digest: str | None
     input_shape: list[int]
     inputs: list[str] | None
     classes: list[str] | None
@@ -51,7 +52,7 @@ class TrainedOn(Answer):
         """The part of a job's card that its spec and its dataset decide."""
         return cls(
             spec=spec.model_dump(mode="json", exclude_defaults=True),
-            dataset_digest=dataset_digest,
+            dataset_digest=dataset_digest if spec.privacy is None else None,
             input_shape=list(input_shape),
             inputs=inputs,
             classes=classes,

@@ -21,7 +21,7 @@ from batchgrad_engine.training.class_weights import (
 )
 from batchgrad_engine.training.parameter_groups import Unmatched, check_groups
 from batchgrad_engine.training.sampling import job_sampler
-from batchgrad_workers.arrays import Array
+from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.data.source import DatasetSource
@@ -91,6 +91,8 @@ def prepare(
     if private is not None or (module and module.weighted):  # as workers do
         sampler = config.sampler(dataset, examples.present)
         _check_training(sampler)
+    if spec.privacy is not None:
+        _check_accounted(sampler, private, examples.present)
     steps = spec.steps or (spec.epochs or 0) * sampler.steps_per_epoch
     steps = steps if private is None else private.steps_planned
     shortcuts = wanted_shortcuts(spec, weighted=weighted, available=available)
@@ -131,6 +133,28 @@ def _private_work(privacy: Privacy, start: PrivateStart, config: WorkerConfig) -
 def _check_training(sampler: Sampler) -> None:
     if not len(sampler.training):
         raise BadInputs("No example has a weight above 0: make a weight or class weight positive.")
+
+
+def _check_accounted(
+    sampler: Sampler, start: PrivateStart | None, present: Integers | None
+) -> None:
+    """Check that a private job samples as its accountant was told, from all of its rows.
+
+    `start` is None in a preflight. Rows `present` are those with a weight above 0.
+    """
+    if present is not None:
+        raise BadInputs(
+            f"{len(present)} examples of a private job have a weight above 0, others have 0, so "
+            "that their number, which is shown, would tell of weights: give each a weight above 0, "
+            "or push a dataset without these rows."
+        )
+    if start is None or not isinstance(sampler, PoissonSampler):
+        return
+    if float(sampler.rate) > start.sampling_rate * (1 + 1e-12):
+        raise BadInputs(
+            f"A row is drawn with probability {float(sampler.rate):g}, and epsilon is that of "
+            f"{start.sampling_rate:g}: submit the job again."
+        )
 
 
 def engine_threads(spec: JobSpec) -> int:

@@ -28,8 +28,16 @@ def build_digest(build: Mapping[str, str]) -> str:
     return sha256(json.dumps(sorted(build.items())).encode()).hexdigest()[:16]
 
 
+class UnreadableChargesError(ValueError):
+    """A file of charges is damaged."""
+
+
 def charged(job_directory: Path) -> int:
-    """The charges of a job: distinct pairs of step and build."""
+    """The charges of a job: distinct pairs of step and build.
+
+    Raises:
+        UnreadableChargesError: the file is damaged.
+    """
     return sum(_size(spans) for spans in _read(job_directory / FILE).values())
 
 
@@ -55,6 +63,7 @@ class Charges:
         self._earlier = known.pop(self._build, [])
         self._new: list[Span] = []
         self._others = sum(_size(spans) for spans in known.values())
+        self._of_others = [span for spans in known.values() for span in spans]
 
     def add(self, step: int) -> None:
         """Charge a step, and on disk those that follow it."""
@@ -68,6 +77,15 @@ class Charges:
         run = [(first, min(stop, step)) for first, stop in self._new if first < step]
         return self._others + _size(_joined([*self._earlier, *run, (step, step + 1)]))
 
+    def covers(self, steps: int) -> bool:
+        """Whether the first `steps` steps are charged, each with some build."""
+        joined = _joined([*self._earlier, *self._new, *self._of_others])
+        return steps <= 0 or any(first <= 0 and steps <= stop for first, stop in joined)
+
+    def any(self) -> bool:
+        """Whether anything is charged."""
+        return bool(self._earlier or self._new or self._of_others)
+
     def end(self, step: int) -> None:
         """Take back what this attempt has charged of steps from `step` on, which did not run."""
         for first, stop in self._new:
@@ -80,10 +98,13 @@ class Charges:
         self._new = []
 
     def _append(self, line: dict[str, Any]) -> None:
+        new = not self._path.exists()
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            _sync_folder(self._path.parent)
 
 
 def _read(path: Path) -> dict[str, list[Span]]:
@@ -91,12 +112,24 @@ def _read(path: Path) -> dict[str, list[Span]]:
     found: dict[str, list[Span]] = {}
     if not path.exists():
         return found
-    *lines, _ = path.read_text().split("\n")
-    for line in map(json.loads, lines):
-        spans, own = found.get(line["build"], []), (line["first"], line["stop"])
-        unrun = line.get("unrun", False)
-        found[line["build"]] = _without(spans, own) if unrun else _joined([*spans, own])
+    *lines, _ = path.read_bytes().split(b"\n")
+    try:
+        for line in map(json.loads, lines):
+            spans, own = found.get(line["build"], []), (int(line["first"]), int(line["stop"]))
+            unrun = line.get("unrun", False)
+            found[line["build"]] = _without(spans, own) if unrun else _joined([*spans, own])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableChargesError(f"{path} is damaged: {error}") from error
     return found
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a new file's name durable."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _remove_torn_line(path: Path) -> None:

@@ -60,6 +60,7 @@ class PrivateCoordinator:
         self._noisy_evaluation = noisy_evaluation
         self._measured: list[Measured] = []
         self._step = 0
+        self._released = 0
 
     def step(self, step: int) -> None:
         """Compute step number `step`, from 0, and update θ.
@@ -73,6 +74,7 @@ class PrivateCoordinator:
             self._mechanism.draw(step)
             rate = self._learning_rate(step)
             sums, drawn = self._sums(step)
+            self._released = step + 1  # a failure from here on tells of the noisy gradient
             release = self._mechanism.release(step, sums, drawn)
             if not isfinite(release.gradient_norm):
                 raise NonFiniteSums(step + 1)
@@ -106,13 +108,19 @@ class PrivateCoordinator:
         return {"clip_norm": self._mechanism.clip_norm}
 
     def restore(self, step: int, state: dict[str, Any]) -> None:
-        """Continue after `step` steps from what `state` returned."""
-        self._step = step
+        """Continue after `step` steps from what `state` returned.
+
+        Raises:
+            ChargesLost: what the steps have spent is unknown.
+        """
+        evaluated = self._noisy_evaluation is not None and state["evaluation"]["step"] > 0
+        self._budget.resume(step, evaluated=evaluated)
+        self._step = self._released = step
         self._mechanism.clip_norm = state["clip_norm"]
 
     def close(self) -> None:
         """Take back charges of steps that did not run, and end the thread that draws noise."""
-        self._budget.end(self._step)
+        self._budget.end(self._released)
         self._mechanism.close()
 
     def _sums(self, step: int) -> tuple[GradientSums, int]:

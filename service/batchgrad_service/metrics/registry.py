@@ -39,6 +39,7 @@ FAILURES = (
     "cluster_unavailable",
     "internal_error",
     "budget_spent",
+    "charges_lost",
     "key_gone",
     "other",
 )

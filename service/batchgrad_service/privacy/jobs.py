@@ -8,7 +8,7 @@ from batchgrad.contract import DatasetPrivacy, Plan, Privacy
 from batchgrad.display.privacy import lower, upper
 from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.privacy.accounted import Accounted
-from batchgrad_engine.privacy.charges import charged
+from batchgrad_engine.privacy.charges import UnreadableChargesError, charged
 from batchgrad_service.privacy.keys import Keys
 from batchgrad_service.store import PrivateJob, RetryingStore, Store
 
@@ -53,6 +53,7 @@ class PrivateJobs:
         return PrivateStart(
             key=self.keys.of(job_id),
             noise_multiplier=private.planned.noise_multiplier,
+            sampling_rate=private.planned.sampling_rate,
             steps=list(schedule.steps),
             epsilons=list(schedule.epsilons),
             steps_planned=private.planned.steps,
@@ -83,9 +84,24 @@ class PrivateJobs:
             log.info("Destroyed %d keys of jobs that have ended.", found)
 
     def _epsilon(self, job_id: str, private: PrivateJob) -> float:
+        """What the charges say; without them all that the job could have spent."""
+        try:
+            steps = charged(self._jobs / job_id)
+        except UnreadableChargesError as error:
+            log.warning("Job %s counts with all that it could have spent: %s", job_id, error)
+            return private.schedule.epsilons[-1]
+        taken = self._store.job(job_id).step
+        if steps < taken:
+            log.warning(
+                "Job %s counts with all that it could have spent: it took %d steps, and its file "
+                "has %d charges.",
+                job_id,
+                taken,
+                steps,
+            )
+            return private.schedule.epsilons[-1]
         # A killed engine may have charged more ahead than it could have run.
-        steps = min(charged(self._jobs / job_id), private.schedule.last_step)
-        return private.schedule.at(steps)
+        return private.schedule.at(min(steps, private.schedule.last_step))
 
 
 def _total(digest: str, before: DatasetPrivacy, own: float) -> str:

@@ -44,13 +44,47 @@ def check_data(spec: JobSpec, data: JobData) -> None:
             "/validation/stratify",
             "stratify reads the private rows' classes to choose the held-out rows: remove it.",
         )
+    _check_weights(spec, data)
     _check_validation(spec, privacy)
+    _check_other_rows(data)
     _check_encoding(spec, data)
     if privacy.unit == "units":
         units = StoredDataset.open(data.directory).units
         if units is None:
             raise InvalidError.field("/privacy/unit", f"Dataset {data.dataset.name}: {NO_UNITS}")
         check_delta(privacy, len(np.unique(units)), "units of the dataset")
+
+
+def _check_weights(spec: JobSpec, data: JobData) -> None:
+    """Check that no row is left out for its weight: the number of the others is shown."""
+    given = spec.class_weights if isinstance(spec.class_weights, dict) else {}
+    nothing = [name for name, weight in given.items() if weight == 0]
+    if nothing:
+        raise InvalidError.field(
+            "/class_weights",
+            f"Class {nothing[0]!r} has weight 0, so its rows would be left out, and the plan would "
+            "show how many others there are: give it a small weight, 1e-6 for example.",
+        )
+    for stored in filter(None, (data, data.validation)):
+        weights = StoredDataset.open(stored.directory).weights
+        if weights is not None and not (weights > 0).all():
+            raise InvalidError.field(
+                "/dataset" if stored is data else "/validation/dataset",
+                f"Dataset {stored.dataset.name} has rows of weight 0, which would be left out, and "
+                "the plan would show how many others there are: push it without them, or with "
+                "small weights.",
+            )
+
+
+def _check_other_rows(data: JobData) -> None:
+    """Check that no row is trained on and validated on: it would spend both."""
+    other = data.validation
+    if other is not None and other.dataset.digest == data.dataset.digest:
+        raise InvalidError.field(
+            "/validation/dataset",
+            f"Dataset {other.dataset.name} has the rows that the job trains on, whose figures "
+            "would tell of them once more: hold out a fraction, or give other rows.",
+        )
 
 
 def _check_validation(spec: JobSpec, privacy: Privacy) -> None:
