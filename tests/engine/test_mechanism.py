@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Privacy
-from batchgrad_engine.privacy.mechanism import Mechanism, noisy_count, rounding
+from batchgrad_engine.privacy.mechanism import QUANTILE_RATE, Mechanism, noisy_count, rounding
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.threads import ThreadPool
 
@@ -57,6 +57,17 @@ def test_noise_is_larger_by_what_rounding_adds() -> None:
     with mechanism() as exact, mechanism(rounding=1.5) as rounded:
         alone, larger = (released(made, 0, sums()).gradient for made in (exact, rounded))
     assert larger == pytest.approx(1.5 * alone, rel=1e-12)
+
+
+def test_the_count_behind_a_quantile_has_the_noise_that_is_accounted_for() -> None:
+    """The multiplier 10 σ, of a count that a unit changes by ½, among 100 units."""
+    moved = []
+    with mechanism(clipping="quantile") as made:
+        for step in range(300):
+            before = made.clip_norm
+            released(made, step, sums(unclipped=50.0))
+            moved.append(np.log(made.clip_norm / before) / -QUANTILE_RATE)
+    assert np.std(moved) == pytest.approx(2.0 * 10 * 0.5 / 100, rel=4 / np.sqrt(2 * 300))
 
 
 def test_released_numbers_lie_on_the_grid() -> None:

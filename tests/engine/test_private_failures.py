@@ -63,7 +63,7 @@ def test_a_step_that_fails_after_its_noise_stays_charged(
 
     def overflowing(self: Mechanism, step: int, *of: Any) -> Release:
         found = release(self, step, *of)
-        return found if step < 3 else Release(found.gradient * np.inf, None)
+        return found if step < 3 else Release(found.gradient, np.inf, None)
 
     monkeypatch.setattr(Mechanism, "release", overflowing)
     messages = attempt(private_spec(), dataset, tmp_path / "job", privacy=private_start())
