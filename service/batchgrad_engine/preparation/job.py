@@ -28,6 +28,7 @@ from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.data.tables.encoding import TableEncoding
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.privacy.config import PrivateWork
+from batchgrad_workers.privacy.sampling import PoissonSampler
 from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.user_code.sources import CodeSource
 
