@@ -160,7 +160,7 @@ def test_pages_of_a_job_that_was_submitted(store: Store, tmp_path: Path) -> None
         assert "<dt>Steps left</dt><dd>20</dd>" in text
         assert "deleted ones too: ε 2 at δ 0.001, in 1 job. No budget is set." in text
         assert ">private, ε 0 of 2</span>" in service.http.get("/").text
-        assert "private jobs have spent ε 2 at δ 0.001, in 1 job, of" in re.sub(
+        assert "spent by private jobs: ε 2 at δ 0.001, in 1 job)" in re.sub(
             r"\s+", " ", service.http.get("/submit").text
         )
 

@@ -35,6 +35,8 @@ def test_single_rows_and_longer_training_are_refused(service: PrivateService) ->
         (http.get(f"{url}/examples/0?format=npy"), "its rows are what the job protects"),
         (http.get(f"{url}/steps/1/examples"), "would undo the noise"),
         (http.post(f"{url}/resume", json={"more_steps": 5}), "was fixed when it was submitted"),
+        (http.get(f"{url}/rows?set=training"), "rows tell of single rows"),
+        (http.get(f"{url}/rows"), "rows tell of single rows"),
         (http.post(f"{url}/evaluations", json={"set": "training"}), "rows tell of single rows"),
         (http.post(f"{url}/evaluations", json={"dataset": "rows"}), "rows tell of single rows"),
         (http.post(f"{url}/predictions", json={"dataset": "rows"}), "rows tell of single rows"),
@@ -55,6 +57,10 @@ def test_rows_that_are_not_protected_are_evaluated(service: PrivateService) -> N
     for body in ({"dataset": "public"}, {"set": "validation"}):
         answer = service.http.post(f"/v1/jobs/{job.id}/evaluations", json=body)
         assert answer.status_code == 202, answer.text
+    listed = service.http.get(f"/v1/jobs/{job.id}/rows")
+    assert len(listed.json()["data"]) == 20
+    refused = service.http.get(f"/v1/jobs/{job.id}/rows?set=training")
+    assert problem(refused, 409)["code"] == "private_job"
     refused = service.http.post(f"/v1/jobs/{job.id}/evaluations", json={"set": "training"})
     assert problem(refused, 409)["code"] == "private_job"
 

@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import JobRow, Page, RowSet
 from batchgrad_service.http.responses import file_response, json_response
+from batchgrad_service.privacy.refusals import refuse_private_rows
 from batchgrad_service.questions.job_rows import RowsQuestion, answer
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 
@@ -26,7 +27,8 @@ async def read_rows(
     """The rows of the dataset that are in one of the job's sets, ascending, with their ids.
 
     The validation rows of a job with `validation: {dataset: NAME}` are that dataset's. Rows of
-    weight 0 are in no set.
+    weight 0 are in no set. Of a private job only public validation rows are listed: ids, and
+    whether a weight is 0, are part of a row.
     """
 
     def ask() -> tuple[RowsQuestion, int]:
@@ -45,6 +47,7 @@ def _question(
     job_id: str, services: Services, rows_of: RowSet, after: int | None, limit: int
 ) -> RowsQuestion:
     inputs = services.store.job_inputs(job_id)
+    refuse_private_rows(job_id, inputs.spec, [], None, rows_of)
     other = inputs.validation_digest
     return RowsQuestion(
         job_id=job_id,
