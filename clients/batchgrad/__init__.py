@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad.contract.training.initial import *  # noqa: F403
     from batchgrad.contract.training.module import *  # noqa: F403
     from batchgrad.contract.training.optimizers import *  # noqa: F403
+    from batchgrad.contract.training.privacy import *  # noqa: F403
     from batchgrad.contract.training.spec import *  # noqa: F403
     from batchgrad.contract.training.stopping import *  # noqa: F403
     from batchgrad.contract.training.validation import *  # noqa: F403
