@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds; mypy needs the contract's modules
     from batchgrad import contract, errors
     from batchgrad.client import AsyncClient, Client
     from batchgrad.contract import API_VERSION as API_VERSION
+    from batchgrad.contract.datasets import *  # noqa: F403
     from batchgrad.contract.examples import *  # noqa: F403
     from batchgrad.contract.figures import *  # noqa: F403
     from batchgrad.contract.gradients import *  # noqa: F403

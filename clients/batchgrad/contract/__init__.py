@@ -2,6 +2,7 @@
 # ruff: noqa: F403 (a public name is listed once, in `__all__` of its own module)
 
 from batchgrad.contract import (
+    datasets,
     examples,
     figures,
     gradients,
@@ -14,6 +15,7 @@ from batchgrad.contract import (
     tables,
     views,
 )
+from batchgrad.contract.datasets import *
 from batchgrad.contract.examples import *
 from batchgrad.contract.figures import *
 from batchgrad.contract.gradients import *
@@ -45,6 +47,7 @@ from batchgrad.contract.views import *
 API_VERSION = "1"
 
 __all__ = ["API_VERSION"]
+__all__ += datasets.__all__
 __all__ += examples.__all__
 __all__ += figures.__all__
 __all__ += gradients.__all__

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from batchgrad.contract.datasets import Dataset
 from batchgrad.contract.tables import PictureOptions, TableOptions, TextOptions
 from batchgrad.contract.training.stopping import Kept
-from batchgrad.contract.views import Dataset, ProblemDetails
+from batchgrad.contract.views import ProblemDetails
 from batchgrad.contract.wire import Answer, Integer, Name, Sha256, Truth, Wire, exactly_one
 
 __all__ = [
