@@ -111,6 +111,7 @@ def test_a_budget_is_of_the_content_under_all_its_names(store: Store) -> None:
     for figure in ("an epsilon of 0.6 ", "budget of 2.5 ", "reserved 2:", "0.5 is left"):
         assert figure in refused.value.detail
     assert "a larger noise_multiplier or fewer steps" in refused.value.detail
+    assert f"on dataset {DIGEST[:19]}, of" in refused.value.detail  # as in tables
     assert "batchgrad datasets budget NAME --epsilon" in refused.value.detail
     create(store, 5)
     with pytest.raises(ConflictError, match=r"0 is left\. Only a larger budget takes another job"):

@@ -52,7 +52,7 @@ def test_single_rows_and_longer_training_are_refused(service: PrivateService) ->
 def test_rows_that_are_not_protected_are_evaluated(service: PrivateService) -> None:
     service.push("public", seed=1)
     privacy = {**spec()["privacy"], "validation": "public"}
-    job = trained(service, privacy=privacy, validation_fraction=0.2)
+    job = trained(service, privacy=privacy, validation_fraction=0.2, batch_size=8)
     assert job.validation_loss is not None
     for body in ({"dataset": "public"}, {"set": "validation"}):
         answer = service.http.post(f"/v1/jobs/{job.id}/evaluations", json=body)

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from batchgrad.contract import DatasetPrivacy, Plan, Privacy
+from batchgrad.display.numbers import short
 from batchgrad.display.privacy import lower, upper
 from batchgrad_engine.messages import PrivateStart
 from batchgrad_engine.privacy.accounted import Accounted
@@ -108,6 +109,6 @@ def _total(digest: str, before: DatasetPrivacy, own: float) -> str:
     budget = "" if before.budget is None else f", of a budget of {lower(before.budget)}"
     return (
         f"Private jobs have spent or reserved an epsilon of {upper(before.epsilon)} on dataset "
-        f"{digest}. Epsilons add up: with this job's it is "
+        f"{short(digest)}. Epsilons add up: with this job's it is "
         f"{upper(before.epsilon + own)}{budget}."
     )

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from batchgrad.contract import TERMINAL, DatasetPrivacy, PlannedPrivacy
+from batchgrad.display.numbers import short
 from batchgrad.display.privacy import lower, upper
 from batchgrad_engine.privacy.accounted import Accounted
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
@@ -61,8 +62,9 @@ def reserve(
                 else "Only a larger budget takes another job: raise"
             )
             raise ConflictError(
-                f"The job would spend an epsilon of {upper(private.reserved)} on dataset {digest}, "
-                f"of whose budget of {lower(budget)} private jobs have spent or reserved "
+                f"The job would spend an epsilon of {upper(private.reserved)} on dataset "
+                f"{short(digest)}, of whose budget of {lower(budget)} private jobs have spent or "
+                "reserved "
                 f"{upper(before.epsilon)}: {lower(left)} is left. {smaller} the budget "
                 "(batchgrad datasets budget NAME --epsilon …, or "
                 "PUT /v1/datasets/{name}/privacy-budget).",
