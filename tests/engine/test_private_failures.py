@@ -10,7 +10,8 @@ from batchgrad_engine.attempt import _event
 from batchgrad_engine.executors.inline import InlineExecutor
 from batchgrad_engine.executors.protocol import ExecutorEvent
 from batchgrad_engine.failures import WorkersLost, failed_in_private
-from batchgrad_engine.privacy.charges import EVALUATIONS, FILE, charged
+from batchgrad_engine.messages import Report
+from batchgrad_engine.privacy.charges import EVALUATIONS, FILE, Charges, charged
 from batchgrad_engine.privacy.mechanism import Mechanism, Release
 from tests.engine.attempts import ScriptedCommands, attempt, finished, newest, rows
 from tests.engine.private_jobs import private_spec, private_start
@@ -126,3 +127,35 @@ def test_an_executor_is_told_without_times_of_steps(*, private: bool) -> None:
     assert told["workers"] == 0
     assert (told == data) is not private
     assert ("3.1" in str(told) or "4.2" in str(told)) is not private
+
+
+def test_charges_are_on_the_disk_before_their_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def sync(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").resolve().name)
+
+    monkeypatch.setattr("batchgrad_engine.privacy.charges.os.fsync", sync)
+    charges = Charges(tmp_path, {"numpy": "2"}, 1000)
+    charges.add(0)
+    assert synced == [FILE, tmp_path.name]  # the folder too: it has the file's name
+    charges.add(64)
+    assert synced[2:] == [FILE]
+
+
+def test_reports_tell_nothing_of_the_sample(dataset: Path, tmp_path: Path) -> None:
+    inputs = np.load(dataset / "inputs.npy")
+    inputs[::9] = 3e38  # whose gradients are not finite
+    np.save(dataset / "inputs.npy", inputs)
+    messages = attempt(private_spec(), dataset, tmp_path / "job", privacy=private_start())
+    reports = [message for message in messages if isinstance(message, Report)]
+    assert sum(len(each.rows) for each in reports) == 20
+    for each in reports:
+        assert each.examples_per_second is None
+        assert each.warnings == []
+        told = each.observed
+        assert (told.examples, told.nonfinite_examples, told.norm_sum) == (0, 0, 0.0)
+        assert not any(told.norm_buckets)
+        assert set(told.phase_seconds) <= {"checkpoint"}
