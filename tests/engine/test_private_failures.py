@@ -115,6 +115,15 @@ def test_more_than_was_accounted_for_is_not_drawn(dataset: Path, tmp_path: Path)
     assert "submit the job again" in (finished(messages).detail or "")
 
 
+def test_rows_of_weight_0_are_not_left_out_but_refused(dataset: Path, tmp_path: Path) -> None:
+    weights = np.load(dataset / "weights.npy")
+    weights[5] = 0
+    np.save(dataset / "weights.npy", weights)
+    messages = attempt(private_spec(), dataset, tmp_path / "job", privacy=private_start())
+    assert finished(messages).reason == "bad_inputs"
+    assert "give each a weight above 0" in (finished(messages).detail or "")
+
+
 def test_times_of_steps_are_whole_seconds(dataset: Path, tmp_path: Path) -> None:
     messages = attempt(private_spec(), dataset, tmp_path / "job", privacy=private_start())
     assert {row.time.microsecond for row in rows(messages)} == {0}

@@ -1,10 +1,14 @@
 """Private jobs in the engine: what they tell, the bits of a key, resuming, and the budget."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from batchgrad_engine.privacy.charges import Charges, charged
+from batchgrad_engine.privacy.mechanism import Mechanism, Release
+from batchgrad_workers.digests import checksums
 from tests.engine.attempts import (
     ScriptedCommands,
     attempt,
@@ -29,6 +33,23 @@ def test_rows_tell_the_noisy_gradient_and_epsilon_and_no_more(
         assert row.gradient_checksum
         assert (row.loss, row.noise_scale, row.weight) == (None, None, None)
         assert (row.norm_test, row.norms, row.shortcuts, row.phases) == (None, None, {}, {})
+
+
+def test_norm_and_checksum_are_those_of_the_noisy_gradient(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, noisy = Mechanism.release, []
+
+    def kept(self: Mechanism, step: int, *of: Any) -> Release:
+        found = release(self, step, *of)
+        noisy.append(found.gradient.copy())
+        return found
+
+    monkeypatch.setattr(Mechanism, "release", kept)
+    found = rows(attempt(private_spec(), dataset, tmp_path / "job", privacy=private_start()))
+    for row, gradient in zip(found, noisy, strict=True):
+        assert row.gradient_norm == pytest.approx(float(np.linalg.norm(gradient)), rel=1e-6)
+        assert row.gradient_checksum == checksums(gradient[None])[0]
 
 
 def test_steps_without_a_row_spend_as_much(dataset: Path, tmp_path: Path) -> None:
