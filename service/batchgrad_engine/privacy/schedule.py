@@ -25,8 +25,8 @@ class EpsilonSchedule:
             )
         if self.steps[0] < 1 or any(a >= b for a, b in pairwise(self.steps)):
             raise ValueError(f"steps {_short(self.steps)} must be 1 or more, and ascend.")
-        if not self.epsilons[0] >= 0 or not all(a <= b for a, b in pairwise(self.epsilons)):
-            raise ValueError(f"epsilons {_short(self.epsilons)} must be 0 or more, and never fall.")
+        if not self.epsilons[0] > 0 or not all(a <= b for a, b in pairwise(self.epsilons)):
+            raise ValueError(f"epsilons {_short(self.epsilons)} must be above 0, and never fall.")
 
     @property
     def last_step(self) -> int:

@@ -130,3 +130,8 @@ def test_the_process_answers_as_its_functions_do_and_is_quiet() -> None:
     found = Answer.model_validate_json(ended.content).accounted
     assert found == accounted(1, 2, 5, noise_multiplier=10)
     assert json.loads(ended.content)["accounted"]["schedule"]["steps"][-1] == 10
+
+
+def test_steps_that_ran_have_spent_something_however_large_the_noise() -> None:
+    found = accounted(10, 1000, 5, noise_multiplier=1e9)
+    assert 0 < found.schedule.at(1) <= found.epsilon < 1e-6

@@ -43,7 +43,7 @@ def test_the_most_steps_spend_no_more_than_epsilon(
     rises: list[tuple[int, float]], epsilon: float
 ) -> None:
     steps = tuple(sum(step for step, _ in rises[: i + 1]) for i in range(len(rises)))
-    epsilons = tuple(sum(rise for _, rise in rises[: i + 1]) for i in range(len(rises)))
+    epsilons = tuple(1e-9 + sum(rise for _, rise in rises[: i + 1]) for i in range(len(rises)))
     schedule = EpsilonSchedule(steps, epsilons)
     most = schedule.most_steps(epsilon)
     assert schedule.at(most) <= epsilon
@@ -64,9 +64,10 @@ def test_a_schedule_survives_json() -> None:
         ((1, 2), (0.5,), "got 2 steps and 1 values of epsilon"),
         ((0, 2), (0.1, 0.2), "must be 1 or more, and ascend"),
         ((2, 2), (0.1, 0.2), "must be 1 or more, and ascend"),
-        ((1, 2), (0.2, 0.1), "must be 0 or more, and never fall"),
-        ((1, 2), (0.2, float("nan")), "must be 0 or more, and never fall"),
-        ((1,), (float("nan"),), "must be 0 or more, and never fall"),
+        ((1, 2), (0.2, 0.1), "must be above 0, and never fall"),
+        ((1, 2), (0.2, float("nan")), "must be above 0, and never fall"),
+        ((1,), (float("nan"),), "must be above 0, and never fall"),
+        ((1,), (0.0,), "must be above 0, and never fall"),
     ],
 )
 def test_values_that_are_no_schedule_are_refused(

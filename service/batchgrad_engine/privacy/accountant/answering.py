@@ -9,7 +9,7 @@ from batchgrad_engine.privacy.accountant.calibration import (
     validation_multiplier,
 )
 from batchgrad_engine.privacy.accountant.curves import RESOLVED, curve, most_steps, promised
-from batchgrad_engine.privacy.accountant.grid import schedule
+from batchgrad_engine.privacy.accountant.grid import LEAST, schedule
 from batchgrad_engine.privacy.accountant.library import MissingLibraryError, quiet
 from batchgrad_engine.privacy.accountant.losses import COARSE, FINE, MOST_STEPS, DeltaTooSmallError
 from batchgrad_engine.privacy.accountant.messages import Answer, Request
@@ -60,7 +60,7 @@ def account(request: Request) -> Accounted:
             "fewer, or use accountant: rdp.",
         )
     sigma, steps = _noise_and_steps(privacy, mechanism, request.steps)
-    epsilon = promised(mechanism, sigma, steps).epsilon(steps)
+    epsilon = max(promised(mechanism, sigma, steps).epsilon(steps), LEAST)
     if not isfinite(epsilon) or epsilon > MOST_EPSILON:
         raise Refused(
             MULTIPLIER,

@@ -7,6 +7,9 @@ from batchgrad_engine.privacy.accountant.losses import DeltaTooSmallError
 from batchgrad_engine.privacy.schedule import EpsilonSchedule
 
 POINTS = 60
+LEAST = 1e-9
+"""An ε that is told as such, though the accountant finds 0: a step that ran spends something."""
+
 _BEYOND = 12
 
 
@@ -29,6 +32,7 @@ def schedule(curve: Curve, steps: int, epsilon: float, budget: float | None) -> 
             bound = curve.epsilon(each) if each != steps else epsilon
         except DeltaTooSmallError:
             break  # beyond the job's last step, where the accountant's rounding is too large
+        bound = max(bound, LEAST)
         # ε never falls: a coarse bound may be above that of the last step, or of an earlier one.
         bound = min(bound, epsilon) if each < steps else max(bound, epsilon)
         bound = max(bound, found[-1]) if found else bound
