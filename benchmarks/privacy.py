@@ -31,16 +31,7 @@ service that stores rows is a process of its own. Opacus takes minibatches of ex
 ghost clipping or gradients of single examples by hooks, noise in floating point, and no \
 accounting. On one thread CPU time is measured, to which other processes of a busy machine add \
 little; on two threads, time."""
-REASONS: dict[str, str] = {
-    "wide-1": (
-        "Nine tenths of the step are matrix products and noise: ghost clipping has five "
-        "products for our three, which leaves 1.67× before the noise (5 ms)"
-    ),
-    "wide-2": (
-        "Bursts waited for other programs, 0.35 to 1.69 by round; alone with less load, three "
-        "pairs of bursts had 1.77, 2.09 and 1.36"
-    ),
-}
+REASONS: dict[str, str] = {}
 """Why a target is missed, by its key."""
 
 
