@@ -19,7 +19,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
 TORCH_READY := $(PEERS)/torch-ready
 
-.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn test-large test-torch test-gpu check format docs peers bench bench-quick bench-scale clean
+.PHONY: demo serve test test-monitoring test-cluster test-containers test-browser test-stress test-peers test-recipes test-docs test-sklearn test-large test-torch test-gpu test-privacy check format docs peers bench bench-quick bench-scale clean
 
 demo: $(READY)  ## Train on the digits with two Ray workers; show the shortcuts' gap
 	$(BIN)/batchgrad demo
@@ -45,6 +45,9 @@ test-stress: $(READY)  ## The service under load, kills, a full disk and hostile
 
 test-torch: $(MODULES_READY)  ## PyTorch modules: gradients, jobs and examples; installs PyTorch
 	$(BIN)/python -m tests.torch
+
+test-privacy: $(READY)  ## Differential privacy: accounting, noise, bounds, bits, an audit; two minutes
+	$(BIN)/python -m tests.privacy
 
 test-gpu: $(MODULES_READY)  ## The same on a GPU: bits, norms, speed; says aloud that it skips without one
 	$(BIN)/python -m tests.gpu

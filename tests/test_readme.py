@@ -14,5 +14,6 @@ def test_files_that_the_table_of_claims_names_exist() -> None:
 
 
 def test_every_folder_is_named_with_its_suite() -> None:
-    folders = {path.parent.name for path in HERE.glob("*/test_*.py")} | {"peers"}
+    tests = [path.relative_to(HERE) for path in HERE.rglob("*/test_*.py")]
+    folders = {path.parts[0] for path in tests} | {"peers"}
     assert folders == set(re.findall(r"\[\w+\]\((\w+)\)", TEXT))

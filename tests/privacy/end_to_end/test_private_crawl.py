@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from batchgrad.user_machine.private_service import private_service
-from tests.end_to_end.crawling import crawled, files
+from tests.privacy.end_to_end.crawling import crawled, files
 
 KEY = "ab" * 32
 SPEC = {

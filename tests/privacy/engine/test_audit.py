@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.engine.attempts import attempt, finished, newest
-from tests.engine.privacy.audit import epsilon_bound, gaussian_epsilon, most_likely_bound
 from tests.engine.private_jobs import private_spec, private_start
+from tests.privacy.engine.audit import epsilon_bound, gaussian_epsilon, most_likely_bound
 
 ROWS, DELTA, CLIP_NORM, SIGMA, STEPS = 2000, 1e-5, 1.0, 1.8, 4
 

@@ -18,7 +18,7 @@ from batchgrad_service.one_answer import ask
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_workers.data.split import Split
 from batchgrad_workers.privacy.sampling import PoissonSampler
-from tests.engine.privacy.accounting import accounted, mechanism, request
+from tests.privacy.engine.accounting import accounted, mechanism, request
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from batchgrad_engine.privacy.accountant.calibration import rounded_up
 from batchgrad_engine.privacy.accountant.curves import curve, promised
 from batchgrad_engine.privacy.accountant.library import quiet
 from batchgrad_engine.privacy.accountant.losses import FINE
-from tests.engine.privacy.accounting import accounted, mechanism, problem
+from tests.privacy.engine.accounting import accounted, mechanism, problem
 
 MNIST, BATCH = 60_000, 256
 

@@ -15,7 +15,7 @@ from scipy import stats
 from batchgrad.contract.training.privacy import COUNT_SHARE
 from batchgrad_engine.privacy.charges import charged
 from batchgrad_engine.privacy.mechanism import QUANTILE_RATE
-from tests.engine.privacy.pure_noise import (
+from tests.privacy.engine.pure_noise import (
     CLIP_NORM,
     MOST_ERRORS,
     ROWS,

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "private_digits.py"
+SCRIPT = Path(__file__).parents[3] / "examples" / "private_digits.py"
 
 
 def test_digits_are_learned_with_epsilon_2(tmp_path: Path) -> None:
