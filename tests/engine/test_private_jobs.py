@@ -157,3 +157,22 @@ def test_a_private_job_has_larger_microbatches_by_default(
     own = private_spec(batch_size=batch_size, microbatch_size=None)
     assert own.microbatch == expected
     assert private_spec(batch_size=1024, microbatch_size=5).microbatch == 5
+
+
+@pytest.mark.parametrize("unit", ["units", "example"])
+def test_all_rows_of_a_person_count_as_much_as_one(
+    dataset: Path, tmp_path: Path, unit: str
+) -> None:
+    np.save(dataset / "units.npy", np.arange(101) % 2)  # two persons with some fifty rows each
+    hardly_noisy = {"noise_multiplier": 1e-6}
+    job = private_spec({"unit": unit, "clip_norm": 0.01, **hardly_noisy}, batch_size=101)
+    start = private_start(steps=4, **hardly_noisy)
+    messages = attempt(job, dataset, tmp_path / "one", privacy=start)
+    sums = [101 * row.gradient_norm for row in rows(messages)]
+    assert len(sums) == 4
+    if unit == "units":
+        assert 0.01 < max(sums) < 2 * 0.01 * 1.001
+    else:
+        assert max(sums) > 5 * 0.01
+    again = job.model_copy(update={"threads": 2, "microbatch_size": 3})
+    assert bits(attempt(again, dataset, tmp_path / "two", privacy=start)) == bits(messages)
