@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from batchgrad_service.problems import InvalidError, UnavailableError
-from batchgrad_service.questions.forker import Forker
+from batchgrad_service.questions.forker import ForkedProcess, Forker
 from batchgrad_service.questions.kinds import ANSWERS
 from batchgrad_service.questions.pool import QuestionPool
 from batchgrad_workers.system.processes import is_alive, session_members
@@ -202,3 +204,41 @@ def test_a_stop_ends_all_processes(tmp_path: Path) -> None:
     assert session_members(forker.pid) == []
     with pytest.raises(UnavailableError, match="stopping"):
         answer(pool)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_process_that_has_ended_cannot_be_ended_in_place_of_another(*, ended: bool) -> None:
+    """It told its id, answered and ended before that was read; the id may be another's by now."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    if ended:
+        os.write(writing, b"0")
+    process = ForkedProcess(ours, reading)
+    try:
+        process.identify(other.pid)
+        process.end()
+        assert (process.handle is None) == ended
+        if ended:
+            assert other.poll() is None
+        else:
+            assert other.wait(60) == -signal.SIGKILL
+    finally:
+        process.close()
+        theirs.close()
+        os.close(writing)
+        other.kill()
+        other.wait()
+
+
+def test_a_process_that_is_gone_has_no_handle() -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    process = ForkedProcess(ours, reading)
+    process.identify(gone.pid)
+    assert process.handle is None
+    process.close()
+    theirs.close()
+    os.close(writing)

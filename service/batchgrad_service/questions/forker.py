@@ -34,9 +34,19 @@ class ForkedProcess:
     _lock: threading.Lock = field(default_factory=threading.Lock)  # a closed number is reused
 
     def identify(self, pid: int) -> None:
-        """Remember the process, which lives and has this id, so that it can be ended."""
-        if self.handle is None:
-            self.handle = os.pidfd_open(pid)
+        """Remember the process that told this id, so that it can be ended, if it still lives.
+
+        It may have answered and ended since. Its id may be another's then, but only after its exit
+        status has come.
+        """
+        if self.handle is not None:
+            return
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            if select.select([self.status], [], [], 0)[0]:
+                os.close(handle)
+            else:
+                self.handle = handle
 
     def end(self) -> None:
         """End the process at once, whatever it does; from any thread."""
