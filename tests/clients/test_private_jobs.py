@@ -1,4 +1,4 @@
-"""What the command line shows of private jobs, and what it does not."""
+"""Private jobs on the command line: their figures, and nothing of what is hidden."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whole attempts whose gradients cancel, or whose squares overflow or underflow."""
+"""Attempts whose gradients cancel, or whose squares overflow or underflow."""
 
 from pathlib import Path
 from typing import Any

@@ -28,6 +28,7 @@ from batchgrad.contract.statuses import *
 from batchgrad.contract.tables import *
 from batchgrad.contract.training import (
     initial,
+    microbatches,
     module,
     optimizers,
     privacy,
@@ -36,6 +37,7 @@ from batchgrad.contract.training import (
     validation,
 )
 from batchgrad.contract.training.initial import *
+from batchgrad.contract.training.microbatches import *
 from batchgrad.contract.training.module import *
 from batchgrad.contract.training.optimizers import *
 from batchgrad.contract.training.privacy import *
@@ -59,6 +61,7 @@ __all__ += plans.__all__
 __all__ += statuses.__all__
 __all__ += tables.__all__
 __all__ += initial.__all__
+__all__ += microbatches.__all__
 __all__ += module.__all__
 __all__ += optimizers.__all__
 __all__ += privacy.__all__

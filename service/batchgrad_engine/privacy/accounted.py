@@ -1,4 +1,4 @@
-"""What an accountant found out about a private job."""
+"""An accountant's findings about a private job: its noise, its steps, and their ε."""
 
 from dataclasses import dataclass
 

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from batchgrad_workers.system.durability import sync
+
 Span = tuple[int, int]
 """Steps [first, stop)."""
 
@@ -104,7 +106,7 @@ class Charges:
             file.flush()
             os.fsync(file.fileno())
         if new:
-            _sync_folder(self._path.parent)
+            sync(self._path.parent)
 
 
 def _read(path: Path) -> dict[str, list[Span]]:
@@ -121,15 +123,6 @@ def _read(path: Path) -> dict[str, list[Span]]:
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadableChargesError(f"{path} is damaged: {error}") from error
     return found
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a new file's name durable."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _remove_torn_line(path: Path) -> None:

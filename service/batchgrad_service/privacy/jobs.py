@@ -1,4 +1,4 @@
-"""The ends of private jobs: what a job has spent takes the place of what it had reserved."""
+"""Private jobs of the service: what their engines get, and what they have spent at their end."""
 
 import logging
 from collections.abc import Collection

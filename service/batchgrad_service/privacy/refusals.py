@@ -1,4 +1,4 @@
-"""What is refused about private jobs, because it would tell of single rows."""
+"""Refusals of requests whose answers would tell of a private job's single rows."""
 
 from batchgrad.contract import JobSpec, RowSet
 from batchgrad_service.problems import ConflictError

@@ -1,4 +1,4 @@
-"""What a private job may not do, as far as its data decide."""
+"""Checks of a private job's spec against its data: nothing but noisy steps may read the rows."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What private jobs spend on datasets: reserved at submission, settled at a job's end, kept."""
+"""Spending of private jobs on datasets: reserved at submission, settled at a job's end, kept."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
 """The spec of a training job."""
 
-from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,6 +16,7 @@ from batchgrad.contract.figures import ValidationMetric
 from batchgrad.contract.losses import Loss, check_label_smoothing
 from batchgrad.contract.model import Precision, ShortcutName
 from batchgrad.contract.training.initial import InitialParameters
+from batchgrad.contract.training.microbatches import DEFAULT_MICROBATCH, default_microbatch
 from batchgrad.contract.training.module import AnyModel, JobModel
 from batchgrad.contract.training.optimizers import Optimizer
 from batchgrad.contract.training.privacy import Privacy, check_private
@@ -25,7 +25,6 @@ from batchgrad.contract.training.validation import Validation
 from batchgrad.contract.wire import Integer, Name, Number, Truth, Wire
 
 __all__ = [
-    "DEFAULT_MICROBATCH",
     "JobSpec",
     "WorkerRange",
 ]
@@ -42,16 +41,6 @@ def _class_text(value: Any) -> Any:
 
 ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_class_text)]
 """The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
-
-LEAST_OF_MODULES = 16
-"""Least default of B for a PyTorch module, unless half a minibatch is less."""
-
-MOST_OF_PRIVATE_JOBS = 256
-"""Most that is the default of B for a private job, whose minibatches are large."""
-
-DEFAULT_MICROBATCH = 128
-"""Default of B: matrix products of this size run at full speed."""
-
 
 _INSTEAD = {
     "label_smoothing": "remove label_smoothing, and let the task's losses smooth labels.",
@@ -344,13 +333,12 @@ class JobSpec(Wire):
     @property
     def microbatch(self) -> int:
         """B: the microbatch size, from the spec alone."""
-        if self.microbatch_size is not None or self.batch_size == "full":
-            wanted = self.microbatch_size or DEFAULT_MICROBATCH
-            return wanted if self.batch_size == "full" else min(self.batch_size, wanted)
-        half, quarter = ceil(self.batch_size / 2), ceil(self.batch_size / 4)
-        wanted = DEFAULT_MICROBATCH
-        if self.model.torch is not None:
-            wanted = min(wanted, max(quarter, min(half, LEAST_OF_MODULES)))
-        elif self.privacy is not None:
-            wanted = min(max(wanted, quarter), MOST_OF_PRIVATE_JOBS)
-        return min(self.batch_size, wanted)
+        if self.batch_size == "full":
+            return self.microbatch_size or DEFAULT_MICROBATCH
+        if self.microbatch_size is not None:
+            return min(self.batch_size, self.microbatch_size)
+        return default_microbatch(
+            self.batch_size,
+            module=self.model.torch is not None,
+            private=self.privacy is not None,
+        )
