@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from batchgrad.contract import BestEvaluation, EventType, JobSpec, StepRow, ValidationFigures
+from batchgrad.contract import BestEvaluation, EventType, JobSpec, ValidationFigures
+from batchgrad_engine.step_dicts import StepDict
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.user_code.sources import CodeSource
 
@@ -174,7 +175,7 @@ class Report(Message):
     threads: int
     executor: Literal["inline", "ray"]
     examples_per_second: float | None
-    rows: list[StepRow]
+    rows: list[StepDict]
     evaluations: list[Evaluated] = Field(default_factory=list)
     warnings: list[Warned] = Field(default_factory=list)
     observed: Observed

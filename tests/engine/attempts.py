@@ -71,7 +71,12 @@ def attempt(
 
 def rows(messages: list[AnyEngineMessage]) -> list[StepRow]:
     """The steps that were reported."""
-    return [row for message in messages if isinstance(message, Report) for row in message.rows]
+    return [
+        StepRow.model_validate(row)
+        for message in messages
+        if isinstance(message, Report)
+        for row in message.rows
+    ]
 
 
 def finished(messages: list[AnyEngineMessage]) -> Finished:

@@ -138,7 +138,7 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
     assert json.loads(line)["rows"][0].keys() == StepRow.model_fields.keys() - {"epsilon"}
     heard = EngineMessage.validate_json(line)
     assert isinstance(heard, Report)
-    row = heard.rows[0]
+    row = StepRow.model_validate(heard.rows[0])
     assert row.gradient_checksum == first.rows[0]["gradient_checksum"]
     assert norms_of(row).histogram == first.histogram.tolist()
     assert sum(norms_of(row).histogram) == heard.observed.examples == 20

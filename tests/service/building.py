@@ -115,7 +115,7 @@ def report(*rows: StepRow, evaluations: Sequence[Evaluated] = ()) -> Report:
         threads=3,
         executor="ray",
         examples_per_second=1000.0,
-        rows=list(rows),
+        rows=[row.model_dump() for row in rows],
         evaluations=list(evaluations),
         observed=Observed(),
     )

@@ -3,7 +3,14 @@
 from collections import defaultdict
 from itertools import accumulate
 
-from batchgrad.contract import EXAMPLE_NORM_BOUNDS, FIGURES, Job, LayeredShortcut, ValidationFigures
+from batchgrad.contract import (
+    EXAMPLE_NORM_BOUNDS,
+    FIGURES,
+    Job,
+    LayeredShortcut,
+    StepRow,
+    ValidationFigures,
+)
 from batchgrad.display.privacy import budget
 from batchgrad_engine.messages import ClusterSeen, Report
 
@@ -74,7 +81,7 @@ class LiveJob:
         if report.evaluations:
             self.evaluation = report.evaluations[-1]
         if report.rows:
-            last = report.rows[-1]
+            last = StepRow.model_validate(report.rows[-1])
             if self.privacy is not None:
                 self.epsilon_spent = last.epsilon
             elif self.batch_size is None:  # "full": all training examples, at every step

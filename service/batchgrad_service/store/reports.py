@@ -64,8 +64,7 @@ class EngineReports(Database):
             "executor": report.executor,
             "examples_per_second": report.examples_per_second,
         }
-        rows = [row.model_dump() for row in report.rows]
-        if rows:
+        if rows := report.rows:
             last = rows[-1]
             values |= {"step": last["step"], "epoch": last["epoch"]}
             values["figures"] = {name: last[name] for name in FIGURES}
@@ -165,7 +164,7 @@ class _Recorded:
         for warned in report.warnings:
             if warned.step > (self.step if warned.of == "step" else self.evaluated_step):
                 yield "warning", {"detail": warned.detail}
-        if report.rows and report.rows[-1].step > self.step:
+        if report.rows and report.rows[-1]["step"] > self.step:
             yield "progress", {"steps_planned": self.steps_planned, **_progress(values)}
         for evaluation in report.evaluations:
             if evaluation.step > self.evaluated_step:
@@ -175,7 +174,7 @@ class _Recorded:
         """Return the job's columns with the report included."""
         evaluated = [evaluation.step for evaluation in report.evaluations]
         evaluated += [warned.step for warned in report.warnings if warned.of == "evaluation"]
-        recorded = [row.step for row in report.rows[-1:]]
+        recorded = [row["step"] for row in report.rows[-1:]]
         return {
             "recorded_step": max(self.step, *recorded, 0),
             "evaluated_step": max(self.evaluated_step, *evaluated, 0),

@@ -7,6 +7,7 @@ Figures below a row's top level (thousands of norms and errors) are stored as fl
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -62,25 +63,20 @@ def _with_equal_keys(rows: Sequence[Row]) -> list[Row]:
 
 
 def _tree(values: list[Any], depth: int, *, exact: bool) -> Tree:
-    first = values[0]
-    if _all(values, dict) and all(value.keys() == first.keys() for value in values):
+    first, types = values[0], set(map(type, values))
+    if types == {dict} and all(value.keys() == first.keys() for value in values):
         return {
-            key: _tree([value[key] for value in values], depth + 1, exact=exact) for key in first
+            key: _tree(list(map(itemgetter(key), values)), depth + 1, exact=exact) for key in first
         }
-    if _all(values, list) and all(len(value) == len(first) for value in values):
+    if types == {list} and len(set(map(len, values))) == 1:
         columns = zip(*values, strict=True)
         return [_tree(list(column), depth + 1, exact=exact) for column in columns]
-    return _leaf(values, exact=exact or depth < NESTED)
+    return _leaf(values, types, exact=exact or depth < NESTED)
 
 
-def _all(values: list[Any], kind: type) -> bool:
-    return all(isinstance(value, kind) for value in values)
-
-
-def _leaf(values: list[Any], *, exact: bool) -> Leaf:
-    if _all(values, datetime):
+def _leaf(values: list[Any], types: set[type], *, exact: bool) -> Leaf:
+    if types == {datetime}:
         return Leaf("time", np.array([(value - EPOCH) // MICROSECOND for value in values]))
-    types = set(map(type, values))
     if float not in types and values.count(values[0]) == len(values):
         return Leaf("same", values[0])
     if types == {int}:
