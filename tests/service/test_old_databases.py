@@ -162,3 +162,30 @@ def test_jobs_of_an_old_database_are_not_private_and_datasets_get_budgets(old: P
         command.upgrade(alembic(connection), "head")
     assert store.dataset("digits").privacy is None
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "written"),
+    [
+        ({"batch_size": 4096}, 128),
+        ({"batch_size": 2048}, None),
+        ({"batch_size": "full"}, None),
+        ({"batch_size": 4096, "microbatch_size": 7}, 7),
+        ({"batch_size": 4096, "privacy": {"delta": 1e-5}}, None),
+        ({"batch_size": 4096, "model": {"torch": "package:build"}}, None),
+    ],
+)
+def test_jobs_of_an_old_database_keep_their_microbatches(
+    tmp_path: Path, changes: dict[str, Any], written: int | None
+) -> None:
+    file = tmp_path / "old.sqlite"
+    old_database(file)
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        command.upgrade(alembic(connection), "0018")
+        spec = json.loads(connection.execute(text("SELECT spec FROM jobs")).scalars().all()[0])
+        connection.execute(text("UPDATE jobs SET spec = :s"), {"s": json.dumps(spec | changes)})
+        command.upgrade(alembic(connection), "head")
+        for found in connection.execute(text("SELECT spec FROM jobs")).scalars().all():
+            assert json.loads(found).get("microbatch_size") == written
+    engine.dispose()

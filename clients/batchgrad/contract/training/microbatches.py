@@ -1,11 +1,23 @@
-"""Default sizes of microbatches, from the minibatch's size and the kind of job alone."""
+"""Default sizes of microbatches, from the minibatch's size and the model alone.
 
+They decide a job's bits, so they may depend on no CPU and no cluster.
+"""
+
+from collections.abc import Iterable
 from math import ceil
+
+from batchgrad.contract.model import AnyLayer, Residual
 
 __all__ = ["DEFAULT_MICROBATCH"]
 
 DEFAULT_MICROBATCH = 128
-"""Default of B: matrix products of this size run at full speed."""
+"""Default of B where nothing speaks for another one: most products run at full speed."""
+
+MOST_ROWS = 512
+"""Most that is the default of B for layers without positions: wider registers gain by them."""
+
+FED_CORES = 16
+"""Microbatches in a minibatch, one for each of so many cores, before B grows beyond 128."""
 
 LEAST_OF_MODULES = 16
 """Least default of B for a PyTorch module, unless half a minibatch is less."""
@@ -13,13 +25,29 @@ LEAST_OF_MODULES = 16
 MOST_OF_PRIVATE_JOBS = 256
 """Most that is the default of B for a private job, whose minibatches are large."""
 
+WITH_POSITIONS = frozenset(
+    {"conv2d", "conv1d", "max_pool2d", "avg_pool2d", "global_avg_pool", "sequence_mean"}
+    | {"group_norm", "embedding"}
+)
+"""Kinds of layers whose examples have many rows in a product each, so that B needs no more."""
 
-def default_microbatch(batch_size: int, *, module: bool, private: bool) -> int:
-    """B for a minibatch of N examples, of a PyTorch module or of a private network of layers."""
-    quarter = ceil(batch_size / 4)
-    wanted = DEFAULT_MICROBATCH
-    if module:
+
+def default_microbatch(batch_size: int, layers: Iterable[AnyLayer] | None, *, private: bool) -> int:
+    """B for a minibatch of N examples; `layers` None is a PyTorch module."""
+    quarter, wanted = ceil(batch_size / 4), DEFAULT_MICROBATCH
+    if layers is None:
         wanted = min(wanted, max(quarter, min(ceil(batch_size / 2), LEAST_OF_MODULES)))
     elif private:
         wanted = min(max(wanted, quarter), MOST_OF_PRIVATE_JOBS)
+    elif not _have_positions(layers):
+        wanted = min(max(wanted, batch_size // FED_CORES), MOST_ROWS)
     return min(batch_size, wanted)
+
+
+def _have_positions(layers: Iterable[AnyLayer]) -> bool:
+    return any(
+        _have_positions(layer.layers)
+        if isinstance(layer, Residual)
+        else layer.kind in WITH_POSITIONS
+        for layer in layers
+    )

@@ -39,6 +39,10 @@ def _class_text(value: Any) -> Any:
     return str(plain) if isinstance(plain, int) else plain
 
 
+def _none_if_auto(given: Any) -> Any:
+    return None if given == "auto" else given
+
+
 ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_class_text)]
 """The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
 
@@ -85,13 +89,14 @@ class JobSpec(Wire):
         description="N, examples in a minibatch; an epoch's last minibatch may have fewer, and its "
         "step counts as a whole one"
     )
-    microbatch_size: Integer | None = Field(
+    microbatch_size: Annotated[
+        Annotated[Integer, Field(ge=1, le=2**20)] | None, BeforeValidator(_none_if_auto)
+    ] = Field(
         default=None,
-        ge=1,
-        le=2**20,
-        description="B, examples that a worker computes at a time; default min(N, 128), of a "
-        "private job N/4 from 128 to 256, of a PyTorch module N/4, but at least 16 or N/2, "
-        "whichever is less, and at most 128",
+        description="B, examples that a worker computes at a time; auto, the default, is min(N, "
+        "128), of linear layers without positions N/16 from 128 to 512, of a private job N/4 from "
+        "128 to 256, of a PyTorch module N/4, but at least 16 or N/2, whichever is less, and at "
+        "most 128",
     )
     epochs: Integer | None = Field(default=None, ge=1, le=10**7)
     steps: Integer | None = Field(default=None, ge=1, le=10**9)
@@ -339,6 +344,6 @@ class JobSpec(Wire):
             return min(self.batch_size, self.microbatch_size)
         return default_microbatch(
             self.batch_size,
-            module=self.model.torch is not None,
+            self.model.layers if self.model.torch is None else None,
             private=self.privacy is not None,
         )
