@@ -50,6 +50,8 @@ def test_layers_with_positions_keep_128(layers: list[dict[str, Any]]) -> None:
 def test_auto_is_the_default_and_a_number_is_kept() -> None:
     assert spec(DENSE, 4096, microbatch_size="auto") == spec(DENSE, 4096)
     assert spec(DENSE, 4096, microbatch_size=64).microbatch == 64
+    [auto, *_] = JobSpec.model_json_schema()["properties"]["microbatch_size"]["anyOf"]
+    assert auto["const"] == "auto"
     for wrong in (0, "large", 2**20 + 1, True):
         with pytest.raises(ValidationError):
             spec(DENSE, 4096, microbatch_size=wrong)

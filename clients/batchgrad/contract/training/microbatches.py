@@ -11,13 +11,13 @@ from batchgrad.contract.model import AnyLayer, Residual
 __all__ = ["DEFAULT_MICROBATCH"]
 
 DEFAULT_MICROBATCH = 128
-"""Default of B where nothing speaks for another one: most products run at full speed."""
+"""Default of B unless the model or N asks for another one: most products run at full speed."""
 
 MOST_ROWS = 512
-"""Most that is the default of B for layers without positions: wider registers gain by them."""
+"""Most that is the default of B for layers without positions: AVX-512 gains up to so many rows."""
 
 FED_CORES = 16
-"""Microbatches in a minibatch, one for each of so many cores, before B grows beyond 128."""
+"""B grows beyond 128 only where a minibatch still has a microbatch for each of so many cores."""
 
 LEAST_OF_MODULES = 16
 """Least default of B for a PyTorch module, unless half a minibatch is less."""

@@ -43,6 +43,8 @@ def _none_if_auto(given: Any) -> Any:
     return None if given == "auto" else given
 
 
+_MicrobatchSize = Annotated[Integer, Field(ge=1, le=2**20)]
+
 ClassName = Annotated[str, StringConstraints(max_length=1024), BeforeValidator(_class_text)]
 """The name of a class, or its number 0, 1, …, if the dataset's classes have no names."""
 
@@ -90,7 +92,10 @@ class JobSpec(Wire):
         "step counts as a whole one"
     )
     microbatch_size: Annotated[
-        Annotated[Integer, Field(ge=1, le=2**20)] | None, BeforeValidator(_none_if_auto)
+        _MicrobatchSize | None,
+        BeforeValidator(
+            _none_if_auto, json_schema_input_type=Literal["auto"] | _MicrobatchSize | None
+        ),
     ] = Field(
         default=None,
         description="B, examples that a worker computes at a time; auto, the default, is min(N, "
