@@ -8,41 +8,10 @@ from playwright.sync_api import Page, expect
 
 from batchgrad.user_machine.private_service import COMMAND, private_service
 from tests.browser.conftest import OpenPage, Running
+from tests.browser.contrast import low_contrast
 
 PAGES = ("/", "/submit", "/try", "/jobs/{job}", "/jobs/{job}/examples", "/jobs/none")
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - opens nothing but this test
-# WCAG 2.2, 1.4.3: contrast of every text that can be seen with what is behind it.
-CONTRAST = """() => {
-  const rgba = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
-  const light = (rgb) => {
-    const [r, g, b] = rgb.slice(0, 3).map((one) => one / 255)
-      .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = rgba(getComputedStyle(at).backgroundColor);
-      if ((colour[3] ?? 1) > 0.99) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
-      || ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
-    const box = element.getBoundingClientRect();
-    if (!own || element.disabled || box.width === 0 || box.right < 0) continue;
-    const style = getComputedStyle(element);
-    const colour = rgba(element instanceof SVGElement ? style.fill : style.color);
-    const [high, low] = [light(colour), light(behind(element))].sort((a, b) => b - a);
-    const size = parseFloat(style.fontSize);
-    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    const ratio = (high + 0.05) / (low + 0.05);
-    found.push({ ratio, enough: ratio >= (large ? 3 : 4.5),
-      text: (element.textContent || element.value || "").trim().slice(0, 40) });
-  }
-  return found;
-}"""
 
 
 def settled(page: Page, path: str) -> None:
@@ -73,9 +42,7 @@ def test_every_text_has_enough_contrast(
     page.emulate_media(color_scheme=theme)
     settled(page, path.format(job=trained))
     assert page.locator("html").get_attribute("data-theme") == theme
-    found = page.evaluate(CONTRAST)
-    assert len(found) > 8
-    assert [one for one in found if not one["enough"]] == []
+    assert low_contrast(page) == []
 
 
 def test_the_theme_is_switched_and_kept(page: Page, trained: str) -> None:
