@@ -4,7 +4,7 @@ The first line on stdin is a `Start`, later ones are `Command`, `ClusterFound` o
 end of stdin means: write a checkpoint and exit. Every line on stdout is an `EngineMessage`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from batchgrad.contract import BestEvaluation, EventType, JobSpec, ValidationFigures
-from batchgrad_engine.step_dicts import StepDict
+from batchgrad_engine.step_columns import Columns, StepColumns
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.user_code.sources import CodeSource
 
@@ -166,7 +166,7 @@ class Warned(Message):
 class Report(Message):
     """Progress since the last report: all steps and evaluations, at most five reports a second.
 
-    `warnings` come with their steps' rows: steps that a restarted engine computes again warn
+    `warnings` come with their steps: steps that a restarted engine computes again warn
     again, and the rows tell the store which warnings it already has.
     """
 
@@ -175,7 +175,7 @@ class Report(Message):
     threads: int
     executor: Literal["inline", "ray"]
     examples_per_second: float | None
-    rows: list[StepDict]
+    steps: list[StepColumns]
     evaluations: list[Evaluated] = Field(default_factory=list)
     warnings: list[Warned] = Field(default_factory=list)
     observed: Observed
@@ -184,16 +184,13 @@ class Report(Message):
 
 @dataclass(frozen=True)
 class SentReport:
-    """A `Report` as the engine sends it: `rows` holds a `StepRow` each, made by `encode_row`.
-
-    The engine does not validate them: thousands of rows a second are validated by the service.
-    """
+    """A `Report` as the engine sends it: the service validates it."""
 
     workers: int
     threads: int
     executor: Literal["inline", "ray"]
     examples_per_second: float | None
-    rows: Sequence[orjson.Fragment]
+    steps: Sequence[Columns]
     evaluations: Sequence[Evaluated]
     warnings: Sequence[Warned]
     observed: Observed
@@ -257,11 +254,6 @@ EngineMessage: TypeAdapter[AnyEngineMessage] = TypeAdapter(
     Annotated[AnyEngineMessage, Field(discriminator="type")]
 )
 Sent = Started | SentReport | Checkpointed | LedgerWritten | EngineEvent | ClusterWanted | Finished
-
-
-def encode_row(row: Mapping[str, Any]) -> orjson.Fragment:
-    """A `StepRow`'s JSON from a mapping with its keys; nan becomes null. JSON takes less memory."""
-    return orjson.Fragment(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def encode(message: Sent) -> bytes:

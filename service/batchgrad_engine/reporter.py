@@ -8,7 +8,6 @@ from time import monotonic, perf_counter
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS
 from batchgrad_engine.executors.protocol import Executor
@@ -19,8 +18,8 @@ from batchgrad_engine.messages import (
     Sent,
     SentReport,
     Warned,
-    encode_row,
 )
+from batchgrad_engine.step_columns import Columns, columns_of, joined
 
 REPORT_SECONDS = 0.2
 SPEED_WINDOW = 32
@@ -52,12 +51,12 @@ class Reporter:
     def add(self, measured: Measured) -> None:
         """Add measured steps."""
         now, clock = datetime.now(UTC), perf_counter()
+        rows = []
         for figures, watch in zip(measured.rows, measured.watches, strict=True):
             time = now - timedelta(seconds=clock - watch.last)
             if self._private:  # the time of a step tells how many rows it drew
                 time = time.replace(microsecond=0)
-            row = {**figures, "time": time, "phases": watch.phases}
-            self._rows.append(encode_row(row))
+            rows.append({**figures, "time": time, "phases": watch.phases})
             for phase, seconds in watch.phases.items():
                 self._phases[phase].append(seconds)
             if figures["loss"] is None and not self._private and not self._warned_of_weightless:
@@ -67,6 +66,7 @@ class Reporter:
                     f"Step {figures['step']}: all weights are 0, so there is no mean and no "
                     "update; the step has no loss. Later steps of this kind give no warning.",
                 )
+        self._steps += columns_of(rows)
         self._examples += measured.examples
         self._observed_examples += measured.examples
         self._norm_buckets += measured.histogram
@@ -100,7 +100,7 @@ class Reporter:
 
     def flush(self) -> None:
         """Send a report of everything since the last one; nothing if there is nothing new."""
-        if not (self._rows or self._evaluations or self._warnings or self._phases):
+        if not (self._steps or self._evaluations or self._warnings or self._phases):
             return
         now = monotonic()
         self._speeds.append((now, self._examples))
@@ -114,7 +114,7 @@ class Reporter:
                 examples_per_second=None
                 if self._private
                 else (last - first) / max(last_at - first_at, 1e-9),
-                rows=self._rows,
+                steps=joined(self._steps),
                 evaluations=self._evaluations,
                 warnings=self._warnings,
                 cluster=self._executor.cluster(),
@@ -143,7 +143,7 @@ class Reporter:
             )
 
     def _clear(self) -> None:
-        self._rows: list[orjson.Fragment] = []
+        self._steps: list[Columns] = []
         self._evaluations: list[Evaluated] = []
         self._warnings: list[Warned] = []
         self._observed_examples = 0

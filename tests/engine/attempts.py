@@ -18,6 +18,7 @@ from batchgrad_engine.messages import (
     Start,
     encode,
 )
+from batchgrad_engine.step_columns import rows_of
 from batchgrad_workers.data.source import DatasetSource
 
 
@@ -75,7 +76,8 @@ def rows(messages: list[AnyEngineMessage]) -> list[StepRow]:
         StepRow.model_validate(row)
         for message in messages
         if isinstance(message, Report)
-        for row in message.rows
+        for columns in message.steps
+        for row in rows_of(columns)
     ]
 
 

@@ -22,6 +22,7 @@ from batchgrad_engine.messages import (
 )
 from batchgrad_engine.preparation.job import prepare
 from batchgrad_engine.reporter import Reporter
+from batchgrad_engine.step_columns import row_at
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.runtime.threads import ThreadPool
 from tests.engine.norms_of_rows import norms_of
@@ -135,10 +136,10 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
         reporter.flush()
     assert isinstance(sent[0], SentReport)
     line = encode(sent[0])
-    assert json.loads(line)["rows"][0].keys() == StepRow.model_fields.keys() - {"epsilon"}
+    assert json.loads(line)["steps"][0].keys() == StepRow.model_fields.keys() - {"epsilon"}
     heard = EngineMessage.validate_json(line)
     assert isinstance(heard, Report)
-    row = StepRow.model_validate(heard.rows[0])
+    row = StepRow.model_validate(row_at(heard.steps[0], 0))
     assert row.gradient_checksum == first.rows[0]["gradient_checksum"]
     assert norms_of(row).histogram == first.histogram.tolist()
     assert sum(norms_of(row).histogram) == heard.observed.examples == 20

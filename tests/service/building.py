@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from batchgrad.contract import Dataset, Job, JobSpec, Plan, StepRow
 from batchgrad_engine.messages import Checkpointed, Evaluated, Observed, Report
+from batchgrad_engine.step_columns import columns_of
 from batchgrad_service.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
@@ -115,7 +116,7 @@ def report(*rows: StepRow, evaluations: Sequence[Evaluated] = ()) -> Report:
         threads=3,
         executor="ray",
         examples_per_second=1000.0,
-        rows=[row.model_dump() for row in rows],
+        steps=columns_of([row.model_dump() for row in rows]),
         evaluations=list(evaluations),
         observed=Observed(),
     )

@@ -1,12 +1,15 @@
 """What engines report is stored and counted, unless their attempt is over."""
 
+from random import Random
+
 import orjson
 
 from batchgrad_engine.checkpoints import unstored_messages
 from batchgrad_engine.messages import EngineEvent
 from batchgrad_service.jobs.reports import Reports
-from tests.service.building import started
+from tests.service.building import report, started
 from tests.service.conftest import Bench
+from tests.service.test_step_blocks import drawn
 
 
 def test_a_lost_worker_is_stored_and_counted_unless_the_attempt_is_stale(bench: Bench) -> None:
@@ -47,3 +50,17 @@ def test_messages_that_the_engine_of_an_earlier_version_left_are_stored(bench: B
     stored = [(event.type, event.data) for event in bench.store.events(job_id).data]
     assert stored[-2:] == [("retry", left[0][1]), ("executor", settled)]
     assert not (folder / unstored_messages.FILE).exists()
+
+
+def test_rows_that_the_engine_of_an_earlier_version_left_are_stored(bench: Bench) -> None:
+    job_id, attempt = started(bench.store)
+    rows = [drawn(Random(step), step) for step in range(1, 30)]
+    about = report(evaluations=[]).model_dump()
+    del about["steps"]
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    unstored_messages.write(folder, attempt, [(5, orjson.dumps({**about, "rows": rows}))])
+    Reports(bench.store, bench.metrics, bench.data_dir).take_over(job_id, attempt)
+    assert [each.step for each in bench.store.steps(job_id, after=None, limit=100).data] == list(
+        range(1, 30)
+    )

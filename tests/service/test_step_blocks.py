@@ -1,6 +1,7 @@
 """Step rows in packed blocks: numbers lose their last digits only, and old rows are thinned."""
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -8,16 +9,17 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from batchgrad.contract import StepRow
+from batchgrad_engine.step_columns import columns_of, joined
 from batchgrad_service.problems import NotFoundError
 from batchgrad_service.store import Store
 from batchgrad_service.store.schema import jobs, step_blocks
 from batchgrad_service.store.step_blocks import blocks
 from batchgrad_service.store.step_blocks.columns import BadBlock
 from batchgrad_service.store.step_blocks.joining import join
-from batchgrad_service.store.step_blocks.packing import pack, unpack
+from batchgrad_service.store.step_blocks.packing import pack, pack_columns, unpack
 from tests.service.building import NOW, create, report, started
 from tests.service.test_data_directory import downgrade
 
@@ -100,6 +102,28 @@ def test_joined_blocks_have_the_rows_of_all() -> None:
         assert all(near(a, b, 0 if exact else 2e-7) for a, b in zip(found, rows, strict=True))
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_columns_are_packed_like_their_rows(*, exact: bool) -> None:
+    for rows in ([drawn(Random(step), step) for step in range(1, 7)], [drawn(Random(1), 1)]):
+        [columns] = joined(columns_of(rows))
+        assert pack_columns(columns, exact=exact) == pack(rows, exact=exact)
+
+
+@pytest.mark.parametrize("first", [1, blocks.FIRST_STEPS - 20, 5000])
+def test_columns_are_cut_into_blocks_like_their_rows(store: Store, first: int) -> None:
+    """The first steps stay apart, and no block has more than MOST_ROWS rows."""
+    row = drawn(Random(1), 1)
+    rows = [row | {"step": step} for step in range(first, first + blocks.MOST_ROWS + 50)]
+    found = []
+    for store_rows in (put, put_columns):
+        job_id = create(store).id
+        with store.writing() as connection:
+            store_rows(connection, job_id, rows)
+            found.append(blocks.blocks_after(connection, job_id, 0))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2 + (first == blocks.FIRST_STEPS - 20)
+
+
 def test_bytes_that_are_not_a_block_are_refused() -> None:
     block = pack([drawn(Random(1), step) for step in range(1, 9)])
     for bad in (b"", b"\x02" + block[1:], block[:40], block[:-9]):
@@ -107,7 +131,16 @@ def test_bytes_that_are_not_a_block_are_refused() -> None:
             unpack(bad)
 
 
-def test_replacing_any_rows_keeps_the_others(store: Store) -> None:
+def put(connection: Connection, job_id: str, rows: list[dict[str, Any]]) -> None:
+    blocks.put(connection, job_id, rows, exact=True)
+
+
+def put_columns(connection: Connection, job_id: str, rows: list[dict[str, Any]]) -> None:
+    blocks.put_columns(connection, job_id, joined(columns_of(rows)), exact=True)
+
+
+@pytest.mark.parametrize("store_rows", [put, put_columns])
+def test_replacing_any_rows_keeps_the_others(store: Store, store_rows: Callable[..., None]) -> None:
     random = Random(4)
     job_id = create(store).id
     expected: dict[int, StepRow] = {}
@@ -116,7 +149,7 @@ def test_replacing_any_rows_keeps_the_others(store: Store) -> None:
         first = min(first, max(expected, default=0) + 1)
         rows = [drawn(Random(time), step) for step in range(first, first + random.randint(1, 40))]
         with store.writing() as connection:
-            blocks.put(connection, job_id, rows, exact=True)
+            store_rows(connection, job_id, rows)
         expected |= {each["step"]: StepRow.model_validate(each) for each in rows}
     found = store.steps(job_id, after=None, limit=1000).data
     assert found == [expected[step] for step in sorted(expected)]

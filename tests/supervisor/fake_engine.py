@@ -70,8 +70,9 @@ def read_commands() -> None:
 
 
 def row(step: int) -> dict[str, Any]:
+    """One step by columns."""
     return {
-        "step": step,
+        "step": [step],
         "epoch": 0,
         "time": NOW,
         "loss": 1.0 / step,
@@ -92,7 +93,7 @@ def report(step: int) -> None:
         threads=1,
         executor="inline",
         examples_per_second=1.0,
-        rows=[row(step)],
+        steps=[row(step)],
         observed={"examples": 4},
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from batchgrad_engine.messages import AnyEngineMessage, EngineMessage
+from batchgrad_engine.step_columns import columns_of
 from batchgrad_workers.system.files import write_atomically
 
 FILE = "unstored.jsonl"
@@ -50,19 +51,26 @@ def read(directory: Path) -> Unstored | None:
         return None
     try:
         about = json.loads(head)
-        messages = [EngineMessage.validate_json(_with_current_names(line)) for line in lines]
+        messages = [EngineMessage.validate_json(_as_now(line)) for line in lines]
         return Unstored(about["attempt"], list(zip(about["numbers"], messages, strict=True)))
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise BadUnstored(f"{FILE} can't be read: {error}"[:500]) from error
 
 
-def _with_current_names(line: bytes) -> bytes:
-    """Rename what the engine before an upgrade wrote: `happened`, and `plan` for auto's choice."""
-    if not line.startswith(b'{"type":"happened",'):
+def _as_now(line: bytes) -> bytes:
+    """A line of the engine before an upgrade as this one writes it.
+
+    It wrote `happened`, and `plan` for auto's choice, and its reports had rows in place of columns.
+    """
+    if line.startswith(b'{"type":"happened",'):
+        message = {**json.loads(line), "type": "engine_event"}
+        if message["event"] == "plan":
+            message["event"] = "executor"
+    elif b'"rows":' in line and b'"steps":' not in line:
+        message = json.loads(line)
+        message["steps"] = columns_of(message.pop("rows"))
+    else:
         return line
-    message = {**json.loads(line), "type": "engine_event"}
-    if message["event"] == "plan":
-        message["event"] = "executor"
     return json.dumps(message).encode()
 
 

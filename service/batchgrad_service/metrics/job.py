@@ -13,6 +13,7 @@ from batchgrad.contract import (
 )
 from batchgrad.display.privacy import budget
 from batchgrad_engine.messages import ClusterSeen, Report
+from batchgrad_engine.step_columns import count_of, row_at
 
 PHASES = ("shard", "compute", "reduce", "update", "compare", "checkpoint")
 
@@ -80,12 +81,12 @@ class LiveJob:
             self.phase_seconds[phase] += sum(seen.phase_seconds.get(phase, ()))
         if report.evaluations:
             self.evaluation = report.evaluations[-1]
-        if report.rows:
-            last = StepRow.model_validate(report.rows[-1])
+        if report.steps:
+            last = StepRow.model_validate(row_at(report.steps[-1], -1))
             if self.privacy is not None:
                 self.epsilon_spent = last.epsilon
             elif self.batch_size is None:  # "full": all training examples, at every step
-                self.batch_size = seen.examples // len(report.rows)
+                self.batch_size = seen.examples // sum(map(count_of, report.steps))
             self.step = last.step
             self.figures = {name: getattr(last, name) for name in FIGURES}
             self.shortcuts = last.shortcuts

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from batchgrad.contract import FIGURES, TERMINAL, VALIDATION_FIGURES, EventType
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
+from batchgrad_engine.step_columns import row_at
 from batchgrad_service.store.database import Database
 from batchgrad_service.store.privacy import spend_at_least
 from batchgrad_service.store.records import append_event, job_row
@@ -64,8 +65,8 @@ class EngineReports(Database):
             "executor": report.executor,
             "examples_per_second": report.examples_per_second,
         }
-        if rows := report.rows:
-            last = rows[-1]
+        if report.steps:
+            last = row_at(report.steps[-1], -1)
             values |= {"step": last["step"], "epoch": last["epoch"]}
             values["figures"] = {name: last[name] for name in FIGURES}
             values["shortcuts"] = {
@@ -83,9 +84,9 @@ class EngineReports(Database):
             recorded = _Recorded.of(job_row(connection, job_id))
             if (epsilon := values.get("epsilon_spent")) is not None:
                 spend_at_least(connection, job_id, epsilon)
-            if rows:
-                blocks.put(connection, job_id, rows, exact=recorded.exact)
-                thin(connection, job_id, rows[-1]["time"], exact=recorded.exact)
+            if report.steps:
+                blocks.put_columns(connection, job_id, report.steps, exact=recorded.exact)
+                thin(connection, job_id, last["time"], exact=recorded.exact)
             for kind, data in recorded.new_events(report, values):
                 append_event(connection, job_id, kind, data, self._clock())
             connection.execute(
@@ -164,7 +165,7 @@ class _Recorded:
         for warned in report.warnings:
             if warned.step > (self.step if warned.of == "step" else self.evaluated_step):
                 yield "warning", {"detail": warned.detail}
-        if report.rows and report.rows[-1]["step"] > self.step:
+        if report.steps and report.steps[-1]["step"][-1] > self.step:
             yield "progress", {"steps_planned": self.steps_planned, **_progress(values)}
         for evaluation in report.evaluations:
             if evaluation.step > self.evaluated_step:
@@ -174,7 +175,7 @@ class _Recorded:
         """Return the job's columns with the report included."""
         evaluated = [evaluation.step for evaluation in report.evaluations]
         evaluated += [warned.step for warned in report.warnings if warned.of == "evaluation"]
-        recorded = [row["step"] for row in report.rows[-1:]]
+        recorded = [columns["step"][-1] for columns in report.steps[-1:]]
         return {
             "recorded_step": max(self.step, *recorded, 0),
             "evaluated_step": max(self.evaluated_step, *evaluated, 0),

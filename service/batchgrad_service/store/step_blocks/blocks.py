@@ -7,16 +7,21 @@ level 2^k hours after its newest row, by the times of the job's own steps; the b
 steps are never due.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from batchgrad_engine import step_columns
+from batchgrad_engine.step_columns import Columns
 from batchgrad_service.store.schema import step_blocks
 from batchgrad_service.store.step_blocks.joining import join
 from batchgrad_service.store.step_blocks.packing import Row as StepDict
-from batchgrad_service.store.step_blocks.packing import pack, unpack
+from batchgrad_service.store.step_blocks.packing import pack, pack_columns, unpack
 
 FIRST_STEPS = 1000
 """The rows of these steps are never thinned: users look at them most."""
@@ -55,24 +60,25 @@ BLOCK_COLUMNS = tuple(step_blocks.c[name] for name in ("last", "first", "kept", 
 
 def put(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
     """Store rows, sorted by step, in place of rows of the same steps; `exact`: as float64."""
-    if not rows:
-        return
-    first, last = rows[0]["step"], rows[-1]["step"]
-    for block, data, checksums in blocks_with_data(
-        connection, job_id, from_step=first, upto_step=last
-    ):
-        drop(connection, job_id, block)
-        old = unpack(data, rounded=False) if block.kept else []
-        for begin, end in ((block.first, first - 1), (last + 1, block.last)):
-            if begin <= end:
-                piece = [row for row in old if begin <= row["step"] <= end]
-                cut = Block(end, begin, len(piece), block.level, block.due)
-                known = _part(checksums, block, begin, end)
-                insert_rows(connection, job_id, cut, piece, known, exact=exact)
-    beginning = [row for row in rows if row["step"] <= FIRST_STEPS]
-    for part in (beginning, rows[len(beginning) :]):
-        for at in range(0, len(part), MOST_ROWS):
-            _append(connection, job_id, part[at : at + MOST_ROWS], exact=exact)
+    steps = [row["step"] for row in rows]
+    _make_room(connection, job_id, steps, exact=exact)
+    for part in _parts(steps):
+        data = pack(rows[part], exact=exact)
+        _append(connection, job_id, steps[part], rows[part][-1]["time"], data)
+
+
+def put_columns(connection: Connection, job_id: str, parts: list[Columns], *, exact: bool) -> None:
+    """Store rows that come by columns, as `put` stores rows."""
+    if len(parts) != 1:
+        return put(connection, job_id, list(chain(*map(step_columns.rows_of, parts))), exact=exact)
+    [columns] = parts
+    steps = columns["step"]
+    _make_room(connection, job_id, steps, exact=exact)
+    for part in _parts(steps):
+        data = pack_columns(step_columns.cut(columns, part), exact=exact)
+        newest = step_columns.row_at(columns, part.stop - 1)["time"]
+        _append(connection, job_id, steps[part], newest, data)
+    return None
 
 
 def blocks_after(connection: Connection, job_id: str, after: int) -> list[Block]:
@@ -119,11 +125,42 @@ def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str 
     return False, None
 
 
-def _append(connection: Connection, job_id: str, rows: list[StepDict], *, exact: bool) -> None:
-    """Insert rows of steps after all others, and join the small blocks at the end."""
-    first, last = rows[0]["step"], rows[-1]["step"]
-    due = None if last <= FIRST_STEPS else rows[-1]["time"] + timedelta(hours=UNTHINNED_HOURS)
-    insert_rows(connection, job_id, Block(last, first, len(rows), 0, due), rows, None, exact=exact)
+def _make_room(connection: Connection, job_id: str, steps: Sequence[int], *, exact: bool) -> None:
+    """Remove the rows of these steps, which are consecutive."""
+    if not steps:
+        return
+    first, last = steps[0], steps[-1]
+    for block, data, checksums in blocks_with_data(
+        connection, job_id, from_step=first, upto_step=last
+    ):
+        drop(connection, job_id, block)
+        old = unpack(data, rounded=False) if block.kept else []
+        for begin, end in ((block.first, first - 1), (last + 1, block.last)):
+            if begin <= end:
+                piece = [row for row in old if begin <= row["step"] <= end]
+                left = Block(end, begin, len(piece), block.level, block.due)
+                known = _part(checksums, block, begin, end)
+                insert_rows(connection, job_id, left, piece, known, exact=exact)
+
+
+def _parts(steps: Sequence[int]) -> list[slice]:
+    """Where to cut rows of these steps into blocks."""
+    beginning = bisect_right(steps, FIRST_STEPS)
+    bounds = (0, beginning), (beginning, len(steps))
+    return [
+        slice(at, min(at + MOST_ROWS, end))
+        for begin, end in bounds
+        for at in range(begin, end, MOST_ROWS)
+    ]
+
+
+def _append(
+    connection: Connection, job_id: str, steps: Sequence[int], newest: datetime, data: bytes
+) -> None:
+    """Insert packed rows of steps after all others, and join the small blocks at the end."""
+    first, last = steps[0], steps[-1]
+    due = None if last <= FIRST_STEPS else newest + timedelta(hours=UNTHINNED_HOURS)
+    _insert_packed(connection, job_id, Block(last, first, len(steps), 0, due), data, None)
     query = (
         select(*BLOCK_COLUMNS)
         .where(step_blocks.c.job_id == job_id, step_blocks.c.last <= last)

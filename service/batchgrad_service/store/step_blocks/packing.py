@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from batchgrad_engine.step_columns import Columns, count_of
 from batchgrad_service.store.step_blocks.columns import (
     BadBlock,
     Leaf,
@@ -39,6 +40,11 @@ def pack(rows: Sequence[Row], *, exact: bool = False) -> bytes:
     A key that only some rows have, since a later version added it, becomes None in the others.
     """
     return write(_tree(_with_equal_keys(rows), 0, exact=exact), len(rows))
+
+
+def pack_columns(columns: Columns, *, exact: bool = False) -> bytes:
+    """Pack rows that come by columns; the bytes are those of `pack`."""
+    return write(_columns_tree(columns, 0, exact=exact), count_of(columns))
 
 
 def unpack(
@@ -72,6 +78,16 @@ def _tree(values: list[Any], depth: int, *, exact: bool) -> Tree:
         columns = zip(*values, strict=True)
         return [_tree(list(column), depth + 1, exact=exact) for column in columns]
     return _leaf(values, types, exact=exact or depth < NESTED)
+
+
+def _columns_tree(columns: Any, depth: int, *, exact: bool) -> Tree:
+    if isinstance(columns, dict):
+        return {key: _columns_tree(part, depth + 1, exact=exact) for key, part in columns.items()}
+    if isinstance(columns, list):
+        return [_columns_tree(part, depth + 1, exact=exact) for part in columns]
+    if isinstance(columns, tuple):
+        return _leaf(list(columns), set(map(type, columns)), exact=exact or depth < NESTED)
+    return Leaf("same", columns)
 
 
 def _leaf(values: list[Any], types: set[type], *, exact: bool) -> Leaf:
