@@ -21,7 +21,8 @@ REQUESTS = """
 """
 ANSWERS = """
     Accountant Clipping DatasetPrivacy JobPrivacy LossReport PlannedPrivacy Privacy
-    ArrayInfo BestEvaluation Checkpoint Column ColumnKind ColumnRole Dataset Depth EncodedInput
+    ArrayInfo BestEvaluation Checkpoint Column ColumnKind ColumnRole Curve Curves Dataset Depth
+    EncodedInput
     Encoding
     Evaluation Event EventType
     ExampleInput ExampleInfluence FieldError Figure GradientShortcut GradientsResponse Job JobRow

@@ -2,6 +2,7 @@
 # ruff: noqa: F403 (a public name is listed once, in `__all__` of its own module)
 
 from batchgrad.contract import (
+    curves,
     datasets,
     examples,
     figures,
@@ -15,6 +16,7 @@ from batchgrad.contract import (
     tables,
     views,
 )
+from batchgrad.contract.curves import *
 from batchgrad.contract.datasets import *
 from batchgrad.contract.examples import *
 from batchgrad.contract.figures import *
@@ -49,6 +51,7 @@ from batchgrad.contract.views import *
 API_VERSION = "1"
 
 __all__ = ["API_VERSION"]
+__all__ += curves.__all__
 __all__ += datasets.__all__
 __all__ += examples.__all__
 __all__ += figures.__all__

@@ -1,4 +1,4 @@
-"""/v1/jobs/{id}/steps, /checkpoints and /parameters."""
+"""/v1/jobs/{id}/steps, /curves, /checkpoints and /parameters."""
 
 from typing import IO, Annotated, Literal
 
@@ -6,13 +6,14 @@ import orjson
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from batchgrad.contract import TERMINAL, Checkpoint, Kept, Page, Precision, StepRow
+from batchgrad.contract import TERMINAL, Checkpoint, Curves, Kept, Page, Precision, StepRow
 from batchgrad_engine.checkpoints.exports import PrecisionTooSmall
 from batchgrad_engine.checkpoints.folding import CannotFold
 from batchgrad_service.datasets.downloads import Download, newest_whole
 from batchgrad_service.http.responses import etag_matches, file_response, json_response
 from batchgrad_service.problems import ConflictError, InvalidError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
+from batchgrad_service.store.step_blocks.grid import COUNT, HIGH, LOW, MOST_BUCKETS, SUM
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 StepNumber = Annotated[int | None, Query(ge=0, lt=2**63)]
@@ -45,6 +46,38 @@ async def read_steps(
         return services.spool.file(content)
 
     return file_response(await services.run_heavy(thinned), "application/json")
+
+
+@router.get("/{job_id}/curves", response_model=Curves)
+async def read_curves(
+    job_id: str,
+    services: ServicesDep,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = MOST_BUCKETS,
+) -> Response:
+    """All steps in at most `buckets` buckets of a power of two of steps, with each one's extremes.
+
+    A spike of one step is in its bucket's high, at any number of steps. With `after`, only the
+    buckets from that of the step after it on: who has the buckets before merges them in pairs until
+    they are as wide, and has what a request for all would give.
+    """
+
+    def answer() -> IO[bytes]:
+        found = services.store.curves(job_id, after=after, buckets=buckets)
+        figures = {
+            name: {
+                "sum": values[SUM].tolist(),
+                "count": values[COUNT].astype(int).tolist(),
+                "low": values[LOW].tolist(),  # nan becomes null
+                "high": values[HIGH].tolist(),
+            }
+            for name, values in found.buckets.figures.items()
+        }
+        content = {**vars(found), "width": found.buckets.width, "figures": figures}
+        del content["buckets"]
+        return services.spool.file(orjson.dumps(content, option=orjson.OPT_UTC_Z))
+
+    return file_response(await services.run_heavy(answer), "application/json")
 
 
 @router.get("/{job_id}/checkpoints", response_model=Page[Checkpoint])

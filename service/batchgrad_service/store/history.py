@@ -1,9 +1,11 @@
 """Queries for a job's events, steps and checkpoints."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement, RowMapping, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, func, literal, select
 
 from batchgrad.contract import Event, EventType, Page, StepRow
 from batchgrad_service.problems import NotFoundError
@@ -15,8 +17,25 @@ from batchgrad_service.store.records import (
     job_row,
 )
 from batchgrad_service.store.schema import checkpoints, events
-from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks import blocks, curves
+from batchgrad_service.store.step_blocks.grid import Buckets, width_of
 from batchgrad_service.store.step_blocks.packing import Row as StepDict
+from batchgrad_service.store.unavailable import StoreUnavailable
+
+
+@dataclass(frozen=True)
+class JobCurves:
+    """The buckets of the steps after `after`, a multiple of their width, up to the last step.
+
+    `first`, if `after` is 0, and `last` are whole rows; of each bucket the last evaluation, and the
+    first one.
+    """
+
+    after: int
+    buckets: Buckets
+    first: StepDict | None
+    last: StepDict | None
+    evaluations: list[dict[str, Any]]
 
 
 class History(Database):
@@ -113,6 +132,35 @@ class History(Database):
                     chosen += blocks.rows_of(connection, job_id, block, places.tolist())
         return chosen
 
+    def curves(self, job_id: str, *, after: int, buckets: int) -> JobCurves:
+        """Return the job's steps in at most `buckets` buckets, from that of step `after` + 1 on."""
+        with self.reading() as connection:
+            job_row(connection, job_id)
+        try:
+            while self._extended(job_id):
+                pass
+        except StoreUnavailable:
+            pass  # it takes longer without
+        with self.reading() as connection:
+            last = curves.last_step(connection, job_id)
+            width = width_of(last, buckets)
+            begin = min(after, last) // width * width
+            return JobCurves(
+                after=begin,
+                buckets=curves.read(connection, job_id, begin, width),
+                first=None if begin else _row(connection, job_id, 0, 0),
+                last=_row(connection, job_id, last - 1, -1),
+                evaluations=_evaluations(connection, job_id, begin, width),
+            )
+
+    def _extended(self, job_id: str) -> bool:
+        with self.reading() as connection:
+            if not curves.lacking(connection, job_id):
+                return False
+        with self.writing() as connection:
+            curves.extend(connection, job_id)
+        return True
+
     def thinned_events(self, job_id: str, kind: EventType, max_points: int) -> list[Event]:
         """Return at most `max_points` (2 or more) events of one type, as `thinned_steps` does."""
         kept = (events.c.job_id == job_id) & (events.c.type == kind)
@@ -183,6 +231,29 @@ class History(Database):
                     checkpoints.c.job_id == job_id, checkpoints.c.file.in_(files)
                 )
             )
+
+
+def _row(connection: Connection, job_id: str, after: int, place: int) -> StepDict | None:
+    """Return the row at `place` of the first block with steps after `after`; None for none."""
+    for block in blocks.blocks_after(connection, job_id, max(after, 0))[:1]:
+        return blocks.rows_of(connection, job_id, block, [place])[0]
+    return None
+
+
+def _evaluations(
+    connection: Connection, job_id: str, begin: int, width: int
+) -> list[dict[str, Any]]:
+    """Return the first evaluation after `begin`, if that is 0, and the last of each bucket."""
+    step = events.c.data["step"].as_integer()
+    of_job = (events.c.job_id == job_id) & (events.c.type == "evaluation") & (step > begin)
+    chosen = select(func.max(events.c.seq)).where(of_job).group_by((step - 1) // width)
+    first = select(func.min(events.c.seq)).where(of_job, literal(begin) == 0)
+    query = (
+        select(events.c.data)
+        .where(events.c.job_id == job_id, events.c.seq.in_(chosen.union(first)))
+        .order_by(events.c.seq)
+    )
+    return list(connection.execute(query).scalars())
 
 
 def _refuse_less_than_two(max_points: int) -> None:

@@ -14,7 +14,7 @@ from batchgrad_service.store.database import Database
 from batchgrad_service.store.privacy import spend_at_least
 from batchgrad_service.store.records import append_event, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
-from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks import blocks, curves
 from batchgrad_service.store.step_blocks.thinning import thin
 
 
@@ -85,6 +85,8 @@ class EngineReports(Database):
             if (epsilon := values.get("epsilon_spent")) is not None:
                 spend_at_least(connection, job_id, epsilon)
             if report.steps:
+                if (first := report.steps[0]["step"][0]) <= recorded.step:
+                    curves.cut(connection, job_id, first)
                 blocks.put_columns(connection, job_id, report.steps, exact=recorded.exact)
                 thin(connection, job_id, last["time"], exact=recorded.exact)
             for kind, data in recorded.new_events(report, values):

@@ -127,6 +127,16 @@ step_blocks = Table(  # see blocks.py
     Index("ix_step_blocks_job_id_due", "job_id", "due"),
 )
 
+step_curves = Table(  # see curves.py
+    "step_curves",
+    metadata,
+    _of_job(),
+    Column("upto", BigInteger, nullable=False),
+    Column("width", BigInteger, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -102,12 +102,16 @@ def rows_of(
     """Return a block's rows, or those at `places`; `rounded` as in `unpack`."""
     if not block.kept:
         return []
-    data = connection.execute(
-        select(step_blocks.c.data).where(
-            step_blocks.c.job_id == job_id, step_blocks.c.last == block.last
-        )
-    ).scalar_one()
-    return unpack(data, places, rounded=rounded)
+    return unpack(data_of(connection, job_id, block), places, rounded=rounded)
+
+
+def data_of(connection: Connection, job_id: str, block: Block) -> bytes:
+    """Return a block's packed rows."""
+    query = select(step_blocks.c.data).where(
+        step_blocks.c.job_id == job_id, step_blocks.c.last == block.last
+    )
+    data: bytes = connection.execute(query).scalar_one()
+    return data
 
 
 def checksum(connection: Connection, job_id: str, step: int) -> tuple[bool, str | None]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from batchgrad_service.store.schema import step_blocks
+from batchgrad_service.store.step_blocks import curves
 from batchgrad_service.store.step_blocks.blocks import (
     BLOCK_COLUMNS,
     CHECKSUM_BYTES,
@@ -30,6 +31,8 @@ def thin(connection: Connection, job_id: str, now: datetime, *, exact: bool) -> 
     """Thin some of the blocks that are due, the oldest first; `now` is the newest row's time."""
     thinned = 0
     while thinned < THINNED_ROWS and (group := _due(connection, job_id, now)):
+        if not curves.cover(connection, job_id, group[-1].last):
+            break  # until the bucket is complete: charts show its extremes
         _thin(connection, job_id, group, exact=exact)
         thinned += 1 + sum(block.kept for block in group)
 
