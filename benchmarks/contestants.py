@@ -66,6 +66,18 @@ TRAINING: tuple[Contestant, ...] = (
 )
 """batchgrad with all measurements, through the service; peers compute the mean gradient alone."""
 
+INSTRUMENTS: tuple[Contestant, ...] = tuple(
+    Program(f"engine-{method}", title, "own_instruments", method=method, venv="own")
+    for method, title in (
+        ("none", "sums and norms, reduction, update"),
+        ("ledger", "the same with the example ledger"),
+        ("statistics", "the same with statistics of norms, and rows"),
+        ("shortcuts", "the same with statistics, rows and both shortcuts"),
+        ("all", "everything"),
+    )
+)
+"""The engine alone, on one thread, with some of its instruments."""
+
 PER_EXAMPLE: tuple[Contestant, ...] = (
     Program("ours-norms", "batchgrad's worker alone", "own_norms", venv="own"),
     Ours("ours-inline-1", "batchgrad, the whole service, shortcuts on, update", INLINE),
@@ -82,10 +94,15 @@ PER_EXAMPLE: tuple[Contestant, ...] = (
     Program("opacus-grad", "Opacus grad_sample", "opacus_norms", method="grad_sample"),
     Program("torch-vmap", "torch.func vmap(grad)", "torch_vmap"),
     Program("jax-vmap", "JAX vmap(grad), jitted", "jax_vmap"),
+    Program("gemm-1", "bare GEMMs, 1 thread", "numpy_gemms", method="blas", venv="own"),
 )
 """The mean gradient and every example's norm, on one thread; no update unless the title says so."""
 
-GROUPS: dict[str, tuple[Contestant, ...]] = {"training": TRAINING, "per-example": PER_EXAMPLE}
+GROUPS: dict[str, tuple[Contestant, ...]] = {
+    "training": TRAINING,
+    "instruments": INSTRUMENTS,
+    "per-example": PER_EXAMPLE,
+}
 QUICK = ("ours-auto", "torch-1", "torch-2", "ddp-2", "gemm-1")
 
 

@@ -54,7 +54,7 @@ def _points(axes: Any, comparison: Comparison) -> None:
 
 
 def _color(name: str) -> str:
-    if name.startswith("ours"):
+    if name.startswith(("ours", "engine")):
         return OURS
     return BARE if name.startswith("gemm") else THEIRS
 

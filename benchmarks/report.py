@@ -9,9 +9,14 @@ from benchmarks.tables import figure, markdown, phases, speeds, spread
 from benchmarks.targets import Outcome, outcomes
 from benchmarks.workloads import WORKLOADS
 
-REFERENCE = {"training": "ours-auto", "per-example": "ours-norms"}
+REFERENCE = {
+    "training": "ours-auto",
+    "instruments": "engine-none",
+    "per-example": "ours-norms",
+}
 GROUP_TITLES = {
     "training": "Training: batchgrad's whole service with all measurements, peers without them",
+    "instruments": "What each instrument costs: batchgrad's engine alone, one thread",
     "per-example": "The mean gradient and every example's norm, one thread",
 }
 BUSY = 0.5
@@ -86,7 +91,7 @@ def _peers_that_win(results: Results) -> str:
         if reference not in comparison.contestants:
             continue
         for name, measured in comparison.contestants.items():
-            if name.startswith(("ours", "gemm")):
+            if name.startswith(("ours", "engine", "gemm")):
                 continue
             ratio = times_as_fast(comparison, name, reference)
             if ratio.median > 1:

@@ -31,7 +31,9 @@ def results(**milliseconds: float) -> Results:
 
 
 def test_targets_are_met_or_missed_by_the_median() -> None:
-    found = {o.target.key: o for o in outcomes(results(ours_auto=10, torch_2=9, ddp_2=12.5))}
+    found = {
+        o.target.key: o for o in outcomes(results(ours_auto=10, torch_1=20, torch_2=9, ddp_2=12.5))
+    }
 
     assert set(found) == {"wide-torch", "wide-ddp"}
     assert found["wide-ddp"].met
@@ -65,7 +67,9 @@ def test_reasons_are_refused_for_unknown_targets(tmp_path: Path) -> None:
 
 
 def test_the_report_lists_missed_targets_with_reasons_and_faster_peers() -> None:
-    text = write(results(ours_auto=10, torch_2=9, ddp_2=12.5), {"wide-torch": "Because."})
+    text = write(
+        results(ours_auto=10, torch_1=20, torch_2=9, ddp_2=12.5), {"wide-torch": "Because."}
+    )
 
     assert "1 of 2 are met." in text
     assert "**no**, by 10% | Because. |" in text
