@@ -27,7 +27,7 @@ from batchgrad_service.http.links import root_of
 from batchgrad_service.problems import ProblemError, UnauthorizedError
 from batchgrad_workers.system.exhaustion import exhausted_resource
 
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login", "/guide"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/login", "/guide", "/why"})
 """Answered without a token: a supervisor of the service must see that it is up."""
 
 PUBLIC_PREFIXES = ("/static/", "/guide/")

@@ -1,4 +1,4 @@
-"""/static: the pages' own files, and Plotly's script from the installed package."""
+"""/static: the pages' own files, the guide's figures, and Plotly's script."""
 
 import gzip
 import hashlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,7 +16,12 @@ from batchgrad_service.problems import NotFoundError
 
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
-_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_KINDS = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
 _FOREVER = "public, max-age=31536000, immutable"  # for a file with its version in its name
 
 
@@ -53,23 +59,21 @@ def _asset(name: str) -> Asset | None:
 
 
 @cache
-def _own_files() -> frozenset[str]:
-    return frozenset(file.name for file in files(__package__).joinpath("static").iterdir())
+def _own_files() -> dict[str, Traversable]:
+    """By name, those of the folders `static` and `figures`."""
+    folders = [files(__package__).joinpath(folder) for folder in ("figures", "static")]
+    return {file.name: file for folder in folders for file in folder.iterdir()}
 
 
 @cache
 def _load(name: str) -> Asset:
-    plain = _plotly() if name == PLOTLY else _static(name)
+    plain = _plotly() if name == PLOTLY else _own_files()[name].read_bytes()
     return Asset(
         plain=plain,
         compressed=gzip.compress(plain, 6, mtime=0),
         media_type=_KINDS[name[name.rindex(".") :]],
         etag=f'"{hashlib.sha256(plain).hexdigest()[:16]}"',
     )
-
-
-def _static(name: str) -> bytes:
-    return files(__package__).joinpath("static", name).read_bytes()
 
 
 def _plotly() -> bytes:

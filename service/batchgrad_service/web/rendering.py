@@ -37,6 +37,16 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+PAGES = (
+    # the letter of its shortcut, the name in `here`, the path, the title
+    ("j", "jobs", "", "Jobs"),
+    ("s", "submit", "submit", "Submit"),
+    ("t", "try", "try", "Try it"),
+    ("w", "why", "why", "Why"),
+    ("a", "docs", "docs", "API"),
+    ("g", "guide", "guide/", "Guide"),
+)
+
 
 def _moment(value: datetime | None) -> str:
     return NONE if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
@@ -84,6 +94,7 @@ _templates.globals |= {
     "ARRAY_HEADING": ARRAY_HEADING,
     "COLUMN_HEADING": COLUMN_HEADING,
     "FIGURES": FIGURES,
+    "PAGES": PAGES,
     "TERMINAL": TERMINAL,
     "UNSAFE": privacy.UNSAFE,
 }
