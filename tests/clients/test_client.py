@@ -126,11 +126,14 @@ def test_lists_are_fetched_page_by_page(kit: Any) -> None:
         kit.answer(200, {"data": [kit.job(id="c")], "next": None}),
     )
     with script.client() as client:
-        found = [job.id for job in client.jobs(status=["running", "queued"], label="a=b")]
+        found = [
+            job.id for job in client.jobs(status=["running", "queued"], label="a=b", search="x y")
+        ]
     assert found == ["a", "b", "c"]
     assert script.seen[0].url.params.get_list("status") == ["running", "queued"]
     assert script.seen[1].url.params["after"] == "cursor"
     assert script.seen[1].url.params["label"] == "a=b"
+    assert script.seen[1].url.params["search"] == "x y"
 
 
 def test_a_dataset_file_is_read_anew_for_each_attempt(kit: Any, tmp_path: Path) -> None:

@@ -200,10 +200,19 @@ def test_jobs_are_listed_in_pages_and_filtered(bench: Bench) -> None:
         ("status=starting", [made[0]]),
         ("status=starting&status=queued&label=n=0", [made[2], made[0]]),
         ("status=failed,cancelled", []),
+        ("status=&label=&search=", made[::-1]),  # a form whose fields are blank
+        (f"search=n=0 {made[2]}", [made[2]]),
     ]:
         found = bench.http.get(f"/v1/jobs?{query}").json()["data"]
         assert [job["id"] for job in found] == expected
-    for query in ("status=done", "label=n", "after=!", "limit=0", "limit=1001"):
+    for query in (
+        "status=done",
+        "label=n",
+        "after=!",
+        "limit=0",
+        "limit=1001",
+        "search=" + "x" * 501,
+    ):
         problem(bench.http.get(f"/v1/jobs?{query}"), 422)
 
 

@@ -225,6 +225,22 @@ def test_jobs_are_found_by_status_and_label(store: Store) -> None:
     assert (counts["starting"], counts["queued"], counts["failed"]) == (1, 1, 0)
 
 
+def test_jobs_are_found_by_words(store: Store) -> None:
+    first = create(store, name="Digits-wide", labels={"team": "blue sky", "sweep": "rates"}).id
+    second = create(store, name="other", dataset="di_gits").id
+
+    def found(search: str) -> list[str]:
+        return [job.id for job in store.jobs(search=search).data]
+
+    assert found("") == found("  ") == found("job_") == [second, first]
+    assert found("digits") == found("WIDE digits") == found(f"wide {first}") == [first]
+    assert found("sweep=rates") == found("team=blue sky") == found("am=bl") == [first]
+    assert found("di_g") == [second]  # no wildcard
+    assert found("%") == found("wide other") == found("sweep=rates team=red") == []
+    page = store.jobs(search="job", limit=1)
+    assert [job.id for job in store.jobs(search="job", limit=1, after=page.next).data] == [first]
+
+
 def test_only_a_finished_job_can_be_deleted(store: Store) -> None:
     job_id, attempt = started(store, key="k")
     store.record_report(job_id, attempt, report(row(1)))

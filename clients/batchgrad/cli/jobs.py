@@ -42,6 +42,14 @@ def list_jobs(
     label: Annotated[
         str | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this label.")
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Only jobs with each of these words in the name, id, dataset or a label "
+            "KEY=VALUE.",
+        ),
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +93,7 @@ def list_jobs(
     statuses = cast("list[JobStatus]", status or [])
     chosen = [name.strip() for text in names or () for name in text.split(",")]
     with connect(ctx) as client:
-        newest = client.jobs(status=statuses, label=label)
+        newest = client.jobs(status=statuses, label=label, search=search)
         found = list(newest if sort else islice(newest, limit))
     rows = [columns.values(job) for job in found]
     [*chosen, key] = columns.resolve([*chosen, sort or "created_at"], rows)

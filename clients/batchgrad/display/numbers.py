@@ -35,6 +35,17 @@ def size(bytes_: int) -> str:
     return f"{value:.3g} TiB"
 
 
+def duration(seconds: float) -> str:
+    """A time in its two largest units: 0.12 s, 45.6 s, 3 min 05 s, 2 h 03 min, 4 d 05 h."""
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for unit, parts, large, small in ((60, 60, "min", "s"), (3600, 24, "h", "min")):
+        if whole < unit * parts:
+            return f"{whole // unit} {large} {whole % unit // (unit // 60):02} {small}"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
 def short(digest: str) -> str:
     """The first digits of a digest: sha256:0123456789ab."""
     kind, colon, digits = digest.partition(":")

@@ -87,12 +87,20 @@ class JobMethods(OperationMethods):
         return decode(Job, await self._session.send("GET", job_path(job_id)))
 
     def jobs(
-        self, *, status: Sequence[JobStatus] | JobStatus = (), label: str | None = None
+        self,
+        *,
+        status: Sequence[JobStatus] | JobStatus = (),
+        label: str | None = None,
+        search: str | None = None,
     ) -> AsyncIterator[Job]:
-        """Jobs, newest first, fetched page by page; `label` is KEY=VALUE."""
+        """Jobs, newest first, fetched page by page; `label` is KEY=VALUE.
+
+        Each word of `search` is a part of the job's name, id, dataset, or a label KEY=VALUE.
+        """
         params: Params = {
             "status": arguments.texts("status", status),
             "label": arguments.optional(arguments.text, "label", label),
+            "search": arguments.optional(arguments.text, "search", search),
         }
         return pages(self._session, Page[Job], "/v1/jobs", params)
 

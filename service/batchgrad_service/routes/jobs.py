@@ -3,10 +3,11 @@
 import hashlib
 import shutil
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Annotated, get_args
 
 import structlog
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
@@ -122,32 +123,72 @@ def _stored(spec: JobSpec, digest: str) -> InitialParameters:
     return InitialParameters(digest=digest, standardization=given)
 
 
-@router.get("", response_model=Page[Job])
-def list_jobs(
-    services: ServicesDep,
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs are listed; None: all."""
+
+    statuses: list[JobStatus] | None
+    label: tuple[str, str] | None
+    search: str | None
+
+    def query(self) -> dict[str, str]:
+        """The query parameters that mean the same."""
+        given = {
+            "search": self.search,
+            "status": ",".join(self.statuses or ()),
+            "label": "=".join(self.label or ()),
+        }
+        return {name: text for name, text in given.items() if text}
+
+    def page(self, services: Services, after: str | None, limit: int = 50) -> Page[Job]:
+        """The next jobs, the newest first."""
+        return services.store.jobs(
+            statuses=self.statuses, label=self.label, search=self.search, after=after, limit=limit
+        )
+
+
+def job_filter(
     status: Annotated[list[str] | None, Query()] = None,
     label: Annotated[str | None, Query(description="KEY=VALUE")] = None,
-    after: str | None = None,
-    limit: Limit = 50,
+    search: Annotated[
+        str | None,
+        Query(
+            max_length=500,
+            description="words, each a part of the name, the id, the dataset or a label KEY=VALUE",
+        ),
+    ] = None,
+) -> JobFilter:
+    """The query parameters; a form sends those that are left blank as empty text, for all jobs."""
+    pair = label_pair(label) if label else None
+    return JobFilter(_statuses(status) if status else None, pair, search)
+
+
+FilterDep = Annotated[JobFilter, Depends(job_filter)]
+
+
+def label_pair(label: str) -> tuple[str, str]:
+    """The key and the value. Raises InvalidError."""
+    name, equals, value = label.partition("=")
+    if not equals:
+        raise InvalidError(f"label is {label!r:.100}; expected KEY=VALUE.")
+    return name, value
+
+
+@router.get("", response_model=Page[Job])
+def list_jobs(
+    services: ServicesDep, wanted: FilterDep, after: str | None = None, limit: Limit = 50
 ) -> Response:
     """Jobs, the newest first; `status` can be repeated, or be a list with commas."""
-    wanted = None if status is None else _statuses(status)
-    pair = None
-    if label is not None:
-        name, equals, value = label.partition("=")
-        if not equals:
-            raise InvalidError(f"label is {label!r:.100}; expected KEY=VALUE.")
-        pair = (name, value)
-    return json_response(services.store.jobs(statuses=wanted, label=pair, after=after, limit=limit))
+    return json_response(wanted.page(services, after, limit))
 
 
-def _statuses(given: list[str]) -> list[JobStatus]:
+def _statuses(given: list[str]) -> list[JobStatus] | None:
     known: dict[str, JobStatus] = {status: status for status in get_args(JobStatus)}
     words = [word for text in given for word in text.split(",") if word]
     unknown = [word for word in words if word not in known]
     if unknown:
         raise InvalidError(f"status is {unknown[0]!r:.100}; expected one of {', '.join(known)}.")
-    return [known[word] for word in words]
+    return [known[word] for word in words] or None
 
 
 @router.get("/{job_id}", response_model=Job)

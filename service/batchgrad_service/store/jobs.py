@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-from sqlalchemy import Column, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, delete, func, insert, or_, select
 
 from batchgrad.contract import JOB_STATUSES, TERMINAL, Job, JobSpec, JobStatus, Page, Plan
 from batchgrad_service.problems import ConflictError
@@ -153,10 +153,14 @@ class JobRows(Database):
         *,
         statuses: Collection[JobStatus] | None = None,
         label: tuple[str, str] | None = None,
+        search: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Job]:
-        """Return at most `limit` jobs, the newest first; `after` is the previous page's cursor."""
+        """Return at most `limit` jobs, the newest first; `after` is the previous page's cursor.
+
+        Each word of `search` is a part of the job's name, id, dataset, or a label KEY=VALUE.
+        """
         query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
         if statuses is not None:
             query = query.where(jobs.c.status.in_(statuses))
@@ -165,6 +169,7 @@ class JobRows(Database):
                 job_labels.c.label == label[0], job_labels.c.value == label[1]
             )
             query = query.where(jobs.c.id.in_(marked))
+        query = query.where(*map(_contains, (search or "").split()))
         if after is not None:
             query = query.where(jobs.c.id < from_cursor(after))
         with self.reading() as connection:
@@ -219,3 +224,11 @@ class JobRows(Database):
         query = select(jobs.c.id).where(column == digest).limit(1)
         with self.reading() as connection:
             return connection.execute(query).first() is not None
+
+
+def _contains(word: str) -> ColumnElement[bool]:
+    """Whether a job can be found by this word, in upper or lower case."""
+    texts = (jobs.c.name, jobs.c.id, jobs.c.spec["dataset"].as_string())
+    pair = job_labels.c.label + "=" + job_labels.c.value
+    marked = select(job_labels.c.job_id).where(pair.icontains(word, autoescape=True))
+    return or_(*(text.icontains(word, autoescape=True) for text in texts), jobs.c.id.in_(marked))

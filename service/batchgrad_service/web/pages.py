@@ -10,7 +10,9 @@ from fastapi import APIRouter, Response
 from batchgrad.contract import (
     ACTIVATIONS,
     EXAMPLE_NORM_BOUNDS,
+    JOB_STATUSES,
     LOSSES,
+    TERMINAL,
     ArrayInfo,
     DatasetPrivacy,
     Job,
@@ -22,6 +24,7 @@ from batchgrad_service.datasets.validation import listed
 from batchgrad_service.problems import ConflictError, NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.examples import dataset_of, newest_ledger
+from batchgrad_service.routes.jobs import FilterDep
 from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.charts import charts_of
 from batchgrad_service.web.rendering import PageRoute, page
@@ -30,12 +33,24 @@ from batchgrad_workers.data.dataset import StoredDataset, stored_table
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 EVENTS_SHOWN = 30
 EXAMPLES_SHOWN = 50
+NOT_ENDED = ",".join(status for status in JOB_STATUSES if status not in TERMINAL)
 
 
 @router.get("/")
-def read_jobs(services: ServicesDep, after: str | None = None) -> Response:
+def read_jobs(services: ServicesDep, wanted: FilterDep, after: str | None = None) -> Response:
     """The list of jobs, the newest first."""
-    return page("jobs.html", services, jobs=services.store.jobs(after=after), after=after)
+    query = wanted.query()
+    status = query.get("status", "")
+    states: dict[str, str] = {"": "any state", NOT_ENDED: "not ended"}
+    states |= {one: one for one in (*JOB_STATUSES, status) if one not in states}
+    return page(
+        "jobs.html",
+        services,
+        jobs=wanted.page(services, after),
+        after=after,
+        query=query,
+        states=states,
+    )
 
 
 @router.get("/jobs/{job_id}")

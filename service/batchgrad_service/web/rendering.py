@@ -1,7 +1,7 @@
 """Render pages from templates, with the headers that every page has."""
 
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from batchgrad.contract import FIGURES, TERMINAL, Job
@@ -20,7 +21,15 @@ from batchgrad.display.data.dataset_table import (
     column_cells,
 )
 from batchgrad.display.events import sentence
-from batchgrad.display.numbers import NONE, best, number, percent, place, validation_figures
+from batchgrad.display.numbers import (
+    NONE,
+    best,
+    duration,
+    number,
+    percent,
+    place,
+    validation_figures,
+)
 from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Services
@@ -49,11 +58,33 @@ PAGES = (
 
 
 def _moment(value: datetime | None) -> str:
-    return NONE if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    """In UTC; static/moments.js shows the reader's own time."""
+    if value is None:
+        return NONE
+    told = '<time datetime="{}">{} UTC</time>'
+    return Markup(told).format(value.isoformat(), f"{value:%Y-%m-%d %H:%M:%S}")  # noqa: S704
+
+
+def _steps_due(job: Job) -> int:
+    """The steps of a full bar: of a job that stopped early, those that it did."""
+    return max(job.step if job.status == "succeeded" else job.steps_planned, 1)
 
 
 def _percent_done(job: Job) -> int:
-    return 100 * job.step // max(job.steps_planned, 1)
+    return 100 * job.step // _steps_due(job)
+
+
+def seconds_of(job: Job) -> float | None:
+    """From the start to the end, or until now, pauses included; None before the start."""
+    if job.started_at is None:
+        return None
+    end = job.finished_at or datetime.now(UTC)
+    return max((end - job.started_at).total_seconds(), 0.0)
+
+
+def _duration(job: Job) -> str:
+    seconds = seconds_of(job)
+    return NONE if seconds is None else duration(seconds)
 
 
 def _percent_spent(job: Job) -> int:
@@ -86,6 +117,8 @@ _templates.filters |= {
     "sentence": sentence,
     "moment": _moment,
     "percent_done": _percent_done,
+    "steps_due": _steps_due,
+    "duration": _duration,
     "validation_figures": lambda job: validation_figures(vars(job)),
 }
 _templates.globals |= {

@@ -1,6 +1,8 @@
 // Keep parts of a page current: fetch the page again and replace every element that has data-live.
 // So only the server renders.
 
+import { localize } from "./moments.js";
+
 export async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (answer.redirected) { location.reload(); return; }
@@ -9,6 +11,7 @@ export async function refresh() {
   document.title = fresh.title;
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(old.id);
+    if (now) localize(now);
     if (now && !now.isEqualNode(old)) replace(old, document.adoptNode(now));
   }
 }
