@@ -14,6 +14,7 @@ from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
 CHARTS = (*FIGURES, "gap", "accuracy", "cosine", "layers", "norms", "phases")
 STEPS = 100_000
 LOADS = 10
+QUICK = 500
 # Whether every chart that is in the window is drawn, and when the last of them was.
 SIGHT = """() => [...document.querySelectorAll('.plot')].every((plot) =>
   plot.dataset.drawn || plot.offsetParent === null
@@ -25,6 +26,11 @@ DRAWN = """() => Math.max(...[...document.querySelectorAll('.plot[data-drawn]')]
 
 def points(page: Page, chart: str) -> int:
     return int(page.locator(f"#{chart}").get_attribute("data-points") or 0)
+
+
+def open_parts(page: Page) -> None:
+    """Unfold every part of a job's page."""
+    page.evaluate("document.querySelectorAll('details.part').forEach(part => { part.open = true })")
 
 
 def submit(page: Page, **changes: str) -> None:
@@ -41,7 +47,8 @@ def submit(page: Page, **changes: str) -> None:
 
 def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: Shot) -> None:
     submit(page, name="watched", epochs="1000", workers="0")
-    page.set_viewport_size({"width": 1280, "height": 2600})  # every chart is in sight
+    open_parts(page)
+    page.set_viewport_size({"width": 1280, "height": 3600})  # every chart is in sight
     state = page.locator("h1 .state")
     expect(page.locator("#loss[data-points]")).to_be_visible()
     expect(state).to_have_text("running")  # it is shown a moment after the first points
@@ -161,7 +168,7 @@ def _line_top(text: Locator, line: int) -> float:
     return float(text.evaluate(script, line))
 
 
-def test_a_hundred_thousand_steps_are_drawn_in_a_second(
+def test_a_hundred_thousand_steps_are_drawn_in_half_a_second(
     open_page: OpenPage, running: Running, trained: str
 ) -> None:
     """What is in sight, from the click on, by the browser's clock; Plotly's script is cached.
@@ -183,11 +190,11 @@ def test_a_hundred_thousand_steps_are_drawn_in_a_second(
         )
     page = open_page(running.link)
     milliseconds: list[float] = []
-    while len(milliseconds) < LOADS and min(milliseconds, default=1000) >= 1000:
+    while len(milliseconds) < LOADS and min(milliseconds, default=QUICK) >= QUICK:
         page.goto(f"/jobs/{trained}")
         page.wait_for_function(SIGHT)
         milliseconds.append(page.evaluate(DRAWN))
-        ends = page.evaluate("() => (x => [x.length, x[0], x.at(-1)])(gap.data[0].x)")
-        assert ends == [300, 1, STEPS]
+        ends = page.evaluate("() => (x => [x.length > 256, x[0], x.at(-1)])(gap.data[0].x)")
+        assert ends == [True, 1, STEPS]
     print("milliseconds to draw 100,000 steps:", [round(one) for one in milliseconds])  # noqa: T201
-    assert min(milliseconds) < 1000, milliseconds
+    assert min(milliseconds) < QUICK, milliseconds

@@ -23,7 +23,8 @@ class Curves(Answer):
     """The steps of a job in buckets: bucket b holds the steps b·width + 1 … (b + 1)·width.
 
     `figures` are by their path in a step's row: loss, shortcuts.averaged_error.relative_error,
-    phases.compute; `step` is the number of the step itself. Buckets without a row are left out.
+    phases.compute; `step` is the number of the step itself, `time` its Unix time in seconds.
+    Buckets without a row are left out.
     """
 
     width: int = Field(description="steps in a bucket, a power of two")

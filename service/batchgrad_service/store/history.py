@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, func, literal, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, func, select
 
 from batchgrad.contract import Event, EventType, Page, StepRow
 from batchgrad_service.problems import NotFoundError
@@ -243,14 +243,16 @@ def _row(connection: Connection, job_id: str, after: int, place: int) -> StepDic
 def _evaluations(
     connection: Connection, job_id: str, begin: int, width: int
 ) -> list[dict[str, Any]]:
-    """Return the first evaluation after `begin`, if that is 0, and the last of each bucket."""
+    """Return the evaluations after `begin`: the job's first one, and the last of each bucket."""
     step = events.c.data["step"].as_integer()
-    of_job = (events.c.job_id == job_id) & (events.c.type == "evaluation") & (step > begin)
-    chosen = select(func.max(events.c.seq)).where(of_job).group_by((step - 1) // width)
-    first = select(func.min(events.c.seq)).where(of_job, literal(begin) == 0)
+    of_job = (events.c.job_id == job_id) & (events.c.type == "evaluation")
+    of_buckets = (
+        select(func.max(events.c.seq)).where(of_job, step > begin).group_by((step - 1) // width)
+    )
+    chosen = of_buckets.union(select(func.min(events.c.seq)).where(of_job))
     query = (
         select(events.c.data)
-        .where(events.c.job_id == job_id, events.c.seq.in_(chosen.union(first)))
+        .where(of_job, step > begin, events.c.seq.in_(chosen))
         .order_by(events.c.seq)
     )
     return list(connection.execute(query).scalars())

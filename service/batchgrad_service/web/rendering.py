@@ -25,7 +25,6 @@ from batchgrad.display.numbers import (
     NONE,
     best,
     duration,
-    number,
     percent,
     place,
     validation_figures,
@@ -34,6 +33,8 @@ from batchgrad_service.http.links import ROOT, root_of
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes.dependencies import Services
 from batchgrad_service.web.assets import PLOTLY, plotly_style_ids
+from batchgrad_service.web.charts import HERO, PARTS
+from batchgrad_service.web.numbers import number, typeset
 from batchgrad_workers.system.disk import disk_full_message, is_disk_full
 
 HEADERS = {
@@ -119,6 +120,7 @@ _templates.filters |= {
     "percent_done": _percent_done,
     "steps_due": _steps_due,
     "duration": _duration,
+    "typeset": typeset,
     "validation_figures": lambda job: validation_figures(vars(job)),
 }
 _templates.globals |= {
@@ -126,8 +128,10 @@ _templates.globals |= {
     "plotly_style_ids": plotly_style_ids,
     "ARRAY_HEADING": ARRAY_HEADING,
     "COLUMN_HEADING": COLUMN_HEADING,
+    "CHART_PARTS": PARTS,
     "FIGURES": FIGURES,
     "PAGES": PAGES,
+    "HERO": HERO,
     "TERMINAL": TERMINAL,
     "UNSAFE": privacy.UNSAFE,
 }

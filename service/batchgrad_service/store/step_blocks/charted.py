@@ -15,7 +15,7 @@ OF_SHORTCUT = ("relative_error", "cosine_similarity")
 
 
 def charted_columns(block: bytes) -> dict[str, Numbers]:
-    """Return the columns (rows,) by name, float64 with nan where a row has none."""
+    """Return the columns (rows,) by name, float64 with nan where a row has none; times in s."""
     parts = Parts(block)
     found = {".".join(path): _column(parts, parts.about, path) for path in _paths(parts.about)}
     return {name: values for name, values in found.items() if not np.isnan(values).all()}
@@ -23,7 +23,7 @@ def charted_columns(block: bytes) -> dict[str, Numbers]:
 
 def _paths(about: Any) -> Iterator[tuple[str, ...]]:
     row = about["d"]
-    yield from ((name,) for name in ("step", *FIGURES, "epsilon") if name in row)
+    yield from ((name,) for name in ("step", "time", *FIGURES, "epsilon") if name in row)
     yield from (("phases", name) for name in _keys(row.get("phases")))
     for name in _keys(row.get("shortcuts")):
         yield from (("shortcuts", name, figure) for figure in OF_SHORTCUT)
@@ -48,6 +48,6 @@ def _column(parts: Parts, about: Any, path: tuple[str, ...]) -> Numbers:
         return np.array(rows, np.float64)
     planes = [plane[where[1]] for plane in parts.planes[where[0]]]
     column = np.stack(planes, axis=-1).view(dtype(where[0]))[..., 0]
-    if kind == "integer":
+    if kind in {"integer", "time"}:
         column = widened(column, where[2], where[3])
-    return column.astype(np.float64)
+    return column / 1e6 if kind == "time" else column.astype(np.float64)

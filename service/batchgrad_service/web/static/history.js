@@ -1,47 +1,96 @@
-// A job's steps and evaluations: fetched once, then extended.
+// A job's steps and evaluations: fetched once, then extended. What an open page has is what a new
+// request would give: steps are in buckets on a fixed grid, the newest of which grows.
 
+import { bucketsOf, joined, NONE, upto, widened } from "./buckets.js";
 import { locate } from "./service.js";
-
-const POINTS = 300; // of the first request: about as many as a chart has pixels
-const MAX_ROWS = 2000;
 
 export class History {
   constructor(job) {
     this.path = locate(`v1/jobs/${job}`);
-    this.rows = [];
+    this.buckets = NONE;
     this.evaluations = [];
+    this.rows = [];
+    this.stale = false; // whether steps may have been computed again
   }
 
   async load() {
-    const thinned = `events?type=evaluation&max_points=${POINTS}`;
-    const [steps, evaluations] = await Promise.all([
-      this.read(`steps?max_points=${POINTS}`), this.read(thinned),
-    ]);
-    this.rows = steps;
-    this.evaluations = evaluations.map((event) => event.data);
+    this.stale = false;
+    this.buckets = NONE;
+    this.evaluations = [];
+    this.extend(await this.read("curves"));
   }
 
-  // Fetch the steps after the last known one, thinned if they are many.
+  // Fetch the bucket that may have grown, and those after it.
   async append() {
-    const last = this.rows.at(-1)?.step ?? 0;
-    this.rows.push(...(await this.read(`steps?after=${last}&max_points=200`)));
-    this.rows = halved(this.rows);
+    if (this.stale || this.buckets.index.length === 0) await this.load();
+    else this.extend(await this.read(`curves?after=${this.buckets.index.at(-1) * this.buckets.width}`));
   }
 
-  evaluated(evaluation) {
-    const last = this.evaluations.at(-1);
-    if (last && evaluation.step <= last.step) return; // sent again after a restart
-    this.evaluations.push(evaluation);
-    this.evaluations = halved(this.evaluations);
+  extend(answer) {
+    const { width, after, first, last, evaluations } = answer;
+    this.first = first ?? this.first;
+    this.last = last;
+    this.buckets = joined(upto(widened(this.buckets, width), after), bucketsOf(answer));
+    const before = this.evaluations.filter((one) => one.step <= after);
+    this.evaluations = thinned([...before, ...evaluations], width);
+    this.rows = this.rowsOf();
+  }
+
+  // Rows like those of GET /v1/jobs/{id}/steps, with the mean of each bucket at the mean of its
+  // steps; the first and the last one are the very rows of these steps.
+  rowsOf() {
+    if (!this.last) return [];
+    const { width, index, figures } = this.buckets;
+    const means = index.map((_, i) => {
+      const row = { shortcuts: {}, phases: {} };
+      for (const [name, one] of Object.entries(figures)) {
+        put(row, name.split("."), meanOf(name, one, i, figures.step.count[i]));
+      }
+      row.time = new Date(row.time * 1000).toISOString();
+      return row;
+    });
+    return width === 1 ? [...means.slice(0, -1), this.last] : [this.first, ...means, this.last];
+  }
+
+  // The extremes of each bucket that has the figure: { x, low, high }.
+  band(figure) {
+    const { step, [figure]: { count, low, high } = NO_FIGURE } = this.buckets.figures;
+    const has = (_, i) => count[i] > 0;
+    const x = step?.sum.map((sum, i) => sum / step.count[i]) ?? [];
+    return { x: x.filter(has), low: low.filter(has), high: high.filter(has) };
+  }
+
+  // The steps that have the figure, and all of them: both as they are stored.
+  share(figure) {
+    const total = (one) => one?.count.reduce((sum, count) => sum + count, 0) ?? 0;
+    return [total(this.buckets.figures[figure]), total(this.buckets.figures.step)];
   }
 
   async read(what) {
     const answer = await fetch(`${this.path}/${what}`, { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new TypeError(`${what}: ${answer.status}`);
-    return (await answer.json()).data;
+    const found = await answer.json();
+    return found.data ?? found;
   }
 }
 
-// Every second row if there are too many, always with the last.
-const halved = (rows) =>
-  rows.length <= MAX_ROWS ? rows : rows.filter((_, index) => (rows.length - 1 - index) % 2 === 0);
+const NO_FIGURE = { count: [], low: [], high: [] };
+
+// Of ε, which never becomes less, a bucket has its last; a phase counts as 0 in a step without it.
+function meanOf(name, { sum, count, high }, i, rows) {
+  if (count[i] === 0) return null;
+  if (name === "epsilon") return high[i];
+  return sum[i] / (name.startsWith("phases.") ? rows : count[i]);
+}
+
+function put(row, path, value) {
+  const at = path.slice(0, -1).reduce((inside, key) => (inside[key] ??= {}), row);
+  at[path.at(-1)] = value;
+}
+
+// The first evaluation, and the last one of each bucket.
+function thinned(evaluations, width) {
+  const bucket = (one) => Math.floor((one.step - 1) / width);
+  return evaluations.filter((one, i) =>
+    i === 0 || i === evaluations.length - 1 || bucket(one) !== bucket(evaluations[i + 1]));
+}
