@@ -19,7 +19,7 @@ from batchgrad_engine.messages import (
     SentReport,
     Warned,
 )
-from batchgrad_engine.step_columns import Columns, columns_of, joined
+from batchgrad_engine.step_columns import Columns, columns_of, cut, joined
 
 REPORT_SECONDS = 0.2
 SPEED_WINDOW = 32
@@ -51,22 +51,21 @@ class Reporter:
     def add(self, measured: Measured) -> None:
         """Add measured steps."""
         now, clock = datetime.now(UTC), perf_counter()
-        rows = []
-        for figures, watch in zip(measured.rows, measured.watches, strict=True):
+        timed = []
+        for watch in measured.watches:
             time = now - timedelta(seconds=clock - watch.last)
             if self._private:  # the time of a step tells how many rows it drew
                 time = time.replace(microsecond=0)
-            rows.append({**figures, "time": time, "phases": watch.phases})
-            for phase, seconds in watch.phases.items():
-                self._phases[phase].append(seconds)
-            if figures["loss"] is None and not self._private and not self._warned_of_weightless:
-                self._warned_of_weightless = True
-                self.warn(
-                    figures["step"],
-                    f"Step {figures['step']}: all weights are 0, so there is no mean and no "
-                    "update; the step has no loss. Later steps of this kind give no warning.",
-                )
-        self._steps += columns_of(rows)
+            timed.append({"time": time, "phases": watch.phases})
+        begin = 0
+        for part in columns_of(timed):
+            end = begin + len(part["time"])
+            self._steps.append({**cut(measured.columns, slice(begin, end)), **part})
+            begin = end
+            for phase, seconds in part["phases"].items():
+                self._phases[phase] += seconds
+        if not self._private and measured.columns["loss"] is None:
+            self._warn_of_weightless(measured.columns["step"][0])
         self._examples += measured.examples
         self._observed_examples += measured.examples
         self._norm_buckets += measured.histogram
@@ -75,6 +74,15 @@ class Reporter:
         self._norm_sum: float = min(self._norm_sum + own, float_info.max)  # JSON knows no infinity
         for step, dropped in measured.dropped:
             self._count_dropped(step, dropped)
+
+    def _warn_of_weightless(self, step: int) -> None:
+        if not self._warned_of_weightless:
+            self._warned_of_weightless = True
+            self.warn(
+                step,
+                f"Step {step}: all weights are 0, so there is no mean and no update; the step has "
+                "no loss. Later steps of this kind give no warning.",
+            )
 
     def evaluated(self, evaluation: Evaluated) -> None:
         """Add an evaluation to the next report."""

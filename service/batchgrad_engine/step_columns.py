@@ -38,7 +38,23 @@ StepColumns = Annotated[Columns, _AsStepRow()]
 
 def columns_of(rows: Sequence[Row]) -> list[Columns]:
     """The rows by columns: parts of consecutive rows that have the same keys and lengths."""
-    return _in_equal_parts(_columns, rows)
+    return _in_equal_parts(column_tree, rows)
+
+
+def column_tree(values: Sequence[Any]) -> Any:
+    """Part of a row by columns, from its values in all rows.
+
+    Raises:
+        DifferentRowsError: they have different keys or lengths.
+    """
+    first, types = values[0], set(map(type, values))
+    if _are(dict, types):
+        _require_equal([value.keys() for value in values])
+        return {key: column_tree(list(map(itemgetter(key), values))) for key in first}
+    if _are(list, types):
+        _require_equal([len(value) for value in values])
+        return [column_tree(column) for column in zip(*values, strict=True)]
+    return None if types == {NoneType} else tuple(values)  # None in place of a dict, too
 
 
 def joined(parts: Sequence[Columns]) -> list[Columns]:
@@ -68,8 +84,8 @@ def cut(columns: Columns, rows: slice) -> Columns:
     return part
 
 
-class _Different(Exception):
-    """Rows that have different keys or lengths."""
+class DifferentRowsError(ValueError):
+    """Rows have different keys or lengths, and so no common columns."""
 
 
 def _in_equal_parts(
@@ -79,24 +95,13 @@ def _in_equal_parts(
         return []
     try:
         return [convert(values)]
-    except _Different:
+    except DifferentRowsError:
         half = len(values) // 2
         return _in_equal_parts(convert, values[:half]) + _in_equal_parts(convert, values[half:])
 
 
-def _columns(values: Sequence[Any]) -> Any:
-    first, types = values[0], set(map(type, values))
-    if _are(dict, types):
-        _require_equal([value.keys() for value in values])
-        return {key: _columns(list(map(itemgetter(key), values))) for key in first}
-    if _are(list, types):
-        _require_equal([len(value) for value in values])
-        return [_columns(column) for column in zip(*values, strict=True)]
-    return None if types == {NoneType} else tuple(values)  # None in place of a dict, too
-
-
 def _joined(parts: Sequence[Columns]) -> Columns:
-    """Join columns as `_columns` makes them, whose only single value is None."""
+    """Join columns as `column_tree` makes them, whose only single value is None."""
     joined_columns: Columns = _joined_each(parts, [count_of(part) for part in parts])
     return joined_columns
 
@@ -128,7 +133,7 @@ def _are(container: type, types: set[type]) -> bool:
 
 def _require_equal(shapes: Sequence[Any]) -> None:
     if any(shape != shapes[0] for shape in shapes):
-        raise _Different
+        raise DifferentRowsError
 
 
 def _mapped(columns: Any, change: Callable[[Any], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from batchgrad_engine.messages import (
 )
 from batchgrad_engine.preparation.job import prepare
 from batchgrad_engine.reporter import Reporter
-from batchgrad_engine.step_columns import row_at
+from batchgrad_engine.step_columns import row_at, rows_of
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.runtime.threads import ThreadPool
 from tests.engine.norms_of_rows import norms_of
@@ -66,8 +67,8 @@ def test_same_figures_one_by_one_and_many_at_once(
     for buffered_steps in (3, 64):
         several = measured(dataset, buffered_steps, **changes)
         assert len(several) < 20  # the last minibatch of an epoch is short, and waits apart
-        assert [f for each in several for f in each.rows] == [
-            f for each in single for f in each.rows
+        assert [f for each in several for f in rows_of(each.columns)] == [
+            f for each in single for f in rows_of(each.columns)
         ]
         for name in ("ids", "losses", "norms"):
             columns = [np.concatenate([getattr(m, name) for m in of]) for of in (single, several)]
@@ -80,12 +81,12 @@ def test_the_noise_scale_of_a_row_is_smoothed_by_the_fraction_of_a_full_minibatc
     (dataset / "weights.npy").unlink()
     smoothed = SmoothedNoise()
     for several in measured(dataset, 64):
-        norms = several.norms.reshape(len(several.rows), -1)
-        sizes = [row["gradient_norm"] for row in several.rows]
+        norms = several.norms.reshape(len(rows_of(several.columns)), -1)
+        sizes = [row["gradient_norm"] for row in rows_of(several.columns)]
         noises = noise_scales(norms, np.ones(norms.shape), sizes)
         part = norms.shape[1] / 20
         expected = [smoothed.add(noise, part).simple for noise in noises]
-        assert [row["noise_scale"] for row in several.rows] == expected
+        assert [row["noise_scale"] for row in rows_of(several.columns)] == expected
     assert smoothed.add(noises[-1], 0.0) != noises[-1]
 
 
@@ -101,7 +102,9 @@ def test_steps_with_large_means_do_not_wait(tmp_path: Path) -> None:
     embedding = {"kind": "embedding", "num_embeddings": 100, "embedding_dim": 1}
     model = {"layers": [embedding, {"kind": "flatten"}, linear(3)]}  # 3,103 parameters
     several = measured(tmp_path, 64, model=model, batch_size=10, epochs=3, standardize=False)
-    assert max(len(each.rows) for each in several) == 2  # 3 MiB for 100,000 means of each
+    assert (
+        max(len(rows_of(each.columns)) for each in several) == 2
+    )  # 3 MiB for 100,000 means of each
 
 
 def test_nothing_is_measured_for_a_replay(dataset: Path) -> None:
@@ -115,7 +118,7 @@ def test_steps_without_weight_are_apart_and_have_no_loss(dataset: Path) -> None:
     np.save(dataset / "weights.npy", weights)
     np.save(dataset / "inputs.npy", inputs)
     changes: dict[str, Any] = {"nonfinite": "drop", "standardize": False, "batch_size": 7}
-    figures = [f for each in measured(dataset, 64, **changes) for f in each.rows]
+    figures = [f for each in measured(dataset, 64, **changes) for f in rows_of(each.columns)]
     without = [f for f in figures if f["loss"] is None]
     assert 0 < len(without) < len(figures)
     for each in figures:
@@ -131,7 +134,8 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
         reporter = Reporter(sent.append, executor)
         coordinator.step(0)
         (first,) = coordinator.measured()
-        first.rows[0]["shortcuts"]["averaged_error"]["cosine_similarity"] = float("nan")
+        shortcut = first.columns["shortcuts"]["averaged_error"]
+        shortcut["cosine_similarity"] = (nan, *shortcut["cosine_similarity"][1:])
         reporter.add(first)
         reporter.flush()
     assert isinstance(sent[0], SentReport)
@@ -140,7 +144,7 @@ def test_a_row_travels_whole_and_what_is_undefined_is_null(dataset: Path) -> Non
     heard = EngineMessage.validate_json(line)
     assert isinstance(heard, Report)
     row = StepRow.model_validate(row_at(heard.steps[0], 0))
-    assert row.gradient_checksum == first.rows[0]["gradient_checksum"]
+    assert row.gradient_checksum == row_at(first.columns, 0)["gradient_checksum"]
     assert norms_of(row).histogram == first.histogram.tolist()
     assert sum(norms_of(row).histogram) == heard.observed.examples == 20
     assert row.shortcuts["averaged_error"].cosine_similarity is None

@@ -24,7 +24,7 @@ class Step(NamedTuple):
     dropped: list[int]
 
 
-class Columns(NamedTuple):
+class Arrays(NamedTuple):
     """Arrays (s, …) of s steps: the minibatch's, θ before the update, and its `GradientSums`."""
 
     ids: Integers
@@ -83,7 +83,7 @@ class MeasurementBuffer:
                 column[row] = array
         self._steps.append(step)
 
-    def drain(self) -> tuple[list[Step], Columns]:
+    def drain(self) -> tuple[list[Step], Arrays]:
         """Remove all steps and return them, in order, with their arrays."""
         steps, self._steps = self._steps, []
-        return steps, Columns(*(column[: len(steps)] for column in self._columns))
+        return steps, Arrays(*(column[: len(steps)] for column in self._columns))

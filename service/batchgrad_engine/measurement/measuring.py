@@ -7,13 +7,12 @@ figures have the same bits for any number of buffered steps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from batchgrad.contract import FIGURES, MeasuredStep, ShortcutName
-from batchgrad_engine.measurement.buffer import Columns, MeasurementBuffer, Step
+from batchgrad_engine.measurement.buffer import Arrays, MeasurementBuffer, Step
 from batchgrad_engine.measurement.comparison import Comparison
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.statistics import (
@@ -24,6 +23,7 @@ from batchgrad_engine.measurement.statistics import (
     norm_test,
     quantiles,
 )
+from batchgrad_engine.step_columns import Columns, column_tree
 from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.examples import Examples
@@ -36,19 +36,16 @@ MAX_BUFFERED_STEPS = 64
 """Most steps in the buffer; more give no speed."""
 
 
-Row = dict[str, Any]
-"""What a `StepRow` has, without its time and phases."""
-
-
 @dataclass(frozen=True)
 class Measured:
-    """Consecutive steps: row and stopwatch of each, and the values of all their examples.
+    """Consecutive steps: rows by columns, stopwatches, and the values of all their examples.
 
+    `columns` are those of `StepRow`, without times and phases.
     `ids`, `losses` and `norms` (s·n,) are step after step; `dropped` lists step numbers with the
     examples that were left out.
     """
 
-    rows: list[Row]
+    columns: Columns
     watches: list[Stopwatch]
     examples: int
     ids: Integers
@@ -107,34 +104,26 @@ class Measurements:
         weights = self._examples.weights(arrays.ids.reshape(-1)).reshape(arrays.ids.shape)
         counts = histograms(norms)
         known_steps = self._known(steps, arrays, weights)
-        per_step = zip(
-            steps,
-            known_steps,
-            quantiles(ordered),
-            counts.tolist(),
-            largest(arrays.ids, norms, ordered),
-            checksums(arrays.gradients),
-            strict=True,
-        )
-        rows: list[Row] = [
-            {
-                "step": step.number,
-                "epoch": step.epoch,
-                "weight": known.weight,
-                "norm_test": norm_test(known.trace, norms.shape[1], known.gradient_norm),
-                "gradient_checksum": fingerprint,
-                "norms": {"quantiles": quantile, "histogram": histogram, "largest": most},
-                "shortcuts": known.shortcuts,
-                "workers": step.workers,
-            }
-            for step, known, quantile, histogram, most, fingerprint in per_step
-        ]
+        tests = (norm_test(each.trace, norms.shape[1], each.gradient_norm) for each in known_steps)
+        columns: Columns = {
+            "step": tuple(step.number for step in steps),
+            "epoch": tuple(step.epoch for step in steps),
+            "weight": tuple(each.weight for each in known_steps),
+            "norm_test": column_tree(list(tests)),
+            "gradient_checksum": tuple(checksums(arrays.gradients)),
+            "norms": {
+                "quantiles": quantiles(ordered),
+                "histogram": [tuple(count) for count in counts.T.tolist()],
+                "largest": largest(arrays.ids, norms, ordered),
+            },
+            "shortcuts": column_tree([each.shortcuts for each in known_steps]),
+            "workers": tuple(step.workers for step in steps),
+        }
         for name, figure in FIGURES.items():
-            for row, known in zip(rows, known_steps, strict=True):
-                row[name] = figure.function(known)
+            columns[name] = column_tree([figure.function(each) for each in known_steps])
         self._measured.append(
             Measured(
-                rows=rows,
+                columns=columns,
                 watches=[step.watch for step in steps],
                 examples=sum(step.examples for step in steps),
                 ids=arrays.ids.reshape(-1),
@@ -146,7 +135,7 @@ class Measurements:
         )
         clock.lap_evenly([step.watch for step in steps], "compare")
 
-    def _known(self, steps: Sequence[Step], arrays: Columns, weights: Floats) -> list[MeasuredStep]:
+    def _known(self, steps: Sequence[Step], arrays: Arrays, weights: Floats) -> list[MeasuredStep]:
         """What the figures of each step are functions of."""
         part = arrays.ids.shape[1] / self._batch_size
         return [
@@ -176,7 +165,7 @@ class Measurements:
         ]
 
     def _compare(
-        self, steps: Sequence[Step], arrays: Columns
+        self, steps: Sequence[Step], arrays: Arrays
     ) -> list[dict[ShortcutName, Comparison]]:
         if steps[0].loss is None:
             return [{} for _ in steps]

@@ -126,42 +126,42 @@ def histograms(norms: Array) -> npt.NDArray[np.int64]:
     return np.bincount(buckets.reshape(-1), minlength=steps * width).reshape(steps, width)
 
 
-def quantiles(ordered: Array) -> list[dict[str, float]]:
-    """Quantiles by name of every row of ascending norms (s, n), linear between neighbours.
+def quantiles(ordered: Array) -> dict[str, tuple[float, ...]]:
+    """By name, quantiles of every row of ascending norms (s, n), linear between neighbours.
 
     Empty if n = 0.
     """
-    steps, count = ordered.shape
+    count = ordered.shape[1]
     if not count:
-        return [{} for _ in range(steps)]
+        return {}
     place = np.array(list(QUANTILES.values())) * (count - 1)
     below = place.astype(np.intp)
     low, high = ordered[:, below].astype(np.float64), ordered[:, np.minimum(below + 1, count - 1)]
     found = low + (place - below) * (high - low)
-    return [dict(zip(QUANTILES, row, strict=True)) for row in found.tolist()]
+    return dict(zip(QUANTILES, map(tuple, found.T.tolist()), strict=True))
 
 
-class LargestNorm(TypedDict):
-    """An example whose gradient was among the largest of a step."""
+class LargestNorms(TypedDict):
+    """An example of each step whose gradient was among the largest, and its norm."""
 
-    example: int
-    norm: float
+    example: tuple[int, ...]
+    norm: tuple[float, ...]
 
 
-def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list[list[LargestNorm]]:
+def largest(ids: Integers, norms: Array, ordered: Array, count: int = 5) -> list[LargestNorms]:
     """The `count` largest of each step's norms (s, n), largest first; ties by example number.
 
     `ids` (s, n) are the examples, `ordered` (s, n) the norms in ascending order.
     """
     count = min(count, norms.shape[1])
     if not count:
-        return [[] for _ in norms]
+        return []
     step, place = np.nonzero(~(norms < ordered[:, -count, None]))  # NaN, sorted last, is one
     examples, high = ids[step, place], norms[step, place]
     by_norm = np.lexsort((examples, -high, step))
     starts = np.searchsorted(step, np.arange(len(norms)))  # np.nonzero goes step by step
     chosen = by_norm[starts[:, None] + np.arange(count)]
     return [
-        [{"example": n, "norm": size} for n, size in zip(*row, strict=True)]
-        for row in zip(examples[chosen].tolist(), high[chosen].tolist(), strict=True)
+        {"example": tuple(n), "norm": tuple(sizes)}
+        for n, sizes in zip(examples[chosen].T.tolist(), high[chosen].T.tolist(), strict=True)
     ]

@@ -12,6 +12,7 @@ from batchgrad_engine.failures import NonFiniteSums
 from batchgrad_engine.measurement.measuring import Measured
 from batchgrad_engine.privacy.budget import Budget
 from batchgrad_engine.privacy.mechanism import Mechanism, Release, noisy_count
+from batchgrad_engine.step_columns import column_tree
 from batchgrad_engine.step_results import Stopwatch
 from batchgrad_engine.training.evaluation import Evaluation
 from batchgrad_engine.training.optimizers import Optimizer
@@ -152,7 +153,7 @@ class PrivateCoordinator:
             "epsilon": epsilon,
         }
         return Measured(
-            rows=[row],
+            columns=column_tree([row]),
             watches=[Stopwatch()],
             examples=0,
             ids=np.empty(0, np.int64),

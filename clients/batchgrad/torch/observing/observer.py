@@ -222,7 +222,8 @@ class Observer:
         test = known.norm_test(noise.trace, n, length)
         step.norm_test_ratio, step.norm_test_batch_size = test["ratio"], test["batch_size"]
         own = norms[~norms.isnan()]
-        step.quantiles = known.quantiles(own.sort().values[None].numpy())[0]
+        quantiles = known.quantiles(own.sort().values[None].numpy())
+        step.quantiles = {name: value for name, (value,) in quantiles.items()}
         step.histogram = known.histograms(own[None].numpy())[0].tolist()
 
     def _check_norms(self) -> None:
