@@ -39,6 +39,14 @@ class Minibatch(NamedTuple):
         return self.starts[inside] - places.start
 
 
+@lru_cache(maxsize=8)  # a full minibatch and an epoch's last one, of some jobs
+def _bounds(examples: int, microbatch_size: int) -> Integers:
+    count = ceil(examples / microbatch_size)
+    bounds = np.minimum(np.arange(count + 1) * microbatch_size, examples)
+    bounds.flags.writeable = False
+    return bounds
+
+
 class Sampler:
     """Each epoch's permutation of the training rows.
 
@@ -72,9 +80,7 @@ class Sampler:
     def draw(self, step: int, microbatch_size: int) -> Minibatch:
         """The minibatch, in microbatches of this size; the last one may be shorter."""
         ids = self.minibatch(step)
-        count = ceil(len(ids) / microbatch_size)
-        bounds = np.minimum(np.arange(count + 1) * microbatch_size, len(ids))
-        return Minibatch(ids, bounds)
+        return Minibatch(ids, _bounds(len(ids), microbatch_size))
 
     def keys(self, step: int, ids: Integers) -> Keys:
         """Keys (n,) by which dropout draws for these examples at step number `step`."""
