@@ -6,7 +6,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 _MEASURE = """() => {
-  const rgba = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const rgba = (text) => {
+    const parts = (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+    return text.startsWith("color(") ? parts.map((one, i) => (i < 3 ? 255 * one : one)) : parts;
+  };
   const light = (rgb) => {
     const [r, g, b] = rgb.slice(0, 3).map((one) => one / 255)
       .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));

@@ -131,17 +131,6 @@ def test_the_list_follows_its_jobs(page: Page, running: Running) -> None:
     assert running.client.job(job.id).status == "succeeded"
 
 
-def test_examples_are_shown_with_their_pictures(page: Page, trained: str, shot: Shot) -> None:
-    page.goto(f"/jobs/{trained}")
-    page.get_by_role("link", name="Examples").click()
-    picture = page.get_by_role("img").first
-    expect(picture).to_be_visible()
-    page.wait_for_function("() => document.querySelector('img.example').naturalWidth === 8")
-    losses = [float(text) for text in page.locator("tbody td:nth-child(5)").all_inner_texts()]
-    assert losses == sorted(losses, reverse=True)
-    shot(page, "examples")
-
-
 def test_errors_in_a_spec_are_shown_at_their_line(open_page: OpenPage, running: Running) -> None:
     page = open_page(running.link, expected="status of 422")  # Chromium says so of any such page
     page.goto("/submit")

@@ -12,6 +12,9 @@ def entry(example: int, **changes: Any) -> dict[str, Any]:
         "id": None,
         "target": 4,
         "class_name": None,
+        "prediction": None,
+        "probability": None,
+        "suspicion": example + 1,
         "times_seen": 30,
         "mean_loss": 1.974,
         "mean_norm": 8.317,
@@ -25,6 +28,7 @@ def entry(example: int, **changes: Any) -> dict[str, Any]:
 def page(*examples: int, after: str | None = None, step: int = 180) -> dict[str, Any]:
     return {
         "step": step,
+        "parameters_step": None,
         "order": "mean_norm",
         "data": [entry(example) for example in examples],
         "next": after,
@@ -161,3 +165,33 @@ def test_an_order_of_the_other_list_sends_nothing(
     done = run(script, "examples", "job_1", *arguments)
     assert (done.exit_code, script.seen) == (2, [])
     assert expected in done.stderr
+
+
+def test_predictions_are_asked_for_and_shown(kit: Any, run: Any) -> None:
+    predicted = [
+        entry(3, prediction="nine", probability=0.875),
+        entry(4, target=0.5, prediction=0.25),
+        entry(5, target=None, prediction=[1.5, 2.0]),
+    ]
+    answer = kit.answer(200, {**page(), "data": predicted, "parameters_step": 170})
+    script = kit.Script(answer)
+    shown = run(script, "examples", "job_1", "--predictions").stdout
+    assert dict(script.seen[0].url.params)["predictions"] == "true"
+    assert "of the parameters of step 170" in shown
+    assert "nine         87.50%" in shown
+    assert "1.5, 2       –" in shown
+    both = run(kit.Script(), "examples", "job_1", "--predictions", "--step", "3")
+    assert (both.exit_code, "leave out --step" in both.stderr) == (2, True)
+
+
+def test_csv_has_a_line_for_each_example(kit: Any, run: Any) -> None:
+    rows = [entry(3, id="=1+1", prediction=9, probability=0.5), entry(4, class_name="four, or 4")]
+    script = kit.Script(kit.answer(200, {**page(), "data": rows}))
+    assert run(script, "examples", "job_1", "--output", "csv").stdout.splitlines() == [
+        (
+            "suspicion,example,id,label,prediction,probability,"
+            "mean_loss,mean_norm,last_loss,last_norm,times_seen"
+        ),
+        "4,3,'=1+1,4,9,0.5,1.974,8.317,0.1271,2.477,30",
+        '5,4,,"four, or 4",,,1.974,8.317,0.1271,2.477,30',
+    ]

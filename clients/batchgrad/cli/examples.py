@@ -2,13 +2,13 @@
 # ruff: noqa: PLC0415 (commands import what they need when they run, so that help is quick)
 
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
 from batchgrad import timeouts
 from batchgrad.cli.common import JobId, Output, Timeout, connect, write
-from batchgrad.display.numbers import number
+from batchgrad.display.numbers import number, percent
 from batchgrad.display.terminal import properties, say, table
 
 if TYPE_CHECKING:
@@ -43,8 +43,17 @@ def examples(
             min=1, metavar="N", help="Replay this step and show each example's influence on it."
         ),
     ] = None,
+    predictions: Annotated[
+        bool,
+        typer.Option(
+            "--predictions", help="Add what the parameters that the job keeps say of each example."
+        ),
+    ] = False,
     timeout: Timeout = timeouts.LONG_REQUEST,
-    output: Output = "table",
+    output: Annotated[
+        Literal["table", "json", "yaml", "csv"],
+        typer.Option("--output", "-o", help="Format of the result on stdout; csv not with --step."),
+    ] = "table",
 ) -> None:
     """Show the loss and gradient norm of single examples, the largest first.
 
@@ -60,11 +69,17 @@ def examples(
             f"{order}: expected one of {', '.join(known)}{' (with --step)' if step else ''}.",
             param_hint="--order",
         )
+    if step is not None and (predictions or output == "csv"):
+        raise typer.BadParameter(
+            "--predictions and --output csv are of the ledger: leave out --step.",
+            param_hint="--step",
+        )
     chosen: Any = order or known[0]
     with connect(ctx) as client:
         if step is None:
-            ledger = client.examples(job, order=chosen, limit=limit)
-            _show_ledger(ledger) if output == "table" else write(ledger, output)
+            _write_ledger(
+                client.examples(job, order=chosen, limit=limit, predictions=predictions), output
+            )
         else:
             parts = client.step_examples(job, step, order=chosen, limit=limit, timeout=timeout)
             _show_step(parts) if output == "table" else write(parts, output)
@@ -108,14 +123,28 @@ def rows(
                 typer.echo(f"{row.example:10}  {row.id}")
 
 
+def _write_ledger(ledger: "Ledger", output: str) -> None:
+    if output == "csv":
+        from batchgrad.downloads.csv_files import ledger_csv
+
+        typer.echo(ledger_csv(ledger), nl=False)
+    elif output == "table":
+        _show_ledger(ledger)
+    else:
+        write(ledger, output)
+
+
 def _show_ledger(ledger: "Ledger") -> None:
-    properties([("up to step", str(ledger.step)), ("order", ledger.order)])
+    by = ledger.parameters_step
+    predicted = [] if by is None else [("predictions", f"of the parameters of step {by}")]
+    properties([("up to step", str(ledger.step)), ("order", ledger.order), *predicted])
     ids = any(x.id is not None for x in ledger.data)
     table(
         [
             "example",
             *(["id"] if ids else []),
             "target",
+            *(["prediction", "probability"] if predicted else []),
             "seen",
             "mean norm",
             "mean loss",
@@ -126,13 +155,21 @@ def _show_ledger(ledger: "Ledger") -> None:
             [
                 str(x.example),
                 *([x.id or "–"] if ids else []),
-                "–" if x.target is None else x.class_name or str(x.target),
+                _shown(x.target if x.class_name is None else x.class_name),
+                *([_shown(x.prediction), percent(x.probability)] if predicted else []),
                 str(x.times_seen),
                 *map(number, (x.mean_norm, x.mean_loss, x.last_norm, x.last_loss)),
             ]
             for x in ledger.data
         ],
     )
+
+
+def _shown(answer: "str | float | list[float] | None") -> str:
+    """A class or its number, or numbers."""
+    if isinstance(answer, list):
+        return ", ".join(map(number, answer))
+    return number(answer) if isinstance(answer, float) else "–" if answer is None else str(answer)
 
 
 def _show_step(parts: "StepExamples") -> None:

@@ -32,19 +32,24 @@ class JobRow(Answer):
 
 
 class LedgerEntry(Answer):
-    """One training example over the whole run; `target` is its class, where it has one.
+    """One training example over the whole run; `target` is its class or number, where it has one.
 
     `class_name` is the class's name, where the dataset's classes have names; `id` the row's own,
-    where it has ids.
+    where it has ids. `suspicion` is the place by mean loss, 1 the largest, of which wrong labels
+    come first.
 
     Losses and gradient norms are the example's own, without its weight, as they were whenever a
-    minibatch held it.
+    minibatch held it. `prediction`, a class's name or number or numbers, with the class's
+    `probability`, is that of the parameters that the job keeps, if it was asked for.
     """
 
     example: int
     id: str | None = None
-    target: int | None
+    target: int | float | None
     class_name: str | None = None
+    prediction: str | int | float | list[float] | None = None
+    probability: float | None = None
+    suspicion: int | None = None
     times_seen: int
     mean_loss: float | None
     mean_norm: float | None
@@ -69,9 +74,13 @@ class ExampleInput(Answer):
 
 
 class Ledger(Answer):
-    """Loss and gradient norm of every training example up to `step`, sorted by `order`."""
+    """Loss and gradient norm of every training example up to `step`, sorted by `order`.
+
+    Predictions are those of the parameters after `parameters_step` steps.
+    """
 
     step: int
+    parameters_step: int | None = None
     order: str
     data: list[LedgerEntry]
     next: str | None = None

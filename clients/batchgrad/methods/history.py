@@ -52,12 +52,22 @@ class HistoryMethods(BaseMethods):
         return [one async for one in pages(self._session, Page[Checkpoint], path, {})]
 
     async def examples(
-        self, job_id: str, *, order: LedgerOrder = "mean_norm", limit: int | None = 20
+        self,
+        job_id: str,
+        *,
+        order: LedgerOrder = "mean_norm",
+        limit: int | None = 20,
+        predictions: bool = False,
     ) -> Ledger:
-        """The example ledger of a job: the first `limit` examples by `order`, or all for None."""
+        """The example ledger of a job: the first `limit` examples by `order`, or all for None.
+
+        With `predictions` each has that of the parameters that the job keeps.
+        """
         if limit is not None:
             limit = arguments.whole("limit", limit, least=1)
         params: Params = {"order": arguments.text("order", order)}
+        if predictions:
+            params = {**params, "predictions": "true"}
         return await ledger(self._session, f"{job_path(job_id)}/examples", params, limit)
 
     def rows(

@@ -10,7 +10,7 @@ from batchgrad.contract import RowSet
 from batchgrad.parsing.wording import listed
 from batchgrad_engine.training.sampling import job_sampler
 from batchgrad_service.predicting.batches import Batch, OpenedExamples
-from batchgrad_service.predicting.tasks import DatasetData
+from batchgrad_service.predicting.tasks import SAMPLED, DatasetData
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_service.problems import InvalidError
 from batchgrad_workers.arrays import Integers
@@ -33,11 +33,10 @@ def of_dataset(data: DatasetData, network: TrainedNetwork, *, with_targets: bool
         classes = network.training.classes
         _check_classes(stored.class_names, classes, "/dataset", "rows")
         stored = stored.renumbered(classes)
-    rows: Integers | range = range(len(stored))
-    if data.set is not None:
-        rows = job_sampler(network.spec, stored).split.rows_of(data.set)
-        if not len(rows):
-            raise InvalidError.field("/set", _no_rows(network, data.set))
+    rows = _rows(data, stored, network)
+    count = len(rows)
+    if data.sampled:
+        rows = _sampled(rows)
     try:
         arrays = {name: getattr(stored, name) for name in _wanted(with_targets=with_targets)}
     except LacksArray as error:
@@ -45,7 +44,7 @@ def of_dataset(data: DatasetData, network: TrainedNetwork, *, with_targets: bool
             "/dataset", f"{error} Name another dataset, or push it with arrays of these names."
         ) from None
     batches = _batches(arrays, rows, network, is_table=stored.table is not None)
-    return OpenedExamples(network, batches, len(rows))
+    return OpenedExamples(network, batches, count, numbers=rows)
 
 
 def of_unpacked(
@@ -63,6 +62,28 @@ def of_unpacked(
         arrays["targets"] = _renumbered(arrays["targets"], names, network.training.classes)
     rows = range(len(arrays["inputs"]))
     return OpenedExamples(network, _batches(arrays, rows, network, is_table=False), len(rows))
+
+
+def _rows(data: DatasetData, stored: StoredDataset, network: TrainedNetwork) -> Integers | range:
+    """The numbers of the rows. Raises InvalidError."""
+    if data.examples is not None:
+        beyond = [row for row in data.examples if not 0 <= row < len(stored)]
+        if beyond:
+            raise InvalidError(
+                f"There is no example {beyond[0]}: the dataset has examples 0 to {len(stored) - 1}."
+            )
+        return np.array(data.examples, np.int64)
+    rows: Integers | range = range(len(stored))
+    if data.set is not None:
+        rows = job_sampler(network.spec, stored).split.rows_of(data.set)
+        if not len(rows):
+            raise InvalidError.field("/set", _no_rows(network, data.set))
+    return rows
+
+
+def _sampled(rows: Integers | range) -> Integers:
+    order = np.random.default_rng(0).choice(len(rows), min(SAMPLED, len(rows)), replace=False)
+    return order if isinstance(rows, range) else rows[order]
 
 
 def _wanted(*, with_targets: bool) -> tuple[str, ...]:

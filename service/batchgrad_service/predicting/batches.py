@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from batchgrad_service.predicting.trained_network import TrainedNetwork
+from batchgrad_workers.arrays import Integers
 from batchgrad_workers.data.dataset import AnyArray
 
 
@@ -21,7 +22,9 @@ class Batch:
 class OpenedExamples:
     """Batches of examples for `network`; `rows` is None until their number is known.
 
-    `id_name` names the column of the ids. After the last batch, `warnings` are complete.
+    `id_name` names the column of the ids. `numbers` are those of stored rows in their dataset,
+    of a sample less than `rows`.
+    After the last batch, `warnings` are complete.
     """
 
     network: TrainedNetwork
@@ -29,3 +32,4 @@ class OpenedExamples:
     rows: int | None = None
     id_name: str = "id"
     warnings: list[str] = field(default_factory=list)
+    numbers: Integers | range = range(0)

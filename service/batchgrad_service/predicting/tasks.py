@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from batchgrad.contract import JobSpec, Kept, PredictionFormat, RowSet, UploadedFile
 from batchgrad_service.store.records import StoredCheckpoint
 
+SAMPLED = 10_000
+
 
 class TrainedTask(BaseModel):
     """A job's parameters: its checkpoints, the newest first, in its `directory`."""
@@ -48,10 +50,15 @@ class FileData(_Data):
 
 
 class DatasetData(_Data):
-    """A dataset's content; all of it, or one `set` of a job's own dataset."""
+    """A dataset's content; all of it, or one `set` of a job's own dataset, or the rows `examples`.
+
+    `sampled`: SAMPLED rows at most, drawn at random, always the same ones.
+    """
 
     directory: Path
     set: RowSet | None = None
+    examples: list[int] | None = None
+    sampled: bool = False
 
 
 DataTask: TypeAlias = RowsData | InputsData | FileData | DatasetData

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from batchgrad.contract import PredictionFormat
+from batchgrad.downloads.csv_files import safe
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns (n,) by name, the same in each batch."""
@@ -33,7 +34,7 @@ class Writer(Protocol):
 def new_file(path: Path, format_: PredictionFormat) -> Iterator[Writer]:
     """Create the file at `path`; it is complete when the block has ended."""
     kinds: dict[PredictionFormat, Callable[[Path], Writer]] = {
-        "csv": partial(_Arrow, _csv),
+        "csv": _Csv,
         "jsonl": _JsonLines,
         "parquet": partial(_Arrow, pyarrow.parquet.ParquetWriter),
         "npz": _Npz,
@@ -62,7 +63,23 @@ class _Arrow:
             self._writer.close()
 
 
-def _csv(path: Path, schema: Any) -> Any:
+class _Csv(_Arrow):
+    """Texts are such that no spreadsheet takes them for formulas."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_open_csv, path)
+
+    def write(self, columns: Columns) -> None:
+        super().write({safe(name): _safe(column) for name, column in columns.items()})
+
+
+def _safe(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if column.dtype != object:
+        return column
+    return np.array([safe(text) for text in column.tolist()], object)
+
+
+def _open_csv(path: Path, schema: Any) -> Any:
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
     return pyarrow.csv.CSVWriter(path, schema, write_options=options)
 

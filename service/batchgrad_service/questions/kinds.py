@@ -9,14 +9,14 @@ from pydantic import BaseModel, TypeAdapter
 from batchgrad.contract import GradientsRequest, ImportRequest, JobSpec, PredictionRequest
 from batchgrad_service.datasets.validation import Content
 from batchgrad_service.http.json_bodies import read_body
-from batchgrad_service.predicting import evaluating, predicting
+from batchgrad_service.predicting import evaluating, predicting, stored_rows
 from batchgrad_service.predicting.tasks import FileTask, Task, TrainedTask
 from batchgrad_service.questions import gradients, job_rows
 from batchgrad_service.reading.row_progress import RowProgress
 from batchgrad_service.validation import plan
 from batchgrad_service.validation.job_data import JobData
 
-Kind = Literal["gradients", "spec", "plan", "rows", "predict_now"]
+Kind = Literal["gradients", "spec", "plan", "rows", "predict_now", "predict_stored"]
 
 CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
@@ -75,6 +75,11 @@ def _predict_now(body: bytes) -> bytes:
     return answer.model_dump_json().encode()
 
 
+def _predict_stored(body: bytes) -> bytes:
+    task = stored_rows.StoredRowsTask.model_validate_json(body)
+    return stored_rows.predict_stored(task).model_dump_json().encode()
+
+
 def _predict_to_file(body: bytes, progress: RowProgress) -> bytes:
     task = FileTask.model_validate_json(body)
     return predicting.predict_to_file(task, progress).model_dump_json().encode()
@@ -90,6 +95,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "spec": _spec,
     "plan": _plan,
     "predict_now": _predict_now,
+    "predict_stored": _predict_stored,
     "rows": _rows,
 }
 """By Kind. Each raises a ProblemError when the request is invalid."""

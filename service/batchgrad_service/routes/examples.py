@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import (
     TERMINAL,
@@ -27,6 +28,7 @@ from batchgrad_service.problems import ConflictError, InvalidError, NotFoundErro
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.ledger_pages import ledger_page
 from batchgrad_service.routes.pictures import picture_shape, png
+from batchgrad_service.routes.stored_predictions import with_predictions
 from batchgrad_service.store import JobInputs
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.system.files import hex_of
@@ -42,18 +44,24 @@ LEDGER_SECONDS = 2.0
 
 
 @router.get("/{job_id}/examples", response_model=Ledger)
-def read_examples(
+async def read_examples(
     job_id: str,
     services: ServicesDep,
     order: LedgerOrder = "mean_norm",
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    *,
+    predictions: bool = False,
 ) -> Response:
     """The example ledger: figures of every training example, the largest first.
 
-    Of a running job up to its current step.
+    Of a running job up to its current step. With `predictions` those of the parameters that the
+    job keeps.
     """
-    return json_response(newest_ledger(job_id, services, order, after, limit))
+    ledger = await run_in_threadpool(newest_ledger, job_id, services, order, after, limit)
+    if predictions:
+        ledger = await with_predictions(ledger, job_id, services)
+    return json_response(ledger)
 
 
 def newest_ledger(

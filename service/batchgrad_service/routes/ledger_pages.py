@@ -45,7 +45,8 @@ def ledger_page(
         first = _places(keys, examples, place, limit)
         examples, keys = examples[first], keys[first]
     more, examples = len(examples) > limit, examples[:limit]
-    entries = _entries(file, examples, stored)
+    suspicions = _suspicions(file, examples, _training(file, spec, stored))
+    entries = _entries(file, examples, stored, suspicions)
     last = len(examples) - 1 if more else None
     return Ledger(
         step=file.step,
@@ -97,20 +98,34 @@ def _places(
     return places[np.lexsort((examples[places], -keys[places]))][: limit + 1]
 
 
+def _suspicions(file: LedgerFile, examples: Integers, training: Iterator[Integers]) -> Integers:
+    """The places (n,) of examples by mean loss among the `training` ones; equal ones share one."""
+    sums, counts = (file.at(name, examples) for name in ("loss_sum", "times_seen"))
+    own = sums / np.maximum(counts, 1)
+    values = np.sort(own)
+    above = np.zeros(len(values) + 1, np.int64)  # how many means are above the first k values
+    for part in training:
+        places = np.searchsorted(values, _keys(file, part, "mean_loss"))
+        above += np.bincount(places, minlength=len(values) + 1)
+    larger = above[::-1].cumsum()[::-1]
+    return larger[np.searchsorted(values, own, side="right")] + 1
+
+
 def _entries(
-    file: LedgerFile, examples: Integers, stored: StoredDataset | None
+    file: LedgerFile, examples: Integers, stored: StoredDataset | None, suspicions: Integers
 ) -> list[LedgerEntry]:
     counts = file.at("times_seen", examples)
     means = {name: file.at(of, examples) / np.maximum(counts, 1) for name, of in _SUMS.items()}
     lasts = {name: file.at(name, examples) for name in ("last_loss", "last_norm")}
-    classes = _classes(stored, examples)
+    targets = _targets(stored, examples)
     names = stored.class_names if stored else None
     return [
         LedgerEntry(
             example=int(example),
             id=stored.id_of(example) if stored else None,
-            target=None if classes is None else int(classes[k]),
-            class_name=None if classes is None or names is None else names[classes[k]],
+            target=None if targets is None else targets[k],
+            class_name=None if targets is None or names is None else names[int(targets[k])],
+            suspicion=int(suspicions[k]) if counts[k] else None,
             times_seen=int(counts[k]),
             **{
                 name: float(figures[k]) if counts[k] else None
@@ -129,12 +144,13 @@ def _stored(dataset: Path) -> StoredDataset | None:
         return None
 
 
-def _classes(stored: StoredDataset | None, examples: Integers) -> Integers | None:
-    """The examples' classes; None if they have none."""
+def _targets(stored: StoredDataset | None, examples: Integers) -> list[int | float] | None:
+    """The examples' classes or numbers; None if they have none, or several each."""
     targets = None if stored is None else stored.arrays.get("targets")
-    if targets is None or targets.dtype.kind not in "iu" or targets.ndim != 1:
+    if targets is None or targets[:1].size != 1:
         return None
-    return targets[examples]
+    found: list[int | float] = targets[examples].reshape(-1).tolist()
+    return found
 
 
 def _to_cursor(order: LedgerOrder, key: float, example: int) -> str:

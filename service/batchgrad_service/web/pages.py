@@ -1,8 +1,8 @@
-"""The pages /, /jobs/{id}, /jobs/{id}/examples and /try."""
+"""The pages /, /jobs/{id} and /try."""
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from fastapi import APIRouter, Response
@@ -16,23 +16,19 @@ from batchgrad.contract import (
     ArrayInfo,
     DatasetPrivacy,
     Job,
-    LedgerOrder,
     Table,
 )
 from batchgrad.display.data.dataset_table import has_other_arrays
 from batchgrad_service.datasets.validation import listed
-from batchgrad_service.problems import ConflictError, NotFoundError
+from batchgrad_service.problems import NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
-from batchgrad_service.routes.examples import dataset_of, newest_ledger
 from batchgrad_service.routes.jobs import FilterDep
-from batchgrad_service.routes.pictures import picture_shape
 from batchgrad_service.web.charts import charts_of
 from batchgrad_service.web.rendering import PageRoute, page
 from batchgrad_workers.data.dataset import StoredDataset, stored_table
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 EVENTS_SHOWN = 30
-EXAMPLES_SHOWN = 50
 NOT_ENDED = ",".join(status for status in JOB_STATUSES if status not in TERMINAL)
 
 
@@ -77,36 +73,6 @@ def job_shown(job: Job, services: Services) -> dict[str, Any]:
     }
 
 
-@router.get("/jobs/{job_id}/examples")
-def read_examples(
-    job_id: str,
-    services: ServicesDep,
-    order: LedgerOrder = "mean_loss",
-    after: str | None = None,
-) -> Response:
-    """The example ledger, the largest mean loss first."""
-    job = services.store.job(job_id)
-    ledger, missing = None, ""
-    private = job.spec.privacy is not None
-    if not private:
-        try:
-            ledger = newest_ledger(job_id, services, order, after, EXAMPLES_SHOWN)
-        except ConflictError as reason:  # the job has no step yet
-            missing = reason.detail
-    return page(
-        "examples.html",
-        services,
-        job=job,
-        private=private,
-        ledger=ledger,
-        missing=missing,
-        order=order,
-        ids=ledger is not None and any(entry.id is not None for entry in ledger.data),
-        sort_keys=get_args(LedgerOrder),
-        pictures=ledger is not None and _have_pictures(job_id, services),
-    )
-
-
 def _dataset_privacy(job: Job, services: Services) -> DatasetPrivacy | None:
     """What private jobs spent on the job's dataset; None if it was deleted or replaced."""
     if job.spec.privacy is None:
@@ -146,18 +112,6 @@ def _arrays(job_id: str, services: Services) -> list[ArrayInfo]:
 @lru_cache(maxsize=16)
 def _known_arrays(content: Path) -> list[ArrayInfo]:
     return listed(StoredDataset.open(content))  # a content never changes
-
-
-def _have_pictures(job_id: str, services: Services) -> bool:
-    """Whether the dataset still exists and its inputs can be drawn."""
-    try:
-        dataset = dataset_of(job_id, services)
-    except ConflictError:
-        return False
-    inputs = dataset.arrays.get("inputs")
-    return (
-        inputs is not None and dataset.table is None and picture_shape(inputs.shape[1:]) is not None
-    )
 
 
 @router.get("/try")

@@ -47,7 +47,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
             wanted = await run_in_threadpool(read_body, PredictionRequest, body)
         if wanted is None or (wanted.file is None and wanted.dataset is None):
             # Another process parses it (again), within its limits: JSON takes much memory.
-            trained = await run_in_threadpool(_trained, job_id, services, None)
+            trained = await run_in_threadpool(trained_task, job_id, services, None)
             answer = await services.questions.ask(
                 "predict_now",
                 trained.model_dump_json().encode() + b"\n" + body,
@@ -59,7 +59,7 @@ async def predict(job_id: str, request: Request, services: ServicesDep) -> Respo
         examples = _stored(job_id, services, wanted.file, wanted.dataset)
         return services.operations.start(
             PredictionWork(
-                _trained(job_id, services, wanted.which),
+                trained_task(job_id, services, wanted.which),
                 examples,
                 wanted.format,
                 services.data_dir / "uploads",
@@ -84,7 +84,7 @@ async def evaluate(job_id: str, request: Request, services: ServicesDep) -> Resp
 
     def begin() -> Operation:
         examples = _stored(job_id, services, wanted.file, wanted.dataset, wanted.set)
-        trained = _trained(job_id, services, wanted.which)
+        trained = trained_task(job_id, services, wanted.which)
         max_bytes = services.datasets.max_bytes
         return services.operations.start(
             EvaluationWork(trained, examples, examples.bytes, max_bytes)
@@ -125,7 +125,7 @@ def _begun(operation: Operation) -> Response:
     return json_response(operation, 202, {"Location": f"/v1/operations/{operation.id}"})
 
 
-def _trained(job_id: str, services: Services, which: Kept | None) -> TrainedTask:
+def trained_task(job_id: str, services: Services, which: Kept | None) -> TrainedTask:
     """The job's parameters.
 
     Raises:

@@ -1,0 +1,1 @@
+"""The pages of a job's examples and of its confusion."""
