@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from batchgrad.contract import EXAMPLE_NORM_BOUNDS, JOB_STATUSES, StepRow
 from batchgrad_engine import failures
 from batchgrad_engine.messages import ClusterSeen, EngineEvent, Evaluated, Observed, Report
+from batchgrad_service.metrics.histogram import BulkHistogram
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.jobs import MAX_JOBS, MAX_LAYERS
 from batchgrad_service.metrics.registry import FAILURES, Metrics
@@ -93,6 +95,28 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
     metrics.observe(job.id, REPORTED)  # a late report does not bring it back
     assert value(registry, "job_step", **mine) is None
     assert value(registry, "workers", state="running") == 0
+
+
+def test_numbers_counted_at_once_are_counted_like_one_by_one() -> None:
+    bounds = (0.25, 0.5, 2.0)
+    random = np.random.default_rng(0)
+    numbers = [0.25, 0.5, 2.0, 3.0, *random.exponential(1, 100).round(2).tolist()]
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    bulk = BulkHistogram("seconds", "Seconds", "phase", ["compute", "idle"], bounds)
+    ours.register(bulk)
+    single = Histogram("seconds", "Seconds", ["phase"], buckets=bounds, registry=theirs)
+    single.labels("idle")
+    for phase, part in (("compute", numbers[:40]), ("late", []), ("compute", numbers[40:])):
+        bulk.observe(phase, part)
+        single.labels(phase)
+        for each in part:
+            single.labels(phase).observe(each)
+    for value in ("compute", "idle", "late"):
+        for sample in ("count", "sum", *(f"bucket {bound}" for bound in (*bounds, "+Inf"))):
+            name, _, le = sample.partition(" ")
+            labels = {"phase": value} | ({"le": le} if le else {})
+            found = ours.get_sample_value(f"seconds_{name}", labels)
+            assert found == pytest.approx(theirs.get_sample_value(f"seconds_{name}", labels))
 
 
 def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics) -> None:

@@ -22,6 +22,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from batchgrad.contract import DatasetPrivacy, Job, JobStatus
 from batchgrad_engine.messages import RETRY_REASONS, EngineEvent, Report
 from batchgrad_service.disk_space import DiskSpace
+from batchgrad_service.metrics.histogram import BulkHistogram
 from batchgrad_service.metrics.job import PHASES
 from batchgrad_service.metrics.jobs import LiveJobs
 
@@ -117,13 +118,14 @@ class Metrics:
             ["method", "route", "status"],
             registry=registry,
         )
-        self._phases = Histogram(
+        self._phases = BulkHistogram(
             "batchgrad_step_phase_duration_seconds",
             "Seconds of each phase of each step, all jobs",
-            ["phase"],
-            buckets=_SECONDS,
-            registry=registry,
+            "phase",
+            PHASES,
+            _SECONDS,
         )
+        registry.register(self._phases)
         self._retries = Counter(
             "batchgrad_microbatch_retries",
             "Microbatches computed again, by reason",
@@ -155,8 +157,6 @@ class Metrics:
                 self._finished.labels(outcome, reason)
         for why in RETRY_REASONS:
             self._retries.labels(why)
-        for phase in PHASES:
-            self._phases.labels(phase)
         for transport in TRANSPORTS:
             for direction in ("in", "out"):
                 self._bytes.labels(direction, transport)
@@ -170,9 +170,7 @@ class Metrics:
         self._live.observe(job_id, report)
         seen = report.observed
         for phase, durations in seen.phase_seconds.items():
-            histogram = self._phases.labels(_known(phase, PHASES))
-            for seconds in durations:
-                histogram.observe(seconds)
+            self._phases.observe(_known(phase, PHASES), durations)
         self._nonfinite.inc(seen.nonfinite_examples)
         for direction, transferred in (("in", seen.bytes_in), ("out", seen.bytes_out)):
             for transport, size_bytes in transferred.items():
