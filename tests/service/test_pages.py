@@ -170,8 +170,9 @@ def test_an_examples_picture_is_drawn(bench: Bench) -> None:
     assert picture.content.startswith(b"\x89PNG")
 
 
-def test_only_known_static_files_are_served(http: TestClient) -> None:
-    plotly = re.search(r'src="\.(/static/plotly[^"]+)"', http.get("/try").text)
+def test_only_known_static_files_are_served(bench: Bench) -> None:
+    http, page = bench.http, bench.http.get(f"/jobs/{finished(bench)}").text
+    plotly = re.search(r'src="\.\.(/static/plotly[^"]+)"', page)
     assert plotly
     script = http.get(plotly.group(1))
     assert "plotly.js" in script.text[:200]

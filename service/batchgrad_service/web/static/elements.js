@@ -1,5 +1,7 @@
 // Build elements; text is always text, never HTML.
 
+import { number as shown } from "./numbers.js";
+
 export function build(tag, attributes = {}, children = []) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -25,9 +27,5 @@ export function number(label, value, changed, step = 0.1, limits = {}) {
   return input;
 }
 
-// Four decimals, or a power of ten for small and large numbers; with the minus sign −.
-export function signed(value) {
-  const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? size.toExponential(2) : size.toFixed(4);
-  return value < 0 ? `−${text}` : text;
-}
+// A number as everywhere; what is only rounding is 0.
+export const signed = (value) => shown(Math.abs(value) < 1e-12 ? 0 : value);

@@ -1,32 +1,32 @@
 // Preset networks, and the shapes of a network's parameters.
 
 const linear = (out_features) => ({ kind: "linear", out_features });
+const once = (rows) => new Array(rows.length).fill(1);
+
+function preset(layers, loss, examples, parameters, rate) {
+  return {
+    layers, loss, parameters, rate,
+    inputs: examples.map(([input]) => input), targets: examples.map(([, target]) => target),
+    weights: once(examples),
+  };
+}
+
 export const PRESETS = {
-  "one sigmoid neuron": {
-    layers: [linear(1), { kind: "sigmoid" }], loss: "linear_error",
-    inputs: [[0], [1]], targets: [[0], [0]], weights: [1, 1],
-    parameters: { "0.weight": [[1]], "0.bias": [0] },
-  },
-  "a line fit": {
-    layers: [linear(1)], loss: "squared_error",
-    inputs: [[0], [1], [2]], targets: [[0], [1], [3]], weights: [1, 1, 1],
-    parameters: { "0.weight": [[0.5]], "0.bias": [0] },
-  },
-  "a linear error": {
-    layers: [linear(1)], loss: "linear_error",
-    inputs: [[0.5], [1], [2]], targets: [[1], [0], [2]], weights: [1, 1, 1],
-    parameters: { "0.weight": [[1]], "0.bias": [0] },
-  },
-  "two layers": {
-    layers: [linear(2), { kind: "tanh" }, linear(1)], loss: "squared_error",
-    inputs: [[-1], [0.5], [2]], targets: [[1], [0], [1]], weights: [1, 1, 1],
-    parameters: { "0.weight": [[1], [-0.5]], "0.bias": [0.2, 0], "2.weight": [[0.7, -1]], "2.bias": [0] },
-  },
-  "three classes": {
-    layers: [linear(3)], loss: "softmax_cross_entropy",
-    inputs: [[1, 0], [0, 1], [-1, -1]], targets: [[0], [1], [2]], weights: [1, 1, 1],
-    parameters: { "0.weight": [[0.5, 0], [0, 0.5], [-0.2, 0.1]], "0.bias": [0, 0, 0] },
-  },
+  "a line fit": preset([linear(1)], "squared_error",
+    [[[-2], [-3]], [[-1], [-1]], [[0], [0]], [[1], [1]], [[2], [3]]],
+    { "0.weight": [[0]], "0.bias": [0] }, 0.05),
+  "one sigmoid neuron": preset([linear(1), { kind: "sigmoid" }], "linear_error",
+    [[[0], [0]], [[1], [0]]],
+    { "0.weight": [[1]], "0.bias": [0] }, 0.1),
+  "a linear error": preset([linear(1)], "linear_error",
+    [[[0.5], [1]], [[1], [0]], [[2], [2]]],
+    { "0.weight": [[1]], "0.bias": [0] }, 0.02),
+  "two layers": preset([linear(2), { kind: "tanh" }, linear(1)], "squared_error",
+    [[[-1], [1]], [[0.5], [0]], [[2], [1]]],
+    { "0.weight": [[1], [-0.5]], "0.bias": [0.2, 0], "2.weight": [[0.7, -1]], "2.bias": [0] }, 0.1),
+  "three classes": preset([linear(3)], "softmax_cross_entropy",
+    [[[1, 0], [0]], [[0, 1], [1]], [[-1, -1], [2]]],
+    { "0.weight": [[0.5, 0], [0, 0.5], [-0.2, 0.1]], "0.bias": [0, 0, 0] }, 0.5),
 };
 
 export function shapes({ layers, inputs }) {
@@ -46,4 +46,14 @@ export function start(name, [rows, columns]) {
   if (columns === undefined) return new Array(rows).fill(0);
   return Array.from({ length: rows }, (_, i) =>
     Array.from({ length: columns }, (_, j) => Number(Math.sin(2 + 3 * i + 5 * j + name.length).toFixed(2))));
+}
+
+// [{ name: "0.weight[0,1]", layer: 0, out: 0, input: 1, value }, …]; `input` is null for a bias.
+export function flat(gradient) {
+  return Object.entries(gradient).flatMap(([name, value]) => {
+    const layer = parseInt(name, 10), single = value.flat().length === 1;
+    return value.flatMap((row, out) => (Array.isArray(row)
+      ? row.map((one, input) => ({ name: single ? name : `${name}[${out},${input}]`, layer, out, input, value: one }))
+      : [{ name: single ? name : `${name}[${out}]`, layer, out, input: null, value: row }]));
+  });
 }

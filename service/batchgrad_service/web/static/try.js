@@ -1,188 +1,162 @@
 // Examples and a network to edit; POST /v1/gradients computes their gradients.
 
-import { changed, chart, colour, ready } from "./charts.js";
-import { build, number, signed } from "./elements.js";
+import { build, signed } from "./elements.js";
 import { atMostEvery } from "./live.js";
-import { PRESETS, shapes, start } from "./networks.js";
-import { locate } from "./service.js";
+import { flat, PRESETS } from "./networks.js";
+import * as editor from "./try_editor.js";
+import * as equation from "./try_equation.js";
+import * as link from "./try_link.js";
+import * as plot from "./try_plot.js";
+import * as race from "./try_race.js";
+import { gradients, outputs, Refused } from "./try_service.js";
+import * as strips from "./try_strips.js";
 
 const at = (id) => document.getElementById(id);
-let state = null; // { layers, loss, inputs, targets, weights, parameters }
-let answer = null;
+const LOSSES = Object.fromEntries([...at("loss").options].map((one) => [one.value, one.dataset]));
+const KINDS = [...at("layer-kinds").content.children].map((one) => one.textContent);
 
-const outputs = () => shapes(state).width;
-const classes = () => [...at("loss").options].find((loss) => loss.value === state.loss).dataset.targets === "class";
-const targetsNeeded = () => (classes() ? 1 : outputs());
+let state = null, large = false;
+let answer = null, found = null; // of the state that was last computed
+let running = null; // the race
+let built = 0, edits = 0; // how often shapes changed, and anything
 
-// Parameters keep their values if their shape stays, else they get new ones.
-function fit() {
-  const before = state.parameters;
-  state.parameters = {};
-  for (const [name, shape] of Object.entries(shapes(state).parameters)) {
-    const kept = before[name]?.length === shape[0] && (before[name][0].length ?? 0) === (shape[1] ?? 0);
-    state.parameters[name] = kept ? before[name] : start(name, shape);
-  }
-  state.targets = state.targets.map((target) =>
-    Array.from({ length: targetsNeeded() }, (_, index) => target[index] ?? 0));
+const loss = () => LOSSES[state.loss];
+
+function remember() {
+  history.replaceState(null, "", `${location.pathname}${link.write(state, large)}${location.hash}`);
 }
 
-function rebuild() {
-  fit();
-  showExamples();
-  showNetwork();
-  at("loss").value = state.loss;
+// While `true`, no race can be started: the answer is not that of the setup.
+function wait(now) {
+  for (const button of [at("step"), at("train")]) button.setAttribute("aria-disabled", now);
+}
+
+function edited() {
+  edits += 1;
+  wait(true);
+  if (running) running.cancelled = true;
+  running = null;
+  remember();
   compute();
 }
 
-function showExamples() {
-  const names = [...state.inputs[0].map((_, i) => `x${i + 1}`),
-    ...state.targets[0].map((_, i) => (classes() ? "class" : `target ${targetsNeeded() > 1 ? i + 1 : ""}`)),
-    "weight", ""];
-  const head = build("tr", {}, [build("th", { scope: "col" }, ["Example"]),
-    ...names.map((name) => build("th", { scope: "col" }, [name]))]);
-  const rows = state.inputs.map((input, n) => build("tr", {}, [
-    build("th", { scope: "row" }, [String(n + 1)]),
-    ...input.map((_, i) => {
-      const label = `x${i + 1} of example ${n + 1}`;
-      const exact = number(label, input[i], (value) => { input[i] = value; slide.value = value; compute(); });
-      const slide = build("input", { type: "range", min: -3, max: 3, step: 0.05, "aria-label": `${label}, slider` });
-      slide.value = input[i];
-      slide.addEventListener("input", () => { input[i] = Number(slide.value); exact.value = slide.value; compute(); });
-      return build("td", {}, [exact, " ", slide]);
-    }),
-    ...state.targets[n].map((value, i) => build("td", {}, [
-      number(`target ${i + 1} of example ${n + 1}`, value, (now) => { state.targets[n][i] = now; compute(); },
-        classes() ? 1 : 0.1)])),
-    build("td", {}, [number(`weight of example ${n + 1}`, state.weights[n],
-      (now) => { state.weights[n] = now; compute(); })]),
-    build("td", {}, [remove(`Remove example ${n + 1}`, state.inputs.length > 1, () => {
-      for (const list of [state.inputs, state.targets, state.weights]) list.splice(n, 1);
-    })]),
-  ]));
-  at("examples").replaceChildren(build("thead", {}, [head]), build("tbody", {}, rows));
+function rebuilt() {
+  built += 1;
+  editor.fit(state, loss());
+  at("loss").value = state.loss;
+  at("rate").value = state.rate;
+  at("preset").value = state.preset;
+  editor.showExamples(state, loss(), { edited, rebuilt });
+  editor.showNetwork(state, { edited, rebuilt });
+  edited();
 }
 
-function remove(label, possible, act) {
-  const button = build("button", { type: "button", "aria-label": label }, ["×"]);
-  button.disabled = !possible;
-  button.addEventListener("click", () => { act(); rebuild(); });
-  return button;
-}
-
-function showNetwork() {
-  at("network").replaceChildren(...state.layers.map((layer, index) => {
-    const kind = build("select", { "aria-label": `kind of layer ${index}` },
-      [at("layer-kinds").content.cloneNode(true)]);
-    kind.value = layer.kind;
-    kind.addEventListener("change", () => {
-      state.layers[index] = kind.value === "linear" ? { kind: "linear", out_features: 1 } : { kind: kind.value };
-      rebuild();
-    });
-    const parts = [kind, " "];
-    if (layer.kind === "linear") {
-      const width = number(`outputs of layer ${index}`, layer.out_features, (value) => {
-        if (!(value >= 1 && value <= 4)) return;
-        layer.out_features = Math.round(value);
-        rebuild();
-      }, 1, { min: 1, max: 4 });
-      parts.push(build("label", {}, ["outputs ", width]), " ");
-    }
-    parts.push(remove(`Remove layer ${index}`, state.layers.length > 1, () => state.layers.splice(index, 1)));
-    const values = Object.entries(state.parameters).filter(([name]) => name.startsWith(`${index}.`))
-      .flatMap(([name, value]) => parameterInputs(name, value));
-    return build("li", { value: index }, [...parts, build("div", { class: "values" }, values)]);
-  }));
-}
-
-function parameterInputs(name, value) {
-  const single = value.flat().length === 1;
-  return value.flatMap((row, i) => (Array.isArray(row)
-    ? row.map((one, j) => [single ? name : `${name}[${i},${j}]`, one, (now) => { row[j] = now; }])
-    : [[single ? name : `${name}[${i}]`, row, (now) => { value[i] = now; }]]))
-    .map(([label, one, set]) => build("label", {},
-      [`${label} `, number(label, one, (now) => { set(now); compute(); })]));
-}
-
-const compute = atMostEvery(60, async () => {
-  const sent = state;
-  const request = {
-    model: { layers: sent.layers }, loss: sent.loss, inputs: sent.inputs, weights: sent.weights,
-    targets: targetsNeeded() === 1 ? sent.targets.map((one) => one[0]) : sent.targets,
-    parameters: sent.parameters, per_example: true,
-  };
-  const reply = await fetch(locate("v1/gradients"), {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
-  });
-  const body = await reply.json();
-  at("refused").hidden = reply.ok;
-  if (!reply.ok) { at("refused").textContent = body.detail; return; }
-  answer = body;
-  showAnswer();
+plot.listen((n, x, y) => {
+  const probability = loss().targets === "probability" && !plot.isPlane(state);
+  const place = { x, y: probability ? Math.max(0, Math.min(1, y)) : y };
+  if (plot.isPlane(state)) state.inputs[n] = [place.x, place.y];
+  else [state.inputs[n][0], state.targets[n][0]] = [place.x, place.y];
+  editor.showExamples(state, loss(), { edited, rebuilt });
+  edited();
+  return place;
 });
 
-// [["0.weight[0,1]", value], …] of a gradient.
-const flat = (gradient) => Object.entries(gradient).flatMap(([name, value]) => {
-  const all = value.flat();
-  const index = (k) => (Array.isArray(value[0]) ? [Math.floor(k / value[0].length), k % value[0].length] : [k]);
-  return all.map((one, k) => [all.length === 1 ? name : `${name}[${index(k)}]`, one]);
+const compute = atMostEvery(40, async () => {
+  const before = built, last = edits, sent = structuredClone(state);
+  try {
+    const [now, model] = await Promise.all([gradients(sent, { per_example: true }), plot.prepare(sent, loss())]);
+    const parameter = equation.widest(now);
+    const inputs = await outputs(sent.layers.slice(0, parameter.layer), sent.parameters, sent.inputs);
+    if (built !== before) return; // shapes changed since, and it is computed again
+    [answer, found] = [now, model];
+    equation.show(at("equation"), at("equation-of"), parameter, equation.terms(now, sent.weights, parameter, inputs));
+    equation.sentences(now).forEach((text, k) => { at("summary").children[k].textContent = text; });
+    strips.show(at("strips"), now, parameter.name);
+    showNumbers();
+    showRace();
+    at("refused").hidden = true;
+    if (edits === last) wait(false);
+  } catch (error) {
+    refuse(error);
+  }
 });
 
-// Equal up to rounding.
-const same = (one, other) => Math.abs(one - other) <= 1e-9 * Math.max(1, Math.abs(other));
+function refuse(error) {
+  if (!(error instanceof Refused)) throw error;
+  at("refused").hidden = false;
+  at("refused").textContent = error.message;
+}
 
-function showAnswer() {
+// Every example's gradient, and what is made of them.
+function showNumbers() {
   const truth = flat(answer.mean_gradient);
-  const row = (title, gradient, more, kind = "") => build("tr", { class: kind }, [
-    build("th", { scope: "row" }, [title]),
-    ...flat(gradient).map(([, value], i) => build("td",
-      { class: kind === "shortcut" && !same(value, truth[i][1]) ? "number off" : "number" }, [signed(value)])),
-    ...more.map((text) => build("td", { class: "number" }, [text])),
-  ]);
-  const figure = (value) => (value === null ? "–" : signed(value));
-  const head = build("tr", {}, ["", ...truth.map(([name]) => name), "relative error", "cosine"]
-    .map((name, i) => build("th", { scope: "col", class: i ? "number" : "" }, [name])));
-  at("gradients").replaceChildren(build("thead", {}, [head]), build("tbody", {}, [
-    ...answer.per_example.map((gradient, n) => row(`example ${n + 1}`, gradient, ["", ""])),
-    row("mean gradient", answer.mean_gradient, ["", ""], "mean"),
-    ...Object.entries(answer.shortcuts).map(([name, shortcut]) => row(name, shortcut.gradient,
-      [figure(shortcut.relative_error), figure(shortcut.cosine_similarity)], "shortcut")),
-  ]));
-  const [name, value] = truth.at(-1);
-  const shortcut = answer.shortcuts.averaged_error;
-  const theirs = flat(shortcut.gradient).at(-1)[1];
-  const whole = shortcut.relative_error === null ? "" : same(shortcut.relative_error, 0)
-    ? " Over all parameters it is exact for these examples."
-    : ` Over all parameters its error is ${(100 * shortcut.relative_error).toPrecision(3)} % of the gradient.`;
-  at("summary").textContent = `At ${name} the gradient is ${signed(value)}. Averaging the errors first `
-    + `gives ${signed(theirs)}.${whole}`;
-  ready.then(changed);
+  const row = (title, gradient) => build("tr", {}, [build("th", { scope: "row" }, [title]),
+    ...flat(gradient).map(({ value }) => build("td", { class: "number" }, [signed(value)]))]);
+  at("gradients").replaceChildren(
+    build("thead", {}, [build("tr", {}, ["", ...truth.map(({ name }) => name)]
+      .map((name) => build("th", { scope: "col", class: "number" }, [name])))]),
+    build("tbody", {}, [...answer.per_example.map((one, n) => row(`example ${n + 1}`, one)),
+      row("mean gradient", answer.mean_gradient),
+      ...Object.keys(strips.SHORTCUTS).map((name) => row(name, answer.shortcuts[name].gradient))]));
 }
 
-chart("bars", () => {
-  if (!answer) return null;
-  const traces = [["mean gradient", answer.mean_gradient, "truth"],
-    ...Object.entries(answer.shortcuts).map(([name, one]) => [name, one.gradient, name])]
-    .map(([name, gradient, tone]) => ({
-      type: "bar", name, x: flat(gradient).map(([at]) => at), y: flat(gradient).map(([, value]) => value),
-      marker: { color: colour(tone) },
-    }));
-  const each = answer.per_example.flatMap(flat);
-  traces.push({
-    type: "scatter", mode: "markers", name: "examples", x: each.map(([at]) => at),
-    y: each.map(([, value]) => value), marker: { color: colour("text"), size: 8, symbol: "circle-open" },
-  });
-  return { traces, layout: { barmode: "group", xaxis: { type: "category" }, hovermode: "closest" } };
-});
+function showRace() {
+  const runners = running?.runners ?? [];
+  plot.show(state, found, Object.fromEntries(runners.map(({ name, curve }) => [name, curve])));
+  race.show(at("losses"), runners.length ? runners : [{ name: "mean", losses: [answer.loss] }]);
+  if (!running) at("race-summary").textContent = "";
+}
+
+async function train(count) {
+  if (at("train").getAttribute("aria-disabled") === "true") return;
+  wait(true);
+  running ??= new race.Race(structuredClone(state), answer, showRace);
+  const own = running, last = edits;
+  try {
+    await own.train(count, (parameters) => plot.curve(own.state, LOSSES[own.state.loss], parameters));
+    if (!own.cancelled) at("race-summary").textContent = own.sentence();
+  } catch (error) {
+    refuse(error);
+  } finally {
+    if (edits === last) wait(false);
+  }
+}
+
+function resize() {
+  document.documentElement.dataset.size = large ? "large" : "normal";
+  at("presenter").setAttribute("aria-pressed", large);
+}
 
 at("preset").replaceChildren(...Object.keys(PRESETS).map((name) => build("option", {}, [name])));
-at("preset").addEventListener("change", () => { state = structuredClone(PRESETS[at("preset").value]); rebuild(); });
-at("loss").addEventListener("change", () => { state.loss = at("loss").value; rebuild(); });
+at("preset").addEventListener("change", () => { state = link.preset(at("preset").value); rebuilt(); });
+at("reset").addEventListener("click", () => { state = link.preset(state.preset); rebuilt(); });
+at("loss").addEventListener("change", () => { state.loss = at("loss").value; rebuilt(); });
+at("rate").addEventListener("input", () => {
+  if (at("rate").value === "" || !at("rate").validity.valid) return;
+  state.rate = Number(at("rate").value);
+  edited();
+});
 at("add-example").addEventListener("click", () => {
   state.inputs.push(state.inputs.at(-1).map((value) => value + 1));
   state.targets.push([...state.targets.at(-1)]);
   state.weights.push(1);
-  rebuild();
+  rebuilt();
 });
-at("add-layer").addEventListener("click", () => { state.layers.push({ kind: "tanh" }); rebuild(); });
-state = structuredClone(PRESETS[at("preset").value]);
-rebuild();
+at("add-layer").addEventListener("click", () => { state.layers.push({ kind: "tanh" }); rebuilt(); });
+at("train").addEventListener("click", () => train(50));
+at("step").addEventListener("click", () => train(1));
+at("presenter").addEventListener("click", () => { large = !large; resize(); remember(); });
+at("show-numbers").addEventListener("click", () => at("numbers").showModal());
+at("copy").addEventListener("click", async () => {
+  let copied = "Copied";
+  try { await navigator.clipboard.writeText(location.href); } catch { copied = "It is in the address bar"; }
+  at("copied").textContent = copied;
+});
+new ResizeObserver(() => { if (answer) showRace(); }).observe(at("charts"));
+
+const opened = link.read(location.search, LOSSES, KINDS);
+({ state, large } = opened);
+at("wrong-link").textContent = opened.wrong ?? "";
+at("wrong-link").hidden = opened.wrong === null;
+resize();
+rebuilt();
