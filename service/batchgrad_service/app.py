@@ -86,7 +86,16 @@ from batchgrad_service.settings import Settings
 from batchgrad_service.shutdown import Shutdown
 from batchgrad_service.store import Store
 from batchgrad_service.validation.torch.rules import TorchRules
-from batchgrad_service.web import assets, compare, login, pages, submit, why
+from batchgrad_service.web import (
+    assets,
+    compare,
+    description,
+    login,
+    missing,
+    pages,
+    submit,
+    why,
+)
 from batchgrad_service.web import guide as guide_pages
 from batchgrad_service.web.ledger import pages as example_pages
 
@@ -181,10 +190,12 @@ def create_app(
         observe=metrics.http_request,
     )
     error_handlers.install(app)
+    missing.install(app)
     of_jobs = (plans, jobs, events, history, examples, rows)
     of_data = (datasets, uploads, operations, predictions, job_dataset)
-    api = (gradients, about, *of_jobs, *of_data, docs)
-    for module in (*api, assets, guide_pages, login, compare, pages, submit, why, example_pages):
+    api = (gradients, about, *of_jobs, *of_data)
+    web = (assets, description, guide_pages, login, compare, pages, submit, why, example_pages)
+    for module in (*api, *web):
         docs.keep_descriptions(module.router)
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app, with_token=authenticator is not None)  # type: ignore[method-assign]

@@ -59,7 +59,7 @@ def test_a_service_without_the_guide_says_how_to_build_it(bench: Bench) -> None:
     assert answer.status_code == 404
     assert "make docs" in answer.text
     assert 'href="../guide/"' in answer.text
-    assert 'href="guide/"' in bench.http.get("/docs").text
+    assert 'href="./guide/"' in bench.http.get("/docs").text
 
 
 def test_the_explanation_is_served_with_its_figures_without_a_guide_and_a_token(

@@ -76,7 +76,7 @@ def _details(
 def install(app: FastAPI) -> None:
     """Handle ProblemError, the framework's own errors, validation errors and a full disk."""
     app.add_exception_handler(ProblemError, _raised)
-    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(HTTPException, framework_error)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(OSError, _file_system)
 
@@ -96,7 +96,8 @@ def _file_system(request: Request, error: Exception) -> Response:
     return as_response(InsufficientStorageError(disk_full_message(error)), _request_id(request))
 
 
-def _framework(request: Request, error: Exception) -> Response:
+def framework_error(request: Request, error: Exception) -> Response:
+    """The problem for an unknown path or method, or a request that cannot be parsed."""
     assert isinstance(error, HTTPException)  # noqa: S101
     method, path, headers = request.method, request.url.path, error.headers
     if error.status_code == HTTPStatus.NOT_FOUND:

@@ -1,39 +1,16 @@
-"""/docs: the OpenAPI description as one HTML page, without scripts or files of other hosts."""
+"""The OpenAPI description as entries for pages: routes, schemas, figures."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from batchgrad.contract import FIGURES, LOSSES
+from batchgrad.contract import FIGURES
 from batchgrad.display import schema_fields
 from batchgrad.display.docstrings import restore
-from batchgrad.display.formulas import ACCURACY, CONVENTIONS, LOSS_SCALE
-
-router = APIRouter()
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code{font-size:.95em}section{border-top:1px solid #8886;padding:.5rem 0}"
-    "h2{font-size:1.05rem;margin:.4rem 0}p,ul{margin:.3rem 0}"
-    ":root{color-scheme:light dark}"
-)
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (  # allows this style sheet only
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-
-
-@router.get("/docs", include_in_schema=False)
-def read_docs(request: Request) -> HTMLResponse:
-    """Every route with its parameters, body and responses."""
-    return HTMLResponse(render(request.app.openapi()), headers={"Content-Security-Policy": _POLICY})
 
 
 def keep_descriptions(router: APIRouter) -> None:
@@ -52,20 +29,6 @@ class Entry:
     text: str
     items: list[str]
     anchor: str = ""
-
-
-def render(openapi: dict[str, Any]) -> str:
-    """An OpenAPI description as HTML."""
-    title = escape(f"{openapi['info']['title']} {openapi['info']['version']}")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(openapi['info']['description'])} "
-        f'The same as JSON: <a href="openapi.json">/openapi.json</a>. Tutorial, recipes and '
-        f'explanations: <a href="guide/">the guide</a>.</p>'
-        f"{''.join(map(_section, routes(openapi)))}{_losses()}"
-        f"<h1>Figures of a step</h1>{_section(figures())}"
-        f"<h1>Schemas</h1>{''.join(map(_section, schemas(openapi)))}</html>"
-    )
 
 
 def routes(openapi: dict[str, Any]) -> Iterator[Entry]:
@@ -115,25 +78,6 @@ def _route(operation: dict[str, Any]) -> Iterator[str]:
                 f"response {escape(status)}: <code>{escape(kind)}</code> "
                 f"{_type(body.get('schema', {}))}"
             )
-
-
-def _section(entry: Entry) -> str:
-    anchor = f' id="{escape(entry.anchor)}"' if entry.anchor else ""
-    heading = f"<h2><code>{escape(entry.heading)}</code></h2>" if entry.heading else ""
-    items = "".join(f"<li>{item}</li>" for item in entry.items)
-    return f"<section{anchor}>{heading}<p>{escape(entry.text)}</p><ul>{items}</ul></section>"
-
-
-def _losses() -> str:
-    items = "".join(
-        f"<li><code>{escape(name)}</code> {escape(kind.formula)}. Targets "
-        f"{kind.target_shape}: {escape(kind.targets)}.</li>"
-        for name, kind in LOSSES.items()
-    )
-    return (
-        f'<h1>Losses</h1><section id="losses"><p>{escape(LOSS_SCALE)}</p><ul>{items}</ul>'
-        f"<p>{escape(ACCURACY)}</p><p>{escape(CONVENTIONS)}</p></section>"
-    )
 
 
 def _default(schema: dict[str, Any], *, required: bool) -> str:

@@ -29,13 +29,15 @@ export function chart(id, make) {
   table?.addEventListener("toggle", () => fillTable(element, make()));
 }
 
-// Redraw visible charts now, the others when they become visible.
+const paper = matchMedia("print");
+
+// Redraw visible charts now, on paper all; the others when they become visible.
 export function changed() {
   for (const [element, one] of charts) {
     one.stale = true;
     watcher.observe(element);
     const figure = element.closest("figure");
-    if (figure.hidden || !one.seen) figure.hidden = one.make() === null;
+    if (figure.hidden || !(one.seen || (paper.matches && element.clientWidth))) figure.hidden = one.make() === null;
     else draw(element, one);
   }
 }

@@ -6,22 +6,22 @@
   const root = document.documentElement;
   const wanted = () => localStorage.getItem("theme") ?? (system.matches ? "dark" : "light");
   const other = () => (root.dataset.theme === "dark" ? "light" : "dark");
-  const apply = () => {
-    root.dataset.theme = paper.matches ? "light" : wanted();
-    const button = document.getElementById("theme");
-    button?.setAttribute("aria-label", other() === "dark" ? "Dark theme" : "Light theme");
-    document.dispatchEvent(new Event("theme"));
-  };
+  const apply = () => { root.dataset.theme = paper.matches ? "light" : wanted(); };
   apply();
-  system.addEventListener("change", apply);
-  paper.addEventListener("change", apply);
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
+    const name = () => button.setAttribute("aria-label", `${other() === "dark" ? "Dark" : "Light"} theme`);
+    const change = () => {
+      apply();
+      name();
+      document.dispatchEvent(new Event("theme"));
+    };
+    name();
     button.hidden = false;
-    apply();
     button.addEventListener("click", () => {
       localStorage.setItem("theme", other());
-      apply();
+      change();
     });
+    for (const medium of [system, paper]) medium.addEventListener("change", change);
   });
 })();
