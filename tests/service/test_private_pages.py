@@ -122,9 +122,10 @@ def test_a_list_marks_private_jobs(bench: Bench) -> None:
     assert "UNSAFE privacy</span>" in unsafe
 
 
-def test_the_submit_page_has_a_private_spec_in_a_comment(bench: Bench) -> None:
-    text = bench.http.get("/submit").text
-    assert "# privacy: {epsilon: 2, delta: 1e-5, clip_norm: 0.5, validation: public}" in text
+def test_the_submit_page_has_a_private_spec_to_start_from(bench: Bench) -> None:
+    assert 'submit?start=private"' in bench.http.get("/submit").text
+    text = bench.http.get("/submit?start=private").text
+    assert "  epsilon: 2               # the budget" in text
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_pages_of_a_job_that_was_submitted(store: Store, tmp_path: Path) -> None
         assert "<dt>Steps left</dt><dd>20</dd>" in text
         assert "deleted ones too: ε 2 at δ 0.001, in 1 job. No budget is set." in text
         assert ">private, ε 0 of 2</span>" in service.http.get("/").text
-        assert "spent by private jobs: ε 2 at δ 0.001, in 1 job)" in re.sub(
+        assert "spent by private jobs: ε 2 at δ 0.001, in 1 job" in re.sub(
             r"\s+", " ", service.http.get("/submit").text
         )
 
@@ -172,5 +173,5 @@ def test_the_submit_page_shows_a_private_plan(store: Store, tmp_path: Path) -> N
         answer = service.http.post("/submit", data=fields)
         assert answer.status_code == 200, answer.text
         text = re.sub(r"\s+", " ", answer.text)
-        assert "<p>Privacy: ε 2 at δ 0.001 after 20 steps.</p>" in text
-        assert "<p>Noise: σ 0.7: the noise" in text
+        assert "<dt>Privacy</dt><dd>ε 2 at δ 0.001 after 20 steps</dd>" in text
+        assert "<dt>Noise</dt><dd>σ 0.7: the noise" in text

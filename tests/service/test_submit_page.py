@@ -8,7 +8,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from batchgrad.parsing.key_lines import KeyLines
-from batchgrad_service.web import submit
+from batchgrad_service.web.spec_editor import checking
 from tests.service.building import push
 from tests.service.conftest import Bench
 
@@ -48,7 +48,7 @@ def test_lines_are_found_outside_the_event_loop(
                 asyncio.get_running_loop()
             super().__init__(*given)
 
-    monkeypatch.setattr(submit, "KeyLines", Watched)
+    monkeypatch.setattr(checking, "KeyLines", Watched)
     assert errors_of(post(bench.http, SPEC.replace("steps: 3", "steps: x")))[0] == [7]
     assert errors_of(post(bench.http, SPEC))[0] == [2]  # there is no such dataset
 
@@ -86,7 +86,12 @@ def test_checking_shows_the_plan_and_queues_nothing(bench: Bench) -> None:
     push(bench.http)
     answer = post(bench.http, SPEC, action="check")
     assert answer.status_code == 200
-    assert "would train 8 parameters for 3 steps on 10 examples" in answer.text
+    assert re.findall(r'data-figure="(\w+)">([\d,]+)<', answer.text)[:4] == [
+        ("parameters", "8"),
+        ("steps_planned", "3"),
+        ("steps_per_epoch", "1"),
+        ("training_examples", "10"),
+    ]
     assert bench.http.get("/v1/jobs").json()["data"] == []
 
 

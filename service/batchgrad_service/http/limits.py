@@ -19,6 +19,7 @@ _ARCHIVE_OVERHEAD_BYTES = 2**20  # a stored npz is its arrays, headers and direc
 _SMALL_BYTES = 2**14  # the login, and routes that do not read a body
 _SUBMIT_BYTES = 12 * MAX_SPEC_CHARACTERS + _SMALL_BYTES  # %XX for each of four bytes of UTF-8
 _PREDICTIONS = re.compile(r"/v1/jobs/[^/]+/predictions")
+_SUBMIT_PATHS = {"/submit", "/submit/draft", "/submit/plan", "/submit/completions"}
 _JSON_PATHS = {"/v1/jobs", "/v1/plans", "/v1/gradients"}
 
 
@@ -56,7 +57,7 @@ def body_limits(settings: Settings) -> Callable[[Scope], BodyLimit]:
             return dataset
         if path in _JSON_PATHS or _PREDICTIONS.fullmatch(path):
             return request
-        return submit if path == "/submit" else small
+        return submit if path in _SUBMIT_PATHS else small
 
     return limit
 

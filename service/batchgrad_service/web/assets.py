@@ -35,7 +35,7 @@ class Asset:
     etag: str
 
 
-@router.get("/static/{name}")
+@router.get("/static/{name:path}")
 def read_asset(name: str, request: Request) -> Response:
     """One file; 304 if the browser has it."""
     asset = _asset(name)
@@ -60,9 +60,16 @@ def _asset(name: str) -> Asset | None:
 
 @cache
 def _own_files() -> dict[str, Traversable]:
-    """By name, those of the folders `static` and `figures`."""
-    folders = [files(__package__).joinpath(folder) for folder in ("figures", "static")]
-    return {file.name: file for folder in folders for file in folder.iterdir()}
+    """By name, those of the folders `static`, with its folders, and `figures`."""
+    package = files(__package__)
+    return _below(package.joinpath("figures")) | _below(package.joinpath("static"))
+
+
+def _below(folder: Traversable, prefix: str = "") -> dict[str, Traversable]:
+    found: dict[str, Traversable] = {}
+    for one in folder.iterdir():
+        found |= _below(one, f"{prefix}{one.name}/") if one.is_dir() else {prefix + one.name: one}
+    return found
 
 
 @cache

@@ -27,6 +27,7 @@ from batchgrad.display.numbers import (
     duration,
     percent,
     place,
+    size,
     validation_figures,
 )
 from batchgrad_service.http.links import ROOT, root_of
@@ -116,6 +117,7 @@ _templates.filters |= {
     "percent": percent,
     "place": place,
     "sentence": sentence,
+    "size": size,
     "moment": _moment,
     "percent_done": _percent_done,
     "steps_due": _steps_due,
@@ -137,13 +139,18 @@ _templates.globals |= {
 }
 
 
+def rendered(template: str, **shown: Any) -> str:
+    """`template` rendered with the variables `shown`."""
+    return _templates.get_template(template).render(root=ROOT.get(), **shown)
+
+
 def page(template: str, services: Services, status: int = 200, **shown: Any) -> Response:
-    """A page: `template` rendered with the variables `shown`."""
-    text = _templates.get_template(template).render(
+    """A page: `template` rendered with the variables `shown`, and those that every page has."""
+    text = rendered(
+        template,
         status=status,
         with_login=services.authenticator is not None,
         version=services.version.version,
-        root=ROOT.get(),
         problem=services.problem(),
         **shown,
     )

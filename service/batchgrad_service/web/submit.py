@@ -1,122 +1,170 @@
-"""/submit: submit a job as YAML text; errors name the line."""
+"""/submit: a job as a form and as YAML, each following the other, with its plan and errors."""
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
-from batchgrad.contract import FieldError, Job, Plan, Privacy
-from batchgrad.errors import InvalidSpec
-from batchgrad.parsing.documents import SyntaxFault
-from batchgrad.parsing.key_lines import KeyLines
-from batchgrad.parsing.spec_files import parse_job
+from batchgrad.contract import Dataset, Job, JobSpec, Plan, Privacy
+from batchgrad.parsing.documents import SyntaxFault, parse_yaml
 from batchgrad_service.http.limits import MAX_SPEC_CHARACTERS
 from batchgrad_service.http.links import below_root
 from batchgrad_service.problems import ProblemError
 from batchgrad_service.routes import jobs, plans
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.web.forms import form_fields
-from batchgrad_service.web.rendering import PageRoute, page
+from batchgrad_service.web.rendering import PageRoute, page, rendered
+from batchgrad_service.web.spec_editor import starts
+from batchgrad_service.web.spec_editor.changes import change
+from batchgrad_service.web.spec_editor.checking import SpecError, at_lines, check
+from batchgrad_service.web.spec_editor.completion import complete
+from batchgrad_service.web.spec_editor.form import described, sections
+from batchgrad_service.web.spec_editor.nodes import RefusedEditError
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-EXAMPLE = """\
-name: first
-dataset: {dataset}
-model:
-  layers:
-    - {{kind: linear, out_features: 64}}
-    - {{kind: relu}}
-    - {{kind: linear, out_features: {outputs}}}
-loss: {loss}
-optimizer: {{kind: sgd, learning_rate: 0.1, momentum: 0.9}}
-batch_size: 256            # N, the examples in a minibatch
-epochs: 30                 # or steps
-validation_fraction: 0.2
-standardize: true
-# Differentially private: remove standardize, and add
-# privacy: {{epsilon: 2, delta: 1e-5, clip_norm: 0.5, validation: public}}
-"""
-
-
-@dataclass(frozen=True)
-class SpecError:
-    """An error in the text, and its line if it has one."""
-
-    detail: str
-    line: int | None = None
+TOO_LONG = f"The text is longer than {MAX_SPEC_CHARACTERS} characters: use `batchgrad submit`."
+Planned = tuple[Plan, Privacy | None]
 
 
 @router.get("/submit")
-def read_form(services: ServicesDep) -> Response:
-    """The form, with a spec for the first dataset that a network of layers can be trained on."""
-    found = services.store.datasets(limit=100).data
-    known = next((dataset for dataset in found if dataset.target_kind is not None), None)
-    classes = known is None or known.target_kind == "classes"
-    text = EXAMPLE.format(
-        dataset=known.name if known else "digits",
-        outputs=(known.classes if known else None) or (10 if classes else 1),
-        loss="softmax_cross_entropy" if classes else "squared_error",
-    )
-    return _form(services, text, key=secrets.token_hex(16))
+def read_form(services: ServicesDep, start: str = "layers") -> Response:
+    """The form, with a spec for a dataset that there is."""
+    text = starts.start(start, _datasets(services))
+    return _page(services, text, key=secrets.token_hex(16))
 
 
 @router.post("/submit")
 async def submit(services: ServicesDep, request: Request) -> Response:
     """Queue the job and show it, or show the form again with the plan or the errors."""
-    fields = await form_fields(request)
-    text, key, action = (fields.get(name, "") for name in ("spec", "key", "action"))
-    text = text.replace("\r\n", "\n")
-    answer = await _try(services, text, key, queue=action != "check")
+    fields, text = await _read(request)
+    key = fields.get("key", "")
+    checks = fields.get("action") == "check"
+    answer = await (_plan(services, text) if checks else _queue(services, text, key))
     if isinstance(answer, Job):
         return RedirectResponse(below_root(f"/jobs/{answer.id}"), 303)
     if isinstance(answer, tuple):
+        return await run_in_threadpool(_page, services, text, key=key, planned=answer)
+    key = secrets.token_hex(16)
+    return await run_in_threadpool(_page, services, text, 422, key=key, errors=answer)
+
+
+@router.post("/submit/draft")
+async def read_draft(services: ServicesDep, request: Request) -> Response:
+    """The text after a change of a field, if one is given; its form and its errors."""
+    fields, text = await _read(request)
+    return JSONResponse(await run_in_threadpool(_draft, services, text, fields))
+
+
+@router.post("/submit/plan")
+async def read_plan(services: ServicesDep, request: Request) -> Response:
+    """What the job of a text would do, or what is wrong."""
+    _, text = await _read(request)
+    answer = await _plan(services, text)
+    if isinstance(answer, tuple):
         plan, privacy = answer
-        return _form(services, text, key=key, plan=plan, plan_privacy=privacy)
-    return _form(services, text, 422, key=secrets.token_hex(16), errors=answer)
+        shown = rendered("submit_plan.html", plan=plan, plan_spec_privacy=privacy)
+        return JSONResponse({"plan": shown, "errors": []})
+    return JSONResponse({"plan": None, "errors": _plain(answer)})
 
 
-async def _try(
-    services: Services, text: str, key: str, *, queue: bool
-) -> Job | tuple[Plan, Privacy | None] | list[SpecError]:
-    """The queued job, the plan if the spec is only checked, or the errors in the text."""
-    if len(text) > MAX_SPEC_CHARACTERS:
-        return [
-            SpecError(
-                f"The text is longer than {MAX_SPEC_CHARACTERS} characters: use `batchgrad submit`."
-            )
-        ]
+@router.post("/submit/completions")
+async def read_completions(services: ServicesDep, request: Request) -> Response:
+    """What may be typed between the texts `before` and `after`."""
+    fields, _ = await _read(request)
+    before, after = fields.get("before", ""), fields.get("after", "")
+    if len(before) + len(after) > MAX_SPEC_CHARACTERS:
+        return JSONResponse({"typed": 0, "options": []})
+    datasets = await run_in_threadpool(_described, services)
+    return JSONResponse(asdict(await run_in_threadpool(complete, before, after, datasets)))
+
+
+async def _read(request: Request) -> tuple[dict[str, str], str]:
+    """The fields of a form, and the text of the spec in it."""
+    fields = await form_fields(request)
+    return fields, fields.get("spec", "").replace("\r\n", "\n")
+
+
+async def _queue(services: Services, text: str, key: str) -> Job | list[SpecError]:
+    """The queued job, or what is wrong in the text."""
+    spec = await run_in_threadpool(_checked, text)
+    if isinstance(spec, list):
+        return spec
     try:
-        spec = await run_in_threadpool(parse_job, text)
-    except InvalidSpec as refused:
-        if refused.errors:
-            return await run_in_threadpool(_at_lines, text, refused.errors)
-        fault = refused.__cause__
-        return [SpecError(str(refused), fault.line if isinstance(fault, SyntaxFault) else None)]
+        return (await jobs.queue(spec, services, key or None))[0]
+    except ProblemError as problem:
+        return await _at_lines(text, problem)
+
+
+async def _plan(services: Services, text: str) -> Planned | list[SpecError]:
+    """The plan of a spec, and its privacy; or what is wrong in the text."""
+    spec = await run_in_threadpool(_checked, text)
+    if isinstance(spec, list):
+        return spec
     try:
-        if queue:
-            return (await jobs.queue(spec, services, key or None))[0]
         return await plans.plan(spec, services), spec.privacy
     except ProblemError as problem:
-        found = await run_in_threadpool(_at_lines, text, problem.errors)
-        return found or [SpecError(problem.detail)]
+        return await _at_lines(text, problem)
 
 
-def _at_lines(text: str, errors: Sequence[FieldError]) -> list[SpecError]:
-    lines = KeyLines(text, "the text")
-    return [SpecError(one.detail, lines.line_of(one.pointer)) for one in errors]
+def _checked(text: str) -> JobSpec | list[SpecError]:
+    return [SpecError(TOO_LONG)] if len(text) > MAX_SPEC_CHARACTERS else check(text)
 
 
-def _form(
+async def _at_lines(text: str, problem: ProblemError) -> list[SpecError]:
+    found = await run_in_threadpool(at_lines, text, problem.errors)
+    return found or [SpecError(problem.detail)]
+
+
+def _draft(services: Services, text: str, fields: dict[str, str]) -> dict[str, Any]:
+    """The text, its form (None where it is no YAML), its errors, and why a change is refused."""
+    if len(text) > MAX_SPEC_CHARACTERS:
+        return {"text": text, "form": None, "errors": _plain([SpecError(TOO_LONG)])}
+    refused: list[SpecError] = []
+    if action := fields.get("action"):
+        pointer = fields.get("pointer", "")
+        try:
+            text = change(text, action, pointer, fields.get("value", ""))
+        except RefusedEditError as error:
+            refused = [SpecError(str(error), pointer=pointer)]
+        except SyntaxFault:
+            pass  # it is among the errors
+    checked = check(text)
+    errors = [] if isinstance(checked, JobSpec) else checked
+    return {"text": text, "form": _form(services, text), "errors": _plain([*refused, *errors])}
+
+
+def _form(services: Services, text: str) -> str | None:
+    """The fields of a text; None where it is no YAML."""
+    try:
+        value = parse_yaml(text)
+    except SyntaxFault:
+        return None
+    return rendered("submit_form.html", sections=sections(value, _datasets(services)))
+
+
+def _plain(errors: Sequence[SpecError]) -> list[dict[str, Any]]:
+    return [asdict(error) for error in errors]
+
+
+def _datasets(services: Services) -> list[Dataset]:
+    return services.store.datasets(limit=100).data
+
+
+def _described(services: Services) -> list[tuple[str, str]]:
+    return [(one.name, described(one)) for one in _datasets(services)]
+
+
+def _page(
     services: Services,
     text: str,
     status: int = 200,
     *,
     key: str,
-    plan: Plan | None = None,
-    plan_privacy: Privacy | None = None,
+    planned: Planned | None = None,
     errors: Sequence[SpecError] = (),
 ) -> Response:
     return page(
@@ -125,9 +173,11 @@ def _form(
         status,
         text=text,
         key=key,
-        plan=plan,
-        plan_spec_privacy=plan_privacy,
+        plan=planned[0] if planned else None,
+        plan_spec_privacy=planned[1] if planned else None,
         errors=errors,
         wrong_lines={one.line for one in errors},
-        datasets=services.store.datasets(limit=100).data,
+        form=_form(services, text),
+        described=_described(services),
+        starts=starts.TITLES,
     )

@@ -1,20 +1,37 @@
-const text = document.getElementById("spec");
-const lines = document.getElementById("lines");
+// The form, the YAML and the plan of a job: each follows the other. The YAML is what is submitted.
 
-// Number every line; marks of wrong lines disappear when the text changes.
-text.addEventListener("input", () => {
-  const count = text.value.split("\n").length;
-  lines.replaceChildren(...Array.from({ length: count }, () => document.createElement("li")));
-  text.rows = Math.max(count + 1, 16);
+import { closeAbout, listen, showField } from "./submit/form.js";
+import { change, typed } from "./submit/draft.js";
+import { complete } from "./submit/completion.js";
+import { select, text } from "./submit/editor.js";
+
+listen(change);
+complete(text, typed);
+text.addEventListener("input", typed);
+
+document.addEventListener("click", (event) => {
+  const { line, field } = event.target.closest("[data-line], [data-field]")?.dataset ?? {};
+  if (!line && !field) return;
+  event.preventDefault();
+  show(line ? "yaml" : "form");
+  if (line) select(Number(line));
+  else showField(field);
 });
 
-for (const link of document.querySelectorAll("[data-line]")) {
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    const before = text.value.split("\n").slice(0, Number(link.dataset.line) - 1);
-    const start = before.reduce((sum, line) => sum + line.length + 1, 0);
-    const end = text.value.indexOf("\n", start);
-    text.focus();
-    text.setSelectionRange(start, end < 0 ? text.value.length : end);
-  });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") closeAbout();
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  const form = text.form;
+  form.requestSubmit(document.querySelector("button[name=action][value=submit]"));
+});
+
+// On a narrow window one of form, YAML and plan is shown.
+const views = document.querySelectorAll("button[data-view]");
+function show(view) {
+  document.getElementById("workbench").dataset.view = view;
+  for (const button of views) button.setAttribute("aria-pressed", button.dataset.view === view);
 }
+for (const button of views) button.addEventListener("click", () => show(button.dataset.view));
+
+typed();

@@ -1,0 +1,148 @@
+"""A change of a field changes its value in the YAML, and nothing else."""
+
+import pytest
+
+from batchgrad.parsing.documents import parse_yaml
+from batchgrad_service.web.spec_editor.changes import change
+from batchgrad_service.web.spec_editor.nodes import RefusedEditError
+
+TEXT = """\
+# top
+name: first   # of many
+model:
+  layers:
+    # hidden
+    - {kind: linear, out_features: 64}  # wide
+    # its activation
+    - kind: leaky_relu
+      negative_slope: 0.1
+    - {kind: linear, out_features: 10}
+optimizer: {kind: sgd, learning_rate: 1e-1, momentum: 0.9}  # fast
+privacy:
+epochs: 30  # or steps
+
+# end
+"""
+
+
+def changed_lines(text: str, made: str) -> tuple[list[str], list[str]]:
+    """The lines that are gone, and those that are new."""
+    before, after = text.split("\n"), made.split("\n")
+    return (
+        [line for line in before if line not in after],
+        [line for line in after if line not in before],
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "pointer", "value", "gone", "new"),
+    [
+        ("set", "/name", "a b", ["name: first   # of many"], ['name: "a b"   # of many']),
+        ("set", "/name", "12", ["name: first   # of many"], ['name: "12"   # of many']),
+        ("set", "/seed", "3", [], ["seed: 3"]),
+        ("set", "/workers", "{max: 2, min: 1}", [], ["workers: {max: 2, min: 1}"]),
+        (
+            "set",
+            "/model/layers/1/negative_slope",
+            "1e-3",
+            ["      negative_slope: 0.1"],
+            ["      negative_slope: 1e-3"],
+        ),
+        ("set", "/model/layers/1/negative_slope", "", ["      negative_slope: 0.1"], []),
+        ("set", "/steps", "7", ["epochs: 30  # or steps"], ["steps: 7"]),
+        ("set", "/privacy/delta", "1e-5", ["privacy:"], ["privacy: {delta: 1e-5}"]),
+        (
+            "kind",
+            "/model/layers/0",
+            "dropout",
+            ["    - {kind: linear, out_features: 64}  # wide"],
+            ["    - {kind: dropout}  # wide"],
+        ),
+        (
+            "kind",
+            "/optimizer",
+            "adam",
+            ["optimizer: {kind: sgd, learning_rate: 1e-1, momentum: 0.9}  # fast"],
+            ["optimizer: {kind: adam, learning_rate: 1e-1}  # fast"],
+        ),
+        ("add", "/model/layers", "tanh", [], ["    - {kind: tanh}"]),
+        ("remove", "/model/layers/2", "", ["    - {kind: linear, out_features: 10}"], []),
+        ("word", "/shortcuts", "mean_example", [], ["shortcuts: [mean_example]"]),
+        ("remove", "/epochs", "", ["epochs: 30  # or steps"], []),
+    ],
+)
+def test_a_change_of_a_field_changes_its_line_alone(
+    action: str, pointer: str, value: str, gone: list[str], new: list[str]
+) -> None:
+    assert changed_lines(TEXT, change(TEXT, action, pointer, value)) == (gone, new)
+
+
+def test_items_move_with_their_comments() -> None:
+    made = change(TEXT, "up", "/model/layers/1", "")
+    assert (
+        """\
+    # hidden
+    # its activation
+    - kind: leaky_relu
+      negative_slope: 0.1
+    - {kind: linear, out_features: 64}  # wide
+    - {kind: linear, out_features: 10}
+"""
+        in made
+    )
+    assert change(made, "down", "/model/layers/0", "").split() != made.split()
+    with pytest.raises(RefusedEditError, match="end of the list"):
+        change(TEXT, "down", "/model/layers/2", "")
+
+
+@pytest.mark.parametrize("text", ['{"name": "a", "model": {"layers": []}}', "name: a\n", ""])
+def test_any_layout_can_be_changed(text: str) -> None:
+    for action, pointer, value in [
+        ("set", "/epochs", "3"),
+        ("add", "/model/layers", "relu"),
+        ("add", "/model/layers", "linear"),
+        ("up", "/model/layers/1", ""),
+        ("remove", "/model/layers/1", ""),
+        ("add", "/validation", ""),
+        ("set", "/validation/stratify", "false"),
+        ("remove", "/validation", ""),
+    ]:
+        text = change(text, action, pointer, value)
+    found = parse_yaml(text)
+    assert found.pop("name", "a") == "a"
+    assert found == {"epochs": 3, "model": {"layers": [{"kind": "linear", "out_features": 64}]}}
+
+
+def test_the_model_becomes_a_module_and_layers_again() -> None:
+    made = change(TEXT, "model", "/model", "torch")
+    assert parse_yaml(made)["model"] == {"torch": "package.module:function"}
+    again = change(made, "model", "/model", "layers")
+    assert [one["kind"] for one in parse_yaml(again)["model"]["layers"]] == [
+        "linear",
+        "relu",
+        "linear",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "pointer", "value", "expected"),
+    [
+        (TEXT, "set", "/workers", "[1,", "is not valid YAML"),
+        (TEXT, "fly", "/name", "", "no action"),
+        (TEXT, "model", "/model", "none", "no model"),
+        (TEXT, "kind", "/optimizer", "none", "no kind"),
+        (TEXT, "add", "/model/none", "", "no 'none' there"),
+        (TEXT, "up", "/model/layers/x", "", "no item"),
+        (TEXT, "set", "", "x", "without a key"),
+        (TEXT, "remove", "/model/layers/9", "", ""),
+        ("a: &x {k: 1}\nmodel: *x\n", "set", "/model/k", "2", "edit the YAML"),
+        ("[1]", "set", "/name", "x", "edit the YAML"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_and_nothing_else_changes(
+    text: str, action: str, pointer: str, value: str, expected: str
+) -> None:
+    try:
+        assert change(text, action, pointer, value) == text
+    except RefusedEditError as refused:
+        assert expected in str(refused)  # noqa: PT017 - one of the two
