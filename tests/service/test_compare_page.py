@@ -126,6 +126,13 @@ def test_what_cannot_be_compared_is_refused(
     assert told in answer.text
 
 
+def test_jobs_of_one_name_are_told_apart(bench: Bench) -> None:
+    ids = [create(bench.store, name=name).id for name in ("same", "same", "other")]
+    page = bench.http.get(f"/jobs/compare?ids={','.join(ids)}").text
+    names = [f"same …{ids[0][-4:]}", f"same …{ids[1][-4:]}", "other"]
+    assert [name for name, _ in jobs(page)] == names
+
+
 def test_jobs_without_a_step_and_an_empty_question_are_pages(bench: Bench) -> None:
     ids = [create(bench.store, name=name).id for name in ("a", "b")]
     page = bench.http.get(f"/jobs/compare?ids={ids[0]},{ids[1]}").text

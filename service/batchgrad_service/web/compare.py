@@ -8,12 +8,23 @@ from batchgrad.contract import Job
 from batchgrad_service.problems import InvalidError, NotFoundError
 from batchgrad_service.routes.dependencies import Services, ServicesDep
 from batchgrad_service.routes.jobs import label_pair
+from batchgrad_service.web import charts
 from batchgrad_service.web.comparison import MOST_CURVES, MOST_KEYS, compared
 from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 MOST_JOBS = 1000
 """As many as a sweep has at most."""
+
+
+_OF_A_JOB = {chart.key: chart for chart in charts.CHARTS}
+CHARTS = (
+    _OF_A_JOB["loss"],
+    _OF_A_JOB["gap"]._replace(title="Gap of the shortcut"),
+    charts.Chart("validation_loss", "Validation loss", "Mean loss of the validation examples.", ""),
+    _OF_A_JOB["accuracy"],
+    _OF_A_JOB["r2"],
+)
 
 
 @router.get("/jobs/compare")
@@ -39,6 +50,7 @@ def read_comparison(
         label=label,
         query=query if by == "step" else {**query, "by": by},
         by=by,
+        charts=CHARTS,
         steps_per_epoch={
             row.job.id: _steps_per_epoch(services, row.job.id)
             for row in comparison.rows

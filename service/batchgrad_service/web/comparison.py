@@ -1,5 +1,6 @@
 """What /jobs/compare shows: the keys in which specs differ, the figures, curves and axes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from batchgrad.display.numbers import duration
 from batchgrad.display.tables import columns
 from batchgrad.display.tables.sweep import best_first
 from batchgrad_service.problems import InvalidError
+from batchgrad_service.web.numbers import number
 from batchgrad_service.web.rendering import seconds_of
 
 MOST_CURVES = 20
@@ -41,18 +43,26 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A job with its values by column; `series` numbers its colour, None without curves."""
+    """A job with its values by column; `series` numbers its colour, None without curves.
+
+    `title` is its name, with the end of its id where another job has the same name.
+    """
 
     job: Job
+    title: str
     values: Mapping[str, Any]
     series: int | None
 
     def text(self, column: Column) -> str:
         """A cell of the table."""
         value = self.values.get(column.name)
-        if column.name == "duration" and value is not None:
-            return duration(value)
-        return columns.cell(column.name, self.values)
+        if isinstance(value, float) and not column.name.endswith("accuracy"):
+            return duration(value) if column.name == "duration" else number(value)
+        return (
+            str(value).lower()
+            if isinstance(value, bool)
+            else columns.cell(column.name, self.values)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class Comparison:
 
     def lines(self) -> list[dict[str, Any]]:
         """The jobs whose lines cross the axes, in the order of the rows."""
-        return [{"id": row.job.id, "name": row.job.name, "series": row.series} for row in self.rows]
+        return [{"id": row.job.id, "name": row.title, "series": row.series} for row in self.rows]
 
 
 def compared(jobs: Sequence[Job], sort: str, *, descending: bool, best: bool) -> Comparison:
@@ -98,22 +108,35 @@ def compared(jobs: Sequence[Job], sort: str, *, descending: bool, best: bool) ->
     Raises:
         InvalidError: `sort` is no column.
     """
-    decides, results = best_first(jobs, ()) if best else ("", [])
-    order = [str(row["id"]) for row in results] or [job.id for job in jobs]
-    curves = sorted(order[:MOST_CURVES]) if best else order
-    by_id = {job.id: job for job in jobs}
-    values = {job.id: _values(job) for job in jobs}
-    settings, figures = _settings(list(values.values())), _figures(list(values.values()))
-    if sort:
-        names = [one.name for one in (*settings, *figures)]
-        if sort not in names:
-            raise InvalidError(f"sort is {sort!r:.100}; expected one of {', '.join(names)}.")
-        rows = [values[job_id] for job_id in order]
-        order = [order[at] for at in columns.ordered(rows, sort, descending=descending)]
-    rows_shown = [
-        Row(by_id[one], values[one], curves.index(one) if one in curves else None) for one in order
+    decides, jobs = _best_first(jobs) if best else ("", jobs)
+    curves = [job.id for job in jobs[:MOST_CURVES]]
+    if best:
+        curves.sort()  # a job keeps its colour while another one overtakes it
+    names = Counter(job.name for job in jobs)
+    rows = [
+        Row(
+            job,
+            f"{job.name} …{job.id[-4:]}" if names[job.name] > 1 else job.name,
+            _values(job),
+            curves.index(job.id) if job.id in curves else None,
+        )
+        for job in jobs
     ]
-    return Comparison(rows_shown, settings, figures, sort, descending, decides)
+    values = [row.values for row in rows]
+    settings, figures = _settings(values), _figures(values)
+    if sort:
+        known = [one.name for one in (*settings, *figures)]
+        if sort not in known:
+            raise InvalidError(f"sort is {sort!r:.100}; expected one of {', '.join(known)}.")
+        rows = [rows[at] for at in columns.ordered(values, sort, descending=descending)]
+    return Comparison(rows, settings, figures, sort, descending, decides)
+
+
+def _best_first(jobs: Sequence[Job]) -> tuple[str, list[Job]]:
+    """The figure that decides, and the jobs in its order."""
+    figure, results = best_first(jobs, ())
+    by_id = {job.id: job for job in jobs}
+    return figure, [by_id[row["id"]] for row in results]
 
 
 def _values(job: Job) -> dict[str, Any]:

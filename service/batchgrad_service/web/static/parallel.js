@@ -1,5 +1,7 @@
 // Parallel coordinates: an upright axis for each setting and result, a line across for each job.
 
+import { number, percent } from "./numbers.js";
+
 const HEIGHT = 340, TOP = 44, BOTTOM = 16, LEFT = 96, RIGHT = 88, APART = 120;
 const LOGARITHMIC = 50; // the ratio of values from which an axis has a logarithmic scale
 const TICKS = 6, TICK_APART = 16;
@@ -78,5 +80,5 @@ function scaled({ values }) {
   return { place: (one) => at(part(one)), ticks: known.length <= TICKS ? known : even };
 }
 
-const told = (value, percent) => (typeof value === "string" ? value
-  : percent ? `${(100 * value).toFixed(1)}%` : String(Number(value.toPrecision(3))));
+const told = (value, isPart) => (typeof value === "string" ? value
+  : isPart ? percent(value, 1) : number(value, 3));
