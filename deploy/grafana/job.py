@@ -1,6 +1,6 @@
 """The dashboard of one job."""
 
-from deploy.grafana.layout import Dashboard
+from deploy.grafana.layout import Dashboard, link
 from deploy.grafana.panels import DATASOURCE, RATE, Query, curves, heat_map, value
 
 MINE = 'job_id="$job_id"'
@@ -31,6 +31,32 @@ A_JOB = Dashboard(
     "end when it stops running; choose an earlier time for one that has ended.",
     (
         (
+            "Loss and gap",
+            (
+                curves(
+                    "Loss",
+                    "train is the newest minibatch, before its update; validation the examples "
+                    "held back, once an epoch. Validation that rises while train falls: it learns "
+                    "by heart.",
+                    "short",
+                    Query(f"batchgrad_job_loss{{{MINE}}}", "{{split}}"),
+                    width=12,
+                    height=12,
+                    log=True,
+                ),
+                curves(
+                    "Gap",
+                    "Relative error of each shortcut's gradient against the exact one. 0.1 is a "
+                    "tenth of G's length off; 1 is as wrong as no gradient.",
+                    "percentunit",
+                    Query(f"batchgrad_job_shortcut_relative_error{{{MINE}}}", "{{shortcut}}"),
+                    width=12,
+                    height=12,
+                    log=True,
+                ),
+            ),
+        ),
+        (
             "Progress and state",
             (
                 value(
@@ -54,7 +80,7 @@ A_JOB = Dashboard(
                 value(
                     "Examples per second",
                     "Per-example gradients computed.",
-                    "ops",
+                    "short",
                     Query(f"rate(batchgrad_job_examples_total{{{MINE}}}{RATE})"),
                     width=3,
                 ),
@@ -90,15 +116,6 @@ A_JOB = Dashboard(
         (
             "Does it learn?",
             (
-                curves(
-                    "Loss",
-                    "train is the newest minibatch, before its update; validation the examples "
-                    "held back, once an epoch. Validation that rises while train falls: it learns "
-                    "by heart.",
-                    "short",
-                    Query(f"batchgrad_job_loss{{{MINE}}}", "{{split}}"),
-                    log=True,
-                ),
                 curves(
                     "Accuracy",
                     "Part of the validation examples classified rightly. Empty for a regression, "
@@ -166,14 +183,6 @@ A_JOB = Dashboard(
         (
             "How far off would a shortcut be?",
             (
-                curves(
-                    "Gap",
-                    "Relative error of each shortcut's gradient against the exact one. 0.1 is a "
-                    "tenth of G's length off; 1 is as wrong as no gradient.",
-                    "percentunit",
-                    Query(f"batchgrad_job_shortcut_relative_error{{{MINE}}}", "{{shortcut}}"),
-                    log=True,
-                ),
                 curves(
                     "Direction",
                     "Cosine between a shortcut's gradient and G: 1 is the same direction, 0 is no "
@@ -265,7 +274,7 @@ A_JOB = Dashboard(
                 curves(
                     "Steps per second",
                     "Speed of the job.",
-                    "ops",
+                    "short",
                     Query(f"deriv(batchgrad_job_step{{{MINE}}}{RATE})", "steps"),
                     width=12,
                 ),
@@ -273,4 +282,5 @@ A_JOB = Dashboard(
         ),
     ),
     (JOB_VARIABLE,),
+    (link("Page of the job", "${service}/jobs/${job_id}"),),
 )

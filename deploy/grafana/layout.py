@@ -11,13 +11,14 @@ WIDTH = 24
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Rows of panels, each under a title; `variables` are those beside the data source."""
+    """Rows of panels, each under a title; `variables` and `links` are its own."""
 
     uid: str
     title: str
     description: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     variables: tuple[dict[str, Any], ...] = ()
+    links: tuple[dict[str, Any], ...] = ()
 
     def json(self) -> dict[str, Any]:
         """What Grafana reads from a file."""
@@ -33,8 +34,8 @@ class Dashboard:
             "timezone": "browser",
             "refresh": "5s",
             "time": {"from": "now-30m", "to": "now"},
-            "links": [_LINK],
-            "templating": {"list": [_DATASOURCE_VARIABLE, *self.variables]},
+            "links": [_OTHER_DASHBOARDS, link("Service", "${service}"), *self.links],
+            "templating": {"list": [_DATASOURCE_VARIABLE, _SERVICE_VARIABLE, *self.variables]},
             "panels": list(self._placed()),
         }
 
@@ -56,7 +57,20 @@ class Dashboard:
         return placed
 
 
-_LINK = {
+def link(title: str, url: str) -> dict[str, Any]:
+    """A link at the top of a dashboard; variables in its address are replaced."""
+    return {
+        **_OTHER_DASHBOARDS,
+        "type": "link",
+        "title": title,
+        "tags": [],
+        "includeVars": False,
+        "keepTime": False,
+        "url": url,
+    }
+
+
+_OTHER_DASHBOARDS = {
     "type": "dashboards",
     "title": "batchgrad",
     "tags": ["batchgrad"],
@@ -80,5 +94,20 @@ _DATASOURCE_VARIABLE = {
     "multi": False,
     "refresh": 1,
     "regex": "",
+    "options": [],
+}
+
+_SERVICE_VARIABLE = {
+    "name": "service",
+    "label": "Service's address",
+    "description": "For links to its pages, as this browser reaches it.",
+    "type": "textbox",
+    "query": "http://localhost:8711",
+    "current": {
+        "text": "http://localhost:8711",
+        "value": "http://localhost:8711",
+        "selected": True,
+    },
+    "hide": 0,
     "options": [],
 }

@@ -1,7 +1,7 @@
 """The dashboard of the whole service."""
 
 from deploy.grafana.layout import Dashboard
-from deploy.grafana.panels import NAMED, RATE, Query, bars, curves, quantile, value
+from deploy.grafana.panels import NAMED, OF_JOB, RATE, Query, bars, curves, quantile, value
 
 OVERVIEW = Dashboard(
     "batchgrad-overview",
@@ -9,53 +9,95 @@ OVERVIEW = Dashboard(
     "State, work and speed of the service.",
     (
         (
-            "Jobs",
+            "Is it well, how fast, what waits, how full?",
             (
                 value(
                     "Service",
-                    "1 while Prometheus reaches the service, 0 while it does not.",
+                    "Whether Prometheus reaches the service.",
                     "short",
                     Query('up{job="batchgrad"}'),
+                    width=3,
                     color="bad",
                     above={1: "ok"},
-                ),
-                value(
-                    "Running",
-                    "Jobs with an engine; at most as many as 'at once' shows.",
-                    "short",
-                    Query(
-                        "sum(batchgrad_jobs"
-                        '{state=~"starting|running|recovering|pausing|cancelling"})'
-                    ),
-                ),
-                value(
-                    "At once",
-                    "How many jobs may run at the same time: the setting max_running_jobs.",
-                    "short",
-                    Query("batchgrad_jobs_limit"),
-                ),
-                value(
-                    "Queued",
-                    "Jobs that wait to start. GET /v1/jobs/{id} says why in queued_because.",
-                    "short",
-                    Query('sum(batchgrad_jobs{state="queued"})'),
-                    above={1: "warn"},
-                ),
-                value(
-                    "Succeeded, 24 h",
-                    "Jobs that succeeded in the last day.",
-                    "short",
-                    Query('sum(increase(batchgrad_jobs_finished_total{outcome="succeeded"}[24h]))'),
-                    color="ok",
+                    words={"0": "down", "1": "up"},
                 ),
                 value(
                     "Failed, 24 h",
                     "Jobs that failed in the last day; below, by reason.",
                     "short",
                     Query('sum(increase(batchgrad_jobs_finished_total{outcome="failed"}[24h]))'),
+                    width=3,
                     color="ok",
                     above={0.5: "bad"},
                 ),
+                value(
+                    "Examples per second",
+                    "Per-example gradients computed, of all jobs. Empty while none runs.",
+                    "short",
+                    Query(f"sum(rate(batchgrad_job_examples_total{RATE}))"),
+                    width=3,
+                ),
+                value(
+                    "Time to answer, 95%",
+                    "95% of requests of all routes were answered faster.",
+                    "s",
+                    Query(
+                        "histogram_quantile(0.95, sum by (le) "
+                        f"(rate(batchgrad_http_request_duration_seconds_bucket{RATE})))"
+                    ),
+                    width=3,
+                    color="ok",
+                    above={0.5: "warn", 2: "bad"},
+                ),
+                value(
+                    "Queued",
+                    "Jobs that wait to start. GET /v1/jobs/{id} says why in queued_because.",
+                    "short",
+                    Query('sum(batchgrad_jobs{state="queued"})'),
+                    width=3,
+                    color="ok",
+                    above={1: "warn"},
+                ),
+                value(
+                    "Wait in the queue, 95%",
+                    "Of the jobs that were started in the last hour, 95% waited less. Empty if "
+                    "none was.",
+                    "s",
+                    Query(
+                        "histogram_quantile(0.95, sum by (le) "
+                        "(increase(batchgrad_job_queue_wait_seconds_bucket[1h])))"
+                    ),
+                    width=3,
+                    color="ok",
+                    above={60: "warn", 900: "bad"},
+                ),
+                value(
+                    "Running of those possible",
+                    "Jobs with an engine, of the setting max_running_jobs. At 100% others wait.",
+                    "percentunit",
+                    Query(
+                        'sum(batchgrad_jobs{state=~"starting|running|recovering|pausing|cancelling"'
+                        "}) / sum(batchgrad_jobs_limit)"
+                    ),
+                    width=3,
+                    color="ok",
+                    above={1: "warn"},
+                ),
+                value(
+                    "Disk left",
+                    "Bytes until jobs wait for space: what is free beyond the setting "
+                    "min_free_disk_bytes.",
+                    "bytes",
+                    Query("min(batchgrad_disk_free_bytes - batchgrad_disk_min_free_bytes)"),
+                    width=3,
+                    color="bad",
+                    above={2**30: "warn", 10 * 2**30: "ok"},
+                ),
+            ),
+        ),
+        (
+            "Jobs",
+            (
                 curves(
                     "Jobs by state",
                     "The engine of a recovering job, or the service, died; the job continues by "
@@ -75,6 +117,7 @@ OVERVIEW = Dashboard(
                         f"batchgrad_job_step / batchgrad_job_steps_planned {NAMED}",
                         "{{name}} {{job_id}}",
                     ),
+                    links=OF_JOB,
                 ),
                 curves(
                     "Wait in the queue",
@@ -99,10 +142,11 @@ OVERVIEW = Dashboard(
                     "Examples per second",
                     "Per-example gradients computed, by job. A drop with the same workers is a "
                     "slow worker, a full machine, or evaluation and checkpoints in between.",
-                    "ops",
+                    "short",
                     Query(
                         f"rate(batchgrad_job_examples_total{RATE}) {NAMED}", "{{name}} {{job_id}}"
                     ),
+                    links=OF_JOB,
                 ),
                 curves(
                     "Loss",
@@ -111,6 +155,7 @@ OVERVIEW = Dashboard(
                     "short",
                     Query(f'batchgrad_job_loss{{split="train"}} {NAMED}', "{{name}} {{job_id}}"),
                     log=True,
+                    links=OF_JOB,
                 ),
                 curves(
                     "Gap of averaged_error",
@@ -123,6 +168,7 @@ OVERVIEW = Dashboard(
                         "{{name}} {{job_id}}",
                     ),
                     log=True,
+                    links=OF_JOB,
                 ),
             ),
         ),
@@ -199,6 +245,7 @@ OVERVIEW = Dashboard(
                         "{{name}} {{job_id}}",
                     ),
                     width=6,
+                    links=OF_JOB,
                 ),
             ),
         ),

@@ -16,7 +16,18 @@ RATE = "[$__rate_interval]"
 NAMED = "* on (job_id) group_left (name) batchgrad_job_info"
 """Gives a job's series the job's name, as a label."""
 
+OF_JOB = (
+    {
+        "title": "Dashboard of the job",
+        "url": "/d/batchgrad-job?var-job_id=${__field.labels.job_id}&var-service=${service}",
+    },
+    {"title": "Page of the job", "url": "${service}/jobs/${__field.labels.job_id}"},
+)
+"""Where a click on a job's series leads."""
+
 _COLORS = {"ok": "green", "note": "blue", "warn": "orange", "bad": "red"}
+
+Links = tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class Panel:
     width: int = 8
     height: int = 8
     kind: str = "timeseries"
+    links: Links = ()
     custom: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +63,8 @@ class Panel:
     def json(self, number: int, x: int, y: int) -> dict[str, Any]:
         """The panel with its id, at column `x` (0 to 23) and line `y` of the grid."""
         field_config: dict[str, Any] = {"unit": self.unit, **self.defaults}
+        if self.links:
+            field_config["links"] = [{**link, "targetBlank": False} for link in self.links]
         if self.custom:
             field_config["custom"] = self.custom
         return {
@@ -88,6 +102,8 @@ def curves(
     log: bool = False,
     stacked: bool = False,
     limits: tuple[float, float] | None = None,
+    height: int = 8,
+    links: Links = (),
 ) -> Panel:
     """Lines over time; `log` for a logarithmic axis, `limits` for a fixed one."""
     return Panel(
@@ -96,6 +112,8 @@ def curves(
         unit,
         queries,
         width=width,
+        height=height,
+        links=links,
         custom={
             "drawStyle": "line",
             "lineWidth": 1,
@@ -129,8 +147,12 @@ def value(
     color: str = "note",
     above: dict[float, str] | None = None,
     name: bool = False,
+    words: dict[str, str] | None = None,
 ) -> Panel:
-    """One number, or the series' name; its color, and others from certain values on."""
+    """One number, or the series' name; its color, others from certain values on; `words` for some.
+
+    The values that words stand for are text, as Grafana's mappings have them.
+    """
     steps: list[dict[str, Any]] = [{"value": None, "color": _COLORS[color]}]
     steps += [{"value": at, "color": _COLORS[word]} for at, word in sorted((above or {}).items())]
     return Panel(
@@ -144,7 +166,8 @@ def value(
         defaults={
             "color": {"mode": "thresholds"},
             "thresholds": {"mode": "absolute", "steps": steps},
-        },
+        }
+        | ({"mappings": [_words(words)]} if words else {}),
         options={
             **_reduced("horizontal"),
             "colorMode": "value",
@@ -158,7 +181,15 @@ def value(
     )
 
 
-def bars(title: str, description: str, unit: str, query: Query, *, width: int = 8) -> Panel:
+def bars(
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    width: int = 8,
+    links: Links = (),
+) -> Panel:
     """A bar for each series, 0 to 1."""
     return Panel(
         title,
@@ -166,6 +197,7 @@ def bars(title: str, description: str, unit: str, query: Query, *, width: int = 
         unit,
         (query,),
         width=width,
+        links=links,
         kind="bargauge",
         defaults={"color": {"mode": "continuous-blues"}, "min": 0, "max": 1},
         options={
@@ -226,3 +258,8 @@ def _reduced(orientation: str) -> dict[str, Any]:
         "orientation": orientation,
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
+
+
+def _words(words: dict[str, str]) -> dict[str, Any]:
+    options = {at: {"index": place, "text": word} for place, (at, word) in enumerate(words.items())}
+    return {"type": "value", "options": options}

@@ -60,6 +60,37 @@ def test_every_panel_has_a_unit_a_description_and_known_metrics(name: str, known
             assert set(_METRIC.findall(target["expr"])) <= known
 
 
+def test_the_overview_begins_with_numbers_whose_colors_judge_them() -> None:
+    top = [each for each in panels("overview") if each["gridPos"]["y"] == 1]
+    assert sum(each["gridPos"]["w"] for each in top) == WIDTH
+    assert {each["type"] for each in top} == {"stat"}
+    judged = [
+        each for each in top if len(each["fieldConfig"]["defaults"]["thresholds"]["steps"]) > 1
+    ]
+    assert len(judged) == len(top) - 1  # no speed is good or bad by itself
+
+
+def test_a_job_begins_with_loss_and_gap_large() -> None:
+    first, second, *others = panels("job")
+    assert [first["title"], second["title"]] == ["Loss", "Gap"]
+    assert first["gridPos"]["h"] == second["gridPos"]["h"] == 12
+    assert all(each["gridPos"]["h"] < 12 for each in others)
+
+
+def test_series_of_jobs_link_to_the_dashboard_and_the_page_of_their_job() -> None:
+    uids = {dashboard.uid for dashboard in DASHBOARDS.values()}
+    linked = [each for each in panels("overview") if "links" in each["fieldConfig"]["defaults"]]
+    for panel in linked:
+        dashboard, page = (each["url"] for each in panel["fieldConfig"]["defaults"]["links"])
+        assert dashboard.removeprefix("/d/").partition("?")[0] in uids
+        assert page == "${service}/jobs/${__field.labels.job_id}"
+    of_jobs = [each for each in panels("overview") if "{{job_id}}" in str(each["targets"])]
+    assert linked == of_jobs
+    assert "${service}/jobs/${job_id}" in [
+        each["url"] for each in DASHBOARDS["job"].json()["links"]
+    ]
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_dashboards_use_the_provisioned_data_source(name: str) -> None:
     file = ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml"
