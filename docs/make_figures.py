@@ -15,7 +15,18 @@ from batchgrad.user_machine import demo
 from batchgrad.user_machine.private_service import private_service
 
 HERE = Path(__file__).parent / "figures"
-EXACT, SHORTCUT, ACCENT = "#1b6ca8", "#d1495b", "#8a8a8a"
+EXACT, SHORTCUT, OTHER, ACCENT = "#1f5fb5", "#b4520a", "#7a35a8", "#8a8a8a"
+"""As on the service's pages."""
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.hashsalt": "batchgrad",  # the same file each time
+}
+ABOVE = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
 NEURON = {
     "model": {"layers": [{"kind": "linear", "out_features": 1}, {"kind": "sigmoid"}]},
     "loss": "linear_error",
@@ -54,7 +65,7 @@ def line(client: Client) -> None:
     axes.bar(["averaged\nerror"], [shortcut], color=SHORTCUT, label="average the errors first")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylabel("∂loss/∂slope")
-    axes.legend(frameon=False, loc="lower center")
+    axes.legend(**ABOVE)
     save(figure, "line")
     say("line fit", mean=mean, shortcut=shortcut)
 
@@ -71,7 +82,7 @@ def neuron(client: Client) -> None:
     axes.plot([0.5], [-exact], "D", color=EXACT, label=f"mean of the slopes {-exact:.4f}")
     axes.plot([0.5], [-shortcut], "s", color=SHORTCUT, label=f"slope at the mean {-shortcut:.4f}")
     axes.set_xlabel("z")
-    axes.legend(frameon=False)
+    axes.legend(loc="lower left")
     save(figure, "neuron")
     say("neuron", exact=exact, shortcut=shortcut)
 
@@ -104,14 +115,14 @@ def depth(client: Client, inputs: Any, targets: Any) -> None:
     left.bar(places + 0.2, [x.propagation_norm or 0 for x in layers], 0.4, color=SHORTCUT)
     left.set_xticks(places, [f"layer {each.name}" for each in layers])
     left.set_ylim(0, 0.26)
-    left.legend(["covariance, lost here", "propagation, lost above"], frameon=False)
-    left.set_title("norms of the two parts of the gap")
+    left.legend(["covariance, lost here", "propagation, lost above"], loc="upper right")
+    left.set_title("Norms of the two parts of the gap")
     right.bar(
         [f"at layer {each.name}" for each in answer.depths],
         [each.relative_error or 0 for each in answer.depths],
         color=SHORTCUT,
     )
-    right.set_title("relative error when averaging starts there")
+    right.set_title("Relative error when averaging starts there")
     save(figure, "depth")
     say("depths", **{f"layer {d.name}": d.relative_error for d in answer.depths})
 
@@ -145,7 +156,7 @@ def training(client: Client) -> None:
     for update, colour, style in (
         ("mean_gradient", EXACT, "-"),
         ("averaged_error", SHORTCUT, "-"),
-        ("mean_example", ACCENT, "--"),
+        ("mean_example", OTHER, "--"),
     ):
         spec = demo.spec(0, None, 30) | {"update": update, "model": {"layers": MLP}}
         job = client.wait(client.submit(spec).id)
@@ -156,7 +167,7 @@ def training(client: Client) -> None:
         say(update, loss=job.loss, accuracy=job.validation_accuracy)
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")
-    axes.legend(frameon=False)
+    axes.legend()
     save(figure, "training")
 
 
@@ -178,7 +189,7 @@ def slope(z: Any) -> Any:
 def save(figure: Any, name: str) -> None:
     """Write one figure."""
     figure.tight_layout()
-    figure.savefig(HERE / f"{name}.png", dpi=110, metadata={"Software": None})
+    figure.savefig(HERE / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
 
 
@@ -190,7 +201,8 @@ def say(name: str, **figures: float | None) -> None:
 
 def main() -> None:
     """Compute all figures with a private service."""
-    mpl.use("Agg")
+    mpl.use("svg")
+    mpl.rcParams.update(STYLE)
     HERE.mkdir(exist_ok=True)
     inputs, targets = demo.digits()
     deviation = inputs.std(axis=0)
