@@ -202,11 +202,25 @@ def test_the_plan_is_that_of_the_client(page: Page, running: Running) -> None:
     assert len(shown) >= 7
 
 
-def test_ctrl_enter_submits(page: Page) -> None:
+def test_ctrl_enter_submits_what_was_just_typed(page: Page, running: Running) -> None:
     write(page)
-    page.get_by_label("Epochs", exact=True).press("Control+Enter")
+    epochs = page.get_by_label("Epochs", exact=True)
+    epochs.fill("3")
+    epochs.press("Control+Enter")
     page.wait_for_url("**/jobs/job_*")
-    expect(page.locator("h1")).to_contain_text("mine")
+    assert running.client.job(page.url.rpartition("/")[2]).spec.epochs == 3
+
+
+def test_a_refused_job_is_told_so_and_its_text_stays(open_page: OpenPage, running: Running) -> None:
+    page = open_page(running.link, expected="status of 422")
+    wrong = SPEC.replace("dataset: digits", "dataset: none")
+    write(page, wrong)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_contain_text("The job was not submitted")
+    expect_text(page, wrong)
+    answered(page)
+    expect(page.get_by_role("alert")).to_contain_text("The job was not submitted")
+    expect(page.locator("[id='error/dataset']")).to_contain_text("There is no dataset")
 
 
 @pytest.mark.parametrize("start", ["layers", "table", "module", "private"])

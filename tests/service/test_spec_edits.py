@@ -77,6 +77,15 @@ def test_a_change_of_a_field_changes_its_line_alone(
     assert changed_lines(TEXT, change(TEXT, action, pointer, value)) == (gone, new)
 
 
+def test_a_new_key_stands_where_the_contract_has_it() -> None:
+    assert "\nprivacy:\nbatch_size: 8\nepochs: 30" in change(TEXT, "set", "/batch_size", "8")
+    made = change(TEXT, "set", "/optimizer/weight_decay", "0.1")
+    assert "momentum: 0.9, weight_decay: 0.1}" in made
+    assert "momentum: 0.9, nesterov: true, weight_decay" in change(
+        made, "set", "/optimizer/nesterov", "true"
+    )
+
+
 def test_items_move_with_their_comments() -> None:
     made = change(TEXT, "up", "/model/layers/1", "")
     assert (

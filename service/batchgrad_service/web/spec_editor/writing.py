@@ -23,7 +23,7 @@ def written(value: Any) -> str:
         return value if plain else json.dumps(value, ensure_ascii=False)
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
-    return json.dumps(value)
+    return json.dumps(value).replace("e-0", "e-")  # 1e-5, as people write it
 
 
 def typed(text: str) -> str:

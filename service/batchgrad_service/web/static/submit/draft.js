@@ -8,6 +8,7 @@ import { locate } from "../service.js";
 
 const WAIT_MILLISECONDS = 300; // after the last key
 const changes = [];
+const waiting = []; // for the last change to be in the text
 let timer = null, stale = false, running = false, planning = null;
 
 // The text has changed.
@@ -20,6 +21,11 @@ export function typed() {
 export function change(action, pointer, value) {
   changes.push({ action, pointer, value });
   soon(0);
+}
+
+// A promise of whether all changes are in the text; null if they are.
+export function settled() {
+  return changes.length ? new Promise((resolve) => waiting.push(resolve)) : null;
 }
 
 function soon(milliseconds) {
@@ -40,7 +46,9 @@ async function run() {
     }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    showErrors([{ detail: "The service does not answer. Change something to try again." }]);
+    const lost = changes.splice(0).length;
+    showErrors([{ detail: `The service does not answer.${lost ? " The last change is not in the YAML." : ""} Change something to try again.` }]);
+    for (const resolve of waiting.splice(0)) resolve(false);
   } finally {
     running = false;
   }
@@ -55,6 +63,7 @@ async function draft() {
   if (answer.text !== sent) replace(answer.text);
   showForm(answer.form, made);
   if (changes.length) stale = true;
+  else for (const resolve of waiting.splice(0)) resolve(true);
   if (answer.errors.length) showErrors(answer.errors);
   return answer.errors.length === 0;
 }

@@ -5,14 +5,16 @@ import { mark } from "./editor.js";
 import { brief, planned } from "./plan.js";
 
 const list = document.getElementById("errors");
+const refused = list.hidden ? "" : "The job was not submitted. ";
 
 export function showErrors(errors) {
   for (const old of document.querySelectorAll("p.wrong:not([hidden])")) place(old, "");
   mark(errors.map((one) => one.line).filter(Boolean));
   list.hidden = errors.length === 0;
-  list.querySelector("p").textContent = errors.length === 1 ? "One thing to correct:" : `${errors.length} things to correct:`;
+  const count = errors.length === 1 ? "One thing to correct" : `${errors.length} things to correct`;
+  list.querySelector("p").textContent = `${refused}${count}:`;
   list.querySelector("ul").replaceChildren(...errors.map(item));
-  if (errors.length) { planned(true); brief(list.querySelector("p").textContent.slice(0, -1)); }
+  if (errors.length) { planned(true); brief(count); }
 }
 
 function item({ line, pointer, detail }) {

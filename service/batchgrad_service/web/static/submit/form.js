@@ -6,7 +6,8 @@ const form = document.getElementById("form");
 const WAIT_MILLISECONDS = 300; // after the last key
 const waiting = new Map(); // the timers of fields whose text changes
 
-// Call `change(action, pointer, value)` for what a user does in the form.
+// Call `change(action, pointer, value)` for what a user does in the form; return a function that
+// does so at once for what is still being typed.
 export function listen(change) {
   const send = (control, value) => {
     clearTimeout(waiting.get(control));
@@ -29,6 +30,7 @@ export function listen(change) {
     const kind = document.getElementById(`kind-of-new${button.dataset.pointer}`);
     send(button, kind ? kind.value : "");
   });
+  return () => { for (const control of [...waiting.keys()]) send(control, control.value); };
 }
 
 // Show new fields; after an item has moved or gone the focus follows.
@@ -64,6 +66,6 @@ export function showField(pointer) {
   field?.focus();
 }
 
-export function closeAbout() {
-  for (const open of form.querySelectorAll("details.about[open]")) open.open = false;
+export function closeHelp() {
+  for (const open of form.querySelectorAll("details.help[open]")) open.open = false;
 }
