@@ -40,7 +40,7 @@ def body(name: str, epochs: int = 3, **changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def swept(running: Running) -> list[str]:
     """The ids of a sweep's jobs, at their ends."""
-    over: dict[str, list[Any]] = {"optimizer.learning_rate": RATES, "batch_size": [128, 256]}
+    over: dict[str, list[Any]] = {"optimizer.learning_rate": RATES, "batch_size": [64, 128, 256]}
     made = running.client.sweep(body("swept"), over, name="rates")
     return [running.client.wait(job.id).id for job in made]
 
@@ -110,7 +110,7 @@ def test_a_sweep_is_a_table_to_sort_and_lines_from_settings_to_results(
     page.get_by_role("link", name="sweep=rates").first.click()
     page.wait_for_url("**/jobs/compare?label=sweep%3Drates")
     names = page.locator("#results tbody th a")
-    expect(names).to_have_count(6)
+    expect(names).to_have_count(9)
     jobs = [running.client.job(one) for one in swept]
     page.get_by_role("link", name="batch_size").click()
     page.get_by_role("link", name="loss", exact=True).click()
@@ -128,17 +128,20 @@ def test_a_sweep_is_a_table_to_sort_and_lines_from_settings_to_results(
     expect(axes.locator(".name")).to_contain_text(["learning_rate", "batch_size", "loss", "gap"])
     assert axes.first.locator(".tick").all_text_contents() == ["0.01", "0.03", "0.1"]
     lines = page.locator("#parallel .line")
-    expect(lines).to_have_count(6)
+    expect(lines).to_have_count(9)
     first = page.locator(f"#parallel [data-job='{swept[0]}'] path").last
     corners = (first.get_attribute("d") or "").removeprefix("M").split("L")
     assert len(corners) == axes.count()
     page.locator(f"#results tr[data-job='{swept[0]}']").hover()
     expect(page.locator("#parallel .strong")).to_have_attribute("data-job", swept[0])
     colours = page.evaluate(SWATCHES)
-    assert len(set(colours.values())) == 6
+    assert len(set(colours.values())) == 9
     assert first.evaluate("it => getComputedStyle(it).stroke") == colours["swept.1"]
     assert {name: rgb(one["colour"]) for name, one in traces(page, "loss").items()} == colours
-    page.mouse.wheel(0, -5000)
+    row = page.locator(f"#results tr[data-job='{swept[0]}']")
+    row.get_by_role("link").focus()
+    expect(page.locator("#loss .trace:not(.faint)")).to_have_count(1)
+    expect(page.locator("#parallel .strong")).to_have_attribute("data-job", swept[0])
     shot(page, "sweep")
 
 

@@ -1,7 +1,7 @@
 // Jobs laid over one another: the table says which jobs, and the curves follow it.
 
 import { changed, ready } from "./charts.js";
-import { defineCurves } from "./curves.js";
+import { defineCurves, emphasizeCurve } from "./curves.js";
 import { History } from "./history.js";
 import { atMostEvery, refresh } from "./live.js";
 import { drawParallel, emphasize } from "./parallel.js";
@@ -74,10 +74,13 @@ document.addEventListener("click", (event) => {
   update();
 });
 addEventListener("popstate", update);
-for (const [type, over] of [["pointerover", true], ["pointerout", false]]) {
+const OVER = { pointerover: true, pointerout: false, focusin: true, focusout: false };
+for (const [type, over] of Object.entries(OVER)) {
   document.addEventListener(type, ({ target }) => {
     const job = target.closest?.("[data-job]")?.dataset.job;
-    if (job) emphasize(over ? job : null);
+    if (!job) return;
+    emphasize(over ? job : null);
+    emphasizeCurve(over ? jobs.get(job)?.name ?? null : null);
   });
 }
 

@@ -52,6 +52,15 @@ export function defineCurves(jobs) {
   curves("r2", evaluated("validation_r2"), () => ({}));
 }
 
+// Of many curves let one job's stand out, or none.
+export function emphasizeCurve(name) {
+  for (const plot of document.querySelectorAll(".many .plot[data-drawn]")) {
+    plot.querySelectorAll(".scatterlayer .trace").forEach((trace, index) => {
+      trace.classList.toggle("faint", name !== null && plot.data[index].name !== name);
+    });
+  }
+}
+
 function evaluated(figure, show) {
   return ({ history }) => {
     const known = history.evaluations.filter((one) => (one[figure] ?? null) !== null);

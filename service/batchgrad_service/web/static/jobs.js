@@ -3,6 +3,7 @@
 import { atMostEvery, refresh } from "./live.js";
 
 const SECONDS = 1.5;
+const MOST = 20; // as many as /jobs/compare takes
 const filter = document.getElementById("filter");
 const compare = document.getElementById("compare");
 const chosen = new Set(JSON.parse(sessionStorage.getItem("compare") ?? "[]"));
@@ -15,10 +16,10 @@ function mark() {
   }
   sessionStorage.setItem("compare", JSON.stringify([...chosen]));
   compare.hidden = !document.querySelector('[name="ids"]') && chosen.size === 0;
-  compare.querySelector(".primary").disabled = chosen.size < 2;
+  compare.querySelector(".primary").disabled = chosen.size < 2 || chosen.size > MOST;
   document.getElementById("clear").hidden = chosen.size === 0;
   document.getElementById("count").textContent = chosen.size === 0
-    ? "Choose two jobs or more" : `${chosen.size} chosen`;
+    ? "Choose two jobs or more" : `${chosen.size} chosen${chosen.size > MOST ? `, at most ${MOST}` : ""}`;
 }
 
 const update = atMostEvery(SECONDS * 1000, async () => { await refresh(); mark(); });
