@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 
+from batchgrad.display.numbers import duration
 from tests.service.building import create, report, row, started
 from tests.service.conftest import Bench
 
@@ -69,6 +70,31 @@ def test_the_bar_of_a_job_that_stopped_early_is_full(bench: Bench) -> None:
     assert '<progress max="2" value="2" aria-label="100% of early">' in page
     assert '2/20 <span title="training stopped early">early</span>' in page
     assert '<progress max="20" value="1" aria-label="5% of failed">' in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0231, "0.0231 s"),
+        (59.9, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7380, "2 h 03 min"),
+        (90_000, "1 d 01 h"),
+    ],
+)
+def test_durations_have_two_units(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+def test_a_private_job_s_duration_is_not_told(bench: Bench) -> None:
+    for changes in ({}, {"privacy": {"epsilon": 1, "delta": 1e-3, "clip_norm": 1}}):
+        started(bench.store, **changes)
+    page = bench.http.get("/").text
+    private, other = re.findall(r'data-title="duration">([^<]*)<', page)
+    assert private == "–"
+    assert other.endswith(" s")
 
 
 def test_moments_are_in_utc_with_their_date_and_labels_lead_to_their_jobs(bench: Bench) -> None:

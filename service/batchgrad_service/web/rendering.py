@@ -77,8 +77,11 @@ def _percent_done(job: Job) -> int:
 
 
 def seconds_of(job: Job) -> float | None:
-    """From the start to the end, or until now, pauses included; None before the start."""
-    if job.started_at is None:
+    """From the start to the end, or until now, pauses included; None before the start.
+
+    None of a private job too, whose speed would tell of its minibatches.
+    """
+    if job.started_at is None or job.spec.privacy is not None:
         return None
     end = job.finished_at or datetime.now(UTC)
     return max((end - job.started_at).total_seconds(), 0.0)
