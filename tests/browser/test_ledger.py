@@ -112,6 +112,26 @@ def test_predictions_come_on_demand_where_there_are_no_scripts(
         expect(plain.locator(PLACES)).to_have_count(50)
 
 
+def test_a_job_that_went_on_is_shown_as_it_is_now(page: Page, audited: str) -> None:
+    page.route(
+        "**/examples?predictions=true",
+        lambda route: route.continue_(url=f"{route.request.url}&order=example"),
+    )
+    page.goto(f"/jobs/{audited}/examples")
+    examples = [card["example"] for card in cards(page)]
+    assert examples == sorted(examples)
+
+
+def test_predictions_that_do_not_come_are_told(
+    open_page: OpenPage, running: Running, audited: str
+) -> None:
+    page = open_page(running.link, expected="status of 503")
+    page.route("**/examples?predictions=true", lambda route: route.fulfill(status=503))
+    page.goto(f"/jobs/{audited}/examples")
+    expect(page.get_by_role("status")).to_contain_text("the service answered 503")
+    expect(page.locator(ROWS)).to_have_count(50)
+
+
 @pytest.mark.parametrize(("rows", "count"), [("validation", 539), ("training", 1258)])
 def test_a_confusion_s_cells_lead_to_their_examples(
     page: Page, running: Running, audited: str, rows: Any, count: int, shot: Shot

@@ -10,6 +10,7 @@ import pytest
 
 from batchgrad.contract import Ledger, Predictions
 from batchgrad_service.predicting import stored_rows, tasks
+from batchgrad_service.store.records import to_cursor
 from batchgrad_service.web.ledger.confusion import confusion
 from tests.service.building import npz, problem, started
 from tests.service.conftest import Bench
@@ -57,6 +58,8 @@ def test_suspicion_is_the_place_by_mean_loss_in_any_order(bench: Bench, people: 
     whole = ledger(bench, people, order="mean_loss", limit=1000).data
     assert [entry.suspicion for entry in whole] == list(range(1, len(whole) + 1))
     places = {entry.example: entry.suspicion for entry in whole}
+    beyond = to_cursor(f"mean_loss -inf {10**6}")
+    assert ledger(bench, people, order="mean_loss", after=beyond).data == []
     for entry in ledger(bench, people, order="example", limit=20).data:
         assert entry.suspicion == places[entry.example]
 

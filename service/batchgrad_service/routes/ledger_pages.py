@@ -103,9 +103,10 @@ def _suspicions(file: LedgerFile, examples: Integers, training: Iterator[Integer
     sums, counts = (file.at(name, examples) for name in ("loss_sum", "times_seen"))
     own = sums / np.maximum(counts, 1)
     values = np.sort(own)
-    above = np.zeros(len(values) + 1, np.int64)  # how many means are above the first k values
-    for part in training:
-        places = np.searchsorted(values, _keys(file, part, "mean_loss"))
+    above = np.zeros(len(values) + 1, np.int64)  # how many means are above just k of the values
+    for part in training if len(values) else ():
+        keys = _keys(file, part, "mean_loss")
+        places = np.searchsorted(values, keys[keys > values[0]])  # of the first pages a few
         above += np.bincount(places, minlength=len(values) + 1)
     larger = above[::-1].cumsum()[::-1]
     return larger[np.searchsorted(values, own, side="right")] + 1

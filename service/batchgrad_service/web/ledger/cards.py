@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from batchgrad.contract import Column, LedgerEntry
-from batchgrad.display.numbers import NONE, number
+from batchgrad.display.numbers import NONE
 from batchgrad_service.predicting.stored_rows import StoredPredictions
 from batchgrad_service.routes.pictures import picture_shape
+from batchgrad_service.web.numbers import number
 from batchgrad_workers.data.dataset import StoredDataset
 
 VALUES_SHOWN = 8
@@ -87,6 +88,12 @@ def drawable(stored: StoredDataset | None) -> bool:
         and stored.table is None
         and picture_shape(inputs.shape[1:]) is not None
     )
+
+
+def has_classes(stored: StoredDataset | None) -> bool:
+    """Whether the targets are classes, as far as is known, not numbers."""
+    targets = None if stored is None else stored.arrays.get("targets")
+    return targets is None or targets.dtype.kind in "iu"
 
 
 def row_values(stored: StoredDataset | None, example: int) -> list[tuple[str, str]]:

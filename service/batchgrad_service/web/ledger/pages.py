@@ -18,7 +18,7 @@ from batchgrad_service.routes.stored_predictions import (
     validates_elsewhere,
     with_predictions,
 )
-from batchgrad_service.web.ledger.cards import drawable, of_ledger, of_predictions
+from batchgrad_service.web.ledger.cards import drawable, has_classes, of_ledger, of_predictions
 from batchgrad_service.web.ledger.confusion import confusion
 from batchgrad_service.web.rendering import PageRoute, page
 from batchgrad_workers.data.dataset import StoredDataset
@@ -101,6 +101,7 @@ def _examples_page(
         views=get_args(View),
         sort_keys=get_args(LedgerOrder),
         pictures=drawable(stored),
+        target="Label" if has_classes(stored) else "Target",
         most_suspects=MOST_SUSPECTS,
     )
 
