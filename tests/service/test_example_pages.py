@@ -104,6 +104,8 @@ def test_a_sample_says_how_much_it_is(
     monkeypatch.setattr(stored_rows, "SECONDS", 0.0)
     monkeypatch.setattr(stored_rows, "ROWS_AT_ONCE", 30)
     assert "<b>30</b> of 160 training" in page(bench, f"/jobs/{people}/confusion?set=training")
+    entries = ledger(bench, people, predictions=True, limit=40).data
+    assert [entry.prediction is None for entry in entries] == [False] * 30 + [True] * 10
 
 
 def test_suspects_are_safe_for_a_spreadsheet(bench: Bench) -> None:

@@ -56,7 +56,7 @@ async def read_examples(
     """The example ledger: figures of every training example, the largest first.
 
     Of a running job up to its current step. With `predictions` those of the parameters that the
-    job keeps.
+    job keeps, of the first examples that take a second.
     """
     ledger = await run_in_threadpool(newest_ledger, job_id, services, order, after, limit)
     if predictions:

@@ -1,5 +1,7 @@
 """What a job's parameters say of its own stored examples."""
 
+from itertools import zip_longest
+
 from starlette.concurrency import run_in_threadpool
 
 from batchgrad.contract import Ledger, RowSet
@@ -13,6 +15,8 @@ from batchgrad_service.routes.dependencies import Services
 
 async def predictions_of(job_id: str, services: Services, examples: list[int]) -> StoredPredictions:
     """Predictions of `examples` of the job's dataset, by the parameters that the job keeps.
+
+    Of many, the first that take a second.
 
     Raises:
         ProblemError: there are none, as for a private job or one of a PyTorch module.
@@ -31,7 +35,7 @@ def validates_elsewhere(job_id: str, services: Services, rows: RowSet) -> str | 
 
 
 async def with_predictions(ledger: Ledger, job_id: str, services: Services) -> Ledger:
-    """The ledger with a prediction for each of its examples. Raises as `predictions_of`."""
+    """The ledger with predictions of its examples. Raises as `predictions_of`."""
     found = await predictions_of(job_id, services, [entry.example for entry in ledger.data])
     names = found.classes if found.named else None
     data = [
@@ -41,8 +45,8 @@ async def with_predictions(ledger: Ledger, job_id: str, services: Services) -> L
                 "probability": probability,
             }
         )
-        for entry, value, probability in zip(
-            ledger.data, found.prediction, found.probability, strict=True
+        for entry, value, probability in zip_longest(
+            ledger.data, found.prediction, found.probability
         )
     ]
     return ledger.model_copy(update={"data": data, "parameters_step": found.step})
