@@ -29,6 +29,8 @@ PASSING = {
 }
 """Fields that tell when something happened."""
 
+_EXAMPLES = ("examples?predictions=true", "confusion?set=validation", "suspects.csv")
+
 _MASKS = (
     (r"job_[0-9a-z]+", "JOB"),
     (r"/\S*/batchgrad-private-\w+|batchgrad-private-\w+", "FOLDER"),
@@ -75,7 +77,8 @@ def crawled(http: httpx2.Client, job_id: str) -> dict[str, Any]:
     ]
     own = [path for path in paths if "{job_id}" in path or path == "/v1/jobs"]
     found: dict[str, Any] = {}
-    for path in [*own, "/metrics", "/", "/jobs", "/jobs/{job_id}"]:
+    pages = ["/jobs/{job_id}", *(f"/jobs/{{job_id}}/{name}" for name in _EXAMPLES)]
+    for path in [*own, "/metrics", "/", "/jobs", *pages]:
         address = path.replace("{job_id}", job_id)
         address = re.sub(r"\{\w*(step|index|example)\w*\}", "1", address)
         address = re.sub(r"\{\w+\}", "0", address)

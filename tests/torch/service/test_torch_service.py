@@ -126,6 +126,9 @@ def test_the_pages_show_the_job_and_its_plan(client: Client, job: Job) -> None:
     with httpx2.Client(headers=headers, timeout=120) as http:
         for path in ("/", f"/jobs/{job.id}", f"/jobs/{job.id}/examples"):
             assert http.get(f"{client.url}{path}").status_code == 200
+        for path in ("examples?predictions=true", "confusion"):
+            shown = http.get(f"{client.url}/jobs/{job.id}/{path}").text
+            assert "whose outputs the service does not compute" in shown
         page = http.get(f"{client.url}/jobs/{job.id}").text
         assert "torch: sent_package:build" in page
         text = "name: x\ndataset: d\nmodel: {torch: 'tests.torch.small_modules:residual'}\n"
