@@ -103,8 +103,9 @@ def test_single_examples_are_a_sentence(bench: Bench) -> None:
     assert answer.status_code == 200
     assert "kept nowhere" in answer.text
     assert GUIDE in answer.text
+    content = answer.text.partition("<main")[2].partition("</main>")[0]
     for word in ("<form", "<select", "Order by", "wrong labels"):
-        assert word not in answer.text
+        assert word not in content
 
 
 def test_a_list_marks_private_jobs(bench: Bench) -> None:
