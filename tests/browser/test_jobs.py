@@ -1,27 +1,13 @@
 """Jobs in the browser: submit, watch, pause, resume, cancel, and inspect examples."""
 
 import time
-from random import random
 
 from playwright.sync_api import Locator, Page, expect
-from sqlalchemy import update
 
 from batchgrad.contract import FIGURES
-from batchgrad_service.store.schema import jobs
-from batchgrad_service.store.step_blocks import blocks
 from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
 
 CHARTS = (*FIGURES, "gap", "accuracy", "cosine", "layers", "norms", "phases")
-STEPS = 100_000
-LOADS = 10
-QUICK = 500
-# Whether every chart that is in the window is drawn, and when the last of them was.
-SIGHT = """() => [...document.querySelectorAll('.plot')].every((plot) =>
-  plot.dataset.drawn || plot.offsetParent === null
-  || plot.getBoundingClientRect().top > innerHeight)"""
-DRAWN = """() => Math.max(...[...document.querySelectorAll('.plot[data-drawn]')]
-  .filter((plot) => plot.getBoundingClientRect().top <= innerHeight)
-  .map((plot) => Number(plot.dataset.drawn)))"""
 
 
 def points(page: Page, chart: str) -> int:
@@ -155,35 +141,3 @@ def _line_top(text: Locator, line: int) -> float:
         + (line - 1) * parseFloat(style.lineHeight);
     }"""
     return float(text.evaluate(script, line))
-
-
-def test_a_hundred_thousand_steps_are_drawn_in_half_a_second(
-    open_page: OpenPage, running: Running, trained: str
-) -> None:
-    """What is in sight, from the click on, by the browser's clock; Plotly's script is cached.
-
-    The best of a few loads: this is about the work to do, not about who else has the machine.
-    """
-    with running.writing() as connection:
-        rows = [
-            row
-            for block in blocks.blocks_after(connection, trained, after=0)
-            for row in blocks.rows_of(connection, trained, block)
-        ]
-        more = [rows[step % len(rows)] | {"step": step} for step in range(len(rows) + 1, STEPS + 1)]
-        for row in more:
-            row["loss"] *= 1 + random() / 10
-        blocks.put(connection, trained, more, exact=False)
-        connection.execute(
-            update(jobs).where(jobs.c.id == trained).values(step=STEPS, steps_planned=STEPS)
-        )
-    page = open_page(running.link)
-    milliseconds: list[float] = []
-    while len(milliseconds) < LOADS and min(milliseconds, default=QUICK) >= QUICK:
-        page.goto(f"/jobs/{trained}")
-        page.wait_for_function(SIGHT)
-        milliseconds.append(page.evaluate(DRAWN))
-        ends = page.evaluate("() => (x => [x.length > 256, x[0], x.at(-1)])(gap.data[0].x)")
-        assert ends == [True, 1, STEPS]
-    print("milliseconds to draw 100,000 steps:", [round(one) for one in milliseconds])  # noqa: T201
-    assert min(milliseconds) < QUICK, milliseconds

@@ -88,6 +88,12 @@ def test_jobs_show_progress_loss_and_gap_in_pages(bench: Bench) -> None:
     assert "Older jobs" not in page
 
 
+def test_a_job_that_stopped_early_has_a_full_bar(bench: Bench) -> None:
+    page = bench.http.get(f"/jobs/{finished(bench)}").text
+    assert '<progress max="2" value="2" aria-label="100% done">' in page
+    assert "stopped early at step 2 of 20, epoch 1" in page
+
+
 def test_a_job_page_has_the_actions_of_its_status(bench: Bench) -> None:
     def offered(job_id: str) -> set[str]:
         page = bench.http.get(f"/jobs/{job_id}").text

@@ -234,9 +234,12 @@ class History(Database):
 
 
 def _row(connection: Connection, job_id: str, after: int, place: int) -> StepDict | None:
-    """Return the row at `place` of the first block with steps after `after`; None for none."""
+    """Return the row at `place` of the first block with steps after `after`; None for none.
+
+    Its figures have all digits that are stored, as those of buckets have.
+    """
     for block in blocks.blocks_after(connection, job_id, max(after, 0))[:1]:
-        return blocks.rows_of(connection, job_id, block, [place])[0]
+        return blocks.rows_of(connection, job_id, block, [place], rounded=False)[0]
     return None
 
 

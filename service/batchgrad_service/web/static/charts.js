@@ -67,7 +67,7 @@ function draw(element, one) {
   tellLegend(figure, made, one.hidden, () => draw(element, one));
   fillTable(element, made);
   element.dataset.drawn = performance.now(); // milliseconds after the navigation began
-  element.dataset.points = Math.max(0, ...traces.map((trace) => trace.x.length));
+  element.dataset.points = Math.max(0, ...traces.map(({ name, x }) => (name ? x.length : 0)));
 }
 
 function fillTable(element, made) {
@@ -93,7 +93,7 @@ function layout(element, traces, { lines, layout: { xaxis, yaxis, ...rest } }) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: text, family: "system-ui, sans-serif", size: 12 },
-    margin: { l: narrow ? 48 : 56, r: 12, t: lines ? 8 : 26, b: 40 }, // automargin draws twice
+    margin: { l: narrow ? 54 : 60, r: 12, t: lines ? 8 : 26, b: 40 }, // automargin draws twice
     showlegend: !lines && traces.length > 1,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     dragmode: touched ? false : "zoom",

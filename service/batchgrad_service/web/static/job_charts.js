@@ -53,7 +53,7 @@ export function defineCharts(history) {
     lineOf(history, `shortcuts.${name}.cosine_similarity`, name, name)));
 
   for (const { id, dataset } of document.querySelectorAll("[data-figure]:not(#loss)")) {
-    const yaxis = (lines) => (dataset.log === "true" ? logAxis(lines) : {});
+    const yaxis = (lines) => (dataset.log === "true" ? logAxis(lines) : { rangemode: "tozero" });
     const ofFigure = () => [lineOf(history, id, dataset.figure, "truth")];
     if (id === "noise_scale") chartLines(id, () => withBatchSize(ofFigure()), { yaxis, told: undetermined });
     else chartLines(id, ofFigure, { yaxis });

@@ -6,7 +6,7 @@ const formats = [];
 const format = (decimals) => (formats[decimals] ??= new Intl.NumberFormat("en", { maximumFractionDigits: decimals }));
 const plain = (value, decimals) => format(decimals).format(value);
 
-export const power = (exponent) => `10${[...String(exponent)].map((one) => SUPERSCRIPTS[one]).join("")}`;
+const power = (exponent) => `10${[...String(exponent)].map((one) => SUPERSCRIPTS[one]).join("")}`;
 
 // A figure with `digits` digits: −0.1235, 12,350, 1.5 × 10⁻⁷; "–" if unknown or undefined.
 export function number(value, digits = 4) {
@@ -23,10 +23,8 @@ export function number(value, digits = 4) {
 export const whole = (value) => plain(value, 0);
 export const percent = (part, decimals = 0) => `${plain(100 * part, decimals)}%`;
 
-// A number on an axis, as Plotly writes it: 2e-7.
+// A number on an axis, which Plotly writes as 2e-7.
 export function tick(text) {
-  const [, sign, mantissa, exponent] = /^([−-]?)([\d.,]+)e([+−-]?\d+)$/.exec(text) ?? [];
-  if (exponent === undefined) return text.replace("-", "−");
-  const ten = power(Number(exponent.replace("−", "-")));
-  return `${sign && "−"}${mantissa === "1" ? "" : `${mantissa} × `}${ten}`;
+  const value = Number(text.replaceAll("−", "-").replaceAll(",", ""));
+  return text.includes("e") && !Number.isNaN(value) ? number(value).replace(/^(−?)1 × /, "$1") : text;
 }
