@@ -12,7 +12,7 @@ from tests.browser.long_jobs import SPIKE, lengthen, short_job
 
 MILLION = 1_000_000
 ENDS = (500, 3_000, 70_000, 400_000, MILLION)
-LOADS = 10
+LOADS = 20
 DRAWN_MILLISECONDS = 500
 PAINTED_MILLISECONDS = 300
 SHOWN = """() => Object.fromEntries(
