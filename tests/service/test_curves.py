@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Curves, StepRow
+from batchgrad_engine.messages import Evaluated
 from batchgrad_service.store.schema import step_blocks
 from batchgrad_service.store.step_blocks import curves
 from batchgrad_service.store.step_blocks.grid import Buckets, width_of
@@ -136,3 +137,38 @@ def test_a_reader_that_merges_has_what_a_request_for_all_gives(
     assert [*zip(loss.count, loss.low, loss.high, strict=True)] == expected(
         rows, told(bench, job_id).width, lambda one: one.loss
     )
+
+
+def test_steps_that_are_computed_again_replace_their_buckets(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curves, "MOST_LACKING", 100)
+    bench = make_bench()
+    job_id, attempt = started(bench.store)
+    bench.store.record_report(job_id, attempt, report(*(row(step) for step in range(1, 1201))))
+    assert told(bench, job_id).width == 4
+    with bench.store.reading() as connection:
+        assert curves.covered(connection, job_id) == 1200
+    again = [row(step, 5.0) for step in range(1002, 1004)]
+    bench.store.record_report(job_id, attempt, report(*again))
+    loss = told(bench, job_id).figures["loss"]
+    assert loss.high[249:252] == [1.0, 5.0, 1.0]
+    assert loss.sum[249:252] == [4.0, 12.0, 4.0]
+    assert sum(loss.count) == 1200
+
+
+def test_evaluations_are_the_first_and_each_bucket_s_last(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench()
+    job_id, attempt = started(bench.store)
+    evaluations = [
+        Evaluated(step=step, epoch=step, validation_loss=1 / step, validation_accuracy=None)
+        for step in range(1, 41)
+    ]
+    rows = [row(step) for step in range(1, 41)]
+    bench.store.record_report(job_id, attempt, report(*rows, evaluations=evaluations))
+    found = told(bench, job_id, buckets=5)
+    assert [one["step"] for one in found.evaluations] == [1, 8, 16, 24, 32, 40]
+    newer = told(bench, job_id, buckets=5, after=20)
+    assert [one["step"] for one in newer.evaluations] == [24, 32, 40]
