@@ -64,7 +64,7 @@ def test_the_propagation_is_told_where_slopes_differ(page: Page) -> None:
     value = found.locator("[data-term=propagation]").get_attribute("data-value")
     at_mean = -0.2350037122015945  # its slope at the mean input
     assert float(value or "nan") == pytest.approx((mean - at_mean) * 0.5, abs=1e-12)
-    expect(found).to_contain_text("so δ arrives as −0.235, not −0.2233")
+    expect(found).to_contain_text("δ arrives as −0.235, not −0.2233")
 
 
 def test_the_page_starts_where_the_shortcut_says_nothing(page: Page, shot: Shot) -> None:
@@ -150,6 +150,29 @@ def test_the_address_keeps_the_setup(page: Page) -> None:
     page.get_by_role("button", name="Reset").click()
     expect(sentence(page)).to_have_text(SENTENCES["two layers"])
     assert page.url.endswith("/try?start=two-layers")
+
+
+def test_the_link_is_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/try?start=two-layers")
+    computed(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#copied")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_a_service_that_does_not_answer_is_told(open_page: OpenPage, running: Running) -> None:
+    page = open_page(running.link, expected="ERR_FAILED")
+    page.goto("/try")
+    computed(page)
+    page.route("**/v1/gradients", lambda route: route.abort())
+    page.get_by_label("0.weight").fill("1")
+    expect(page.locator("#refused")).to_contain_text("The service does not answer.")
+    expect(page.locator("#train")).to_have_attribute("aria-disabled", "true")
+    page.unroute("**/v1/gradients")
+    page.get_by_label("0.weight").fill("2")
+    expect(page.locator("#refused")).to_be_hidden()
+    computed(page)
 
 
 LINK = "layers=linear:1&loss=squared_error&x=0,1&y=0;1&w=1,1&p=1,0&rate=0.1"

@@ -12,10 +12,10 @@ export function draw(tag, attributes = {}, children = []) {
 export const path = (points) =>
   points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
-// About `count` round numbers from `low` to `high`.
+// Some `count` round numbers, at most half as many again, from `low` to `high`.
 export function ticks(low, high, count = 5) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((one) => one * power >= rough * 0.999);
+  const step = power * [1, 2, 5, 10].find((one) => one * power >= rough * 0.7);
   const first = Math.ceil(low / step - 1e-9);
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 },
     (_, k) => Number(((first + k) * step).toPrecision(12)));
@@ -36,7 +36,7 @@ export class Axes {
     const { width, height } = svg.getBoundingClientRect();
     const em = parseFloat(getComputedStyle(svg).fontSize);
     Object.assign(this, { svg, xRange: x, yRange: log ? y.map(Math.log10) : y, log });
-    this.left = 3.6 * em;
+    this.left = 4.2 * em;
     this.right = width - 0.8 * em;
     this.top = 0.8 * em;
     this.bottom = height - 2.9 * em;
@@ -52,7 +52,7 @@ export class Axes {
         draw("text", { x: this.left - 0.4 * em, y: this.y(value) + 0.35 * em, class: "end" }, [number(value)]));
     }
     grid.append(draw("text", { x: (this.left + this.right) / 2, y: height - 0.3 * em, class: "middle" }, [xTitle]),
-      draw("text", { transform: `translate(${0.9 * em} ${(this.top + this.bottom) / 2}) rotate(-90)`, class: "middle" }, [yTitle]));
+      draw("text", { transform: `translate(${0.8 * em} ${(this.top + this.bottom) / 2}) rotate(-90)`, class: "middle" }, [yTitle]));
     this.back = draw("svg", { x: this.left, y: this.top,
       width: Math.max(0, this.right - this.left), height: Math.max(0, this.bottom - this.top),
       viewBox: `${this.left} ${this.top} ${Math.max(1, this.right - this.left)} ${Math.max(1, this.bottom - this.top)}` });

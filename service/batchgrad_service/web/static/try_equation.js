@@ -64,9 +64,9 @@ export function show(box, title, parameter, found) {
 }
 
 function explanation(bias, found) {
-  const a = bias ? "a bias has a = 1 for every example, so no covariance" : "a the input it comes by";
+  const factors = bias ? "; a is 1 for a bias, so there is no covariance." : ", a the input that the weight multiplies.";
   const arrived = same(found.arriving, found.error)
-    ? "Averaging first keeps mean(δ): propagation is 0."
-    : `Averaging first takes the slopes on the way down at the mean input, so δ arrives as ${signed(found.arriving)}, not ${signed(found.error)}: propagation.`;
-  return `δ: an example's error at the layer's output; ${a}. ${arrived}`;
+    ? "Averaging first keeps mean(δ): no propagation."
+    : `Averaging first takes slopes at the mean input: δ arrives as ${signed(found.arriving)}, not ${signed(found.error)}.`;
+  return `δ is an example's error at the layer's output${factors} ${arrived}`;
 }

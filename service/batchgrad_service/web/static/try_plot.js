@@ -80,21 +80,20 @@ export function show(state, found, race = {}) {
 
 export function redraw() {
   if (!shown) return;
-  const [state, found, race] = shown;
+  const [state, found, race] = shown, running = Object.entries(race).filter(([, one]) => one);
+  at("plot-key").hidden = found.kind !== "curve" || running.length > 0;
   at("plot").toggleAttribute("hidden", found.kind === "table");
   at("drag-hint").hidden = found.kind === "table";
   at("outputs-box").hidden = found.kind !== "table";
-  at("plot-key").hidden = found.kind !== "curve";
-  ({ curve: showCurve, plane: showPlane, table: showTable })[found.kind](state, found, race);
+  ({ curve: showCurve, plane: showPlane, table: showTable })[found.kind](state, found, running);
 }
 
-function showCurve({ inputs, targets }, { line, beside }, race) {
+function showCurve({ inputs, targets }, { line, beside }, running) {
   const places = inputs.map(([x], n) => ({ x, y: targets[n][0] }));
   const y = range("y", [...places, ...beside.slice(0, places.length)].map((one) => one.y));
   axes = new Axes(at("plot"), { x: ranges.x, y, xTitle: "input x", yTitle: "target, output" });
   const add = (found, tone) => axes.back.append(
     draw("path", { class: `curve ${tone}`, d: path(found.map(([a, b]) => [axes.x(a), axes.y(b)])) }));
-  const running = Object.entries(race).filter(([, found]) => found);
   add(line, running.length ? "before" : "model");
   if (running.length === 0) slopes(places, beside);
   for (const [name, found] of running) add(found, name);

@@ -10,6 +10,7 @@ const WAYS = {
   mean_example: { words: "the mean example", gradient: (answer) => answer.shortcuts.mean_example.gradient },
 };
 const SPAN = 50; // steps that the chart has room for at first
+const CURVE_EVERY = 5; // steps, while it runs
 const LOG_FROM = 30; // largest loss : smallest
 
 const descend = (value, gradient, rate) => (Array.isArray(value)
@@ -36,7 +37,7 @@ export class Race {
       this.steps += 1;
       if (still) continue;
       this.drawn();
-      drawing ??= this.#curves(curveOf).then(() => { drawing = null; });
+      if (this.steps % CURVE_EVERY === 0) drawing ??= this.#curves(curveOf).then(() => { drawing = null; });
     }
     await drawing;
     await this.#curves(curveOf);

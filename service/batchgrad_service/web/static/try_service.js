@@ -15,10 +15,15 @@ export async function gradients({ layers, loss, inputs, targets, weights, parame
     model: { layers }, loss, inputs, weights, parameters,
     targets: targets[0].length === 1 ? targets.map(([one]) => one) : targets, ...more,
   };
-  const reply = await fetch(locate("v1/gradients"), {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
-  });
-  const answer = await reply.json();
+  let reply, answer;
+  try {
+    reply = await fetch(locate("v1/gradients"), {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
+    });
+    answer = await reply.json();
+  } catch {
+    throw new Refused("The service does not answer. Change a number to ask again.", 0);
+  }
   if (!reply.ok) throw new Refused(answer.detail, reply.status);
   return answer;
 }

@@ -24,6 +24,7 @@ export function show(table, answer, picked) {
       ...shortcuts.map(([kind, one]) =>
         build("td", { class: `number ${kind}${same(one, value) ? "" : " off"}` }, [signed(one)]))]);
   });
+  table.style.setProperty("--rows", rows.length);
   table.replaceChildren(head, build("tbody", {}, rows));
 }
 
