@@ -36,6 +36,8 @@ def change(text: str, action: str, pointer: str, value: str) -> str:
     if not path:
         raise RefusedEditError("There is no field without a key: reload the page.")
     data = parse_yaml(text)
+    if schema.at(path, data) is None:
+        raise RefusedEditError(f"A spec has no {path[-1]!r:.40} there: reload the page.")
     return _ACTIONS[action](text, path, value, data)
 
 
@@ -56,9 +58,7 @@ def _remove(text: str, path: Path, _: str, data: Any) -> str:
 
 def _add(text: str, path: Path, kind: str, data: Any) -> str:
     """Add an object that is absent, or an item to a list."""
-    found = schema.at(path, data)
-    if found is None:
-        raise RefusedEditError(f"A spec has no {path[-1]!r:.40} there: reload the page.")
+    found = schema.at(path, data) or {}
     items = schema.items(found)
     if items is not None:
         return edits.append(text, path, written(schema.first(items, path[-1], kind or None)))

@@ -59,7 +59,7 @@ def pointer(path: Path) -> str:
 def path_of(text: str) -> Path:
     """The path of a pointer; numbers are indices."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
+    return tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in parts)
 
 
 def of_spec(value: Any) -> dict[str, Field]:

@@ -137,7 +137,7 @@ _FIRST = {
 
 _FIRST_OBJECTS = {
     "privacy": {"epsilon": 2, "delta": 1e-5, "clip_norm": 1, "validation": "public"},
-    "validation": {"fraction": 0.2, "stratify": True},
+    "validation": {"fraction": 0.2},
     "initial_parameters": {"job": "ID of a job"},
     "groups": {"match": "*.bias", "weight_decay": 0},
 }
