@@ -113,7 +113,8 @@ def test_a_list_marks_private_jobs(bench: Bench) -> None:
 
     def listed(*jobs: Job) -> str:
         services = bench.app.state.services
-        answer = page("jobs.html", services, jobs=Page[Job](data=list(jobs)), after=None)
+        found = Page[Job](data=list(jobs))
+        answer = page("jobs.html", services, jobs=found, after=None, query={}, states={})
         return bytes(answer.body).decode()
 
     assert 'class="mark"' not in listed(job.model_copy(update={"privacy": None}))
