@@ -134,6 +134,7 @@ def test_the_search_finds_pages_and_jobs(page: Page, running: Running, shot: Sho
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/jobs/{job.id}")
     page.get_by_role("button", name="Search pages and jobs").click()
+    expect(options.filter(has_text="needle-in-the-hay")).to_be_visible()
     page.keyboard.press("ArrowDown")
     chosen = page.locator("[aria-selected=true]")
     expect(chosen).to_contain_text("Submit")

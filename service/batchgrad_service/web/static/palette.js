@@ -13,8 +13,14 @@ export function open() {
   if (dialog.open) return;
   document.querySelector("dialog[open]")?.close();
   input.value = "";
-  show([]);
   dialog.showModal();
+  search();
+}
+
+// Pages at once, jobs when they have come.
+function search() {
+  found.replaceChildren();
+  show();
   update();
 }
 
@@ -23,13 +29,13 @@ async function update() {
   asked = new AbortController();
   const text = input.value.trim();
   try {
-    show(await jobs(text, asked.signal));
+    show(await askJobs(text, asked.signal));
   } catch (error) {
     if (error.name !== "AbortError" && !(error instanceof TypeError)) throw error; // offline
   }
 }
 
-async function jobs(search, signal) {
+async function askJobs(search, signal) {
   const query = new URLSearchParams({ search, limit: MOST });
   const answer = await fetch(locate(`v1/jobs?${query}`), { signal });
   return answer.ok ? (await answer.json()).data : []; // a stranger sees the pages only
@@ -40,12 +46,14 @@ function show(jobs) {
   const pages = [...document.querySelectorAll("#pages a")]
     .filter((link) => link.textContent.toLowerCase().includes(text))
     .map((link) => option(link.textContent, "page", link.href));
+  const chosen = found.querySelector("[aria-selected=true]")?.dataset.href; // before jobs came
   found.replaceChildren(
-    ...pages, ...jobs.map((job) => option(job.name, job.status, locate(`jobs/${job.id}`).href)),
+    ...pages, ...(jobs ?? []).map((job) => option(job.name, job.status, locate(`jobs/${job.id}`).href)),
   );
-  if (!found.children.length) found.append(build("li", { "aria-disabled": "true" }, ["Nothing found"]));
+  if (jobs && !found.children.length) found.append(build("li", { "aria-disabled": "true" }, ["Nothing found"]));
   [...found.children].forEach((item, index) => { item.id = `found-${index}`; });
-  choose(found.querySelector("[data-href]"));
+  const options = [...found.querySelectorAll("[data-href]")];
+  choose(options.find((item) => item.dataset.href === chosen) ?? options[0]);
 }
 
 function option(name, kind, href) {
@@ -61,7 +69,7 @@ function choose(item) {
 
 const follow = (item) => { if (item?.dataset.href) location.assign(item.dataset.href); };
 
-input.addEventListener("input", () => { show([]); update(); });
+input.addEventListener("input", search);
 input.addEventListener("keydown", (event) => {
   const chosen = found.querySelector("[aria-selected=true]");
   if (event.key === "Enter") follow(chosen);
