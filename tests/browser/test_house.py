@@ -9,7 +9,7 @@ from batchgrad.user_machine.demo import spec
 from tests.browser.conftest import OpenPage, Running, Shot
 from tests.browser.contrast import low_contrast
 
-PAGES = ("/why", "/docs", "/login", "/nothing", "/guide-not-built")
+OWN = ("/why", "/docs", "/login", "/nothing")
 SENTENCE = (
     "You averaged too early: the mean of products is not the product of means, and autograd "
     "never averages too early."
@@ -49,7 +49,7 @@ def test_its_contents_lead_to_its_sections(page: Page) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", OWN)
 def test_the_other_pages_have_contrast_too(
     any_page: Callable[..., Page], path: str, theme: str
 ) -> None:
@@ -146,13 +146,16 @@ def test_the_search_finds_pages_and_jobs(page: Page, running: Running, shot: Sho
 
 @pytest.mark.parametrize("width", [400, 360])
 def test_a_phone_has_one_row_of_header_and_a_menu(
-    open_page: OpenPage, running: Running, width: int
+    open_page: OpenPage, running: Running, trained: str, width: int
 ) -> None:
     page = open_page(running.link, width=width)
-    page.goto("/try")
-    header = page.locator("header.top").bounding_box()
-    assert header
-    assert header["height"] <= 60
+    job = f"/jobs/{trained}"
+    for path in (job, f"{job}/examples", "/", "/submit", "/why", "/docs", "/try"):
+        page.goto(path)
+        header = page.locator("header.top").bounding_box()
+        assert header
+        assert header["height"] <= 60, path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     nav = page.get_by_role("navigation", name="Pages")
     expect(nav).to_be_hidden()
     page.get_by_role("button", name="Menu").click()
@@ -165,7 +168,7 @@ def test_a_phone_has_one_row_of_header_and_a_menu(
     page.wait_for_url("**/why")
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", OWN)
 def test_the_other_pages_fit_a_phone(any_page: Callable[..., Page], path: str) -> None:
     page = any_page(width=400)
     page.goto(path)

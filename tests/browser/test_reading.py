@@ -91,7 +91,7 @@ def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> Non
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/try")
-        expect(page.locator("#summary")).to_contain_text("−0.2233")
+        expect(page.locator("#summary")).to_contain_text("−5.6")
         assert page.evaluate("document.cookie") == ""
         page.get_by_role("button", name="Log out").click()
         page.goto("/")
