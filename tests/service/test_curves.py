@@ -139,6 +139,18 @@ def test_a_reader_that_merges_has_what_a_request_for_all_gives(
     )
 
 
+def test_rows_that_are_thinned_out_leave_their_extremes(bench: Bench) -> None:
+    """Though nobody looked at the charts before."""
+    job_id, attempt = started(bench.store)
+    rows = [drawn(step) for step in range(1, 9001)]
+    for at in range(0, len(rows), 300):
+        bench.store.record_report(job_id, attempt, report(*rows[at : at + 300]))
+    assert len(bench.store.thinned_steps(job_id, 10_000)) < len(rows)
+    loss = told(bench, job_id).figures["loss"]
+    found = [*zip(loss.count, loss.low, loss.high, strict=True)]
+    assert found == expected(rows, 32, lambda one: one.loss)
+
+
 def test_steps_that_are_computed_again_replace_their_buckets(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,11 +22,11 @@ export function defineCharts(history) {
       x: known.map((one) => one.step), y: known.map((one) => one[figure]) };
   };
 
-  // `lines()` gives the lines; one without points is told in the legend if it has a note.
-  function chartLines(id, lines, { yaxis = () => ({}), told } = {}) {
+  // `lines()` gives the lines; `keep`: what is told counts also where no line has a point.
+  function chartLines(id, lines, { yaxis = () => ({}), told, keep } = {}) {
     chart(id, () => {
       const shown = last() ? lines().filter((line) => isLine(line) || line.note) : [];
-      if (!shown.some(isLine) && !told?.()) return null;
+      if (!shown.some(isLine) && !(keep && last())) return null;
       return { lines: shown, told: told?.(), layout: { xaxis: steps, yaxis: yaxis(shown) } };
     });
   }
@@ -40,7 +40,8 @@ export function defineCharts(history) {
   };
   chartLines("loss", () => [
     lineOf(history, "loss", "training", "truth"), evaluated("validation_loss"),
-  ], { yaxis: lossAxis });
+  ], { yaxis: lossAxis, told: () => (history.buckets.width > 1
+    ? `Line: the mean of ${whole(history.buckets.width)} steps each; band: from the smallest to the largest.` : "") });
 
   // A log scale cannot show 0, which an exact shortcut has: the legend tells it.
   const axis = (lines) => (spansDecades(lines.map((line) => ({ y: line.y.filter((one) => one > 0) })))
@@ -55,7 +56,7 @@ export function defineCharts(history) {
   for (const { id, dataset } of document.querySelectorAll("[data-figure]:not(#loss)")) {
     const yaxis = (lines) => (dataset.log === "true" ? logAxis(lines) : { rangemode: "tozero" });
     const ofFigure = () => [lineOf(history, id, dataset.figure, "truth")];
-    if (id === "noise_scale") chartLines(id, () => withBatchSize(ofFigure()), { yaxis, told: undetermined });
+    if (id === "noise_scale") chartLines(id, () => withBatchSize(ofFigure()), { yaxis, told: undetermined, keep: true });
     else chartLines(id, ofFigure, { yaxis });
   }
   function withBatchSize([line]) {
