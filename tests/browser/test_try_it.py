@@ -195,3 +195,7 @@ def test_a_wrong_link_says_what_is_wrong(page: Page, query: str, message: str) -
     page.goto(f"/try?{query}")
     expect(page.locator("#wrong-link")).to_contain_text(message)
     expect(sentence(page)).to_have_text(SENTENCES["a line fit"])
+    assert page.url.endswith(query)  # to be mended
+    page.get_by_role("button", name="Reset").click()
+    expect(page.locator("#wrong-link")).to_be_hidden()
+    assert page.url.endswith("/try")

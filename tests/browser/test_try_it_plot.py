@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import OpenPage, Running, Shot
+from tests.browser.conftest import SCREENSHOTS, OpenPage, Running, Shot
 from tests.browser.contrast import low_contrast
 from tests.browser.test_try_it import SENTENCES, sentence
 
@@ -164,13 +164,14 @@ def test_without_motion_only_the_end_is_drawn(page: Page) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_both_themes_have_contrast(
-    open_page: OpenPage, running: Running, shot: Shot, theme: str
-) -> None:
+def test_both_themes_have_contrast(open_page: OpenPage, running: Running, theme: str) -> None:
     page = open_page(running.link)
     page.emulate_media(color_scheme=theme)
     opened(page, "two layers")
     assert low_contrast(page) == []
     raced(page)
     assert low_contrast(page) == []
-    shot(page, f"try-it-two-layers-{theme}", height=720)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for width, height in ((1280, 900), (1280, 720), (400, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.screenshot(path=SCREENSHOTS / f"try-it-{theme}-{width}-{height}.png")

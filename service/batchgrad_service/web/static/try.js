@@ -36,7 +36,10 @@ function edited() {
   wait(true);
   if (running) running.cancelled = true;
   running = null;
-  remember();
+  if (edits > 1) { // what the page opens with is not an edit
+    at("wrong-link").hidden = true;
+    remember();
+  }
   compute();
 }
 
@@ -156,7 +159,7 @@ new ResizeObserver(() => { if (answer) showRace(); }).observe(at("charts"));
 
 const opened = link.read(location.search, LOSSES, KINDS);
 ({ state, large } = opened);
-at("wrong-link").textContent = opened.wrong ?? "";
-at("wrong-link").hidden = opened.wrong === null;
 resize();
 rebuilt();
+at("wrong-link").textContent = opened.wrong ?? "";
+at("wrong-link").hidden = opened.wrong === null;
