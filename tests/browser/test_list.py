@@ -13,7 +13,7 @@ from batchgrad.user_machine.demo import spec
 from tests.browser.conftest import OpenPage, Running, Shot
 from tests.browser.contrast import low_contrast
 
-STEPS = "#jobs tr:has-text('endless') progress"
+STEPS = "#jobs tr:has-text('melon') progress"
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,12 @@ def listed(running: Running) -> Iterator[dict[str, str]]:
         body = {**spec(0, None, 2), "name": name, "labels": {"team": team}}
         made[name] = running.client.submit(body).id
         running.client.wait(made[name])
-    body = {**spec(0, None, 10_000_000), "name": "endless"}
-    made["endless"] = running.client.submit(body).id
+    body = {**spec(0, None, 10_000_000), "name": "melon"}
+    made["melon"] = running.client.submit(body).id
     yield made
-    running.client.cancel(made["endless"])
+    running.client.cancel(made["melon"])
     with pytest.raises(JobCancelled):
-        running.client.wait(made["endless"])
+        running.client.wait(made["melon"])
 
 
 def names(page: Page) -> list[str]:
@@ -79,15 +79,15 @@ def test_chosen_jobs_stay_chosen_while_the_list_follows_its_jobs(
     expect(page.locator(STEPS)).not_to_have_attribute("value", step or "")  # a live refresh
     expect(box).to_be_checked()
     expect(box).to_be_focused()
-    page.get_by_label("Search jobs").fill("endless")
+    page.get_by_label("Search jobs").fill("melon")
     expect(page.locator("#jobs tbody tr")).to_have_count(1)
-    page.get_by_label("Compare endless").check()
+    page.get_by_label("Compare melon").check()
     expect(page.locator("#count")).to_have_text("2 chosen")
     page.goto("/")
-    expect(page.get_by_label("Compare endless")).to_be_checked()
+    expect(page.get_by_label("Compare melon")).to_be_checked()
     shot(page, "jobs-chosen")
     button.click()
-    page.wait_for_url(f"**/jobs/compare?ids={listed['apple']},{listed['endless']}")
+    page.wait_for_url(f"**/jobs/compare?ids={listed['apple']},{listed['melon']}")
     page.go_back()
     page.get_by_role("button", name="Clear").click()
     expect(box).not_to_be_checked()
@@ -99,16 +99,16 @@ def test_moments_are_local_with_utc_on_hover(
 ) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
-    created = running.client.job(listed["endless"]).created_at
+    created = running.client.job(listed["melon"]).created_at
     local = f"{created + timedelta(hours=5, minutes=30):%Y-%m-%d %H:%M:%S}"
     page.goto("/")
-    time = page.get_by_role("row").filter(has_text="endless").locator("time")
+    time = page.get_by_role("row").filter(has_text="melon").locator("time")
     for _ in range(2):
         expect(time).to_have_text(local)
         expect(time).to_have_attribute("title", f"{created:%Y-%m-%d %H:%M:%S} UTC")
         step = page.locator(STEPS).get_attribute("value")
         expect(page.locator(STEPS)).not_to_have_attribute("value", step or "")  # a live refresh
-    page.goto(f"/jobs/{listed['endless']}")
+    page.goto(f"/jobs/{listed['melon']}")
     expect(page.locator("#about time").first).to_have_text(local)
     expect(page.locator("#events time").last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     expect(page.locator("#events time").last).to_have_attribute(
