@@ -16,12 +16,7 @@ from batchgrad_service.problems import NotFoundError
 
 router = APIRouter(include_in_schema=False)
 PLOTLY = f"plotly-{metadata.version('plotly')}.min.js"
-_KINDS = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-}
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOREVER = "public, max-age=31536000, immutable"  # for a file with its version in its name
 
 
@@ -60,9 +55,8 @@ def _asset(name: str) -> Asset | None:
 
 @cache
 def _own_files() -> dict[str, Traversable]:
-    """By name, those of the folders `static`, with its folders, and `figures`."""
-    package = files(__package__)
-    return _below(package.joinpath("figures")) | _below(package.joinpath("static"))
+    """By name, those of the folder `static` and of its folders."""
+    return _below(files(__package__).joinpath("static"))
 
 
 def _below(folder: Traversable, prefix: str = "") -> dict[str, Traversable]:

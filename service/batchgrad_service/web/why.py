@@ -17,7 +17,7 @@ from batchgrad_service.web.rendering import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 SOURCE = Path(__file__).parent / "why.md"
-"""A link to the guide's own file; `figures` beside it is one to the guide's figures."""
+"""A link to the guide's own file; in `static` are links to its figures."""
 
 _SCROLLED = '<div class="wide" tabindex="0" role="region" aria-label="Table"><table>'
 
