@@ -44,7 +44,7 @@ def test_an_open_page_shows_what_a_reload_shows_at_a_million_steps(
     page = open_page(running.link, height=5000)
     page.goto(f"/jobs/{job_id}")
     page.evaluate(UNFOLD)
-    page.wait_for_function("globalThis.loss?.data?.[0].x.at(-1) === 5")
+    page.wait_for_function("() => globalThis.loss?.data?.[0].x.at(-1) === 5")
     first_loss = page.evaluate("loss.data[0].y[0]")
     for before, last in pairwise((5, *ENDS)):
         lengthen(running, job_id, before + 1, last)
@@ -132,7 +132,9 @@ def test_charts_are_read_on_a_phone(open_page: OpenPage, running: Running, long_
     page = open_page(running.link, width=400, height=8000)
     page.goto(f"/jobs/{long_job}")
     page.evaluate(UNFOLD)
-    page.wait_for_function("[loss, gap, phases, noise_scale].every((plot) => plot.dataset.drawn)")
+    page.wait_for_function(
+        "() => [loss, gap, phases, noise_scale].every((plot) => plot.dataset.drawn)"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     overlaps = """() => [...document.querySelectorAll('.plot[data-drawn]')].flatMap((plot) =>
       ['.xtick text', '.ytick text'].flatMap((ticks) => {

@@ -2,10 +2,10 @@
 
 import time
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from batchgrad.contract import FIGURES
-from tests.browser.conftest import PATIENCE_SECONDS, OpenPage, Running, Shot
+from tests.browser.conftest import PATIENCE_SECONDS, Running, Shot
 
 CHARTS = (*FIGURES, "gap", "accuracy", "cosine", "layers", "norms", "phases")
 
@@ -49,10 +49,10 @@ def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: S
         expect(page.locator(f"#{chart} .main-svg").first).to_be_visible()
     expect(page.locator("#head progress")).to_have_attribute("value", "6000")
     expect(page.locator("#events")).to_contain_text("succeeded")
-    expect(page.get_by_role("link", name="Download")).to_be_visible()
+    expect(page.get_by_text("Download parameters")).to_be_visible()
     page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 6000")
     shot(page, "job", height=1170)
-    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs").click()
     row = page.get_by_role("row").filter(has_text="watched")
     expect(row).to_contain_text("succeeded")
     shot(page, "jobs")
@@ -115,29 +115,3 @@ def test_the_list_follows_its_jobs(page: Page, running: Running) -> None:
     expect(row).to_contain_text("succeeded")
     expect(row).to_contain_text("5/5")
     assert running.client.job(job.id).status == "succeeded"
-
-
-def test_errors_in_a_spec_are_shown_at_their_line(open_page: OpenPage, running: Running) -> None:
-    page = open_page(running.link, expected="status of 422")  # Chromium says so of any such page
-    page.goto("/submit")
-    text = page.get_by_label("Job spec (YAML)")
-    text.fill(text.input_value().replace("epochs: 30", "epochs: 0"))
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("link", name="Line 11").click()
-    chosen = text.evaluate("it => it.value.slice(it.selectionStart, it.selectionEnd)")
-    assert chosen.startswith("epochs: 0")
-    expect(text).to_be_focused()
-    marked = page.locator("#lines li.wrong")
-    expect(marked).to_have_count(1)
-    box = marked.bounding_box()
-    assert box is not None
-    assert abs(box["y"] - _line_top(text, 11)) < 4
-
-
-def _line_top(text: Locator, line: int) -> float:
-    script = """(it, line) => {
-      const style = getComputedStyle(it);
-      return it.getBoundingClientRect().top + parseFloat(style.paddingTop)
-        + (line - 1) * parseFloat(style.lineHeight);
-    }"""
-    return float(text.evaluate(script, line))

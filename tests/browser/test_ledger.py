@@ -161,7 +161,7 @@ def test_a_confusion_s_cells_lead_to_their_examples(
 
 def test_suspects_are_downloaded_as_csv(page: Page, running: Running, audited: str) -> None:
     page.goto(f"/jobs/{audited}/examples")
-    page.get_by_label("Suspects").fill("70")
+    page.get_by_label("Most suspicious").fill("70")
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download CSV").click()
     path = downloading.value.path()

@@ -84,7 +84,7 @@ def test_jobs_show_progress_loss_and_gap_in_pages(bench: Bench) -> None:
     page = bench.http.get(older.group(1)).text
     assert f'href="./jobs/{job_id}"' in page
     assert "2/20" in page
-    assert 'title="relative error of averaged_error">0.25<' in page
+    assert 'title="relative error of averaged_error">0.250<' in page
     assert "Older jobs" not in page
 
 

@@ -57,7 +57,11 @@ class Row:
         """A cell of the table."""
         value = self.values.get(column.name)
         if isinstance(value, float) and not column.name.endswith("accuracy"):
-            return duration(value) if column.name == "duration" else number(value)
+            return (
+                duration(value)
+                if column.name == "duration"
+                else number(value, padded=not column.setting)
+            )
         return (
             str(value).lower()
             if isinstance(value, bool)

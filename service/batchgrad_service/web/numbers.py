@@ -13,18 +13,24 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _IN_TEXT = re.compile(r"(?<![\w.-])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.])")
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """A figure with `digits` digits: −0.1235, 12,350, 1.5 × 10⁻⁷; "–" if unknown or undefined."""
+def number(value: float | None, digits: int = 4, *, padded: bool = False) -> str:
+    """A figure with `digits` digits: −0.1235, 12,350, 1.5 × 10⁻⁷; "–" if unknown or undefined.
+
+    In a column, `padded` keeps zeros at the end: 0.0500 beside 0.0482.
+    """
     if value is None or not isfinite(value):
         return NONE
     rounded = Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal(Decimal(value))
     if not rounded:
         return "0"
     power = rounded.adjusted()
+    if padded and power < digits:
+        rounded = rounded.quantize(Decimal(1).scaleb(power - digits + 1))
+    written = "{:,f}".format if padded else _plain
     if power in POWERS:
-        text = _plain(rounded)
+        text = written(rounded)
     else:
-        text = f"{_plain(rounded.scaleb(-power))} × 10{str(power).translate(_SUPERSCRIPTS)}"
+        text = f"{written(rounded.scaleb(-power))} × 10{str(power).translate(_SUPERSCRIPTS)}"
     return text.replace("-", "−")
 
 

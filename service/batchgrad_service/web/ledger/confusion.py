@@ -15,7 +15,7 @@ PAIRS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Cell:
-    """Examples of one label and one prediction; `level`, 0 to LEVELS, how dark it is."""
+    """Examples of one label and one prediction; `level`, 0 to LEVELS, their part of the label's."""
 
     label: int
     predicted: int
@@ -63,14 +63,12 @@ def confusion(found: StoredPredictions) -> Confusion | None:
     counts = np.zeros((len(names), len(names)), np.int64)
     if pairs:
         np.add.at(counts, tuple(np.array(pairs).T), 1)
-    wrong = counts - np.diag(np.diag(counts))
     rows = [
         Row(
             name,
             [
-                Cell(label, other, int(count), _level(int(count), of))
+                Cell(label, other, int(count), _level(int(count), counts[label].sum()))
                 for other, count in enumerate(counts[label])
-                for of in [counts[label].sum() if other == label else wrong.max()]
             ],
             int(counts[label].sum()),
             int(counts[label, label]),

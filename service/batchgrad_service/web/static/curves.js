@@ -2,7 +2,7 @@
 
 import { changed, chart } from "./charts.js";
 import { elapsed, unitOf } from "./elapsed.js";
-import { isLine, lineOf, logAxis, spansDecades } from "./lines.js";
+import { decades, isLine, lineOf, logAxis, scaled } from "./lines.js";
 import { percent } from "./numbers.js";
 
 const COLOURS = 10; // then the same ones again, dotted
@@ -23,12 +23,8 @@ const AXES = {
 // `jobs()` gives { name, series, stepsPerEpoch, history } of each.
 export function defineCurves(jobs) {
   const gapOf = document.getElementById("gap-of");
-  const logLoss = document.getElementById("log-loss");
-  let chosen = false;
-  logLoss.addEventListener("change", () => { chosen = true; changed(); });
-
   // `of` gives a job's line by step.
-  function curves(id, of, axisOf = (lines) => (positive(lines) ? logAxis(lines) : {})) {
+  function curves(id, of, axisOf = (lines) => (decades(lines) > 2 ? logAxis(lines) : {})) {
     chart(id, () => {
       const shown = jobs();
       const [xaxis, places] = AXES[document.querySelector('[name="by"]:checked').value](shown);
@@ -39,14 +35,11 @@ export function defineCurves(jobs) {
     });
   }
 
-  curves("loss", ({ history }) => lineOf(history, "loss"), (lines) => {
-    if (!chosen) logLoss.checked = spansDecades(lines);
-    return logLoss.checked ? logAxis(lines) : {};
-  });
+  curves("loss", ({ history }) => lineOf(history, "loss"), scaled("loss", changed));
   curves("gap", ({ history }) => {
     const name = gapOf?.value ?? Object.keys(history.last?.shortcuts ?? {})[0];
     return lineOf(history, `shortcuts.${name}.relative_error`);
-  });
+  }, scaled("gap", changed));
   curves("validation_loss", evaluated("validation_loss"));
   curves("accuracy", evaluated("validation_accuracy", (value) => percent(value, 2)), () => ({ tickformat: ".0%" }));
   curves("r2", evaluated("validation_r2"), () => ({}));
@@ -75,7 +68,3 @@ function laid(line, { name, series }, place, many) {
     x: line.x.map(place), dash: series < COLOURS ? undefined : "dot",
   };
 }
-
-// Whether a logarithmic axis shows more; it cannot show 0, which an exact shortcut has.
-const positive = (lines) =>
-  spansDecades(lines.map((line) => ({ y: line.y.filter((value) => value > 0) })));

@@ -1,15 +1,15 @@
 // The charts of a job's page, from its history. The page has an element for each.
 
 import { changed, chart, colour } from "./charts.js";
-import { isLine, lineOf, logAxis, spansDecades } from "./lines.js";
+import { isLine, lineOf, logAxis, scaled } from "./lines.js";
 import { number, percent, whole } from "./numbers.js";
 
-const PHASES = { shard: "mean_of_means", compute: "truth", reduce: "averaged_error",
-  update: "mean_example", compare: "still", checkpoint: "bad" };
+const PHASES = { shard: "phase-1", compute: "truth", reduce: "phase-2", update: "phase-3",
+  compare: "still", checkpoint: "bad" };
 const { batchSize, budget, normBounds } = document.getElementById("charts").dataset;
 const bounds = JSON.parse(normBounds);
 const steps = { title: { text: "step" }, tickformat: ",d", hoverformat: ",.0f" };
-const dashed = (name, value, history, tone = "averaged_error") => ({
+const dashed = (name, value, history, tone = "still") => ({
   name, tone, dash: "dash", x: [history.rows[0].step, history.rows.at(-1).step], y: [value, value],
 });
 
@@ -18,7 +18,7 @@ export function defineCharts(history) {
   const shortcuts = () => Object.keys(last()?.shortcuts ?? {});
   const evaluated = (figure, show) => {
     const known = history.evaluations.filter((one) => (one[figure] ?? null) !== null);
-    return { name: "validation", tone: "averaged_error", show,
+    return { name: "validation", tone: "validation", show,
       x: known.map((one) => one.step), y: known.map((one) => one[figure]) };
   };
 
@@ -31,25 +31,20 @@ export function defineCharts(history) {
     });
   }
 
-  const logLoss = document.getElementById("log-loss");
-  let chosen = false;
-  logLoss?.addEventListener("change", () => { chosen = true; changed(); });
-  const lossAxis = (lines) => {
-    if (logLoss && !chosen) logLoss.checked = spansDecades(lines);
-    return logLoss?.checked ? logAxis(lines) : {};
-  };
   chartLines("loss", () => [
     lineOf(history, "loss", "training", "truth"), evaluated("validation_loss"),
-  ], { yaxis: lossAxis, told: () => (history.buckets.width > 1
+  ], { yaxis: scaled("loss", changed), told: () => (history.buckets.width > 1
     ? `Line: the mean of ${whole(history.buckets.width)} steps each; band: from the smallest to the largest.` : "") });
 
   // A log scale cannot show 0, which an exact shortcut has: the legend tells it.
-  const axis = (lines) => (spansDecades(lines.map((line) => ({ y: line.y.filter((one) => one > 0) })))
-    ? logAxis(lines) : { rangemode: "tozero" });
-  chartLines("gap", () => shortcuts().map((name) => {
+  const gap = (name) => {
     const line = lineOf(history, `shortcuts.${name}.relative_error`, name, name);
     return { ...line, note: isLine(line) && line.y.every((value) => value === 0) ? "0, exact" : "" };
-  }), { yaxis: axis });
+  };
+  chartLines("gap", () => {
+    const lines = shortcuts().map(gap);
+    return lines.some(isLine) ? [...lines, dashed("1, no step at all", 1, history)] : lines;
+  }, { yaxis: scaled("gap", changed) });
   chartLines("cosine", () => shortcuts().map((name) =>
     lineOf(history, `shortcuts.${name}.cosine_similarity`, name, name)));
 

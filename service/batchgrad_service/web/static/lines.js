@@ -33,19 +33,31 @@ export function valueAt({ y, low, high, show = number }, i) {
 }
 
 export const isLine = (line) => line.y.length > 0;
-const DECADES = 100; // a ratio from which a logarithmic axis is easier to read
 
-// Whether all values are positive and span more than two decades.
-export function spansDecades(lines) {
-  const values = lines.flatMap((line) => line.y);
-  return Math.min(...values) > 0 && Math.max(...values) > DECADES * Math.min(...values);
+// The vertical axis of a chart with a box "log scale", if it has one: a job's loss is shown so when
+// it spans two decades, a gap when it spans one. The box has the last word.
+const DECADES = { loss: 2, gap: 1 };
+export function scaled(id, changed) {
+  const box = document.getElementById(`log-${id}`);
+  let chosen = false;
+  box?.addEventListener("change", () => { chosen = true; changed(); });
+  return (lines) => {
+    if (box && !chosen) box.checked = decades(lines) > DECADES[id] && (id === "gap" || above0(lines));
+    return box?.checked ? logAxis(lines) : { rangemode: id === "gap" ? "tozero" : "normal" };
+  };
 }
+
+// How many decades the positive values span. A log scale has no 0, which an exact shortcut has.
+export function decades(lines) {
+  const values = lines.flatMap((line) => line.y).filter((value) => value > 0);
+  return values.length ? Math.log10(Math.max(...values) / Math.min(...values)) : 0;
+}
+const above0 = (lines) => lines.every((line) => line.y.every((value) => value > 0));
 
 // A logarithmic axis for these values: powers of ten, about six of them, where there are some.
 export function logAxis(lines) {
-  const values = lines.flatMap((line) => line.y).filter((value) => value > 0);
-  const decades = Math.log10(Math.max(...values) / Math.min(...values));
-  return { type: "log", ...(decades >= 2 && { dtick: Math.ceil(decades / 6) }) };
+  const span = decades(lines);
+  return { type: "log", ...(span >= 2 && { dtick: Math.ceil(span / 6) }) };
 }
 
 // Plotly's traces: the lines first, then the bands, which are drawn below.
@@ -65,7 +77,7 @@ function traceOf(line, positive) {
   return {
     name, x: at.map((i) => x[i]), y: at.map((i) => y[i]), text, zorder: 1,
     mode: at.length === 1 ? "markers" : "lines", hovertemplate: "%{text}",
-    line: { color: colour(tone), width: 1.8, dash: dash ?? "solid" },
+    line: { color: colour(tone), width: 2, dash: dash ?? "solid" },
     marker: { color: colour(tone), size: 9 }, ...more,
   };
 }

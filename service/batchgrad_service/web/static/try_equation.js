@@ -44,7 +44,7 @@ export function terms(answer, weights, { layer, out, input, value, shortcut }, i
 
 export function show(box, title, parameter, found) {
   title.textContent = parameter.name;
-  const cell = (formula, key, words, tone = "") => build("div", { class: `term ${tone}` }, [
+  const cell = (formula, key, words, tone = "") => build("div", { class: `term ${tone === "lost" && found[key] === 0 ? "" : tone}` }, [
     build("span", { class: "formula" }, [formula]),
     build("span", { class: "value", "data-term": key, "data-value": found[key] }, [signed(found[key])]),
     build("span", { class: "words" }, [words])]);
