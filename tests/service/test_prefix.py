@@ -38,7 +38,9 @@ def guarded(make_bench: Callable[..., Bench], tmp_path: Path) -> Bench:
     guide = tmp_path / "guide"
     guide.mkdir()
     (guide / POLICY_FILE).write_text("default-src 'self'")
-    (guide / "index.html").write_text('<a href="index.html">')
+    (guide / "how-to").mkdir()
+    for name in ("index", "privacy", "how-to/label-audit"):
+        (guide / f"{name}.html").write_text("<h1>A page</h1>")
     return make_bench(token_file=tmp_path / "mine", guide=guide)
 
 
@@ -84,7 +86,7 @@ def test_every_link_of_every_page_stays_below_the_prefix(guarded: Bench) -> None
 
 
 def test_no_script_contains_an_absolute_path() -> None:
-    scripts = list(STATIC.glob("*.js"))
+    scripts = list(STATIC.rglob("*.js"))
     assert len(scripts) > 8
     for script in scripts:
         absolute = re.findall(

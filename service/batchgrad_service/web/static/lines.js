@@ -57,7 +57,7 @@ const above0 = (lines) => lines.every((line) => line.y.every((value) => value > 
 // A logarithmic axis for these values: powers of ten, about six of them, where there are some.
 export function logAxis(lines) {
   const span = decades(lines);
-  return { type: "log", ...(span >= 2 && { dtick: Math.ceil(span / 6) }) };
+  return { type: "log", dtick: span >= 2 ? Math.ceil(span / 6) : "D2" };
 }
 
 // Plotly's traces: the lines first, then the bands, which are drawn below.
