@@ -66,7 +66,7 @@ class HistoryMethods(BaseMethods):
         if limit is not None:
             limit = arguments.whole("limit", limit, least=1)
         params: Params = {"order": arguments.text("order", order)}
-        if predictions:
+        if arguments.truth("predictions", predictions):
             params = {**params, "predictions": "true"}
         return await ledger(self._session, f"{job_path(job_id)}/examples", params, limit)
 
