@@ -120,7 +120,7 @@ def _joined_each(parts: Sequence[Any], counts: list[int]) -> Any:
         parts = [part or (None,) * count for part, count in zip(parts, counts, strict=True)]
     values = tuple(chain.from_iterable(parts))
     head = values[0]
-    same = len(values) > 1 and type(head) is not float and values.count(head) == len(values)
+    same = len(values) > 1 and type(head) in {int, str} and values.count(head) == len(values)
     return head if same else values
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batchgrad.display.tables import columns
 from tests.service.building import create, report, row, started
 from tests.service.conftest import Bench
 
@@ -124,6 +125,22 @@ def test_what_cannot_be_compared_is_refused(
     answer = bench.http.get(f"/jobs/compare?{query}")
     assert answer.status_code == status
     assert told in answer.text
+
+
+def test_a_setting_of_any_name_and_kind_is_text() -> None:
+    for value, text in (
+        ("early", "early"),
+        (True, "True"),
+        (0.25, "0.25"),
+        (None, "–"),
+        ([1], "1"),
+    ):
+        assert (
+            columns.cell("spec.model.config.stop_at", {"spec.model.config.stop_at": value}) == text
+        )
+    assert columns.cell("created_at", {"created_at": "2026-01-01T00:00:00.5+00:00"}) == (
+        "2026-01-01T00:00:00+00:00"
+    )
 
 
 def test_jobs_of_one_name_are_told_apart(bench: Bench) -> None:

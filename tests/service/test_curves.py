@@ -149,6 +149,9 @@ def test_rows_that_are_thinned_out_leave_their_extremes(bench: Bench) -> None:
     loss = told(bench, job_id).figures["loss"]
     found = [*zip(loss.count, loss.low, loss.high, strict=True)]
     assert found == expected(rows, 32, lambda one: one.loss)
+    bench.store.record_report(job_id, attempt, report(*rows[3043:]))  # after a restart
+    loss = told(bench, job_id).figures["loss"]
+    assert [*zip(loss.count, loss.low, loss.high, strict=True)] == found
 
 
 def test_steps_that_are_computed_again_replace_their_buckets(

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchgrad.contract import Ledger, Predictions
+from batchgrad.contract import Column, Ledger, Predictions
 from batchgrad_service.predicting import stored_rows, tasks
+from batchgrad_service.predicting.stored_rows import StoredPredictions
 from batchgrad_service.store.records import to_cursor
+from batchgrad_service.web.ledger import cards
 from batchgrad_service.web.ledger.confusion import confusion
 from tests.service.building import npz, problem, started
 from tests.service.conftest import Bench
@@ -195,3 +197,42 @@ def test_a_large_confusion_is_a_list_and_the_unknown_are_counted() -> None:
     assert (counted.large, counted.count, counted.right, counted.unknown) == (True, 4, 2, 1)
     assert [(x.label, x.predicted, x.count) for x in counted.pairs] == [(2, 1, 1), (3, 0, 1)]
     assert confusion(found.model_copy(update={"target": [None] * 5})) is None
+
+
+def test_many_classes_have_their_errors_alone() -> None:
+    labels, predicted = [4, 4, 4, 9_999, 9_999, 2], [4, 7, 7, 0, None, 2]
+    found = confusion(
+        StoredPredictions(
+            rows=list(range(6)),
+            of=6,
+            prediction=predicted,
+            target=labels,
+            classes=[str(one) for one in range(10_000)],
+            named=False,
+            step=1,
+            which="last",
+        )
+    )
+    assert found is not None
+    assert found.large
+    assert found.rows == []
+    assert [(one.label, one.predicted, one.count) for one in found.pairs] == [
+        (4, 7, 2),
+        (9_999, 0, 1),
+    ]
+    assert (found.count, found.right, found.unknown) == (5, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (0.0, "1970-01-01"),
+        (1.5, "1970-01-02 12:00"),
+        (4e6, "4 × 10⁶ days after 1970-01-01"),
+        (-8e5, "−800,000 days after 1970-01-01"),
+    ],
+)
+def test_any_stored_date_is_shown(days: float, text: str) -> None:
+    assert (
+        cards.value_text(Column(name="since", role="input", kind="date", missing=0), days) == text
+    )

@@ -104,9 +104,14 @@ def test_joined_blocks_have_the_rows_of_all() -> None:
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_columns_are_packed_like_their_rows(*, exact: bool) -> None:
-    for rows in ([drawn(Random(step), step) for step in range(1, 7)], [drawn(Random(1), 1)]):
-        [columns] = joined(columns_of(rows))
-        assert pack_columns(columns, exact=exact) == pack(rows, exact=exact)
+    rows = [drawn(Random(step), step) for step in range(1, 7)]
+    equal = [rows[0] | {"step": step} for step in range(1, 7)]  # their times, too
+    for some in (rows, rows[:1], equal):
+        [columns] = joined(columns_of(some))
+        assert pack_columns(columns, exact=exact) == pack(some, exact=exact)
+        if some is equal:
+            alone = columns | {"time": columns["time"][0]}
+            assert pack_columns(alone, exact=exact) == pack(some, exact=exact)
 
 
 @pytest.mark.parametrize("first", [1, blocks.FIRST_STEPS - 20, 5000])

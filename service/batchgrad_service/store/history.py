@@ -239,7 +239,8 @@ def _row(connection: Connection, job_id: str, after: int, place: int) -> StepDic
     Its figures have all digits that are stored, as those of buckets have.
     """
     for block in blocks.blocks_after(connection, job_id, max(after, 0))[:1]:
-        return blocks.rows_of(connection, job_id, block, [place], rounded=False)[0]
+        for row in blocks.rows_of(connection, job_id, block, [place], rounded=False):
+            return row
     return None
 
 

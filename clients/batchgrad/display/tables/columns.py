@@ -80,7 +80,7 @@ def cell(name: str, row: Mapping[str, Any]) -> str:
         case float():
             bound = upper if name in _UPPER_BOUNDS else number
             return percent(value) if name.endswith("accuracy") else bound(value)
-        case str() if name.endswith("_at"):
+        case str() if name in _TIMES.values():
             return datetime.fromisoformat(value).isoformat(timespec="seconds")
         case list():
             return ", ".join(map(str, value)) or NONE

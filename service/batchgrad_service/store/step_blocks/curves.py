@@ -89,10 +89,17 @@ def extend(connection: Connection, job_id: str) -> int:
 
 
 def cut(connection: Connection, job_id: str, first: int) -> None:
-    """Forget the buckets of the steps from `first` on, which are computed again."""
+    """Forget the buckets of the steps from `first` on, which are computed again.
+
+    A bucket that lacks rows of its earlier steps, since they were thinned out, stays as it is: the
+    steps come out the same, and nothing else has its extremes.
+    """
     if covered(connection, job_id) >= first:
         kept = _stored(connection, job_id).buckets
         end = (first - 1) // kept.width * kept.width
+        for block in blocks.blocks_after(connection, job_id, end):
+            if block.first < first and block.level:
+                end = -(-first // kept.width) * kept.width
         _write(connection, job_id, end, kept.within(0, end))
 
 

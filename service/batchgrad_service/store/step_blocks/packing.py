@@ -44,7 +44,8 @@ def pack(rows: Sequence[Row], *, exact: bool = False) -> bytes:
 
 def pack_columns(columns: Columns, *, exact: bool = False) -> bytes:
     """Pack rows that come by columns; the bytes are those of `pack`."""
-    return write(_columns_tree(columns, 0, exact=exact), count_of(columns))
+    count = count_of(columns)
+    return write(_columns_tree(columns, count, 0, exact=exact), count)
 
 
 def unpack(
@@ -80,14 +81,15 @@ def _tree(values: list[Any], depth: int, *, exact: bool) -> Tree:
     return _leaf(values, types, exact=exact or depth < NESTED)
 
 
-def _columns_tree(columns: Any, depth: int, *, exact: bool) -> Tree:
+def _columns_tree(columns: Any, count: int, depth: int, *, exact: bool) -> Tree:
     if isinstance(columns, dict):
-        return {key: _columns_tree(part, depth + 1, exact=exact) for key, part in columns.items()}
+        return {
+            key: _columns_tree(part, count, depth + 1, exact=exact) for key, part in columns.items()
+        }
     if isinstance(columns, list):
-        return [_columns_tree(part, depth + 1, exact=exact) for part in columns]
-    if isinstance(columns, tuple):
-        return _leaf(list(columns), set(map(type, columns)), exact=exact or depth < NESTED)
-    return Leaf("same", columns)
+        return [_columns_tree(part, count, depth + 1, exact=exact) for part in columns]
+    values = list(columns) if isinstance(columns, tuple) else [columns] * count
+    return _leaf(values, set(map(type, values)), exact=exact or depth < NESTED)
 
 
 def _leaf(values: list[Any], types: set[type], *, exact: bool) -> Leaf:

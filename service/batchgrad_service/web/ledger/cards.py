@@ -104,7 +104,7 @@ def row_values(stored: StoredDataset | None, example: int) -> list[tuple[str, st
     if stored.table is not None and inputs is not None:
         columns = stored.table.inputs[:VALUES_SHOWN]
         row = inputs[example].tolist()
-        return [(column.name, _value(column, row[k])) for k, column in enumerate(columns)]
+        return [(column.name, value_text(column, row[k])) for k, column in enumerate(columns)]
     arrays = {name: array for name, array in stored.arrays.items() if name != "targets"}
     return [(name, _numbers(array[example])) for name, array in arrays.items()][:VALUES_SHOWN]
 
@@ -114,7 +114,7 @@ def _values_left(stored: StoredDataset | None) -> int:
     return max(0, columns - VALUES_SHOWN)
 
 
-def _value(column: Column, value: float) -> str:
+def value_text(column: Column, value: float) -> str:
     """A stored number as what it stands for."""
     if np.isnan(value):
         return NONE
@@ -124,7 +124,10 @@ def _value(column: Column, value: float) -> str:
         case "boolean":
             return "yes" if value else "no"
         case "date":
-            at = _EPOCH + timedelta(milliseconds=round(value * 86_400_000))
+            try:
+                at = _EPOCH + timedelta(milliseconds=round(value * 86_400_000))
+            except OverflowError:  # before year 1 or after year 9999
+                return f"{number(value, 6)} days after {_EPOCH:%Y-%m-%d}"
             return f"{at:%Y-%m-%d}" if at.time() == _EPOCH.time() else f"{at:%Y-%m-%d %H:%M}"
     return number(value, 6)
 

@@ -1,8 +1,7 @@
 """Counts of label and predicted class, as a table whose cells lead to their examples."""
 
+from collections import Counter
 from dataclasses import dataclass
-
-import numpy as np
 
 from batchgrad_service.predicting.stored_rows import StoredPredictions
 
@@ -35,7 +34,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Confusion:
-    """The table, and its most frequent errors; `unknown` examples have no finite outputs."""
+    """The table, and its most frequent errors; `unknown` examples have no finite outputs.
+
+    Of more than MOST_CLASSES classes it has no `rows`.
+    """
 
     classes: list[str]
     rows: list[Row]
@@ -60,29 +62,36 @@ def confusion(found: StoredPredictions) -> Confusion | None:
         for label, predicted in zip(found.target, found.prediction, strict=True)
         if predicted is not None
     ]
-    counts = np.zeros((len(names), len(names)), np.int64)
-    if pairs:
-        np.add.at(counts, tuple(np.array(pairs).T), 1)
+    counts = Counter(pairs)
+    of_label = Counter(label for label, _ in pairs)
+
+    def cell(label: int, predicted: int) -> Cell:
+        count = counts[label, predicted]
+        return Cell(label, predicted, count, _level(count, of_label[label]))
+
+    shown = range(len(names) if len(names) <= MOST_CLASSES else 0)
     rows = [
         Row(
-            name,
-            [
-                Cell(label, other, int(count), _level(int(count), counts[label].sum()))
-                for other, count in enumerate(counts[label])
-            ],
-            int(counts[label].sum()),
-            int(counts[label, label]),
+            names[label],
+            [cell(label, other) for other in shown],
+            of_label[label],
+            counts[label, label],
         )
-        for label, name in enumerate(names)
+        for label in shown
     ]
-    errors = [cell for row in rows for cell in row.cells if cell.label != cell.predicted]
-    errors = sorted((one for one in errors if one.count), key=lambda one: -one.count)
-    right = int(counts.trace())
+    errors = sorted(
+        (one for one in counts if one[0] != one[1]), key=lambda one: (-counts[one], one)
+    )
     return Confusion(
-        names, rows, errors[:PAIRS_SHOWN], len(pairs), right, len(found.rows) - len(pairs)
+        names,
+        rows,
+        [cell(*one) for one in errors[:PAIRS_SHOWN]],
+        len(pairs),
+        sum(count for (label, predicted), count in counts.items() if label == predicted),
+        len(found.rows) - len(pairs),
     )
 
 
 def _level(count: int, of: int) -> int:
     """0 for no example, else 1 to LEVELS."""
-    return -(-LEVELS * count // int(of)) if count else 0
+    return -(-LEVELS * count // of) if count else 0
