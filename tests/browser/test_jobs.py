@@ -51,7 +51,7 @@ def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: S
     expect(page.locator("#events")).to_contain_text("succeeded")
     expect(page.get_by_text("Download parameters")).to_be_visible()
     page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 6000")
-    shot(page, "job", height=1170)
+    shot(page, "job", height=920)
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs").click()
     row = page.get_by_role("row").filter(has_text="watched")
     expect(row).to_contain_text("succeeded")
