@@ -1,5 +1,7 @@
 """The question itself, on one screen: presets, the equation of the gap, edits, the link."""
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -149,7 +151,16 @@ def test_the_address_keeps_the_setup(page: Page) -> None:
     expect(page.get_by_label("Learning rate")).to_have_value("0.03")
     page.get_by_role("button", name="Reset").click()
     expect(sentence(page)).to_have_text(SENTENCES["two layers"])
-    assert page.url.endswith("/try?start=two-layers")
+    expect(page).to_have_url(re.compile(r"/try\?start=two-layers$"))
+
+
+EDIT_AND_COPY = """(value) => {
+  const target = document.querySelector("[aria-label='target 1 of example 1']");
+  target.value = value;
+  target.dispatchEvent(new Event("input"));
+  document.getElementById("copied").textContent = "";
+  document.getElementById("copy").click();
+}"""
 
 
 def test_the_link_is_copied(page: Page) -> None:
@@ -159,6 +170,42 @@ def test_the_link_is_copied(page: Page) -> None:
     page.get_by_role("button", name="Copy link").click()
     expect(page.locator("#copied")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
+    for value in ("0.5", "0.6"):  # the address follows only later
+        page.evaluate(EDIT_AND_COPY, value)
+        expect(page.locator("#copied")).to_have_text("Copied")
+        assert f"&y={value};" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_arrow_keys_keep_to_the_limits_of_a_number(page: Page) -> None:
+    page.goto("/try")
+    weight, x = page.get_by_label("weight of example 1"), page.get_by_label("x1 of example 1")
+    weight.fill("0.1")
+    for _ in range(3):
+        weight.press("ArrowDown")
+    expect(weight).to_have_value("0")
+    x.fill("1000")
+    x.press("ArrowUp")
+    expect(x).to_have_value("1000")
+    computed(page)
+    expect(page.locator("#refused")).to_be_hidden()
+
+
+def test_the_focus_stays_when_shapes_change(page: Page) -> None:
+    page.goto("/try?start=two-layers")
+    for label, key in (
+        ("outputs of layer 0", "ArrowUp"),
+        ("kind of layer 1", "ArrowDown"),
+        ("Remove layer 1", "Enter"),
+    ):
+        one = page.get_by_label(label)
+        one.focus()
+        one.evaluate("(it) => { it.dataset.old = true; }")
+        page.keyboard.press(key)
+        expect(one).not_to_have_attribute("data-old", "true")
+        expect(one).to_be_focused()
+    page.get_by_label("Remove example 3").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Add an example")).to_be_focused()
 
 
 def test_a_service_that_does_not_answer_is_told(open_page: OpenPage, running: Running) -> None:
@@ -182,6 +229,8 @@ LINK = "layers=linear:1&loss=squared_error&x=0,1&y=0;1&w=1,1&p=1,0&rate=0.1"
     ("query", "message"),
     [
         ("start=nothing", "start is “nothing”; expected one of a-line-fit,"),
+        ("start=constructor", "start is “constructor”; expected one of a-line-fit,"),
+        ("start=__proto__", "start is “__proto__”; expected one of a-line-fit,"),
         (LINK.replace("linear:1", "linaer:1"), "layers is “linaer:1”; expected up to 6 of"),
         (LINK.replace("squared", "cubed"), "loss is “cubed_error”; expected one of"),
         (LINK.replace("x=0,1", "x=0;one"), "x is “0;one”; expected up to 12 examples"),
@@ -198,4 +247,4 @@ def test_a_wrong_link_says_what_is_wrong(page: Page, query: str, message: str) -
     assert page.url.endswith(query)  # to be mended
     page.get_by_role("button", name="Reset").click()
     expect(page.locator("#wrong-link")).to_be_hidden()
-    assert page.url.endswith("/try")
+    expect(page).to_have_url(re.compile("/try$"))

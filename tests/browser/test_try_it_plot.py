@@ -1,6 +1,7 @@
 """Try it's plot and race: one screen, points that move, training by each."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -73,6 +74,66 @@ def test_the_mouse_moves_a_point_and_the_numbers_with_it(page: Page) -> None:
     assert float(target.input_value()) < 3
     assert page.get_by_label("x1 of example 5").input_value() == "2"
     expect(sentence(page)).not_to_have_text(SENTENCES["a line fit"])
+
+
+RECORD_CALLS = """() => {
+  const real = history.replaceState;
+  window.calls = [];
+  window.moves = 0;
+  history.replaceState = (...it) => {
+    window.calls.push(performance.now());
+    real.apply(history, it);
+  };
+  addEventListener("pointermove", () => { window.moves += 1; });
+}"""
+
+
+def test_a_long_drag_changes_the_address_seldom(page: Page) -> None:
+    """Firefox lets it change 200 times in 10 seconds, Safari 100 times."""
+    opened(page, "a line fit")
+    page.evaluate(RECORD_CALLS)
+    box = page.get_by_role("slider", name="Example 5").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 30, y + 90, steps=60)
+    page.mouse.up()
+    target = page.get_by_label("target 1 of example 5")
+    value = re.escape(target.input_value())
+    assert value != "3"
+    expect(page).to_have_url(re.compile(rf"&y=-3;-1;0;1;{value}&"))
+    calls = page.evaluate("window.calls")
+    assert 0 < len(calls) < page.evaluate("window.moves")
+    assert all(after - before > 450 for before, after in pairwise(calls))
+    page.goto(page.url)
+    expect(target).to_have_value(re.compile(f"^{value}$"))
+
+
+def test_a_click_on_a_point_leaves_the_race(page: Page) -> None:
+    opened(page, "a line fit")
+    raced(page)
+    page.get_by_role("slider", name="Example 5").click()
+    page.get_by_role("button", name="One step by each").click()
+    expect(page.locator("#race-summary")).to_contain_text("After 51 steps ")
+
+
+def test_what_is_refused_is_not_drawn(open_page: OpenPage, running: Running) -> None:
+    page = open_page(running.link, expected="ERR_FAILED")
+    opened(page, "a line fit")
+    page.route("**/v1/gradients", lambda route: route.abort())
+    for _ in range(2):
+        page.get_by_role("button", name="Add an example").click()
+    expect(page.locator("#refused")).to_be_visible()
+    residuals = page.locator("#plot .residual")
+    residuals.first.evaluate("(it) => it.setAttribute('data-old', true)")
+    page.set_viewport_size({"width": 1000, "height": 800})
+    expect(residuals.first).not_to_have_attribute("data-old", "true")  # drawn again
+    expect(residuals).to_have_count(5)
+    expect(page.locator("#plot .point")).to_have_count(5)
+    page.unroute("**/v1/gradients")
+    page.get_by_label("0.weight").fill("2")
+    expect(page.locator("#plot .point")).to_have_count(7)
 
 
 def test_a_finger_moves_a_point(open_page: OpenPage, running: Running) -> None:

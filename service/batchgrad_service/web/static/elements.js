@@ -21,8 +21,10 @@ export function number(label, value, changed, step = 0.1, limits = {}) {
     const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (!direction || step === 1) return;
     event.preventDefault();
-    input.value = Number((Number(input.value) + direction * step).toFixed(10));
-    changed(Number(input.value));
+    const before = input.value;
+    input.value = Number((Number(before) + direction * step).toFixed(10));
+    if (input.validity.valid) changed(Number(input.value));
+    else input.value = before;
   });
   return input;
 }

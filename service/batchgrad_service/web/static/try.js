@@ -16,7 +16,9 @@ const LOSSES = Object.fromEntries([...at("loss").options].map((one) => [one.valu
 const KINDS = [...at("layer-kinds").content.children].map((one) => one.textContent);
 
 let state = null, large = false;
-let answer = null, found = null; // of the state that was last computed
+let answer = null, found = null; // of the state that was last computed,
+let shown = null, shape = 0; // which this is, and `built` at that time
+let saving = null; // the timer of rememberSoon
 let running = null; // the race
 let built = 0, edits = 0; // how often shapes changed, and anything
 
@@ -24,6 +26,11 @@ const loss = () => LOSSES[state.loss];
 
 function remember() {
   history.replaceState(null, "", `${location.pathname}${link.write(state, large)}${location.hash}`);
+}
+
+// A drag or a key held down edits far more often than browsers let the address change.
+function rememberSoon() {
+  saving ??= setTimeout(() => { saving = null; remember(); }, 500);
 }
 
 // While `true`, no race can be started: the answer is not that of the setup.
@@ -38,7 +45,7 @@ function edited() {
   running = null;
   if (edits > 1) { // what the page opens with is not an edit
     at("wrong-link").hidden = true;
-    remember();
+    rememberSoon();
   }
   compute();
 }
@@ -49,12 +56,15 @@ function rebuilt() {
   at("loss").value = state.loss;
   at("rate").value = state.rate;
   at("preset").value = state.preset;
-  editor.showExamples(state, loss(), { edited, rebuilt });
-  editor.showNetwork(state, { edited, rebuilt });
+  editor.keepFocus(() => {
+    editor.showExamples(state, loss(), { edited, rebuilt });
+    editor.showNetwork(state, { edited, rebuilt });
+  });
   edited();
 }
 
 plot.listen((n, x, y) => {
+  if (shape !== built) return undefined; // the plot shows another setup; the point stays
   const probability = loss().targets === "probability" && !plot.isPlane(state);
   const place = { x, y: probability ? Math.max(0, Math.min(1, y)) : y };
   if (plot.isPlane(state)) state.inputs[n] = [place.x, place.y];
@@ -71,7 +81,7 @@ const compute = atMostEvery(40, async () => {
     const parameter = equation.widest(now);
     const inputs = await outputs(sent.layers.slice(0, parameter.layer), sent.parameters, sent.inputs);
     if (built !== before) return; // shapes changed since, and it is computed again
-    [answer, found] = [now, model];
+    [answer, found, shown, shape] = [now, model, sent, built];
     equation.show(at("equation"), at("equation-of"), parameter, equation.terms(now, sent.weights, parameter, inputs));
     equation.sentences(now).forEach((text, k) => { at("summary").children[k].textContent = text; });
     strips.show(at("strips"), now, parameter.name);
@@ -105,7 +115,8 @@ function showNumbers() {
 
 function showRace() {
   const runners = running?.runners ?? [];
-  plot.show(state, found, Object.fromEntries(runners.map(({ name, curve }) => [name, curve])));
+  // Points may be ahead of the answer, other shapes may not: their answer can be a refusal.
+  plot.show(shape === built ? state : shown, found, Object.fromEntries(runners.map(({ name, curve }) => [name, curve])));
   race.show(at("losses"), runners.length ? runners : [{ name: "mean", losses: [answer.loss] }]);
   if (!running) at("race-summary").textContent = "";
 }
@@ -152,6 +163,7 @@ at("presenter").addEventListener("click", () => { large = !large; resize(); reme
 at("show-numbers").addEventListener("click", () => at("numbers").showModal());
 at("copy").addEventListener("click", async () => {
   let copied = "Copied";
+  if (saving !== null) remember();
   try { await navigator.clipboard.writeText(location.href); } catch { copied = "It is in the address bar"; }
   at("copied").textContent = copied;
 });

@@ -46,6 +46,19 @@ export function showExamples(state, loss, { edited, rebuilt }) {
   at("add-example").disabled = inputs.length >= LIMITS.examples;
 }
 
+// Do `work`, which makes the tables anew. The focus stays on the element of the same label; after the
+// last row was removed it is on the button that adds one.
+export function keepFocus(work) {
+  const focused = document.activeElement, table = focused.closest("#examples, #network");
+  work();
+  if (!table) return;
+  const label = CSS.escape(focused.getAttribute("aria-label"));
+  const same = table.querySelector(`[aria-label="${label}"]:enabled`);
+  const next = same ?? at(table.id === "examples" ? "add-example" : "add-layer");
+  next.focus();
+  next.select?.(); // the next digit replaces the number
+}
+
 function remove(label, possible, act) {
   const button = build("button", { type: "button", class: "remove", "aria-label": label }, ["×"]);
   button.disabled = !possible;

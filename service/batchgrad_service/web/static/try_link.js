@@ -30,11 +30,11 @@ export function read(search, losses, kinds) {
   const query = new URLSearchParams(search), large = query.get("size") === "large";
   const name = (query.get("start") ?? FIRST).replaceAll("-", " ");
   try {
-    if (!PRESETS[name]) throw new Error(wanted("start", name, `one of ${list(Object.keys(PRESETS).map((one) => one.replaceAll(" ", "-")))}`));
+    if (!Object.hasOwn(PRESETS, name)) throw new Error(wanted("start", name, `one of ${list(Object.keys(PRESETS).map((one) => one.replaceAll(" ", "-")))}`));
     const state = query.has("layers") ? parse(query, losses, kinds) : preset(name);
     return { state: { ...state, preset: name }, large, wrong: null };
   } catch (error) {
-    return { state: preset(PRESETS[name] ? name : FIRST), large, wrong: `${error.message} The page starts from a preset instead.` };
+    return { state: preset(Object.hasOwn(PRESETS, name) ? name : FIRST), large, wrong: `${error.message} The page starts from a preset instead.` };
   }
 }
 

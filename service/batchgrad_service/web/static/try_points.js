@@ -6,7 +6,7 @@ const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDo
 const round = (value, step = 0.01) => Number((Math.round(value / step) * step).toFixed(2));
 
 // In `group`, on `axes()`, those last drawn; `moved(n, x, y)` is told every new place of
-// point n, and answers the { x, y } that it may have.
+// point n, and answers the { x, y } that it may have, or nothing: then it stays.
 export class Points {
   constructor(group, axes, moved) {
     this.group = group;
@@ -49,22 +49,25 @@ export class Points {
     const element = draw("g", { tabindex: 0, role: "slider" },
       [draw("circle", { class: "reach" }), draw("circle", { class: "dot" })]);
     this.group.append(element);
+    let changed = false; // since the pointer went down
     element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       element.focus({ preventScroll: true });
       element.setPointerCapture(event.pointerId);
       this.dragged = n;
+      changed = false;
     });
     element.addEventListener("pointermove", (event) => {
       if (this.dragged !== n) return;
+      changed = true;
       const [x, y] = this.axes().at(event.clientX, event.clientY);
       this.#move(n, round(x, 0.05), round(y, 0.05));
     });
     const end = () => {
       if (this.dragged !== n) return;
       this.dragged = null;
-      this.#move(n, this.points[n].x, this.points[n].y); // the axes may follow
+      if (changed) this.#move(n, this.points[n].x, this.points[n].y); // the axes may follow
     };
     element.addEventListener("pointerup", end);
     element.addEventListener("pointercancel", end);
