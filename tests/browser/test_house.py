@@ -144,6 +144,18 @@ def test_the_search_finds_pages_and_jobs(page: Page, running: Running, shot: Sho
     page.wait_for_url("**/submit")
 
 
+def test_the_search_opens_on_any_layout_and_leaves_other_keys(page: Page) -> None:
+    page.goto("/why")
+    press = "keys => document.dispatchEvent(new KeyboardEvent('keydown', keys))"
+    page.evaluate(press, {"key": "K", "code": "KeyK", "ctrlKey": True, "shiftKey": True})
+    page.evaluate(press, {"key": "t", "code": "KeyK", "ctrlKey": True})  # Dvorak
+    page.evaluate("import('/static/palette.js')")
+    dialog = page.get_by_role("dialog", name="Search pages and jobs")
+    expect(dialog).to_be_hidden()
+    page.evaluate(press, {"key": "л", "code": "KeyK", "ctrlKey": True})
+    expect(dialog).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [400, 360])
 def test_a_phone_has_one_row_of_header_and_a_menu(
     open_page: OpenPage, running: Running, trained: str, width: int

@@ -86,7 +86,7 @@ def test_a_private_job_s_page_has_no_place_for_what_is_hidden(bench: Bench) -> N
 
 def test_an_unsafe_job_is_loudly_so_and_claims_no_epsilon(bench: Bench) -> None:
     text = job_page(bench, unsafe=True, epsilon=None, epsilon_spent=None)
-    assert '<p class="alert" role="alert"><strong>UNSAFE: this service has a fixed key' in text
+    assert '<p class="alert"><strong>UNSAFE: this service has a fixed key' in text
     assert "privacy budget spent" not in text
     assert 'data-budget=""' in text
 

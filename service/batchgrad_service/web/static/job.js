@@ -18,7 +18,13 @@ function show() {
   changed();
 }
 
-const append = atMostEvery(500, async () => { await history.append(); show(); });
+let behind = true; // whether the charts lack points that an answer should have brought
+const append = atMostEvery(500, async () => {
+  behind = true;
+  await Promise.all([history.append(), ready]);
+  behind = false;
+  show();
+});
 const redo = atMostEvery(1000, refresh);
 
 // Hidden pages close their stream: browsers limit the connections to one host.
@@ -27,6 +33,8 @@ let stream = null, seen = Number(head().lastEvent), ended = head().ended === "tr
 function follow() {
   if (ended || stream || document.hidden) return;
   stream = new EventSource(locate(`v1/jobs/${job}/events?after=${seen}`));
+  // A browser gives a stream up when it is refused, as by a service that restarts.
+  stream.onerror = () => { if (stream?.readyState === EventSource.CLOSED) leave(); };
   for (const type of ["state", "plan", "executor", "progress", "evaluation", "checkpoint",
     "worker_joined", "worker_lost", "retry", "warning", "end"]) {
     stream.addEventListener(type, (event) => {
@@ -48,21 +56,27 @@ async function lookAgain() {
   follow();
 }
 const look = atMostEvery(1000, lookAgain);
-const ENDED_SECONDS = 10;
-setInterval(() => { if (ended && !document.hidden) look(); }, ENDED_SECONDS * 1000);
+const LOOK_SECONDS = 10;
+setInterval(() => {
+  if (document.hidden) return;
+  if (behind) append();
+  if (ended) look();
+  else if (!stream) { follow(); redo(); }
+}, LOOK_SECONDS * 1000);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) leave();
   else if (ended) look();
   else follow();
 });
 
+const refused = document.getElementById("refused");
 async function send(action, body) {
+  refused.hidden = true;
   const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const request = { method: "POST", ...(body && json) };
   const answer = await fetch(locate(`v1/jobs/${job}/${action}`), request);
   await lookAgain();
   if (!answer.ok) {
-    const refused = document.getElementById("refused");
     refused.textContent = (await answer.json()).detail;
     refused.hidden = false;
   }
@@ -79,6 +93,5 @@ document.addEventListener("submit", (event) => {
   send("resume", { more_epochs: document.getElementById("more-epochs").valueAsNumber });
 });
 
-await Promise.all([history.load(), ready]);
-show();
+append();
 follow();

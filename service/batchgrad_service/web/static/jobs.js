@@ -18,8 +18,10 @@ function mark() {
   compare.hidden = !document.querySelector('[name="ids"]') && chosen.size === 0;
   compare.querySelector(".primary").disabled = chosen.size < 2 || chosen.size > MOST;
   document.getElementById("clear").hidden = chosen.size === 0;
-  document.getElementById("count").textContent = chosen.size === 0
+  const count = chosen.size === 0
     ? "Choose two jobs or more" : `${chosen.size} chosen${chosen.size > MOST ? `, at most ${MOST}` : ""}`;
+  const said = document.getElementById("count");
+  if (said.textContent !== count) said.textContent = count; // a screen reader reads what is written
 }
 
 const update = atMostEvery(SECONDS * 1000, async () => { await refresh(); mark(); });

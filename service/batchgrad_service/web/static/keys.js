@@ -14,10 +14,12 @@ const acts = {
   t: () => document.getElementById("theme").click(),
 };
 
+// Layouts without Latin letters have K at the same place.
+const isK = ({ key, code }) => key.toLowerCase() === "k" || (code === "KeyK" && !/^[a-z]$/i.test(key));
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable], dialog");
 
 document.addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "k") {
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && isK(event)) {
     event.preventDefault();
     search();
     return;

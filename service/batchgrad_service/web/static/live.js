@@ -4,24 +4,36 @@
 import { localize } from "./moments.js";
 
 export async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const url = location.href;
+  const answer = await fetch(url, { headers: { Accept: "text/html" } });
   if (answer.redirected) { location.reload(); return; }
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (location.href !== url) return; // who changed the URL asks again
   document.title = fresh.title;
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(old.id);
-    if (now) localize(now);
-    if (now && !now.isEqualNode(old)) replace(old, document.adoptNode(now));
+    if (now) replace(old, now);
   }
 }
 
+// Put `now` in the place of `old`, with what the user did to the elements that have an id: those
+// unfolded stay unfolded, what was typed stays, scrolled ones stay scrolled.
 function replace(old, now) {
+  localize(now);
+  const scrolled = [];
+  for (const one of [old, ...old.querySelectorAll("[id]")]) {
+    const next = one === old ? now : now.querySelector(`#${CSS.escape(one.id)}`);
+    if (!next) continue;
+    if (one.matches("details")) next.open = one.open;
+    if (one.matches("input") && one.value !== one.defaultValue) next.value = one.value;
+    if (one.scrollLeft || one.scrollTop) scrolled.push([next, one.scrollLeft, one.scrollTop]);
+  }
+  if (now.isEqualNode(old)) return;
   const focused = old.contains(document.activeElement) ? place(document.activeElement) : null;
-  const scrolled = old.scrollTop;
   old.replaceWith(now);
-  now.scrollTop = scrolled;
-  if (focused) now.querySelector(focused)?.focus();
+  for (const [next, left, top] of scrolled) Object.assign(next, { scrollLeft: left, scrollTop: top });
+  if (focused) (now.matches(focused) ? now : now.querySelector(focused))?.focus({ preventScroll: true });
 }
 
 // A selector that finds the focused element again: its id, or the target of its link.
@@ -39,10 +51,15 @@ export function atMostEvery(milliseconds, work) {
     running = true;
     again = false;
     const began = performance.now();
-    try { await work(); } catch (error) { if (!(error instanceof TypeError)) throw error; } // offline
-    running = false;
-    // Slow work runs less often: at least half of the browser's time stays free.
-    if (again) timer = setTimeout(run, Math.max(milliseconds, performance.now() - began));
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // offline
+    } finally {
+      running = false;
+      // Slow work runs less often: at least half of the browser's time stays free.
+      if (again) timer = setTimeout(run, Math.max(milliseconds, performance.now() - began));
+    }
   };
   return () => {
     again = true;

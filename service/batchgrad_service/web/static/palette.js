@@ -72,7 +72,7 @@ const follow = (item) => { if (item?.dataset.href) location.assign(item.dataset.
 input.addEventListener("input", search);
 input.addEventListener("keydown", (event) => {
   const chosen = found.querySelector("[aria-selected=true]");
-  if (event.key === "Enter") follow(chosen);
+  if (event.key === "Enter" && !event.isComposing) follow(chosen);
   const way = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
   if (!way) return;
   event.preventDefault();
