@@ -1,8 +1,12 @@
 """A change of a field changes its value in the YAML, and nothing else."""
 
+import contextlib
+from unittest.mock import patch
+
 import pytest
 
 from batchgrad.parsing.documents import parse_yaml
+from batchgrad_service.web.spec_editor import edits
 from batchgrad_service.web.spec_editor.changes import change
 from batchgrad_service.web.spec_editor.nodes import RefusedEditError
 
@@ -140,7 +144,10 @@ def test_the_model_becomes_a_module_and_layers_again() -> None:
         (TEXT, "fly", "/name", "", "no action"),
         (TEXT, "model", "/model", "none", "no model"),
         (TEXT, "kind", "/optimizer", "none", "no kind"),
+        (TEXT, "add", "/model/layers", "none", "no kind"),
         (TEXT, "add", "/model/none", "", "no 'none' there"),
+        (TEXT, "kind", "/model/layers/3", "relu", "no item 3 of 'layers'"),
+        (TEXT, "set", "/model/layers/9/out_features", "1", "no 'out_features' there"),
         (TEXT, "up", "/name", "", "no item"),
         (TEXT, "up", "/model/layers/x", "", "no 'x' there"),
         (TEXT, "set", "/a" * 10_000, "1", "no 'a' there"),
@@ -158,3 +165,21 @@ def test_what_cannot_be_changed_is_refused_and_nothing_else_changes(
         assert change(text, action, pointer, value) == text
     except RefusedEditError as refused:
         assert expected in str(refused)  # noqa: PT017 - one of the two
+
+
+@pytest.mark.parametrize("text", [TEXT, "model: {layers: []}", "name: a\n"])
+@pytest.mark.parametrize("action", ["set", "remove", "add", "kind", "word", "up", "down", "model"])
+def test_no_action_on_an_item_that_is_gone_changes_the_list(text: str, action: str) -> None:
+    for pointer in ("/model/layers/3", "/model/layers/999999999", "/optimizer/groups/0"):
+        for value in ("relu", "layers", "{kind: relu}"):
+            with contextlib.suppress(RefusedEditError):
+                assert change(text, action, pointer, value) == text
+
+
+def test_another_kind_keeps_keys_that_no_kind_has() -> None:
+    unknown = ", ".join(f"k{at}: 1" for at in range(300))
+    text = f"optimizer: {{kind: sgd, learning_rate: 0.1, momentum: 0.9, {unknown}}}"
+    made = f"optimizer: {{kind: adam, learning_rate: 0.1, {unknown}}}"
+    with patch.object(edits, "parse_yaml", wraps=parse_yaml) as parsed:
+        assert change(text, "kind", "/optimizer", "adam") == made
+    assert parsed.call_count < 20

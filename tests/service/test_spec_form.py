@@ -1,15 +1,18 @@
 """The form, the plan and the completions that /submit asks for, from the contract's schema."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from batchgrad.contract import LOSSES, JobSpec
+from batchgrad.contract import LOSSES, Dataset, JobSpec
+from batchgrad.contract.model import MOST_LAYERS
 from batchgrad.parsing.documents import parse_yaml
 from batchgrad.parsing.spec_files import parse_job
+from batchgrad_service.web.rendering import rendered
 from batchgrad_service.web.spec_editor import schema
 from batchgrad_service.web.spec_editor.completion import complete
 from batchgrad_service.web.spec_editor.fields import Field, of_spec
@@ -130,6 +133,69 @@ def test_a_draft_is_the_changed_text_its_form_and_its_errors(bench: Bench) -> No
     assert 'value="?"' in surrogate["form"]
 
 
+@pytest.mark.parametrize(
+    "key", ["{}", "optimizer: {{kind: {}}}", "model: {{layers: [{}]}}", "{}: 1"]
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"\\ud800"',
+        '["\\ud800"]',
+        '{kind: "\\ud800"}',
+        "0x" + "f" * 5000,
+        "9" * 4300,
+        "-" + "9" * 4301,
+        ".nan",
+        "[[{kind: []}]]",
+        "{1: 2, kind: null}",
+    ],
+)
+def test_any_value_of_any_key_has_a_form_or_an_error(bench: Bench, key: str, value: str) -> None:
+    keys = [key] if ":" in key else [f"{name}: {{}}" for name in JobSpec.model_fields]
+    for one in keys:
+        answer = ask(bench.http, "draft", spec=one.format(value))
+        assert answer["errors"]
+        ask(bench.http, "completions", before=one.format(value) + "\n", after="")
+
+
+@pytest.mark.parametrize("action", ["set", "add", "kind", "word", "model"])
+@pytest.mark.parametrize("value", ["[0x" + "f" * 5000 + "]", '["\\ud800"]', "none", "!!set {a}"])
+def test_any_action_changes_a_field_or_has_an_error(bench: Bench, action: str, value: str) -> None:
+    for pointer in ("/name", "/workers", "/shortcuts", "/model/layers", "/optimizer", "/loss"):
+        answer = ask(bench.http, "draft", spec=SPEC, action=action, pointer=pointer, value=value)
+        assert answer["text"] != SPEC or answer["errors"]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "[" + ("{kind: residual, layers: [" + "{}, " * 50 + "]}, ") * 50 + "]",
+        "[&x {kind: residual, layers: [{}, {}, {}, {}]}" + ", *x" * 99 + "]",
+        "[" + "{}, " * 5000 + "]",
+    ],
+)
+def test_a_form_has_a_limit_of_items_over_all_lists(layers: str) -> None:
+    value = parse_yaml(f"model: {{layers: {layers}}}")
+    fields = list(every(of_spec(value).values()))
+    items = [one for one in fields if one.key.isdecimal()]
+    assert len(items) == MOST_LAYERS
+    shown = rendered("submit_form.html", sections=sections(value, []))
+    [found] = [one for one in fields if one.pointer == "/model/layers"]
+    assert found.more
+    assert found.more in shown
+    assert len(shown) < 2_000_000
+    whole = of_spec(parse_yaml("model: {layers: [" + "{}, " * MOST_LAYERS + "]}"))
+    assert not any(one.more for one in every(whole.values()))
+
+
+@pytest.mark.parametrize("end", ["!", "\n"])
+def test_the_word_at_the_cursor_is_found_in_linear_time(end: str) -> None:
+    text = "a" * 99_000 + end
+    begin = time.process_time()
+    complete(text, text)
+    assert time.process_time() - begin < 5  # 0.1; as a square of the length 20
+
+
 def test_a_plan_is_that_of_the_text_or_its_errors(bench: Bench) -> None:
     push(bench.http)
     answer = ask(bench.http, "plan", spec=SPEC)
@@ -141,6 +207,13 @@ def test_a_plan_is_that_of_the_text_or_its_errors(bench: Bench) -> None:
     options = ask(bench.http, "completions", before="dataset: ", after="")["options"]
     assert [one["insert"] for one in options] == ["digits"]
     assert bench.http.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize("dataset", ["2024", "null", "1e3", "0x1f", "true", "plain-1"])
+@pytest.mark.parametrize("name", TITLES)
+def test_specs_to_start_from_name_any_dataset(bench: Bench, name: str, dataset: str) -> None:
+    known = Dataset.model_validate(push(bench.http, dataset)).model_copy(update={"table": ()})
+    assert parse_job(start(name, [known])).dataset == dataset
 
 
 @pytest.mark.parametrize("name", [*TITLES, "unknown"])

@@ -24,7 +24,13 @@ MOST_DEEP = 40
 """Levels of nested lists and mappings; a spec needs less than ten."""
 
 MOST_REPEATED = 10_000
-"""Values that aliases (*name) may repeat; without a limit a few lines could mean billions."""
+"""Values that aliases (*name) may repeat; without a limit a few lines could mean billions.
+
+A text counts as one value for each 100 characters.
+"""
+
+MOST_DIGITS = 4300
+"""Decimal digits of an integer; Python writes no more."""
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -109,6 +115,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
         node = super().compose_node(parent, index)
         self._depth -= 1
         if not alias:
+            self._values += len(node.value) // 100 if isinstance(node, ScalarNode) else 0
             self._sizes[id(node)] = self._values - before
             return node
         if id(node) not in self._sizes:
@@ -152,14 +159,19 @@ def _unknown_tag(node: Node) -> SyntaxFault:
     )
 
 
+_BEYOND = 10**MOST_DIGITS
+
+
 def _integer(node: ScalarNode) -> int:
     base = {"0x": 16, "0o": 8}.get(node.value[:2], 10)
     try:
-        return int(node.value, base)
-    except ValueError as error:  # no digits after !!int, or more than 4,300 of them
-        raise SyntaxFault(
-            f"has {node.value!r:.40}, which is not an integer", node.start_mark
-        ) from error
+        made = int(node.value, base)
+    except ValueError:  # no digits after !!int, or too many of them
+        made = _BEYOND
+    if abs(made) < _BEYOND:
+        return made
+    problem = f"has {node.value!r:.40}, which is not an integer of up to {MOST_DIGITS} digits"
+    raise SyntaxFault(problem, node.start_mark)
 
 
 def _float(node: ScalarNode) -> float:

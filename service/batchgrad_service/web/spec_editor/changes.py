@@ -61,30 +61,35 @@ def _add(text: str, path: Path, kind: str, data: Any) -> str:
     found = schema.at(path, data) or {}
     items = schema.items(found)
     if items is not None:
-        return edits.append(text, path, written(schema.first(items, path[-1], kind or None)))
-    return _set(text, path, written(schema.first(found, path[-1], kind or None)), data)
+        return edits.append(text, path, written(_first(items, path, kind)))
+    return _set(text, path, written(_first(found, path, kind)), data)
 
 
 def _kind(text: str, path: Path, kind: str, data: Any) -> str:
-    """Make an object one of another kind; keys that both kinds have stay."""
+    """Make an object one of another kind; only keys of the old kind alone go."""
     now = _at(data, path)
     if not kind:
         return _remove(text, path, kind, data)
     union = schema.at(path, data) or {}
-    if kind not in schema.kinds(union):
-        raise RefusedEditError(f"There is no kind {kind!r:.40}: reload the page.")
-    wanted = schema.first(union, path[-1], kind)
+    wanted = _first(union, path, kind)
     if not isinstance(now, dict):
         return edits.put(text, path, written(wanted), _order(path, data))
-    known = schema.properties(union, wanted)
+    old, known = schema.properties(union, now), schema.properties(union, wanted)
     text = edits.put(text, (*path, "kind"), kind)
-    for key in now:
-        if key not in known:
+    for key in old:  # not those that no kind has: an error names them, and there may be many
+        if key in now and key not in known:
             text = edits.remove(text, (*path, key))
     for key, value in wanted.items():
         if key not in now:
             text = edits.put(text, (*path, key), written(value), list(known))
     return text
+
+
+def _first(found: schema.Schema, path: Path, kind: str) -> Any:
+    """A value to start from; of a union one of a kind, the first if `kind` is ""."""
+    if kind and kind not in schema.kinds(found):
+        raise RefusedEditError(f"There is no kind {kind!r:.40}: reload the page.")
+    return schema.first(found, path[-1], kind or None)
 
 
 def _word(text: str, path: Path, word: str, data: Any) -> str:

@@ -1,6 +1,7 @@
 """What may be typed at a place of a spec: keys, words, kinds and datasets."""
 
 import re
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from batchgrad_service.web.spec_editor.nodes import Path, find
 from batchgrad_service.web.spec_editor.writing import written
 
 _MARK = "hereIsTheCursor"
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"[A-Za-z0-9_.-]*\Z"), re.compile(r"^[A-Za-z0-9_]*")
+_IN_WORDS = string.ascii_letters + string.digits + "_"
 _CLOSING = {"{": "}", "[": "]"}
 _DATASETS: tuple[Path, ...] = (("dataset",), ("validation", "dataset"))
 MOST = 40
@@ -38,9 +39,8 @@ class Completion:
 
 def complete(before: str, after: str, datasets: Sequence[tuple[str, str]] = ()) -> Completion:
     """What may stand at the cursor, between `before` and `after`; names of `datasets` too."""
-    head = _WORD_BEFORE.sub("", before)
+    head, tail = before.rstrip(_IN_WORDS + ".-"), after.lstrip(_IN_WORDS)
     word = before[len(head) :]
-    tail = _WORD_AFTER.sub("", after)
     line = head.rpartition("\n")[2]
     found = None if re.search(r"(^|\s)#", line) else _place(head, tail)
     options = [] if found is None else _options(found, line, tail, datasets)
@@ -75,13 +75,13 @@ def _place(head: str, tail: str) -> _Place | None:
 
 def _texts(head: str, tail: str) -> Iterator[str]:
     """The text with a mark at the cursor, as a value or as a key; then without what follows."""
-    closing = ""
+    closing: list[str] = []
     for one in re.sub(r"#.*|\"[^\"\n]*\"|'[^'\n]*'", "", head):
         if one in _CLOSING:
-            closing = _CLOSING[one] + closing
-        elif closing.startswith(one) and closing:
-            closing = closing[1:]
-    for rest in (tail, closing):
+            closing.append(_CLOSING[one])
+        elif closing and one == closing[-1]:
+            closing.pop()
+    for rest in (tail, "".join(reversed(closing))):
         yield f"{head}{_MARK}{rest}"
         yield f"{head}{_MARK}: 0{rest}"
 

@@ -30,6 +30,8 @@ def put(text: str, path: Path, value: str, order: Sequence[str] = ()) -> str:
     node, parent = find(root, path), find(root, path[:-1])
     if node is not None:
         made = _replaced(text, node, value)
+    elif isinstance(key, int):
+        raise RefusedEditError(f"There is no item {key} of {path[-2]!r:.40}: reload the page.")
     elif isinstance(parent, MappingNode) and (parent.value or parent.flow_style):
         made = _with_key(text, parent, str(key), value, order)
     elif parent is None and len(path) == 1:

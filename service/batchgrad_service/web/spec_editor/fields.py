@@ -1,6 +1,6 @@
 """The fields of the form that a spec is, made from the contract's schema."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,8 +27,8 @@ class Field:
     """A key of a spec with its value, as a form shows it.
 
     `value` is text, of a union its kind; "" where the key is absent, which `default` then
-    describes. `parts` are the fields of an object, or the items of a list; `bounds` are the
-    attributes of a number's input.
+    describes. `parts` are the fields of an object, or the items of a list, and `more` says how
+    many items it has beyond; `bounds` are the attributes of a number's input.
     """
 
     pointer: str
@@ -42,6 +42,7 @@ class Field:
     choices: tuple[Choice, ...] = ()
     chosen: tuple[str, ...] = ()
     parts: tuple["Field", ...] = ()
+    more: str = ""
     bounds: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,15 +64,18 @@ def path_of(text: str) -> Path:
 
 
 def of_spec(value: Any) -> dict[str, Field]:
-    """The field of each key of a spec whose value is `value`, valid or not."""
-    found = schema.root()
+    """The field of each key of a spec whose value is `value`, valid or not.
+
+    They have the first `MOST_LAYERS` items of all lists together.
+    """
+    found, left = schema.root(), iter(range(MOST_LAYERS))
     return {
-        key: _field((key,), one, value, required=key in schema.required(found))
+        key: _field((key,), one, value, left, required=key in schema.required(found))
         for key, one in schema.properties(found, value).items()
     }
 
 
-def _field(path: Path, found: Schema, parent: Any, *, required: bool) -> Field:
+def _field(path: Path, found: Schema, parent: Any, left: Iterator[int], *, required: bool) -> Field:
     key = path[-1]
     present = _has(parent, key)
     value = parent[key] if present else None
@@ -92,16 +96,25 @@ def _field(path: Path, found: Schema, parent: Any, *, required: bool) -> Field:
     if made.control == "words":
         return replace(made, chosen=tuple(map(str, value)) if isinstance(value, list) else ())
     if made.control == "kinds":
-        kind = str(value.get("kind", "")) if isinstance(value, dict) else ""
+        kind = _shown(value.get("kind", "")) if isinstance(value, dict) else ""
         help_ = _help(schema.kinds(found).get(kind, {})) or made.help
-        return replace(made, value=kind, help=help_, parts=_parts(path, found, value))
+        return replace(made, value=kind, help=help_, parts=_parts(path, found, value, left))
     if made.control == "object":
-        return replace(made, parts=_parts(path, found, value))
+        return replace(made, parts=_parts(path, found, value, left))
     if made.control == "list" and isinstance(value, list):
-        items, length = schema.items(found) or {}, min(len(value), MOST_LAYERS)
-        parts = (_field((*path, at), items, value, required=True) for at in range(length))
-        return replace(made, parts=tuple(parts))
+        return _with_items(made, path, found, value, left)
     return made
+
+
+def _with_items(
+    made: Field, path: Path, found: Schema, value: list[Any], left: Iterator[int]
+) -> Field:
+    items = schema.items(found) or {}
+    numbers = (at for at, _ in zip(range(len(value)), left, strict=False))
+    parts = tuple(_field((*path, at), items, value, left, required=True) for at in numbers)
+    beyond = len(value) - len(parts)
+    more = f"{beyond:,} more in the YAML: the form shows {MOST_LAYERS} items in all."
+    return replace(made, parts=parts, more=more if beyond else "")
 
 
 def _has(parent: Any, key: str | int) -> bool:
@@ -110,12 +123,12 @@ def _has(parent: Any, key: str | int) -> bool:
     return isinstance(parent, list) and isinstance(key, int)
 
 
-def _parts(path: Path, found: Schema, value: Any) -> tuple[Field, ...]:
+def _parts(path: Path, found: Schema, value: Any, left: Iterator[int]) -> tuple[Field, ...]:
     known = schema.kinds(found)
     kind = value.get("kind") if isinstance(value, dict) else None
     own = known.get(str(kind), {}) if known else schema.object_of(found) or {}
     return tuple(
-        _field((*path, key), one, value, required=key in schema.required(own))
+        _field((*path, key), one, value, left, required=key in schema.required(own))
         for key, one in schema.properties(found, value).items()
         if not (known and key == "kind")
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from batchgrad.contract import Dataset
+from batchgrad_service.web.spec_editor.writing import written
 
 _LAYERS = """\
 name: {name}
@@ -95,7 +96,7 @@ def start(name: str, datasets: Sequence[Dataset]) -> str:
     classes = known is None or known.target_kind == "classes"
     return text.format(
         name="first" if name not in _STARTS or name == "layers" else name,
-        dataset=known.name if known else placeholder,
+        dataset=written(known.name if known else placeholder),
         outputs=(known.classes if known else None) or (10 if classes else 1),
         loss="softmax_cross_entropy" if classes else "squared_error",
         stratify=", stratify: true" if classes else "",
