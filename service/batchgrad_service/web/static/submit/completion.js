@@ -4,7 +4,9 @@ import { build } from "../elements.js";
 import { ask } from "./draft.js";
 
 const list = document.getElementById("completions");
-let options = [], chosen = 0, typedBefore = 0, asked = 0;
+let options = [], chosen = 0, typedBefore = 0, asked = 0, place = "";
+
+const cursor = (text) => `${text.selectionStart} ${text.selectionEnd}`;
 
 export function complete(text, typed) {
   text.addEventListener("input", (event) => {
@@ -13,17 +15,19 @@ export function complete(text, typed) {
     else close(text);
   });
   text.addEventListener("keydown", (event) => {
+    if (cursor(text) !== place) close(text);
     if (event.key === " " && event.ctrlKey) { event.preventDefault(); open(text, true); }
     if (list.hidden) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) choose(text, (chosen + step + options.length) % options.length);
     else if ((event.key === "Enter" && !event.ctrlKey && !event.metaKey) || event.key === "Tab") insert(text, typed);
     else if (event.key === "Escape") close(text);
-    else { if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) close(text); return; }
+    else { if (["ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown"].includes(event.key)) close(text); return; }
     event.preventDefault();
     event.stopPropagation();
   });
   text.addEventListener("blur", () => close(text));
+  text.addEventListener("pointerdown", () => close(text));
   list.addEventListener("pointerdown", (event) => {
     event.preventDefault(); // the text keeps the focus
     const at = [...list.children].indexOf(event.target.closest("li"));
@@ -34,12 +38,13 @@ export function complete(text, typed) {
 // Ask for the options at the cursor; a word that is complete needs none, unless they are asked for.
 async function open(text, wanted) {
   const at = text.selectionEnd, mine = (asked += 1);
+  place = cursor(text);
   const before = text.value.slice(0, at), after = text.value.slice(at);
   let answer = null;
   try { answer = await ask("submit/completions", { before, after }); } catch (error) {
     if (!(error instanceof TypeError)) throw error; // offline
   }
-  if (mine !== asked || !answer) return;
+  if (mine !== asked || !answer || cursor(text) !== place) return;
   const word = before.slice(before.length - answer.typed);
   options = answer.options;
   if (!options.length || (!wanted && options.length === 1 && options[0].name === word)) { close(text); return; }
@@ -63,6 +68,7 @@ function choose(text, index) {
 }
 
 function insert(text, typed) {
+  if (cursor(text) !== place) { close(text); return; }
   const end = text.selectionEnd;
   const rest = text.value.slice(end).match(/^\w*/)[0].length;
   text.setRangeText(options[chosen].insert, end - typedBefore, end + rest, "end");

@@ -2,7 +2,7 @@
 
 import { lines, replace, text } from "./editor.js";
 import { showErrors } from "./errors.js";
-import { showForm } from "./form.js";
+import { moves, showForm } from "./form.js";
 import { planned, showPlan } from "./plan.js";
 import { locate } from "../service.js";
 
@@ -17,9 +17,12 @@ export function typed() {
   soon(WAIT_MILLISECONDS);
 }
 
-// A field has changed: the service makes the change in the text.
+// A field has changed: the service makes the change in the text. While items are moving, a click that
+// moves another is dropped: it would hit the item that comes to stand there.
 export function change(action, pointer, value) {
-  changes.push({ action, pointer, value });
+  const made = { action, pointer, value };
+  if (moves(made) && changes.some(moves)) return;
+  changes.push(made);
   soon(0);
 }
 

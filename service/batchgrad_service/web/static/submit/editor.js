@@ -3,13 +3,14 @@
 export const text = document.getElementById("spec");
 const numbers = document.getElementById("lines");
 const undo = document.getElementById("undo");
-const before = []; // texts before changes of the form
+const made = []; // by the form: the texts before and after each change
 
-// Number every line; marks disappear.
+// Number every line; marks disappear. There is an Undo while the text is as the form has left it.
 export function lines() {
   const count = text.value.split("\n").length;
   numbers.replaceChildren(...Array.from({ length: count }, () => document.createElement("li")));
   text.rows = Math.max(count + 1, 16);
+  undo.hidden = made.at(-1)?.after !== text.value;
 }
 
 export function mark(wrong) {
@@ -20,13 +21,12 @@ export function mark(wrong) {
 // Show the text that a change of the form made, and mark the lines that differ.
 export function replace(next) {
   const old = text.value;
-  before.push(old);
-  undo.hidden = false;
   let start = 0, end = 0;
   const shorter = Math.min(old.length, next.length);
   while (start < shorter && old[start] === next[start]) start += 1;
   while (end < shorter - start && old.at(-1 - end) === next.at(-1 - end)) end += 1;
   text.setRangeText(next.slice(start, next.length - end), start, old.length - end, "preserve");
+  made.push({ before: old, after: text.value });
   lines();
   const line = (at) => next.slice(0, at).split("\n").length - 1;
   for (let at = line(start); at <= line(Math.max(start, next.length - end - 1)); at += 1) {
@@ -35,8 +35,7 @@ export function replace(next) {
 }
 
 undo.addEventListener("click", () => {
-  text.value = before.pop();
-  undo.hidden = before.length === 0;
+  text.value = made.pop().before;
   text.dispatchEvent(new Event("input"));
 });
 

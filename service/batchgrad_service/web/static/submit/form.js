@@ -15,8 +15,10 @@ export function listen(change) {
     change(control.dataset.edit, control.dataset.pointer, value);
   };
   form.addEventListener("input", ({ target }) => {
-    if (!target.matches("input[data-edit]:not([type=checkbox])") || target.validity.badInput) return;
+    if (!target.matches("input[data-edit]:not([type=checkbox])")) return;
     clearTimeout(waiting.get(target));
+    waiting.delete(target);
+    if (target.validity.badInput) return; // "1e-" on the way to 1e-5
     waiting.set(target, setTimeout(() => send(target, target.value), WAIT_MILLISECONDS));
   });
   form.addEventListener("change", ({ target }) => {
@@ -33,7 +35,10 @@ export function listen(change) {
   return () => { for (const control of [...waiting.keys()]) send(control, control.value); };
 }
 
-// Show new fields; after an item has moved or gone the focus follows.
+// Whether a change moves items of a list, so that pointers of the form as shown are wrong until it is made.
+export const moves = ({ action, pointer }) => /\/\d+$/.test(pointer) && ["up", "down", "remove"].includes(action);
+
+// Show new fields; after an item has moved or gone the focus follows, if it still was on the item's button.
 export function showForm(html, made) {
   document.getElementById("no-form").hidden = html !== null;
   form.classList.toggle("stale", html === null);
@@ -42,14 +47,13 @@ export function showForm(html, made) {
   next.id = form.id;
   next.className = form.className;
   next.innerHTML = html; // the service's own template
+  const { edit, pointer } = document.activeElement.dataset;
   morph(form, next);
-  if (made) focusAfter(made);
+  if (made && moves(made) && edit === made.action && pointer === made.pointer) focusAfter(made);
 }
 
 function focusAfter({ action, pointer }) {
-  if (!["up", "down", "remove"].includes(action)) return;
-  const [, list, index] = pointer.match(/^(.*)\/(\d+)$/) ?? [];
-  if (list === undefined) return;
+  const [, list, index] = pointer.match(/^(.*)\/(\d+)$/);
   const at = action === "up" ? index - 1 : action === "down" ? Number(index) + 1 : index;
   const item = document.getElementById(`group${list}/${at}`);
   const button = item?.querySelector(`button[data-edit=${action}]`);

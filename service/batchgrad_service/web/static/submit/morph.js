@@ -1,5 +1,5 @@
 // Make an element equal to another and keep what is the same: focus, cursor, open details.
-// What is wrong stays until errors.js says otherwise.
+// What is wrong stays until errors.js says otherwise; a section opens when it gets its first key, and only then.
 
 const KEPT = { DETAILS: ["open"], INPUT: ["aria-invalid"], SELECT: ["aria-invalid"] };
 
@@ -17,6 +17,7 @@ export function morph(now, next) {
 }
 
 function attributes(now, next) {
+  if (now.hasAttribute("data-filled")) next.toggleAttribute("open", now.open);
   for (const { name } of [...now.attributes]) {
     if (!next.hasAttribute(name) && !KEPT[now.nodeName]?.includes(name)) now.removeAttribute(name);
   }
