@@ -9,7 +9,7 @@ from batchgrad.user_machine.demo import spec
 from batchgrad_engine.step_columns import Columns
 from batchgrad_service.store.records import append_event
 from batchgrad_service.store.schema import jobs
-from batchgrad_service.store.step_blocks import blocks
+from batchgrad_service.store.step_blocks import blocks, curves
 from tests.browser.conftest import Running
 
 BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -37,6 +37,18 @@ def lengthen(running: Running, job_id: str, first: int, last: int) -> None:
             {"state": "succeeded", "status": "succeeded", "reason": None, "detail": None},
             datetime.now(UTC),
         )
+
+
+def compute_again(running: Running, job_id: str, first: int, last: int) -> None:
+    """Let a new attempt have done the steps `first` to `last`, of which the job had some."""
+    with running.writing() as connection:
+        curves.cut(connection, job_id, first)
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1)
+        )
+        state = {"status": "running", "reason": None}
+        append_event(connection, job_id, "state", state, datetime.now(UTC))
+    lengthen(running, job_id, first, last)
 
 
 def _columns(first: int, last: int) -> Columns:

@@ -6,8 +6,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from batchgrad.user_machine.demo import spec
+from batchgrad_service.web.numbers import number
 from tests.browser.conftest import OpenPage, Running, Shot
 from tests.browser.contrast import low_contrast
+from tests.browser.long_jobs import compute_again, lengthen, short_job
 
 RATES = [0.01, 0.1, 0.03]
 SERIES = 10
@@ -101,6 +103,49 @@ def test_curves_are_by_step_by_epoch_or_by_time(
     page.reload()
     expect(page.get_by_label("by time")).to_be_checked()
     page.wait_for_function("() => globalThis.loss?.layout?.xaxis.title.text === 'time, s'")
+
+
+def test_the_gap_is_of_the_chosen_shortcut(page: Page, running: Running, swept: list[str]) -> None:
+    page.goto(f"/jobs/compare?ids={swept[0]},{swept[1]}")
+    rows = list(running.client.steps(swept[0]))
+    for name in ("averaged_error", "mean_example"):
+        page.locator("#gap-of").select_option(name)
+        expected = [row.shortcuts[name].relative_error for row in rows]
+        assert traces(page, "gap")["swept.1"]["y"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_table_of_a_chart_has_epochs_and_ends_where_a_job_ends(
+    page: Page, running: Running, swept: list[str]
+) -> None:
+    short = running.client.wait(running.client.submit(body("short", 1)).id)
+    page.goto(f"/jobs/compare?ids={swept[0]},{short.id}&by=epoch")
+    figure = page.locator("#figure-loss")
+    figure.get_by_text("Table", exact=True).click()
+    epochs = figure.get_by_role("rowheader")
+    expect(epochs).to_have_count(20)
+    shown = [float(text) for text in epochs.all_inner_texts()]
+    first = number(3 / running.client.job(swept[0]).step)
+    assert (shown[0], shown[-1], len(set(shown))) == (float(first), 3, 20)
+    cells = figure.locator("tbody td:last-child").all_inner_texts()
+    assert [bool(cell) for cell in cells] == [1 / short.step <= epoch <= 1 for epoch in shown]
+
+
+def test_steps_that_are_computed_again_are_shown_as_a_reload_shows_them(
+    page: Page, running: Running
+) -> None:
+    ids = [short_job(running), short_job(running)]
+    lengthen(running, ids[0], 6, 3_000)
+    page.goto(f"/jobs/compare?ids={','.join(ids)}")
+    last = "last => globalThis.loss?.data?.some((one) => one.x.at(-1) === last)"
+    page.wait_for_function(last, arg=3_000)
+    before = traces(page, "loss")
+    compute_again(running, ids[0], 1_001, 3_500)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_function(last, arg=3_500)
+    shown = traces(page, "loss")
+    page.reload()
+    page.wait_for_function(last, arg=3_500)
+    assert traces(page, "loss") == shown != before
 
 
 def test_a_sweep_is_a_table_to_sort_and_lines_from_settings_to_results(

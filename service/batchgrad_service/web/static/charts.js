@@ -17,7 +17,7 @@ const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
 const NARROW = 480; // pixels: a chart on a phone
 const touched = matchMedia("(pointer: coarse)").matches; // a drag scrolls the page
 
-const charts = new Map(); // element → { make, stale, seen, hidden }
+const charts = new Map(); // element → { make, stale, seen, hidden, width }
 
 // `make()` returns what the chart shows of the current data, or null if there is nothing: a
 // `layout`, and `lines` (see lines.js) or Plotly's own `traces`; `told` is a sentence about them.
@@ -46,7 +46,8 @@ const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     const one = charts.get(entry.target);
     one.seen = entry.isIntersecting;
-    if (one.seen && one.stale) draw(entry.target, one);
+    // Plotly leaves a chart that is folded away as wide as it was.
+    if (one.seen && (one.stale || one.width !== entry.target.clientWidth)) draw(entry.target, one);
   }
 }, { rootMargin: "200px" });
 
@@ -57,6 +58,7 @@ function draw(element, one) {
   const figure = element.closest("figure");
   figure.hidden = made === null;
   one.stale = false;
+  one.width = element.clientWidth;
   if (made === null) return;
   const lines = made.lines?.filter((line) => !one.hidden.has(line.name));
   const traces = made.traces ?? plotted(lines, made.layout.yaxis?.type);
@@ -98,6 +100,7 @@ function layout(element, traces, { lines, layout: { xaxis, yaxis, ...rest } }) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     dragmode: touched ? false : "zoom",
     hovermode: "x unified",
+    uirevision: JSON.stringify([yaxis?.type, lines && xaxis?.title?.text]), // while it stays, so does a zoom
     hoverlabel: { bgcolor: raised, bordercolor: edge, font: { color: text } },
     xaxis: { ...axis, ...xaxis },
     yaxis: { ...axis, ...plain, ...yaxis },

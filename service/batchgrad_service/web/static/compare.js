@@ -8,7 +8,7 @@ import { drawParallel, emphasize } from "./parallel.js";
 
 const SECONDS = document.querySelectorAll("#results tr[data-job]").length > 100 ? 10 : 2;
 const ENDED_SECONDS = 10; // jobs that have ended may be made longer
-const jobs = new Map(); // id → { name, series, stepsPerEpoch, history }
+const jobs = new Map(); // id → { name, series, stepsPerEpoch, attempts, history }
 const rows = () => [...document.querySelectorAll("#results tr[data-job]")];
 
 // Load the history of a job that is new in the table, extend one that has grown.
@@ -18,13 +18,16 @@ async function follow() {
   const changes = await Promise.all(shown.map(async ({ dataset }) => {
     const known = jobs.get(dataset.job);
     const history = known?.history ?? new History(dataset.job);
-    const grown = Number(dataset.step) > (history.last?.step ?? 0);
-    if (!known) await history.load();
-    else if (grown) await history.append();
-    const series = Number(dataset.series);
-    const stepsPerEpoch = Number(dataset.stepsPerEpoch);
-    jobs.set(dataset.job, { name: dataset.name, series, stepsPerEpoch, history });
-    return !known || grown || known.series !== series;
+    const ended = dataset.ended === "true";
+    const [series, stepsPerEpoch, attempts] = ["series", "stepsPerEpoch", "attempts"].map((key) => Number(dataset[key]));
+    const begun = known?.attempts !== attempts;
+    const grown = Number(dataset.step) > (history.last?.step ?? 0) || (ended && history.stale);
+    if (begun) {
+      await history.load();
+      history.stale = attempts > 1 && !ended; // the last steps may be those of the attempt before
+    } else if (grown) await history.append();
+    jobs.set(dataset.job, { name: dataset.name, series, stepsPerEpoch, attempts, history });
+    return begun || grown || known.series !== series;
   }));
   await ready;
   if (changes.some(Boolean)) show();
@@ -80,7 +83,7 @@ for (const [type, over] of Object.entries(OVER)) {
     const job = target.closest?.("[data-job]")?.dataset.job;
     if (!job) return;
     emphasize(over ? job : null);
-    emphasizeCurve(over ? jobs.get(job)?.name ?? null : null);
+    emphasizeCurve(over ? jobs.get(job)?.series ?? null : null);
   });
 }
 

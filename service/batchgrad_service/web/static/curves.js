@@ -23,6 +23,7 @@ const AXES = {
 // `jobs()` gives { name, series, stepsPerEpoch, history } of each.
 export function defineCurves(jobs) {
   const gapOf = document.getElementById("gap-of");
+  gapOf?.addEventListener("change", changed);
   // `of` gives a job's line by step.
   function curves(id, of, axisOf = (lines) => (decades(lines) > 2 ? logAxis(lines) : {})) {
     chart(id, () => {
@@ -45,14 +46,13 @@ export function defineCurves(jobs) {
   curves("r2", evaluated("validation_r2"), () => ({}));
 }
 
-// Of many curves let one job's stand out, or none.
-export function emphasizeCurve(name) {
-  for (const plot of document.querySelectorAll(".many .plot[data-drawn]")) {
-    plot.querySelectorAll(".scatterlayer .trace").forEach((trace, index) => {
-      trace.classList.toggle("faint", name !== null && plot.data[index].name !== name);
-    });
+// Of many curves let one job's stand out, or none. Plotly puts a trace's uid into its class.
+export function emphasizeCurve(series) {
+  for (const trace of document.querySelectorAll(".many .plot .trace")) {
+    trace.classList.toggle("faint", series !== null && !trace.classList.contains(`trace${uid(series)}`));
   }
 }
+const uid = (series) => `series-${series}`;
 
 function evaluated(figure, show) {
   return ({ history }) => {
@@ -66,5 +66,6 @@ function laid(line, { name, series }, place, many) {
   return {
     ...rest, ...(many <= FEW && { low, high }), name, tone: `series-${series % COLOURS}`,
     x: line.x.map(place), dash: series < COLOURS ? undefined : "dot",
+    more: { uid: uid(series) },
   };
 }

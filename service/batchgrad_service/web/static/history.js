@@ -15,9 +15,10 @@ export class History {
 
   async load() {
     this.stale = false;
+    const answer = await this.read("curves").catch((error) => { this.stale = true; throw error; });
     this.buckets = NONE;
     this.evaluations = [];
-    this.extend(await this.read("curves"));
+    this.extend(answer);
   }
 
   // Fetch the bucket that may have grown, and those after it.
