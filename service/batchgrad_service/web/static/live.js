@@ -45,7 +45,8 @@ function place(element) {
 
 // Run `work` at most once in `milliseconds`, never twice at a time, and once after the last call.
 export function atMostEvery(milliseconds, work) {
-  let timer = null, running = false, again = false;
+  let timer = null, running = false, again = false, next = 0;
+  const plan = () => { timer = setTimeout(run, Math.max(0, next - performance.now())); };
   const run = async () => {
     timer = null;
     running = true;
@@ -57,12 +58,13 @@ export function atMostEvery(milliseconds, work) {
       if (!(error instanceof TypeError)) throw error; // offline
     } finally {
       running = false;
-      // Slow work runs less often: at least half of the browser's time stays free.
-      if (again) timer = setTimeout(run, Math.max(milliseconds, performance.now() - began));
+      const ended = performance.now();
+      next = ended + Math.max(milliseconds - (ended - began), ended - began); // half of the time is free
+      if (again) plan();
     }
   };
   return () => {
     again = true;
-    if (timer === null && !running) timer = setTimeout(run, 0);
+    if (timer === null && !running) plan();
   };
 }
