@@ -67,7 +67,7 @@ def test_jobs_are_sorted_by_a_column_and_keep_their_colours(bench: Bench) -> Non
     page = bench.http.get(f"/jobs/compare?ids={ids}&sort=loss&by=time").text
     assert jobs(page) == [("b", "1"), ("c", "2"), ("a", "0")]
     assert '<th scope="col" class="number" aria-sort="ascending">' in page
-    link = re.search(r'data-sort href="\.\./(jobs/compare[^"]*)">loss<', page)
+    link = re.search(r'data-sort id="sort-loss" href="\.\./(jobs/compare[^"]*)">loss<', page)
     assert link
     down = bench.http.get(f"/{unescape(link.group(1))}").text
     assert jobs(down) == [("a", "0"), ("c", "2"), ("b", "1")]
