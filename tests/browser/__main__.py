@@ -19,7 +19,9 @@ def main() -> None:
     if not _found():
         need("test-browser", {"chromium": "chromium"}, "fonts-dejavu-core")
     os.environ[CHROMIUM] = _found() or cannot("test-browser", "Chromium was not installed.")
-    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *sys.argv[1:]]
+    # Two at a time, each with a service and a browser; a file's tests share both.
+    parallel = ["-n", "2", "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), *parallel, *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - this very Python
 
 
