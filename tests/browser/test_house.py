@@ -1,4 +1,4 @@
-"""What all pages share: header, shortcuts, search, paper; and the pages /why, /docs and 404."""
+"""The frame of all pages: header, shortcuts, search, paper; and the pages /why, /docs and 404."""
 
 from collections.abc import Callable
 

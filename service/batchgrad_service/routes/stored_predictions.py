@@ -1,4 +1,4 @@
-"""What a job's parameters say of its own stored examples."""
+"""Predictions of a job's own stored examples, for its ledger and its confusion."""
 
 from itertools import zip_longest
 

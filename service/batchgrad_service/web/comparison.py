@@ -1,4 +1,4 @@
-"""What /jobs/compare shows: the keys in which specs differ, the figures, curves and axes."""
+"""The comparison of jobs for /jobs/compare: keys that differ, figures, their order and axes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -57,16 +57,12 @@ class Row:
         """A cell of the table."""
         value = self.values.get(column.name)
         if isinstance(value, float) and not column.name.endswith("accuracy"):
-            return (
-                duration(value)
-                if column.name == "duration"
-                else number(value, padded=not column.setting)
-            )
-        return (
-            str(value).lower()
-            if isinstance(value, bool)
-            else columns.cell(column.name, self.values)
-        )
+            if column.name == "duration":
+                return duration(value)
+            return number(value, padded=not column.setting)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return columns.cell(column.name, self.values)
 
 
 @dataclass(frozen=True)

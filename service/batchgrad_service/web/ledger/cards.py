@@ -1,4 +1,4 @@
-"""What a page shows of an example: its label beside the prediction, and the values of its row."""
+"""Cards of examples: label beside prediction, the line of the ledger, the values of the row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

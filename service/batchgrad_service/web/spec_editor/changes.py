@@ -1,4 +1,4 @@
-"""What a change of a field makes of the text."""
+"""Changes of a spec's text, one for each action on a field of the form."""
 
 from collections.abc import Callable
 from typing import Any

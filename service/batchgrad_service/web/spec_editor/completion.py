@@ -1,4 +1,4 @@
-"""What may be typed at a place of a spec: keys, words, kinds and datasets."""
+"""Completions at a place of a spec's text: keys, words, kinds and datasets."""
 
 import re
 import string

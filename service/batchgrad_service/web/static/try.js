@@ -18,7 +18,6 @@ const KINDS = [...at("layer-kinds").content.children].map((one) => one.textConte
 let state = null, large = false;
 let answer = null, found = null; // of the state that was last computed,
 let shown = null, shape = 0; // which this is, and `built` at that time
-let saving = null; // the timer of rememberSoon
 let running = null; // the race
 let built = 0, edits = 0; // how often shapes changed, and anything
 
@@ -29,9 +28,7 @@ function remember() {
 }
 
 // A drag or a key held down edits far more often than browsers let the address change.
-function rememberSoon() {
-  saving ??= setTimeout(() => { saving = null; remember(); }, 500);
-}
+const rememberSoon = atMostEvery(500, remember);
 
 // While `true`, no race can be started: the answer is not that of the setup.
 function wait(now) {
@@ -163,7 +160,7 @@ at("presenter").addEventListener("click", () => { large = !large; resize(); reme
 at("show-numbers").addEventListener("click", () => at("numbers").showModal());
 at("copy").addEventListener("click", async () => {
   let copied = "Copied";
-  if (saving !== null) remember();
+  if (edits > 1) remember();
   try { await navigator.clipboard.writeText(location.href); } catch { copied = "It is in the address bar"; }
   at("copied").textContent = copied;
 });
