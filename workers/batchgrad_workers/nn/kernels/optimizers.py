@@ -1,4 +1,8 @@
-"""Update rules on flat vectors, in place."""
+"""Update rules on flat vectors, in place.
+
+Compiled without fused multiply-adds: LLVM fuses other pairs in a vector than in the numbers that
+are left at the end of a block, whose bits would then depend on where a block ends (seen with AVX2).
+"""
 
 from typing import Any
 
@@ -29,6 +33,7 @@ def _sgd(
     "parameters (p), gradient (p), velocity (p), learning_rate, momentum, weight_decay, nesterov"
     " -> parameters (p), velocity (p)",
     _sgd,
+    in_order=True,
 )
 def sgd(
     parameters: Array,
@@ -77,6 +82,7 @@ def _adam(
     " -> parameters (p), mu (p), nu (p)",
     _adam,
     where={"nu": lambda nu: np.square(nu)},
+    in_order=True,
 )
 def adam(
     parameters: Array,
