@@ -7,19 +7,20 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.nn.chunks import chunks
+from batchgrad_workers.nn.dense import DenseNetwork
 from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
-from batchgrad_workers.nn.network import Network
+from batchgrad_workers.nn.network import Network, Views
 from batchgrad_workers.reduction.sums import GradientSums, complete
 
 
@@ -61,9 +62,7 @@ class Differentiator:
     means: MeansLayout | None
     with_microbatch_means: bool
 
-    def sums(
-        self, views: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Floats]:
+    def sums(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         """Sums over one microbatch, each example's loss ℓ_n (n,), and ‖g_n‖ (n,) in float64.
 
         Losses and norms do not include weights. A norm is infinite only if a number of the gradient
@@ -73,9 +72,7 @@ class Differentiator:
         complete(sums, batch.factor, with_microbatch_means=self.with_microbatch_means)
         return sums, losses, norms
 
-    def _in_halves(
-        self, views: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Floats]:
+    def _in_halves(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         """Sums without those per microbatch; many examples are split in halves, for accuracy."""
         half = len(batch.inputs) // 2
         if half < RUN:
@@ -88,26 +85,49 @@ class Differentiator:
             np.concatenate([left[2], right[2]]),
         )
 
-    def _at_once(
-        self, views: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Floats]:
-        network, weights = self.network, batch.weights
-        losses, passed = self.passes(views, batch)
-        gradient = np.empty(network.size, weights.dtype)
-        out = network.views(gradient)
+    def _at_once(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
+        weights = batch.weights
+        gradient = np.empty(self.network.size, weights.dtype)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
-        norms = np.zeros(len(losses))
+        norms, totals = np.zeros(len(weights)), np.zeros(3)
+        if self._dense:
+            inputs = np.require(batch.inputs.reshape(len(weights), -1), None, ["C", "W"])
+            losses, sure = self._dense.fill(
+                self.loss,
+                views.flat,
+                inputs,
+                weights,
+                batch.targets,
+                gradient,
+                means,
+                norms,
+                totals,
+            )
+        else:
+            losses = self._by_layers(views, batch, gradient, means, norms)
+            sure = totals_and_norms(losses, weights, norms, totals)
+        if not sure:
+            self._correct_norms(views, batch, norms)
+        return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
+
+    @cached_property
+    def _dense(self) -> DenseNetwork | None:
+        return DenseNetwork.of(self.network, self.means)
+
+    def _by_layers(
+        self, views: Views, batch: Microbatch, gradient: Array, means: Array, norms: Floats
+    ) -> Array:
+        """Write Σ_n w_n g_n and the other sums, add ‖g_n‖² to the norms; return the losses."""
+        losses, passed = self.passes(views, batch)
+        out = self.network.views(gradient)
         for index, inputs, error in passed:
             mean_sums = self.means.sums_of(index, means) if self.means else None
             if mean_sums or out[index]:
-                network.layers[index].sums(inputs, error, weights, out[index], mean_sums, norms)
+                layer = self.network.layers[index]
+                layer.sums(inputs, error, batch.weights, out[index], mean_sums, norms)
         if self.means:
-            self.means.add_targets(means, weights, batch.targets)
-
-        totals = np.zeros(3)
-        if not totals_and_norms(losses, weights, norms, totals):
-            self._correct_norms(views, batch, norms)
-        return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
+            self.means.add_targets(means, batch.weights, batch.targets)
+        return losses
 
     def _correct_norms(self, views: Sequence[Parameters], batch: Microbatch, norms: Floats) -> None:
         """Form g_n for norms that are NaN, or too large for their type, and replace them."""

@@ -49,6 +49,14 @@ class MeansLayout:
         self.size += size
         return slice(self.size - size, self.size)
 
+    def inputs(self, layer: int) -> slice:
+        """The sum of this layer's inputs."""
+        return self._inputs[layer][0]
+
+    def errors(self, layer: int) -> slice:
+        """The sum of the errors at this layer's outputs, if it is one that has it."""
+        return self._errors[layer][0]
+
     def sums_of(self, layer: int, flat: Array) -> SumBuffers:
         """Views of one layer's sums in `flat`."""
         span, shape = self._inputs[layer]

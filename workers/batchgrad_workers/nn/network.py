@@ -7,7 +7,9 @@ A residual block's layers stand in the same row, "3.0", "3.1", …; after them s
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,26 @@ class LayerMismatch(ShapeMismatch):
     def __init__(self, place: tuple[int, ...], reason: str) -> None:
         super().__init__(reason)
         self.place = place
+
+
+class Views(Sequence[Parameters]):
+    """One mapping per layer, local name to a view of `flat` (P,) in its shape; made when needed."""
+
+    def __init__(self, make: Callable[[Array], list[Parameters]], flat: Array) -> None:
+        """`flat` is kept read-only, so that compiled code sees one kind of array."""
+        self.flat = flat.view()
+        self.flat.flags.writeable = False
+        self._make, self._of = make, flat
+
+    @cached_property
+    def _views(self) -> list[Parameters]:
+        return self._make(self._of)
+
+    def __getitem__(self, layer: Any) -> Any:
+        return self._views[layer]
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 class Network(ParameterLayout):
@@ -129,8 +151,11 @@ class Network(ParameterLayout):
         """Numbers per example that the loss receives."""
         return prod(self.output_shape)
 
-    def views(self, flat: Array) -> list[Parameters]:
-        """One mapping per layer, local name to a view of `flat` (P,) in its shape."""
+    def views(self, flat: Array) -> Views:
+        """The parameters of each layer in `flat` (P,)."""
+        return Views(self._views, flat)
+
+    def _views(self, flat: Array) -> list[Parameters]:
         views: list[dict[str, Array]] = [{} for _ in self.layers]
         for layer, local_name, start, stop, shape in self._bounds:
             views[layer][local_name] = flat[start:stop].reshape(shape)

@@ -12,7 +12,7 @@ from batchgrad_workers.nn.gradients import Differentiator, Microbatch, loss_and_
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
-from batchgrad_workers.nn.network import Network
+from batchgrad_workers.nn.network import Network, Views
 from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.trainable import EvaluationSums
@@ -54,12 +54,10 @@ class TrainableNetwork:
     def initial_parameters(self, seed: int, precision: Precision) -> Array:
         return self.network.initial_parameters(seed, precision)
 
-    def load(self, parameters: Array) -> list[Parameters]:
+    def load(self, parameters: Array) -> Views:
         return self.network.views(parameters)
 
-    def gradient_sums(
-        self, loaded: Sequence[Parameters], batch: Microbatch
-    ) -> tuple[GradientSums, Array, Floats]:
+    def gradient_sums(self, loaded: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         return self._differentiator.sums(loaded, batch)
 
     def clipped_sums(

@@ -1,4 +1,4 @@
-"""ReLU and its derivative."""
+"""ReLU and its derivative, and what else follows a linear layer's product in the same pass."""
 
 import numpy as np
 
@@ -20,3 +20,25 @@ def relu_vjp(delta: Array, a: Array, below: Array) -> None:
     """δ where a > 0, else 0."""
     for k in range(len(a)):
         below[k] = delta[k] if a[k] > 0 else 0
+
+
+@kernel(
+    "bias (o), apply_relu, weights (n) -> z (n, o), sums (o)",
+    lambda z, bias, apply_relu, weights, sums: (
+        np.maximum(z + bias, 0) if apply_relu else z + bias,
+        sums + weights @ (z + bias),
+    ),
+)
+def add_bias(bias: Array, apply_relu: bool, weights: Array, z: Array, sums: Array) -> None:
+    """Add the bias to z, then Σ_n w_n z_n to the sums, then apply ReLU.
+
+    An empty bias is not added, and empty sums are left out.
+    """
+    for n in range(len(z)):
+        row, weight = z[n], weights[n]
+        for o in range(len(bias)):
+            row[o] += bias[o]
+        for o in range(len(sums)):
+            sums[o] += weight * row[o]
+        if apply_relu:
+            relu(row, row)

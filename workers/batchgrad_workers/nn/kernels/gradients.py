@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats
+from batchgrad_workers.nn.kernels.activations import relu_vjp
 from batchgrad_workers.nn.kernels.jit import kernel
 from batchgrad_workers.nn.kernels.norms import RUN, product, square
 
@@ -15,59 +16,109 @@ def _linear_norms(inputs: Array, error: Array, bias: bool, norms: Floats) -> Flo
     return norms + np.vecdot(error, error) * (np.vecdot(inputs, inputs) + bias)
 
 
-@kernel("inputs (n, i), error (n, o), bias -> norms (n)", _linear_norms)
-def linear_norms(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
-    """‖δ_n‖² (‖a_n‖² + bias), added to the norms (Goodfellow 2015)."""
-    own = np.empty(len(error))
-    least = np.float64(np.finfo(error.dtype).tiny) / np.finfo(error.dtype).eps ** 2
-    short = inputs.shape[1] <= RUN and error.shape[1] <= RUN
-    for n in range(len(error)):
-        a, delta = inputs[n], error[n]
-        errors = squares = error.dtype.type(0)
-        for o in range(len(delta)):
-            errors += delta[o] * delta[o]
-        for i in range(len(a)):
-            squares += a[i] * a[i]
-        found = np.float64(errors) * (np.float64(squares) + bias)
-        sure = least <= errors and least <= squares and least <= found < np.inf
-        own[n] = found if sure and short else np.nan
-    for n in range(len(error)):  # apart from the loop above, which is faster without calls
+@kernel(
+    "a (i), delta (o), bias",
+    lambda a, delta, bias: (
+        np.vecdot(delta, delta) * (np.vecdot(a, a) + bias)
+        if max(a.size, delta.size) <= RUN
+        else np.nan
+    ),
+    where={"a": lambda a: np.abs(a) + 1, "delta": lambda delta: np.abs(delta) + 1},
+)
+def quick_norm(a: Array, delta: Array, bias: bool) -> float:
+    """‖δ‖² (‖a‖² + bias) of short vectors; NaN if a sum might lose digits in their own type."""
+    least = np.float64(np.finfo(a.dtype).tiny) / np.finfo(a.dtype).eps ** 2
+    if len(a) > RUN or len(delta) > RUN:
+        return np.nan
+    errors = squares = a.dtype.type(0)
+    for o in range(len(delta)):
+        errors += delta[o] * delta[o]
+    for i in range(len(a)):
+        squares += a[i] * a[i]
+    found = np.float64(errors) * (np.float64(squares) + bias)
+    sure = least <= errors and least <= squares and least <= found < np.inf
+    return found if sure else np.nan
+
+
+def _half_known(inputs: Array, error: Array, bias: bool) -> Floats:
+    own = _linear_norms(inputs, error, bias, np.zeros(len(error)))
+    own[::2] = np.nan
+    return own
+
+
+@kernel(
+    "inputs (n, i), error (n, o), bias, own (n) -> norms (n)",
+    lambda inputs, error, bias, norms: _linear_norms(inputs, error, bias, norms),
+    where={"own": _half_known},
+)
+def add_norms(inputs: Array, error: Array, bias: bool, own: Floats, norms: Floats) -> None:
+    """Add ‖g_n‖² to the norms; where `own` is NaN, compute it with all care."""
+    for n in range(len(error)):  # apart from the loop over rows, which is faster without calls
         if np.isnan(own[n]):
             own[n] = product(square(error[n]), square(inputs[n]) + bias)
         norms[n] += own[n]
 
 
-@kernel(
-    "inputs (n, i), error (n, o), weights (n), bias"
-    " -> weighted (n, o), norms (n), error_sum (o), input_sum (i)",
-    lambda inputs, error, weights, bias, norms: (
+@kernel("inputs (n, i), error (n, o), bias -> norms (n)", _linear_norms)
+def linear_norms(inputs: Array, error: Array, bias: bool, norms: Floats) -> None:
+    """‖δ_n‖² (‖a_n‖² + bias), added to the norms (Goodfellow 2015)."""
+    own = np.empty(len(error))
+    for n in range(len(error)):
+        own[n] = quick_norm(inputs[n], error[n], bias)
+    add_norms(inputs, error, bias, own, norms)
+
+
+def _linear_sums(
+    inputs: Array, active: Array, weights: Array, bias: bool, error: Array, norms: Floats
+) -> tuple[Array, ...]:
+    error = error * (active > 0)
+    return (
+        error,
         weights[:, None] * error,
         _linear_norms(inputs, error, bias, norms),
         weights @ error,
         weights @ inputs,
-    ),
+    )
+
+
+@kernel(
+    "inputs (n, i), active (n, o), weights (n), bias"
+    " -> error (n, o), weighted (n, o), norms (n), error_sum (o), input_sum (i)",
+    _linear_sums,
 )
 def linear_sums(
     inputs: Array,
-    error: Array,
+    active: Array,
     weights: Array,
     bias: bool,
+    error: Array,
     weighted: Array,
     norms: Floats,
     error_sum: Array,
     input_sum: Array,
 ) -> None:
-    """Write w_n δ_n and the sums, that of inputs unless it is empty; add to the norms."""
-    linear_norms(inputs, error, bias, norms)
+    """Set δ to 0 where `active` is not positive; write w_n δ_n and the sums; add to the norms.
+
+    Each row goes through all of it while it is in the nearest cache. If `active` is empty, δ stays;
+    empty `weighted` and `input_sum` are not written.
+    """
+    own = np.empty(len(error))
     error_sum[:] = 0
     input_sum[:] = 0
     for n in range(len(error)):
         a, delta, weight = inputs[n], error[n], weights[n]
+        if len(active):
+            relu_vjp(delta, active[n], delta)
+        own[n] = quick_norm(a, delta, bias)
         for o in range(len(delta)):
-            weighted[n, o] = weight * delta[o]
             error_sum[o] += weight * delta[o]
         for i in range(len(input_sum)):
             input_sum[i] += weight * a[i]
+        if len(weighted):
+            row = weighted[n]
+            for o in range(len(delta)):
+                row[o] = weight * delta[o]
+    add_norms(inputs, error, bias, own, norms)
 
 
 def _gram_of_positive(rows: Array) -> Array:

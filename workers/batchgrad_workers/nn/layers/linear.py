@@ -119,7 +119,9 @@ class Linear(BaseLayer):
         weighted = np.empty_like(error)
         error_sum = out["bias"] if self.bias else np.empty_like(error[0])
         input_sum = means.inputs if means else error_sum[:0]
-        linear_sums(inputs, error, weights, self.bias, weighted, norms, error_sum, input_sum)
+        linear_sums(
+            inputs, error[:0], weights, self.bias, error, weighted, norms, error_sum, input_sum
+        )
         np.matmul(weighted.T, inputs, out=out["weight"])
         if means and means.errors is not None:
             means.errors[...] = error_sum

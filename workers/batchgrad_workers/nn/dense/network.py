@@ -1,0 +1,103 @@
+"""A dense network as a table of stages, and its compiled passes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.nn.dense import passes
+from batchgrad_workers.nn.dense.passes import ABSENT, ACTIVATION, COLUMNS, OUTPUTS
+from batchgrad_workers.nn.dense.products import AVAILABLE
+from batchgrad_workers.nn.layers import Layer
+from batchgrad_workers.nn.layers.linear import Linear
+from batchgrad_workers.nn.losses import Loss, softmax_cross_entropy
+from batchgrad_workers.nn.means import MeansLayout
+from batchgrad_workers.nn.network import Network
+
+
+@dataclass(frozen=True)
+class DenseNetwork:
+    """Linear layers on vectors, with ReLU between any two of them, perhaps on flattened inputs.
+
+    `stages` is the table of `passes`. `flattened` has the mean input of a first layer that
+    flattens, and that of the layer above, which has the same numbers.
+    """
+
+    stages: Integers
+    flattened: tuple[slice, slice] | None
+
+    @classmethod
+    def of(cls, network: Network, means: MeansLayout | None) -> "DenseNetwork | None":
+        """The network with these means; None if it has other layers, or numpy another BLAS."""
+        first = int(network.kinds[0] == "flatten")
+        linear = [k for k, layer in enumerate(network.layers) if _on_vectors(layer)]
+        relu = {k for k, kind in enumerate(network.kinds) if kind == "relu"}
+        others = set(range(first, len(network.layers))) - relu - {*linear}
+        if not AVAILABLE or network.skips or others or not linear or first not in linear:
+            return None
+        if any(k - 1 not in linear for k in relu) or linear[-1] != len(network.layers) - 1:
+            return None
+        starts = {(each.layer, each.local_name): each.start for each in network.slices}
+        stages, activation = list[tuple[int, ...]](), 0
+        for k in linear:
+            has_relu = k + 1 in relu
+            layer = network.layers[k]
+            outputs = layer.output_shape[0]
+            stages.append(
+                (
+                    layer.mean_shape[0],
+                    outputs,
+                    has_relu,
+                    starts[k, "weight"],
+                    starts.get((k, "bias"), ABSENT),
+                    means.inputs(k).start if means else ABSENT,
+                    means.errors(k).start if means else ABSENT,
+                    means.inputs(k + 1).start if means and has_relu else ABSENT,
+                    activation,
+                )
+            )
+            activation += outputs
+        flattened = (means.inputs(0), means.inputs(1)) if means and first else None
+        return cls(np.array(stages, np.int64).reshape(-1, COLUMNS), flattened)
+
+    def fill(
+        self,
+        loss: Loss,
+        parameters: Array,
+        inputs: Array,
+        weights: Array,
+        targets: Array,
+        gradient: Array,
+        means: Array,
+        norms: Floats,
+        totals: Floats,
+    ) -> tuple[Array, bool]:
+        """Write Σ_n w_n g_n (P,), the other sums and ‖g_n‖ (n,); return the losses ℓ_n (n,).
+
+        From inputs (n, i), weights (n,) and target rows (n, outputs); `norms` and `totals` are 0
+        before. Also returns whether all norms are sure.
+        """
+        if loss.function is softmax_cross_entropy:
+            losses = np.empty(len(inputs), parameters.dtype)
+            sure = passes.classified(
+                self.stages, parameters, inputs, weights, targets, losses,
+                gradient, means, norms, totals,
+            )  # fmt: skip
+        else:
+            last = self.stages[-1]
+            start, size = len(inputs) * last[ACTIVATION], len(inputs) * last[OUTPUTS]
+            activations = np.empty(start + size, parameters.dtype)
+            passes.forward(self.stages, parameters, inputs, weights, activations, means)
+            losses, error = loss.function(activations[start:].reshape(len(inputs), -1), targets)
+            sure = passes.backward(
+                self.stages, parameters, inputs, weights, activations, targets, losses, error,
+                gradient, means, norms, totals,
+            )  # fmt: skip
+        if self.flattened:
+            to, of = self.flattened
+            means[to] = means[of]
+        return losses, sure
+
+
+def _on_vectors(layer: Layer) -> bool:
+    return isinstance(layer, Linear) and len(layer.input_shape) == 1

@@ -1,0 +1,80 @@
+"""numpy's own matrix products, for compiled code; numba's `@` calls scipy's BLAS, which is slower.
+
+The products of numpy's wheels are OpenBLAS's, with 64-bit sizes. They are called by address, so the
+kernels are those that `runtime.blas` selected, and the bits are those of `numpy.matmul`.
+"""
+
+import ctypes
+from typing import Any
+
+from llvmlite import binding
+from numba import types
+from numba.core.typing import signature
+from numba.extending import overload, register_jitable
+from numba.np.numpy_support import as_dtype
+from threadpoolctl import threadpool_info
+
+from batchgrad_workers.arrays import Array
+
+ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # <cblas.h>
+SYMBOLS = {types.float32: "scipy_cblas_sgemm64_", types.float64: "scipy_cblas_dgemm64_"}
+
+
+def _link() -> bool:
+    """Make the products known to compiled code; False if numpy has another BLAS."""
+    import numpy as np  # noqa: F401, PLC0415  # loads its BLAS
+
+    for info in threadpool_info():
+        library = ctypes.CDLL(info["filepath"])
+        if all(hasattr(library, symbol) for symbol in SYMBOLS.values()):
+            for symbol in SYMBOLS.values():
+                address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
+                binding.add_symbol(symbol, address)
+            return True
+    return False
+
+
+AVAILABLE = _link()
+"""Whether compiled code can call numpy's products."""
+
+
+def _gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
+    """Out (n, m) = op(a) (n, k) op(b) (k, m), each as it is or transposed; in compiled code."""
+    raise NotImplementedError
+
+
+@overload(_gemm)
+def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
+    del op, op_b, n, k, m, b, out
+    number, size, word, address = a.dtype, types.int64, types.int32, types.uintp
+    array = (address, size)
+    arguments = (word, word, word, size, size, size, number, *array, *array, number, *array)
+    gemm = types.ExternalFunction(SYMBOLS[number], signature(types.void, *arguments))
+    one, zero = (as_dtype(number).type(value) for value in (1, 0))
+
+    def call(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
+        gemm(
+            ROW_MAJOR, op, op_b, n, m, k,
+            one, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1],
+            zero, out.ctypes.data, out.shape[1],
+        )  # fmt: skip
+
+    return call
+
+
+@register_jitable
+def times(a: Array, b: Array, out: Array) -> None:
+    """Out (n, m) = a (n, k) b (k, m); arrays in C order, like those below."""
+    _gemm(AS_IT_IS, AS_IT_IS, len(a), a.shape[1], b.shape[1], a, b, out)
+
+
+@register_jitable
+def times_transposed(a: Array, b: Array, out: Array) -> None:
+    """Out (n, m) = a (n, k) bᵀ with b (m, k)."""
+    _gemm(AS_IT_IS, TRANSPOSED, len(a), a.shape[1], len(b), a, b, out)
+
+
+@register_jitable
+def transposed_times(a: Array, b: Array, out: Array) -> None:
+    """Out (n, m) = aᵀ b with a (k, n) and b (k, m)."""
+    _gemm(TRANSPOSED, AS_IT_IS, a.shape[1], len(a), b.shape[1], a, b, out)
