@@ -9,7 +9,6 @@ from typing import Any
 
 from llvmlite import binding
 from numba import types
-from numba.core.typing import signature
 from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
 from threadpoolctl import threadpool_info
@@ -21,9 +20,10 @@ SYMBOLS = {types.float32: "scipy_cblas_sgemm64_", types.float64: "scipy_cblas_dg
 
 
 def _link() -> bool:
-    """Make the products known to compiled code; False if numpy has another BLAS."""
-    import numpy as np  # noqa: F401, PLC0415  # loads its BLAS
+    """Make the products known to compiled code; False if numpy has another BLAS.
 
+    Other libraries in the process have products as well, but not by these names.
+    """
     for info in threadpool_info():
         library = ctypes.CDLL(info["filepath"])
         if all(hasattr(library, symbol) for symbol in SYMBOLS.values()):
@@ -49,7 +49,8 @@ def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, o
     number, size, word, address = a.dtype, types.int64, types.int32, types.uintp
     array = (address, size)
     arguments = (word, word, word, size, size, size, number, *array, *array, number, *array)
-    gemm = types.ExternalFunction(SYMBOLS[number], signature(types.void, *arguments))
+    nothing: Any = types.void
+    gemm: Any = types.ExternalFunction(SYMBOLS[number], nothing(*arguments))
     one, zero = (as_dtype(number).type(value) for value in (1, 0))
 
     def call(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
