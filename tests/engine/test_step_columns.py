@@ -8,7 +8,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from batchgrad.contract import StepRow
-from batchgrad_engine.step_columns import Columns, StepColumns, columns_of, cut, joined, rows_of
+from batchgrad_engine.step_columns import (
+    Columns,
+    RowView,
+    StepColumns,
+    columns_of,
+    cut,
+    joined,
+    rows_of,
+)
 from tests.service.test_step_blocks import drawn
 
 COLUMNS = TypeAdapter(list[StepColumns])
@@ -36,6 +44,12 @@ def test_rows_come_out_as_they_went_in(measured: int) -> None:
     together = joined(parts)
     assert 1 < len(together) <= len(parts)
     assert read(together) == rows
+
+
+def test_a_view_of_one_row_has_its_values() -> None:
+    rows = [drawn(Random(1), step) for step in (1, 2, 3)]
+    [columns] = columns_of(rows)
+    assert [dict(RowView(columns, place)) for place in range(3)] == rows
 
 
 def test_rows_of_one_kind_are_one_part_and_equal_values_one_value() -> None:

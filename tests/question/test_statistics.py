@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_engine.measurement.comparison import Agreement, agreements
+from batchgrad_engine.measurement.comparison import agreement
 from batchgrad_engine.measurement.statistics import (
     NoiseScale,
     SmoothedNoise,
@@ -15,12 +15,6 @@ from batchgrad_engine.measurement.statistics import (
     noise_scale,
     quantiles,
 )
-from batchgrad_workers.arrays import Array
-
-
-def agreement(exact: Array, shortcut: Array) -> Agreement:
-    """Of one step."""
-    return agreements(exact[None], shortcut[None])[0]
 
 
 def test_agreement_by_hand() -> None:

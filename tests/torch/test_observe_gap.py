@@ -12,7 +12,7 @@ from batchgrad.torch import observe
 from batchgrad.torch.observing.gap import Agreement, Gap
 from batchgrad.torch.observing.step import Step
 from batchgrad.torch.tasks import Task
-from batchgrad_engine.measurement.comparison import agreements
+from batchgrad_engine.measurement.comparison import agreement
 from batchgrad_workers.torch import one_by_one, together
 from batchgrad_workers.torch.formulas import embedding
 from batchgrad_workers.torch.replica import Batch, Replica
@@ -46,10 +46,10 @@ def expected(replica: Replica, batch: Batch) -> dict[str, Agreement]:
     found = {}
     for layer, names in layers.items():
         rows: list[Any] = [
-            torch.cat([gradients[name].flatten() / share for name in names]).numpy()[None]
+            torch.cat([gradients[name].flatten() / share for name in names]).numpy()
             for gradients, share in ((exact, total), (shortcut, 1.0))
         ]
-        found[layer] = Agreement(**agreements(rows[0], rows[1])[0])
+        found[layer] = Agreement(**agreement(rows[0], rows[1]))
     return found
 
 

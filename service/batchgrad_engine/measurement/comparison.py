@@ -14,6 +14,7 @@ import numpy as np
 from batchgrad.contract import ShortcutName
 from batchgrad_engine.measurement.products import products
 from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
+from batchgrad_engine.step_columns import Columns
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.comparison import DIFFERENCE, EXACT, INNER, OWN, PROPAGATION
 from batchgrad_workers.nn.kernels.norms import least, norm, norms
@@ -50,8 +51,8 @@ class Comparison(Agreement):
 
 def compare(
     network: Network, exact: Array, rows: Rows, pool: ThreadPool
-) -> dict[ShortcutName, list[Comparison]]:
-    """averaged_error and mean_example against G = `exact` (s, P): by name, for each step."""
+) -> dict[ShortcutName, Columns]:
+    """averaged_error and mean_example against G = `exact` (s, P): `Comparison`s by columns."""
     by_layer, scale = _products(network, exact, rows, pool), np.ones(len(exact))
     for s in _unsure(network, by_layer, exact):
         largest = float(np.abs(exact[s]).max(initial=0.0))
@@ -82,11 +83,17 @@ def compare_formed(
                 "propagation_norm": norm(frozen[part] - shortcut[part]),
             }
         )
-    return {**agreements(exact[None], shortcut[None])[0], "layers": layers}
+    return {**agreement(exact, shortcut), "layers": layers}
 
 
-def agreements(exact: Array, shortcut: Array) -> list[Agreement]:
-    """Compare `shortcut` (s, P) with `exact` (s, P), for each step."""
+def agreement(exact: Array, shortcut: Array) -> Agreement:
+    """Compare one step's `shortcut` (P,) with `exact` (P,)."""
+    (error,), (cosine,), (ratio,) = agreements(exact[None], shortcut[None]).values()
+    return {"relative_error": error, "cosine_similarity": cosine, "norm_ratio": ratio}
+
+
+def agreements(exact: Array, shortcut: Array) -> Columns:
+    """Compare `shortcut` (s, P) with `exact` (s, P): `Agreement`s of each step by columns."""
     size, own = norms(exact), norms(shortcut)
     low, high = (limit**0.5 for limit in (least(exact.dtype), float(np.finfo(exact.dtype).max)))
     with np.errstate(all="ignore"):
@@ -120,40 +127,36 @@ def _unsure(network: Network, by_layer: Floats, exact: Array) -> list[int]:
     return sorted(found)
 
 
-def _comparisons(names: list[str], squares: Floats, place: int, scale: Floats) -> list[Comparison]:
+def _comparisons(names: list[str], squares: Floats, place: int, scale: Floats) -> Columns:
     """One shortcut's figures, from squares (layers, s, 5, 3) of gradients over `scale` (s,)."""
-    layers: list[list[LayerGap]] = [[] for _ in scale]
-    for name, each in zip(names, squares, strict=True):
-        with np.errstate(all="ignore"):  # G is 0 in some layers
-            relative_errors = np.sqrt(each[:, DIFFERENCE, place] / each[:, EXACT, place]).tolist()
-        covariances = (np.sqrt(each[:, DIFFERENCE, FROZEN]) * scale).tolist()
-        propagations = (np.sqrt(each[:, PROPAGATION, place]) * scale).tolist()
-        for gaps, relative_error, covariance, propagation in zip(
-            layers, relative_errors, covariances, propagations, strict=True
-        ):
-            gaps.append(
-                {
-                    "name": name,
-                    "relative_error": relative_error,
-                    "covariance_norm": covariance,
-                    "propagation_norm": propagation,
-                }
-            )
+    with np.errstate(all="ignore"):  # G is 0 in some layers
+        relative = np.sqrt(squares[:, :, DIFFERENCE, place] / squares[:, :, EXACT, place])
+    covariance = np.sqrt(squares[:, :, DIFFERENCE, FROZEN]) * scale
+    propagation = np.sqrt(squares[:, :, PROPAGATION, place]) * scale
+    layers = [
+        {
+            "name": (name,) * len(scale),
+            "relative_error": tuple(errors),
+            "covariance_norm": tuple(own),
+            "propagation_norm": tuple(above),
+        }
+        for name, errors, own, above in zip(
+            names, relative.tolist(), covariance.tolist(), propagation.tolist(), strict=True
+        )
+    ]
     whole = squares[..., place].sum(axis=0)
     size, difference, own = (np.sqrt(whole[:, k]) for k in (EXACT, DIFFERENCE, OWN))
     with np.errstate(all="ignore"):
         figures = _agreements(size, difference, whole[:, INNER] / size / own, own)
-    return [{**each, "layers": gaps} for each, gaps in zip(figures, layers, strict=True)]
+    return {**figures, "layers": layers}
 
 
-def _agreements(exact: Floats, difference: Floats, cosine: Floats, own: Floats) -> list[Agreement]:
+def _agreements(exact: Floats, difference: Floats, cosine: Floats, own: Floats) -> Columns:
     """From ‖G‖, ‖G - s‖, the cosine, which rounding may put beyond 1, and ‖s‖, each (s,)."""
     with np.errstate(all="ignore"):
         figures = difference / exact, np.clip(cosine, -1, 1), own / exact
     undefined = ~np.isfinite(own) | (exact == 0)
     for figure in figures:
         figure[undefined] = np.nan
-    return [
-        {"relative_error": error, "cosine_similarity": alike, "norm_ratio": ratio}
-        for error, alike, ratio in zip(*(figure.tolist() for figure in figures), strict=True)
-    ]
+    error, alike, ratio = (tuple(figure.tolist()) for figure in figures)
+    return {"relative_error": error, "cosine_similarity": alike, "norm_ratio": ratio}

@@ -5,7 +5,7 @@ would be most of it. So steps are buffered, as far as memory allows, and measure
 figures have the same bits for any number of buffered steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from batchgrad.contract import FIGURES, MeasuredStep, ShortcutName
 from batchgrad_engine.measurement.buffer import Arrays, MeasurementBuffer, Step
-from batchgrad_engine.measurement.comparison import Comparison
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.statistics import (
     SmoothedNoise,
@@ -23,7 +22,7 @@ from batchgrad_engine.measurement.statistics import (
     norm_test,
     quantiles,
 )
-from batchgrad_engine.step_columns import Columns, column_tree
+from batchgrad_engine.step_columns import Columns, RowView, column_tree
 from batchgrad_engine.step_results import MinibatchResult, Stopwatch
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.data.examples import Examples
@@ -103,7 +102,8 @@ class Measurements:
         ordered = np.sort(norms, axis=1)
         weights = self._examples.weights(arrays.ids.reshape(-1)).reshape(arrays.ids.shape)
         counts = histograms(norms)
-        known_steps = self._known(steps, arrays, weights)
+        shortcuts = self._compare(steps, arrays)
+        known_steps = self._known(steps, arrays, weights, shortcuts)
         tests = (norm_test(each.trace, norms.shape[1], each.gradient_norm) for each in known_steps)
         columns: Columns = {
             "step": tuple(step.number for step in steps),
@@ -116,7 +116,7 @@ class Measurements:
                 "histogram": [tuple(count) for count in counts.T.tolist()],
                 "largest": largest(arrays.ids, norms, ordered),
             },
-            "shortcuts": column_tree([each.shortcuts for each in known_steps]),
+            "shortcuts": shortcuts,
             "workers": tuple(step.workers for step in steps),
         }
         for name, figure in FIGURES.items():
@@ -135,7 +135,13 @@ class Measurements:
         )
         clock.lap_evenly([step.watch for step in steps], "compare")
 
-    def _known(self, steps: Sequence[Step], arrays: Arrays, weights: Floats) -> list[MeasuredStep]:
+    def _known(
+        self,
+        steps: Sequence[Step],
+        arrays: Arrays,
+        weights: Floats,
+        shortcuts: Mapping[ShortcutName, Columns],
+    ) -> list[MeasuredStep]:
         """What the figures of each step are functions of."""
         part = arrays.ids.shape[1] / self._batch_size
         return [
@@ -150,25 +156,23 @@ class Measurements:
                 norms=norms,
                 gradient=gradient,
                 parameters=parameters,
-                shortcuts=shortcuts,
+                shortcuts=RowView(shortcuts, place),
             )
-            for step, noise, weight, norms, gradient, parameters, shortcuts in zip(
+            for place, step, noise, weight, norms, gradient, parameters in zip(
+                range(len(steps)),
                 steps,
                 noise_scales(arrays.norms, weights, [step.gradient_norm for step in steps]),
                 _totals(weights),
                 arrays.norms,
                 arrays.gradients,
                 arrays.parameters,
-                self._compare(steps, arrays),
                 strict=True,
             )
         ]
 
-    def _compare(
-        self, steps: Sequence[Step], arrays: Arrays
-    ) -> list[dict[ShortcutName, Comparison]]:
+    def _compare(self, steps: Sequence[Step], arrays: Arrays) -> dict[ShortcutName, Columns]:
         if steps[0].loss is None:
-            return [{} for _ in steps]
+            return {}
         return self._evaluator.compare(
             arrays.gradients,
             arrays.parameters,

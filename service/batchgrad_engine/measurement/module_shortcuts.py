@@ -7,6 +7,7 @@ from batchgrad.contract import ShortcutName
 from batchgrad_engine.measurement.comparison import Comparison, compare_formed
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.shortcuts import PLACES
+from batchgrad_engine.step_columns import Columns, column_tree
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.runtime.threads import ThreadPool
 from batchgrad_workers.trainable import MeansTrainable
@@ -36,7 +37,7 @@ class ModuleShortcuts(ShortcutEvaluator):
 
     def _compare_passes(
         self, gradients: Array, parameters: Array, means: Array, weights: Floats
-    ) -> dict[ShortcutName, list[Comparison]]:
+    ) -> dict[ShortcutName, Columns]:
         names = [name for name in self._measured if name in PLACES]
         found: dict[ShortcutName, list[Comparison]] = {name: [] for name in names}
         for s in range(len(gradients)):
@@ -49,4 +50,4 @@ class ModuleShortcuts(ShortcutEvaluator):
                 )
 
             self._pool.run(range(len(names)), compare_one)
-        return found
+        return {name: column_tree(figures) for name, figures in found.items()}

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.measurement.comparison import Comparison, compare
+from batchgrad_engine.measurement.comparison import compare
 from batchgrad_engine.measurement.shortcut_evaluator import ShortcutEvaluator
 from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
+from batchgrad_engine.step_columns import Columns
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.trainable import TrainableNetwork
@@ -31,7 +32,7 @@ class NetworkShortcuts(ShortcutEvaluator):
 
     def _compare_passes(
         self, gradients: Array, parameters: Array, means: Array, weights: Floats
-    ) -> dict[ShortcutName, list[Comparison]]:
+    ) -> dict[ShortcutName, Columns]:
         averages = self._means.means(means, weights)
         rows = self._shortcuts.rows(parameters, averages)
         return compare(self._network, gradients, rows, self._pool)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from batchgrad.contract import ShortcutName
-from batchgrad_engine.measurement.comparison import Comparison, agreements
+from batchgrad_engine.measurement.comparison import agreements
 from batchgrad_engine.measurement.shortcuts import PLACES
+from batchgrad_engine.step_columns import Columns
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.reduction.sums import WEIGHING, WEIGHT, GradientSums
 
@@ -45,20 +46,20 @@ class ShortcutEvaluator(ABC):
         means: Array,
         microbatch_means: Array,
         totals: Floats,
-    ) -> list[dict[ShortcutName, Comparison]]:
-        """Compare every measured shortcut with G = `gradients` (s, P), for each step.
+    ) -> dict[ShortcutName, Columns]:
+        """Compare every measured shortcut with G = `gradients` (s, P): `Comparison`s by columns.
 
         `parameters` (s, P) is θ; the others are fields of `GradientSums` with the axis s.
         """
-        found: dict[ShortcutName, list[Comparison]] = {}
+        found: dict[ShortcutName, Columns] = {}
         with np.errstate(all="ignore"):
             if self.compares_passes:
                 found |= self._compare_passes(gradients, parameters, means, totals[:, WEIGHT, None])
             if self.compares_means:
                 weighing = totals[:, WEIGHING, None].astype(microbatch_means.dtype)
                 apart = agreements(gradients, microbatch_means / weighing)
-                found["mean_of_means"] = [{**figures, "layers": None} for figures in apart]
-        return [{name: found[name][s] for name in self._measured} for s in range(len(gradients))]
+                found["mean_of_means"] = {**apart, "layers": None}
+        return {name: found[name] for name in self._measured}
 
     @abstractmethod
     def _pass(self, parameters: Array, means: Array, weight: float, name: ShortcutName) -> Array:
@@ -67,5 +68,5 @@ class ShortcutEvaluator(ABC):
     @abstractmethod
     def _compare_passes(
         self, gradients: Array, parameters: Array, means: Array, weights: Floats
-    ) -> dict[ShortcutName, list[Comparison]]:
+    ) -> dict[ShortcutName, Columns]:
         """Compare those shortcuts; `weights` (s, 1) are Σ w_n of each step."""

@@ -1,5 +1,6 @@
 """Answer POST /v1/gradients: one minibatch's exact mean gradient, and each shortcut beside it."""
 
+from collections.abc import Mapping
 from math import isfinite, ldexp
 from typing import Any
 
@@ -15,9 +16,10 @@ from batchgrad.contract import (
     NoiseScale,
     ShortcutLayer,
 )
-from batchgrad_engine.measurement.comparison import Comparison, agreements, compare
+from batchgrad_engine.measurement.comparison import agreement, compare
 from batchgrad_engine.measurement.shortcuts import PLACES, Shortcuts
 from batchgrad_engine.measurement.statistics import noise_scale
+from batchgrad_engine.step_columns import row_at
 from batchgrad_service.problems import InvalidError
 from batchgrad_service.questions.gradient_inputs import read_request
 from batchgrad_workers.arrays import Array, Floats, Integers
@@ -66,11 +68,11 @@ def answer(request: GradientsRequest) -> GradientsResponse:
         per_example=_per_example(differentiator, views, batch) if request.per_example else None,
         shortcuts={
             **{
-                name: _shortcut(network, shortcuts.gradient(rows, place), compared[name][0])
+                name: _shortcut(network, shortcuts.gradient(rows, place), row_at(compared[name], 0))
                 for name, place in PLACES.items()
             },
             "mean_of_means": _shortcut(
-                network, of_means, {**agreements(exact[None], of_means[None])[0], "layers": None}
+                network, of_means, {**agreement(exact, of_means), "layers": None}
             ),
         },
         depths=_depths(network, shortcuts, parameters, means, exact),
@@ -143,9 +145,7 @@ def _depths(
         Depth(
             name=network.names[layer],
             relative_error=_defined(
-                agreements(exact[None], shortcuts.from_depth(views, means, exact, layer)[None])[0][
-                    "relative_error"
-                ]
+                agreement(exact, shortcuts.from_depth(views, means, exact, layer))["relative_error"]
             ),
         )
         for layer in network.learning
@@ -162,7 +162,7 @@ def _per_example(
     ]
 
 
-def _shortcut(network: Network, gradient: Array, comparison: Comparison) -> GradientShortcut:
+def _shortcut(network: Network, gradient: Array, comparison: Mapping[str, Any]) -> GradientShortcut:
     layers = comparison["layers"]
     return GradientShortcut(
         gradient=_lists(network, gradient),

@@ -91,7 +91,9 @@ class Differentiator:
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
         norms, totals = np.zeros(len(weights)), np.zeros(3)
         if self._dense:
-            inputs = np.require(batch.inputs.reshape(len(weights), -1), None, ["C", "W"])
+            inputs = batch.inputs.reshape(len(weights), -1)
+            if not (inputs.flags.c_contiguous and inputs.flags.writeable):
+                inputs = inputs.copy()
             losses, sure = self._dense.fill(
                 self.loss,
                 views.flat,

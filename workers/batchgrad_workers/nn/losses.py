@@ -6,6 +6,7 @@ No loss has a hidden ½ (huber's is its definition) and none divides by N or by 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,15 @@ LOSSES = {
 }
 
 
+MOST_KEPT = 256
+"""Most classes whose one-hot rows are kept, so that the rows of a microbatch are one `take`."""
+
+
+@lru_cache
+def _one_hot(outputs: int, dtype: np.dtype[Any]) -> Array:
+    return np.eye(outputs, dtype=dtype)
+
+
 def target_rows(
     loss: Loss, targets: Any, outputs: int, dtype: Any, label_smoothing: float = 0.0
 ) -> Array:
@@ -113,7 +123,9 @@ def target_rows(
     """
     if loss.target_kind != "class":
         return np.ascontiguousarray(targets, dtype).reshape(len(targets), -1)
-    if targets.ndim == 1:
+    if targets.ndim == 1 and outputs <= MOST_KEPT:
+        rows = _one_hot(outputs, np.dtype(dtype)).take(targets, 0)
+    elif targets.ndim == 1:
         rows = np.zeros((len(targets), outputs), dtype)
         rows[np.arange(len(targets)), targets] = 1
     else:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 Sum = TypeVar("Sum")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Node(Generic[Sum]):
     """A partial sum and its place in the tree."""
 
