@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod, sqrt
 from typing import Any
 
@@ -194,7 +194,7 @@ class Conv2d(BaseLayer):
                 found[name][run].reshape(part.shape)[...] = part
         return found
 
-    @property
+    @cached_property
     def _channels(self) -> int:
         """Channels of a group."""
         return self.input_shape[0] // self.groups
@@ -204,17 +204,17 @@ class Conv2d(BaseLayer):
         """Outputs of a group."""
         return self.out_channels // self.groups
 
-    @property
+    @cached_property
     def _numbers(self) -> int:
         """Numbers that one output sees."""
         return self._channels * prod(self.windows.kernel)
 
-    @property
+    @cached_property
     def _patch(self) -> int:
         """Numbers in a patch: those, and the 1 of the bias."""
         return self._numbers + self.bias
 
-    @property
+    @cached_property
     def _positions(self) -> int:
         return prod(self.windows.output_size)
 
@@ -255,9 +255,9 @@ class Conv2d(BaseLayer):
         return {**found, "bias": matrix[..., -1, :]} if self.bias else found
 
     def _grouped(self, images: Array) -> Array:
-        """(…, n, y, x, channels) as (…, groups, n, positions, channels of a group); a view."""
-        shape = (*images.shape[:-3], self._positions, self.groups, images.shape[-1] // self.groups)
-        return np.moveaxis(images.reshape(shape, copy=False), -2, -4)
+        """(n, y, x, channels) as (groups, n, positions, channels of a group); a view."""
+        shape = (len(images), self._positions, self.groups, images.shape[3] // self.groups)
+        return images.reshape(shape, copy=False).transpose(2, 0, 1, 3)
 
     def _patches(
         self, inputs: Array, budget_bytes: int, rows: int = 1

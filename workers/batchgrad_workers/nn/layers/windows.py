@@ -5,6 +5,7 @@ give such arrays on as views (n, channels, height, width), and elementwise funct
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -45,7 +46,7 @@ class Windows:
     padding: Pair
     dilation: Pair = (1, 1)
 
-    @property
+    @cached_property
     def output_size(self) -> Pair:
         """How many windows fit, down and across; not positive when none does."""
         spans = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
@@ -63,7 +64,7 @@ class Windows:
         """Type of sums over a window: float64 for many numbers, to lose no digits."""
         return np.dtype(np.float64) if prod(self.kernel) > RUN else dtype
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the compiled loops need beside shapes."""
         return (*self.kernel, *self.stride, *self.padding, *self.dilation, *self.output_size)
