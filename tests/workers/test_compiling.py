@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -101,6 +102,45 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
         check=False,
     )
     assert process.stdout == "[0.69314718]\n", process.stderr
+
+
+CALLER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from called import number
+from batchgrad_workers.nn.kernels.jit import compiled
+
+@compiled
+def twice() -> int:
+    return 2 * number()
+
+print(twice(), sum(twice.stats.cache_hits.values()))
+"""
+CALLED = """
+from batchgrad_workers.nn.kernels.jit import compiled
+
+@compiled
+def number() -> int:
+    return {}
+"""
+
+
+def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
+    caller, called = tmp_path / "caller.py", tmp_path / "called.py"
+    caller.write_text(CALLER)
+    said = []
+    for value in (1, 1, 10):
+        if not called.exists() or str(value) not in called.read_text():
+            called.write_text(CALLED.format(value))
+        process = subprocess.run(
+            [sys.executable, str(caller), str(tmp_path)],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(process.stdout.split())
+    assert said == [["2", "0"], ["2", "1"], ["20", "0"]]
 
 
 def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:

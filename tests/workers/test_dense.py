@@ -80,22 +80,6 @@ def test_the_sums_are_those_of_the_layers(dtype: Any, seed: int, loss: str, mean
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * size)
 
 
-def test_where_products_are_products_of_matrices_the_gradient_has_the_layers_bits() -> None:
-    of = network([linear(32), RELU, linear(10)], 64)
-    random = np.random.default_rng(0)
-    batch = Microbatch(
-        random.normal(size=(50, 64)).astype("f4"),
-        np.eye(10, dtype="f4")[random.integers(0, 10, 50)],
-        random.random(50).astype("f4"),
-    )
-    theta = of.initial_parameters(1, "float32")
-    (found, losses, norms), (right, right_losses, right_norms) = (
-        each.sums(of.views(theta), batch) for each in both(of, "softmax_cross_entropy")
-    )
-    assert found.gradient.tobytes() == right.gradient.tobytes()
-    assert (losses.tobytes(), norms.tobytes()) == (right_losses.tobytes(), right_norms.tobytes())
-
-
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e30, 1e-30])
 def test_norms_of_extreme_rows_are_those_of_the_layers(number: float) -> None:
     of = network([linear(6), RELU, linear(3)], 5)

@@ -19,8 +19,7 @@ from numba.extending import is_jitted
 import batchgrad_engine
 import batchgrad_service
 import batchgrad_workers
-from batchgrad_workers.nn import kernels
-from batchgrad_workers.nn.dense import passes
+from batchgrad_workers.nn import dense, kernels
 from batchgrad_workers.nn.kernels.jit import KERNELS, Kernel
 from batchgrad_workers.nn.layers.windows import Windows
 
@@ -28,8 +27,8 @@ MODULES = [
     import_module(f"{kernels.__name__}.{module.name}")
     for module in pkgutil.iter_modules(kernels.__path__)
 ]
-COMPOSED = Path(str(passes.__file__))
-"""Whole passes, made of kernels; test_dense.py holds them against the layers."""
+COMPOSED = Path(*dense.__path__)
+"""Whole passes, made of kernels and products; test_dense.py holds them against the layers."""
 
 LONG = 1500
 """More numbers than a loop adds up in one accumulator."""
@@ -50,7 +49,7 @@ def test_loops_are_compiled_among_the_kernels_only(package: Any) -> None:
     outside = [
         path
         for path in folder.rglob("*.py")
-        if path.parent != Path(*kernels.__path__) and path != COMPOSED
+        if path.parent not in {Path(*kernels.__path__), COMPOSED}
         for node in ast.walk(ast.parse(path.read_text()))
         if (isinstance(node, ast.alias) and node.name in {"njit", "jit", "compiled", "kernel"})
         or (

@@ -9,11 +9,12 @@ from typing import Any
 
 from llvmlite import binding
 from numba import types
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 from threadpoolctl import threadpool_info
 
 from batchgrad_workers.arrays import Array
+from batchgrad_workers.nn.kernels.jit import compiled
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # <cblas.h>
 SYMBOLS = {types.float32: "scipy_cblas_sgemm64_", types.float64: "scipy_cblas_dgemm64_"}
@@ -63,19 +64,19 @@ def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, o
     return call
 
 
-@register_jitable
+@compiled
 def times(a: Array, b: Array, out: Array) -> None:
     """Out (n, m) = a (n, k) b (k, m); arrays in C order, like those below."""
     _gemm(AS_IT_IS, AS_IT_IS, len(a), a.shape[1], b.shape[1], a, b, out)
 
 
-@register_jitable
+@compiled
 def times_transposed(a: Array, b: Array, out: Array) -> None:
     """Out (n, m) = a (n, k) bᵀ with b (m, k)."""
     _gemm(AS_IT_IS, TRANSPOSED, len(a), a.shape[1], len(b), a, b, out)
 
 
-@register_jitable
+@compiled
 def transposed_times(a: Array, b: Array, out: Array) -> None:
     """Out (n, m) = aᵀ b with a (k, n) and b (k, m)."""
     _gemm(TRANSPOSED, AS_IT_IS, a.shape[1], len(a), b.shape[1], a, b, out)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core.caching import FunctionCache
+from numba.extending import is_jitted
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -80,5 +82,21 @@ def _compiled(loop: Loop, options: set[str]) -> Loop:
 
 
 def _compile(loop: Loop, options: set[str], *, keep: bool) -> Loop:
-    found = njit(loop, nogil=True, cache=keep, fastmath=options, error_model="numpy")
+    found: Any = njit(loop, nogil=True, cache=keep, fastmath=options, error_model="numpy")
+    if keep:
+        _date_by_what_it_calls(found)
     return cast("Loop", found)
+
+
+def _date_by_what_it_calls(found: Any) -> None:
+    """Compile anew when a file has changed of which this loop calls a loop.
+
+    numba looks at the loop's own file alone, although the others' code is part of its own. For
+    what it compares there is no public name.
+    """
+    loop = found.py_func
+    called = (loop.__globals__.get(name) for name in loop.__code__.co_names)
+    jitted: list[Any] = [each for each in (found, *called) if is_jitted(each)]
+    caches = [each._cache for each in jitted]  # noqa: SLF001
+    files = [each._cache_file for each in caches if isinstance(each, FunctionCache)]  # noqa: SLF001
+    files[0]._source_stamp = tuple(file._source_stamp for file in files)  # noqa: SLF001
