@@ -104,6 +104,21 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
     assert process.stdout == "[0.69314718]\n", process.stderr
 
 
+def test_without_compilation_networks_go_by_layers() -> None:
+    code = (
+        "import batchgrad_workers.nn.gradients;"
+        "from batchgrad_workers.nn.dense import products; print(products.AVAILABLE)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "False\n", process.stderr
+
+
 CALLER = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -102,6 +102,7 @@ def test_bits_do_not_depend_on_where_arrays_lie_and_arguments_stay_as_they_are()
         random.normal(size=(19, 65)).astype("f4"),
         np.eye(3, dtype="f4")[[0, 1, 2] * 6 + [0]],
     )
+    given = targets.copy()
     for shift in range(9):
         memory = np.zeros(inputs.size + theta.size + 16, "f4")
         rows = memory[shift : shift + inputs.size].reshape(inputs.shape)
@@ -112,11 +113,39 @@ def test_bits_do_not_depend_on_where_arrays_lie_and_arguments_stay_as_they_are()
             of.views(parameters), Microbatch(rows, targets, np.ones(19, "f4"))
         )
         assert (rows == inputs).all()
+        assert (targets == given).all()
         assert (parameters == theta).all()
         seen.add(
             sums.gradient.tobytes() + sums.means.tobytes() + losses.tobytes() + norms.tobytes()
         )
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(20, 1030, 1100), (2100, 4, 3)])
+def test_wide_layers_and_many_rows_are_summed_with_the_layers_care(
+    rows: int, inputs: int, outputs: int
+) -> None:
+    of, random = network([linear(outputs), RELU, linear(3)], inputs), np.random.default_rng(0)
+    drawn = random.normal(size=(rows, inputs)).astype("f4")
+    batch = Microbatch(drawn, np.eye(3, dtype="f4")[np.arange(rows) % 3], np.ones(rows, "f4"))
+    theta = of.initial_parameters(1, "float32")
+    found, right = (each.sums(of.views(theta), batch) for each in both(of, "softmax_cross_entropy"))
+    np.testing.assert_allclose(found[0].gradient, right[0].gradient, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[2], right[2], rtol=1e-5)
+
+
+def test_one_row_has_the_layers_bits() -> None:
+    """So that the shortcuts of one example are exactly its gradient."""
+    of, random = network([linear(33), RELU, linear(5)], 17), np.random.default_rng(0)
+    batch = Microbatch(
+        random.normal(size=(1, 17)).astype("f4"), np.eye(5, dtype="f4")[:1], np.ones(1, "f4")
+    )
+    found, right = (
+        each.sums(of.views(of.initial_parameters(1, "float32")), batch)
+        for each in both(of, "softmax_cross_entropy")
+    )
+    assert found[0].gradient.tobytes() == right[0].gradient.tobytes()
+    assert found[0].means.tobytes() == right[0].means.tobytes()
 
 
 @pytest.mark.parametrize(

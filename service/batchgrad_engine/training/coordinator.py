@@ -138,8 +138,8 @@ class Coordinator:
             for node in part.nodes:
                 tree.add(node.level, node.index, node.sum)
         parts = sorted(parts, key=lambda part: part.start)
-        losses = _joined([part.losses for part in parts])
-        norms = _joined([part.norms for part in parts])
+        losses = np.concatenate([part.losses for part in parts])
+        norms = np.concatenate([part.norms for part in parts])
         examples, dropped = len(ids), []
         if not isfinite(np.dot(losses, norms)):  # quick check: it may overflow by itself
             finite = np.isfinite(losses) & np.isfinite(norms)
@@ -201,7 +201,3 @@ class Coordinator:
             gradient = self._evaluator.gradient(self.parameters, minibatch.sums, self._direction)
         gradient = clipped(gradient, self._clip_norm)
         self.optimizer.update(self.parameters, gradient, rate)
-
-
-def _joined(parts: list[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

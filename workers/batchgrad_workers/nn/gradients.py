@@ -90,7 +90,7 @@ class Differentiator:
         gradient = np.empty(self.network.size, weights.dtype)
         means = np.empty(self.means.size if self.means else 0, weights.dtype)
         norms, totals = np.zeros(len(weights)), np.zeros(3)
-        if self._dense:
+        if self._dense and len(weights) > 1:
             inputs = batch.inputs.reshape(len(weights), -1)
             if not (inputs.flags.c_contiguous and inputs.flags.writeable):
                 inputs = inputs.copy()
@@ -114,6 +114,10 @@ class Differentiator:
 
     @cached_property
     def _dense(self) -> DenseNetwork | None:
+        """For two rows or more. One row goes by layers, with the bits of its mean's own passes.
+
+        So the shortcuts of one example are exactly its gradient.
+        """
         return DenseNetwork.of(self.network, self.means)
 
     def _by_layers(

@@ -9,6 +9,8 @@ import numpy as np
 from llvmlite import binding
 from threadpoolctl import threadpool_info
 
+from batchgrad_workers.nn.dense import products
+
 
 def build_info() -> dict[str, str]:
     """Library versions, BLAS kernels and the CPU that loops are compiled for; equal: equal bits."""
@@ -16,6 +18,7 @@ def build_info() -> dict[str, str]:
     of_numpy = [i for i in infos if i["user_api"] == "blas" and "numpy" in i["filepath"]]
     blas = (of_numpy or [i for i in infos if i["user_api"] == "blas"] or [{}])[0]
     chosen: Any = numba.config
+    name = f"{blas.get('internal_api', 'unknown')} {blas.get('version', '')}".strip()
     cpu = chosen.CPU_NAME or binding.get_host_cpu_name()
     features = chosen.CPU_FEATURES
     if features is None:
@@ -24,7 +27,7 @@ def build_info() -> dict[str, str]:
         "numpy": np.__version__,
         "numba": numba.__version__,
         "python": platform.python_version(),
-        "blas": f"{blas.get('internal_api', 'unknown')} {blas.get('version', '')}".strip(),
+        "blas": name if products.AVAILABLE else f"{name}, not in compiled code",
         "architecture": str(blas.get("architecture", platform.machine())),
         "cpu": f"{cpu}, features {sha256(features.encode()).hexdigest()[:8]}",
     }

@@ -1,14 +1,16 @@
 """numpy's own matrix products, for compiled code; numba's `@` calls scipy's BLAS, which is slower.
 
 The products of numpy's wheels are OpenBLAS's, with 64-bit sizes. They are called by address, so the
-kernels are those that `runtime.blas` selected, and the bits are those of `numpy.matmul`.
+kernels are those that `runtime.blas` selected, and the bits are those of `numpy.matmul`, which has
+others where a side of the result is 1: it calls a product of a matrix and a vector then.
 """
 
 import ctypes
 from typing import Any
 
 from llvmlite import binding
-from numba import types
+from numba import config, types
+from numba.core.errors import TypingError
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 from threadpoolctl import threadpool_info
@@ -21,12 +23,13 @@ SYMBOLS = {types.float32: "scipy_cblas_sgemm64_", types.float64: "scipy_cblas_dg
 
 
 def _link() -> bool:
-    """Make the products known to compiled code; False if numpy has another BLAS.
-
-    Other libraries in the process have products as well, but not by these names.
-    """
-    for info in threadpool_info():
-        library = ctypes.CDLL(info["filepath"])
+    """Make the products known to compiled code; False if numpy has another BLAS."""
+    libraries = [each["filepath"] for each in threadpool_info() if each["user_api"] == "blas"]
+    for path in (each for each in libraries if "numpy" in each):
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:  # the file is gone, after an upgrade while this process ran
+            return False
         if all(hasattr(library, symbol) for symbol in SYMBOLS.values()):
             for symbol in SYMBOLS.values():
                 address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
@@ -35,7 +38,8 @@ def _link() -> bool:
     return False
 
 
-AVAILABLE = _link()
+_numba: Any = config
+AVAILABLE = not _numba.DISABLE_JIT and _link()
 """Whether compiled code can call numpy's products."""
 
 
@@ -46,7 +50,9 @@ def _gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) 
 
 @overload(_gemm)
 def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
-    del op, op_b, n, k, m, b, out
+    del op, op_b, n, k, m
+    if any(each.dtype != a.dtype or each.layout != "C" for each in (a, b, out)):
+        raise TypingError(f"products need arrays of one type in C order, not {a}, {b} and {out}")
     number, size, word, address = a.dtype, types.int64, types.int32, types.uintp
     array = (address, size)
     arguments = (word, word, word, size, size, size, number, *array, *array, number, *array)

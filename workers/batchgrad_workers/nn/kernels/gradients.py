@@ -54,9 +54,10 @@ def _half_known(inputs: Array, error: Array, bias: bool) -> Floats:
 def add_norms(inputs: Array, error: Array, bias: bool, own: Floats, norms: Floats) -> None:
     """Add ‖g_n‖² to the norms; where `own` is NaN, compute it with all care."""
     for n in range(len(error)):  # apart from the loop over rows, which is faster without calls
-        if np.isnan(own[n]):
-            own[n] = product(square(error[n]), square(inputs[n]) + bias)
-        norms[n] += own[n]
+        found = own[n]
+        if np.isnan(found):
+            found = product(square(error[n]), square(inputs[n]) + bias)
+        norms[n] += found
 
 
 @kernel("inputs (n, i), error (n, o), bias -> norms (n)", _linear_norms)

@@ -83,7 +83,7 @@ def _compiled(loop: Loop, options: set[str]) -> Loop:
 
 def _compile(loop: Loop, options: set[str], *, keep: bool) -> Loop:
     found: Any = njit(loop, nogil=True, cache=keep, fastmath=options, error_model="numpy")
-    if keep:
+    if keep and is_jitted(found):  # it is not with NUMBA_DISABLE_JIT
         _date_by_what_it_calls(found)
     return cast("Loop", found)
 
@@ -92,7 +92,7 @@ def _date_by_what_it_calls(found: Any) -> None:
     """Compile anew when a file has changed of which this loop calls a loop.
 
     numba looks at the loop's own file alone, although the others' code is part of its own. For
-    what it compares there is no public name.
+    what it compares there is no public name. A number that another file defines is not seen.
     """
     loop = found.py_func
     called = (loop.__globals__.get(name) for name in loop.__code__.co_names)
