@@ -13,6 +13,7 @@ TABLES = {
     "costs": tables.costs,
     "fastest": tables.fastest,
     "examples": tables.examples,
+    "large": tables.large,
 }
 
 

@@ -20,17 +20,18 @@ BY_VALUE_BYTES = 100_000
 
 
 class Job(NamedTuple):
-    """A job: P, N, B, and the threads of each worker."""
+    """A job: P, N, B, the threads of each worker, and the bytes of a number on its way."""
 
     parameters: int
     batch_size: int
     microbatch_size: int
     threads: int = 1
+    number_bytes: int = FLOAT_BYTES
 
     @property
     def vector_bytes(self) -> int:
-        """Bytes of θ, and of a sum: 4P."""
-        return FLOAT_BYTES * self.parameters
+        """Bytes of θ, and of a sum, between nodes: 4P."""
+        return self.number_bytes * self.parameters
 
     @property
     def microbatches(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.scaling.model import Cluster, Costs, Job, Step, step
+from benchmarks.scaling.model import FLOAT_BYTES, Cluster, Costs, Job, Step, step
 
 THREADS = 16
 """Threads of each node's worker; each as fast as a core of the measured machine."""
@@ -37,10 +37,11 @@ def step_on(
     gigabits: float,
     *,
     siblings: bool = False,
+    number_bytes: int = FLOAT_BYTES,
 ) -> Step:
     """The predicted step. B is 128, or less where 128 would leave threads idle."""
     size = max(1, min(MICROBATCH_SIZE, batch_size // (nodes * THREADS)))
-    job = Job(parameters, batch_size, size, THREADS)
+    job = Job(parameters, batch_size, size, THREADS, number_bytes)
     return step(costs, job, Cluster(nodes, gigabits * 1e9), siblings=siblings)
 
 

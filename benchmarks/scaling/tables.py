@@ -2,14 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from benchmarks.scaling.fitting import Checked, check, elsewhere, fit
 from benchmarks.scaling.measured import Measurements
 from benchmarks.scaling.model import Costs, Step
-from benchmarks.scaling.predictions import GIGABITS, PARAMETERS, best, examples_for_half
+from benchmarks.scaling.predictions import (
+    GIGABITS,
+    PARAMETERS,
+    best,
+    examples_for_half,
+    step_on,
+)
 
 COUNTED = (2, 4, 8, 16, 32, 64)
 P_COUNTED = 10**7
+MANY = (64, 512, 4096)
+PLENTY = 2**15
+"""Examples of each of many nodes."""
 UNITS = {
     "microbatch": ("a microbatch, one thread", 1e6, "µs"),
     "microbatch_parameter": ("… and each parameter", 1e9, "ns"),
@@ -82,6 +92,27 @@ def examples(found: Measurements) -> str:
     return _table(heads, rows)
 
 
+def large(found: Measurements) -> str:
+    """Seconds a step on many nodes, as built and as it could be; N grows with the nodes."""
+    there = elsewhere(found)
+    ways: dict[str, dict[str, Any]] = {
+        "": {},
+        ", siblings": {"siblings": True},
+        ", siblings, bfloat16": {"siblings": True, "number_bytes": 2},
+    }
+    heads = ["P", "nodes", *(f"{g} Gbit/s{way}" for g in GIGABITS for way in ways)]
+    rows = []
+    for parameters in (10**6, 10**7, 10**8):
+        for nodes in MANY:
+            steps = (
+                step_on(there, parameters, PLENTY * nodes, nodes, gigabits, **way)
+                for gigabits in GIGABITS
+                for way in ways.values()
+            )
+            rows.append([_power(parameters), str(nodes), *map(_seconds, steps)])
+    return _table(heads, rows)
+
+
 def parts(step: Step) -> str:
     """The parts of one step, one line each."""
     own = {name: f"{seconds * 1e3:12.3f} ms  {name}" for name, seconds in step._asdict().items()}
@@ -111,6 +142,10 @@ def _fastest(there: Costs, parameters: int) -> list[str]:
             found = best(there, parameters, gigabits, siblings=siblings)
             cells.append(f"{found.nodes} ({found.speed_up:.1f}×)")
     return cells
+
+
+def _seconds(step: Step) -> str:
+    return f"{step.seconds:,.0f}" if step.seconds >= 10 else f"{step.seconds:.2g}"
 
 
 def _power(number: int) -> str:

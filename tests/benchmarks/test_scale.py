@@ -94,6 +94,17 @@ def test_siblings_send_log2_of_the_nodes_in_vectors() -> None:
     assert star.back / tree.back == pytest.approx(63 / 6)
 
 
+def test_numbers_of_two_bytes_take_half_the_time_on_a_link() -> None:
+    wide, narrow = (
+        step(
+            LINK_ALONE, Job(10**6, 64 * 32, 32, number_bytes=size), Cluster(64, 1e9), siblings=True
+        )
+        for size in (4, 2)
+    )
+    assert narrow.out == pytest.approx(wide.out / 2)
+    assert narrow.compute == wide.compute
+
+
 def made(costs: Costs) -> Measurements:
     """Measurements that agree with the model exactly."""
     timed = []
