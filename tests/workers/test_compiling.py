@@ -36,6 +36,19 @@ def moved(array: Any, by: int) -> Any:
     return room[by:].reshape(array.shape)
 
 
+def printed(*words: str, **environment: str) -> str:
+    """What a process of Python prints, with these words on its command line."""
+    process = subprocess.run(
+        [sys.executable, *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
 @pytest.mark.parametrize("by", [1, 3, 7])
 def test_bits_do_not_depend_on_where_arrays_lie(by: int) -> None:
     linear = layer("linear", out_features=OUTPUTS)
@@ -94,14 +107,7 @@ def test_where_no_machine_code_can_be_kept_it_is_compiled_anew() -> None:
         "import numpy as np; from batchgrad_workers.nn.losses import softmax_cross_entropy;"
         "print(softmax_cross_entropy(np.zeros((1, 2)), np.eye(2)[:1])[0])"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"NUMBA_CACHE_DIR": "/dev/null/nowhere"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.stdout == "[0.69314718]\n", process.stderr
+    assert printed("-c", code, NUMBA_CACHE_DIR="/dev/null/nowhere") == "[0.69314718]\n"
 
 
 def test_without_compilation_networks_go_by_layers() -> None:
@@ -109,14 +115,7 @@ def test_without_compilation_networks_go_by_layers() -> None:
         "import batchgrad_workers.nn.gradients;"
         "from batchgrad_workers.nn.dense import products; print(products.AVAILABLE)"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.stdout == "False\n", process.stderr
+    assert printed("-c", code, NUMBA_DISABLE_JIT="1") == "False\n"
 
 
 CALLER = """
@@ -147,27 +146,15 @@ def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path: Pa
     for value in (1, 1, 10):
         if not called.exists() or str(value) not in called.read_text():
             called.write_text(CALLED.format(value))
-        process = subprocess.run(
-            [sys.executable, str(caller), str(tmp_path)],
-            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        said.append(process.stdout.split())
+        kept = str(tmp_path / "kept")
+        said.append(printed(str(caller), str(tmp_path), NUMBA_CACHE_DIR=kept).split())
     assert said == [["2", "0"], ["2", "1"], ["20", "0"]]
 
 
 def test_a_build_tells_for_which_cpu_loops_are_compiled() -> None:
     """Their additions are grouped for its vectors, so another CPU may compute other bits."""
     code = "from batchgrad_workers.runtime.build_info import build_info; print(build_info()['cpu'])"
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "-avx"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert process.stdout.startswith("nehalem")
-    assert process.stdout.strip() != build_info()["cpu"]
-    assert process.stdout.split()[-1] != build_info()["cpu"].split()[-1]
+    said = printed("-c", code, NUMBA_CPU_NAME="nehalem", NUMBA_CPU_FEATURES="-avx")
+    assert said.startswith("nehalem")
+    assert said.strip() != build_info()["cpu"]
+    assert said.split()[-1] != build_info()["cpu"].split()[-1]

@@ -7,14 +7,14 @@ several steps at once, on the first axis s. Undefined figures are not finite, an
 """
 
 from math import nan
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
 from batchgrad.contract import ShortcutName
 from batchgrad_engine.measurement.products import products
 from batchgrad_engine.measurement.shortcuts import FROZEN, PLACES, Rows
-from batchgrad_engine.step_columns import Columns
+from batchgrad_engine.step_columns import Columns, row_at
 from batchgrad_workers.arrays import Array, Floats
 from batchgrad_workers.nn.kernels.comparison import DIFFERENCE, EXACT, INNER, OWN, PROPAGATION
 from batchgrad_workers.nn.kernels.norms import least, norm, norms
@@ -88,8 +88,7 @@ def compare_formed(
 
 def agreement(exact: Array, shortcut: Array) -> Agreement:
     """Compare one step's `shortcut` (P,) with `exact` (P,)."""
-    (error,), (cosine,), (ratio,) = agreements(exact[None], shortcut[None]).values()
-    return {"relative_error": error, "cosine_similarity": cosine, "norm_ratio": ratio}
+    return cast("Agreement", row_at(agreements(exact[None], shortcut[None]), 0))
 
 
 def agreements(exact: Array, shortcut: Array) -> Columns:

@@ -158,15 +158,16 @@ class Measurements:
                 parameters=parameters,
                 shortcuts=RowView(shortcuts, place),
             )
-            for place, step, noise, weight, norms, gradient, parameters in zip(
-                range(len(steps)),
-                steps,
-                noise_scales(arrays.norms, weights, [step.gradient_norm for step in steps]),
-                _totals(weights),
-                arrays.norms,
-                arrays.gradients,
-                arrays.parameters,
-                strict=True,
+            for place, (step, noise, weight, norms, gradient, parameters) in enumerate(
+                zip(
+                    steps,
+                    noise_scales(arrays.norms, weights, [step.gradient_norm for step in steps]),
+                    _totals(weights),
+                    arrays.norms,
+                    arrays.gradients,
+                    arrays.parameters,
+                    strict=True,
+                )
             )
         ]
 

@@ -45,7 +45,7 @@ AVAILABLE = not _numba.DISABLE_JIT and _link()
 
 def _gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
     """Out (n, m) = op(a) (n, k) op(b) (k, m), each as it is or transposed; in compiled code."""
-    raise NotImplementedError
+    raise NotImplementedError("numba calls what `overload` gives for it")
 
 
 @overload(_gemm)

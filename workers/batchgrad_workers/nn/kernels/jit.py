@@ -67,9 +67,10 @@ def compiled(loop: Loop) -> Loop:
 
 
 def compiled_in_order(loop: Loop) -> Loop:
-    """Compile a formula that is written so that nothing cancels: additions keep their order.
+    """Compile a formula as it is written: additions keep their order, and nothing is fused.
 
-    Regrouped, (1 - y) - y r becomes 1 - y (1 + r), which does cancel.
+    Regrouped, (1 - y) - y r becomes 1 - y (1 + r), which cancels. Which product of a sum is fused
+    into a multiply-add differs between vectors and the numbers left over.
     """
     return _compiled(loop, set())
 
