@@ -79,6 +79,8 @@ class Authenticator:
         )
 
     def _cookie_hash(self, cookies: str) -> bytes | None:
+        if self._cookie_name not in cookies:
+            return None
         try:
             found = SimpleCookie(cookies).get(self._cookie_name)
         except CookieError:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
 
@@ -31,12 +30,14 @@ class Exchange:
             HeadResponseSentError: the request is HEAD, and the rest of a stream is not needed.
         """
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers.setdefault("Cache-Control", "no-store")  # most responses change at any time
+            own = {b"x-request-id": self.request_id.encode(), b"x-content-type-options": b"nosniff"}
+            headers = [pair for pair in message.get("headers", ()) if pair[0] not in own]
+            named = dict(headers)
+            if b"cache-control" not in named:
+                own[b"cache-control"] = b"no-store"  # most responses change at any time
+            message = {**message, "headers": [*headers, *own.items()]}
             self.status = message["status"]
-            if headers.get("content-type", "").startswith("text/event-stream"):
+            if named.get(b"content-type", b"").startswith(b"text/event-stream"):
                 self._stream_began_at = self._clock()
         if self.is_head and message.get("more_body"):
             await self._send({"type": "http.response.body"})

@@ -5,10 +5,9 @@ then have that name in Host. Or it makes a browser send a request to this servic
 """
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
-
-from starlette.datastructures import Headers
 
 from batchgrad_service.addresses import is_loopback
 from batchgrad_service.problems import ForbiddenError, UnknownHostError
@@ -29,7 +28,7 @@ class AllowedHosts:
 
     def __init__(self, settings: Settings) -> None:
         advertised = urlsplit(settings.advertised_url or "").hostname
-        self._names = {settings.host.lower(), *settings.hosts}
+        self._names = {"localhost", "127.0.0.1", "::1", settings.host.lower(), *settings.hosts}
         self._names |= {advertised} if advertised else set()
         self._reachable = not is_loopback(settings.host)
         self._any = "*" in settings.hosts or (self._reachable and not settings.hosts)
@@ -47,12 +46,12 @@ class AllowedHosts:
 
     def is_own_name(self, name: str) -> bool:
         """Whether a host name or address, in lower case, is one of this service's."""
-        if is_loopback(name) or name in self._names:
+        if name in self._names or is_loopback(name):
             return True
         return any(own.startswith("*.") and name.endswith(own[1:]) for own in self._names)
 
 
-def refuse_cross_site(method: str, headers: Headers, hosts: AllowedHosts) -> None:
+def refuse_cross_site(method: str, headers: Mapping[str, str], hosts: AllowedHosts) -> None:
     """Refuse a request from another site's page, with a token or without.
 
     Browsers name the site of the page in Sec-Fetch-Site or, without TLS and for another machine,

@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 import structlog
@@ -88,6 +89,7 @@ class LoginThrottle:
         return self._addresses[name]
 
 
+@lru_cache(MAX_ADDRESSES)
 def _network_of(client: str) -> str:
     """The /64 network of an IPv6 address, since its owner has all of it; else the address."""
     try:

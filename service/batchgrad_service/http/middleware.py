@@ -9,11 +9,10 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -70,27 +69,36 @@ class AccessMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = _first_of_each(scope["headers"])
         given = headers.get("x-request-id", "")
         request_id = given if _VALID_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         exchange = Exchange(send, request_id, self._clock, is_head=scope["method"] == "HEAD")
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._answer(scope, headers, receive, exchange)
-            except HeadResponseSentError:
-                pass
-            except ClientDisconnect:
-                if not exchange.is_head:
-                    _log.info("client disconnected", method=scope["method"], path=scope["path"])
-            except Exception as error:  # noqa: BLE001 - the last handler; it logs the exception
-                response = _unexpected(error, scope, request_id)
-                if exchange.status is None:
-                    await response(scope, receive, exchange.send)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._answer_or_fail(scope, headers, receive, exchange)
             self._report(scope, exchange)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+
+    async def _answer_or_fail(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, exchange: Exchange
+    ) -> None:
+        """Answer, with a problem if the route raises an exception that nobody expects."""
+        try:
+            await self._answer(scope, headers, receive, exchange)
+        except HeadResponseSentError:
+            pass
+        except ClientDisconnect:
+            if not exchange.is_head:
+                _log.info("client disconnected", method=scope["method"], path=scope["path"])
+        except Exception as error:  # noqa: BLE001 - the last handler; it logs the exception
+            response = _unexpected(error, scope, exchange.request_id)
+            if exchange.status is None:
+                await response(scope, receive, exchange.send)
 
     async def _answer(
-        self, scope: Scope, headers: Headers, receive: Receive, exchange: Exchange
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, exchange: Exchange
     ) -> None:
         limit = self._limit_of(scope)
         try:
@@ -114,7 +122,7 @@ class AccessMiddleware:
         finally:
             scope.update({key: as_get[key] for key in ("route", "path_params") if key in as_get})
 
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
+    def _check_token(self, scope: Scope, headers: Mapping[str, str]) -> None:
         path, auth = scope["path"], self._authenticator
         if auth is None or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES):
             return
@@ -138,12 +146,15 @@ class AccessMiddleware:
         # Clients can invent methods: an unknown one must not become a label of its own.
         method = scope["method"] if exchange.status != 405 else "other"
         self._observe(method, route, exchange.status, seconds)
-        about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
         # Polling clients, pieces of files, and those that guess tokens would fill the log.
         often = method in {"GET", "HEAD", "PATCH"}
         quiet = (often and exchange.status < 400) or exchange.status == 429
+        level = logging.DEBUG if quiet else logging.INFO
+        if not _log.is_enabled_for(level):  # structlog would format the line, then drop it
+            return
+        about = {"job_id": scope["path_params"]["job_id"]} if "{job_id}" in route else {}
         _log.log(
-            logging.DEBUG if quiet else logging.INFO,
+            level,
             "request",
             method=method,
             route=route,
@@ -151,6 +162,12 @@ class AccessMiddleware:
             seconds=round(seconds, 4),
             **about,
         )
+
+
+def _first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by their names; of those with the same name, the first."""
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return dict(reversed(pairs))
 
 
 def client_of(scope: Scope) -> str:
@@ -172,7 +189,9 @@ def _unexpected(error: Exception, scope: Scope, request_id: str) -> Response:
     return problem_response(500, "internal_error", detail, request_id)
 
 
-def _refusal(problem: ProblemError, scope: Scope, headers: Headers, exchange: Exchange) -> Response:
+def _refusal(
+    problem: ProblemError, scope: Scope, headers: Mapping[str, str], exchange: Exchange
+) -> Response:
     """The problem as JSON; a browser without login is redirected to the login page."""
     asks_for_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if not (isinstance(problem, UnauthorizedError) and asks_for_page):
