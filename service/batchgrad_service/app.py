@@ -40,7 +40,7 @@ from batchgrad_service.http import error_handlers
 from batchgrad_service.http.authenticator import Authenticator
 from batchgrad_service.http.body_buffer import BodyBuffer
 from batchgrad_service.http.hosts import AllowedHosts
-from batchgrad_service.http.job_answers import JobAnswers
+from batchgrad_service.http.job_answers import JobAnswers, RememberedJobs
 from batchgrad_service.http.json_bodies import SCHEMA_REFERENCE
 from batchgrad_service.http.limits import body_limits
 from batchgrad_service.http.middleware import PUBLIC_PATHS, AccessMiddleware
@@ -182,7 +182,8 @@ def create_app(
         private_cluster=settings.ray_address is None,
         keep_alive_seconds=keep_alive_seconds,
     )
-    app.add_middleware(
+    app.add_middleware(RememberedJobs, answers=app.state.services.job_answers)
+    app.add_middleware(  # the last one is the outermost
         AccessMiddleware,
         hosts=AllowedHosts(settings),
         authenticator=authenticator,
@@ -197,7 +198,7 @@ def create_app(
     web = (assets, description, guide_pages, login, compare, pages, submit, why, example_pages)
     for module in (*api, *web):
         docs.keep_descriptions(module.router)
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)
     app.openapi = lambda: _openapi(app, with_token=authenticator is not None)  # type: ignore[method-assign]
     return app
 

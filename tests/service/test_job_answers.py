@@ -1,13 +1,18 @@
 """Remembered JSON of jobs: equal to what is stored, also when a commit comes while it is read."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from batchgrad_service.http.job_answers import REMEMBERED, JobAnswers
 from batchgrad_service.problems import NotFoundError
 from batchgrad_service.store import Store
-from tests.service.building import checkpointed, create, report, row, started
+from tests.service.building import checkpointed, create, problem, report, row, started
+from tests.service.conftest import Bench
 
 
 def stored(store: Store, job_id: str) -> bytes:
@@ -58,3 +63,54 @@ def test_few_jobs_are_remembered(store: Store) -> None:
     for each in ids:
         answers.read(each)
     assert [answers.remembered(each) is None for each in ids[:3]] == [True, True, False]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_remembered_job_is_answered_counted_and_logged_like_one_that_is_read(
+    bench: Bench, method: str
+) -> None:
+    job_id = create(bench.store).id
+    answers, logs = [], []
+    for _ in range(2):  # the second one is remembered
+        with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logged:
+            answer = bench.http.request(
+                method, f"/v1/jobs/{job_id}?a=b", headers={"X-Request-ID": "mine"}
+            )
+        answers.append((answer.status_code, sorted(answer.headers.items()), answer.content))
+        logs.append([{**line, "seconds": None} for line in logged])
+    assert answers[0] == answers[1]
+    assert logs[0] == logs[1]
+    (line,) = logs[0]
+    assert (line["route"], line["job_id"]) == ("/v1/jobs/{job_id}", job_id)
+    labels = {"method": method, "route": "/v1/jobs/{job_id}", "status": "200"}
+    counted = "batchgrad_http_request_duration_seconds_count"
+    assert bench.registry.get_sample_value(counted, labels) == 2
+
+
+def test_a_watched_job_is_never_older_than_its_last_commit(bench: Bench) -> None:
+    job_id, attempt = started(bench.store)
+    for step in (1, 2):
+        bench.store.record_report(job_id, attempt, report(row(step)), None)
+        for _ in range(2):
+            assert bench.http.get(f"/v1/jobs/{job_id}").json()["step"] == step
+    for status in ("pausing", "paused", "cancelled"):
+        bench.store.transition(job_id, to=status)
+        for _ in range(2):
+            assert bench.http.get(f"/v1/jobs/{job_id}").json()["status"] == status
+    assert bench.http.delete(f"/v1/jobs/{job_id}").status_code == 204
+    problem(bench.http.get(f"/v1/jobs/{job_id}"), 404)
+
+
+def test_a_remembered_job_needs_the_token_and_this_services_host(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef-token\n")
+    bench = make_bench(token_file=file)
+    path = f"/v1/jobs/{create(bench.store).id}"
+    right = {"Authorization": f"Bearer {file.read_text().strip()}"}
+    for _ in range(2):
+        assert bench.http.get(path, headers=right).status_code == 200
+    problem(bench.http.get(path), 401)
+    problem(bench.http.get(path, headers={**right, "Host": "other.example"}), 421)
+    problem(bench.http.post(path, headers=right), 405)

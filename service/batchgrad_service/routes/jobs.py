@@ -192,12 +192,10 @@ def _statuses(given: list[str]) -> list[JobStatus] | None:
 
 
 @router.get("/{job_id}", response_model=Job)
-async def read_job(job_id: str, services: ServicesDep) -> Response:
+def read_job(job_id: str, services: ServicesDep) -> Response:
     """One job."""
-    content = services.job_answers.remembered(job_id)
-    if content is None:
-        content = await run_in_threadpool(services.job_answers.read, job_id)
-    return Response(content, media_type="application/json")
+    # RememberedJobs answers what is remembered.
+    return Response(services.job_answers.read(job_id), media_type="application/json")
 
 
 @router.delete("/{job_id}", status_code=204)
