@@ -117,6 +117,11 @@ def test_ray_is_imported_in_few_places() -> None:
     assert importing == RAY
 
 
+def test_scipy_is_imported_at_its_first_use() -> None:
+    importing = [str(path.relative_to(ROOT)) for path in FILES if "scipy" in top(IMPORTS[path])]
+    assert importing == ["workers/batchgrad_workers/nn/special.py"]
+
+
 def test_only_the_accountant_imports_dp_accounting() -> None:
     """The import takes 0.7 s, and no engine or service needs it."""
     accounting = {path for path in FILES if "dp_accounting" in top(IMPORTS[path])}

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 
 from batchgrad_service.predicting.trained_network import TrainedNetwork
 from batchgrad_workers.arrays import Array, Floats, Integers
+from batchgrad_workers.nn.special import expit, softmax
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erfc, expit
 
 from batchgrad import contract
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels import activations as kernels
+from batchgrad_workers.nn.special import erfc, expit
 
 SQRT_HALF = float(np.sqrt(0.5))
 INVERSE_SQRT_TAU = float(1.0 / np.sqrt(2.0 * np.pi))

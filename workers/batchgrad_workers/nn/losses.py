@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from batchgrad import contract
 from batchgrad.contract import Loss as LossName
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels import losses as kernels
+from batchgrad_workers.nn.special import expit
 
 LossFunction = Callable[[Array, Array], tuple[Array, Array]]
 

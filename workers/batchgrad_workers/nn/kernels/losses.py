@@ -1,11 +1,11 @@
 """Softmax cross entropy and its error, without cancellation."""
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.nn.kernels.jit import kernel
 from batchgrad_workers.nn.kernels.norms import RUN
+from batchgrad_workers.nn.special import log_softmax, softmax
 
 
 @kernel("y, rest", lambda y, rest: 1 / (1 + rest) - y, in_order=True)
