@@ -56,13 +56,19 @@ def client_environment(temp_dir: Path, token_path: Path) -> dict[str, str]:
 
 
 def head_environment() -> dict[str, str]:
-    """Return the head's own variables: detect ended processes in seconds, prestart no workers."""
+    """Return the head's own variables.
+
+    Ended processes are detected in seconds, no worker is started before it is needed, and Ray's log
+    monitor, which cannot be left out, looks for logs once a day: no driver asks it for any.
+    """
     return {
         "RAY_health_check_initial_delay_ms": "1000",
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "1000",
         "RAY_health_check_failure_threshold": "3",
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+        "LOG_NAME_UPDATE_INTERVAL_S": "86400",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         "RAY_kill_worker_timeout_milliseconds": "200",  # after a SIGTERM that no worker hears
         **ROTATION,
