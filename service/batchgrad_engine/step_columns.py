@@ -6,7 +6,7 @@ rows a second: checked and packed by columns they take a third of the time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from operator import itemgetter
 from types import NoneType
 from typing import Annotated, Any
@@ -112,8 +112,16 @@ def _in_equal_parts(
     try:
         return [convert(values)]
     except DifferentRowsError:
-        half = len(values) // 2
-        return _in_equal_parts(convert, values[:half]) + _in_equal_parts(convert, values[half:])
+        return [convert(list(part)) for _, part in groupby(values, _shape)]
+
+
+def _shape(part: Any) -> Any:
+    """The keys of the dicts and the lengths of the lists in a row, or in columns."""
+    if isinstance(part, dict):
+        return {key: _shape(inner) for key, inner in part.items()}
+    if isinstance(part, list):
+        return [_shape(inner) for inner in part]
+    return None
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.service.building import NOW, problem, report, row, started
 from tests.service.conftest import Bench
 
 
+@cache
 def drawn(step: int) -> StepRow:
     """A row whose figures follow from its step; some are missing in some rows."""
     random = Random(step)
