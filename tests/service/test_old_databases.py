@@ -1,6 +1,7 @@
 """The service migrates a database with a row for each step, as before migration 0008."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -87,11 +88,17 @@ def old_database(file: Path) -> None:
     engine.dispose()
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    file = tmp_path / "old.sqlite3"
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database at revision 0007, which no test changes."""
+    file = tmp_path_factory.mktemp("old") / "old.sqlite3"
     old_database(file)
     return file
+
+
+@pytest.fixture
+def old(kept: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(kept, tmp_path))
 
 
 def test_steps_of_an_old_database_are_read(old: Path) -> None:
@@ -176,11 +183,9 @@ def test_jobs_of_an_old_database_are_not_private_and_datasets_get_budgets(old: P
     ],
 )
 def test_jobs_of_an_old_database_keep_their_microbatches(
-    tmp_path: Path, changes: dict[str, Any], written: int | None
+    old: Path, changes: dict[str, Any], written: int | None
 ) -> None:
-    file = tmp_path / "old.sqlite"
-    old_database(file)
-    engine = create_engine(f"sqlite:///{file}")
+    engine = create_engine(f"sqlite:///{old}")
     with engine.begin() as connection:
         command.upgrade(alembic(connection), "0018")
         spec = json.loads(connection.execute(text("SELECT spec FROM jobs")).scalars().all()[0])
