@@ -1,6 +1,5 @@
 """The example ledger and replays of steps over HTTP."""
 
-import itertools
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -11,18 +10,16 @@ import numpy as np
 import pytest
 
 from batchgrad.contract import Ledger, StepExamples, Table
-from batchgrad_engine.attempt import run_attempt
 from batchgrad_engine.checkpoints import checkpoints, job_directory, ledger_files
 from batchgrad_engine.checkpoints.checkpoints import Snapshot
 from batchgrad_engine.checkpoints.example_ledger import Ledger as Columns
-from batchgrad_engine.messages import EngineMessage, Finished, Sent, Start, encode
-from batchgrad_service.jobs.reports import Reports
 from batchgrad_service.reading.table_content import write_table
 from batchgrad_service.store.records import to_cursor
 from batchgrad_service.store.step_blocks import blocks
 from tests.engine.attempts import ScriptedCommands
 from tests.service.building import checkpointed, npz, problem, spec, started
 from tests.service.conftest import Bench
+from tests.service.trained import take_attempt
 
 EXAMPLES, HELD_OUT = 50, 10
 
@@ -41,44 +38,13 @@ def submit(bench: Bench, **changes: Any) -> str:
     return str(answer.json()["id"])
 
 
-def train(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -> None:
-    """Run one attempt at the job in this process and store all of its messages."""
-    bench.store.transition(job_id, to="queued")  # if it was paused
-    attempt = bench.store.begin_attempt(job_id)
-    assert attempt is not None
-    inputs = bench.store.job_inputs(job_id)
-    folder = bench.data_dir / "jobs" / job_id
-    folder.mkdir(parents=True, exist_ok=True)
-    reports = Reports(bench.store, bench.metrics, bench.data_dir)
-    numbers = itertools.count(1)
-
-    def store_message(sent: Sent) -> None:
-        message: Any = EngineMessage.validate_json(encode(sent))
-        if isinstance(message, Finished):
-            to: Any = message.outcome
-            if to == "paused":
-                bench.store.transition(job_id, to="pausing", attempt=attempt)
-            bench.store.transition(job_id, to=to, attempt=attempt)
-        else:
-            assert reports.take(job_id, attempt, message, next(numbers))
-
-    start = Start(
-        job_id=job_id,
-        attempt=attempt,
-        spec=inputs.spec,
-        dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
-        job_directory=folder,
-    )
-    run_attempt(start, commands or ScriptedCommands(), store_message, save_unstored=lambda: None)
-
-
 @pytest.fixture
 def job(bench: Bench) -> str:
     """A job that has done its 20 steps, with checkpoints after steps 7 and 20."""
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, ScriptedCommands(7, "pause"))
-    train(bench, job_id)
+    take_attempt(bench, job_id, ScriptedCommands(7, "pause"))
+    take_attempt(bench, job_id)
     return job_id
 
 
@@ -138,7 +104,7 @@ def test_the_largest_mean_comes_first_by_default(bench: Bench, job: str) -> None
 def test_unseen_examples_come_last_without_figures(bench: Bench) -> None:
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, ScriptedCommands(1, "pause"))  # one minibatch of 16 out of 40
+    take_attempt(bench, job_id, ScriptedCommands(1, "pause"))  # one minibatch of 16 out of 40
     for order in ("mean_loss", "last_norm", "times_seen"):
         data = ledger(bench, job_id, order=order).data
         assert [x.times_seen for x in data] == [1] * 16 + [0] * 24
@@ -169,7 +135,7 @@ def test_running_job_shows_what_its_engine_has_just_written(bench: Bench, job: s
 def test_values_have_no_class(bench: Bench) -> None:
     push(bench, targets=np.random.default_rng(0).normal(size=(EXAMPLES, 2)))
     job_id = submit(bench, loss="squared_error")
-    train(bench, job_id)
+    take_attempt(bench, job_id)
     assert {x.target for x in ledger(bench, job_id).data} == {None}
 
 
@@ -270,8 +236,8 @@ def test_refusal_of_a_long_replay_names_the_checkpoints(
     bench = make_bench(replay_timeout_seconds=30.0)
     push(bench)
     job_id = submit(bench)
-    train(bench, job_id, ScriptedCommands(7, "pause"))
-    train(bench, job_id)
+    take_attempt(bench, job_id, ScriptedCommands(7, "pause"))
+    take_attempt(bench, job_id)
     slow = {"compute": 1.5, "update": 1.5, "compare": 100.0}
     for step in range(1, 21):  # as on a slower machine, or a larger dataset
         _record_again(bench, job_id, step, phases=slow, workers=2)
@@ -300,7 +266,7 @@ def test_classes_with_names_are_named(bench: Bench) -> None:
     [content] = directory.iterdir()
     write_table(Table(columns=[], classes=["no", "yes"]), content)
     job_id = submit(bench)
-    train(bench, job_id)
+    take_attempt(bench, job_id)
     ledger = Ledger.model_validate(bench.http.get(f"/v1/jobs/{job_id}/examples").json())
     assert {entry.class_name for entry in ledger.data} == {"no", "yes"}
     for entry in ledger.data[:3]:

@@ -1,12 +1,16 @@
 """Jobs that were trained in this process on datasets of a bench's service."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from batchgrad.contract import Job, JobSpec, Operation
-from batchgrad_engine.messages import Checkpointed
+from batchgrad_engine.attempt import run_attempt
+from batchgrad_engine.messages import Checkpointed, EngineMessage, Finished, Sent, Start, encode
+from batchgrad_service.jobs.reports import Reports
 from batchgrad_workers.data.source import DatasetSource
-from tests.engine.attempts import attempt
+from batchgrad_workers.system.files import hex_of
+from tests.engine.attempts import ScriptedCommands, attempt
 from tests.service.conftest import Bench
 from tests.service.test_uploads import begin
 from tests.service.waiting import ended, upload
@@ -50,6 +54,40 @@ def train(bench: Bench, dataset: str, outputs: int, **changes: Any) -> Job:
         if isinstance(message, Checkpointed):
             assert bench.store.record_checkpoint(job_id, number, message)
     return bench.store.job(job_id)
+
+
+def take_attempt(bench: Bench, job_id: str, commands: ScriptedCommands | None = None) -> None:
+    """Run one attempt at the job in this process and store all of its messages."""
+    bench.store.transition(job_id, to="queued")  # if it was paused
+    number = bench.store.begin_attempt(job_id)
+    assert number is not None
+    inputs = bench.store.job_inputs(job_id)
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = Reports(bench.store, bench.metrics, bench.data_dir)
+    lines = itertools.count(1)
+
+    def store_message(sent: Sent) -> None:
+        message: Any = EngineMessage.validate_json(encode(sent))
+        if isinstance(message, Finished):
+            to: Any = message.outcome
+            if to == "paused":
+                bench.store.transition(job_id, to="pausing", attempt=number)
+            bench.store.transition(job_id, to=to, reason=message.reason, attempt=number)
+        else:
+            assert reports.take(job_id, number, message, next(lines))
+
+    digest = inputs.initial_parameters
+    start = Start(
+        job_id=job_id,
+        attempt=number,
+        spec=inputs.spec,
+        dataset=bench.app.state.services.sources.of(job_id, inputs.dataset_digest),
+        job_directory=folder,
+        initial_parameters=digest
+        and bench.data_dir / "parameters" / f"{hex_of(digest)}.safetensors",
+    )
+    run_attempt(start, commands or ScriptedCommands(), store_message, save_unstored=lambda: None)
 
 
 def uploaded(bench: Bench, content: bytes) -> str:
