@@ -56,7 +56,7 @@ def until(client: Client, job_id: str, condition: Any) -> Job:
     while not condition(job := client.job(job_id)):
         assert job.status not in {"failed", "cancelled", "succeeded"}, job
         assert time.monotonic() < deadline, job
-        time.sleep(0.02)
+        time.sleep(0.1)
     return job
 
 

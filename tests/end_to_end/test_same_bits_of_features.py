@@ -42,5 +42,4 @@ def test_workers_and_threads_do_not_change_the_bits(
     client: Client, features: dict[str, Any]
 ) -> None:
     alone = trained_bits(client, workers=0, threads=1, **features)
-    assert trained_bits(client, workers=3, **features) == alone
-    assert trained_bits(client, workers=0, threads=2, **features) == alone
+    assert trained_bits(client, workers=3, threads=2, **features) == alone

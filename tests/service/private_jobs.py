@@ -115,7 +115,7 @@ class PrivateService:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, "it did not happen"
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def ended(self, job_id: str) -> Job:
         """The job, once it has ended and its engine is gone."""
