@@ -6,7 +6,7 @@ from typing import Any
 
 import uvicorn
 
-from batchgrad_service.http.connections import ConnectionLimit
+from batchgrad_service.http.connections.connection import ConnectionLimit
 from batchgrad_service.shutdown import Shutdown
 
 GRACEFUL_SHUTDOWN_SECONDS = 5

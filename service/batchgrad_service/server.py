@@ -22,7 +22,7 @@ from batchgrad_service.data_directory.directory import DATABASE_MISMATCH, DataDi
 from batchgrad_service.data_directory.storage import open_storage
 from batchgrad_service.datasets.sources import Sources
 from batchgrad_service.disk_space import DiskSpace
-from batchgrad_service.http.connections import ConnectionLimit, allowed_connections
+from batchgrad_service.http.connections.connection import ConnectionLimit, allowed_connections
 from batchgrad_service.http_server import HttpServer, listen
 from batchgrad_service.jobs.supervisor import Supervisor
 from batchgrad_service.metrics.registry import Metrics

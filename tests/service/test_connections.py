@@ -13,7 +13,11 @@ import h11
 import pytest
 import uvicorn
 
-from batchgrad_service.http.connections import Connection, ConnectionLimit, allowed_connections
+from batchgrad_service.http.connections.connection import (
+    Connection,
+    ConnectionLimit,
+    allowed_connections,
+)
 
 TIMEOUT_SECONDS = 20.0
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"

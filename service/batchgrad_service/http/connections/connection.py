@@ -4,6 +4,7 @@ uvicorn alone keeps a connection for ever if its client sends nothing, sends hal
 does not read the response.
 """
 
+import asyncio
 import resource
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from batchgrad.contract import ProblemDetails
+from batchgrad_service.http.connections.repeated_heads import RepeatedHead, RepeatedRequest
 
 MAX_DESCRIPTORS = 65_536
 OTHER_DESCRIPTORS = 256
@@ -25,6 +27,7 @@ MAX_REJECTED = 64
 """Connections that wait for their 503 at the same time; any further one is dropped."""
 
 _WARNING_INTERVAL_SECONDS = 10.0
+_BETWEEN_REQUESTS = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
 _log = structlog.stdlib.get_logger("batchgrad.http")
 
 
@@ -72,7 +75,7 @@ class ConnectionLimit:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection with timeouts."""
+    """uvicorn's connection with timeouts; a repeated head is not parsed again."""
 
     def __init__(self, limit: ConnectionLimit, **given: Any) -> None:
         super().__init__(**given)
@@ -81,6 +84,7 @@ class Connection(H11Protocol):
         self._progressed_at = limit.clock()  # when the client last sent what the server waits for
         self._unsent = 0
         self._unsent_changed_at = self._progressed_at
+        self._repeated: RepeatedHead | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Serve the connection, or reject it with 503."""
@@ -108,10 +112,53 @@ class Connection(H11Protocol):
         """Pass data on. Progress is a complete head, or any part of a body."""
         if self._rejected or self.transport.draining:  # type: ignore[attr-defined]
             return
-        before = self.conn.their_state
+        idle = self._is_idle()
+        if idle and self._repeated is not None and data == self._repeated.data:
+            self._repeat(self._repeated)
+        else:
+            self._parse(data, idle=idle)
+
+    def _parse(self, data: bytes, *, idle: bool) -> None:
+        """Let h11 parse `data`. `idle`: nothing is answered, and no part of a request has come."""
+        before, cycle = self.conn.their_state, self.cycle
+        if isinstance(cycle, RepeatedRequest):
+            cycle.tell_h11()
         super().data_received(data)
         if before is not h11.IDLE or self.conn.their_state is not h11.IDLE:
             self._progressed_at = self._limit.clock()
+        if idle and self.cycle is not cycle:
+            self._repeated = RepeatedHead.learned(self, data)
+
+    def _repeat(self, head: RepeatedHead) -> None:
+        """Begin a request as uvicorn does, without parsing its head."""
+        self._progressed_at = self._limit.clock()
+        self._unset_keepalive_if_required()
+        scope: Any = head.fresh_scope(self.app_state)
+        self.scope, self.headers = scope, scope["headers"]
+        self.cycle = RepeatedRequest(
+            head.data,
+            scope=scope,
+            conn=self.conn,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            on_response=self.on_response_complete,
+        )
+        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _is_idle(self) -> bool:
+        """Whether the connection waits for the first byte of a request."""
+        return (
+            self.conn.states == _BETWEEN_REQUESTS
+            and self.conn.trailing_data == (b"", False)
+            and (self.cycle is None or self.cycle.response_complete)
+        )
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -131,12 +178,16 @@ class Connection(H11Protocol):
         elif transport.draining:  # type: ignore[attr-defined]
             if waited > timeouts.drain:
                 transport.abort()
-        elif self.conn.their_state is h11.IDLE and waited > timeouts.head:
+        elif self._waits_for_a_head() and waited > timeouts.head:
             if self.conn.trailing_data[0]:
                 transport.write(_REQUEST_TOO_SLOW)
             transport.close()
         elif self._body_is_coming() and not self.flow.read_paused and waited > timeouts.body:
             transport.abort()
+
+    def _waits_for_a_head(self) -> bool:
+        answers = isinstance(self.cycle, RepeatedRequest) and self.cycle.is_unknown
+        return self.conn.their_state is h11.IDLE and not answers
 
     def _body_is_coming(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
