@@ -1,5 +1,6 @@
 """Remembered JSON of jobs: equal to what is stored, also when a commit comes while it is read."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from batchgrad.contract import Job
+from batchgrad_engine.messages import Evaluated, Warned
 from batchgrad_service.http.job_answers import REMEMBERED, JobAnswers
 from batchgrad_service.problems import NotFoundError
-from batchgrad_service.store import Store
+from batchgrad_service.store import MessageId, Store
+from batchgrad_service.store.database import ReadJob
 from tests.service.building import checkpointed, create, problem, report, row, started
 from tests.service.conftest import Bench
 
@@ -32,12 +36,75 @@ def test_what_is_remembered_is_what_is_stored_after_each_kind_of_change(store: S
     for change in changes:
         assert answers.read(job_id) == answers.remembered(job_id) == stored(store, job_id)
         change()
-        assert answers.remembered(job_id) is None
+        assert answers.remembered(job_id) in (None, stored(store, job_id))
     assert answers.read(job_id) == stored(store, job_id)
     store.delete_job(job_id)
     assert answers.remembered(job_id) is None
     with pytest.raises(NotFoundError):
         answers.read(job_id)
+
+
+def test_a_report_brings_the_job_along(store: Store) -> None:
+    answers = JobAnswers(store)
+    job_id, attempt = started(store)
+    evaluation = Evaluated(step=2, epoch=1, validation_loss=0.5, validation_accuracy=0.25)
+    reports = (
+        report(row(1)),
+        report(row(2), evaluations=[evaluation]),
+        report(row(3), row(4)).model_copy(update={"warnings": [Warned(step=4, detail="odd")]}),
+        report(),
+        report(row(2)),  # computed again
+    )
+    answers.read(job_id)
+    for line, each in enumerate(reports, 1):
+        assert store.record_report(job_id, attempt, each, MessageId(attempt, line))
+        assert answers.remembered(job_id) == answers.remembered(job_id) == stored(store, job_id)
+    assert store.record_report(job_id, attempt, reports[0], MessageId(attempt, 1))  # known
+    assert answers.remembered(job_id) in (None, stored(store, job_id))
+    answers.read(job_id)
+    assert not store.record_report(job_id, attempt - 1, reports[0], None)
+    assert answers.remembered(job_id) in (None, stored(store, job_id))
+
+
+def test_a_job_that_nobody_asks_for_is_not_remembered(store: Store) -> None:
+    answers = JobAnswers(store)
+    job_id, attempt = started(store)
+    store.record_report(job_id, attempt, report(row(1)), None)
+    assert answers.remembered(job_id) is None
+
+
+def test_a_commit_while_json_is_made_wins(store: Store) -> None:
+    job_id, attempt = started(store)
+    answers = JobAnswers(store)
+    answers.read(job_id)
+
+    def overtaken() -> Job:
+        found = store.job(job_id)
+        store.record_report(job_id, attempt, report(row(1)), None)
+        return found
+
+    answers._committed(job_id, overtaken)
+    answers.remembered(job_id)
+    assert answers.remembered(job_id) == stored(store, job_id)
+
+
+def test_commits_are_told_in_their_order(store: Store) -> None:
+    job_id, attempt = started(store)
+    told: list[str] = []
+    pausing = threading.Thread(target=store.transition, args=(job_id,), kwargs={"to": "pausing"})
+
+    def tell(_: str, job: ReadJob | None) -> None:
+        if job is None:
+            told.append("pausing")
+            return
+        pausing.start()
+        pausing.join(0.3)  # it must not come in between
+        told.append("report")
+
+    store.after_commits(tell)
+    store.record_report(job_id, attempt, report(row(1)), None)
+    pausing.join()
+    assert told == ["report", "pausing"]
 
 
 def test_what_a_commit_overtakes_is_not_remembered(

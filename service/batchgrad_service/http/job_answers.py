@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from batchgrad.contract import Job
 from batchgrad_service.store import Store
+from batchgrad_service.store.database import ReadJob
 
 REMEMBERED = 256
 """Jobs whose JSON is kept."""
@@ -24,25 +26,36 @@ ROUTE = _Route(f"{PATH}{{job_id}}")
 
 
 class JobAnswers:
-    """Remembers the JSON of a job until the next commit about it. Thread-safe."""
+    """Remembers the JSON of jobs that were asked for, until the next commit about them.
+
+    A commit that brings the job along keeps it remembered: its JSON is made when somebody asks.
+    Thread-safe.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._known: OrderedDict[str, bytes | ReadJob] = OrderedDict()
         self._commits = 0
-        store.after_commits(self._forget)
+        store.after_commits(self._committed)
 
     def remembered(self, job_id: str) -> bytes | None:
         """The job's JSON, without waiting; None if it is not known."""
         with self._lock:
-            return self._known.get(job_id)
+            known = self._known.get(job_id)
+        if known is None or isinstance(known, bytes):
+            return known
+        content = _json(known())
+        with self._lock:
+            if self._known.get(job_id) is known:  # else there was a commit
+                self._known[job_id] = content
+        return content
 
     def read(self, job_id: str) -> bytes:
         """The job's JSON. Raises NotFoundError."""
         with self._lock:
             commits = self._commits
-        content = self._store.job(job_id).model_dump_json().encode()
+        content = _json(self._store.job(job_id))
         with self._lock:
             if commits == self._commits:  # else it may be of before a commit
                 self._known[job_id] = content
@@ -50,10 +63,17 @@ class JobAnswers:
                     self._known.popitem(last=False)
         return content
 
-    def _forget(self, job_id: str) -> None:
+    def _committed(self, job_id: str, job: ReadJob | None) -> None:
         with self._lock:
             self._commits += 1
-            self._known.pop(job_id, None)
+            if job is None:
+                self._known.pop(job_id, None)
+            elif job_id in self._known:
+                self._known[job_id] = job
+
+
+def _json(job: Job) -> bytes:
+    return job.model_dump_json().encode()
 
 
 class RememberedJobs:

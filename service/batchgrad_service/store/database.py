@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from batchgrad.contract import Job
 from batchgrad_service.store.unavailable import (
     StoreBusy,
     StoreDamaged,
@@ -79,6 +81,17 @@ def connect(url: str) -> Engine:
     return engine
 
 
+ReadJob = Callable[[], Job]
+"""Makes a Job of what was read; seldom needed, so it is made when somebody asks."""
+
+
+@dataclass
+class Written:
+    """What a transaction leaves for `after_commits`: the job as the commit stores it."""
+
+    job: ReadJob | None = None
+
+
 class Database:
     """Transactions on one database, and listeners that are called after a job's commits.
 
@@ -95,7 +108,7 @@ class Database:
         self._writer = self._engine.execution_options(writes=True)
         self._write_lock = threading.Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
-        self._of_all_jobs: list[Callable[[str], None]] = []
+        self._of_all_jobs: list[Callable[[str, ReadJob | None], None]] = []
         self._listeners_lock = threading.Lock()
         self._clock = clock
 
@@ -176,13 +189,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, job_id: str | None = None) -> Iterator[Connection]:
-        """One transaction, all or nothing; after its commit `job_id`'s listeners are called."""
-        with self._converting_errors(), self._turn(), self._writer.begin() as connection:
-            yield connection
+    def writing(
+        self, job_id: str | None = None, written: "Written | None" = None
+    ) -> Iterator[Connection]:
+        """One transaction, all or nothing; after its commit `job_id`'s listeners are called.
+
+        A writer that knows the job as it stores it leaves it in `written`.
+        """
+        with self._converting_errors(), self._turn():
+            with self._writer.begin() as connection:
+                yield connection
+            if job_id is not None:  # still our turn, so that newer commits are told later
+                for told in self._of_all_jobs:
+                    told(job_id, written.job if written is not None else None)
         if job_id is not None:
-            for told in self._of_all_jobs:
-                told(job_id)
             with self._listeners_lock:
                 wakes = list(self._listeners.get(job_id, ()))
             for wake in wakes:
@@ -222,10 +242,11 @@ class Database:
                 self.damage = problem.detail
             raise problem from error
 
-    def after_commits(self, told: Callable[[str], None]) -> None:
-        """From now on, call `told` with the id of a job after each commit about it.
+    def after_commits(self, told: Callable[[str, ReadJob | None], None]) -> None:
+        """From now on, call `told` after each commit about a job, in the order of the commits.
 
-        It is called before the change's caller goes on. It must be fast and must not raise.
+        It gets the job's id and, where the writer knows it, the job. It is called before the
+        change's caller goes on. It must be fast and must not raise.
         """
         self._of_all_jobs.append(told)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, select, tuple_, update
@@ -10,9 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from batchgrad.contract import FIGURES, TERMINAL, VALIDATION_FIGURES, EventType
 from batchgrad_engine.messages import Checkpointed, EngineEvent, Report, Started
 from batchgrad_engine.step_columns import row_at
-from batchgrad_service.store.database import Database
+from batchgrad_service.store.database import Database, Written
 from batchgrad_service.store.privacy import spend_at_least
-from batchgrad_service.store.records import append_event, job_row
+from batchgrad_service.store.records import append_event, job_of, job_row
 from batchgrad_service.store.schema import checkpoints, jobs
 from batchgrad_service.store.step_blocks import blocks, curves
 from batchgrad_service.store.step_blocks.thinning import thin
@@ -78,10 +79,14 @@ class EngineReports(Database):
         if report.evaluations:
             newest = report.evaluations[-1].model_dump()
             values |= {name: newest[name] for name in VALIDATION_FIGURES}
-        with self.writing(job_id) as connection:
+        written = Written()
+        with self.writing(job_id, written) as connection:
             if not _update_current(connection, job_id, attempt, values, message_id):
                 return _is_current(connection, job_id, attempt)
-            recorded = _Recorded.of(job_row(connection, job_id))
+            # What changes below (last_event, recorded_step, evaluated_step) is no part of a Job.
+            row = job_row(connection, job_id)
+            written.job = partial(job_of, row)
+            recorded = _Recorded.of(row)
             if (epsilon := values.get("epsilon_spent")) is not None:
                 spend_at_least(connection, job_id, epsilon)
             if report.steps:
