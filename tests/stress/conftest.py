@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.debian import cannot_run
+from tests.end_to_end.conftest import client, data_folder
 from tests.stress.__main__ import COLLECTED
+
+__all__ = ["client", "data_folder"]
 
 collect_ignore_glob = [] if os.environ.get(COLLECTED) else ["test_*.py"]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchgrad_service.ray_head.cluster import ClusterAddress, ClusterUnavailableError, RayCluster
-from batchgrad_workers.system.processes import session_members, wait_for_session
+from batchgrad_workers.system.processes import session_members
 from tests.supervisor.conftest import PATIENCE_SECONDS
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only listed)
+from tests.supervisor.ray_heads import SHARED_MEMORY, assert_nothing_left, record
 
 DRIVER = """
 import os, sys, ray
@@ -42,33 +40,6 @@ WORKERS = ("worker-", "python-core-worker-")
 def logs_in(temp_dir: Path) -> list[str]:
     """Names of Ray's logs."""
     return [file.name for file in temp_dir.glob("ray/session_2*/logs/*") if file.is_file()]
-
-
-def record(data_dir: Path) -> tuple[int, Path]:
-    kept = json.loads((data_dir / "keeper.json").read_text())
-    return kept["session"], Path(kept["temp_dir"])
-
-
-def assert_nothing_left(session: int, temp_dir: Path, shared_memory: set[Path]) -> None:
-    assert wait_for_session(session, PATIENCE_SECONDS), f"still there: {session_members(session)}"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while temp_dir.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not temp_dir.exists()
-    assert set(SHARED_MEMORY.iterdir()) <= shared_memory
-
-
-def wait_until_refused(address: str) -> None:
-    """A killed process has closed its ports when its last thread has ended, a moment later."""
-    host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((host, int(port)), 1.0).close()
-        except OSError:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{address} is still open")
 
 
 @pytest.fixture
@@ -124,33 +95,6 @@ def test_more_actors_than_cpus_run_their_logs_go_and_a_clean_stop_leaves_nothing
     assert not (tmp_path / "keeper.json").exists()
     with pytest.raises(ClusterUnavailableError, match="stopping"):
         cluster.address(1)
-
-
-@pytest.mark.ray
-def test_a_killed_head_leaves_nothing_and_the_next_job_gets_a_new_cluster(
-    tmp_path: Path, shared_memory: set[Path]
-) -> None:
-    """Start one head after another; kill a different process of each."""
-    cluster = RayCluster(tmp_path)
-    try:
-        first = cluster.address(1)
-        for victim in ("head", "gcs_server", "raylet"):
-            session, temp_dir = record(tmp_path)
-            [pid] = [session] if victim == "head" else session_members(session, named=victim)
-            os.kill(pid, signal.SIGKILL)
-            if victim == "gcs_server":  # the next job need not wait for the rest
-                wait_until_refused(first.address)
-            else:
-                assert_nothing_left(session, temp_dir, shared_memory)
-            second = cluster.address(1)
-            assert second.address != first.address, victim
-            assert not session_members(session), victim
-            assert not temp_dir.exists(), victim
-            first = second
-        session, temp_dir = record(tmp_path)
-    finally:
-        cluster.stop()
-    assert_nothing_left(session, temp_dir, shared_memory)
 
 
 @pytest.mark.ray
