@@ -1,17 +1,12 @@
 """The estimators for scikit-learn; `make test-sklearn` runs all of scikit-learn's own checks."""
 
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 
@@ -19,7 +14,7 @@ import batchgrad
 from batchgrad import Client, Job, Validation, errors
 from batchgrad.sklearn import BatchgradClassifier, BatchgradRegressor
 from batchgrad.sklearn.forward import outputs_by_service
-from batchgrad.sklearn.training import service_of, train
+from batchgrad.sklearn.training import train
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(60, 3)) * [1, 10, 100] + [0, 50, 0]
@@ -70,52 +65,6 @@ def test_a_classifier_with_names_of_columns_and_classes(service: Client) -> None
     assert (again.predict_proba(table) == probabilities).all()
 
 
-def test_a_regressor_with_weights_stops_early(service: Client) -> None:
-    targets = INPUTS[:, 0] * 2 + 1
-    model = BatchgradRegressor(
-        (),
-        optimizer="sgd",
-        learning_rate=0.05,
-        batch_size="full",
-        epochs=500,
-        random_state=1,
-        early_stopping=True,
-        validation_fraction=0.2,
-        patience=3,
-        standardize=True,
-        client=service,
-    )
-    wrong = np.concatenate([targets, np.full(20, 1e6)])
-    weights = np.concatenate([np.ones(60), np.zeros(20)])
-    model.fit(np.concatenate([INPUTS, INPUTS[:20]]), wrong, sample_weight=weights)
-    np.testing.assert_allclose(model.predict(INPUTS), targets, atol=1e-3)
-    assert model.n_iter_ < 500
-    assert model.score(INPUTS, targets) > 0.999
-
-
-def test_without_the_workers_the_service_predicts(
-    service: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = np.where(INPUTS[:, 0] > 0, "above", "below")
-    model = BatchgradClassifier((4,), epochs=2, standardize=True, client=service)
-    model.fit(INPUTS, names)
-    many = np.resize(INPUTS, (40_000, 3))  # sent as a file, the others as JSON
-
-    def answers() -> list[Any]:
-        found = [model.decision_function(INPUTS)]
-        return [*found, *(model.predict_proba(inputs) for inputs in (INPUTS, many))]
-
-    own, named = answers(), model.predict(INPUTS)
-    assert ((own[0] > 0) == (named == model.classes_[1])).all()
-    monkeypatch.setitem(sys.modules, "batchgrad_workers.nn.network", None)
-    for found, expected in zip(answers(), own, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
-    assert (model.predict(INPUTS) == named).all()
-    service.delete(model.job_.id)
-    with pytest.raises(errors.BatchgradError, match=model.job_.id):
-        model.predict(INPUTS)
-
-
 @pytest.mark.parametrize(
     ("loss", "prediction", "expected"),
     [
@@ -133,14 +82,6 @@ def test_outputs_of_the_service_are_the_network_s(
     with kit.Script(kit.answer(200, answer)).client() as client:
         found = outputs_by_service(client, Job.model_validate(job), np.ones((2, 3)))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_a_clone_has_the_same_client_and_seed(service: Client) -> None:
-    model = BatchgradRegressor((), epochs=2, random_state=3, client=service)
-    other = clone(model)
-    assert other.client is service
-    first, second = (one.fit(INPUTS, INPUTS[:, 0]).job_ for one in (model, other))
-    assert first.parameters_digest == second.parameters_digest
 
 
 CHEAP = [
@@ -188,32 +129,6 @@ def test_other_keys_of_a_spec_can_be_given(service: Client) -> None:
     model = BatchgradRegressor((), epochs=1, spec=spec, client=service).fit(INPUTS, INPUTS[:, 0])
     assert model.job_.labels == {"of": "me"}
     assert model.job_.spec.optimizer.kind == "sgd"
-
-
-def test_the_embedded_service_ends_with_its_process(tmp_path: Path) -> None:
-    code = (
-        "import os\n"
-        "from batchgrad.sklearn.training import service_of\n"
-        "client = service_of(None)\n"
-        "assert service_of(None) is client\n"
-        "assert os.listdir(os.environ['TMPDIR'])\n"
-        "if os.fork() == 0:\n"
-        "    raise SystemExit  # leaves the service of its parent alone\n"
-        "os.wait()\n"
-        "print(client.ready(), client.url)\n"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        check=True,
-        text=True,
-        env=environment,
-    )
-    ready, url = done.stdout.split()
-    assert ready == "True"
-    assert not service_of(url).ready()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_cancels_the_job_and_waits_for_its_end(kit: Any) -> None:
