@@ -162,7 +162,7 @@ def _choices(found: Schema, key: str | int) -> tuple[Choice, ...]:
     """The words that a value, or a list's items, may be, or the kinds of a union."""
     for one in (found, schema.items(found) or {}):
         if known := schema.kinds(one):
-            return tuple(Choice(kind, schema.meaning(kind, "kind")) for kind in known)
+            return tuple(Choice(kind, schema.first_line(each)) for kind, each in known.items())
         if words := schema.words(one):
             return tuple(Choice(word, schema.meaning(word, key)) for word in words)
     return ()

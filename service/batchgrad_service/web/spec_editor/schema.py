@@ -108,11 +108,12 @@ def meaning(word: str, key: str | int) -> str:
     if key == "loss":
         return LOSSES[word].formula if word in LOSSES else ""
     if key == "kind":
-        return next((_first_line(one) for name, one in _all_kinds() if name == word), "")
+        return next((first_line(one) for name, one in _all_kinds() if name == word), "")
     return ""
 
 
-def _first_line(schema: Schema) -> str:
+def first_line(schema: Schema) -> str:
+    """What a schema describes, in a line."""
     return str(schema.get("description", "")).partition("\n")[0]
 
 
