@@ -1,5 +1,6 @@
 """Build the FastAPI application from its parts."""
 
+import os
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry
 from threadpoolctl import threadpool_info
 
@@ -132,6 +134,7 @@ def create_app(
         description="Trains by the exact mean of per-example gradients and measures the shortcuts.",
         docs_url=None,
         redoc_url=None,
+        telemetry=telemetry_of(os.environ),
         redirect_slashes=False,  # FastAPI redirects to an absolute URL, without a proxy's prefix
     )
     shutdown = shutdown or Shutdown()
@@ -201,6 +204,16 @@ def create_app(
         app.router.routes.extend(module.router.routes)
     app.openapi = lambda: _openapi(app, with_token=authenticator is not None)  # type: ignore[method-assign]
     return app
+
+
+def telemetry_of(environment: Mapping[str, str]) -> TelemetryConfig | None:
+    """FastAPI's own telemetry, off unless OpenTelemetry's variables set it up.
+
+    FastAPI would look at each request whether somebody has set it up meanwhile.
+    """
+    if any(name.startswith("OTEL_") for name in environment):
+        return None
+    return {"tracing": False, "metrics": False, "logs": False}
 
 
 def describe_version() -> Version:

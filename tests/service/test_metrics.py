@@ -314,3 +314,17 @@ def test_openmetrics_if_asked(bench: Bench, escaping: str) -> None:
     samples = [sample for family in families.values() for sample in family.samples]
     assert not [sample for sample in samples if sample.exemplar]
     assert not [sample for sample in samples if sample.name.endswith("_created")]
+
+
+def test_requests_with_other_methods_routes_or_statuses_are_counted_apart(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    seen = [("GET", "/a", 200), ("GET", "/a", 404), ("GET", "/b", 200), ("HEAD", "/a", 200)]
+    for times, (method, route, status) in enumerate(seen, 1):
+        for _ in range(times):
+            metrics.http_request(method, route, status, 0.5)
+    for times, (method, route, status) in enumerate(seen, 1):
+        labels = {"method": method, "route": route, "status": str(status)}
+        name = "batchgrad_http_request_duration_seconds"
+        assert registry.get_sample_value(f"{name}_count", labels) == times
+        assert registry.get_sample_value(f"{name}_sum", labels) == times / 2

@@ -6,8 +6,8 @@ exception, the response contains the id and no details.
 """
 
 import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlencode
@@ -71,7 +71,7 @@ class AccessMiddleware:
             return
         headers = _first_of_each(scope["headers"])
         given = headers.get("x-request-id", "")
-        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         exchange = Exchange(send, request_id, self._clock, is_head=scope["method"] == "HEAD")
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -118,6 +118,7 @@ class Metrics:
             ["method", "route", "status"],
             registry=registry,
         )
+        self._routes: dict[tuple[str, str, int], Histogram] = {}
         self._phases = BulkHistogram(
             "batchgrad_step_phase_duration_seconds",
             "Seconds of each phase of each step, all jobs",
@@ -206,7 +207,11 @@ class Metrics:
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request; `route` is a template such as /v1/jobs/{job_id}."""
         known = method if method in METHODS else "other"  # a client may invent methods
-        self._http.labels(known, route, str(status)).observe(seconds)
+        labels = (known, route, status)
+        series = self._routes.get(labels)
+        if series is None:
+            series = self._routes[labels] = self._http.labels(known, route, str(status))
+        series.observe(seconds)
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

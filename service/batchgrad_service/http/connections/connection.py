@@ -9,11 +9,11 @@ import resource
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import h11
 import structlog
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from batchgrad.contract import ProblemDetails
 from batchgrad_service.http.connections.repeated_heads import RepeatedHead, RepeatedRequest
@@ -148,9 +148,14 @@ class Connection(H11Protocol):
             message_event=asyncio.Event(),
             on_response=self.on_response_complete,
         )
-        task = self.loop.create_task(self.cycle.run_asgi(self.app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        self.tasks.add(self.loop.create_task(self._run(self.cycle)))
+
+    async def _run(self, cycle: RequestResponseCycle) -> None:
+        """Run the application for a request; a callback of its task would wake the loop again."""
+        try:
+            await cycle.run_asgi(self.app)
+        finally:
+            self.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _is_idle(self) -> bool:
         """Whether the connection waits for the first byte of a request."""
@@ -203,6 +208,7 @@ class _DrainingTransport:
 
     def __init__(self, transport: Any, body_is_coming: Callable[[], bool]) -> None:
         self.draining = False
+        self.write = transport.write  # the method most called, without __getattr__
         self._transport = transport
         self._body_is_coming = body_is_coming
 

@@ -126,7 +126,7 @@ def plain_response(
         return None
     headers = [*default_headers, *start["headers"]]
     lengths = [value for name, value in headers if name == b"content-length"]
-    if lengths != [str(len(body)).encode()] or any(name in _FRAMING for name, _ in headers):
+    if lengths != [str(len(body)).encode()] or not _FRAMING.isdisjoint(dict(headers)):
         return None
     lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
     one_line_each = lines.count(b"\n") == len(headers)  # else a value would add a header
@@ -140,6 +140,5 @@ def _has_length(message: Message) -> bool:
 
     The start of others must not wait: a stream may have nothing to say for long.
     """
-    return message["type"] == "http.response.start" and any(
-        name == b"content-length" for name, _ in message.get("headers", ())
-    )
+    begins = message["type"] == "http.response.start"
+    return begins and b"content-length" in dict(message.get("headers", ()))
