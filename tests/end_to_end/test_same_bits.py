@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ from tests.end_to_end.digits_job import (
     pause,
     trained_bits,
     under_way,
-    undisturbed,
     until,
     wait_for_more_steps,
 )
 
 pytestmark = pytest.mark.ray
 
+Alone = Callable[..., Bits]
+
 
 @pytest.fixture(scope="module")
-def short_bits(client: Client) -> Bits:
-    return trained_bits(client, workers=0, threads=1)
+def short_bits(alone: Alone) -> Bits:
+    return alone()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def worker_pids(client: Client, job_id: str) -> list[int]:
     ids=["killed", "stopped"],
 )
 def test_a_killed_or_stopped_worker_changes_no_bit(
-    client: Client, sent: signal.Signals, reason: str
+    client: Client, alone: Alone, sent: signal.Signals, reason: str
 ) -> None:
     """Two actors run. The one to be killed is stopped first, so that it has a range to compute.
 
@@ -84,29 +86,31 @@ def test_a_killed_or_stopped_worker_changes_no_bit(
     assert events_of(client, job.id, "retry")
     assert len(worker_pids(client, job.id)) == 3
     assert not Path(f"/proc/{victim}").exists()
-    assert done.last_parameters_digest == undisturbed(client, done.step)
+    assert done.last_parameters_digest == alone(epochs=None, steps=done.step)[1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_engine_changes_no_bit(client: Client, data_folder: Path, workers: int) -> None:
+def test_a_killed_engine_changes_no_bit(
+    client: Client, data_folder: Path, alone: Alone, workers: int
+) -> None:
     with under_way(client, 10, workers=workers, checkpoint_interval_seconds=0.05, **ENDLESS) as job:
         kill_engine(data_folder, job.id)
         until(client, job.id, lambda job: job.attempts == 2)
         wait_for_more_steps(client, job.id)
         done = pause(client, job.id)
     assert done.attempts == 2
-    assert done.last_parameters_digest == undisturbed(client, done.step)
+    assert done.last_parameters_digest == alone(epochs=None, steps=done.step)[1]
     states = [event.data["status"] for event in events_of(client, job.id, "state")]
     assert "recovering" in states
     rows = [row.step for row in client.steps(job.id)]
     assert rows == list(range(1, done.step + 1))
 
 
-def test_pausing_and_resuming_changes_no_bit(client: Client) -> None:
+def test_pausing_and_resuming_changes_no_bit(client: Client, alone: Alone) -> None:
     with under_way(client, 30, workers=2, epochs=200) as job:
         paused = pause(client, job.id)
         assert paused.step < paused.steps_planned
         client.resume(job.id)
         done = client.wait(job.id, timeout=PATIENCE_SECONDS)
     assert done.step == done.steps_planned
-    assert bits(done) == trained_bits(client, workers=0, threads=1, epochs=200)
+    assert bits(done) == alone(epochs=200)
