@@ -1,7 +1,8 @@
 """Step rows in packed blocks: numbers lose their last digits only, and old rows are thinned."""
 
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -196,9 +197,11 @@ def checksum_of(step: int) -> str:
     return f"{step:032x}"[::-1]
 
 
-@pytest.fixture
-def long_job(store: Store) -> str:
-    """A job of many hours, four steps a minute."""
+@pytest.fixture(scope="module")
+def long_database(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A database with a job of many hours, four steps a minute; and the job's id."""
+    file = Path(shutil.copy(migrated, tmp_path_factory.mktemp("long")))
+    store = Store(f"sqlite:///{file}")
     job_id, attempt = started(store)
     some = [drawn(Random(step), step) for step in range(1, 61)]
     for before in range(0, LAST, 60):
@@ -215,11 +218,24 @@ def long_job(store: Store) -> str:
         ]
         made = [StepRow.model_validate(each) for each in rows]
         assert store.record_report(job_id, attempt, report(*made))
-    return job_id
+    store.close()
+    return file, job_id
 
 
-def test_old_rows_are_thinned_to_representative_rows(store: Store, long_job: str) -> None:
-    kept = {each["step"] for each in store.thinned_steps(long_job, 100_000)}
+@pytest.fixture
+def long_store(long_database: tuple[Path, str], tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{shutil.copy(long_database[0], tmp_path)}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def long_job(long_database: tuple[Path, str]) -> str:
+    return long_database[1]
+
+
+def test_old_rows_are_thinned_to_representative_rows(long_store: Store, long_job: str) -> None:
+    kept = {each["step"] for each in long_store.thinned_steps(long_job, 100_000)}
     for step in range(1, LAST + 1):
         hours = (LAST - step) * SECONDS / 3600
         level = 0 if hours < 1 or step <= 1000 else int(math.log2(hours)) + 1
@@ -227,26 +243,26 @@ def test_old_rows_are_thinned_to_representative_rows(store: Store, long_job: str
             assert step in kept, step
         elif hours > 1.3 * 2 ** (level - 1):  # thinned soon after it is that old
             assert step not in kept, step
-    points = [each["step"] for each in store.thinned_steps(long_job, 50, after=1200)]
+    points = [each["step"] for each in long_store.thinned_steps(long_job, 50, after=1200)]
     assert (len(points), points[-1], min(points) > 1200) == (50, LAST, True)
-    seconds = store.recorded_seconds(long_job, after=0, upto=LAST, most=1e9)
+    seconds = long_store.recorded_seconds(long_job, after=0, upto=LAST, most=1e9)
     assert seconds == pytest.approx(0.002 * LAST, rel=0.01)
 
 
 def test_every_step_s_checksum_stays_in_less_than_a_hundred_bytes(
-    store: Store, long_job: str
+    long_store: Store, long_job: str
 ) -> None:
     for step in range(1, LAST + 1, 97):
-        checksum = store.step_checksum(long_job, step)
+        checksum = long_store.step_checksum(long_job, step)
         assert checksum is not None
         assert checksum_of(step).startswith(checksum)
         assert len(checksum) in {16, 32}
     with pytest.raises(NotFoundError):
-        store.step_checksum(long_job, LAST + 1)
+        long_store.step_checksum(long_job, LAST + 1)
     query = select(step_blocks.c.data, step_blocks.c.checksums).where(
         step_blocks.c.job_id == long_job, step_blocks.c.first > 1000
     )
-    with store.reading() as connection:
+    with long_store.reading() as connection:
         found = connection.execute(query).all()
     stored = sum(len(data) + len(checksums or b"") for data, checksums in found)
     assert 8 * 0.9 * (LAST - 1000) < stored < 60 * (LAST - 1000)
