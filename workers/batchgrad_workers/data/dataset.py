@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from errno import ENOENT
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ ABOUT_EXAMPLES = frozenset(ARRAYS[2:])
 
 SPLIT_SETS = ("training", "validation", "test")
 """What 0, 1 and 2 in `split` mean."""
+
+
+_ONE_HEADER_AT_A_TIME = Lock()
+"""numpy parses headers by `ast`, which raises SystemError now and then if two threads parse."""
 
 
 class LacksArray(ValueError):
@@ -135,4 +140,5 @@ def _mapped_all(directory: Path, names: Iterable[str]) -> dict[str, AnyArray]:
 
 def _mapped(file: Path) -> AnyArray:
     """Map the array in a .npy file; a plain array, because numpy.memmap indexes slowly."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    with _ONE_HEADER_AT_A_TIME:
+        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
