@@ -4,7 +4,7 @@ The first line on stdin is a `Start`, later ones are `Command`, `ClusterFound` o
 end of stdin means: write a checkpoint and exit. Every line on stdout is an `EngineMessage`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from batchgrad.contract import BestEvaluation, EventType, JobSpec, ValidationFigures
-from batchgrad_engine.step_columns import Columns, StepColumns
+from batchgrad_engine.step_columns import Columns, StepColumns, count_of
 from batchgrad_workers.data.source import DatasetSource
 from batchgrad_workers.user_code.sources import CodeSource
 
@@ -123,13 +123,14 @@ class Observed(Message):
     """Counts since the last report, for the service's metrics.
 
     `norm_buckets` has one count per bound of EXAMPLE_NORM_BOUNDS and one above them (not
-    cumulative); `phase_seconds` lists every step's seconds per phase; bytes are per transport.
+    cumulative); `other_phases` lists the seconds of each phase that is no part of a step, such as
+    a checkpoint; bytes are per transport.
     """
 
     examples: int = 0
     norm_buckets: list[int] = Field(default_factory=list)
     norm_sum: float = 0.0
-    phase_seconds: dict[str, list[float]] = Field(default_factory=dict)
+    other_phases: dict[str, list[float]] = Field(default_factory=dict)
     nonfinite_examples: int = 0
     bytes_in: dict[str, int] = Field(default_factory=dict)
     bytes_out: dict[str, int] = Field(default_factory=dict)
@@ -180,6 +181,14 @@ class Report(Message):
     warnings: list[Warned] = Field(default_factory=list)
     observed: Observed
     cluster: ClusterSeen = ClusterSeen()
+
+    def phase_seconds(self) -> Iterator[tuple[str, Sequence[float]]]:
+        """Each phase with its seconds in every step, or in every other piece of work."""
+        for columns in self.steps:
+            for phase, seconds in columns["phases"].items():
+                one_each = isinstance(seconds, tuple)  # else all steps took the same
+                yield phase, seconds if one_each else (seconds,) * count_of(columns)
+        yield from self.observed.other_phases.items()
 
 
 @dataclass(frozen=True)

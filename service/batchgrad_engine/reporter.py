@@ -62,8 +62,6 @@ class Reporter:
             end = begin + len(part["time"])
             self._steps.append({**cut(measured.columns, slice(begin, end)), **part})
             begin = end
-            for phase, seconds in part["phases"].items():
-                self._phases[phase] += seconds
         if not self._private and measured.columns["loss"] is None:
             self._warn_of_weightless(measured.columns["step"][0])
         self._examples += measured.examples
@@ -103,7 +101,7 @@ class Reporter:
             self._warned_of_weightless = state["weightless"]
 
     def phase(self, phase: str, seconds: float) -> None:
-        """Add a phase that took `seconds`."""
+        """Add a phase, no part of a step, that took `seconds`."""
         self._phases[phase].append(seconds)
 
     def flush(self) -> None:
@@ -130,7 +128,7 @@ class Reporter:
                     examples=self._observed_examples,
                     norm_buckets=self._norm_buckets.tolist(),
                     norm_sum=self._norm_sum,
-                    phase_seconds=dict(self._phases),
+                    other_phases=dict(self._phases),
                     nonfinite_examples=self._nonfinite,
                     bytes_in={way: n for (to, way), n in traffic.items() if to == "in"},
                     bytes_out={way: n for (to, way), n in traffic.items() if to == "out"},

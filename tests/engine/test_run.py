@@ -1,5 +1,6 @@
 """Whole attempts in this process, inline: the same bits in the end, in whatever way they stop."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from batchgrad_engine.executors.protocol import Executor
 from batchgrad_engine.messages import (
     Checkpointed,
     EngineEvent,
+    Report,
     Started,
 )
 from tests.engine.attempts import ScriptedCommands, attempt, bits, evaluations, finished, rows
@@ -35,6 +37,20 @@ def test_run_reports_every_step_evaluates_every_epoch_and_ends(
     losses = np.array([row.loss for row in rows(messages)], np.float64)
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert set(rows(messages)[0].shortcuts) == {"averaged_error", "mean_example", "mean_of_means"}
+
+
+def test_each_phase_of_a_step_is_reported_once(dataset: Path, job_directory: Path) -> None:
+    messages = attempt(spec(), dataset, job_directory)
+    counted: Counter[str] = Counter()
+    for message in messages:
+        if isinstance(message, Report):
+            for phase, seconds in message.phase_seconds():
+                counted[phase] += len(seconds)
+    saved = sum(isinstance(message, Checkpointed) for message in messages)
+    phases = Counter(phase for row in rows(messages) for phase in row.phases)
+    assert phases["compute"] == 20
+    assert counted.pop("checkpoint", 0) <= saved  # is part of no step
+    assert counted == phases
 
 
 @pytest.mark.parametrize("kind", ["pause", "cancel", "interrupt"])

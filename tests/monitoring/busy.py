@@ -51,7 +51,7 @@ def full_report() -> Report:
         examples=10,
         norm_buckets=[1] * (len(EXAMPLE_NORM_BOUNDS) + 1),
         norm_sum=12.3456789,
-        phase_seconds={phase: [0.00123456] for phase in PHASES},
+        other_phases={phase: [0.00123456] for phase in PHASES},
     )
     cluster = ClusterSeen(nodes=["a", "b"], busy=["a"], starting=1)
     return report(step, evaluations=[evaluated]).model_copy(

@@ -65,7 +65,7 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
     metrics.begin(job)
     metrics.observe(job.id, observed(examples=10))
     evaluated = Evaluated(step=7, epoch=1, validation_loss=0.75, validation_accuracy=0.9)
-    last = observed(examples=5, phase_seconds={"compute": [0.5, 0.25]}, norm_buckets=BUCKETS)
+    last = observed(examples=5, other_phases={"checkpoint": [0.5, 0.25]}, norm_buckets=BUCKETS)
     metrics.observe(job.id, last.model_copy(update={"evaluations": [evaluated]}))
     assert value(registry, "jobs", state="queued") == 1
     assert value(registry, "workers", state="running") == 2
@@ -74,7 +74,8 @@ def test_a_running_job_is_shown_until_it_is_forgotten(
     assert value(registry, "job_loss", **mine, split="train") == 0.5
     assert value(registry, "job_loss", **mine, split="validation") == 0.75
     assert value(registry, "job_accuracy", **mine, split="validation") == 0.9
-    assert value(registry, "job_phase_seconds_total", **mine, phase="compute") == 0.75
+    assert value(registry, "job_phase_seconds_total", **mine, phase="checkpoint") == 0.75
+    assert value(registry, "job_phase_seconds_total", **mine, phase="compute") == 0.002
     assert value(registry, "job_phase_seconds_total", **mine, phase="update") == 0
     assert value(registry, "job_example_gradient_norm_bucket", **mine, le="0.0005") == 0
     assert value(registry, "job_example_gradient_norm_bucket", **mine, le="0.001") == 2
@@ -126,7 +127,7 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
             observed(
                 norm_buckets=BUCKETS,
                 norm_sum=5.5,
-                phase_seconds={"compute": [0.001, 0.2]},
+                other_phases={"checkpoint": [0.001, 0.2]},
                 nonfinite_examples=3,
                 bytes_in={"ray": 10},
                 bytes_out={"ray": 20, "shared_memory": 5},
@@ -143,7 +144,8 @@ def test_counts_of_engines_add_up(registry: CollectorRegistry, metrics: Metrics)
     assert value(registry, "example_gradient_norm_bucket", le="0.001") == 4
     assert value(registry, "example_gradient_norm_bucket", le="+Inf") == 6
     assert value(registry, "example_gradient_norm_sum") == 11.0
-    assert value(registry, "step_phase_duration_seconds_count", phase="compute") == 4
+    assert value(registry, "step_phase_duration_seconds_count", phase="checkpoint") == 4
+    assert value(registry, "step_phase_duration_seconds_count", phase="compute") == 3
     assert value(registry, "microbatch_retries_total", reason="silent") == 4
     assert value(registry, "microbatch_retries_total", reason="stuck") == 6
     assert value(registry, "microbatch_retries_total", reason="other") == 2

@@ -5,9 +5,9 @@ from random import Random
 import orjson
 
 from batchgrad_engine.checkpoints import unstored_messages
-from batchgrad_engine.messages import EngineEvent
+from batchgrad_engine.messages import EngineEvent, Observed
 from batchgrad_service.jobs.reports import Reports
-from tests.service.building import report, started
+from tests.service.building import report, row, started
 from tests.service.conftest import Bench
 from tests.service.test_step_blocks import drawn
 
@@ -50,6 +50,44 @@ def test_messages_that_the_engine_of_an_earlier_version_left_are_stored(bench: B
     stored = [(event.type, event.data) for event in bench.store.events(job_id).data]
     assert stored[-2:] == [("retry", left[0][1]), ("executor", settled)]
     assert not (folder / unstored_messages.FILE).exists()
+
+
+def test_phases_that_the_engine_of_an_earlier_version_wrote_twice_are_stored_once(
+    bench: Bench,
+) -> None:
+    job_id, attempt = started(bench.store)
+    before = report(row(1), row(2)).model_dump()
+    del before["observed"]["other_phases"]
+    before["observed"]["phase_seconds"] = {"compute": [0.001, 0.001], "checkpoint": [3.0]}
+    folder = bench.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    unstored_messages.write(folder, attempt, [(5, orjson.dumps(before))])
+    Reports(bench.store, bench.metrics, bench.data_dir).take_over(job_id, attempt)
+    stored = bench.store.steps(job_id, after=None, limit=9).data
+    assert [each.phases for each in stored] == [{"compute": 0.001}] * 2
+
+
+def test_phases_of_steps_and_of_other_work_are_counted(bench: Bench) -> None:
+    reports = Reports(bench.store, bench.metrics, bench.data_dir)
+    job_id, attempt = started(bench.store)
+    bench.metrics.begin(bench.store.job(job_id))
+    other = row(2).model_copy(update={"phases": {"compute": 0.5, "update": 0.25}})
+    two = report(row(1), other)  # in two parts
+    two = two.model_copy(update={"observed": Observed(other_phases={"checkpoint": [3.0, 1.0]})})
+    same = report(row(3), row(4), row(5))
+    columns = {**same.steps[0], "phases": {"compute": 0.125}}  # in every step
+    same = same.model_copy(update={"steps": [columns]})
+    for line, each in enumerate((two, same), 1):
+        assert reports.take(job_id, attempt, each, line)
+    value = bench.registry.get_sample_value
+    found = {
+        phase: (
+            value("batchgrad_step_phase_duration_seconds_count", {"phase": phase}),
+            value("batchgrad_job_phase_seconds_total", {"job_id": job_id, "phase": phase}),
+        )
+        for phase in ("compute", "update", "checkpoint")
+    }
+    assert found == {"compute": (5, 0.876), "update": (1, 0.25), "checkpoint": (2, 4.0)}
 
 
 def test_rows_that_the_engine_of_an_earlier_version_left_are_stored(bench: Bench) -> None:

@@ -60,15 +60,18 @@ def read(directory: Path) -> Unstored | None:
 def _as_now(line: bytes) -> bytes:
     """A line of the engine before an upgrade as this one writes it.
 
-    It wrote `happened`, and `plan` for auto's choice, and its reports had rows in place of columns.
+    It wrote `happened`, and `plan` for auto's choice, and its reports had rows in place of columns,
+    and the phases of their steps once more for the metrics.
     """
     if line.startswith(b'{"type":"happened",'):
         message = {**json.loads(line), "type": "engine_event"}
         if message["event"] == "plan":
             message["event"] = "executor"
-    elif b'"rows":' in line and b'"steps":' not in line:
+    elif b'"phase_seconds":' in line or (b'"rows":' in line and b'"steps":' not in line):
         message = json.loads(line)
-        message["steps"] = columns_of(message.pop("rows"))
+        if "rows" in message:
+            message["steps"] = columns_of(message.pop("rows"))
+        message["observed"].pop("phase_seconds", None)  # counted when the report came, or never
     else:
         return line
     return json.dumps(message).encode()

@@ -1,6 +1,5 @@
 """One running job's newest figures, for Prometheus."""
 
-from collections import defaultdict
 from itertools import accumulate
 
 from batchgrad.contract import (
@@ -64,7 +63,7 @@ class LiveJob:
         self.workers = 0
         self.cluster = ClusterSeen()
         self.examples = 0
-        self.phase_seconds: defaultdict[str, float] = defaultdict(float)
+        self.phase_seconds = dict.fromkeys(PHASES, 0.0)
         self.norms = NormCounts()
         self.figures: dict[str, float | None] = {}
         self.evaluation: ValidationFigures | None = None
@@ -77,8 +76,9 @@ class LiveJob:
         self.cluster = report.cluster
         self.examples += seen.examples
         self.norms.add(seen.norm_buckets, seen.norm_sum)
-        for phase in PHASES:
-            self.phase_seconds[phase] += sum(seen.phase_seconds.get(phase, ()))
+        for phase, seconds in report.phase_seconds():
+            if phase in self.phase_seconds:
+                self.phase_seconds[phase] += sum(seconds)
         if report.evaluations:
             self.evaluation = report.evaluations[-1]
         if report.steps:

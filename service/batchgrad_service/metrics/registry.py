@@ -170,7 +170,7 @@ class Metrics:
         """Count what a report of the job's engine says."""
         self._live.observe(job_id, report)
         seen = report.observed
-        for phase, durations in seen.phase_seconds.items():
+        for phase, durations in report.phase_seconds():
             self._phases.observe(_known(phase, PHASES), durations)
         self._nonfinite.inc(seen.nonfinite_examples)
         for direction, transferred in (("in", seen.bytes_in), ("out", seen.bytes_out)):
