@@ -34,6 +34,7 @@ RAY = {
     "service/batchgrad_service/ray_head/process.py",
     "service/batchgrad_engine/executors/ray/actor.py",
     "service/batchgrad_engine/executors/ray/connection.py",
+    "service/batchgrad_engine/executors/ray/exchange.py",
     "service/batchgrad_engine/executors/ray/executor.py",
     "service/batchgrad_engine/executors/ray/nodes.py",
     "service/batchgrad_engine/executors/ray/transport.py",

@@ -37,11 +37,11 @@ def step_on(
     gigabits: float,
     *,
     siblings: bool = False,
-    number_bytes: int = FLOAT_BYTES,
+    sum_number_bytes: int = FLOAT_BYTES,
 ) -> Step:
     """The predicted step. B is 128, or less where 128 would leave threads idle."""
     size = max(1, min(MICROBATCH_SIZE, batch_size // (nodes * THREADS)))
-    job = Job(parameters, batch_size, size, THREADS, number_bytes)
+    job = Job(parameters, batch_size, size, THREADS, sum_number_bytes)
     return step(costs, job, Cluster(nodes, gigabits * 1e9), siblings=siblings)
 
 

@@ -98,7 +98,7 @@ def large(found: Measurements) -> str:
     ways: dict[str, dict[str, Any]] = {
         "": {},
         ", siblings": {"siblings": True},
-        ", siblings, bfloat16": {"siblings": True, "number_bytes": 2},
+        ", siblings, bfloat16": {"siblings": True, "sum_number_bytes": 2},
     }
     heads = ["P", "nodes", *(f"{g} Gbit/s{way}" for g in GIGABITS for way in ways)]
     rows = []

@@ -35,6 +35,7 @@ SETTINGS = tuple(
         "engine_stop_timeout_seconds",
         "worker_heartbeat_timeout_seconds",
         "worker_start_timeout_seconds",
+        "siblings_from_nodes",
         "object_store_memory_bytes",
         "preflight_timeout_seconds",
         "replay_timeout_seconds",

@@ -68,6 +68,7 @@ class Start(Message):
     ray_private: bool = True
     worker_heartbeat_timeout_seconds: float = 10.0
     worker_start_timeout_seconds: float = 60.0
+    siblings_from_nodes: int = 16
 
 
 class Command(Message):

@@ -130,6 +130,12 @@ class Settings(BaseSettings):
         gt=0,
         description="how long the start of a job waits for a Ray head, and for its workers",
     )
+    siblings_from_nodes: int = Field(
+        default=16,
+        ge=2,
+        description="a job with workers on this many other nodes has them pass parameters on and "
+        "join sums among themselves, where the parameters are larger than 200 kB",
+    )
     object_store_memory_bytes: int = Field(
         default=256 * _MIB,
         ge=80 * _MIB,

@@ -6,12 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from batchgrad_engine.executors.ray import transport
+from batchgrad_engine.executors.ray import exchange, siblings, transport
 from benchmarks.scale import RESULTS
 from benchmarks.scaling.document import DOCUMENT, IMAGES, renew
 from benchmarks.scaling.fitting import NOTHING, check, cluster, fit, job, predict
 from benchmarks.scaling.measured import CASES, Case, Measurements, Sent, Timed
-from benchmarks.scaling.model import BY_VALUE_BYTES, Cluster, Costs, Job, step
+from benchmarks.scaling.model import (
+    BY_VALUE_BYTES,
+    FAN_OUT,
+    SHARED_BYTES,
+    Cluster,
+    Costs,
+    Exchange,
+    Job,
+    among_siblings,
+    step,
+)
 from benchmarks.scaling.plots import draw
 from benchmarks.scaling.predictions import best, examples_for_half
 
@@ -87,21 +97,33 @@ def test_hosts_that_share_cores_slow_each_other_down() -> None:
         assert shared.compute == pytest.approx(computing / CORES * alone)
 
 
-def test_siblings_send_log2_of_the_nodes_in_vectors() -> None:
+def test_siblings_send_theta_by_levels_and_log2_of_the_nodes_in_sums() -> None:
     work = Job(10**6, 64 * 32, 32)
     star, tree = (step(LINK_ALONE, work, Cluster(64, 1e9), siblings=s) for s in (False, True))
-    assert star.out / tree.out == pytest.approx(63 / 6)
+    assert star.out / tree.out == pytest.approx(63 / (5 * 2 + 1))  # 2, 4, 8, 16, 32 nodes; 1 more
     assert star.back / tree.back == pytest.approx(63 / 6)
 
 
-def test_numbers_of_two_bytes_take_half_the_time_on_a_link() -> None:
+def test_siblings_of_four_nodes_pass_theta_on_once_and_join_once() -> None:
+    """The second node's sums, and those of the third and fourth together, reach the first."""
+    assert (FAN_OUT, SHARED_BYTES) == (siblings.FAN_OUT, exchange.SHARED_BYTES)
+    assert among_siblings(4, 4, 1, 3) == Exchange(out=3, back=2, objects=2, calls=2)
+    assert among_siblings(8, 8, 1, 7) == Exchange(out=5, back=3, objects=3, calls=3 + 4)
+    assert among_siblings(2, 2, 1, 1) == Exchange(out=1, back=1, objects=1, calls=0)
+
+
+def test_sums_of_two_bytes_a_number_take_half_the_time_on_a_link() -> None:
     wide, narrow = (
         step(
-            LINK_ALONE, Job(10**6, 64 * 32, 32, number_bytes=size), Cluster(64, 1e9), siblings=True
+            LINK_ALONE,
+            Job(10**6, 64 * 32, 32, sum_number_bytes=size),
+            Cluster(64, 1e9),
+            siblings=True,
         )
         for size in (4, 2)
     )
-    assert narrow.out == pytest.approx(wide.out / 2)
+    assert narrow.back == pytest.approx(wide.back / 2)
+    assert narrow.out == wide.out
     assert narrow.compute == wide.compute
 
 

@@ -108,11 +108,12 @@ class Cluster:
         until(gone, START_SECONDS, f"Ray does not end on {host.name}")
         host.run("find", SHARED_MEMORY, RAY_FOLDER, "-mindepth", "1", "-delete")
 
-    def serve(self) -> None:
-        """Start the service on the head."""
+    def serve(self, *settings: str) -> None:
+        """Start the service on the head, with `settings` as variables of its environment."""
         self._service = self.head.start(
             *self._environment(),
             "BATCHGRAD_WORKER_HEARTBEAT_TIMEOUT_SECONDS=2",
+            *settings,
             *(str(BIN / "batchgrad"), "serve", f"--host={self.head.address}", f"--port={PORT}"),
             *(f"--data-dir={self.data_dir}", f"--token-file={MOUNTED / 'service'}"),
             f"--ray-address={self.head.address}:{RAY_PORT}",
@@ -120,6 +121,14 @@ class Cluster:
         )
         self.client = Client(f"http://{self.head.address}:{PORT}", self.tokens["service"])
         until(self.client.ready, START_SECONDS, "the service is not ready")
+
+    def serve_again(self, *settings: str) -> None:
+        """Stop the service, and start it with other `settings`."""
+        self.client.close()
+        self.head.send(signal.SIGTERM, self.head.processes("batchgrad serve"))
+        if self._service is not None:
+            self._service.wait(START_SECONDS)
+        self.serve(*settings)
 
     def ray(self, *arguments: str) -> tuple[str, ...]:
         """Ray's command line, with the environment and token that it needs."""

@@ -36,6 +36,7 @@ ADAMW = {"kind": "adamw", "learning_rate": 0.01, "schedule": COSINE, "clip_norm"
         {"batch_size": "full", "optimizer": ADAMW},
         {"update": "averaged_error", "shortcuts": []},
         {"model": DROPPING, "label_smoothing": 0.1},
+        {"sums": "bfloat16", "shortcuts": ["mean_of_means"]},
         {"update": "mean_of_means", "early_stopping": {"patience": 1}, "epochs": 30},
     ],
 )

@@ -17,7 +17,7 @@ from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.runtime.shard import ShardRunner
 from batchgrad_workers.runtime.shared_memory import Outbox, array_at, mapped
-from tests.workers.jobs import M, theta
+from tests.workers.jobs import M, bits, theta
 
 
 def test_an_outbox_keeps_the_arrays_of_one_request_and_reuses_their_memory() -> None:
@@ -104,25 +104,30 @@ def test_a_ray_connection_drops_stale_replies_and_raises_connection_lost(job: Wo
     actor, connections = FakeActor(sums), RayConnections()
     with closing(RayConnection(actor, "there", connections)) as connection:
         for number in (1, 2, 3):
-            connection.send(StepRequest(number, "gradient", 5, theta(job)), (0, M))
+            connection.send(StepRequest(number, "gradient", 5, theta(job), M), (0, M))
         assert [a[2:] for a in actor.asked] == [(0, M, None)] * 3
-        third = StepRequest(3, "gradient", 5, theta(job))
+        third = StepRequest(3, "gradient", 5, theta(job), M)
         actor.futures[0].set_result(sums)
         assert connection.receive(third) is None
         stale = connections.traffic["in", "ray"]
         assert stale > theta(job).nbytes  # it was transferred all the same
-        actor.futures[2].set_result(sums)
-        assert connection.receive(third) is sums
-        assert connections.traffic["in", "ray"] == 2 * stale
+        for late in (1, 2):
+            actor.futures[late].set_result(sums)
+        assert connection.receive(third) is None
+        found = connection.receive(third)
+        assert found is not None
+        assert [bits(node.sum) for node in found.nodes] == [bits(node.sum) for node in sums.nodes]
+        assert connections.traffic["in", "ray"] == 3 * stale
         connection.send(third, (0, 1))
         actor.futures[3].set_exception(ActorDiedError())
         with pytest.raises(ConnectionLost, match="died unexpectedly"):
             connection.receive(third)
-    actor.futures[1].set_result(sums)  # the connection is closed
+        connection.send(third, (0, 1))
+    actor.futures[4].set_result(sums)  # the connection is closed
 
 
 def test_arguments_by_value_count_as_traffic_with_every_call(job: WorkerConfig) -> None:
-    connections, request = RayConnections(), StepRequest(1, "gradient", 0, theta(job))
+    connections, request = RayConnections(), StepRequest(1, "gradient", 0, theta(job), M)
     with (
         closing(RayConnection(FakeActor(None), "there", connections)) as one,
         closing(RayConnection(FakeActor(None), "there", connections)) as other,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from batchgrad_engine.executors.protocol import Interrupted
-from batchgrad_engine.executors.scheduler.protocol import StepRequest
+from batchgrad_engine.executors.scheduler.protocol import RequestLost, StepRequest
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.runtime import ipc
 from batchgrad_workers.runtime.config import WorkerConfig
@@ -77,11 +77,32 @@ def test_the_range_with_most_sums_goes_to_the_engines_machine(
 def test_stale_replies_are_dropped(pool: WorkerPool, job: WorkerConfig) -> None:
     pool.start(job)
     connection, expected = pool.alive[0].connection, whole(job, step=2)[0]
-    first, second = (StepRequest(step, "gradient", step, theta(job)) for step in (0, 2))
+    first, second = (StepRequest(step, "gradient", step, theta(job), M) for step in (0, 2))
     connection.send(first, (0, M))
     connection.send(second, (0, M))
     assert connection.receive(second) is None
     assert root([connection.receive(second)]) == bits(expected)
+
+
+def test_a_lost_request_loses_no_worker(
+    pool: WorkerPool, job: WorkerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        pool.start(job)
+    scheduler, connection = scheduler_of(pool), pool.alive[0].connection
+
+    def receive(_: StepRequest | None) -> None:
+        type(connection).receive(connection, None)
+        raise RequestLost("died", "another worker is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "receive", receive)
+        with pytest.raises(RequestLost):
+            scheduler.compute("gradient", 0, theta(job), [(0, 4), (4, M)])
+    expected, _ = whole(job)
+    assert root(scheduler.compute("gradient", 0, theta(job), [(0, 4), (4, M)])) == bits(expected)
+    assert len(pool.alive) == 2
+    assert not pool.lost
 
 
 def test_an_interrupt_ends_the_wait_for_replies(

@@ -1,6 +1,6 @@
 """A stored dataset and a worker's config on it, for tests of shards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from batchgrad.contract import Model, Validation
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.data.source import DatasetSource
+from batchgrad_workers.reduction.rounding import REDUCTIONS
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
 from batchgrad_workers.runtime.config import WorkerConfig
@@ -83,12 +84,16 @@ def whole(
     for start, stop in parts or [(0, total)]:
         with closing(ShardRunner(of, threads)) as shard:
             found.append(shard.gradient_sums(step, theta(of), start, stop))
-    return joined(found, total), found
+    return joined(found, total, REDUCTIONS[of.sums].join), found
 
 
-def joined(parts: Sequence[RangeSums[GradientSums]], leaves: int = M) -> GradientSums:
+def joined(
+    parts: Sequence[RangeSums[GradientSums]],
+    leaves: int = M,
+    join: Callable[[GradientSums, GradientSums], GradientSums] = GradientSums.join,
+) -> GradientSums:
     """The root of the canonical tree over these parts of a step."""
-    tree: ReductionTree[GradientSums] = ReductionTree(leaves, GradientSums.join)
+    tree: ReductionTree[GradientSums] = ReductionTree(leaves, join)
     for part in parts:
         for node in part.nodes:
             tree.add(node.level, node.index, node.sum)

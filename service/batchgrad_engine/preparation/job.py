@@ -78,6 +78,7 @@ def prepare(
         drop_nonfinite=spec.nonfinite == "drop",
         label_smoothing=spec.label_smoothing,
         module=module,
+        sums=spec.sums,
     )
     if private is not None and spec.privacy is not None:
         config = replace(config, private=_private_work(spec.privacy, private, config))

@@ -36,6 +36,7 @@ from batchgrad_workers.data.examples import EvaluationSet, Examples
 from batchgrad_workers.data.sampler import Sampler
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.privacy.sampling import PoissonSampler
+from batchgrad_workers.reduction.rounding import REDUCTIONS
 from batchgrad_workers.runtime.config import JobTrainable, WorkerConfig
 from batchgrad_workers.runtime.threads import ThreadPool
 
@@ -81,6 +82,7 @@ class Prepared:
             optimizer=optimizer,
             parameters=parameters,
             microbatch_size=self.config.microbatch_size,
+            reduction=REDUCTIONS[self.config.sums],
             evaluator=self._evaluator(pool),
             drop_nonfinite=self.config.drop_nonfinite,
             learning_rate=self._learning_rate,

@@ -19,6 +19,7 @@ from batchgrad_engine.vectors import mean
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.examples import EvaluationSet, Examples
 from batchgrad_workers.data.sampler import Sampler
+from batchgrad_workers.reduction.rounding import Reduction
 from batchgrad_workers.reduction.sharding import assign
 from batchgrad_workers.reduction.sums import LOSS, WEIGHT, GradientSums
 from batchgrad_workers.reduction.tree import ReductionTree
@@ -41,6 +42,7 @@ class Coordinator:
         optimizer: Optimizer,
         parameters: Array,
         microbatch_size: int,
+        reduction: Reduction,
         evaluator: ShortcutEvaluator,
         drop_nonfinite: bool,
         learning_rate: Callable[[int], float],
@@ -51,9 +53,10 @@ class Coordinator:
     ) -> None:
         """`parameters` (P,) is θ at the first step; the coordinator owns it from now on.
 
-        `learning_rate` maps each step number, from 0, to its rate. `update` names the gradient
-        that updates θ, `evaluator` measures shortcuts. At most `buffered_steps` steps are
-        buffered to be measured together, fewer if they are large; with 0, none is measured.
+        `reduction` is how sums are joined, as on the workers. `learning_rate` maps each step
+        number, from 0, to its rate. `update` names the gradient that updates θ, `evaluator`
+        measures shortcuts. At most `buffered_steps` steps are buffered to be measured together,
+        fewer if they are large; with 0, none is measured.
         """
         self.parameters = parameters
         self.optimizer = optimizer
@@ -75,6 +78,7 @@ class Coordinator:
         self._evaluation = Evaluation(model, evaluated, executor, microbatch_size)
         self._executor = executor
         self._microbatch_size = microbatch_size
+        self._reduction = reduction
         self._drop_nonfinite = drop_nonfinite
 
     def step(self, step: int) -> MinibatchResult:
@@ -132,7 +136,7 @@ class Coordinator:
     ) -> MinibatchResult:
         """Join the workers' sums by the canonical tree, and check that they are finite."""
         tree: ReductionTree[GradientSums] = ReductionTree(
-            microbatches(len(ids), self._microbatch_size), GradientSums.join
+            microbatches(len(ids), self._microbatch_size), self._reduction.join
         )
         for part in parts:
             for node in part.nodes:

@@ -105,6 +105,7 @@ class AttemptContext:
             lengthened_step=inputs.lengthened_step,
             worker_heartbeat_timeout_seconds=settings.worker_heartbeat_timeout_seconds,
             worker_start_timeout_seconds=settings.worker_start_timeout_seconds,
+            siblings_from_nodes=settings.siblings_from_nodes,
         )
 
 

@@ -1,5 +1,6 @@
 """Assign microbatches to workers: contiguous, balanced ranges with aligned boundaries."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil
@@ -27,14 +28,17 @@ def assign(microbatches: int, workers: int) -> list[tuple[int, int]]:
 @lru_cache(4096)
 def node_count(start: int, stop: int, microbatches: int) -> int:
     """Number of nodes that a worker returns for a range of the canonical tree over M leaves."""
-    count = 0
+    return sum(1 for _ in maximal_nodes(start, stop, microbatches))
+
+
+def maximal_nodes(start: int, stop: int, microbatches: int) -> Iterator[tuple[int, int]]:
+    """Level and index of each of those nodes, from left to right."""
     while start < stop:
         node = start & -start or 1 << microbatches.bit_length()
         while min(start + node, microbatches) > stop:
             node >>= 1
+        yield node.bit_length() - 1, start // node
         start += node
-        count += 1
-    return count
 
 
 def split(start: int, stop: int, workers: int) -> list[tuple[int, int]]:

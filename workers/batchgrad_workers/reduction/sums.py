@@ -28,6 +28,12 @@ class GradientSums:
     microbatch_means: Array
     means: Array
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (self.gradient, self.totals, self.microbatch_means, self.means)
+        return sum(array.nbytes for array in arrays)
+
     @staticmethod
     def join(left: "GradientSums", right: "GradientSums") -> "GradientSums":
         """Left + right, in left's memory if it is writable."""

@@ -20,6 +20,7 @@ from batchgrad_workers.nn.network import Network
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.privacy.config import PrivateWork
 from batchgrad_workers.privacy.sampling import PoissonSampler
+from batchgrad_workers.reduction.rounding import SumsPrecision
 from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.trainable import MeansTrainable
 
@@ -47,6 +48,7 @@ class WorkerConfig:
     label_smoothing: float = 0.0
     module: ModuleConfig | None = None
     private: PrivateWork | None = None
+    sums: SumsPrecision = "full"
 
     def for_other_hosts(self) -> "WorkerConfig":
         """The same, with the code of a module that only this host has."""

@@ -13,6 +13,7 @@ from batchgrad_workers.data.sampler import Minibatch
 from batchgrad_workers.data.source import open_dataset
 from batchgrad_workers.parameters import ParameterLayout
 from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
+from batchgrad_workers.reduction.rounding import REDUCTIONS
 from batchgrad_workers.reduction.sums import GradientSums, add
 from batchgrad_workers.reduction.tree import Node, ReductionTree
 from batchgrad_workers.runtime.config import WorkerConfig
@@ -58,6 +59,7 @@ class ShardRunner:
         self._sampler = config.sampler(dataset, self._examples.present)
         self._evaluated = config.evaluation_set(self._examples, self._sampler, self.model)
         self._pool = ThreadPool(threads)
+        self.reduction = REDUCTIONS[config.sums]
         self._warm_up()
 
     @property
@@ -104,10 +106,10 @@ class ShardRunner:
             sums, own_losses, own_norms = self._differentiate(loaded, batch)
             rows = slice(places.start - first, places.stop - first)
             losses[rows], norms[rows] = own_losses, own_norms
-            return sums
+            return self.reduction.leaf(sums)
 
         nodes, seconds = self._reduce(
-            range(start, stop), drawn.microbatches, leaf, GradientSums.join
+            range(start, stop), drawn.microbatches, leaf, self.reduction.join
         )
         return RangeSums(start, stop, nodes, losses, norms, seconds)
 

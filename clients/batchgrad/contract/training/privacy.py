@@ -136,6 +136,10 @@ _PRIVATE: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value == "drop",
         "fail would tell that one example overflows: set drop.",
     ),
+    "sums": (
+        lambda value: value == "full",
+        "rounding changes how much a row counts, which the noise would not cover: remove sums.",
+    ),
     "shortcuts": (
         lambda value: not value,
         "they are made of means of private rows: remove shortcuts, or set [].",

@@ -179,6 +179,11 @@ class JobSpec(Wire):
         description="for examples whose gradient is not finite: fail the job, or drop them; if the "
         "others have weight 0, momentum, averages and decay do not change either",
     )
+    sums: Literal["full", "bfloat16"] = Field(
+        default="full",
+        description="how sums of gradients are kept; bfloat16 rounds each of them, in other bits, "
+        "to halve their bytes between nodes; needs precision float32",
+    )
     checkpoint_interval_seconds: Number = Field(
         default=30.0, gt=0, description="time between checkpoints"
     )
@@ -194,7 +199,7 @@ class JobSpec(Wire):
         return value
 
     @field_validator(
-        "update", "shortcuts", "class_weights", "standardize", "nonfinite", mode="after"
+        "update", "shortcuts", "class_weights", "standardize", "nonfinite", "sums", mode="after"
     )
     @classmethod
     def _keeps_privacy(cls, value: Any, info: ValidationInfo) -> Any:
@@ -256,6 +261,15 @@ class JobSpec(Wire):
         for key, instead in _INSTEAD.items():
             if getattr(self, key):
                 raise ValueError(f"a PyTorch task takes its inputs as they are: {instead}")
+        return self
+
+    @model_validator(mode="after")
+    def _rounded_sums_are_float32(self) -> Self:
+        if self.sums != "full" and self.precision != "float32":
+            raise ValueError(
+                f"sums is {self.sums}, precision {self.precision}: rounded sums need precision: "
+                "float32; or remove sums."
+            )
         return self
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ class LazyRayCluster:
             if watch
             else (lambda _: fixed),
             nodes=(lambda: watch.nodes) if watch else Nodes,
+            siblings_from_nodes=self._start.siblings_from_nodes,
             heartbeat_timeout_seconds=self._start.worker_heartbeat_timeout_seconds,
             start_timeout_seconds=self._start.worker_start_timeout_seconds,
             replacement_timeout_seconds=REPLACEMENT_TIMEOUT_SECONDS,

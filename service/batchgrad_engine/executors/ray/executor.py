@@ -16,6 +16,7 @@ from batchgrad_engine.executors.protocol import (
 )
 from batchgrad_engine.executors.ray import connection
 from batchgrad_engine.executors.ray.actor import ActorLauncher
+from batchgrad_engine.executors.ray.exchange import NEVER, Exchange
 from batchgrad_engine.executors.ray.nodes import watch as watch_nodes
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
@@ -46,6 +47,7 @@ class RayExecutor:
         slots: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes] = Nodes,
         min_workers: int = 1,
+        siblings_from_nodes: int = NEVER,
         heartbeat_timeout_seconds: float,
         start_timeout_seconds: float,
         replacement_timeout_seconds: float,
@@ -56,7 +58,8 @@ class RayExecutor:
         """Launch the workers and wait for them, as `WorkerGroup.wait_for_all` does.
 
         Each worker reserves `num_gpus`. `nodes` returns the current cluster, `close` calls
-        `disconnect`; the other arguments are those of `WorkerGroup`.
+        `disconnect`; the other arguments are those of `WorkerGroup`. With workers on
+        `siblings_from_nodes` other nodes, they pass θ on and join sums among themselves.
 
         Raises:
             NoWorkers, Interrupted, ClusterLost: as `WorkerGroup.wait_for_all`.
@@ -82,6 +85,14 @@ class RayExecutor:
                 same_build=worker_config.private is not None,
             )
             self._scheduler = Scheduler(self._group, interrupted, heartbeat_timeout_seconds, emit)
+            self._exchange = Exchange(
+                self._group,
+                self._scheduler,
+                siblings_from_nodes=siblings_from_nodes,
+                heartbeat_timeout_seconds=heartbeat_timeout_seconds,
+                interrupted=interrupted,
+                emit=emit,
+            )
             try:
                 self._group.wait_for_all()
             except BaseException:
@@ -111,7 +122,7 @@ class RayExecutor:
         clip_norm: float | None = None,
     ) -> list[RangeSums[GradientSums]]:
         with connection.cluster_errors():
-            return self._scheduler.compute("gradient", step, parameters, ranges, clip_norm)
+            return self._exchange.gradient_sums(step, parameters, ranges, clip_norm)
 
     def evaluation_sums(
         self, parameters: Array, ranges: Sequence[Range]
@@ -184,6 +195,7 @@ def start_ray_executor(
         slots=slots,
         nodes=(lambda: watch.nodes) if watch else Nodes,
         min_workers=min_workers,
+        siblings_from_nodes=start.siblings_from_nodes,
         heartbeat_timeout_seconds=start.worker_heartbeat_timeout_seconds,
         start_timeout_seconds=timeout_seconds,
         replacement_timeout_seconds=timeout_seconds,

@@ -1,12 +1,14 @@
 """Connect each worker: through shared memory on the engine's node, through Ray elsewhere."""
 
 import os
+from collections.abc import Iterable
 
 from batchgrad_engine.executors.protocol import Traffic
 from batchgrad_engine.executors.ray.protocol import GroupWorker
 from batchgrad_engine.executors.ray.transport import RayConnection, RayConnections
 from batchgrad_engine.executors.scheduler.protocol import WorkerConnection
 from batchgrad_engine.executors.transport.shared_memory import SharedMemoryConnections
+from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.ipc import ConnectInfo
 
 
@@ -17,6 +19,18 @@ class WorkerConnections:
         """`own_node` is the Ray id of the engine's node."""
         self._memory = _shared_memory_connections(own_node)
         self._ray = RayConnections()
+
+    def share_next(self) -> None:
+        """Have workers on other nodes share the exchange of the next request's arrays."""
+        self._ray.shares_next = True
+
+    def release(self) -> None:
+        """Drop all references to the last request's θ."""
+        self._ray.release()
+
+    def count_sums(self, sums: Iterable[GradientSums]) -> None:
+        """Count the bytes of sums that were fetched from workers on other nodes."""
+        self._ray.traffic["in", "ray"] += sum(each.nbytes for each in sums)
 
     def connect_info(self) -> ConnectInfo | None:
         """What a worker needs to use shared memory; None if this system can't."""

@@ -76,9 +76,9 @@ class WorkerGroup(Generic[G]):
         self._clock = clock
         self._had_workers = False
         self._warned_about_cpus: set[bool] = set()
-        self._connections = WorkerConnections(launcher.own_node)
+        self.connections = WorkerConnections(launcher.own_node)
         self._pending = PendingWorkers(
-            lambda number, slot: launcher.start(number, slot, self._connections.connect_info()),
+            lambda number, slot: launcher.start(number, slot, self.connections.connect_info()),
             launcher.wait,
             clock,
             same_build=same_build,
@@ -138,13 +138,13 @@ class WorkerGroup(Generic[G]):
 
     def traffic(self) -> Traffic:
         """Bytes transferred since the last call."""
-        return self._connections.traffic()
+        return self.connections.traffic()
 
     def close(self) -> None:
         """End all workers."""
         for worker in [*self.alive, *self._pending.starting]:
             worker.kill()
-        self._connections.close()
+        self.connections.close()
 
     def _find_surplus(self) -> None:
         """Stop workers whose node is leaving; note those without a slot as surplus."""
@@ -233,7 +233,7 @@ class WorkerGroup(Generic[G]):
         return any(worker.identity for worker in self._pending.starting)
 
     def _join(self, worker: G, identity: Identity) -> None:
-        worker.connect(self._connections.open(worker))
+        worker.connect(self.connections.open(worker))
         self.alive.append(worker)
         self._had_workers = True
         for event in worker_events.joined(worker, identity):

@@ -16,16 +16,28 @@ class ConnectionLost(Exception):
     """The worker at the other end is gone; the text says how that was noticed."""
 
 
+class RequestLost(Exception):
+    """A worker is lost that others rely on: the whole request has to be computed again.
+
+    `reason` is one of `RETRY_REASONS`; the text says how it was noticed.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class StepRequest(NamedTuple):
     """One request, sent to every worker. `number` identifies it, so that stale replies are dropped.
 
-    `parameters` is θ (P,), `clip_norm` C of a private job.
+    `parameters` is θ (P,), `microbatches` M, and `clip_norm` C of a private job.
     """
 
     number: int
     work: Work
     step: int
     parameters: Array
+    microbatches: int
     clip_norm: float | None = None
 
 
@@ -33,6 +45,10 @@ class WorkerConnection(Protocol):
     """The connection to one worker. Replies arrive in the order in which ranges were sent."""
 
     transport: Transport
+
+    @property
+    def relied_on(self) -> bool:
+        """Whether other workers may need what this one has of the current request."""
 
     def fileno(self) -> int:
         """A file descriptor that is readable when `receive` has a reply."""
@@ -45,6 +61,7 @@ class WorkerConnection(Protocol):
 
         Raises:
             ConnectionLost: the worker is gone.
+            RequestLost: another worker is gone that this one relied on.
             Exception: what the worker raised.
         """
 

@@ -17,6 +17,7 @@ from batchgrad_engine.executors.protocol import (
 from batchgrad_engine.executors.scheduler.protocol import (
     AnySums,
     ConnectionLost,
+    RequestLost,
     StepRequest,
     W,
     WorkerPool,
@@ -70,6 +71,7 @@ class Scheduler(Generic[W]):
         self._checked_at = monotonic()
         self._tasks: Tasks[W] = Tasks()
         self._results: list[AnySums] = []
+        self._on_result: Callable[[AnySums], None] | None = None
         self._speculated = 0
         self._reported_at = -REPORT_SECONDS
 
@@ -90,6 +92,7 @@ class Scheduler(Generic[W]):
         parameters: Array,
         ranges: Sequence[Range],
         clip_norm: float | None = None,
+        on_result: Callable[[RangeSums[GradientSums]], None] | None = None,
     ) -> list[RangeSums[GradientSums]]: ...
 
     @overload
@@ -104,27 +107,35 @@ class Scheduler(Generic[W]):
         parameters: Array,
         ranges: Sequence[Range],
         clip_norm: float | None = None,
+        on_result: Callable[[AnySums], None] | None = None,
     ) -> list[AnySums]:
         """Compute all `ranges` at θ = `parameters` (P,); the sums come in any order.
 
+        `on_result` gets each range's first result as soon as it arrives.
+
         Raises:
+            RequestLost: a worker is lost that others rely on; compute all of it again.
             Interrupted, NoWorkers, ClusterLost: as `WorkerPool.wait_for_worker`.
             WorkersLost: `MAX_LOSSES` workers in a row were lost with the same microbatches.
             MemoryError, RuntimeError: raised by a worker.
         """
         self._in_flight.keep_only(self._pool.alive)
         self._requests += 1
-        request = self._request = StepRequest(self._requests, work, step, parameters, clip_norm)
+        microbatches = max(stop for _, stop in ranges)
+        request = self._request = StepRequest(
+            self._requests, work, step, parameters, microbatches, clip_norm
+        )
         self._tasks = Tasks(ranges)
-        self._results = []
+        self._results, self._on_result = [], on_result
         try:
             while self._tasks:
                 self._assign(request)
                 self._receive_ready(STRAGGLER_MIN_SECONDS / 2)
                 self._speculate(request)
+            return self._results
         finally:
             self._request, self._tasks = None, Tasks()
-        return self._results
+            self._results, self._on_result = [], None
 
     def _assign(self, request: StepRequest) -> None:
         """Send unassigned ranges to idle workers."""
@@ -169,7 +180,7 @@ class Scheduler(Generic[W]):
             self._checked_at = monotonic()
             if self._interrupted():
                 raise Interrupted
-            for worker in self._pool.unresponsive(self._busy_workers()):
+            for worker in self._pool.unresponsive(list(self._pool.alive)):
                 detail = f"it answered no ping for {self._heartbeat_timeout_seconds:g} s"
                 self._remove(worker, "silent", detail)
             for worker, elapsed in self._in_flight.overdue(self._busy_workers(), monotonic()):
@@ -187,6 +198,8 @@ class Scheduler(Generic[W]):
         except ConnectionLost as loss:
             self._remove(worker, "died", str(loss))
             return
+        except RequestLost:
+            raise
         except Exception as error:
             if self._tasks.runs_only_on(worker, sent.microbatches):
                 raise
@@ -196,6 +209,8 @@ class Scheduler(Generic[W]):
         worker.last_contact_at = monotonic()
         if result and self._tasks.complete((result.start, result.stop)):
             self._results.append(result)
+            if self._on_result:
+                self._on_result(result)
 
     def _speculate(self, request: StepRequest) -> None:
         """Send the ranges of stragglers to idle workers as well."""
@@ -218,10 +233,17 @@ class Scheduler(Generic[W]):
     def _remove(self, worker: W, reason: str, detail: str) -> None:
         """Remove a lost worker; split the ranges that only it computed among those that remain.
 
+        One that is stuck stays if others rely on it: it may only wait for another worker.
+
         Raises:
+            RequestLost: others rely on it.
             WorkersLost: `MAX_LOSSES` workers in a row were lost with the same microbatches.
         """
-        self._pool.remove(worker, reason, detail)
+        relied_on = self._request is not None and worker.connection.relied_on
+        if not relied_on or reason != "stuck":
+            self._pool.remove(worker, reason, detail)
+        if relied_on:
+            raise RequestLost(reason, f"worker {worker.number}: {detail}")
         for microbatches, losses in self._tasks.lose(worker):
             if self._request and losses >= MAX_LOSSES:
                 step = self._request.step

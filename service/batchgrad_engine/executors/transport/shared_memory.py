@@ -105,6 +105,7 @@ class SharedMemoryConnection:
     """One worker's socket, and the memory that its sums are in."""
 
     transport: Transport = "shared_memory"
+    relied_on = False
 
     def __init__(self, sock: socket.socket, connections: SharedMemoryConnections) -> None:
         self._socket = sock
