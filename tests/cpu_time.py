@@ -26,6 +26,11 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
+def slowness(rounds: int = 5) -> float:
+    """Return how many times as long the reference takes as on that machine."""
+    return min(cpu_seconds(reference) for _ in range(rounds)) / REFERENCE_SECONDS
+
+
 def least_seconds(measure: Callable[[], float], rounds: int = 10) -> float:
     """Return the least of `measure()`, in seconds of a machine of `REFERENCE_SECONDS`.
 
