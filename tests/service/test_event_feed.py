@@ -80,6 +80,42 @@ def test_many_readers_cost_the_reads_of_one(counting: CountingStore) -> None:
     assert not counting._listeners
 
 
+def test_readers_that_catch_up_share_what_one_has_read(counting: CountingStore) -> None:
+    job_id, attempt = started(counting)  # four events
+    feeds = EventFeeds(counting, Shutdown())
+
+    async def follow() -> list[list[int]]:
+        await store_events(counting, job_id, attempt, 246)
+        readers = [feeds.follow(job_id, 0, PATIENCE_SECONDS) for _ in range(50)]
+        firsts = await asyncio.gather(*map(anext, readers[:-1]))
+        leaving = asyncio.ensure_future(anext(readers[-1]))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        rest = [await asyncio.gather(*map(anext, readers[:-1])) for _ in range(2)]
+        return [numbers(b"".join(sent)) for sent in zip(firsts, *rest, strict=True)]
+
+    assert run(follow()) == [list(range(1, 251))] * 49
+    assert counting.reads <= 5  # three batches; the feed itself looks for news
+
+
+def test_a_read_that_failed_is_not_shared(counting: CountingStore) -> None:
+    job_id, _ = started(counting)
+    feeds = EventFeeds(counting, Shutdown())
+
+    async def follow() -> list[int]:
+        with feeds._feed(job_id) as feed:
+            await feed.is_ready()
+            counting.busy = True
+            with pytest.raises(StoreBusy):
+                await feed.older(0)
+            counting.busy = False
+            batch = await feed.older(0)
+            assert batch is not None
+            return numbers(batch.sent)
+
+    assert run(follow()) == [1, 2, 3, 4]
+
+
 def test_a_slow_reader_misses_nothing(counting: CountingStore) -> None:
     job_id, attempt = started(counting)
     feeds = EventFeeds(counting, Shutdown())

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -20,7 +21,7 @@ BATCH = 100
 """The most events sent at a time, which is what a reader that does not read keeps in memory."""
 
 KEPT_BATCHES = 20
-"""How many batches a feed keeps; a reader that is further behind reads from the store."""
+"""How many of the newest batches a feed keeps, and how many older ones that readers asked for."""
 
 SECONDS_PER_READER = 0.002
 """The pause between two batches, for each reader; sending costs a tenth of that in CPU time."""
@@ -60,7 +61,7 @@ class EventFeeds:
             while not self._shutdown.begun:
                 await feed.is_ready()
                 if after < feed.last:
-                    batch = feed.batch(after) or await self._stored(job_id, after)
+                    batch = feed.batch(after) or await feed.older(after)
                     if batch is None or not batch.sent:  # the job was deleted meanwhile
                         return
                     yield batch.sent
@@ -78,7 +79,9 @@ class EventFeeds:
     def _feed(self, job_id: str) -> Iterator["_Feed"]:
         feed = self._feeds.get(job_id)
         if feed is None or feed.broken:
-            feed = self._feeds[job_id] = _Feed(job_id, self._store, self._shutdown)
+            feed = self._feeds[job_id] = _Feed(
+                job_id, self._store, self._shutdown, self._catching_up
+            )
         feed.readers += 1
         try:
             yield feed
@@ -89,19 +92,13 @@ class EventFeeds:
                 if self._feeds.get(job_id) is feed:
                     del self._feeds[job_id]
 
-    async def _stored(self, job_id: str, after: int) -> _Batch | None:
-        try:
-            return await anyio.to_thread.run_sync(
-                _read, self._store, job_id, after, limiter=self._catching_up
-            )
-        except NotFoundError:
-            return None
-
 
 class _Feed:
     """The newest events of one job, and the readers that wait for more; for one event loop."""
 
-    def __init__(self, job_id: str, store: Store, shutdown: Shutdown) -> None:
+    def __init__(
+        self, job_id: str, store: Store, shutdown: Shutdown, catching_up: anyio.CapacityLimiter
+    ) -> None:
         self.readers = 0
         self.last = 0
         self.ended = False
@@ -110,7 +107,9 @@ class _Feed:
         self._job_id = job_id
         self._store = store
         self._shutdown = shutdown
+        self._catching_up = catching_up
         self._batches: deque[_Batch] = deque(maxlen=KEPT_BATCHES)
+        self._older: dict[int, asyncio.Task[_Batch | None]] = {}
         self._ready = asyncio.Event()
         self._waiting: set[asyncio.Future[None]] = set()
         self._reading = asyncio.create_task(self._read_on())
@@ -126,6 +125,32 @@ class _Feed:
     def batch(self, after: int) -> _Batch | None:
         """Return the batch that follows event number `after`; None if the feed does not keep it."""
         return next((batch for batch in reversed(self._batches) if batch.after == after), None)
+
+    async def older(self, after: int) -> _Batch | None:
+        """Return a batch that follows event number `after`, from the store; None without the job.
+
+        Readers that catch up at about the same time share what one of them has read.
+        """
+        if after not in self._older:
+            while len(self._older) >= KEPT_BATCHES:
+                del self._older[next(iter(self._older))]
+            self._older[after] = asyncio.create_task(self._stored(after))
+            self._older[after].add_done_callback(partial(self._forget_failed, after))
+        return await asyncio.shield(self._older[after])  # the reader that asked first may leave
+
+    def _forget_failed(self, after: int, reading: "asyncio.Task[_Batch | None]") -> None:
+        """Let the next reader read again what could not be read, or is not there yet."""
+        found = None if reading.cancelled() or reading.exception() else reading.result()
+        if (found is None or not found.sent) and self._older.get(after) is reading:
+            del self._older[after]
+
+    async def _stored(self, after: int) -> _Batch | None:
+        try:
+            return await anyio.to_thread.run_sync(
+                _read, self._store, self._job_id, after, limiter=self._catching_up
+            )
+        except NotFoundError:
+            return None
 
     async def has_news(self, seconds: float) -> bool:
         """Wait for new events; False if there are none within `seconds`."""
