@@ -5,7 +5,7 @@ from tests.cpu_time import cpu_seconds, least_seconds
 from tests.monitoring.busy import busy_registry
 from tests.monitoring.metrics_page import PAGE, page
 
-SCRAPE_SECONDS = 0.05
+SCRAPE_SECONDS = 0.03
 
 
 def test_the_metrics_page_matches_the_registry() -> None:
