@@ -1,4 +1,4 @@
-"""What `compare` measures beside the training: the loss of an epoch, and of all examples."""
+"""Figures of `compare` beside those of training: the loss of an epoch, and of all examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""When workers share the exchange of arrays, and what happens when it fails; no Ray."""
+"""The exchange of arrays among workers: its conditions, and its failures; no Ray."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a private job's engine tells when it fails, and what becomes of charges then."""
+"""Failures of a private job's engine: lost charges, and failed steps that stay charged."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whole attempts in this process, inline: the same bits in the end, in whatever way they stop."""
+"""Whole attempts in this process, inline: the same bits after every kind of stop."""
 
 from collections import Counter
 from collections.abc import Callable

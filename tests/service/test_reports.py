@@ -1,4 +1,4 @@
-"""What engines report is stored and counted, unless their attempt is over."""
+"""Reports of engines: stored and counted, unless their attempt is over."""
 
 from random import Random
 
