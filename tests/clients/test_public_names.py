@@ -15,9 +15,8 @@ REQUESTS = """
     Activation Array DateRule EarlyStopping EvaluationRequest FileFormat GradientsRequest
     ImportRequest InitialParameters JobModel JobSpec Kept Layer Loss LossKind MissingRule Model
     Optimizer ParameterGroup PictureOptions Precision PredictionFormat PredictionRequest
-    PrivacyBudget ResumeRequest RowSet
-    Schedule ShortcutName TableOptions TargetKind TextOptions UploadRequest UploadedFile Validation
-    ValidationMetric WorkerRange
+    PrivacyBudget ResumeRequest RowSet Schedule ShortcutName SumsPrecision TableOptions TargetKind
+    TextOptions UploadRequest UploadedFile Validation ValidationMetric WorkerRange
 """
 ANSWERS = """
     Accountant Clipping DatasetPrivacy JobPrivacy LossReport PlannedPrivacy Privacy

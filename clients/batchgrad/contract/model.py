@@ -36,6 +36,7 @@ __all__ = [
     "Sigmoid",
     "Silu",
     "Softplus",
+    "SumsPrecision",
     "Tanh",
 ]
 
@@ -303,6 +304,7 @@ MOST_LAYERS, MOST_DEPTH = 256, 8
 """In a model, those inside of residual blocks included; and blocks inside of each other."""
 
 Precision = Literal["float32", "float64"]
+SumsPrecision = Literal["full", "bfloat16"]
 ShortcutName = Literal["averaged_error", "mean_example", "mean_of_means"]
 SHORTCUT_NAMES: tuple[ShortcutName, ...] = ("averaged_error", "mean_example", "mean_of_means")
 

@@ -7,14 +7,13 @@ significant bits; the sums' other arrays keep all theirs.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchgrad.contract import SumsPrecision
 from batchgrad_workers.arrays import Array
 from batchgrad_workers.reduction.sums import GradientSums
-
-SumsPrecision: TypeAlias = Literal["full", "bfloat16"]
 
 
 class Reduction(NamedTuple):

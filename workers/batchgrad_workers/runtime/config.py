@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TypeAlias, cast
 
-from batchgrad.contract import Loss, Model, Precision, ShortcutName, Validation
+from batchgrad.contract import Loss, Model, Precision, ShortcutName, SumsPrecision, Validation
 from batchgrad_workers.arrays import Array, Integers
 from batchgrad_workers.data.dataset import StoredDataset
 from batchgrad_workers.data.examples import EvaluationSet, Examples, NetworkExamples
@@ -20,7 +20,6 @@ from batchgrad_workers.nn.network import Network
 from batchgrad_workers.nn.trainable import TrainableNetwork
 from batchgrad_workers.privacy.config import PrivateWork
 from batchgrad_workers.privacy.sampling import PoissonSampler
-from batchgrad_workers.reduction.rounding import SumsPrecision
 from batchgrad_workers.runtime.build_info import build_info
 from batchgrad_workers.trainable import MeansTrainable
 

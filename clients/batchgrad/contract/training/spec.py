@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from batchgrad.contract.figures import ValidationMetric
 from batchgrad.contract.losses import Loss, check_label_smoothing
-from batchgrad.contract.model import Precision, ShortcutName
+from batchgrad.contract.model import Precision, ShortcutName, SumsPrecision
 from batchgrad.contract.training.initial import InitialParameters
 from batchgrad.contract.training.microbatches import DEFAULT_MICROBATCH, default_microbatch
 from batchgrad.contract.training.module import AnyModel, JobModel
@@ -179,7 +179,7 @@ class JobSpec(Wire):
         description="for examples whose gradient is not finite: fail the job, or drop them; if the "
         "others have weight 0, momentum, averages and decay do not change either",
     )
-    sums: Literal["full", "bfloat16"] = Field(
+    sums: SumsPrecision = Field(
         default="full",
         description="how sums of gradients are kept; bfloat16 rounds each of them, in other bits, "
         "to halve their bytes between nodes; needs precision float32",

@@ -19,9 +19,6 @@ from batchgrad_workers.reduction.rounding import unpacked
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.shard import RangeSums
 
-NEVER = 1 << 62
-"""A number of nodes that no cluster has."""
-
 SHARED_BYTES = 204_800
 """Workers share the exchange of θ above this size: Ray sends results up to half of it, which a
 rounded sum may have, to the coordinator in any case."""
@@ -52,6 +49,7 @@ class Exchange:
         self._group = group
         self._scheduler = scheduler
         self._siblings_from_nodes = siblings_from_nodes
+        self._workers_reach_each_other = True
         self._heartbeat_timeout_seconds = heartbeat_timeout_seconds
         self._interrupted = interrupted
         self._emit = emit
@@ -69,9 +67,11 @@ class Exchange:
         return self._scheduler.compute("gradient", step, parameters, ranges, clip_norm)
 
     def _is_shared(self, parameters: Array) -> bool:
+        if parameters.nbytes <= SHARED_BYTES or not self._workers_reach_each_other:
+            return False
         alive = self._group.alive
         nodes = {worker.node for worker in alive if worker.connection.transport == "ray"}
-        return len(nodes) >= self._siblings_from_nodes and parameters.nbytes > SHARED_BYTES
+        return len(nodes) >= self._siblings_from_nodes
 
     def _shared(
         self, step: int, parameters: Array, ranges: Sequence[Range], clip_norm: float | None
@@ -124,7 +124,7 @@ class Exchange:
         """Send the event that all is computed again; after a timeout, share nothing any more."""
         text = f"A worker that others relied on was lost ({detail}): the step is computed again."
         if reason == "stuck":
-            self._siblings_from_nodes = NEVER
+            self._workers_reach_each_other = False
             text = (
                 f"Workers on other nodes did not exchange their arrays ({detail}): the step is "
                 "computed again, and from now on all arrays go through the coordinator. Check "

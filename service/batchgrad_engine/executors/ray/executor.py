@@ -16,7 +16,7 @@ from batchgrad_engine.executors.protocol import (
 )
 from batchgrad_engine.executors.ray import connection
 from batchgrad_engine.executors.ray.actor import ActorLauncher
-from batchgrad_engine.executors.ray.exchange import NEVER, Exchange
+from batchgrad_engine.executors.ray.exchange import Exchange
 from batchgrad_engine.executors.ray.nodes import watch as watch_nodes
 from batchgrad_engine.executors.ray.placement import (
     Nodes,
@@ -47,7 +47,7 @@ class RayExecutor:
         slots: Callable[[Nodes], Sequence[WorkerSlot]],
         nodes: Callable[[], Nodes] = Nodes,
         min_workers: int = 1,
-        siblings_from_nodes: int = NEVER,
+        siblings_from_nodes: int,
         heartbeat_timeout_seconds: float,
         start_timeout_seconds: float,
         replacement_timeout_seconds: float,

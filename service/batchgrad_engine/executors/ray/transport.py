@@ -19,10 +19,7 @@ from ray.exceptions import (
 
 from batchgrad_engine.executors.protocol import Range, Traffic, Transport
 from batchgrad_engine.executors.ray.protocol import RayHandle
-from batchgrad_engine.executors.ray.siblings import (
-    HeldSums,
-    Relays,
-)
+from batchgrad_engine.executors.ray.siblings import HeldSums, Relays
 from batchgrad_engine.executors.scheduler.protocol import (
     AnySums,
     ConnectionLost,
