@@ -30,7 +30,6 @@ def four(cluster: Cluster) -> Iterator[Cluster]:
         cluster.leave(host)
         cluster.hosts.remove(host)
         host.end()
-        cluster.settle()
         cluster.serve_again()
 
 

@@ -48,6 +48,18 @@ class Trainable(Protocol):
         is not finite.
         """
 
+    def pair_rows(self, examples: int, precision: Precision) -> int | None:
+        """Rows for each of two microbatches of so many examples in `pair_sums`; None: no pairs."""
+
+    def pair_sums(
+        self, loaded: Any, batch: Any, examples: int
+    ) -> tuple[GradientSums, Array, Floats]:
+        """`gradient_sums` of two microbatches, joined, with the same bits.
+
+        Each of them has `pair_rows` rows in the batch; the first are its examples. Losses and norms
+        are those of the examples.
+        """
+
     def clipped_sums(
         self, loaded: Any, batch: Any, rows: PrivateRows, rule: ClippingRule
     ) -> GradientSums:

@@ -52,6 +52,11 @@ class Weights:
         """The rows with a weight above 0, ascending; None if that is all rows."""
         return self._present
 
+    @property
+    def one_exponent(self) -> bool:
+        """Whether any rows have the same exponent."""
+        return self._exponent is not None
+
     def exponent(self, ids: Integers) -> int:
         """The exponent e for a minibatch of these rows: every weight is below 2^(e+1)."""
         if self._exponent is not None:

@@ -53,6 +53,11 @@ class Examples(ABC):
         """The `exponent` to pass to `rows` for each microbatch of this minibatch."""
         return self._weights.exponent(ids)
 
+    @property
+    def one_exponent(self) -> bool:
+        """Whether all minibatches and microbatches have the same exponent."""
+        return self._weights.one_exponent
+
     def weights(self, ids: Integers) -> Floats:
         """w_n (n,), float64: the example's own weight times its class's."""
         return self._weights.exact(ids)

@@ -8,20 +8,20 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.nn.chunks import chunks
-from batchgrad_workers.nn.dense import DenseNetwork
+from batchgrad_workers.nn.dense import DenseNetwork, padded_rows
 from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
 from batchgrad_workers.nn.losses import Loss
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network, Views
-from batchgrad_workers.reduction.sums import GradientSums, complete
+from batchgrad_workers.reduction.sums import WEIGHING, GradientSums, complete
 
 
 class Microbatch(NamedTuple):
@@ -85,32 +85,76 @@ class Differentiator:
             np.concatenate([left[2], right[2]]),
         )
 
+    def pair_rows(self, examples: int, dtype: np.dtype[Any]) -> int | None:
+        """Rows for each of two microbatches in `pair_sums`; None if they go one by one."""
+        if self._dense is None or self.with_microbatch_means or examples >= 2 * RUN:
+            return None
+        paired = self._dense.of_pairs(examples, dtype)
+        return None if paired is None else padded_rows(examples)
+
+    def pair_sums(
+        self, views: Views, batch: Microbatch, examples: int
+    ) -> tuple[GradientSums, Array, Floats]:
+        """The sums of two microbatches, joined, with the bits of one by one.
+
+        The batch has `pair_rows` rows for each of them, of which the first are its examples.
+        Weights have no factor. Losses and norms are those of the examples.
+        """
+        places = np.arange(len(batch.weights)).reshape(2, -1)[:, :examples]
+        targets = batch.targets.take(places.reshape(-1), 0)
+        weights = batch.weights.take(places)
+        inputs = batch.inputs.reshape(len(batch.inputs), -1)
+        sums, losses, norms, sure = self._densely(views, inputs, weights, targets)
+        sums.totals[WEIGHING] = (weights.sum(axis=1) > 0).sum()
+        if not sure:
+            self._correct_norms(views, batch.part(places.reshape(-1)), norms)
+        return sums, losses, norms
+
     def _at_once(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
-        weights = batch.weights
-        gradient = np.empty(self.network.size, weights.dtype)
-        means = np.empty(self.means.size if self.means else 0, weights.dtype)
-        norms, totals = np.zeros(len(weights)), np.zeros(3)
-        if self._dense and len(weights) > 1:
-            inputs = batch.inputs.reshape(len(weights), -1)
-            if not (inputs.flags.c_contiguous and inputs.flags.writeable):
-                inputs = inputs.copy()
-            losses, sure = self._dense.fill(
-                self.loss,
-                views.flat,
-                inputs,
-                weights,
-                batch.targets,
-                gradient,
-                means,
-                norms,
-                totals,
+        n, weights = len(batch.weights), batch.weights
+        if self._dense and n > 1:
+            inputs, padding = batch.inputs.reshape(n, -1), padded_rows(n) - n
+            if padding or not (inputs.flags.c_contiguous and inputs.flags.writeable):
+                inputs = np.concatenate([inputs, inputs[:padding]])
+            sums, losses, norms, sure = self._densely(
+                views, inputs, weights.reshape(1, n), batch.targets
             )
         else:
+            gradient = np.empty(self.network.size, weights.dtype)
+            means = np.empty(self._means_size, weights.dtype)
+            norms, totals = np.zeros(n), np.zeros(3)
             losses = self._by_layers(views, batch, gradient, means, norms)
             sure = totals_and_norms(losses, weights, norms, totals)
+            sums = GradientSums(gradient, totals, np.empty(0, weights.dtype), means)
         if not sure:
             self._correct_norms(views, batch, norms)
-        return GradientSums(gradient, totals, np.empty(0, weights.dtype), means), losses, norms
+        return sums, losses, norms
+
+    def _densely(
+        self, views: Views, inputs: Array, weights: Array, targets: Array
+    ) -> tuple[GradientSums, Array, Floats, bool]:
+        """The joined sums of k microbatches, their ℓ_n and ‖g_n‖ (k n,), and if norms are sure.
+
+        From what `DenseNetwork.fill` takes.
+        """
+        if self._dense is None:
+            raise ValueError("a network of other layers has no compiled passes")
+        k, dtype = len(weights), weights.dtype
+        gradient, means = np.empty(self.network.size, dtype), np.empty((k, self._means_size), dtype)
+        norms, totals = np.zeros(weights.shape), np.zeros((k, 3))
+        losses, sure = self._dense.fill(
+            self.loss, views.flat, inputs, weights, targets, gradient, means, norms, totals
+        )
+        none = np.empty(0, dtype)
+        sums = GradientSums(gradient, totals[0], none, means[0])
+        for other in range(1, k):
+            sums.totals += totals[other]
+            sums.means += means[other]
+        return sums, losses.reshape(-1), norms.reshape(-1), sure
+
+    @property
+    def _means_size(self) -> int:
+        return self.means.size if self.means else 0
 
     @cached_property
     def _dense(self) -> DenseNetwork | None:

@@ -60,6 +60,14 @@ class TrainableNetwork:
     def gradient_sums(self, loaded: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         return self._differentiator.sums(loaded, batch)
 
+    def pair_rows(self, examples: int, precision: Precision) -> int | None:
+        return self._differentiator.pair_rows(examples, np.dtype(precision))
+
+    def pair_sums(
+        self, loaded: Views, batch: Microbatch, examples: int
+    ) -> tuple[GradientSums, Array, Floats]:
+        return self._differentiator.pair_sums(loaded, batch, examples)
+
     def clipped_sums(
         self,
         loaded: Sequence[Parameters],

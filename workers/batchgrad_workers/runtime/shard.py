@@ -59,8 +59,16 @@ class ShardRunner:
         self._sampler = config.sampler(dataset, self._examples.present)
         self._evaluated = config.evaluation_set(self._examples, self._sampler, self.model)
         self._pool = ThreadPool(threads)
+        self._pair_rows = self._rows_of_pairs()
         self.reduction = REDUCTIONS[config.sums]
         self._warm_up()
+
+    def _rows_of_pairs(self) -> int:
+        """Rows for each of two microbatches that are computed at once; 0: one by one."""
+        of = self._config
+        if of.private or of.sums != "full" or not self._examples.one_exponent:
+            return 0
+        return self.model.pair_rows(of.microbatch_size, of.precision) or 0
 
     @property
     def layout(self) -> ParameterLayout:
@@ -94,7 +102,7 @@ class ShardRunner:
         if self._config.private is not None:
             return self._clipped(step, loaded, drawn, start, stop, clip_norm)
         exponent = self._examples.exponent(drawn.ids)
-        first = int(drawn.bounds[start])
+        first, size = int(drawn.bounds[start]), self._config.microbatch_size
         losses = np.empty(int(drawn.bounds[stop]) - first, parameters.dtype)
         norms = np.empty(len(losses))
 
@@ -108,10 +116,32 @@ class ShardRunner:
             losses[rows], norms[rows] = own_losses, own_norms
             return self.reduction.leaf(sums)
 
+        def pair(index: int) -> GradientSums:
+            places = slice(drawn.places(2 * index).start, drawn.places(2 * index + 1).stop)
+            ids = drawn.ids[places].reshape(2, -1)
+            padded = np.concatenate([ids, ids[:, : self._pair_rows - size]], axis=1)
+            batch = self._batch(step, padded.reshape(-1), exponent)
+            sums, own_losses, own_norms = self.model.pair_sums(loaded, batch, size)
+            if self._config.drop_nonfinite and not _finite(own_losses, own_norms).all():
+                return self.reduction.join(leaf(2 * index), leaf(2 * index + 1))
+            rows = slice(places.start - first, places.stop - first)
+            losses[rows], norms[rows] = own_losses, own_norms
+            return sums
+
+        pairs = self._pairs(drawn, start, stop)
         nodes, seconds = self._reduce(
-            range(start, stop), drawn.microbatches, leaf, self.reduction.join
+            range(start, stop), drawn.microbatches, leaf, self.reduction.join, pairs, pair
         )
         return RangeSums(start, stop, nodes, losses, norms, seconds)
+
+    def _pairs(self, drawn: Minibatch, start: int, stop: int) -> range:
+        """Which nodes of level 1 are computed at once; threads stay equally busy."""
+        if not self._pair_rows:
+            return range(0)
+        full = len(drawn.ids) // self._config.microbatch_size
+        first = ceil(start / 2)
+        each = ceil((stop - start) / self.threads) // 2
+        return range(first, min(min(stop, full) // 2, first + each * self.threads))
 
     def evaluation_sums(
         self, parameters: Array, start: int, stop: int
@@ -190,14 +220,20 @@ class ShardRunner:
         total: int,
         leaf: Callable[[int], Sums],
         join: Callable[[Sums, Sums], Sums],
+        pairs: range = range(0),
+        pair: Callable[[int], Sums] | None = None,
     ) -> tuple[list[Node[Sums]], float]:
+        """Reduce the leaves, and the `pairs` of them (nodes of level 1) that `pair` computes."""
         started = perf_counter()
         tree: ReductionTree[Sums] = ReductionTree(total, join)
+        nodes = [(1, index) for index in pairs]
+        nodes += [(0, index) for index in leaves if index // 2 not in pairs]
 
-        def work(index: int) -> None:
-            tree.add(0, index, leaf(index))
+        def work(node: tuple[int, int]) -> None:
+            level, index = node
+            tree.add(level, index, pair(index) if level and pair else leaf(index))
 
-        self._pool.run(leaves, work)
+        self._pool.run(nodes, work)
         return tree.nodes(), perf_counter() - started
 
     def _differentiate(self, loaded: Any, batch: Any) -> tuple[GradientSums, Array, Floats]:
@@ -209,8 +245,12 @@ class ShardRunner:
         sums, losses, norms = self.model.gradient_sums(loaded, batch)
         if not self._config.drop_nonfinite:
             return sums, losses, norms
-        finite = np.isfinite(losses) & np.isfinite(norms)
+        finite = _finite(losses, norms)
         if finite.all():
             return sums, losses, norms
         sums, _, _ = self.model.gradient_sums(loaded, self.model.without(batch, finite))
         return sums, losses, norms
+
+
+def _finite(losses: Array, norms: Floats) -> npt.NDArray[np.bool_]:
+    return np.isfinite(losses) & np.isfinite(norms)

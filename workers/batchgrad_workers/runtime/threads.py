@@ -1,13 +1,15 @@
 """A pool of threads that compute microbatches in parallel: numpy releases the GIL."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
 
 
 def single_threaded_blas() -> None:
@@ -41,7 +43,7 @@ class ThreadPool:
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
 
-    def run(self, items: range, work: Callable[[int], None]) -> None:
+    def run(self, items: Iterable[Item], work: Callable[[Item], None]) -> None:
         """Call `work(item)` once for every item, on any thread; raise the first error.
 
         Overflow gives no warning: the caller must check the results.

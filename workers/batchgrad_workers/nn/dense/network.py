@@ -1,11 +1,13 @@
 """A dense network as a table of stages, and its compiled passes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.nn.dense import passes
+from batchgrad_workers.nn.dense.pairs import stages_of_pairs
 from batchgrad_workers.nn.dense.passes import ABSENT, ACTIVATION, COLUMNS, OUTPUTS
 from batchgrad_workers.nn.dense.products import AVAILABLE
 from batchgrad_workers.nn.layers import Layer
@@ -54,6 +56,7 @@ class DenseNetwork:
                     means.errors(k).start if means else ABSENT,
                     means.inputs(k + 1).start if means and has_relu else ABSENT,
                     activation,
+                    0,
                 )
             )
             activation += outputs
@@ -72,31 +75,44 @@ class DenseNetwork:
         norms: Floats,
         totals: Floats,
     ) -> tuple[Array, bool]:
-        """Write Σ_n w_n g_n (P,), the other sums and ‖g_n‖ (n,); return the losses ℓ_n (n,).
+        """Write Σ w_n g_n (P,), the other sums and ‖g_n‖ (k, n); return the losses ℓ_n (k, n).
 
-        From inputs (n, i), weights (n,) and target rows (n, outputs); `norms` and `totals` are 0
-        before. Also returns whether all norms are sure.
+        From inputs (k r, i) of k microbatches, with r rows for their n examples each as
+        `padded_rows` says, weights (k, n) and target rows (k n, outputs). Means are (k, sizes),
+        totals (k, 3); `norms` and `totals` are 0 before. Also returns whether all norms are sure.
         """
+        pairs = self.of_pairs(weights.shape[1], weights.dtype) if len(weights) > 1 else None
+        stages = self.stages if pairs is None else pairs
+        losses = np.empty(weights.shape, parameters.dtype)
         if loss.function is softmax_cross_entropy:
-            losses = np.empty(len(inputs), parameters.dtype)
             sure = passes.classified(
-                self.stages, parameters, inputs, weights, targets, losses,
+                stages, parameters, inputs, weights, targets, losses,
                 gradient, means, norms, totals,
             )  # fmt: skip
         else:
-            last = self.stages[-1]
-            start, size = len(inputs) * last[ACTIVATION], len(inputs) * last[OUTPUTS]
+            last, rows = stages[-1], len(inputs)
+            start, size = rows * last[ACTIVATION], rows * last[OUTPUTS]
             activations = np.empty(start + size, parameters.dtype)
-            passes.forward(self.stages, parameters, inputs, weights, activations, means)
-            losses, error = loss.function(activations[start:].reshape(len(inputs), -1), targets)
+            passes.forward(stages, parameters, inputs, weights, activations, means)
+            padded = (len(weights), -1, int(last[OUTPUTS]))
+            examples = np.s_[:, : weights.shape[1]]
+            outputs = activations[start:].reshape(padded)
+            error = np.zeros_like(outputs)
+            found, own_error = loss.function(outputs[examples].reshape(len(targets), -1), targets)
+            losses[:] = found.reshape(losses.shape)
+            error[examples] = own_error.reshape(error[examples].shape)
             sure = passes.backward(
-                self.stages, parameters, inputs, weights, activations, targets, losses, error,
-                gradient, means, norms, totals,
+                stages, parameters, inputs, weights, activations, targets, losses,
+                error.reshape(rows, -1), gradient, means, norms, totals,
             )  # fmt: skip
         if self.flattened:
             to, of = self.flattened
-            means[to] = means[of]
+            means[:, to] = means[:, of]
         return losses, sure
+
+    def of_pairs(self, examples: int, dtype: np.dtype[Any]) -> Integers | None:
+        """The stages for two microbatches of so many examples; None if they go one by one."""
+        return stages_of_pairs(self.stages.tobytes(), examples, dtype)
 
 
 def _on_vectors(layer: Layer) -> bool:

@@ -1,8 +1,11 @@
-"""A microbatch's forward and backward pass through a dense network, each one compiled function.
+"""Microbatches' forward and backward passes through a dense network, each one compiled function.
 
-A network is a table of stages (s, 9) of 64-bit integers, by the columns below; a stage is a linear
+A network is a table of stages (s, 10) of 64-bit integers, by the columns below; a stage is a linear
 layer, perhaps with ReLU on top. Places are those of a number in a flat vector: of θ, of the sums
-behind the means, and of one example's activations. Symbols as in `layers.base`.
+behind the means, and of one row's activations. Symbols as in `layers.base`.
+
+k microbatches of n examples each go through together. Each has r >= n rows in the inputs, the
+activations and the errors: behind its examples rows that only products see.
 """
 
 import numpy as np
@@ -18,9 +21,13 @@ INPUTS, OUTPUTS, RELU = 0, 1, 2
 WEIGHT, BIAS = 3, 4
 MEAN_INPUT, MEAN_ERROR, MEAN_SUM = 5, 6, 7
 ACTIVATION = 8
-COLUMNS = 9
+TOGETHER = 9
+COLUMNS = 10
 ABSENT = -1
-"""The place of a bias or a mean that there is not. MEAN_SUM is for z, the input of ReLU."""
+"""The place of a bias or a mean that there is not. MEAN_SUM is for z, the input of ReLU.
+
+TOGETHER is 1 if rows of several microbatches may be multiplied by θ at once.
+"""
 
 
 @compiled
@@ -32,16 +39,24 @@ def forward(
     activations: Array,
     means: Array,
 ) -> None:
-    """Write the outputs of every stage to `activations`, flat, and to `means` the sums of z."""
-    n, a = len(inputs), inputs
+    """Write the outputs of every stage to `activations`, flat, and to `means` the sums of z.
+
+    From inputs (k r, i) and weights (k, n); means are (k, sizes).
+    """
+    rows, a = len(inputs), inputs
     for s in range(len(stages)):
         stage = stages[s]
         i, o = stage[INPUTS], stage[OUTPUTS]
-        z = _rows(activations, n, stage[ACTIVATION], o)
-        times_transposed(a, _matrix(parameters, stage[WEIGHT], o, i), z)
-        sums = _part(means, stage[MEAN_SUM], o)
-        sums[:] = 0
-        add_bias(_part(parameters, stage[BIAS], o), stage[RELU] == 1, weights, z, sums)
+        z = _rows(activations, rows, stage[ACTIVATION], o)
+        at_once = rows if stage[TOGETHER] == 1 else rows // len(weights)
+        for start in range(0, rows, at_once):
+            end = start + at_once
+            times_transposed(a[start:end], _matrix(parameters, stage[WEIGHT], o, i), z[start:end])
+        for k in range(len(weights)):
+            sums = _part(means[k], stage[MEAN_SUM], o)
+            sums[:] = 0
+            bias = _part(parameters, stage[BIAS], o)
+            add_bias(bias, stage[RELU] == 1, weights[k], _examples(z, weights, k), sums)
         a = z
 
 
@@ -60,46 +75,78 @@ def backward(
     norms: Floats,
     totals: Floats,
 ) -> bool:
-    """From ℓ_n and δ at the outputs: write Σ_n w_n g_n (P,), the other sums and ‖g_n‖ (n,).
+    """From ℓ_n and δ at the outputs: write Σ w_n g_n (P,), the other sums and ‖g_n‖ (k, n).
 
-    The last `outputs` numbers of `means`, if any, take Σ_n w_n y_n. Returns what `totals_and_norms`
-    does.
+    The gradient is that of all microbatches; each has its own row of means (k, sizes) and totals
+    (k, 3). The last `outputs` means, if any, take Σ_n w_n y_n. Returns what `totals_and_norms`
+    does of all of them.
     """
-    n, widest, weighing = len(inputs), 0, False
+    rows, widest, weighing = len(inputs), 0, False
     for s in range(len(stages)):
         widest = max(widest, stages[s, OUTPUTS])
-    for k in range(n):
-        weighing = weighing or weights[k] != 1
-    spare = np.empty((3, n * widest), parameters.dtype)
-    no_bias = np.empty(widest, parameters.dtype)
+    for k in range(len(weights)):
+        for n in range(weights.shape[1]):
+            weighing = weighing or weights[k, n] != 1
+    spare = np.empty((2, rows * widest), parameters.dtype)
+    weighted_rows = np.empty(weights.shape[1] * widest if weighing else 0, parameters.dtype)
+    error_sum = np.empty(widest, parameters.dtype)
     active = error[:0]
     for s in range(len(stages) - 1, -1, -1):
         stage = stages[s]
         i, o = stage[INPUTS], stage[OUTPUTS]
-        a = inputs if s == 0 else _rows(activations, n, stages[s - 1, ACTIVATION], i)
-        weighted = spare[2, : n * o].reshape(n, o) if weighing else error[:0]
-        error_sum = no_bias[:o] if stage[BIAS] < 0 else _part(gradient, stage[BIAS], o)
-        input_sum = _part(means, stage[MEAN_INPUT], i)
-        linear_sums(
-            a, active, weights, stage[BIAS] >= 0, error, weighted, norms, error_sum, input_sum
-        )
-        mean_error = _part(means, stage[MEAN_ERROR], o)
-        for k in range(len(mean_error)):  # a loop compiles in seconds less than an assignment
-            mean_error[k] = error_sum[k]
-        multiplier = weighted if weighing else error
-        transposed_times(multiplier, a, _matrix(gradient, stage[WEIGHT], o, i))
+        a = inputs if s == 0 else _rows(activations, rows, stages[s - 1, ACTIVATION], i)
+        for k in range(len(weights)):
+            _layer_sums(
+                stage, k, _examples(a, weights, k), weights[k],
+                _examples(active, weights, k) if len(active) else active,
+                _examples(error, weights, k), weighted_rows, error_sum[:o],
+                gradient, means[k], norms[k],
+            )  # fmt: skip
         if s > 0:
-            below = spare[s % 2, : n * i].reshape(n, i)
-            times(error, _matrix(parameters, stage[WEIGHT], o, i), below)
+            below = spare[s % 2, : rows * i].reshape(rows, i)
+            at_once = rows if stage[TOGETHER] == 1 else rows // len(weights)
+            for start in range(0, rows, at_once):
+                end = start + at_once
+                weight = _matrix(parameters, stage[WEIGHT], o, i)
+                times(error[start:end], weight, below[start:end])
             active = a if stages[s - 1, RELU] == 1 else error[:0]
             error = below
-    if len(means):
-        target_sum = means[len(means) - targets.shape[1] :]
-        target_sum[:] = 0
-        for k in range(n):
-            for o in range(len(target_sum)):
-                target_sum[o] += weights[k] * targets[k, o]
-    return totals_and_norms(losses, weights, norms, totals)
+    sure = True
+    for k in range(len(weights)):
+        if means.shape[1]:
+            _add_targets(_examples(targets, weights, k), weights[k], means[k])
+        sure = totals_and_norms(losses[k], weights[k], norms[k], totals[k]) and sure
+    return sure
+
+
+@compiled
+def _layer_sums(
+    stage: Integers,
+    k: int,
+    a: Array,
+    weights: Array,
+    active: Array,
+    error: Array,
+    weighted_rows: Array,
+    error_sum: Array,
+    gradient: Array,
+    means: Array,
+    norms: Floats,
+) -> None:
+    """Add a layer's sums over microbatch k to those of the microbatches before it."""
+    (n, i), o = a.shape, error.shape[1]
+    weighted = error[:0]
+    if len(weighted_rows):
+        weighted = weighted_rows[: n * o].reshape(n, o)
+    has_bias, mean_input = stage[BIAS] >= 0, _part(means, stage[MEAN_INPUT], i)
+    linear_sums(a, active, weights, has_bias, error, weighted, norms, error_sum, mean_input)
+    mean_error, bias = _part(means, stage[MEAN_ERROR], o), _part(gradient, stage[BIAS], o)
+    for j in range(len(mean_error)):  # a loop compiles in seconds less than an assignment
+        mean_error[j] = error_sum[j]
+    for j in range(len(bias)):
+        bias[j] = error_sum[j] if k == 0 else bias[j] + error_sum[j]
+    multiplier = weighted if len(weighted_rows) else error
+    transposed_times(multiplier, a, k > 0, _matrix(gradient, stage[WEIGHT], o, i))
 
 
 @compiled
@@ -116,12 +163,16 @@ def classified(
     totals: Floats,
 ) -> bool:
     """Both passes, with the losses ℓ_n by softmax cross entropy between them."""
-    n, last = len(inputs), stages[-1]
-    activations = np.empty(n * (last[ACTIVATION] + last[OUTPUTS]), parameters.dtype)
+    rows, last = len(inputs), stages[-1]
+    activations = np.empty(rows * (last[ACTIVATION] + last[OUTPUTS]), parameters.dtype)
     forward(stages, parameters, inputs, weights, activations, means)
-    outputs = _rows(activations, n, last[ACTIVATION], last[OUTPUTS])
-    error = np.empty_like(outputs)
-    softmax_cross_entropy(outputs, targets, losses, error)
+    outputs = _rows(activations, rows, last[ACTIVATION], last[OUTPUTS])
+    error = np.zeros_like(outputs)
+    for k in range(len(weights)):
+        softmax_cross_entropy(
+            _examples(outputs, weights, k), _examples(targets, weights, k), losses[k],
+            _examples(error, weights, k),
+        )  # fmt: skip
     return backward(
         stages, parameters, inputs, weights, activations, targets, losses, error,
         gradient, means, norms, totals,
@@ -129,9 +180,26 @@ def classified(
 
 
 @compiled
-def _rows(flat: Array, n: int, place: int, width: int) -> Array:
-    """The outputs (n, width) of the stage whose first one of one example is at `place`."""
-    return flat[n * place : n * (place + width)].reshape(n, width)
+def _add_targets(targets: Array, weights: Array, means: Array) -> None:
+    """Write Σ_n w_n y_n to the last means."""
+    target_sum = means[len(means) - targets.shape[1] :]
+    target_sum[:] = 0
+    for n in range(len(targets)):
+        for o in range(len(target_sum)):
+            target_sum[o] += weights[n] * targets[n, o]
+
+
+@compiled
+def _rows(flat: Array, rows: int, place: int, width: int) -> Array:
+    """The outputs (rows, width) of the stage whose first one of a row is at `place`."""
+    return flat[rows * place : rows * (place + width)].reshape(rows, width)
+
+
+@compiled
+def _examples(rows: Array, weights: Array, k: int) -> Array:
+    """The rows of the examples of microbatch k, of rows (k r, width) and weights (k, n)."""
+    start = k * (len(rows) // len(weights))
+    return rows[start : start + weights.shape[1]]
 
 
 @compiled

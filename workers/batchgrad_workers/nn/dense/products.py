@@ -43,14 +43,19 @@ AVAILABLE = not _numba.DISABLE_JIT and _link()
 """Whether compiled code can call numpy's products."""
 
 
-def _gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
-    """Out (n, m) = op(a) (n, k) op(b) (k, m), each as it is or transposed; in compiled code."""
+def _gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any, add: Any) -> Any:
+    """Out (n, m) = op(a) (n, k) op(b) (k, m), each as it is or transposed; in compiled code.
+
+    With `add` the product is added to what is in `out`.
+    """
     raise NotImplementedError("numba calls what `overload` gives for it")
 
 
 @overload(_gemm)
-def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
-    del op, op_b, n, k, m
+def _compiled_gemm(
+    op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any, add: Any
+) -> Any:
+    del op, op_b, n, k, m, add
     if any(each.dtype != a.dtype or each.layout != "C" for each in (a, b, out)):
         raise TypingError(f"products need arrays of one type in C order, not {a}, {b} and {out}")
     number, size, word, address = a.dtype, types.int64, types.int32, types.uintp
@@ -60,11 +65,11 @@ def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, o
     gemm: Any = types.ExternalFunction(SYMBOLS[number], nothing(*arguments))
     one, zero = (as_dtype(number).type(value) for value in (1, 0))
 
-    def call(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any) -> Any:
+    def call(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, out: Any, add: Any) -> Any:
         gemm(
             ROW_MAJOR, op, op_b, n, m, k,
             one, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1],
-            zero, out.ctypes.data, out.shape[1],
+            one if add else zero, out.ctypes.data, out.shape[1],
         )  # fmt: skip
 
     return call
@@ -73,16 +78,16 @@ def _compiled_gemm(op: Any, op_b: Any, n: Any, k: Any, m: Any, a: Any, b: Any, o
 @compiled
 def times(a: Array, b: Array, out: Array) -> None:
     """Out (n, m) = a (n, k) b (k, m); arrays in C order, like those below."""
-    _gemm(AS_IT_IS, AS_IT_IS, len(a), a.shape[1], b.shape[1], a, b, out)
+    _gemm(AS_IT_IS, AS_IT_IS, len(a), a.shape[1], b.shape[1], a, b, out, False)
 
 
 @compiled
 def times_transposed(a: Array, b: Array, out: Array) -> None:
     """Out (n, m) = a (n, k) bᵀ with b (m, k)."""
-    _gemm(AS_IT_IS, TRANSPOSED, len(a), a.shape[1], len(b), a, b, out)
+    _gemm(AS_IT_IS, TRANSPOSED, len(a), a.shape[1], len(b), a, b, out, False)
 
 
 @compiled
-def transposed_times(a: Array, b: Array, out: Array) -> None:
-    """Out (n, m) = aᵀ b with a (k, n) and b (k, m)."""
-    _gemm(TRANSPOSED, AS_IT_IS, a.shape[1], len(a), b.shape[1], a, b, out)
+def transposed_times(a: Array, b: Array, add: bool, out: Array) -> None:
+    """Out (n, m) = aᵀ b with a (k, n) and b (k, m); with `add` out + aᵀ b, with the same bits."""
+    _gemm(TRANSPOSED, AS_IT_IS, a.shape[1], len(a), b.shape[1], a, b, out, add)
