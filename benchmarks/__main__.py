@@ -69,10 +69,13 @@ def run(options: argparse.Namespace) -> Results:
     with service() as ours:
         for name in options.workload or list(WORKLOADS):
             for group in groups:
+                contestants = chosen(group, name, options)
+                if not contestants:
+                    continue
                 found, theirs = compare(
                     WORKLOADS[name],
                     group,
-                    chosen(group, name, options),
+                    contestants,
                     service=ours,
                     rounds=rounds,
                     seconds=seconds,
