@@ -100,6 +100,7 @@ def test_the_token_is_asked_for_once(open_page: OpenPage, tmp_path: Path) -> Non
         page.get_by_role("button", name="Log out").click()
         page.goto("/")
         page.wait_for_url("**/login?next=*")
+        page.close()  # before its service ends
 
 
 def test_the_link_that_serve_prints_logs_in_and_is_cleared(

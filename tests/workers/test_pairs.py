@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchgrad.contract import Model
 from batchgrad_workers.nn.dense import pairs
-from batchgrad_workers.nn.dense.pairs import padded_rows
+from batchgrad_workers.nn.dense.pairs import padding
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
 from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import MeansLayout
@@ -21,7 +21,7 @@ from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.sums import GradientSums
 from batchgrad_workers.runtime.config import WorkerConfig
 from batchgrad_workers.runtime.shard import ShardRunner
-from tests.workers.jobs import bits, joined, store, theta, worker_config
+from tests.workers.jobs import joined, store, theta, worker_config
 
 RELU = {"kind": "relu"}
 MODEL = Model.model_validate(
@@ -35,7 +35,7 @@ MODEL = Model.model_validate(
     }
 )
 NO_PAIRS = "On this CPU gradients that products add up have other bits: no pairs."
-SIZES = [24, 96, 100, 128, 250]
+SIZES = [24, 96, 128, 250]
 
 
 @pytest.fixture(autouse=True)
@@ -60,27 +60,28 @@ def microbatch(random: np.random.Generator, n: int, dtype: Any, *, weighted: boo
     )
 
 
-def together(halves: Sequence[Microbatch], rows: int) -> Microbatch:
-    """Both, each with its first rows again behind it."""
-    places = np.arange(rows) % len(halves[0].weights)
-    padded = [half.part(places) for half in halves]
-    inputs, targets, weights = (np.concatenate([half[k] for half in padded]) for k in range(3))
+def together(halves: Sequence[Microbatch], missing: int) -> Microbatch:
+    """Both, with inputs behind those of each that nothing but products may see."""
+    others = np.full_like(halves[0].inputs[:missing], np.nan)
+    inputs = np.concatenate([part for half in halves for part in (half.inputs, others)])
+    targets, weights = (np.concatenate([half[k] for half in halves]) for k in (1, 2))
     return Microbatch(inputs, targets, weights)
 
 
 def everything(sums: GradientSums, losses: Any, norms: Any) -> bytes:
-    return b"".join(bits(sums)) + losses.tobytes() + norms.tobytes()
+    """All bits but those of a NaN: which operand's sign it has depends on the loop."""
+    arrays = (sums.gradient, sums.totals, sums.microbatch_means, sums.means, losses, norms)
+    return b"".join(np.where(np.isnan(array), np.nan, array).tobytes() for array in arrays)
 
 
 def both_ways(of: Differentiator, parameters: Any, halves: Sequence[Microbatch]) -> list[bytes]:
     views, n = of.network.views(parameters), len(halves[0].weights)
-    if of.pair_rows(n, parameters.dtype) is None:
+    if not of.takes_pairs(n, parameters.dtype):
         pytest.skip(NO_PAIRS)
-    rows = padded_rows(n)
     with np.errstate(all="ignore"):
-        found = of.pair_sums(views, together(halves, rows), n)
+        found = of.joined_sums(views, together(halves, of.padding(n)), 2)
         left, right = (of.sums(views, half) for half in halves)
-    one_by_one = GradientSums.join(left[0], right[0])
+        one_by_one = GradientSums.join(left[0], right[0])
     losses, norms = (np.concatenate([left[k], right[k]]) for k in (1, 2))
     return [everything(*found), everything(one_by_one, losses, norms)]
 
@@ -90,7 +91,7 @@ def both_ways(of: Differentiator, parameters: Any, halves: Sequence[Microbatch])
 @given(
     seed=st.integers(0, 2**32),
     loss=st.sampled_from(sorted(LOSSES)),
-    n=st.sampled_from([size for size in SIZES if padded_rows(size) % pairs.ROWS == 0]),
+    n=st.sampled_from(SIZES),
     means=st.booleans(),
     weighted=st.booleans(),
 )
@@ -103,14 +104,33 @@ def test_a_pair_has_the_bits_of_its_halves(
     assert found == expected
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, 1e30, 1e-30])
-@pytest.mark.parametrize("row", [0, 1, 95, 96, 191])
-def test_extreme_rows_of_a_pair_have_the_norms_of_their_half(number: float, row: int) -> None:
-    random, of = np.random.default_rng(row), differentiator("squared_error")
+@pytest.mark.parametrize("scale", [np.nan, np.inf, 1e38, 3e36, 1e36, 1e30, 1e-30])
+@pytest.mark.parametrize("rows", [[0], [95], [96], [191], [3, 100], [3, 4, 100, 101, 190]])
+def test_extreme_rows_of_a_pair_have_the_norms_of_their_half(scale: float, rows: list[int]) -> None:
+    random, of = np.random.default_rng(len(rows)), differentiator("squared_error")
     halves = [microbatch(random, 96, np.float32, weighted=True) for _ in range(2)]
-    halves[row // 96].inputs[row % 96] = number
+    for row in rows:
+        halves[row // 96].inputs[row % 96] *= np.float32(scale)
     found, expected = both_ways(of, random.normal(size=of.network.size).astype("f4"), halves)
     assert found == expected
+
+
+@pytest.mark.parametrize("flattened", [False, True])
+def test_images_and_tiny_layers_have_the_bits_of_their_halves(flattened: bool) -> None:
+    layers = [{"kind": "flatten"}] * flattened + [{"kind": "linear", "out_features": 1}]
+    of = Network(Model.model_validate({"layers": layers}), (2, 3, 1) if flattened else (1,))
+    found = Differentiator(of, LOSSES["squared_error"], MeansLayout(of), False)
+    random = np.random.default_rng(0)
+    halves = [
+        Microbatch(
+            random.normal(size=(96, *of.input_shape)).astype("f4"),
+            random.normal(size=(96, 1)).astype("f4"),
+            np.ones(96, "f4"),
+        )
+        for _ in range(2)
+    ]
+    one, other = both_ways(found, random.normal(size=of.size).astype("f4"), halves)
+    assert one == other
 
 
 def test_a_half_whose_weights_are_all_zero_is_not_counted() -> None:
@@ -121,19 +141,26 @@ def test_a_half_whose_weights_are_all_zero_is_not_counted() -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize(("examples", "rows"), [(1, 1), (12, 12), (64, 64), (128, 132), (240, 240)])
+@pytest.mark.parametrize(("examples", "rows"), [(1, 0), (12, 0), (64, 0), (128, 4), (250, 2)])
 def test_padding_is_a_small_part_of_the_rows(examples: int, rows: int) -> None:
-    assert padded_rows(examples) == rows
+    assert padding(examples) == rows
 
 
-@pytest.mark.parametrize(("same", "rows"), [(True, 132), (False, None)])
+@pytest.mark.parametrize("same", [True, False])
 def test_without_the_same_bits_microbatches_go_one_by_one(
-    monkeypatch: pytest.MonkeyPatch, same: bool, rows: int | None
+    monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     monkeypatch.setattr(pairs, "_adds", lambda *_: same)
     of = differentiator()
-    assert of.pair_rows(128, np.dtype("f4")) == rows
-    assert of.pair_rows(100, np.dtype("f4")) is None  # 108 rows would be too many
+    assert of.takes_pairs(128, np.dtype("f4")) == same
+    assert not of.takes_pairs(100, np.dtype("f4"))  # 8 more rows would be too many
+    assert not of.takes_pairs(1, np.dtype("f4"))
+    if not same:
+        random = np.random.default_rng(0)
+        halves = [microbatch(random, 24, np.float32, weighted=False) for _ in range(2)]
+        theta = random.normal(size=of.network.size).astype("f4")
+        with pytest.raises(ValueError, match="2 microbatches of 24 at once"):
+            of.joined_sums(of.network.views(theta), together(halves, 0), 2)
 
 
 def test_products_whose_bits_differ_are_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,15 +171,28 @@ def test_products_whose_bits_differ_are_made_one_by_one(monkeypatch: pytest.Monk
     assert found == expected
 
 
-def test_bits_that_differ_are_seen() -> None:
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [(name, call) for name in ("times_transposed", "times") for call in range(3)]
+    + [("transposed_times", 0), ("transposed_times", 2)],  # the other one is in both sums
+)
+def test_a_bit_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
     random = np.random.default_rng(0)
     inputs, errors, weight = (
         random.standard_normal(shape, np.float32) for shape in ((2, 24, 50), (2, 24, 70), (70, 50))
     )
-    weight[0, 0] = np.nan  # not equal to itself
-    assert not pairs._multiplies(inputs, errors, weight)
-    errors[0, 0] = np.nan
-    assert not pairs._adds(inputs, errors)
+    product, calls = getattr(pairs, name), iter(range(9))
+
+    def other(*arguments: Any) -> None:
+        product(*arguments)
+        if next(calls) == call:
+            out = arguments[-1]
+            out[-1, -1] = np.nextafter(out[-1, -1], np.float32(np.inf))
+
+    same = pairs._adds(inputs, errors), pairs._multiplies(inputs, errors, weight)
+    monkeypatch.setattr(pairs, name, other)
+    found = pairs._adds(inputs, errors), pairs._multiplies(inputs, errors, weight)
+    assert found != same if all(same) else pytest.skip(NO_PAIRS)
 
 
 BATCH, SIZE, M = 125, 12, 11
@@ -175,10 +215,12 @@ def step(
     for start, stop in pairwise([0, *edges, M]):
         with closing(ShardRunner(of, threads)) as shard:
             if one_by_one:
-                shard._pair_rows = 0
-            elif not shard._pair_rows:
+                shard._takes_pairs = False
+            elif not shard._takes_pairs:
                 pytest.skip(NO_PAIRS)
-            count += len(shard._pairs(shard._sampler.draw(0, SIZE), start, stop))
+            count += sum(
+                level for level, _ in shard._nodes(shard._sampler.draw(0, SIZE), start, stop)
+            )
             parts.append(shard.gradient_sums(0, theta(of), start, stop))
     losses, norms = (np.concatenate([part[k] for part in parts]) for k in (3, 4))
     return everything(joined(parts, M, GradientSums.join), losses, norms), count
@@ -196,18 +238,29 @@ def test_a_step_has_the_same_bits_with_pairs(
     assert step(of, edges, threads) == (step(of, one_by_one=True)[0], count)
 
 
-def test_examples_of_a_pair_that_overflow_are_dropped_one_by_one(tmp_path: Path) -> None:
-    of = job(tmp_path, drop_nonfinite=True)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_examples_of_a_pair_that_overflow_are_dropped_one_by_one(
+    tmp_path: Path, precision: str
+) -> None:
+    of = job(tmp_path, drop_nonfinite=True, precision=precision)
     inputs = np.load(tmp_path / "inputs.npy")
     with closing(ShardRunner(of, 1)) as shard:
-        inputs[shard._sampler.draw(0, SIZE).ids[[2, 30]]] = np.inf
+        inputs[shard._sampler.draw(0, SIZE).ids[[0, 2, 30]]] = np.inf
     np.save(tmp_path / "inputs.npy", inputs)
     found, count = step(of)
     assert count == 5
     assert found == step(of, one_by_one=True)[0]
 
 
-@pytest.mark.parametrize("changes", [{"batch_size": 124}, {"class_weights": np.array([1, 2, 9.0])}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 124},
+        {"class_weights": np.array([1, 2, 9.0]), "precision": "float32"},
+        {"label_smoothing": 0.1},
+        {"shortcuts": ()},
+    ],
+)
 def test_other_steps_have_the_same_bits_with_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
     of = job(tmp_path, **changes)
     assert step(of) == (step(of, one_by_one=True)[0], 5)
@@ -225,4 +278,4 @@ def test_other_steps_have_the_same_bits_with_pairs(tmp_path: Path, changes: dict
 )
 def test_what_needs_each_microbatch_has_no_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
     with closing(ShardRunner(job(tmp_path, **changes), 1)) as shard:
-        assert shard._pair_rows == 0
+        assert not shard._takes_pairs

@@ -41,23 +41,23 @@ class Trainable(Protocol):
     def load(self, parameters: Array) -> Any:
         """θ (P,) as the other methods take it, on several threads at once, until the next load."""
 
-    def gradient_sums(self, loaded: Any, batch: Any) -> tuple[GradientSums, Array, Floats]:
+    def padding(self, examples: int) -> int:
+        """How many rows of inputs to put behind those of a microbatch of so many examples."""
+
+    def takes_pairs(self, examples: int, precision: Precision) -> bool:
+        """Whether `gradient_sums` takes two microbatches of so many examples at once.
+
+        A model that does so needs no `check`.
+        """
+
+    def gradient_sums(
+        self, loaded: Any, batch: Any, microbatches: int = 1
+    ) -> tuple[GradientSums, Array, Floats]:
         """Sums over a microbatch, each example's loss ℓ_n (n,), and ‖g_n‖ (n,) in float64.
 
         Losses and norms do not include weights. A norm is infinite only if a number of the gradient
-        is not finite.
-        """
-
-    def pair_rows(self, examples: int, precision: Precision) -> int | None:
-        """Rows for each of two microbatches of so many examples in `pair_sums`; None: no pairs."""
-
-    def pair_sums(
-        self, loaded: Any, batch: Any, examples: int
-    ) -> tuple[GradientSums, Array, Floats]:
-        """`gradient_sums` of two microbatches, joined, with the same bits.
-
-        Each of them has `pair_rows` rows in the batch; the first are its examples. Losses and norms
-        are those of the examples.
+        is not finite. Of two `microbatches`, whose weights have the same exponent, it gives the
+        joined sums and the losses and norms of both, with the bits of one by one.
         """
 
     def clipped_sums(

@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from batchgrad.contract import JobSpec
+from batchgrad_workers.nn.dense import DenseNetwork
 from batchgrad_workers.nn.network import Network
 
 VECTORS = 9
@@ -13,7 +14,9 @@ VECTORS = 9
 
 def job_bytes(spec: JobSpec, network: Network, means: int = 0) -> int:
     """Least memory of a job's engine with one thread; each step averages `means` numbers."""
-    numbers = VECTORS * (network.size + means) + microbatch_numbers(network, spec.microbatch)
+    at_once = 2 if DenseNetwork.of(network, None) else 1  # microbatches
+    rows = at_once * spec.microbatch
+    numbers = VECTORS * (network.size + means) + microbatch_numbers(network, rows)
     return np.dtype(spec.precision).itemsize * numbers
 
 

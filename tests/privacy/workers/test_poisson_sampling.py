@@ -45,7 +45,7 @@ def members(of: PoissonSampler, steps: int = STEPS, size: int = 3) -> Integers:
 
 
 def parts(batch: Minibatch) -> list[list[int]]:
-    return [batch.ids[batch.places(m)].tolist() for m in range(batch.microbatches)]
+    return [batch.ids[batch.places(m, m + 1)].tolist() for m in range(batch.microbatches)]
 
 
 def assert_binomial(count: int, trials: int, q: float) -> None:
@@ -212,7 +212,7 @@ def test_no_unit_is_in_two_microbatches() -> None:
         for m, part in enumerate(parts(batch)):
             for unit in set(units[part].tolist()):
                 assert homes.setdefault(unit, m) == m
-            starts = batch.starts_in(batch.places(m))
+            starts = batch.starts_in(batch.places(m, m + 1))
             assert starts is not None
             found += (starts + batch.bounds[m]).tolist()
         assert found == batch.starts.tolist()

@@ -81,8 +81,12 @@ class Examples(ABC):
         """Targets (n, outputs) of these rows, float64. Raises TypeError if they are no numbers."""
 
     @abstractmethod
-    def rows(self, ids: Integers, exponent: int | None = None) -> Any:
-        """The examples with these row numbers, part of a minibatch with this `exponent`."""
+    def rows(self, ids: Integers, exponent: int | None = None, padding: int = 0) -> Any:
+        """The examples with these row numbers, part of a minibatch with this `exponent`.
+
+        Of one microbatch (n,) or several (k, n). Behind the inputs of each follow `padding` others,
+        as `Trainable.padding` asks.
+        """
 
 
 class NetworkExamples(Examples):
@@ -107,10 +111,15 @@ class NetworkExamples(Examples):
         self._dtype = np.dtype(dtype)
         self._transform = transform
 
-    def rows(self, ids: Integers, exponent: int | None = None) -> Microbatch:
-        """The examples with these row numbers, part of a minibatch with this `exponent`."""
+    def rows(self, ids: Integers, exponent: int | None = None, padding: int = 0) -> Microbatch:
+        """See `Examples.rows`."""
+        with_padding = ids
+        if padding:
+            with_padding = np.concatenate([ids, ids[..., :padding]], axis=-1)
+        ids = ids.reshape(-1)
         # Unlike indexing, take releases the GIL. It would copy arrays that are not in C order.
-        inputs, targets = self._dataset.inputs.take(ids, 0), self._dataset.targets.take(ids, 0)
+        inputs = self._dataset.inputs.take(with_padding.reshape(-1), 0)
+        targets = self._dataset.targets.take(ids, 0)
         if self._transform is not None:
             inputs = self._transform.apply(inputs, self._dtype)
         return Microbatch(

@@ -27,9 +27,9 @@ class Minibatch(NamedTuple):
         """M."""
         return len(self.bounds) - 1
 
-    def places(self, index: int) -> slice:
-        """The places in `ids` of one microbatch."""
-        return slice(int(self.bounds[index]), int(self.bounds[index + 1]))
+    def places(self, start: int, stop: int) -> slice:
+        """The places in `ids` of the microbatches [start, stop)."""
+        return slice(int(self.bounds[start]), int(self.bounds[stop]))
 
     def starts_in(self, places: slice) -> Integers | None:
         """The first places of the units of one microbatch, counted from its own first place."""

@@ -7,14 +7,14 @@ A layer's per-example gradient is a product of its input a_n, from the forward p
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers, Keys
 from batchgrad_workers.nn.chunks import chunks
-from batchgrad_workers.nn.dense import DenseNetwork, padded_rows
+from batchgrad_workers.nn.dense import DenseNetwork, padding
 from batchgrad_workers.nn.kernels.gradients import totals_and_norms
 from batchgrad_workers.nn.kernels.norms import RUN, scaled_norms
 from batchgrad_workers.nn.layers import Parameters
@@ -27,8 +27,8 @@ from batchgrad_workers.reduction.sums import WEIGHING, GradientSums, complete
 class Microbatch(NamedTuple):
     """Rows of a minibatch: inputs (n, …), target rows (n, outputs), weights (n,), in θ's dtype.
 
-    The minibatch's sums use `factor` times these weights. Dropout draws by `keys` (n,); None: it
-    drops nothing.
+    Behind these inputs there may be more, as `Differentiator.padding` asks. The minibatch's sums
+    use `factor` times these weights. Dropout draws by `keys` (n,); None: it drops nothing.
     """
 
     inputs: Array
@@ -74,7 +74,7 @@ class Differentiator:
 
     def _in_halves(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         """Sums without those per microbatch; many examples are split in halves, for accuracy."""
-        half = len(batch.inputs) // 2
+        half = len(batch.weights) // 2
         if half < RUN:
             return self._at_once(views, batch)
         left = self._in_halves(views, batch.part(slice(half)))
@@ -85,40 +85,44 @@ class Differentiator:
             np.concatenate([left[2], right[2]]),
         )
 
-    def pair_rows(self, examples: int, dtype: np.dtype[Any]) -> int | None:
-        """Rows for each of two microbatches in `pair_sums`; None if they go one by one."""
-        if self._dense is None or self.with_microbatch_means or examples >= 2 * RUN:
-            return None
-        paired = self._dense.of_pairs(examples, dtype)
-        return None if paired is None else padded_rows(examples)
+    def padding(self, examples: int) -> int:
+        """How many rows of inputs to put behind a microbatch's, so that products take them all."""
+        return padding(examples) if self._dense and 1 < examples < 2 * RUN else 0
 
-    def pair_sums(
-        self, views: Views, batch: Microbatch, examples: int
+    def takes_pairs(self, examples: int, dtype: np.dtype[Any]) -> bool:
+        """Whether `joined_sums` takes two microbatches of so many examples."""
+        if self._dense is None or self.with_microbatch_means or not 1 < examples < 2 * RUN:
+            return False
+        return self._dense.of_pairs(examples, dtype) is not None
+
+    def joined_sums(
+        self, views: Views, batch: Microbatch, microbatches: int
     ) -> tuple[GradientSums, Array, Floats]:
-        """The sums of two microbatches, joined, with the bits of one by one.
+        """The joined sums of microbatches of equal size, padded; ℓ_n and ‖g_n‖ of them all.
 
-        The batch has `pair_rows` rows for each of them, of which the first are its examples.
-        Weights have no factor. Losses and norms are those of the examples.
+        The bits are those of one by one. Weights have no factor.
         """
-        places = np.arange(len(batch.weights)).reshape(2, -1)[:, :examples]
-        targets = batch.targets.take(places.reshape(-1), 0)
-        weights = batch.weights.take(places)
+        weights = batch.weights.reshape(microbatches, -1)
         inputs = batch.inputs.reshape(len(batch.inputs), -1)
-        sums, losses, norms, sure = self._densely(views, inputs, weights, targets)
+        sums, losses, norms, sure = self._densely(views, inputs, weights, batch.targets)
         sums.totals[WEIGHING] = (weights.sum(axis=1) > 0).sum()
         if not sure:
-            self._correct_norms(views, batch.part(places.reshape(-1)), norms)
-        return sums, losses, norms
+            parts = (each.reshape(microbatches, -1, *each.shape[1:]) for each in batch[:3])
+            for own, own_norms in zip(zip(*parts, strict=True), norms, strict=True):
+                self._correct_norms(views, Microbatch(*own), own_norms)
+        return sums, losses.reshape(-1), norms.reshape(-1)
 
     def _at_once(self, views: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
         n, weights = len(batch.weights), batch.weights
         if self._dense and n > 1:
-            inputs, padding = batch.inputs.reshape(n, -1), padded_rows(n) - n
-            if padding or not (inputs.flags.c_contiguous and inputs.flags.writeable):
-                inputs = np.concatenate([inputs, inputs[:padding]])
+            inputs = batch.inputs.reshape(len(batch.inputs), -1)
+            missing = n + padding(n) - len(inputs)
+            if missing or not (inputs.flags.c_contiguous and inputs.flags.writeable):
+                inputs = np.concatenate([inputs, inputs[:missing]])
             sums, losses, norms, sure = self._densely(
                 views, inputs, weights.reshape(1, n), batch.targets
             )
+            losses, norms = losses[0], norms[0]
         else:
             gradient = np.empty(self.network.size, weights.dtype)
             means = np.empty(self._means_size, weights.dtype)
@@ -133,9 +137,9 @@ class Differentiator:
     def _densely(
         self, views: Views, inputs: Array, weights: Array, targets: Array
     ) -> tuple[GradientSums, Array, Floats, bool]:
-        """The joined sums of k microbatches, their ℓ_n and ‖g_n‖ (k n,), and if norms are sure.
+        """By compiled passes: the joined sums, ℓ_n and ‖g_n‖ (k, n), and if all norms are sure.
 
-        From what `DenseNetwork.fill` takes.
+        From inputs (k r, i), weights (k, n) and target rows (k n, outputs): `DenseNetwork.fill`.
         """
         if self._dense is None:
             raise ValueError("a network of other layers has no compiled passes")
@@ -146,11 +150,8 @@ class Differentiator:
             self.loss, views.flat, inputs, weights, targets, gradient, means, norms, totals
         )
         none = np.empty(0, dtype)
-        sums = GradientSums(gradient, totals[0], none, means[0])
-        for other in range(1, k):
-            sums.totals += totals[other]
-            sums.means += means[other]
-        return sums, losses.reshape(-1), norms.reshape(-1), sure
+        sums = GradientSums(gradient, reduce(np.add, totals), none, reduce(np.add, means))
+        return sums, losses, norms, sure
 
     @property
     def _means_size(self) -> int:

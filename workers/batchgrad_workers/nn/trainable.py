@@ -57,16 +57,18 @@ class TrainableNetwork:
     def load(self, parameters: Array) -> Views:
         return self.network.views(parameters)
 
-    def gradient_sums(self, loaded: Views, batch: Microbatch) -> tuple[GradientSums, Array, Floats]:
-        return self._differentiator.sums(loaded, batch)
+    def padding(self, examples: int) -> int:
+        return self._differentiator.padding(examples)
 
-    def pair_rows(self, examples: int, precision: Precision) -> int | None:
-        return self._differentiator.pair_rows(examples, np.dtype(precision))
+    def takes_pairs(self, examples: int, precision: Precision) -> bool:
+        return self._differentiator.takes_pairs(examples, np.dtype(precision))
 
-    def pair_sums(
-        self, loaded: Views, batch: Microbatch, examples: int
+    def gradient_sums(
+        self, loaded: Views, batch: Microbatch, microbatches: int = 1
     ) -> tuple[GradientSums, Array, Floats]:
-        return self._differentiator.pair_sums(loaded, batch, examples)
+        if microbatches == 1:
+            return self._differentiator.sums(loaded, batch)
+        return self._differentiator.joined_sums(loaded, batch, microbatches)
 
     def clipped_sums(
         self,
@@ -81,9 +83,10 @@ class TrainableNetwork:
         """Nothing is assumed of a network of layers."""
 
     def without(self, batch: Microbatch, finite: npt.NDArray[np.bool_]) -> Microbatch:
-        keep = finite.reshape(-1, *([1] * (batch.inputs.ndim - 1)))
+        inputs = batch.inputs[: len(finite)]
+        keep = finite.reshape(-1, *([1] * (inputs.ndim - 1)))
         return batch._replace(
-            inputs=np.where(keep, batch.inputs, batch.inputs.dtype.type(0)),
+            inputs=np.where(keep, inputs, inputs.dtype.type(0)),
             targets=np.where(finite[:, None], batch.targets, batch.targets.dtype.type(0)),
             weights=np.where(finite, batch.weights, batch.weights.dtype.type(0)),
         )

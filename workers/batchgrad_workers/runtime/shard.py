@@ -1,6 +1,7 @@
 """Compute a worker's shard of a step: from (step, θ, microbatch range) to nodes of the tree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import ceil
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -22,6 +23,9 @@ from batchgrad_workers.trainable import EvaluationSums
 
 Sums = TypeVar("Sums", GradientSums, npt.NDArray[np.float64])
 
+
+Place = tuple[int, int]
+"""Level and index of a node in the canonical tree."""
 
 CHECKED_STEPS = 256
 """Every so many steps, a worker checks a microbatch for what is assumed of the model."""
@@ -59,16 +63,8 @@ class ShardRunner:
         self._sampler = config.sampler(dataset, self._examples.present)
         self._evaluated = config.evaluation_set(self._examples, self._sampler, self.model)
         self._pool = ThreadPool(threads)
-        self._pair_rows = self._rows_of_pairs()
         self.reduction = REDUCTIONS[config.sums]
         self._warm_up()
-
-    def _rows_of_pairs(self) -> int:
-        """Rows for each of two microbatches that are computed at once; 0: one by one."""
-        of = self._config
-        if of.private or of.sums != "full" or not self._examples.one_exponent:
-            return 0
-        return self.model.pair_rows(of.microbatch_size, of.precision) or 0
 
     @property
     def layout(self) -> ParameterLayout:
@@ -102,46 +98,55 @@ class ShardRunner:
         if self._config.private is not None:
             return self._clipped(step, loaded, drawn, start, stop, clip_norm)
         exponent = self._examples.exponent(drawn.ids)
-        first, size = int(drawn.bounds[start]), self._config.microbatch_size
+        first = int(drawn.bounds[start])
         losses = np.empty(int(drawn.bounds[stop]) - first, parameters.dtype)
         norms = np.empty(len(losses))
 
-        def leaf(index: int) -> GradientSums:
-            places = drawn.places(index)
-            batch = self._batch(step, drawn.ids[places], exponent)
-            if step % CHECKED_STEPS == 0 and index == start:
+        def compute(node: Place) -> GradientSums:
+            level, index = node
+            places = drawn.places(index << level, (index + 1) << level)
+            ids, count = drawn.ids[places], 1 << level
+            padding = self.model.padding(len(ids) // count)
+            batch = self._batch(step, ids.reshape(count, -1) if level else ids, exponent, padding)
+            if step % CHECKED_STEPS == 0 and node == (0, start):
                 self.model.check(loaded, batch, step // CHECKED_STEPS)
-            sums, own_losses, own_norms = self._differentiate(loaded, batch)
+            sums, own_losses, own_norms = self.model.gradient_sums(loaded, batch, count)
+            if self._config.drop_nonfinite:
+                finite = np.isfinite(own_losses) & np.isfinite(own_norms)
+                if level and not finite.all():
+                    left, right = (compute((level - 1, 2 * index + k)) for k in range(2))
+                    return self.reduction.join(left, right)
+                if (
+                    not finite.all()
+                ):  # the figures of what is dropped stay, and tell the coordinator
+                    kept = self.model.without(batch, finite)
+                    sums, _, _ = self.model.gradient_sums(loaded, kept)
             rows = slice(places.start - first, places.stop - first)
             losses[rows], norms[rows] = own_losses, own_norms
             return self.reduction.leaf(sums)
 
-        def pair(index: int) -> GradientSums:
-            places = slice(drawn.places(2 * index).start, drawn.places(2 * index + 1).stop)
-            ids = drawn.ids[places].reshape(2, -1)
-            padded = np.concatenate([ids, ids[:, : self._pair_rows - size]], axis=1)
-            batch = self._batch(step, padded.reshape(-1), exponent)
-            sums, own_losses, own_norms = self.model.pair_sums(loaded, batch, size)
-            if self._config.drop_nonfinite and not _finite(own_losses, own_norms).all():
-                return self.reduction.join(leaf(2 * index), leaf(2 * index + 1))
-            rows = slice(places.start - first, places.stop - first)
-            losses[rows], norms[rows] = own_losses, own_norms
-            return sums
-
-        pairs = self._pairs(drawn, start, stop)
         nodes, seconds = self._reduce(
-            range(start, stop), drawn.microbatches, leaf, self.reduction.join, pairs, pair
+            self._nodes(drawn, start, stop), drawn.microbatches, compute, self.reduction.join
         )
         return RangeSums(start, stop, nodes, losses, norms, seconds)
 
-    def _pairs(self, drawn: Minibatch, start: int, stop: int) -> range:
-        """Which nodes of level 1 are computed at once; threads stay equally busy."""
-        if not self._pair_rows:
-            return range(0)
-        full = len(drawn.ids) // self._config.microbatch_size
-        first = ceil(start / 2)
-        each = ceil((stop - start) / self.threads) // 2
-        return range(first, min(min(stop, full) // 2, first + each * self.threads))
+    def _nodes(self, drawn: Minibatch, start: int, stop: int) -> list[Place]:
+        """The nodes that are computed at once: leaves, or pairs as long as threads stay busy."""
+        size = self._config.microbatch_size
+        first, full = ceil(start / 2), len(drawn.ids) // size
+        most = ceil((stop - start) / self.threads) // 2 * self.threads
+        pairs = range(first, min(min(stop, full) // 2, first + most))
+        if not pairs or not self._takes_pairs:
+            pairs = range(0)
+        leaves = [(0, index) for index in range(start, stop) if index // 2 not in pairs]
+        return [(1, index) for index in pairs] + leaves
+
+    @cached_property
+    def _takes_pairs(self) -> bool:
+        of = self._config
+        if of.private or of.sums != "full" or not self._examples.one_exponent:
+            return False
+        return self.model.takes_pairs(of.microbatch_size, of.precision)
 
     def evaluation_sums(
         self, parameters: Array, start: int, stop: int
@@ -152,12 +157,14 @@ class ShardRunner:
         exponent = examples.exponent(ids)
         loaded = self.model.load(parameters)
 
-        def leaf(index: int) -> EvaluationSums:
+        def compute(node: Place) -> EvaluationSums:
+            _, index = node
             batch = examples.rows(ids[index * size : (index + 1) * size], exponent)
             return self.model.evaluation_sums(loaded, batch)
 
         total = microbatches(len(ids), size)
-        nodes, seconds = self._reduce(range(start, stop), total, leaf, add)
+        leaves = [(0, index) for index in range(start, stop)]
+        nodes, seconds = self._reduce(leaves, total, compute, add)
         none = np.empty(0, parameters.dtype)
         return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
@@ -175,8 +182,9 @@ class ShardRunner:
             raise ValueError("a private step needs a clip norm")
         rule = ClippingRule(private.clipping, clip_norm, private.loss_bound)
 
-        def leaf(index: int) -> GradientSums:
-            places = drawn.places(index)
+        def compute(node: Place) -> GradientSums:
+            _, index = node
+            places = drawn.places(index, index + 1)
             ids = drawn.ids[places]
             if not len(ids):
                 none = np.empty(0, self._config.precision)
@@ -185,16 +193,15 @@ class ShardRunner:
             rows = PrivateRows(self._examples.weights(ids), drawn.starts_in(places))
             return self.model.clipped_sums(loaded, self._batch(step, ids, None), rows, rule)
 
-        nodes, seconds = self._reduce(
-            range(start, stop), drawn.microbatches, leaf, GradientSums.join
-        )
+        leaves = [(0, index) for index in range(start, stop)]
+        nodes, seconds = self._reduce(leaves, drawn.microbatches, compute, GradientSums.join)
         none = np.empty(0, self._config.precision)
         return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
-    def _batch(self, step: int, ids: Integers, exponent: int | None) -> Any:
-        batch = self._examples.rows(ids, exponent)
+    def _batch(self, step: int, ids: Integers, exponent: int | None, padding: int = 0) -> Any:
+        batch = self._examples.rows(ids, exponent, padding)
         if self.model.draws:
-            return batch._replace(keys=self._sampler.keys(step, ids))
+            return batch._replace(keys=self._sampler.keys(step, ids.reshape(-1)))
         return batch
 
     def close(self) -> None:
@@ -216,41 +223,13 @@ class ShardRunner:
 
     def _reduce(
         self,
-        leaves: range,
+        nodes: Sequence[Place],
         total: int,
-        leaf: Callable[[int], Sums],
+        compute: Callable[[Place], Sums],
         join: Callable[[Sums, Sums], Sums],
-        pairs: range = range(0),
-        pair: Callable[[int], Sums] | None = None,
     ) -> tuple[list[Node[Sums]], float]:
-        """Reduce the leaves, and the `pairs` of them (nodes of level 1) that `pair` computes."""
+        """Compute these nodes of the tree over `total` microbatches, and join them."""
         started = perf_counter()
         tree: ReductionTree[Sums] = ReductionTree(total, join)
-        nodes = [(1, index) for index in pairs]
-        nodes += [(0, index) for index in leaves if index // 2 not in pairs]
-
-        def work(node: tuple[int, int]) -> None:
-            level, index = node
-            tree.add(level, index, pair(index) if level and pair else leaf(index))
-
-        self._pool.run(nodes, work)
+        self._pool.run(nodes, lambda node: tree.add(*node, compute(node)))
         return tree.nodes(), perf_counter() - started
-
-    def _differentiate(self, loaded: Any, batch: Any) -> tuple[GradientSums, Array, Floats]:
-        """Sums of one microbatch; with `drop_nonfinite`, without the examples that overflow.
-
-        The returned losses or norms of these examples are not finite, which tells the
-        coordinator that they were dropped.
-        """
-        sums, losses, norms = self.model.gradient_sums(loaded, batch)
-        if not self._config.drop_nonfinite:
-            return sums, losses, norms
-        finite = _finite(losses, norms)
-        if finite.all():
-            return sums, losses, norms
-        sums, _, _ = self.model.gradient_sums(loaded, self.model.without(batch, finite))
-        return sums, losses, norms
-
-
-def _finite(losses: Array, norms: Floats) -> npt.NDArray[np.bool_]:
-    return np.isfinite(losses) & np.isfinite(norms)

@@ -50,8 +50,10 @@ class ModuleExamples(Examples):
         own = _weights(dataset, task, private=private)
         super().__init__(dataset, Weights(own, None, None, precision))
 
-    def rows(self, ids: Integers, exponent: int | None = None) -> ModuleRows:
+    def rows(self, ids: Integers, exponent: int | None = None, padding: int = 0) -> ModuleRows:
         """The examples with these row numbers, part of a minibatch with this `exponent`."""
+        if padding:
+            raise ValueError("a module's microbatches have no padding")
         arrays = taken(self._dataset, ids, self._dtype)
         return ModuleRows(arrays, *self.scaled_weights(ids, exponent))
 

@@ -89,7 +89,19 @@ class TrainableModule:
         for name, view in self.layout.named(parameters).items():
             self._parameters[name].copy_(torch.from_numpy(view.copy()))
 
-    def gradient_sums(self, loaded: Any, batch: ModuleRows) -> tuple[GradientSums, Array, Floats]:
+    def padding(self, examples: int) -> int:
+        del examples
+        return 0
+
+    def takes_pairs(self, examples: int, precision: Precision) -> bool:
+        del examples, precision
+        return False
+
+    def gradient_sums(
+        self, loaded: Any, batch: ModuleRows, microbatches: int = 1
+    ) -> tuple[GradientSums, Array, Floats]:
+        if microbatches != 1:
+            raise ValueError(f"a module takes one microbatch at a time, not {microbatches}")
         del loaded
         with self._replica() as replica:
             own = self._batch(batch)

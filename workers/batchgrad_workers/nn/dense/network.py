@@ -77,12 +77,18 @@ class DenseNetwork:
     ) -> tuple[Array, bool]:
         """Write Σ w_n g_n (P,), the other sums and ‖g_n‖ (k, n); return the losses ℓ_n (k, n).
 
-        From inputs (k r, i) of k microbatches, with r rows for their n examples each as
-        `padded_rows` says, weights (k, n) and target rows (k n, outputs). Means are (k, sizes),
-        totals (k, 3); `norms` and `totals` are 0 before. Also returns whether all norms are sure.
+        From inputs (k r, i) of k microbatches of n examples, r = n + `padding(n)`, weights (k, n)
+        and target rows (k n, outputs). Means are (k, sizes), totals (k, 3); `norms` and `totals`
+        are 0 before. Also returns whether all norms are sure.
+
+        Raises:
+            ValueError: two microbatches would have other bits than one by one.
         """
-        pairs = self.of_pairs(weights.shape[1], weights.dtype) if len(weights) > 1 else None
-        stages = self.stages if pairs is None else pairs
+        stages: Integers | None = self.stages
+        if len(weights) > 1:
+            stages = self.of_pairs(weights.shape[1], weights.dtype)
+        if stages is None or len(weights) > 2:
+            raise ValueError(f"{len(weights)} microbatches of {weights.shape[1]} at once")
         losses = np.empty(weights.shape, parameters.dtype)
         if loss.function is softmax_cross_entropy:
             sure = passes.classified(

@@ -22,12 +22,10 @@ WEIGHT, BIAS = 3, 4
 MEAN_INPUT, MEAN_ERROR, MEAN_SUM = 5, 6, 7
 ACTIVATION = 8
 TOGETHER = 9
+"""1 if rows of several microbatches may be multiplied by θ at once."""
 COLUMNS = 10
 ABSENT = -1
-"""The place of a bias or a mean that there is not. MEAN_SUM is for z, the input of ReLU.
-
-TOGETHER is 1 if rows of several microbatches may be multiplied by θ at once.
-"""
+"""The place of a bias or a mean that there is not. MEAN_SUM is for z, the input of ReLU."""
 
 
 @compiled
@@ -133,7 +131,7 @@ def _layer_sums(
     means: Array,
     norms: Floats,
 ) -> None:
-    """Add a layer's sums over microbatch k to those of the microbatches before it."""
+    """A layer's sums over microbatch k: write its own, add the gradient to that of those before."""
     (n, i), o = a.shape, error.shape[1]
     weighted = error[:0]
     if len(weighted_rows):

@@ -89,5 +89,5 @@ def times_transposed(a: Array, b: Array, out: Array) -> None:
 
 @compiled
 def transposed_times(a: Array, b: Array, add: bool, out: Array) -> None:
-    """Out (n, m) = aᵀ b with a (k, n) and b (k, m); with `add` out + aᵀ b, with the same bits."""
+    """Out (n, m) = aᵀ b with a (k, n) and b (k, m); with `add` out + aᵀ b."""
     _gemm(TRANSPOSED, AS_IT_IS, a.shape[1], len(a), b.shape[1], a, b, out, add)
