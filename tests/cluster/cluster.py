@@ -3,6 +3,7 @@
 Processes end with their host, and hosts end with pytest.
 """
 
+import json
 import secrets
 import signal
 import subprocess
@@ -34,6 +35,12 @@ START_SECONDS = 30.0
 HEAD_AWAY_SECONDS = 10
 """How long Ray waits for a lost head. A head that a test restarts is back sooner."""
 BIN = Path(sys.executable).parent
+
+NODES = """
+import json, ray
+ray.init(address="auto", log_to_driver=False)
+print(json.dumps({n["NodeID"]: n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]}))
+"""
 
 Found = TypeVar("Found")
 
@@ -107,6 +114,22 @@ class Cluster:
 
         until(gone, START_SECONDS, f"Ray does not end on {host.name}")
         host.run("find", SHARED_MEMORY, RAY_FOLDER, "-mindepth", "1", "-delete")
+
+    def nodes(self) -> dict[str, str]:
+        """Addresses of the nodes that Ray believes to be alive, by node id."""
+        lines = self.head.run(*self.python(NODES)).splitlines()
+        [line] = [line for line in lines if line.startswith("{")]  # Ray may print lines as well
+        found: dict[str, str] = json.loads(line)
+        return found
+
+    def settle(self) -> None:
+        """Wait until Ray knows which nodes are dead, so that it places no worker on them."""
+        addresses = sorted(host.address for host in self.hosts)
+        until(
+            lambda: sorted(self.nodes().values()) == addresses,
+            START_SECONDS,
+            "Ray counts dead nodes, or misses living ones",
+        )
 
     def serve(self, *settings: str) -> None:
         """Start the service on the head, with `settings` as variables of its environment."""

@@ -1,30 +1,15 @@
 """Jobs that follow a cluster while they run: nodes join, nodes are drained."""
 
-import json
 from typing import Any
 
 from tests.cluster.cluster import RAY_PORT, Cluster, until
 from tests.cluster.hosts import Host
 from tests.cluster.running import LOST, running
 
-NODES = """
-import json, ray
-ray.init(address="auto", log_to_driver=False)
-print(json.dumps({n["NodeManagerAddress"]: n["NodeID"] for n in ray.nodes() if n["Alive"]}))
-"""
-
-
-def nodes(cluster: Cluster) -> dict[str, str]:
-    """Node ids of the living nodes, by address."""
-    lines = cluster.head.run(*cluster.python(NODES)).splitlines()
-    [line] = [line for line in lines if line.startswith("{")]  # Ray may print lines as well
-    found: dict[str, str] = json.loads(line)
-    return found
-
 
 def drain(cluster: Cluster, host: Host) -> None:
     """Drain a node, as an autoscaler does before it removes it."""
-    node = nodes(cluster)[host.address]
+    [node] = [node for node, address in cluster.nodes().items() if address == host.address]
     cluster.head.run(
         *cluster.ray("drain-node", f"--address={cluster.head.address}:{RAY_PORT}"),
         *("--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION"),
@@ -40,7 +25,7 @@ def test_workers_follow_nodes_that_join_and_drain(cluster: Cluster) -> None:
     host = cluster.hosts[2]
     try:
         cluster.leave(host)
-        until(lambda: len(nodes(cluster)) == 2, 30, "a dead node is still counted")
+        until(lambda: len(cluster.nodes()) == 2, 30, "a dead node is still counted")
         with running(cluster, epochs=900, workers={"min": 1, "max": 8}, threads="auto") as job:
             assert sorted(hosts_of(job.events("worker_joined"))) == ["head", "worker-1"]
             cluster.join(host)
@@ -54,3 +39,4 @@ def test_workers_follow_nodes_that_join_and_drain(cluster: Cluster) -> None:
             assert job.counted(LOST) == 0
     finally:
         cluster.restart(*cluster.hosts[1:])
+        cluster.settle()

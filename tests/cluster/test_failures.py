@@ -41,6 +41,7 @@ def ray_restarted(cluster: Cluster, *hosts: Host) -> Iterator[None]:
         yield
     finally:
         cluster.restart(*hosts)
+        cluster.settle()
 
 
 def test_a_worker_that_dies_is_replaced(cluster: Cluster) -> None:

@@ -30,6 +30,7 @@ def four(cluster: Cluster) -> Iterator[Cluster]:
         cluster.leave(host)
         cluster.hosts.remove(host)
         host.end()
+        cluster.settle()
         cluster.serve_again()
 
 
