@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad.contract import Model
+from batchgrad.contract import GradientsRequest, Model
+from batchgrad_service.questions.gradients import answer
 from batchgrad_workers.nn.dense import pairs
 from batchgrad_workers.nn.dense.pairs import padding
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
@@ -264,6 +265,32 @@ def test_examples_of_a_pair_that_overflow_are_dropped_one_by_one(
 def test_other_steps_have_the_same_bits_with_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
     of = job(tmp_path, **changes)
     assert step(of) == (step(of, one_by_one=True)[0], 5)
+
+
+@pytest.mark.parametrize("size", [12, 64, 62])
+def test_a_step_in_pairs_is_the_question_s_answer(tmp_path: Path, size: int) -> None:
+    of = job(tmp_path, microbatch_size=size, batch_size=124, precision="float32")
+    values = theta(of)
+    with closing(ShardRunner(of, 1)) as shard:
+        drawn = shard._sampler.draw(0, size)
+        found = shard.gradient_sums(0, values, 0, drawn.microbatches)
+        names = {name: array.tolist() for name, array in shard.layout.named(values).items()}
+        mean = found.nodes[0].sum.gradient / np.float32(124)
+        named = {name: array.tolist() for name, array in shard.layout.named(mean).items()}
+    inputs, targets = (np.load(tmp_path / f"{name}.npy") for name in ("inputs", "targets"))
+    response = answer(
+        GradientsRequest(
+            model=MODEL,
+            loss="softmax_cross_entropy",
+            inputs=inputs[drawn.ids].tolist(),
+            targets=targets[drawn.ids].tolist(),
+            parameters=names,
+            microbatch_size=size,
+            precision="float32",
+        )
+    )
+    assert response.mean_gradient == named
+    assert response.norms == found.norms.tolist()
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Trainable(Protocol):
     def takes_pairs(self, examples: int, precision: Precision) -> bool:
         """Whether `gradient_sums` takes two microbatches of so many examples at once.
 
-        A model that does so needs no `check`.
+        `check` is not called for such a model.
         """
 
     def gradient_sums(

@@ -6,6 +6,7 @@ import numpy as np
 
 from batchgrad.contract import JobSpec
 from batchgrad_workers.nn.dense import DenseNetwork
+from batchgrad_workers.nn.kernels.norms import RUN
 from batchgrad_workers.nn.network import Network
 
 VECTORS = 9
@@ -14,10 +15,17 @@ VECTORS = 9
 
 def job_bytes(spec: JobSpec, network: Network, means: int = 0) -> int:
     """Least memory of a job's engine with one thread; each step averages `means` numbers."""
-    at_once = 2 if DenseNetwork.of(network, None) else 1  # microbatches
-    rows = at_once * spec.microbatch
+    rows = spec.microbatch * (2 if _pairs(spec, network) else 1)
     numbers = VECTORS * (network.size + means) + microbatch_numbers(network, rows)
     return np.dtype(spec.precision).itemsize * numbers
+
+
+def _pairs(spec: JobSpec, network: Network) -> bool:
+    """Whether workers may compute two microbatches at once."""
+    size = spec.microbatch
+    several = spec.batch_size == "full" or spec.batch_size >= 2 * size
+    plain = spec.privacy is None and spec.sums == "full"
+    return plain and several and size < 2 * RUN and DenseNetwork.of(network, None) is not None
 
 
 def microbatch_numbers(network: Network, rows: int) -> int:

@@ -111,16 +111,10 @@ class ShardRunner:
             if step % CHECKED_STEPS == 0 and node == (0, start):
                 self.model.check(loaded, batch, step // CHECKED_STEPS)
             sums, own_losses, own_norms = self.model.gradient_sums(loaded, batch, count)
-            if self._config.drop_nonfinite:
-                finite = np.isfinite(own_losses) & np.isfinite(own_norms)
-                if level and not finite.all():
-                    left, right = (compute((level - 1, 2 * index + k)) for k in range(2))
-                    return self.reduction.join(left, right)
-                if (
-                    not finite.all()
-                ):  # the figures of what is dropped stay, and tell the coordinator
-                    kept = self.model.without(batch, finite)
-                    sums, _, _ = self.model.gradient_sums(loaded, kept)
+            if self._config.drop_nonfinite and not _all_finite(own_losses, own_norms):
+                if level:
+                    return self.reduction.join(*(compute((0, 2 * index + k)) for k in range(2)))
+                sums = self._without_nonfinite(loaded, batch, own_losses, own_norms)
             rows = slice(places.start - first, places.stop - first)
             losses[rows], norms[rows] = own_losses, own_norms
             return self.reduction.leaf(sums)
@@ -130,8 +124,18 @@ class ShardRunner:
         )
         return RangeSums(start, stop, nodes, losses, norms, seconds)
 
+    def _without_nonfinite(
+        self, loaded: Any, batch: Any, losses: Array, norms: Floats
+    ) -> GradientSums:
+        """Sums without the examples whose loss or norm is not finite.
+
+        These figures themselves stay: they tell the coordinator what was dropped.
+        """
+        finite = np.isfinite(losses) & np.isfinite(norms)
+        return self.model.gradient_sums(loaded, self.model.without(batch, finite))[0]
+
     def _nodes(self, drawn: Minibatch, start: int, stop: int) -> list[Place]:
-        """The nodes that are computed at once: leaves, or pairs as long as threads stay busy."""
+        """The nodes that are computed at once: leaves, or pairs where it takes no more rounds."""
         size = self._config.microbatch_size
         first, full = ceil(start / 2), len(drawn.ids) // size
         most = ceil((stop - start) / self.threads) // 2 * self.threads
@@ -209,13 +213,15 @@ class ShardRunner:
         self._pool.close()
 
     def _warm_up(self) -> None:
-        """Compute one example, so that loops are loaded or compiled before the first step."""
+        """Compute two examples, so that loops are loaded or compiled before the first step."""
         loaded = self.model.load(np.zeros(self.layout.size, self._config.precision))
         with np.errstate(all="ignore"):
-            ids = self._sampler.training[:1]
+            ids = self._sampler.training[:2]
             first = self._examples.rows(ids)._replace(keys=self._sampler.keys(0, ids))
             if self._config.private is None:
                 self.model.gradient_sums(loaded, first)
+                if self._sampler.microbatches(self._config.microbatch_size) > self.threads:
+                    _ = self._takes_pairs  # it tries products
             else:
                 rule = ClippingRule(self._config.private.clipping, 1.0)
                 rows = PrivateRows(self._examples.weights(ids))
@@ -233,3 +239,7 @@ class ShardRunner:
         tree: ReductionTree[Sums] = ReductionTree(total, join)
         self._pool.run(nodes, lambda node: tree.add(*node, compute(node)))
         return tree.nodes(), perf_counter() - started
+
+
+def _all_finite(losses: Array, norms: Floats) -> bool:
+    return bool(np.isfinite(losses).all() and np.isfinite(norms).all())

@@ -1,7 +1,7 @@
 """A pool of threads that compute microbatches in parallel: numpy releases the GIL."""
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self, TypeVar
@@ -43,7 +43,7 @@ class ThreadPool:
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads - 1, "microbatch") if threads > 1 else None
 
-    def run(self, items: Iterable[Item], work: Callable[[Item], None]) -> None:
+    def run(self, items: Sequence[Item], work: Callable[[Item], None]) -> None:
         """Call `work(item)` once for every item, on any thread; raise the first error.
 
         Overflow gives no warning: the caller must check the results.

@@ -7,7 +7,7 @@ import numpy as np
 
 from batchgrad_workers.arrays import Array, Floats, Integers
 from batchgrad_workers.nn.dense import passes
-from batchgrad_workers.nn.dense.pairs import stages_of_pairs
+from batchgrad_workers.nn.dense.pairs import padding, stages_of_pairs
 from batchgrad_workers.nn.dense.passes import ABSENT, ACTIVATION, COLUMNS, OUTPUTS
 from batchgrad_workers.nn.dense.products import AVAILABLE
 from batchgrad_workers.nn.layers import Layer
@@ -82,13 +82,14 @@ class DenseNetwork:
         are 0 before. Also returns whether all norms are sure.
 
         Raises:
-            ValueError: two microbatches would have other bits than one by one.
+            ValueError: microbatches have other rows, or two would have other bits than one by one.
         """
         stages: Integers | None = self.stages
         if len(weights) > 1:
             stages = self.of_pairs(weights.shape[1], weights.dtype)
-        if stages is None or len(weights) > 2:
-            raise ValueError(f"{len(weights)} microbatches of {weights.shape[1]} at once")
+        k, n = weights.shape
+        if stages is None or k > 2 or len(inputs) != k * (n + padding(n)):
+            raise ValueError(f"{k} microbatches of {n} at once, in {len(inputs)} rows")
         losses = np.empty(weights.shape, parameters.dtype)
         if loss.function is softmax_cross_entropy:
             sure = passes.classified(

@@ -131,7 +131,7 @@ def _layer_sums(
     means: Array,
     norms: Floats,
 ) -> None:
-    """A layer's sums over microbatch k: write its own, add the gradient to that of those before."""
+    """Write microbatch k's sums of a layer; add its gradient to that of the microbatches before."""
     (n, i), o = a.shape, error.shape[1]
     weighted = error[:0]
     if len(weighted_rows):
