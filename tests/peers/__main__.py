@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import batchgrad_workers  # noqa: F401  # it chooses the kernels, so it must com
 import numpy as np
 
 from tests.peers.comparison import disagreements
-from tests.peers.random_requests import draw
+from tests.peers.random_requests import Case, draw
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -41,24 +42,36 @@ class Peer:
             text=True,
         )
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """PyTorch's results for a request."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps(request) + "\n")
-        stdin.flush()
-        line = stdout.readline()
+    def ask(self, request: dict[str, Any]) -> None:
+        """Send a request; the answer to the one before must have been taken."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """PyTorch's results for the request."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             sys.exit("The process with PyTorch ended; its stderr is above.")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def close(self) -> None:
-        """Close its stdin, which ends it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        """Close its stdin, which ends it; an answer that nobody took is dropped."""
+        self._process.communicate()
+
+
+def answered(peer: Peer, first: int) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """Cases from the seed `first` on, with PyTorch's answers; the next one is under way."""
+    case = draw(first)
+    peer.ask(case.request)
+    while True:
+        answer = peer.answer()
+        following = draw(case.seed + 1)
+        peer.ask(following.request)
+        yield case, answer
+        case = following
 
 
 def main() -> int:
@@ -70,32 +83,37 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     peer, started, failed, skipped = Peer(), time.monotonic(), 0, Counter[str]()
-    seed = first = options.first if options.seed is None else options.seed
-    while options.seed is not None or time.monotonic() - started < options.seconds:
-        case = draw(seed)
+    first, done = options.first if options.seed is None else options.seed, 0
+    for case, answer in answered(peer, first):
+        done += 1
         if options.seed is not None:
             _print(json.dumps(case.request))
-        answer = peer.answer(case.request)
-        seed += 1
         if "no_formula" in answer:
             skipped[answer["no_formula"]] += 1
-            continue
-        with np.errstate(all="ignore"):
-            found = disagreements(case.request, answer)
-        if found:
+        elif not _agree(case, answer):
             failed += 1
-            network = [spec["kind"] for spec in case.request["model"]["layers"]]
-            about = f"{case.request['precision']}, {case.request['loss']}, {case.rows} rows"
-            _print(f"seed {case.seed}: {network}, {about}\n  " + "\n  ".join(found[:6]))
-        if options.seed is not None or failed >= MOST_FAILURES:
+        late = time.monotonic() - started > options.seconds
+        if options.seed is not None or failed >= MOST_FAILURES or late:
             break
     peer.close()
     for kind, count in skipped.items():
         _print(
             f"{count} networks skipped: add the formula of {kind} to tests/peers/torch_reference.py"
         )
-    _print(f"{seed - first} networks, seeds {first} to {seed - 1}: {failed} differ from PyTorch")
+    last = first + done - 1
+    _print(f"{done} networks, seeds {first} to {last}: {failed} differ from PyTorch")
     return 1 if failed else 0
+
+
+def _agree(case: Case, answer: dict[str, Any]) -> bool:
+    """Whether our results are PyTorch's; prints what is not."""
+    with np.errstate(all="ignore"):
+        found = disagreements(case.request, answer)
+    if found:
+        network = [spec["kind"] for spec in case.request["model"]["layers"]]
+        about = f"{case.request['precision']}, {case.request['loss']}, {case.rows} rows"
+        _print(f"seed {case.seed}: {network}, {about}\n  " + "\n  ".join(found[:6]))
+    return not found
 
 
 def _print(text: str) -> None:

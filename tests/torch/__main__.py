@@ -11,7 +11,9 @@ def main() -> None:
     """Replace this process by pytest; pass the command line on."""
     os.environ[COLLECTED] = "1"
     folder = str(Path(__file__).parent)
-    options = ["--numprocesses", "2", "--dist", "loadfile", *sys.argv[1:]]
+    # In the order of tests/torch/conftest.py: by numbers of tests, the longest would come last.
+    parallel = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    options = [*parallel, *sys.argv[1:]]
     command = [sys.executable, "-m", "pytest", folder, *options]
     os.execv(sys.executable, command)  # noqa: S606 - this very Python
 

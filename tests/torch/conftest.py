@@ -22,6 +22,15 @@ else:
     torch.set_num_threads(1)
 
 
+LONGEST = ("test_same_bits", "test_train", "test_examples", "test_module_jobs")
+"""Files that take minutes: first, so that two processes end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, the others in their order."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """60 rows of 12 ids, each id the one before plus 1 or 2."""
