@@ -84,10 +84,8 @@ class DenseNetwork:
         Raises:
             ValueError: microbatches have other rows, or two would have other bits than one by one.
         """
-        stages: Integers | None = self.stages
-        if len(weights) > 1:
-            stages = self.of_pairs(weights.shape[1], weights.dtype)
         k, n = weights.shape
+        stages = self.stages if k == 1 else self.of_pairs(n, weights.dtype)
         if stages is None or k > 2 or len(inputs) != k * (n + padding(n)):
             raise ValueError(f"{k} microbatches of {n} at once, in {len(inputs)} rows")
         losses = np.empty(weights.shape, parameters.dtype)
@@ -101,9 +99,8 @@ class DenseNetwork:
             start, size = rows * last[ACTIVATION], rows * last[OUTPUTS]
             activations = np.empty(start + size, parameters.dtype)
             passes.forward(stages, parameters, inputs, weights, activations, means)
-            padded = (len(weights), -1, int(last[OUTPUTS]))
-            examples = np.s_[:, : weights.shape[1]]
-            outputs = activations[start:].reshape(padded)
+            examples = np.s_[:, :n]
+            outputs = activations[start:].reshape(k, -1, int(last[OUTPUTS]))
             error = np.zeros_like(outputs)
             found, own_error = loss.function(outputs[examples].reshape(len(targets), -1), targets)
             losses[:] = found.reshape(losses.shape)
