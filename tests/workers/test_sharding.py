@@ -1,12 +1,13 @@
 """Ranges cover all microbatches, are balanced, and have aligned boundaries."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import ceil
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgrad_workers.reduction.sharding import assign, node_count, split
+from batchgrad_workers.reduction.sharding import assign, node_count, pairs_first, split
 from batchgrad_workers.reduction.tree import ReductionTree
 
 MICROBATCHES = st.integers(1, 500)
@@ -60,3 +61,21 @@ def test_a_lost_range_is_cut_up_whole(start: int, length: int, workers: int) -> 
     assert [i for low, high in pieces for i in range(low, high)] == list(
         range(start, start + length)
     )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("short", [0, 1])
+def test_pairs_cover_a_range_once_and_take_no_more_rounds(threads: int, short: int) -> None:
+    """`short`: how many microbatches at the end are too short for a pair."""
+    paired = 0
+    for start, stop in combinations(range(17), 2):
+        nodes = pairs_first(start, stop, stop - short, threads)
+        covered = [index << level | k for level, index in nodes for k in range(1 << level)]
+        assert sorted(covered) == list(range(start, stop))
+        assert all((index + 1) << level <= stop - short for level, index in nodes if level)
+        busy = [0] * threads
+        for level, _ in nodes:
+            busy[busy.index(min(busy))] += 1 << level
+        assert max(busy) == ceil((stop - start) / threads)
+        paired += sum(level for level, _ in nodes)
+    assert paired

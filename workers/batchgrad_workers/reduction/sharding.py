@@ -41,6 +41,23 @@ def maximal_nodes(start: int, stop: int, microbatches: int) -> Iterator[tuple[in
         start += node
 
 
+def leaves(start: int, stop: int) -> list[tuple[int, int]]:
+    """The range [start, stop) as nodes, one for each microbatch."""
+    return [(0, index) for index in range(start, stop)]
+
+
+def pairs_first(start: int, stop: int, full: int, threads: int) -> list[tuple[int, int]]:
+    """The range [start, stop) as nodes: pairs, as long as threads take no more rounds, and leaves.
+
+    The microbatches [0, `full`) are of equal size; only such are paired.
+    """
+    first = ceil(start / 2)
+    most = ceil((stop - start) / threads) // 2 * threads
+    pairs = range(first, min(min(stop, full) // 2, first + most))
+    singles = [node for node in leaves(start, stop) if node[1] // 2 not in pairs]
+    return [(1, index) for index in pairs] + singles
+
+
 def split(start: int, stop: int, workers: int) -> list[tuple[int, int]]:
     """Cut the range [start, stop) for `workers`, for example a lost worker's range."""
     return [(start + low, start + high) for low, high in assign(stop - start, workers)]

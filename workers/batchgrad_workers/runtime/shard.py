@@ -15,6 +15,7 @@ from batchgrad_workers.data.source import open_dataset
 from batchgrad_workers.parameters import ParameterLayout
 from batchgrad_workers.reduction.clipping import ClippingRule, PrivateRows
 from batchgrad_workers.reduction.rounding import REDUCTIONS
+from batchgrad_workers.reduction.sharding import leaves, pairs_first
 from batchgrad_workers.reduction.sums import GradientSums, add
 from batchgrad_workers.reduction.tree import Node, ReductionTree
 from batchgrad_workers.runtime.config import WorkerConfig
@@ -135,15 +136,11 @@ class ShardRunner:
         return self.model.gradient_sums(loaded, self.model.without(batch, finite))[0]
 
     def _nodes(self, drawn: Minibatch, start: int, stop: int) -> list[Place]:
-        """The nodes that are computed at once: leaves, or pairs where it takes no more rounds."""
-        size = self._config.microbatch_size
-        first, full = ceil(start / 2), len(drawn.ids) // size
-        most = ceil((stop - start) / self.threads) // 2 * self.threads
-        pairs = range(first, min(min(stop, full) // 2, first + most))
-        if not pairs or not self._takes_pairs:
-            pairs = range(0)
-        leaves = [(0, index) for index in range(start, stop) if index // 2 not in pairs]
-        return [(1, index) for index in pairs] + leaves
+        """The nodes that are computed at once."""
+        full = len(drawn.ids) // self._config.microbatch_size
+        nodes = pairs_first(start, stop, full, self.threads)
+        paired = any(level for level, _ in nodes) and self._takes_pairs
+        return nodes if paired else leaves(start, stop)
 
     @cached_property
     def _takes_pairs(self) -> bool:
@@ -167,8 +164,7 @@ class ShardRunner:
             return self.model.evaluation_sums(loaded, batch)
 
         total = microbatches(len(ids), size)
-        leaves = [(0, index) for index in range(start, stop)]
-        nodes, seconds = self._reduce(leaves, total, compute, add)
+        nodes, seconds = self._reduce(leaves(start, stop), total, compute, add)
         none = np.empty(0, parameters.dtype)
         return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
@@ -197,8 +193,9 @@ class ShardRunner:
             rows = PrivateRows(self._examples.weights(ids), drawn.starts_in(places))
             return self.model.clipped_sums(loaded, self._batch(step, ids, None), rows, rule)
 
-        leaves = [(0, index) for index in range(start, stop)]
-        nodes, seconds = self._reduce(leaves, drawn.microbatches, compute, GradientSums.join)
+        nodes, seconds = self._reduce(
+            leaves(start, stop), drawn.microbatches, compute, GradientSums.join
+        )
         none = np.empty(0, self._config.precision)
         return RangeSums(start, stop, nodes, none, np.empty(0), seconds)
 
