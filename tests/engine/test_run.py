@@ -1,4 +1,4 @@
-"""Whole attempts in this process, inline: the same bits after every kind of stop."""
+"""Attempts that run in this process, inline: the same bits after every kind of stop."""
 
 from collections import Counter
 from collections.abc import Callable

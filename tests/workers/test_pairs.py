@@ -1,9 +1,6 @@
-"""Two microbatches at once: the bits of one by one, wherever they are computed so."""
+"""Sums of two microbatches at once, with the bits of one by one; products that keep them."""
 
 from collections.abc import Sequence
-from contextlib import closing
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgrad.contract import GradientsRequest, Model
-from batchgrad_service.questions.gradients import answer
+from batchgrad.contract import Model
 from batchgrad_workers.nn.dense import pairs
 from batchgrad_workers.nn.dense.pairs import padding
 from batchgrad_workers.nn.gradients import Differentiator, Microbatch
@@ -20,22 +16,8 @@ from batchgrad_workers.nn.losses import LOSSES
 from batchgrad_workers.nn.means import MeansLayout
 from batchgrad_workers.nn.network import Network
 from batchgrad_workers.reduction.sums import GradientSums
-from batchgrad_workers.runtime.config import WorkerConfig
-from batchgrad_workers.runtime.shard import ShardRunner
-from tests.workers.jobs import joined, store, theta, worker_config
+from tests.workers.pairs_of import MODEL, everything, need_pairs
 
-RELU = {"kind": "relu"}
-MODEL = Model.model_validate(
-    {
-        "layers": [
-            {"kind": "linear", "out_features": 70},
-            RELU,
-            {"kind": "linear", "out_features": 33, "bias": False},
-            {"kind": "linear", "out_features": 3},
-        ]
-    }
-)
-NO_PAIRS = "On this CPU gradients that products add up have other bits: no pairs."
 SIZES = [24, 96, 128, 250]
 
 
@@ -69,16 +51,9 @@ def together(halves: Sequence[Microbatch], missing: int) -> Microbatch:
     return Microbatch(inputs, targets, weights)
 
 
-def everything(sums: GradientSums, losses: Any, norms: Any) -> bytes:
-    """All bits but those of a NaN: which operand's sign it has depends on the loop."""
-    arrays = (sums.gradient, sums.totals, sums.microbatch_means, sums.means, losses, norms)
-    return b"".join(np.where(np.isnan(array), np.nan, array).tobytes() for array in arrays)
-
-
 def both_ways(of: Differentiator, parameters: Any, halves: Sequence[Microbatch]) -> list[bytes]:
     views, n = of.network.views(parameters), len(halves[0].weights)
-    if not of.takes_pairs(n, parameters.dtype):
-        pytest.skip(NO_PAIRS)
+    need_pairs(of.takes_pairs(n, parameters.dtype))
     with np.errstate(all="ignore"):
         found = of.joined_sums(views, together(halves, of.padding(n)), 2)
         left, right = (of.sums(views, half) for half in halves)
@@ -191,118 +166,6 @@ def test_a_bit_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, 
             out[-1, -1] = np.nextafter(out[-1, -1], np.float32(np.inf))
 
     same = pairs._adds(inputs, errors), pairs._multiplies(inputs, errors, weight)
+    need_pairs(all(same))
     monkeypatch.setattr(pairs, name, other)
-    found = pairs._adds(inputs, errors), pairs._multiplies(inputs, errors, weight)
-    assert found != same if all(same) else pytest.skip(NO_PAIRS)
-
-
-BATCH, SIZE, M = 125, 12, 11
-"""The last microbatch has five examples."""
-
-
-def job(directory: Path, **changes: Any) -> WorkerConfig:
-    random = np.random.default_rng(1)
-    arrays = {"inputs": random.normal(size=(200, 50)), "targets": random.integers(0, 3, 200)}
-    fields = {"batch_size": BATCH, "microbatch_size": SIZE, "shortcuts": ("averaged_error",)}
-    changed = {"model": MODEL, "validation": None, **fields, **changes}
-    return worker_config(store(directory, **arrays), **changed)
-
-
-def step(
-    of: WorkerConfig, edges: Sequence[int] = (), threads: int = 1, *, one_by_one: bool = False
-) -> tuple[bytes, int]:
-    """Bits of the sums, losses and norms of a step in ranges, and how many pairs there were."""
-    parts, count = [], 0
-    for start, stop in pairwise([0, *edges, M]):
-        with closing(ShardRunner(of, threads)) as shard:
-            if one_by_one:
-                shard._takes_pairs = False
-            elif not shard._takes_pairs:
-                pytest.skip(NO_PAIRS)
-            count += sum(
-                level for level, _ in shard._nodes(shard._sampler.draw(0, SIZE), start, stop)
-            )
-            parts.append(shard.gradient_sums(0, theta(of), start, stop))
-    losses, norms = (np.concatenate([part[k] for part in parts]) for k in (3, 4))
-    return everything(joined(parts, M, GradientSums.join), losses, norms), count
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("edges", "threads", "count"),
-    [([], 1, 5), ([], 2, 5), ([], 4, 4), ([], 11, 0), ([1, 4], 1, 4), ([3, 6], 1, 4), ([5], 2, 4)],
-)
-def test_a_step_has_the_same_bits_with_pairs(
-    tmp_path: Path, precision: str, edges: list[int], threads: int, count: int
-) -> None:
-    of = job(tmp_path, precision=precision)
-    assert step(of, edges, threads) == (step(of, one_by_one=True)[0], count)
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_examples_of_a_pair_that_overflow_are_dropped_one_by_one(
-    tmp_path: Path, precision: str
-) -> None:
-    of = job(tmp_path, drop_nonfinite=True, precision=precision)
-    inputs = np.load(tmp_path / "inputs.npy")
-    with closing(ShardRunner(of, 1)) as shard:
-        inputs[shard._sampler.draw(0, SIZE).ids[[0, 2, 30]]] = np.inf
-    np.save(tmp_path / "inputs.npy", inputs)
-    found, count = step(of)
-    assert count == 5
-    assert found == step(of, one_by_one=True)[0]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"batch_size": 124},
-        {"class_weights": np.array([1, 2, 9.0]), "precision": "float32"},
-        {"label_smoothing": 0.1},
-        {"shortcuts": ()},
-    ],
-)
-def test_other_steps_have_the_same_bits_with_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
-    of = job(tmp_path, **changes)
-    assert step(of) == (step(of, one_by_one=True)[0], 5)
-
-
-@pytest.mark.parametrize("size", [12, 64, 62])
-def test_a_step_in_pairs_is_the_question_s_answer(tmp_path: Path, size: int) -> None:
-    of = job(tmp_path, microbatch_size=size, batch_size=124, precision="float32")
-    values = theta(of)
-    with closing(ShardRunner(of, 1)) as shard:
-        drawn = shard._sampler.draw(0, size)
-        found = shard.gradient_sums(0, values, 0, drawn.microbatches)
-        names = {name: array.tolist() for name, array in shard.layout.named(values).items()}
-        mean = found.nodes[0].sum.gradient / np.float32(124)
-        named = {name: array.tolist() for name, array in shard.layout.named(mean).items()}
-    inputs, targets = (np.load(tmp_path / f"{name}.npy") for name in ("inputs", "targets"))
-    response = answer(
-        GradientsRequest(
-            model=MODEL,
-            loss="softmax_cross_entropy",
-            inputs=inputs[drawn.ids].tolist(),
-            targets=targets[drawn.ids].tolist(),
-            parameters=names,
-            microbatch_size=size,
-            precision="float32",
-        )
-    )
-    assert response.mean_gradient == named
-    assert response.norms == found.norms.tolist()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sums": "bfloat16", "precision": "float32"},  # each leaf is rounded
-        {"shortcuts": ("mean_of_means",)},  # takes each microbatch's mean
-        {"microbatch_size": 13},
-        {"class_weights": np.array([1.0, 2.0**70, 1.0])},  # a microbatch's exponent is its own
-    ],
-    ids=["rounded", "means", "13 rows", "weights"],
-)
-def test_what_needs_each_microbatch_has_no_pairs(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with closing(ShardRunner(job(tmp_path, **changes), 1)) as shard:
-        assert not shard._takes_pairs
+    assert not (pairs._adds(inputs, errors) and pairs._multiplies(inputs, errors, weight))

@@ -15,12 +15,12 @@ VECTORS = 9
 
 def job_bytes(spec: JobSpec, network: Network, means: int = 0) -> int:
     """Least memory of a job's engine with one thread; each step averages `means` numbers."""
-    rows = spec.microbatch * (2 if _pairs(spec, network) else 1)
+    rows = spec.microbatch * (2 if _may_pair(spec, network) else 1)
     numbers = VECTORS * (network.size + means) + microbatch_numbers(network, rows)
     return np.dtype(spec.precision).itemsize * numbers
 
 
-def _pairs(spec: JobSpec, network: Network) -> bool:
+def _may_pair(spec: JobSpec, network: Network) -> bool:
     """Whether workers may compute two microbatches at once."""
     size = spec.microbatch
     several = spec.batch_size == "full" or spec.batch_size >= 2 * size

@@ -1,4 +1,4 @@
-"""Which products take two microbatches at once: those whose bits are as of one by one."""
+"""The products that take two microbatches at once: those whose bits are as of one by one."""
 
 from functools import lru_cache
 from typing import Any
