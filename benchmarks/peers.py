@@ -16,6 +16,8 @@ from benchmarks.results import Burst
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PEERS_READY = ROOT / ".venv-peers" / "ready"
+"""There once `make peers` has installed them all; `make test-peers` installs PyTorch alone."""
 START_SECONDS = 300.0  # importing, compiling, and a first step that may take a minute
 ANSWER_SECONDS = 300.0
 

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from batchgrad_service.http.connections.connection import (
     ConnectionLimit,
     allowed_connections,
 )
+from tests.service.one_app import TIMEOUT_SECONDS, until
 
-TIMEOUT_SECONDS = 20.0
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n"
 
@@ -104,13 +103,6 @@ def serve() -> Iterator[Callable[[int], Serving]]:
             return serving
 
         yield start
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def everything(client: socket.socket) -> bytes:

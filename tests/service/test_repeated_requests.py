@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import threading
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.service.one_app import (
     TIMEOUT_SECONDS,
+    Serving,
     body,
     echo,
     head,
@@ -60,15 +62,21 @@ def test_pipelined_requests_are_answered_in_order(second: bytes) -> None:
         ]
 
 
+def waiting_for_a_repeat(serving: Serving, gate: Gate) -> socket.socket:
+    """A connection whose second request has the first one's head, and waits at the gate."""
+    client = serving.connect()
+    client.sendall(head("/a"))
+    response(client)
+    gate.shut()
+    client.sendall(head("/a"))
+    until(lambda: serving.repeats)
+    return client
+
+
 def test_a_slow_response_is_waited_for() -> None:
     gate = Gate()
     with served(gate) as serving:
-        client = serving.connect()
-        client.sendall(head("/a"))
-        response(client)
-        gate.shut()
-        client.sendall(head("/a"))
-        until(lambda: serving.repeats)
+        client = waiting_for_a_repeat(serving, gate)
         connection = serving.connection
         connection.close_if_overdue(serving.now[0] + 1000)
         assert not connection.transport.is_closing()
@@ -128,12 +136,7 @@ def test_a_client_that_leaves_is_noticed() -> None:
 def test_a_stop_waits_for_the_response() -> None:
     gate = Gate()
     with served(gate) as serving:
-        client = serving.connect()
-        client.sendall(head("/a"))
-        response(client)
-        gate.shut()
-        client.sendall(head("/a"))
-        until(lambda: serving.repeats)
+        client = waiting_for_a_repeat(serving, gate)
         connection = serving.connection
         connection.timeout_keep_alive = 1000
         serving.server.should_exit = True

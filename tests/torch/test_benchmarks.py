@@ -18,7 +18,7 @@ from benchmarks.modules.report import write
 from benchmarks.modules.targets import REASONS, TARGETS
 from benchmarks.modules.tasks import build
 from benchmarks.modules.workloads import ALL, EXAMPLES, TINY, WORKLOADS, data
-from benchmarks.peers import PEERS_PYTHON, Running
+from benchmarks.peers import PEERS_READY, Running
 from benchmarks.results import Burst, Comparison, Measured, Results
 from benchmarks.targets import outcomes, reasons
 
@@ -30,7 +30,7 @@ PROGRAMS = [each for each in EVERY if isinstance(each, Program)]
 def test_each_program_answers(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     if program.module != "opacus":  # torch is here, too
         monkeypatch.setattr("benchmarks.peers.PEERS_PYTHON", Path(sys.executable))
-    elif not (PEERS_PYTHON.parents[1] / "ready").exists():  # `make test-peers` installs torch alone
+    elif not PEERS_READY.exists():
         pytest.skip("Opacus is not installed: make peers")
     running = Running(program, "tiny-gpt")
     try:
