@@ -50,10 +50,12 @@ def forward(
         for start in range(0, rows, at_once):
             end = start + at_once
             times_transposed(a[start:end], _matrix(parameters, stage[WEIGHT], o, i), z[start:end])
+        bias = _part(parameters, stage[BIAS], o)
+        if len(bias) == 0:
+            bias = np.zeros(o, parameters.dtype)
         for k in range(len(weights)):
             sums = _part(means[k], stage[MEAN_SUM], o)
             sums[:] = 0
-            bias = _part(parameters, stage[BIAS], o)
             add_bias(bias, stage[RELU] == 1, weights[k], _examples(z, weights, k), sums)
         a = z
 

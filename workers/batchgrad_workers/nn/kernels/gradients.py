@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchgrad_workers.arrays import Array, Floats
-from batchgrad_workers.nn.kernels.activations import relu_vjp
+from batchgrad_workers.nn.kernels.activations import relu_vjp_in_place
 from batchgrad_workers.nn.kernels.jit import kernel
 from batchgrad_workers.nn.kernels.norms import RUN, product, square
 
@@ -109,7 +109,7 @@ def linear_sums(
     for n in range(len(error)):
         a, delta, weight = inputs[n], error[n], weights[n]
         if len(active):
-            relu_vjp(delta, active[n], delta)
+            relu_vjp_in_place(active[n], delta)
         own[n] = quick_norm(a, delta, bias)
         for o in range(len(delta)):
             error_sum[o] += weight * delta[o]

@@ -45,7 +45,7 @@ def max_pool(images: Array, geometry: Geometry, outputs: Array) -> None:
                         if 0 <= y < height and 0 <= x < width:
                             for c in range(channels):
                                 a, z = images[n, U(y), U(x), c], outputs[n, row, column, c]
-                                outputs[n, row, column, c] = z if a <= z or np.isnan(z) else a
+                                outputs[n, row, column, c] = np.maximum(z, a)  # without a branch
 
 
 @kernel(
@@ -72,8 +72,9 @@ def max_pool_vjp(
                             for c in range(channels):
                                 a, left = images[n, U(y), U(x), c], error[n, row, column, c]
                                 is_largest = a == outputs[n, row, column, c] or np.isnan(a)
-                                below[n, U(y), U(x), c] += left if is_largest else zero
-                                error[n, row, column, c] = zero if is_largest else left
+                                routed = left if is_largest else zero
+                                below[n, U(y), U(x), c] += routed
+                                error[n, row, column, c] = left - routed  # without a branch
 
 
 @kernel(
