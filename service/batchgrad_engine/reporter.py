@@ -1,4 +1,4 @@
-"""Collect measured steps and send them as reports, at most five a second."""
+"""Collection of measured steps into reports: five a second at first, later one."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -21,8 +21,16 @@ from batchgrad_engine.messages import (
 )
 from batchgrad_engine.step_columns import Columns, columns_of, cut, joined
 
-REPORT_SECONDS = 0.2
-SPEED_WINDOW = 32
+FIRST_INTERVAL, LAST_INTERVAL = 0.2, 1.0
+"""The least and the longest time between reports, in seconds; in between, a tenth of the age.
+
+Beside a job that fills the cache, it takes the service some 15 ms of CPU time to store a report.
+"""
+
+STEPS = 1000
+"""Enough steps for a report before the interval ends, to keep it small."""
+
+SPEED_WINDOW = 8
 """Reports that the examples per second are averaged over."""
 
 
@@ -30,14 +38,20 @@ class Reporter:
     """Collects figures, warnings and phase times; `flush` sends them as one report."""
 
     def __init__(
-        self, send: Callable[[Sent], None], executor: Executor, *, private: bool = False
+        self,
+        send: Callable[[Sent], None],
+        executor: Executor,
+        *,
+        private: bool = False,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Of a `private` job, no speed is sent: it would tell how many examples were drawn."""
         self._send = send
+        self._clock = clock
         self._private = private
         self._executor = executor
-        self._sent_at = monotonic()
-        self._speeds: deque[tuple[float, int]] = deque([(monotonic(), 0)], SPEED_WINDOW)
+        self._began = self._sent_at = clock()
+        self._speeds: deque[tuple[float, int]] = deque([(self._began, 0)], SPEED_WINDOW)
         self._examples = 0
         self._warned_of: set[int] = set()
         self._warned_of_weightless = False
@@ -45,13 +59,16 @@ class Reporter:
 
     @property
     def due(self) -> bool:
-        """True if the last report is at least REPORT_SECONDS old."""
-        return monotonic() - self._sent_at >= REPORT_SECONDS
+        """True if the last report is old enough."""
+        now = self._clock()
+        interval = min(LAST_INTERVAL, (now - self._began) / 10) if self._step_count < STEPS else 0
+        return now - self._sent_at >= max(FIRST_INTERVAL, interval)
 
     def add(self, measured: Measured) -> None:
         """Add measured steps."""
         now, clock = datetime.now(UTC), perf_counter()
         timed = []
+        self._step_count += len(measured.watches)
         for watch in measured.watches:
             time = now - timedelta(seconds=clock - watch.last)
             if self._private:  # the time of a step tells how many rows it drew
@@ -108,7 +125,7 @@ class Reporter:
         """Send a report of everything since the last one; nothing if there is nothing new."""
         if not (self._steps or self._evaluations or self._warnings or self._phases):
             return
-        now = monotonic()
+        now = self._clock()
         self._speeds.append((now, self._examples))
         (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
         traffic = self._executor.traffic()
@@ -150,6 +167,7 @@ class Reporter:
 
     def _clear(self) -> None:
         self._steps: list[Columns] = []
+        self._step_count = 0
         self._evaluations: list[Evaluated] = []
         self._warnings: list[Warned] = []
         self._observed_examples = 0
