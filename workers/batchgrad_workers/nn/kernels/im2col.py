@@ -80,6 +80,42 @@ def im2col(images: Array, geometry: Geometry, patches: Array) -> None:
             patches[g, n, :, at:] = 1
 
 
+def _seen_from(image: Array, geometry: Geometry, top: int, left: int, seen_by: Array) -> Array:
+    _, _, sh, sw, *_ = geometry
+    places = np.arange(len(seen_by)) * sh + top, np.arange(seen_by.shape[1]) * sw + left
+    rows, columns = (
+        np.where((at >= 0) & (at < size), at, size)
+        for at, size in zip(places, image.shape, strict=True)
+    )
+    return np.pad(image, (0, 1))[np.ix_(rows, columns)]
+
+
+@kernel(
+    "image (h, w), geometry, top, left -> seen_by (y, x)",
+    _seen_from,
+    where={"top": lambda image: 2 - len(image), "left": lambda image: 2 - image.shape[1] // 2},
+)
+def seen_from(image: Array, geometry: Geometry, top: int, left: int, seen_by: Array) -> None:
+    """Write the pixel (y·sh + top, x·sw + left) to each (y, x), or 0 where there is none."""
+    _, _, sh, sw, _, _, _, _, down, across = geometry
+    (height, width), zero = image.shape, image.dtype.type(0)
+    first = min(max(0, -(left // sw)), across)
+    last = max(first, min((width - 1 - left) // sw + 1, across))
+    for row in range(down):
+        y = row * sh + top
+        inside = 0 <= y < height
+        for x in range(first if inside else across):
+            seen_by[row, U(x)] = zero
+        for x in range(last if inside else across, across):
+            seen_by[row, U(x)] = zero
+        if inside and sw == 1:
+            for x in range(last - first):
+                seen_by[row, U(first + x)] = image[U(y), U(first + left + x)]
+        elif inside:
+            for x in range(first, last):
+                seen_by[row, U(x)] = image[U(y), U(x * sw + left)]
+
+
 @kernel(
     "images (n, c, h, w), geometry -> patches (g, k, n, y*x)",
     lambda images, geometry, patches: _im2col(
@@ -88,22 +124,17 @@ def im2col(images: Array, geometry: Geometry, patches: Array) -> None:
 )
 def im2col_by_number(images: Array, geometry: Geometry, patches: Array) -> None:
     """`im2col` with channels before pixels, numbers before positions; writes padding too."""
-    kh, kw, sh, sw, ph, pw, dh, dw, down, across = geometry
-    height, width = images.shape[2:]
-    channels, zero = images.shape[1] // len(patches), images.dtype.type(0)
+    kh, kw, _, _, ph, pw, dh, dw, down, across = geometry
+    channels = images.shape[1] // len(patches)
     for g in range(len(patches)):
         for n in range(len(images)):
             at = 0
             for i in range(kh):
                 for j in range(kw):
                     for c in range(channels):
-                        for row in range(down):
-                            y = row * sh + i * dh - ph
-                            for column in range(across):
-                                x, place = column * sw + j * dw - pw, row * across + column
-                                inside = 0 <= y < height and 0 <= x < width
-                                a = images[n, U(g * channels + c), U(y), U(x)] if inside else zero
-                                patches[g, U(at), n, U(place)] = a
+                        image = images[n, U(g * channels + c)]
+                        seen_by = patches[g, U(at), n].reshape(down, across)
+                        seen_from(image, geometry, i * dh - ph, j * dw - pw, seen_by)
                         at += 1
             patches[g, at:, n] = 1
 
