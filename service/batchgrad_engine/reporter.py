@@ -22,7 +22,7 @@ from batchgrad_engine.messages import (
 from batchgrad_engine.step_columns import Columns, columns_of, cut, joined
 
 FIRST_INTERVAL, LAST_INTERVAL = 0.2, 1.0
-"""The least and the longest time between reports, in seconds; in between, a tenth of the age.
+"""Seconds between reports at first and at last; in between, a tenth of the attempt's age.
 
 Beside a job that fills the cache, it takes the service some 15 ms of CPU time to store a report.
 """
@@ -30,8 +30,8 @@ Beside a job that fills the cache, it takes the service some 15 ms of CPU time t
 STEPS = 1000
 """Enough steps for a report before the interval ends, to keep it small."""
 
-SPEED_WINDOW = 8
-"""Reports that the examples per second are averaged over."""
+SPEED_SECONDS = 6.0
+"""The time that the examples per second are averaged over, or that since the report before."""
 
 
 class Reporter:
@@ -51,7 +51,7 @@ class Reporter:
         self._private = private
         self._executor = executor
         self._began = self._sent_at = clock()
-        self._speeds: deque[tuple[float, int]] = deque([(self._began, 0)], SPEED_WINDOW)
+        self._speeds: deque[tuple[float, int]] = deque([(self._began, 0)])
         self._examples = 0
         self._warned_of: set[int] = set()
         self._warned_of_weightless = False
@@ -127,6 +127,8 @@ class Reporter:
             return
         now = self._clock()
         self._speeds.append((now, self._examples))
+        while now - self._speeds[1][0] > SPEED_SECONDS:
+            self._speeds.popleft()
         (first_at, first), (last_at, last) = self._speeds[0], self._speeds[-1]
         traffic = self._executor.traffic()
         self._send(

@@ -38,7 +38,7 @@ def steps(count: int) -> Measured:
     ("age", "interval"), [(0.0, 0.2), (2.0, 0.2), (4.0, 0.4), (10.0, 1.0), (9999.0, 1.0)]
 )
 @pytest.mark.parametrize("count", [1, STEPS - 1, STEPS])
-def test_a_report_is_due_after_a_tenth_of_its_age(age: float, interval: float, count: int) -> None:
+def test_reports_are_a_tenth_of_the_age_apart(age: float, interval: float, count: int) -> None:
     now, sent = 100.0, list[Any]()
     reporter = Reporter(sent.append, INLINE, clock=lambda: now)
     now += age - interval

@@ -136,7 +136,7 @@ def events(
         bool, typer.Option("--follow", "-f", help="Wait for more events until the job ends.")
     ] = False,
     progress: Annotated[
-        bool, typer.Option("--progress", help="Include progress events, several a second.")
+        bool, typer.Option("--progress", help="Include progress events, up to five a second.")
     ] = False,
     timeout: Annotated[
         float | None,

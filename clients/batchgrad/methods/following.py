@@ -61,7 +61,7 @@ class FollowingMethods(JobMethods):
     ) -> AsyncIterator[Event]:
         """The events of a job after number `after`; with `follow` also those to come.
 
-        Events of type `progress`, several a second, are left out without `progress`. A followed
+        Events of type `progress`, up to five a second, are left out without `progress`. A followed
         stream ends with the event `end`, and reconnects until then.
         """
         path = f"{job_path(job_id)}/events"

@@ -41,10 +41,11 @@ def relu() -> Activation:
 
     def backward(delta: Array, a: Array, _z: Array) -> Array:
         below = np.empty_like(a)
-        if delta.strides != a.strides:
+        if delta.strides == a.strides:
+            kernels.relu_vjp(delta.ravel("K"), a.ravel("K"), below.ravel("K"))
+        else:
             below[...] = delta
-            delta = below
-        kernels.relu_vjp(delta.ravel("K"), a.ravel("K"), below.ravel("K"))
+            kernels.relu_vjp_in_place(a.ravel("K"), below.ravel("K"))
         return below
 
     return Activation(forward, backward)

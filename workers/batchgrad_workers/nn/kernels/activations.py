@@ -24,7 +24,7 @@ def relu_vjp(delta: Array, a: Array, below: Array) -> None:
 
 @kernel("a (n) -> delta (n)", lambda a, delta: delta * (a > 0))
 def relu_vjp_in_place(a: Array, delta: Array) -> None:
-    """As `relu_vjp`, with δ in place; that, given the same array twice, goes number by number."""
+    """As `relu_vjp`, in place of δ: given δ twice, `relu_vjp` goes number by number."""
     zero = delta.dtype.type(0)
     for k in range(len(a)):
         delta[k] = delta[k] if a[k] > 0 else zero
@@ -40,8 +40,8 @@ def relu_vjp_in_place(a: Array, delta: Array) -> None:
 def add_bias(bias: Array, apply_relu: bool, weights: Array, z: Array, sums: Array) -> None:
     """Add the bias to z, then Σ_n w_n z_n to the sums, then apply ReLU; empty sums are left out.
 
-    ReLU goes together with the addition: without one, only the numbers that change would be
-    written, which takes AMD's processors four times as long.
+    ReLU goes together with the addition: alone, it would write only the numbers that change, which
+    takes AMD's processors four times as long.
     """
     zero = z.dtype.type(0)
     for n in range(len(z)):

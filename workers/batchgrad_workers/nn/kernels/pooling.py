@@ -56,7 +56,10 @@ def max_pool(images: Array, geometry: Geometry, outputs: Array) -> None:
 def max_pool_vjp(
     images: Array, geometry: Geometry, outputs: Array, error: Array, below: Array
 ) -> None:
-    """Route each window's error to the first pixel equal to its maximum (or NaN); leave 0 in it."""
+    """Route each window's error to the first pixel equal to its maximum (or NaN).
+
+    It leaves 0 in the error, or NaN where the error is not finite.
+    """
     kh, kw, sh, sw, ph, pw, _, _, down, across = geometry
     height, width, channels = images.shape[1:]
     zero = below.dtype.type(0)
