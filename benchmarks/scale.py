@@ -1,7 +1,7 @@
 """Tables and plots of how far a job scales, from a model of one step and measurements.
 
 python -m benchmarks.scale              rewrite docs/explanation/scale.md from stored results
-python -m benchmarks.scale --measure    measure first (Linux, root; about eight minutes)
+python -m benchmarks.scale --measure    measure first (Linux, root; about ten minutes)
 python -m benchmarks.scale --predict 1e8 65536 32 10   print one step, from P, N, nodes, Gbit/s
 """
 

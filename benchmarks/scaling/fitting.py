@@ -77,7 +77,7 @@ def check(found: Measurements, costs: Costs) -> list[Checked]:
 
 def predict(costs: Costs, case: Case, cores: int) -> float:
     """Predicted seconds a step of a case."""
-    return step(costs, job(case), cluster(case, cores)).seconds
+    return step(costs, job(case), cluster(case, cores), siblings=case.siblings).seconds
 
 
 def job(case: Case) -> Job:

@@ -45,11 +45,15 @@ def main() -> None:
         cluster.join(cluster.add_host())
         cluster.serve()
         cluster.client.put_arrays("random", *data(CASES[0].workload))
-        setups = dict.fromkeys((max(1, case.hosts), case.megabits) for case in CASES)
-        for hosts, megabits in sorted(setups, key=lambda setup: setup[0]):
+        among_siblings = False
+        for setup in sorted(dict.fromkeys(map(_setup, CASES)), key=lambda setup: setup[:2]):
+            siblings, hosts, megabits = setup
             while hosts > len(cluster.hosts):
                 cluster.join(cluster.add_host())
-            wanted = [c for c in CASES if (max(1, c.hosts), c.megabits) == (hosts, megabits)]
+            if siblings and not among_siblings:
+                cluster.serve_again("BATCHGRAD_SIBLINGS_FROM_NODES=2")
+                among_siblings = True
+            wanted = [case for case in CASES if _setup(case) == setup]
             with shaped(cluster.hosts, megabits):
                 if hosts == 2 and not before:
                     sent += [send(cluster, megabits, seconds) for seconds in SECONDS_SENT]
@@ -65,6 +69,11 @@ def main() -> None:
     Measurements(about, machine.versions(), date, add_seconds, sent, found).write(path)
     if disturbed := sum(not calm(each) for each in found):
         print(f"{disturbed} cases were disturbed by other work: --measure --again", flush=True)
+
+
+def _setup(case: Case) -> tuple[bool, int, int | None]:
+    """Whether siblings exchange arrays, hosts, and their links' limit: jobs of one run in turn."""
+    return case.siblings, max(1, case.hosts), case.megabits
 
 
 def calm(timed: Timed) -> bool:

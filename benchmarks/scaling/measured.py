@@ -25,6 +25,8 @@ class Case(NamedTuple):
     threads: int = 1
     workers: int = 1
     """Workers on each host."""
+    siblings: bool = False
+    """Whether workers pass θ on and join sums among themselves."""
 
     @property
     def workload(self) -> Workload:
@@ -82,6 +84,11 @@ CASES = (
     Case("check", 3, 1000, 300, 384, 64),
     Case("check", 3, 1000, 1000, 256, 32),
     Case("check", 3, 1000, 1700, 96, 32),
+    Case("check", 4, 100, 300, 256, 64, siblings=True),
+    Case("check", 4, 100, 1000, 256, 64, siblings=True),
+    Case("check", 4, 100, 1700, 128, 32, siblings=True),
+    Case("check", 4, 1000, 1000, 256, 64, siblings=True),
+    Case("check", 4, 1000, 1700, 512, 64, siblings=True),
 )
 
 

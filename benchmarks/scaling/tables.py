@@ -122,7 +122,7 @@ def parts(step: Step) -> str:
 def _checked(each: Checked) -> tuple[str, ...]:
     case = each.case
     return (
-        str(case.hosts or "inline"),
+        f"{case.hosts or 'inline'}{', siblings' if case.siblings else ''}",
         str(case.megabits or "free"),
         f"{case.parameters:,}",
         str(case.batch_size),
