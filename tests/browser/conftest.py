@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 collect_ignore_glob = [] if os.environ.get(CHROMIUM) else ["test_*.py"]
 SCREENSHOTS = Path("build/screenshots")
 PATIENCE_SECONDS = 30.0
+LAST_STEP = "last => globalThis.loss?.data?.[0].x.at(-1) === last"
+"""Whether the losses are drawn, as far as step `last`: for `Page.wait_for_function`."""
 
 
 @dataclass(frozen=True)

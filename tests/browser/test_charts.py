@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from batchgrad_service.web.numbers import number
-from tests.browser.conftest import OpenPage, Running
+from tests.browser.conftest import LAST_STEP, OpenPage, Running
 from tests.browser.long_jobs import SPIKE, compute_again, lengthen, short_job
 from tests.cpu_time import least_seconds
 
@@ -19,7 +19,6 @@ PAINTED_SECONDS = 0.3
 SHOWN = """() => Object.fromEntries(
   [...document.querySelectorAll('.chart:not([hidden]) .plot[data-drawn]')].map(({ id, data }) =>
     [id, JSON.stringify(data.map(({ name, x, y, text }) => [name, x, y, text]))]))"""
-LAST_STEP = "last => globalThis.loss?.data?.[0].x.at(-1) === last"
 LOOK_AGAIN = "document.dispatchEvent(new Event('visibilitychange'))"
 UNFOLD = "document.querySelectorAll('details.part').forEach((part) => { part.open = true; })"
 # Whether every chart that is in the window is drawn.
@@ -43,7 +42,7 @@ def test_an_open_page_shows_what_a_reload_shows_at_a_million_steps(
     page = open_page(running.link, height=5000)
     page.goto(f"/jobs/{job_id}")
     page.evaluate(UNFOLD)
-    page.wait_for_function("() => globalThis.loss?.data?.[0].x.at(-1) === 5")
+    page.wait_for_function(LAST_STEP, arg=5)
     first_loss = page.evaluate("loss.data[0].y[0]")
     for before, last in pairwise((5, *ENDS)):
         lengthen(running, job_id, before + 1, last)

@@ -5,7 +5,7 @@ import time
 from playwright.sync_api import Page, expect
 
 from batchgrad.contract import FIGURES
-from tests.browser.conftest import PATIENCE_SECONDS, Running, Shot
+from tests.browser.conftest import LAST_STEP, PATIENCE_SECONDS, Running, Shot
 
 CHARTS = (*FIGURES, "gap", "accuracy", "cosine", "layers", "norms", "phases")
 
@@ -50,7 +50,7 @@ def test_a_job_submitted_from_the_page_is_watched_to_its_end(page: Page, shot: S
     expect(page.locator("#head progress")).to_have_attribute("value", "6000")
     expect(page.locator("#events")).to_contain_text("succeeded")
     expect(page.get_by_text("Download parameters")).to_be_visible()
-    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 6000")
+    page.wait_for_function(LAST_STEP, arg=6000)
     shot(page, "job", height=920)
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs").click()
     row = page.get_by_role("row").filter(has_text="watched")
@@ -89,11 +89,11 @@ def test_an_ended_job_trains_on_from_its_page_or_from_elsewhere(
     expect(progress).to_have_attribute("max", "30")
     expect(progress).to_have_attribute("value", "30")
     expect(state).to_have_text("succeeded")
-    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 30")
+    page.wait_for_function(LAST_STEP, arg=30)
     running.client.resume(page.url.rpartition("/")[2], more_epochs=2)
     page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
     expect(progress).to_have_attribute("value", "42")
-    page.wait_for_function("() => document.getElementById('loss').data[0].x.at(-1) === 42")
+    page.wait_for_function(LAST_STEP, arg=42)
     expect(page.get_by_role("button", name="Train on")).to_be_visible()
 
 
