@@ -1,11 +1,10 @@
 """Install programs that a test suite needs besides Python, from Debian packages."""
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,16 +23,11 @@ def need(target: str, programs: Mapping[str, str], *more: str, path: str | None 
     `programs` maps each program to its package. Programs are searched in `path`, if given, else in
     PATH. Ends the process like `cannot` if they cannot be installed.
     """
-    with Path(__file__).open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # suites may run side by side
-        packages = {
-            package for name, package in programs.items() if not shutil.which(name, path=path)
-        }
-        if packages:
-            _install(target, sorted(packages), more)
-
-
-def _install(target: str, packages: list[str], more: Sequence[str]) -> None:
+    packages = sorted(
+        {package for name, package in programs.items() if not shutil.which(name, path=path)}
+    )
+    if not packages:
+        return
     command = f"apt-get install {' '.join([*packages, *more])}"
     if os.geteuid() or not shutil.which("apt-get"):
         cannot(target, f"it needs {', '.join(packages)}: as root on Debian, {command}.")
