@@ -96,7 +96,7 @@ bench-quick: $(MODULES_READY) $(PEERS_READY)  ## A few benchmarks in under five 
 	$(BIN)/python -m benchmarks --quick
 	$(BIN)/python -m benchmarks.modules --quick
 
-bench-scale: $(READY)  ## Measure steps on four hosts and update docs/explanation/scale.md; needs root, ten minutes
+bench-scale: $(READY)  ## Measure steps on up to four hosts and update docs/explanation/scale.md; needs root, ten minutes
 	$(BIN)/python -m benchmarks.scale --measure
 
 clean:  ## Remove the files that other targets made

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _setup(case: Case) -> tuple[bool, int, int | None]:
-    """Whether siblings exchange arrays, hosts, and their links' limit: jobs of one run in turn."""
+    """Whether siblings exchange arrays, the number of hosts, and the limit of their links."""
     return case.siblings, max(1, case.hosts), case.megabits
 
 

@@ -1,4 +1,4 @@
-"""When reports are due: often at first, later once a second, and early where steps are many."""
+"""The time between reports: short at first, later a second, and short where steps are many."""
 
 from types import SimpleNamespace
 from typing import Any, cast
